@@ -1,0 +1,240 @@
+"""Settings: what can be set, the defaults, and how file and environment combine.
+
+TOML file, then environment (`ANALYTICS_` + section + `_` + key, upper case), the
+environment wins. Unknown keys are refused with the nearest valid name. Imports
+only the error tree. Each key is explained in `config.example.toml` (a test holds
+the two together).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from analytics_server.errors import ConfigError
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Positive = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+ENVIRONMENT_PREFIX = "ANALYTICS_"
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all sections: unknown keys are errors."""
+
+
+class ServerSection(_Section):
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    data_dir: str = "./data"
+    public_url: str = ""
+    trusted_proxies: tuple[str, ...] = ()
+    shutdown_grace_s: Seconds = 25.0
+    demo: bool = False
+
+
+class ClickhouseSection(_Section):
+    url: str = ""
+    database: str = "analytics"
+    cluster: str = ""
+    threads: Positive = 4
+    connect_timeout_s: Seconds = 5.0
+    insert_timeout_s: Seconds = 60.0
+    start_timeout_s: Seconds = 60.0
+    memory_limit_mb: NotNegative = 0
+
+
+class SitesSection(_Section):
+    create_unknown: bool = True
+    max_sites: Positive = 10_000
+    default_timezone: str = "UTC"
+
+
+class CollectSection(_Section):
+    query_keys: tuple[str, ...] = ("page", "q", "s", "search", "query", "category", "id", "p", "tab", "lang")
+    mask_emails: bool = True
+    drop_bots: bool = True
+    drop_data_centers: bool = False
+    respect_dnt: bool = True
+    respect_gpc: bool = True
+    session_timeout_s: Positive = 1800
+    client_session_timeout_s: Positive = 86_400
+    max_sessions: Positive = 200_000
+    duplicate_window_s: NotNegative = 86_400
+    max_duplicate_ids: NotNegative = 500_000
+    max_past_s: Positive = 86_400
+    max_future_s: NotNegative = 300
+    user_agent_cache: Positive = 10_000
+
+
+class LimitsSection(_Section):
+    event_bytes: Positive = 65_536
+    batch_bytes: Positive = 1_048_576
+    batch_events: Positive = 1_000
+    trusted_batch_bytes: Positive = 10_485_760
+    trusted_batch_events: Positive = 10_000
+    props: Positive = 50
+    prop_key_chars: Positive = 64
+    prop_value_chars: Positive = 1_024
+    name_chars: Positive = 120
+    url_chars: Positive = 2_048
+    title_chars: Positive = 512
+    site_events_per_s: NotNegative = 0
+    address_events_per_s: NotNegative = 0
+    limiter_addresses: Positive = 50_000
+    query_bytes: Positive = 262_144
+    query_rows: Positive = 10_000
+    query_timeout_s: Seconds = 30.0
+    live_sockets: Positive = 10_000
+
+
+class IngestSection(_Section):
+    ack: Literal["fsync", "os"] = "fsync"
+    wal_dir: str = ""
+    wal_max_mb: Positive = 4_096
+    wal_min_free_mb: NotNegative = 256
+    pending_events: Positive = 20_000
+    flush_interval_ms: Positive = 1_000
+    batch_events: Positive = 100_000
+    batch_mb: Positive = 32
+    retry_max_s: Seconds = 30.0
+
+
+class PrivacySection(_Section):
+    visitor: Literal["daily", "off"] = "daily"
+
+
+class GeoSection(_Section):
+    database: str = ""
+    reload_interval_s: Positive = 60
+
+
+class TrackerSection(_Section):
+    script_path: str = "/a.js"
+    collect_path: str = "/track"
+
+
+class DashboardSection(_Section):
+    enabled: bool = True
+
+
+class LogSection(_Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "text"] = "text"
+
+
+class Config(_Section):
+    """All settings; every section and every key has a default."""
+
+    server: ServerSection = ServerSection()
+    clickhouse: ClickhouseSection = ClickhouseSection()
+    sites: SitesSection = SitesSection()
+    collect: CollectSection = CollectSection()
+    limits: LimitsSection = LimitsSection()
+    ingest: IngestSection = IngestSection()
+    privacy: PrivacySection = PrivacySection()
+    geo: GeoSection = GeoSection()
+    tracker: TrackerSection = TrackerSection()
+    dashboard: DashboardSection = DashboardSection()
+    log: LogSection = LogSection()
+
+    @property
+    def data_dir(self) -> Path:
+        return Path(self.server.data_dir).expanduser().resolve()
+
+    @property
+    def wal_dir(self) -> Path:
+        return Path(self.ingest.wal_dir).expanduser().resolve() if self.ingest.wal_dir else self.data_dir / "wal"
+
+    @property
+    def clickhouse_url(self) -> str:
+        return self.clickhouse.url or f"chdb://{self.data_dir / 'clickhouse'}"
+
+
+def section_keys() -> dict[str, dict[str, Any]]:
+    """Every section's keys with their types: `{"server": {"host": str, …}, …}`."""
+    sections = get_type_hints(Config)
+    return {
+        name: get_type_hints(sections[name], include_extras=True)
+        for name in Config.__struct_fields__
+    }
+
+
+def load_config(path: Path | None, environment: Mapping[str, str] | None = None) -> Config:
+    """Read the file (if any), lay the environment over it, and validate.
+
+    Raises `ConfigError`, whose message names the key, the fault and the remedy.
+    """
+    environment = os.environ if environment is None else environment
+    raw: dict[str, Any] = {}
+    if path is not None:
+        try:
+            raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"The config file {path} can't be read: {error.strerror}.") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"The config file {path} is not valid TOML: {error}.") from error
+    _refuse_unknown(raw)
+    for section, key, text in _from_environment(environment):
+        raw.setdefault(section, {})[key] = _parse(section, key, text)
+    try:
+        return msgspec.convert(raw, Config, strict=True)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"A setting has a wrong value: {error}.") from error
+
+
+def _refuse_unknown(raw: Mapping[str, Any]) -> None:
+    known = section_keys()
+    for section, body in raw.items():
+        if section not in known:
+            raise ConfigError(f"There is no config section [{section}].{_nearest(section, known)}")
+        if not isinstance(body, dict):
+            raise ConfigError(f"[{section}] must be a section with keys, not a value.")
+        for key in body:
+            if key not in known[section]:
+                raise ConfigError(f"[{section}] has no key {key!r}.{_nearest(key, known[section])}")
+
+
+def _nearest(name: str, names: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else f" Valid names: {', '.join(sorted(names))}."
+
+
+NOT_SETTINGS = frozenset({"ANALYTICS_ADMIN_TOKEN", "ANALYTICS_CONFIG"})
+"""Environment variables with the prefix that are no keys of the file."""
+
+
+def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    known = section_keys()
+    names = {
+        f"{ENVIRONMENT_PREFIX}{section}_{key}".upper(): (section, key) for section, keys in known.items() for key in keys
+    }
+    found = []
+    for variable, text in environment.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable in NOT_SETTINGS:
+            continue
+        if variable not in names:
+            raise ConfigError(f"The environment variable {variable} is no setting.{_nearest(variable, names)}")
+        section, key = names[variable]
+        found.append((section, key, text))
+    return found
+
+
+def _parse(section: str, key: str, text: str) -> Any:
+    """An environment variable's text as the key's type; lists are comma-separated."""
+    kind = section_keys()[section][key]
+    if str(kind).startswith("tuple"):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    try:
+        return msgspec.convert(text, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{ENVIRONMENT_PREFIX}{section}_{key}".upper() + f"={text!r}: {error}.") from error

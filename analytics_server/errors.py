@@ -1,0 +1,127 @@
+"""The one tree of errors: each has a code, an HTTP status and a log level.
+
+Anything raised on purpose derives from `AnalyticsError`; one middleware turns it
+into `{"error": {"code", "message"}}`. Expected drops of events are values with a
+counter, never exceptions. Imports nothing of the project.
+"""
+
+from __future__ import annotations
+
+import logging
+
+
+class AnalyticsError(Exception):
+    """Base of all. The message says what failed, where, and how to mend it."""
+
+    code = "internal_error"
+    status = 500
+    log_level = logging.ERROR
+    retry_after_s: int | None = None
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if code is not None:
+            self.code = code
+
+
+class ConfigError(AnalyticsError):
+    """A setting is unknown, of the wrong type, or outside its limits."""
+
+    code = "bad_config"
+
+
+class RequestError(AnalyticsError):
+    """The client's request can't be answered as it stands."""
+
+    code = "bad_request"
+    status = 400
+    log_level = logging.DEBUG
+
+
+class Unauthorized(RequestError):
+    code = "unauthorized"
+    status = 401
+
+
+class Forbidden(RequestError):
+    code = "forbidden"
+    status = 403
+
+
+class NotFound(RequestError):
+    code = "not_found"
+    status = 404
+
+
+class TooLarge(RequestError):
+    code = "too_large"
+    status = 413
+
+
+class UnsupportedMedia(RequestError):
+    code = "unsupported_media_type"
+    status = 415
+
+
+class TooManyRequests(RequestError):
+    code = "too_many_requests"
+    status = 429
+    retry_after_s = 1
+
+
+class Unavailable(AnalyticsError):
+    """The system (not this client) has too much to do, or is stopping."""
+
+    code = "unavailable"
+    status = 503
+    log_level = logging.WARNING
+    retry_after_s = 5
+
+
+class StoreError(AnalyticsError):
+    """ClickHouse did not do what was asked. `engine_code` is its own number, 0 if unknown."""
+
+    code = "store_error"
+    status = 503
+    retry_after_s = 5
+
+    def __init__(self, message: str, *, code: str | None = None, engine_code: int = 0) -> None:
+        super().__init__(message, code=code)
+        self.engine_code = engine_code
+
+
+class StoreRetryable(StoreError):
+    """The same call may succeed later: connection refused, too many parts, memory."""
+
+    code = "store_unavailable"
+
+
+class StoreAmbiguous(StoreError):
+    """It isn't known whether the write took effect: verify before sending again."""
+
+    code = "store_ambiguous"
+
+
+class StoreFatal(StoreError):
+    """The same call can't succeed: bad SQL, bad data, missing rights."""
+
+    code = "store_rejected"
+    status = 500
+    retry_after_s = None
+
+
+class StoreTimeout(StoreError):
+    """A query ran past its time limit."""
+
+    code = "query_timeout"
+    status = 504
+    retry_after_s = None
+
+
+class WalError(AnalyticsError):
+    """The WAL could not make the event durable: nothing was acknowledged."""
+
+    code = "wal_unavailable"
+    status = 503
+    retry_after_s = 5

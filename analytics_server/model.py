@@ -1,0 +1,133 @@
+"""The words everything shares: the event row, the column list, the site.
+
+`COLUMNS` is the one source for the schema check, the WAL's rows, the insert and
+later the export: an event row is a tuple whose values stand in this order.
+Imports nothing of the project, so every room may use it.
+"""
+
+from __future__ import annotations
+
+from typing import NewType
+
+import msgspec
+
+Row = tuple[object, ...]
+"""One event as stored: values in the order of `COLUMNS`, without `batch_id`."""
+
+VisitorId = NewType("VisitorId", int)
+"""Keyed 64-bit hash that lives one UTC day; 0 = not kept."""
+
+PAGEVIEW = "pageview"
+
+STANDARD_EVENTS = frozenset(
+    {
+        "pageview",
+        "click",
+        "scroll",
+        "engagement",
+        "outbound",
+        "download",
+        "form",
+        "not_found",
+        "web_vital",
+        "exposure",
+    }
+)
+
+PASSIVE_EVENTS = ("pageview", "scroll", "engagement", "web_vital", "exposure", "not_found")
+"""Events that are no interaction: a session of one pageview and only these is a bounce."""
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True):
+    """One column of `events`: its name, ClickHouse type and the value meaning "absent"."""
+
+    name: str
+    type: str
+    default: object
+    about: str
+
+
+def _c(name: str, kind: str, default: object, about: str) -> Column:
+    return Column(name=name, type=kind, default=default, about=about)
+
+
+_LC = "LowCardinality(String)"
+_TS = "DateTime64(6, 'UTC')"
+
+COLUMNS: tuple[Column, ...] = (
+    _c("site_id", _LC, "", "The site the event belongs to."),
+    _c("ts", _TS, 0, "When it happened, UTC; the microseconds keep the order of acceptance."),
+    _c("name", _LC, "", "pageview, click, … or a custom event's name."),
+    _c("event_id", "UUID", None, "Unique id; a repeated one is counted once."),
+    _c("session_id", "String", "", "The session, from the client or opened by the server."),
+    _c("session_start", _TS, 0, "When the session was opened, UTC: the key of its row in sessions."),
+    _c("visitor_id", "UInt64", 0, "Salted hash of one UTC day; 0 when none is kept."),
+    _c("user_id", "String", "", "The application's own id of a person, if it sent one."),
+    _c("hostname", _LC, "", "Host of the page."),
+    _c("path", "String", "", "Path of the page with the allow-listed query keys."),
+    _c("title", "String", "", "Title of the page."),
+    _c("referrer", "String", "", "Where the session came from, host and path (first touch)."),
+    _c("source", _LC, "", "Name of the traffic source (first touch)."),
+    _c("channel", _LC, "", "Channel group as in GA4 (first touch)."),
+    _c("utm_source", _LC, "", "Campaign tag utm_source (first touch)."),
+    _c("utm_medium", _LC, "", "Campaign tag utm_medium (first touch)."),
+    _c("utm_campaign", _LC, "", "Campaign tag utm_campaign (first touch)."),
+    _c("utm_content", _LC, "", "Campaign tag utm_content (first touch)."),
+    _c("utm_term", _LC, "", "Campaign tag utm_term (first touch)."),
+    _c("country", _LC, "", "ISO 3166-1 alpha-2 code (first touch)."),
+    _c("region", _LC, "", "First-level subdivision (first touch)."),
+    _c("city", _LC, "", "City (first touch)."),
+    _c("browser", _LC, "", "Browser family (first touch)."),
+    _c("browser_version", _LC, "", "Browser's major version (first touch)."),
+    _c("os", _LC, "", "Operating system family (first touch)."),
+    _c("os_version", _LC, "", "Operating system's version (first touch)."),
+    _c("device", _LC, "", "Desktop, Mobile, Tablet or TV (first touch)."),
+    _c("screen", _LC, "", "Screen size as WIDTHxHEIGHT (first touch)."),
+    _c("language", _LC, "", "Preferred language tag (first touch)."),
+    _c("scroll_depth", "UInt8", 0, "Deepest scroll of the page so far, per cent."),
+    _c("engagement_ms", "UInt32", 0, "Engaged time since the last report, milliseconds."),
+    _c("element_id", _LC, "", "id of the element that was used."),
+    _c("element_tag", _LC, "", "Tag name of the element."),
+    _c("element_text", "String", "", "Visible text of the element."),
+    _c("element_href", "String", "", "Target of the element, cleaned like a page's URL."),
+    _c("revenue_amount", "Decimal(18, 4)", 0, "Revenue in the currency's own unit."),
+    _c("revenue_currency", _LC, "", "ISO 4217 code of the revenue."),
+    _c("experiment", _LC, "", "Experiment of an exposure."),
+    _c("variant", _LC, "", "Variant of an exposure."),
+    _c("props", "Map(LowCardinality(String), String)", None, "The event's own properties, values as text."),
+)
+
+COLUMN_NAMES: tuple[str, ...] = tuple(column.name for column in COLUMNS)
+COLUMN_INDEX: dict[str, int] = {name: index for index, name in enumerate(COLUMN_NAMES)}
+
+SESSION_ATTRIBUTES: tuple[str, ...] = (
+    "referrer",
+    "source",
+    "channel",
+    "utm_source",
+    "utm_medium",
+    "utm_campaign",
+    "utm_content",
+    "utm_term",
+    "country",
+    "region",
+    "city",
+    "browser",
+    "browser_version",
+    "os",
+    "os_version",
+    "device",
+    "screen",
+    "language",
+)
+"""Columns that every event of a session carries with the value of its first event."""
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """A site: what events belong to. `timezone` is an IANA name."""
+
+    site_id: str
+    timezone: str = "UTC"
+    allowed_hosts: tuple[str, ...] = ()
+    retention_days: int = 0
+    created_at_ms: int = 0

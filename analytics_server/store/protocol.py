@@ -1,0 +1,89 @@
+"""What the rest of the house may ask of ClickHouse, whichever way it runs.
+
+One contract, two engines: `embedded` (chdb, in this process) and `server`
+(ClickHouse over HTTP). All calls are coroutines; the blocking client runs in the
+store's own threads, so nothing here ever blocks the event loop. Values reach SQL
+only as `{name:Type}` parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+Parameters = Mapping[str, object]
+Settings = Mapping[str, str | int]
+
+
+class ResultSet(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of a query as Python values (DateTime64 → aware UTC datetime, UInt64 → int)."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[object, ...]]
+    rows_read: int = 0
+    bytes_read: int = 0
+    elapsed_ms: float = 0.0
+
+
+class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Which engine answers: `kind` is "embedded" or "server", `version` its own."""
+
+    kind: str
+    version: str
+    location: str
+
+
+class Store(Protocol):
+    """The only way to ClickHouse.
+
+    Raises `StoreRetryable`, `StoreAmbiguous`, `StoreFatal` or `StoreTimeout`.
+    """
+
+    async def open(self) -> StoreInfo:
+        """Connect (creating the database if need be); raises `StoreRetryable`."""
+
+    async def close(self) -> None:
+        """Wait for running calls, then let go of the engine."""
+
+    async def ping(self) -> bool:
+        """Does the engine answer `SELECT 1`? Never raises."""
+
+    async def command(self, sql: str, parameters: Parameters | None = None) -> None:
+        """Run one DDL or other statement that returns nothing."""
+
+    async def query(
+        self,
+        sql: str,
+        parameters: Parameters | None = None,
+        *,
+        settings: Settings | None = None,
+        timeout_s: float = 30.0,
+    ) -> ResultSet:
+        """Run one SELECT and return all its rows."""
+
+    async def insert(
+        self,
+        table: str,
+        columns: Sequence[str],
+        data: Sequence[Sequence[object]],
+        *,
+        settings: Settings | None = None,
+        timeout_s: float = 60.0,
+    ) -> None:
+        """Insert one block, column-oriented: `data[i]` are the values of `columns[i]`.
+
+        At most one attempt. A failure whose effect is unknown raises `StoreAmbiguous`.
+        """
+
+    def stream(
+        self,
+        sql: str,
+        parameters: Parameters | None = None,
+        *,
+        format: str,
+        settings: Settings | None = None,
+        timeout_s: float = 60.0,
+    ) -> AsyncIterator[bytes]:
+        """Run one SELECT and yield its answer in one of ClickHouse's formats, piece by piece."""

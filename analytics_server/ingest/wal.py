@@ -1,0 +1,395 @@
+"""The write-ahead log: an event is on disk before it is acknowledged.
+
+One writer thread takes all that is pending, writes it as one frame with one
+`writev`, makes it durable with one `fdatasync`, and only then resolves the waiting
+acknowledgements on the loop: the group commit makes the cost of a sync the cost of
+a group. A segment is closed ("sealed") when it is old or large enough, and a sealed
+segment is a batch. Memory holds the pending group and the open batch, both bounded.
+Rows are already anonymised here: no address and no user-agent string reaches disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from analytics_server.config import IngestSection
+from analytics_server.errors import WalError
+from analytics_server.ingest import segment
+from analytics_server.ingest.metrics import IngestMetrics
+
+IOV_MAX = 1_000
+FREE_SPACE_CHECK_S = 1.0
+
+
+class Sealed:
+    """A closed segment on its way to ClickHouse. `payloads` is None when only disk has them."""
+
+    __slots__ = ("batch_id", "events", "path", "payloads", "size", "verify_first")
+
+    def __init__(
+        self,
+        path: Path,
+        batch_id: int,
+        events: int,
+        size: int,
+        payloads: list[bytes] | None,
+        *,
+        verify_first: bool = False,
+    ) -> None:
+        self.path = path
+        self.batch_id = batch_id
+        self.events = events
+        self.size = size
+        self.payloads = payloads
+        self.verify_first = verify_first
+
+
+class _Group:
+    """What arrived while the last group was being written."""
+
+    __slots__ = ("events", "futures", "parts", "size")
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.futures: list[asyncio.Future[None]] = []
+        self.events = 0
+        self.size = 0
+
+
+class Wal:
+    """The log of one process: `append` on the loop, one writer thread behind it."""
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: IngestSection,
+        metrics: IngestMetrics,
+        *,
+        on_sealed: Callable[[Sealed], None],
+        on_broken: Callable[[str], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._directory = directory
+        self._settings = settings
+        self._metrics = metrics
+        self._on_sealed = on_sealed
+        self._on_broken = on_broken
+        self._clock = clock
+        self._max_bytes = settings.wal_max_mb * 1_048_576
+        self._group = _Group()
+        self._wake = threading.Condition(threading.Lock())
+        self._stopping = False
+        self._broken = ""
+        self._full = ""
+        self._seal_now = False
+        self._lock_fd = -1
+        self._directory_fd = -1
+        self._fd = -1
+        self._path: Path | None = None
+        self._batch_id = 0
+        self._opened_at = 0.0
+        self._segment_bytes = 0
+        self._segment_events = 0
+        self._payloads: list[bytes] = []
+        self._sequence = 0
+        self._bytes_on_disk = 0
+        self._free_checked_at = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    # ---- life ----------------------------------------------------------
+
+    def open(self) -> list[Sealed]:
+        """Lock the directory, repair a torn tail, and return what an earlier run left, oldest first."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._lock_fd = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+            raise WalError(
+                f"Another server is using {self._directory}: stop it, or give this one its own [server] data_dir."
+            ) from error
+        self._directory_fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return self._left_over()
+
+    def start(self) -> None:
+        """Begin to accept; must be called on the loop that awaits the acknowledgements."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._write_forever, name="wal-writer", daemon=True)
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Write what is pending, seal the open segment, and stop the writer."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        thread = self._thread
+        if thread is not None:
+            await asyncio.get_running_loop().run_in_executor(None, thread.join)
+        for fd in (self._directory_fd, self._lock_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._directory_fd = self._lock_fd = -1
+
+    # ---- on the loop ---------------------------------------------------
+
+    def append(self, rows: list[bytes], events: int) -> asyncio.Future[None]:
+        """Add encoded rows to the pending group; the future resolves when they are durable.
+
+        Raises `WalError` at once when the log refuses: nothing was written then.
+        """
+        assert self._loop is not None
+        if refusal := self.refusal():
+            raise WalError(refusal)
+        group = self._group
+        if group.events + events > self._settings.pending_events and group.events:
+            raise WalError("Too many events are waiting to be written. Send them again later.")
+        future: asyncio.Future[None] = self._loop.create_future()
+        with self._wake:
+            group = self._group
+            group.parts.extend(rows)
+            group.events += events
+            group.futures.append(future)
+            self._wake.notify()
+        return future
+
+    def refusal(self) -> str:
+        """Why nothing can be accepted now; empty when all is well."""
+        if self._broken or self._stopping:
+            return self._broken or "The server is stopping."
+        if self._bytes_on_disk >= self._max_bytes:
+            return "The write-ahead log has reached its limit ([ingest] wal_max_mb): ClickHouse is behind."
+        return self._full
+
+    def seal_soon(self) -> None:
+        """Ask the writer to seal the open segment now (tests, shutdown)."""
+        with self._wake:
+            self._seal_now = True
+            self._wake.notify()
+
+    def delete(self, sealed: Sealed) -> None:
+        """Remove a segment whose batch is known to be in ClickHouse."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(sealed.path)
+        self._forget(sealed)
+
+    def set_aside(self, sealed: Sealed, directory: Path) -> Path:
+        """Move a segment out of the log, keeping it for a person to look at."""
+        directory.mkdir(parents=True, exist_ok=True)
+        target = directory / sealed.path.name
+        os.replace(sealed.path, target)
+        self._forget(sealed)
+        return target
+
+    @property
+    def bytes_on_disk(self) -> int:
+        return self._bytes_on_disk
+
+    def _forget(self, sealed: Sealed) -> None:
+        with self._wake:
+            self._bytes_on_disk -= sealed.size
+        self._metrics.wal_segments.dec()
+        self._metrics.wal_bytes.set(self._bytes_on_disk)
+
+    # ---- recovery ------------------------------------------------------
+
+    def _left_over(self) -> list[Sealed]:
+        found = []
+        paths = sorted(self._directory.glob(f"*{segment.SUFFIX}"))
+        for index, path in enumerate(paths):
+            try:
+                scan = segment.scan(path)
+            except segment.SegmentError:
+                if os.stat(path).st_size and index < len(paths) - 1:
+                    self._quarantine(path)
+                else:
+                    path.unlink()
+                continue
+            if scan.torn_bytes and index < len(paths) - 1:
+                self._metrics.wal_errors.labels("damaged_frame").inc()
+            elif scan.torn_bytes:
+                os.truncate(path, scan.good_bytes)
+            if not scan.rows:
+                path.unlink()
+                continue
+            size = os.stat(path).st_size
+            found.append(Sealed(path, scan.header.batch_id, scan.rows, size, None, verify_first=True))
+            self._bytes_on_disk += size
+            self._metrics.wal_segments.inc()
+        self._metrics.wal_bytes.set(self._bytes_on_disk)
+        return found
+
+    def _quarantine(self, path: Path) -> None:
+        target = self._directory / "quarantine"
+        target.mkdir(exist_ok=True)
+        os.replace(path, target / path.name)
+        self._metrics.wal_errors.labels("quarantined_segment").inc()
+
+    # ---- the writer thread ---------------------------------------------
+
+    def _write_forever(self) -> None:
+        interval = self._settings.flush_interval_ms / 1000
+        while True:
+            with self._wake:
+                while not (self._group.events or self._stopping or self._seal_now):
+                    wait = None
+                    if self._segment_events:
+                        wait = self._opened_at + interval - time.monotonic()
+                        if wait <= 0:
+                            break
+                    elif self._full:
+                        wait = FREE_SPACE_CHECK_S
+                    if not self._wake.wait(wait) and self._full:
+                        break
+                group, self._group = self._group, _Group()
+                stopping = self._stopping
+                seal_now, self._seal_now = self._seal_now, False
+            self._check_free_space()
+            if group.events:
+                self._commit(group)
+            age = time.monotonic() - self._opened_at
+            full = (
+                self._segment_events >= self._settings.batch_events
+                or self._segment_bytes >= self._settings.batch_mb * 1_048_576
+            )
+            if self._segment_events and (stopping or seal_now or full or age >= interval):
+                self._seal()
+            if stopping and not self._group.events:
+                self._seal()
+                return
+
+    def _commit(self, group: _Group) -> None:
+        error = ""
+        started = time.perf_counter()
+        try:
+            if self._broken:
+                raise OSError(errno.EIO, self._broken)
+            if self._fd < 0:
+                self._open_segment()
+            self._write(group)
+        except OSError as failure:
+            error = self._failed(failure)
+        else:
+            self._metrics.wal_commit_seconds.observe(time.perf_counter() - started)
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(_resolve, group.futures, error)
+
+    def _write(self, group: _Group) -> None:
+        parts = [segment.array_head(group.events), *group.parts]
+        pieces = [segment.frame_head(self._sequence + 1, parts), *parts]
+        good = self._segment_bytes
+        try:
+            written = 0
+            expected = sum(map(len, pieces))
+            if len(pieces) > IOV_MAX:
+                pieces = [b"".join(pieces)]
+            written = os.writev(self._fd, pieces)
+            while written < expected:
+                rest = b"".join(pieces)[written:]
+                written += os.write(self._fd, rest)
+        except OSError:
+            os.ftruncate(self._fd, good)
+            os.lseek(self._fd, good, os.SEEK_SET)
+            raise
+        if self._settings.ack == "fsync":
+            started = time.perf_counter()
+            try:
+                os.fdatasync(self._fd)
+            except OSError as failure:
+                raise _SyncFailed(failure.errno, f"fdatasync failed: {failure.strerror}") from failure
+            self._metrics.wal_fsync_seconds.observe(time.perf_counter() - started)
+        self._sequence += 1
+        self._segment_bytes += expected
+        self._segment_events += group.events
+        self._payloads.append(b"".join(parts))
+        with self._wake:
+            self._bytes_on_disk += expected
+        self._metrics.wal_bytes.set(self._bytes_on_disk)
+
+    def _failed(self, failure: OSError) -> str:
+        if isinstance(failure, _SyncFailed):
+            self._broken = f"The write-ahead log can't be trusted any more ({failure.strerror})."
+            self._metrics.wal_errors.labels("fsync").inc()
+            self._on_broken(self._broken)
+            return self._broken
+        kind = "disk_full" if failure.errno in (errno.ENOSPC, errno.EDQUOT) else "write"
+        self._metrics.wal_errors.labels(kind).inc()
+        return f"The event could not be written to disk ({failure.strerror}). Send it again later."
+
+    def _open_segment(self) -> None:
+        batch_id = new_batch_id(self._clock())
+        path = self._directory / f"{batch_id:020d}{segment.SUFFIX}"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        head = segment.head_bytes(batch_id, int(self._clock() * 1000))
+        try:
+            os.write(fd, head)
+            if self._settings.ack == "fsync":
+                os.fsync(fd)
+                os.fsync(self._directory_fd)
+        except OSError:
+            os.close(fd)
+            path.unlink(missing_ok=True)
+            raise
+        self._fd, self._path, self._batch_id = fd, path, batch_id
+        self._segment_bytes, self._segment_events, self._payloads = len(head), 0, []
+        self._opened_at = time.monotonic()
+        with self._wake:
+            self._bytes_on_disk += len(head)
+        self._metrics.wal_segments.inc()
+
+    def _seal(self) -> None:
+        if self._fd < 0:
+            return
+        os.close(self._fd)
+        assert self._path is not None
+        sealed = Sealed(self._path, self._batch_id, self._segment_events, self._segment_bytes, self._payloads)
+        self._fd, self._path, self._payloads, self._segment_events = -1, None, [], 0
+        if not sealed.events:
+            sealed.path.unlink(missing_ok=True)
+            self._forget(sealed)
+            return
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the next start finds the segment
+            self._loop.call_soon_threadsafe(self._on_sealed, sealed)
+
+    def _check_free_space(self) -> None:
+        now = time.monotonic()
+        if now - self._free_checked_at < FREE_SPACE_CHECK_S:
+            return
+        self._free_checked_at = now
+        free = shutil.disk_usage(self._directory).free
+        low = free < self._settings.wal_min_free_mb * 1_048_576
+        self._full = "The disk is nearly full ([ingest] wal_min_free_mb). Send the events again later." if low else ""
+
+
+class _SyncFailed(OSError):
+    """fdatasync failed: the descriptor's pages may be lost, it must never be synced again."""
+
+
+def new_batch_id(now: float) -> int:
+    """63 bits: milliseconds since 2020 (41), then random bits (22). Unique without coordination."""
+    return (int((now - 1_577_836_800) * 1000) & 0x1FF_FFFF_FFFF) << 22 | secrets.randbits(22)
+
+
+def _resolve(futures: list[asyncio.Future[None]], error: str) -> None:
+    if not error:
+        for future in futures:
+            if not future.done():
+                future.set_result(None)
+        return
+    for future in futures:
+        if not future.done():
+            future.set_exception(WalError(error))

@@ -1,0 +1,108 @@
+"""The two ways to ClickHouse, and the choice between them by URL.
+
+`chdb:///absolute/path` opens the engine in this process (one path per process, the
+engine's own rule); `http(s)://user:password@host:port/database` talks to a server.
+chdb is imported only when it is used: against a server it costs no memory.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+
+from analytics_server.config import Config
+from analytics_server.errors import ConfigError
+from analytics_server.store.protocol import Store
+from analytics_server.store.threaded import ThreadedStore
+
+EMBEDDED_SETTINGS: dict[str, str] = {"allow_introspection_functions": "0"}
+
+
+def make_store(config: Config) -> Store:
+    """The store that `[clickhouse] url` names, not yet opened. Raises `ConfigError`."""
+    url = config.clickhouse_url
+    parts = urlsplit(url)
+    if parts.scheme == "chdb":
+        return _embedded(config, Path(unquote(parts.netloc + parts.path)))
+    if parts.scheme in ("http", "https"):
+        return _server(config)
+    raise ConfigError(
+        f"[clickhouse] url = {parts.scheme}://… is not supported: "
+        "use chdb:///path for the engine in process or http(s)://host:port/database for a server."
+    )
+
+
+def _embedded(config: Config, path: Path) -> ThreadedStore:
+    if importlib.util.find_spec("chdb") is None:
+        raise ConfigError("The engine in process is not installed: pip install chdb-core-lite, or set [clickhouse] url.")
+    database = config.clickhouse.database
+
+    def connect(name: str | None) -> Client:
+        return clickhouse_connect.get_client(dsn=f"chdb://{path}", database=name, settings=dict(EMBEDDED_SETTINGS), tz_mode="aware")
+
+    def prepare() -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        client = connect(None)
+        try:
+            client.command(f"CREATE DATABASE IF NOT EXISTS {_identifier(database)}")
+            if config.clickhouse.memory_limit_mb:
+                client.command(f"SET max_memory_usage = {config.clickhouse.memory_limit_mb * 1_048_576}")
+        finally:
+            client.close()
+
+    return ThreadedStore(
+        kind="embedded",
+        location=str(path),
+        database=database,
+        make_client=lambda: connect(database),
+        prepare=prepare,
+        threads=config.clickhouse.threads,
+    )
+
+
+def _server(config: Config) -> ThreadedStore:
+    parts = urlsplit(config.clickhouse_url)
+    database = parts.path.strip("/") or config.clickhouse.database
+    on_cluster = f" ON CLUSTER {_identifier(config.clickhouse.cluster)}" if config.clickhouse.cluster else ""
+
+    def connect(name: str) -> Client:
+        return clickhouse_connect.get_client(
+            host=parts.hostname or "localhost",
+            port=parts.port or (8443 if parts.scheme == "https" else 8123),
+            username=unquote(parts.username) if parts.username else "default",
+            password=unquote(parts.password) if parts.password else "",
+            interface=parts.scheme,
+            database=name,
+            connect_timeout=int(config.clickhouse.connect_timeout_s) or 1,
+            send_receive_timeout=int(config.clickhouse.insert_timeout_s) + 5,
+            query_retries=0,
+            compress="lz4",
+            autogenerate_session_id=False,
+            tz_mode="aware",
+        )
+
+    def prepare() -> None:
+        client = connect("default")
+        try:
+            client.command(f"CREATE DATABASE IF NOT EXISTS {_identifier(database)}{on_cluster}")
+        finally:
+            client.close()
+
+    return ThreadedStore(
+        kind="server",
+        location=f"{parts.scheme}://{parts.hostname}:{parts.port or 8123}/{database}",
+        database=database,
+        make_client=lambda: connect(database),
+        prepare=prepare,
+        threads=config.clickhouse.threads,
+    )
+
+
+def _identifier(name: str) -> str:
+    if not name.replace("_", "").isalnum() or not name.isascii():
+        raise ConfigError(f"{name!r} can't be the name of a database or cluster: use letters, digits and underscores.")
+    return f"`{name}`"

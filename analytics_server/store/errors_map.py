@@ -1,0 +1,42 @@
+"""Turns the client library's exceptions into the house's four kinds of store error.
+
+Constraint: nothing outside `store/` ever sees a clickhouse-connect exception. The
+numbers are ClickHouse's own error codes (`SELECT code, name FROM system.errors`).
+"""
+
+from __future__ import annotations
+
+from clickhouse_connect.driver.exceptions import Error as DriverError
+
+from analytics_server.errors import StoreAmbiguous, StoreError, StoreFatal, StoreRetryable, StoreTimeout
+
+TIMEOUT_CODES = frozenset({159, 160, 209})
+"""TIMEOUT_EXCEEDED, TOO_SLOW, SOCKET_TIMEOUT."""
+
+RETRYABLE_CODES = frozenset({164, 202, 203, 210, 225, 236, 241, 242, 243, 252, 279, 285, 319, 394, 425, 439, 473, 999})
+"""READONLY, TOO_MANY_SIMULTANEOUS_QUERIES, NO_FREE_CONNECTION, NETWORK_ERROR, NO_ZOOKEEPER, ABORTED,
+MEMORY_LIMIT_EXCEEDED, TABLE_IS_READ_ONLY, NOT_ENOUGH_SPACE, TOO_MANY_PARTS, ALL_CONNECTION_TRIES_FAILED,
+TOO_FEW_LIVE_REPLICAS, UNKNOWN_STATUS_OF_INSERT, QUERY_WAS_CANCELLED, SYSTEM_ERROR, CANNOT_SCHEDULE_TASK,
+DEADLOCK_AVOIDED, KEEPER_EXCEPTION."""
+
+NEVER_SENT = ("connection refused", "newconnectionerror", "name or service not known", "connecttimeout")
+"""Marks of a failure before anything reached the server."""
+
+
+def translate(error: Exception, what: str) -> StoreError:
+    """The house's error for whatever the client raised while doing `what`."""
+    text = " ".join(str(error).split())
+    code = getattr(error, "code", None)
+    engine_code = code if isinstance(code, int) else 0
+    message = f"{what} failed: {text[:600]}"
+    if engine_code in TIMEOUT_CODES:
+        return StoreTimeout(message, engine_code=engine_code)
+    if engine_code in RETRYABLE_CODES:
+        return StoreRetryable(message, engine_code=engine_code)
+    if engine_code:
+        return StoreFatal(message, engine_code=engine_code)
+    if any(mark in text.lower() for mark in NEVER_SENT):
+        return StoreRetryable(message)
+    if isinstance(error, (DriverError, OSError)):
+        return StoreAmbiguous(message)
+    return StoreFatal(message)

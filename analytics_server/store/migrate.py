@@ -1,0 +1,121 @@
+"""Brings the database to this program's schema: numbered files, forward only, checksummed.
+
+`schema/NNNN_verb_noun.sql` are applied in order, each statement on its own, and
+recorded in `schema_migrations`. A file that was changed after it was applied, or a
+database newer than the program, stops the start with a clear error. Placeholders:
+`${ON_CLUSTER}` and `${ENGINE:X}`, filled in from the config, so that the same files
+serve one engine and a cluster (Replicated engines there).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+
+from analytics_server.errors import AnalyticsError
+from analytics_server.store.protocol import Store
+
+LEDGER = """
+CREATE TABLE IF NOT EXISTS schema_migrations ${ON_CLUSTER}
+(
+    number     UInt32,
+    name       String,
+    checksum   String,
+    applied_at DateTime('UTC')
+)
+ENGINE = ${ENGINE:ReplacingMergeTree}
+ORDER BY number
+"""
+
+
+class MigrationError(AnalyticsError):
+    """The database and the schema files don't belong together."""
+
+    code = "migration_failed"
+
+
+class Migration(msgspec.Struct, frozen=True, kw_only=True):
+    number: int
+    name: str
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def schema_migrations() -> list[Migration]:
+    """The files, in order: from the installed package, or from the checkout beside it."""
+    packed = files("analytics_server") / "_schema"
+    root = packed if packed.is_dir() else Path(__file__).resolve().parent.parent.parent / "schema"
+    found = []
+    for entry in root.iterdir():
+        match = re.fullmatch(r"(\d{4})_([a-z0-9_]+)\.sql", entry.name)
+        if match:
+            found.append(
+                Migration(number=int(match[1]), name=match[2], text=entry.read_text(encoding="utf-8"))
+            )
+    found.sort(key=lambda migration: migration.number)
+    if not found:
+        raise MigrationError("No schema files were found beside the program: the installation is incomplete.")
+    return found
+
+
+def render(text: str, cluster: str) -> str:
+    """Fill in the placeholders for one engine (`cluster` empty) or for a cluster."""
+    text = text.replace(" ${ON_CLUSTER}", f" ON CLUSTER `{cluster}`" if cluster else "")
+
+    def engine(match: re.Match[str]) -> str:
+        name, arguments = match[1], match[2] or ""
+        if not cluster:
+            return f"{name}{arguments or '()'}"
+        path = "'/clickhouse/tables/{shard}/{database}/{table}', '{replica}'"
+        inner = arguments.strip("()")
+        return f"Replicated{name}({path}{', ' + inner if inner else ''})"
+
+    return re.sub(r"\$\{ENGINE:(\w+)(\([^)]*\))?\}", engine, text)
+
+
+def statements(text: str) -> Iterator[str]:
+    """The statements of a file: separated by a semicolon at a line's end, comment lines dropped."""
+    bare = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
+    for part in re.split(r";\s*(?:\n|$)", bare):
+        if part.strip():
+            yield part.strip()
+
+
+async def migrate(store: Store, *, cluster: str = "", migrations: list[Migration] | None = None) -> list[Migration]:
+    """Apply what is missing and return it. Raises `MigrationError` or a store error."""
+    wanted = schema_migrations() if migrations is None else migrations
+    await store.command(render(LEDGER, cluster).strip())
+    answer = await store.query("SELECT number, name, checksum FROM schema_migrations FINAL ORDER BY number")
+    applied = {int(str(number)): (str(name), str(checksum)) for number, name, checksum in answer.rows}
+    newest = wanted[-1].number
+    if applied and max(applied) > newest:
+        raise MigrationError(
+            f"The database is at schema {max(applied)}, this program knows only up to {newest}: run the newer program."
+        )
+    done = []
+    for migration in wanted:
+        if migration.number in applied:
+            if applied[migration.number][1] != migration.checksum:
+                raise MigrationError(
+                    f"schema/{migration.number:04d}_{migration.name}.sql was changed after it was applied: "
+                    "restore the released file, and put changes into a new one."
+                )
+            continue
+        for statement in statements(render(migration.text, cluster)):
+            await store.command(statement)
+        await store.insert(
+            "schema_migrations",
+            ("number", "name", "checksum", "applied_at"),
+            [[migration.number], [migration.name], [migration.checksum], [datetime.now(UTC)]],
+        )
+        done.append(migration)
+    return done

@@ -1,0 +1,253 @@
+"""One store for both engines: clickhouse-connect's blocking clients in own threads.
+
+The library offers the same client API for a server (HTTP) and for the engine in
+process, the latter blocking only. Running both in threads gives one code path, one
+set of tests, and an event loop that never waits. Each thread has its own client
+(a handle is cheap and must not be shared). Inserts have a thread of their own, so
+that a slow question never delays a flush.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from clickhouse_connect.driver.client import Client
+
+from analytics_server.errors import StoreError, StoreRetryable, StoreTimeout
+from analytics_server.store.errors_map import translate
+from analytics_server.store.protocol import Parameters, ResultSet, Settings, StoreInfo
+
+T = TypeVar("T")
+
+INSERT_SETTINGS: dict[str, str] = {
+    "async_insert": "0",
+    "wait_end_of_query": "1",
+    "insert_deduplicate": "0",
+    "deduplicate_blocks_in_dependent_materialized_views": "0",
+    "max_insert_block_size": "10000000",
+    "min_insert_block_size_rows": "10000000",
+    "min_insert_block_size_bytes": "0",
+    "max_insert_threads": "1",
+    "max_partitions_per_insert_block": "1000",
+    "parallel_view_processing": "0",
+    "input_format_parallel_parsing": "0",
+}
+"""All that correctness of an insert rests on, because the engine's defaults change between versions:
+synchronous, no deduplication by block (verification by batch_id instead), one block and so one part."""
+
+TIMEOUT_MARGIN_S = 5.0
+"""How much longer the caller waits than the engine is told to run."""
+
+
+class ThreadedStore:
+    """`Store` over a factory of clickhouse-connect clients."""
+
+    def __init__(
+        self,
+        *,
+        kind: str,
+        location: str,
+        database: str,
+        make_client: Callable[[], Client],
+        prepare: Callable[[], None],
+        threads: int,
+    ) -> None:
+        self._kind = kind
+        self._location = location
+        self.database = database
+        self._make_client = make_client
+        self._prepare = prepare
+        self._local = threading.local()
+        self._clients: list[Client] = []
+        self._lock = threading.Lock()
+        self._readers = ThreadPoolExecutor(threads, thread_name_prefix="store-read")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-write")
+        self._column_types: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+
+    # ---- life ----------------------------------------------------------
+
+    async def open(self) -> StoreInfo:
+        await self._run(self._writer, "Opening ClickHouse", self._prepare)
+        version = await self._run(self._writer, "Asking ClickHouse's version", lambda: str(self._client().server_version))
+        return StoreInfo(kind=self._kind, version=version, location=self._location)
+
+    async def close(self) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._close)
+
+    def _close(self) -> None:
+        self._readers.shutdown(wait=True, cancel_futures=True)
+        self._writer.shutdown(wait=True)
+        for client in self._clients:
+            with contextlib.suppress(Exception):
+                client.close()
+        self._clients.clear()
+
+    async def ping(self) -> bool:
+        try:
+            await self.query("SELECT 1", timeout_s=5.0)
+        except StoreError:
+            return False
+        return True
+
+    # ---- work ----------------------------------------------------------
+
+    async def command(self, sql: str, parameters: Parameters | None = None) -> None:
+        await self._run(
+            self._writer, "A statement", lambda: self._client().command(sql, parameters=_parameters(parameters))
+        )
+
+    async def query(
+        self,
+        sql: str,
+        parameters: Parameters | None = None,
+        *,
+        settings: Settings | None = None,
+        timeout_s: float = 30.0,
+    ) -> ResultSet:
+        merged = _limits(settings, timeout_s)
+
+        def ask() -> ResultSet:
+            started = time.perf_counter()
+            result = self._client().query(sql, parameters=_parameters(parameters), settings=merged)
+            summary = result.summary or {}
+            return ResultSet(
+                columns=tuple(result.column_names),
+                rows=[tuple(row) for row in result.result_rows],
+                rows_read=int(summary.get("read_rows", 0)),
+                bytes_read=int(summary.get("read_bytes", 0)),
+                elapsed_ms=(time.perf_counter() - started) * 1000,
+            )
+
+        return await self._run(self._readers, "A query", ask, timeout_s + TIMEOUT_MARGIN_S)
+
+    async def insert(
+        self,
+        table: str,
+        columns: Sequence[str],
+        data: Sequence[Sequence[object]],
+        *,
+        settings: Settings | None = None,
+        timeout_s: float = 60.0,
+    ) -> None:
+        def write() -> None:
+            client = self._client()
+            context = client.create_insert_context(
+                table,
+                list(columns),
+                column_type_names=self._types_of(client, table, tuple(columns)),
+                column_oriented=True,
+                settings={**INSERT_SETTINGS, **(settings or {}), "max_execution_time": timeout_s},
+            )
+            context.req_block_size = len(data[0])
+            context.data = data
+            client.data_insert(context)
+
+        await self._run(self._writer, f"An insert into {table}", write, timeout_s + TIMEOUT_MARGIN_S)
+
+    async def stream(
+        self,
+        sql: str,
+        parameters: Parameters | None = None,
+        *,
+        format: str,
+        settings: Settings | None = None,
+        timeout_s: float = 60.0,
+    ) -> AsyncIterator[bytes]:
+        merged = _limits(settings, timeout_s)
+        loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(maxsize=8)
+        stopped = threading.Event()
+
+        def put(piece: bytes | Exception | None) -> None:
+            future = asyncio.run_coroutine_threadsafe(pieces.put(piece), loop)
+            while not stopped.is_set():
+                with contextlib.suppress(TimeoutError):
+                    future.result(timeout=1.0)
+                    return
+            future.cancel()
+
+        def pump() -> None:
+            try:
+                with self._client().raw_stream(
+                    sql, parameters=_parameters(parameters), settings=merged, fmt=format
+                ) as source:
+                    while not stopped.is_set() and (piece := source.read(262_144)):
+                        put(piece)
+                put(None)
+            except Exception as error:
+                put(translate(error, "A streamed query"))
+
+        task = loop.run_in_executor(self._readers, pump)
+        try:
+            while (piece := await pieces.get()) is not None:
+                if isinstance(piece, Exception):
+                    raise piece
+                yield piece
+        finally:
+            stopped.set()
+            while not pieces.empty():
+                pieces.get_nowait()
+            await task
+
+    # ---- inside --------------------------------------------------------
+
+    def _client(self) -> Client:
+        client: Client | None = getattr(self._local, "client", None)
+        if client is None:
+            client = self._make_client()
+            self._local.client = client
+            with self._lock:
+                self._clients.append(client)
+        return client
+
+    def _types_of(self, client: Client, table: str, columns: tuple[str, ...]) -> list[str]:
+        """Column types of a table, asked once: spares a DESCRIBE before each insert."""
+        key = (table, columns)
+        types = self._column_types.get(key)
+        if types is None:
+            rows = client.query(
+                "SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = {table:String}",
+                parameters={"table": table},
+            ).result_rows
+            by_name = {str(name): str(kind) for name, kind in rows}
+            types = [by_name[column] for column in columns]
+            if len(self._column_types) > 256:
+                self._column_types.clear()
+            self._column_types[key] = types
+        return types
+
+    async def _run(
+        self, pool: ThreadPoolExecutor, what: str, work: Callable[[], T], timeout_s: float | None = None
+    ) -> T:
+        def guarded() -> T:
+            try:
+                return work()
+            except StoreError:
+                raise
+            except Exception as error:
+                raise translate(error, what) from error
+
+        try:
+            future = pool.submit(guarded)
+        except RuntimeError as error:
+            raise StoreRetryable(f"{what} came after the store was closed.") from error
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
+        except TimeoutError as error:
+            raise StoreTimeout(f"{what} got no answer within {timeout_s:.0f} s.") from error
+
+
+def _parameters(parameters: Parameters | None) -> dict[str, Any] | None:
+    return dict(parameters) if parameters else None
+
+
+def _limits(settings: Settings | None, timeout_s: float) -> dict[str, Any]:
+    """Every question carries its own time limit, so that it ends in the engine too."""
+    return {"max_execution_time": timeout_s, "timeout_before_checking_execution_speed": 0, **(settings or {})}

@@ -1,0 +1,213 @@
+"""Brings sealed WAL segments into ClickHouse, oldest first, each exactly once.
+
+One INSERT per month and batch. Anything but a clean first success is ambiguous: then
+`count() … WHERE batch_id = N` decides per month — all rows there: done; none: send
+again; anything else: the segment is set aside, counted and reported, never guessed at.
+A segment is deleted only after its batch is known to be in. Batches left by an earlier
+run are verified before they are sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections import deque
+from pathlib import Path
+
+from analytics_server.config import IngestSection
+from analytics_server.errors import StoreError, StoreFatal
+from analytics_server.ingest import segment
+from analytics_server.ingest.batch import by_month, to_columns
+from analytics_server.ingest.metrics import IngestMetrics
+from analytics_server.ingest.wal import Sealed, Wal
+from analytics_server.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+POISON_CODES = frozenset({0, 6, 26, 27, 38, 41, 53, 69, 70, 72, 117, 130, 131, 321, 349})
+"""Codes (0: refused by the client library) that mean the rows themselves can't be stored."""
+
+
+class Flusher:
+    """The one consumer of sealed segments."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: IngestSection,
+        metrics: IngestMetrics,
+        dead_letters: Path,
+        *,
+        insert_timeout_s: float,
+        jitter: random.Random,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._metrics = metrics
+        self._dead_letters = dead_letters
+        self._insert_timeout_s = insert_timeout_s
+        self._jitter = jitter
+        self._queue: deque[Sealed] = deque()
+        self._changed = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopping = False
+        self._wal: Wal | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.store_is_up = True
+
+    def start(self, wal: Wal, left_over: list[Sealed]) -> None:
+        """Begin to work, with what an earlier run left in front."""
+        self._wal = wal
+        for sealed in left_over:
+            self.add(sealed)
+        self._task = asyncio.create_task(self._work(), name="flusher")
+
+    def add(self, sealed: Sealed) -> None:
+        """Queue a sealed segment; its rows stay in memory only while nothing else waits."""
+        if len(self._queue) >= 1:
+            sealed.payloads = None
+        self._queue.append(sealed)
+        self._idle.clear()
+        self._changed.set()
+
+    @property
+    def waiting(self) -> int:
+        """Segments not yet in ClickHouse, the one in flight included."""
+        return len(self._queue)
+
+    def oldest_age_s(self, now: float) -> float:
+        """Age of the oldest segment that waits, seconds; 0 when none does."""
+        if not self._queue:
+            return 0.0
+        return max(0.0, now - ((self._queue[0].batch_id >> 22) / 1000 + 1_577_836_800))
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait until all is in ClickHouse; False when the time ran out (the rest stays on disk)."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Stop after the insert under way; what waits stays in the log for the next start."""
+        self._stopping = True
+        self._changed.set()
+        if self._task is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _work(self) -> None:
+        while not self._stopping:
+            if not self._queue:
+                self._idle.set()
+                self._changed.clear()
+                await self._changed.wait()
+                continue
+            await self._deliver(self._queue[0])
+            if self._stopping and self._queue:
+                return
+
+    async def _deliver(self, sealed: Sealed) -> None:
+        assert self._wal is not None
+        started = time.perf_counter()
+        try:
+            rows = await asyncio.get_running_loop().run_in_executor(None, _rows, sealed)
+        except (OSError, segment.SegmentError) as error:
+            log.error("wal segment unreadable", extra={"segment": sealed.path.name, "reason": str(error)})
+            self._metrics.wal_errors.labels("unreadable").inc()
+            self._wal.set_aside(sealed, self._dead_letters)
+            self._queue.popleft()
+            return
+        outcome = "inserted"
+        for month, part in by_month(rows).items():
+            outcome = await self._deliver_month(sealed, month, part)
+            if outcome != "inserted":
+                break
+        if outcome == "stopped":
+            return
+        if outcome == "inserted":
+            await asyncio.get_running_loop().run_in_executor(None, self._wal.delete, sealed)
+        else:
+            self._wal.set_aside(sealed, self._dead_letters)
+            self._metrics.dead_letter_events.inc(sealed.events)
+        self._queue.popleft()
+        seconds = time.perf_counter() - started
+        self._metrics.flush_seconds.observe(seconds)
+        self._metrics.flush_events.observe(sealed.events)
+        log.debug("batch flushed", extra={"events": sealed.events, "outcome": outcome, "seconds": round(seconds, 4)})
+
+    async def _deliver_month(self, sealed: Sealed, month: int, rows: list[list[object]]) -> str:
+        """Insert one month's rows of a batch: "inserted", "set_aside" or "stopped"."""
+        ambiguous = sealed.verify_first
+        delay = 0.2
+        while True:
+            try:
+                if ambiguous:
+                    present = await self._count(sealed.batch_id, month)
+                    self._metrics.flush_ambiguous.inc()
+                    if present == len(rows):
+                        return "inserted"
+                    if present:
+                        log.error(
+                            "batch is partly stored, set aside",
+                            extra={"batch": sealed.batch_id, "expected": len(rows), "present": present},
+                        )
+                        self._metrics.flush_attempts.labels("partial").inc()
+                        return "set_aside"
+                    ambiguous = False
+                names, data = await asyncio.get_running_loop().run_in_executor(
+                    None, to_columns, rows, sealed.batch_id
+                )
+                await self._store.insert("events", names, data, timeout_s=self._insert_timeout_s)
+            except StoreError as error:
+                outcome = type(error).__name__.removeprefix("Store").lower()
+                self._metrics.flush_attempts.labels(outcome).inc()
+                if isinstance(error, StoreFatal) and error.engine_code in POISON_CODES and not ambiguous:
+                    log.error("batch refused by ClickHouse, set aside", extra={"reason": error.message[:300]})
+                    return "set_aside"
+                if self.store_is_up:
+                    log.warning("flush failed, will try again", extra={"reason": error.message[:300]})
+                self.store_is_up = False
+                ambiguous = True
+                if await self._pause(delay):
+                    return "stopped"
+                delay = min(delay * 2, self._settings.retry_max_s)
+            else:
+                if not self.store_is_up:
+                    log.info("flush works again")
+                self.store_is_up = True
+                self._metrics.flush_attempts.labels("ok").inc()
+                return "inserted"
+
+    async def _count(self, batch_id: int, month: int) -> int:
+        answer = await self._store.query(
+            "SELECT count() FROM events WHERE batch_id = {batch:UInt64} AND toYYYYMM(ts) = {month:UInt32}",
+            {"batch": batch_id, "month": month},
+            timeout_s=self._insert_timeout_s,
+        )
+        return int(str(answer.rows[0][0]))
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait with jitter; True when the server is stopping."""
+        self._changed.clear()
+        if self._stopping:
+            return True
+        with contextlib.suppress(TimeoutError):
+            deadline = time.monotonic() + seconds * (0.5 + self._jitter.random())
+            while not self._stopping and (left := deadline - time.monotonic()) > 0:
+                self._changed.clear()
+                await asyncio.wait_for(self._changed.wait(), left)
+        return self._stopping
+
+
+def _rows(sealed: Sealed) -> list[list[object]]:
+    """All rows of a segment, from memory or from disk."""
+    if sealed.payloads is not None:
+        return [row for payload in sealed.payloads for row in segment.rows_of(payload)]
+    columns = segment.header_of(sealed.path).columns
+    return [row for _, payload in segment.frames(sealed.path) for row in segment.rows_of(payload, columns)]

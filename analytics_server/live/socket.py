@@ -1,0 +1,281 @@
+"""`GET /api/v1/live`: one WebSocket per open live view, a snapshot each second.
+
+Owns the open sockets and the one task that feeds them. Constraints: a site's snapshot
+is taken and encoded once a second however many sockets watch it; nothing is ever
+queued for a reader: one that has not taken the previous snapshot is skipped, and
+dropped after `MAX_MISSED` of them; a site nobody watches costs nothing. The token
+comes in the `Authorization` header, as the second subprotocol after `bearer`, or in
+the first message: never in the URL, where logs would keep it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterable
+from typing import Protocol
+
+import msgspec
+import orjson
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+
+from analytics_server.errors import AnalyticsError, Forbidden, RequestError, Unauthorized
+from analytics_server.live.hub import Hub
+
+SUBPROTOCOL = "bearer"
+AUTH_TIMEOUT_S = 10.0
+HEARTBEAT_S = 30.0
+CLOSE_TIMEOUT_S = 2.0
+MAX_MESSAGE_BYTES = 4_096
+MAX_MISSED = 15
+SOCKETS_PER_SLICE = 100
+RECHECK_TICKS = 60
+
+UNAUTHORIZED = 4401
+FORBIDDEN = 4403
+UNKNOWN_SITE = 4404
+
+log = logging.getLogger(__name__)
+
+
+class Principal(Protocol):
+    """Who asks: the part of `access` the live view needs."""
+
+    def require_read(self, site_id: str) -> None:
+        """Raises `Forbidden` where the token may not read the site."""
+
+
+class Gate(Protocol):
+    async def authenticate(self, authorization: str | None) -> Principal:
+        """The principal of `Bearer TOKEN`; raises `Unauthorized`."""
+
+
+class Sites(Protocol):
+    def get(self, site_id: str) -> object | None: ...
+
+
+class Limits(Protocol):
+    @property
+    def live_sockets(self) -> int: ...
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True):
+    """The first message, where the token did not come with the handshake."""
+
+    token: str
+
+
+class _Refused(Exception):
+    def __init__(self, close_code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.close_code = close_code
+        self.reason = reason
+
+
+class _Watcher:
+    """One admitted socket. Identity counts, so sets of them are cheap."""
+
+    __slots__ = ("authorization", "missed", "site_id", "socket", "transport")
+
+    def __init__(
+        self, socket: web.WebSocketResponse, transport: asyncio.Transport, site_id: str, authorization: str
+    ) -> None:
+        self.socket = socket
+        self.transport = transport
+        self.site_id = site_id
+        self.authorization = authorization
+        self.missed = 0
+
+
+class LiveSockets:
+    """All live sockets of this process; `run` feeds them until `close`."""
+
+    def __init__(self, hub: Hub, gate: Gate, sites: Sites, limits: Limits, *, interval_s: float = 1.0) -> None:
+        self._hub = hub
+        self._gate = gate
+        self._sites = sites
+        self._limits = limits
+        self._interval_s = interval_s
+        self._watchers: dict[str, set[_Watcher]] = {}
+        self._open: set[web.WebSocketResponse] = set()
+        self._closing = False
+        self._snapshots: dict[str, tuple[float, str]] = {}
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/api/v1/live", self._handle)]
+
+    @property
+    def open_sockets(self) -> int:
+        """Sockets open now, those that have not shown their token yet included."""
+        return len(self._open)
+
+    async def run(self) -> None:
+        """Send each watched site's snapshot once per interval; runs until cancelled."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        ticks = 0
+        while True:
+            due = max(due + self._interval_s, loop.time())
+            await asyncio.sleep(due - loop.time())
+            ticks += 1
+            await self.tick()
+            if ticks % RECHECK_TICKS == 0:
+                await self.recheck()
+
+    async def tick(self) -> None:
+        """Send one snapshot to everyone who can take it."""
+        for site_id, watchers in list(self._watchers.items()):
+            text = self._encode(site_id)
+            for position, watcher in enumerate(list(watchers)):
+                if position % SOCKETS_PER_SLICE == SOCKETS_PER_SLICE - 1:
+                    await asyncio.sleep(0)
+                await self._send(watcher, text)
+
+    async def recheck(self) -> None:
+        """Close the sockets whose token has been revoked or narrowed since."""
+        verdicts: dict[tuple[str, str], _Refused | None] = {}
+        for site_id, watchers in list(self._watchers.items()):
+            for watcher in list(watchers):
+                key = (watcher.authorization, site_id)
+                if key not in verdicts:
+                    verdicts[key] = await self._verdict(*key)
+                refused = verdicts[key]
+                if refused is not None:
+                    self._leave(watcher)
+                    await self._close_one(watcher.socket, refused.close_code, refused.reason)
+
+    async def close(self) -> None:
+        """Close every socket with 1001 (going away); new ones are refused with 1013."""
+        self._closing = True
+        sockets = list(self._open)
+        await asyncio.gather(
+            *(self._close_one(socket, WSCloseCode.GOING_AWAY, "The server is stopping.") for socket in sockets)
+        )
+
+    def _encode(self, site_id: str) -> str:
+        """The site's snapshot as text, taken anew at most once per interval."""
+        now = time.monotonic()
+        cached = self._snapshots.get(site_id)
+        if cached is not None and now - cached[0] < self._interval_s / 2:
+            return cached[1]
+        text = orjson.dumps(self._hub.snapshot(site_id)).decode()
+        self._snapshots[site_id] = (now, text)
+        return text
+
+    async def _send(self, watcher: _Watcher, text: str) -> None:
+        if watcher.transport.get_write_buffer_size() > 0:
+            watcher.missed += 1
+            if watcher.missed >= MAX_MISSED:
+                self._leave(watcher)
+                watcher.transport.abort()
+            return
+        watcher.missed = 0
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            await watcher.socket.send_str(text)
+
+    async def _close_one(self, socket: web.WebSocketResponse, code: int, reason: str) -> None:
+        with contextlib.suppress(ConnectionError, RuntimeError, TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await socket.close(code=code, message=reason.encode())
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        site_id = request.query.get("site_id", "")
+        if not site_id:
+            raise RequestError("site_id is missing: ask for /api/v1/live?site_id=example.com.", code="missing_site_id")
+        authorization, offered = _handshake_token(request)
+        socket = web.WebSocketResponse(
+            protocols=(SUBPROTOCOL,) if offered else (),
+            heartbeat=HEARTBEAT_S,
+            timeout=CLOSE_TIMEOUT_S,
+            max_msg_size=MAX_MESSAGE_BYTES,
+            compress=False,
+        )
+        if not socket.can_prepare(request):
+            raise RequestError("This address is a WebSocket: connect with ws:// or wss://.", code="websocket_required")
+        full = self._closing or len(self._open) >= self._limits.live_sockets
+        if not full:
+            self._open.add(socket)
+        try:
+            await socket.prepare(request)
+            if full:
+                raise _Refused(WSCloseCode.TRY_AGAIN_LATER, "Too many live sockets are open: try again later.")
+            await self._serve(request, socket, site_id, authorization)
+        except _Refused as refused:
+            await self._close_one(socket, refused.close_code, refused.reason)
+        finally:
+            self._open.discard(socket)
+        return socket
+
+    async def _serve(
+        self, request: web.Request, socket: web.WebSocketResponse, site_id: str, authorization: str | None
+    ) -> None:
+        if authorization is None:
+            authorization = await _first_message_token(socket)
+        refused = await self._verdict(authorization, site_id)
+        if refused is not None:
+            raise refused
+        if request.transport is None:
+            return
+        watcher = _Watcher(socket, request.transport, site_id, authorization)
+        try:
+            await socket.send_str(self._encode(site_id))
+            self._watchers.setdefault(site_id, set()).add(watcher)
+            async for _ in socket:
+                pass
+        except ConnectionError:
+            log.debug("a live socket went away before its first snapshot")
+        finally:
+            self._leave(watcher)
+
+    async def _verdict(self, authorization: str, site_id: str) -> _Refused | None:
+        """Why this token may not watch this site, or None."""
+        try:
+            principal = await self._gate.authenticate(authorization)
+            principal.require_read(site_id)
+        except Unauthorized as error:
+            return _Refused(UNAUTHORIZED, error.message)
+        except Forbidden as error:
+            return _Refused(FORBIDDEN, error.message)
+        except AnalyticsError as error:
+            return _Refused(WSCloseCode.TRY_AGAIN_LATER, error.message)
+        if self._sites.get(site_id) is None:
+            return _Refused(UNKNOWN_SITE, "There is no such site.")
+        return None
+
+    def _leave(self, watcher: _Watcher) -> None:
+        watchers = self._watchers.get(watcher.site_id)
+        if watchers is None:
+            return
+        watchers.discard(watcher)
+        if not watchers:
+            del self._watchers[watcher.site_id]
+            self._snapshots.pop(watcher.site_id, None)
+
+
+def _handshake_token(request: web.Request) -> tuple[str | None, bool]:
+    """The `Authorization` value the handshake brought, and whether as a subprotocol."""
+    offered = _protocols(request.headers.getall("Sec-WebSocket-Protocol", ()))
+    if offered and offered[0] == SUBPROTOCOL:
+        return f"Bearer {offered[1] if len(offered) > 1 else ''}", True
+    return request.headers.get("Authorization"), False
+
+
+def _protocols(values: Iterable[str]) -> list[str]:
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+
+
+async def _first_message_token(socket: web.WebSocketResponse) -> str:
+    try:
+        async with asyncio.timeout(AUTH_TIMEOUT_S):
+            message: WSMessage = await socket.receive()
+    except TimeoutError:
+        raise _Refused(UNAUTHORIZED, f"No token came within {AUTH_TIMEOUT_S:g} s.") from None
+    if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+        raise _Refused(UNAUTHORIZED, "The socket closed without a token.")
+    try:
+        hello = msgspec.json.decode(message.data, type=Hello)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise _Refused(UNAUTHORIZED, 'The first message must be {"token":"…"}.') from None
+    return f"Bearer {hello.token}"

@@ -149,7 +149,9 @@ class ThreadedStore:
             context.data = data
             client.data_insert(context)
 
-        await self._run(self._writer, f"An insert into {table}", write, timeout_s + TIMEOUT_MARGIN_S)
+        # No time-out on this side: the engine's own ends the insert, and giving up here while it
+        # still ran would let a second attempt overtake it.
+        await self._run(self._writer, f"An insert into {table}", write)
 
     async def stream(
         self,

@@ -1,0 +1,157 @@
+"""Who may ask: bearer tokens, their roles and the sites they cover.
+
+A token is 256 random bits, shown once; only its SHA-256 is kept (a hash without
+salt is enough for a secret that can't be guessed). Roles: `read` answers questions,
+`collect` may send trusted events, `admin` may do both and manage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import msgspec
+
+from analytics_server.errors import Forbidden, StoreError, Unauthorized
+from analytics_server.store.protocol import Store
+
+TOKEN_PREFIX = "ast_"
+REFRESH_S = 5.0
+
+
+class Role(StrEnum):
+    READ = "read"
+    COLLECT = "collect"
+    ADMIN = "admin"
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Whoever a token stands for. `sites` empty = all sites."""
+
+    token_id: str
+    role: Role
+    name: str = ""
+    sites: tuple[str, ...] = ()
+    created_at_ms: int = 0
+
+    def covers(self, site_id: str) -> bool:
+        return not self.sites or site_id in self.sites
+
+    def require_read(self, site_id: str) -> None:
+        """Raises `Forbidden` unless this token may read the site."""
+        if self.role not in (Role.READ, Role.ADMIN):
+            raise Forbidden(f"This token has the role {self.role}; reading needs read or admin.")
+        if not self.covers(site_id):
+            raise Forbidden(f"This token does not cover the site {site_id!r}.")
+
+    def require_admin(self) -> None:
+        """Raises `Forbidden` unless this token is an admin's."""
+        if self.role is not Role.ADMIN:
+            raise Forbidden(f"This token has the role {self.role}; this call needs admin.")
+
+    @property
+    def may_collect(self) -> bool:
+        return self.role in (Role.COLLECT, Role.ADMIN)
+
+
+def new_token() -> str:
+    return TOKEN_PREFIX + secrets.token_urlsafe(32)
+
+
+def token_hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class Gate:
+    """Tokens in memory, refreshed from ClickHouse so that all servers agree within seconds."""
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._clock = clock
+        self._by_hash: dict[str, Principal] = {}
+        self._fixed: dict[str, Principal] = {}
+        self._loaded_at = 0.0
+        self._loading = asyncio.Lock()
+
+    async def load(self) -> None:
+        """Read all tokens. Raises a store error."""
+        answer = await self._store.query("SELECT token_hash, document FROM tokens FINAL WHERE deleted = 0")
+        self._by_hash = {
+            str(digest): msgspec.json.decode(str(document), type=Principal) for digest, document in answer.rows
+        }
+        self._loaded_at = time.monotonic()
+
+    def accept(self, token: str, role: Role, name: str) -> None:
+        """Let a token in that lives only in this process (`ANALYTICS_ADMIN_TOKEN`)."""
+        digest = token_hash(token)
+        self._fixed = {digest: Principal(token_id=digest[:12], role=role, name=name)}
+
+    async def create(self, role: Role, *, name: str = "", sites: tuple[str, ...] = ()) -> str:
+        """Make a token and return it: the only time it can be seen."""
+        token = new_token()
+        digest = token_hash(token)
+        principal = Principal(
+            token_id=digest[:12], role=role, name=name, sites=sites, created_at_ms=int(self._clock() * 1000)
+        )
+        await self._write(digest, principal, deleted=0)
+        self._by_hash[digest] = principal
+        return token
+
+    async def revoke(self, token_id: str) -> bool:
+        """Delete a token by its id; False when there is none."""
+        for digest, principal in list(self._by_hash.items()):
+            if principal.token_id == token_id:
+                await self._write(digest, principal, deleted=1)
+                del self._by_hash[digest]
+                return True
+        return False
+
+    def tokens(self) -> list[Principal]:
+        return sorted(self._by_hash.values(), key=lambda principal: principal.created_at_ms)
+
+    def known(self, authorization: str | None) -> Principal | None:
+        """The principal of an Authorization header as far as memory knows; never asks the store."""
+        token = _bearer(authorization)
+        if not token:
+            return None
+        digest = token_hash(token)
+        return self._fixed.get(digest) or self._by_hash.get(digest)
+
+    async def authenticate(self, authorization: str | None) -> Principal:
+        """The principal of an Authorization header (`Bearer TOKEN`). Raises `Unauthorized`."""
+        if not _bearer(authorization):
+            raise Unauthorized("Send a token: Authorization: Bearer TOKEN.")
+        await self._refresh()
+        principal = self.known(authorization)
+        if principal is None:
+            raise Unauthorized("The token is not known: it was mistyped or revoked.")
+        return principal
+
+    async def _refresh(self) -> None:
+        if time.monotonic() - self._loaded_at < REFRESH_S or self._loading.locked():
+            return
+        async with self._loading:
+            try:
+                await self.load()
+            except StoreError:
+                self._loaded_at = time.monotonic()  # answer from memory while ClickHouse is away
+
+    async def _write(self, digest: str, principal: Principal, *, deleted: int) -> None:
+        document = msgspec.json.encode(principal).decode()
+        await self._store.insert(
+            "tokens",
+            ("token_hash", "document", "deleted", "updated_at"),
+            [[digest], [document], [deleted], [datetime.fromtimestamp(self._clock(), UTC)]],
+        )
+
+
+def _bearer(authorization: str | None) -> str:
+    if not authorization:
+        return ""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""

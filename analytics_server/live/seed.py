@@ -7,9 +7,11 @@ the caller's to log: the hub simply starts empty.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from analytics_server.live.hub import Hub, SeedRow
 from analytics_server.live.ranking import WINDOW_MINUTES
-from analytics_server.store.protocol import Store
+from analytics_server.store.protocol import Parameters, ResultSet, Settings
 
 MAX_SEED_ROWS = 200_000
 SEED_TIMEOUT_S = 10.0
@@ -32,7 +34,20 @@ LIMIT {limit:UInt32}
 """
 
 
-async def seed_hub(hub: Hub, store: Store, now: float) -> int:
+class QueryStore(Protocol):
+    """The one thing asked of the store."""
+
+    async def query(
+        self,
+        sql: str,
+        parameters: Parameters | None = None,
+        *,
+        settings: Settings | None = None,
+        timeout_s: float = 30.0,
+    ) -> ResultSet: ...
+
+
+async def seed_hub(hub: Hub, store: QueryStore, now: float) -> int:
     """Count the stored events of the window that ends at `now` (seconds since the epoch).
 
     Returns the number of grouped rows read. Raises the store's errors.

@@ -29,6 +29,7 @@ AUTH_TIMEOUT_S = 10.0
 HEARTBEAT_S = 30.0
 CLOSE_TIMEOUT_S = 2.0
 MAX_MESSAGE_BYTES = 4_096
+MAX_REASON_BYTES = 123
 MAX_MISSED = 15
 SOCKETS_PER_SLICE = 100
 RECHECK_TICKS = 60
@@ -178,7 +179,7 @@ class LiveSockets:
     async def _close_one(self, socket: web.WebSocketResponse, code: int, reason: str) -> None:
         with contextlib.suppress(ConnectionError, RuntimeError, TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await socket.close(code=code, message=reason.encode())
+                await socket.close(code=code, message=_reason(reason))
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         site_id = request.query.get("site_id", "")
@@ -260,6 +261,11 @@ def _handshake_token(request: web.Request) -> tuple[str | None, bool]:
     if offered and offered[0] == SUBPROTOCOL:
         return f"Bearer {offered[1] if len(offered) > 1 else ''}", True
     return request.headers.get("Authorization"), False
+
+
+def _reason(text: str) -> bytes:
+    """At most what a close frame can carry, cut at a whole character."""
+    return text.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()
 
 
 def _protocols(values: Iterable[str]) -> list[str]:

@@ -1,0 +1,119 @@
+# All that one does with this repository. `make` lists the targets.
+# Plain enough for GNU make 3.81, which is what macOS ships.
+
+PYTHON = python3
+VENV = .venv
+BIN = $(VENV)/bin
+CONFIG =
+ARGS =
+PIP = $(BIN)/python -m pip --disable-pip-version-check
+# The locks name every package, so pip neither resolves nor adds any.
+PIP_LOCKED = $(PIP) install --quiet --no-deps --require-hashes --only-binary :all:
+COUNTRY_DB = .build/geo/country.mmdb
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock'
+
+.PHONY: help install install-dev geo run demo test check fmt bench build golden lock clean
+
+help: ## Show this list
+	@echo "Usage: make TARGET"
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:[^#]*## /|/' | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
+
+install: $(VENV)/installed ## Make .venv with the command analytics-server in it
+
+install-dev: $(VENV)/installed-dev ## Add what the tests and checks need
+
+$(VENV)/bin/python:
+	@chosen=; \
+	for candidate in $(PYTHON) python3.13 python3.12 python3.11 python3.14; do \
+		if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then chosen=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$chosen" ]; then \
+		echo "Python 3.11 or newer is needed and was not found (python3 is: `python3 --version 2>&1`)." >&2; \
+		echo "Install it (Debian: apt-get install python3 python3-venv; macOS: brew install python)" >&2; \
+		echo "or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; \
+		exit 1; \
+	fi; \
+	echo "Making $(VENV) with `$$chosen --version`"; \
+	"$$chosen" -m venv $(VENV) || { \
+		rm -rf $(VENV); \
+		echo "The environment could not be made. On Debian and Ubuntu: apt-get install python3-venv" >&2; \
+		exit 1; \
+	}
+
+$(VENV)/installed: $(VENV)/bin/python requirements/runtime.txt requirements/build.txt pyproject.toml
+	@echo "Installing the locked packages (about 140 MB the first time)"
+	@$(PIP_LOCKED) -r requirements/runtime.txt -r requirements/build.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements/dev.txt
+	@echo "Installing the locked development packages"
+	@$(PIP_LOCKED) -r requirements/dev.txt
+	@touch $@
+
+geo: $(VENV)/bin/python ## Fetch the country database again
+	@rm -rf .build/geo
+	@$(MAKE) $(COUNTRY_DB)
+
+# Never fails: without the database the countries stay empty, and all else works. The
+# empty directory left by a failed try keeps the next start from waiting for it again.
+$(COUNTRY_DB): $(VENV)/bin/python
+	@if [ ! -d .build/geo ]; then \
+		echo "Fetching the country database (5 MB)"; \
+		mkdir -p .build/geo; rm -rf .build/geo-download; \
+		if $(PIP) download --quiet --no-deps --require-hashes --only-binary :all: --retries 1 --timeout 20 \
+				-r requirements/geo.txt -d .build/geo-download \
+			&& $(BIN)/python -m zipfile -e .build/geo-download/*.whl .build/geo-download \
+			&& mv .build/geo-download/geoacumen/db/Geoacumen-Country.mmdb $(COUNTRY_DB); \
+		then touch $(COUNTRY_DB); fi; \
+		rm -rf .build/geo-download; \
+	fi; \
+	if [ ! -f $(COUNTRY_DB) ]; then \
+		echo "WARNING: there is no country database, so countries will be empty. 'make geo' tries again;" >&2; \
+		echo "         any MaxMind or DB-IP .mmdb file can be set as [geo] database instead." >&2; \
+	fi
+
+run: install $(COUNTRY_DB) ## Start the server on 127.0.0.1:8000 with the demo site (CONFIG=file to use one)
+	@database=; if [ -f $(COUNTRY_DB) ]; then database=$(COUNTRY_DB); fi; \
+	: "$${ANALYTICS_SERVER_DEMO:=true}"; export ANALYTICS_SERVER_DEMO; \
+	if [ -n "$$database" ] && [ -z "$(CONFIG)" ]; then \
+		: "$${ANALYTICS_GEO_DATABASE:=$$database}"; export ANALYTICS_GEO_DATABASE; fi; \
+	exec $(BIN)/analytics-server serve $(if $(CONFIG),--config $(CONFIG)) $(ARGS)
+
+demo: install ## Fill the site "demo" with 30 days of made-up traffic (stop the server first)
+	@$(BIN)/analytics-server demo --days 30 --sessions 50000 $(ARGS)
+
+test: install-dev ## Run all tests; the browser's too where Chromium is installed
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: install-dev ## Format, lint, types, import rules and documentation
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest -q tests/docs
+
+fmt: install-dev ## Format the code and mend what the linter can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: install-dev ## Measure; prints a table and writes benchmarks/results/
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+build: install ## Build wheel and sdist into dist/
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build
+	@ls -l dist
+
+golden: install-dev ## Rewrite the recorded answers that the tests compare with, and the generated docs
+	@UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q $(ARGS)
+
+lock: install-dev ## Renew the hash-pinned locks in requirements/
+	@$(COMPILE) --upgrade pyproject.toml --override requirements/overrides.txt -o requirements/runtime.txt
+	@$(COMPILE) --upgrade --group dev --override requirements/overrides.txt -c requirements/runtime.txt -o requirements/dev.txt
+	@$(COMPILE) --upgrade --group build -c requirements/runtime.txt -o requirements/build.txt
+	@$(COMPILE) --upgrade --no-deps requirements/geo.in -o requirements/geo.txt
+
+clean: ## Remove everything that was built; data/ stays
+	rm -rf $(VENV) .build dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

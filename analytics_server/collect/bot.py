@@ -1,0 +1,83 @@
+"""Is it a person? Judges the user agent and the headers of a page loaded ahead of time.
+
+Layers, cheapest first: no or garbage user agent; words that only automation uses
+(HTTP libraries, headless browsers, monitors); is-crawler; ua-parser's Spider rules.
+Each knows bots the others miss. The verdict is cached by the string. A server that
+tracks with a token may send no user agent at all: whether this step applies to it is
+the pipeline's decision, not made here.
+"""
+
+from __future__ import annotations
+
+import re
+
+from is_crawler import crawler_contact, crawler_url, is_crawler
+
+from analytics_server.collect.agent import MAX_USER_AGENT_CHARS, AgentParser
+from analytics_server.collect.cache import GenerationCache
+from analytics_server.collect.drops import DropReason
+
+MIN_USER_AGENT_CHARS = 16
+"""Shorter than any browser's; "Mozilla/5.0" alone is 11."""
+
+_AUTOMATION = re.compile(
+    r"headless|phantomjs|slimerjs|webdriver|selenium|puppeteer|playwright|cypress/|electron-prerender|prerender"
+    r"|curl/|wget|python|urllib|aiohttp|httpx|httpie|scrapy|mechanize|libwww|lwp[:-]|perl/|php/|guzzle"
+    r"|go-http-client|java/|jakarta|apache-http|okhttp|dart/|ruby|faraday|axios|node-fetch|undici|got \(|postman"
+    r"|insomnia/|http_request|httpclient|winhttp|libcurl|restsharp|powershell|\bbots?\b|crawl|spider|slurp"
+    r"|lighthouse|pagespeed|gtmetrix|pingdom|uptime|statuscake|site24x7|datadog|newrelic|zgrab|masscan|nuclei"
+    r"|nikto|sqlmap|nmap|wpscan|censys|feedfetcher|facebookexternalhit|whatsapp/|telegrambot|skypeuripreview"
+    r"|mediapartners|google-read-aloud|googleother|google-inspectiontool|chrome-lighthouse|ptst/|dareboost"
+    r"|\$\{jndi|<script|\.\./",
+    re.IGNORECASE,
+)
+_GARBAGE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+_AHEAD_OF_TIME = frozenset({"prefetch", "preview", "prerender"})
+
+
+class BotDetector:
+    """Owns the cache of verdicts; shares the agents' parser for the Spider rules."""
+
+    __slots__ = ("_agents", "_unmemoised", "_until_forgotten", "_verdicts")
+
+    def __init__(self, agents: AgentParser, cache_size: int) -> None:
+        self._agents = agents
+        self._verdicts: GenerationCache[str, bool] = GenerationCache(cache_size)
+        self._until_forgotten = self._unmemoised = max(1, cache_size)
+
+    def is_bot(
+        self,
+        user_agent: str,
+        *,
+        sec_purpose: str | None = None,
+        purpose: str | None = None,
+        x_moz: str | None = None,
+    ) -> DropReason | None:
+        """`PREFETCH`, `BOT` or None; the keywords are the request's headers of these names."""
+        if (sec_purpose or purpose or x_moz) and (_ahead(sec_purpose) or _ahead(purpose) or _ahead(x_moz)):
+            return DropReason.PREFETCH
+        verdict = self._verdicts.get(user_agent)
+        if verdict is None:
+            verdict = self._judge(user_agent[:MAX_USER_AGENT_CHARS])
+            self._verdicts.put(user_agent, verdict)
+        return DropReason.BOT if verdict else None
+
+    def _judge(self, user_agent: str) -> bool:
+        text = user_agent.strip()
+        if len(text) < MIN_USER_AGENT_CHARS or _GARBAGE.search(text) or _AUTOMATION.search(text):
+            return True
+        self._forget_is_crawlers_memo()
+        return is_crawler(text) or self._agents.parse(user_agent).is_spider
+
+    def _forget_is_crawlers_memo(self) -> None:
+        """is-crawler remembers up to 32,768 strings a function; one bounded cache is enough."""
+        self._until_forgotten -= 1
+        if self._until_forgotten <= 0:
+            self._until_forgotten = self._unmemoised
+            for function in (is_crawler, crawler_contact, crawler_url):
+                function.cache_clear()
+
+
+def _ahead(header: str | None) -> bool:
+    """`prefetch;prerender` and `prefetch` alike: the first token decides."""
+    return header is not None and header.partition(";")[0].strip().lower() in _AHEAD_OF_TIME

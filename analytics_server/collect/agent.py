@@ -67,7 +67,9 @@ _TV = re.compile(
     r"|philipstv|tizen.*\btv|playstation|xbox|nintendo",
     re.IGNORECASE,
 )
-_TABLET = re.compile(r"ipad|playbook|kindle|\bsilk(?!.*mobile)|tablet(?! pc)|(?=.*android)(?!.*mobile)", re.IGNORECASE)
+_TABLET = re.compile(
+    r"ipad|playbook|kindle|\bsilk(?!.*mobile)|tablet(?! pc)|(?=.*android)(?!.*(?:mobile|opera m))", re.IGNORECASE
+)
 _MOBILE = re.compile(
     r"iphone|ipod|mobile|android|phone|blackberry|\bbb10\b|opera m(?:in|ob)i|kaios|symbian|series ?[46]0|j2me|midp",
     re.IGNORECASE,

@@ -21,9 +21,10 @@ MIN_USER_AGENT_CHARS = 16
 """Shorter than any browser's; "Mozilla/5.0" alone is 11."""
 
 _AUTOMATION = re.compile(
-    r"headless|phantomjs|slimerjs|webdriver|selenium|puppeteer|playwright|cypress/|electron-prerender|prerender"
+    r"headless|phantomjs|slimerjs|webdriver|selenium|puppeteer|playwright|cypress/|prerender"
+    r"|monitor|acunetix|checkly|inspector"
     r"|curl/|wget|python|urllib|aiohttp|httpx|httpie|scrapy|mechanize|libwww|lwp[:-]|perl/|php/|guzzle"
-    r"|go-http-client|java/|jakarta|apache-http|okhttp|dart/|ruby|faraday|axios|node-fetch|undici|got \(|postman"
+    r"|go-http-client|java/|jakarta|apache-http|okhttp|dart/|ruby/|faraday v|axios|node-fetch|undici|got \(|postman"
     r"|insomnia/|http_request|httpclient|winhttp|libcurl|restsharp|powershell|\bbots?\b|crawl|spider|slurp"
     r"|lighthouse|pagespeed|gtmetrix|pingdom|uptime|statuscake|site24x7|datadog|newrelic|zgrab|masscan|nuclei"
     r"|nikto|sqlmap|nmap|wpscan|censys|feedfetcher|facebookexternalhit|whatsapp/|telegrambot|skypeuripreview"
@@ -32,6 +33,8 @@ _AUTOMATION = re.compile(
     re.IGNORECASE,
 )
 _GARBAGE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+_CUBOT = re.compile(r"cubot", re.IGNORECASE)
+"""A maker of telephones, not a robot; both libraries fall for the name."""
 _AHEAD_OF_TIME = frozenset({"prefetch", "preview", "prerender"})
 
 
@@ -63,11 +66,11 @@ class BotDetector:
         return DropReason.BOT if verdict else None
 
     def _judge(self, user_agent: str) -> bool:
-        text = user_agent.strip()
+        text = _CUBOT.sub("phone", user_agent.strip())
         if len(text) < MIN_USER_AGENT_CHARS or _GARBAGE.search(text) or _AUTOMATION.search(text):
             return True
         self._forget_is_crawlers_memo()
-        return is_crawler(text) or self._agents.parse(user_agent).is_spider
+        return is_crawler(text) or self._agents.parse(text).is_spider
 
     def _forget_is_crawlers_memo(self) -> None:
         """is-crawler remembers up to 32,768 strings a function; one bounded cache is enough."""

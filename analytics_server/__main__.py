@@ -1,0 +1,5 @@
+"""`python -m analytics_server`."""
+
+from analytics_server.cli import main
+
+main()

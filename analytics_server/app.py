@@ -1,0 +1,311 @@
+"""Wiring only: config → parts → routes → lifecycle.
+
+Owns the order of start and stop. Start: store, schema, tokens, sites, salts, what the
+log still holds, open sessions, then the socket. Stop: not ready, no new connections,
+requests under way are answered, the log is sealed and flushed, then the store closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import random
+import time
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from analytics_server.access.gate import Gate, Role
+from analytics_server.access.routes import AccessRoutes
+from analytics_server.access.sites import Sites
+from analytics_server.collect.address import AddressResolver
+from analytics_server.collect.agent import AgentParser
+from analytics_server.collect.bot import BotDetector
+from analytics_server.collect.collector import Collector
+from analytics_server.collect.duplicates import Duplicates
+from analytics_server.collect.geo import GeoLocator
+from analytics_server.collect.limits import RateLimiter
+from analytics_server.collect.metrics import CollectMetrics
+from analytics_server.collect.pipeline import Parts, Pipeline
+from analytics_server.collect.referrer import ReferrerClassifier, load_sources
+from analytics_server.collect.restore import restore_sessions
+from analytics_server.collect.routes import CollectRoutes
+from analytics_server.collect.session import Sessions
+from analytics_server.collect.tracker import load_script
+from analytics_server.collect.url import UrlCleaner
+from analytics_server.collect.visitor import VisitorHasher
+from analytics_server.config import Config
+from analytics_server.dashboard.routes import routes as dashboard_routes
+from analytics_server.demo.routes import routes as demo_routes
+from analytics_server.errors import StoreRetryable
+from analytics_server.ingest.flush import Flusher
+from analytics_server.ingest.metrics import IngestMetrics
+from analytics_server.ingest.wal import Wal
+from analytics_server.live.hub import Hub
+from analytics_server.live.seed import seed_hub
+from analytics_server.live.socket import LiveSockets
+from analytics_server.model import Row
+from analytics_server.privacy.salts import Salts
+from analytics_server.query.routes import routes as query_routes
+from analytics_server.query.service import QueryService
+from analytics_server.serving import HttpMetrics, cancel, nothing_here, wrap
+from analytics_server.store import StoreInfo, make_store, migrate
+
+log = logging.getLogger(__name__)
+
+HOUSEKEEPING_S = 30.0
+START_RETRY_S = 1.0
+STORE_CHECK_S = 15.0
+
+
+class Server:
+    """One process: everything between a socket and ClickHouse."""
+
+    def __init__(self, config: Config, *, admin_token: str = "") -> None:
+        self.config = config
+        registry = CollectorRegistry()
+        self._http = HttpMetrics(registry)
+        self._ingest = IngestMetrics(registry)
+        self._admin_token = admin_token
+        self.store = make_store(config)
+        self.gate = Gate(self.store)
+        self.sites = Sites(self.store, config.sites)
+        self._salts = Salts(self.store)
+        self._flusher = Flusher(
+            self.store,
+            config.ingest,
+            self._ingest,
+            config.data_dir / "dead-letters",
+            insert_timeout_s=config.clickhouse.insert_timeout_s,
+            jitter=random.Random(),
+        )
+        self._wal = Wal(
+            config.wal_dir, config.ingest, self._ingest, on_sealed=self._flusher.add, on_broken=self._on_broken
+        )
+        self._sessions = Sessions(
+            timeout_s=config.collect.session_timeout_s,
+            client_timeout_s=config.collect.client_session_timeout_s,
+            capacity=config.collect.max_sessions,
+            clock=time.monotonic,
+        )
+        self._duplicates = Duplicates(
+            window_s=config.collect.duplicate_window_s,
+            capacity=config.collect.max_duplicate_ids,
+            clock=time.monotonic,
+        )
+        self._geo = GeoLocator(config.geo.database)
+        self._hub = Hub(time.time)
+        self._live = LiveSockets(self._hub, self.gate, self.sites, config.limits)
+        self._collector = Collector(
+            self._pipeline(),
+            self._wal,
+            self.gate,
+            config.limits,
+            CollectMetrics(registry),
+            on_rows=self._on_rows,
+            forget_ids=self._duplicates.forget,
+        )
+        self._queries = QueryService(self.store, self.sites, _utc_now, config.limits)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._runner: web.AppRunner | None = None
+        self._stopping = False
+        self.broken = asyncio.Event()
+        self.port = config.server.port
+        self.new_admin_token = ""
+
+    def _pipeline(self) -> Pipeline:
+        config = self.config
+        agents = AgentParser(config.collect.user_agent_cache)
+        parts = Parts(
+            sites=self.sites,
+            urls=UrlCleaner(config.collect.query_keys, config.collect.mask_emails, config.limits.url_chars),
+            bots=BotDetector(agents, config.collect.user_agent_cache),
+            agents=agents,
+            geo=self._geo,
+            referrers=ReferrerClassifier(load_sources()),
+            visitors=VisitorHasher(self._salts.of, enabled=config.privacy.visitor == "daily"),
+            sessions=self._sessions,
+            duplicates=self._duplicates,
+            site_limiter=RateLimiter(config.limits.site_events_per_s, config.sites.max_sites, time.monotonic),
+        )
+        return Pipeline(parts, config.collect, config.limits, time.time)
+
+    # ---- life ----------------------------------------------------------
+
+    async def start(self) -> StoreInfo:
+        """Bring everything up; returns which engine answers. Raises an `AnalyticsError`."""
+        started = time.perf_counter()
+        info = await self._open_store()
+        applied = await migrate(self.store, cluster=self.config.clickhouse.cluster)
+        await self.gate.load()
+        await self._ensure_admin()
+        await self.sites.load()
+        await self._salts.load()
+        left_over = self._wal.open()
+        self._wal.start()
+        self._flusher.start(self._wal, left_over)
+        if left_over:
+            events = sum(sealed.events for sealed in left_over)
+            log.info("delivering what the log still holds", extra={"segments": len(left_over), "events": events})
+            await self._flusher.drain(self.config.clickhouse.start_timeout_s)
+        await restore_sessions(self._sessions, self.store, time.time(), self.config.collect)
+        await seed_hub(self._hub, self.store, time.time())
+        self._http.clickhouse_up.set(1)
+        self.sites.start()
+        self._salts.start()
+        self._own(self._live.run(), "live")
+        self._own(self._http.watch_loop(), "loop-lag")
+        self._own(self._keep_house(), "housekeeping")
+        await self._listen()
+        gc.collect()
+        gc.freeze()
+        log.info(
+            "started",
+            extra={
+                "engine": info.kind,
+                "clickhouse": info.version,
+                "migrations": len(applied),
+                "seconds": round(time.perf_counter() - started, 2),
+            },
+        )
+        return info
+
+    async def stop(self) -> None:
+        """Drain and close; what could not be flushed in time stays in the log."""
+        self._stopping = True
+        started = time.perf_counter()
+        grace = self.config.server.shutdown_grace_s
+        await self._live.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await cancel(self._tasks)
+        await self._wal.close()
+        drained = await self._flusher.drain(max(1.0, grace - (time.perf_counter() - started)))
+        await self._flusher.close()
+        await self._salts.close()
+        await self.sites.close()
+        await self.store.close()
+        self._geo.close()
+        log.info("stopped", extra={"drained": drained, "seconds": round(time.perf_counter() - started, 2)})
+
+    async def _open_store(self) -> StoreInfo:
+        deadline = time.monotonic() + self.config.clickhouse.start_timeout_s
+        while True:
+            try:
+                return await self.store.open()
+            except StoreRetryable as error:
+                if time.monotonic() > deadline:
+                    raise
+                log.warning("waiting for ClickHouse", extra={"reason": error.message[:200]})
+                await asyncio.sleep(START_RETRY_S)
+
+    async def _ensure_admin(self) -> None:
+        if self._admin_token:
+            self.gate.accept(self._admin_token, Role.ADMIN, "ANALYTICS_ADMIN_TOKEN")
+        elif not any(principal.role is Role.ADMIN for principal in self.gate.tokens()):
+            self.new_admin_token = await self.gate.create(Role.ADMIN, name="first start")
+
+    async def _listen(self) -> None:
+        config = self.config
+        app = web.Application()
+        app.router.add_routes(wrap(self.routes(), self._http))
+        app.router.add_routes(wrap([web.route("*", "/{tail:.*}", nothing_here)], self._http))
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            auto_decompress=False,
+            handle_signals=False,
+            shutdown_timeout=config.server.shutdown_grace_s / 2,
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, config.server.host, config.server.port, backlog=1024)
+        await site.start()
+        for address in self._runner.addresses:
+            self.port = address[1]
+
+    def routes(self) -> list[web.RouteDef]:
+        """All routes of this configuration."""
+        config = self.config
+        tracker = config.tracker
+        collect = CollectRoutes(
+            self._collector,
+            AddressResolver(config.server.trusted_proxies),
+            load_script(tracker.collect_path, tracker.script_path),
+            tracker.collect_path,
+            tracker.script_path,
+        )
+        found = [
+            *collect.routes(),
+            web.get("/healthz", self._healthz),
+            web.get("/readyz", self._readyz),
+            web.get("/metrics", self._metrics),
+            *query_routes(self._queries, self.gate),
+            *self._live.routes(),
+            *AccessRoutes(self.gate, self.sites).routes(),
+        ]
+        if config.dashboard.enabled:
+            found += dashboard_routes()
+        if config.server.demo:
+            found += demo_routes(tracker.script_path)
+        return found
+
+    # ---- operations ----------------------------------------------------
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        """503 while stopping or when the log refuses; not while ClickHouse is merely away."""
+        reason = "The server is stopping." if self._stopping else self._wal.refusal()
+        if reason:
+            return web.json_response({"status": "not_ready", "reason": reason}, status=503)
+        return web.json_response({"status": "ready"})
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        self._ingest.wal_oldest_age.set(self._flusher.oldest_age_s(time.time()))
+        return self._http.expose()
+
+    async def _keep_house(self) -> None:
+        """What needs doing now and then: expired sessions, a newer geo file, is ClickHouse there."""
+        ticks = 0
+        while True:
+            await asyncio.sleep(STORE_CHECK_S)
+            ticks += 1
+            up = await self.store.ping()
+            self._http.clickhouse_up.set(1 if up else 0)
+            self._sessions.expire()
+            if ticks * STORE_CHECK_S % self.config.geo.reload_interval_s < STORE_CHECK_S:
+                await asyncio.get_running_loop().run_in_executor(None, self._geo.reload_if_changed)
+
+    def _on_rows(self, rows: list[Row]) -> None:
+        record = self._hub.record
+        for row in rows:
+            record(row)
+
+    def _on_broken(self, reason: str) -> None:
+        """The log can't be trusted any more (called from its thread): the process must end."""
+        log.critical("write-ahead log broken, stopping", extra={"reason": reason})
+        self._loop_call(self.broken.set)
+
+    def _loop_call(self, call: Callable[[], None]) -> None:
+        for task in self._tasks:
+            task.get_loop().call_soon_threadsafe(call)
+            return
+
+    def _own(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.append(asyncio.create_task(work, name=name))
+
+
+def route_paths() -> list[str]:
+    """Every path that a server with all faces enabled answers (for the documentation's tests)."""
+    config = Config()
+    server = Server.__new__(Server)
+    raise NotImplementedError(f"{config} {server}")
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,45 @@
+"""Rate limits per site and per address, with bounded memory.
+
+Token buckets that hold two seconds' worth. Addresses are kept only as Python hashes
+(salted per process), at most `capacity` of them: when there are more, the older
+generation is forgotten, which errs on the side of letting a beacon in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+BURST_S = 2.0
+
+
+class RateLimiter:
+    """`rate` events per second and key; 0 switches it off."""
+
+    __slots__ = ("_capacity", "_clock", "_old", "_rate", "_young")
+
+    def __init__(self, rate: int, capacity: int, clock: Callable[[], float]) -> None:
+        self._rate = rate
+        self._capacity = max(1, capacity // 2)
+        self._clock = clock
+        self._young: dict[int, tuple[float, float]] = {}
+        self._old: dict[int, tuple[float, float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def allow(self, key: str, events: int = 1) -> bool:
+        """May this key send so many events now? A bucket may go into debt once, never below."""
+        if not self._rate:
+            return True
+        digest = hash(key)
+        now = self._clock()
+        most = self._rate * BURST_S
+        level, at = self._young.get(digest) or self._old.get(digest) or (most, now)
+        level = min(most, level + (now - at) * self._rate)
+        allowed = level > 0
+        if allowed:
+            level -= events
+        if digest not in self._young and len(self._young) >= self._capacity:
+            self._old, self._young = self._young, {}
+        self._young[digest] = (level, now)
+        return allowed

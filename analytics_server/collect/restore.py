@@ -1,0 +1,51 @@
+"""After a restart: the sessions that may still go on, read back from ClickHouse.
+
+Run it when everything the log held has been delivered, so that nothing is missing.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from analytics_server.collect.session import Sessions
+from analytics_server.config import CollectSection
+from analytics_server.model import SESSION_ATTRIBUTES
+from analytics_server.store.protocol import Store
+
+
+async def restore_sessions(sessions: Sessions, store: Store, now: float, settings: CollectSection) -> int:
+    """Load the newest sessions that are still open, up to the capacity; returns how many.
+
+    A server's own session counts as open within `session_timeout_s` of its last event, a
+    client's within `client_session_timeout_s`. Raises a store error.
+    """
+    moment = datetime.fromtimestamp(now, UTC)
+    answer = await store.query(
+        f"""
+        SELECT site_id, session_id, visitor_ids,
+               toUnixTimestamp64Micro(opened_at) AS opened, toUnixTimestamp64Micro(started_at) AS first,
+               toUnixTimestamp64Micro(ended_at) AS last, {", ".join(SESSION_ATTRIBUTES)}
+        FROM sessions FINAL
+        WHERE opened_at >= {{horizon:DateTime64(6, 'UTC')}}
+          AND ended_at >= if(match(session_id, '^s[0-9a-f]{{16}}$'), {{open_since:DateTime64(6, 'UTC')}}, {{client_since:DateTime64(6, 'UTC')}})
+        ORDER BY last DESC
+        LIMIT {{most:UInt32}}
+        """,
+        {
+            "horizon": moment - timedelta(seconds=settings.client_session_timeout_s * 2),
+            "open_since": moment - timedelta(seconds=settings.session_timeout_s),
+            "client_since": moment - timedelta(seconds=settings.client_session_timeout_s),
+            "most": settings.max_sessions,
+        },
+        timeout_s=60.0,
+    )
+    for row in reversed(answer.rows):
+        site_id, session_id, visitor_ids, opened, first, last, *attributes = row
+        sessions.restore(
+            str(site_id),
+            str(session_id),
+            [int(str(visitor)) for visitor in visitor_ids],  # type: ignore[attr-defined]
+            (int(str(opened)), int(str(first)), int(str(last))),
+            tuple(str(value) for value in attributes),
+        )
+    return len(answer.rows)

@@ -1,0 +1,138 @@
+"""The beacon endpoints on aiohttp: reads the request, hands it to the core, sends the answer.
+
+No middleware and no per-request objects beyond what is needed: this is the way of
+every beacon. Bodies are read within bounds whatever Content-Length says.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from analytics_server.collect.address import AddressResolver
+from analytics_server.collect.collector import Answer, Collector, Kind, pixel_body, refuse
+from analytics_server.collect.tracker import etag
+from analytics_server.errors import AnalyticsError, TooLarge
+
+PIXEL = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
+PREFLIGHT = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "POST, GET, OPTIONS",
+    "Access-Control-Allow-Headers": "Content-Type, Content-Encoding, Authorization",
+    "Access-Control-Max-Age": "86400",
+}
+_HEADERS = CIMultiDict(
+    {
+        "Access-Control-Allow-Origin": "*",
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
+)
+SCRIPT_MAX_AGE_S = 3_600
+
+
+class CollectRoutes:
+    """Owns the handlers; `script` is the tracker as it is served."""
+
+    def __init__(
+        self, collector: Collector, addresses: AddressResolver, script: bytes, collect_path: str, script_path: str
+    ) -> None:
+        self._collector = collector
+        self._addresses = addresses
+        self._script = script
+        self._script_etag = etag(script)
+        self._collect_path = collect_path.rstrip("/")
+        self._script_path = script_path
+
+    def routes(self) -> list[web.RouteDef]:
+        """Everything a page may send, under the configured paths and under the standard ones."""
+        found = [
+            web.get(self._script_path, self.script),
+            web.get(f"{self._collect_path}/pixel.gif", self.pixel),
+        ]
+        for suffix, kind in (("", "track"), ("/view", "view"), ("/interaction", "interaction"), ("/batch", "batch")):
+            path = self._collect_path + suffix
+            found += [web.post(path, self._handler(kind)), web.options(path, self.preflight)]  # type: ignore[arg-type]
+        return found
+
+    def _handler(self, kind: Kind):  # type: ignore[no-untyped-def]
+        async def handle(request: web.Request) -> web.Response:
+            return _respond(await self._take(request, kind))
+
+        return handle
+
+    async def _take(self, request: web.Request, kind: Kind) -> Answer:
+        headers = request.headers
+        try:
+            body = await self._read(request)
+        except AnalyticsError as error:
+            return refuse(error)
+        peer = request.remote or ""
+        forwarded = headers.getall("X-Forwarded-For", ())
+        address = self._addresses.resolve(peer, forwarded) if forwarded else peer
+        return await self._collector.collect(kind, body, headers, address)
+
+    async def _read(self, request: web.Request) -> bytes:
+        most = self._collector.most_bytes(trusted="Authorization" in request.headers)
+        length = request.content_length
+        if length is not None and length > most:
+            raise TooLarge(f"The body has {length} bytes; {most} are allowed.")
+        content = request.content
+        first = await content.readany()
+        if content.at_eof():
+            body = first
+        else:
+            pieces, size = [first], len(first)
+            while not content.at_eof():
+                piece = await content.readany()
+                size += len(piece)
+                if size > most:
+                    raise TooLarge(f"The body has more than {most} bytes.")
+                pieces.append(piece)
+            body = b"".join(pieces)
+        return body
+
+    async def preflight(self, request: web.Request) -> web.Response:
+        return web.Response(status=204, headers=PREFLIGHT)
+
+    async def pixel(self, request: web.Request) -> web.Response:
+        """An image for pages without script: always an image, whatever became of the event."""
+        headers = request.headers
+        try:
+            body = pixel_body(request.query, headers.get("Referer"))
+        except AnalyticsError as error:
+            return _respond(refuse(error))
+        address = self._addresses.resolve(request.remote or "", headers.getall("X-Forwarded-For", ()))
+        answer = await self._collector.collect("pixel", body, headers, address)
+        if answer.status != 202:
+            return _respond(answer)
+        return web.Response(
+            body=PIXEL,
+            content_type="image/gif",
+            headers={"Cache-Control": "no-store", "Access-Control-Allow-Origin": "*"},
+        )
+
+    async def script(self, request: web.Request) -> web.Response:
+        headers = {
+            "Cache-Control": f"public, max-age={SCRIPT_MAX_AGE_S}",
+            "ETag": self._script_etag,
+            "Access-Control-Allow-Origin": "*",
+            "Cross-Origin-Resource-Policy": "cross-origin",
+            "X-Content-Type-Options": "nosniff",
+        }
+        if request.headers.get("If-None-Match") == self._script_etag:
+            return web.Response(status=304, headers=headers)
+        response = web.Response(
+            body=self._script, content_type="text/javascript", charset="utf-8", headers=headers
+        )
+        response.enable_compression()
+        return response
+
+
+def _respond(answer: Answer) -> web.Response:
+    headers = _HEADERS
+    if answer.retry_after_s is not None:
+        headers = CIMultiDict(_HEADERS)
+        headers["Retry-After"] = str(answer.retry_after_s)
+    return web.Response(body=answer.body, status=answer.status, headers=headers)

@@ -1,0 +1,174 @@
+"""Open sessions, in memory: which session an event belongs to, and its first touch.
+
+A session from the client lives as long as the client names it. Without one, the
+server opens a session per visitor and closes it after `timeout_s` without an event.
+What the first event brought (source, campaign, country, device …) is fixed then and
+written on every event of the session: first touch needs no join later. Bounded: the
+least recently used session goes first. After a restart the sessions that may still
+go on are read back from ClickHouse.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+
+Attributes = tuple[str, ...]
+"""Values in the order of `model.SESSION_ATTRIBUTES`."""
+
+MILLION = 1_000_000
+MAX_PER_VISITOR = 4
+SERVER_MARK = "s"
+SERVER_ID_CHARS = 17
+
+
+class Session:
+    """One open session. Times are microseconds since 1970, UTC."""
+
+    __slots__ = ("attributes", "first_us", "last_us", "seen_at", "session_id", "start_us")
+
+    def __init__(self, session_id: str, start_us: int, attributes: Attributes, seen_at: float) -> None:
+        self.session_id = session_id
+        self.start_us = start_us
+        self.first_us = start_us
+        self.last_us = start_us
+        self.attributes = attributes
+        self.seen_at = seen_at
+
+    def place(self, ts_ms: int) -> int:
+        """The event's time in microseconds: within one millisecond events keep the order they came in."""
+        ts_us = ts_ms * 1000
+        if ts_us // 1000 == self.last_us // 1000:
+            ts_us = min(self.last_us + 1, ts_us + 999)
+        if ts_us > self.last_us:
+            self.last_us = ts_us
+        elif ts_us < self.first_us:
+            self.first_us = ts_us
+        return ts_us
+
+
+Key = tuple[str, str | int]
+
+
+class Sessions:
+    """The open sessions of all sites; `clock` is the arrival time in seconds."""
+
+    def __init__(
+        self,
+        *,
+        timeout_s: int,
+        client_timeout_s: int,
+        capacity: int,
+        clock: Callable[[], float],
+        new_id: Callable[[], str] | None = None,
+    ) -> None:
+        self._timeout_us = timeout_s * MILLION
+        self._timeout_s = timeout_s
+        self._client_timeout_s = client_timeout_s
+        self._capacity = capacity
+        self._clock = clock
+        self._new_id = new_id or new_session_id
+        self._by_client: OrderedDict[Key, Session] = OrderedDict()
+        self._by_visitor: OrderedDict[Key, list[Session]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._by_client) + len(self._by_visitor)
+
+    def of_client(self, site_id: str, session_id: str) -> Session | None:
+        """The open session of that id, or None."""
+        key = (site_id, session_id)
+        session = self._by_client.get(key)
+        if session is not None:
+            self._by_client.move_to_end(key)
+            session.seen_at = self._clock()
+        return session
+
+    def of_visitor(self, site_id: str, visitor_id: int, ts_ms: int) -> Session | None:
+        """The visitor's session that is open at that time, or None."""
+        key = (site_id, visitor_id)
+        sessions = self._by_visitor.get(key)
+        if sessions is None:
+            return None
+        ts_us = ts_ms * 1000
+        for session in reversed(sessions):
+            if session.first_us - self._timeout_us <= ts_us <= session.last_us + self._timeout_us:
+                self._by_visitor.move_to_end(key)
+                session.seen_at = self._clock()
+                return session
+        return None
+
+    def open_client(self, site_id: str, session_id: str, ts_ms: int, attributes: Attributes) -> Session:
+        """Begin the session that the client named."""
+        session = Session(session_id, ts_ms * 1000, attributes, self._clock())
+        self._by_client[(site_id, session_id)] = session
+        self._trim()
+        return session
+
+    def open_visitor(self, site_id: str, visitor_id: int, ts_ms: int, attributes: Attributes) -> Session:
+        """Begin a session of the server's own; without a visitor (0) nobody will find it again."""
+        session = Session(self._new_id(), ts_ms * 1000, attributes, self._clock())
+        if visitor_id:
+            self.attach(site_id, visitor_id, session)
+        return session
+
+    def attach(self, site_id: str, visitor_id: int, session: Session) -> None:
+        """Let a visitor's id lead to a session (also the new day's id, at midnight)."""
+        key = (site_id, visitor_id)
+        sessions = self._by_visitor.setdefault(key, [])
+        sessions.append(session)
+        sessions.sort(key=_by_time)
+        del sessions[:-MAX_PER_VISITOR]
+        self._by_visitor.move_to_end(key)
+        self._trim()
+
+    def restore(
+        self,
+        site_id: str,
+        session_id: str,
+        visitor_ids: list[int],
+        times_us: tuple[int, int, int],
+        attributes: Attributes,
+    ) -> None:
+        """Take back a session that a former run opened; `times_us`: opened, first and last event."""
+        session = Session(session_id, times_us[0], attributes, self._clock())
+        session.first_us, session.last_us = times_us[1], times_us[2]
+        if session_id.startswith(SERVER_MARK) and len(session_id) == SERVER_ID_CHARS:
+            for visitor_id in visitor_ids:
+                if visitor_id:
+                    self.attach(site_id, visitor_id, session)
+        else:
+            self._by_client[(site_id, session_id)] = session
+            self._trim()
+
+    def expire(self) -> int:
+        """Forget sessions that can't go on; returns how many. Call it now and then."""
+        now = self._clock()
+        gone = 0
+        while self._by_client:
+            client_key, session = next(iter(self._by_client.items()))
+            if now - session.seen_at <= self._client_timeout_s:
+                break
+            del self._by_client[client_key]
+            gone += 1
+        while self._by_visitor:
+            visitor_key, sessions = next(iter(self._by_visitor.items()))
+            if now - max(session.seen_at for session in sessions) <= self._timeout_s:
+                break
+            del self._by_visitor[visitor_key]
+            gone += 1
+        return gone
+
+    def _trim(self) -> None:
+        while len(self._by_client) + len(self._by_visitor) > self._capacity:
+            larger = self._by_client if len(self._by_client) > len(self._by_visitor) else self._by_visitor
+            larger.popitem(last=False)  # type: ignore[attr-defined]
+
+
+def new_session_id() -> str:
+    """17 characters: a mark that the server made it, and 64 random bits."""
+    return f"{SERVER_MARK}{secrets.randbits(64):016x}"
+
+
+def _by_time(session: Session) -> int:
+    return session.last_us

@@ -1,0 +1,69 @@
+"""Real Chromium for tests, driven by Playwright's async API.
+
+Fixtures run on the session's event loop, so a test module that uses them says
+`pytestmark = pytest.mark.asyncio(loop_scope="session")`, and the `conftest.py`
+beside it re-exports them: `from tests.browser import browser, context, page`.
+The fixture `chromium` of the root `conftest.py` finds the binary, or skips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
+"""A visitor's: headless Chromium's own would be dropped as a bot's."""
+
+TIMEOUT_MS = 15_000
+
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    """One browser for all tests; with a back/forward cache, as visitors have it."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=chromium,
+            args=list(ARGUMENTS),
+            ignore_default_args=["--disable-back-forward-cache"],
+            timeout=60_000,
+        )
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """A fresh profile that looks like a visitor's: nothing is shared between tests."""
+    context = await new_context(browser)
+    yield context
+    await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(context: BrowserContext) -> Page:
+    """One tab of the fresh profile."""
+    return await context.new_page()
+
+
+async def new_context(browser: Browser, user_agent: str = USER_AGENT) -> BrowserContext:
+    """A profile with an ordinary visitor's user agent, a desktop's screen and British English."""
+    context = await browser.new_context(
+        user_agent=user_agent,
+        locale="en-GB",
+        viewport={"width": 1280, "height": 800},
+        screen={"width": 1440, "height": 900},
+    )
+    context.set_default_timeout(TIMEOUT_MS)
+    return context

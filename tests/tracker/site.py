@@ -1,0 +1,138 @@
+"""A web site to visit and an endpoint that remembers: what the tracker's tests talk to.
+
+Serves the tracker as the real server does, the demo site, and pages a test makes
+up; keeps every request to the endpoint and answers as told. Waiting is always for
+a condition, with a time limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Self
+
+import msgspec
+from aiohttp import web
+
+from analytics_server.collect.tracker import load_script
+from analytics_server.demo.routes import routes
+
+COLLECT_PATH = "/track"
+SCRIPT_PATH = "/a.js"
+WAIT_S = 15.0
+
+Event = dict[str, Any]
+
+
+class Beacon(msgspec.Struct, frozen=True, kw_only=True):
+    """One request to the endpoint as it arrived."""
+
+    method: str
+    path: str
+    content_type: str
+    cookie: str
+    events: tuple[Event, ...]
+    batch: bool
+
+
+class Site:
+    """Owns a server on a free port. Statuses in `answers` are used up by the next beacons; then it is 202."""
+
+    def __init__(self) -> None:
+        self.beacons: list[Beacon] = []
+        self.answers: list[int] = []
+        self.visited: list[str] = []
+        self.released = asyncio.Event()
+        self._pages: dict[str, str] = {}
+        self._changed = asyncio.Condition()
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/a.js", self._script),
+                web.get("/prefix/a.js", self._script),
+                web.route("*", "/track", self._track),
+                web.route("*", "/prefix/track", self._track),
+                web.route("*", "/elsewhere", self._track),
+                *routes(SCRIPT_PATH),
+                web.get("/hold", self._hold),
+                web.get("/{path:.*}", self._page),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self.origin = ""
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.origin = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    @property
+    def events(self) -> list[Event]:
+        """All events that arrived, in order."""
+        return [event for beacon in self.beacons for event in beacon.events]
+
+    def named(self, name: str) -> list[Event]:
+        return [event for event in self.events if event["name"] == name]
+
+    def add(self, path: str, body: str = "", *, attributes: str = "", head: str = "", tags: int = 1) -> str:
+        """Makes up a page with the tracker in it; returns its address."""
+        tag = f'<script defer src="/a.js" data-site="shop.example" {attributes}></script>'
+        self._pages[path] = (
+            f'<!doctype html><html lang="en"><head><title>{path}</title>{head}{tag * tags}</head><body>{body}</body></html>'
+        )
+        return self.origin + path
+
+    def add_raw(self, path: str, text: str) -> str:
+        self._pages[path] = text
+        return self.origin + path
+
+    async def wait(self, condition: Callable[[Site], object]) -> None:
+        """Until the condition holds; fails with what has arrived instead."""
+        try:
+            async with asyncio.timeout(WAIT_S), self._changed:
+                await self._changed.wait_for(lambda: bool(condition(self)))
+        except TimeoutError:
+            raise AssertionError(f"It did not come; these events did: {self.events}") from None
+
+    async def wait_names(self, *names: str) -> None:
+        """Until exactly these events, in this order, have arrived."""
+        await self.wait(lambda site: [event["name"] for event in site.events] == list(names))
+
+    async def _script(self, request: web.Request) -> web.Response:
+        return web.Response(body=load_script(COLLECT_PATH, SCRIPT_PATH), content_type="text/javascript")
+
+    async def _track(self, request: web.Request) -> web.Response:
+        body = msgspec.json.decode(await request.read()) if request.can_read_body else []
+        events = body if isinstance(body, list) else [body]
+        beacon = Beacon(
+            method=request.method,
+            path=request.path,
+            content_type=request.content_type,
+            cookie=request.headers.get("Cookie", ""),
+            events=tuple(events),
+            batch=isinstance(body, list),
+        )
+        async with self._changed:
+            self.beacons.append(beacon)
+            self._changed.notify_all()
+        status = self.answers.pop(0) if self.answers else 202
+        return web.json_response({}, status=status, headers={"Access-Control-Allow-Origin": "*"})
+
+    async def _hold(self, request: web.Request) -> web.Response:
+        """Answers when the test releases it: how a page without a driver waits for the test."""
+        async with asyncio.timeout(WAIT_S):
+            await self.released.wait()
+        return web.Response()
+
+    async def _page(self, request: web.Request) -> web.Response:
+        async with self._changed:
+            self.visited.append(request.path)
+            self._changed.notify_all()
+        text = self._pages.get(request.path)
+        if text is None:
+            return web.Response(status=404, text="Not found.")
+        return web.Response(text=text, content_type="text/html")

@@ -1,0 +1,287 @@
+"""The command `analytics-server`: serve, migrate, check-config, site, token, demo."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+import msgspec
+
+from analytics_server import __version__
+from analytics_server.access.gate import Gate, Role
+from analytics_server.access.sites import Sites
+from analytics_server.app import Server
+from analytics_server.config import Config, load_config
+from analytics_server.errors import AnalyticsError
+from analytics_server.journal import set_up
+from analytics_server.store import Store, StoreInfo, make_store, migrate
+
+T = TypeVar("T")
+
+EXIT_BROKEN = 3
+
+
+def _run(work: Awaitable[T]) -> T:
+    """Run a coroutine on uvloop where there is one."""
+
+    async def main() -> T:
+        return await work
+
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())
+
+
+def _config(path: str | None) -> Config:
+    chosen = path or os.environ.get("ANALYTICS_CONFIG")
+    return load_config(Path(chosen) if chosen else None)
+
+
+_config_option = click.option(
+    "--config", "config_path", metavar="FILE", help="Config file (TOML). Also: ANALYTICS_CONFIG. Default: none."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="analytics-server")
+def cli() -> None:
+    """A self-hosted, privacy-first web-analytics server."""
+
+
+@cli.command()
+@_config_option
+@click.option("--host", help="Address to listen on. Overrides the config.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
+def serve(config_path: str | None, host: str | None, port: int | None) -> None:
+    """Collect beacons, answer questions, serve the dashboard."""
+    config = _config(config_path)
+    section = config.server
+    if host is not None:
+        section = msgspec.structs.replace(section, host=host)
+    if port is not None:
+        section = msgspec.structs.replace(section, port=port)
+    config = msgspec.structs.replace(config, server=section)
+    set_up(config.log)
+    sys.exit(_run(_serve(config)))
+
+
+async def _serve(config: Config) -> int:
+    server = Server(config, admin_token=os.environ.get("ANALYTICS_ADMIN_TOKEN", ""))
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    starting = asyncio.create_task(server.start())
+    interrupted = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        return 0
+    _greet(server, starting.result())
+    broken = asyncio.create_task(server.broken.wait())
+    await asyncio.wait({interrupted, broken}, return_when=asyncio.FIRST_COMPLETED)
+    failed = server.broken.is_set()
+    for task in (interrupted, broken):
+        task.cancel()
+    await server.stop()
+    return EXIT_BROKEN if failed else 0
+
+
+def _greet(server: Server, info: StoreInfo) -> None:
+    """What a new user needs to go on: link, tag, and where the data lies."""
+    config = server.config
+    host = config.server.host
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
+    base = config.server.public_url.rstrip("/") or f"http://{f'[{shown}]' if ':' in shown else shown}:{server.port}"
+    site = server.sites.all()[0].site_id if server.sites.all() else "example.com"
+    lines = ["", f"  analytics-server {__version__} is running at {base}", ""]
+    if config.dashboard.enabled:
+        if server.new_admin_token:
+            lines += [
+                f"  Dashboard    {base}/dashboard#token={server.new_admin_token}",
+                "               (the admin token is shown this once; only its hash is kept)",
+            ]
+        elif os.environ.get("ANALYTICS_ADMIN_TOKEN"):
+            lines.append(f"  Dashboard    {base}/dashboard  (token: ANALYTICS_ADMIN_TOKEN)")
+        else:
+            lines.append(f"  Dashboard    {base}/dashboard  (with the token of the first start)")
+    if config.server.demo:
+        lines.append(f"  Demo site    {base}/demo")
+    lines += [
+        f'  Script tag   <script defer src="{base}{config.tracker.script_path}" data-site="{site}"></script>',
+        f"  Data         {config.data_dir}",
+        f"  ClickHouse   {'in process' if info.kind == 'embedded' else info.location}, {info.version}",
+        "",
+    ]
+    click.echo("\n".join(lines))
+    sys.stdout.flush()
+
+
+@cli.command("check-config")
+@_config_option
+def check_config(config_path: str | None) -> None:
+    """Check the config file and the environment, and print what results."""
+    config = _config(config_path)
+    for name in config.__struct_fields__:
+        click.echo(f"[{name}]")
+        section = getattr(config, name)
+        for key in section.__struct_fields__:
+            value = getattr(section, key)
+            if name == "clickhouse" and key == "url" and "@" in str(value):
+                value = "(with credentials, not shown)"
+            click.echo(f"{key} = {msgspec.json.encode(value).decode()}")
+        click.echo()
+    click.secho("The configuration is valid.", err=True)
+
+
+@cli.command("migrate")
+@_config_option
+def migrate_command(config_path: str | None) -> None:
+    """Bring ClickHouse to this program's schema (serve does it too)."""
+    config = _config(config_path)
+
+    async def work(store: Store) -> None:
+        info = await store.open()
+        done = await migrate(store, cluster=config.clickhouse.cluster)
+        for migration in done:
+            click.echo(f"applied {migration.number:04d}_{migration.name}")
+        click.echo(f"{len(done)} applied; the schema is up to date ({info.kind}, ClickHouse {info.version}).")
+
+    _with_store(config, work)
+
+
+@cli.group()
+def site() -> None:
+    """List and create sites."""
+
+
+@site.command("list")
+@_config_option
+def site_list(config_path: str | None) -> None:
+    """List the sites."""
+    config = _config(config_path)
+
+    async def work(store: Store) -> None:
+        sites = await _ready_sites(store, config)
+        for found in sites.all():
+            click.echo(f"{found.site_id}\t{found.timezone}")
+
+    _with_store(config, work)
+
+
+@site.command("create")
+@_config_option
+@click.argument("site_id")
+@click.option("--timezone", default="", help="IANA name, e.g. Europe/Stockholm. Default: from the config.")
+def site_create(config_path: str | None, site_id: str, timezone: str) -> None:
+    """Create a site, or change its time zone."""
+    config = _config(config_path)
+
+    async def work(store: Store) -> None:
+        sites = await _ready_sites(store, config)
+        old = sites.get(site_id)
+        if old is None:
+            made = await sites.create(site_id, timezone)
+        else:
+            made = await sites.put(msgspec.structs.replace(old, timezone=timezone or old.timezone))
+        click.echo(f"{made.site_id}\t{made.timezone}")
+
+    _with_store(config, work)
+
+
+@cli.group()
+def token() -> None:
+    """List, create and revoke tokens."""
+
+
+@token.command("list")
+@_config_option
+def token_list(config_path: str | None) -> None:
+    """List the tokens (never the secrets)."""
+    config = _config(config_path)
+
+    async def work(store: Store) -> None:
+        gate = await _ready_gate(store, config)
+        for principal in gate.tokens():
+            click.echo(f"{principal.token_id}\t{principal.role}\t{','.join(principal.sites) or '*'}\t{principal.name}")
+
+    _with_store(config, work)
+
+
+@token.command("create")
+@_config_option
+@click.option("--role", type=click.Choice([role.value for role in Role]), default=Role.READ.value, show_default=True)
+@click.option("--site", "sites", multiple=True, help="Limit to this site (can be repeated). Default: all sites.")
+@click.option("--name", default="", help="A note for yourself.")
+def token_create(config_path: str | None, role: str, sites: tuple[str, ...], name: str) -> None:
+    """Create a token and print it: the only time it is shown."""
+    config = _config(config_path)
+
+    async def work(store: Store) -> None:
+        gate = await _ready_gate(store, config)
+        click.echo(await gate.create(Role(role), name=name, sites=sites))
+
+    _with_store(config, work)
+
+
+@token.command("revoke")
+@_config_option
+@click.argument("token_id")
+def token_revoke(config_path: str | None, token_id: str) -> None:
+    """Revoke a token by its id (see token list)."""
+    config = _config(config_path)
+
+    async def work(store: Store) -> None:
+        gate = await _ready_gate(store, config)
+        if not await gate.revoke(token_id):
+            raise click.ClickException(f"There is no token with the id {token_id}.")
+        click.echo("revoked")
+
+    _with_store(config, work)
+
+
+async def _ready_sites(store: Store, config: Config) -> Sites:
+    await store.open()
+    await migrate(store, cluster=config.clickhouse.cluster)
+    sites = Sites(store, config.sites)
+    await sites.load()
+    return sites
+
+
+async def _ready_gate(store: Store, config: Config) -> Gate:
+    await store.open()
+    await migrate(store, cluster=config.clickhouse.cluster)
+    gate = Gate(store)
+    await gate.load()
+    return gate
+
+
+def _with_store(config: Config, work: Callable[[Store], Awaitable[None]]) -> None:
+    """Open the store, work, close it."""
+
+    async def main() -> None:
+        store = make_store(config)
+        try:
+            await work(store)
+        finally:
+            await store.close()
+
+    _run(main())
+
+
+def main() -> None:
+    """Entry point: an error of the house is one line, not a stack trace."""
+    try:
+        cli()
+    except AnalyticsError as error:
+        click.secho(f"analytics-server: {error.message}", fg="red", err=True)
+        sys.exit(1)

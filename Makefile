@@ -81,7 +81,7 @@ run: install $(COUNTRY_DB) ## Start the server on 127.0.0.1:8000 with the demo s
 		: "$${ANALYTICS_GEO_DATABASE:=$$database}"; export ANALYTICS_GEO_DATABASE; fi; \
 	exec $(BIN)/analytics-server serve $(if $(CONFIG),--config $(CONFIG)) $(ARGS)
 
-demo: install ## Fill the site "demo" with 30 days of made-up traffic (stop the server first)
+demo: install ## Fill a site with 30 days of made-up traffic (stop the server first)
 	@$(BIN)/analytics-server demo --days 30 --sessions 50000 $(ARGS)
 
 test: install-dev ## Run all tests; the browser's too where Chromium is installed

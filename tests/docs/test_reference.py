@@ -1,0 +1,63 @@
+"""Each name users can type or meet is documented: drop reasons, metrics, dimensions, commands, routes."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from analytics_server.app import route_paths
+from analytics_server.cli import main
+from analytics_server.collect.drops import DropReason
+from analytics_server.query.fields import DIMENSIONS, METRICS
+from tests.docs.pages import ROOT, all_documentation, is_current
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def test_beacons_page_lists_the_drop_reasons() -> None:
+    rows = [f"| `{reason.value}` | {reason.about} |" for reason in DropReason]
+    text = "\n".join(["| reason | when |", "|---|---|", *rows])
+    assert is_current("beacons.md", "drop-reasons", text), "run `make golden`"
+
+
+def test_metrics_page_names_every_metric_and_alias() -> None:
+    text = page("metrics.md")
+    for metric in METRICS:
+        for name in (metric.name, *metric.aliases):
+            assert f"`{name}`" in text, f"docs/metrics.md does not document the metric {name}"
+
+
+def test_metrics_page_names_every_dimension() -> None:
+    text = page("metrics.md")
+    for dimension in DIMENSIONS:
+        # A family is documented by its name and a star or key: `event:props:*`.
+        documented = rf"`{re.escape(dimension.name)}" + (r"[^`]*`" if dimension.family else "`")
+        assert re.search(documented, text), f"docs/metrics.md does not document the dimension {dimension.name}"
+
+
+def test_cli_page_documents_every_command_and_option() -> None:
+    text = page("cli.md")
+    assert isinstance(main, click.Group)
+    undocumented = []
+
+    def walk(command: click.Command, name: str) -> None:
+        if isinstance(command, click.Group):
+            for part, inner in command.commands.items():
+                walk(inner, f"{name} {part}".strip())
+            return
+        undocumented.extend([name] if f"`analytics-server {name}" not in text else [])
+        for parameter in command.params:
+            option = next((flag for flag in parameter.opts if flag.startswith("--")), "")
+            undocumented.extend([f"{name} {option}"] if option and f"`{option}" not in text else [])
+
+    walk(main, "")
+    assert not undocumented, f"docs/cli.md leaves out: {undocumented}"
+
+
+def test_every_route_is_documented() -> None:
+    text = all_documentation()
+    missing = [path for path in route_paths() if path not in text]
+    assert not missing, f"no page names these routes: {missing}"

@@ -1,0 +1,153 @@
+"""The dashboard's page and files: `/dashboard`, `/dashboard/static/…`, and `/` leads there.
+
+Owns how they are served: read once at start, compressed once, kept in memory.
+Constraint: a file's address contains the hash of the whole set, so browsers may keep
+files for ever and never mix two versions; the page itself is asked for each time. No
+request reaches the file system, so no path can climb out of the folder. The headers
+allow what the page needs and nothing else: its own scripts, styles and fonts, and
+connections to its own origin.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import html
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+from aiohttp import web
+
+PAGE_PATH = "/dashboard"
+STATIC_PATH = "/dashboard/static"
+HASH_CHARS = 16
+FOR_EVER = "public, max-age=31536000, immutable"
+ASK_FIRST = "no-cache"
+
+CONTENT_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".woff2": "font/woff2",
+    "": "text/plain; charset=utf-8",
+}
+COMPRESSED = (".css", ".html", ".js", ".svg")
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self'",
+            "font-src 'self'",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        )
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file as it is sent. `packed` is its gzip form, empty where that gains nothing."""
+
+    body: bytes
+    packed: bytes
+    content_type: str
+    etag: str
+
+
+def routes(*, script_path: str = "/a.js") -> list[web.RouteDef]:
+    """The dashboard's routes. `script_path`: where the tracker lies, for the tag it shows."""
+    files = _read_files()
+    version = _version(files)
+    page = files.pop("index.html").decode()
+    page = page.replace("{{static}}", f"{STATIC_PATH.removeprefix('/')}/{version}")
+    page = page.replace("{{script_path}}", html.escape(script_path, quote=True))
+    page_asset = _asset("index.html", page.encode())
+    assets = {name: _asset(name, body) for name, body in files.items()}
+
+    async def show_page(request: web.Request) -> web.StreamResponse:
+        return _respond(request, page_asset, ASK_FIRST)
+
+    async def show_file(request: web.Request) -> web.StreamResponse:
+        asset = assets.get(request.match_info["name"])
+        if asset is None or request.match_info["version"] != version:
+            raise web.HTTPNotFound(headers=SECURITY_HEADERS)
+        return _respond(request, asset, FOR_EVER)
+
+    return [
+        web.get("/", _redirect),
+        web.get(PAGE_PATH, show_page),
+        web.get(PAGE_PATH + "/", _redirect_up),
+        web.get(STATIC_PATH + "/{version}/{name:.+}", show_file),
+    ]
+
+
+async def _redirect(request: web.Request) -> web.StreamResponse:
+    """Relative, so that a path prefix added by a proxy survives."""
+    return web.Response(status=302, headers={"Location": "dashboard"})
+
+
+async def _redirect_up(request: web.Request) -> web.StreamResponse:
+    return web.Response(status=302, headers={"Location": "../dashboard"})
+
+
+def _respond(request: web.Request, asset: Asset, caching: str) -> web.Response:
+    headers = {
+        **SECURITY_HEADERS,
+        "Cache-Control": caching,
+        "ETag": asset.etag,
+        "Vary": "Accept-Encoding",
+        "Content-Type": asset.content_type,
+    }
+    if asset.etag in request.headers.get("If-None-Match", ""):
+        del headers["Content-Type"]
+        return web.Response(status=304, headers=headers)
+    if asset.packed and "gzip" in request.headers.get("Accept-Encoding", ""):
+        return web.Response(body=asset.packed, headers={**headers, "Content-Encoding": "gzip"})
+    return web.Response(body=asset.body, headers=headers)
+
+
+def _asset(name: str, body: bytes) -> Asset:
+    suffix = name[name.rfind(".") :] if "." in name.rpartition("/")[2] else ""
+    return Asset(
+        body=body,
+        packed=gzip.compress(body, mtime=0) if suffix in COMPRESSED else b"",
+        content_type=CONTENT_TYPES[suffix],
+        etag=f'"{hashlib.sha256(body).hexdigest()[:HASH_CHARS]}"',
+    )
+
+
+def _version(files: dict[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(name.encode() + b"\0" + hashlib.sha256(files[name]).digest())
+    return digest.hexdigest()[:HASH_CHARS]
+
+
+def _read_files() -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+
+    def walk(folder: Traversable, prefix: str) -> None:
+        for entry in folder.iterdir():
+            if entry.is_dir():
+                walk(entry, f"{prefix}{entry.name}/")
+            else:
+                found[prefix + entry.name] = entry.read_bytes()
+
+    walk(resources.files("analytics_server.dashboard") / "static", "")
+    return found

@@ -1,0 +1,67 @@
+// Calls to the server, with the token in a header. Errors carry what the server said.
+
+const TIMEOUT_MS = 40_000;
+
+export class ApiError extends Error {
+  constructor(status, code, message) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+/** Where the server is: the page's own address without "/dashboard", so a path prefix survives. */
+export const BASE = location.pathname.replace(/\/dashboard\/?$/, '');
+
+export class Api {
+  constructor(token, onUnauthorized) {
+    this.token = token;
+    this.onUnauthorized = onUnauthorized;
+  }
+
+  /** GET /api/v1/sites → [{site_id, timezone, …}] */
+  async sites(signal) {
+    const answer = await this.#call('GET', '/api/v1/sites', null, signal);
+    return answer.sites ?? [];
+  }
+
+  /** POST /api/v1/query */
+  query(body, signal) {
+    return this.#call('POST', '/api/v1/query', body, signal);
+  }
+
+  async #call(method, path, body, signal) {
+    const signals = [AbortSignal.timeout(TIMEOUT_MS), ...(signal ? [signal] : [])];
+    let response;
+    try {
+      response = await fetch(BASE + path, {
+        method,
+        headers: { Authorization: `Bearer ${this.token}`, ...(body && { 'Content-Type': 'application/json' }) },
+        body: body && JSON.stringify(body),
+        signal: AbortSignal.any(signals),
+        credentials: 'omit',
+        cache: 'no-store',
+      });
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      if (error.name === 'TimeoutError') throw new ApiError(0, 'timeout', 'The server took too long to answer. Try a shorter range.');
+      throw new ApiError(0, 'unreachable', 'The server can’t be reached. Check that it is running and that you are online.');
+    }
+    if (response.ok) return response.json();
+    const error = await readError(response);
+    if (error.status === 401) this.onUnauthorized(error);
+    throw error;
+  }
+}
+
+async function readError(response) {
+  try {
+    const { error } = await response.json();
+    return new ApiError(response.status, error.code, error.message);
+  } catch {
+    return new ApiError(response.status, 'unreadable', `The server answered with status ${response.status}.`);
+  }
+}
+
+/** Was this the end of a request that nobody waits for any more? */
+export const isAbort = (error) => error?.name === 'AbortError';

@@ -1,0 +1,86 @@
+// How values read: numbers, shares, durations, dates and the names behind codes.
+
+const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
+const oneOrTwo = new Intl.NumberFormat(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const short = new Intl.NumberFormat(undefined, { notation: 'compact', maximumFractionDigits: 1 });
+
+const NOTHING = '–';
+const missing = (value) => value === null || value === undefined || Number.isNaN(value);
+
+export const count = (value) => (missing(value) ? NOTHING : whole.format(value));
+export const compact = (value) => (missing(value) ? NOTHING : Math.abs(value) < 10_000 ? whole.format(value) : short.format(value));
+export const decimal = (value) => (missing(value) ? NOTHING : oneOrTwo.format(value));
+export const percent = (value) => (missing(value) ? NOTHING : `${value > 0 && value < 10 ? Math.round(value * 10) / 10 : Math.round(value)}%`);
+
+/** A part of a whole as per cent. */
+export function share(part, total) {
+  if (!total) return '';
+  const value = Math.min(100, (100 * part) / total);
+  return value > 0 && value < 0.1 ? '<0.1%' : percent(value);
+}
+
+/** Seconds as "1m 05s". */
+export function duration(seconds) {
+  if (missing(seconds)) return NOTHING;
+  const total = Math.round(seconds);
+  if (total < 60) return `${total}s`;
+  if (total < 3600) return `${Math.floor(total / 60)}m ${String(total % 60).padStart(2, '0')}s`;
+  return `${Math.floor(total / 3600)}h ${String(Math.floor((total % 3600) / 60)).padStart(2, '0')}m`;
+}
+
+let regionNames = null;
+
+/** A country's name in the reader's language, or its code where there is none. */
+export function countryName(code) {
+  try {
+    regionNames ??= new Intl.DisplayNames(undefined, { type: 'region' });
+    return regionNames.of(code) ?? code;
+  } catch {
+    return code;
+  }
+}
+
+/** The text of a dimension's value; empty ones get the name of what is missing. */
+export function valueName(dimension, value) {
+  if (value === '' || value === null || value === undefined) return EMPTY_NAMES[dimension] ?? '(not set)';
+  return dimension === 'visit:country' ? countryName(value) : String(value).replace(/^(\d+)x(\d+)$/, '$1 × $2');
+}
+
+const EMPTY_NAMES = {
+  'visit:source': 'Direct / none',
+  'visit:referrer': 'Direct / none',
+  'visit:channel': 'Direct',
+  'visit:country': 'Unknown',
+  'visit:region': 'Unknown',
+  'visit:city': 'Unknown',
+  'visit:browser': 'Unknown',
+  'visit:os': 'Unknown',
+  'visit:device': 'Unknown',
+  'visit:screen': 'Unknown',
+};
+
+const DIMENSION_NAMES = {
+  'event:page': 'Page', 'event:name': 'Event', 'event:hostname': 'Host', 'visit:entry_page': 'Entry page', 'visit:exit_page': 'Exit page',
+  'visit:source': 'Source', 'visit:referrer': 'Referrer', 'visit:channel': 'Channel', 'visit:country': 'Country',
+  'visit:region': 'Region', 'visit:city': 'City', 'visit:browser': 'Browser', 'visit:os': 'Operating system',
+  'visit:device': 'Device', 'visit:screen': 'Screen size', 'visit:utm_source': 'UTM source', 'visit:utm_medium': 'UTM medium',
+  'visit:utm_campaign': 'UTM campaign', 'visit:utm_content': 'UTM content', 'visit:utm_term': 'UTM term',
+};
+
+export const dimensionName = (dimension) => DIMENSION_NAMES[dimension] ?? dimension.replace(/^.*:/, '');
+
+/** A bucket's name. Dates are calendar dates; times carry their own offset, so they read as the site's clock. */
+export function bucketName(label, interval, { long = false } = {}) {
+  if (label.length > 10) {
+    const wall = new Date(`${label.slice(0, 16)}:00Z`);
+    const options = long
+      ? { weekday: 'short', day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', timeZone: 'UTC' }
+      : { hour: '2-digit', minute: '2-digit', timeZone: 'UTC' };
+    return new Intl.DateTimeFormat(undefined, options).format(wall);
+  }
+  const day = new Date(`${label}T00:00:00Z`);
+  if (interval === 'month') return new Intl.DateTimeFormat(undefined, { month: long ? 'long' : 'short', year: long ? 'numeric' : undefined, timeZone: 'UTC' }).format(day);
+  const options = long ? { weekday: interval === 'week' ? undefined : 'short', day: 'numeric', month: 'short', year: 'numeric', timeZone: 'UTC' } : { day: 'numeric', month: 'short', timeZone: 'UTC' };
+  const text = new Intl.DateTimeFormat(undefined, options).format(day);
+  return long && interval === 'week' ? `Week of ${text}` : text;
+}

@@ -1,0 +1,109 @@
+// The bar on top: site, live visitors, date range, theme, sign-out.
+
+import { fill, h, icon, picker } from './dom.js';
+import { count } from './format.js';
+import { customDays, dayIn, isRange, RANGES, rangeLabel } from './ranges.js';
+
+const LIVE_WORDS = { connecting: 'Connecting…', off: 'Reconnecting…' };
+
+export class Header {
+  /** `actions`: {onTheme(), onSignOut()} */
+  constructor(state, sites, actions) {
+    this.state = state;
+    this.sites = sites;
+    this.status = 'connecting';
+    this.visitors = null;
+    this.live = h('span', { className: 'live-pill', 'data-live': 'connecting', title: 'Distinct visitors of the last five minutes' });
+    this.site = h('span', { className: 'picker' });
+    this.rangeText = h('span', { className: 'text' });
+    this.menu = h('div', { className: 'menu', popover: 'auto', id: 'range-menu', role: 'dialog', 'aria-label': 'Date range' });
+    this.button = h('button', { type: 'button', className: 'control range-button', 'aria-haspopup': 'dialog', popovertarget: 'range-menu' }, icon('calendar'), this.rangeText, icon('chevron'));
+    this.theme = h('button', { type: 'button', className: 'control icon', 'aria-label': 'Switch between light and dark', title: 'Light or dark', onclick: actions.onTheme }, icon('moon'));
+    this.menu.addEventListener('beforetoggle', (event) => event.newState === 'open' && this.#renderMenu());
+    this.menu.addEventListener('toggle', (event) => event.newState === 'open' && this.#placeMenu());
+    window.addEventListener('resize', () => this.menu.matches(':popover-open') && this.#placeMenu());
+    this.element = h('header', { className: 'masthead' }, h('div', { className: 'frame' },
+      h('span', { className: 'brand' }, icon('brand')), this.site, this.live, h('span', { className: 'spring' }),
+      this.button, this.menu, this.theme,
+      h('button', { type: 'button', className: 'control icon', 'aria-label': 'Sign out', title: 'Sign out', onclick: actions.onSignOut }, icon('leave'))));
+    window.addEventListener('scroll', () => this.element.toggleAttribute('data-scrolled', window.scrollY > 4), { passive: true });
+    this.render();
+    this.#renderLive();
+  }
+
+  render() {
+    const { site, range } = this.state.current;
+    this.rangeText.textContent = rangeLabel(range);
+    const chosen = picker({
+      label: 'Site', value: site, options: this.sites.map(({ site_id: id }) => [id, id]),
+      onchange: (id) => this.state.set({ site: id, filters: [] }),
+    });
+    if (!this.site.contains(document.activeElement) || this.shownSites !== this.sites) {
+      this.site.replaceWith(chosen);
+      this.site = chosen;
+      this.shownSites = this.sites;
+    }
+  }
+
+  setLive(status, visitors = this.visitors) {
+    if (status === this.status && visitors === this.visitors) return;
+    this.status = status;
+    this.visitors = visitors;
+    this.#renderLive();
+  }
+
+  #renderLive() {
+    this.live.dataset.live = this.status;
+    fill(this.live, h('span', { className: 'live-dot' }), this.status === 'on'
+      ? h('span', {}, h('strong', { className: 'number' }, count(this.visitors)), this.visitors === 1 ? ' visitor now' : ' visitors now')
+      : h('span', {}, LIVE_WORDS[this.status]));
+  }
+
+  showTheme(dark) {
+    fill(this.theme, icon(dark ? 'sun' : 'moon'));
+  }
+
+  #renderMenu() {
+    const { range, compare, site } = this.state.current;
+    const timezone = this.sites.find(({ site_id: id }) => id === site)?.timezone ?? 'UTC';
+    const today = dayIn(timezone);
+    const [first, last] = customDays(range) ?? [today.slice(0, 8) + '01', today];
+    const choose = (id) => {
+      this.menu.hidePopover();
+      this.state.set({ range: id });
+    };
+    const from = h('input', { type: 'date', value: first, max: today, 'aria-label': 'From' });
+    const to = h('input', { type: 'date', value: last, max: today, 'aria-label': 'To' });
+    const fault = h('span', { className: 'fault', role: 'alert', hidden: true }, 'The first day must not lie after the last.');
+    const apply = (event) => {
+      event.preventDefault();
+      const id = `${from.value}..${to.value}`;
+      fault.hidden = isRange(id);
+      if (isRange(id)) choose(id);
+    };
+    fill(this.menu,
+      h('div', { role: 'radiogroup', 'aria-label': 'Date range', onkeydown: arrows }, RANGES.map(({ id, label }) => h('button', {
+        type: 'button', className: 'choice', role: 'radio', 'aria-checked': String(id === range), autofocus: id === range, onclick: () => choose(id),
+      }, label, icon('check')))),
+      h('hr'),
+      h('form', { className: 'custom', onsubmit: apply, novalidate: true }, h('label', {}, 'From', from), h('label', {}, 'To', to), fault, h('button', { className: 'control' }, 'Show these days')),
+      h('hr'),
+      h('label', { className: 'toggle' }, h('input', { type: 'checkbox', checked: compare, onchange: (event) => this.state.set({ compare: event.target.checked }) }), 'Compare with the previous period'));
+  }
+
+  #placeMenu() {
+    const box = this.button.getBoundingClientRect();
+    const left = Math.min(Math.max(8, box.right - this.menu.offsetWidth), window.innerWidth - this.menu.offsetWidth - 8);
+    this.menu.style.left = `${left}px`;
+    this.menu.style.top = `${box.bottom + 6}px`;
+  }
+}
+
+function arrows(event) {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  const buttons = [...event.currentTarget.querySelectorAll('button')];
+  const at = buttons.indexOf(document.activeElement);
+  if (!step || at < 0) return;
+  event.preventDefault();
+  buttons[(at + step + buttons.length) % buttons.length].focus();
+}

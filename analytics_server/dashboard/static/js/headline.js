@@ -1,0 +1,97 @@
+// The card on top: six metrics against the period before; the chosen one fills the chart.
+
+import { arrow, Chart } from './chart.js';
+import { fill, h, picker } from './dom.js';
+import { change, METRICS, metricById } from './metrics.js';
+import { intervalsFor, spansDays } from './ranges.js';
+
+const INTERVAL_NAMES = { minute: 'By minute', hour: 'By hour', day: 'By day', week: 'By week', month: 'By month' };
+
+export class Headline {
+  constructor(state) {
+    this.state = state;
+    this.chart = new Chart();
+    this.values = h('div', { className: 'metrics', role: 'group', 'aria-label': 'Metrics' });
+    this.head = h('div', { className: 'chart-head' });
+    this.element = h('section', { className: 'card headline', 'aria-label': 'Overview' }, this.values, this.head, this.chart.element);
+    this.tiles = new Map(METRICS.map((metric) => [metric.id, this.#tile(metric)]));
+    fill(this.values, [...this.tiles.values()].map(({ button }) => button));
+    this.renderView();
+  }
+
+  #tile(metric) {
+    const label = h('span', { className: 'label' }, metric.label);
+    const value = h('span', { className: 'value number' }, h('i', { className: 'bone' }));
+    const delta = h('span', { className: 'delta number' }, h('i', { className: 'bone' }));
+    const button = h('button', { type: 'button', className: 'metric', title: metric.about, onclick: () => this.state.set({ metric: metric.id }, { replace: true }) }, label, value, delta);
+    return { button, label, value, delta };
+  }
+
+  /** What follows from the view alone: the pressed tile, labels, the interval, the legend. */
+  renderView() {
+    const { metric, range, interval, compare } = this.state.current;
+    for (const [id, tile] of this.tiles) tile.button.setAttribute('aria-pressed', String(id === metric));
+    this.tiles.get('visitors').label.textContent = spansDays(range) ? 'Visitors (daily sum)' : 'Visitors';
+    const intervals = intervalsFor(range);
+    fill(this.head,
+      h('span', { className: 'key' }, metricById(metric).label),
+      compare && h('span', { className: 'key previous' }, 'Previous period'),
+      picker({
+        label: 'Interval of the chart', slim: true, value: interval,
+        options: intervals.map((id) => [id, INTERVAL_NAMES[id]]),
+        onchange: (id) => this.state.set({ interval: id }, { replace: true }),
+      }));
+  }
+
+  /** The numbers: arrays in the order of METRICS; `before` is null without a comparison. */
+  renderNumbers(now, before) {
+    METRICS.forEach((metric, index) => {
+      const tile = this.tiles.get(metric.id);
+      fill(tile.value, metric.format(now[index]));
+      const difference = before && change(metric, now[index], before[index]);
+      tile.delta.setAttribute('data-trend', difference?.trend ?? 'flat');
+      fill(tile.delta, before && (difference ? [h('b', {}, arrow(difference), difference.text), ' vs '] : 'vs '), before && metric.format(before[index]), !before && '\u00a0');
+    });
+  }
+
+  numbersNotice() {
+    for (const { value, delta } of this.tiles.values()) {
+      fill(value, '–');
+      fill(delta, '\u00a0');
+    }
+  }
+}
+
+/**
+ * What the chart draws, from the answers of the two series queries.
+ * `meta.time_labels` names every bucket of the range; rows exist only where something happened.
+ */
+export function chartData({ answer, previous, metric, interval, now = Date.now(), today }) {
+  const labels = answer.meta.time_labels;
+  const sums = metricById(metric).whole;
+  const isFuture = (label) => (label.length > 10 ? Date.parse(label) > now : label > today);
+  const values = valuesOf(answer, labels, sums).map((value, index) => (isFuture(labels[index]) ? null : value));
+  const firstFuture = labels.findIndex(isFuture);
+  const last = (firstFuture < 0 ? labels.length : firstFuture) - 1;
+  const running = last >= 0 && isRunning(labels[last], interval, now, today) ? last : -1;
+  const previousLabels = previous?.meta.time_labels ?? null;
+  return {
+    labels, values, running, metric, interval, previousLabels,
+    previousValues: previousLabels && valuesOf(previous, previousLabels, sums),
+  };
+}
+
+function valuesOf(answer, labels, sums) {
+  const found = new Map(answer.results.map((row) => [row.dimensions[0], row.metrics[0]]));
+  return labels.map((label) => found.get(label) ?? (sums ? 0 : null));
+}
+
+function isRunning(label, interval, now, today) {
+  if (label.length > 10) return Date.parse(label) + (interval === 'hour' ? 3_600_000 : 60_000) > now;
+  if (interval === 'day') return label >= today;
+  const end = new Date(`${label}T00:00:00Z`);
+  if (interval === 'week') end.setUTCDate(end.getUTCDate() + 7);
+  else end.setUTCMonth(end.getUTCMonth() + 1);
+  return end.toISOString().slice(0, 10) > today;
+}
+

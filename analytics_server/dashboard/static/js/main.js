@@ -1,0 +1,133 @@
+// Start: token, sites, then the report; and back to the sign-in when the token is refused.
+
+import { Api } from './api.js';
+import { fill, h } from './dom.js';
+import { Header } from './header.js';
+import { Live } from './live.js';
+import { Report } from './report.js';
+import { forgetToken, rememberToken, restoreToken } from './session.js';
+import { State } from './state.js';
+import { begin, signIn } from './welcome.js';
+
+const SITES_POLL_MS = 3_000;
+
+class Dashboard {
+  constructor(root) {
+    this.root = root;
+    this.state = new State();
+    this.sites = [];
+    this.live = new Live({
+      onSnapshot: (snapshot) => {
+        this.header?.setLive('on', snapshot.visitors);
+        this.report?.takeSnapshot(snapshot);
+      },
+      onStatus: (status) => {
+        if (status !== 'on') this.header?.setLive(status);
+        this.report?.setLiveStatus(status);
+      },
+      onUnauthorized: (reason) => this.leave(reason || 'The token is not valid any more.'),
+    });
+    this.state.onChange((now, before) => this.#changed(now, before));
+    window.addEventListener('hashchange', () => location.hash.includes('token=') && this.start(restoreToken()));
+  }
+
+  /** With a token: fetch the sites and show the report. Returns an error text, '' if all is well. */
+  async start(token) {
+    if (!token) return this.leave('');
+    const api = new Api(token, () => this.leave('The token was refused. Sign in with a valid one.'));
+    try {
+      this.sites = await api.sites();
+    } catch (error) {
+      if (error.status !== 401) this.#offline(error, token);
+      return error.message;
+    }
+    rememberToken(token);
+    this.token = token;
+    this.api = api;
+    if (this.sites.length) this.#open();
+    else this.#awaitFirstSite();
+    return '';
+  }
+
+  /** Back to the sign-in card. */
+  leave(message) {
+    clearTimeout(this.poll);
+    this.live.stop();
+    this.header = this.report = this.token = null;
+    forgetToken();
+    document.title = 'Sign in · Analytics';
+    fill(this.root, signIn({ message, onSubmit: (token) => this.start(token) }));
+    this.root.querySelector('input').focus();
+    return message;
+  }
+
+  #open() {
+    const known = this.sites.some(({ site_id: id }) => id === this.state.current.site);
+    const timezoneOf = (site) => this.sites.find(({ site_id: id }) => id === site)?.timezone ?? 'UTC';
+    this.header = this.report = null;
+    if (!known) this.state.set({ site: this.sites[0].site_id, filters: [] }, { replace: true });
+    this.report = new Report(this.state, this.api, timezoneOf);
+    this.header = this.#header();
+    fill(this.root, this.header.element, this.report.element);
+    this.#watch();
+    this.report.load();
+  }
+
+  #header() {
+    const header = new Header(this.state, this.sites, { onTheme: () => this.#toggleTheme(), onSignOut: () => this.leave('') });
+    header.showTheme(isDark());
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#themeChanged());
+    return header;
+  }
+
+  #watch() {
+    const { site } = this.state.current;
+    document.title = `${site} · Analytics`;
+    this.header.setLive('connecting', null);
+    this.live.watch(site, this.token);
+  }
+
+  #changed(now, before) {
+    if (!this.report) return;
+    this.header.render();
+    this.report.update(now, before);
+    if (now.site !== before.site) this.#watch();
+  }
+
+  #toggleTheme() {
+    document.documentElement.dataset.theme = isDark() ? 'light' : 'dark';
+    this.#themeChanged();
+  }
+
+  #themeChanged() {
+    this.header?.showTheme(isDark());
+    this.report?.headline.chart.redraw();
+  }
+
+  /** No site yet: show the tag, and look again until the first visit has made one. */
+  #awaitFirstSite() {
+    document.title = 'Analytics';
+    fill(this.root, h('main', { className: 'frame report', id: 'report', tabindex: '-1' }, begin({ site: '', status: 'on' })));
+    const look = async () => {
+      this.sites = await this.api.sites().catch(() => []);
+      if (!this.api || this.token !== this.api.token) return;
+      if (this.sites.length) this.#open();
+      else this.poll = setTimeout(look, SITES_POLL_MS);
+    };
+    this.poll = setTimeout(look, SITES_POLL_MS);
+  }
+
+  #offline(error, token) {
+    document.title = 'Analytics';
+    fill(this.root, h('main', { className: 'welcome', id: 'report', tabindex: '-1' }, h('div', { className: 'card', role: 'alert' },
+      h('h1', {}, 'The dashboard could not start'), h('p', {}, error.message),
+      h('form', { onsubmit: (event) => { event.preventDefault(); this.start(token); } }, h('button', { className: 'control primary' }, 'Try again')))));
+  }
+}
+
+const isDark = () => {
+  const chosen = document.documentElement.dataset.theme;
+  return chosen ? chosen === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
+};
+
+new Dashboard(document.getElementById('app')).start(restoreToken());

@@ -1,0 +1,64 @@
+// Which lists the report shows: panels, their tabs, and the dimension behind each tab.
+
+const SYSTEM_EVENTS = ['pageview', 'engagement', 'scroll', 'web_vital', 'exposure'];
+
+const visitTab = (id, label) => ({ id, label, dimension: `visit:${id}`, columns: ['visitors', 'sessions', 'bounce_rate', 'session_duration'] });
+
+export const PANELS = [
+  {
+    id: 'sources', title: 'Sources',
+    tabs: [
+      visitTab('channel', 'Channels'),
+      visitTab('source', 'Sources'),
+      visitTab('referrer', 'Referrers'),
+      {
+        id: 'campaign', label: 'Campaigns', known: true,
+        choices: [
+          ['utm_campaign', 'UTM campaign'], ['utm_source', 'UTM source'], ['utm_medium', 'UTM medium'],
+          ['utm_content', 'UTM content'], ['utm_term', 'UTM term'],
+        ].map(([id, label]) => ({ ...visitTab(id, label), known: true })),
+      },
+    ],
+    selected: 'source',
+  },
+  {
+    id: 'pages', title: 'Pages',
+    tabs: [
+      { id: 'page', label: 'Top', dimension: 'event:page', columns: ['visitors', 'pageviews', 'bounce_rate'] },
+      { ...visitTab('entry_page', 'Entry'), known: true },
+      { ...visitTab('exit_page', 'Exit'), known: true },
+    ],
+    selected: 'page',
+  },
+  {
+    id: 'locations', title: 'Locations',
+    tabs: [visitTab('country', 'Countries'), visitTab('region', 'Regions'), visitTab('city', 'Cities')],
+    selected: 'country',
+  },
+  {
+    id: 'devices', title: 'Devices',
+    tabs: [visitTab('browser', 'Browsers'), visitTab('os', 'Systems'), visitTab('device', 'Devices'), visitTab('screen', 'Screens')],
+    selected: 'browser',
+  },
+  {
+    id: 'events', title: 'Events',
+    tabs: [{
+      id: 'name', label: 'Events', dimension: 'event:name', columns: ['visitors', 'events'], extra: 'events',
+      without: [['is_not', 'event:name', SYSTEM_EVENTS]],
+      empty: ['No events in this period', 'Send one with analytics(\'signup\') on your page.'],
+    }],
+    selected: 'name',
+  },
+];
+
+/** The query behind a tab. `known` tabs leave out rows without a value. */
+export function panelQuery(view, tab, { metrics, limit, offset = 0, search = '', total = false }) {
+  const filters = [...view.filters, ...(tab.without ?? [])];
+  if (tab.known) filters.push(['is_not', tab.dimension, ['']]);
+  if (search) filters.push(['contains', tab.dimension, [search], { case_sensitive: false }]);
+  return {
+    site_id: view.site, date_range: view.dateRange, metrics, dimensions: [tab.dimension], filters,
+    order_by: [['visitors', 'desc'], [tab.dimension, 'asc']],
+    pagination: { limit, offset }, ...(total && { include: { total_rows: true } }),
+  };
+}

@@ -1,0 +1,155 @@
+// The report of one site: asks for what the view needs and hands the answers to the parts.
+
+import { isAbort } from './api.js';
+import { openDetails } from './details.js';
+import { fill, h } from './dom.js';
+import { Filters } from './filters.js';
+import { chartData, Headline } from './headline.js';
+import { METRICS } from './metrics.js';
+import { Now } from './now.js';
+import { Panel } from './panel.js';
+import { PANELS } from './panels.js';
+import { dayIn, queryRange, rangeBefore } from './ranges.js';
+import { begin } from './welcome.js';
+
+const REFRESH_PAUSE_MS = 5_000;
+const FLUSH_MS = 1_500;
+const MAX_BUCKETS = 5_000;
+
+export class Report {
+  constructor(state, api, timezoneOf) {
+    this.state = state;
+    this.api = api;
+    this.timezoneOf = timezoneOf;
+    this.visitors = null;
+    this.eventsSeen = null;
+    this.refreshedAt = 0;
+    this.liveStatus = 'connecting';
+    this.empty = false;
+    this.filters = new Filters(state);
+    this.headline = new Headline(state);
+    this.now = new Now(state);
+    const context = {
+      state, api: () => this.api, view: () => this.view(), visitors: () => this.visitors,
+      openDetails: (tab) => openDetails(tab, context),
+    };
+    this.panels = PANELS.map((spec) => new Panel(spec, context));
+    this.content = h('div', {}, this.filters.element, this.headline.element, h('div', { className: 'panels' }, this.panels.map((panel) => panel.element), this.now.element), colophon());
+    this.place = h('main', { className: 'frame report', id: 'report', tabindex: '-1' }, h('h1', { className: 'visually-hidden' }, 'Report'), this.content);
+    document.addEventListener('visibilitychange', () => this.#refreshSoon());
+  }
+
+  get element() {
+    return this.place;
+  }
+
+  /** The view with what a query needs besides: the range as the API writes it. */
+  view() {
+    const { current } = this.state;
+    return { ...current, timezone: this.timezoneOf(current.site), dateRange: queryRange(current.range, this.timezoneOf(current.site)) };
+  }
+
+  /** After a change of view: ask only for what it touches. */
+  update(now, before) {
+    this.headline.renderView();
+    this.filters.render();
+    const same = now.site === before.site && now.range === before.range && JSON.stringify(now.filters) === JSON.stringify(before.filters);
+    if (!same) this.load();
+    else if (now.compare !== before.compare) this.#loadOverview({});
+    else this.#loadSeries({});
+  }
+
+  load(options = {}) {
+    if (!options.quiet) this.eventsSeen = null;
+    this.refreshedAt = Date.now();
+    this.#loadOverview(options);
+    for (const panel of this.panels) panel.load(options);
+  }
+
+  async #loadOverview(options) {
+    this.overview?.abort();
+    const controller = this.overview = new AbortController();
+    const view = this.view();
+    this.#loadSeries(options);
+    try {
+      const answer = await this.api.query({
+        site_id: view.site, metrics: METRICS.map(({ id }) => id), date_range: view.dateRange, filters: view.filters,
+        ...(view.compare && view.range !== 'all' && { include: { comparison: 'previous_period' } }),
+      }, controller.signal);
+      if (controller.signal.aborted) return;
+      const row = answer.results[0] ?? { metrics: METRICS.map(() => null) };
+      this.visitors = row.metrics[0];
+      this.headline.renderNumbers(row.metrics, row.comparison?.metrics ?? null);
+      for (const panel of this.panels) panel.refreshShares();
+      if (row.metrics.every((value) => !value) && view.filters.length === 0) await this.#checkEmpty(view, controller.signal);
+      else this.#showReport();
+    } catch (error) {
+      if (isAbort(error) || controller.signal.aborted || error.status === 401 || options.quiet) return;
+      this.headline.numbersNotice();
+    }
+  }
+
+  async #loadSeries({ quiet = false }) {
+    this.series?.abort();
+    const controller = this.series = new AbortController();
+    const view = this.view();
+    const ask = (dateRange) => this.api.query({
+      site_id: view.site, metrics: [view.metric], date_range: dateRange, filters: view.filters, dimensions: [`time:${view.interval}`],
+      include: { time_labels: true }, pagination: { limit: MAX_BUCKETS },
+    }, controller.signal);
+    try {
+      const answer = await ask(view.dateRange);
+      const show = (previous) => !controller.signal.aborted && this.headline.chart.show(chartData({ answer, previous, metric: view.metric, interval: view.interval, today: dayIn(view.timezone) }));
+      if (!view.compare || view.range === 'all') return void show(null);
+      const previous = await ask(rangeBefore(answer.query.date_range, view.timezone)).catch((error) => {
+        if (isAbort(error)) throw error;
+        return null;
+      });
+      show(previous);
+    } catch (error) {
+      if (isAbort(error) || controller.signal.aborted || error.status === 401 || quiet) return;
+      this.headline.chart.notice(h('div', { className: 'notice', role: 'alert' }, h('strong', {}, 'The chart could not be loaded'), h('span', {}, error.message),
+        h('button', { type: 'button', className: 'control', onclick: () => this.#loadOverview({}) }, 'Try again')));
+    }
+  }
+
+  async #checkEmpty(view, signal) {
+    const answer = await this.api.query({ site_id: view.site, metrics: ['events'], date_range: 'all' }, signal);
+    if (signal.aborted) return;
+    if (answer.results[0]?.metrics[0]) return this.#showReport();
+    this.empty = true;
+    fill(this.place, h('h1', { className: 'visually-hidden' }, 'Report'), begin({ site: view.site, status: this.liveStatus }));
+  }
+
+  #showReport() {
+    if (!this.empty) return;
+    this.empty = false;
+    fill(this.place, h('h1', { className: 'visually-hidden' }, 'Report'), this.content);
+    this.headline.chart.redraw();
+  }
+
+  /** A live snapshot: show it, and ask again for the numbers when something has happened. */
+  takeSnapshot(snapshot) {
+    this.now.render(snapshot);
+    if (this.eventsSeen !== null && snapshot.events_seen !== this.eventsSeen) this.#refreshSoon();
+    this.eventsSeen = snapshot.events_seen;
+  }
+
+  setLiveStatus(status) {
+    this.liveStatus = status;
+    this.place.querySelector('.waiting [data-live]')?.setAttribute('data-live', status);
+  }
+
+  #refreshSoon() {
+    if (this.refreshTimer || document.visibilityState !== 'visible' || !this.state.current.site) return;
+    const wait = Math.max(FLUSH_MS, this.refreshedAt + REFRESH_PAUSE_MS - Date.now());
+    this.refreshTimer = setTimeout(() => {
+      this.refreshTimer = 0;
+      if (document.visibilityState === 'visible') this.load({ quiet: true });
+    }, wait);
+  }
+}
+
+function colophon() {
+  return h('footer', { className: 'colophon' }, h('p', {}, 'Visitors are counted by an id that lives for one day. Over several days their number is the sum of each day’s distinct visitors. All times are in the site’s time zone.'));
+}

@@ -1,0 +1,52 @@
+// The two pages before there is a report: signing in, and a site without visits.
+
+import { BASE } from './api.js';
+import { h, icon } from './dom.js';
+
+/** The sign-in card. `onSubmit(token)` → promise of an error text, or of '' when it worked. */
+export function signIn({ message = '', onSubmit }) {
+  const field = h('input', { className: 'field', id: 'token', type: 'password', name: 'token', autocomplete: 'off', spellcheck: 'false', required: true, autofocus: true, 'aria-describedby': 'token-fault' });
+  const fault = h('p', { className: 'fault', id: 'token-fault', role: 'alert' }, message);
+  const button = h('button', { className: 'control primary' }, 'Open the dashboard');
+  const submit = async (event) => {
+    event.preventDefault();
+    if (!field.value.trim()) return field.focus();
+    button.disabled = true;
+    fault.textContent = await onSubmit(field.value.trim());
+    button.disabled = false;
+    if (fault.textContent) field.select();
+  };
+  return h('main', { className: 'welcome', id: 'report', tabindex: '-1' }, h('div', { className: 'card' },
+    icon('brand'),
+    h('h1', {}, 'Sign in to your analytics'),
+    h('p', {}, 'Enter an access token that may read your sites.'),
+    h('form', { onsubmit: submit }, h('label', { for: 'token' }, 'Access token'), field, fault, button),
+    h('p', { className: 'hint' }, 'The server prints a ready link with the token when it starts for the first time. It stays in this browser tab only.')));
+}
+
+/** What to do when a site (or the whole server) has not seen a visit yet. */
+export function begin({ site, status }) {
+  const origin = location.origin + BASE;
+  const path = document.documentElement.dataset.scriptPath || '/a.js';
+  const tag = `<script defer src="${origin}${path}" data-site="${site || 'example.com'}"></script>`;
+  const code = h('pre', { tabindex: '0' }, h('code', {}, tag));
+  const copy = h('button', { type: 'button', onclick: () => copyText(tag, code, copy) }, 'Copy');
+  return h('section', { className: 'card begin', 'aria-label': 'Getting started' },
+    h('h2', {}, site ? `No visits to ${site} yet` : 'No visits yet'),
+    h('p', {}, 'Paste this tag into the head of your pages. It sets no cookie and stores nothing in the browser, so it needs no consent banner.', site ? '' : ' Put your site’s host name in the place of example.com: the site is created by its first visit.'),
+    h('div', { className: 'snippet' }, code, copy),
+    h('p', { className: 'waiting', role: 'status' }, h('span', { 'data-live': status }, h('span', { className: 'live-dot' })), 'Waiting for the first visit. This page changes by itself.'),
+    h('div', { className: 'help' },
+      h('p', {}, 'Nothing arrives? Visits from browsers that send Do Not Track or Global Privacy Control are not counted, nor are bots. An ad blocker may stop the script.')));
+}
+
+async function copyText(text, code, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = 'Copied';
+  } catch {
+    getSelection().selectAllChildren(code); // No clipboard without HTTPS: the text is selected instead.
+    button.textContent = 'Press Ctrl C';
+  }
+  setTimeout(() => { button.textContent = 'Copy'; }, 2_000);
+}

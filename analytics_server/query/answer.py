@@ -1,0 +1,92 @@
+"""The shape of answers, and how a value from SQL is shown.
+
+Counts are whole numbers, `bounce_rate` is per cent, durations are seconds; a mean
+without anything to average is null, never zero.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from analytics_server.query.fields import Kind, Metric
+
+Value = int | float | None
+
+_DIGITS = {Kind.PERCENT: 1, Kind.SECONDS: 1, Kind.MEAN: 2}
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """The same row in the other range. `change`: per cent, or points where the metric is per cent."""
+
+    dimensions: list[str]
+    metrics: list[Value]
+    change: list[Value]
+
+
+class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One group: values in the order of the query's dimensions and metrics."""
+
+    dimensions: list[str]
+    metrics: list[Value]
+    comparison: Comparison | UnsetType = UNSET
+
+
+class AnswerMeta(msgspec.Struct, frozen=True, kw_only=True):
+    """What an answer rests on. Times are the site's, with their offset."""
+
+    table: str
+    time_zone: str
+    date_range: tuple[str, str]
+    elapsed_ms: float
+    rows_read: int
+    bytes_read: int
+    approximate: list[str]
+    warnings: list[str]
+    comparison_date_range: tuple[str, str] | UnsetType = UNSET
+    total_rows: int | UnsetType = UNSET
+    time_labels: list[str] | UnsetType = UNSET
+    comparison_time_labels: list[str] | UnsetType = UNSET
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to `POST /api/v1/query`; `query` is the question with full names and defaults."""
+
+    results: list[ResultRow]
+    meta: AnswerMeta
+    query: dict[str, object]
+
+
+class Trends(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to `GET /api/v1/trends`: one flat row per bucket, or per bucket and value."""
+
+    interval: str
+    metrics: list[str]
+    breakdown: str | None
+    rows: list[dict[str, str | Value]]
+    meta: AnswerMeta
+
+
+def show_metric(metric: Metric, value: object) -> Value:
+    """A value from SQL as JSON shows it."""
+    if value is None:
+        return None
+    if metric.kind is Kind.COUNT:
+        return int(value) if isinstance(value, int | float) else 0
+    return round(float(value), _DIGITS[metric.kind]) if isinstance(value, int | float) else None
+
+
+def absent(metric: Metric) -> Value:
+    """The value of a group or bucket in which nothing happened."""
+    return 0 if metric.kind is Kind.COUNT else None
+
+
+def show_change(metric: Metric, value: Value, before: Value) -> Value:
+    """Change against the compared range: points for per cent, else per cent of the value before."""
+    if value is None or before is None:
+        return None
+    if metric.kind is Kind.PERCENT:
+        return round(value - before, 1)
+    if before == 0:
+        return 0.0 if value == 0 else 100.0
+    return round((value - before) * 100 / before, 1)

@@ -1,0 +1,36 @@
+"""Values on their way into SQL: each gets a name and travels as a `{name:Type}` parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+TEXT = "String"
+TEXTS = "Array(String)"
+COUNT = "UInt64"
+MOMENT = "DateTime64(6, 'UTC')"
+
+
+@dataclass(slots=True)
+class Binder:
+    """Collects parameters; a value bound twice keeps its first name."""
+
+    values: dict[str, object] = field(default_factory=dict)
+
+    def bind(self, value: str | Sequence[str], kind: str) -> str:
+        """A placeholder for a text or a list of texts."""
+        stored: object = value if isinstance(value, str) else list(value)
+        for name, known in self.values.items():
+            if name.startswith("p_") and known == stored:
+                return f"{{{name}:{kind}}}"
+        return self.name(f"p_{len(self.values)}", stored, kind)
+
+    def name(self, name: str, value: object, kind: str) -> str:
+        """A placeholder with a name of its own; names that begin with p_ are taken."""
+        self.values[name] = value
+        return f"{{{name}:{kind}}}"
+
+    def moment(self, name: str, value: datetime) -> str:
+        """A placeholder for an instant, exact to the microsecond."""
+        return self.name(name, value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f"), MOMENT)

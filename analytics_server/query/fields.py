@@ -1,0 +1,270 @@
+"""The only registry of metrics and dimensions: names, meaning and SQL.
+
+Every identifier that reaches SQL comes from here; what a client names is looked up,
+never pasted. An expression is written once per source it can be read from: `e.` is a
+row of `events`, `s.` one of `sessions`, `b.` a bucket of `traffic`, `t.` and `v.` the subqueries
+that `sources` makes of `traffic` and of whole sessions. Three placeholders
+are filled in by `compile`: `@at` (the column that dates the row), `@key` (the bound
+property or experiment name) and `@visitor` (what makes a visitor distinct).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Literal
+
+from analytics_server.errors import RequestError
+
+Interval = Literal["minute", "hour", "day", "week", "month"]
+
+
+class Scope(StrEnum):
+    """What a field belongs to: a moment, one event, or a whole session."""
+
+    TIME = "time"
+    EVENT = "event"
+    VISIT = "visit"
+
+
+class Kind(StrEnum):
+    """How a metric's value is shown: a count, per cent, seconds, or a mean."""
+
+    COUNT = "count"
+    PERCENT = "percent"
+    SECONDS = "seconds"
+    MEAN = "mean"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A number that can be asked for. `scope` says whether events or sessions are counted."""
+
+    name: str
+    about: str
+    scope: Scope
+    kind: Kind = Kind.COUNT
+    aliases: tuple[str, ...] = ()
+    events: str = ""
+    sessions: str = ""
+    traffic: str = ""
+    visits: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dimension:
+    """What answers can be grouped and filtered by.
+
+    `joined`: on events it is known only from the session's row, so a join is needed.
+    `family`: the name ends in a key of the client's choice (`event:props:plan`).
+    """
+
+    name: str
+    about: str
+    scope: Scope
+    events: str
+    sessions: str = ""
+    traffic: str = ""
+    joined: bool = False
+    family: bool = False
+    key: str = ""
+    interval: Interval | None = None
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        name="visitors",
+        about="Distinct visitors per day of the site's time zone, added up over the days of the range.",
+        scope=Scope.EVENT,
+        events="@uniqIf(@visitor, e.visitor_id != 0)",
+        traffic="sum(t.visitors)",
+        visits="uniqArray(v.visitors)",
+    ),
+    Metric(
+        name="sessions",
+        about="Sessions that start in the range.",
+        scope=Scope.VISIT,
+        aliases=("visits",),
+        sessions="count()",
+        events="@uniq(e.session_start, e.session_id)",
+    ),
+    Metric(
+        name="pageviews",
+        about="Events named pageview.",
+        scope=Scope.EVENT,
+        events="countIf(e.name = 'pageview')",
+        traffic="sum(t.pageviews)",
+        visits="sum(v.pageviews)",
+    ),
+    Metric(
+        name="events",
+        about="All events, page views included.",
+        scope=Scope.EVENT,
+        events="count()",
+        traffic="sum(t.events)",
+        visits="sum(v.events)",
+    ),
+    Metric(
+        name="bounce_rate",
+        about="Per cent of the sessions with a pageview that have exactly one and no interaction.",
+        scope=Scope.VISIT,
+        kind=Kind.PERCENT,
+        sessions="if(countIf(s.pageviews > 0) = 0, NULL, "
+        "100 * countIf(s.pageviews = 1 AND s.interactions = 0) / countIf(s.pageviews > 0))",
+    ),
+    Metric(
+        name="session_duration",
+        about="Mean time from a session's first to its last event, in seconds.",
+        scope=Scope.VISIT,
+        kind=Kind.SECONDS,
+        aliases=("visit_duration",),
+        sessions="if(count() = 0, NULL, "
+        "avg(toUnixTimestamp64Micro(s.ended_at) - toUnixTimestamp64Micro(s.started_at)) / 1000000)",
+    ),
+    Metric(
+        name="views_per_session",
+        about="Mean number of page views per session.",
+        scope=Scope.VISIT,
+        kind=Kind.MEAN,
+        aliases=("views_per_visit",),
+        sessions="if(count() = 0, NULL, sum(s.pageviews) / count())",
+    ),
+)
+
+
+def _time(interval: Interval, sql: str) -> Dimension:
+    return Dimension(
+        name=f"time:{interval}",
+        about=f"The calendar {interval} in the site's time zone.",
+        scope=Scope.TIME,
+        events=sql,
+        sessions=sql,
+        traffic="" if interval == "minute" else sql,
+        interval=interval,
+    )
+
+
+def _visit(name: str, about: str) -> Dimension:
+    return Dimension(name=f"visit:{name}", about=about, scope=Scope.VISIT, events=f"e.{name}", sessions=f"s.{name}")
+
+
+def _event(name: str, column: str, about: str, *, sessions: str = "", traffic: str = "") -> Dimension:
+    return Dimension(
+        name=f"event:{name}", about=about, scope=Scope.EVENT, events=f"e.{column}", sessions=sessions, traffic=traffic
+    )
+
+
+AUTO_TIME = Dimension(
+    name="time",
+    about="The calendar minute, hour, day or month, whichever suits the length of the range.",
+    scope=Scope.TIME,
+    events="",
+)
+
+DIMENSIONS: tuple[Dimension, ...] = (
+    AUTO_TIME,
+    # Hours and minutes are instants (epoch seconds), because a clock hour occurs twice when
+    # summer time ends; longer buckets are calendar dates.
+    _time("minute", "toUnixTimestamp(toStartOfMinute(@at, {tz:String}))"),
+    _time("hour", "toUnixTimestamp(toStartOfHour(@at, {tz:String}))"),
+    _time("day", "toDate(@at, {tz:String})"),
+    _time("week", "toMonday(@at, {tz:String})"),
+    _time("month", "toStartOfMonth(@at, {tz:String})"),
+    _event("name", "name", "Name of the event: pageview, click, … or a custom one.", traffic="b.name"),
+    _event("page", "path", "Path of the page the event happened on.", sessions="s.entry.path"),
+    _event("hostname", "hostname", "Host of the page the event happened on."),
+    _event("title", "title", "Title of the page the event happened on."),
+    _event("element", "element_id", "id of the element that was used (clicks, forms, links)."),
+    Dimension(
+        name="event:props:*",
+        about="A property of the event; events without it have an empty value.",
+        scope=Scope.EVENT,
+        events="e.props[@key]",
+        family=True,
+    ),
+    Dimension(
+        name="visit:entry_page",
+        about="Path of the session's first page view.",
+        scope=Scope.VISIT,
+        events="s.entry_page",
+        sessions="s.entry.path",
+        joined=True,
+    ),
+    Dimension(
+        name="visit:exit_page",
+        about="Path of the session's last page view.",
+        scope=Scope.VISIT,
+        events="s.exit_page",
+        sessions="s.exit.path",
+        joined=True,
+    ),
+    _visit("source", "Traffic source of the session's first event, such as Google."),
+    _visit("referrer", "Host and path the session came from."),
+    _visit("channel", "Channel group of the session's first event, such as Organic Search."),
+    _visit("utm_source", "Campaign tag utm_source of the session's first event."),
+    _visit("utm_medium", "Campaign tag utm_medium of the session's first event."),
+    _visit("utm_campaign", "Campaign tag utm_campaign of the session's first event."),
+    _visit("utm_content", "Campaign tag utm_content of the session's first event."),
+    _visit("utm_term", "Campaign tag utm_term of the session's first event."),
+    _visit("device", "Desktop, Mobile, Tablet or TV."),
+    _visit("browser", "Browser family."),
+    _visit("browser_version", "Major version of the browser."),
+    _visit("os", "Operating system family."),
+    _visit("os_version", "Version of the operating system."),
+    _visit("country", "Two-letter country code (ISO 3166-1)."),
+    _visit("region", "First-level subdivision of the country."),
+    _visit("city", "City."),
+    _visit("screen", "Screen size as WIDTHxHEIGHT."),
+    _visit("language", "Preferred language tag."),
+    Dimension(
+        name="experiment:*",
+        about="Variant of that experiment's exposure event; other events have an empty value.",
+        scope=Scope.EVENT,
+        events="if(e.experiment = @key, e.variant, '')",
+        family=True,
+    ),
+)
+
+KEY_CHARS = 120
+"""Longest property or experiment name that can be asked for."""
+
+_METRICS = {name: metric for metric in METRICS for name in (metric.name, *metric.aliases)}
+_DIMENSIONS = {dimension.name: dimension for dimension in DIMENSIONS if not dimension.family}
+_FAMILIES = {dimension.name.removesuffix("*"): dimension for dimension in DIMENSIONS if dimension.family}
+_LATER_DIMENSIONS = frozenset({"event:goal"})
+
+
+def find_metric(name: str) -> Metric:
+    """The metric of that name or alias; raises `RequestError` naming the nearest one."""
+    metric = _METRICS.get(name)
+    if metric is None:
+        raise RequestError(f"There is no metric {name!r}.{nearest(name, _METRICS)}", code="unknown_metric")
+    return metric
+
+
+def find_dimension(name: str) -> Dimension:
+    """The dimension of that name; raises `RequestError` naming the nearest one."""
+    found = _DIMENSIONS.get(name)
+    if found is not None:
+        return found
+    for prefix, family in _FAMILIES.items():
+        key = name.removeprefix(prefix)
+        if key != name and 0 < len(key) <= KEY_CHARS:
+            return replace(family, name=name, key=key)
+        if key != name:
+            raise RequestError(
+                f"{prefix}… needs a name of 1 to {KEY_CHARS} characters after the colon.", code="unknown_dimension"
+            )
+    if name in _LATER_DIMENSIONS:
+        raise RequestError(f"The dimension {name!r} is not supported by this version.", code="unsupported_dimension")
+    names = [*_DIMENSIONS, *(family.name for family in _FAMILIES.values())]
+    raise RequestError(f"There is no dimension {name!r}.{nearest(name, names)}", code="unknown_dimension")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The end of an error message: the closest valid name, or all of them."""
+    known = sorted(names)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else f" Valid: {', '.join(known)}."

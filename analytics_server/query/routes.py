@@ -1,0 +1,69 @@
+"""The query's HTTP face: bytes in, JSON out, with the body's size and the token checked first.
+
+A token is asked for before anything is read, and its right to the site before
+anything is looked up, so that an answer never tells whether a foreign site exists.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+from aiohttp import web
+
+from analytics_server.errors import RequestError, TooLarge
+from analytics_server.query.request import QueryRequest, decode_request
+from analytics_server.query.service import QueryService
+from analytics_server.query.trends import parse_trends, run_trends
+
+
+class Reader(Protocol):
+    """Whoever asks. `require_read` raises `Forbidden` for a site that is not theirs."""
+
+    def require_read(self, site_id: str) -> None: ...
+
+
+class QueryGate(Protocol):
+    """Turns an Authorization header into a reader; raises `Unauthorized`."""
+
+    async def authenticate(self, authorization: str | None) -> Reader: ...
+
+
+def routes(service: QueryService, gate: QueryGate) -> list[web.RouteDef]:
+    """`POST /api/v1/query` and `GET /api/v1/trends`. Handlers raise `AnalyticsError`."""
+
+    async def query(request: web.Request) -> web.Response:
+        reader = await gate.authenticate(request.headers.get("Authorization"))
+        body = await _read_body(request, service.limits.query_bytes)
+        asked = decode_request(body, QueryRequest)
+        reader.require_read(asked.site_id.strip().lower())
+        return _json(await service.run(asked))
+
+    async def trends(request: web.Request) -> web.Response:
+        reader = await gate.authenticate(request.headers.get("Authorization"))
+        repeated = [name for name in request.query if len(request.query.getall(name)) > 1]
+        if repeated:
+            raise RequestError(f"The parameter {repeated[0]!r} is given more than once.", code="bad_request")
+        asked = parse_trends(dict(request.query))
+        reader.require_read(asked.query.site_id.strip().lower())
+        return _json(await run_trends(service, asked))
+
+    return [web.post("/api/v1/query", query), web.get("/api/v1/trends", trends)]
+
+
+async def _read_body(request: web.Request, limit: int) -> bytes:
+    """The whole body, or `TooLarge` as soon as it passes the limit."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in request.content.iter_any():
+        size += len(piece)
+        if size > limit:
+            raise TooLarge(f"A query may have {limit} bytes at most ([limits] query_bytes).")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _json(answer: msgspec.Struct) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(answer), content_type="application/json", headers={"Cache-Control": "no-store"}
+    )

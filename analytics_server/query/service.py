@@ -1,0 +1,279 @@
+"""Answering a query: from the request's bytes to the answer's rows.
+
+Owns the order of things (decode → check → range → plan → SQL → rows) and nothing else;
+each step is a pure module of its own. Reads the clock once per question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from msgspec import UNSET, UnsetType
+
+from analytics_server.config import LimitsSection
+from analytics_server.errors import AnalyticsError, NotFound, RequestError, StoreFatal
+from analytics_server.model import Site
+from analytics_server.query.answer import Answer, AnswerMeta, Comparison, ResultRow, absent, show_change, show_metric
+from analytics_server.query.compile import Only, Page, compile_question, count_rows
+from analytics_server.query.fields import Scope
+from analytics_server.query.filters import patterns
+from analytics_server.query.plan import Plan, approximate_metrics, make_plan
+from analytics_server.query.request import QueryRequest, Question, check_request, decode_request
+from analytics_server.query.timerange import (
+    TimeRange,
+    buckets,
+    choose_interval,
+    comparison_range,
+    label_bucket,
+    resolve_range,
+)
+from analytics_server.store.protocol import ResultSet, Store
+
+CANNOT_COMPILE_REGEXP = 427
+"""ClickHouse's number for a pattern that RE2 does not understand."""
+
+SETTINGS: Mapping[str, str | int] = {
+    # A session's row never leaves its month: opened_at is in the key and makes the partition.
+    "do_not_merge_across_partitions_select_final": 1,
+}
+
+Key = tuple[object, ...]
+Values = Sequence[object]
+
+
+class SiteDirectory(Protocol):
+    """Where sites are looked up."""
+
+    def get(self, site_id: str) -> Site | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question with everything needed to answer it."""
+
+    question: Question
+    range_: TimeRange
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Rows of one statement: values of the metrics by values of the dimensions, in order."""
+
+    rows: dict[Key, Values]
+    total: int
+    plan: Plan
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What ClickHouse spent."""
+
+    elapsed_ms: float = 0.0
+    rows_read: int = 0
+    bytes_read: int = 0
+
+    def plus(self, other: Cost | ResultSet) -> Cost:
+        """Both together."""
+        return Cost(
+            self.elapsed_ms + other.elapsed_ms, self.rows_read + other.rows_read, self.bytes_read + other.bytes_read
+        )
+
+
+class QueryService:
+    """Answers queries of known sites. Raises `RequestError`, `NotFound` or a `StoreError`."""
+
+    def __init__(
+        self, store: Store, sites: SiteDirectory, clock: Callable[[], datetime], limits: LimitsSection
+    ) -> None:
+        self._store = store
+        self._sites = sites
+        self._clock = clock
+        self.limits = limits
+
+    async def run(self, request: bytes | QueryRequest) -> Answer:
+        """Answer `POST /api/v1/query`."""
+        if isinstance(request, bytes):
+            request = decode_request(request, QueryRequest)
+        asked = await self.prepare(request)
+        question, range_ = asked.question, asked.range_
+        mode = question.include.comparison
+        before = comparison_range(range_, mode, now=asked.now) if mode else None
+        page = Page(question.limit, question.offset, count_all=question.include.total_rows)
+        by_text = any(dimension.scope is not Scope.TIME for dimension in question.dimensions)
+        if before is None:
+            groups, earlier = await self.fetch(question, range_, page=page), None
+        elif by_text:
+            groups = await self.fetch(question, range_, page=page)
+            only = {i: _texts(groups, i) for i, d in enumerate(question.dimensions) if d.scope is not Scope.TIME}
+            earlier = await self.fetch(question, before, only=only) if groups.rows else None
+        else:
+            groups, earlier = await asyncio.gather(
+                self.fetch(question, range_, page=page), self.fetch(question, before)
+            )
+        return self._answer(asked, groups, before, earlier)
+
+    async def prepare(self, request: QueryRequest) -> Asked:
+        """Check a request and fix its range and interval."""
+        question = check_request(request, max_rows=self.limits.query_rows)
+        site = self._sites.get(question.site_id)
+        if site is None:
+            raise NotFound(f"There is no site {question.site_id!r}.", code="unknown_site")
+        zone = _zone(site)
+        await self._check_patterns(patterns(question.where))
+        now = self._clock().astimezone(UTC)
+        earliest = await self._earliest(site) if question.date_range == "all" else None
+        range_ = resolve_range(question.date_range, now=now, zone=zone, earliest=earliest)
+        return Asked(question.with_interval(choose_interval(range_)), range_, now)
+
+    async def fetch(
+        self, question: Question, range_: TimeRange, *, page: Page | None = None, only: Only | None = None
+    ) -> Groups:
+        """Run one question over one range."""
+        plan = make_plan(question, range_)
+        statement = compile_question(question, plan, range_, page=page, only=only)
+        result = await self._query(statement.sql, statement.parameters)
+        cost = Cost().plus(result)
+        width, count = len(question.dimensions), len(question.metrics)
+        rows: dict[Key, Values] = {row[:width]: row[width : width + count] for row in result.rows}
+        total = len(rows)
+        if page is not None and page.count_all:
+            if result.rows:
+                total = _whole(result.rows[0][-1])
+            elif page.offset:
+                counting = count_rows(compile_question(question, plan, range_, only=only))
+                counted = await self._query(counting.sql, counting.parameters)
+                cost, total = cost.plus(counted), _whole(counted.rows[0][0])
+        return Groups(rows, total, plan, cost)
+
+    def meta(self, asked: Asked, groups: Groups, cost: Cost, before: TimeRange | None = None) -> AnswerMeta:
+        """What the answer rests on."""
+        question, range_ = asked.question, asked.range_
+        warnings = []
+        if before is not None and range_.start <= asked.now < range_.end:
+            warnings.append("The range is not over: it is compared with the same part of the earlier one.")
+        return AnswerMeta(
+            table=groups.plan.table,
+            time_zone=range_.zone.key,
+            date_range=_show_range(range_),
+            elapsed_ms=round(cost.elapsed_ms, 1),
+            rows_read=cost.rows_read,
+            bytes_read=cost.bytes_read,
+            approximate=approximate_metrics(question, groups.plan),
+            warnings=warnings,
+            comparison_date_range=UNSET if before is None else _show_range(before),
+            total_rows=groups.total if question.include.total_rows else UNSET,
+            time_labels=self._labels(question, range_),
+            comparison_time_labels=UNSET if before is None else self._labels(question, before),
+        )
+
+    def _labels(self, question: Question, range_: TimeRange) -> list[str] | UnsetType:
+        interval = question.interval
+        if interval is None or not question.include.time_labels:
+            return UNSET
+        return [bucket.label for bucket in buckets(range_, interval, limit=self.limits.query_rows)]
+
+    def _answer(self, asked: Asked, groups: Groups, before: TimeRange | None, earlier: Groups | None) -> Answer:
+        question, range_ = asked.question, asked.range_
+        compare = None if before is None else self._comparing(question, range_, before, earlier)
+        results = []
+        for key, values in groups.rows.items():
+            shown = [show_metric(metric, value) for metric, value in zip(question.metrics, values, strict=True)]
+            comparison = UNSET if compare is None else compare(key, shown)
+            results.append(ResultRow(dimensions=show_key(question, key, range_), metrics=shown, comparison=comparison))
+        cost = groups.cost if earlier is None else groups.cost.plus(earlier.cost)
+        query = asked.question.normalised() | {"date_range": list(_show_range(range_))}
+        return Answer(results=results, meta=self.meta(asked, groups, cost, before), query=query)
+
+    def _comparing(
+        self, question: Question, range_: TimeRange, before: TimeRange, earlier: Groups | None
+    ) -> Callable[[Key, Sequence[int | float | None]], Comparison]:
+        """Finds a row's counterpart: same values, and the bucket at the same place of its range."""
+        counterparts: dict[object, object] = {}
+        if question.interval is not None:
+            limit = self.limits.query_rows
+            ours, theirs = (buckets(each, question.interval, limit=limit) for each in (range_, before))
+            counterparts = {mine.key: other.key for mine, other in zip(ours, theirs, strict=False)}
+        time_index = question.time_index
+
+        def compare(key: Key, shown: Sequence[int | float | None]) -> Comparison:
+            other = tuple(counterparts.get(part) if i == time_index else part for i, part in enumerate(key))
+            values = earlier.rows.get(other) if earlier else None
+            then = (
+                [absent(metric) for metric in question.metrics]
+                if values is None
+                else [show_metric(metric, value) for metric, value in zip(question.metrics, values, strict=True)]
+            )
+            change = [show_change(metric, a, b) for metric, a, b in zip(question.metrics, shown, then, strict=True)]
+            known = time_index is None or other[time_index] is not None
+            return Comparison(
+                dimensions=show_key(question, other if known else key, range_), metrics=then, change=change
+            )
+
+        return compare
+
+    async def _check_patterns(self, texts: Sequence[str]) -> None:
+        """Let RE2 read the client's regular expressions before they meet any row."""
+        if not texts:
+            return
+        names = {f"pattern_{index}": text for index, text in enumerate(texts)}
+        probes = ", ".join(f"match('', {{{name}:String}})" for name in names)
+        try:
+            await self._query(f"SELECT {probes}", names)
+        except StoreFatal as error:
+            if error.engine_code != CANNOT_COMPILE_REGEXP:
+                raise
+            raise RequestError(
+                "A regular expression can't be read. The syntax is RE2's, without lookaround and back-references:"
+                " https://github.com/google/re2/wiki/Syntax.",
+                code="bad_pattern",
+            ) from error
+
+    async def _earliest(self, site: Site) -> datetime | None:
+        result = await self._query(
+            "SELECT count(), toUnixTimestamp(min(b.bucket)) FROM traffic AS b WHERE b.site_id = {site:String}",
+            {"site": site.site_id},
+        )
+        count, seconds = (_whole(value) for value in result.rows[0])
+        return datetime.fromtimestamp(seconds, UTC) if count else None
+
+    async def _query(self, sql: str, parameters: Mapping[str, object]) -> ResultSet:
+        return await self._store.query(sql, parameters, settings=SETTINGS, timeout_s=self.limits.query_timeout_s)
+
+
+def show_key(question: Question, key: Key, range_: TimeRange) -> list[str]:
+    """A group's values as texts; buckets by their label."""
+    interval, time_index = question.interval, question.time_index
+    return [
+        label_bucket(part, interval, range_.zone) if interval and i == time_index else str(part)
+        for i, part in enumerate(key)
+    ]
+
+
+def _texts(groups: Groups, index: int) -> list[str]:
+    return sorted({str(key[index]) for key in groups.rows})
+
+
+def _show_range(range_: TimeRange) -> tuple[str, str]:
+    return range_.start.astimezone(range_.zone).isoformat(), range_.end.astimezone(range_.zone).isoformat()
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _zone(site: Site) -> ZoneInfo:
+    try:
+        return ZoneInfo(site.timezone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise AnalyticsError(
+            f"The site {site.site_id!r} has the unknown time zone {site.timezone!r}. Set an IANA name such as"
+            " Europe/Berlin.",
+            code="bad_site",
+        ) from error

@@ -1,0 +1,150 @@
+"""`GET /api/v1/trends`: flat rows for charts, one per bucket, with empty buckets filled.
+
+Rests on `QueryService`: the chart is a question by time, and with a breakdown a first
+question finds the values that count most. Buckets that have not begun are left out, so
+that a running month does not look like a fall to zero.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import msgspec
+
+from analytics_server.errors import RequestError
+from analytics_server.query.answer import Trends, Value, absent, show_metric
+from analytics_server.query.compile import Page
+from analytics_server.query.fields import Interval, nearest
+from analytics_server.query.request import Include, Pagination, QueryRequest
+from analytics_server.query.service import Asked, Cost, Groups, QueryService
+from analytics_server.query.timerange import Bucket, TimeRange, buckets
+
+DEFAULT_RANGE = "30d"
+DEFAULT_VALUES = 10
+MAX_VALUES = 100
+INTERVALS: tuple[Interval, ...] = ("minute", "hour", "day", "week", "month")
+PARAMETERS = ("site_id", "metrics", "interval", "from", "to", "date_range", "breakdown", "filters", "limit")
+
+
+class TrendsRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A chart: a query without its time dimension, and how many values of the breakdown to show."""
+
+    query: QueryRequest
+    breakdown: str | None
+    limit: int
+
+
+def parse_trends(parameters: Mapping[str, str]) -> TrendsRequest:
+    """The URL's parameters, checked. Raises `RequestError`."""
+    for name in parameters:
+        if name not in PARAMETERS:
+            raise RequestError(f"There is no parameter {name!r}.{nearest(name, PARAMETERS)}", code="unknown_key")
+    site_id = parameters.get("site_id", "")
+    if not site_id:
+        raise RequestError("site_id is missing: name the site.", code="bad_request")
+    interval = parameters.get("interval", "")
+    if interval and interval not in INTERVALS:
+        raise RequestError(f"interval={interval!r} is unknown.{nearest(interval, INTERVALS)}", code="bad_request")
+    breakdown = parameters.get("breakdown") or None
+    if breakdown and breakdown.split(":")[0] == "time":
+        raise RequestError("breakdown can't be a time: choose the buckets by interval.", code="bad_request")
+    metrics = tuple(part.strip() for part in parameters.get("metrics", "visitors").split(",") if part.strip())
+    query = QueryRequest(
+        site_id=site_id,
+        metrics=metrics,
+        date_range=_date_range(parameters),
+        dimensions=(f"time:{interval}" if interval else "time", *((breakdown,) if breakdown else ())),
+        filters=_filters(parameters.get("filters", "")),
+        pagination=Pagination(),
+        include=Include(),
+    )
+    return TrendsRequest(
+        query=query,
+        breakdown=breakdown,
+        limit=_limit(parameters.get("limit", "")),
+    )
+
+
+async def run_trends(service: QueryService, request: TrendsRequest) -> Trends:
+    """Answer a chart. Raises what `QueryService.run` raises."""
+    asked = await service.prepare(request.query)
+    question, range_ = asked.question, asked.range_
+    interval = question.interval
+    assert interval is not None, "a chart always has a time dimension"
+    values: list[str] | None = None
+    cost = Cost()
+    if request.breakdown is not None:
+        top = replace(question, dimensions=question.dimensions[1:], metrics=question.metrics[:1])
+        groups = await service.fetch(top.by_first_metric(), range_, page=Page(request.limit))
+        values = [str(key[0]) for key in groups.rows]
+        cost = groups.cost
+    wanted = buckets(range_, interval, limit=service.limits.query_rows // max(1, len(values or ())))
+    found = await service.fetch(question, range_, only=None if values is None else {1: values})
+    return Trends(
+        interval=interval,
+        metrics=[metric.name for metric in question.metrics],
+        breakdown=None if request.breakdown is None else question.dimensions[1].name,
+        rows=_fill(asked, found, wanted, values),
+        meta=service.meta(asked, found, cost.plus(found.cost)),
+    )
+
+
+def _fill(
+    asked: Asked, found: Groups, wanted: Sequence[Bucket], values: Sequence[str] | None
+) -> list[dict[str, str | Value]]:
+    """A row per bucket (and value), whether anything happened in it or not."""
+    metrics = asked.question.metrics
+    nothing: list[Value] = [absent(metric) for metric in metrics]
+    rows: list[dict[str, str | Value]] = []
+    for bucket in wanted:
+        for value in [None] if values is None else values:
+            key = (bucket.key,) if value is None else (bucket.key, value)
+            cells = found.rows.get(key)
+            if cells is None and _is_future(bucket, asked.now, asked.range_):
+                continue
+            shown = nothing if cells is None else [show_metric(m, cell) for m, cell in zip(metrics, cells, strict=True)]
+            row: dict[str, str | Value] = {"time": bucket.label}
+            if value is not None:
+                row["breakdown"] = value
+            rows.append(row | {metric.name: cell for metric, cell in zip(metrics, shown, strict=True)})
+    return rows
+
+
+def _is_future(bucket: Bucket, now: datetime, range_: TimeRange) -> bool:
+    if isinstance(bucket.key, int):
+        return bucket.key > now.timestamp()
+    return bucket.key > now.astimezone(range_.zone).date()
+
+
+def _date_range(parameters: Mapping[str, str]) -> str | tuple[str | int, str | int]:
+    named, first, last = (parameters.get(name, "") for name in ("date_range", "from", "to"))
+    if named and (first or last):
+        raise RequestError("Give either date_range or from and to, not both.", code="bad_date_range")
+    if bool(first) != bool(last):
+        raise RequestError("from and to belong together: give both.", code="bad_date_range")
+    return (_moment(first), _moment(last)) if first else named or DEFAULT_RANGE
+
+
+def _moment(text: str) -> str | int:
+    # A "+" of an offset that was not percent-encoded arrives as a space.
+    return int(text) if re.fullmatch(r"-?\d{9,15}", text) else text.replace(" ", "+") if "T" in text else text
+
+
+def _filters(text: str) -> tuple[object, ...]:
+    if not text:
+        return ()
+    try:
+        return tuple(msgspec.json.decode(text, type=list[object]))
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise RequestError(f"filters must be a JSON list of filters: {error}.", code="bad_filter") from error
+
+
+def _limit(text: str) -> int:
+    if not text:
+        return DEFAULT_VALUES
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_VALUES:
+        raise RequestError(f"limit must be a number from 1 to {MAX_VALUES}.", code="bad_request")
+    return int(text)

@@ -1,0 +1,72 @@
+"""One engine with the small world in it, and a service that answers from it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from analytics_server.config import ClickhouseSection, Config, LimitsSection
+from analytics_server.model import COLUMN_NAMES, Site
+from analytics_server.query.service import QueryService
+from analytics_server.store import Store, make_store, migrate
+from tests.query.oracle import Oracle
+from tests.query.world import EMPTY_SITE, SITES, Event, make_world
+
+NOW = datetime(2025, 11, 3, 12, 34, 56, tzinfo=UTC)
+BATCHES = 7
+
+
+@dataclass(slots=True)
+class Directory:
+    """Sites in a dictionary."""
+
+    sites: dict[str, Site] = field(default_factory=lambda: {site.site_id: site for site in (*SITES, EMPTY_SITE)})
+
+    def get(self, site_id: str) -> Site | None:
+        return self.sites.get(site_id)
+
+
+async def insert_events(store: Store, events: list[Event], seed: int) -> None:
+    """Insert in several batches, so that sessions lie in several parts."""
+    random_ = random.Random(seed)
+    for number in range(BATCHES):
+        rows = [event.row(random_) for event in events[number::BATCHES]]
+        if rows:
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            await store.insert("events", [*COLUMN_NAMES, "batch_id"], [*columns, [number] * len(rows)])
+
+
+@pytest.fixture(scope="package")
+def world() -> list[Event]:
+    return make_world(seed=11, sessions=350)
+
+
+@pytest.fixture(scope="package")
+def store(tmp_path_factory: pytest.TempPathFactory, world: list[Event]) -> Iterator[Store]:
+    path: Path = tmp_path_factory.mktemp("query") / "clickhouse"
+    opened = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{path}", threads=2)))
+
+    async def prepare() -> None:
+        await opened.open()
+        await migrate(opened)
+        await insert_events(opened, world, seed=12)
+
+    asyncio.run(prepare())
+    yield opened
+    asyncio.run(opened.close())
+
+
+@pytest.fixture(scope="package")
+def oracles(world: list[Event]) -> dict[str, Oracle]:
+    return {site.site_id: Oracle(world, site.site_id, site.timezone) for site in SITES}
+
+
+@pytest.fixture(scope="package")
+def service(store: Store) -> QueryService:
+    return QueryService(store, Directory(), lambda: NOW, LimitsSection())

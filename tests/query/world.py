@@ -1,0 +1,147 @@
+"""A small world of events with everything that makes counting hard.
+
+Several sites in different time zones around the days on which summer time begins and
+ends; sessions over midnight and over month ends, events that arrive late, events with
+equal times, visitors that are not kept, empty and non-ASCII values. All of it from one
+seed, as rows of `events` and as plain objects for the oracle.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from analytics_server.model import COLUMNS, SESSION_ATTRIBUTES, Site
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+SITES = (
+    Site(site_id="utc.example", timezone="UTC"),
+    Site(site_id="berlin.example", timezone="Europe/Berlin"),
+    Site(site_id="new-york.example", timezone="America/New_York"),
+    Site(site_id="kolkata.example", timezone="Asia/Kolkata"),
+)
+EMPTY_SITE = Site(site_id="empty.example", timezone="Europe/Berlin")
+
+CENTRES = tuple(
+    datetime.fromisoformat(text).replace(tzinfo=UTC)
+    for text in ("2025-03-30T01:00", "2025-03-09T07:00", "2025-10-26T01:00", "2025-11-02T06:00", "2025-02-01T00:00")
+)
+"""Changes of the clock in Berlin and New York, and the end of a month."""
+
+PATHS = ("/", "/preise/für-alle", "/blog/a", "/blog/a/b", "/%", "", "/日本語?q=1", "/a'b\\c")
+HOSTS = ("example.com", "www.example.com", "")
+NAMES = ("pageview", "pageview", "pageview", "click", "scroll", "engagement", "Anmeldung ✓", "exposure", "not_found")
+ELEMENTS = ("", "signup", "größer")
+PLANS = ("pro", "free", "", "Überall")
+SOURCES = ("Google", "", "Bing", "näher.de")
+ATTRIBUTES: dict[str, tuple[str, ...]] = {name: ("", f"{name} A", f"{name} ß") for name in SESSION_ATTRIBUTES} | {
+    "source": SOURCES,
+    "country": ("DE", "US", ""),
+    "browser": ("Firefox", "Chrome", "Safari"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One event; times in microseconds since 1970."""
+
+    site_id: str
+    at: int
+    name: str
+    session_id: str
+    opened_at: int
+    visitor_id: int
+    hostname: str
+    path: str
+    title: str
+    element_id: str
+    experiment: str
+    variant: str
+    props: dict[str, str]
+    attributes: dict[str, str] = field(default_factory=dict)
+
+    def row(self, random_: random.Random) -> tuple[object, ...]:
+        """The values of `model.COLUMNS` and the batch, as ingest would insert them."""
+        known: dict[str, object] = {
+            "site_id": self.site_id,
+            "ts": moment(self.at),
+            "name": self.name,
+            "event_id": uuid.UUID(int=random_.getrandbits(128)),
+            "session_id": self.session_id,
+            "session_start": moment(self.opened_at),
+            "visitor_id": self.visitor_id,
+            "hostname": self.hostname,
+            "path": self.path,
+            "title": self.title,
+            "element_id": self.element_id,
+            "experiment": self.experiment,
+            "variant": self.variant,
+            "props": self.props,
+            **self.attributes,
+        }
+        return tuple(known.get(column.name, column.default) for column in COLUMNS)
+
+
+def moment(at: int) -> datetime:
+    """Microseconds since 1970 as an aware time, exactly."""
+    return EPOCH + timedelta(microseconds=at)
+
+
+def micros(when: datetime) -> int:
+    """An aware time as microseconds since 1970, exactly."""
+    return (when - EPOCH) // timedelta(microseconds=1)
+
+
+def make_world(seed: int, sessions: int) -> list[Event]:
+    """All events, in the order in which they arrive."""
+    random_ = random.Random(seed)
+    events: list[Event] = []
+    for site in SITES:
+        for number in range(sessions):
+            events += _make_session(random_, site.site_id, f"{'s' if number % 5 else 'sé'}{number}")
+    random_.shuffle(events)
+    return events
+
+
+def _make_session(random_: random.Random, site_id: str, session_id: str) -> list[Event]:
+    centre = micros(random_.choice(CENTRES))
+    first = centre + int(random_.gauss(0, 30 * 3600)) * 1_000_000 + random_.choice((0, 0, 1, 999_999))
+    if random_.random() < 0.3:  # on the quarter, so that edges of ranges are hit exactly
+        first -= first % 900_000_000
+    attributes = {name: random_.choice(values) for name, values in ATTRIBUTES.items()}
+    person = random_.randrange(60)
+    times = [first]
+    for _ in range(random_.choice((0, 0, 0, 1, 2, 3, 5, 9))):
+        gap = random_.choice((0, 1, 7, 40, 300, 1700, 5000, 40_000))
+        times.append(times[-1] + gap * 1_000_000)
+    if random_.random() < 0.15:  # arrives after the session was opened, happened before
+        times.append(first - random_.choice((1, 600, 36_000)) * 1_000_000)
+    return [
+        Event(
+            site_id=site_id,
+            at=at,
+            name=random_.choice(NAMES),
+            session_id=session_id,
+            opened_at=first,
+            visitor_id=_visitor(person, at),
+            hostname=random_.choice(HOSTS),
+            path=random_.choice(PATHS),
+            title=random_.choice(("", "Start", "Über uns")),
+            element_id=random_.choice(ELEMENTS),
+            experiment=random_.choice(("", "cta")),
+            variant=random_.choice(("a", "b")),
+            props={"plan": random_.choice(PLANS)} if random_.random() < 0.5 else {"größe": "1"},
+            attributes=attributes,
+        )
+        for at in times
+    ]
+
+
+def _visitor(person: int, at: int) -> int:
+    """A hash that lives one UTC day; one person in twenty is not kept."""
+    if person % 20 == 0:
+        return 0
+    return random.Random(person * 1_000_003 + at // 86_400_000_000).getrandbits(64) or 1

@@ -14,7 +14,7 @@ class DropReason(StrEnum):
 
     about: str
 
-    def __new__(cls, value: str, about: str) -> DropReason:
+    def __new__(cls, value: str, about: str = "") -> DropReason:
         member = str.__new__(cls, value)
         member._value_ = value
         member.about = about

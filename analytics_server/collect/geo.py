@@ -134,7 +134,7 @@ class GeoLocator:
         address = ip[7:] if ip.startswith("::ffff:") and "." in ip else ip
         try:
             record = reader.get(address)
-        except ValueError:
+        except (ValueError, TypeError):
             return NOWHERE
         except maxminddb.InvalidDatabaseError as error:
             self.error = f"The geo database {self._path} is damaged: {error}."

@@ -122,9 +122,9 @@ class ReferrerClassifier:
         """`…label.com`, `…label.se` and `…label.co.uk` against the entries with any ending."""
         labels = host.split(".")
         country = len(labels[-1]) == _COUNTRY_CODE_CHARS
-        if len(labels) < 2 or not (country or labels[-1] in _GENERIC_ENDINGS):  # noqa: PLR2004
+        if len(labels) < 2 or not (country or labels[-1] in _GENERIC_ENDINGS):
             return None
-        ending = 2 if country and len(labels) > 2 and labels[-2] in _SECOND_LEVEL else 1  # noqa: PLR2004
+        ending = 2 if country and len(labels) > 2 and labels[-2] in _SECOND_LEVEL else 1
         label = labels[-ending - 1]
         found = self._any_ending.get(label)
         if found is None and ".".join(labels[: -ending - 1]) in _OWN_PREFIXES:

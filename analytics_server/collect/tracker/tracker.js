@@ -14,6 +14,7 @@
   const LATE_MS = 1000; // Events sent later than this carry their own time.
   const IDLE_MS = 30000; // Without a sign of life, attention ends after this.
   const REPORT_MS = 1000; // Less engaged time than this is not worth an event of its own.
+  const SETTLE_MS = 1000; // By then a new view has replaced the old one's content.
   const KEEPALIVE_CHARS = 60000; // Browsers refuse keepalive bodies above 64 KiB.
 
   const doc = document;
@@ -48,7 +49,6 @@
   const flush = (leaving) => {
     clearTimeout(timer);
     timer = 0;
-    measure();
     if (!queue.length) return;
     // Routers set the title after they have changed the address: take it as late as possible.
     if (page && !titled) page.title = doc.title;
@@ -125,6 +125,8 @@
     titled = more && more.title;
     first = first && !page;
     engaged = bottom = reported = 0;
+    clearTimeout(settling);
+    settling = setTimeout(measure, SETTLE_MS);
   };
 
   // ---- Attention: the deepest scroll, and the time the page is visible, focused and in use. ----
@@ -136,6 +138,10 @@
   let attentive = false;
   let since = 0; // When attention was last counted.
 
+  let settling = 0;
+
+  // Not right after a change of view: the old content may still stand there, scrolled down. It is called when the view
+  // has settled, when the page is scrolled or used (which is just before most changes of view), and when it is left.
   const measure = () => {
     height = doc.documentElement.scrollHeight;
     bottom = Math.max(bottom, scrollY + innerHeight);
@@ -328,8 +334,8 @@
     }
     if ('vitals' in options && !late) observeVitals();
 
-    listen(window, 'scroll', measure);
-    listen(window, 'scroll pointermove pointerdown keydown focus blur', attend);
+    listen(window, 'scroll pointerdown keydown', measure);
+    listen(window, 'scroll pointerdown keydown pointermove focus blur', attend);
     listen(window, 'pagehide', leave);
     listen(doc, 'visibilitychange', () => (doc.hidden ? leave() : attend()));
     listen(doc, 'click auxclick', clicked);

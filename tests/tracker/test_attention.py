@@ -1,0 +1,146 @@
+"""Scroll depth and engaged time. The page's clock is in the test's hands; leaving the page is real."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Page
+
+from tests.tracker.site import Event, Site
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+# Viewport 800: the page is five of them high.
+LONG = "<style>body { margin: 0 } div { height: 4000px }</style><div></div>"
+
+# What a router does: new address, new content half as high, and back to the top.
+RENDER_NEXT = """new Promise(done => {
+  history.pushState(null, '', '/read/next');
+  document.querySelector('div').style.height = '1600px';
+  addEventListener('scroll', done, {once: true});
+  scrollTo(0, 0);
+})"""
+
+
+async def opened(site: Site, page: Page, body: str = LONG) -> str:
+    """Opens a page whose time stands still, with its page view sent."""
+    await page.clock.install(time=0)
+    await page.clock.pause_at(1000)
+    address = site.add("/read", body)
+    await page.goto(address)
+    await page.clock.run_for(250)
+    await site.wait_names("pageview")
+    return address
+
+
+async def scroll(page: Page, top: int) -> None:
+    await page.evaluate(
+        "top => new Promise(done => { addEventListener('scroll', done, {once: true}); scrollTo(0, top) })", top
+    )
+
+
+async def left(site: Site, page: Page) -> Event:
+    """Leaves the page for good; returns the engagement event it sent."""
+    await page.goto("about:blank")
+    await site.wait(lambda site: site.named("engagement"))
+    (event,) = site.named("engagement")
+    return event
+
+
+async def test_deepest_scroll_is_reported_when_leaving(site: Site, page: Page) -> None:
+    address = await opened(site, page)
+    await scroll(page, 2200)
+    await scroll(page, 100)
+    event = await left(site, page)
+    assert event["scroll_depth"] == 75
+    assert event["url"] == address
+
+
+async def test_page_without_scrolling_reports_what_fits_the_window(site: Site, page: Page) -> None:
+    await opened(site, page)
+    assert (await left(site, page))["scroll_depth"] == 20
+
+
+async def test_engaged_time_is_measured_in_milliseconds(site: Site, page: Page) -> None:
+    await opened(site, page)
+    await page.clock.run_for(7_000)
+    assert (await left(site, page))["engagement_ms"] == 7_250
+
+
+async def test_time_without_a_sign_of_life_ends_after_half_a_minute(site: Site, page: Page) -> None:
+    await opened(site, page)
+    await page.clock.run_for(600_000)
+    assert (await left(site, page))["engagement_ms"] == 30_000
+
+
+async def test_each_sign_of_life_goes_on_counting(site: Site, page: Page) -> None:
+    await opened(site, page)
+    for key in ("a", "b", "c"):
+        await page.clock.run_for(20_000)
+        await page.keyboard.press(key)
+    assert (await left(site, page))["engagement_ms"] == 60_250
+
+
+async def test_time_without_focus_does_not_count(site: Site, page: Page) -> None:
+    await opened(site, page)
+    await page.clock.run_for(2_000)
+    await page.evaluate("document.hasFocus = () => false; dispatchEvent(new Event('blur'))")
+    await page.clock.run_for(20_000)
+    await page.evaluate("delete document.hasFocus; dispatchEvent(new Event('focus'))")
+    await page.clock.run_for(3_000)
+    assert (await left(site, page))["engagement_ms"] == 5_250
+
+
+async def test_hiding_reports_once_and_again_only_when_there_is_more(site: Site, page: Page) -> None:
+    await opened(site, page)
+    hide = "hidden => { Object.defineProperty(document, 'hidden', {get: () => hidden, configurable: true});"
+    hide += " document.dispatchEvent(new Event('visibilitychange')) }"
+    await page.clock.run_for(2_000)
+    await page.evaluate(hide, True)
+    await page.clock.run_for(60_000)
+    await page.evaluate(hide, False)
+    await page.evaluate(hide, True)
+    await page.evaluate(hide, False)
+    await page.clock.run_for(4_000)
+    await page.evaluate(hide, True)
+    await page.evaluate("analytics('end')")
+    await page.clock.run_for(300)
+    await site.wait(lambda site: site.named("end"))
+    assert [(event["engagement_ms"], event["scroll_depth"]) for event in site.named("engagement")] == [
+        (2_250, 20),
+        (4_000, 20),
+    ]
+
+
+async def test_next_view_of_an_app_starts_from_nothing(site: Site, page: Page) -> None:
+    await opened(site, page)
+    await scroll(page, 3200)
+    await page.clock.run_for(5_000)
+    await page.evaluate(RENDER_NEXT)
+    await page.clock.run_for(2_000)
+    await page.goto("about:blank")
+    await site.wait(lambda site: len(site.named("engagement")) == 2)
+    assert [
+        (event["url"].removeprefix(site.origin), event["scroll_depth"], event["engagement_ms"])
+        for event in site.named("engagement")
+    ] == [("/read", 100, 5_250), ("/read/next", 50, 2_000)]
+
+
+async def test_view_that_replaces_the_content_late_does_not_inherit_the_scroll(site: Site, page: Page) -> None:
+    await opened(site, page)
+    await scroll(page, 3200)
+    await page.evaluate("history.pushState(null, '', '/read/next')")
+    await page.clock.run_for(500)
+    await page.evaluate(RENDER_NEXT.replace("history.pushState(null, '', '/read/next');", ""))
+    await page.clock.run_for(2_000)
+    await page.goto("about:blank")
+    await site.wait(lambda site: len(site.named("engagement")) == 2)
+    assert [event["scroll_depth"] for event in site.named("engagement")] == [100, 50]
+
+
+async def test_view_left_without_scrolling_reports_what_fits_the_window(site: Site, page: Page) -> None:
+    await opened(site, page)
+    await page.clock.run_for(2_000)
+    await page.evaluate("history.pushState(null, '', '/read/next')")
+    await page.clock.run_for(300)
+    await site.wait(lambda site: site.named("engagement"))
+    assert site.named("engagement")[0]["scroll_depth"] == 20

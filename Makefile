@@ -54,7 +54,7 @@ $(VENV)/installed-dev: $(VENV)/installed requirements/dev.txt
 
 geo: $(VENV)/bin/python ## Fetch the country database again
 	@rm -rf .build/geo
-	@$(MAKE) $(COUNTRY_DB)
+	@$(MAKE) --no-print-directory $(COUNTRY_DB)
 
 # Never fails: without the database the countries stay empty, and all else works. The
 # empty directory left by a failed try keeps the next start from waiting for it again.
@@ -88,11 +88,13 @@ test: install-dev ## Run all tests; the browser's too where Chromium is installe
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: install-dev ## Format, lint, types, import rules and documentation
-	@$(BIN)/ruff format --check .
-	@$(BIN)/ruff check .
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest -q tests/docs
+	@failed=; \
+	$(BIN)/ruff format --quiet --check . || failed="$$failed format(make fmt)"; \
+	$(BIN)/ruff check --quiet . || failed="$$failed lint"; \
+	$(BIN)/mypy || failed="$$failed types"; \
+	$(BIN)/lint-imports --no-cache || failed="$$failed imports"; \
+	$(BIN)/python -m pytest -q tests/docs || failed="$$failed docs"; \
+	if [ -n "$$failed" ]; then echo "make check failed:$$failed" >&2; exit 1; fi
 
 fmt: install-dev ## Format the code and mend what the linter can mend
 	@$(BIN)/ruff format .

@@ -1,24 +1,25 @@
-"""What all tests share: the browser, ClickHouse, hypothesis' settings, and no silent skips in CI.
-
-A test may skip itself on a developer's machine when something optional (Chromium) is
-missing. Under `CI` that same skip is a failure, so that a green run has run everything.
-"""
+"""What all tests share: the browser, ClickHouse, hypothesis' settings, and no silent skips in CI."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Generator
-from typing import TypeVar
 
 import hypothesis
 import pytest
 
 from tests.clickhouse import clickhouse_front, clickhouse_server, clickhouse_url, module_front
+from tests.skips import IN_CI, pytest_make_collect_report, pytest_runtest_makereport
 
-__all__ = ["clickhouse_front", "clickhouse_server", "clickhouse_url", "module_front"]
+__all__ = [
+    "clickhouse_front",
+    "clickhouse_server",
+    "clickhouse_url",
+    "module_front",
+    "pytest_make_collect_report",
+    "pytest_runtest_makereport",
+]
 
-IN_CI = os.environ.get("CI", "") not in ("", "0", "false")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 MAC_BROWSER = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 
@@ -36,23 +37,3 @@ def chromium() -> str:
     if found is None:
         pytest.skip("no Chromium: install it (Debian: apt-get install chromium) or set TEST_CHROMIUM")
     return found
-
-
-Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
-
-
-def _refuse_skip(report: Report) -> Report:
-    if IN_CI and report.outcome == "skipped":
-        report.outcome = "failed"
-        report.longrepr = f"Skipped, which CI does not accept: {report.longrepr}"
-    return report
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    return _refuse_skip((yield))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    return _refuse_skip((yield))

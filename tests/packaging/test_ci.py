@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-CONFTEST = Path(__file__).resolve().parent.parent / "conftest.py"
+SKIPS = Path(__file__).resolve().parent.parent / "skips.py"
 SKIPPING = """
 import pytest
 
@@ -30,7 +30,7 @@ pytest.importorskip("a_module_that_does_not_exist")
 @pytest.mark.parametrize("source", [SKIPPING, UNCOLLECTED])
 @pytest.mark.parametrize(("ci", "accepted"), [("true", False), ("", True)])
 def test_ci_refuses_skips(tmp_path: Path, source: str, ci: str, accepted: bool) -> None:
-    shutil.copy(CONFTEST, tmp_path)
+    shutil.copy(SKIPS, tmp_path / "conftest.py")
     (tmp_path / "test_one.py").write_text(source, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path)],

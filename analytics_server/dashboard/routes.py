@@ -19,6 +19,8 @@ from importlib.resources.abc import Traversable
 
 from aiohttp import web
 
+from analytics_server.errors import NotFound
+
 PAGE_PATH = "/dashboard"
 STATIC_PATH = "/dashboard/static"
 HASH_CHARS = 16
@@ -86,7 +88,7 @@ def routes(*, script_path: str = "/a.js") -> list[web.RouteDef]:
     async def show_file(request: web.Request) -> web.StreamResponse:
         asset = assets.get(request.match_info["name"])
         if asset is None or request.match_info["version"] != version:
-            raise web.HTTPNotFound(headers=SECURITY_HEADERS)
+            raise NotFound("There is no such file of the dashboard; reload the page.")
         return _respond(request, asset, FOR_EVER)
 
     return [

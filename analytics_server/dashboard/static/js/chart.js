@@ -3,7 +3,7 @@
 // 28 days need no special care, and no time zone arithmetic happens here.
 
 import { fill, h } from './dom.js';
-import { bucketName, compact } from './format.js';
+import { axisDuration, bucketName, compact } from './format.js';
 import { change, metricById } from './metrics.js';
 
 const AXIS_FONT = '12px "Inter Variable", system-ui, sans-serif';
@@ -89,7 +89,7 @@ export class Chart {
     const line = { width: 2, spanGaps: false, points: { show: few, size: 7, fill: color.accent } };
     return {
       ...box,
-      padding: [10, 8, 0, 0],
+      padding: [10, 22, 0, 0],
       legend: { show: false },
       cursor: {
         y: false, drag: { x: false, y: false },
@@ -107,7 +107,7 @@ export class Chart {
         {
           stroke: color.ink3, font: AXIS_FONT, size: 48, gap: 8, ticks: { show: false }, space: 44,
           grid: { stroke: color.grid, width: 1 }, incrs: metric.seconds ? SECOND_STEPS : metric.whole ? WHOLE_STEPS : undefined,
-          values: (_, splits) => splits.map((value) => (metric.whole ? compact(value) : metric.format(value))),
+          values: (_, splits) => splits.map((value) => (metric.whole ? compact(value) : metric.seconds ? axisDuration(value) : metric.format(value))),
         },
       ],
       series: [
@@ -122,7 +122,7 @@ export class Chart {
 
   #splits(width) {
     const total = this.data.labels.length;
-    const most = Math.max(2, Math.floor((width - 60) / (this.data.interval === 'hour' || this.data.interval === 'minute' ? 74 : 84)));
+    const most = Math.max(2, Math.round((width - 60) / 68));
     const steps = this.data.interval === 'hour' ? [1, 2, 3, 4, 6, 12, 24, 48, 72, 168] : this.data.interval === 'minute' ? [1, 5, 10, 15, 30, 60, 120, 240] : [1, 2, 3, 4, 7, 14, 28, 56];
     const step = steps.find((size) => total / size <= most) ?? Math.ceil(total / most);
     return Array.from({ length: Math.ceil(total / step) }, (_, index) => index * step);

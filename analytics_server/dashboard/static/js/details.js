@@ -25,14 +25,14 @@ export function openDetails(tab, { state, api, view }) {
   const back = h('button', { type: 'button', className: 'control', disabled: true, onclick: () => turn(-PAGE) }, 'Previous');
   const on = h('button', { type: 'button', className: 'control', disabled: true, onclick: () => turn(PAGE) }, 'Next');
   const field = h('input', {
-    className: 'field', type: 'search', placeholder: 'Search', 'aria-label': `Search in ${dimensionName(tab.dimension)}`, autocomplete: 'off', spellcheck: 'false',
+    className: 'field', type: 'search', placeholder: 'Search', 'aria-label': `Search in ${tab.title}`, autocomplete: 'off', spellcheck: 'false',
     oninput: () => {
       clearTimeout(timer);
       timer = setTimeout(() => { search = field.value.trim(); offset = 0; load(); }, SEARCH_DELAY_MS);
     },
   });
-  const dialog = h('dialog', { className: 'details', 'aria-label': `${dimensionName(tab.dimension)}: all rows`, onclick: (event) => event.target === dialog && dialog.close(), onclose: () => { clearTimeout(timer); controller?.abort(); dialog.remove(); } },
-    h('header', {}, h('h2', {}, dimensionName(tab.dimension)), field, h('button', { type: 'button', className: 'control icon', 'aria-label': 'Close', onclick: () => dialog.close() }, icon('close'))),
+  const dialog = h('dialog', { className: 'details', 'aria-label': `${tab.title}: all rows`, onclick: (event) => event.target === dialog && dialog.close(), onclose: () => { clearTimeout(timer); controller?.abort(); dialog.remove(); } },
+    h('header', {}, h('h2', {}, tab.title), field, h('button', { type: 'button', className: 'control icon', 'aria-label': 'Close', onclick: () => dialog.close() }, icon('close'))),
     scroll, h('footer', {}, status, h('div', {}, back, on)));
 
   const turn = (step) => { offset += step; load(); };

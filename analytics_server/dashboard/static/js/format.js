@@ -28,6 +28,11 @@ export function duration(seconds) {
   return `${Math.floor(total / 3600)}h ${String(Math.floor((total % 3600) / 60)).padStart(2, '0')}m`;
 }
 
+/** Seconds on an axis: "90s" reads "1m 30s", whole minutes and hours have no rest. */
+export function axisDuration(seconds) {
+  return duration(seconds).replace(/ 00[ms]$/, '').replace(/^0s$/, '0');
+}
+
 let regionNames = null;
 
 /** A country's name in the reader's language, or its code where there is none. */
@@ -74,8 +79,8 @@ export function bucketName(label, interval, { long = false } = {}) {
   if (label.length > 10) {
     const wall = new Date(`${label.slice(0, 16)}:00Z`);
     const options = long
-      ? { weekday: 'short', day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', timeZone: 'UTC' }
-      : { hour: '2-digit', minute: '2-digit', timeZone: 'UTC' };
+      ? { weekday: 'short', day: 'numeric', month: 'short', hour: 'numeric', minute: '2-digit', timeZone: 'UTC' }
+      : { hour: 'numeric', minute: interval === 'hour' ? undefined : '2-digit', timeZone: 'UTC' };
     return new Intl.DateTimeFormat(undefined, options).format(wall);
   }
   const day = new Date(`${label}T00:00:00Z`);

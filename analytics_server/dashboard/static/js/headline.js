@@ -35,7 +35,7 @@ export class Headline {
     const intervals = intervalsFor(range);
     fill(this.head,
       h('span', { className: 'key' }, metricById(metric).label),
-      compare && h('span', { className: 'key previous' }, 'Previous period'),
+      compare && range !== 'all' && h('span', { className: 'key previous' }, 'Previous period'),
       picker({
         label: 'Interval of the chart', slim: true, value: interval,
         options: intervals.map((id) => [id, INTERVAL_NAMES[id]]),
@@ -48,9 +48,10 @@ export class Headline {
     METRICS.forEach((metric, index) => {
       const tile = this.tiles.get(metric.id);
       fill(tile.value, metric.format(now[index]));
-      const difference = before && change(metric, now[index], before[index]);
+      const earlier = before?.[index] ?? null;
+      const difference = change(metric, now[index], earlier);
       tile.delta.setAttribute('data-trend', difference?.trend ?? 'flat');
-      fill(tile.delta, before && (difference ? [h('b', {}, arrow(difference), difference.text), ' vs '] : 'vs '), before && metric.format(before[index]), !before && '\u00a0');
+      fill(tile.delta, difference && h('b', {}, arrow(difference), difference.text), earlier === null ? '\u00a0' : ` vs ${metric.format(earlier)}`);
     });
   }
 

@@ -65,7 +65,10 @@ class Dashboard {
     const known = this.sites.some(({ site_id: id }) => id === this.state.current.site);
     const timezoneOf = (site) => this.sites.find(({ site_id: id }) => id === site)?.timezone ?? 'UTC';
     this.header = this.report = null;
-    if (!known) this.state.set({ site: this.sites[0].site_id, filters: [] }, { replace: true });
+    if (!known) {
+      const { site, filters } = this.state.current;
+      this.state.set({ site: this.sites[0].site_id, filters: site ? [] : filters }, { replace: true });
+    }
     this.report = new Report(this.state, this.api, timezoneOf);
     this.header = this.#header();
     fill(this.root, this.header.element, this.report.element);

@@ -40,7 +40,7 @@ export class Now {
     const top = pages[0].visitors || 1;
     fill(this.body, h('ul', {}, pages.slice(0, ROWS).map(({ path, visitors }) => {
       const bar = h('span', { className: 'bar' });
-      bar.style.width = `${Math.max(1, (100 * visitors) / top)}%`;
+      bar.style.setProperty('--part', visitors / top);
       return h('li', {}, h('button', { type: 'button', className: 'row', title: path, 'aria-label': `${path}: ${count(visitors)} visitors. Filter by this page.`, onclick: () => this.state.filterBy('event:page', path) },
         bar, h('span', { className: 'text' }, path), h('span', { className: 'count number' }, count(visitors))));
     })));

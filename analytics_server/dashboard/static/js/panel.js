@@ -110,7 +110,7 @@ export class Panel {
     const name = valueName(tab.dimension, value);
     const part = tab.extra ? '' : share(visitors, total);
     const bar = h('span', { className: 'bar' });
-    bar.style.width = `${Math.max(1, (100 * visitors) / most)}%`;
+    bar.style.setProperty('--part', visitors / most);
     const code = tab.dimension === 'visit:country' && value ? h('span', { className: 'code', 'aria-hidden': 'true' }, value) : null;
     return h('button', {
       type: 'button', className: 'row', title: name, onclick: () => this.context.state.filterBy(tab.dimension, value ?? ''),

@@ -2,7 +2,7 @@
 
 const SYSTEM_EVENTS = ['pageview', 'engagement', 'scroll', 'web_vital', 'exposure'];
 
-const visitTab = (id, label) => ({ id, label, dimension: `visit:${id}`, columns: ['visitors', 'sessions', 'bounce_rate', 'session_duration'] });
+const visitTab = (id, label, title = label) => ({ id, label, title, dimension: `visit:${id}`, columns: ['visitors', 'sessions', 'bounce_rate', 'session_duration'] });
 
 export const PANELS = [
   {
@@ -24,9 +24,9 @@ export const PANELS = [
   {
     id: 'pages', title: 'Pages',
     tabs: [
-      { id: 'page', label: 'Top', dimension: 'event:page', columns: ['visitors', 'pageviews', 'bounce_rate'] },
-      { ...visitTab('entry_page', 'Entry'), known: true },
-      { ...visitTab('exit_page', 'Exit'), known: true },
+      { id: 'page', label: 'Top', title: 'Pages', dimension: 'event:page', columns: ['visitors', 'pageviews', 'bounce_rate'] },
+      { ...visitTab('entry_page', 'Entry', 'Entry pages'), known: true },
+      { ...visitTab('exit_page', 'Exit', 'Exit pages'), known: true },
     ],
     selected: 'page',
   },
@@ -37,13 +37,13 @@ export const PANELS = [
   },
   {
     id: 'devices', title: 'Devices',
-    tabs: [visitTab('browser', 'Browsers'), visitTab('os', 'Systems'), visitTab('device', 'Devices'), visitTab('screen', 'Screens')],
+    tabs: [visitTab('browser', 'Browsers'), visitTab('os', 'Systems', 'Operating systems'), visitTab('device', 'Devices'), visitTab('screen', 'Screens', 'Screen sizes')],
     selected: 'browser',
   },
   {
     id: 'events', title: 'Events',
     tabs: [{
-      id: 'name', label: 'Events', dimension: 'event:name', columns: ['visitors', 'events'], extra: 'events',
+      id: 'name', label: 'Events', title: 'Events', dimension: 'event:name', columns: ['visitors', 'events'], extra: 'events',
       without: [['is_not', 'event:name', SYSTEM_EVENTS]],
       empty: ['No events in this period', 'Send one with analytics(\'signup\') on your page.'],
     }],

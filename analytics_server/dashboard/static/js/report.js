@@ -101,7 +101,7 @@ export class Report {
       const answer = await ask(view.dateRange);
       const show = (previous) => !controller.signal.aborted && this.headline.chart.show(chartData({ answer, previous, metric: view.metric, interval: view.interval, today: dayIn(view.timezone) }));
       if (!view.compare || view.range === 'all') return void show(null);
-      const previous = await ask(rangeBefore(answer.query.date_range, view.timezone)).catch((error) => {
+      const previous = await ask(rangeBefore(answer.meta.date_range, view.timezone)).catch((error) => {
         if (isAbort(error)) throw error;
         return null;
       });

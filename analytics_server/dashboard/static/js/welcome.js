@@ -5,7 +5,7 @@ import { h, icon } from './dom.js';
 
 /** The sign-in card. `onSubmit(token)` → promise of an error text, or of '' when it worked. */
 export function signIn({ message = '', onSubmit }) {
-  const field = h('input', { className: 'field', id: 'token', type: 'password', name: 'token', autocomplete: 'off', spellcheck: 'false', required: true, autofocus: true, 'aria-describedby': 'token-fault' });
+  const field = h('input', { className: 'field', id: 'token', type: 'password', name: 'token', autocomplete: 'off', spellcheck: 'false', required: true, 'aria-describedby': 'token-fault' });
   const fault = h('p', { className: 'fault', id: 'token-fault', role: 'alert' }, message);
   const button = h('button', { className: 'control primary' }, 'Open the dashboard');
   const submit = async (event) => {
@@ -17,7 +17,7 @@ export function signIn({ message = '', onSubmit }) {
     if (fault.textContent) field.select();
   };
   return h('main', { className: 'welcome', id: 'report', tabindex: '-1' }, h('div', { className: 'card' },
-    icon('brand'),
+    h('span', { className: 'brand' }, icon('brand')),
     h('h1', {}, 'Sign in to your analytics'),
     h('p', {}, 'Enter an access token that may read your sites.'),
     h('form', { onsubmit: submit }, h('label', { for: 'token' }, 'Access token'), field, fault, button),

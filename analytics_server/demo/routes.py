@@ -82,13 +82,12 @@ def routes(script_path: str) -> list[web.RouteDef]:
         "/demo/signup": render("signup"),
         "/demo/welcome": render("welcome"),
     }
-    for product in products:
-        others = tuple(other for other in products if other.roast == product.roast or other.tone == "ink")
+    for index, product in enumerate(products):
         found[f"/demo/products/{product.slug}"] = render(
             "product",
             {
                 "bag": _BAG,
-                "others": _cards(tuple(other for other in others if other is not product)[:3]),
+                "others": _cards((products[index + 1 :] + products[:index])[:3]),
                 **{key: html.escape(str(value)) for key, value in msgspec.structs.asdict(product).items()},
             },
         )
@@ -123,7 +122,7 @@ class _Renderer:
             {
                 "title": head["title"],
                 "description": head["description"],
-                "status": "" if status == 200 else f' data-status="{status}"',  # noqa: PLR2004
+                "status": "" if status == 200 else f' data-status="{status}"',
                 "body": f' data-event="{head["event"]}"' if "event" in head else "",
                 "tracker": self._tracker + script,
                 "main": _META.sub("", text),

@@ -82,7 +82,8 @@ class Site:
         """Makes up a page with the tracker in it; returns its address."""
         tag = f'<script defer src="/a.js" data-site="shop.example" {attributes}></script>'
         self._pages[path] = (
-            f'<!doctype html><html lang="en"><head><title>{path}</title>{head}{tag * tags}</head><body>{body}</body></html>'
+            f'<!doctype html><html lang="en"><head><title>{path}</title>{head}{tag * tags}</head>'
+            f"<body>{body}</body></html>"
         )
         return self.origin + path
 

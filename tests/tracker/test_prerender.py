@@ -15,7 +15,9 @@ from tests.tracker.site import Site
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 START = """<!doctype html>
-<script type="speculationrules">{"prerender": [{"source": "list", "urls": ["/next"], "eagerness": "immediate"}]}</script>
+<script type="speculationrules">
+{"prerender": [{"source": "list", "urls": ["/next"], "eagerness": "immediate"}]}
+</script>
 <script>fetch('/hold').then(() => { location.href = '/next' })</script>
 """
 NEXT = "<script>addEventListener('load', () => document.prerendering && fetch('/prerendered'))</script>"

@@ -18,7 +18,7 @@ MAX_GZIP_BYTES = 3_000
 
 def build() -> str:
     """The minified script, names shortened, ending in a line break."""
-    import minify  # type: ignore[import-untyped]  # noqa: PLC0415 (only developers have it)
+    import minify  # type: ignore[import-untyped]
 
     minify.config({"js-version": 2017})
     return str(minify.string("text/javascript", SOURCE.read_text(encoding="utf-8"))) + "\n"

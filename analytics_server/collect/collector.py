@@ -22,7 +22,7 @@ from analytics_server.collect.payload import Beacon, Decoded, Rejection, decode_
 from analytics_server.collect.payload import decode_track, decode_view
 from analytics_server.collect.pipeline import Origin, Outcome, Pipeline
 from analytics_server.config import LimitsSection
-from analytics_server.errors import AnalyticsError, NotFound, RequestError, TooLarge, TooManyRequests, Unauthorized
+from analytics_server.errors import AnalyticsError, Forbidden, NotFound, RequestError, TooLarge, TooManyRequests
 from analytics_server.errors import WalError
 from analytics_server.ingest.wal import Wal
 from analytics_server.model import Row
@@ -92,7 +92,7 @@ class Collector:
         if authorization is not None:
             principal = self._gate.known(authorization) or await self._gate.authenticate(authorization)
             if not principal.may_collect:
-                raise Unauthorized("This token may not collect: use one of the role collect or admin.")
+                raise Forbidden("This token may not collect: use one of the role collect or admin.")
             trusted = True
         most = self.most_bytes(trusted=trusted)
         encoding = headers.get("Content-Encoding")

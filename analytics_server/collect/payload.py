@@ -8,6 +8,7 @@ Shapes only; what the values mean is the pipeline's business.
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 import uuid
@@ -114,6 +115,7 @@ class ClientInteraction(msgspec.Struct, gc=False, rename="camel"):
 
 _decode_beacon = msgspec.json.Decoder(Beacon).decode
 _decode_beacons = msgspec.json.Decoder(list[Beacon]).decode
+_decode_raw = msgspec.json.Decoder(Raw).decode
 _decode_raws = msgspec.json.Decoder(list[Raw]).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_view = msgspec.json.Decoder(ClientView).decode
@@ -121,6 +123,10 @@ _decode_interaction = msgspec.json.Decoder(ClientInteraction).decode
 
 _FIELD = re.compile(r"at `\$\.?([A-Za-z_]+)?")
 _REQUIRED = re.compile(r"missing required field `([A-Za-z]+)`")
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+"""An escape in JSON; the group is set for half of a surrogate pair."""
 _SNAKE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 Decoded = tuple[list[tuple[int, Beacon]], list[Rejection], int]
@@ -132,7 +138,17 @@ def decode_track(body: bytes, limits: LimitsSection, *, max_events: int, max_byt
 
     Raises `RequestError` (nothing could be read) or `TooLarge`.
     """
-    first = body.lstrip(b" \t\r\n\xef\xbb\xbf")[:1]
+    try:
+        return _decode_track(body, limits, max_events)
+    except RequestError as error:
+        mended = _mended(body)
+        if error.code != "bad_json" or mended is None:
+            raise
+        return _decode_track(mended, limits, max_events)
+
+
+def _decode_track(body: bytes, limits: LimitsSection, max_events: int) -> Decoded:
+    first = body.lstrip(b" \t\r\n")[:1]
     if first == b"{":
         try:
             beacon = _decode_beacon(body)
@@ -149,12 +165,12 @@ def decode_track(body: bytes, limits: LimitsSection, *, max_events: int, max_byt
     if first == b"[":
         try:
             beacons = _decode_beacons(body)
-        except msgspec.ValidationError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return _decode_each(_read(body, _decode_raws), max_events)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _unreadable(error) from error
         _check_count(len(beacons), max_events)
         return list(enumerate(beacons)), [], len(beacons)
+    if first == b"\xef":
+        raise RequestError("The body begins with a byte order mark.", code="bad_json")
     raise RequestError(
         "The body must be one event, an array of events, or an object with the key events.", code="bad_body"
     )
@@ -179,7 +195,7 @@ _decode_kind = msgspec.json.Decoder(_Kind).decode
 
 def decode_client_batch(body: bytes, *, max_events: int) -> Decoded:
     """`POST /track/batch`: `{"events": [{"kind": "view" | "interaction", …}]}`."""
-    envelope = _read(body, _decode_envelope)
+    envelope = _read_mended(body, _decode_envelope)
     if envelope.events is UNSET:
         raise RequestError("The body must be an object with the key events.", code="bad_body")
     _check_count(len(envelope.events), max_events)
@@ -286,9 +302,27 @@ def _decode_one(body: bytes, decode, convert) -> Decoded:  # type: ignore[no-unt
     try:
         return [(0, convert(decode(body)))], [], 1
     except msgspec.ValidationError as error:
+        if not bytes(_read(body, _decode_raw)).lstrip().startswith(b"{"):
+            raise RequestError("The body must be an object.", code="bad_body") from error
         return [], [_rejection(0, error)], 1
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _unreadable(error) from error
+        mended = _mended(body)
+        if mended is None:
+            raise _unreadable(error) from error
+        return _decode_one(mended, decode, convert)
+
+
+def _mended(body: bytes) -> bytes | None:
+    """The body without a byte order mark and with halves of surrogate pairs replaced; None if it has neither.
+
+    Browsers send halves: JSON.stringify escapes what is left of an emoji that a script has cut in two.
+    """
+    mended = _ESCAPE.sub(_whole, body.removeprefix(codecs.BOM_UTF8))
+    return mended if mended != body else None
+
+
+def _whole(escape: re.Match[bytes]) -> bytes:
+    return b"\\ufffd" if escape[1] else escape[0]
 
 
 def _decode_each(raws: list[Raw], max_events: int) -> Decoded:
@@ -308,6 +342,16 @@ def _read(body: bytes, decode):  # type: ignore[no-untyped-def]
         return decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable(error) from error
+
+
+def _read_mended(body: bytes, decode):  # type: ignore[no-untyped-def]
+    try:
+        return _read(body, decode)
+    except RequestError:
+        mended = _mended(body)
+        if mended is None:
+            raise
+        return _read(mended, decode)
 
 
 def _check_single(body: bytes, limits: LimitsSection) -> None:

@@ -1,0 +1,40 @@
+"""One server process with the default settings for all modules that need no other: its engine takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.server import Client, RunningServer
+
+
+@contextmanager
+def running(directory: Path, settings: Mapping[str, str] | None = None) -> Iterator[RunningServer]:
+    """A server for the tests of a module: it must end in order, and its log must be clean."""
+    with RunningServer(directory, {"ingest_flush_interval_ms": "100", **(settings or {})}) as server:
+        yield server
+        assert server.terminate() == 0
+    assert_clean(server.log)
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """The server with defaults; a module with other settings overrides this fixture."""
+    with running(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def client(server: RunningServer) -> AsyncIterator[Client]:
+    async with Client(server) as client:
+        yield client
+
+
+def assert_clean(log: str) -> None:
+    """No crash and nothing that identifies a visitor."""
+    for never in ("Traceback", "crashed", "Error handling request", "Mozilla/5.0", "ast_", "Unclosed", "Warning"):
+        assert never not in log, log

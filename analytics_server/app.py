@@ -28,6 +28,7 @@ from analytics_server.collect.agent import AgentParser
 from analytics_server.collect.bot import BotDetector
 from analytics_server.collect.collector import Collector
 from analytics_server.collect.duplicates import Duplicates
+from analytics_server.collect.front import Front
 from analytics_server.collect.geo import GeoLocator
 from analytics_server.collect.limits import RateLimiter
 from analytics_server.collect.metrics import CollectMetrics
@@ -98,7 +99,8 @@ class Server:
             capacity=config.collect.max_duplicate_ids,
             clock=time.monotonic,
         )
-        self._geo = GeoLocator(config.geo.database)
+        self._addresses = AddressResolver(config.server.trusted_proxies)
+        self._geo = GeoLocator(config.geo.database, scratch_dir=config.data_dir)
         self._hub = Hub(time.time)
         self._live = LiveSockets(self._hub, self.gate, self.sites, config.limits)
         self._collector = Collector(
@@ -113,6 +115,8 @@ class Server:
         self._queries = QueryService(self.store, self.sites, _utc_now, config.limits)
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
+        self._front: Front | None = None
+        self._socket: asyncio.Server | None = None
         self._stopping = False
         self.broken = asyncio.Event()
         self.port = config.server.port
@@ -181,6 +185,9 @@ class Server:
         started = time.perf_counter()
         grace = self.config.server.shutdown_grace_s
         await self._live.close()
+        if self._socket is not None and self._front is not None:
+            self._socket.close()
+            await self._front.settle(grace / 2)
         if self._runner is not None:
             await self._runner.cleanup()
         await cancel(self._tasks)
@@ -223,10 +230,20 @@ class Server:
             shutdown_timeout=config.server.shutdown_grace_s / 2,
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, config.server.host, config.server.port, backlog=1024)
-        await site.start()
-        for address in self._runner.addresses:
-            self.port = address[1]
+        inner = self._runner.server
+        assert inner is not None
+        self._front = Front(
+            self._collector,
+            self._addresses,
+            config.tracker.collect_path,
+            inner,
+            self._http.route(config.tracker.collect_path),
+        )
+        self._socket = await asyncio.get_running_loop().create_server(
+            self._front, config.server.host, config.server.port, backlog=1024, reuse_address=True
+        )
+        self.port = self._socket.sockets[0].getsockname()[1]
+        self._own(self._front.sweep(), "idle-connections")
 
     def routes(self) -> list[web.RouteDef]:
         """All routes of this configuration."""
@@ -234,7 +251,7 @@ class Server:
         tracker = config.tracker
         collect = CollectRoutes(
             self._collector,
-            AddressResolver(config.server.trusted_proxies),
+            self._addresses,
             load_script(tracker.collect_path, tracker.script_path),
             tracker.collect_path,
             tracker.script_path,

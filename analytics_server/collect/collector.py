@@ -7,14 +7,13 @@ bounds, decode, run the pipeline, make durable, tell the live hub, answer.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
 
-from analytics_server.access.gate import Gate
+from analytics_server.access.gate import Gate, Principal
 from analytics_server.collect.body import decompress
 from analytics_server.collect.limits import RateLimiter
 from analytics_server.collect.metrics import CollectMetrics
@@ -82,54 +81,102 @@ class Collector:
     async def collect(self, kind: Kind, body: bytes, headers: Mapping[str, str], address: str) -> Answer:
         """Handle one beacon. Never raises for what a client sent."""
         try:
-            return await self._collect(kind, body, headers, address)
+            principal = None
+            authorization = headers.get("authorization")
+            if authorization is not None:
+                principal = self._gate.known(authorization) or await self._gate.authenticate(authorization)
+                if not principal.may_collect:
+                    raise Forbidden("This token may not collect: use one of the role collect or admin.")
+            outcome, sent = self.take(kind, body, headers, address, principal)
+            if outcome.rows:
+                try:
+                    await self._wal.durable(self.encode(outcome))
+                except WalError:
+                    self.lost(outcome)
+                    raise
+            return self.kept(outcome, sent)
         except AnalyticsError as error:
             return refuse(error)
 
-    async def _collect(self, kind: Kind, body: bytes, headers: Mapping[str, str], address: str) -> Answer:
-        authorization = headers.get("Authorization")
-        trusted = False
-        if authorization is not None:
-            principal = self._gate.known(authorization) or await self._gate.authenticate(authorization)
-            if not principal.may_collect:
-                raise Forbidden("This token may not collect: use one of the role collect or admin.")
-            trusted = True
+    def take_fast(
+        self, body: bytes, headers: Mapping[str, str], address: str, respond: Callable[[Answer], None]
+    ) -> None:
+        """`POST /track` of a public client without a coroutine: `respond` is called once, now or later."""
+        try:
+            outcome, sent = self.take("track", body, headers, address, None)
+            if not outcome.rows:
+                respond(self.kept(outcome, sent))
+                return
+
+            def settled(error: str) -> None:
+                if error:
+                    self.lost(outcome)
+                    respond(refuse(WalError(error)))
+                else:
+                    respond(self.kept(outcome, sent))
+
+            try:
+                self._wal.append(self.encode(outcome), settled)
+            except WalError:
+                self.lost(outcome)
+                raise
+        except AnalyticsError as error:
+            respond(refuse(error))
+
+    def take(
+        self, kind: Kind, body: bytes, headers: Mapping[str, str], address: str, principal: Principal | None
+    ) -> tuple[Outcome, int]:
+        """Everything up to the log: the outcome and how many events were sent.
+
+        `headers` are asked by lower-case names. Raises an `AnalyticsError`.
+        """
+        trusted = principal is not None
         most = self.most_bytes(trusted=trusted)
-        encoding = headers.get("Content-Encoding")
+        get = headers.get
+        encoding = get("content-encoding")
         if encoding is not None:
             body = decompress(body, encoding, most)
         if len(body) > most:
             raise TooLarge(f"The body has {len(body)} bytes; {most} are allowed.")
-        beacons, rejected, sent = self._decode(kind, body, trusted=trusted, most=most)
+        beacons, rejected, sent = self._decode(kind, body, trusted=trusted)
         if not trusted and not self._by_address.allow(address, max(1, sent)):
             raise TooManyRequests("Too many events from this address. Send them again later.")
         origin = Origin(
             address,
-            headers.get("User-Agent", ""),
-            headers.get("DNT"),
-            headers.get("Sec-GPC"),
-            headers.get("Sec-Purpose"),
-            headers.get("Purpose"),
-            headers.get("X-Moz"),
-            headers.get("Accept-Language", ""),
+            get("user-agent", ""),
+            get("dnt"),
+            get("sec-gpc"),
+            get("sec-purpose"),
+            get("purpose"),
+            get("x-moz"),
+            get("accept-language", ""),
             trusted,
         )
-        if authorization is not None and principal.sites:
+        if principal is not None and principal.sites:
             beacons, foreign = _covered(beacons, principal.sites)
             rejected = rejected + foreign
         outcome = self._pipeline.run(beacons, origin)
         if rejected:
             outcome.rejected = sorted(rejected + outcome.rejected, key=_by_index)
-        self._check_whole(outcome, sent)
-        if outcome.rows:
-            await self._keep(outcome)
-        return self._answer(outcome, sent)
+        if outcome.rejected:
+            self._check_whole(outcome, sent)
+        return outcome, sent
 
-    def _decode(self, kind: Kind, body: bytes, *, trusted: bool, most: int) -> Decoded:
+    @staticmethod
+    def encode(outcome: Outcome) -> list[bytes]:
+        """The rows as the log takes them."""
+        return [_encode_row(row) for row in outcome.rows]
+
+    def lost(self, outcome: Outcome) -> None:
+        """The rows could not be written: the client may send them again."""
+        self._forget_ids(outcome.event_ids)
+        self._metrics.failed.inc(len(outcome.rows))
+
+    def _decode(self, kind: Kind, body: bytes, *, trusted: bool) -> Decoded:
         limits = self._limits
         max_events = limits.trusted_batch_events if trusted else limits.batch_events
         if kind in ("track", "pixel"):
-            return decode_track(body, limits, max_events=max_events, max_bytes=most)
+            return decode_track(body, limits, max_events=max_events)
         if kind == "batch":
             return decode_client_batch(body, max_events=max_events)
         if len(body) > limits.event_bytes:
@@ -145,20 +192,11 @@ class Collector:
             self._metrics.rejected.inc(sent)
             raise TooManyRequests(outcome.rejected[0].message)
 
-    async def _keep(self, outcome: Outcome) -> None:
-        rows = outcome.rows
-        try:
-            await self._wal.append([_encode_row(row) for row in rows], len(rows))
-        except WalError:
-            self._forget_ids(outcome.event_ids)
-            self._metrics.failed.inc(len(rows))
-            raise
-        except asyncio.CancelledError:
-            raise  # the client went away; whether the rows are durable is not known, so ids stay remembered
-        self._on_rows(rows)
-
-    def _answer(self, outcome: Outcome, sent: int) -> Answer:
-        duplicates = outcome.dropped.pop("duplicate", 0)
+    def kept(self, outcome: Outcome, sent: int) -> Answer:
+        """The rows are durable (or there were none): tell the hub, count, and word the answer."""
+        if outcome.rows:
+            self._on_rows(outcome.rows)
+        duplicates = outcome.dropped.pop("duplicate", 0) if outcome.dropped else 0
         accepted = len(outcome.rows) + duplicates
         metrics = self._metrics
         if outcome.rows:

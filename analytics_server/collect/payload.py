@@ -133,7 +133,7 @@ Decoded = tuple[list[tuple[int, Beacon]], list[Rejection], int]
 """Good events with their index, rejections, and how many events were sent."""
 
 
-def decode_track(body: bytes, limits: LimitsSection, *, max_events: int, max_bytes: int) -> Decoded:
+def decode_track(body: bytes, limits: LimitsSection, *, max_events: int) -> Decoded:
     """`POST /track`: one event, an array, or `{"events": […]}`.
 
     Raises `RequestError` (nothing could be read) or `TooLarge`.

@@ -54,16 +54,19 @@ class Sealed:
         self.verify_first = verify_first
 
 
+Waiter = Callable[[str], None]
+"""Called on the loop once the rows are durable, with "", or with why they are not."""
+
+
 class _Group:
     """What arrived while the last group was being written."""
 
-    __slots__ = ("events", "futures", "parts", "size")
+    __slots__ = ("events", "parts", "waiters")
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
-        self.futures: list[asyncio.Future[None]] = []
+        self.waiters: list[Waiter] = []
         self.events = 0
-        self.size = 0
 
 
 class Wal:
@@ -92,6 +95,7 @@ class Wal:
         self._broken = ""
         self._full = ""
         self._seal_now = False
+        self._sleeping = False
         self._lock_fd = -1
         self._directory_fd = -1
         self._fd = -1
@@ -145,24 +149,38 @@ class Wal:
 
     # ---- on the loop ---------------------------------------------------
 
-    def append(self, rows: list[bytes], events: int) -> asyncio.Future[None]:
-        """Add encoded rows to the pending group; the future resolves when they are durable.
+    def append(self, rows: list[bytes], waiter: Waiter) -> None:
+        """Add encoded rows to the pending group; `waiter` is called when they are durable or lost.
 
         Raises `WalError` at once when the log refuses: nothing was written then.
         """
-        assert self._loop is not None
         if refusal := self.refusal():
             raise WalError(refusal)
-        group = self._group
-        if group.events + events > self._settings.pending_events and group.events:
-            raise WalError("Too many events are waiting to be written. Send them again later.")
-        future: asyncio.Future[None] = self._loop.create_future()
+        events = len(rows)
         with self._wake:
             group = self._group
-            group.parts.extend(rows)
+            if group.events and group.events + events > self._settings.pending_events:
+                raise WalError("Too many events are waiting to be written. Send them again later.")
+            group.parts += rows
             group.events += events
-            group.futures.append(future)
-            self._wake.notify()
+            group.waiters.append(waiter)
+            if self._sleeping:
+                self._sleeping = False
+                self._wake.notify()
+
+    def durable(self, rows: list[bytes]) -> asyncio.Future[None]:
+        """`append` as a future, which raises `WalError` when the rows were not written."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def settle(error: str) -> None:
+            if future.done():
+                return
+            if error:
+                future.set_exception(WalError(error))
+            else:
+                future.set_result(None)
+
+        self.append(rows, settle)
         return future
 
     def refusal(self) -> str:
@@ -251,7 +269,10 @@ class Wal:
                             break
                     elif self._full:
                         wait = FREE_SPACE_CHECK_S
-                    if not self._wake.wait(wait) and self._full:
+                    self._sleeping = True
+                    woken = self._wake.wait(wait)
+                    self._sleeping = False
+                    if not woken and self._full:
                         break
                 group, self._group = self._group, _Group()
                 stopping = self._stopping
@@ -285,7 +306,7 @@ class Wal:
             self._metrics.wal_commit_seconds.observe(time.perf_counter() - started)
         assert self._loop is not None
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(_resolve, group.futures, error)
+            self._loop.call_soon_threadsafe(_resolve, group.waiters, error)
 
     def _write(self, group: _Group) -> None:
         parts = [segment.array_head(group.events), *group.parts]
@@ -384,12 +405,6 @@ def new_batch_id(now: float) -> int:
     return (int((now - 1_577_836_800) * 1000) & 0x1FF_FFFF_FFFF) << 22 | secrets.randbits(22)
 
 
-def _resolve(futures: list[asyncio.Future[None]], error: str) -> None:
-    if not error:
-        for future in futures:
-            if not future.done():
-                future.set_result(None)
-        return
-    for future in futures:
-        if not future.done():
-            future.set_exception(WalError(error))
+def _resolve(waiters: list[Waiter], error: str) -> None:
+    for waiter in waiters:
+        waiter(error)

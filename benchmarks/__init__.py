@@ -1,0 +1,1 @@
+"""Measures what the project promises; `python -m benchmarks`. docs/benchmarks.md explains each one."""

@@ -1,0 +1,51 @@
+"""How large the benchmarks are: as published, or tiny for the smoke tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Sizes and durations; the defaults are those of docs/benchmarks.md."""
+
+    directory: Path
+    rounds: int = 3
+    beacon_seconds: float = 8.0
+    beacon_warm_up_seconds: float = 3.0
+    beacon_templates: int = 4_000
+    connections: int = 64
+    batches: int = 2_000
+    batch_events: int = 100
+    batch_connections: int = 8
+    flush_rows: int = 100_000
+    flush_batches: int = 5
+    query_rows: int = 10_000_000
+    query_inserts: int = 25
+    query_repeats: int = 7
+    idle_seconds: float = 60.0
+    step_repeats: int = 20_000
+    props_rows: int = 1_000_000
+
+
+def quick(directory: Path) -> Settings:
+    """Sizes that show that a benchmark works, and nothing else."""
+    return Settings(
+        directory=directory,
+        rounds=1,
+        beacon_seconds=1.0,
+        beacon_warm_up_seconds=0.0,
+        beacon_templates=200,
+        connections=4,
+        batches=4,
+        batch_connections=2,
+        flush_rows=500,
+        flush_batches=2,
+        query_rows=2_000,
+        query_inserts=2,
+        query_repeats=1,
+        idle_seconds=1.0,
+        step_repeats=20,
+        props_rows=1_000,
+    )

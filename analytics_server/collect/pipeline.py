@@ -461,7 +461,7 @@ def _revenue(amount: float | str, currency: str) -> tuple[str, str]:
         number = Decimal(str(amount))
     except (InvalidOperation, ValueError) as error:
         raise _Reject("bad_revenue", "revenue.amount must be a number.") from error
-    if not number.is_finite() or abs(number) >= MAX_REVENUE:
+    if not number.is_finite() or number.copy_abs() >= MAX_REVENUE:
         raise _Reject("bad_revenue", "revenue.amount must be a finite number below 10^13.")
     code = currency.strip().upper()
     if len(code) != 3 or not code.isalpha() or not code.isascii():

@@ -175,6 +175,12 @@ def clickhouse_front(module_front: ClickHouseFront) -> Iterator[ClickHouseFront]
 
 
 @pytest.fixture(scope="session")
+def embedded_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where every test of this process keeps the engine in process: it allows one path at a time."""
+    return tmp_path_factory.mktemp("embedded")
+
+
+@pytest.fixture(scope="session")
 def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a server for the whole run: the genuine one that TEST_CLICKHOUSE_URL names, or a front."""
     if genuine := os.environ.get("TEST_CLICKHOUSE_URL"):

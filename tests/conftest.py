@@ -8,13 +8,14 @@ import shutil
 import hypothesis
 import pytest
 
-from tests.clickhouse import clickhouse_front, clickhouse_server, clickhouse_url, module_front
+from tests.clickhouse import clickhouse_front, clickhouse_server, clickhouse_url, embedded_path, module_front
 from tests.skips import IN_CI, pytest_make_collect_report, pytest_runtest_makereport
 
 __all__ = [
     "clickhouse_front",
     "clickhouse_server",
     "clickhouse_url",
+    "embedded_path",
     "module_front",
     "pytest_make_collect_report",
     "pytest_runtest_makereport",

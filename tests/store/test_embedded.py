@@ -1,0 +1,77 @@
+"""What only the engine in process has: one path per process, one process per path."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analytics_server.config import ClickhouseSection, Config
+from analytics_server.errors import AnalyticsError
+from analytics_server.store import make_store
+
+OPEN = """
+import asyncio, sys
+from analytics_server.config import ClickhouseSection, Config
+from analytics_server.errors import AnalyticsError
+from analytics_server.store import make_store
+
+try:
+    asyncio.run(make_store(Config(clickhouse=ClickhouseSection(url="chdb://" + sys.argv[1]))).open())
+except AnalyticsError as error:
+    print(error.message)
+    sys.exit(3)
+"""
+
+
+def embedded(path: Path) -> Config:
+    return Config(clickhouse=ClickhouseSection(url=f"chdb://{path}", database="embedded_test"))
+
+
+async def test_refuses_a_second_path_in_one_process(embedded_path: Path, tmp_path: Path) -> None:
+    first = make_store(embedded(embedded_path))
+    await first.open()
+    second = make_store(embedded(tmp_path / "other"))
+    with pytest.raises(AnalyticsError, match=r"(?s)one.*(path|directory)|(path|directory).*one"):
+        await second.open()
+    await second.close()
+    assert await first.ping()
+    await first.close()
+
+
+async def test_refuses_a_path_that_another_process_uses(embedded_path: Path) -> None:
+    first = make_store(embedded(embedded_path))
+    await first.open()
+    other = subprocess.run(  # noqa: ASYNC221
+        [sys.executable, "-c", OPEN, str(embedded_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert other.returncode == 3, other.stderr
+    assert str(embedded_path) in other.stdout
+    await first.close()
+
+
+async def test_creates_its_directory(embedded_path: Path) -> None:
+    store = make_store(embedded(embedded_path))
+    assert (await store.open()).location == str(embedded_path)
+    await store.close()
+
+
+async def test_a_table_a_failed_query_read_can_be_dropped(embedded_path: Path) -> None:
+    """A handle keeps the locks of a failed query until it is used again: it must not be kept."""
+    store = make_store(embedded(embedded_path))
+    await store.open()
+    await store.command("CREATE OR REPLACE TABLE t (a UInt32) ENGINE = MergeTree ORDER BY a")
+    await store.insert("t", ("a",), [list(range(100_000))])
+    with pytest.raises(AnalyticsError):
+        await store.query("SELECT throwIf(a = 99999) FROM t", settings={"max_threads": 1})
+    other = make_store(embedded(embedded_path))
+    await other.open()
+    left = await other.query(
+        "SELECT count() FROM system.processes WHERE query LIKE '%throwIf(a%' AND query NOT LIKE '%processes%'"
+    )
+    assert left.rows == [(0,)]
+    await other.command("DROP TABLE t")
+    await other.close()
+    await store.close()

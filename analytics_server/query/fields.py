@@ -168,12 +168,13 @@ DIMENSIONS: tuple[Dimension, ...] = (
     # Hours and minutes are instants (epoch seconds), because a clock hour occurs twice when
     # summer time ends; longer buckets are calendar dates.
     _time("minute", "toUnixTimestamp(toStartOfMinute(@at, {tz:String}))"),
-    _time("hour", "toUnixTimestamp(toStartOfHour(@at, {tz:String}))"),
+    # An hour begins by the local clock, which toStartOfHour misses where clocks change by half an hour.
+    _time("hour", "toUnixTimestamp(@at) - 60 * toMinute(@at, {tz:String}) - toSecond(@at)"),
     _time("day", "toDate(@at, {tz:String})"),
     _time("week", "toMonday(@at, {tz:String})"),
     _time("month", "toStartOfMonth(@at, {tz:String})"),
     _event("name", "name", "Name of the event: pageview, click, … or a custom one.", traffic="b.name"),
-    _event("page", "path", "Path of the page the event happened on.", sessions="s.entry.path"),
+    _event("page", "path", "Path of the page the event happened on.", sessions="tupleElement(s.entry, 'path')"),
     _event("hostname", "hostname", "Host of the page the event happened on."),
     _event("title", "title", "Title of the page the event happened on."),
     _event("element", "element_id", "id of the element that was used (clicks, forms, links)."),
@@ -189,7 +190,7 @@ DIMENSIONS: tuple[Dimension, ...] = (
         about="Path of the session's first page view.",
         scope=Scope.VISIT,
         events="s.entry_page",
-        sessions="s.entry.path",
+        sessions="tupleElement(s.entry, 'path')",
         joined=True,
     ),
     Dimension(
@@ -197,7 +198,7 @@ DIMENSIONS: tuple[Dimension, ...] = (
         about="Path of the session's last page view.",
         scope=Scope.VISIT,
         events="s.exit_page",
-        sessions="s.exit.path",
+        sessions="tupleElement(s.exit, 'path')",
         joined=True,
     ),
     _visit("source", "Traffic source of the session's first event, such as Google."),

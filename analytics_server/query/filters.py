@@ -142,10 +142,11 @@ def wildcard_pattern(wildcard: str) -> str:
 
 def _render_match(match: Match, column: str, binder: Binder) -> str:
     if match.method == "is":
-        texts = binder.bind(match.values, TEXTS)
         if match.case_sensitive:
-            return f"{column} IN {texts}"
-        return f"has(arrayMap(text -> lowerUTF8(text), {texts}), lowerUTF8({column}))"
+            return f"{column} IN {binder.bind(match.values, TEXTS)}"
+        # By RE2's case folding: the engine in process is built without lowerUTF8.
+        whole = rf"(?i)\A(?:{'|'.join(map(re.escape, match.values))})\z"
+        return f"match({column}, {binder.bind(whole, TEXT)})"
     if match.method == "contains":
         search = "multiSearchAny" if match.case_sensitive else "multiSearchAnyCaseInsensitiveUTF8"
         return f"{search}({column}, {binder.bind(match.values, TEXTS)})"

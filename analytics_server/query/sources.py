@@ -102,8 +102,8 @@ def _select_entries(metrics: Sequence[Metric], scoped: Scoped) -> str:
     groups = _expressions(scoped, "sessions", "s.started_at")
     where = [
         *_started_in_range(),
-        "s.entry.at < {end:DateTime64(6, 'UTC')}",
-        *_session_filters(scoped, ("s.opened_at", "s.session_id", "s.entry.path")),
+        "tupleElement(s.entry, 'at') < {end:DateTime64(6, 'UTC')}",
+        *_session_filters(scoped, ("s.opened_at", "s.session_id", "tupleElement(s.entry, 'path')")),
         *_wanted(groups, scoped),
     ]
     return _grouped(groups, [f"{m.sessions} AS m_{m.name}" for m in metrics], "sessions AS s FINAL", where)
@@ -311,8 +311,8 @@ def _events_relation(scoped: Scoped, join: bool) -> str:
             "s.opened_at AS opened_at",
             "s.session_id AS session_id",
             "s.started_at AS started_at",
-            "s.entry.path AS entry_page",
-            "s.exit.path AS exit_page",
+            "tupleElement(s.entry, 'path') AS entry_page",
+            "tupleElement(s.exit, 'path') AS exit_page",
         ],
         "sessions AS s FINAL",
         [

@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,9 @@ from analytics_server.model import COLUMN_NAMES, Site
 from analytics_server.query.service import QueryService
 from analytics_server.store import Store, make_store, migrate
 from tests.query.oracle import Oracle
+from tests.query.questions import NOW
 from tests.query.world import EMPTY_SITE, SITES, Event, make_world
 
-NOW = datetime(2025, 11, 3, 12, 34, 56, tzinfo=UTC)
 BATCHES = 7
 
 

@@ -99,9 +99,9 @@ class Oracle:
             session = self.sessions[key]
             if not first <= session.start < last:
                 continue
-            if metric == "bounce_rate" and by_event:
-                if session.entry is None or session.entry[1] != event.path or session.entry[0] >= last:
-                    continue
+            entered_here = session.entry is not None and session.entry[1] == event.path and session.entry[0] < last
+            if metric == "bounce_rate" and by_event and not entered_here:
+                continue
             found[self._key(dimensions, event, session.start)][key] = session
         return {key: list(group.values()) for key, group in found.items()}
 

@@ -101,7 +101,7 @@ def make_world(seed: int, sessions: int) -> list[Event]:
     events: list[Event] = []
     for site in SITES:
         for number in range(sessions):
-            events += _make_session(random_, site.site_id, f"{'s' if number % 5 else 'sé'}{number}")
+            events += _make_session(random_, site.site_id, f"{'s' if number % 5 else 'sé'}{number % 300}")
     random_.shuffle(events)
     return events
 

@@ -1,0 +1,65 @@
+-- site = 'berlin.example'
+-- start = '2025-11-02 23:00:00.000000'
+-- end = '2025-11-09 23:00:00.000000'
+-- tz = 'Europe/Berlin'
+-- limit = 100
+-- offset = 0
+SELECT r.d_0 AS d_0, sum(r.m_visitors) AS m_0, sum(r.m_sessions) AS m_1, max(r.m_bounce_rate) AS m_2, count() OVER () AS total_rows
+FROM (
+    SELECT p.d_0 AS d_0, p.m_visitors AS m_visitors, toUInt64(0) AS m_sessions, CAST(NULL, 'Nullable(Float64)') AS m_bounce_rate
+    FROM (
+        SELECT
+            e.path AS d_0,
+            uniqIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0) AS m_visitors
+        FROM events AS e
+        WHERE
+            e.site_id = {site:String}
+            AND e.ts >= {start:DateTime64(6, 'UTC')}
+            AND e.ts < {end:DateTime64(6, 'UTC')}
+        GROUP BY d_0
+    ) AS p
+    UNION ALL
+    SELECT p.d_0 AS d_0, toUInt64(0) AS m_visitors, p.m_sessions AS m_sessions, CAST(NULL, 'Nullable(Float64)') AS m_bounce_rate
+    FROM (
+        SELECT
+            e.path AS d_0,
+            uniq(e.session_start, e.session_id) AS m_sessions
+        FROM events AS e
+        WHERE
+            e.site_id = {site:String}
+            AND e.ts >= {start:DateTime64(6, 'UTC')}
+            AND e.ts < {end:DateTime64(6, 'UTC')}
+            AND (e.session_start, e.session_id) NOT IN (
+                SELECT
+                    s.opened_at,
+                    s.session_id
+                FROM sessions AS s FINAL
+                WHERE
+                    s.site_id = {site:String}
+                    AND s.opened_at >= (SELECT if(count() = 0, {start:DateTime64(6, 'UTC')}, min(o.opened_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {start:DateTime64(6, 'UTC')} AND o.ended_at >= {start:DateTime64(6, 'UTC')})
+                    AND s.opened_at < {start:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
+                    AND s.started_at < {start:DateTime64(6, 'UTC')}
+                    AND s.ended_at >= {start:DateTime64(6, 'UTC')}
+            )
+        GROUP BY d_0
+    ) AS p
+    UNION ALL
+    SELECT p.d_0 AS d_0, toUInt64(0) AS m_visitors, toUInt64(0) AS m_sessions, p.m_bounce_rate AS m_bounce_rate
+    FROM (
+        SELECT
+            tupleElement(s.entry, 'path') AS d_0,
+            if(countIf(s.pageviews > 0) = 0, NULL, 100 * countIf(s.pageviews = 1 AND s.interactions = 0) / countIf(s.pageviews > 0)) AS m_bounce_rate
+        FROM sessions AS s FINAL
+        WHERE
+            s.site_id = {site:String}
+            AND s.opened_at >= {start:DateTime64(6, 'UTC')} - INTERVAL 86400 SECOND
+            AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
+            AND s.started_at >= {start:DateTime64(6, 'UTC')}
+            AND s.started_at < {end:DateTime64(6, 'UTC')}
+            AND tupleElement(s.entry, 'at') < {end:DateTime64(6, 'UTC')}
+        GROUP BY d_0
+    ) AS p
+) AS r
+GROUP BY r.d_0
+ORDER BY m_0 DESC, d_0 ASC
+LIMIT {limit:UInt64} OFFSET {offset:UInt64}

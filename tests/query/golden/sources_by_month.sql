@@ -1,0 +1,57 @@
+-- site = 'berlin.example'
+-- start = '2025-11-02 23:00:00.000000'
+-- end = '2025-11-09 23:00:00.000000'
+-- tz = 'Europe/Berlin'
+-- limit = 100
+-- offset = 0
+SELECT r.d_0 AS d_0, r.d_1 AS d_1, r.m_pageviews AS m_0, count() OVER () AS total_rows
+FROM (
+    SELECT
+        v.d_0 AS d_0,
+        v.d_1 AS d_1,
+        sum(v.pageviews) AS m_pageviews
+    FROM (
+        SELECT
+            toStartOfMonth(s.started_at, {tz:String}) AS d_0,
+            s.source AS d_1,
+            arrayMap(id -> bitXor(id, intHash64(toDate(s.started_at, {tz:String}))), arrayFilter(id -> id != 0, s.visitor_ids)) AS visitors,
+            s.pageviews AS pageviews,
+            s.events AS events
+        FROM sessions AS s FINAL
+        WHERE
+            s.site_id = {site:String}
+            AND s.opened_at >= {start:DateTime64(6, 'UTC')} - INTERVAL 86400 SECOND
+            AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
+            AND s.started_at >= {start:DateTime64(6, 'UTC')}
+            AND s.ended_at < {end:DateTime64(6, 'UTC')}
+            AND toStartOfMonth(s.started_at, {tz:String}) = toStartOfMonth(s.ended_at, {tz:String})
+        UNION ALL
+        SELECT
+            toStartOfMonth(e.ts, {tz:String}) AS d_0,
+            e.source AS d_1,
+            if(e.visitor_id = 0, [], [bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String})))]) AS visitors,
+            toUInt64(e.name = 'pageview') AS pageviews,
+            toUInt64(1) AS events
+        FROM events AS e
+        WHERE
+            e.site_id = {site:String}
+            AND e.ts >= {start:DateTime64(6, 'UTC')}
+            AND e.ts < {end:DateTime64(6, 'UTC')}
+            AND (e.session_start, e.session_id) IN (
+                SELECT
+                    s.opened_at,
+                    s.session_id
+                FROM sessions AS s FINAL
+                WHERE
+                    s.site_id = {site:String}
+                    AND s.opened_at >= (SELECT if(count() = 0, {start:DateTime64(6, 'UTC')}, min(o.opened_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {start:DateTime64(6, 'UTC')} AND o.ended_at >= {start:DateTime64(6, 'UTC')}) - INTERVAL 86400 SECOND
+                    AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
+                    AND s.started_at < {end:DateTime64(6, 'UTC')}
+                    AND s.ended_at >= {start:DateTime64(6, 'UTC')}
+                    AND NOT (s.started_at >= {start:DateTime64(6, 'UTC')} AND s.ended_at < {end:DateTime64(6, 'UTC')} AND toStartOfMonth(s.started_at, {tz:String}) = toStartOfMonth(s.ended_at, {tz:String}))
+            )
+    ) AS v
+    GROUP BY d_0, d_1
+) AS r
+ORDER BY d_0 ASC, d_1 ASC
+LIMIT {limit:UInt64} OFFSET {offset:UInt64}

@@ -1,0 +1,63 @@
+-- site = 'berlin.example'
+-- start = '2025-11-03 00:00:00.000000'
+-- end = '2025-11-10 00:00:00.000000'
+-- tz = 'UTC'
+-- limit = 100
+-- offset = 0
+SELECT r.d_0 AS d_0, r.m_visitors AS m_0, count() OVER () AS total_rows
+FROM (
+    SELECT
+        v.d_0 AS d_0,
+        uniqArray(v.visitors) AS m_visitors
+    FROM (
+        SELECT
+            s.source AS d_0,
+            arrayMap(id -> id, arrayFilter(id -> id != 0, s.visitor_ids)) AS visitors,
+            s.pageviews AS pageviews,
+            s.events AS events
+        FROM sessions AS s FINAL
+        WHERE
+            s.site_id = {site:String}
+            AND s.opened_at >= {start:DateTime64(6, 'UTC')} - INTERVAL 86400 SECOND
+            AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
+            AND s.started_at >= {start:DateTime64(6, 'UTC')}
+            AND s.ended_at < {end:DateTime64(6, 'UTC')}
+        UNION ALL
+        SELECT
+            e.source AS d_0,
+            if(e.visitor_id = 0, [], [e.visitor_id]) AS visitors,
+            toUInt64(e.name = 'pageview') AS pageviews,
+            toUInt64(1) AS events
+        FROM events AS e
+        WHERE
+            e.site_id = {site:String}
+            AND e.ts >= {start:DateTime64(6, 'UTC')}
+            AND e.ts < {end:DateTime64(6, 'UTC')}
+            AND (e.session_start, e.session_id) IN (
+                SELECT
+                    s.opened_at,
+                    s.session_id
+                FROM sessions AS s FINAL
+                WHERE
+                    s.site_id = {site:String}
+                    AND s.opened_at >= (SELECT if(count() = 0, {start:DateTime64(6, 'UTC')}, min(o.opened_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {start:DateTime64(6, 'UTC')} AND o.ended_at >= {start:DateTime64(6, 'UTC')})
+                    AND s.opened_at < {start:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
+                    AND s.started_at < {start:DateTime64(6, 'UTC')}
+                    AND s.ended_at >= {start:DateTime64(6, 'UTC')}
+                UNION ALL
+                SELECT
+                    s.opened_at,
+                    s.session_id
+                FROM sessions AS s FINAL
+                WHERE
+                    s.site_id = {site:String}
+                    AND s.opened_at >= (SELECT if(count() = 0, {end:DateTime64(6, 'UTC')}, min(o.opened_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {end:DateTime64(6, 'UTC')} AND o.ended_at >= {end:DateTime64(6, 'UTC')})
+                    AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
+                    AND s.started_at < {end:DateTime64(6, 'UTC')}
+                    AND s.ended_at >= {end:DateTime64(6, 'UTC')}
+            )
+    ) AS v
+    GROUP BY d_0
+) AS r
+ORDER BY m_0 DESC, d_0 ASC
+LIMIT {limit:UInt64} OFFSET {offset:UInt64}

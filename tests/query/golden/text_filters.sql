@@ -1,0 +1,25 @@
+-- site = 'berlin.example'
+-- start = '2025-11-02 23:00:00.000000'
+-- end = '2025-11-09 23:00:00.000000'
+-- tz = 'Europe/Berlin'
+-- p_4 = ['a']
+-- p_5 = ['B']
+-- p_6 = '^a'
+-- p_7 = 'b$'
+-- p_8 = '(?i)\\A(?:Example\\.com)\\z'
+-- limit = 100
+-- offset = 0
+SELECT r.m_events AS m_0, count() OVER () AS total_rows
+FROM (
+    SELECT
+        count() AS m_events
+    FROM events AS e
+    WHERE
+        e.site_id = {site:String}
+        AND e.ts >= {start:DateTime64(6, 'UTC')}
+        AND e.ts < {end:DateTime64(6, 'UTC')}
+        AND (multiSearchAny(e.path, {p_4:Array(String)}) OR NOT (multiSearchAnyCaseInsensitiveUTF8(e.path, {p_5:Array(String)})))
+        AND NOT ((match(e.title, {p_6:String}) OR match(e.title, {p_7:String})))
+        AND match(e.hostname, {p_8:String})
+) AS r
+LIMIT {limit:UInt64} OFFSET {offset:UInt64}

@@ -1,0 +1,99 @@
+"""The SQL of typical questions, word for word; `UPDATE_GOLDEN=1` rewrites the files."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analytics_server.query.compile import Page, compile_question
+from analytics_server.query.plan import make_plan
+from analytics_server.store import Store
+from tests.query.questions import question
+
+GOLDEN = Path(__file__).parent / "golden"
+UPDATE = os.environ.get("UPDATE_GOLDEN", "") not in ("", "0")
+
+QUESTIONS: dict[str, dict[str, Any]] = {
+    "headline": {
+        "metrics": ["visitors", "sessions", "pageviews", "bounce_rate", "session_duration", "views_per_session"]
+    },
+    "chart_by_day": {"metrics": ["visitors", "pageviews"], "dimensions": ["time:day"]},
+    "chart_by_hour_of_one_source": {
+        "metrics": ["visitors"],
+        "dimensions": ["time:hour"],
+        "date_range": "day",
+        "filters": [["is", "visit:source", ["Google"]]],
+    },
+    "sources": {"metrics": ["visitors", "bounce_rate"], "dimensions": ["visit:source"]},
+    "sources_utc": {"metrics": ["visitors"], "dimensions": ["visit:source"], "zone": "UTC"},
+    "sources_by_month": {"metrics": ["pageviews"], "dimensions": ["time:month", "visit:source"]},
+    "pages": {"metrics": ["visitors", "sessions", "bounce_rate"], "dimensions": ["event:page"]},
+    "pages_by_day": {"metrics": ["sessions"], "dimensions": ["time:day", "event:page"]},
+    "pages_of_buyers": {
+        "metrics": ["visitors", "bounce_rate"],
+        "dimensions": ["event:page"],
+        "filters": [
+            ["and", [["is", "event:name", ["purchase"]], ["is", "event:props:plan", ["pro"]]]],
+            ["is_not", "visit:country", ["DE"]],
+        ],
+    },
+    "sessions_that_clicked": {
+        "metrics": ["sessions", "session_duration"],
+        "filters": [["is", "event:name", ["click"]], ["matches_wildcard", "visit:entry_page", ["/blog/**"]]],
+    },
+    "properties": {"metrics": ["events"], "dimensions": ["event:props:plan", "experiment:cta"], "exact": True},
+    "text_filters": {
+        "metrics": ["events"],
+        "filters": [
+            [
+                "or",
+                [["contains", "event:page", ["a"]], ["contains_not", "event:page", ["B"], {"case_sensitive": False}]],
+            ],
+            ["not", ["matches", "event:title", ["^a", "b$"]]],
+            ["is", "event:hostname", ["Example.com"], {"case_sensitive": False}],
+        ],
+    },
+}
+
+
+def compiled(name: str) -> tuple[str, dict[str, object]]:
+    asked, range_ = question(**QUESTIONS[name])
+    page = Page(asked.limit, asked.offset, count_all=True)
+    statement = compile_question(asked, make_plan(asked, range_), range_, page=page)
+    return statement.sql, statement.parameters
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_sql_is_as_recorded(name: str) -> None:
+    sql, parameters = compiled(name)
+    text = "".join(f"-- {key} = {value!r}\n" for key, value in parameters.items()) + sql + "\n"
+    path = GOLDEN / f"{name}.sql"
+    if UPDATE:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert path.exists(), "run with UPDATE_GOLDEN=1 to record it"
+    assert text == path.read_text(encoding="utf-8"), "look at the difference, then run with UPDATE_GOLDEN=1"
+
+
+def test_every_golden_file_belongs_to_a_question() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.sql")} == set(QUESTIONS)
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+async def test_recorded_sql_runs(store: Store, name: str) -> None:
+    sql, parameters = compiled(name)
+    answer = await store.query(sql, parameters)
+    width = sql.split("\n", 1)[0].count(" AS ")
+    assert all(len(row) == width for row in answer.rows)
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_values_never_stand_in_the_sql(name: str) -> None:
+    sql, parameters = compiled(name)
+    assert set(parameters) - set(re.findall(r"\{(\w+):", sql)) <= {"tz"}
+    for value in ("Google", "purchase", "plan", "berlin.example", "Example"):
+        assert value not in sql

@@ -56,7 +56,7 @@ class SiteActivity:
         self._count_mask = 0
         self._widened_at = 0
 
-    def record(  # noqa: PLR0913, PLR0917 - the hot path: one plain call instead of an object per event
+    def record(  # the hot path: one plain call instead of an object per event
         self,
         minute: int,
         ts: int,

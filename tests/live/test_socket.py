@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -18,6 +18,7 @@ from analytics_server.live import socket as live_socket
 from analytics_server.live.hub import Hub
 from analytics_server.live.socket import LiveSockets
 from tests.live.rows import Clock, event_row
+from tests.server import wait_for
 
 TOKEN = "t0ken"
 URL = "/api/v1/live?site_id=a.example"
@@ -59,6 +60,7 @@ class FakeLimits:
 
 
 Client = TestClient[web.Request, web.Application]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(slots=True)
@@ -70,9 +72,9 @@ class House:
 
 
 @web.middleware
-async def errors_as_json(request: web.Request, handler: web.RequestHandler) -> web.StreamResponse:  # type: ignore[type-arg]
+async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
-        return await handler(request)  # type: ignore[no-any-return,operator]
+        return await handler(request)
     except AnalyticsError as error:
         return web.json_response({"error": {"code": error.code}}, status=error.status)
 
@@ -81,7 +83,7 @@ async def errors_as_json(request: web.Request, handler: web.RequestHandler) -> w
 async def house(live_sockets: int = 100, interval_s: float = 3600.0) -> AsyncIterator[House]:
     hub, gate = Hub(Clock()), FakeGate()
     sockets = LiveSockets(hub, gate, FakeSites(), FakeLimits(live_sockets), interval_s=interval_s)
-    app = web.Application(middlewares=[errors_as_json])  # type: ignore[list-item]
+    app = web.Application(middlewares=[errors_as_json])
     app.add_routes(sockets.routes())
     async with TestClient(TestServer(app)) as client:
         yield House(hub, gate, sockets, client)
@@ -168,12 +170,15 @@ async def test_unknown_site_closes_with_4404() -> None:
 
 async def test_one_socket_too_many_closes_with_1013_and_a_free_place_is_given_again() -> None:
     async with house(live_sockets=1) as h:
+
+        async def no_socket_open() -> bool:
+            return h.sockets.open_sockets == 0
+
         async with h.client.ws_connect(URL, protocols=("bearer", TOKEN)) as first:
             await snapshot_of(first)
             async with h.client.ws_connect(URL, protocols=("bearer", TOKEN)) as second:
                 assert await close_code(second) == 1013
-        while h.sockets.open_sockets:
-            await asyncio.sleep(0)
+        await wait_for(no_socket_open, what="the end of both sockets")
         async with h.client.ws_connect(URL, protocols=("bearer", TOKEN)) as third:
             assert (await snapshot_of(third))["visitors"] == 0
 

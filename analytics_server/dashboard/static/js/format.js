@@ -8,6 +8,7 @@ const NOTHING = '–';
 const missing = (value) => value === null || value === undefined || Number.isNaN(value);
 
 export const count = (value) => (missing(value) ? NOTHING : whole.format(value));
+export const counted = (visitors) => `${count(visitors)} ${visitors === 1 ? 'visitor' : 'visitors'}`;
 export const compact = (value) => (missing(value) ? NOTHING : Math.abs(value) < 10_000 ? whole.format(value) : short.format(value));
 export const decimal = (value) => (missing(value) ? NOTHING : oneOrTwo.format(value));
 export const percent = (value) => (missing(value) ? NOTHING : `${value > 0 && value < 10 ? Math.round(value * 10) / 10 : Math.round(value)}%`);

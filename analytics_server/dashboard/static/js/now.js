@@ -1,7 +1,7 @@
 // "Right now": pageviews of the last thirty minutes and the pages they went to.
 
 import { fill, h } from './dom.js';
-import { count } from './format.js';
+import { count, counted } from './format.js';
 
 const ROWS = 6;
 
@@ -41,7 +41,7 @@ export class Now {
     fill(this.body, h('ul', {}, pages.slice(0, ROWS).map(({ path, visitors }) => {
       const bar = h('span', { className: 'bar' });
       bar.style.setProperty('--part', visitors / top);
-      return h('li', {}, h('button', { type: 'button', className: 'row', title: path, 'aria-label': `${path}: ${count(visitors)} visitors. Filter by this page.`, onclick: () => this.state.filterBy('event:page', path) },
+      return h('li', {}, h('button', { type: 'button', className: 'row', title: path, 'aria-label': `${path}: ${counted(visitors)}. Filter by this page.`, onclick: () => this.state.filterBy('event:page', path) },
         bar, h('span', { className: 'text' }, path), h('span', { className: 'count number' }, count(visitors))));
     })));
   }

@@ -2,7 +2,7 @@
 
 import { isAbort } from './api.js';
 import { fill, h, picker, tabList } from './dom.js';
-import { count, dimensionName, share, valueName } from './format.js';
+import { count, counted, dimensionName, share, valueName } from './format.js';
 import { panelQuery } from './panels.js';
 
 export const ROWS = 9;
@@ -114,7 +114,7 @@ export class Panel {
     const code = tab.dimension === 'visit:country' && value ? h('span', { className: 'code', 'aria-hidden': 'true' }, value) : null;
     return h('button', {
       type: 'button', className: 'row', title: name, onclick: () => this.context.state.filterBy(tab.dimension, value ?? ''),
-      'aria-label': `${name}: ${count(visitors)} visitors${part && `, ${part}`}. Filter by this ${dimensionName(tab.dimension).toLowerCase()}.`,
+      'aria-label': `${name}: ${counted(visitors)}${part && `, ${part}`}. Filter by this ${dimensionName(tab.dimension).toLowerCase()}.`,
     },
     bar,
     h('span', { className: value ? 'text' : 'text unset' }, code, name),

@@ -1,0 +1,202 @@
+"""The dashboard in a real browser, over a real server."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.dashboard.conftest import dashboard_page
+from tests.dashboard.traffic import CHROME, SITE, Traffic, measured
+from tests.server import Client, RunningServer
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def metric(page: Page, label: str) -> str:
+    return f".metric:has(.label:text-is('{label}')) .value"
+
+
+async def test_link_signs_in_and_the_token_leaves_the_address(dashboard: Page, server: RunningServer) -> None:
+    assert server.token not in dashboard.url
+    assert "#" not in dashboard.url
+    await dashboard.reload()
+    await expect(dashboard.locator(metric(dashboard, "Sessions"))).to_have_text("4")
+    assert await dashboard.evaluate("[document.cookie, localStorage.length]") == ["", 0]
+
+
+async def test_shows_the_exact_numbers(dashboard: Page) -> None:
+    for label, value in {
+        "Visitors (daily sum)": "4",
+        "Sessions": "4",
+        "Pageviews": "7",
+        "Views per session": "1.75",
+        "Bounce rate": "50%",
+    }.items():
+        await expect(dashboard.locator(metric(dashboard, label))).to_have_text(value)
+    pages = dashboard.get_by_role("region", name="Pages", exact=True)
+    await expect(pages.get_by_role("listitem")).to_have_text(["/375%", "/pricing250%", "/docs125%", "/old125%"])
+    await expect(dashboard.get_by_role("region", name="Events").get_by_role("listitem")).to_have_text(["signup11"])
+    await expect(dashboard.locator(".chart canvas")).to_be_visible()
+
+
+async def test_row_filters_everything_and_the_chip_undoes_it(dashboard: Page) -> None:
+    await dashboard.get_by_role("button", name="Google: 2 visitors").click()
+    await expect(dashboard.locator(metric(dashboard, "Sessions"))).to_have_text("2")
+    assert "filter=is,visit:source,Google" in dashboard.url
+    await dashboard.get_by_role("button", name="is: change to is not").click()
+    await expect(dashboard.locator(metric(dashboard, "Pageviews"))).to_have_text("3")
+    await dashboard.go_back()
+    await expect(dashboard.locator(metric(dashboard, "Sessions"))).to_have_text("2")
+    await dashboard.get_by_role("button", name="Remove filter: Source is Google").click()
+    await expect(dashboard.locator(metric(dashboard, "Sessions"))).to_have_text("4")
+
+
+async def test_shared_address_shows_the_same_view(dashboard: Page, server: RunningServer) -> None:
+    await dashboard.goto(
+        f"{server.url}/dashboard?site={SITE}&range=yesterday&metric=pageviews&filter=is,visit:source,Bing"
+    )
+    await expect(dashboard.locator(metric(dashboard, "Pageviews"))).to_have_text("1")
+    await expect(dashboard.locator(".metric[aria-pressed=true] .label")).to_have_text("Pageviews")
+    await expect(dashboard.get_by_role("button", name="Yesterday")).to_be_visible()
+
+
+async def test_metric_fills_the_chart_and_arrow_keys_read_it(dashboard: Page) -> None:
+    await dashboard.get_by_role("button", name="Pageviews").click()
+    chart = dashboard.get_by_role("group", name="Pageviews per day")
+    await chart.focus()
+    await chart.press("End")
+    await expect(dashboard.locator(".tooltip")).to_contain_text("so far")
+    await expect(dashboard.locator(".tooltip strong").first).to_have_text("6")
+
+
+async def test_date_range_is_chosen_by_keyboard(dashboard: Page) -> None:
+    button = dashboard.get_by_role("button", name="Last 7 days")
+    await button.focus()
+    await button.press("Enter")
+    await expect(dashboard.get_by_role("radio", name="Last 7 days")).to_be_focused()
+    for _ in range(3):
+        await dashboard.keyboard.press("ArrowUp")
+    await dashboard.keyboard.press("Enter")
+    await expect(dashboard.get_by_role("button", name="Today")).to_be_visible()
+    await expect(dashboard.locator(metric(dashboard, "Sessions"))).to_have_text("3")
+    assert "range=day" in dashboard.url
+
+
+async def test_custom_days_are_checked_and_shown(dashboard: Page) -> None:
+    await dashboard.get_by_role("button", name="Last 7 days").click()
+    await dashboard.get_by_label("From", exact=True).fill("2024-10-10")
+    await dashboard.get_by_label("To", exact=True).fill("2024-10-01")
+    await dashboard.get_by_role("button", name="Show these days").click()
+    await expect(dashboard.get_by_text("must not lie after")).to_be_visible()
+    await dashboard.get_by_label("To", exact=True).fill("2024-10-11")
+    await dashboard.get_by_role("button", name="Show these days").click()
+    await expect(dashboard.locator(metric(dashboard, "Sessions"))).to_have_text("0")
+    await expect(dashboard.get_by_text("Nothing in this period").first).to_be_visible()
+
+
+async def test_tabs_move_by_arrow_keys_and_load_their_list(dashboard: Page) -> None:
+    await dashboard.get_by_role("tab", name="Browsers").focus()
+    await dashboard.keyboard.press("ArrowRight")
+    devices = dashboard.get_by_role("region", name="Devices", exact=True)
+    await expect(dashboard.get_by_role("tab", name="Systems")).to_be_focused()
+    await expect(devices.get_by_role("listitem").first).to_contain_text("Linux")
+
+
+async def test_details_search_the_whole_list(dashboard: Page) -> None:
+    await dashboard.get_by_role("region", name="Pages", exact=True).get_by_role("button", name="Details").click()
+    dialog = dashboard.get_by_role("dialog", name="Pages: all rows")
+    await expect(dialog.get_by_text("1 to 4 of 4")).to_be_visible()
+    await dialog.get_by_role("searchbox").fill("PRIC")
+    await expect(dialog.get_by_text("1 to 1 of 1")).to_be_visible()
+    await dialog.get_by_role("button", name="/pricing").click()
+    await expect(dialog).to_have_count(0)
+    assert "filter=is,event:page,/pricing" in dashboard.url
+
+
+async def test_theme_switches_without_a_reload(dashboard: Page) -> None:
+    before = await dashboard.evaluate("getComputedStyle(document.body).backgroundColor")
+    await dashboard.get_by_role("button", name="Switch between light and dark").click()
+    assert await dashboard.evaluate("getComputedStyle(document.body).backgroundColor") != before
+    await expect(dashboard.locator(".chart canvas")).to_be_visible()
+
+
+async def test_phone_needs_no_sideways_scrolling(browser: Browser, server: RunningServer, traffic: Traffic) -> None:
+    async with dashboard_page(browser, width=390, height=844) as page:
+        await page.goto(f"{server.url}/dashboard?site={SITE}#token={server.token}")
+        await page.get_by_role("button", name="Google: ").wait_for()
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+async def test_wrong_token_is_refused_and_the_right_one_opens(
+    browser: Browser, server: RunningServer, traffic: Traffic
+) -> None:
+    async with dashboard_page(browser) as page:
+        await page.goto(f"{server.url}/dashboard#token=wrong")
+        await expect(page.get_by_role("alert")).to_contain_text("refused")
+        await page.get_by_label("Access token").fill(server.token)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("region", name="Overview")).to_be_visible()
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.get_by_label("Access token")).to_be_visible()
+        assert await page.evaluate("sessionStorage.length") == 0
+
+
+async def test_revoked_token_leads_back_to_the_sign_in(
+    browser: Browser, server: RunningServer, traffic: Traffic
+) -> None:
+    async with Client(server) as client, dashboard_page(browser) as page:
+        made = (await client.call("POST", "/api/v1/tokens", {"role": "read", "name": "short-lived"})).json
+        await page.goto(f"{server.url}/dashboard?site={SITE}#token={made['token']}")
+        await page.get_by_role("button", name="Google: ").wait_for()
+        tokens = (await client.call("GET", "/api/v1/tokens")).json["tokens"]
+        (token_id,) = [token["token_id"] for token in tokens if token["name"] == "short-lived"]
+        assert (await client.call("DELETE", f"/api/v1/tokens/{token_id}")).status in (200, 204)
+        await page.get_by_role("button", name="Google: ").click()
+        await expect(page.get_by_role("alert")).to_contain_text("refused")
+
+
+async def test_failing_answers_say_what_to_do_and_try_again(dashboard: Page) -> None:
+    await dashboard.route("**/api/v1/query", lambda route: route.abort())
+    await dashboard.get_by_role("tab", name="Channels").click()
+    sources = dashboard.get_by_role("region", name="Sources", exact=True)
+    await expect(sources.get_by_role("alert")).to_contain_text("can’t be reached")
+    await dashboard.unroute("**/api/v1/query")
+    await sources.get_by_role("button", name="Try again").click()
+    await expect(sources.get_by_role("listitem").first).to_contain_text("Organic Search")
+
+
+async def test_measured_text_never_becomes_markup(dashboard: Page, server: RunningServer) -> None:
+    async with Client(server) as client:
+        evil = "<img src=x onerror=alert(1)>"
+        event = {"site": "evil.example", "name": evil, "url": "https://evil.example/", "user_agent": CHROME}
+        await client.send({"events": [event]}, trusted=True)
+        await measured(client, "evil.example", 1)
+        await dashboard.goto(f"{server.url}/dashboard?site=evil.example#token={server.token}")
+        await expect(dashboard.get_by_role("region", name="Events").get_by_role("listitem")).to_contain_text(evil)
+
+
+async def test_new_site_shows_the_tag_and_changes_with_its_first_visit(browser: Browser, server: RunningServer) -> None:
+    async with Client(server) as client, dashboard_page(browser) as page:
+        await client.call("POST", "/api/v1/sites", {"site_id": "fresh.example"})
+        await page.goto(f"{server.url}/dashboard?site=fresh.example#token={server.token}")
+        tag = f'<script defer src="{server.url}/a.js" data-site="fresh.example"></script>'
+        await expect(page.locator(".begin code").first).to_have_text(tag)
+        await expect(page.locator(".live-pill")).to_have_text("0 visitors now")
+        await client.send({"site": "fresh.example", "name": "pageview", "url": "https://fresh.example/hello"})
+        await expect(page.locator(".live-pill")).to_have_text("1 visitor now")
+        await expect(page.locator(metric(page, "Pageviews"))).to_have_text("1")
+        await expect(page.get_by_role("region", name="Right now")).to_contain_text("/hello")
+
+
+async def test_numbers_follow_new_visits_without_a_reload(browser: Browser, server: RunningServer) -> None:
+    async with Client(server) as client, dashboard_page(browser) as page:
+        view = {"site": "busy.example", "name": "pageview", "url": "https://busy.example/"}
+        await client.send(view)
+        await measured(client, "busy.example", 1)
+        await page.goto(f"{server.url}/dashboard?site=busy.example#token={server.token}")
+        await expect(page.locator(metric(page, "Pageviews"))).to_have_text("1")
+        await page.evaluate("window.sameDocument = true")
+        await client.send(view)
+        await expect(page.get_by_role("region", name="Right now")).to_contain_text("2 pageviews", timeout=2_000)
+        await expect(page.locator(metric(page, "Pageviews"))).to_have_text("2", timeout=10_000)
+        assert await page.evaluate("window.sameDocument")

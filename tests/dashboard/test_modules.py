@@ -1,0 +1,146 @@
+"""The dashboard's own rules (ranges, addresses, changes, formats), run where they live: in the browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page
+
+from tests.dashboard.conftest import dashboard_page
+from tests.server import RunningServer
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def page(browser: Browser, server: RunningServer) -> Any:
+    async with dashboard_page(browser) as page:
+        await page.goto(f"{server.url}/dashboard")
+        yield page
+
+
+async def call(page: Page, module: str, expression: str, *values: object) -> Any:
+    """Evaluate an expression over a module `m` and values `v`."""
+    script = """async ([name, expression, v]) => {
+        const base = document.querySelector('script[type=module]').src;
+        const m = await import(new URL(name, base));
+        return m[expression](...v);
+    }"""
+    return await page.evaluate(script, [f"./{module}.js", expression, list(values)])
+
+
+@pytest.mark.parametrize(
+    ("range_", "zone", "before"),
+    [
+        (("2026-10-25T00:00+02:00", "2026-10-26T00:00+01:00"), "Europe/Berlin", ["2026-10-24", "2026-10-24"]),
+        (("2026-03-29T00:00+01:00", "2026-04-05T00:00+02:00"), "Europe/Berlin", ["2026-03-22", "2026-03-28"]),
+        (("2026-03-01T00:00+00:00", "2026-04-01T00:00+00:00"), "UTC", ["2026-02-01", "2026-02-28"]),
+        (("2026-01-01T00:00-05:00", "2027-01-01T00:00-05:00"), "America/New_York", ["2025-01-01", "2025-12-31"]),
+        (
+            ("2026-10-05T13:00+00:00", "2026-10-06T13:00+00:00"),
+            "UTC",
+            ["2026-10-04T13:00:00.000Z", "2026-10-05T13:00:00.000Z"],
+        ),
+    ],
+)
+async def test_range_before_moves_by_what_the_range_is(
+    page: Page, range_: tuple[str, str], zone: str, before: list[str]
+) -> None:
+    assert await call(page, "ranges", "rangeBefore", range_, zone) == before
+
+
+@pytest.mark.parametrize(
+    ("range_", "valid"),
+    [
+        ("7d", True),
+        ("yesterday", True),
+        ("2026-10-01..2026-10-31", True),
+        ("2026-10-01..2026-10-01", True),
+        ("2026-10-31..2026-10-01", False),
+        ("2026-02-30..2026-03-01", False),
+        ("9d", False),
+        ("", False),
+        ("constructor", False),
+    ],
+)
+async def test_only_known_or_real_ranges_are_taken_from_an_address(page: Page, range_: str, valid: bool) -> None:
+    assert await call(page, "ranges", "isRange", range_) is valid
+
+
+async def test_view_survives_its_address(page: Page) -> None:
+    view = {
+        "site": "a.example",
+        "range": "2026-10-01..2026-10-31",
+        "metric": "bounce_rate",
+        "interval": "week",
+        "compare": False,
+        "filters": [["is", "event:page", ["/a,b?c=d&e"]], ["is_not", "visit:source", [""]]],
+    }
+    address = await call(page, "state", "writeState", view)
+    assert await call(page, "state", "readState", address) == view
+
+
+async def test_unreadable_address_becomes_the_default_view(page: Page) -> None:
+    address = "?range=1x&metric=money&interval=century&filter=drop,visit:source,a&filter=is,e%22vil,b&filter=is"
+    view = await call(page, "state", "readState", address)
+    assert view == {
+        "site": "",
+        "range": "7d",
+        "metric": "visitors",
+        "interval": "day",
+        "compare": True,
+        "filters": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("metric", "now", "before", "expected"),
+    [
+        ("visitors", 120, 100, {"text": "20%", "direction": "up", "trend": "good"}),
+        ("visitors", 90, 100, {"text": "10%", "direction": "down", "trend": "bad"}),
+        ("visitors", 1001, 1000, {"text": "0.1%", "direction": "up", "trend": "good"}),
+        ("visitors", 5, 0, None),
+        ("visitors", 0, 0, {"text": "0%", "direction": "flat", "trend": "flat"}),
+        ("bounce_rate", 45, 40, {"text": "5 pts", "direction": "up", "trend": "bad"}),
+        ("bounce_rate", 30, 40, {"text": "10 pts", "direction": "down", "trend": "good"}),
+        ("session_duration", None, 40, None),
+    ],
+)
+async def test_change_says_direction_and_whether_that_is_good(
+    page: Page, metric: str, now: object, before: object, expected: object
+) -> None:
+    assert (
+        await call(page, "metrics", "change", {"id": metric, "lowerIsBetter": metric == "bounce_rate"}, now, before)
+        == expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "value", "text"),
+    [
+        ("duration", 0, "0s"),
+        ("duration", 65, "1m 05s"),
+        ("duration", 3_900, "1h 05m"),
+        ("duration", None, "–"),
+        ("axisDuration", 120, "2m"),
+        ("axisDuration", 90, "1m 30s"),
+        ("count", 1_234_567, "1,234,567"),
+        ("percent", 41.6, "42%"),
+        ("percent", 4.16, "4.2%"),
+        ("countryName", "DE", "Germany"),
+        ("countryName", "not a code", "not a code"),
+    ],
+)
+async def test_values_read_as_people_write_them(page: Page, function: str, value: object, text: str) -> None:
+    assert await call(page, "format", function, value) == text
+
+
+async def test_chart_fills_gaps_stops_at_now_and_marks_the_running_day(page: Page) -> None:
+    labels = ["2026-10-04", "2026-10-05", "2026-10-06", "2026-10-07"]
+    answer = {"meta": {"time_labels": labels}, "results": [{"dimensions": ["2026-10-06"], "metrics": [3]}]}
+    options = {"answer": answer, "previous": None, "metric": "visitors", "interval": "day", "today": "2026-10-06"}
+    data = await call(page, "headline", "chartData", options)
+    assert data["values"] == [0, 0, 3, None]
+    assert data["running"] == 2

@@ -31,6 +31,7 @@ class Beacon(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     content_type: str
     cookie: str
+    fetch_mode: str
     events: tuple[Event, ...]
     batch: bool
 
@@ -114,6 +115,7 @@ class Site:
             path=request.path,
             content_type=request.content_type,
             cookie=request.headers.get("Cookie", ""),
+            fetch_mode=request.headers.get("Sec-Fetch-Mode", ""),
             events=tuple(events),
             batch=isinstance(body, list),
         )

@@ -111,6 +111,16 @@ async def test_hiding_reports_once_and_again_only_when_there_is_more(site: Site,
     ]
 
 
+async def test_time_in_the_back_forward_cache_does_not_count(site: Site, page: Page) -> None:
+    await opened(site, page)
+    await page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
+    await page.clock.run_for(20_000)
+    await page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    await page.clock.run_for(300)
+    await site.wait(lambda site: len(site.named("pageview")) == 2)
+    assert [event["engagement_ms"] for event in site.named("engagement")] == [250]
+
+
 async def test_next_view_of_an_app_starts_from_nothing(site: Site, page: Page) -> None:
     await opened(site, page)
     await scroll(page, 3200)

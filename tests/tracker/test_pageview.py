@@ -103,10 +103,14 @@ async def test_page_in_a_background_tab_counts_when_it_is_seen(site: Site, page:
     await page.add_init_script(
         "window.seen = false; Object.defineProperty(document, 'hidden', {get: () => !window.seen, configurable: true})"
     )
+    await page.clock.install()
     await page.goto(site.add("/background"))
     await page.evaluate("analytics('early')")
+    await page.clock.run_for(60_000)
+    await page.evaluate("fetch('/fence').then(answer => answer.text())")
     assert not site.events
     await page.evaluate("window.seen = true; document.dispatchEvent(new Event('visibilitychange'))")
+    await page.clock.run_for(1_000)
     await site.wait_names("pageview", "early")
 
 

@@ -20,7 +20,10 @@ START = """<!doctype html>
 </script>
 <script>fetch('/hold').then(() => { location.href = '/next' })</script>
 """
-NEXT = "<script>addEventListener('load', () => document.prerendering && fetch('/prerendered'))</script>"
+# Tells that it is being prerendered only when a tracker that does not wait would have sent its page view.
+NEXT = """<script>
+addEventListener('load', () => setTimeout(() => document.prerendering && fetch('/prerendered'), 500));
+</script>"""
 
 
 @asynccontextmanager

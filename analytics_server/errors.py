@@ -54,6 +54,11 @@ class NotFound(RequestError):
     status = 404
 
 
+class TooSlow(RequestError):
+    code = "request_timeout"
+    status = 408
+
+
 class TooLarge(RequestError):
     code = "too_large"
     status = 413

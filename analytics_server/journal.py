@@ -13,6 +13,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+from aiohttp.http_exceptions import HttpProcessingError
+
 from analytics_server.config import LogSection
 
 _STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {"message", "asctime", "taskName"}
@@ -54,6 +56,16 @@ def _escape(value: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
 
 
+class _AiohttpFilter(logging.Filter):
+    """aiohttp logs the address and a stack trace for every request that is no HTTP: that is the sender's fault."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], (HttpProcessingError, ConnectionError)):
+            return False
+        record.msg, record.args = "request crashed", ()
+        return True
+
+
 def set_up(settings: LogSection) -> None:
     """Send all logging to standard error in the configured form."""
     handler = logging.StreamHandler(sys.stderr)
@@ -61,4 +73,5 @@ def set_up(settings: LogSection) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.server").addFilter(_AiohttpFilter())
     logging.getLogger("analytics_server").setLevel(settings.level.upper())

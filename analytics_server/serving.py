@@ -15,12 +15,13 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry, Gauge, Metric, ProcessCollector, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from analytics_server import __version__
-from analytics_server.errors import AnalyticsError, NotFound
+from analytics_server.errors import AnalyticsError, NotFound, RequestError
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +115,8 @@ def _wrapped(handler: Handler, path: str, metrics: HttpMetrics) -> Handler:
             response = _plain_error(error)
         except asyncio.CancelledError:
             raise
+        except (ConnectionError, web.RequestPayloadError, HttpProcessingError):
+            response = error_response(RequestError("The request's body did not arrive whole.", code="bad_body"))
         except Exception:
             log.exception("request crashed", extra={"route": path})
             response = error_response(AnalyticsError("Something went wrong here; the server's log says what."))

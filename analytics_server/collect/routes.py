@@ -6,13 +6,15 @@ every beacon. Bodies are read within bounds whatever Content-Length says.
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 from multidict import CIMultiDict
 
 from analytics_server.collect.address import AddressResolver
 from analytics_server.collect.collector import Answer, Collector, Kind, pixel_body, refuse
 from analytics_server.collect.tracker import etag
-from analytics_server.errors import AnalyticsError, TooLarge
+from analytics_server.errors import AnalyticsError, TooLarge, TooSlow
 
 PIXEL = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
 PREFLIGHT = {
@@ -30,6 +32,7 @@ _HEADERS = CIMultiDict(
     }
 )
 SCRIPT_MAX_AGE_S = 3_600
+BODY_TIMEOUT_S = 30.0
 
 
 class CollectRoutes:
@@ -65,9 +68,12 @@ class CollectRoutes:
     async def _take(self, request: web.Request, kind: Kind) -> Answer:
         headers = request.headers
         try:
-            body = await self._read(request)
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                body = await self._read(request)
         except AnalyticsError as error:
             return refuse(error)
+        except TimeoutError:
+            return refuse(TooSlow(f"The body did not arrive within {BODY_TIMEOUT_S:.0f} s."))
         peer = request.remote or ""
         forwarded = headers.getall("X-Forwarded-For", ())
         address = self._addresses.resolve(peer, forwarded) if forwarded else peer

@@ -185,15 +185,15 @@ class Reply:
 class Client:
     """One visitor's browser, or a server with a token; use it as an async context."""
 
-    def __init__(self, server: RunningServer, *, user_agent: str = USER_AGENT) -> None:
+    def __init__(self, server: RunningServer, *, headers: Mapping[str, str] | None = None) -> None:
         self._server = server
-        self._user_agent = user_agent
+        self._headers = {"User-Agent": USER_AGENT, **(headers or {})}
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
-            headers={"User-Agent": self._user_agent},
+            headers=self._headers,
             auto_decompress=False,
         )
         return self
@@ -253,21 +253,24 @@ class Client:
 
     async def count(self, site: str, metric: str = "events") -> int:
         """One metric of a site over all time; 0 while the site does not exist."""
-        reply = await self.call(
-            "POST", "/api/v1/query", {"site_id": site, "metrics": [metric], "date_range": "all"}
-        )
+        reply = await self.call("POST", "/api/v1/query", {"site_id": site, "metrics": [metric], "date_range": "all"})
         if reply.status == 404:
             return 0
         assert reply.status == 200, reply.body
         return int(reply.json["results"][0]["metrics"][0])
 
-    async def wait_for_events(self, site: str, events: int, timeout_s: float = 20.0) -> None:
-        """Until at least so many events of the site can be queried."""
+    async def flushed(self, timeout_s: float = 20.0) -> None:
+        """Until the log is empty: all that was acknowledged can be queried, from every table."""
 
-        async def enough() -> bool:
-            return await self.count(site) >= events
+        async def empty() -> bool:
+            return await self.metric("wal_segments") == 0
 
-        await wait_for(enough, timeout_s, f"{events} events of {site}")
+        await wait_for(empty, timeout_s, "an empty log")
+
+    async def kept(self, site: str, events: int) -> None:
+        """Wait for the flush; then the site has exactly so many events."""
+        await self.flushed()
+        assert await self.count(site) == events
 
     async def metric(self, name: str) -> float:
         """A sample of `/metrics` by its full name with labels; 0 when it is not there."""
@@ -290,15 +293,15 @@ async def wait_for(condition: Callable[[], Awaitable[T]], timeout_s: float = 20.
         await asyncio.sleep(0.05)
 
 
-async def raw(server: RunningServer, request: bytes, *, timeout_s: float = 15.0) -> bytes:
-    """Send bytes as they are, and read the answer until the server closes or `timeout_s` is over."""
+async def raw(server: RunningServer, request: bytes, *, timeout_s: float = 15.0, enough: bytes = b"}}") -> bytes:
+    """Send bytes as they are; read until `enough` was read, the server closes, or `timeout_s` is over."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     received = b""
     try:
         writer.write(request)
         await writer.drain()
         async with asyncio.timeout(timeout_s):
-            while piece := await reader.read(65_536):
+            while enough not in received and (piece := await reader.read(65_536)):
                 received += piece
     except (TimeoutError, ConnectionError):
         pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
@@ -28,10 +29,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         yield server
 
 
-@pytest_asyncio.fixture
-async def client(server: RunningServer) -> AsyncIterator[Client]:
-    async with Client(server) as client:
+@pytest_asyncio.fixture(params=["fast", "framework"])
+async def client(server: RunningServer, request: pytest.FixtureRequest) -> AsyncIterator[Client]:
+    """A visitor whose plain beacons the fast front answers, and one whose beacons all go through aiohttp.
+
+    Both must get the same answers, so every test that asks for a client runs twice.
+    """
+    # The header means nothing to a server; the fast front leaves whatever it doesn't know well to aiohttp.
+    headers = {} if request.param == "fast" else {"Proxy-Connection": "keep-alive"}
+    async with Client(server, headers=headers) as client:
         yield client
+
+
+@pytest.fixture
+def site() -> str:
+    """A site that no other test uses: counts are exact."""
+    return f"site-{uuid4().hex[:12]}.example"
 
 
 def assert_clean(log: str) -> None:

@@ -10,7 +10,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from tests.server import Client, RunningServer
+from tests.server import Client
 
 ACCEPTED_ONE = {"accepted": 1, "dropped": {}, "rejected": []}
 COLLECTING = ("/track", "/track/view", "/track/interaction", "/track/batch")
@@ -27,31 +27,28 @@ def interaction(site: str, **fields: object) -> dict[str, Any]:
 # ---- the client SDK --------------------------------------------------------
 
 
-async def test_view_becomes_a_pageview(client: Client) -> None:
-    site = "view.example"
+async def test_view_becomes_a_pageview(client: Client, site: str) -> None:
     sent = view(site, pageTitle="Title", referrer="https://duckduckgo.com/", sessionId="s1", userId="u1", extra=1)
 
     assert (await client.send(sent, path="/track/view")).json == ACCEPTED_ONE
 
-    await client.wait_for_events(site, 1)
+    await client.kept(site, 1)
     dimensions = ["event:name", "event:page", "event:title", "visit:source"]
     assert await client.query(site, ["events"], dimensions) == {("pageview", "/v", "Title", "DuckDuckGo"): (1,)}
 
 
-async def test_interaction_becomes_an_event_of_its_type(client: Client) -> None:
-    site = "interaction.example"
+async def test_interaction_becomes_an_event_of_its_type(client: Client, site: str) -> None:
     data = {"elementId": "buy", "elementText": "Buy", "pageUrl": f"https://{site}/v", "colour": "red"}
 
     reply = await client.send(interaction(site, data=data, sessionId="s1"), path="/track/interaction")
 
     assert reply.json == ACCEPTED_ONE
-    await client.wait_for_events(site, 1)
+    await client.kept(site, 1)
     dimensions = ["event:name", "event:page", "event:element", "event:props:colour"]
     assert await client.query(site, ["events"], dimensions) == {("click", "/v", "buy", "red"): (1,)}
 
 
-async def test_client_batch_mixes_kinds_and_names_the_bad_ones(client: Client) -> None:
-    site = "batch.example"
+async def test_client_batch_mixes_kinds_and_names_the_bad_ones(client: Client, site: str) -> None:
     events = [
         {"kind": "view", **view(site)},
         {"kind": "interaction", **interaction(site)},
@@ -74,7 +71,7 @@ async def test_client_batch_mixes_kinds_and_names_the_bad_ones(client: Client) -
         (6, "bad_event"),
         (7, "bad_url"),
     ]
-    await client.wait_for_events(site, 2)
+    await client.kept(site, 2)
 
 
 @pytest.mark.parametrize(("count", "status"), [(1_000, 202), (1_001, 413)])
@@ -95,7 +92,9 @@ async def test_client_calls_have_the_same_size_limit(client: Client, path: str, 
 
 
 @pytest.mark.parametrize("path", COLLECTING)
-@pytest.mark.parametrize("body", [b"", b"   ", b"null", b"7", b'"text"', b"{", b"[1,", b"\xff\xfe", b"{}x", b"nonsense"])
+@pytest.mark.parametrize(
+    "body", [b"", b"   ", b"null", b"7", b'"text"', b"{", b"[1,", b"\xff\xfe", b"{}x", b"nonsense"]
+)
 async def test_what_can_not_be_read_is_a_400(client: Client, path: str, body: bytes) -> None:
     reply = await client.send(body, path=path)
 
@@ -107,8 +106,7 @@ async def test_what_can_not_be_read_is_a_400(client: Client, path: str, body: by
 # ---- the pixel -------------------------------------------------------------
 
 
-async def test_pixel_counts_and_answers_with_an_image(client: Client) -> None:
-    site = "pixel.example"
+async def test_pixel_counts_and_answers_with_an_image(client: Client, site: str) -> None:
     query = urlencode({"site": site, "url": f"https://{site}/p?q=ä", "title": "T"})
 
     reply = await client.get(f"/track/pixel.gif?{query}")
@@ -116,16 +114,15 @@ async def test_pixel_counts_and_answers_with_an_image(client: Client) -> None:
     assert (reply.status, reply.headers["Content-Type"]) == (200, "image/gif")
     assert reply.body.startswith(b"GIF89a")
     assert reply.headers["Cache-Control"] == "no-store"
-    await client.wait_for_events(site, 1)
+    await client.kept(site, 1)
     assert await client.query(site, ["pageviews"], ["event:page", "event:title"]) == {("/p?q=ä", "T"): (1,)}
 
 
-async def test_pixel_takes_the_page_from_the_referer_and_a_name(client: Client) -> None:
-    site = "pixel2.example"
+async def test_pixel_takes_the_page_from_the_referer_and_a_name(client: Client, site: str) -> None:
 
     await client.get(f"/track/pixel.gif?site={site}&name=opened", headers={"Referer": f"https://{site}/mail"})
 
-    await client.wait_for_events(site, 1)
+    await client.kept(site, 1)
     assert await client.query(site, ["events"], ["event:name", "event:page"]) == {("opened", "/mail"): (1,)}
 
 
@@ -240,8 +237,7 @@ async def test_operator_pages_answer(client: Client) -> None:
 # ---- server-side tracking --------------------------------------------------
 
 
-async def test_a_token_lets_a_server_speak_for_its_visitors(client: Client, server: RunningServer) -> None:
-    site = "backend.example"
+async def test_a_token_lets_a_server_speak_for_its_visitors(client: Client, site: str) -> None:
     phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1"
     one = {"site": site, "name": "pageview", "url": f"https://{site}/", "ip": "203.0.113.9", "user_agent": phone}
     events = [one, one, {**one, "ip": "203.0.113.10"}, {**one, "user_agent": "Googlebot/2.1 (+http://google.com/bot)"}]
@@ -249,18 +245,17 @@ async def test_a_token_lets_a_server_speak_for_its_visitors(client: Client, serv
     reply = await client.send(events, trusted=True, headers={"User-Agent": "python-requests/2"})
 
     assert reply.json == {"accepted": 3, "dropped": {"bot": 1}, "rejected": []}
-    await client.wait_for_events(site, 3)
+    await client.kept(site, 3)
     assert await client.query(site, ["visitors", "sessions"], ["visit:device"]) == {("Mobile",): (2, 2)}
 
 
-async def test_without_a_token_address_and_agent_in_the_event_count_for_nothing(client: Client) -> None:
-    site = "public.example"
+async def test_without_a_token_address_and_agent_in_the_event_count_for_nothing(client: Client, site: str) -> None:
     one = {"site": site, "name": "pageview", "url": f"https://{site}/", "user_agent": "Googlebot/2.1"}
 
     reply = await client.send([{**one, "ip": "203.0.113.9"}, {**one, "ip": "203.0.113.10"}])
 
     assert reply.json == {"accepted": 2, "dropped": {}, "rejected": []}
-    await client.wait_for_events(site, 2)
+    await client.kept(site, 2)
     assert await client.query(site, ["visitors"], ["visit:browser"]) == {("Chrome",): (1,)}
 
 
@@ -296,12 +291,12 @@ async def test_roles_and_sites_of_a_token_hold_for_collecting(client: Client) ->
     assert (refused.status, refused.code) == (403, "forbidden")
 
 
-async def test_two_ways_of_telling_a_repeat_agree(client: Client) -> None:
-    site, event_id = "both.example", str(uuid4())
+async def test_two_ways_of_telling_a_repeat_agree(client: Client, site: str) -> None:
+    event_id = str(uuid4())
 
     await client.send(view(site, eventId=event_id), path="/track/view")
     await client.get(f"/track/pixel.gif?site={site}&url=https://{site}/v&event_id={event_id}")
     await client.send(view(site), path="/track/view")
 
-    await client.wait_for_events(site, 2)
+    await client.kept(site, 2)
     assert await client.count(site) == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, WebSocketRoute, expect
 
 from tests.dashboard.conftest import dashboard_page
 from tests.dashboard.traffic import CHROME, SITE, Traffic, measured
@@ -200,3 +200,47 @@ async def test_numbers_follow_new_visits_without_a_reload(browser: Browser, serv
         await expect(page.get_by_role("region", name="Right now")).to_contain_text("2 pageviews", timeout=2_000)
         await expect(page.locator(metric(page, "Pageviews"))).to_have_text("2", timeout=10_000)
         assert await page.evaluate("window.sameDocument")
+
+
+async def test_server_without_sites_shows_the_tag_and_opens_with_the_first_site(
+    browser: Browser, server: RunningServer, traffic: Traffic
+) -> None:
+    async with dashboard_page(browser) as page:
+        await page.route("**/api/v1/sites", lambda route: route.fulfill(json={"sites": []}))
+        await page.goto(f"{server.url}/dashboard?site={SITE}#token={server.token}")
+        await expect(page.get_by_role("region", name="Getting started")).to_contain_text('data-site="example.com"')
+        await page.unroute("**/api/v1/sites")
+        await expect(page.locator(metric(page, "Sessions"))).to_have_text("4", timeout=10_000)
+
+
+async def test_lost_live_connection_is_shown_and_made_again(
+    browser: Browser, server: RunningServer, traffic: Traffic
+) -> None:
+    connections: list[str] = []
+
+    async def drop_the_first(socket: WebSocketRoute) -> None:
+        connections.append(socket.url)
+        if len(connections) == 1:
+            await socket.close(code=1001)
+        else:
+            socket.connect_to_server()
+
+    async with dashboard_page(browser) as page:
+        await page.route_web_socket("**/api/v1/live*", drop_the_first)
+        await page.goto(f"{server.url}/dashboard?site={SITE}#token={server.token}")
+        await expect(page.locator(".live-pill")).to_have_text("Reconnecting…")
+        await expect(page.locator(".live-pill")).to_contain_text("now", timeout=10_000)
+        assert len(connections) == 2
+        assert all(server.token not in url for url in connections)
+
+
+async def test_signed_out_page_asks_for_nothing_more(dashboard: Page) -> None:
+    asked: list[str] = []
+    await dashboard.clock.install()
+    await dashboard.get_by_role("button", name="Sign out").click()
+    await expect(dashboard.get_by_label("Access token")).to_be_visible()
+    dashboard.on("request", lambda request: asked.append(request.url))
+    await dashboard.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await dashboard.evaluate("dispatchEvent(new Event('online'))")
+    await dashboard.clock.fast_forward(60_000)
+    assert asked == []

@@ -7,8 +7,8 @@ import { customDays, dayIn, isRange, RANGES, rangeLabel } from './ranges.js';
 const LIVE_WORDS = { connecting: 'Connecting…', off: 'Reconnecting…' };
 
 export class Header {
-  /** `actions`: {onTheme(), onSignOut()} */
-  constructor(state, sites, actions) {
+  /** `actions`: {onTheme(), onSignOut()}; `signal` ends its listeners on the window. */
+  constructor(state, sites, actions, signal) {
     this.state = state;
     this.sites = sites;
     this.status = 'connecting';
@@ -21,12 +21,12 @@ export class Header {
     this.theme = h('button', { type: 'button', className: 'control icon', 'aria-label': 'Switch between light and dark', title: 'Light or dark', onclick: actions.onTheme }, icon('moon'));
     this.menu.addEventListener('beforetoggle', (event) => event.newState === 'open' && this.#renderMenu());
     this.menu.addEventListener('toggle', (event) => event.newState === 'open' && this.#placeMenu());
-    window.addEventListener('resize', () => this.menu.matches(':popover-open') && this.#placeMenu());
+    window.addEventListener('resize', () => this.menu.matches(':popover-open') && this.#placeMenu(), { signal });
     this.element = h('header', { className: 'masthead' }, h('div', { className: 'frame' },
       h('span', { className: 'brand' }, icon('brand')), this.site, this.live, h('span', { className: 'spring' }),
       this.button, this.menu, this.theme,
       h('button', { type: 'button', className: 'control icon', 'aria-label': 'Sign out', title: 'Sign out', onclick: actions.onSignOut }, icon('leave'))));
-    window.addEventListener('scroll', () => this.element.toggleAttribute('data-scrolled', window.scrollY > 4), { passive: true });
+    window.addEventListener('scroll', () => this.element.toggleAttribute('data-scrolled', window.scrollY > 4), { passive: true, signal });
     this.render();
     this.#renderLive();
   }

@@ -28,6 +28,7 @@ class Dashboard {
       onUnauthorized: (reason) => this.leave(reason || 'The token is not valid any more.'),
     });
     this.state.onChange((now, before) => this.#changed(now, before));
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#themeChanged());
     window.addEventListener('hashchange', () => location.hash.includes('token=') && this.start(restoreToken()));
   }
 
@@ -53,7 +54,8 @@ class Dashboard {
   leave(message) {
     clearTimeout(this.poll);
     this.live.stop();
-    this.header = this.report = this.token = null;
+    this.#closeReport();
+    this.api = this.token = null;
     forgetToken();
     document.title = 'Sign in · Analytics';
     fill(this.root, signIn({ message, onSubmit: (token) => this.start(token) }));
@@ -64,23 +66,23 @@ class Dashboard {
   #open() {
     const known = this.sites.some(({ site_id: id }) => id === this.state.current.site);
     const timezoneOf = (site) => this.sites.find(({ site_id: id }) => id === site)?.timezone ?? 'UTC';
-    this.header = this.report = null;
+    this.#closeReport();
+    const { signal } = this.session = new AbortController();
     if (!known) {
       const { site, filters } = this.state.current;
       this.state.set({ site: this.sites[0].site_id, filters: site ? [] : filters }, { replace: true });
     }
-    this.report = new Report(this.state, this.api, timezoneOf);
-    this.header = this.#header();
+    this.report = new Report(this.state, this.api, timezoneOf, signal);
+    this.header = new Header(this.state, this.sites, { onTheme: () => this.#toggleTheme(), onSignOut: () => this.leave('') }, signal);
+    this.header.showTheme(isDark());
     fill(this.root, this.header.element, this.report.element);
     this.#watch();
     this.report.load();
   }
 
-  #header() {
-    const header = new Header(this.state, this.sites, { onTheme: () => this.#toggleTheme(), onSignOut: () => this.leave('') });
-    header.showTheme(isDark());
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#themeChanged());
-    return header;
+  #closeReport() {
+    this.session?.abort();
+    this.header = this.report = this.session = null;
   }
 
   #watch() {
@@ -111,9 +113,11 @@ class Dashboard {
   #awaitFirstSite() {
     document.title = 'Analytics';
     fill(this.root, h('main', { className: 'frame report', id: 'report', tabindex: '-1' }, begin({ site: '', status: 'on' })));
+    const { api } = this;
     const look = async () => {
-      this.sites = await this.api.sites().catch(() => []);
-      if (!this.api || this.token !== this.api.token) return;
+      const sites = await api.sites().catch(() => []);
+      if (this.api !== api) return;
+      this.sites = sites;
       if (this.sites.length) this.#open();
       else this.poll = setTimeout(look, SITES_POLL_MS);
     };

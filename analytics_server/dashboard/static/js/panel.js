@@ -101,6 +101,10 @@ export class Panel {
     if (focused >= 0) this.body.querySelectorAll('button')[focused]?.focus();
   }
 
+  stop() {
+    this.controller?.abort();
+  }
+
   /** Draw the shares anew when the headline's visitors have arrived. */
   refreshShares() {
     if (this.answer) this.#show(this.tab(), this.answer);

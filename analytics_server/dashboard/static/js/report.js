@@ -17,7 +17,8 @@ const FLUSH_MS = 1_500;
 const MAX_BUCKETS = 5_000;
 
 export class Report {
-  constructor(state, api, timezoneOf) {
+  /** `signal` ends it: requests under way, timers and listeners. */
+  constructor(state, api, timezoneOf, signal) {
     this.state = state;
     this.api = api;
     this.timezoneOf = timezoneOf;
@@ -36,11 +37,20 @@ export class Report {
     this.panels = PANELS.map((spec) => new Panel(spec, context));
     this.content = h('div', {}, this.filters.element, this.headline.element, h('div', { className: 'panels' }, this.panels.map((panel) => panel.element), this.now.element), colophon());
     this.place = h('main', { className: 'frame report', id: 'report', tabindex: '-1' }, h('h1', { className: 'visually-hidden' }, 'Report'), this.content);
-    document.addEventListener('visibilitychange', () => this.#refreshSoon());
+    document.addEventListener('visibilitychange', () => this.#refreshSoon(), { signal });
+    signal.addEventListener('abort', () => this.#stop());
   }
 
   get element() {
     return this.place;
+  }
+
+  #stop() {
+    clearTimeout(this.refreshTimer);
+    this.overview?.abort();
+    this.series?.abort();
+    for (const panel of this.panels) panel.stop();
+    document.querySelector('dialog[open]')?.close();
   }
 
   /** The view with what a query needs besides: the range as the API writes it. */

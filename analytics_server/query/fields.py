@@ -5,7 +5,7 @@ never pasted. An expression is written once per source it can be read from: `e.`
 row of `events`, `s.` one of `sessions`, `b.` a bucket of `traffic`, `t.` and `v.` the subqueries
 that `sources` makes of `traffic` and of whole sessions. Three placeholders
 are filled in by `compile`: `@at` (the column that dates the row), `@key` (the bound
-property or experiment name) and `@visitor` (what makes a visitor distinct).
+property or experiment name) `@visitor` and `@session` (what makes them distinct).
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ METRICS: tuple[Metric, ...] = (
         scope=Scope.VISIT,
         aliases=("visits",),
         sessions="count()",
-        events="@uniq(e.session_start, e.session_id)",
+        events="@uniq(@session)",
     ),
     Metric(
         name="pageviews",

@@ -23,7 +23,7 @@ FROM (
     FROM (
         SELECT
             e.path AS d_0,
-            uniq(e.session_start, e.session_id) AS m_sessions
+            uniq(cityHash64(e.session_start, e.session_id)) AS m_sessions
         FROM events AS e
         WHERE
             e.site_id = {site:String}

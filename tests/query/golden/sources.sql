@@ -36,10 +36,11 @@ FROM (
                 e.site_id = {site:String}
                 AND e.ts >= {start:DateTime64(6, 'UTC')}
                 AND e.ts < {end:DateTime64(6, 'UTC')}
-                AND (e.session_start, e.session_id) IN (
+                AND (toStartOfHour(e.ts), e.session_id, e.session_start) IN (
                     SELECT
-                        s.opened_at,
-                        s.session_id
+                        arrayJoin(arrayMap(step -> toStartOfHour(greatest(s.started_at, {start:DateTime64(6, 'UTC')})) + INTERVAL step HOUR, range(toUInt32(dateDiff('hour', greatest(s.started_at, {start:DateTime64(6, 'UTC')}), least(s.ended_at, {end:DateTime64(6, 'UTC')})) + 1)))) AS hour,
+                        s.session_id,
+                        s.opened_at
                     FROM sessions AS s FINAL
                     WHERE
                         s.site_id = {site:String}

@@ -71,6 +71,7 @@ class Faults:
     def clear(self) -> None:
         self._faults.clear()
         self._fired.clear()
+        self.inserts = self.statements = 0
         self.release()
 
     def release(self) -> None:

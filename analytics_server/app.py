@@ -61,6 +61,12 @@ log = logging.getLogger(__name__)
 
 HOUSEKEEPING_S = 30.0
 START_RETRY_S = 1.0
+GC_THRESHOLDS = (50_000, 20, 1_000_000)
+"""Young garbage seldom, old never on its own: a full collection walks every open session and stops
+the loop for tens of milliseconds. Housekeeping does it in a quiet moment, or at the latest after
+FULL_COLLECTION_S; the hot path makes no cycles."""
+FULL_COLLECTION_S = 900.0
+QUIET_EVENTS = 10
 STORE_CHECK_S = 15.0
 
 
@@ -103,12 +109,13 @@ class Server:
         self._geo = GeoLocator(config.geo.database, scratch_dir=config.data_dir)
         self._hub = Hub(time.time)
         self._live = LiveSockets(self._hub, self.gate, self.sites, config.limits)
+        self._collect_metrics = CollectMetrics(registry)
         self._collector = Collector(
             self._pipeline(),
             self._wal,
             self.gate,
             config.limits,
-            CollectMetrics(registry),
+            self._collect_metrics,
             on_rows=self._on_rows,
             forget_ids=self._duplicates.forget,
         )
@@ -168,6 +175,7 @@ class Server:
         await self._listen()
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         log.info(
             "started",
             extra={
@@ -290,9 +298,15 @@ class Server:
     async def _keep_house(self) -> None:
         """What needs doing now and then: expired sessions, a newer geo file, is ClickHouse there."""
         ticks = 0
+        collected_at, events_before = time.monotonic(), 0
         while True:
             await asyncio.sleep(STORE_CHECK_S)
             ticks += 1
+            events = self._collect_metrics.accepted
+            if events - events_before < QUIET_EVENTS or time.monotonic() - collected_at > FULL_COLLECTION_S:
+                gc.collect()
+                collected_at = time.monotonic()
+            events_before = events
             up = await self.store.ping()
             self._http.clickhouse_up.set(1 if up else 0)
             self._sessions.expire()

@@ -32,7 +32,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Base of all sections: unknown keys are errors."""
 
 
-class ServerSection(_Section):
+class ServerSection(_Section, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: Port = 8000
     data_dir: str = "./data"
@@ -42,7 +42,7 @@ class ServerSection(_Section):
     demo: bool = False
 
 
-class ClickhouseSection(_Section):
+class ClickhouseSection(_Section, frozen=True, kw_only=True):
     url: str = ""
     database: str = "analytics"
     cluster: str = ""
@@ -53,17 +53,16 @@ class ClickhouseSection(_Section):
     memory_limit_mb: NotNegative = 0
 
 
-class SitesSection(_Section):
+class SitesSection(_Section, frozen=True, kw_only=True):
     create_unknown: bool = True
     max_sites: Positive = 10_000
     default_timezone: str = "UTC"
 
 
-class CollectSection(_Section):
+class CollectSection(_Section, frozen=True, kw_only=True):
     query_keys: tuple[str, ...] = ("page", "q", "s", "search", "query", "category", "id", "p", "tab", "lang")
     mask_emails: bool = True
     drop_bots: bool = True
-    drop_data_centers: bool = False
     respect_dnt: bool = True
     respect_gpc: bool = True
     session_timeout_s: Positive = 1800
@@ -76,7 +75,7 @@ class CollectSection(_Section):
     user_agent_cache: Positive = 10_000
 
 
-class LimitsSection(_Section):
+class LimitsSection(_Section, frozen=True, kw_only=True):
     event_bytes: Positive = 65_536
     batch_bytes: Positive = 1_048_576
     batch_events: Positive = 1_000
@@ -97,42 +96,43 @@ class LimitsSection(_Section):
     live_sockets: Positive = 10_000
 
 
-class IngestSection(_Section):
+class IngestSection(_Section, frozen=True, kw_only=True):
     ack: Literal["fsync", "os"] = "fsync"
     wal_dir: str = ""
     wal_max_mb: Positive = 4_096
     wal_min_free_mb: NotNegative = 256
     pending_events: Positive = 20_000
+    commit_window_ms: Annotated[float, Meta(ge=0, le=100)] = 0.5
     flush_interval_ms: Positive = 1_000
     batch_events: Positive = 100_000
     batch_mb: Positive = 32
     retry_max_s: Seconds = 30.0
 
 
-class PrivacySection(_Section):
+class PrivacySection(_Section, frozen=True, kw_only=True):
     visitor: Literal["daily", "off"] = "daily"
 
 
-class GeoSection(_Section):
+class GeoSection(_Section, frozen=True, kw_only=True):
     database: str = ""
     reload_interval_s: Positive = 60
 
 
-class TrackerSection(_Section):
+class TrackerSection(_Section, frozen=True, kw_only=True):
     script_path: str = "/a.js"
     collect_path: str = "/track"
 
 
-class DashboardSection(_Section):
+class DashboardSection(_Section, frozen=True, kw_only=True):
     enabled: bool = True
 
 
-class LogSection(_Section):
+class LogSection(_Section, frozen=True, kw_only=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "text"] = "text"
 
 
-class Config(_Section):
+class Config(_Section, frozen=True, kw_only=True):
     """All settings; every section and every key has a default."""
 
     server: ServerSection = ServerSection()
@@ -163,10 +163,7 @@ class Config(_Section):
 def section_keys() -> dict[str, dict[str, Any]]:
     """Every section's keys with their types: `{"server": {"host": str, …}, …}`."""
     sections = get_type_hints(Config)
-    return {
-        name: get_type_hints(sections[name], include_extras=True)
-        for name in Config.__struct_fields__
-    }
+    return {name: get_type_hints(sections[name], include_extras=True) for name in Config.__struct_fields__}
 
 
 def load_config(path: Path | None, environment: Mapping[str, str] | None = None) -> Config:
@@ -216,7 +213,9 @@ NOT_SETTINGS = frozenset({"ANALYTICS_ADMIN_TOKEN", "ANALYTICS_CONFIG"})
 def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, str, str]]:
     known = section_keys()
     names = {
-        f"{ENVIRONMENT_PREFIX}{section}_{key}".upper(): (section, key) for section, keys in known.items() for key in keys
+        f"{ENVIRONMENT_PREFIX}{section}_{key}".upper(): (section, key)
+        for section, keys in known.items()
+        for key in keys
     }
     found = []
     for variable, text in environment.items():

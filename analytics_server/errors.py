@@ -89,7 +89,7 @@ class StoreError(AnalyticsError):
 
     code = "store_error"
     status = 503
-    retry_after_s = 5
+    retry_after_s: int | None = 5
 
     def __init__(self, message: str, *, code: str | None = None, engine_code: int = 0) -> None:
         super().__init__(message, code=code)

@@ -50,10 +50,10 @@ class HttpMetrics:
     """Requests, latency, loop lag and build of one process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry
         self._routes: dict[str, RouteTimes] = {}
-        registry.register(self)  # type: ignore[arg-type]
+        registry.register(self)
         self.loop_lag = Gauge("event_loop_lag_seconds", "How late the event loop runs.", registry=registry)
         self.clickhouse_up = Gauge("clickhouse_up", "1 when the last flush or check succeeded.", registry=registry)
         build = Gauge("build_info", "The program's version.", ["version"], registry=registry)
@@ -96,7 +96,7 @@ class HttpMetrics:
 def wrap(routes: Iterable[web.RouteDef], metrics: HttpMetrics) -> list[web.RouteDef]:
     """The same routes, answering errors as JSON and counting."""
     return [
-        web.RouteDef(route.method, route.path, _wrapped(route.handler, route.path, metrics), route.kwargs)  # type: ignore[arg-type]
+        web.RouteDef(route.method, route.path, _wrapped(route.handler, route.path, metrics), route.kwargs)
         for route in routes
     ]
 
@@ -143,7 +143,10 @@ def error_response(error: AnalyticsError) -> web.Response:
 def _plain_error(error: web.HTTPException) -> web.StreamResponse:
     if error.status < 400:
         return error
-    known = {404: ("not_found", "There is nothing at this address."), 405: ("method_not_allowed", "Use another method.")}
+    known = {
+        404: ("not_found", "There is nothing at this address."),
+        405: ("method_not_allowed", "Use another method."),
+    }
     code, message = known.get(error.status, ("bad_request", error.reason))
     answer = AnalyticsError(message, code=code)
     answer.status = error.status

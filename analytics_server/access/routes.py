@@ -9,8 +9,7 @@ from aiohttp import web
 
 from analytics_server.access.gate import Gate, Role
 from analytics_server.access.sites import Sites
-from analytics_server.errors import Forbidden, NotFound, RequestError
-from analytics_server.model import Site
+from analytics_server.errors import Forbidden, NotFound, RequestError, TooLarge
 
 MAX_BODY = 65_536
 
@@ -104,9 +103,11 @@ class AccessRoutes:
 
 async def read_json(request: web.Request, kind: type[T]) -> T:
     """The body as a struct. Raises `RequestError`."""
-    body = await request.content.read(MAX_BODY + 1)
-    if len(body) > MAX_BODY:
-        raise RequestError(f"The body may have {MAX_BODY} bytes.", code="too_large")
+    body = b""
+    async for piece in request.content.iter_any():
+        body += piece
+        if len(body) > MAX_BODY:
+            raise TooLarge(f"The body may have {MAX_BODY} bytes.")
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

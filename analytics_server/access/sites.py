@@ -8,6 +8,7 @@ background; other servers learn of it with the next refresh.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -99,10 +100,8 @@ class Sites:
 
     async def _work(self) -> None:
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), REFRESH_S)
-            except TimeoutError:
-                pass
             self._wake.clear()
             try:
                 await self._write_new()

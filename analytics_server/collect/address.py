@@ -7,11 +7,11 @@ proxy is the client. What stands further left the client may have forged.
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Sequence
 
 from analytics_server.errors import ConfigError
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MAX_HOPS = 32
 
 
@@ -19,20 +19,26 @@ class AddressResolver:
     """`trusted` are addresses or networks, e.g. "127.0.0.1", "10.0.0.0/8"."""
 
     def __init__(self, trusted: Sequence[str]) -> None:
-        self._networks: list[Network] = []
+        self._networks: list[tuple[socket.AddressFamily, int, int]] = []
         for text in trusted:
             try:
-                self._networks.append(ipaddress.ip_network(text, strict=False))
+                network = ipaddress.ip_network(text, strict=False)
             except ValueError as error:
                 raise ConfigError(f"[server] trusted_proxies: {text!r} is no address or network.") from error
+            family = socket.AF_INET6 if network.version == 6 else socket.AF_INET
+            self._networks.append((family, int(network.network_address), int(network.netmask)))
         self._known: dict[str, bool] = {}
 
     def resolve(self, peer: str, forwarded: Sequence[str]) -> str:
         """The client's address; `forwarded` are the X-Forwarded-For headers in the order received."""
         if not forwarded or not self._networks or not self._trusts(peer):
             return peer
-        hops = [hop.strip() for header in forwarded for hop in header.split(",")]
-        for hop in reversed(hops[-MAX_HOPS:]):
+        if len(forwarded) == 1 and "," not in forwarded[0]:
+            return self._client((forwarded[0],), peer)
+        return self._client([hop for header in forwarded for hop in header.split(",")][-MAX_HOPS:], peer)
+
+    def _client(self, hops: Sequence[str], peer: str) -> str:
+        for hop in reversed(hops):
             address = _bare(hop)
             if not address:
                 return peer
@@ -51,22 +57,24 @@ class AddressResolver:
         return known
 
     def _is_trusted(self, address: str) -> bool:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
+            number = int.from_bytes(socket.inet_pton(family, address), "big")
+        except OSError:
             return False
-        return any(parsed in network for network in self._networks)
+        return any(kind == family and number & mask == prefix for kind, prefix, mask in self._networks)
 
 
 def _bare(hop: str) -> str:
-    """An address without port, brackets and zone; "" if it is none."""
-    text = hop.strip().strip('"')
+    """An address without port, brackets and zone, in one spelling; "" if it is none."""
+    text = hop.strip(' \t"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     text = text.partition("%")[0]
+    family = socket.AF_INET6 if ":" in text else socket.AF_INET
     try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
+        return socket.inet_ntop(family, socket.inet_pton(family, text))
+    except (OSError, ValueError):  # ValueError: a NUL in it
         return ""

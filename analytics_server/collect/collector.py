@@ -17,12 +17,26 @@ from analytics_server.access.gate import Gate, Principal
 from analytics_server.collect.body import decompress
 from analytics_server.collect.limits import RateLimiter
 from analytics_server.collect.metrics import CollectMetrics
-from analytics_server.collect.payload import Beacon, Decoded, Rejection, decode_client_batch, decode_interaction
-from analytics_server.collect.payload import decode_track, decode_view
+from analytics_server.collect.payload import (
+    Beacon,
+    Decoded,
+    Rejection,
+    decode_client_batch,
+    decode_interaction,
+    decode_track,
+    decode_view,
+)
 from analytics_server.collect.pipeline import Origin, Outcome, Pipeline
 from analytics_server.config import LimitsSection
-from analytics_server.errors import AnalyticsError, Forbidden, NotFound, RequestError, TooLarge, TooManyRequests
-from analytics_server.errors import WalError
+from analytics_server.errors import (
+    AnalyticsError,
+    Forbidden,
+    NotFound,
+    RequestError,
+    TooLarge,
+    TooManyRequests,
+    WalError,
+)
 from analytics_server.ingest.wal import Wal
 from analytics_server.model import Row
 
@@ -170,7 +184,7 @@ class Collector:
     def lost(self, outcome: Outcome) -> None:
         """The rows could not be written: the client may send them again."""
         self._forget_ids(outcome.event_ids)
-        self._metrics.failed.inc(len(outcome.rows))
+        self._metrics.failed += len(outcome.rows)
 
     def _decode(self, kind: Kind, body: bytes, *, trusted: bool) -> Decoded:
         limits = self._limits
@@ -186,10 +200,10 @@ class Collector:
     def _check_whole(self, outcome: Outcome, sent: int) -> None:
         """When one fault took every event, the request as a whole gets its status."""
         if outcome.unknown_sites and outcome.unknown_sites == sent:
-            self._metrics.rejected.inc(sent)
+            self._metrics.rejected += sent
             raise NotFound(outcome.rejected[0].message, code="unknown_site")
         if outcome.limited and outcome.limited == sent:
-            self._metrics.rejected.inc(sent)
+            self._metrics.rejected += sent
             raise TooManyRequests(outcome.rejected[0].message)
 
     def kept(self, outcome: Outcome, sent: int) -> Answer:
@@ -199,20 +213,15 @@ class Collector:
         duplicates = outcome.dropped.pop("duplicate", 0) if outcome.dropped else 0
         accepted = len(outcome.rows) + duplicates
         metrics = self._metrics
-        if outcome.rows:
-            metrics.accepted.inc(len(outcome.rows))
+        metrics.accepted += len(outcome.rows)
+        metrics.clamped += outcome.clamped
         if duplicates:
-            metrics.dropped.labels("duplicate").inc(duplicates)
-        if outcome.clamped:
-            metrics.clamped.inc(outcome.clamped)
+            metrics.drop("duplicate", duplicates)
         if sent == 1 and accepted == 1:
             return _ONE
-        if outcome.dropped:
-            for reason, number in outcome.dropped.items():
-                metrics.dropped.labels(reason).inc(number)
-                metrics.dropped_events.inc(number)
-        if outcome.rejected:
-            metrics.rejected.inc(len(outcome.rejected))
+        for reason, number in outcome.dropped.items():
+            metrics.drop(reason, number)
+        metrics.rejected += len(outcome.rejected)
         return Answer(202, _encode_json(_Accepted(accepted, outcome.dropped, outcome.rejected)))
 
 
@@ -237,7 +246,9 @@ def pixel_body(query: Mapping[str, str], referer: str | None) -> bytes:
     return _encode_json(event)
 
 
-def _covered(beacons: list[tuple[int, Beacon]], sites: tuple[str, ...]) -> tuple[list[tuple[int, Beacon]], list[Rejection]]:
+def _covered(
+    beacons: list[tuple[int, Beacon]], sites: tuple[str, ...]
+) -> tuple[list[tuple[int, Beacon]], list[Rejection]]:
     """Events of the token's own sites, and rejections for the others."""
     good = [(index, beacon) for index, beacon in beacons if beacon.site.strip().lower() in sites]
     bad = [

@@ -13,6 +13,9 @@ Also closes connections that idle too long, or never finish their request's head
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import re
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -21,9 +24,13 @@ from typing import Protocol, cast
 from aiohttp.web_protocol import RequestHandler
 
 from analytics_server.collect.address import AddressResolver
-from analytics_server.collect.collector import Answer, Collector
+from analytics_server.collect.collector import Answer, Collector, refuse
+from analytics_server.errors import AnalyticsError
+
+log = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES = 8_192
+MAX_LENGTH_DIGITS = 8
 MAX_HELD_BYTES = 262_144
 IDLE_S = 75.0
 HEAD_S = 20.0
@@ -62,6 +69,7 @@ class Front:
         self._make_inner = make_inner
         self.connections: set[BeaconProtocol] = set()
         self.under_way = 0
+        self._settled = asyncio.Event()
         self._known: dict[Answer, bytes] = {}
 
     def __call__(self) -> BeaconProtocol:
@@ -77,9 +85,16 @@ class Front:
 
     async def settle(self, timeout_s: float) -> None:
         """Wait until every beacon taken here has been answered."""
-        deadline = time.monotonic() + timeout_s
-        while self.under_way and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
+        self._settled.clear()
+        if self.under_way:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._settled.wait(), timeout_s)
+
+    def answered(self) -> None:
+        """One beacon less is under way."""
+        self.under_way -= 1
+        if not self.under_way:
+            self._settled.set()
 
     def encode(self, answer: Answer) -> bytes:
         """The answer as bytes; the usual one is encoded once."""
@@ -178,15 +193,14 @@ class BeaconProtocol(asyncio.Protocol):
         self._front.under_way += 1
         try:
             self._front.collector.take_fast(body, headers, address, self._respond)
-        except BaseException:
-            self._front.under_way -= 1
-            if self._transport is not None:
-                self._transport.abort()
-            raise
+        except Exception:
+            log.exception("request crashed", extra={"route": "fast"})
+            if self._busy:
+                self._respond(refuse(AnalyticsError("Something went wrong here; the server's log says what.")))
 
     def _respond(self, answer: Answer) -> None:
         self._busy = False
-        self._front.under_way -= 1
+        self._front.answered()
         transport = self._transport
         if transport is None:
             return
@@ -224,25 +238,30 @@ class BeaconProtocol(asyncio.Protocol):
 def parse(data: bytes) -> tuple[dict[str, str], bytes] | None:
     """Headers (lower-case names) and body of exactly one ordinary request, or None: then it's aiohttp's."""
     end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES)
-    if end < 0:
+    if end < 0 or (not data.isascii() and not data[:end].isascii()):
         return None
-    lines = data[:end].decode("utf-8", "surrogateescape").split("\r\n")
+    head = data[: end + 2].decode("ascii").partition("\r\n")[2]
+    if _HEADERS.fullmatch(head) is None:
+        return None
     headers: dict[str, str] = {}
-    for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        name = name.lower()
-        if not colon or name in headers or name in _UNUSUAL or not _TOKEN.issuperset(name) or not name:
-            return None
-        headers[name] = value.strip(" \t")
-    length = headers.get("content-length")
+    count = 0
+    for line in head.split("\r\n"):
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip(" \t")
+        count += 1
     body = data[end + 4 :]
-    if length is None or not length.isdecimal() or not length.isascii() or len(length) > 8 or int(length) != len(body):
-        return None
-    if "host" not in headers or headers.get("connection", "keep-alive").lower() != "keep-alive":
-        return None
-    if not all(value.isprintable() for value in headers.values()):
+    length = headers.get("content-length", "")
+    if (
+        len(headers) != count  # a header came twice
+        or not _UNUSUAL.isdisjoint(headers)
+        or not length.isdecimal()
+        or len(length) > MAX_LENGTH_DIGITS
+        or int(length) != len(body)
+        or "host" not in headers
+        or headers.get("connection", "keep-alive").lower() != "keep-alive"
+    ):
         return None
     return headers, body
 
 
-_TOKEN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
+_HEADERS = re.compile(r"(?:[A-Za-z0-9_-]+:[\t\x20-\x7e]*\r\n)+")

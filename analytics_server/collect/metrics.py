@@ -1,25 +1,45 @@
-"""The collecting side's counters, in Prometheus's conventions."""
+"""The collecting side's counters, in Prometheus's conventions.
+
+Plain numbers behind a collector: only the loop writes them, and a beacon should not
+pay for a lock.
+"""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily
 
 
 class CollectMetrics:
     """One set per process, registered in the registry it is given."""
 
+    __slots__ = ("accepted", "clamped", "dropped", "failed", "rejected")
+
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.events = Counter(
-            "ingest_events_total",
-            "Events by outcome: accepted, dropped, rejected, failed.",
-            ["outcome"],
-            registry=registry,
+        self.accepted = 0
+        self.rejected = 0
+        self.failed = 0
+        self.clamped = 0
+        self.dropped: dict[str, int] = {}
+        registry.register(self)
+
+    def drop(self, reason: str, events: int) -> None:
+        self.dropped[reason] = self.dropped.get(reason, 0) + events
+
+    def collect(self) -> Iterator[Metric]:
+        """For the registry."""
+        events = CounterMetricFamily("ingest_events", "Events by outcome.", labels=["outcome"])
+        events.add_metric(["accepted"], self.accepted)
+        events.add_metric(["dropped"], sum(self.dropped.values()))
+        events.add_metric(["rejected"], self.rejected)
+        events.add_metric(["failed"], self.failed)
+        yield events
+        dropped = CounterMetricFamily("ingest_dropped", "Events dropped, by reason.", labels=["reason"])
+        for reason, count in sorted(self.dropped.items()):
+            dropped.add_metric([reason], count)
+        yield dropped
+        yield CounterMetricFamily(
+            "ingest_clamped_timestamps", "Events whose time was moved into the allowed span.", value=self.clamped
         )
-        self.dropped = Counter("ingest_dropped_total", "Events dropped, by reason.", ["reason"], registry=registry)
-        self.clamped = Counter(
-            "ingest_clamped_timestamps_total", "Events whose time was moved into the allowed span.", registry=registry
-        )
-        self.accepted = self.events.labels("accepted")
-        self.rejected = self.events.labels("rejected")
-        self.failed = self.events.labels("failed")
-        self.dropped_events = self.events.labels("dropped")

@@ -134,9 +134,7 @@ class Pipeline:
             index, beacon = beacons[0]
             self._one(index, beacon, self._time_or_none(beacon, now_ms, origin, outcome), origin, now_ms, outcome)
             return outcome
-        timed = [
-            (self._time_or_none(beacon, now_ms, origin, outcome), index, beacon) for index, beacon in beacons
-        ]
+        timed = [(self._time_or_none(beacon, now_ms, origin, outcome), index, beacon) for index, beacon in beacons]
         timed.sort(key=_by_time)
         for ts_ms, index, beacon in timed:
             self._one(index, beacon, ts_ms, origin, now_ms, outcome)
@@ -150,9 +148,7 @@ class Pipeline:
         except _Reject as rejection:
             outcome.rejected.append(Rejection(index, rejection.code, rejection.message))
 
-    def _steps(
-        self, beacon: Beacon, ts_ms: int | None, origin: Origin, now_ms: int, outcome: Outcome
-    ) -> None:
+    def _steps(self, beacon: Beacon, ts_ms: int | None, origin: Origin, now_ms: int, outcome: Outcome) -> None:
         parts, limits = self._parts, self._limits
         # check: shapes are right already, now the values
         name = beacon.name
@@ -389,9 +385,7 @@ class Pipeline:
         kept: dict[str, str] = {}
         for key, value in props.items():
             if not key or len(key) > limits.prop_key_chars or not key.isprintable():
-                raise _Reject(
-                    "bad_props", f"A key of props must be 1 to {limits.prop_key_chars} printable characters."
-                )
+                raise _Reject("bad_props", f"A key of props must be 1 to {limits.prop_key_chars} printable characters.")
             if value is None:
                 continue
             text = value if type(value) is str else _scalar(value)
@@ -479,4 +473,3 @@ def _language(value: str) -> str:
     """The first tag of a language list, at most 35 characters (RFC 5646), e.g. "en-GB"."""
     tag = value.partition(",")[0].partition(";")[0].strip()[:35]
     return tag if tag.replace("-", "").isalnum() and tag.isascii() else ""
-

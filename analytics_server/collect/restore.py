@@ -27,7 +27,10 @@ async def restore_sessions(sessions: Sessions, store: Store, now: float, setting
                toUnixTimestamp64Micro(ended_at) AS last, {", ".join(SESSION_ATTRIBUTES)}
         FROM sessions FINAL
         WHERE opened_at >= {{horizon:DateTime64(6, 'UTC')}}
-          AND ended_at >= if(match(session_id, '^s[0-9a-f]{{16}}$'), {{open_since:DateTime64(6, 'UTC')}}, {{client_since:DateTime64(6, 'UTC')}})
+          AND ended_at >= if(
+              match(session_id, '^s[0-9a-f]{{16}}$'),
+              {{open_since:DateTime64(6, 'UTC')}},
+              {{client_since:DateTime64(6, 'UTC')}})
         ORDER BY last DESC
         LIMIT {{most:UInt32}}
         """,

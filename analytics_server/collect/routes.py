@@ -129,9 +129,7 @@ class CollectRoutes:
         }
         if request.headers.get("If-None-Match") == self._script_etag:
             return web.Response(status=304, headers=headers)
-        response = web.Response(
-            body=self._script, content_type="text/javascript", charset="utf-8", headers=headers
-        )
+        response = web.Response(body=self._script, content_type="text/javascript", charset="utf-8", headers=headers)
         response.enable_compression()
         return response
 

@@ -10,7 +10,7 @@ go on are read back from ClickHouse.
 
 from __future__ import annotations
 
-import secrets
+import random
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -162,12 +162,12 @@ class Sessions:
     def _trim(self) -> None:
         while len(self._by_client) + len(self._by_visitor) > self._capacity:
             larger = self._by_client if len(self._by_client) > len(self._by_visitor) else self._by_visitor
-            larger.popitem(last=False)  # type: ignore[attr-defined]
+            larger.popitem(last=False)
 
 
 def new_session_id() -> str:
-    """17 characters: a mark that the server made it, and 64 random bits."""
-    return f"{SERVER_MARK}{secrets.randbits(64):016x}"
+    """17 characters: a mark that the server made it, and 64 random bits (no secret: unique is enough)."""
+    return f"{SERVER_MARK}{random.getrandbits(64):016x}"
 
 
 def _by_time(session: Session) -> int:

@@ -7,6 +7,7 @@ them in for nothing, and most events leave most columns empty.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -15,7 +16,10 @@ from analytics_server.model import COLUMN_INDEX, COLUMNS
 _TS = COLUMN_INDEX["ts"]
 _EVENT_ID = COLUMN_INDEX["event_id"]
 _PROPS = COLUMN_INDEX["props"]
-_ALWAYS = frozenset({"site_id", "ts", "name", "event_id", "session_id", "session_start", "visitor_id"})
+_ALWAYS = frozenset(
+    COLUMN_INDEX[name] for name in ("site_id", "ts", "name", "event_id", "session_id", "session_start", "visitor_id")
+)
+BLOCK_ROWS = 500
 
 
 def month_of(ts_us: int) -> int:
@@ -37,22 +41,42 @@ def by_month(rows: list[list[object]]) -> dict[int, list[list[object]]]:
 
 
 def to_columns(rows: list[list[object]], batch_id: int) -> tuple[list[str], list[Sequence[object]]]:
-    """Names and values of the columns to insert, `batch_id` last."""
-    names: list[str] = []
-    data: list[Sequence[object]] = []
-    count = len(rows)
-    for index, values in enumerate(zip(*rows, strict=True)):
-        column = COLUMNS[index]
+    """Names and values of the columns to insert in one block, `batch_id` last."""
+    names, blocks = to_blocks(rows, batch_id, block_rows=len(rows))
+    return names, blocks[0]
+
+
+def to_blocks(
+    rows: list[list[object]], batch_id: int, *, block_rows: int = BLOCK_ROWS, breath_s: float = 0.0
+) -> tuple[list[str], list[list[Sequence[object]]]]:
+    """The same in pieces of `block_rows`, resting between them (see `Store.insert_blocks`)."""
+    pieces: list[list[tuple[object, ...]]] = []
+    needed = set(_ALWAYS)
+    for start in range(0, len(rows), block_rows):
+        columns = list(zip(*rows[start : start + block_rows], strict=True))
+        count = len(columns[0])
+        needed.update(
+            index
+            for index, values in enumerate(columns)
+            if index not in needed and values.count(COLUMNS[index].default) < count
+        )
+        pieces.append(columns)
+        if breath_s:
+            time.sleep(breath_s)
+    chosen = sorted(needed)
+    names = [*(COLUMNS[index].name for index in chosen), "batch_id"]
+    return names, [_block(columns, chosen, batch_id) for columns in pieces]
+
+
+def _block(columns: list[tuple[object, ...]], chosen: list[int], batch_id: int) -> list[Sequence[object]]:
+    block: list[Sequence[object]] = []
+    for index in chosen:
+        values = columns[index]
         if index == _EVENT_ID:
-            names.append(column.name)
-            data.append([int.from_bytes(value, "big") for value in values])
+            block.append([int.from_bytes(value, "big") for value in values])  # type: ignore[arg-type]
         elif index == _PROPS:
-            if values.count(None) < count:
-                names.append(column.name)
-                data.append([value or {} for value in values])
-        elif column.name in _ALWAYS or values.count(column.default) < count:
-            names.append(column.name)
-            data.append(values)
-    names.append("batch_id")
-    data.append([batch_id] * count)
-    return names, data
+            block.append([value or {} for value in values])
+        else:
+            block.append(values)
+    block.append([batch_id] * len(columns[0]))
+    return block

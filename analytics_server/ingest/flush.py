@@ -15,17 +15,24 @@ import logging
 import random
 import time
 from collections import deque
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from analytics_server.config import IngestSection
 from analytics_server.errors import StoreError, StoreFatal
 from analytics_server.ingest import segment
-from analytics_server.ingest.batch import by_month, to_columns
+from analytics_server.ingest.batch import BLOCK_ROWS, by_month, to_blocks
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.wal import Sealed, Wal
+from analytics_server.model import COLUMN_NAMES
 from analytics_server.store.protocol import Store
 
 log = logging.getLogger(__name__)
+
+BREATH_S = 0.001
+"""Rest of the serialising threads after each few hundred rows: they share the interpreter with the
+loop, which would otherwise stand still for tens of milliseconds per flush."""
 
 POISON_CODES = frozenset({0, 6, 26, 27, 38, 41, 53, 69, 70, 72, 117, 130, 131, 321, 349})
 """Codes (0: refused by the client library) that mean the rows themselves can't be stored."""
@@ -109,8 +116,6 @@ class Flusher:
                 await self._changed.wait()
                 continue
             await self._deliver(self._queue[0])
-            if self._stopping and self._queue:
-                return
 
     async def _deliver(self, sealed: Sealed) -> None:
         assert self._wal is not None
@@ -160,10 +165,12 @@ class Flusher:
                         self._metrics.flush_attempts.labels("partial").inc()
                         return "set_aside"
                     ambiguous = False
-                names, data = await asyncio.get_running_loop().run_in_executor(
-                    None, to_columns, rows, sealed.batch_id
+                names, blocks = await asyncio.get_running_loop().run_in_executor(
+                    None, partial(to_blocks, rows, sealed.batch_id, breath_s=BREATH_S)
                 )
-                await self._store.insert("events", names, data, timeout_s=self._insert_timeout_s)
+                await self._store.insert_blocks(
+                    "events", names, blocks, breath_s=BREATH_S, timeout_s=self._insert_timeout_s
+                )
             except StoreError as error:
                 outcome = type(error).__name__.removeprefix("Store").lower()
                 self._metrics.flush_attempts.labels(outcome).inc()
@@ -194,13 +201,10 @@ class Flusher:
 
     async def _pause(self, seconds: float) -> bool:
         """Wait with jitter; True when the server is stopping."""
-        self._changed.clear()
-        if self._stopping:
-            return True
-        with contextlib.suppress(TimeoutError):
-            deadline = time.monotonic() + seconds * (0.5 + self._jitter.random())
-            while not self._stopping and (left := deadline - time.monotonic()) > 0:
-                self._changed.clear()
+        deadline = time.monotonic() + seconds * (0.5 + self._jitter.random())
+        while not self._stopping and (left := deadline - time.monotonic()) > 0:
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), left)
         return self._stopping
 
@@ -208,6 +212,17 @@ class Flusher:
 def _rows(sealed: Sealed) -> list[list[object]]:
     """All rows of a segment, from memory or from disk."""
     if sealed.payloads is not None:
-        return [row for payload in sealed.payloads for row in segment.rows_of(payload)]
+        return _decode(sealed.payloads, COLUMN_NAMES)
     columns = segment.header_of(sealed.path).columns
-    return [row for _, payload in segment.frames(sealed.path) for row in segment.rows_of(payload, columns)]
+    return _decode((payload for _, payload in segment.frames(sealed.path)), columns)
+
+
+def _decode(payloads: Iterable[bytes], columns: tuple[str, ...]) -> list[list[object]]:
+    rows: list[list[object]] = []
+    rested = 0
+    for payload in payloads:
+        rows += segment.rows_of(payload, columns)
+        if len(rows) - rested > BLOCK_ROWS:
+            rested = len(rows)
+            time.sleep(BREATH_S)
+    return rows

@@ -31,9 +31,7 @@ class IngestMetrics:
         self.flush_events = Histogram(
             "flush_batch_events", "Events in one batch.", buckets=BATCH_BUCKETS, registry=registry
         )
-        self.flush_attempts = Counter(
-            "flush_attempts_total", "Inserts by outcome.", ["outcome"], registry=registry
-        )
+        self.flush_attempts = Counter("flush_attempts_total", "Inserts by outcome.", ["outcome"], registry=registry)
         self.flush_ambiguous = Counter(
             "flush_ambiguous_total", "Batches whose outcome had to be verified.", registry=registry
         )

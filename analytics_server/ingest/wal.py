@@ -29,6 +29,8 @@ from analytics_server.ingest.metrics import IngestMetrics
 
 IOV_MAX = 1_000
 FREE_SPACE_CHECK_S = 1.0
+CROWD = 2
+"""A group with more events than this says that many clients send at once."""
 
 
 class Sealed:
@@ -259,6 +261,8 @@ class Wal:
 
     def _write_forever(self) -> None:
         interval = self._settings.flush_interval_ms / 1000
+        window = self._settings.commit_window_ms / 1000
+        last_events = 0
         while True:
             with self._wake:
                 while not (self._group.events or self._stopping or self._seal_now):
@@ -274,7 +278,12 @@ class Wal:
                     self._sleeping = False
                     if not woken and self._full:
                         break
+                crowded = last_events > CROWD and not self._stopping
+            if crowded:  # many are sending: wait a moment, so that one sync serves more of them
+                time.sleep(window)
+            with self._wake:
                 group, self._group = self._group, _Group()
+                last_events = group.events
                 stopping = self._stopping
                 seal_now, self._seal_now = self._seal_now, False
             self._check_free_space()
@@ -328,7 +337,7 @@ class Wal:
         if self._settings.ack == "fsync":
             started = time.perf_counter()
             try:
-                os.fdatasync(self._fd)
+                _sync(self._fd)
             except OSError as failure:
                 raise _SyncFailed(failure.errno, f"fdatasync failed: {failure.strerror}") from failure
             self._metrics.wal_fsync_seconds.observe(time.perf_counter() - started)
@@ -394,6 +403,10 @@ class Wal:
         free = shutil.disk_usage(self._directory).free
         low = free < self._settings.wal_min_free_mb * 1_048_576
         self._full = "The disk is nearly full ([ingest] wal_min_free_mb). Send the events again later." if low else ""
+
+
+_sync = getattr(os, "fdatasync", os.fsync)
+"""macOS has no fdatasync."""
 
 
 class _SyncFailed(OSError):

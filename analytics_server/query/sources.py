@@ -76,7 +76,7 @@ def select_part(part: Part, scoped: Scoped) -> str:
 
 
 def _select_traffic(metrics: Sequence[Metric], scoped: Scoped) -> str:
-    """Visitors are counted per local day and then added up; see METRICS: (day, visitor) pairs."""
+    """Visitors are counted per local day and then added up: (day, visitor) pairs."""
     groups = _expressions(scoped, "traffic", "b.bucket")
     where = [
         "b.site_id = {site:String}",

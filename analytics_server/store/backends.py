@@ -38,11 +38,15 @@ def make_store(config: Config) -> Store:
 
 def _embedded(config: Config, path: Path) -> ThreadedStore:
     if importlib.util.find_spec("chdb") is None:
-        raise ConfigError("The engine in process is not installed: pip install chdb-core-lite, or set [clickhouse] url.")
+        raise ConfigError(
+            "The engine in process is not installed: pip install chdb-core-lite, or set [clickhouse] url."
+        )
     database = config.clickhouse.database
 
     def connect(name: str | None) -> Client:
-        return clickhouse_connect.get_client(dsn=f"chdb://{path}", database=name, settings=dict(EMBEDDED_SETTINGS), tz_mode="aware")
+        return clickhouse_connect.get_client(
+            dsn=f"chdb://{path}", database=name, settings=dict(EMBEDDED_SETTINGS), tz_mode="aware"
+        )
 
     def prepare() -> None:
         path.mkdir(parents=True, exist_ok=True)

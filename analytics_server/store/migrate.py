@@ -58,9 +58,7 @@ def schema_migrations() -> list[Migration]:
     for entry in root.iterdir():
         match = re.fullmatch(r"(\d{4})_([a-z0-9_]+)\.sql", entry.name)
         if match:
-            found.append(
-                Migration(number=int(match[1]), name=match[2], text=entry.read_text(encoding="utf-8"))
-            )
+            found.append(Migration(number=int(match[1]), name=match[2], text=entry.read_text(encoding="utf-8")))
     found.sort(key=lambda migration: migration.number)
     if not found:
         raise MigrationError("No schema files were found beside the program: the installation is incomplete.")

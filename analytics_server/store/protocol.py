@@ -77,6 +77,22 @@ class Store(Protocol):
         At most one attempt. A failure whose effect is unknown raises `StoreAmbiguous`.
         """
 
+    async def insert_blocks(
+        self,
+        table: str,
+        columns: Sequence[str],
+        blocks: Sequence[Sequence[Sequence[object]]],
+        *,
+        breath_s: float = 0.0,
+        settings: Settings | None = None,
+        timeout_s: float = 60.0,
+    ) -> None:
+        """`insert` of one block that is given in pieces; the engine joins them to one part.
+
+        Between pieces the serialising thread rests for `breath_s`, so that it does not hold
+        the interpreter while beacons wait.
+        """
+
     def stream(
         self,
         sql: str,

@@ -13,11 +13,12 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.insert import InsertBlock
 
 from analytics_server.errors import StoreError, StoreRetryable, StoreTimeout
 from analytics_server.store.errors_map import translate
@@ -34,6 +35,7 @@ INSERT_SETTINGS: dict[str, str] = {
     "min_insert_block_size_rows": "10000000",
     "min_insert_block_size_bytes": "0",
     "max_insert_threads": "1",
+    "max_threads": "1",
     "max_partitions_per_insert_block": "1000",
     "parallel_view_processing": "0",
     "input_format_parallel_parsing": "0",
@@ -74,7 +76,9 @@ class ThreadedStore:
 
     async def open(self) -> StoreInfo:
         await self._run(self._writer, "Opening ClickHouse", self._prepare)
-        version = await self._run(self._writer, "Asking ClickHouse's version", lambda: str(self._client().server_version))
+        version = await self._run(
+            self._writer, "Asking ClickHouse's version", lambda: str(self._client().server_version)
+        )
         return StoreInfo(kind=self._kind, version=version, location=self._location)
 
     async def close(self) -> None:
@@ -136,6 +140,18 @@ class ThreadedStore:
         settings: Settings | None = None,
         timeout_s: float = 60.0,
     ) -> None:
+        await self.insert_blocks(table, columns, [data], settings=settings, timeout_s=timeout_s)
+
+    async def insert_blocks(
+        self,
+        table: str,
+        columns: Sequence[str],
+        blocks: Sequence[Sequence[Sequence[object]]],
+        *,
+        breath_s: float = 0.0,
+        settings: Settings | None = None,
+        timeout_s: float = 60.0,
+    ) -> None:
         def write() -> None:
             client = self._client()
             context = client.create_insert_context(
@@ -145,8 +161,18 @@ class ThreadedStore:
                 column_oriented=True,
                 settings={**INSERT_SETTINGS, **(settings or {}), "max_execution_time": timeout_s},
             )
-            context.req_block_size = len(data[0])
-            context.data = data
+            context.data = blocks[0]
+
+            def next_block() -> Iterator[InsertBlock]:
+                names = ", ".join(f"`{name}`" for name in columns)
+                prefix = f"INSERT INTO {context.table} ({names}) FORMAT Native\n".encode()
+                for data in blocks:
+                    yield InsertBlock(prefix, len(columns), len(data[0]), columns, context.column_types, data)
+                    prefix = b""
+                    if breath_s:
+                        time.sleep(breath_s)
+
+            context.next_block = next_block  # type: ignore[method-assign, assignment]
             client.data_insert(context)
 
         # No time-out on this side: the engine's own ends the insert, and giving up here while it

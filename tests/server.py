@@ -265,7 +265,12 @@ class Client:
         async def empty() -> bool:
             return await self.metric("wal_segments") == 0
 
-        await wait_for(empty, timeout_s, "an empty log")
+        try:
+            await wait_for(empty, timeout_s, "an empty log")
+        except AssertionError as error:
+            metrics = (await self.get("/metrics")).body.decode().splitlines()
+            shown = [line for line in metrics if line.startswith(("wal_", "flush_attempts", "clickhouse_up"))]
+            raise AssertionError("\n".join([str(error), *shown, self._server.log[-2_000:]])) from error
 
     async def kept(self, site: str, events: int) -> None:
         """Wait for the flush; then the site has exactly so many events."""

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.httputil import get_pool_manager_options
+from urllib3 import PoolManager
+from urllib3.exceptions import HTTPError, ProtocolError
 
 from analytics_server.config import Config
 from analytics_server.errors import ConfigError
@@ -44,19 +48,19 @@ def _embedded(config: Config, path: Path) -> ThreadedStore:
     database = config.clickhouse.database
 
     def connect(name: str | None) -> Client:
-        return clickhouse_connect.get_client(
+        client = clickhouse_connect.get_client(
             dsn=f"chdb://{path}", database=name, settings=dict(EMBEDDED_SETTINGS), tz_mode="aware"
         )
+        # The library reports the answer's rows as rows read; the engine's result knows both.
+        client._backend._summary = _embedded_summary  # type: ignore[attr-defined]
+        return client
 
-    def prepare() -> None:
+    def prepare() -> Client:
+        """The first handle stays open as an anchor: when the last one closes, the engine stops."""
         path.mkdir(parents=True, exist_ok=True)
-        client = connect(None)
-        try:
-            client.command(f"CREATE DATABASE IF NOT EXISTS {_identifier(database)}")
-            if config.clickhouse.memory_limit_mb:
-                client.command(f"SET max_memory_usage = {config.clickhouse.memory_limit_mb * 1_048_576}")
-        finally:
-            client.close()
+        anchor = connect(None)
+        anchor.command(f"CREATE DATABASE IF NOT EXISTS {_identifier(database)}")
+        return anchor
 
     return ThreadedStore(
         kind="embedded",
@@ -84,17 +88,16 @@ def _server(config: Config) -> ThreadedStore:
             connect_timeout=int(config.clickhouse.connect_timeout_s) or 1,
             send_receive_timeout=int(config.clickhouse.insert_timeout_s) + 5,
             query_retries=0,
-            compress="lz4",
+            compress="zstd",
+            pool_mgr=OneAttemptPool(**get_pool_manager_options()),
             autogenerate_session_id=False,
             tz_mode="aware",
         )
 
-    def prepare() -> None:
+    def prepare() -> Client:
         client = connect("default")
-        try:
-            client.command(f"CREATE DATABASE IF NOT EXISTS {_identifier(database)}{on_cluster}")
-        finally:
-            client.close()
+        client.command(f"CREATE DATABASE IF NOT EXISTS {_identifier(database)}{on_cluster}")
+        return client
 
     return ThreadedStore(
         kind="server",
@@ -104,6 +107,25 @@ def _server(config: Config) -> ThreadedStore:
         prepare=prepare,
         threads=config.clickhouse.threads,
     )
+
+
+class OneAttemptPool(PoolManager):
+    """Hides from clickhouse-connect that a connection was closed, upon which it would quietly send an
+    INSERT a second time: only the store's caller may decide that, after verifying the outcome."""
+
+    def urlopen(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().urlopen(*args, **kwargs)
+        except ProtocolError as error:
+            raise HTTPError(str(error)) from None
+
+
+def _embedded_summary(result: Any) -> dict[str, str]:
+    return {
+        "read_rows": str(result.storage_rows_read()),
+        "read_bytes": str(result.storage_bytes_read()),
+        "elapsed_ns": str(int(result.elapsed() * 1_000_000_000)),
+    }
 
 
 def _identifier(name: str) -> str:

@@ -6,6 +6,7 @@ numbers are ClickHouse's own error codes (`SELECT code, name FROM system.errors`
 
 from __future__ import annotations
 
+from clickhouse_connect.driver.exceptions import DataError, ProgrammingError
 from clickhouse_connect.driver.exceptions import Error as DriverError
 
 from analytics_server.errors import StoreAmbiguous, StoreError, StoreFatal, StoreRetryable, StoreTimeout
@@ -37,6 +38,9 @@ def translate(error: Exception, what: str) -> StoreError:
         return StoreFatal(message, engine_code=engine_code)
     if any(mark in text.lower() for mark in NEVER_SENT):
         return StoreRetryable(message)
+    if isinstance(error, (DataError, ProgrammingError)):
+        # Refused by the client library itself: values that don't fit, an engine that can't be opened.
+        return StoreFatal(message)
     if isinstance(error, (DriverError, OSError)):
         return StoreAmbiguous(message)
     return StoreFatal(message)

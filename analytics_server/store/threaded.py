@@ -57,7 +57,7 @@ class ThreadedStore:
         location: str,
         database: str,
         make_client: Callable[[], Client],
-        prepare: Callable[[], None],
+        prepare: Callable[[], Client],
         threads: int,
     ) -> None:
         self._kind = kind
@@ -66,6 +66,7 @@ class ThreadedStore:
         self._make_client = make_client
         self._prepare = prepare
         self._local = threading.local()
+        self._anchor: Client | None = None
         self._clients: list[Client] = []
         self._lock = threading.Lock()
         self._readers = ThreadPoolExecutor(threads, thread_name_prefix="store-read")
@@ -75,7 +76,8 @@ class ThreadedStore:
     # ---- life ----------------------------------------------------------
 
     async def open(self) -> StoreInfo:
-        await self._run(self._writer, "Opening ClickHouse", self._prepare)
+        if self._anchor is None:
+            self._anchor = await self._run(self._writer, "Opening ClickHouse", self._prepare)
         version = await self._run(
             self._writer, "Asking ClickHouse's version", lambda: str(self._client().server_version)
         )
@@ -88,10 +90,12 @@ class ThreadedStore:
     def _close(self) -> None:
         self._readers.shutdown(wait=True, cancel_futures=True)
         self._writer.shutdown(wait=True)
-        for client in self._clients:
-            with contextlib.suppress(Exception):
-                client.close()
+        for client in (*self._clients, self._anchor):
+            if client is not None:
+                with contextlib.suppress(Exception):
+                    client.close()
         self._clients.clear()
+        self._anchor = None
 
     async def ping(self) -> bool:
         try:
@@ -210,6 +214,7 @@ class ThreadedStore:
                         put(piece)
                 put(None)
             except Exception as error:
+                self._discard_client()
                 put(translate(error, "A streamed query"))
 
         task = loop.run_in_executor(self._readers, pump)
@@ -234,6 +239,18 @@ class ThreadedStore:
             with self._lock:
                 self._clients.append(client)
         return client
+
+    def _discard_client(self) -> None:
+        """After a failure the engine in process puts what the failed query had already written in front of
+        the handle's next answer, and keeps its locks: the thread takes a new handle for its next call."""
+        client: Client | None = getattr(self._local, "client", None)
+        if client is None or self._kind != "embedded":
+            return
+        self._local.client = None
+        with self._lock:
+            self._clients.remove(client)
+        with contextlib.suppress(Exception):
+            client.close()
 
     def _types_of(self, client: Client, table: str, columns: tuple[str, ...]) -> list[str]:
         """Column types of a table, asked once: spares a DESCRIBE before each insert."""
@@ -260,6 +277,7 @@ class ThreadedStore:
             except StoreError:
                 raise
             except Exception as error:
+                self._discard_client()
                 raise translate(error, what) from error
 
         try:

@@ -13,7 +13,7 @@ COUNTRY_DB = .build/geo/country.mmdb
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock'
 
-.PHONY: help install install-dev geo run demo test check fmt bench build golden lock clean
+.PHONY: help install install-dev geo run demo test check fmt bench build tracker golden lock clean
 
 help: ## Show this list
 	@echo "Usage: make TARGET"
@@ -107,6 +107,9 @@ build: install ## Build wheel and sdist into dist/
 	@rm -rf dist
 	@$(BIN)/python -m hatchling build
 	@ls -l dist
+
+tracker: install-dev ## Build a.js from tracker.js
+	@$(BIN)/python -m analytics_server.collect.tracker.build
 
 golden: install-dev ## Rewrite the recorded answers that the tests compare with, and the generated docs
 	@UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q $(ARGS)

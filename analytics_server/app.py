@@ -42,8 +42,9 @@ from analytics_server.collect.url import UrlCleaner
 from analytics_server.collect.visitor import VisitorHasher
 from analytics_server.config import Config
 from analytics_server.dashboard.routes import routes as dashboard_routes
+from analytics_server.demo.routes import DEMO_SITE_ID
 from analytics_server.demo.routes import routes as demo_routes
-from analytics_server.errors import StoreRetryable
+from analytics_server.errors import StoreError, StoreRetryable
 from analytics_server.ingest.flush import Flusher
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.wal import Wal
@@ -165,7 +166,12 @@ class Server:
             log.info("delivering what the log still holds", extra={"segments": len(left_over), "events": events})
             await self._flusher.drain(self.config.clickhouse.start_timeout_s)
         await restore_sessions(self._sessions, self.store, time.time(), self.config.collect)
-        await seed_hub(self._hub, self.store, time.time())
+        try:
+            await seed_hub(self._hub, self.store, time.time())
+        except StoreError as error:
+            log.warning("live numbers begin empty", extra={"reason": error.message[:200]})
+        if self.config.server.demo:
+            self.sites.get_or_create(DEMO_SITE_ID)
         self._http.clickhouse_up.set(1)
         self.sites.start()
         self._salts.start()
@@ -274,7 +280,7 @@ class Server:
             *AccessRoutes(self.gate, self.sites).routes(),
         ]
         if config.dashboard.enabled:
-            found += dashboard_routes()
+            found += dashboard_routes(script_path=tracker.script_path)
         if config.server.demo:
             found += demo_routes(tracker.script_path)
         return found

@@ -50,7 +50,6 @@ class ClickhouseSection(_Section, frozen=True, kw_only=True):
     connect_timeout_s: Seconds = 5.0
     insert_timeout_s: Seconds = 60.0
     start_timeout_s: Seconds = 60.0
-    memory_limit_mb: NotNegative = 0
 
 
 class SitesSection(_Section, frozen=True, kw_only=True):

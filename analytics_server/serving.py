@@ -120,7 +120,8 @@ def _wrapped(handler: Handler, path: str, metrics: HttpMetrics) -> Handler:
         except Exception:
             log.exception("request crashed", extra={"route": path})
             response = error_response(AnalyticsError("Something went wrong here; the server's log says what."))
-        observe(response.status, time.perf_counter() - started)
+        if response.status != 101:  # a WebSocket's life is no answering time
+            observe(response.status, time.perf_counter() - started)
         return response
 
     return handle

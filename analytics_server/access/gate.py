@@ -22,6 +22,7 @@ from analytics_server.store.protocol import Store
 
 TOKEN_PREFIX = "ast_"
 REFRESH_S = 5.0
+ID_CHARS = 12
 
 
 class Role(StrEnum):
@@ -89,14 +90,14 @@ class Gate:
     def accept(self, token: str, role: Role, name: str) -> None:
         """Let a token in that lives only in this process (`ANALYTICS_ADMIN_TOKEN`)."""
         digest = token_hash(token)
-        self._fixed = {digest: Principal(token_id=digest[:12], role=role, name=name)}
+        self._fixed = {digest: Principal(token_id=digest[:ID_CHARS], role=role, name=name)}
 
     async def create(self, role: Role, *, name: str = "", sites: tuple[str, ...] = ()) -> str:
         """Make a token and return it: the only time it can be seen."""
         token = new_token()
         digest = token_hash(token)
         principal = Principal(
-            token_id=digest[:12], role=role, name=name, sites=sites, created_at_ms=int(self._clock() * 1000)
+            token_id=digest[:ID_CHARS], role=role, name=name, sites=sites, created_at_ms=int(self._clock() * 1000)
         )
         await self._write(digest, principal, deleted=0)
         self._by_hash[digest] = principal

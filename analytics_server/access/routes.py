@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
-from analytics_server.access.gate import Gate, Role
+from analytics_server.access.gate import ID_CHARS, Gate, Role, token_hash
 from analytics_server.access.sites import Sites
 from analytics_server.errors import Forbidden, NotFound, RequestError, TooLarge
 
@@ -86,7 +86,10 @@ class AccessRoutes:
         await self._admin(request)
         wanted = await read_json(request, TokenRequest)
         token = await self._gate.create(wanted.role, name=wanted.name, sites=wanted.sites)
-        return json_response({"token": token, "role": wanted.role, "sites": wanted.sites}, status=201)
+        return json_response(
+            {"token": token, "token_id": token_hash(token)[:ID_CHARS], "role": wanted.role, "sites": wanted.sites},
+            status=201,
+        )
 
     async def delete_token(self, request: web.Request) -> web.Response:
         await self._admin(request)

@@ -7,6 +7,7 @@ proxy is the client. What stands further left the client may have forged.
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Sequence
 
@@ -65,9 +66,15 @@ class AddressResolver:
         return any(kind == family and number & mask == prefix for kind, prefix, mask in self._networks)
 
 
+_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)", re.ASCII)
+"""The usual spelling without leading zeroes needs no second look (01 and the like fall through)."""
+
+
 def _bare(hop: str) -> str:
     """An address without port, brackets and zone, in one spelling; "" if it is none."""
     text = hop.strip(' \t"')
+    if _IPV4.fullmatch(text):
+        return text
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

@@ -240,19 +240,19 @@ def parse(data: bytes) -> tuple[dict[str, str], bytes] | None:
     end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES)
     if end < 0 or (not data.isascii() and not data[:end].isascii()):
         return None
-    head = data[: end + 2].decode("ascii").partition("\r\n")[2]
+    head = data[data.index(b"\r\n") + 2 : end + 2].decode("ascii")
     if _HEADERS.fullmatch(head) is None:
         return None
+    lines = head.split("\r\n")
+    lines.pop()
     headers: dict[str, str] = {}
-    count = 0
-    for line in head.split("\r\n"):
+    for line in lines:
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip(" \t")
-        count += 1
     body = data[end + 4 :]
     length = headers.get("content-length", "")
     if (
-        len(headers) != count  # a header came twice
+        len(headers) != len(lines)  # a header came twice
         or not _UNUSUAL.isdisjoint(headers)
         or not length.isdecimal()
         or len(length) > MAX_LENGTH_DIGITS

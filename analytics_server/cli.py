@@ -249,6 +249,37 @@ def token_revoke(config_path: str | None, token_id: str) -> None:
     _with_store(config, work)
 
 
+@cli.command()
+@_config_option
+@click.option("--site", default="demo", show_default=True, help="The site to fill; made if it doesn't exist.")
+@click.option("--days", default=30, show_default=True, help="How many days, the last one being today or --end.")
+@click.option("--sessions", default=50_000, show_default=True, help="How many sessions in all.")
+@click.option("--seed", default=1, show_default=True, help="The same seed and --end give the same traffic.")
+@click.option("--end", help="Last day, as 2026-10-31. Default: until now.")
+@click.option("--timezone", default="", help="The site's time zone (IANA). Default: the site's, or the config's.")
+@click.option("--add", is_flag=True, help="Fill the site even if it has events already.")
+@click.option("--url", default="", help="Send to a running server instead, e.g. http://127.0.0.1:8000.")
+@click.option("--token", default="", envvar="ANALYTICS_ADMIN_TOKEN", help="For --url: a token of role admin.")
+def demo(
+    config_path: str | None,
+    site: str,
+    days: int,
+    sessions: int,
+    seed: int,
+    end: str | None,
+    timezone: str,
+    add: bool,
+    url: str,
+    token: str,
+) -> None:
+    """Fill a site with realistic made-up traffic."""
+    from analytics_server.demo.command import end_of, run_demo
+    from analytics_server.demo.traffic import Order
+
+    order = Order(site=site, days=days, sessions=sessions, seed=seed, end=end_of(end), timezone=timezone)
+    _run(run_demo(order, _config(config_path), url=url, token=token, add=add))
+
+
 async def _ready_sites(store: Store, config: Config) -> Sites:
     await store.open()
     await migrate(store, cluster=config.clickhouse.cluster)

@@ -24,8 +24,20 @@ RESULTS = Path(__file__).resolve().parent / "results"
 @click.option("--quick", "is_quick", is_flag=True, help="Tiny sizes: shows that it works, measures nothing.")
 @click.option("--seconds", type=float, help="Length of a round of single beacons.")
 @click.option("--rows", type=int, help="Rows for the queries.")
+@click.option("--repeats", type=int, help="How often each query is asked.")
+@click.option(
+    "--data", type=click.Path(path_type=Path, exists=True), help="For the queries: a directory filled before."
+)
 @click.option("--dir", "base", type=click.Path(path_type=Path), help="Where the data go. Default: benchmarks/results.")
-def main(names: tuple[str, ...], is_quick: bool, seconds: float | None, rows: int | None, base: Path | None) -> None:
+def main(
+    names: tuple[str, ...],
+    is_quick: bool,
+    seconds: float | None,
+    rows: int | None,
+    repeats: int | None,
+    data: Path | None,
+    base: Path | None,
+) -> None:
     """Measure beacons, batches, flush, queries, idle cost and single steps (default: all)."""
     place = base or RESULTS
     place.mkdir(parents=True, exist_ok=True)
@@ -36,6 +48,10 @@ def main(names: tuple[str, ...], is_quick: bool, seconds: float | None, rows: in
             settings = msgspec.structs.replace(settings, beacon_seconds=seconds)
         if rows is not None:
             settings = msgspec.structs.replace(settings, query_rows=rows)
+        if repeats is not None:
+            settings = msgspec.structs.replace(settings, query_repeats=repeats)
+        if data is not None:
+            settings = msgspec.structs.replace(settings, query_data=data)
         _measure(names or NAMES, settings, is_quick=is_quick)
     finally:
         shutil.rmtree(directory, ignore_errors=True)

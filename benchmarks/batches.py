@@ -85,7 +85,7 @@ async def _send(
                 headers = {"User-Agent": user_agent, "Content-Type": "application/json", **(token if trusted else {})}
                 async with client.post(f"{url}/track", data=body, headers=headers) as response:
                     answer = await response.read()
-                    if response.status == 202:  # noqa: PLR2004
+                    if response.status == 202:
                         accepted += msgspec.json.decode(answer, type=_Answer).accepted
 
         started = time.perf_counter()
@@ -103,7 +103,7 @@ async def _count(client: aiohttp.ClientSession, url: str, token: dict[str, str])
     span = [str(today - timedelta(days=1)), str(today + timedelta(days=1))]
     query = {"site_id": SITE, "metrics": ["events"], "date_range": span}
     async with client.post(f"{url}/api/v1/query", json=query, headers=token) as response:
-        if response.status != 200:  # noqa: PLR2004
+        if response.status != 200:
             return -1
         rows = msgspec.json.decode(await response.read(), type=_Counted).results
         return rows[0].metrics[0] if rows else 0

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-TOKEN = "benchmark"  # noqa: S105
+TOKEN = "benchmark"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
 ROOT = Path(__file__).resolve().parent.parent

@@ -37,6 +37,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     value: float
     unit: str
     target: Target | None = None
+    note: str = ""
 
     @property
     def met(self) -> bool | None:
@@ -84,6 +85,8 @@ def table(results: Iterable[Result]) -> str:
             if figure.target is not None:
                 verdict = "met" if figure.met else "MISSED"
                 line += f"  {figure.target.kind} {show(figure.target.value)}: {verdict}"
+            if figure.note:
+                line += f"  ({figure.note})"
             lines.append(line.rstrip())
     return "\n".join(lines).lstrip("\n")
 

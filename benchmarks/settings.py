@@ -24,6 +24,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     query_rows: int = 10_000_000
     query_inserts: int = 25
     query_repeats: int = 7
+    query_data: Path | None = None
+    """A directory that `python -m benchmarks.million` has filled before; else a fresh one is filled."""
     idle_seconds: float = 60.0
     step_repeats: int = 20_000
     props_rows: int = 1_000_000

@@ -43,7 +43,6 @@ from analytics_server.model import Row
 Kind = Literal["track", "view", "interaction", "batch", "pixel"]
 ACCEPTED_ONE = b'{"accepted":1,"dropped":{},"rejected":[]}'
 
-_encode_row = msgspec.msgpack.Encoder().encode
 _encode_json = msgspec.json.Encoder().encode
 
 
@@ -104,7 +103,7 @@ class Collector:
             outcome, sent = self.take(kind, body, headers, address, principal)
             if outcome.rows:
                 try:
-                    await self._wal.durable(self.encode(outcome))
+                    await self._wal.durable(outcome.rows)
                 except WalError:
                     self.lost(outcome)
                     raise
@@ -130,7 +129,7 @@ class Collector:
                     respond(self.kept(outcome, sent))
 
             try:
-                self._wal.append(self.encode(outcome), settled)
+                self._wal.append(outcome.rows, settled)
             except WalError:
                 self.lost(outcome)
                 raise
@@ -175,11 +174,6 @@ class Collector:
         if outcome.rejected:
             self._check_whole(outcome, sent)
         return outcome, sent
-
-    @staticmethod
-    def encode(outcome: Outcome) -> list[bytes]:
-        """The rows as the log takes them."""
-        return [_encode_row(row) for row in outcome.rows]
 
     def lost(self, outcome: Outcome) -> None:
         """The rows could not be written: the client may send them again."""

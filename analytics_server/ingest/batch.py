@@ -13,6 +13,9 @@ from datetime import UTC, datetime
 
 from analytics_server.model import COLUMN_INDEX, COLUMNS
 
+Rows = Sequence[Sequence[object]]
+"""Values in the order of `model.COLUMNS`: tuples from memory, lists from disk."""
+
 _TS = COLUMN_INDEX["ts"]
 _EVENT_ID = COLUMN_INDEX["event_id"]
 _PROPS = COLUMN_INDEX["props"]
@@ -28,26 +31,26 @@ def month_of(ts_us: int) -> int:
     return moment.year * 100 + moment.month
 
 
-def by_month(rows: list[list[object]]) -> dict[int, list[list[object]]]:
+def by_month(rows: Rows) -> dict[int, Rows]:
     """The rows by partition; the usual batch lies in one month and is returned as it is."""
     times = [row[_TS] for row in rows]
     first, last = month_of(min(times)), month_of(max(times))  # type: ignore[type-var, arg-type]
     if first == last:
         return {first: rows}
-    parts: dict[int, list[list[object]]] = {}
+    parts: dict[int, list[Sequence[object]]] = {}
     for row in rows:
         parts.setdefault(month_of(row[_TS]), []).append(row)  # type: ignore[arg-type]
-    return parts
+    return dict(parts)
 
 
-def to_columns(rows: list[list[object]], batch_id: int) -> tuple[list[str], list[Sequence[object]]]:
+def to_columns(rows: Rows, batch_id: int) -> tuple[list[str], list[Sequence[object]]]:
     """Names and values of the columns to insert in one block, `batch_id` last."""
     names, blocks = to_blocks(rows, batch_id, block_rows=len(rows))
     return names, blocks[0]
 
 
 def to_blocks(
-    rows: list[list[object]], batch_id: int, *, block_rows: int = BLOCK_ROWS, breath_s: float = 0.0
+    rows: Rows, batch_id: int, *, block_rows: int = BLOCK_ROWS, breath_s: float = 0.0
 ) -> tuple[list[str], list[list[Sequence[object]]]]:
     """The same in pieces of `block_rows`, resting between them (see `Store.insert_blocks`)."""
     pieces: list[list[tuple[object, ...]]] = []

@@ -3,7 +3,7 @@
 One INSERT per month and batch. Anything but a clean first success is ambiguous: then
 `count() … WHERE batch_id = N` decides per month — all rows there: done; none: send
 again; anything else: the segment is set aside, counted and reported, never guessed at.
-A segment is deleted only after its batch is known to be in. Batches left by an earlier
+A segment is deleted only after its batch is known to be in, and the rollups with it. Batches left by an earlier
 run are verified before they are sent.
 """
 
@@ -15,17 +15,16 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 from analytics_server.config import IngestSection
 from analytics_server.errors import StoreError, StoreFatal
 from analytics_server.ingest import segment
-from analytics_server.ingest.batch import BLOCK_ROWS, by_month, to_blocks
+from analytics_server.ingest.batch import BLOCK_ROWS, Rows, by_month, to_blocks
 from analytics_server.ingest.metrics import IngestMetrics
+from analytics_server.ingest.rollups import Rollups
 from analytics_server.ingest.wal import Sealed, Wal
-from analytics_server.model import COLUMN_NAMES
 from analytics_server.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -62,13 +61,20 @@ class Flusher:
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
+        self._rollups = Rollups(store, timeout_s=insert_timeout_s)
+        self._suspect: Sealed | None = None
+        self._doubtful = False
         self._wal: Wal | None = None
         self._task: asyncio.Task[None] | None = None
         self.store_is_up = True
 
     def start(self, wal: Wal, left_over: list[Sealed]) -> None:
-        """Begin to work, with what an earlier run left in front."""
+        """Begin to work, with what an earlier run left in front.
+
+        That run sent one batch at a time, oldest first: only the first can have been under way.
+        """
         self._wal = wal
+        self._suspect = left_over[0] if left_over else None
         for sealed in left_over:
             self.add(sealed)
         self._task = asyncio.create_task(self._work(), name="flusher")
@@ -76,7 +82,7 @@ class Flusher:
     def add(self, sealed: Sealed) -> None:
         """Queue a sealed segment; its rows stay in memory only while nothing else waits."""
         if len(self._queue) >= 1:
-            sealed.payloads = None
+            sealed.rows = None
         self._queue.append(sealed)
         self._idle.clear()
         self._changed.set()
@@ -129,11 +135,12 @@ class Flusher:
             self._queue.popleft()
             return
         outcome = "inserted"
+        self._doubtful = sealed is self._suspect
         for month, part in by_month(rows).items():
             outcome = await self._deliver_month(sealed, month, part)
             if outcome != "inserted":
                 break
-        if outcome == "stopped":
+        if outcome == "stopped" or (self._doubtful and not await self._reconcile(sealed)):
             return
         if outcome == "inserted":
             await asyncio.get_running_loop().run_in_executor(None, self._wal.delete, sealed)
@@ -146,7 +153,7 @@ class Flusher:
         self._metrics.flush_events.observe(sealed.events)
         log.debug("batch flushed", extra={"events": sealed.events, "outcome": outcome, "seconds": round(seconds, 4)})
 
-    async def _deliver_month(self, sealed: Sealed, month: int, rows: list[list[object]]) -> str:
+    async def _deliver_month(self, sealed: Sealed, month: int, rows: Rows) -> str:
         """Insert one month's rows of a batch: "inserted", "set_aside" or "stopped"."""
         ambiguous = sealed.verify_first
         delay = 0.2
@@ -155,6 +162,7 @@ class Flusher:
                 if ambiguous:
                     present = await self._count(sealed.batch_id, month)
                     self._metrics.flush_ambiguous.inc()
+                    self._doubtful = self._doubtful or present > 0
                     if present == len(rows):
                         return "inserted"
                     if present:
@@ -180,7 +188,7 @@ class Flusher:
                 if self.store_is_up:
                     log.warning("flush failed, will try again", extra={"reason": error.message[:300]})
                 self.store_is_up = False
-                ambiguous = True
+                self._doubtful = ambiguous = True
                 if await self._pause(delay):
                     return "stopped"
                 delay = min(delay * 2, self._settings.retry_max_s)
@@ -190,6 +198,20 @@ class Flusher:
                 self.store_is_up = True
                 self._metrics.flush_attempts.labels("ok").inc()
                 return "inserted"
+
+    async def _reconcile(self, sealed: Sealed) -> bool:
+        """Make the rollups agree with what is in `events` of a batch that was in doubt; False when stopping."""
+        delay = 0.2
+        while True:
+            try:
+                await self._rollups.reconcile(sealed.batch_id)
+            except StoreError as error:
+                log.warning("rollups not reconciled, will try again", extra={"reason": error.message[:300]})
+                if await self._pause(delay):
+                    return False
+                delay = min(delay * 2, self._settings.retry_max_s)
+            else:
+                return True
 
     async def _count(self, batch_id: int, month: int) -> int:
         answer = await self._store.query(
@@ -209,18 +231,14 @@ class Flusher:
         return self._stopping
 
 
-def _rows(sealed: Sealed) -> list[list[object]]:
+def _rows(sealed: Sealed) -> Rows:
     """All rows of a segment, from memory or from disk."""
-    if sealed.payloads is not None:
-        return _decode(sealed.payloads, COLUMN_NAMES)
+    if sealed.rows is not None:
+        return sealed.rows
     columns = segment.header_of(sealed.path).columns
-    return _decode((payload for _, payload in segment.frames(sealed.path)), columns)
-
-
-def _decode(payloads: Iterable[bytes], columns: tuple[str, ...]) -> list[list[object]]:
     rows: list[list[object]] = []
     rested = 0
-    for payload in payloads:
+    for _, payload in segment.frames(sealed.path):
         rows += segment.rows_of(payload, columns)
         if len(rows) - rested > BLOCK_ROWS:
             rested = len(rows)

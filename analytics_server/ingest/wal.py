@@ -22,21 +22,25 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from analytics_server.config import IngestSection
 from analytics_server.errors import WalError
 from analytics_server.ingest import segment
 from analytics_server.ingest.metrics import IngestMetrics
+from analytics_server.model import Row
 
 IOV_MAX = 1_000
+_encode = msgspec.msgpack.Encoder().encode
 FREE_SPACE_CHECK_S = 1.0
 CROWD = 2
 """A group with more events than this says that many clients send at once."""
 
 
 class Sealed:
-    """A closed segment on its way to ClickHouse. `payloads` is None when only disk has them."""
+    """A closed segment on its way to ClickHouse. `rows` is None when only disk has them."""
 
-    __slots__ = ("batch_id", "events", "path", "payloads", "size", "verify_first")
+    __slots__ = ("batch_id", "events", "path", "rows", "size", "verify_first")
 
     def __init__(
         self,
@@ -44,7 +48,7 @@ class Sealed:
         batch_id: int,
         events: int,
         size: int,
-        payloads: list[bytes] | None,
+        rows: list[Row] | None,
         *,
         verify_first: bool = False,
     ) -> None:
@@ -52,7 +56,7 @@ class Sealed:
         self.batch_id = batch_id
         self.events = events
         self.size = size
-        self.payloads = payloads
+        self.rows = rows
         self.verify_first = verify_first
 
 
@@ -63,10 +67,11 @@ Waiter = Callable[[str], None]
 class _Group:
     """What arrived while the last group was being written."""
 
-    __slots__ = ("events", "parts", "waiters")
+    __slots__ = ("events", "parts", "rows", "waiters")
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
+        self.rows: list[Row] = []
         self.waiters: list[Waiter] = []
         self.events = 0
 
@@ -106,7 +111,7 @@ class Wal:
         self._opened_at = 0.0
         self._segment_bytes = 0
         self._segment_events = 0
-        self._payloads: list[bytes] = []
+        self._rows: list[Row] | None = []
         self._sequence = 0
         self._bytes_on_disk = 0
         self._free_checked_at = 0.0
@@ -151,26 +156,28 @@ class Wal:
 
     # ---- on the loop ---------------------------------------------------
 
-    def append(self, rows: list[bytes], waiter: Waiter) -> None:
-        """Add encoded rows to the pending group; `waiter` is called when they are durable or lost.
+    def append(self, rows: list[Row], waiter: Waiter) -> None:
+        """Add rows to the pending group; `waiter` is called when they are durable or lost.
 
         Raises `WalError` at once when the log refuses: nothing was written then.
         """
         if refusal := self.refusal():
             raise WalError(refusal)
         events = len(rows)
+        encoded = [_encode(row) for row in rows]
         with self._wake:
             group = self._group
             if group.events and group.events + events > self._settings.pending_events:
                 raise WalError("Too many events are waiting to be written. Send them again later.")
-            group.parts += rows
+            group.parts += encoded
+            group.rows += rows
             group.events += events
             group.waiters.append(waiter)
             if self._sleeping:
                 self._sleeping = False
                 self._wake.notify()
 
-    def durable(self, rows: list[bytes]) -> asyncio.Future[None]:
+    def durable(self, rows: list[Row]) -> asyncio.Future[None]:
         """`append` as a future, which raises `WalError` when the rows were not written."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -344,7 +351,10 @@ class Wal:
         self._sequence += 1
         self._segment_bytes += expected
         self._segment_events += group.events
-        self._payloads.append(b"".join(parts))
+        if self._rows is not None:
+            self._rows += group.rows
+            if len(self._rows) > self._settings.memory_events:
+                self._rows = None
         with self._wake:
             self._bytes_on_disk += expected
         self._metrics.wal_bytes.set(self._bytes_on_disk)
@@ -374,7 +384,7 @@ class Wal:
             path.unlink(missing_ok=True)
             raise
         self._fd, self._path, self._batch_id = fd, path, batch_id
-        self._segment_bytes, self._segment_events, self._payloads = len(head), 0, []
+        self._segment_bytes, self._segment_events, self._rows = len(head), 0, []
         self._opened_at = time.monotonic()
         with self._wake:
             self._bytes_on_disk += len(head)
@@ -385,8 +395,8 @@ class Wal:
             return
         os.close(self._fd)
         assert self._path is not None
-        sealed = Sealed(self._path, self._batch_id, self._segment_events, self._segment_bytes, self._payloads)
-        self._fd, self._path, self._payloads, self._segment_events = -1, None, [], 0
+        sealed = Sealed(self._path, self._batch_id, self._segment_events, self._segment_bytes, self._rows)
+        self._fd, self._path, self._rows, self._segment_events = -1, None, [], 0
         if not sealed.events:
             sealed.path.unlink(missing_ok=True)
             self._forget(sealed)

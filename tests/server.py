@@ -113,10 +113,6 @@ class RunningServer:
         self._close()
         return code
 
-    def signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
     def _end(self, number: signal.Signals) -> int:
         if self._process is None:
             return 0

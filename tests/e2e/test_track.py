@@ -285,7 +285,7 @@ ONE_TOO_MANY_PROPS = {f"k{number}": number for number in range(51)}
     ],
 )
 async def test_each_rule_names_its_fault(
-    client: Client, inside: dict[str, object], outside: dict[str, object], code: str
+    client: Client, inside: dict[str, Any], outside: dict[str, Any], code: str
 ) -> None:
     good, bad = event(**inside), event(**outside)
 

@@ -21,18 +21,22 @@ class AddressResolver:
 
     def __init__(self, trusted: Sequence[str]) -> None:
         self._networks: list[tuple[socket.AddressFamily, int, int]] = []
+        self._single: set[str] = set()
         for text in trusted:
             try:
                 network = ipaddress.ip_network(text, strict=False)
             except ValueError as error:
                 raise ConfigError(f"[server] trusted_proxies: {text!r} is no address or network.") from error
+            if network.prefixlen == network.max_prefixlen:
+                self._single.add(str(network.network_address))
+                continue
             family = socket.AF_INET6 if network.version == 6 else socket.AF_INET
             self._networks.append((family, int(network.network_address), int(network.netmask)))
         self._known: dict[str, bool] = {}
 
     def resolve(self, peer: str, forwarded: Sequence[str]) -> str:
         """The client's address; `forwarded` are the X-Forwarded-For headers in the order received."""
-        if not forwarded or not self._networks or not self._trusts(peer):
+        if not forwarded or not (self._networks or self._single) or not self._trusts(peer):
             return peer
         if len(forwarded) == 1 and "," not in forwarded[0]:
             return self._client((forwarded[0],), peer)
@@ -58,6 +62,10 @@ class AddressResolver:
         return known
 
     def _is_trusted(self, address: str) -> bool:
+        if address in self._single:
+            return True
+        if not self._networks:
+            return False
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
             number = int.from_bytes(socket.inet_pton(family, address), "big")

@@ -115,12 +115,15 @@ class Sessions:
     def attach(self, site_id: str, visitor_id: int, session: Session) -> None:
         """Let a visitor's id lead to a session (also the new day's id, at midnight)."""
         key = (site_id, visitor_id)
-        sessions = self._by_visitor.setdefault(key, [])
+        sessions = self._by_visitor.get(key)
+        if sessions is None:
+            self._by_visitor[key] = [session]
+            self._trim()
+            return
         sessions.append(session)
         sessions.sort(key=_by_time)
         del sessions[:-MAX_PER_VISITOR]
         self._by_visitor.move_to_end(key)
-        self._trim()
 
     def restore(
         self,

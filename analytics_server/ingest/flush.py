@@ -33,6 +33,10 @@ BREATH_S = 0.001
 """Rest of the serialising threads after each few hundred rows: they share the interpreter with the
 loop, which would otherwise stand still for tens of milliseconds per flush."""
 
+BREATHE_UP_TO = 20_000
+"""A larger batch comes from senders of batches: then throughput counts, and a rest would cost more than
+itself, because the thread has to wait for the interpreter again after each."""
+
 POISON_CODES = frozenset({0, 6, 26, 27, 38, 41, 53, 69, 70, 72, 117, 130, 131, 321, 349})
 """Codes (0: refused by the client library) that mean the rows themselves can't be stored."""
 
@@ -173,11 +177,12 @@ class Flusher:
                         self._metrics.flush_attempts.labels("partial").inc()
                         return "set_aside"
                     ambiguous = False
+                breath_s = BREATH_S if len(rows) <= BREATHE_UP_TO and len(self._queue) <= 1 else 0.0
                 names, blocks = await asyncio.get_running_loop().run_in_executor(
-                    None, partial(to_blocks, rows, sealed.batch_id, breath_s=BREATH_S)
+                    None, partial(to_blocks, rows, sealed.batch_id, breath_s=breath_s)
                 )
                 await self._store.insert_blocks(
-                    "events", names, blocks, breath_s=BREATH_S, timeout_s=self._insert_timeout_s
+                    "events", names, blocks, breath_s=breath_s, timeout_s=self._insert_timeout_s
                 )
             except StoreError as error:
                 outcome = type(error).__name__.removeprefix("Store").lower()

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from analytics_server.errors import AnalyticsError
-from analytics_server.model import COLUMN_NAMES, COLUMNS
+from analytics_server.model import COLUMN_NAMES, COLUMNS, Row
 
 MAGIC = b"AWAL"
 VERSION = 1
@@ -30,6 +30,9 @@ _HEAD = struct.Struct("<4sHHI")
 _FRAME = struct.Struct("<IIQ")
 FRAME_HEAD_BYTES = _FRAME.size
 MAX_FRAME_BYTES = 256 * 1_048_576
+MAX_FRAMES = 1 << 32
+"""More commit groups than a process makes in years: a greater step in the sequence is no frame's."""
+ARRAY_MARK = b"\xdd"
 
 _decode_rows = msgspec.msgpack.Decoder(list[list[object]]).decode
 
@@ -38,6 +41,37 @@ class SegmentError(AnalyticsError):
     """A segment file can't be read: its head is broken or of an unknown version."""
 
     code = "bad_wal_segment"
+
+
+class TornHead(SegmentError):
+    """The file ends within its head: it was being created, and holds no event."""
+
+
+class NewerSegment(SegmentError):
+    """The segment was written by a newer program."""
+
+
+class Sealed:
+    """A closed segment on its way to ClickHouse. `rows` is None when only disk has them."""
+
+    __slots__ = ("batch_id", "events", "path", "rows", "size", "verify_first")
+
+    def __init__(
+        self,
+        path: Path,
+        batch_id: int,
+        events: int,
+        size: int,
+        rows: list[Row] | None,
+        *,
+        verify_first: bool = False,
+    ) -> None:
+        self.path = path
+        self.batch_id = batch_id
+        self.events = events
+        self.size = size
+        self.rows = rows
+        self.verify_first = verify_first
 
 
 class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,12 +83,16 @@ class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pass over a segment found. `good_bytes` is the end of the last good frame."""
+    """What a pass over a segment found. `good_bytes` is the end of the last good frame.
+
+    `damaged_bytes` lie between good frames, `torn_bytes` after the last one.
+    """
 
     header: SegmentHeader
     frames: int
     rows: int
     good_bytes: int
+    damaged_bytes: int
     torn_bytes: int
 
 
@@ -66,7 +104,7 @@ def head_bytes(batch_id: int, created_ms: int) -> bytes:
 
 def array_head(count: int) -> bytes:
     """MessagePack's array32 marker: the rows of a group follow it as they are."""
-    return b"\xdd" + count.to_bytes(4, "big")
+    return ARRAY_MARK + count.to_bytes(4, "big")
 
 
 def frame_head(sequence: int, parts: list[bytes]) -> bytes:
@@ -81,15 +119,17 @@ def frame_head(sequence: int, parts: list[bytes]) -> bytes:
 def read_header(file_bytes: memoryview | bytes) -> tuple[SegmentHeader, int]:
     """The header and where the frames begin. Raises `SegmentError`."""
     if len(file_bytes) < _HEAD.size:
-        raise SegmentError("The WAL segment is shorter than its own head.")
+        raise TornHead("The WAL segment is shorter than its own head.")
     magic, version, length, checksum = _HEAD.unpack_from(file_bytes)
     if magic != MAGIC:
         raise SegmentError("The file is no WAL segment (wrong magic).")
-    if version != VERSION:
-        raise SegmentError(f"The WAL segment has version {version}; this program reads {VERSION}.")
     end = _HEAD.size + length
     header = bytes(file_bytes[_HEAD.size : end])
-    if len(header) < length or zlib.crc32(header) != checksum:
+    if len(header) < length and len(file_bytes) < len(head_bytes(0, 0)):
+        raise TornHead("The WAL segment is shorter than its own head.")
+    if version > VERSION and zlib.crc32(header) == checksum:
+        raise NewerSegment(f"The WAL segment has version {version}; this program reads {VERSION}.")
+    if version != VERSION or len(header) < length or zlib.crc32(header) != checksum:
         raise SegmentError("The WAL segment's header is damaged.")
     try:
         return msgspec.json.decode(header, type=SegmentHeader), end
@@ -98,26 +138,49 @@ def read_header(file_bytes: memoryview | bytes) -> tuple[SegmentHeader, int]:
 
 
 def frames(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Good frames as (end offset, payload), streamed; stops at the first that isn't whole."""
+    """Good frames as (end offset, payload), streamed; what is no whole frame is skipped."""
     with path.open("rb") as file:
-        start = file.read(_HEAD.size + 65_536)
-        _, position = read_header(start)
+        position = read_header(file.read(_HEAD.size + 65_536))[1]
+        last = 0
         file.seek(position)
         while True:
             head = file.read(FRAME_HEAD_BYTES)
             if len(head) < FRAME_HEAD_BYTES:
                 return
             length, checksum, sequence = _FRAME.unpack(head)
-            if not 0 < length <= MAX_FRAME_BYTES:
+            payload = file.read(length) if 0 < length <= MAX_FRAME_BYTES else b""
+            if payload and len(payload) == length and _checksum(length, sequence, payload) == checksum:
+                position += FRAME_HEAD_BYTES + length
+                last = sequence
+                yield position, payload
+                continue
+            file.seek(position)
+            skipped = _next_frame(file.read(), last)
+            if not skipped:
                 return
-            payload = file.read(length)
-            if len(payload) < length:
-                return
-            actual = zlib.crc32(payload, zlib.crc32(struct.pack("<IQ", length, sequence)))
-            if actual != checksum:
-                return
-            position += FRAME_HEAD_BYTES + length
-            yield position, payload
+            position += skipped
+            file.seek(position)
+
+
+def _next_frame(rest: bytes, last: int) -> int:
+    """Where in `rest`, after its first byte, the next good frame begins; 0 when there is none.
+
+    Every payload begins with the marker of an array, and sequences only grow: few places need their checksum looked at.
+    """
+    view = memoryview(rest)
+    at = FRAME_HEAD_BYTES
+    while (at := rest.find(ARRAY_MARK, at + 1)) >= 0:
+        start = at - FRAME_HEAD_BYTES
+        length, checksum, sequence = _FRAME.unpack_from(rest, start)
+        if not (0 < length <= min(MAX_FRAME_BYTES, len(rest) - at) and last < sequence <= last + MAX_FRAMES):
+            continue
+        if _checksum(length, sequence, view[at : at + length]) == checksum:
+            return start
+    return 0
+
+
+def _checksum(length: int, sequence: int, payload: bytes | memoryview) -> int:
+    return zlib.crc32(payload, zlib.crc32(struct.pack("<IQ", length, sequence)))
 
 
 def header_of(path: Path) -> SegmentHeader:
@@ -128,16 +191,15 @@ def header_of(path: Path) -> SegmentHeader:
 
 def scan(path: Path) -> Scan:
     """Read a whole segment and say how much of it is good. Raises `SegmentError`."""
-    header = header_of(path)
-    good = count = total = 0
+    with path.open("rb") as file:
+        header, good = read_header(file.read(_HEAD.size + 65_536))
+    count = total = damaged = 0
     for end, payload in frames(path):
+        damaged += end - FRAME_HEAD_BYTES - len(payload) - good
         good, count = end, count + 1
         total += int.from_bytes(payload[1:5], "big")
     size = os.stat(path).st_size
-    if not count:
-        with path.open("rb") as file:
-            good = read_header(file.read(_HEAD.size + 65_536))[1]
-    return Scan(header=header, frames=count, rows=total, good_bytes=good, torn_bytes=size - good)
+    return Scan(header=header, frames=count, rows=total, good_bytes=good, damaged_bytes=damaged, torn_bytes=size - good)
 
 
 def rows_of(payload: bytes, columns: tuple[str, ...] = COLUMN_NAMES) -> list[list[object]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import random
 import time
 from collections.abc import Callable, Coroutine
@@ -44,7 +45,7 @@ from analytics_server.config import Config
 from analytics_server.dashboard.routes import routes as dashboard_routes
 from analytics_server.demo.routes import DEMO_SITE_ID
 from analytics_server.demo.routes import routes as demo_routes
-from analytics_server.errors import StoreError, StoreRetryable
+from analytics_server.errors import ConfigError, StoreError, StoreRetryable
 from analytics_server.ingest.flush import Flusher
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.wal import Wal
@@ -55,20 +56,23 @@ from analytics_server.model import Row
 from analytics_server.privacy.salts import Salts
 from analytics_server.query.routes import routes as query_routes
 from analytics_server.query.service import QueryService
-from analytics_server.serving import HttpMetrics, cancel, nothing_here, wrap
+from analytics_server.serving import HttpMetrics, cancel, keep_running, nothing_here, raise_file_limit, wrap
 from analytics_server.store import StoreInfo, make_store, migrate
 
 log = logging.getLogger(__name__)
 
 HOUSEKEEPING_S = 30.0
 START_RETRY_S = 1.0
-GC_THRESHOLDS = (50_000, 20, 1_000_000)
+GC_THRESHOLDS = (200_000, 20, 1_000_000)
 """Young garbage seldom, old never on its own: a full collection walks every open session and stops
 the loop for tens of milliseconds. Housekeeping does it in a quiet moment, or at the latest after
 FULL_COLLECTION_S; the hot path makes no cycles."""
 FULL_COLLECTION_S = 900.0
 QUIET_EVENTS = 10
 STORE_CHECK_S = 15.0
+TASK_RESTART_S = 5.0
+RESERVED_FILES = 512
+"""Of the files this process may have open: for the engine, the log and outgoing connections."""
 
 
 class Server:
@@ -126,6 +130,7 @@ class Server:
         self._front: Front | None = None
         self._socket: asyncio.Server | None = None
         self._stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.broken = asyncio.Event()
         self.port = config.server.port
         self.new_admin_token = ""
@@ -152,13 +157,14 @@ class Server:
     async def start(self) -> StoreInfo:
         """Bring everything up; returns which engine answers. Raises an `AnalyticsError`."""
         started = time.perf_counter()
+        self._loop = asyncio.get_running_loop()
+        left_over = self._wal.open()  # first: its lock keeps a second server off the directory, with a clear error
         info = await self._open_store()
         applied = await migrate(self.store, cluster=self.config.clickhouse.cluster)
         await self.gate.load()
         await self._ensure_admin()
         await self.sites.load()
         await self._salts.load()
-        left_over = self._wal.open()
         self._wal.start()
         self._flusher.start(self._wal, left_over)
         if left_over:
@@ -172,12 +178,14 @@ class Server:
             log.warning("live numbers begin empty", extra={"reason": error.message[:200]})
         if self.config.server.demo:
             self.sites.get_or_create(DEMO_SITE_ID)
+        if self._geo.error:
+            log.warning("countries stay empty", extra={"reason": self._geo.error})
         self._http.clickhouse_up.set(1)
         self.sites.start()
         self._salts.start()
-        self._own(self._live.run(), "live")
-        self._own(self._http.watch_loop(), "loop-lag")
-        self._own(self._keep_house(), "housekeeping")
+        self._own(self._live.run, "live")
+        self._own(self._http.watch_loop, "loop-lag")
+        self._own(self._keep_house, "housekeeping")
         await self._listen()
         gc.collect()
         gc.freeze()
@@ -194,7 +202,7 @@ class Server:
         return info
 
     async def stop(self) -> None:
-        """Drain and close; what could not be flushed in time stays in the log."""
+        """Drain and close; what could not be flushed in time stays in the log. Also after a start that failed."""
         self._stopping = True
         started = time.perf_counter()
         grace = self.config.server.shutdown_grace_s
@@ -205,9 +213,10 @@ class Server:
         if self._runner is not None:
             await self._runner.cleanup()
         await cancel(self._tasks)
-        await self._wal.close()
+        await self._wal.stop()
         drained = await self._flusher.drain(max(1.0, grace - (time.perf_counter() - started)))
         await self._flusher.close()
+        await self._wal.close()  # only now may another server deliver from this directory
         await self._salts.close()
         await self.sites.close()
         await self.store.close()
@@ -252,12 +261,20 @@ class Server:
             config.tracker.collect_path,
             inner,
             self._http.route(config.tracker.collect_path),
+            most_connections=max(RESERVED_FILES, raise_file_limit() - RESERVED_FILES),
         )
-        self._socket = await asyncio.get_running_loop().create_server(
-            self._front, config.server.host, config.server.port, backlog=1024, reuse_address=True
-        )
+        host, port = config.server.host, config.server.port
+        try:
+            self._socket = await asyncio.get_running_loop().create_server(
+                self._front, host, port, backlog=1024, reuse_address=True
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"Can't listen on {host}:{port}: {os.strerror(error.errno) if error.errno else error}. "
+                "Stop the program that uses it, or choose another [server] host or port (--host, --port)."
+            ) from error
         self.port = self._socket.sockets[0].getsockname()[1]
-        self._own(self._front.sweep(), "idle-connections")
+        self._own(self._front.sweep, "idle-connections")
 
     def routes(self) -> list[web.RouteDef]:
         """All routes of this configuration."""
@@ -330,11 +347,11 @@ class Server:
         self._loop_call(self.broken.set)
 
     def _loop_call(self, call: Callable[[], None]) -> None:
-        if self._tasks:
-            self._tasks[0].get_loop().call_soon_threadsafe(call)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(call)
 
-    def _own(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._tasks.append(asyncio.create_task(work, name=name))
+    def _own(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        self._tasks.append(asyncio.create_task(keep_running(work, name, TASK_RESTART_S), name=name))
 
 
 def route_paths() -> list[str]:

@@ -105,7 +105,7 @@ class IngestSection(_Section, frozen=True, kw_only=True):
     flush_interval_ms: Positive = 1_000
     batch_events: Positive = 100_000
     batch_mb: Positive = 32
-    memory_events: NotNegative = 50_000
+    memory_events: NotNegative = 100_000
     retry_max_s: Seconds = 30.0
 
 

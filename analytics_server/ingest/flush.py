@@ -24,7 +24,8 @@ from analytics_server.ingest import segment
 from analytics_server.ingest.batch import BLOCK_ROWS, Rows, by_month, to_blocks
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.rollups import Rollups
-from analytics_server.ingest.wal import Sealed, Wal
+from analytics_server.ingest.segment import Sealed
+from analytics_server.ingest.wal import Wal
 from analytics_server.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -84,8 +85,9 @@ class Flusher:
         self._task = asyncio.create_task(self._work(), name="flusher")
 
     def add(self, sealed: Sealed) -> None:
-        """Queue a sealed segment; its rows stay in memory only while nothing else waits."""
-        if len(self._queue) >= 1:
+        """Queue a sealed segment; its rows stay in memory only while few wait."""
+        held = sum(len(waiting.rows) for waiting in self._queue if waiting.rows is not None)
+        if held + sealed.events > self._settings.memory_events:
             sealed.rows = None
         self._queue.append(sealed)
         self._idle.clear()
@@ -147,7 +149,7 @@ class Flusher:
         if outcome == "stopped" or (self._doubtful and not await self._reconcile(sealed)):
             return
         if outcome == "inserted":
-            await asyncio.get_running_loop().run_in_executor(None, self._wal.delete, sealed)
+            await asyncio.get_running_loop().run_in_executor(None, _finish, self._wal, sealed, rows)
         else:
             self._wal.set_aside(sealed, self._dead_letters)
             self._metrics.dead_letter_events.inc(sealed.events)
@@ -234,6 +236,14 @@ class Flusher:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), left)
         return self._stopping
+
+
+def _finish(wal: Wal, sealed: Sealed, rows: Rows) -> None:
+    """Delete a delivered segment, and free its rows piece by piece: all at once would hold the loop."""
+    wal.delete(sealed)
+    if isinstance(rows, list):
+        while rows:
+            del rows[-BLOCK_ROWS:]
 
 
 def _rows(sealed: Sealed) -> Rows:

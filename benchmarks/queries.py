@@ -127,7 +127,8 @@ async def _whole(client: aiohttp.ClientSession, view: View) -> float:
 
     async def chart(query: Query) -> None:
         answer = await _query(client, query)
-        await _query(client, view.series(date_range=_before(answer.meta.date_range)))
+        if answer is not _TIMED_OUT:
+            await _query(client, view.series(date_range=_before(answer.meta.date_range)))
 
     started = time.perf_counter()
     queries = opening(view)

@@ -71,7 +71,7 @@ async def send(order: Order, url: str, token: str, meter: Meter, *, add: bool) -
 async def _send(server: _Server, order: Order, meter: Meter, *, add: bool) -> Filled:
     order = msgspec.structs.replace(order, timezone=await server.prepare(order, add=add))
     started = time.perf_counter()
-    encode = _Encoder(order)
+    encode = Encoder(order.site, order.seed)
     batch: list[dict[str, object]] = []
     sessions = events = 0
     for visit in visits(order):
@@ -151,12 +151,12 @@ def _refused(status: int, body: bytes) -> NotTaken:
     return NotTaken(f"The server answered {status}: {message}")
 
 
-class _Encoder:
+class Encoder:
     """Visits as the events of `POST /track`."""
 
-    def __init__(self, order: Order) -> None:
-        self._site = order.site
-        self._rng = random.Random(f"rows {order.seed}")
+    def __init__(self, site: str, seed: int) -> None:
+        self._site = site
+        self._rng = random.Random(f"rows {seed}")
 
     def __call__(self, visit: Visit) -> list[dict[str, object]]:
         person = visit.person

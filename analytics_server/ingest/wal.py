@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import secrets
 import shutil
@@ -28,36 +29,19 @@ from analytics_server.config import IngestSection
 from analytics_server.errors import WalError
 from analytics_server.ingest import segment
 from analytics_server.ingest.metrics import IngestMetrics
+from analytics_server.ingest.recovery import keep, recover
+from analytics_server.ingest.segment import Sealed
 from analytics_server.model import Row
+
+log = logging.getLogger(__name__)
 
 IOV_MAX = 1_000
 _encode = msgspec.msgpack.Encoder().encode
+MAX_PENDING_BYTES = 64 * 1_048_576
+"""Of one commit group: bounds memory while the disk is slow, and keeps its frame far below segment.MAX_FRAME_BYTES."""
 FREE_SPACE_CHECK_S = 1.0
 CROWD = 2
 """A group with more events than this says that many clients send at once."""
-
-
-class Sealed:
-    """A closed segment on its way to ClickHouse. `rows` is None when only disk has them."""
-
-    __slots__ = ("batch_id", "events", "path", "rows", "size", "verify_first")
-
-    def __init__(
-        self,
-        path: Path,
-        batch_id: int,
-        events: int,
-        size: int,
-        rows: list[Row] | None,
-        *,
-        verify_first: bool = False,
-    ) -> None:
-        self.path = path
-        self.batch_id = batch_id
-        self.events = events
-        self.size = size
-        self.rows = rows
-        self.verify_first = verify_first
 
 
 Waiter = Callable[[str], None]
@@ -67,13 +51,14 @@ Waiter = Callable[[str], None]
 class _Group:
     """What arrived while the last group was being written."""
 
-    __slots__ = ("events", "parts", "rows", "waiters")
+    __slots__ = ("bytes", "events", "parts", "rows", "waiters")
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
         self.rows: list[Row] = []
         self.waiters: list[Waiter] = []
         self.events = 0
+        self.bytes = 0
 
 
 class Wal:
@@ -121,7 +106,19 @@ class Wal:
     # ---- life ----------------------------------------------------------
 
     def open(self) -> list[Sealed]:
-        """Lock the directory, repair a torn tail, and return what an earlier run left, oldest first."""
+        """Lock the directory, repair a torn tail, and return what an earlier run left, oldest first.
+
+        Raises `WalError`.
+        """
+        try:
+            return self._open()
+        except OSError as error:
+            raise WalError(
+                f"The directory {self._directory} can't be used: {error.strerror}. "
+                "Make it writable, or set [server] data_dir (or [ingest] wal_dir) to another."
+            ) from error
+
+    def _open(self) -> list[Sealed]:
         self._directory.mkdir(parents=True, exist_ok=True)
         self._lock_fd = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -133,7 +130,11 @@ class Wal:
                 f"Another server is using {self._directory}: stop it, or give this one its own [server] data_dir."
             ) from error
         self._directory_fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        return self._left_over()
+        left_over = recover(self._directory, self._metrics)
+        self._bytes_on_disk = sum(sealed.size for sealed in left_over)
+        self._metrics.wal_segments.set(len(left_over))
+        self._metrics.wal_bytes.set(self._bytes_on_disk)
+        return left_over
 
     def start(self) -> None:
         """Begin to accept; must be called on the loop that awaits the acknowledgements."""
@@ -141,14 +142,18 @@ class Wal:
         self._thread = threading.Thread(target=self._write_forever, name="wal-writer", daemon=True)
         self._thread.start()
 
-    async def close(self) -> None:
-        """Write what is pending, seal the open segment, and stop the writer."""
+    async def stop(self) -> None:
+        """Write what is pending, seal the open segment, and stop the writer. The directory stays locked."""
         with self._wake:
             self._stopping = True
             self._wake.notify()
         thread = self._thread
         if thread is not None:
             await asyncio.get_running_loop().run_in_executor(None, thread.join)
+
+    async def close(self) -> None:
+        """Stop, and let another process have the directory: nothing here may deliver from it any more."""
+        await self.stop()
         for fd in (self._directory_fd, self._lock_fd):
             if fd >= 0:
                 os.close(fd)
@@ -165,10 +170,14 @@ class Wal:
             raise WalError(refusal)
         events = len(rows)
         encoded = [_encode(row) for row in rows]
+        size = sum(map(len, encoded))
         with self._wake:
             group = self._group
-            if group.events and group.events + events > self._settings.pending_events:
+            if group.events and (
+                group.events + events > self._settings.pending_events or group.bytes + size > MAX_PENDING_BYTES
+            ):
                 raise WalError("Too many events are waiting to be written. Send them again later.")
+            group.bytes += size
             group.parts += encoded
             group.rows += rows
             group.events += events
@@ -214,9 +223,7 @@ class Wal:
 
     def set_aside(self, sealed: Sealed, directory: Path) -> Path:
         """Move a segment out of the log, keeping it for a person to look at."""
-        directory.mkdir(parents=True, exist_ok=True)
-        target = directory / sealed.path.name
-        os.replace(sealed.path, target)
+        target = keep(sealed.path, directory)
         self._forget(sealed)
         return target
 
@@ -230,43 +237,20 @@ class Wal:
         self._metrics.wal_segments.dec()
         self._metrics.wal_bytes.set(self._bytes_on_disk)
 
-    # ---- recovery ------------------------------------------------------
-
-    def _left_over(self) -> list[Sealed]:
-        found = []
-        paths = sorted(self._directory.glob(f"*{segment.SUFFIX}"))
-        for index, path in enumerate(paths):
-            try:
-                scan = segment.scan(path)
-            except segment.SegmentError:
-                if os.stat(path).st_size and index < len(paths) - 1:
-                    self._quarantine(path)
-                else:
-                    path.unlink()
-                continue
-            if scan.torn_bytes and index < len(paths) - 1:
-                self._metrics.wal_errors.labels("damaged_frame").inc()
-            elif scan.torn_bytes:
-                os.truncate(path, scan.good_bytes)
-            if not scan.rows:
-                path.unlink()
-                continue
-            size = os.stat(path).st_size
-            found.append(Sealed(path, scan.header.batch_id, scan.rows, size, None, verify_first=True))
-            self._bytes_on_disk += size
-            self._metrics.wal_segments.inc()
-        self._metrics.wal_bytes.set(self._bytes_on_disk)
-        return found
-
-    def _quarantine(self, path: Path) -> None:
-        target = self._directory / "quarantine"
-        target.mkdir(exist_ok=True)
-        os.replace(path, target / path.name)
-        self._metrics.wal_errors.labels("quarantined_segment").inc()
-
     # ---- the writer thread ---------------------------------------------
 
     def _write_forever(self) -> None:
+        """The thread's life: nobody may wait for an answer that will never come."""
+        try:
+            self._write_groups()
+        except BaseException as failure:
+            log.critical("the log's writer failed", exc_info=failure)
+            self._break(f"The write-ahead log's writer failed ({type(failure).__name__}).")
+            with self._wake:
+                group, self._group = self._group, _Group()
+            self._settle(group, self._broken)
+
+    def _write_groups(self) -> None:
         interval = self._settings.flush_interval_ms / 1000
         window = self._settings.commit_window_ms / 1000
         last_events = 0
@@ -318,8 +302,14 @@ class Wal:
             self._write(group)
         except OSError as failure:
             error = self._failed(failure)
+        except BaseException:
+            self._settle(group, "The event could not be written to disk. Send it again later.")
+            raise
         else:
             self._metrics.wal_commit_seconds.observe(time.perf_counter() - started)
+        self._settle(group, error)
+
+    def _settle(self, group: _Group, error: str) -> None:
         assert self._loop is not None
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(_resolve, group.waiters, error)
@@ -327,7 +317,6 @@ class Wal:
     def _write(self, group: _Group) -> None:
         parts = [segment.array_head(group.events), *group.parts]
         pieces = [segment.frame_head(self._sequence + 1, parts), *parts]
-        good = self._segment_bytes
         try:
             written = 0
             expected = sum(map(len, pieces))
@@ -338,15 +327,16 @@ class Wal:
                 rest = b"".join(pieces)[written:]
                 written += os.write(self._fd, rest)
         except OSError:
-            os.ftruncate(self._fd, good)
-            os.lseek(self._fd, good, os.SEEK_SET)
+            self._take_back()
             raise
         if self._settings.ack == "fsync":
             started = time.perf_counter()
             try:
                 _sync(self._fd)
             except OSError as failure:
-                raise _SyncFailed(failure.errno, f"fdatasync failed: {failure.strerror}") from failure
+                with contextlib.suppress(OSError):
+                    self._take_back()  # it was not acknowledged: best that the next start doesn't find it
+                raise _Untrusted(failure.errno, f"fdatasync failed: {failure.strerror}") from failure
             self._metrics.wal_fsync_seconds.observe(time.perf_counter() - started)
         self._sequence += 1
         self._segment_bytes += expected
@@ -359,15 +349,27 @@ class Wal:
             self._bytes_on_disk += expected
         self._metrics.wal_bytes.set(self._bytes_on_disk)
 
+    def _take_back(self) -> None:
+        """Cut off what was written of the last group: a frame behind half a frame would be hard to find."""
+        try:
+            os.ftruncate(self._fd, self._segment_bytes)
+            os.lseek(self._fd, self._segment_bytes, os.SEEK_SET)
+        except OSError as failure:
+            raise _Untrusted(failure.errno, f"ftruncate failed: {failure.strerror}") from failure
+
     def _failed(self, failure: OSError) -> str:
-        if isinstance(failure, _SyncFailed):
-            self._broken = f"The write-ahead log can't be trusted any more ({failure.strerror})."
+        if isinstance(failure, _Untrusted):
             self._metrics.wal_errors.labels("fsync").inc()
-            self._on_broken(self._broken)
+            self._break(f"The write-ahead log can't be trusted any more ({failure.strerror}).")
             return self._broken
         kind = "disk_full" if failure.errno in (errno.ENOSPC, errno.EDQUOT) else "write"
         self._metrics.wal_errors.labels(kind).inc()
         return f"The event could not be written to disk ({failure.strerror}). Send it again later."
+
+    def _break(self, reason: str) -> None:
+        """Refuse everything from now on; the process has to end."""
+        self._broken = reason
+        self._on_broken(reason)
 
     def _open_segment(self) -> None:
         batch_id = new_batch_id(self._clock())
@@ -375,10 +377,10 @@ class Wal:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         head = segment.head_bytes(batch_id, int(self._clock() * 1000))
         try:
-            os.write(fd, head)
+            if os.write(fd, head) < len(head):
+                raise OSError(errno.ENOSPC, "not all of the segment's head could be written")
             if self._settings.ack == "fsync":
-                os.fsync(fd)
-                os.fsync(self._directory_fd)
+                _sync_entry(fd, self._directory_fd)
         except OSError:
             os.close(fd)
             path.unlink(missing_ok=True)
@@ -393,12 +395,14 @@ class Wal:
     def _seal(self) -> None:
         if self._fd < 0:
             return
-        os.close(self._fd)
+        with contextlib.suppress(OSError):  # all that was acknowledged is synced
+            os.close(self._fd)
         assert self._path is not None
         sealed = Sealed(self._path, self._batch_id, self._segment_events, self._segment_bytes, self._rows)
         self._fd, self._path, self._rows, self._segment_events = -1, None, [], 0
         if not sealed.events:
-            sealed.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                sealed.path.unlink()
             self._forget(sealed)
             return
         assert self._loop is not None
@@ -410,7 +414,10 @@ class Wal:
         if now - self._free_checked_at < FREE_SPACE_CHECK_S:
             return
         self._free_checked_at = now
-        free = shutil.disk_usage(self._directory).free
+        try:
+            free = shutil.disk_usage(self._directory).free
+        except OSError:  # the next write says what is wrong
+            return
         low = free < self._settings.wal_min_free_mb * 1_048_576
         self._full = "The disk is nearly full ([ingest] wal_min_free_mb). Send the events again later." if low else ""
 
@@ -419,8 +426,17 @@ _sync = getattr(os, "fdatasync", os.fsync)
 """macOS has no fdatasync."""
 
 
-class _SyncFailed(OSError):
-    """fdatasync failed: the descriptor's pages may be lost, it must never be synced again."""
+class _Untrusted(OSError):
+    """A sync failed: the pages may be lost and the descriptor must never be synced again. Or half a frame stays."""
+
+
+def _sync_entry(fd: int, directory_fd: int) -> None:
+    """Make a new file and its name durable."""
+    try:
+        os.fsync(fd)
+        os.fsync(directory_fd)
+    except OSError as failure:
+        raise _Untrusted(failure.errno, f"fsync failed: {failure.strerror}") from failure
 
 
 def new_batch_id(now: float) -> int:
@@ -430,4 +446,7 @@ def new_batch_id(now: float) -> int:
 
 def _resolve(waiters: list[Waiter], error: str) -> None:
     for waiter in waiters:
-        waiter(error)
+        try:
+            waiter(error)
+        except Exception:  # the others still wait
+            log.exception("an acknowledgement failed")

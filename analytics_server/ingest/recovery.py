@@ -1,0 +1,82 @@
+"""What an earlier run left in the log: every whole frame is kept, whatever lies around it.
+
+A torn tail of the newest WAL segment was never acknowledged and is cut off. Anything
+else that can't be read is damage: the file is kept in `quarantine/`, counted and
+logged, and its good frames are delivered all the same. Nothing that may hold an
+acknowledged event is ever removed here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from analytics_server.errors import WalError
+from analytics_server.ingest import segment
+from analytics_server.ingest.metrics import IngestMetrics
+from analytics_server.ingest.segment import Sealed
+
+log = logging.getLogger(__name__)
+
+
+def recover(directory: Path, metrics: IngestMetrics) -> list[Sealed]:
+    """The WAL segments to deliver, oldest first. Raises `WalError` for those of a newer program."""
+    found = []
+    paths = sorted(directory.glob(f"*{segment.SUFFIX}"))
+    for path in paths:
+        try:
+            scan = segment.scan(path)
+        except segment.TornHead:  # the process died before the segment took its first frame
+            path.unlink()
+            continue
+        except segment.NewerSegment as error:
+            raise WalError(f"{path}: {error.message} Start the newer program, so that no event is lost.") from error
+        except segment.SegmentError as error:
+            _quarantine(path, directory, metrics, error.message)
+            continue
+        if scan.damaged_bytes or (scan.torn_bytes and path is not paths[-1]):
+            metrics.wal_errors.labels("damaged_frame").inc()
+            _keep_copy(path, directory, scan.damaged_bytes + scan.torn_bytes)
+        elif scan.torn_bytes:
+            os.truncate(path, scan.good_bytes)
+        if not scan.rows:
+            path.unlink()
+            continue
+        size = os.stat(path).st_size
+        found.append(Sealed(path, scan.header.batch_id, scan.rows, size, None, verify_first=True))
+    return found
+
+
+def keep(path: Path, directory: Path) -> Path:
+    """Move a file to a directory, which may lie on another file system."""
+    directory.mkdir(parents=True, exist_ok=True)
+    target = directory / path.name
+    try:
+        os.replace(path, target)
+    except OSError:
+        shutil.copyfile(path, target)
+        with target.open("rb") as copy:
+            os.fsync(copy.fileno())
+        path.unlink()
+    return target
+
+
+def _quarantine(path: Path, directory: Path, metrics: IngestMetrics, reason: str) -> None:
+    target = keep(path, directory / "quarantine")
+    metrics.wal_errors.labels("quarantined_segment").inc()
+    log.error("wal segment can't be read, kept aside", extra={"file": str(target), "reason": reason})
+
+
+def _keep_copy(path: Path, directory: Path, lost_bytes: int) -> None:
+    """The damaged file stays for a person to look at; its good frames are delivered."""
+    target = directory / "quarantine" / path.name
+    target.parent.mkdir(exist_ok=True)
+    try:
+        os.link(path, target)
+    except FileExistsError:  # found before, and not delivered since
+        return
+    except OSError:  # no hard links on this file system
+        shutil.copyfile(path, target)
+    log.error("wal segment damaged, a copy is kept", extra={"file": str(target), "unreadable_bytes": lost_bytes})

@@ -214,14 +214,16 @@ class Server:
             await self._runner.cleanup()
         await cancel(self._tasks)
         await self._wal.stop()
-        drained = await self._flusher.drain(max(1.0, grace - (time.perf_counter() - started)))
+        left_s = max(1.0, grace - (time.perf_counter() - started)) if self._socket is not None else 0.0
+        drained = await self._flusher.drain(left_s)
         await self._flusher.close()
         await self._wal.close()  # only now may another server deliver from this directory
         await self._salts.close()
         await self.sites.close()
         await self.store.close()
         self._geo.close()
-        log.info("stopped", extra={"drained": drained, "seconds": round(time.perf_counter() - started, 2)})
+        if self._socket is not None:
+            log.info("stopped", extra={"drained": drained, "seconds": round(time.perf_counter() - started, 2)})
 
     async def _open_store(self) -> StoreInfo:
         deadline = time.monotonic() + self.config.clickhouse.start_timeout_s
@@ -270,7 +272,8 @@ class Server:
             )
         except OSError as error:
             raise ConfigError(
-                f"Can't listen on {host}:{port}: {os.strerror(error.errno) if error.errno else error}. "
+                f"Can't listen on {host}:{port}: "
+                f"{os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror}. "
                 "Stop the program that uses it, or choose another [server] host or port (--host, --port)."
             ) from error
         self.port = self._socket.sockets[0].getsockname()[1]

@@ -85,8 +85,16 @@ async def _serve(config: Config) -> int:
     await asyncio.wait({starting, interrupted}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
+    try:
+        info = await starting
+    except asyncio.CancelledError:
+        await server.stop()
         return 0
-    _greet(server, starting.result())
+    except Exception:
+        interrupted.cancel()
+        await server.stop()
+        raise
+    _greet(server, info)
     broken = asyncio.create_task(server.broken.wait())
     await asyncio.wait({interrupted, broken}, return_when=asyncio.FIRST_COMPLETED)
     failed = server.broken.is_set()
@@ -315,4 +323,7 @@ def main() -> None:
         cli()
     except AnalyticsError as error:
         click.secho(f"analytics-server: {error.message}", fg="red", err=True)
+        sys.exit(1)
+    except OSError as error:  # a port in use, a directory that can't be written
+        click.secho(f"analytics-server: {' '.join(str(error).split())}", fg="red", err=True)
         sys.exit(1)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import time
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -28,6 +30,7 @@ log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 LAG_CHECK_S = 1.0
+MOST_FILES = 65_536
 
 
 class RouteTimes:
@@ -157,6 +160,27 @@ def _plain_error(error: web.HTTPException) -> web.StreamResponse:
 async def nothing_here(request: web.Request) -> web.StreamResponse:
     """The last route: whatever no other one took."""
     raise NotFound(f"There is nothing at {request.method} {request.path[:200]}: docs/ lists the addresses.")
+
+
+async def keep_running(work: Callable[[], Coroutine[Any, Any, None]], name: str, pause_s: float) -> None:
+    """Run a background task for ever: when it fails, say so and start it again."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("background task failed, starting it again", extra={"task": name})
+        await asyncio.sleep(pause_s)
+
+
+def raise_file_limit() -> int:
+    """Let this process open as many files as its hard limit allows; returns how many that are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return wanted
+    return MOST_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 async def cancel(tasks: Iterable[asyncio.Task[None]]) -> None:

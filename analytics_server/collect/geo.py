@@ -119,6 +119,8 @@ class GeoLocator:
         self._seen = None
 
     def _open(self) -> _Opened:
+        if self._scratch_dir is not None:
+            Path(self._scratch_dir).mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(prefix="geo-", suffix=".mmdb", dir=self._scratch_dir) as snapshot:
             with open(self._path, "rb") as source:
                 shutil.copyfileobj(source, snapshot, 1 << 20)

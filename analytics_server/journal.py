@@ -20,6 +20,10 @@ from analytics_server.config import LogSection
 _STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {"message", "asctime", "taskName"}
 
 
+QUIET = ("urllib3", "clickhouse_connect")
+"""Their warnings quote whole addresses with parameters; whatever fails there is raised, and logged by the house."""
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
@@ -74,4 +78,6 @@ def set_up(settings: LogSection) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("aiohttp.server").addFilter(_AiohttpFilter())
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("analytics_server").setLevel(settings.level.upper())

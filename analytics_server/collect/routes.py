@@ -106,7 +106,7 @@ class CollectRoutes:
         """An image for pages without script: always an image, whatever became of the event."""
         headers = request.headers
         try:
-            body = pixel_body(request.query, headers.get("Referer"))
+            body = pixel_body(request.query, _readable(headers.get("Referer", "")))
         except AnalyticsError as error:
             return _respond(refuse(error))
         address = self._addresses.resolve(request.remote or "", headers.getall("X-Forwarded-For", ()))
@@ -132,6 +132,11 @@ class CollectRoutes:
         response = web.Response(body=self._script, content_type="text/javascript", charset="utf-8", headers=headers)
         response.enable_compression()
         return response
+
+
+def _readable(value: str) -> str:
+    """A header's text with U+FFFD for bytes that are no UTF-8 (aiohttp hands them on as lone surrogates)."""
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _respond(answer: Answer) -> web.Response:

@@ -14,12 +14,13 @@ from urllib.parse import unquote, urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ProgrammingError
 from clickhouse_connect.driver.httputil import get_pool_manager_options
 from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from analytics_server.config import Config
-from analytics_server.errors import ConfigError
+from analytics_server.errors import ConfigError, StoreFatal
 from analytics_server.store.protocol import Store
 from analytics_server.store.threaded import ThreadedStore
 
@@ -29,7 +30,11 @@ EMBEDDED_SETTINGS: dict[str, str] = {"allow_introspection_functions": "0"}
 def make_store(config: Config) -> Store:
     """The store that `[clickhouse] url` names, not yet opened. Raises `ConfigError`."""
     url = config.clickhouse_url
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise ConfigError(f"[clickhouse] url is no address: {error}.") from error
     if parts.scheme == "chdb":
         return _embedded(config, Path(unquote(parts.netloc + parts.path)))
     if parts.scheme in ("http", "https"):
@@ -58,7 +63,13 @@ def _embedded(config: Config, path: Path) -> ThreadedStore:
     def prepare() -> Client:
         """The first handle stays open as an anchor: when the last one closes, the engine stops."""
         path.mkdir(parents=True, exist_ok=True)
-        anchor = connect(None)
+        try:
+            anchor = connect(None)
+        except ProgrammingError as error:
+            raise StoreFatal(
+                f"The engine in {path} can't be opened: {' '.join(str(error).split())[-200:]}. "
+                "If a server is running on this directory, stop it first or use its HTTP API."
+            ) from error
         anchor.command(f"CREATE DATABASE IF NOT EXISTS {_identifier(database)}")
         return anchor
 

@@ -6,6 +6,8 @@ numbers are ClickHouse's own error codes (`SELECT code, name FROM system.errors`
 
 from __future__ import annotations
 
+import re
+
 from clickhouse_connect.driver.exceptions import DataError, ProgrammingError
 from clickhouse_connect.driver.exceptions import Error as DriverError
 
@@ -20,13 +22,16 @@ MEMORY_LIMIT_EXCEEDED, TABLE_IS_READ_ONLY, NOT_ENOUGH_SPACE, TOO_MANY_PARTS, ALL
 TOO_FEW_LIVE_REPLICAS, UNKNOWN_STATUS_OF_INSERT, QUERY_WAS_CANCELLED, SYSTEM_ERROR, CANNOT_SCHEDULE_TASK,
 DEADLOCK_AVOIDED, KEEPER_EXCEPTION."""
 
+_URL_QUERY = re.compile(r"\?[^\s'\")]+=[^\s'\")]*")
+"""The parameters of a question, which may name a person, stand in the address that the HTTP client's errors quote."""
+
 NEVER_SENT = ("connection refused", "newconnectionerror", "name or service not known", "connecttimeout")
 """Marks of a failure before anything reached the server."""
 
 
 def translate(error: Exception, what: str) -> StoreError:
     """The house's error for whatever the client raised while doing `what`."""
-    text = " ".join(str(error).split())
+    text = _URL_QUERY.sub("?…", " ".join(str(error).split()))
     code = getattr(error, "code", None)
     engine_code = code if isinstance(code, int) else 0
     message = f"{what} failed: {text[:600]}"

@@ -18,6 +18,7 @@ from analytics_server.access.gate import Gate, Role
 from analytics_server.access.sites import Sites
 from analytics_server.app import Server
 from analytics_server.config import Config, load_config
+from analytics_server.demo.routes import DEMO_SITE_ID
 from analytics_server.errors import AnalyticsError
 from analytics_server.journal import set_up
 from analytics_server.store import Store, StoreInfo, make_store, migrate
@@ -110,7 +111,8 @@ def _greet(server: Server, info: StoreInfo) -> None:
     host = config.server.host
     shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
     base = config.server.public_url.rstrip("/") or f"http://{f'[{shown}]' if ':' in shown else shown}:{server.port}"
-    site = server.sites.all()[0].site_id if server.sites.all() else "example.com"
+    own = [found.site_id for found in server.sites.all() if found.site_id != DEMO_SITE_ID]
+    site = own[0] if own else "example.com"
     lines = ["", f"  analytics-server {__version__} is running at {base}", ""]
     if config.dashboard.enabled:
         if server.new_admin_token:

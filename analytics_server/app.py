@@ -166,7 +166,7 @@ class Server:
         await self.sites.load()
         await self._salts.load()
         self._wal.start()
-        self._flusher.start(self._wal, left_over)
+        self._flusher.start(self._wal, left_over).add_done_callback(self._flusher_ended)
         if left_over:
             events = sum(sealed.events for sealed in left_over)
             log.info("delivering what the log still holds", extra={"segments": len(left_over), "events": events})
@@ -346,8 +346,12 @@ class Server:
 
     def _on_broken(self, reason: str) -> None:
         """The log can't be trusted any more (called from its thread): the process must end."""
-        log.critical("write-ahead log broken, stopping", extra={"reason": reason})
+        log.critical("the log can't go on, stopping", extra={"reason": reason})
         self._loop_call(self.broken.set)
+
+    def _flusher_ended(self, task: asyncio.Task[None]) -> None:
+        if not self._stopping and not task.cancelled():
+            self._on_broken(f"the flusher has died ({type(task.exception()).__name__})")
 
     def _loop_call(self, call: Callable[[], None]) -> None:
         if self._loop is not None:

@@ -116,6 +116,12 @@ class StoreFatal(StoreError):
     retry_after_s = None
 
 
+class StoreBadRows(StoreFatal):
+    """The client library can't put the rows on the wire: values that don't fit their columns."""
+
+    code = "store_bad_rows"
+
+
 class StoreTimeout(StoreError):
     """A query ran past its time limit."""
 

@@ -1,10 +1,12 @@
 """Brings sealed WAL segments into ClickHouse, oldest first, each exactly once.
 
 One INSERT per month and batch. Anything but a clean first success is ambiguous: then
-`count() … WHERE batch_id = N` decides per month — all rows there: done; none: send
-again; anything else: the segment is set aside, counted and reported, never guessed at.
-A segment is deleted only after its batch is known to be in, and the rollups with it. Batches left by an earlier
-run are verified before they are sent.
+that insert has ended, and then `count() … WHERE batch_id = N` decides per month — all
+rows there: done; none: send again; anything else: the segment is set aside, counted and
+reported, never guessed at. A segment is deleted only after its batch is known to be in,
+and the rollups with it. Batches left by an earlier run are verified before they are sent.
+What fails without a plan (a full disk, a bug) is logged and tried again: the one task
+that empties the log must not die. Logs name segments and error numbers, never a row.
 """
 
 from __future__ import annotations
@@ -14,15 +16,17 @@ import contextlib
 import logging
 import random
 import time
+import traceback
 from collections import deque
 from functools import partial
 from pathlib import Path
 
 from analytics_server.config import IngestSection
-from analytics_server.errors import StoreError, StoreFatal
+from analytics_server.errors import StoreBadRows, StoreError, StoreRetryable
 from analytics_server.ingest import segment
 from analytics_server.ingest.batch import BLOCK_ROWS, Rows, by_month, to_blocks
 from analytics_server.ingest.metrics import IngestMetrics
+from analytics_server.ingest.recovery import keep_copy
 from analytics_server.ingest.rollups import Rollups
 from analytics_server.ingest.segment import Sealed
 from analytics_server.ingest.wal import Wal
@@ -38,8 +42,12 @@ BREATHE_UP_TO = 20_000
 """A larger batch comes from senders of batches: then throughput counts, and a rest would cost more than
 itself, because the thread has to wait for the interpreter again after each."""
 
-POISON_CODES = frozenset({0, 6, 26, 27, 38, 41, 53, 69, 70, 72, 117, 130, 131, 321, 349})
-"""Codes (0: refused by the client library) that mean the rows themselves can't be stored."""
+POISON_CODES = frozenset({6, 26, 27, 38, 41, 53, 69, 70, 72, 117, 130, 131, 321, 349})
+"""Codes that mean the rows themselves can't be stored."""
+
+FIRST_PAUSE_S = 0.2
+MOST_FAILURES = 10
+"""So often something without a plan may fail in a row with one segment, or its rollups, before it is given up."""
 
 
 class Flusher:
@@ -69,11 +77,12 @@ class Flusher:
         self._rollups = Rollups(store, timeout_s=insert_timeout_s)
         self._suspect: Sealed | None = None
         self._doubtful = False
+        self._failures = 0
         self._wal: Wal | None = None
         self._task: asyncio.Task[None] | None = None
         self.store_is_up = True
 
-    def start(self, wal: Wal, left_over: list[Sealed]) -> None:
+    def start(self, wal: Wal, left_over: list[Sealed]) -> asyncio.Task[None]:
         """Begin to work, with what an earlier run left in front.
 
         That run sent one batch at a time, oldest first: only the first can have been under way.
@@ -83,6 +92,7 @@ class Flusher:
         for sealed in left_over:
             self.add(sealed)
         self._task = asyncio.create_task(self._work(), name="flusher")
+        return self._task
 
     def add(self, sealed: Sealed) -> None:
         """Queue a sealed segment; its rows stay in memory only while few wait."""
@@ -127,33 +137,68 @@ class Flusher:
                 self._changed.clear()
                 await self._changed.wait()
                 continue
-            await self._deliver(self._queue[0])
+            sealed = self._queue[0]
+            try:
+                await self._deliver(sealed)
+            except Exception as failure:
+                await self._survive(sealed, failure)
+            else:
+                self._failures = 0
+
+    async def _survive(self, sealed: Sealed, failure: Exception) -> None:
+        """After a failure nobody planned for: the segment is verified and tried again, at last set aside."""
+        self._failures += 1
+        sealed.verify_first = True
+        self._metrics.flush_attempts.labels("failed").inc()
+        log.error(
+            "flush failed unexpectedly",
+            extra={"segment": sealed.path.name, "error": type(failure).__name__, "at": _place(failure)},
+        )
+        if self._failures >= MOST_FAILURES:
+            try:
+                await self._set_aside(sealed, sealed.events)
+            except OSError as error:
+                log.error("segment can't be set aside", extra={"segment": sealed.path.name, "reason": error.strerror})
+        await self._pause(min(FIRST_PAUSE_S * 2**self._failures, self._settings.retry_max_s))
+
+    async def _set_aside(self, sealed: Sealed, events: int) -> None:
+        """Keep a segment for a person; `events` of it are not in ClickHouse."""
+        assert self._wal is not None
+        target = await asyncio.get_running_loop().run_in_executor(None, self._wal.set_aside, sealed, self._dead_letters)
+        self._queue.popleft()
+        self._failures = 0
+        self._metrics.dead_letter_events.inc(events)
+        log.error("segment set aside", extra={"file": str(target), "events_not_stored": events})
 
     async def _deliver(self, sealed: Sealed) -> None:
         assert self._wal is not None
         started = time.perf_counter()
-        try:
-            rows = await asyncio.get_running_loop().run_in_executor(None, _rows, sealed)
-        except (OSError, segment.SegmentError) as error:
-            log.error("wal segment unreadable", extra={"segment": sealed.path.name, "reason": str(error)})
-            self._metrics.wal_errors.labels("unreadable").inc()
-            self._wal.set_aside(sealed, self._dead_letters)
-            self._queue.popleft()
-            return
+        loop = asyncio.get_running_loop()
+        rows = await loop.run_in_executor(None, _rows, sealed)
+        if len(rows) < sealed.events:
+            self._metrics.wal_errors.labels("damaged_frame").inc()
+            await loop.run_in_executor(None, keep_copy, sealed.path, self._dead_letters)
+            self._metrics.dead_letter_events.inc(sealed.events - len(rows))
+            log.error(
+                "wal segment damaged, a copy is set aside",
+                extra={"segment": sealed.path.name, "events_unreadable": sealed.events - len(rows)},
+            )
+            sealed.events = len(rows)
         outcome = "inserted"
         self._doubtful = sealed is self._suspect
-        for month, part in by_month(rows).items():
+        stored = 0
+        for month, part in by_month(rows).items() if rows else ():
             outcome = await self._deliver_month(sealed, month, part)
             if outcome != "inserted":
                 break
+            stored += len(part)
         if outcome == "stopped" or (self._doubtful and not await self._reconcile(sealed)):
             return
         if outcome == "inserted":
-            await asyncio.get_running_loop().run_in_executor(None, _finish, self._wal, sealed, rows)
+            await loop.run_in_executor(None, _finish, self._wal, sealed, rows)
+            self._queue.popleft()
         else:
-            self._wal.set_aside(sealed, self._dead_letters)
-            self._metrics.dead_letter_events.inc(sealed.events)
-        self._queue.popleft()
+            await self._set_aside(sealed, sealed.events - stored)
         seconds = time.perf_counter() - started
         self._metrics.flush_seconds.observe(seconds)
         self._metrics.flush_events.observe(sealed.events)
@@ -162,10 +207,11 @@ class Flusher:
     async def _deliver_month(self, sealed: Sealed, month: int, rows: Rows) -> str:
         """Insert one month's rows of a batch: "inserted", "set_aside" or "stopped"."""
         ambiguous = sealed.verify_first
-        delay = 0.2
+        delay, attempt = FIRST_PAUSE_S, 0
         while True:
             try:
                 if ambiguous:
+                    await self._store.end_inserts(f"{sealed.batch_id}-", timeout_s=self._insert_timeout_s)
                     present = await self._count(sealed.batch_id, month)
                     self._metrics.flush_ambiguous.inc()
                     self._doubtful = self._doubtful or present > 0
@@ -183,14 +229,20 @@ class Flusher:
                 names, blocks = await asyncio.get_running_loop().run_in_executor(
                     None, partial(to_blocks, rows, sealed.batch_id, breath_s=breath_s)
                 )
+                attempt += 1
                 await self._store.insert_blocks(
-                    "events", names, blocks, breath_s=breath_s, timeout_s=self._insert_timeout_s
+                    "events",
+                    names,
+                    blocks,
+                    breath_s=breath_s,
+                    timeout_s=self._insert_timeout_s,
+                    query_id=f"{sealed.batch_id}-{month}-{attempt}-{self._jitter.getrandbits(32):x}",
                 )
             except StoreError as error:
                 outcome = type(error).__name__.removeprefix("Store").lower()
                 self._metrics.flush_attempts.labels(outcome).inc()
-                if isinstance(error, StoreFatal) and error.engine_code in POISON_CODES and not ambiguous:
-                    log.error("batch refused by ClickHouse, set aside", extra={"reason": error.message[:300]})
+                if not ambiguous and (isinstance(error, StoreBadRows) or error.engine_code in POISON_CODES):
+                    log.error("batch refused", extra={"error": type(error).__name__, "engine_code": error.engine_code})
                     return "set_aside"
                 if self.store_is_up:
                     log.warning("flush failed, will try again", extra={"reason": error.message[:300]})
@@ -208,11 +260,16 @@ class Flusher:
 
     async def _reconcile(self, sealed: Sealed) -> bool:
         """Make the rollups agree with what is in `events` of a batch that was in doubt; False when stopping."""
-        delay = 0.2
+        delay, failures = FIRST_PAUSE_S, 0
         while True:
             try:
                 await self._rollups.reconcile(sealed.batch_id)
             except StoreError as error:
+                failures += not isinstance(error, StoreRetryable)
+                if failures >= MOST_FAILURES:  # the events are right: they must not wait for ever
+                    self._metrics.flush_attempts.labels("unreconciled").inc()
+                    log.error("rollups not reconciled, given up", extra={"batch": sealed.batch_id})
+                    return True
                 log.warning("rollups not reconciled, will try again", extra={"reason": error.message[:300]})
                 if await self._pause(delay):
                     return False
@@ -259,3 +316,9 @@ def _rows(sealed: Sealed) -> Rows:
             rested = len(rows)
             time.sleep(BREATH_S)
     return rows
+
+
+def _place(failure: Exception) -> str:
+    """File and line where it was raised; not the message, which may quote a row."""
+    frames = traceback.extract_tb(failure.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

@@ -38,7 +38,11 @@ def recover(directory: Path, metrics: IngestMetrics) -> list[Sealed]:
             continue
         if scan.damaged_bytes or (scan.torn_bytes and path is not paths[-1]):
             metrics.wal_errors.labels("damaged_frame").inc()
-            _keep_copy(path, directory, scan.damaged_bytes + scan.torn_bytes)
+            keep_copy(path, directory / "quarantine")
+            log.error(
+                "wal segment damaged, a copy is kept",
+                extra={"segment": path.name, "unreadable_bytes": scan.damaged_bytes + scan.torn_bytes},
+            )
         elif scan.torn_bytes:
             os.truncate(path, scan.good_bytes)
         if not scan.rows:
@@ -69,14 +73,13 @@ def _quarantine(path: Path, directory: Path, metrics: IngestMetrics, reason: str
     log.error("wal segment can't be read, kept aside", extra={"file": str(target), "reason": reason})
 
 
-def _keep_copy(path: Path, directory: Path, lost_bytes: int) -> None:
-    """The damaged file stays for a person to look at; its good frames are delivered."""
-    target = directory / "quarantine" / path.name
-    target.parent.mkdir(exist_ok=True)
+def keep_copy(path: Path, directory: Path) -> None:
+    """A damaged file stays in a directory for a person to look at; its good frames are delivered."""
+    directory.mkdir(parents=True, exist_ok=True)
+    target = directory / path.name
     try:
         os.link(path, target)
     except FileExistsError:  # found before, and not delivered since
         return
-    except OSError:  # no hard links on this file system
+    except OSError:  # another file system, or one without hard links
         shutil.copyfile(path, target)
-    log.error("wal segment damaged, a copy is kept", extra={"file": str(target), "unreadable_bytes": lost_bytes})

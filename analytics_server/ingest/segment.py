@@ -125,7 +125,7 @@ def read_header(file_bytes: memoryview | bytes) -> tuple[SegmentHeader, int]:
         raise SegmentError("The file is no WAL segment (wrong magic).")
     end = _HEAD.size + length
     header = bytes(file_bytes[_HEAD.size : end])
-    if len(header) < length and len(file_bytes) < len(head_bytes(0, 0)):
+    if len(header) < length and len(file_bytes) < len(head_bytes((1 << 63) - 1, 10**13)):
         raise TornHead("The WAL segment is shorter than its own head.")
     if version > VERSION and zlib.crc32(header) == checksum:
         raise NewerSegment(f"The WAL segment has version {version}; this program reads {VERSION}.")

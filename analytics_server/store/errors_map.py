@@ -11,7 +11,7 @@ import re
 from clickhouse_connect.driver.exceptions import DataError, ProgrammingError
 from clickhouse_connect.driver.exceptions import Error as DriverError
 
-from analytics_server.errors import StoreAmbiguous, StoreError, StoreFatal, StoreRetryable, StoreTimeout
+from analytics_server.errors import StoreAmbiguous, StoreBadRows, StoreError, StoreFatal, StoreRetryable, StoreTimeout
 
 TIMEOUT_CODES = frozenset({159, 160, 209})
 """TIMEOUT_EXCEEDED, TOO_SLOW, SOCKET_TIMEOUT."""
@@ -43,9 +43,9 @@ def translate(error: Exception, what: str) -> StoreError:
         return StoreFatal(message, engine_code=engine_code)
     if any(mark in text.lower() for mark in NEVER_SENT):
         return StoreRetryable(message)
-    if isinstance(error, (DataError, ProgrammingError)):
-        # Refused by the client library itself: values that don't fit, an engine that can't be opened.
+    if isinstance(error, ProgrammingError):
         return StoreFatal(message)
-    if isinstance(error, (DriverError, OSError)):
+    if isinstance(error, (DriverError, OSError)) and not isinstance(error, DataError):
         return StoreAmbiguous(message)
-    return StoreFatal(message)
+    # Raised before anything was sent, while Python's values became ClickHouse's: the message may quote a value.
+    return StoreBadRows(f"{what} failed before it was sent: {type(error).__name__}.")

@@ -86,11 +86,20 @@ class Store(Protocol):
         breath_s: float = 0.0,
         settings: Settings | None = None,
         timeout_s: float = 60.0,
+        query_id: str = "",
     ) -> None:
         """`insert` of one block that is given in pieces; the engine joins them to one part.
 
+        `query_id` is the insert's name on a server, unique while it runs (see `end_inserts`).
+
         Between pieces the serialising thread rests for `breath_s`, so that it does not hold
         the interpreter while beacons wait.
+        """
+
+    async def end_inserts(self, id_prefix: str, *, timeout_s: float = 60.0) -> None:
+        """Return when no query whose id begins so runs any more; those that do are asked to stop.
+
+        What they have written can be counted from then on. Raises `StoreRetryable` when they go on for too long.
         """
 
     def stream(

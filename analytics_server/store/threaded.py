@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.insert import InsertBlock
 
-from analytics_server.errors import StoreError, StoreRetryable, StoreTimeout
+from analytics_server.errors import StoreError, StoreFatal, StoreRetryable, StoreTimeout
 from analytics_server.store.errors_map import translate
 from analytics_server.store.protocol import Parameters, ResultSet, Settings, StoreInfo
 
@@ -43,6 +43,8 @@ INSERT_SETTINGS: dict[str, str] = {
 """All that correctness of an insert rests on, because the engine's defaults change between versions:
 synchronous, no deduplication by block (verification by batch_id instead), one block and so one part."""
 
+NO_SUCH_COLUMN = 16
+END_CHECK_S = 0.2
 TIMEOUT_MARGIN_S = 5.0
 """How much longer the caller waits than the engine is told to run."""
 
@@ -155,7 +157,10 @@ class ThreadedStore:
         breath_s: float = 0.0,
         settings: Settings | None = None,
         timeout_s: float = 60.0,
+        query_id: str = "",
     ) -> None:
+        named: dict[str, str] = {"query_id": query_id} if query_id and self._kind == "server" else {}
+
         def write() -> None:
             client = self._client()
             context = client.create_insert_context(
@@ -163,7 +168,7 @@ class ThreadedStore:
                 list(columns),
                 column_type_names=self._types_of(client, table, tuple(columns)),
                 column_oriented=True,
-                settings={**INSERT_SETTINGS, **(settings or {}), "max_execution_time": timeout_s},
+                settings={**INSERT_SETTINGS, **(settings or {}), **named, "max_execution_time": timeout_s},
             )
             context.data = blocks[0]
 
@@ -182,6 +187,21 @@ class ThreadedStore:
         # No time-out on this side: the engine's own ends the insert, and giving up here while it
         # still ran would let a second attempt overtake it.
         await self._run(self._writer, f"An insert into {table}", write)
+
+    async def end_inserts(self, id_prefix: str, *, timeout_s: float = 60.0) -> None:
+        if self._kind == "embedded":  # an insert in process returns only when it has ended
+            return
+        condition = "WHERE startsWith(query_id, {prefix:String})"
+        deadline = time.monotonic() + timeout_s
+        while True:
+            answer = await self.query(f"SELECT count() FROM system.processes {condition}", {"prefix": id_prefix})
+            if not int(str(answer.rows[0][0])):
+                return
+            if time.monotonic() > deadline:
+                raise StoreRetryable(f"An insert still runs on the server after {timeout_s:.0f} s.")
+            with contextlib.suppress(StoreError):  # without the right to kill it, wait for its own end
+                await self.command(f"KILL QUERY {condition} ASYNC", {"prefix": id_prefix})
+            await asyncio.sleep(END_CHECK_S)
 
     async def stream(
         self,
@@ -234,7 +254,10 @@ class ThreadedStore:
     def _client(self) -> Client:
         client: Client | None = getattr(self._local, "client", None)
         if client is None:
-            client = self._make_client()
+            try:
+                client = self._make_client()
+            except Exception as error:
+                raise _not_sent(translate(error, "Opening a connection to ClickHouse")) from error
             self._local.client = client
             with self._lock:
                 self._clients.append(client)
@@ -262,6 +285,11 @@ class ThreadedStore:
                 parameters={"table": table},
             ).result_rows
             by_name = {str(name): str(kind) for name, kind in rows}
+            if missing := [column for column in columns if column not in by_name]:
+                raise StoreFatal(
+                    f"The table {table} lacks the columns {', '.join(missing)}: run analytics-server migrate.",
+                    engine_code=NO_SUCH_COLUMN,
+                )
             types = [by_name[column] for column in columns]
             if len(self._column_types) > 256:
                 self._column_types.clear()
@@ -288,6 +316,11 @@ class ThreadedStore:
             return await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
         except TimeoutError as error:
             raise StoreTimeout(f"{what} got no answer within {timeout_s:.0f} s.") from error
+
+
+def _not_sent(error: StoreError) -> StoreError:
+    """Nothing was sent yet: only what the server itself refused for good is fatal."""
+    return error if error.engine_code else StoreRetryable(error.message)
 
 
 def _parameters(parameters: Parameters | None) -> dict[str, Any] | None:

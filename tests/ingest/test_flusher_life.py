@@ -1,0 +1,244 @@
+"""The flusher outlives whatever happens to it, and what it can't deliver is kept and counted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from analytics_server.config import IngestSection
+from analytics_server.errors import StoreAmbiguous, StoreBadRows, StoreFatal
+from analytics_server.ingest import flush
+from analytics_server.ingest.batch import Rows, to_blocks
+from analytics_server.ingest.flush import MOST_FAILURES, Flusher
+from analytics_server.ingest.metrics import IngestMetrics
+from analytics_server.ingest.segment import Sealed
+from analytics_server.ingest.wal import Wal
+from analytics_server.model import COLUMN_INDEX, COLUMNS, Row
+from analytics_server.store.protocol import Parameters, ResultSet, Settings, Store
+
+NOVEMBER_US = 1_762_000_000_000_000
+DECEMBER_US = 1_765_000_000_000_000
+SETTINGS = IngestSection(flush_interval_ms=60_000, retry_max_s=0.001)
+
+
+def row(ts_us: int = NOVEMBER_US) -> Row:
+    values = [column.default for column in COLUMNS]
+    values[COLUMN_INDEX["site_id"]] = "a.example"
+    values[COLUMN_INDEX["ts"]] = ts_us
+    values[COLUMN_INDEX["event_id"]] = bytes(16)
+    return tuple(values)
+
+
+class FakeStore:
+    """Keeps how many rows came per month, does what `fail` says before that, and has no rollups."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, int] = {}
+        self.fail: Callable[[int], None] = lambda month: None
+        self.calls: list[str] = []
+
+    async def query(
+        self,
+        sql: str,
+        parameters: Parameters | None = None,
+        *,
+        settings: Settings | None = None,
+        timeout_s: float = 30.0,
+    ) -> ResultSet:
+        asked = dict(parameters or {})
+        if "month" not in asked:
+            return ResultSet(columns=("sites", "since"), rows=[([], 0)] if "batch" in asked else [])
+        self.calls.append("count")
+        return ResultSet(columns=("count",), rows=[(self.kept.get(int(str(asked["month"])), 0),)])
+
+    async def insert_blocks(
+        self,
+        table: str,
+        columns: Sequence[str],
+        blocks: Sequence[Sequence[Sequence[object]]],
+        *,
+        breath_s: float = 0.0,
+        settings: Settings | None = None,
+        timeout_s: float = 60.0,
+        query_id: str = "",
+    ) -> None:
+        self.calls.append("insert")
+        month = int(query_id.split("-")[1])
+        self.fail(month)
+        self.kept[month] = self.kept.get(month, 0) + sum(len(block[0]) for block in blocks)
+
+    async def end_inserts(self, id_prefix: str, *, timeout_s: float = 60.0) -> None:
+        self.calls.append("end")
+
+
+class Ingest:
+    """A log and a flusher on a directory, with a fake store behind them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.store = FakeStore()
+        self.metrics = IngestMetrics(CollectorRegistry())
+        self.letters = directory / "dead-letters"
+        self.flusher = Flusher(
+            cast(Store, self.store),
+            SETTINGS,
+            self.metrics,
+            self.letters,
+            insert_timeout_s=5.0,
+            jitter=random.Random(1),
+        )
+        self.wal = Wal(
+            directory / "wal",
+            SETTINGS,
+            self.metrics,
+            on_sealed=self.flusher.add,
+            on_broken=lambda reason: pytest.fail(reason),
+        )
+
+    async def deliver(self, *rows: Row) -> None:
+        """Write, seal, and wait until the queue is empty."""
+        await self.wal.durable(list(rows))
+        sealed = asyncio.Event()
+        add = self.flusher.add
+
+        def added(segment: Sealed) -> None:
+            add(segment)
+            sealed.set()
+
+        self.wal._on_sealed = added
+        self.wal.seal_soon()
+        await asyncio.wait_for(sealed.wait(), 5.0)
+        assert await self.flusher.drain(10.0)
+
+    @property
+    def dead_letters(self) -> float:
+        return float(self.metrics.dead_letter_events._value.get())
+
+    @property
+    def segments(self) -> list[Path]:
+        return sorted((self.letters.parent / "wal").glob("*.wal"))
+
+
+@asynccontextmanager
+async def ingesting(directory: Path) -> AsyncIterator[Ingest]:
+    made = Ingest(directory)
+    task = made.flusher.start(made.wal, made.wal.open())
+    made.wal.start()
+    try:
+        yield made
+        assert not task.done()
+    finally:
+        await made.wal.stop()
+        await made.flusher.close()
+        await made.wal.close()
+
+
+async def test_goes_on_after_a_failure_nobody_planned_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = iter([RuntimeError("a row"), OSError(28, "No space left on device")])
+    finish = flush._finish
+
+    def failing(wal: Wal, sealed: Sealed, rows: Rows) -> None:
+        if failure := next(failures, None):
+            raise failure
+        finish(wal, sealed, rows)
+
+    monkeypatch.setattr(flush, "_finish", failing)
+    async with ingesting(tmp_path) as ingest:
+        await ingest.deliver(row(), row())
+        assert ingest.store.kept == {202511: 2}
+        assert ingest.store.calls == ["insert", "end", "count", "end", "count"]
+        assert ingest.segments == []
+        assert ingest.dead_letters == 0
+
+
+async def test_a_segment_that_always_fails_is_kept_aside_and_the_next_one_is_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = 0
+
+    def failing(rows: Rows, batch_id: int, *, breath_s: float) -> tuple[list[str], list[list[Sequence[object]]]]:
+        nonlocal calls
+        calls += 1
+        if calls <= MOST_FAILURES:
+            raise ValueError("visitor 12345")
+        return to_blocks(rows, batch_id, breath_s=breath_s)
+
+    monkeypatch.setattr("analytics_server.ingest.flush.to_blocks", failing)
+    async with ingesting(tmp_path) as ingest:
+        with caplog.at_level(logging.ERROR):
+            await ingest.deliver(row(), row(), row())
+        assert ingest.dead_letters == 3
+        assert len(list(ingest.letters.iterdir())) == 1
+        assert "12345" not in caplog.text
+        await ingest.deliver(row())
+        assert ingest.store.kept == {202511: 1}
+        assert ingest.segments == []
+
+
+async def test_refused_rows_count_only_where_they_are_missing(tmp_path: Path) -> None:
+    def refuse(month: int) -> None:
+        if month == 202512:
+            raise StoreBadRows("refused")
+
+    async with ingesting(tmp_path) as ingest:
+        ingest.store.fail = refuse
+        await ingest.deliver(row(), row(), row(DECEMBER_US))
+        assert ingest.store.kept == {202511: 2}
+        assert ingest.dead_letters == 1
+        assert len(list(ingest.letters.iterdir())) == 1
+
+
+async def test_a_store_that_is_not_as_it_should_be_costs_no_event(tmp_path: Path) -> None:
+    failures = iter([StoreFatal("no such table", engine_code=60), StoreFatal("the engine can't be opened")])
+
+    def refuse(month: int) -> None:
+        if failure := next(failures, None):
+            raise failure
+
+    async with ingesting(tmp_path) as ingest:
+        ingest.store.fail = refuse
+        await ingest.deliver(row())
+        assert ingest.store.kept == {202511: 1}
+        assert ingest.dead_letters == 0
+
+
+async def test_waits_for_the_end_of_an_insert_in_doubt_before_it_counts(tmp_path: Path) -> None:
+    failures = iter([StoreAmbiguous("connection reset")])
+
+    def lose(month: int) -> None:
+        if failure := next(failures, None):
+            ingest.store.kept[month] = 1
+            raise failure
+
+    async with ingesting(tmp_path) as ingest:
+        ingest.store.fail = lose
+        await ingest.deliver(row())
+        assert ingest.store.calls == ["insert", "end", "count"]
+        assert ingest.store.kept == {202511: 1}
+
+
+async def test_what_the_disk_has_lost_is_counted_and_the_rest_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = flush._rows
+
+    def damaged(sealed: Sealed) -> Rows:
+        sealed.rows = None
+        whole = sealed.path.read_bytes()
+        sealed.path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        return read(sealed)
+
+    monkeypatch.setattr(flush, "_rows", damaged)
+    async with ingesting(tmp_path) as ingest:
+        await ingest.wal.durable([row()])
+        await ingest.deliver(row(), row())
+        assert ingest.store.kept == {202511: 1}
+        assert ingest.dead_letters == 2
+        assert len(list(ingest.letters.iterdir())) == 1

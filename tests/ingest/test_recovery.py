@@ -1,0 +1,187 @@
+"""What is found in the log after a crash: every whole frame is delivered, nothing is thrown away."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from analytics_server.config import IngestSection
+from analytics_server.errors import WalError
+from analytics_server.ingest import segment
+from analytics_server.ingest.metrics import IngestMetrics
+from analytics_server.ingest.recovery import keep, recover
+from analytics_server.ingest.segment import Sealed
+from analytics_server.ingest.wal import Wal
+from analytics_server.model import COLUMNS, Row
+
+
+def row(text: str) -> Row:
+    """A row in which `text` can be found again; it holds the byte that frames' payloads begin with."""
+    values = [column.default for column in COLUMNS]
+    values[0], values[3] = text, bytes(16)
+    return tuple(values)
+
+
+def metrics() -> IngestMetrics:
+    return IngestMetrics(CollectorRegistry())
+
+
+def errors(counted: IngestMetrics, kind: str) -> float:
+    return float(counted.wal_errors.labels(kind)._value.get())
+
+
+async def written(directory: Path, frames: int, name: str = "a") -> Path:
+    """A WAL segment of so many frames with one row each."""
+    sealed: list[Sealed] = []
+    wal = Wal(
+        directory, IngestSection(), metrics(), on_sealed=sealed.append, on_broken=lambda reason: pytest.fail(reason)
+    )
+    wal.open()
+    wal.start()
+    for number in range(frames):
+        await wal.durable([row(f"{name}{number} ݝݞ")])
+    await wal.close()
+    (only,) = sealed
+    return only.path
+
+
+def texts(path: Path) -> list[str]:
+    return [str(row[0]).split()[0] for _, payload in segment.frames(path) for row in segment.rows_of(payload)]
+
+
+def frame_starts(path: Path) -> list[int]:
+    return [end - len(payload) - segment.FRAME_HEAD_BYTES for end, payload in segment.frames(path)]
+
+
+async def test_one_damaged_frame_costs_only_itself(tmp_path: Path) -> None:
+    path = await written(tmp_path, 5)
+    whole = path.read_bytes()
+    starts = frame_starts(path)
+    chance = random.Random(1)
+    for damaged in range(5):
+        end = starts[damaged + 1] if damaged < 4 else len(whole)
+        for at in chance.sample(range(starts[damaged], end), 25):
+            broken = bytearray(whole)
+            broken[at] ^= 1 << chance.randrange(8)
+            path.write_bytes(broken)
+            assert texts(path) == [f"a{number}" for number in range(5) if number != damaged]
+
+
+async def test_the_newest_segment_keeps_the_frames_behind_a_damaged_one(tmp_path: Path) -> None:
+    path = await written(tmp_path, 3)
+    whole = bytearray(path.read_bytes())
+    whole[frame_starts(path)[1] + 30] ^= 1
+    path.write_bytes(whole)
+    counted = metrics()
+    (sealed,) = recover(tmp_path, counted)
+    assert sealed.events == 2
+    assert texts(path) == ["a0", "a2"]
+    assert (tmp_path / "quarantine" / path.name).read_bytes() == bytes(whole)
+    assert errors(counted, "damaged_frame") == 1
+
+
+async def test_cuts_a_torn_tail_off_the_newest_segment(tmp_path: Path) -> None:
+    path = await written(tmp_path, 2)
+    good = path.stat().st_size
+    with path.open("ab") as file:
+        file.write(b"\x20\x00\x00\x00half")
+    counted = metrics()
+    (sealed,) = recover(tmp_path, counted)
+    assert (sealed.events, path.stat().st_size) == (2, good)
+    assert errors(counted, "damaged_frame") == 0
+
+
+async def test_a_segment_with_a_damaged_head_is_kept_even_if_it_is_the_newest(tmp_path: Path) -> None:
+    path = await written(tmp_path, 2)
+    whole = bytearray(path.read_bytes())
+    whole[40] ^= 1
+    path.write_bytes(whole)
+    counted = metrics()
+    assert recover(tmp_path, counted) == []
+    assert (tmp_path / "quarantine" / path.name).read_bytes() == bytes(whole)
+    assert errors(counted, "quarantined_segment") == 1
+
+
+async def test_a_segment_that_was_being_created_is_removed(tmp_path: Path) -> None:
+    path = await written(tmp_path, 1)
+    head = path.read_bytes()[: frame_starts(path)[0]]
+    for size in (0, 5, 12, len(head) - 1):
+        path.write_bytes(head[:size])
+        assert recover(tmp_path, metrics()) == []
+        assert not path.exists()
+    assert not (tmp_path / "quarantine").exists()
+
+
+async def test_a_segment_of_a_newer_program_stops_the_start(tmp_path: Path) -> None:
+    path = await written(tmp_path, 1)
+    whole = bytearray(path.read_bytes())
+    whole[4] = segment.VERSION + 1
+    path.write_bytes(whole)
+    with pytest.raises(WalError, match="newer program"):
+        recover(tmp_path, metrics())
+    assert path.read_bytes() == bytes(whole)
+
+
+async def test_keeps_a_file_across_file_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: object, target: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    path = tmp_path / "one.wal"
+    path.write_bytes(b"rows")
+    monkeypatch.setattr("os.replace", refuse)
+    assert keep(path, tmp_path / "elsewhere").read_bytes() == b"rows"
+    assert not path.exists()
+
+
+async def test_the_directory_stays_locked_until_the_log_is_closed(tmp_path: Path) -> None:
+    def another() -> Wal:
+        return Wal(tmp_path, IngestSection(), metrics(), on_sealed=lambda sealed: None, on_broken=lambda reason: None)
+
+    first, second = another(), another()
+    first.open()
+    first.start()
+    await first.stop()
+    with pytest.raises(WalError, match="Another server"):
+        second.open()
+    await first.close()
+    assert second.open() == []
+    await second.close()
+
+
+async def test_a_writer_that_fails_answers_everyone_and_ends_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken: list[str] = []
+    wal = Wal(tmp_path, IngestSection(), metrics(), on_sealed=lambda sealed: None, on_broken=broken.append)
+    wal.open()
+    wal.start()
+
+    def fail(*parts: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(segment, "frame_head", fail)
+    with pytest.raises(WalError):
+        await wal.durable([row("a")])
+    await wal.stop()
+    assert broken
+    assert wal.refusal()
+    with pytest.raises(WalError):
+        wal.append([row("b")], lambda error: None)
+    await wal.close()
+
+
+async def test_a_failed_acknowledgement_does_not_keep_the_others_waiting(tmp_path: Path) -> None:
+    wal = Wal(tmp_path, IngestSection(), metrics(), on_sealed=lambda sealed: None, on_broken=lambda reason: None)
+    wal.open()
+
+    def fail(error: str) -> None:
+        raise RuntimeError
+
+    wal.append([row("a")], fail)
+    answered = wal.durable([row("b")])
+    wal.start()
+    await answered
+    await wal.close()

@@ -115,6 +115,9 @@ def _wrapped(handler: Handler, path: str, metrics: HttpMetrics) -> Handler:
             log.log(error.log_level, "request failed", extra={"route": path, "code": error.code})
             response = error_response(error)
         except web.HTTPException as error:
+            if error.status < 400:  # a redirect: aiohttp wants it raised
+                observe(error.status, time.perf_counter() - started)
+                raise
             response = _plain_error(error)
         except asyncio.CancelledError:
             raise
@@ -144,9 +147,7 @@ def error_response(error: AnalyticsError) -> web.Response:
     )
 
 
-def _plain_error(error: web.HTTPException) -> web.StreamResponse:
-    if error.status < 400:
-        return error
+def _plain_error(error: web.HTTPException) -> web.Response:
     known = {
         404: ("not_found", "There is nothing at this address."),
         405: ("method_not_allowed", "Use another method."),

@@ -26,6 +26,8 @@ ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # A context's own setting does not reach the beacons that outlive their page.
+    f"--user-agent={USER_AGENT}",
 )
 
 

@@ -80,7 +80,7 @@ class RunningServer:
         assert self._process is None
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-W", "default", "-m", "analytics_server", "serve", "--port", "0"],
+                [sys.executable, "-W", "default", "-m", "analytics_server", "serve", "--port", str(self.port)],
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -95,7 +95,7 @@ class RunningServer:
         return self
 
     def restart(self) -> Self:
-        """Start again after `kill` or `terminate`, on the same directory."""
+        """Start again after `kill` or `terminate`: same directory, same port."""
         return self.start()
 
     def kill(self) -> None:

@@ -10,7 +10,10 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from tests.browser import browser, context, page
 from tests.server import Client, RunningServer
+
+__all__ = ["browser", "client", "context", "page", "server", "site"]
 
 
 @contextmanager

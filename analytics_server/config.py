@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
+from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta
@@ -24,6 +25,8 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(gt=0)]
+
+UrlPath = Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)+$")]
 
 ENVIRONMENT_PREFIX = "ANALYTICS_"
 
@@ -119,8 +122,8 @@ class GeoSection(_Section, frozen=True, kw_only=True):
 
 
 class TrackerSection(_Section, frozen=True, kw_only=True):
-    script_path: str = "/a.js"
-    collect_path: str = "/track"
+    script_path: UrlPath = "/a.js"
+    collect_path: UrlPath = "/track"
 
 
 class DashboardSection(_Section, frozen=True, kw_only=True):
@@ -184,9 +187,17 @@ def load_config(path: Path | None, environment: Mapping[str, str] | None = None)
     for section, key, text in _from_environment(environment):
         raw.setdefault(section, {})[key] = _parse(section, key, text)
     try:
-        return msgspec.convert(raw, Config, strict=True)
+        config = msgspec.convert(raw, Config, strict=True)
     except msgspec.ValidationError as error:
         raise ConfigError(f"A setting has a wrong value: {error}.") from error
+    try:
+        ZoneInfo(config.sites.default_timezone)
+    except (KeyError, ValueError, OSError) as error:
+        raise ConfigError(
+            f"[sites] default_timezone = {config.sites.default_timezone!r} is no time zone: "
+            "use an IANA name such as Europe/Stockholm."
+        ) from error
+    return config
 
 
 def _refuse_unknown(raw: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -19,6 +20,8 @@ import msgspec
 
 from analytics_server.errors import Forbidden, StoreError, Unauthorized
 from analytics_server.store.protocol import Store
+
+log = logging.getLogger(__name__)
 
 TOKEN_PREFIX = "ast_"
 REFRESH_S = 5.0
@@ -79,14 +82,17 @@ class Gate:
         self._fixed: dict[str, Principal] = {}
         self._loaded_at = 0.0
         self._loading = asyncio.Lock()
+        self._changes = 0
+        self._task: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
         """Read all tokens. Raises a store error."""
+        changes = self._changes
         answer = await self._store.query("SELECT token_hash, document FROM tokens FINAL WHERE deleted = 0")
-        self._by_hash = {
-            str(digest): msgspec.json.decode(str(document), type=Principal) for digest, document in answer.rows
-        }
-        self._loaded_at = time.monotonic()
+        found = {str(digest): msgspec.json.decode(str(document), type=Principal) for digest, document in answer.rows}
+        if changes == self._changes:  # else the answer may be older than what was made or revoked here meanwhile
+            self._by_hash = found
+            self._loaded_at = time.monotonic()
 
     def accept(self, token: str, role: Role, name: str) -> None:
         """Let a token in that lives only in this process (`ANALYTICS_ADMIN_TOKEN`)."""
@@ -101,6 +107,7 @@ class Gate:
             token_id=digest[:ID_CHARS], role=role, name=name, sites=sites, created_at_ms=int(self._clock() * 1000)
         )
         await self._write(digest, principal, deleted=0)
+        self._changes += 1
         self._by_hash[digest] = principal
         return token
 
@@ -109,7 +116,8 @@ class Gate:
         for digest, principal in list(self._by_hash.items()):
             if principal.token_id == token_id:
                 await self._write(digest, principal, deleted=1)
-                del self._by_hash[digest]
+                self._changes += 1
+                self._by_hash.pop(digest, None)
                 return True
         return False
 
@@ -123,6 +131,11 @@ class Gate:
             return None
         digest = token_hash(token)
         return self._fixed.get(digest) or self._by_hash.get(digest)
+
+    def keep_fresh(self) -> None:
+        """Read the tokens again in the background when it is time: for callers who must not wait for ClickHouse."""
+        if time.monotonic() - self._loaded_at >= REFRESH_S and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._refresh(), name="tokens")
 
     async def authenticate(self, authorization: str | None) -> Principal:
         """The principal of an Authorization header (`Bearer TOKEN`). Raises `Unauthorized`."""
@@ -140,8 +153,9 @@ class Gate:
         async with self._loading:
             try:
                 await self.load()
-            except StoreError:
+            except (StoreError, msgspec.DecodeError) as error:
                 self._loaded_at = time.monotonic()  # answer from memory while ClickHouse is away
+                log.debug("tokens not refreshed", extra={"reason": type(error).__name__})
 
     async def _write(self, digest: str, principal: Principal, *, deleted: int) -> None:
         document = msgspec.json.encode(principal).decode()

@@ -45,14 +45,21 @@ class Sites:
         self._clock = clock
         self._sites: dict[str, Site] = {}
         self._unwritten: dict[str, Site] = {}
+        self._changes = 0
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
         """Read all sites. Raises a store error."""
+        changes = self._changes
+        found = await self._read()
+        if changes == self._changes:  # else the answer may be older than what was changed here meanwhile
+            self._sites = found | self._unwritten
+
+    async def _read(self) -> dict[str, Site]:
         answer = await self._store.query("SELECT document FROM sites FINAL WHERE deleted = 0")
         found = [msgspec.json.decode(str(row[0]), type=Site) for row in answer.rows]
-        self._sites = {site.site_id: site for site in found} | self._unwritten
+        return {site.site_id: site for site in found}
 
     def start(self) -> None:
         """Begin to write new sites and to refresh in the background."""
@@ -88,6 +95,7 @@ class Sites:
             raise RequestError(f"{site.site_id!r} can't be a site's id: use a host name such as example.com.")
         check_timezone(site.timezone)
         await self._write([site], deleted=0)
+        self._changes += 1
         self._sites[site.site_id] = site
         self._unwritten.pop(site.site_id, None)
         return site
@@ -106,18 +114,25 @@ class Sites:
             try:
                 await self._write_new()
                 await self.load()
+                continue
             except StoreError as error:
                 log.debug("sites not refreshed", extra={"reason": error.message[:200]})
-                await asyncio.sleep(RETRY_S)
-                if self._unwritten:
-                    self._wake.set()
+            except Exception:
+                log.exception("sites not refreshed")
+            await asyncio.sleep(RETRY_S)
+            if self._unwritten:
+                self._wake.set()
 
     async def _write_new(self) -> None:
+        """Write the sites that a first event made here, unless another server or the command line was faster."""
         new = dict(self._unwritten)
         if new:
-            await self._write(list(new.values()), deleted=0)
+            known = await self._read()
+            if unknown := [site for site_id, site in new.items() if site_id not in known]:
+                await self._write(unknown, deleted=0)
             for site_id in new:
                 self._unwritten.pop(site_id, None)
+                self._sites[site_id] = known.get(site_id, self._sites[site_id])
 
     async def _write(self, sites: list[Site], *, deleted: int) -> None:
         now = datetime.fromtimestamp(self._clock(), UTC)

@@ -7,6 +7,7 @@ bounds, decode, run the pipeline, make durable, tell the live hub, answer.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -39,6 +40,8 @@ from analytics_server.errors import (
 )
 from analytics_server.ingest.wal import Wal
 from analytics_server.model import Row
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["track", "view", "interaction", "batch", "pixel"]
 ACCEPTED_ONE = b'{"accepted":1,"dropped":{},"rejected":[]}'
@@ -98,6 +101,7 @@ class Collector:
             authorization = headers.get("authorization")
             if authorization is not None:
                 principal = self._gate.known(authorization) or await self._gate.authenticate(authorization)
+                self._gate.keep_fresh()  # a token that was revoked elsewhere ends within seconds
                 if not principal.may_collect:
                     raise Forbidden("This token may not collect: use one of the role collect or admin.")
             outcome, sent = self.take(kind, body, headers, address, principal)
@@ -203,7 +207,10 @@ class Collector:
     def kept(self, outcome: Outcome, sent: int) -> Answer:
         """The rows are durable (or there were none): tell the hub, count, and word the answer."""
         if outcome.rows:
-            self._on_rows(outcome.rows)
+            try:
+                self._on_rows(outcome.rows)
+            except Exception:  # the events are safe: their sender must hear so
+                log.exception("live counts failed")
         duplicates = outcome.dropped.pop("duplicate", 0) if outcome.dropped else 0
         accepted = len(outcome.rows) + duplicates
         metrics = self._metrics

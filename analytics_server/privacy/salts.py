@@ -85,6 +85,15 @@ class Salts:
                 await self.load()
             except StoreError as error:
                 log.warning("salts not refreshed", extra={"reason": error.message[:200]})
+            except Exception:
+                log.exception("salts not refreshed")
+            self._forget_old()
+
+    def _forget_old(self) -> None:
+        """Whatever ClickHouse does: no salt stays in memory beyond its time."""
+        oldest = int(self._clock() - KEPT_S) // DAY_S + 1
+        for day in [day for day in self._by_day if day < oldest]:
+            del self._by_day[day]
 
     async def _read(self) -> dict[int, bytes]:
         """The oldest salt of each day counts: a second server that came later takes it over."""

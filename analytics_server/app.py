@@ -35,7 +35,7 @@ from analytics_server.collect.limits import RateLimiter
 from analytics_server.collect.metrics import CollectMetrics
 from analytics_server.collect.pipeline import Parts, Pipeline
 from analytics_server.collect.referrer import ReferrerClassifier, load_sources
-from analytics_server.collect.restore import restore_sessions
+from analytics_server.collect.restore import restore_event_ids, restore_sessions
 from analytics_server.collect.routes import CollectRoutes
 from analytics_server.collect.session import Sessions
 from analytics_server.collect.tracker import load_script
@@ -123,6 +123,7 @@ class Server:
             self._collect_metrics,
             on_rows=self._on_rows,
             forget_ids=self._duplicates.forget,
+            remembers=self._duplicates.remembers,
         )
         self._queries = QueryService(self.store, self.sites, _utc_now, config.limits)
         self._tasks: list[asyncio.Task[None]] = []
@@ -172,6 +173,7 @@ class Server:
             log.info("delivering what the log still holds", extra={"segments": len(left_over), "events": events})
             await self._flusher.drain(self.config.clickhouse.start_timeout_s)
         await restore_sessions(self._sessions, self.store, time.time(), self.config.collect)
+        await restore_event_ids(self._duplicates, self.store, time.time(), self.config.collect)
         try:
             await seed_hub(self._hub, self.store, time.time())
         except StoreError as error:

@@ -1,4 +1,4 @@
-"""After a restart: the sessions that may still go on, read back from ClickHouse.
+"""After a restart: the sessions that may still go on and the event ids seen, read back from ClickHouse.
 
 Run it when everything the log held has been delivered, so that nothing is missing.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from analytics_server.collect.duplicates import Duplicates
 from analytics_server.collect.session import Sessions
 from analytics_server.config import CollectSection
+from analytics_server.ingest.wal import new_batch_id
 from analytics_server.model import SESSION_ATTRIBUTES
 from analytics_server.store.protocol import Store
 
@@ -51,4 +53,30 @@ async def restore_sessions(sessions: Sessions, store: Store, now: float, setting
             (int(str(opened)), int(str(first)), int(str(last))),
             tuple(str(value) for value in attributes),
         )
+    return len(answer.rows)
+
+
+async def restore_event_ids(duplicates: Duplicates, store: Store, now: float, settings: CollectSection) -> int:
+    """Remember the newest ids of the window again, up to half the capacity; returns how many.
+
+    By the time of their arrival, which `batch_id` begins with, not by the event's own. Raises a store error.
+    """
+    if not settings.duplicate_window_s:
+        return 0
+    answer = await store.query(
+        """
+        SELECT site_id, replaceAll(toString(event_id), '-', '')
+        FROM events
+        WHERE batch_id >= {since:UInt64}
+        ORDER BY batch_id DESC
+        LIMIT {most:UInt32}
+        """,
+        {
+            "since": new_batch_id(now - settings.duplicate_window_s) >> 22 << 22,
+            "most": max(1, settings.max_duplicate_ids // 2),
+        },
+        timeout_s=60.0,
+    )
+    for site_id, event_id in reversed(answer.rows):
+        duplicates.seen(str(site_id), bytes.fromhex(str(event_id)))
     return len(answer.rows)

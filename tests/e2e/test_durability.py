@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 from tests.e2e.conftest import assert_clean
 from tests.e2e.load import SITE, Load, assert_books_balance
@@ -96,6 +97,24 @@ async def test_sessions_and_first_touch_survive_a_kill(tmp_path: Path) -> None:
     assert pages == {("/in", "/out"): (1,), ("/tab-in", "/tab-out"): (1,)}
     assert by_page[("/out", "letter")] == (1,)
     assert by_page[("/tab-out", "ad")] == (1,)
+
+
+async def test_repeated_event_ids_are_counted_once_across_a_kill(tmp_path: Path) -> None:
+    server = RunningServer(tmp_path, OFTEN)
+    site = "repeat.example"
+    events = [{"site": site, "name": "x", "event_id": str(uuid4())} for _ in range(50)]
+    imported = [{**event, "event_id": str(uuid4()), "timestamp": "2015-06-30", "user_id": "u"} for event in events]
+    await asyncio.to_thread(server.start)
+    async with Client(server) as client:
+        before = [await client.send(events), await client.send(imported, trusted=True)]
+        server.kill()
+    await asyncio.to_thread(server.start)
+    async with Client(server) as client:
+        after = [await client.send(events), await client.send(imported, trusted=True)]
+        await client.kept(site, 100)
+    server.kill()
+
+    assert [reply.json["accepted"] for reply in before + after] == [50] * 4
 
 
 async def test_a_second_server_on_the_same_data_is_refused_in_one_line(tmp_path: Path) -> None:

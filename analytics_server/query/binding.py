@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 TEXT = "String"
 TEXTS = "Array(String)"
 COUNT = "UInt64"
+COUNTS = "Array(UInt64)"
+DAY = "Date"
 MOMENT = "DateTime64(6, 'UTC')"
 
 

@@ -1,9 +1,9 @@
 """From a planned question to one SQL statement: parts, merging, order and page.
 
 Pure: question in, SQL and parameters out. One part is ordered and cut as it stands;
-several are stacked with UNION ALL and grouped once more, each metric coming from
-exactly one of them, so that order and page are right for the merged rows and no more
-than a page of them leaves ClickHouse.
+several are stacked with UNION ALL and grouped once more by the plan's formulas, so that
+order and page are right for the merged rows and no more than a page of them leaves
+ClickHouse. A part for another range than the question's has parameters of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from analytics_server.query.binding import COUNT, TEXT, Binder
 from analytics_server.query.fields import Kind, Metric
-from analytics_server.query.plan import Plan
+from analytics_server.query.plan import Part, Plan
 from analytics_server.query.request import Question
 from analytics_server.query.sources import Scoped, select_part
 from analytics_server.query.timerange import TimeRange
@@ -48,23 +48,26 @@ def compile_question(
     """
     binder = Binder()
     binder.name("site", question.site_id, TEXT)
-    binder.moment("start", range_.start)
-    binder.moment("end", range_.end)
+    _bind_range(binder, range_, "")
     binder.name("tz", range_.zone.key, TEXT)
-    scoped = Scoped(question, range_, binder, only or {})
-    selects = [select_part(part, scoped) for part in plan.parts]
+    ranges = {range_: ""}
+    selects = []
+    for part in plan.parts:
+        select = select_part(part, Scoped(question, part.range_, range_.end, binder, only or {}))
+        if part.range_ not in ranges:
+            ranges[part.range_] = f"_{len(ranges)}"
+            _bind_range(binder, part.range_, ranges[part.range_])
+        selects.append(_with_range(select, ranges[part.range_]))
     dimensions = [f"d_{index}" for index in range(len(question.dimensions))]
-    if len(selects) == 1:
+    if not plan.merged:
         relation = selects[0]
         metrics = [f"r.m_{metric.name}" for metric in question.metrics]
         group_by = ""
     else:
-        names = [{metric.name for metric in part.metrics} for part in plan.parts]
-        stacked = [
-            _stack(select, dimensions, question.metrics, own) for select, own in zip(selects, names, strict=True)
-        ]
+        held = list(dict.fromkeys(metric for part in plan.parts for metric in part.metrics))
+        stacked = [_stack(select, dimensions, held, p) for select, p in zip(selects, plan.parts, strict=True)]
         relation = "\nUNION ALL\n".join(stacked)
-        metrics = [f"{'sum' if metric.kind is Kind.COUNT else 'max'}(r.m_{metric.name})" for metric in question.metrics]
+        metrics = list(plan.merged)
         group_by = f"\nGROUP BY {', '.join(f'r.{name}' for name in dimensions)}" if dimensions else ""
     columns = [f"r.{name} AS d_{index}" for index, name in enumerate(dimensions)]
     columns += [f"{sql} AS m_{index}" for index, sql in enumerate(metrics)]
@@ -82,12 +85,22 @@ def count_rows(statement: Statement) -> Statement:
     return Statement(f"SELECT count() AS total_rows\nFROM (\n{_indent(statement.sql)}\n)", statement.parameters)
 
 
-def _stack(select: str, dimensions: Sequence[str], metrics: Sequence[Metric], own: set[str]) -> str:
+def _bind_range(binder: Binder, range_: TimeRange, suffix: str) -> None:
+    binder.moment(f"start{suffix}", range_.start)
+    binder.moment(f"end{suffix}", range_.end)
+
+
+def _with_range(select: str, suffix: str) -> str:
+    """A part's SQL with the parameters of its own range; values never stand in it, so names are all it can hit."""
+    return select.replace("{start:", f"{{start{suffix}:").replace("{end:", f"{{end{suffix}:")
+
+
+def _stack(select: str, dimensions: Sequence[str], metrics: Sequence[Metric], part: Part) -> str:
     """A part with the columns of all parts: its own metrics, and nothing for the others."""
     columns = [f"p.{name} AS {name}" for name in dimensions]
     for metric in metrics:
         nothing = "toUInt64(0)" if metric.kind is Kind.COUNT else "CAST(NULL, 'Nullable(Float64)')"
-        columns.append(f"{f'p.m_{metric.name}' if metric.name in own else nothing} AS m_{metric.name}")
+        columns.append(f"{f'p.m_{metric.name}' if metric in part.metrics else nothing} AS m_{metric.name}")
     return f"SELECT {', '.join(columns)}\nFROM (\n{_indent(select)}\n) AS p"
 
 

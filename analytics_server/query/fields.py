@@ -40,7 +40,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """A number that can be asked for. `scope` says whether events or sessions are counted."""
+    """A number that can be asked for. `scope` says whether events or sessions are counted.
+
+    `pieces`: the additive numbers it is made of, itself if none are named; `merged`: the formula over
+    their sums, `r.m_<piece>`, by which the pieces of several days become one value.
+    """
 
     name: str
     about: str
@@ -51,6 +55,8 @@ class Metric:
     sessions: str = ""
     traffic: str = ""
     visits: str = ""
+    pieces: tuple[str, ...] = ()
+    merged: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +119,8 @@ METRICS: tuple[Metric, ...] = (
         kind=Kind.PERCENT,
         sessions="if(countIf(s.pageviews > 0) = 0, NULL, "
         "100 * countIf(s.pageviews = 1 AND s.interactions = 0) / countIf(s.pageviews > 0))",
+        pieces=("viewed_sessions", "bounces"),
+        merged="if(sum(r.m_viewed_sessions) = 0, NULL, 100 * sum(r.m_bounces) / sum(r.m_viewed_sessions))",
     ),
     Metric(
         name="session_duration",
@@ -122,6 +130,8 @@ METRICS: tuple[Metric, ...] = (
         aliases=("visit_duration",),
         sessions="if(count() = 0, NULL, "
         "avg(toUnixTimestamp64Micro(s.ended_at) - toUnixTimestamp64Micro(s.started_at)) / 1000000)",
+        pieces=("sessions", "duration_us"),
+        merged="if(sum(r.m_sessions) = 0, NULL, sum(r.m_duration_us) / sum(r.m_sessions) / 1000000)",
     ),
     Metric(
         name="views_per_session",
@@ -130,8 +140,38 @@ METRICS: tuple[Metric, ...] = (
         kind=Kind.MEAN,
         aliases=("views_per_visit",),
         sessions="if(count() = 0, NULL, sum(s.pageviews) / count())",
+        pieces=("sessions", "session_views"),
+        merged="if(sum(r.m_sessions) = 0, NULL, sum(r.m_session_views) / sum(r.m_sessions))",
     ),
 )
+
+PIECES: tuple[Metric, ...] = (
+    Metric(
+        name="viewed_sessions",
+        about="Sessions with a page view.",
+        scope=Scope.VISIT,
+        sessions="countIf(s.pageviews > 0)",
+    ),
+    Metric(
+        name="bounces",
+        about="Sessions with exactly one page view and no interaction.",
+        scope=Scope.VISIT,
+        sessions="countIf(s.pageviews = 1 AND s.interactions = 0)",
+    ),
+    Metric(
+        name="duration_us",
+        about="Microseconds from the first to the last event, over all sessions.",
+        scope=Scope.VISIT,
+        sessions="toUInt64(sum(toUnixTimestamp64Micro(s.ended_at) - toUnixTimestamp64Micro(s.started_at)))",
+    ),
+    Metric(
+        name="session_views",
+        about="Page views of the sessions, whenever they happened.",
+        scope=Scope.VISIT,
+        sessions="toUInt64(sum(s.pageviews))",
+    ),
+)
+"""Numbers that add up over days and groups, for the metrics that don't; no client can name them."""
 
 
 def _time(interval: Interval, sql: str) -> Dimension:
@@ -232,6 +272,7 @@ KEY_CHARS = 120
 """Longest property or experiment name that can be asked for."""
 
 _METRICS = {name: metric for metric in METRICS for name in (metric.name, *metric.aliases)}
+_PIECES = {metric.name: metric for metric in (*METRICS, *PIECES)}
 _DIMENSIONS = {dimension.name: dimension for dimension in DIMENSIONS if not dimension.family}
 _FAMILIES = {dimension.name.removesuffix("*"): dimension for dimension in DIMENSIONS if dimension.family}
 _LATER_DIMENSIONS = frozenset({"event:goal"})
@@ -243,6 +284,11 @@ def find_metric(name: str) -> Metric:
     if metric is None:
         raise RequestError(f"There is no metric {name!r}.{nearest(name, _METRICS)}", code="unknown_metric")
     return metric
+
+
+def pieces_of(metric: Metric) -> tuple[Metric, ...]:
+    """The additive numbers a metric is computed from; a count is its own only piece."""
+    return tuple(_PIECES[name] for name in metric.pieces) or (metric,)
 
 
 def find_dimension(name: str) -> Dimension:

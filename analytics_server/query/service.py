@@ -32,6 +32,7 @@ from analytics_server.query.timerange import (
     label_bucket,
     resolve_range,
 )
+from analytics_server.query.totals import CACHE_S, DayReader, kept_dimension
 from analytics_server.store.protocol import ResultSet, Store
 
 CANNOT_COMPILE_REGEXP = 427
@@ -92,8 +93,16 @@ class QueryService:
     """Answers queries of known sites. Raises `RequestError`, `NotFound` or a `StoreError`."""
 
     def __init__(
-        self, store: Store, sites: SiteDirectory, clock: Callable[[], datetime], limits: LimitsSection
+        self,
+        store: Store,
+        sites: SiteDirectory,
+        clock: Callable[[], datetime],
+        limits: LimitsSection,
+        *,
+        use_totals: bool = True,
+        cache_s: float = CACHE_S,
     ) -> None:
+        self._days = DayReader(store, cache_s=cache_s) if use_totals else None
         self._store = store
         self._sites = sites
         self._clock = clock
@@ -138,7 +147,11 @@ class QueryService:
         self, question: Question, range_: TimeRange, *, page: Page | None = None, only: Only | None = None
     ) -> Groups:
         """Run one question over one range."""
-        plan = make_plan(question, range_)
+        coverage = None
+        if self._days is not None and kept_dimension(question) is not None:
+            now, limit = self._clock(), self.limits.query_timeout_s
+            coverage = await self._days.coverage(question.site_id, range_, now, timeout_s=limit)
+        plan = make_plan(question, range_, coverage)
         statement = compile_question(question, plan, range_, page=page, only=only)
         result = await self._query(statement.sql, statement.parameters)
         cost = Cost().plus(result)

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
-from analytics_server.query.binding import TEXT, TEXTS, Binder
+from analytics_server.query.binding import COUNTS, DAY, TEXT, TEXTS, Binder
 from analytics_server.query.fields import Dimension, Metric, Scope
 from analytics_server.query.filters import Condition, is_about_events, matches, render
 from analytics_server.query.plan import Part, Source, is_utc
 from analytics_server.query.request import Question
 from analytics_server.query.timerange import TimeRange
+from analytics_server.query.totals import ENTRY_PAGE, totals_column
 
 SESSION_MARGIN_S = 86_400
 """How far a session's first event may lie from the time the session was opened, in seconds.
@@ -49,11 +51,13 @@ _Column = Callable[[Dimension], str]
 class Scoped:
     """What all parts share: the question, the range, the parameters, and the wanted groups.
 
-    `only`: per place of a dimension the values to keep; none = all groups.
+    `only`: per place of a dimension the values to keep; none = all groups. `until`: the end of the
+    question's range, of which `range_` may be a part.
     """
 
     question: Question
     range_: TimeRange
+    until: datetime
     binder: Binder
     only: Mapping[int, Sequence[str]]
 
@@ -61,6 +65,8 @@ class Scoped:
 def select_part(part: Part, scoped: Scoped) -> str:
     """The SELECT of a part, grouped by the question's dimensions."""
     match part.source:
+        case Source.TOTALS:
+            return _select_totals(part, scoped)
         case Source.TRAFFIC:
             return _select_traffic(part.metrics, scoped)
         case Source.SESSIONS:
@@ -73,6 +79,29 @@ def select_part(part: Part, scoped: Scoped) -> str:
             return _select_views(part.metrics, scoped)
         case Source.VISITS:
             return _select_visits(part.metrics, scoped)
+
+
+def _select_totals(part: Part, scoped: Scoped) -> str:
+    """Sums of the builds that hold, of the one dimension that the question is about."""
+    coverage, question = part.coverage, scoped.question
+    assert coverage is not None, "a part that reads totals says which"
+    binder = scoped.binder
+    groups = [totals_column(dimension) for dimension in question.dimensions]
+    # A row stands for events and for sessions; a group exists only if what is asked for happened in it.
+    counted = {"events" if metric.scope is Scope.EVENT else "sessions" for metric in part.metrics}
+    if part.dimension == ENTRY_PAGE and any(dimension.name == "event:page" for dimension in question.dimensions):
+        counted = {"viewed_sessions"}
+    where = [
+        "t.site_id = {site:String}",
+        f"t.dimension = {binder.bind(part.dimension, TEXT)}",
+        f"t.day >= {binder.name('first_day', coverage.first.isoformat(), DAY)}",
+        f"t.day <= {binder.name('last_day', coverage.last.isoformat(), DAY)}",
+        f"t.build_id IN {binder.name('builds', list(coverage.builds), COUNTS)}",
+        f"({' OR '.join(f't.{name} > 0' for name in sorted(counted))})",
+        *_conditions(question.where, lambda _: "t.value", scoped),
+        *_wanted(groups, scoped),
+    ]
+    return _grouped(groups, [f"sum(t.{m.name}) AS m_{m.name}" for m in part.metrics], "day_totals AS t", where)
 
 
 def _select_traffic(metrics: Sequence[Metric], scoped: Scoped) -> str:
@@ -112,7 +141,7 @@ def _select_entries(metrics: Sequence[Metric], scoped: Scoped) -> str:
     groups = _expressions(scoped, "sessions", "s.started_at")
     where = [
         *_started_in_range(),
-        "tupleElement(s.entry, 'at') < {end:DateTime64(6, 'UTC')}",
+        f"tupleElement(s.entry, 'at') < {scoped.binder.moment('until', scoped.until)}",
         *_session_filters(scoped, ("s.opened_at", "s.session_id", "tupleElement(s.entry, 'path')")),
         *_wanted(groups, scoped),
     ]

@@ -160,8 +160,8 @@ def _walk(range_: TimeRange, interval: Interval) -> Iterator[Bucket]:
 
 def _resolve_pair(pair: tuple[str | int, str | int], zone: ZoneInfo) -> TimeRange:
     first, last = (_parse_moment(part, zone) for part in pair)
-    start = _midnight(first, zone) if not isinstance(first, datetime) else first
-    end = _midnight(last + timedelta(days=1), zone) if not isinstance(last, datetime) else last
+    start = midnight(first, zone) if not isinstance(first, datetime) else first
+    end = midnight(last + timedelta(days=1), zone) if not isinstance(last, datetime) else last
     if start >= end:
         raise _bad(f"The range {pair[0]!r} to {pair[1]!r} is empty: the first must lie before the second")
     if start < EARLIEST or end > LATEST:
@@ -186,16 +186,16 @@ def _parse_moment(part: str | int, zone: ZoneInfo) -> date | datetime:
 
 
 def _from_dates(first: date, after: date, zone: ZoneInfo) -> TimeRange:
-    return TimeRange(_midnight(first, zone), _midnight(after, zone), zone)
+    return TimeRange(midnight(first, zone), midnight(after, zone), zone)
 
 
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
+def midnight(day: date, zone: ZoneInfo) -> datetime:
     """The first instant of a local day, also where summer time begins or ends at midnight."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 def _is_midnight(moment: datetime, zone: ZoneInfo) -> bool:
-    return _midnight(moment.astimezone(zone).date(), zone) == moment
+    return midnight(moment.astimezone(zone).date(), zone) == moment
 
 
 def _floor(moment: datetime, seconds: int, zone: ZoneInfo) -> datetime:

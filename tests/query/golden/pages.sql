@@ -2,6 +2,7 @@
 -- start = '2025-11-02 23:00:00.000000'
 -- end = '2025-11-09 23:00:00.000000'
 -- tz = 'Europe/Berlin'
+-- until = '2025-11-09 23:00:00.000000'
 -- limit = 100
 -- offset = 0
 SELECT r.d_0 AS d_0, sum(r.m_visitors) AS m_0, sum(r.m_sessions) AS m_1, max(r.m_bounce_rate) AS m_2, count() OVER () AS total_rows
@@ -56,7 +57,7 @@ FROM (
             AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
             AND s.started_at >= {start:DateTime64(6, 'UTC')}
             AND s.started_at < {end:DateTime64(6, 'UTC')}
-            AND tupleElement(s.entry, 'at') < {end:DateTime64(6, 'UTC')}
+            AND tupleElement(s.entry, 'at') < {until:DateTime64(6, 'UTC')}
         GROUP BY d_0
     ) AS p
 ) AS r

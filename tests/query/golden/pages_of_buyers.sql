@@ -6,6 +6,7 @@
 -- p_5 = 'plan'
 -- p_6 = ['pro']
 -- p_7 = ['DE']
+-- until = '2025-11-09 23:00:00.000000'
 -- limit = 100
 -- offset = 0
 SELECT r.d_0 AS d_0, sum(r.m_visitors) AS m_0, max(r.m_bounce_rate) AS m_1, count() OVER () AS total_rows
@@ -37,7 +38,7 @@ FROM (
             AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
             AND s.started_at >= {start:DateTime64(6, 'UTC')}
             AND s.started_at < {end:DateTime64(6, 'UTC')}
-            AND tupleElement(s.entry, 'at') < {end:DateTime64(6, 'UTC')}
+            AND tupleElement(s.entry, 'at') < {until:DateTime64(6, 'UTC')}
             AND NOT (s.country IN {p_7:Array(String)})
             AND (s.opened_at, s.session_id, tupleElement(s.entry, 'path')) IN (
                 SELECT

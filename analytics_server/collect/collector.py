@@ -79,6 +79,7 @@ class Collector:
         *,
         on_rows: Callable[[list[Row]], None],
         forget_ids: Callable[[list[tuple[str, bytes]]], None],
+        remembers: Callable[[list[tuple[str, bytes]]], bool] = lambda ids: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pipeline = pipeline
@@ -88,6 +89,7 @@ class Collector:
         self._metrics = metrics
         self._on_rows = on_rows
         self._forget_ids = forget_ids
+        self._remembers = remembers
         self._by_address = RateLimiter(limits.address_events_per_s, limits.limiter_addresses, clock)
 
     def most_bytes(self, *, trusted: bool) -> int:
@@ -105,7 +107,7 @@ class Collector:
                 if not principal.may_collect:
                     raise Forbidden("This token may not collect: use one of the role collect or admin.")
             outcome, sent = self.take(kind, body, headers, address, principal)
-            if outcome.rows:
+            if outcome.rows or outcome.repeated:
                 try:
                     await self._wal.durable(outcome.rows)
                 except WalError:
@@ -121,16 +123,19 @@ class Collector:
         """`POST /track` of a public client without a coroutine: `respond` is called once, now or later."""
         try:
             outcome, sent = self.take("track", body, headers, address, None)
-            if not outcome.rows:
+            if not outcome.rows and not outcome.repeated:
                 respond(self.kept(outcome, sent))
                 return
 
             def settled(error: str) -> None:
-                if error:
-                    self.lost(outcome)
-                    respond(refuse(WalError(error)))
-                else:
-                    respond(self.kept(outcome, sent))
+                try:
+                    if error:
+                        self.lost(outcome)
+                        raise WalError(error)
+                    answer = self.kept(outcome, sent)
+                except AnalyticsError as refusal:
+                    answer = refuse(refusal)
+                respond(answer)
 
             try:
                 self._wal.append(outcome.rows, settled)
@@ -205,12 +210,17 @@ class Collector:
             raise TooManyRequests(outcome.rejected[0].message)
 
     def kept(self, outcome: Outcome, sent: int) -> Answer:
-        """The rows are durable (or there were none): tell the hub, count, and word the answer."""
+        """The rows are durable (or there were none): tell the hub, count, and word the answer.
+
+        A repeated event is accepted only if the one before it was written: raises `WalError`.
+        """
         if outcome.rows:
             try:
                 self._on_rows(outcome.rows)
             except Exception:  # the events are safe: their sender must hear so
                 log.exception("live counts failed")
+        if outcome.repeated and not self._remembers(outcome.repeated):
+            raise WalError("The event could not be written to disk. Send it again later.")
         duplicates = outcome.dropped.pop("duplicate", 0) if outcome.dropped else 0
         accepted = len(outcome.rows) + duplicates
         metrics = self._metrics

@@ -40,6 +40,12 @@ class Duplicates:
         self._young.add(key)
         return False
 
+    def remembers(self, keys: Iterable[tuple[str, bytes]]) -> bool:
+        """Are all these ids still known? One that is not belonged to an event that could not be written."""
+        return all(
+            (key := site_id.encode() + event_id) in self._young or key in self._old for site_id, event_id in keys
+        )
+
     def forget(self, keys: Iterable[tuple[str, bytes]]) -> None:
         """Take ids back whose events could not be written."""
         for site_id, event_id in keys:

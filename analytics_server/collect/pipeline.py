@@ -62,13 +62,14 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
 class Outcome:
     """What became of a request's events."""
 
-    __slots__ = ("clamped", "dropped", "event_ids", "limited", "rejected", "rows", "unknown_sites")
+    __slots__ = ("clamped", "dropped", "event_ids", "limited", "rejected", "repeated", "rows", "unknown_sites")
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.dropped: dict[str, int] = {}
         self.rejected: list[Rejection] = []
         self.event_ids: list[tuple[str, bytes]] = []
+        self.repeated: list[tuple[str, bytes]] = []
         self.clamped = 0
         self.limited = 0
         self.unknown_sites = 0
@@ -193,6 +194,7 @@ class Pipeline:
         if beacon.event_id is not None:
             if parts.duplicates.seen(site_id, event_id):
                 outcome.drop(DropReason.DUPLICATE)
+                outcome.repeated.append((site_id, event_id))
                 return
             outcome.event_ids.append((site_id, event_id))
         # visitor

@@ -164,6 +164,7 @@ class Wal:
     def append(self, rows: list[Row], waiter: Waiter) -> None:
         """Add rows to the pending group; `waiter` is called when they are durable or lost.
 
+        Waiters are called in the order they came; without rows one waits only for what came before.
         Raises `WalError` at once when the log refuses: nothing was written then.
         """
         if refusal := self.refusal():
@@ -256,7 +257,7 @@ class Wal:
         last_events = 0
         while True:
             with self._wake:
-                while not (self._group.events or self._stopping or self._seal_now):
+                while not (self._group.waiters or self._stopping or self._seal_now):
                     wait = None
                     if self._segment_events:
                         wait = self._opened_at + interval - time.monotonic()
@@ -280,6 +281,8 @@ class Wal:
             self._check_free_space()
             if group.events:
                 self._commit(group)
+            elif group.waiters:
+                self._settle(group, "")
             age = time.monotonic() - self._opened_at
             full = (
                 self._segment_events >= self._settings.batch_events
@@ -287,7 +290,7 @@ class Wal:
             )
             if self._segment_events and (stopping or seal_now or full or age >= interval):
                 self._seal()
-            if stopping and not self._group.events:
+            if stopping and not self._group.waiters:
                 self._seal()
                 return
 

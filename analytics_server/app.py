@@ -54,6 +54,7 @@ from analytics_server.live.seed import seed_hub
 from analytics_server.live.socket import LiveSockets
 from analytics_server.model import Row
 from analytics_server.privacy.salts import Salts
+from analytics_server.query.builder import DayTotals
 from analytics_server.query.routes import routes as query_routes
 from analytics_server.query.service import QueryService
 from analytics_server.serving import HttpMetrics, cancel, keep_running, nothing_here, raise_file_limit, wrap
@@ -126,6 +127,7 @@ class Server:
             remembers=self._duplicates.remembers,
         )
         self._queries = QueryService(self.store, self.sites, _utc_now, config.limits)
+        self._day_totals = DayTotals(self.store, self.sites, _utc_now)
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
         self._front: Front | None = None
@@ -188,6 +190,7 @@ class Server:
         self._own(self._live.run, "live")
         self._own(self._http.watch_loop, "loop-lag")
         self._own(self._keep_house, "housekeeping")
+        self._own(self._day_totals.run, "day-totals")
         await self._listen()
         gc.collect()
         gc.freeze()

@@ -121,24 +121,25 @@ def questions(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(site=st.sampled_from(SITES), asked=questions(), data=st.data(), exact=st.booleans())
+@given(site=st.sampled_from(SITES), data=st.data(), exact=st.booleans())
 def test_totals_equal_the_oracle_built_stale_and_missing(
     mixed: tuple[Store, Directory],
     changing: list[Event],
     site: Site,
-    asked: dict[str, Any],
     data: st.DataObject,
     exact: bool,
 ) -> None:
     store, directory = mixed
+    asked = data.draw(questions())
     span = data.draw(st.one_of(whole_days(site.timezone), ranges()))
     with_totals, without = (service_of(store, directory, use_totals=use) for use in (True, False))
     oracle = Oracle(changing, site.site_id, site.timezone)
     answer = check(with_totals, oracle, site.site_id, *span, **asked, exact=exact)
     plain = ask(without, site.site_id, *span, **asked, exact=exact)
-    assert {tuple(r.dimensions): r.metrics for r in answer.results} == pytest.approx(
-        {tuple(r.dimensions): r.metrics for r in plain.results}, abs=0.051
-    )
+    rows = {tuple(row.dimensions): row.metrics for row in plain.results}
+    assert len(rows) == len(answer.results)
+    for row in answer.results:
+        assert row.metrics == pytest.approx(rows[tuple(row.dimensions)], abs=0.051)
     assert "day_totals" not in plain.meta.table
 
 

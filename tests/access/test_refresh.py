@@ -1,0 +1,119 @@
+"""Tokens and sites that other processes change, read again while this one runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import msgspec
+import pytest
+
+from analytics_server.access.gate import Gate, Principal, Role, token_hash
+from analytics_server.access.sites import Sites
+from analytics_server.config import SitesSection
+from analytics_server.model import Site
+from analytics_server.store.protocol import Parameters, ResultSet, Store
+
+TOKEN = "ast_one"
+PRINCIPAL = Principal(token_id="one", role=Role.COLLECT)
+
+
+class FakeStore:
+    """Answers every question with `rows`; `meanwhile` happens between question and answer."""
+
+    def __init__(self, *rows: tuple[object, ...]) -> None:
+        self.rows = list(rows)
+        self.written: list[object] = []
+        self.meanwhile: Callable[[], object] | None = None
+        self.asked = 0
+
+    async def query(self, sql: str, parameters: Parameters | None = None) -> ResultSet:
+        self.asked += 1
+        answer = ResultSet(columns=(), rows=list(self.rows))
+        if self.meanwhile is not None:
+            happening, self.meanwhile = self.meanwhile, None
+            happened = happening()
+            if asyncio.iscoroutine(happened):
+                await happened
+        return answer
+
+    async def insert(self, table: str, columns: Sequence[str], data: Sequence[Sequence[object]]) -> None:
+        self.written += data[0]
+
+
+def token_row() -> tuple[object, ...]:
+    return token_hash(TOKEN), msgspec.json.encode(PRINCIPAL).decode()
+
+
+def site_row(site: Site) -> tuple[object, ...]:
+    return (msgspec.json.encode(site).decode(),)
+
+
+async def test_a_token_that_was_revoked_elsewhere_ends_for_callers_who_do_not_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("analytics_server.access.gate.REFRESH_S", 0.0)
+    store = FakeStore(token_row())
+    gate = Gate(cast(Store, store))
+    await gate.load()
+    store.rows.clear()
+    assert gate.known(f"Bearer {TOKEN}") == PRINCIPAL
+    gate.keep_fresh()
+    assert gate._task is not None
+    await gate._task
+    assert gate.known(f"Bearer {TOKEN}") is None
+
+
+async def test_asks_for_tokens_once_in_a_while_however_many_wrong_ones_come() -> None:
+    store = FakeStore(token_row())
+    gate = Gate(cast(Store, store))
+    await gate.load()
+    for number in range(100):
+        with pytest.raises(Exception, match="not known"):
+            await gate.authenticate(f"Bearer wrong-{number}")
+        gate.keep_fresh()
+    assert store.asked == 1
+
+
+async def test_a_token_made_during_a_refresh_stays_known() -> None:
+    store = FakeStore()
+    gate = Gate(cast(Store, store))
+    made: list[str] = []
+
+    async def make() -> None:
+        made.append(await gate.create(Role.READ))
+
+    store.meanwhile = make
+    await gate.load()
+    assert gate.known(f"Bearer {made[0]}") is not None
+
+
+async def test_a_token_revoked_during_a_refresh_stays_revoked() -> None:
+    store = FakeStore(token_row())
+    gate = Gate(cast(Store, store))
+    await gate.load()
+    store.meanwhile = lambda: gate.revoke("one")
+    await gate.load()
+    assert gate.known(f"Bearer {TOKEN}") is None
+
+
+async def test_a_site_changed_during_a_refresh_stays_changed() -> None:
+    store = FakeStore(site_row(Site(site_id="a.example")))
+    sites = Sites(cast(Store, store), SitesSection())
+    store.meanwhile = lambda: sites.put(Site(site_id="a.example", timezone="Europe/Stockholm"))
+    await sites.load()
+    site = sites.get("a.example")
+    assert site is not None
+    assert site.timezone == "Europe/Stockholm"
+
+
+async def test_a_first_event_does_not_replace_a_site_that_another_server_has_made() -> None:
+    theirs = Site(site_id="a.example", timezone="Europe/Stockholm")
+    store = FakeStore(site_row(theirs))
+    sites = Sites(cast(Store, store), SitesSection())
+    sites.get_or_create("a.example")
+    sites.get_or_create("b.example")
+    await sites.close()
+    assert store.written == ["b.example"]
+    assert sites.get("a.example") == theirs

@@ -1,0 +1,113 @@
+"""What every answer and every background task has in common, and how the process ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from analytics_server.serving import keep_running, raise_file_limit
+from tests.server import Client, RunningServer, raw
+
+BEACON = b'{"site":"a.example","name":"pageview","url":"https://a.example/"}'
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
+    running = RunningServer(tmp_path)
+    await asyncio.to_thread(running.start)
+    yield running
+    running.kill()
+
+
+def request(start: str, *headers: bytes, body: bytes = b"") -> bytes:
+    lines = [start.encode(), b"Host: a.example", b"Content-Length: %d" % len(body), *headers, b"Connection: close"]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+async def test_bytes_in_headers_that_are_no_text_are_answered(server: RunningServer) -> None:
+    wrong = b"\xff\xfe"
+    for status, sent in [
+        (401, request("POST /track HTTP/1.1", b"Authorization: Bearer " + wrong, body=BEACON)),
+        (401, request("GET /api/v1/sites HTTP/1.1", b"Authorization: Bearer " + wrong)),
+        (200, request("GET /track/pixel.gif?site=a.example HTTP/1.1", b"Referer: https://a.example/" + wrong)),
+        (415, request("POST /track HTTP/1.1", b"Content-Encoding: " + wrong, body=BEACON)),
+        (202, request("POST /track HTTP/1.1", b"User-Agent: " + wrong, b"Accept-Language: " + wrong, body=BEACON)),
+    ]:
+        answer = await raw(server, sent, enough=b"\0")
+        assert answer.split()[1] == str(status).encode(), answer
+    assert "Traceback" not in server.log
+
+
+async def test_every_connection_gets_its_answer_when_the_server_stops_under_load(server: RunningServer) -> None:
+    beacon = b"POST /track HTTP/1.1\r\nHost: a\r\nUser-Agent: %s\r\nContent-Length: %d\r\n\r\n%s" % (
+        b"Mozilla/5.0 (X11; Linux x86_64) Chrome/142.0.0.0 Safari/537.36",
+        len(BEACON),
+        BEACON,
+    )
+    statuses: list[int] = []
+    stopping = asyncio.Event()
+    enough = asyncio.Event()
+
+    async def keep_sending() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        try:
+            while True:
+                writer.write(beacon)
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split()[0]))
+                statuses.append(int(head.split()[1]))
+                if len(statuses) > 500:
+                    enough.set()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            assert stopping.is_set()
+        finally:
+            writer.close()
+
+    senders = [asyncio.create_task(keep_sending()) for _ in range(20)]
+    await asyncio.wait_for(enough.wait(), 30)
+    stopping.set()
+    ended = asyncio.create_task(asyncio.to_thread(server.terminate))
+    await asyncio.wait_for(asyncio.gather(*senders), 20)
+    assert await ended == 0
+    assert set(statuses) == {202}
+    assert "drained=True" in server.log
+
+    await asyncio.to_thread(server.start)
+    async with Client(server) as client:
+        await client.flushed()
+        counted = await client.count("a.example")
+    assert len(statuses) <= counted <= len(statuses) + len(senders)
+
+
+async def test_a_background_task_that_fails_is_reported_and_started_again(caplog: pytest.LogCaptureFixture) -> None:
+    runs = 0
+    again = asyncio.Event()
+
+    async def work() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            raise RuntimeError
+        again.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(keep_running(work, "sweeping", 0.0))
+    with caplog.at_level(logging.ERROR):
+        await asyncio.wait_for(again.wait(), 5)
+    task.cancel()
+    assert [record.__dict__["task"] for record in caplog.records] == ["sweeping"]
+
+
+def test_as_many_files_as_the_hard_limit_allows() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(300, before[1]), before[1]))
+    try:
+        allowed = raise_file_limit()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == allowed >= 300
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

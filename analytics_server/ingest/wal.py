@@ -263,8 +263,8 @@ class Wal:
                         wait = self._opened_at + interval - time.monotonic()
                         if wait <= 0:
                             break
-                    elif self._full:
-                        wait = FREE_SPACE_CHECK_S
+                    if self._full:
+                        wait = FREE_SPACE_CHECK_S if wait is None else min(wait, FREE_SPACE_CHECK_S)
                     self._sleeping = True
                     woken = self._wake.wait(wait)
                     self._sleeping = False

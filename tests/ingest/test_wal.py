@@ -1,0 +1,336 @@
+"""The log: durable before it is acknowledged, bounded, and honest when the disk is not."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+from collections import namedtuple
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+
+from analytics_server.config import IngestSection
+from analytics_server.errors import WalError
+from analytics_server.ingest import segment, wal
+from analytics_server.ingest.metrics import IngestMetrics
+from analytics_server.ingest.segment import Sealed
+from analytics_server.ingest.wal import Wal, new_batch_id
+from analytics_server.model import COLUMN_NAMES
+from tests.ingest.rows import row
+from tests.server import wait_for
+
+NEVER = IngestSection(flush_interval_ms=3_600_000, commit_window_ms=0)
+
+
+class Log:
+    """A log on a directory, with what it reported."""
+
+    def __init__(self, directory: Path, settings: IngestSection) -> None:
+        self.directory = directory
+        self.sealed: list[Sealed] = []
+        self.broken: list[str] = []
+        self.metrics = IngestMetrics(CollectorRegistry())
+        self.wal = Wal(directory, settings, self.metrics, on_sealed=self.sealed.append, on_broken=self.broken.append)
+
+    @property
+    def paths(self) -> list[Path]:
+        return sorted(self.directory.glob("*.wal"))
+
+    @property
+    def bytes_on_disk(self) -> int:
+        return sum(path.stat().st_size for path in self.paths)
+
+    def titles(self) -> list[str]:
+        """What stands in all segments on disk, oldest first."""
+        index = COLUMN_NAMES.index("title")
+        return [
+            str(row[index])
+            for path in self.paths
+            for _, payload in segment.frames(path)
+            for row in segment.rows_of(payload)
+        ]
+
+
+@asynccontextmanager
+async def logging_to(directory: Path, **changes: object) -> AsyncIterator[Log]:
+    made = Log(directory, msgspec.structs.replace(NEVER, **changes))
+    made.wal.open()
+    made.wal.start()
+    try:
+        yield made
+    finally:
+        await made.wal.close()
+
+
+async def test_a_row_is_on_disk_and_synced_before_it_is_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    sync = wal._sync
+
+    def noting(fd: int) -> None:
+        sync(fd)
+        synced.append(os.fstat(fd).st_size)
+
+    monkeypatch.setattr(wal, "_sync", noting)
+    async with logging_to(tmp_path) as log:
+        await log.wal.durable([row(title="a")])
+
+        assert log.titles() == ["a"]
+        assert synced == [log.bytes_on_disk]
+
+
+async def test_acknowledging_by_the_page_cache_does_not_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wal, "_sync", lambda fd: pytest.fail("synced"))
+    async with logging_to(tmp_path, ack="os") as log:
+        await log.wal.durable([row(title="a")])
+
+        assert log.titles() == ["a"]
+
+
+async def test_what_arrives_during_a_sync_shares_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs = 0
+    sync = wal._sync
+    loop = asyncio.get_running_loop()
+    first_began = asyncio.Event()
+    gate = asyncio.run_coroutine_threadsafe
+
+    def counting(fd: int) -> None:
+        nonlocal syncs
+        syncs += 1
+        if syncs == 1:
+            loop.call_soon_threadsafe(first_began.set)
+            gate(all_sent.wait(), loop).result(10)
+        sync(fd)
+
+    all_sent = asyncio.Event()
+    monkeypatch.setattr(wal, "_sync", counting)
+    async with logging_to(tmp_path) as log:
+        first = log.wal.durable([row(title="first")])
+        await first_began.wait()
+        rest = [log.wal.durable([row(title=str(number))]) for number in range(100)]
+        all_sent.set()
+        await asyncio.gather(first, *rest)
+
+        assert syncs == 2
+        assert log.titles() == ["first", *map(str, range(100))]
+
+
+async def test_waiters_are_called_in_order(tmp_path: Path) -> None:
+    called: list[int] = []
+    async with logging_to(tmp_path) as log:
+        for number in range(50):
+            log.wal.append([row()] if number % 3 else [], lambda error, number=number: called.append(number))  # type: ignore[misc]
+        await log.wal.durable([])
+
+    assert called == list(range(50))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({"batch_events": 10}, "events"), ({"batch_mb": 1}, "bytes"), ({"flush_interval_ms": 1}, "age")],
+)
+async def test_a_segment_is_sealed_by_events_bytes_or_age(
+    tmp_path: Path, changes: dict[str, object], reason: str
+) -> None:
+    rows = [row(title="t" * 500) for _ in range(10 if reason == "events" else 2_500)]
+    async with logging_to(tmp_path, **changes) as log:
+        await log.wal.durable(rows)
+
+        async def sealed() -> bool:
+            return bool(log.sealed)
+
+        await wait_for(sealed)
+        assert (log.sealed[0].events, log.sealed[0].verify_first) == (len(rows), False)
+        await log.wal.durable([row()])
+    assert len({sealed.batch_id for sealed in log.sealed}) == 2
+
+
+async def test_closing_seals_what_is_open_and_refuses_the_rest(tmp_path: Path) -> None:
+    async with logging_to(tmp_path) as log:
+        await log.wal.durable([row(title="a")])
+        pending = log.wal.durable([row(title="b")])
+    await pending
+    await asyncio.sleep(0)
+
+    assert [sealed.events for sealed in log.sealed] == [2]
+    assert log.titles() == ["a", "b"]
+    with pytest.raises(WalError, match="stopping"):
+        log.wal.append([row()], lambda error: None)
+
+
+async def test_an_empty_log_leaves_no_file(tmp_path: Path) -> None:
+    async with logging_to(tmp_path) as log:
+        pass
+
+    assert log.paths == []
+
+
+async def test_left_over_segments_come_back_oldest_first_to_be_verified(tmp_path: Path) -> None:
+    for title in ("a", "b"):
+        async with logging_to(tmp_path) as log:
+            await log.wal.durable([row(title=title)])
+    again = Log(tmp_path, NEVER)
+    found = again.wal.open()
+    await again.wal.close()
+
+    assert again.titles() == ["a", "b"]
+    assert [sealed.path for sealed in found] == again.paths
+    assert all(sealed.verify_first and sealed.rows is None and sealed.events == 1 for sealed in found)
+    assert again.wal.bytes_on_disk == again.bytes_on_disk
+
+
+async def test_too_many_pending_events_are_refused_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    began = asyncio.Event()
+
+    def slow(fd: int) -> None:
+        loop.call_soon_threadsafe(began.set)
+        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(10)
+
+    monkeypatch.setattr(wal, "_sync", slow)
+    async with logging_to(tmp_path, pending_events=5) as log:
+        first = log.wal.durable([row()])
+        await began.wait()
+        second = log.wal.durable([row()] * 5)
+        with pytest.raises(WalError, match="Too many events"):
+            log.wal.durable([row()])
+        release.set()
+        await asyncio.gather(first, second)
+
+        assert len(log.titles()) == 6
+
+
+async def test_one_group_larger_than_the_limit_is_taken_when_nothing_waits(tmp_path: Path) -> None:
+    async with logging_to(tmp_path, pending_events=5) as log:
+        await log.wal.durable([row()] * 50)
+
+        assert len(log.titles()) == 50
+
+
+async def test_at_its_size_limit_the_log_refuses_until_a_segment_is_delivered(tmp_path: Path) -> None:
+    async with logging_to(tmp_path, wal_max_mb=1, batch_mb=1) as log:
+        await log.wal.durable([row(title="t" * 500) for _ in range(2_500)])
+        with pytest.raises(WalError, match="wal_max_mb"):
+            log.wal.append([row()], lambda error: None)
+        assert "wal_max_mb" in log.wal.refusal()
+
+        async def sealed() -> bool:
+            return bool(log.sealed)
+
+        await wait_for(sealed)
+        log.wal.delete(log.sealed[0])
+
+        assert log.wal.refusal() == ""
+        await log.wal.durable([row(title="after")])
+        assert log.titles() == ["after"]
+
+
+# ---- a disk that fails -----------------------------------------------------
+
+Write = Callable[[int, list[bytes]], int]
+
+
+def failing_writes(monkeypatch: pytest.MonkeyPatch, number: int, written: int) -> None:
+    """The next `writev` puts only `written` bytes down; after it the disk is full for one call."""
+    real: Write = os.writev
+    failures = 0
+
+    def writev(fd: int, pieces: list[bytes]) -> int:
+        nonlocal failures
+        failures += 1
+        if failures <= number:
+            os.write(fd, b"".join(pieces)[:written])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(fd, pieces)
+
+    monkeypatch.setattr(os, "writev", writev)
+
+
+@pytest.mark.parametrize("written", [0, 1, 10, 100])
+async def test_a_full_disk_is_a_refusal_and_recovers_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    async with logging_to(tmp_path) as log:
+        await log.wal.durable([row(title="before")])
+        failing_writes(monkeypatch, 2, written)
+        for _ in range(2):
+            with pytest.raises(WalError, match="No space left"):
+                await log.wal.durable([row(title="lost")])
+        await log.wal.durable([row(title="after")])
+
+        assert log.titles() == ["before", "after"]
+        assert log.broken == []
+        assert log.metrics.wal_errors.labels("disk_full")._value.get() == 2
+        (path,) = log.paths
+        assert segment.scan(path).damaged_bytes == segment.scan(path).torn_bytes == 0
+
+
+async def test_a_short_write_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "writev", lambda fd, pieces: os.write(fd, b"".join(pieces)[:7]))
+    async with logging_to(tmp_path) as log:
+        await log.wal.durable([row(title="a"), row(title="b")])
+
+        assert log.titles() == ["a", "b"]
+
+
+async def test_a_nearly_full_disk_is_refused_until_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = 1_048_576
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(free))
+    async with logging_to(tmp_path, wal_min_free_mb=2) as log:
+
+        async def refused() -> bool:
+            if not log.wal.refusal():
+                await log.wal.durable([row()])
+            return bool(log.wal.refusal())
+
+        async def taken() -> bool:
+            return not log.wal.refusal()
+
+        await wait_for(refused)
+        assert "wal_min_free_mb" in log.wal.refusal()
+        free = 4 * 1_048_576
+        await wait_for(taken)
+        await log.wal.durable([row(title="after")])
+
+        assert log.titles()[-1] == "after"
+
+
+async def test_a_failed_sync_fails_its_group_and_ends_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with logging_to(tmp_path) as log:
+        await log.wal.durable([row(title="before")])
+
+        def fail(fd: int) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        monkeypatch.setattr(wal, "_sync", fail)
+        group = [log.wal.durable([row(title="lost")]) for _ in range(3)]
+        results = await asyncio.gather(*group, return_exceptions=True)
+        monkeypatch.undo()  # the disk is well again: it must not be believed
+
+        assert all(isinstance(result, WalError) and result.status == 503 for result in results)
+        assert len(log.broken) == 1
+        assert "can't be trusted" in log.wal.refusal()
+        with pytest.raises(WalError, match="can't be trusted"):
+            log.wal.append([row()], lambda error: None)
+        assert log.titles() == ["before"]
+
+
+def test_batch_ids_grow_with_time_and_fit_into_63_bits() -> None:
+    now = 1_762_000_000.0
+    ids = [new_batch_id(now + number) for number in range(1_000)]
+
+    assert ids == sorted(set(ids))
+    assert all(0 < batch_id < 1 << 63 for batch_id in (*ids, new_batch_id(4_102_444_800.0)))

@@ -10,10 +10,8 @@ brought is worked out only when a session begins; later events reuse it.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
 from itertools import count
 
 import msgspec
@@ -27,11 +25,12 @@ from analytics_server.collect.drops import DropReason
 from analytics_server.collect.duplicates import Duplicates
 from analytics_server.collect.geo import GeoLocator
 from analytics_server.collect.limits import RateLimiter
-from analytics_server.collect.payload import Beacon, PropValue, Rejection, parse_event_id, parse_timestamp
+from analytics_server.collect.payload import Beacon, Rejection, parse_event_id, parse_timestamp
 from analytics_server.collect.referrer import DIRECT, SPAM, ReferrerClassifier
 from analytics_server.collect.session import Attributes, Session, Sessions
 from analytics_server.collect.signal import privacy_signal
 from analytics_server.collect.url import CleanUrl, UrlCleaner
+from analytics_server.collect.values import DetailReader, Reject, identifier, language_of, screen_of, storable
 from analytics_server.collect.visitor import DAY_S, VisitorHasher
 from analytics_server.config import CollectSection, LimitsSection
 from analytics_server.model import Row
@@ -39,10 +38,8 @@ from analytics_server.model import Row
 DAY_MS = DAY_S * 1000
 OLDEST_MS = 946_684_800_000
 """2000-01-01: the earliest time an import may carry."""
-MAX_ENGAGEMENT_MS = 86_400_000
-MAX_REVENUE = Decimal(10) ** 13
-ID_CHARS = 256
-CAPS = (64, 256, 120)
+SESSION_ID_CHARS = 64
+USER_ID_CHARS = 256
 
 
 class Origin(msgspec.Struct, frozen=True, gc=False):
@@ -78,14 +75,6 @@ class Outcome:
         self.dropped[reason.value] = self.dropped.get(reason.value, 0) + events
 
 
-class _Reject(Exception):
-    """Leaves the steps for one event with its rejection's code and message."""
-
-    def __init__(self, code: str, message: str) -> None:
-        self.code = code
-        self.message = message
-
-
 class Parts(msgspec.Struct, frozen=True):
     """The parts the steps are made of."""
 
@@ -111,6 +100,7 @@ class Pipeline:
         self._settings = settings
         self._limits = limits
         self._clock = clock
+        self._details = DetailReader(parts.urls, limits, mask=settings.mask_emails)
         self._next_id = count(int.from_bytes(os.urandom(9), "big")).__next__
 
     def run(self, beacons: list[tuple[int, Beacon]], origin: Origin) -> Outcome:
@@ -146,34 +136,34 @@ class Pipeline:
     ) -> None:
         try:
             self._steps(beacon, ts_ms, origin, now_ms, outcome)
-        except _Reject as rejection:
+        except Reject as rejection:
             outcome.rejected.append(Rejection(index, rejection.code, rejection.message))
 
     def _steps(self, beacon: Beacon, ts_ms: int | None, origin: Origin, now_ms: int, outcome: Outcome) -> None:
         parts, limits = self._parts, self._limits
         # check: shapes are right already, now the values
         name = beacon.name
-        if len(name) > limits.name_chars or not name.isprintable():
-            raise _Reject("bad_name", f"name must be at most {limits.name_chars} printable characters.")
-        session_id = _identifier("session_id", beacon.session_id, CAPS[0])
-        user_id = _identifier("user_id", beacon.user_id, CAPS[1])
+        if len(name) > limits.name_chars or not storable(name):
+            raise Reject("bad_name", f"name must be at most {limits.name_chars} printable characters.")
+        session_id = identifier("session_id", beacon.session_id, SESSION_ID_CHARS)
+        user_id = identifier("user_id", beacon.user_id, USER_ID_CHARS)
         if ts_ms is None:
-            raise _Reject("bad_timestamp", "timestamp must be ISO 8601 or epoch milliseconds, since the year 2000.")
+            raise Reject("bad_timestamp", "timestamp must be ISO 8601 or epoch milliseconds, since the year 2000.")
         # site
         site_id = beacon.site
         site = parts.sites.get(site_id)
         if site is None:
             site_id = valid_site_id(site_id)
             if not site_id:
-                raise _Reject("bad_site", "site must be a name such as example.com, at most 128 characters.")
+                raise Reject("bad_site", "site must be a name such as example.com, at most 128 characters.")
             site = parts.sites.get_or_create(site_id)
             if site is None:
                 outcome.unknown_sites += 1
-                raise _Reject("unknown_site", f"The site {site_id!r} does not exist on this server.")
+                raise Reject("unknown_site", f"The site {site_id!r} does not exist on this server.")
         # limits
         if not parts.site_limiter.allow(site_id):
             outcome.limited += 1
-            raise _Reject("too_many_requests", f"The site {site_id!r} sends more events than it may. Try again later.")
+            raise Reject("too_many_requests", f"The site {site_id!r} sends more events than it may. Try again later.")
         # bot, for a server that tells its visitor's user agent
         user_agent = origin.user_agent
         if origin.trusted and beacon.user_agent is not None:
@@ -188,7 +178,7 @@ class Pipeline:
         if site.allowed_hosts and page.hostname not in site.allowed_hosts:
             outcome.drop(DropReason.HOSTNAME)
             return
-        details = self._details(beacon, name)
+        details = self._details.read(beacon, name)
         # duplicate: counted once, but the client did nothing wrong
         event_id = self._event_id(beacon.event_id, now_ms)
         if beacon.event_id is not None:
@@ -239,7 +229,7 @@ class Pipeline:
                 user_id,
                 page.hostname,
                 page.path,
-                _text(title, limits.title_chars) if title else "",
+                self._details.text(title, limits.title_chars) if title else "",
                 *session.attributes,
                 *details,
             )
@@ -267,11 +257,11 @@ class Pipeline:
     def _page(self, url: str | None, name: str) -> CleanUrl:
         if not url:
             if name == "pageview":
-                raise _Reject("missing_url", "A pageview needs a url.")
+                raise Reject("missing_url", "A pageview needs a url.")
             return _NO_PAGE
         page = self._parts.urls.clean(url)
         if page is None:
-            raise _Reject(
+            raise Reject(
                 "bad_url",
                 f"url must be an absolute http or https address of at most {self._limits.url_chars} characters.",
             )
@@ -285,7 +275,7 @@ class Pipeline:
             return (high << 64 | 1 << 63 | number & _LOW_MASK).to_bytes(16, "big")
         event_id = parse_event_id(text)
         if event_id is None:
-            raise _Reject("bad_event_id", "event_id must be a UUID.")
+            raise Reject("bad_event_id", "event_id must be a UUID.")
         return event_id
 
     def _over_midnight(
@@ -316,7 +306,7 @@ class Pipeline:
         screen = beacon.screen
         size = ""
         if screen is not None and screen.width and screen.height:
-            size = _screen(screen.width, screen.height)
+            size = screen_of(screen.width, screen.height)
         return (
             cleaned.text if cleaned is not None else "",
             name,
@@ -335,143 +325,14 @@ class Pipeline:
             agent.os_version,
             agent.device,
             size,
-            _language(beacon.language or origin.language),
+            language_of(beacon.language or origin.language),
         )
-
-    def _details(self, beacon: Beacon, name: str) -> tuple[object, ...]:
-        """The columns from scroll_depth to props."""
-        element, revenue, experiment = beacon.element, beacon.revenue, beacon.experiment
-        if experiment is None and name == "exposure":
-            raise _Reject("missing_experiment", "An exposure needs experiment.id and experiment.variant.")
-        if (
-            element is None
-            and revenue is None
-            and experiment is None
-            and beacon.scroll_depth is None
-            and beacon.engagement_ms is None
-        ):
-            return (*_NO_DETAILS, self._props(beacon.props) if beacon.props else None)
-        scroll = _number("scroll_depth", beacon.scroll_depth, 100)
-        engagement = _number("engagement_ms", beacon.engagement_ms, MAX_ENGAGEMENT_MS)
-        element_id = tag = text = href = ""
-        if element is not None:
-            element_id, tag, text = _text(element.id, 128), _text(element.tag, 32).lower(), _text(element.text, 256)
-            href = self._parts.urls.clean_href(element.href) if element.href else ""
-        amount: str | int = 0
-        currency = ""
-        if revenue is not None:
-            amount, currency = _revenue(revenue.amount, revenue.currency)
-        test = variant = ""
-        if experiment is not None:
-            test, variant = _text(experiment.id, 120), _text(experiment.variant, 120)
-            if not test or not variant:
-                raise _Reject("bad_experiment", "experiment.id and experiment.variant must not be empty.")
-        return (
-            scroll,
-            engagement,
-            element_id,
-            tag,
-            text,
-            href,
-            amount,
-            currency,
-            test,
-            variant,
-            self._props(beacon.props) if beacon.props else None,
-        )
-
-    def _props(self, props: dict[str, PropValue]) -> dict[str, str]:
-        limits = self._limits
-        if len(props) > limits.props:
-            raise _Reject("bad_props", f"props may have {limits.props} keys; this event has {len(props)}.")
-        kept: dict[str, str] = {}
-        for key, value in props.items():
-            if not key or len(key) > limits.prop_key_chars or not key.isprintable():
-                raise _Reject("bad_props", f"A key of props must be 1 to {limits.prop_key_chars} printable characters.")
-            if value is None:
-                continue
-            text = value if type(value) is str else _scalar(value)
-            if len(text) > limits.prop_value_chars:
-                raise _Reject(
-                    "bad_props", f"props.{key[:40]} has {len(text)} characters; {limits.prop_value_chars} are allowed."
-                )
-            kept[key] = text if text.isprintable() else _printable(text)
-        return kept
 
 
 _NO_PAGE = CleanUrl("", "", {})
-_NO_DETAILS = (0, 0, "", "", "", "", 0, "", "", "")
 _COUNTER_MASK = (1 << 74) - 1
 _LOW_MASK = (1 << 62) - 1
 
 
 def _by_time(item: tuple[int | None, int, Beacon]) -> int:
     return item[0] or 0
-
-
-def _identifier(field: str, value: str | None, cap: int) -> str:
-    if not value:
-        return ""
-    if len(value) > cap or not value.isprintable():
-        raise _Reject(f"bad_{field}", f"{field} must be at most {cap} printable characters.")
-    return value
-
-
-def _text(value: str | None, cap: int) -> str:
-    """Free text, cut to `cap` characters, control characters taken out."""
-    if not value:
-        return ""
-    value = value[:cap]
-    return value if value.isprintable() else _printable(value)
-
-
-def _printable(value: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in value).strip()
-
-
-def _scalar(value: PropValue) -> str:
-    if value is True:
-        return "true"
-    if value is False:
-        return "false"
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise _Reject("bad_props", "Numbers in props must be finite.")
-        return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-    try:
-        return str(value)
-    except ValueError as error:  # an integer of thousands of digits
-        raise _Reject("bad_props", "A number in props has too many digits.") from error
-
-
-def _number(field: str, value: float | None, most: int) -> int:
-    if value is None:
-        return 0
-    if not 0 <= value <= most:
-        raise _Reject(f"bad_{field}", f"{field} must lie between 0 and {most}.")
-    return round(value)
-
-
-def _revenue(amount: float | str, currency: str) -> tuple[str, str]:
-    try:
-        number = Decimal(str(amount))
-    except (InvalidOperation, ValueError) as error:
-        raise _Reject("bad_revenue", "revenue.amount must be a number.") from error
-    if not number.is_finite() or number.copy_abs() >= MAX_REVENUE:
-        raise _Reject("bad_revenue", "revenue.amount must be a finite number below 10^13.")
-    code = currency.strip().upper()
-    if len(code) != 3 or not code.isalpha() or not code.isascii():
-        raise _Reject("bad_revenue", "revenue.currency must be an ISO 4217 code such as EUR.")
-    return f"{number:.4f}", code
-
-
-def _screen(width: float, height: float) -> str:
-    if not (0 < width < 100_000 and 0 < height < 100_000):
-        return ""
-    return f"{int(width)}x{int(height)}"
-
-
-def _language(value: str) -> str:
-    """The first tag of a language list, at most 35 characters (RFC 5646), e.g. "en-GB"."""
-    tag = value.partition(",")[0].partition(";")[0].strip()[:35]
-    return tag if tag.replace("-", "").isalnum() and tag.isascii() else ""

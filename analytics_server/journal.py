@@ -2,7 +2,8 @@
 
 Constraint: never an address, a user agent, a full URL, a visitor id or a token.
 Fields come through `extra`; control characters are escaped, so that nothing a client
-sent can forge a line.
+sent can forge a line. Of an exception the places and the type are logged, not its
+message, which may quote what a client sent.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import traceback
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,7 +38,7 @@ class JsonFormatter(logging.Formatter):
             **_fields(record),
         }
         if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
+            entry["exception"] = _trace(record.exc_info[1])
         return json.dumps(entry, default=str, ensure_ascii=True)
 
 
@@ -48,8 +50,21 @@ class TextFormatter(logging.Formatter):
         fields = " ".join(f"{key}={_escape(value)}" for key, value in _fields(record).items())
         line = f"{time} {record.levelname.lower():7} {_escape(record.getMessage())} {fields}".rstrip()
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+            line += "\n" + _trace(record.exc_info[1])
         return line
+
+
+def _trace(error: BaseException | None) -> str:
+    """The stack of an exception and of those that led to it, oldest first, without their messages."""
+    pieces: list[str] = []
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        reason = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+        stack = "".join(traceback.format_tb(error.__traceback__))
+        pieces.append(f"Traceback (most recent call last):\n{stack}{type(error).__qualname__}{reason}")
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n".join(reversed(pieces))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

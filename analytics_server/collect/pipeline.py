@@ -175,7 +175,11 @@ class Pipeline:
                     return
         # url
         page = self._page(beacon.url, name)
-        if site.allowed_hosts and page.hostname not in site.allowed_hosts:
+        if (
+            site.allowed_hosts
+            and page.hostname not in site.allowed_hosts
+            and (page.hostname or not origin.trusted)  # a server's own event needs no page
+        ):
             outcome.drop(DropReason.HOSTNAME)
             return
         details = self._details.read(beacon, name)

@@ -52,7 +52,7 @@ class CollectRoutes:
         """Everything a page may send, under the configured paths and under the standard ones."""
         found = [
             web.get(self._script_path, self.script),
-            web.get(f"{self._collect_path}/pixel.gif", self.pixel),
+            web.get(f"{self._collect_path}/pixel.gif", self.pixel, allow_head=False),
         ]
         for suffix, kind in (("", "track"), ("/view", "view"), ("/interaction", "interaction"), ("/batch", "batch")):
             path = self._collect_path + suffix

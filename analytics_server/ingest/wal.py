@@ -120,6 +120,9 @@ class Wal:
 
     def _open(self) -> list[Sealed]:
         self._directory.mkdir(parents=True, exist_ok=True)
+        for parent in list(self._directory.parents)[:2]:  # a new directory's name must survive a power cut too
+            with contextlib.suppress(OSError):  # one that may not be read was there before
+                _sync_directory(parent)
         self._lock_fd = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -431,6 +434,14 @@ _sync = getattr(os, "fdatasync", os.fsync)
 
 class _Untrusted(OSError):
     """A sync failed: the pages may be lost and the descriptor must never be synced again. Or half a frame stays."""
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _sync_entry(fd: int, directory_fd: int) -> None:

@@ -90,6 +90,7 @@ def _bare(hop: str) -> str:
     text = text.partition("%")[0]
     family = socket.AF_INET6 if ":" in text else socket.AF_INET
     try:
-        return socket.inet_ntop(family, socket.inet_pton(family, text))
+        address = socket.inet_ntop(family, socket.inet_pton(family, text))
     except (OSError, ValueError):  # ValueError: a NUL in it
         return ""
+    return address.removeprefix("::ffff:") if "." in address else address  # IPv4 on a socket for both families

@@ -1,0 +1,142 @@
+"""The collecting core with a clock that tests turn, salts that are known, and ids in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from analytics_server.access.gate import Gate, Principal, Role
+from analytics_server.access.sites import Sites
+from analytics_server.collect.agent import AgentParser
+from analytics_server.collect.bot import BotDetector
+from analytics_server.collect.collector import Answer, Collector, Kind
+from analytics_server.collect.duplicates import Duplicates
+from analytics_server.collect.geo import GeoLocator
+from analytics_server.collect.limits import RateLimiter
+from analytics_server.collect.metrics import CollectMetrics
+from analytics_server.collect.pipeline import Parts, Pipeline
+from analytics_server.collect.referrer import ReferrerClassifier, load_sources
+from analytics_server.collect.session import Sessions
+from analytics_server.collect.url import UrlCleaner
+from analytics_server.collect.visitor import VisitorHasher
+from analytics_server.config import CollectSection, LimitsSection, SitesSection
+from analytics_server.errors import Unauthorized, WalError
+from analytics_server.ingest.wal import Wal
+from analytics_server.model import COLUMNS, Row
+from analytics_server.store.protocol import Store
+from tests.server import USER_AGENT
+
+NOON = 1_763_899_200.0
+"""2025-11-23 12:00 UTC, a Sunday."""
+
+
+class FakeWal:
+    """Keeps rows, or refuses them with `refusal`."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.refusal = ""
+
+    async def durable(self, rows: list[Row]) -> None:
+        if self.refusal:
+            raise WalError(self.refusal)
+        self.rows += rows
+
+
+class FakeGate:
+    """Knows the tokens `collect`, `read` and `one-site`."""
+
+    def known(self, authorization: str | None) -> Principal | None:
+        name = (authorization or "").removeprefix("Bearer ")
+        if name in ("collect", "read"):
+            return Principal(token_id=name, role=Role(name))
+        return Principal(token_id=name, role=Role.COLLECT, sites=("a.example",)) if name == "one-site" else None
+
+    async def authenticate(self, authorization: str | None) -> Principal:
+        if (found := self.known(authorization)) is None:
+            raise Unauthorized("The token is not known.")
+        return found
+
+    def keep_fresh(self) -> None:
+        """Nothing to refresh."""
+
+
+class World:
+    """Everything between a request's bytes and the log."""
+
+    def __init__(self, *, visitor: bool = True, sites: SitesSection | None = None, **settings: Any) -> None:
+        limits = {name: settings.pop(name) for name in list(settings) if name in LimitsSection.__struct_fields__}
+        self.now = NOON
+        self.settings = CollectSection(**settings)
+        self.limits = LimitsSection(**limits)
+        self.wal = FakeWal()
+        self.heard: list[Row] = []
+        self.registry = CollectorRegistry()
+        self.sites = Sites(cast(Store, None), sites or SitesSection())
+        self.duplicates = Duplicates(
+            window_s=self.settings.duplicate_window_s, capacity=self.settings.max_duplicate_ids, clock=self.clock
+        )
+        self.sessions = Sessions(
+            timeout_s=self.settings.session_timeout_s,
+            client_timeout_s=self.settings.client_session_timeout_s,
+            capacity=self.settings.max_sessions,
+            clock=self.clock,
+            new_id=iter(f"s{number:016x}" for number in range(1, 1_000_000)).__next__,
+        )
+        parts = Parts(
+            sites=self.sites,
+            urls=UrlCleaner(self.settings.query_keys, self.settings.mask_emails, self.limits.url_chars),
+            bots=BotDetector(100),
+            agents=AgentParser(100),
+            geo=GeoLocator(""),
+            referrers=ReferrerClassifier(load_sources()),
+            visitors=VisitorHasher(lambda day: day.to_bytes(32, "big"), enabled=visitor),
+            sessions=self.sessions,
+            duplicates=self.duplicates,
+            site_limiter=RateLimiter(self.limits.site_events_per_s, 100, self.clock),
+        )
+        self.collector = Collector(
+            Pipeline(parts, self.settings, self.limits, self.clock),
+            cast(Wal, self.wal),
+            cast(Gate, FakeGate()),
+            self.limits,
+            CollectMetrics(self.registry),
+            on_rows=self.heard.extend,
+            forget_ids=self.duplicates.forget,
+            clock=self.clock,
+        )
+
+    def clock(self) -> float:
+        return self.now
+
+    async def send(
+        self,
+        beacon: object,
+        *,
+        kind: Kind = "track",
+        address: str = "192.0.2.1",
+        token: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One request; headers by lower-case names."""
+        body = beacon if isinstance(beacon, bytes) else msgspec.json.encode(beacon)
+        sent = {"user-agent": USER_AGENT, **(headers or {})}
+        if token:
+            sent["authorization"] = f"Bearer {token}"
+        return await self.collector.collect(kind, body, sent, address)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What reached the log, as dictionaries."""
+        names = [column.name for column in COLUMNS]
+        return [dict(zip(names, row, strict=True)) for row in self.wal.rows]
+
+    def sample(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(name, labels) or 0.0
+
+
+def answered(answer: Answer) -> dict[str, Any]:
+    return cast(dict[str, Any], msgspec.json.decode(answer.body))

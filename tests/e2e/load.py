@@ -16,6 +16,7 @@ SITE = "load.example"
 EVENTS = "SELECT toString(event_id), session_id FROM events WHERE site_id = 'load.example'"
 SESSIONS = "SELECT session_id, sum(events), sum(pageviews), uniqExact(opened_at) FROM sessions GROUP BY session_id"
 TRAFFIC = "SELECT name, sum(events) FROM traffic GROUP BY name"
+OPENINGS = "SELECT sum(events) FROM openings"
 
 
 class Load:
@@ -81,7 +82,7 @@ class Load:
 
 def assert_books_balance(server: RunningServer, load: Load) -> None:
     """On a stopped server: every acknowledged event once, no other twice, and both rollups agree with the events."""
-    events, sessions, traffic = stored(server.data_dir, EVENTS, SESSIONS, TRAFFIC)
+    events, sessions, traffic, openings = stored(server.data_dir, EVENTS, SESSIONS, TRAFFIC, OPENINGS)
     kept = [event_id for event_id, _ in events]
     assert len(kept) == len(set(kept)), "an event is there twice"
     assert load.acknowledged <= set(kept), f"{len(load.acknowledged - set(kept))} acknowledged events are lost"
@@ -91,6 +92,7 @@ def assert_books_balance(server: RunningServer, load: Load) -> None:
         by_session[session] = by_session.get(session, 0) + 1
     assert {session: count for session, count, *_ in sessions} == by_session
     assert sum(count for _, count in traffic) == len(kept)
+    assert openings == [[len(kept)]]
     assert sum(pageviews for _, _, pageviews, _ in sessions) == dict(traffic)["pageview"]
     assert {opened for *_, opened in sessions} == {1}, "a session has two rows"
     assert not list((server.data_dir / "dead-letters").glob("*"))

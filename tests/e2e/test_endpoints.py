@@ -13,6 +13,10 @@ import pytest
 from tests.server import Client
 
 ACCEPTED_ONE = {"accepted": 1, "dropped": {}, "rejected": []}
+PHONE = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+    "Version/18.1 Mobile/15E148 Safari/604.1"
+)
 COLLECTING = ("/track", "/track/view", "/track/interaction", "/track/batch")
 
 
@@ -238,8 +242,7 @@ async def test_operator_pages_answer(client: Client) -> None:
 
 
 async def test_a_token_lets_a_server_speak_for_its_visitors(client: Client, site: str) -> None:
-    phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1"
-    one = {"site": site, "name": "pageview", "url": f"https://{site}/", "ip": "203.0.113.9", "user_agent": phone}
+    one = {"site": site, "name": "pageview", "url": f"https://{site}/", "ip": "203.0.113.9", "user_agent": PHONE}
     events = [one, one, {**one, "ip": "203.0.113.10"}, {**one, "user_agent": "Googlebot/2.1 (+http://google.com/bot)"}]
 
     reply = await client.send(events, trusted=True, headers={"User-Agent": "python-requests/2"})

@@ -1,0 +1,133 @@
+"""The core of the endpoints: tokens, limits, and one status for a whole request."""
+
+from __future__ import annotations
+
+import gzip
+
+import msgspec
+import pytest
+
+from analytics_server.collect.collector import Kind, pixel_body
+from analytics_server.config import SitesSection
+from analytics_server.errors import RequestError
+from tests.collect.world import World, answered
+
+SIMPLE = {"site": "a.example", "name": "x"}
+BOT = {"user-agent": "Googlebot/2.1 (+http://www.google.com/bot.html)"}
+
+
+@pytest.mark.parametrize(
+    ("token", "status", "code"),
+    [("collect", 202, ""), ("read", 403, "forbidden"), ("wrong", 401, "unauthorized")],
+)
+async def test_tokens(token: str, status: int, code: str) -> None:
+    answer = await World().send(SIMPLE, token=token)
+
+    assert answer.status == status
+    assert answered(answer).get("error", {}).get("code", "") == code
+
+
+async def test_a_token_of_one_site_can_not_send_for_another() -> None:
+    world = World()
+    answer = await world.send(
+        [{**SIMPLE, "site": site} for site in ("a.example", "b.example", "A.Example ")], token="one-site"
+    )
+
+    assert answered(answer)["accepted"] == 2
+    assert [(r["index"], r["code"]) for r in answered(answer)["rejected"]] == [(1, "forbidden_site")]
+    assert {event["site_id"] for event in world.events} == {"a.example"}
+
+
+async def test_a_trusted_sender_may_be_a_robot_but_its_visitors_may_not() -> None:
+    world = World()
+
+    assert answered(await world.send(SIMPLE, headers=BOT))["dropped"] == {"bot": 1}
+    assert answered(await world.send(SIMPLE, headers=BOT, token="collect"))["accepted"] == 1
+    theirs = {**SIMPLE, "user_agent": BOT["user-agent"]}
+    assert answered(await world.send(theirs, token="collect"))["dropped"] == {"bot": 1}
+
+
+async def test_a_privacy_signal_holds_for_trusted_senders_too() -> None:
+    answer = await World().send(SIMPLE, headers={"sec-gpc": "1"}, token="collect")
+
+    assert answered(answer)["dropped"] == {"gpc": 1}
+
+
+@pytest.mark.parametrize(("size", "token", "status"), [(101, "", 413), (101, "collect", 202), (1_001, "collect", 413)])
+@pytest.mark.parametrize("compressed", [False, True])
+async def test_bytes_before_and_after_decompression(size: int, token: str, status: int, compressed: bool) -> None:
+    world = World(batch_bytes=100, trusted_batch_bytes=1_000)
+    body = msgspec.json.encode([SIMPLE])
+    body += b" " * (size - len(body))
+
+    headers = {"content-encoding": "gzip"} if compressed else {}
+    answer = await world.send(gzip.compress(body) if compressed else body, token=token, headers=headers)
+
+    assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("track", {"title": "t" * 200, **SIMPLE}),
+        ("view", {"appName": "a.example", "pageUrl": "https://a.example/", "pageTitle": "t" * 200}),
+        ("interaction", {"appName": "a.example", "type": "x", "language": "t" * 200}),
+    ],
+)
+async def test_one_event_has_its_own_limit(kind: Kind, body: object) -> None:
+    assert (await World(event_bytes=200).send(body, kind=kind)).status == 413
+    assert (await World(event_bytes=400).send(body, kind=kind)).status == 202
+
+
+async def test_a_request_of_unknown_sites_only_is_a_404() -> None:
+    world = World(sites=SitesSection(create_unknown=False))
+    known = await World().send(SIMPLE)
+
+    assert known.status == 202
+    assert (await world.send(SIMPLE)).status == 404
+    assert answered(await world.send([SIMPLE, SIMPLE]))["error"]["code"] == "unknown_site"
+    assert (await world.send([SIMPLE, {"name": "x"}])).status == 202
+    assert (await world.send([])).status == 202
+
+
+async def test_an_address_is_limited_by_events_not_requests() -> None:
+    world = World(address_events_per_s=10)
+
+    statuses = [(await world.send([SIMPLE] * 15)).status for _ in range(3)]
+    assert statuses == [202, 202, 429]
+    assert (await world.send(SIMPLE, address="192.0.2.2")).status == 202
+    assert (await world.send([SIMPLE] * 100, token="collect")).status == 202
+    world.now += 2
+    assert (await world.send(SIMPLE)).status == 202
+
+
+async def test_a_site_over_its_limit_gets_a_429_and_the_others_go_on() -> None:
+    world = World(site_events_per_s=5)
+
+    mixed = answered(await world.send([SIMPLE] * 20 + [{**SIMPLE, "site": "b.example"}]))
+    assert mixed["accepted"] == 11
+    assert {r["code"] for r in mixed["rejected"]} == {"too_many_requests"}
+    refused = await world.send(SIMPLE)
+    assert (refused.status, refused.retry_after_s) == (429, 1)
+
+
+async def test_the_hub_hears_what_is_durable() -> None:
+    world = World()
+    await world.send([SIMPLE, {**SIMPLE, "name": ""}])
+
+    assert world.heard == world.wal.rows
+    assert len(world.heard) == 1
+
+
+def test_a_pixel_s_address_becomes_an_event() -> None:
+    query = {"site": "a.example", "url": "https://a.example/", "user_id": "u", "other": "ignored"}
+
+    assert msgspec.json.decode(pixel_body(query, "https://a.example/referer")) == {
+        "site": "a.example",
+        "name": "pageview",
+        "url": "https://a.example/",
+        "user_id": "u",
+    }
+    assert msgspec.json.decode(pixel_body({"site": "a", "name": "n"}, "https://b/"))["url"] == "https://b/"
+    with pytest.raises(RequestError):
+        pixel_body({"site": ""}, None)

@@ -1,0 +1,100 @@
+"""Reading a request on aiohttp: bodies in pieces, bodies that stall, and what is never waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from analytics_server.collect import routes
+from analytics_server.collect.address import AddressResolver
+from analytics_server.collect.routes import CollectRoutes
+from tests.collect.world import World
+
+BODY = b'{"site":"a.example","name":"x"}'
+AGENT = b"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/142.0.0.0 Safari/537.36\r\n"
+
+
+@asynccontextmanager
+async def serving(world: World) -> AsyncIterator[TestServer]:
+    made = CollectRoutes(world.collector, AddressResolver(()), b"script", "/track", "/a.js")
+    app = web.Application()
+    app.router.add_routes(made.routes())
+    server = TestServer(app, auto_decompress=False)  # type: ignore[arg-type]
+    await server.start_server()
+    try:
+        yield server
+    finally:
+        await server.close()
+
+
+async def ask(server: TestServer, *pieces: bytes) -> tuple[int, bytes]:
+    """Send pieces, each after the one before has been taken; the status and all that came."""
+    reader, writer = await asyncio.open_connection(server.host, server.port)
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        return int(head.split(b" ")[1]), head
+    finally:
+        writer.close()
+
+
+def head(length: int) -> bytes:
+    return b"POST /track HTTP/1.1\r\nHost: a\r\n" + AGENT + b"Content-Length: %d\r\n\r\n" % length
+
+
+async def test_a_body_in_pieces_is_put_together() -> None:
+    world = World()
+    async with serving(world) as server:
+        status, _ = await ask(server, head(len(BODY)), *(bytes([byte]) for byte in BODY))
+
+    assert status == 202
+    assert len(world.events) == 1
+
+
+async def test_a_body_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "BODY_TIMEOUT_S", 0.05)
+    world = World()
+    async with serving(world) as server:
+        status, answer = await ask(server, head(len(BODY)), BODY[:10])
+
+    assert status == 408
+    assert b"Access-Control-Allow-Origin: *" in answer
+    assert world.events == []
+
+
+async def test_a_body_that_is_announced_too_large_is_not_waited_for() -> None:
+    async with serving(World()) as server:
+        status, _ = await ask(server, head(10_000_000_000))
+
+    assert status == 413
+
+
+async def test_a_body_that_grows_too_large_is_cut_off() -> None:
+    start = b"POST /track HTTP/1.1\r\nHost: a\r\n" + AGENT + b"Transfer-Encoding: chunked\r\n\r\n"
+    async with serving(World(batch_bytes=10_000)) as server:
+        status, _ = await ask(server, start, *(b"1000\r\n" + b" " * 4_096 + b"\r\n" for _ in range(4)))
+
+    assert status == 413
+
+
+async def test_two_answers_do_not_share_their_headers() -> None:
+    async with serving(World(batch_bytes=100, site_events_per_s=1)) as server:
+        first = (await ask(server, head(len(BODY)), BODY))[1]
+        too_large = (await ask(server, head(200), b" " * 200))[1]
+        again = (await ask(server, head(len(BODY)), BODY))[1]
+        for _ in range(5):
+            status, limited = await ask(server, head(len(BODY)), BODY)
+        after = (await ask(server, head(200), b" " * 200))[1]
+
+    assert b"Content-Length: 41\r\n" in first
+    assert first.split(b"Date")[0] == again.split(b"Date")[0]
+    assert (status, b"Retry-After: 1\r\n" in limited) == (429, True)
+    assert too_large.split(b"Date")[0] == after.split(b"Date")[0]

@@ -24,7 +24,7 @@ async def serving(world: World) -> AsyncIterator[TestServer]:
     made = CollectRoutes(world.collector, AddressResolver(()), b"script", "/track", "/a.js")
     app = web.Application()
     app.router.add_routes(made.routes())
-    server = TestServer(app, auto_decompress=False)  # type: ignore[arg-type]
+    server = TestServer(app, auto_decompress=False)
     await server.start_server()
     try:
         yield server

@@ -1,0 +1,138 @@
+"""Settings: file, environment and defaults; every mistake is named with its remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from analytics_server.config import Config, load_config, section_keys
+from analytics_server.errors import ConfigError
+
+ALL_KEYS = [(section, key, kind) for section, keys in section_keys().items() for key, kind in keys.items()]
+
+
+def written(directory: Path, text: str) -> Path:
+    path = directory / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def default_of(section: str, key: str) -> Any:
+    return getattr(getattr(Config(), section), key)
+
+
+def another(section: str, key: str) -> tuple[Any, str]:
+    """A valid value that is not the default, and its text in the environment."""
+    value = default_of(section, key)
+    kind = str(section_keys()[section][key])
+    if "Literal" in kind:
+        choice = next(choice for choice in get_args(section_keys()[section][key]) if choice != value)
+        return choice, choice
+    if isinstance(value, bool):
+        return not value, str(not value).lower()
+    if isinstance(value, (int, float)):
+        return value + 1, str(value + 1)
+    if isinstance(value, tuple):
+        return ("10.0.0.1", "b"), " 10.0.0.1 ,b,"
+    if key == "default_timezone":
+        return "Europe/Stockholm", "Europe/Stockholm"
+    return f"/{key}", f"/{key}"
+
+
+@pytest.mark.parametrize(("section", "key"), [(section, key) for section, key, _ in ALL_KEYS])
+def test_every_key_can_be_set_in_both_ways_and_the_environment_wins(tmp_path: Path, section: str, key: str) -> None:
+    value, text = another(section, key)
+    toml_value = list(value) if isinstance(value, tuple) else value
+    path = written(tmp_path, f"[{section}]\n{key} = {msgspec.json.encode(toml_value).decode()}\n")
+    variable = f"ANALYTICS_{section}_{key}".upper()
+
+    from_file = load_config(path, {})
+    from_environment = load_config(None, {variable: text})
+    default = default_of(section, key)
+    back = ",".join(default) if isinstance(default, tuple) else str(default)
+    both = load_config(path, {variable: back})
+
+    assert getattr(getattr(from_file, section), key) == value
+    assert getattr(getattr(from_environment, section), key) == value
+    assert getattr(getattr(both, section), key) == default
+
+
+def test_names_in_the_environment_mean_one_key_each() -> None:
+    names = [f"{section}_{key}" for section, key, _ in ALL_KEYS]
+
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("[servr]\nport = 1", ["[servr]", "'server'"]),
+        ("[server]\nprot = 1", ["[server]", "'prot'", "'port'"]),
+        ("[server]\nxyzzy = 1", ["[server]", "'xyzzy'", "Valid names", "data_dir"]),
+        ("port = 1", ["port"]),
+        ("server = 1", ["[server]", "section"]),
+        ("[[server]]\nport = 1", ["[server]", "section"]),
+        ('[server]\nport = "8000"', ["server.port", "int"]),
+        ("[server]\nport = 65536", ["server.port", "65535"]),
+        ("[server]\nshutdown_grace_s = 0", ["server.shutdown_grace_s", "> 0"]),
+        ('[ingest]\nack = "maybe"', ["ingest.ack", "maybe"]),
+        ('[sites]\ndefault_timezone = "Mars/Base"', ["default_timezone", "Mars/Base", "Europe/Stockholm"]),
+        ("[server\nport = 1", ["not valid TOML", "line 1"]),
+    ],
+)
+def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, parts: list[str]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_config(written(tmp_path, text), {})
+
+    assert [part for part in parts if part not in refused.value.message] == []
+    assert "\n" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "parts"),
+    [
+        ("ANALYTICS_SERVER_PROT", "1", ["ANALYTICS_SERVER_PROT", "'ANALYTICS_SERVER_PORT'"]),
+        ("ANALYTICS_SERVER_PORT", "eighty", ["ANALYTICS_SERVER_PORT", "eighty"]),
+        ("ANALYTICS_SERVER_PORT", "70000", ["ANALYTICS_SERVER_PORT", "65535"]),
+        ("ANALYTICS_SERVER_DEMO", "maybe", ["ANALYTICS_SERVER_DEMO", "maybe"]),
+        ("ANALYTICS_INGEST_RETRY_MAX_S", "nan", ["ANALYTICS_INGEST_RETRY_MAX_S", "nan"]),
+    ],
+)
+def test_a_mistake_in_the_environment_is_named(variable: str, text: str, parts: list[str]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_config(None, {variable: text})
+
+    assert [part for part in parts if part not in refused.value.message] == []
+
+
+@pytest.mark.parametrize("text", ["true", "1", "True", "TRUE"])
+def test_what_counts_as_true(text: str) -> None:
+    assert load_config(None, {"ANALYTICS_SERVER_DEMO": text}).server.demo is True
+
+
+def test_other_variables_are_left_alone() -> None:
+    others = {"PATH": "/bin", "ANALYTICSX": "1", "ANALYTICS_ADMIN_TOKEN": "x", "ANALYTICS_CONFIG": "x"}
+
+    assert load_config(None, others) == Config()
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"missing\.toml can't be read"):
+        load_config(tmp_path / "missing.toml", {})
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_config(tmp_path / "binary.toml", {})
+
+
+def test_data_lies_together_unless_told_otherwise(tmp_path: Path) -> None:
+    config = load_config(None, {"ANALYTICS_SERVER_DATA_DIR": str(tmp_path)})
+    elsewhere = load_config(
+        None, {"ANALYTICS_INGEST_WAL_DIR": "/log", "ANALYTICS_CLICKHOUSE_URL": "http://host:8123/db"}
+    )
+
+    assert config.wal_dir == tmp_path / "wal"
+    assert config.clickhouse_url == f"chdb://{tmp_path / 'clickhouse'}"
+    assert (elsewhere.wal_dir, elsewhere.clickhouse_url) == (Path("/log"), "http://host:8123/db")

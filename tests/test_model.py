@@ -1,0 +1,58 @@
+"""The column list: one source for schema, insert and sessions."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from analytics_server.model import (
+    COLUMN_INDEX,
+    COLUMN_NAMES,
+    COLUMNS,
+    PAGEVIEW,
+    PASSIVE_EVENTS,
+    SESSION_ATTRIBUTES,
+    STANDARD_EVENTS,
+)
+
+SCHEMA = Path(__file__).parent.parent / "schema"
+
+
+def table(name: str) -> dict[str, str]:
+    """Columns of a table's CREATE statement with the beginning of their types."""
+    for path in sorted(SCHEMA.glob("*.sql")):
+        found = re.search(rf"CREATE TABLE IF NOT EXISTS {name} .*?\n\((.*?)\n\)\nENGINE", path.read_text(), re.DOTALL)
+        if found:
+            lines = re.findall(r"^    ([a-z_]+) +(.+?)(?: CODEC\(.*)?,?$", found[1], re.MULTILINE)
+            return {column: kind for column, kind in lines if column != "INDEX"}
+    raise AssertionError(f"no table {name}")
+
+
+def test_the_schema_has_these_columns_and_the_batch() -> None:
+    assert table("events") == {column.name: column.type for column in COLUMNS} | {"batch_id": "UInt64"}
+
+
+def test_names_are_unique_and_indexed() -> None:
+    assert len(set(COLUMN_NAMES)) == len(COLUMN_NAMES)
+    assert [COLUMN_NAMES[COLUMN_INDEX[name]] for name in COLUMN_NAMES] == list(COLUMN_NAMES)
+
+
+def test_first_touch_attributes_stand_together_and_in_sessions() -> None:
+    first = COLUMN_INDEX[SESSION_ATTRIBUTES[0]]
+
+    assert COLUMN_NAMES[first : first + len(SESSION_ATTRIBUTES)] == SESSION_ATTRIBUTES
+    assert set(SESSION_ATTRIBUTES) <= set(table("sessions"))
+
+
+def test_passive_events_are_those_the_session_view_knows() -> None:
+    view = (SCHEMA / "0002_create_sessions.sql").read_text()
+    listed = re.search(r"NOT IN \((.*?)\)\) AS interactions", view)
+
+    assert listed is not None
+    assert set(re.findall(r"'(\w+)'", listed[1])) == set(PASSIVE_EVENTS)
+    assert set(PASSIVE_EVENTS) < STANDARD_EVENTS
+    assert PAGEVIEW in PASSIVE_EVENTS
+
+
+def test_every_column_says_what_it_is() -> None:
+    assert all(column.about.endswith(".") for column in COLUMNS)

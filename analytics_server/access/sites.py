@@ -91,7 +91,7 @@ class Sites:
 
     async def put(self, site: Site) -> Site:
         """Create or replace a site. Raises `RequestError` for a bad id or time zone."""
-        if valid_site_id(site.site_id) != site.site_id:
+        if not site.site_id or valid_site_id(site.site_id) != site.site_id:
             raise RequestError(f"{site.site_id!r} can't be a site's id: use a host name such as example.com.")
         check_timezone(site.timezone)
         await self._write([site], deleted=0)

@@ -1,0 +1,115 @@
+"""The directory of sites: ids, time zones, and sites made by their first event."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analytics_server.access.sites import Sites, check_timezone, valid_site_id
+from analytics_server.config import SitesSection
+from analytics_server.errors import RequestError
+from analytics_server.model import Site
+from analytics_server.store.protocol import Store
+from tests.access.test_refresh import FakeStore, site_row
+from tests.server import wait_for
+
+
+def sites(*rows: tuple[object, ...], **settings: object) -> tuple[Sites, FakeStore]:
+    store = FakeStore(*rows)
+    return Sites(cast(Store, store), SitesSection(**settings)), store  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "site_id"),
+    [
+        ("example.com", "example.com"),
+        (" Example.COM ", "example.com"),
+        ("localhost:8000", "localhost:8000"),
+        ("a.example/shop", "a.example/shop"),
+        ("app_1", "app_1"),
+        ("x" * 128, "x" * 128),
+        ("x" * 129, ""),
+        ("", ""),
+        (".example", ""),
+        ("-x", ""),
+        ("two words", ""),
+        ("a\nb", ""),
+        ("a.example\n", "a.example"),
+        ("ü.example", ""),
+        ("a'; --", ""),
+    ],
+)
+def test_what_can_be_a_site_s_id(text: str, site_id: str) -> None:
+    assert valid_site_id(text) == site_id
+
+
+@given(text=st.text())
+def test_an_id_has_one_spelling(text: str) -> None:
+    site_id = valid_site_id(text)
+
+    assert valid_site_id(site_id) == site_id
+    assert site_id.isascii()
+    assert len(site_id) <= 128
+
+
+@pytest.mark.parametrize("name", ["UTC", "Europe/Stockholm", "America/St_Johns", "Asia/Kathmandu"])
+def test_time_zones_have_iana_names(name: str) -> None:
+    assert str(check_timezone(name)) == name
+
+
+@pytest.mark.parametrize("name", ["", "Mars/Base", "../../etc/passwd", "/etc/localtime", "\x00", "a" * 5_000])
+def test_anything_else_is_no_time_zone(name: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        check_timezone(name)
+
+    assert refused.value.code == "bad_timezone"
+
+
+async def test_a_first_event_makes_a_site_that_is_written_in_the_background() -> None:
+    made, store = sites(default_timezone="Europe/Stockholm")
+    made.start()
+    site = made.get_or_create("a.example")
+
+    async def written() -> bool:
+        return "a.example" in store.written
+
+    assert site is not None
+    assert site.timezone == "Europe/Stockholm"
+    assert made.get_or_create("a.example") is site
+    await wait_for(written)
+    await made.close()
+
+
+async def test_unknown_sites_stay_unknown_when_the_config_says_so() -> None:
+    made, _ = sites(site_row(Site(site_id="a.example")), create_unknown=False)
+    await made.load()
+
+    assert made.get_or_create("a.example") == Site(site_id="a.example")
+    assert made.get_or_create("b.example") is None
+
+
+async def test_no_more_sites_than_the_limit() -> None:
+    made, _ = sites(max_sites=2)
+
+    assert [made.get_or_create(name) is not None for name in ("a", "b", "c", "a")] == [True, True, False, True]
+
+
+@pytest.mark.parametrize("site", [Site(site_id="Upper"), Site(site_id=""), Site(site_id="a", timezone="X/Y")])
+async def test_a_site_that_can_not_be_is_not_written(site: Site) -> None:
+    made, store = sites()
+
+    with pytest.raises(RequestError):
+        await made.put(site)
+    assert store.written == []
+    assert made.all() == []
+
+
+async def test_sites_are_listed_by_their_ids() -> None:
+    made, _ = sites()
+    for name in ("b", "a", "c"):
+        await made.create(name)
+
+    assert [site.site_id for site in made.all()] == ["a", "b", "c"]

@@ -1,0 +1,124 @@
+"""Sites and tokens over HTTP: who may do what, and what is answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from analytics_server.access.gate import token_hash
+from tests.server import Client, RunningServer, raw
+
+
+async def made(client: Client, **wanted: Any) -> str:
+    reply = await client.call("POST", "/api/v1/tokens", wanted)
+    assert reply.status == 201
+    return str(reply.json["token"])
+
+
+async def test_a_site_s_life(client: Client, site: str) -> None:
+    wanted = {"site_id": site, "timezone": "Europe/Stockholm", "allowed_hosts": [site]}
+
+    created = await client.call("POST", "/api/v1/sites", wanted)
+    again = await client.call("POST", "/api/v1/sites", wanted)
+    changed = await client.call("PUT", f"/api/v1/sites/{site}", {"timezone": "Asia/Tokyo"})
+    listed = (await client.call("GET", "/api/v1/sites")).json["sites"]
+
+    assert (created.status, created.json["timezone"]) == (201, "Europe/Stockholm")
+    assert (again.status, again.code) == (400, "site_exists")
+    assert (changed.status, changed.json["timezone"], changed.json["allowed_hosts"]) == (200, "Asia/Tokyo", [site])
+    assert changed.json in listed
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "value", "status"),
+    [
+        ("POST", "/api/v1/sites", {"site_id": "no spaces"}, 400),
+        ("POST", "/api/v1/sites", {"site_id": "zone.example", "timezone": "X/Y"}, 400),
+        ("POST", "/api/v1/sites", {"site_id": "key.example", "time_zone": "UTC"}, 400),
+        ("POST", "/api/v1/sites", {"site_id": ""}, 400),
+        ("POST", "/api/v1/sites", {}, 400),
+        ("POST", "/api/v1/sites", [], 400),
+        ("PUT", "/api/v1/sites/nobody.example", {"timezone": "UTC"}, 404),
+        ("POST", "/api/v1/tokens", {"role": "owner"}, 400),
+        ("POST", "/api/v1/tokens", {"role": "read", "sites": "a"}, 400),
+        ("DELETE", "/api/v1/tokens/nothing", None, 404),
+        ("PATCH", "/api/v1/sites", {}, 404),
+    ],
+)
+async def test_a_bad_call_is_told_what_is_wrong(
+    client: Client, method: str, path: str, value: object, status: int
+) -> None:
+    reply = await client.call(method, path, value)
+
+    assert reply.status in (status, 405)
+    assert reply.code
+    assert len(reply.json["error"]["message"]) > 10
+
+
+async def test_tokens_are_listed_without_secrets_and_end_when_revoked(client: Client) -> None:
+    token = await made(client, role="read", name="dashboards")
+    assert (await client.call("GET", "/api/v1/sites", token=token)).status == 200
+
+    listed = await client.call("GET", "/api/v1/tokens")
+    (mine,) = [one for one in listed.json["tokens"] if one["token_id"] in token_hash(token)]
+    assert token.encode() not in listed.body
+    assert (await client.call("DELETE", f"/api/v1/tokens/{mine['token_id']}")).status == 204
+    assert (await client.call("GET", "/api/v1/sites", token=token)).status == 401
+
+
+@pytest.mark.parametrize(
+    ("wanted", "statuses"),
+    [
+        ({"role": "read"}, {"list": 200, "create": 403, "tokens": 403, "query": 200}),
+        ({"role": "collect"}, {"list": 403, "create": 403, "tokens": 403, "query": 403}),
+        ({"role": "admin"}, {"list": 200, "create": 201, "tokens": 200, "query": 200}),
+        ({"role": "admin", "sites": ["other.example"]}, {"list": 200, "create": 403, "tokens": 403, "query": 403}),
+    ],
+    ids=["read", "collect", "admin", "admin of one site"],
+)
+async def test_what_each_role_may(client: Client, site: str, wanted: dict[str, Any], statuses: dict[str, int]) -> None:
+    await client.call("POST", "/api/v1/sites", {"site_id": site})
+    token = await made(client, **wanted)
+    question = {"site_id": site, "metrics": ["visitors"], "date_range": "day"}
+
+    found = {
+        "list": (await client.call("GET", "/api/v1/sites", token=token)).status,
+        "create": (await client.call("POST", "/api/v1/sites", {"site_id": "new-" + site}, token=token)).status,
+        "tokens": (await client.call("GET", "/api/v1/tokens", token=token)).status,
+        "query": (await client.call("POST", "/api/v1/query", question, token=token)).status,
+    }
+
+    assert found == statuses
+
+
+async def test_a_token_sees_only_its_sites(client: Client, site: str) -> None:
+    for name in (site, "other-" + site):
+        await client.call("POST", "/api/v1/sites", {"site_id": name})
+    token = await made(client, role="read", sites=[site])
+
+    assert [one["site_id"] for one in (await client.call("GET", "/api/v1/sites", token=token)).json["sites"]] == [site]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/sites", "/api/v1/tokens"])
+async def test_without_a_token_nothing_is_told(client: Client, path: str) -> None:
+    reply = await client.get(path)
+
+    assert (reply.status, reply.code, reply.headers["WWW-Authenticate"]) == (401, "unauthorized", "Bearer")
+
+
+async def test_a_body_in_pieces_is_read_whole(server: RunningServer, site: str) -> None:
+    body = f'{{"site_id":"{site}"}}'.encode()
+    pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+    head = f"POST /api/v1/sites HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {server.token}\r\n".encode()
+
+    answer = await raw(server, head + b"Transfer-Encoding: chunked\r\n\r\n" + pieces, enough=b"}")
+
+    assert b" 201 " in answer.split(b"\r\n", 1)[0], answer
+
+
+async def test_a_body_that_is_too_large_is_refused(client: Client) -> None:
+    reply = await client.call("POST", "/api/v1/sites", {"site_id": "x" * 70_000})
+
+    assert reply.status in (400, 413)
+    assert reply.code == "too_large"

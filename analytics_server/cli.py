@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -25,7 +26,10 @@ from analytics_server.store import Store, StoreInfo, make_store, migrate
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 EXIT_BROKEN = 3
+STOP_MARGIN_S = 2.0
 
 
 def _run(work: Awaitable[T]) -> T:
@@ -89,11 +93,11 @@ async def _serve(config: Config) -> int:
     try:
         info = await starting
     except asyncio.CancelledError:
-        await server.stop()
+        await _stop(server, 0)
         return 0
     except Exception:
         interrupted.cancel()
-        await server.stop()
+        await _stop(server, 1)
         raise
     _greet(server, info)
     broken = asyncio.create_task(server.broken.wait())
@@ -101,8 +105,21 @@ async def _serve(config: Config) -> int:
     failed = server.broken.is_set()
     for task in (interrupted, broken):
         task.cancel()
-    await server.stop()
-    return EXIT_BROKEN if failed else 0
+    code = EXIT_BROKEN if failed else 0
+    await _stop(server, code)
+    return code
+
+
+async def _stop(server: Server, code: int) -> None:
+    """Stop within the grace period, even when ClickHouse or the disk no longer answers: threads can't be cancelled."""
+    try:
+        async with asyncio.timeout(server.config.server.shutdown_grace_s + STOP_MARGIN_S):
+            await server.stop()
+    except TimeoutError:
+        log.error("something did not stop in time; what was acknowledged is in the log")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _greet(server: Server, info: StoreInfo) -> None:

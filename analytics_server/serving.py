@@ -186,8 +186,7 @@ def raise_file_limit() -> int:
 
 async def cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
     """Cancel tasks and wait for their end."""
-    for task in tasks:
+    ending = list(tasks)
+    for task in ending:
         task.cancel()
-    for task in tasks:
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await task
+    await asyncio.gather(*ending, return_exceptions=True)

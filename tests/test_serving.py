@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from analytics_server.serving import keep_running, raise_file_limit
+from tests.clickhouse import ClickHouseFront
+from tests.clickhouse_front.faults import Fault
 from tests.server import Client, RunningServer, raw
 
 BEACON = b'{"site":"a.example","name":"pageview","url":"https://a.example/"}'
@@ -82,6 +84,28 @@ async def test_every_connection_gets_its_answer_when_the_server_stops_under_load
         await client.flushed()
         counted = await client.count("a.example")
     assert len(statuses) <= counted <= len(statuses) + len(senders)
+
+
+async def test_ends_in_time_though_clickhouse_does_not_answer_and_loses_nothing(
+    tmp_path: Path, clickhouse_front: ClickHouseFront
+) -> None:
+    settings = {"clickhouse_url": clickhouse_front.url, "server_shutdown_grace_s": "1"}
+    server = RunningServer(tmp_path, settings)
+    await asyncio.to_thread(server.start)
+    async with Client(server) as client:
+        assert (await client.send(BEACON)).status == 202
+        await client.flushed()
+        clickhouse_front.faults.add(Fault(kind="stall", statement="insert", contains="events", times=0))
+        assert (await client.send(BEACON)).status == 202
+        await asyncio.to_thread(clickhouse_front.faults.wait_stalled)
+    assert await asyncio.to_thread(server.terminate) == 0
+    assert "did not stop in time" in server.log
+
+    clickhouse_front.faults.clear()
+    await asyncio.to_thread(server.start)
+    async with Client(server) as client:
+        await client.kept("a.example", 2)
+    server.kill()
 
 
 async def test_a_background_task_that_fails_is_reported_and_started_again(caplog: pytest.LogCaptureFixture) -> None:

@@ -127,8 +127,7 @@ class Flusher:
         self._stopping = True
         self._changed.set()
         if self._task is not None:
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task})
 
     async def _work(self) -> None:
         while not self._stopping:

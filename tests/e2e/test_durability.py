@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -143,18 +142,6 @@ async def test_a_second_server_on_the_same_data_is_refused_in_one_line(tmp_path:
     assert "Another server is using" in complaint[0]
     assert str(server.data_dir) in complaint[0]
     assert still.status == 202
-
-
-async def test_a_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        server = RunningServer(tmp_path, {"server_port": str(taken.getsockname()[1])})
-        failed = await asyncio.to_thread(run_serve, server)
-
-    assert failed.returncode == 1
-    assert "Traceback" not in failed.stderr
-    assert server.environment()["ANALYTICS_SERVER_PORT"] in failed.stderr
 
 
 ADDRESS = "203.0.113.99"

@@ -52,7 +52,6 @@ from analytics_server.ingest.wal import Wal
 from analytics_server.live.hub import Hub
 from analytics_server.live.seed import seed_hub
 from analytics_server.live.socket import LiveSockets
-from analytics_server.model import Row
 from analytics_server.privacy.salts import Salts
 from analytics_server.query.builder import DayTotals
 from analytics_server.query.routes import routes as query_routes
@@ -98,8 +97,14 @@ class Server:
             insert_timeout_s=config.clickhouse.insert_timeout_s,
             jitter=random.Random(),
         )
+        self._hub = Hub(time.time)
         self._wal = Wal(
-            config.wal_dir, config.ingest, self._ingest, on_sealed=self._flusher.add, on_broken=self._on_broken
+            config.wal_dir,
+            config.ingest,
+            self._ingest,
+            on_sealed=self._flusher.add,
+            on_broken=self._on_broken,
+            on_durable=self._hub.record,
         )
         self._sessions = Sessions(
             timeout_s=config.collect.session_timeout_s,
@@ -114,7 +119,6 @@ class Server:
         )
         self._addresses = AddressResolver(config.server.trusted_proxies)
         self._geo = GeoLocator(config.geo.database, scratch_dir=config.data_dir)
-        self._hub = Hub(time.time)
         self._live = LiveSockets(self._hub, self.gate, self.sites, config.limits)
         self._collect_metrics = CollectMetrics(registry)
         self._collector = Collector(
@@ -123,7 +127,6 @@ class Server:
             self.gate,
             config.limits,
             self._collect_metrics,
-            on_rows=self._on_rows,
             forget_ids=self._duplicates.forget,
             remembers=self._duplicates.remembers,
         )
@@ -344,11 +347,6 @@ class Server:
             self._sessions.expire()
             if ticks * STORE_CHECK_S % self.config.geo.reload_interval_s < STORE_CHECK_S:
                 await asyncio.get_running_loop().run_in_executor(None, self._geo.reload_if_changed)
-
-    def _on_rows(self, rows: list[Row]) -> None:
-        record = self._hub.record
-        for row in rows:
-            record(row)
 
     def _on_broken(self, reason: str) -> None:
         """The log can't be trusted any more (called from its thread): the process must end."""

@@ -104,7 +104,6 @@ class IngestSection(_Section, frozen=True, kw_only=True):
     wal_max_mb: Positive = 4_096
     wal_min_free_mb: NotNegative = 256
     pending_events: Positive = 20_000
-    commit_window_ms: Annotated[float, Meta(ge=0, le=100)] = 0.2
     flush_interval_ms: Positive = 1_000
     batch_events: Positive = 100_000
     batch_mb: Positive = 32

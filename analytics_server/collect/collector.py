@@ -2,12 +2,11 @@
 
 It knows no web framework: a front hands it the body, the headers that matter and the
 peer's address, and sends back status and body. The order is fixed: read within
-bounds, decode, run the pipeline, make durable, tell the live hub, answer.
+bounds, decode, run the pipeline, make durable, answer.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -39,9 +38,6 @@ from analytics_server.errors import (
     WalError,
 )
 from analytics_server.ingest.wal import Wal
-from analytics_server.model import Row
-
-log = logging.getLogger(__name__)
 
 Kind = Literal["track", "view", "interaction", "batch", "pixel"]
 ACCEPTED_ONE = b'{"accepted":1,"dropped":{},"rejected":[]}'
@@ -67,7 +63,7 @@ _ONE = Answer(202, ACCEPTED_ONE)
 
 
 class Collector:
-    """The core of the beacon endpoints. `on_rows` hears of rows once they are durable."""
+    """The core of the beacon endpoints."""
 
     def __init__(
         self,
@@ -77,7 +73,6 @@ class Collector:
         limits: LimitsSection,
         metrics: CollectMetrics,
         *,
-        on_rows: Callable[[list[Row]], None],
         forget_ids: Callable[[list[tuple[str, bytes]]], None],
         remembers: Callable[[list[tuple[str, bytes]]], bool] = lambda ids: True,
         clock: Callable[[], float] = time.monotonic,
@@ -87,7 +82,6 @@ class Collector:
         self._gate = gate
         self._limits = limits
         self._metrics = metrics
-        self._on_rows = on_rows
         self._forget_ids = forget_ids
         self._remembers = remembers
         self._by_address = RateLimiter(limits.address_events_per_s, limits.limiter_addresses, clock)
@@ -210,15 +204,10 @@ class Collector:
             raise TooManyRequests(outcome.rejected[0].message)
 
     def kept(self, outcome: Outcome, sent: int) -> Answer:
-        """The rows are durable (or there were none): tell the hub, count, and word the answer.
+        """The rows are durable (or there were none): count, and word the answer.
 
         A repeated event is accepted only if the one before it was written: raises `WalError`.
         """
-        if outcome.rows:
-            try:
-                self._on_rows(outcome.rows)
-            except Exception:  # the events are safe: their sender must hear so
-                log.exception("live counts failed")
         if outcome.repeated and not self._remembers(outcome.repeated):
             raise WalError("The event could not be written to disk. Send it again later.")
         duplicates = outcome.dropped.pop("duplicate", 0) if outcome.dropped else 0

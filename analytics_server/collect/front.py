@@ -81,7 +81,8 @@ class Front:
         self.under_way = 0
         self.stopping = False
         self._settled = asyncio.Event()
-        self._known: dict[Answer, bytes] = {}
+        self._last: Answer | None = None
+        self._last_bytes = b""
 
     def __call__(self) -> BeaconProtocol:
         return BeaconProtocol(self, self._make_inner())
@@ -111,16 +112,15 @@ class Front:
             self._settled.set()
 
     def encode(self, answer: Answer) -> bytes:
-        """The answer as bytes; the usual one is encoded once."""
-        if len(answer.body) < 64 and (known := self._known.get(answer)) is not None:
-            return known
+        """The answer as bytes; the usual one, which is always the same object, is encoded once."""
+        if answer is self._last:
+            return self._last_bytes
         more = f"Retry-After: {answer.retry_after_s}\r\n" if answer.retry_after_s is not None else ""
         head = _ANSWER_HEAD.format(
             status=answer.status, phrase=HTTPStatus(answer.status).phrase, more=more, length=len(answer.body)
         )
         encoded = head.encode() + answer.body
-        if len(answer.body) < 64 and len(self._known) < 64:
-            self._known[answer] = encoded
+        self._last, self._last_bytes = answer, encoded
         return encoded
 
 

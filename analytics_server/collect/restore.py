@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from analytics_server.collect.duplicates import Duplicates
 from analytics_server.collect.session import Sessions
 from analytics_server.config import CollectSection
-from analytics_server.ingest.wal import new_batch_id
+from analytics_server.ingest.segment import new_batch_id
 from analytics_server.model import SESSION_ATTRIBUTES
 from analytics_server.store.protocol import Store
 

@@ -24,7 +24,7 @@ from analytics_server.demo.rows import RowMaker
 from analytics_server.demo.traffic import Order, visits
 from analytics_server.errors import AnalyticsError, RequestError
 from analytics_server.ingest.batch import by_month, to_columns
-from analytics_server.ingest.wal import new_batch_id
+from analytics_server.ingest.segment import new_batch_id
 from analytics_server.store import Store, make_store, migrate
 
 CHUNK_ROWS = 50_000

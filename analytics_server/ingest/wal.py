@@ -1,10 +1,11 @@
 """The write-ahead log: an event is on disk before it is acknowledged.
 
-One writer thread takes all that is pending, writes it as one frame with one
-`writev`, makes it durable with one `fdatasync`, and only then resolves the waiting
-acknowledgements on the loop: the group commit makes the cost of a sync the cost of
-a group. A segment is closed ("sealed") when it is old or large enough, and a sealed
-segment is a batch. Memory holds the pending group and the open batch, both bounded.
+What arrives during a sync, or in one turn of the loop, is one group: it is made durable with
+one `writev` and one `fdatasync`, and only then are the waiting acknowledgements resolved.
+The group commit makes the cost of a sync the cost of a group. The write goes to the page
+cache, from the loop; all that waits for the disk is done beside it (`sync`, an executor).
+A segment is closed ("sealed") when it is old or large enough, and a sealed segment is a
+batch. Memory holds the pending group, the one under way and the open batch, all bounded.
 Rows are already anonymised here: no address and no user-agent string reaches disk.
 """
 
@@ -16,11 +17,11 @@ import errno
 import fcntl
 import logging
 import os
-import secrets
 import shutil
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -31,38 +32,40 @@ from analytics_server.ingest import segment
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.recovery import keep, recover
 from analytics_server.ingest.segment import Sealed
+from analytics_server.ingest.segment_file import SegmentFile, Untrusted, sync_directory
+from analytics_server.ingest.sync import Syncer, make_syncer
 from analytics_server.model import Row
 
 log = logging.getLogger(__name__)
 
-IOV_MAX = 1_000
 _encode = msgspec.msgpack.Encoder().encode
 MAX_PENDING_BYTES = 64 * 1_048_576
 """Of one commit group: bounds memory while the disk is slow, and keeps its frame far below segment.MAX_FRAME_BYTES."""
-FREE_SPACE_CHECK_S = 1.0
-CROWD = 2
-"""A group with more events than this says that many clients send at once."""
 
+LOCK = "lock"
+FREE_SPACE_CHECK_S = 1.0
 
 Waiter = Callable[[str], None]
 """Called on the loop once the rows are durable, with "", or with why they are not."""
 
 
-class _Group:
-    """What arrived while the last group was being written."""
+class Group:
+    """Rows that are made durable together, and who waits for it. `payload` are the rows as MessagePack."""
 
-    __slots__ = ("bytes", "events", "parts", "rows", "waiters")
+    __slots__ = ("bytes", "payload", "rows", "waiters")
 
     def __init__(self) -> None:
-        self.parts: list[bytes] = []
+        self.payload: list[bytes] = []
         self.rows: list[Row] = []
         self.waiters: list[Waiter] = []
-        self.events = 0
         self.bytes = 0
 
 
 class Wal:
-    """The log of one process: `append` on the loop, one writer thread behind it."""
+    """The log of one process: `append`, and one task that commits.
+
+    `on_durable` hears on the loop of the rows of each group, before those who wait for them.
+    """
 
     def __init__(
         self,
@@ -72,36 +75,39 @@ class Wal:
         *,
         on_sealed: Callable[[Sealed], None],
         on_broken: Callable[[str], None],
+        on_durable: Callable[[list[Row]], None] = lambda rows: None,
         clock: Callable[[], float] = time.time,
+        syncer: Callable[[asyncio.AbstractEventLoop, Path], Syncer] = make_syncer,
     ) -> None:
         self._directory = directory
         self._settings = settings
         self._metrics = metrics
         self._on_sealed = on_sealed
         self._on_broken = on_broken
+        self._on_durable = on_durable
         self._clock = clock
         self._max_bytes = settings.wal_max_mb * 1_048_576
-        self._group = _Group()
-        self._wake = threading.Condition(threading.Lock())
+        self._group = Group()
+        self._under_way = self._group
         self._stopping = False
         self._broken = ""
         self._full = ""
-        self._seal_now = False
-        self._sleeping = False
+        self._looked_at = 0.0
         self._lock_fd = -1
         self._directory_fd = -1
-        self._fd = -1
-        self._path: Path | None = None
-        self._batch_id = 0
-        self._opened_at = 0.0
-        self._segment_bytes = 0
-        self._segment_events = 0
-        self._rows: list[Row] | None = []
-        self._sequence = 0
+        self._bytes_lock = threading.Lock()
         self._bytes_on_disk = 0
-        self._free_checked_at = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._make_syncer = syncer
+        self._syncer: Syncer | None = None
+        self._committer: asyncio.Task[None] | None = None
+        self._arrived = asyncio.Event()
+        self._file: SegmentFile | None = None
+        self._events = 0
+        self._rows: list[Row] | None = None
+        self._sequence = 0
+        self._seal_due = False
+        self._seal_timer: asyncio.TimerHandle | None = None
 
     # ---- life ----------------------------------------------------------
 
@@ -122,8 +128,8 @@ class Wal:
         self._directory.mkdir(parents=True, exist_ok=True)
         for parent in list(self._directory.parents)[:2]:  # a new directory's name must survive a power cut too
             with contextlib.suppress(OSError):  # one that may not be read was there before
-                _sync_directory(parent)
-        self._lock_fd = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                sync_directory(parent)
+        self._lock_fd = os.open(self._directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -142,21 +148,23 @@ class Wal:
     def start(self) -> None:
         """Begin to accept; must be called on the loop that awaits the acknowledgements."""
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._write_forever, name="wal-writer", daemon=True)
-        self._thread.start()
+        if self._settings.ack == "fsync":
+            self._syncer = self._make_syncer(self._loop, self._directory / LOCK)
+        self._committer = asyncio.create_task(self._work(), name="wal")
 
     async def stop(self) -> None:
-        """Write what is pending, seal the open segment, and stop the writer. The directory stays locked."""
-        with self._wake:
-            self._stopping = True
-            self._wake.notify()
-        thread = self._thread
-        if thread is not None:
-            await asyncio.get_running_loop().run_in_executor(None, thread.join)
+        """Write what is pending and seal the open segment. The directory stays locked."""
+        self._stopping = True
+        self._arrived.set()
+        if self._committer is not None:
+            await asyncio.wait({self._committer})
 
     async def close(self) -> None:
         """Stop, and let another process have the directory: nothing here may deliver from it any more."""
         await self.stop()
+        if self._syncer is not None:
+            self._syncer.close()
+            self._syncer = None
         for fd in (self._directory_fd, self._lock_fd):
             if fd >= 0:
                 os.close(fd)
@@ -172,23 +180,18 @@ class Wal:
         """
         if refusal := self.refusal():
             raise WalError(refusal)
-        events = len(rows)
+        group = self._group
         encoded = [_encode(row) for row in rows]
         size = sum(map(len, encoded))
-        with self._wake:
-            group = self._group
-            if group.events and (
-                group.events + events > self._settings.pending_events or group.bytes + size > MAX_PENDING_BYTES
-            ):
-                raise WalError("Too many events are waiting to be written. Send them again later.")
-            group.bytes += size
-            group.parts += encoded
-            group.rows += rows
-            group.events += events
-            group.waiters.append(waiter)
-            if self._sleeping:
-                self._sleeping = False
-                self._wake.notify()
+        if group.rows and (
+            len(group.rows) + len(rows) > self._settings.pending_events or group.bytes + size > MAX_PENDING_BYTES
+        ):
+            raise WalError("Too many events are waiting to be written. Send them again later.")
+        group.bytes += size
+        group.payload += encoded
+        group.rows += rows
+        group.waiters.append(waiter)
+        self._arrived.set()
 
     def durable(self, rows: list[Row]) -> asyncio.Future[None]:
         """`append` as a future, which raises `WalError` when the rows were not written."""
@@ -211,13 +214,14 @@ class Wal:
             return self._broken or "The server is stopping."
         if self._bytes_on_disk >= self._max_bytes:
             return "The write-ahead log has reached its limit ([ingest] wal_max_mb): ClickHouse is behind."
+        if self._full:
+            self._arrived.set()  # to look again
         return self._full
 
     def seal_soon(self) -> None:
-        """Ask the writer to seal the open segment now (tests, shutdown)."""
-        with self._wake:
-            self._seal_now = True
-            self._wake.notify()
+        """Seal the open segment after the commit under way (its age, tests)."""
+        self._seal_due = True
+        self._arrived.set()
 
     def delete(self, sealed: Sealed) -> None:
         """Remove a segment whose batch is known to be in ClickHouse."""
@@ -235,191 +239,137 @@ class Wal:
     def bytes_on_disk(self) -> int:
         return self._bytes_on_disk
 
-    def _forget(self, sealed: Sealed) -> None:
-        with self._wake:
-            self._bytes_on_disk -= sealed.size
-        self._metrics.wal_segments.dec()
-        self._metrics.wal_bytes.set(self._bytes_on_disk)
+    # ---- the committer -------------------------------------------------
 
-    # ---- the writer thread ---------------------------------------------
-
-    def _write_forever(self) -> None:
-        """The thread's life: nobody may wait for an answer that will never come."""
+    async def _work(self) -> None:
+        """The task's life: nobody may wait for an answer that will never come."""
         try:
-            self._write_groups()
+            await self._commit_groups()
         except BaseException as failure:
             log.critical("the log's writer failed", exc_info=failure)
             self._break(f"The write-ahead log's writer failed ({type(failure).__name__}).")
-            with self._wake:
-                group, self._group = self._group, _Group()
+            group, self._group = self._group, Group()
+            self._settle(self._under_way, self._broken)
             self._settle(group, self._broken)
 
-    def _write_groups(self) -> None:
-        interval = self._settings.flush_interval_ms / 1000
-        window = self._settings.commit_window_ms / 1000
-        last_events = 0
+    async def _commit_groups(self) -> None:
         while True:
-            with self._wake:
-                while not (self._group.waiters or self._stopping or self._seal_now):
-                    wait = None
-                    if self._segment_events:
-                        wait = self._opened_at + interval - time.monotonic()
-                        if wait <= 0:
-                            break
-                    if self._full:
-                        wait = FREE_SPACE_CHECK_S if wait is None else min(wait, FREE_SPACE_CHECK_S)
-                    self._sleeping = True
-                    woken = self._wake.wait(wait)
-                    self._sleeping = False
-                    if not woken and self._full:
-                        break
-                crowded = last_events > CROWD and not self._stopping
-            if crowded:  # many are sending: wait a moment, so that one sync serves more of them
-                time.sleep(window)
-            with self._wake:
-                group, self._group = self._group, _Group()
-                last_events = group.events
-                stopping = self._stopping
-                seal_now, self._seal_now = self._seal_now, False
-            self._check_free_space()
-            if group.events:
-                self._commit(group)
-            elif group.waiters:
-                self._settle(group, "")
-            age = time.monotonic() - self._opened_at
-            full = (
-                self._segment_events >= self._settings.batch_events
-                or self._segment_bytes >= self._settings.batch_mb * 1_048_576
-            )
-            if self._segment_events and (stopping or seal_now or full or age >= interval):
+            if not (self._group.waiters or self._stopping or self._seal_due):
+                self._arrived.clear()
+                await self._arrived.wait()
+                await asyncio.sleep(0)  # all that arrives in this turn of the loop goes together
+            if self._seal_due:
                 self._seal()
-            if stopping and not self._group.waiters:
+            now = time.monotonic()
+            if now - self._looked_at >= FREE_SPACE_CHECK_S:
+                self._looked_at = now
+                await self._loop_or_fail().run_in_executor(None, self._look)
+            if self._group.waiters:
+                await self._commit()
+            elif self._stopping:
                 self._seal()
                 return
 
-    def _commit(self, group: _Group) -> None:
+    async def _commit(self) -> None:
+        """Make the pending group durable, and tell those who wait."""
+        group = self._under_way = self._group
+        self._group = Group()
         error = ""
-        started = time.perf_counter()
-        try:
-            if self._broken:
-                raise OSError(errno.EIO, self._broken)
-            if self._fd < 0:
-                self._open_segment()
-            self._write(group)
-        except OSError as failure:
-            error = self._failed(failure)
-        except BaseException:
-            self._settle(group, "The event could not be written to disk. Send it again later.")
-            raise
-        else:
-            self._metrics.wal_commit_seconds.observe(time.perf_counter() - started)
-        self._settle(group, error)
-
-    def _settle(self, group: _Group, error: str) -> None:
-        assert self._loop is not None
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(_resolve, group.waiters, error)
-
-    def _write(self, group: _Group) -> None:
-        parts = [segment.array_head(group.events), *group.parts]
-        pieces = [segment.frame_head(self._sequence + 1, parts), *parts]
-        try:
-            written = 0
-            expected = sum(map(len, pieces))
-            if len(pieces) > IOV_MAX:
-                pieces = [b"".join(pieces)]
-            written = os.writev(self._fd, pieces)
-            while written < expected:
-                rest = b"".join(pieces)[written:]
-                written += os.write(self._fd, rest)
-        except OSError:
-            self._take_back()
-            raise
-        if self._settings.ack == "fsync":
+        if group.rows:
             started = time.perf_counter()
             try:
-                _sync(self._fd)
+                await self._write(group)
+            except Untrusted as failure:
+                self._metrics.wal_errors.labels("fsync").inc()
+                self._break(f"The write-ahead log can't be trusted any more ({failure.strerror}).")
+                error = self._broken
             except OSError as failure:
-                with contextlib.suppress(OSError):
-                    self._take_back()  # it was not acknowledged: best that the next start doesn't find it
-                raise _Untrusted(failure.errno, f"fdatasync failed: {failure.strerror}") from failure
+                kind = "disk_full" if failure.errno in (errno.ENOSPC, errno.EDQUOT) else "write"
+                self._metrics.wal_errors.labels(kind).inc()
+                error = f"The event could not be written to disk ({failure.strerror}). Send it again later."
+            else:
+                self._metrics.wal_commit_seconds.observe(time.perf_counter() - started)
+                self._keep(group)
+        self._settle(group, error)
+
+    async def _write(self, group: Group) -> None:
+        """Raises `OSError`: nothing of the group stays then; `Untrusted` when no group can be written any more."""
+        if self._broken:
+            raise Untrusted(errno.EIO, "it is broken")
+        file = self._file or await self._open_segment()
+        payload = [segment.array_head(len(group.rows)), *group.payload]
+        before = file.size
+        file.append([segment.frame_head(self._sequence + 1, payload), *payload])
+        if self._syncer is not None:
+            started = time.perf_counter()
+            try:
+                await self._syncer.sync(file.fd)
+            except OSError as failure:
+                with contextlib.suppress(OSError):  # it was not acknowledged: best that the next start doesn't find it
+                    file.cut(before)
+                raise Untrusted(failure.errno, f"fdatasync failed: {failure.strerror}") from failure
             self._metrics.wal_fsync_seconds.observe(time.perf_counter() - started)
         self._sequence += 1
-        self._segment_bytes += expected
-        self._segment_events += group.events
+        self._add_bytes(file.size - before)
+
+    def _keep(self, group: Group) -> None:
+        """Keep the rows for the flush, and seal a batch that is full."""
+        file = self._file
+        assert file is not None
+        self._events += len(group.rows)
         if self._rows is not None:
             self._rows += group.rows
             if len(self._rows) > self._settings.memory_events:
                 self._rows = None
-        with self._wake:
-            self._bytes_on_disk += expected
-        self._metrics.wal_bytes.set(self._bytes_on_disk)
+        if self._events >= self._settings.batch_events or file.size >= self._settings.batch_mb * 1_048_576:
+            self._seal()
 
-    def _take_back(self) -> None:
-        """Cut off what was written of the last group: a frame behind half a frame would be hard to find."""
-        try:
-            os.ftruncate(self._fd, self._segment_bytes)
-            os.lseek(self._fd, self._segment_bytes, os.SEEK_SET)
-        except OSError as failure:
-            raise _Untrusted(failure.errno, f"ftruncate failed: {failure.strerror}") from failure
-
-    def _failed(self, failure: OSError) -> str:
-        if isinstance(failure, _Untrusted):
-            self._metrics.wal_errors.labels("fsync").inc()
-            self._break(f"The write-ahead log can't be trusted any more ({failure.strerror}).")
-            return self._broken
-        kind = "disk_full" if failure.errno in (errno.ENOSPC, errno.EDQUOT) else "write"
-        self._metrics.wal_errors.labels(kind).inc()
-        return f"The event could not be written to disk ({failure.strerror}). Send it again later."
-
-    def _break(self, reason: str) -> None:
-        """Refuse everything from now on; the process has to end."""
-        self._broken = reason
-        self._on_broken(reason)
-
-    def _open_segment(self) -> None:
-        batch_id = new_batch_id(self._clock())
-        path = self._directory / f"{batch_id:020d}{segment.SUFFIX}"
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        head = segment.head_bytes(batch_id, int(self._clock() * 1000))
-        try:
-            if os.write(fd, head) < len(head):
-                raise OSError(errno.ENOSPC, "not all of the segment's head could be written")
-            if self._settings.ack == "fsync":
-                _sync_entry(fd, self._directory_fd)
-        except OSError:
-            os.close(fd)
-            path.unlink(missing_ok=True)
-            raise
-        self._fd, self._path, self._batch_id = fd, path, batch_id
-        self._segment_bytes, self._segment_events, self._rows = len(head), 0, []
-        self._opened_at = time.monotonic()
-        with self._wake:
-            self._bytes_on_disk += len(head)
+    async def _open_segment(self) -> SegmentFile:
+        loop = self._loop_or_fail()
+        make = partial(
+            SegmentFile, self._directory, self._directory_fd, now=self._clock(), sync=self._syncer is not None
+        )
+        file = await loop.run_in_executor(None, make)
+        self._file = file
+        self._events, self._rows = 0, []
+        self._add_bytes(file.size)
         self._metrics.wal_segments.inc()
+        self._seal_timer = loop.call_later(self._settings.flush_interval_ms / 1000, self.seal_soon)
+        return file
 
     def _seal(self) -> None:
-        if self._fd < 0:
+        self._seal_due = False
+        if self._seal_timer is not None:
+            self._seal_timer.cancel()
+            self._seal_timer = None
+        file, self._file = self._file, None
+        if file is None:
             return
-        with contextlib.suppress(OSError):  # all that was acknowledged is synced
-            os.close(self._fd)
-        assert self._path is not None
-        sealed = Sealed(self._path, self._batch_id, self._segment_events, self._segment_bytes, self._rows)
-        self._fd, self._path, self._rows, self._segment_events = -1, None, [], 0
-        if not sealed.events:
-            with contextlib.suppress(OSError):
-                sealed.path.unlink()
-            self._forget(sealed)
+        file.close()
+        sealed = Sealed(file.path, file.batch_id, self._events, file.size, self._rows)
+        self._rows, self._events = None, 0
+        if sealed.events:
+            self._on_sealed(sealed)
             return
-        assert self._loop is not None
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the next start finds the segment
-            self._loop.call_soon_threadsafe(self._on_sealed, sealed)
+        with contextlib.suppress(OSError):
+            sealed.path.unlink()
+        self._forget(sealed)
 
-    def _check_free_space(self) -> None:
-        now = time.monotonic()
-        if now - self._free_checked_at < FREE_SPACE_CHECK_S:
-            return
-        self._free_checked_at = now
+    def _settle(self, group: Group, error: str) -> None:
+        if group.rows and not error:
+            try:
+                self._on_durable(group.rows)
+            except Exception:  # the events are safe: their senders must hear so
+                log.exception("live counts failed")
+        waiters, group.waiters = group.waiters, []
+        for waiter in waiters:
+            try:
+                waiter(error)
+            except Exception:  # the others still wait
+                log.exception("an acknowledgement failed")
+
+    def _look(self) -> None:
+        """Is there room left on the disk?"""
         try:
             free = shutil.disk_usage(self._directory).free
         except OSError:  # the next write says what is wrong
@@ -427,40 +377,20 @@ class Wal:
         low = free < self._settings.wal_min_free_mb * 1_048_576
         self._full = "The disk is nearly full ([ingest] wal_min_free_mb). Send the events again later." if low else ""
 
+    def _loop_or_fail(self) -> asyncio.AbstractEventLoop:
+        assert self._loop is not None, "the log was not started"
+        return self._loop
 
-_sync = getattr(os, "fdatasync", os.fsync)
-"""macOS has no fdatasync."""
+    def _break(self, reason: str) -> None:
+        """Refuse everything from now on; the process has to end."""
+        self._broken = reason
+        self._on_broken(reason)
 
+    def _add_bytes(self, size: int) -> None:
+        with self._bytes_lock:
+            self._bytes_on_disk += size
+        self._metrics.wal_bytes.set(self._bytes_on_disk)
 
-class _Untrusted(OSError):
-    """A sync failed: the pages may be lost and the descriptor must never be synced again. Or half a frame stays."""
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _sync_entry(fd: int, directory_fd: int) -> None:
-    """Make a new file and its name durable."""
-    try:
-        os.fsync(fd)
-        os.fsync(directory_fd)
-    except OSError as failure:
-        raise _Untrusted(failure.errno, f"fsync failed: {failure.strerror}") from failure
-
-
-def new_batch_id(now: float) -> int:
-    """63 bits: milliseconds since 2020 (41), then random bits (22). Unique without coordination."""
-    return (int((now - 1_577_836_800) * 1000) & 0x1FF_FFFF_FFFF) << 22 | secrets.randbits(22)
-
-
-def _resolve(waiters: list[Waiter], error: str) -> None:
-    for waiter in waiters:
-        try:
-            waiter(error)
-        except Exception:  # the others still wait
-            log.exception("an acknowledgement failed")
+    def _forget(self, sealed: Sealed) -> None:
+        self._add_bytes(-sealed.size)
+        self._metrics.wal_segments.dec()

@@ -56,33 +56,27 @@ class Hub:
         self._minute = int(clock() // 60)
         self._sites: dict[str, SiteActivity] = {}
 
-    def record(self, row: Row) -> None:
-        """Count one accepted event; one older than the window is ignored."""
+    def record(self, rows: Iterable[Row]) -> None:
+        """Count accepted events; one older than the window is ignored."""
         now_minute = int(self._clock() // 60)
         if now_minute != self._minute:
             self._advance(now_minute)
-        ts: int = row[_TS]  # type: ignore[assignment]
-        minute = ts // _MINUTE_US
-        if minute > now_minute:
-            minute = now_minute
-        elif minute <= now_minute - WINDOW_MINUTES:
-            return
-        site = self._sites.get(row[_SITE])  # type: ignore[call-overload]
-        if site is None:
-            site = self._open(str(row[_SITE]))
+        sites = self._sites
+        oldest = now_minute - WINDOW_MINUTES
+        for row in rows:
+            ts: int = row[_TS]  # type: ignore[assignment]
+            minute = ts // _MINUTE_US
+            if minute > now_minute:
+                minute = now_minute
+            elif minute <= oldest:
+                continue
+            site = sites.get(row[_SITE])  # type: ignore[call-overload]
             if site is None:
-                return
-        name = row[_NAME]
-        site.record(
-            minute,
-            ts,
-            name,
-            name == PAGEVIEW,
-            row[_VISITOR],
-            row[_PATH],
-            row[_SOURCE],
-            row[_COUNTRY],
-        )
+                site = self._open(str(row[_SITE]))
+                if site is None:
+                    continue
+            name = row[_NAME]
+            site.record(minute, ts, name, name == PAGEVIEW, row[_VISITOR], row[_PATH], row[_SOURCE], row[_COUNTRY])
 
     def seed(self, rows: Iterable[SeedRow]) -> None:
         """Count what was stored before this process started."""

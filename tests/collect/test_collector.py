@@ -111,14 +111,6 @@ async def test_a_site_over_its_limit_gets_a_429_and_the_others_go_on() -> None:
     assert (refused.status, refused.retry_after_s) == (429, 1)
 
 
-async def test_the_hub_hears_what_is_durable() -> None:
-    world = World()
-    await world.send([SIMPLE, {**SIMPLE, "name": ""}])
-
-    assert world.heard == world.wal.rows
-    assert len(world.heard) == 1
-
-
 def test_a_pixel_s_address_becomes_an_event() -> None:
     query = {"site": "a.example", "url": "https://a.example/", "user_id": "u", "other": "ignored"}
 

@@ -73,7 +73,6 @@ class World:
         self.settings = CollectSection(**settings)
         self.limits = LimitsSection(**limits)
         self.wal = FakeWal()
-        self.heard: list[Row] = []
         self.registry = CollectorRegistry()
         self.sites = Sites(cast(Store, None), sites or SitesSection())
         self.duplicates = Duplicates(
@@ -104,7 +103,6 @@ class World:
             cast(Gate, FakeGate()),
             self.limits,
             CollectMetrics(self.registry),
-            on_rows=self.heard.extend,
             forget_ids=self.duplicates.forget,
             clock=self.clock,
         )

@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 from collections import namedtuple
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,26 +17,64 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server.config import IngestSection
 from analytics_server.errors import WalError
-from analytics_server.ingest import segment, wal
+from analytics_server.ingest import segment
 from analytics_server.ingest.metrics import IngestMetrics
-from analytics_server.ingest.segment import Sealed
-from analytics_server.ingest.wal import Wal, new_batch_id
-from analytics_server.model import COLUMN_NAMES
+from analytics_server.ingest.segment import Sealed, new_batch_id
+from analytics_server.ingest.sync import Syncer, make_syncer
+from analytics_server.ingest.wal import Wal
+from analytics_server.model import COLUMN_NAMES, Row
 from tests.ingest.rows import row
 from tests.server import wait_for
 
-NEVER = IngestSection(flush_interval_ms=3_600_000, commit_window_ms=0)
+NEVER = IngestSection(flush_interval_ms=3_600_000)
+
+
+Before = Callable[[int], Awaitable[None]]
+"""Runs before each sync of a descriptor."""
+
+
+class Watched:
+    """The syncer that the server uses, and something before each of its syncs."""
+
+    def __init__(self, inner: Syncer, before: Before) -> None:
+        self._inner = inner
+        self._before = before
+        self.close = inner.close
+
+    def sync(self, fd: int) -> asyncio.Future[None]:
+        async def sync() -> None:
+            await self._before(fd)
+            await self._inner.sync(fd)
+
+        return asyncio.ensure_future(sync())
+
+
+async def nothing(fd: int) -> None:
+    pass
 
 
 class Log:
     """A log on a directory, with what it reported."""
 
-    def __init__(self, directory: Path, settings: IngestSection) -> None:
+    def __init__(self, directory: Path, settings: IngestSection, before_sync: Before = nothing) -> None:
         self.directory = directory
         self.sealed: list[Sealed] = []
         self.broken: list[str] = []
+        self.durable: list[Row] = []
         self.metrics = IngestMetrics(CollectorRegistry())
-        self.wal = Wal(directory, settings, self.metrics, on_sealed=self.sealed.append, on_broken=self.broken.append)
+        self.before_sync = before_sync
+        self.wal = Wal(
+            directory,
+            settings,
+            self.metrics,
+            on_sealed=self.sealed.append,
+            on_broken=self.broken.append,
+            on_durable=self.durable.extend,
+            syncer=lambda loop, probe: Watched(make_syncer(loop, probe), self._before_sync),
+        )
+
+    async def _before_sync(self, fd: int) -> None:
+        await self.before_sync(fd)
 
     @property
     def paths(self) -> list[Path]:
@@ -58,8 +96,8 @@ class Log:
 
 
 @asynccontextmanager
-async def logging_to(directory: Path, **changes: object) -> AsyncIterator[Log]:
-    made = Log(directory, msgspec.structs.replace(NEVER, **changes))
+async def logging_to(directory: Path, before_sync: Before = nothing, **changes: object) -> AsyncIterator[Log]:
+    made = Log(directory, msgspec.structs.replace(NEVER, **changes), before_sync)
     made.wal.open()
     made.wal.start()
     try:
@@ -68,50 +106,40 @@ async def logging_to(directory: Path, **changes: object) -> AsyncIterator[Log]:
         await made.wal.close()
 
 
-async def test_a_row_is_on_disk_and_synced_before_it_is_acknowledged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_row_is_on_disk_and_synced_before_it_is_acknowledged(tmp_path: Path) -> None:
     synced: list[int] = []
-    sync = wal._sync
 
-    def noting(fd: int) -> None:
-        sync(fd)
+    async def noting(fd: int) -> None:
         synced.append(os.fstat(fd).st_size)
 
-    monkeypatch.setattr(wal, "_sync", noting)
-    async with logging_to(tmp_path) as log:
+    async with logging_to(tmp_path, noting) as log:
         await log.wal.durable([row(title="a")])
 
         assert log.titles() == ["a"]
         assert synced == [log.bytes_on_disk]
 
 
-async def test_acknowledging_by_the_page_cache_does_not_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wal, "_sync", lambda fd: pytest.fail("synced"))
-    async with logging_to(tmp_path, ack="os") as log:
+async def test_acknowledging_by_the_page_cache_does_not_sync(tmp_path: Path) -> None:
+    async def fail(fd: int) -> None:
+        pytest.fail("synced")
+
+    async with logging_to(tmp_path, fail, ack="os") as log:
         await log.wal.durable([row(title="a")])
 
         assert log.titles() == ["a"]
 
 
-async def test_what_arrives_during_a_sync_shares_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_arrives_during_a_sync_shares_the_next_one(tmp_path: Path) -> None:
     syncs = 0
-    sync = wal._sync
-    loop = asyncio.get_running_loop()
-    first_began = asyncio.Event()
-    gate = asyncio.run_coroutine_threadsafe
+    first_began, all_sent = asyncio.Event(), asyncio.Event()
 
-    def counting(fd: int) -> None:
+    async def counting(fd: int) -> None:
         nonlocal syncs
         syncs += 1
-        if syncs == 1:
-            loop.call_soon_threadsafe(first_began.set)
-            gate(all_sent.wait(), loop).result(10)
-        sync(fd)
+        first_began.set()
+        await all_sent.wait()
 
-    all_sent = asyncio.Event()
-    monkeypatch.setattr(wal, "_sync", counting)
-    async with logging_to(tmp_path) as log:
+    async with logging_to(tmp_path, counting) as log:
         first = log.wal.durable([row(title="first")])
         await first_began.wait()
         rest = [log.wal.durable([row(title=str(number))]) for number in range(100)]
@@ -120,6 +148,21 @@ async def test_what_arrives_during_a_sync_shares_the_next_one(tmp_path: Path, mo
 
         assert syncs == 2
         assert log.titles() == ["first", *map(str, range(100))]
+
+
+async def test_durable_rows_are_told_before_those_who_wait_for_them(tmp_path: Path) -> None:
+    heard: list[int] = []
+    async with logging_to(tmp_path) as log:
+        done = asyncio.Event()
+
+        def waiter(error: str) -> None:
+            heard.append(len(log.durable))
+            done.set()
+
+        log.wal.append([row(), row()], waiter)
+        await done.wait()
+
+    assert heard == [2]
 
 
 async def test_waiters_are_called_in_order(tmp_path: Path) -> None:
@@ -140,7 +183,7 @@ async def test_a_segment_is_sealed_by_events_bytes_or_age(
     tmp_path: Path, changes: dict[str, object], reason: str
 ) -> None:
     rows = [row(title="t" * 500) for _ in range(10 if reason == "events" else 2_500)]
-    async with logging_to(tmp_path, **changes) as log:
+    async with logging_to(tmp_path, nothing, **changes) as log:
         await log.wal.durable(rows)
 
         async def sealed() -> bool:
@@ -186,19 +229,14 @@ async def test_left_over_segments_come_back_oldest_first_to_be_verified(tmp_path
     assert again.wal.bytes_on_disk == again.bytes_on_disk
 
 
-async def test_too_many_pending_events_are_refused_and_nothing_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    release = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    began = asyncio.Event()
+async def test_too_many_pending_events_are_refused_and_nothing_is_lost(tmp_path: Path) -> None:
+    began, release = asyncio.Event(), asyncio.Event()
 
-    def slow(fd: int) -> None:
-        loop.call_soon_threadsafe(began.set)
-        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(10)
+    async def slow(fd: int) -> None:
+        began.set()
+        await release.wait()
 
-    monkeypatch.setattr(wal, "_sync", slow)
-    async with logging_to(tmp_path, pending_events=5) as log:
+    async with logging_to(tmp_path, slow, pending_events=5) as log:
         first = log.wal.durable([row()])
         await began.wait()
         second = log.wal.durable([row()] * 5)
@@ -308,17 +346,17 @@ async def test_a_nearly_full_disk_is_refused_until_there_is_room(
         assert log.titles()[-1] == "after"
 
 
-async def test_a_failed_sync_fails_its_group_and_ends_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_sync_fails_its_group_and_ends_the_log(tmp_path: Path) -> None:
     async with logging_to(tmp_path) as log:
         await log.wal.durable([row(title="before")])
 
-        def fail(fd: int) -> None:
+        async def fail(fd: int) -> None:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-        monkeypatch.setattr(wal, "_sync", fail)
+        log.before_sync = fail
         group = [log.wal.durable([row(title="lost")]) for _ in range(3)]
         results = await asyncio.gather(*group, return_exceptions=True)
-        monkeypatch.undo()  # the disk is well again: it must not be believed
+        log.before_sync = nothing  # the disk is well again: it must not be believed
 
         assert all(isinstance(result, WalError) and result.status == 503 for result in results)
         assert len(log.broken) == 1

@@ -31,8 +31,8 @@ def test_site_without_events_has_an_empty_snapshot_of_the_full_shape() -> None:
 def test_counts_each_visitor_once_and_every_pageview() -> None:
     live = Hub(Clock())
     for visitor, path in ((1, "/"), (1, "/"), (1, "/pricing"), (2, "/")):
-        live.record(event_row(visitor_id=visitor, path=path, source="Google", country="DE"))
-    live.record(event_row(visitor_id=2, name="signup", path="/thanks"))
+        live.record([event_row(visitor_id=visitor, path=path, source="Google", country="DE")])
+    live.record([event_row(visitor_id=2, name="signup", path="/thanks")])
     snapshot = live.snapshot("a.example")
     assert snapshot["visitors"] == 2
     assert entries(snapshot, "pages") == [{"path": "/", "visitors": 2}, {"path": "/pricing", "visitors": 1}]
@@ -46,7 +46,7 @@ def test_counts_each_visitor_once_and_every_pageview() -> None:
 def test_visitor_counts_for_five_minutes_after_the_last_event() -> None:
     clock = Clock()
     live = Hub(clock)
-    live.record(event_row())
+    live.record([event_row()])
     clock.now = START + 299.9
     assert live.snapshot("a.example")["visitors"] == 1
     clock.now = START + 300.1
@@ -56,9 +56,9 @@ def test_visitor_counts_for_five_minutes_after_the_last_event() -> None:
 def test_lists_and_minutes_reach_back_thirty_calendar_minutes() -> None:
     clock = Clock()
     live = Hub(clock)
-    live.record(event_row(path="/old"))
+    live.record([event_row(path="/old")])
     clock.now = START + 29 * 60
-    live.record(event_row(path="/new", ts=seconds(clock.now)))
+    live.record([event_row(path="/new", ts=seconds(clock.now))])
     snapshot = live.snapshot("a.example")
     assert snapshot["pageviews_per_minute"] == [1] + [0] * 28 + [1]
     assert [page["path"] for page in entries(snapshot, "pages")] == ["/new", "/old"]
@@ -72,9 +72,9 @@ def test_lists_and_minutes_reach_back_thirty_calendar_minutes() -> None:
 def test_page_seen_again_stays_for_thirty_minutes_from_then() -> None:
     clock = Clock()
     live = Hub(clock)
-    live.record(event_row())
+    live.record([event_row()])
     clock.now = START + 20 * 60
-    live.record(event_row(ts=seconds(clock.now)))
+    live.record([event_row(ts=seconds(clock.now))])
     clock.now = START + 40 * 60
     assert entries(live.snapshot("a.example"), "pages") == [{"path": "/", "visitors": 1}]
     clock.now = START + 50 * 60
@@ -83,8 +83,8 @@ def test_page_seen_again_stays_for_thirty_minutes_from_then() -> None:
 
 def test_late_event_counts_in_its_own_minute_and_a_too_late_one_not_at_all() -> None:
     live = Hub(Clock())
-    live.record(event_row(ts=seconds(START - 600)))
-    live.record(event_row(ts=seconds(START - 1801)))
+    live.record([event_row(ts=seconds(START - 600))])
+    live.record([event_row(ts=seconds(START - 1801))])
     snapshot = live.snapshot("a.example")
     assert snapshot["pageviews_per_minute"] == [0] * 19 + [1] + [0] * 10
     assert snapshot["visitors"] == 0
@@ -93,13 +93,13 @@ def test_late_event_counts_in_its_own_minute_and_a_too_late_one_not_at_all() -> 
 
 def test_event_from_the_future_counts_in_the_current_minute() -> None:
     live = Hub(Clock())
-    live.record(event_row(ts=seconds(START + 290)))
+    live.record([event_row(ts=seconds(START + 290))])
     assert live.snapshot("a.example")["pageviews_per_minute"] == [0] * 29 + [1]
 
 
 def test_events_without_a_visitor_count_as_pageviews_only() -> None:
     live = Hub(Clock())
-    live.record(event_row(visitor_id=0, source="Google"))
+    live.record([event_row(visitor_id=0, source="Google")])
     snapshot = live.snapshot("a.example")
     assert snapshot["visitors"] == 0
     assert snapshot["pageviews_per_minute"] == [0] * 29 + [1]
@@ -108,16 +108,16 @@ def test_events_without_a_visitor_count_as_pageviews_only() -> None:
 
 def test_sites_do_not_see_each_other() -> None:
     live = Hub(Clock())
-    live.record(event_row(site_id="b.example"))
+    live.record([event_row(site_id="b.example")])
     assert live.snapshot("a.example")["visitors"] == 0
 
 
 def test_clock_set_back_starts_afresh_instead_of_failing() -> None:
     clock = Clock()
     live = Hub(clock)
-    live.record(event_row())
+    live.record([event_row()])
     clock.now = START - 3600
-    live.record(event_row(ts=seconds(clock.now)))
+    live.record([event_row(ts=seconds(clock.now))])
     assert live.snapshot("a.example")["pageviews_per_minute"] == [0] * 29 + [1]
 
 
@@ -127,7 +127,7 @@ def test_more_visitors_than_the_cap_are_estimated_from_a_fair_sample() -> None:
     shown = 4 * hub.MAX_PAIRS_OF_SITE
     for index in range(shown):
         path = "/even" if index % 2 else "/odd"
-        live.record(event_row(visitor_id=numbers.getrandbits(64) | 1 << 63, path=path))
+        live.record([event_row(visitor_id=numbers.getrandbits(64) | 1 << 63, path=path)])
     snapshot = live.snapshot("a.example")
     assert snapshot["visitors"] == pytest.approx(shown, rel=0.05)
     assert sum(int(str(page["visitors"])) for page in entries(snapshot, "pages")) == pytest.approx(shown, rel=0.05)
@@ -138,8 +138,8 @@ def test_memory_stays_bounded_with_endless_new_labels_and_names() -> None:
     live = Hub(Clock())
     numbers = random.Random(7)
     for index in range(30_000):
-        live.record(event_row(visitor_id=numbers.getrandbits(64), path=f"/{index}", name=f"event {index}"))
-        live.record(event_row(visitor_id=numbers.getrandbits(64), path=f"/{index}", source=f"source {index}"))
+        live.record([event_row(visitor_id=numbers.getrandbits(64), path=f"/{index}", name=f"event {index}")])
+        live.record([event_row(visitor_id=numbers.getrandbits(64), path=f"/{index}", source=f"source {index}")])
     site = live._sites["a.example"]
     assert len(site.present) <= hub.MAX_PAIRS_OF_SITE
     assert len(site.pages.pairs) <= hub.MAX_PAIRS_OF_SITE
@@ -151,10 +151,10 @@ def test_site_beyond_the_limit_is_left_out_until_an_idle_one_goes(monkeypatch: p
     clock = Clock()
     live = Hub(clock)
     for name in ("a", "b", "c"):
-        live.record(event_row(site_id=name))
+        live.record([event_row(site_id=name)])
     assert live.snapshot("c")["events_seen"] == 0
     clock.now = START + 31 * 60
-    live.record(event_row(site_id="c", ts=seconds(clock.now)))
+    live.record([event_row(site_id="c", ts=seconds(clock.now))])
     assert live.snapshot("c")["visitors"] == 1
 
 
@@ -163,12 +163,12 @@ def test_sample_widens_again_after_a_peak_and_counts_exactly() -> None:
     live = Hub(clock)
     numbers = random.Random(7)
     for _ in range(3 * hub.MAX_PAIRS_OF_SITE):
-        live.record(event_row(visitor_id=numbers.getrandbits(64)))
+        live.record([event_row(visitor_id=numbers.getrandbits(64))])
     visitors = [numbers.getrandbits(64) for _ in range(11)]
     for minute in range(1, 100):
         clock.now = START + minute * 60
         for visitor in visitors:
-            live.record(event_row(visitor_id=visitor, ts=seconds(clock.now)))
+            live.record([event_row(visitor_id=visitor, ts=seconds(clock.now))])
     snapshot = live.snapshot("a.example")
     assert snapshot["visitors"] == 11
     assert entries(snapshot, "pages") == [{"path": "/", "visitors": 11}]
@@ -184,7 +184,7 @@ def test_agrees_with_a_plain_count_for_random_traffic() -> None:
         ts = clock.now - numbers.choice((0, 0, 0, 40, 700))
         visitor, path = numbers.randrange(1, 40), f"/{numbers.randrange(6)}"
         sent.append((ts, visitor, path))
-        live.record(event_row(ts=seconds(ts), visitor_id=visitor, path=path))
+        live.record([event_row(ts=seconds(ts), visitor_id=visitor, path=path)])
     snapshot = live.snapshot("a.example")
     first_minute = int(clock.now // 60) - 29
     in_window = [item for item in sent if item[0] // 60 >= first_minute]

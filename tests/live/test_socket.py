@@ -105,7 +105,7 @@ async def close_code(socket: aiohttp.ClientWebSocketResponse) -> int | None:
 
 async def test_token_in_first_message_brings_a_snapshot_at_once() -> None:
     async with house() as h, h.client.ws_connect(URL) as socket:
-        h.hub.record(event_row())
+        h.hub.record([event_row()])
         await socket.send_str('{"token":"t0ken"}')
         assert (await snapshot_of(socket))["visitors"] == 1
 
@@ -206,7 +206,7 @@ async def test_every_interval_brings_a_new_snapshot() -> None:
         ticker = asyncio.create_task(h.sockets.run())
         async with h.client.ws_connect(URL, protocols=("bearer", TOKEN)) as socket:
             await snapshot_of(socket)
-            h.hub.record(event_row())
+            h.hub.record([event_row()])
             while (await snapshot_of(socket))["visitors"] != 1:
                 pass
         ticker.cancel()

@@ -1,0 +1,95 @@
+"""The open WAL segment as a file: created, written, synced, closed.
+
+Owns the descriptor and what may be believed of it. A write that fails leaves no trace (it
+is cut off again); a sync that fails means that the descriptor, and so the log, can't be
+trusted any more: the pages may be gone and a second sync would report success.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from analytics_server.ingest import segment
+
+IOV_MAX = 1_000
+
+
+class Untrusted(OSError):
+    """A sync failed: the pages may be lost and the descriptor must never be synced again. Or half a frame stays."""
+
+
+class SegmentFile:
+    """One new segment. `sync` false: the page cache is enough (durability "os")."""
+
+    __slots__ = ("batch_id", "fd", "path", "size")
+
+    def __init__(self, directory: Path, directory_fd: int, *, now: float, sync: bool) -> None:
+        """Create it; its name and head are durable then. Raises `OSError`."""
+        self.batch_id = segment.new_batch_id(now)
+        self.path = directory / f"{self.batch_id:020d}{segment.SUFFIX}"
+        head = segment.head_bytes(self.batch_id, int(now * 1000))
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            if os.write(fd, head) < len(head):
+                raise OSError(errno.ENOSPC, "not all of the segment's head could be written")
+            if sync:
+                _sync_entry(fd, directory_fd)
+        except OSError:
+            os.close(fd)
+            self.path.unlink(missing_ok=True)
+            raise
+        self.fd = fd
+        self.size = len(head)
+
+    def append(self, pieces: list[bytes]) -> int:
+        """Write the pieces of one frame and return their bytes; after an `OSError` nothing of them stays."""
+        expected = sum(map(len, pieces))
+        try:
+            if len(pieces) > IOV_MAX:
+                pieces = [b"".join(pieces)]
+            written = os.writev(self.fd, pieces)
+            while written < expected:
+                written += os.write(self.fd, b"".join(pieces)[written:])
+        except OSError:
+            self._take_back()
+            raise
+        self.size += expected
+        return expected
+
+    def cut(self, size: int) -> None:
+        """Cut off what was not acknowledged, so that the next start doesn't find it."""
+        self.size = size
+        self._take_back()
+
+    def _take_back(self) -> None:
+        """Cut off what was written of the last frame: one behind half a frame would be hard to find."""
+        try:
+            os.ftruncate(self.fd, self.size)
+            os.lseek(self.fd, self.size, os.SEEK_SET)
+        except OSError as failure:
+            raise Untrusted(failure.errno, f"ftruncate failed: {failure.strerror}") from failure
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # all that was acknowledged is synced
+            os.close(self.fd)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable. Raises `OSError`."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _sync_entry(fd: int, directory_fd: int) -> None:
+    """Make a new file and its name durable."""
+    try:
+        os.fsync(fd)
+        os.fsync(directory_fd)
+    except OSError as failure:
+        raise Untrusted(failure.errno, f"fsync failed: {failure.strerror}") from failure

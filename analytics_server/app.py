@@ -1,8 +1,9 @@
 """Wiring only: config → parts → routes → lifecycle.
 
 Owns the order of start and stop. Start: store, schema, tokens, sites, salts, what the
-log still holds, open sessions, then the socket. Stop: not ready, no new connections,
-requests under way are answered, the log is sealed and flushed, then the store closes.
+log still holds, open sessions, then the socket. Stop: not ready, what was accepted is
+made durable and answered, all else gets 503 while the log is flushed; then the socket
+closes, the slowest requests under way are answered, and the store closes.
 """
 
 from __future__ import annotations
@@ -70,6 +71,9 @@ housekeeping does it in a quiet moment, or at the latest after FULL_COLLECTION_S
 cycles."""
 FULL_COLLECTION_S = 900.0
 QUIET_EVENTS = 10
+DRAIN_SHARE = 0.6
+ANSWER_SHARE = 0.2
+"""Of the grace period: to flush what was accepted while 503 is answered, and for the slowest requests under way."""
 STORE_CHECK_S = 15.0
 TASK_RESTART_S = 5.0
 RESERVED_FILES = 512
@@ -215,16 +219,16 @@ class Server:
         self._stopping = True
         started = time.perf_counter()
         grace = self.config.server.shutdown_grace_s
+        await self._wal.stop()
         await self._live.close()
+        await cancel(self._tasks)
+        left_s = max(1.0, grace * DRAIN_SHARE - (time.perf_counter() - started)) if self._socket is not None else 0.0
+        drained = await self._flusher.drain(left_s)
         if self._socket is not None and self._front is not None:
             self._socket.close()
-            await self._front.settle(grace / 2)
+            await self._front.settle(grace * ANSWER_SHARE)
         if self._runner is not None:
             await self._runner.cleanup()
-        await cancel(self._tasks)
-        await self._wal.stop()
-        left_s = max(1.0, grace - (time.perf_counter() - started)) if self._socket is not None else 0.0
-        drained = await self._flusher.drain(left_s)
         await self._flusher.close()
         await self._wal.close()  # only now may another server deliver from this directory
         await self._salts.close()
@@ -261,7 +265,7 @@ class Server:
             access_log=None,
             auto_decompress=False,
             handle_signals=False,
-            shutdown_timeout=config.server.shutdown_grace_s / 2,
+            shutdown_timeout=config.server.shutdown_grace_s * ANSWER_SHARE,
         )
         await self._runner.setup()
         inner = self._runner.server

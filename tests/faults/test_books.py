@@ -131,11 +131,10 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("damage", ["", "TRUNCATE TABLE openings"])
-async def test_the_directory_of_a_stopped_engine_is_read_too(tmp_path: Path, damage: str) -> None:
+async def test_the_directory_of_a_stopped_engine_is_read_too(tmp_path: Path) -> None:
     url = f"chdb://{tmp_path}/engine"
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", FILL, url, *filter(None, [damage]))
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", FILL, url, "TRUNCATE TABLE openings")
     assert await asyncio.wait_for(process.wait(), 60) == 0
     books = await asyncio.to_thread(read_books, url)
     assert books.events == dict.fromkeys(IDS, 1)
-    assert bool(books.wrong) == bool(damage), books.wrong
+    assert [line.partition(" ")[0] for line in books.wrong] == ["openings"]

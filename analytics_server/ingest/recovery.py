@@ -8,6 +8,7 @@ acknowledged event is ever removed here.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -36,6 +37,11 @@ def recover(directory: Path, metrics: IngestMetrics) -> list[Sealed]:
         except segment.SegmentError as error:
             _quarantine(path, directory, metrics, error.message)
             continue
+        except OSError as error:
+            if error.errno != errno.EIO:  # anything else may be mended: nothing is set aside for it
+                raise
+            _quarantine(path, directory, metrics, "The disk can't read it.")
+            continue
         if scan.damaged_bytes or (scan.torn_bytes and path is not paths[-1]):
             metrics.wal_errors.labels("damaged_frame").inc()
             keep_copy(path, directory / "quarantine")
@@ -43,14 +49,25 @@ def recover(directory: Path, metrics: IngestMetrics) -> list[Sealed]:
                 "wal segment damaged, a copy is kept",
                 extra={"segment": path.name, "unreadable_bytes": scan.damaged_bytes + scan.torn_bytes},
             )
-        elif scan.torn_bytes:
-            os.truncate(path, scan.good_bytes)
+        elif path is paths[-1]:
+            _settle(path, scan.good_bytes)
         if not scan.rows:
             path.unlink()
             continue
         size = os.stat(path).st_size
         found.append(Sealed(path, scan.header.batch_id, scan.rows, size, None, verify_first=True))
     return found
+
+
+def _settle(path: Path, size: int) -> None:
+    """The newest segment as it now counts, made durable.
+
+    Its last frame may never have been synced, and after a power cut a torn tail of what is then an older segment
+    would look like damage.
+    """
+    with path.open("rb+") as file:
+        file.truncate(size)
+        os.fsync(file.fileno())
 
 
 def keep(path: Path, directory: Path) -> Path:

@@ -6,7 +6,8 @@
 All little-endian. The header names the batch and the columns of its rows; a frame is
 one commit group; its payload is a MessagePack array of rows. A length of 0 is
 invalid, so that a tail of zeroes never looks like data. A segment is a batch: its
-`batch_id` is on every row that it becomes in ClickHouse.
+`batch_id` is on every row that it becomes in ClickHouse, and the name of its file.
+A head of this program's columns can therefore be made again when it is damaged.
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ from analytics_server.model import COLUMN_NAMES, COLUMNS, Row
 
 MAGIC = b"AWAL"
 VERSION = 1
+"""Only numbers with an odd count of bits are used (1, 2, 4, 7, …): one flipped bit is damage, never another version."""
 SUFFIX = ".wal"
 
 _HEAD = struct.Struct("<4sHHI")
 _FRAME = struct.Struct("<IIQ")
 FRAME_HEAD_BYTES = _FRAME.size
+EPOCH_S = 1_577_836_800
+"""2020, where batch ids begin."""
 MAX_FRAME_BYTES = 256 * 1_048_576
 MAX_FRAMES = 1 << 32
 """More commit groups than a process makes in years: a greater step in the sequence is no frame's."""
@@ -83,10 +87,18 @@ class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...]
 
 
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """How a segment begins: `content` is as it was written, of which `damaged_bytes` stand otherwise in the file."""
+
+    header: SegmentHeader
+    content: bytes
+    damaged_bytes: int
+
+
 class Scan(msgspec.Struct, frozen=True, kw_only=True):
     """What a pass over a segment found. `good_bytes` is the end of the last good frame.
 
-    `damaged_bytes` lie between good frames, `torn_bytes` after the last one.
+    `damaged_bytes` are the head's, and those between good frames; `torn_bytes` lie after the last one.
     """
 
     header: SegmentHeader
@@ -97,9 +109,18 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
     torn_bytes: int
 
 
-def new_batch_id(now: float) -> int:
-    """63 bits: milliseconds since 2020 (41), then random bits (22). Unique without coordination."""
-    return (int((now - 1_577_836_800) * 1000) & 0x1FF_FFFF_FFFF) << 22 | secrets.randbits(22)
+def new_batch_id(now: float, after: int = 0) -> int:
+    """63 bits: milliseconds since 2020 (41), then random bits (22). Unique without coordination.
+
+    Later than `after` even if the clock was set back: the order of the ids is that of the segments.
+    """
+    ms = max(int((now - EPOCH_S) * 1000) & 0x1FF_FFFF_FFFF, (after >> 22) + 1 if after else 0)
+    return ms << 22 | secrets.randbits(22)
+
+
+def created_ms(batch_id: int) -> int:
+    """When a batch began, milliseconds since 1970."""
+    return (batch_id >> 22) + EPOCH_S * 1000
 
 
 def head_bytes(batch_id: int, created_ms: int) -> bytes:
@@ -133,7 +154,7 @@ def read_header(file_bytes: memoryview | bytes) -> tuple[SegmentHeader, int]:
     header = bytes(file_bytes[_HEAD.size : end])
     if len(header) < length and len(file_bytes) < len(head_bytes((1 << 63) - 1, 10**13)):
         raise TornHead("The WAL segment is shorter than its own head.")
-    if version > VERSION and zlib.crc32(header) == checksum:
+    if version > VERSION and version.bit_count() % 2 and zlib.crc32(header) == checksum:
         raise NewerSegment(f"The WAL segment has version {version}; this program reads {VERSION}.")
     if version != VERSION or len(header) < length or zlib.crc32(header) != checksum:
         raise SegmentError("The WAL segment's header is damaged.")
@@ -143,10 +164,41 @@ def read_header(file_bytes: memoryview | bytes) -> tuple[SegmentHeader, int]:
         raise SegmentError(f"The WAL segment's header can't be read: {error}.") from error
 
 
+def read_head(path: Path) -> Head:
+    """The head of a segment file, made again from the file's name where it is damaged. Raises `SegmentError`."""
+    with path.open("rb") as file:
+        found = file.read(_HEAD.size + 65_536)
+    try:
+        header, end = read_header(found)
+    except (TornHead, NewerSegment):
+        raise
+    except SegmentError:
+        made = _made_again(path, found)
+        if made is not None:
+            return made
+        if not any(found) and os.stat(path).st_size <= len(found):
+            raise TornHead("The WAL segment's head never reached the disk.") from None
+        raise
+    return Head(header=header, content=found[:end], damaged_bytes=0)
+
+
+def _made_again(path: Path, found: bytes) -> Head | None:
+    """What the head must have been, if its text or its checksum still proves it."""
+    if not (path.stem.isascii() and path.stem.isdigit()):
+        return None
+    batch_id = int(path.stem)
+    content = head_bytes(batch_id, created_ms(batch_id))
+    text, proof = content[_HEAD.size :], _HEAD.unpack_from(content)[3]
+    if found[_HEAD.size : len(content)] != text and _HEAD.unpack_from(found)[3] != proof:
+        return None
+    differing = sum(was != now for was, now in zip(content, found, strict=False))
+    return Head(header=msgspec.json.decode(text, type=SegmentHeader), content=content, damaged_bytes=differing)
+
+
 def frames(path: Path) -> Iterator[tuple[int, bytes]]:
     """Good frames as (end offset, payload), streamed; what is no whole frame is skipped."""
+    position = len(read_head(path).content)
     with path.open("rb") as file:
-        position = read_header(file.read(_HEAD.size + 65_536))[1]
         last = 0
         file.seek(position)
         while True:
@@ -191,21 +243,29 @@ def _checksum(length: int, sequence: int, payload: bytes | memoryview) -> int:
 
 def header_of(path: Path) -> SegmentHeader:
     """The header of a segment file. Raises `SegmentError`."""
-    with path.open("rb") as file:
-        return read_header(file.read(_HEAD.size + 65_536))[0]
+    return read_head(path).header
 
 
 def scan(path: Path) -> Scan:
     """Read a whole segment and say how much of it is good. Raises `SegmentError`."""
-    with path.open("rb") as file:
-        header, good = read_header(file.read(_HEAD.size + 65_536))
-    count = total = damaged = 0
+    head = read_head(path)
+    good, damaged = len(head.content), head.damaged_bytes
+    count = total = 0
     for end, payload in frames(path):
         damaged += end - FRAME_HEAD_BYTES - len(payload) - good
         good, count = end, count + 1
         total += int.from_bytes(payload[1:5], "big")
     size = os.stat(path).st_size
-    return Scan(header=header, frames=count, rows=total, good_bytes=good, damaged_bytes=damaged, torn_bytes=size - good)
+    if head.damaged_bytes and not count and size <= good:
+        raise TornHead("The WAL segment's head never reached the disk.")
+    return Scan(
+        header=head.header,
+        frames=count,
+        rows=total,
+        good_bytes=good,
+        damaged_bytes=damaged,
+        torn_bytes=size - good,
+    )
 
 
 def rows_of(payload: bytes, columns: tuple[str, ...] = COLUMN_NAMES) -> list[list[object]]:

@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 
 from analytics_server.ingest import segment
+from analytics_server.ingest.sync import sync_data
 
 IOV_MAX = 1_000
 
@@ -24,13 +25,14 @@ class Untrusted(OSError):
 class SegmentFile:
     """One new segment. `sync` false: the page cache is enough (durability "os")."""
 
-    __slots__ = ("batch_id", "fd", "path", "size")
+    __slots__ = ("batch_id", "cut_off", "fd", "path", "size")
 
-    def __init__(self, directory: Path, directory_fd: int, *, now: float, sync: bool) -> None:
+    def __init__(self, directory: Path, directory_fd: int, batch_id: int, *, sync: bool) -> None:
         """Create it; its name and head are durable then. Raises `OSError`."""
-        self.batch_id = segment.new_batch_id(now)
-        self.path = directory / f"{self.batch_id:020d}{segment.SUFFIX}"
-        head = segment.head_bytes(self.batch_id, int(now * 1000))
+        self.batch_id = batch_id
+        self.path = directory / f"{batch_id:020d}{segment.SUFFIX}"
+        self.cut_off = False
+        head = segment.head_bytes(batch_id, segment.created_ms(batch_id))
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             if os.write(fd, head) < len(head):
@@ -39,7 +41,8 @@ class SegmentFile:
                 _sync_entry(fd, directory_fd)
         except OSError:
             os.close(fd)
-            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what failed first is what is told; the next start removes the file
+                self.path.unlink()
             raise
         self.fd = fd
         self.size = len(head)
@@ -55,6 +58,7 @@ class SegmentFile:
                 written += os.write(self.fd, b"".join(pieces)[written:])
         except OSError:
             self._take_back()
+            self.cut_off = True
             raise
         self.size += expected
         return expected
@@ -75,6 +79,12 @@ class SegmentFile:
     def close(self) -> None:
         with contextlib.suppress(OSError):  # all that was acknowledged is synced
             os.close(self.fd)
+
+    def sync_and_close(self) -> None:
+        """So that a power cut doesn't bring back what was cut off, which would look like damage. Blocking."""
+        with contextlib.suppress(OSError):  # all that was acknowledged is synced
+            sync_data(self.fd)
+        self.close()
 
 
 def sync_directory(path: Path) -> None:

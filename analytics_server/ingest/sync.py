@@ -25,6 +25,11 @@ except ImportError:  # not on Linux
 sync_data = getattr(os, "fdatasync", os.fsync)
 """macOS has no fdatasync."""
 
+NOT_OS_ERRORS = (ValueError, RuntimeError, SystemError, OverflowError)
+"""What the library makes of the kernel's errors: EINVAL, ENOSYS, EAGAIN and others."""
+
+FIRST_SYNC_S = 10
+
 
 class Syncer(Protocol):
     """One sync at a time."""
@@ -44,12 +49,15 @@ class KernelSyncer:
         if Context is None:
             raise OSError(errno.ENOSYS, "Linux's asynchronous I/O is not there")
         self._loop = loop
-        self._context = Context(max_requests=1)
+        try:
+            self._context = Context(max_requests=1)
+        except NOT_OS_ERRORS as refusal:
+            raise OSError(errno.ENOSYS, str(refusal)) from refusal
         fd = os.open(probe, os.O_RDWR | os.O_CLOEXEC)
         try:
             operation = Operation.fdsync(fd)
             self._submit(operation)
-            if not self._context.process_events(min_requests=1, timeout=10):
+            if not self._take(min_requests=1, timeout=FIRST_SYNC_S):
                 raise OSError(errno.ETIMEDOUT, "a first sync did not end")
             if (failure := _failure_of(operation)) is not None:
                 raise failure
@@ -73,20 +81,33 @@ class KernelSyncer:
     def _submit(self, operation: AbstractOperation) -> None:
         try:
             taken = self._context.submit(operation)
-        except (ValueError, RuntimeError, SystemError) as failure:  # what the library makes of EINVAL and others
+        except NOT_OS_ERRORS as failure:
             raise OSError(errno.EINVAL, str(failure)) from failure
         if taken != 1:
             raise OSError(errno.EAGAIN, "the kernel did not take the sync")
 
+    def _take(self, min_requests: int = 0, timeout: int = 0) -> int:
+        """How many syncs the kernel reports as ended. Raises `OSError`."""
+        try:
+            return self._context.process_events(min_requests=min_requests, timeout=timeout)
+        except NOT_OS_ERRORS as failure:
+            raise OSError(errno.EIO, str(failure)) from failure
+
     def _on_event(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._context.poll()
-        if not self._context.process_events() or self._waiting is None:
+        failure: OSError | None = None
+        try:
+            if not self._take():
+                return
+        except OSError as unknown:  # how the sync ended will never be known
+            failure = unknown
+        if self._waiting is None:
             return
         (operation, future), self._waiting = self._waiting, None
         if future.done():
             return
-        failure = _failure_of(operation)
+        failure = failure or _failure_of(operation)
         if failure is None:
             future.set_result(None)
         else:
@@ -102,7 +123,7 @@ def _failure_of(operation: AbstractOperation) -> OSError | None:
         operation.get_value()
     except OSError as failure:
         return failure
-    except (SystemError, RuntimeError) as failure:  # what the library makes of the kernel's error
+    except NOT_OS_ERRORS as failure:
         return OSError(errno.EIO, str(failure))
     return None
 

@@ -3,7 +3,7 @@
 What arrives during a sync, or in one turn of the loop, is one group: it is made durable with
 one `writev` and one `fdatasync`, and only then are the waiting acknowledgements resolved.
 The group commit makes the cost of a sync the cost of a group. The write goes to the page
-cache, from the loop; all that waits for the disk is done beside it (`sync`, an executor).
+cache, from the loop; all that waits for the disk is done beside it (`sync`, a thread of its own).
 A segment is closed ("sealed") when it is old or large enough, and a sealed segment is a
 batch. Memory holds the pending group, the one under way and the open batch, all bounded.
 Rows are already anonymised here: no address and no user-agent string reaches disk.
@@ -21,6 +21,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,7 @@ import msgspec
 from analytics_server.config import IngestSection
 from analytics_server.errors import WalError
 from analytics_server.ingest import segment
+from analytics_server.ingest.group import MAX_GROUP_BYTES, MOST_BYTES, Group, Waiter
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.recovery import keep, recover
 from analytics_server.ingest.segment import Sealed
@@ -39,26 +41,11 @@ from analytics_server.model import Row
 log = logging.getLogger(__name__)
 
 _encode = msgspec.msgpack.Encoder().encode
-MAX_PENDING_BYTES = 64 * 1_048_576
-"""Of one commit group: bounds memory while the disk is slow, and keeps its frame far below segment.MAX_FRAME_BYTES."""
-
 LOCK = "lock"
 FREE_SPACE_CHECK_S = 1.0
 
-Waiter = Callable[[str], None]
-"""Called on the loop once the rows are durable, with "", or with why they are not."""
-
-
-class Group:
-    """Rows that are made durable together, and who waits for it. `payload` are the rows as MessagePack."""
-
-    __slots__ = ("bytes", "payload", "rows", "waiters")
-
-    def __init__(self) -> None:
-        self.payload: list[bytes] = []
-        self.rows: list[Row] = []
-        self.waiters: list[Waiter] = []
-        self.bytes = 0
+TOO_MANY = "Too many events are waiting to be written. Send them again later."
+TOO_LARGE = "The events of one request are too large to be written."
 
 
 class Wal:
@@ -88,13 +75,15 @@ class Wal:
         self._clock = clock
         self._max_bytes = settings.wal_max_mb * 1_048_576
         self._group = Group()
-        self._under_way = self._group
+        self._under_way = self._no_group = Group()
         self._stopping = False
         self._broken = ""
         self._full = ""
         self._looked_at = 0.0
+        self._looking: Future[None] | None = None
         self._lock_fd = -1
         self._directory_fd = -1
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="wal")
         self._bytes_lock = threading.Lock()
         self._bytes_on_disk = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -106,6 +95,7 @@ class Wal:
         self._events = 0
         self._rows: list[Row] | None = None
         self._sequence = 0
+        self._last_batch_id = 0
         self._seal_due = False
         self._seal_timer: asyncio.TimerHandle | None = None
 
@@ -126,7 +116,7 @@ class Wal:
 
     def _open(self) -> list[Sealed]:
         self._directory.mkdir(parents=True, exist_ok=True)
-        for parent in list(self._directory.parents)[:2]:  # a new directory's name must survive a power cut too
+        for parent in self._directory.parents:  # a new directory's name must survive a power cut too
             with contextlib.suppress(OSError):  # one that may not be read was there before
                 sync_directory(parent)
         self._lock_fd = os.open(self._directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -143,6 +133,8 @@ class Wal:
         self._bytes_on_disk = sum(sealed.size for sealed in left_over)
         self._metrics.wal_segments.set(len(left_over))
         self._metrics.wal_bytes.set(self._bytes_on_disk)
+        self._last_batch_id = max((sealed.batch_id for sealed in left_over), default=0)
+        self._look()
         return left_over
 
     def start(self) -> None:
@@ -162,6 +154,7 @@ class Wal:
     async def close(self) -> None:
         """Stop, and let another process have the directory: nothing here may deliver from it any more."""
         await self.stop()
+        self._disk.shutdown(wait=False)
         if self._syncer is not None:
             self._syncer.close()
             self._syncer = None
@@ -183,10 +176,11 @@ class Wal:
         group = self._group
         encoded = [_encode(row) for row in rows]
         size = sum(map(len, encoded))
-        if group.rows and (
-            len(group.rows) + len(rows) > self._settings.pending_events or group.bytes + size > MAX_PENDING_BYTES
-        ):
-            raise WalError("Too many events are waiting to be written. Send them again later.")
+        if len(group.rows) + len(rows) > self._settings.pending_events or group.bytes + size > MAX_GROUP_BYTES:
+            if group.rows:
+                raise WalError(TOO_MANY)
+            if size > MOST_BYTES:
+                raise WalError(TOO_LARGE)
         group.bytes += size
         group.payload += encoded
         group.rows += rows
@@ -216,7 +210,8 @@ class Wal:
             return "The write-ahead log has reached its limit ([ingest] wal_max_mb): ClickHouse is behind."
         if self._full:
             self._arrived.set()  # to look again
-        return self._full
+            return self._full
+        return TOO_MANY if len(self._group.rows) >= self._settings.pending_events else ""
 
     def seal_soon(self) -> None:
         """Seal the open segment after the commit under way (its age, tests)."""
@@ -261,9 +256,9 @@ class Wal:
             if self._seal_due:
                 self._seal()
             now = time.monotonic()
-            if now - self._looked_at >= FREE_SPACE_CHECK_S:
+            if now - self._looked_at >= FREE_SPACE_CHECK_S and (self._looking is None or self._looking.done()):
                 self._looked_at = now
-                await self._loop_or_fail().run_in_executor(None, self._look)
+                self._looking = self._disk.submit(self._look)
             if self._group.waiters:
                 await self._commit()
             elif self._stopping:
@@ -274,8 +269,8 @@ class Wal:
         """Make the pending group durable, and tell those who wait."""
         group = self._under_way = self._group
         self._group = Group()
-        error = ""
-        if group.rows:
+        error = self._broken if group.rows else ""
+        if group.rows and not error:
             started = time.perf_counter()
             try:
                 await self._write(group)
@@ -291,11 +286,10 @@ class Wal:
                 self._metrics.wal_commit_seconds.observe(time.perf_counter() - started)
                 self._keep(group)
         self._settle(group, error)
+        self._under_way = self._no_group  # its rows need not stay in memory
 
     async def _write(self, group: Group) -> None:
         """Raises `OSError`: nothing of the group stays then; `Untrusted` when no group can be written any more."""
-        if self._broken:
-            raise Untrusted(errno.EIO, "it is broken")
         file = self._file or await self._open_segment()
         payload = [segment.array_head(len(group.rows)), *group.payload]
         before = file.size
@@ -326,11 +320,10 @@ class Wal:
 
     async def _open_segment(self) -> SegmentFile:
         loop = self._loop_or_fail()
-        make = partial(
-            SegmentFile, self._directory, self._directory_fd, now=self._clock(), sync=self._syncer is not None
-        )
-        file = await loop.run_in_executor(None, make)
-        self._file = file
+        batch_id = segment.new_batch_id(self._clock(), self._last_batch_id)
+        make = partial(SegmentFile, self._directory, self._directory_fd, batch_id, sync=self._syncer is not None)
+        file = await loop.run_in_executor(self._disk, make)
+        self._file, self._last_batch_id = file, batch_id
         self._events, self._rows = 0, []
         self._add_bytes(file.size)
         self._metrics.wal_segments.inc()
@@ -345,7 +338,10 @@ class Wal:
         file, self._file = self._file, None
         if file is None:
             return
-        file.close()
+        if file.cut_off and self._syncer is not None and not self._broken:
+            self._disk.submit(file.sync_and_close)  # the next segment is opened by the same thread, so after this
+        else:
+            file.close()
         sealed = Sealed(file.path, file.batch_id, self._events, file.size, self._rows)
         self._rows, self._events = None, 0
         if sealed.events:

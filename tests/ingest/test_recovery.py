@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 from pathlib import Path
 
@@ -94,15 +96,63 @@ async def test_cuts_a_torn_tail_off_the_newest_segment(tmp_path: Path) -> None:
     assert errors(counted, "damaged_frame") == 0
 
 
-async def test_a_segment_with_a_damaged_head_is_kept_even_if_it_is_the_newest(tmp_path: Path) -> None:
+async def test_a_damaged_head_is_made_again_from_the_files_name(tmp_path: Path) -> None:
+    path = await written(tmp_path, 2)
+    whole = path.read_bytes()
+    for at in (0, 4, 6, 7, 9, 12, 40, frame_starts(path)[0] - 1):
+        broken = bytearray(whole)
+        broken[at] ^= 4
+        path.write_bytes(broken)
+        counted = metrics()
+        (sealed,) = recover(tmp_path, counted)
+        assert (sealed.events, f"{sealed.batch_id:020d}.wal") == (2, path.name)
+        assert texts(path) == ["a0", "a1"]
+        assert errors(counted, "damaged_frame") == 1
+        kept = tmp_path / "quarantine" / path.name
+        assert kept.read_bytes() == bytes(broken)
+        kept.unlink()
+
+
+async def test_a_segment_whose_head_can_not_be_made_again_is_kept_even_if_it_is_the_newest(tmp_path: Path) -> None:
     path = await written(tmp_path, 2)
     whole = bytearray(path.read_bytes())
+    whole[9] ^= 1
     whole[40] ^= 1
     path.write_bytes(whole)
     counted = metrics()
     assert recover(tmp_path, counted) == []
     assert (tmp_path / "quarantine" / path.name).read_bytes() == bytes(whole)
     assert errors(counted, "quarantined_segment") == 1
+
+
+async def test_a_head_that_never_reached_the_disk_is_no_damage(tmp_path: Path) -> None:
+    path = await written(tmp_path, 1)
+    head = path.read_bytes()[: frame_starts(path)[0]]
+    for content in (bytes(len(head)), head[:512].ljust(len(head), b"\0"), b"\0" * 12 + head[12:]):
+        path.write_bytes(content)
+        counted = metrics()
+        assert recover(tmp_path, counted) == []
+        assert not path.exists()
+        assert errors(counted, "damaged_frame") == errors(counted, "quarantined_segment") == 0
+
+
+async def test_a_segment_the_disk_can_not_read_does_not_stop_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = await written(tmp_path, 1), await written(tmp_path, 2, "b")
+    read = segment.scan
+
+    def scan(path: Path) -> segment.Scan:
+        if path == bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(path)
+
+    monkeypatch.setattr(segment, "scan", scan)
+    counted = metrics()
+    (sealed,) = recover(tmp_path, counted)
+    assert sealed.path == good
+    assert errors(counted, "quarantined_segment") == 1
+    assert (tmp_path / "quarantine" / bad.name).exists()
 
 
 async def test_a_segment_that_was_being_created_is_removed(tmp_path: Path) -> None:

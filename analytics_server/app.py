@@ -36,7 +36,7 @@ from analytics_server.collect.limits import RateLimiter
 from analytics_server.collect.metrics import CollectMetrics
 from analytics_server.collect.pipeline import Parts, Pipeline
 from analytics_server.collect.referrer import ReferrerClassifier, load_sources
-from analytics_server.collect.restore import restore_event_ids, restore_sessions
+from analytics_server.collect.restore import Undelivered, restore_event_ids, restore_sessions
 from analytics_server.collect.routes import CollectRoutes
 from analytics_server.collect.session import Sessions
 from analytics_server.collect.tracker import load_script
@@ -49,6 +49,7 @@ from analytics_server.demo.routes import routes as demo_routes
 from analytics_server.errors import ConfigError, StoreError, StoreRetryable
 from analytics_server.ingest.flush import Flusher
 from analytics_server.ingest.metrics import IngestMetrics
+from analytics_server.ingest.segment import Sealed
 from analytics_server.ingest.wal import Wal
 from analytics_server.live.hub import Hub
 from analytics_server.live.seed import seed_hub
@@ -64,6 +65,8 @@ log = logging.getLogger(__name__)
 
 HOUSEKEEPING_S = 30.0
 START_RETRY_S = 1.0
+START_DRAIN_S = 5.0
+"""How long the start waits until the log of an earlier run is delivered: afterwards it goes on beside the traffic."""
 GC_THRESHOLDS = (10_000, 1_000_000, 1_000_000)
 """Only young garbage is collected on its own, in pieces of about a millisecond. Older generations hold
 every open session and waiting row: walking them stops the loop for up to 200 ms (measured), so
@@ -181,9 +184,7 @@ class Server:
         if left_over:
             events = sum(sealed.events for sealed in left_over)
             log.info("delivering what the log still holds", extra={"segments": len(left_over), "events": events})
-            await self._flusher.drain(self.config.clickhouse.start_timeout_s)
-        await restore_sessions(self._sessions, self.store, time.time(), self.config.collect)
-        await restore_event_ids(self._duplicates, self.store, time.time(), self.config.collect)
+        await self._restore(left_over)
         try:
             await seed_hub(self._hub, self.store, time.time())
         except StoreError as error:
@@ -248,6 +249,17 @@ class Server:
                     raise
                 log.warning("waiting for ClickHouse", extra={"reason": error.message[:200]})
                 await asyncio.sleep(START_RETRY_S)
+
+    async def _restore(self, left_over: list[Sealed]) -> None:
+        """Know the open sessions and the event ids of the last run again; a long backlog is not waited for."""
+        undelivered = None
+        if left_over and not await self._flusher.drain(START_DRAIN_S):
+            undelivered = Undelivered(self.config.collect.max_sessions)
+            await asyncio.to_thread(undelivered.read, left_over, self._duplicates)
+        await restore_sessions(self._sessions, self.store, time.time(), self.config.collect)
+        await restore_event_ids(self._duplicates, self.store, time.time(), self.config.collect)
+        if undelivered is not None:
+            undelivered.apply(self._sessions)
 
     async def _ensure_admin(self) -> None:
         if self._admin_token:

@@ -71,7 +71,7 @@ class CollectSection(_Section, frozen=True, kw_only=True):
     client_session_timeout_s: Positive = 86_400
     max_sessions: Positive = 200_000
     duplicate_window_s: NotNegative = 86_400
-    max_duplicate_ids: NotNegative = 500_000
+    max_duplicate_ids: NotNegative = 5_000_000
     max_past_s: Positive = 86_400
     max_future_s: NotNegative = 300
     user_agent_cache: Positive = 10_000

@@ -47,6 +47,11 @@ class Session:
             self.first_us = ts_us
         return ts_us
 
+    def widen(self, other: Session) -> None:
+        """Take in the times of another part of the same session."""
+        self.first_us = min(self.first_us, other.first_us)
+        self.last_us = max(self.last_us, other.last_us)
+
 
 Key = tuple[str, str | int]
 
@@ -133,16 +138,32 @@ class Sessions:
         times_us: tuple[int, int, int],
         attributes: Attributes,
     ) -> None:
-        """Take back a session that a former run opened; `times_us`: opened, first and last event."""
+        """Take back a session that a former run opened; `times_us`: opened, first and last event.
+
+        One that was taken back before grows by these times.
+        """
         session = Session(session_id, times_us[0], attributes, self._clock())
         session.first_us, session.last_us = times_us[1], times_us[2]
         if session_id.startswith(SERVER_MARK) and len(session_id) == SERVER_ID_CHARS:
             for visitor_id in visitor_ids:
-                if visitor_id:
+                if not visitor_id:
+                    continue
+                known = self._by_visitor.get((site_id, visitor_id), ())
+                same = next((one for one in known if one.session_id == session_id), None)
+                if same is None:
                     self.attach(site_id, visitor_id, session)
-        else:
-            self._by_client[(site_id, session_id)] = session
+                else:
+                    same.widen(session)
+                    self._by_visitor.move_to_end((site_id, visitor_id))
+            return
+        key = (site_id, session_id)
+        same = self._by_client.get(key)
+        if same is None:
+            self._by_client[key] = session
             self._trim()
+        else:
+            same.widen(session)
+            self._by_client.move_to_end(key)
 
     def expire(self) -> int:
         """Forget sessions that can't go on; returns how many. Call it now and then."""

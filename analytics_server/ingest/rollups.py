@@ -5,26 +5,42 @@ separate steps, so a process that dies between them leaves rollups that miss the
 For the keys that the batch touches, each view's own SELECT is computed anew from
 `events` and compared with what its target holds. Where a sum differs, one row is
 added that makes up the difference (sums wrap, so a surplus is taken back too); all
-other aggregates (`min`, `max`, `any`, `uniq…`) may be repeated without harm. Doing it
-twice changes nothing. Nothing else may be flushing for the same sites meanwhile.
+other aggregates (`min`, `max`, `any`, `uniq…`) may be repeated without harm.
+
+Other servers may flush the same keys meanwhile, and between their two commits a
+comparison would lie. So a difference counts only if it was seen in a calm: no insert
+into `events` or a rollup ran before it or after it, and no batch arrived between. Such a
+difference stays true whatever is flushed later, because a flush adds
+the same to both sides. The statement that makes it up computes it once more and writes
+only if it is still the very same one (by fingerprint). Then all is compared again, and
+the work is done when nothing differs: that catches an insert of unknown outcome, and
+two servers that made up the same difference at the same time.
 """
 
 from __future__ import annotations
 
+import asyncio
+import random
 import re
 from collections.abc import Sequence
 
 import msgspec
 
-from analytics_server.errors import StoreFatal
+from analytics_server.errors import StoreFatal, StoreRetryable
 from analytics_server.model import COLUMN_NAMES
 from analytics_server.store.protocol import ResultSet, Store
 
 LATE_DAYS = 2
 """Events may be older than their session's start by as much as a public beacon may lie behind, and a margin."""
 
+ROUNDS = 12
+"""So often a calm is looked for before the caller is asked to come again; each wait is longer than the last."""
+
+WAIT_S = 0.05
+
 _SOURCE = re.compile(r"FROM (?:`?\w+`?\.)?events AS e\b")
 _TARGET = re.compile(r" TO (?:`?\w+`?\.)?`?(\w+)`? ")
+_WORD = re.compile(r"\w+")
 
 
 class _Rollup(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,27 +54,77 @@ class _Rollup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rollups:
-    """Reads once which rollups there are, and reconciles them batch by batch."""
+    """Reads once which rollups there are, and reconciles them batch by batch.
 
-    def __init__(self, store: Store, *, timeout_s: float) -> None:
+    `cluster` names the cluster whose replicas are all asked what they are inserting; "" for one server.
+    """
+
+    def __init__(
+        self, store: Store, *, timeout_s: float, cluster: str = "", jitter: random.Random | None = None
+    ) -> None:
+        if cluster and not _WORD.fullmatch(cluster):
+            raise StoreFatal(f"{cluster!r} can't be the name of a cluster.")
         self._store = store
         self._timeout_s = timeout_s
+        self._cluster = cluster
+        self._jitter = jitter or random.Random()
         self._known: list[_Rollup] | None = None
 
     async def reconcile(self, batch_id: int) -> None:
-        """Bring all rollups into line for the keys of this batch. Raises a store error."""
-        scope = await self._query(
-            "SELECT groupUniqArray(site_id), min(least(ts, session_start)) FROM events WHERE batch_id = {batch:UInt64}",
-            {"batch": batch_id},
-        )
-        sites, since = scope.rows[0]
-        if not sites:
+        """Bring all rollups into line for the keys of this batch.
+
+        Raises a store error; `StoreRetryable` also when other servers were inserting all the time.
+        """
+        scope = await self._query("SELECT min(least(ts, session_start)), count() FROM events WHERE " + _BATCH, batch_id)
+        since, events = scope.rows[0]
+        if not events:
             return
-        parameters = {"batch": batch_id, "sites": sites, "since": since}
         if self._known is None:
             self._known = await self._read()
-        for rollup in self._known:
-            await self._store.command(statement(rollup), parameters)
+        for attempt in range(ROUNDS):
+            if attempt:
+                await asyncio.sleep(WAIT_S * attempt * (0.5 + self._jitter.random()))
+            # In this order: an insert that begins after the first look at what runs is not among the batches
+            # seen before it, and one that has ended by the last look is among those seen after it.
+            before = await self._batches(batch_id, since)
+            if await self._inserting():
+                continue
+            found = [(rollup, await self._difference(rollup, batch_id, since)) for rollup in self._known]
+            if await self._inserting() or await self._batches(batch_id, since) != before:
+                continue
+            differing = [(rollup, fingerprint) for rollup, (keys, fingerprint) in found if keys]
+            if not differing:
+                return
+            for rollup, fingerprint in differing:
+                parameters = {"batch": batch_id, "since": since, "fingerprint": fingerprint}
+                await self._store.command(statement(rollup), parameters)
+        raise StoreRetryable("The rollups can't be compared with events while other servers are inserting.")
+
+    async def _inserting(self) -> bool:
+        """Does anyone insert into `events` or a rollup right now?"""
+        assert self._known is not None
+        names = "|".join(["events", *(rollup.target for rollup in self._known)])
+        processes = f"clusterAllReplicas('{self._cluster}', system.processes)" if self._cluster else "system.processes"
+        running = await self._query(
+            f"SELECT count() FROM {processes} WHERE match(query, "
+            rf"'(?i)^\\s*INSERT\\s+INTO\\s+(TABLE\\s+)?(`?\\w+`?\\.)?`?({names})`?\\b')"
+        )
+        return running.rows != [(0,)]
+
+    async def _batches(self, batch_id: int, since: object) -> tuple[object, ...]:
+        """What changes when a batch arrives for the sites of this one."""
+        answer = await self._query(
+            f"SELECT count(), sum(sipHash64(batch_id, event_id)) FROM events WHERE {_SCOPE}", batch_id, since
+        )
+        return answer.rows[0]
+
+    async def _difference(self, rollup: _Rollup, batch_id: int, since: object) -> tuple[int, int]:
+        """How many keys of one rollup differ, and the fingerprint of all that differs."""
+        answer = await self._query(
+            f"SELECT count(), sum(row_fingerprint) FROM ({differences(rollup)})", batch_id, since
+        )
+        keys, fingerprint = answer.rows[0]
+        return int(str(keys)), int(str(fingerprint))
 
     async def _read(self) -> list[_Rollup]:
         views = await self._query(
@@ -83,30 +149,47 @@ class Rollups:
             found.append(_Rollup(target=target[1], select=str(select), keys=keys, sums=sums, others=others))
         return found
 
-    async def _query(self, sql: str, parameters: dict[str, object] | None = None) -> ResultSet:
-        return await self._store.query(sql, parameters, timeout_s=self._timeout_s)
+    async def _query(self, sql: str, batch_id: int | None = None, since: object = None) -> ResultSet:
+        parameters = {"batch": batch_id, "since": since}
+        return await self._store.query(
+            sql, {name: value for name, value in parameters.items() if value is not None}, timeout_s=self._timeout_s
+        )
+
+
+_BATCH = "batch_id = {batch:UInt64}"
+_SCOPE = (
+    f"site_id IN (SELECT DISTINCT site_id FROM events WHERE {_BATCH}) "
+    f"AND ts >= subtractDays({{since:DateTime64(6, 'UTC')}}, {LATE_DAYS})"
+)
+
+
+def differences(rollup: _Rollup) -> str:
+    """The SELECT of what one rollup lacks for the keys of a batch: a row per key, with its fingerprint."""
+    keys = ", ".join(rollup.keys)
+    affected = f"({keys}) IN (SELECT {keys} FROM ({_over(rollup.select, _BATCH)}))"
+    sums = ", ".join(f"sum({name}) AS {name}" for name in rollup.sums)
+    lacking = [f"expected.{name} - present.{name}" for name in rollup.sums]
+    chosen = [f"expected.{name} AS {name}" for name in (*rollup.keys, *rollup.others)]
+    chosen += [f"{lack} AS {name}" for lack, name in zip(lacking, rollup.sums, strict=True)]
+    identity = ", ".join([*(f"expected.{name}" for name in rollup.keys), *lacking])
+    differs = " OR ".join(f"expected.{name} != present.{name}" for name in rollup.sums)
+    return (
+        f"SELECT {', '.join(chosen)}, sipHash64({identity}) AS row_fingerprint "
+        f"FROM (SELECT {_list(rollup.keys, rollup.sums, rollup.others)} "
+        f"FROM ({_over(rollup.select, _SCOPE)}) WHERE {affected}) AS expected "
+        f"LEFT JOIN (SELECT {keys}, {sums} FROM {rollup.target} WHERE {affected} GROUP BY {keys}) AS present "
+        f"USING ({keys}) WHERE {differs}"
+    )
 
 
 def statement(rollup: _Rollup) -> str:
-    """The INSERT that makes up the differences of one rollup."""
-    touched = _over(rollup.select, "batch_id = {batch:UInt64}")
-    scoped = _over(
-        rollup.select,
-        f"site_id IN {{sites:Array(String)}} AND ts >= subtractDays({{since:DateTime64(6, 'UTC')}}, {LATE_DAYS})",
-    )
-    keys = ", ".join(rollup.keys)
-    affected = f"({keys}) IN (SELECT {keys} FROM ({touched}))"
-    sums = ", ".join(f"sum({name}) AS {name}" for name in rollup.sums)
-    chosen = [*(f"expected.{name}" for name in rollup.keys), *(f"expected.{n} - present.{n}" for n in rollup.sums)]
-    chosen += [f"expected.{name}" for name in rollup.others]
-    differs = " OR ".join(f"expected.{name} != present.{name}" for name in rollup.sums)
+    """The INSERT that makes up the differences of one rollup if they are those of the fingerprint, else nothing."""
+    columns = _list(rollup.keys, rollup.sums, rollup.others)
     return (
-        f"INSERT INTO {rollup.target} ({_list(rollup.keys, rollup.sums, rollup.others)}) "
+        f"INSERT INTO {rollup.target} ({columns}) "
         "SETTINGS async_insert = 0, insert_deduplicate = 0, join_use_nulls = 0 "
-        f"SELECT {', '.join(chosen)} "
-        f"FROM (SELECT {_list(rollup.keys, rollup.sums, rollup.others)} FROM ({scoped}) WHERE {affected}) AS expected "
-        f"LEFT JOIN (SELECT {keys}, {sums} FROM {rollup.target} WHERE {affected} GROUP BY {keys}) AS present "
-        f"USING ({keys}) WHERE {differs}"
+        f"SELECT {columns} FROM (SELECT {columns}, sum(row_fingerprint) OVER () AS fingerprint "
+        f"FROM ({differences(rollup)})) WHERE fingerprint = {{fingerprint:UInt64}}"
     )
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from analytics_server.config import ClickhouseSection, Config
+from analytics_server.errors import StoreAmbiguous, StoreRetryable
 from analytics_server.ingest.batch import to_columns
 from analytics_server.ingest.rollups import Rollups
 from analytics_server.model import Row
 from analytics_server.store import Store, make_store, migrate
+from analytics_server.store.protocol import Parameters, ResultSet
+from tests.clickhouse import ClickHouseFront
+from tests.clickhouse_front.faults import Fault
 from tests.ingest.rows import NOVEMBER_US, row
 
 MINUTE_US = 60_000_000
@@ -53,9 +59,9 @@ def batch(number: int) -> list[Row]:
     return rows
 
 
-async def insert(store: Store, number: int) -> None:
+async def insert(store: Store, number: int, query_id: str = "") -> None:
     names, columns = to_columns(batch(number), number)
-    await store.insert("events", names, columns)
+    await store.insert("events", names, columns, query_id=query_id)
 
 
 async def rows_of(store: Store, sql: str) -> list[tuple[Any, ...]]:
@@ -155,3 +161,174 @@ async def test_a_batch_that_is_not_there_changes_nothing(store: Store) -> None:
     await Rollups(store, timeout_s=30).reconcile(999)
 
     assert await state(store) == expected
+
+
+# ---- several servers on one ClickHouse ---------------------------------
+
+
+@pytest.fixture
+async def two(clickhouse_front: ClickHouseFront, request: pytest.FixtureRequest) -> AsyncIterator[tuple[Store, Store]]:
+    """The stores of two servers on one ClickHouse, in a database of their own."""
+    section = ClickhouseSection(url=clickhouse_front.url, database=f"two_{abs(hash(request.node.name)) % 10**9}")
+    stores = make_store(Config(clickhouse=section)), make_store(Config(clickhouse=section))
+    for made in stores:
+        await made.open()
+        await migrate(made)
+    yield stores
+    clickhouse_front.faults.clear()
+    for made in stores:
+        await made.close()
+
+
+async def drop_views(store: Store) -> dict[str, str]:
+    """Take the views away, so that an insert stops after `events`; returns what makes them again."""
+    creates = await definitions(store)
+    for name in creates:
+        await store.command(f"DROP VIEW {name} SYNC")
+    return creates
+
+
+async def commit_views(store: Store, creates: dict[str, str], number: int) -> None:
+    """What the views of an insert would have written, written now; and the views are there again."""
+    for name, create in creates.items():
+        select = re.sub(
+            r"FROM (\w+\.)?events AS e",
+            f"FROM (SELECT * FROM events WHERE batch_id = {number}) AS e",
+            create.partition(" AS SELECT ")[2],
+        )
+        await store.command(f"INSERT INTO {VIEWS[name]} SELECT {select}")
+        await store.command(create)
+
+
+async def assert_rebuilding_changes_nothing(store: Store) -> None:
+    """The rollups are what the views make of `events` at once."""
+    found = await state(store)
+    for name, create in (await definitions(store)).items():
+        await store.command(f"TRUNCATE TABLE {VIEWS[name]}")
+        await store.command(f"INSERT INTO {VIEWS[name]} SELECT {create.partition(' AS SELECT ')[2]}")
+    assert found == await state(store)
+
+
+class Interrupted:
+    """A store before whose first statement of a kind something else happens."""
+
+    def __init__(self, store: Store, beginning: str, happening: Callable[[], Awaitable[None]]) -> None:
+        self._store = store
+        self._beginning = beginning
+        self._happening: Callable[[], Awaitable[None]] | None = happening
+
+    async def query(self, sql: str, parameters: Parameters | None = None, *, timeout_s: float = 30.0) -> ResultSet:
+        await self._meet(sql)
+        return await self._store.query(sql, parameters, timeout_s=timeout_s)
+
+    async def command(self, sql: str, parameters: Parameters | None = None) -> None:
+        await self._meet(sql)
+        await self._store.command(sql, parameters)
+
+    async def _meet(self, sql: str) -> None:
+        if sql.startswith(self._beginning) and self._happening is not None:
+            happening, self._happening = self._happening, None
+            await happening()
+
+    @property
+    def met(self) -> bool:
+        return self._happening is None
+
+
+async def test_nothing_is_counted_twice_while_another_server_is_between_its_two_commits(
+    two: tuple[Store, Store], clickhouse_front: ClickHouseFront
+) -> None:
+    ours, theirs = two
+    rollups = Rollups(ours, timeout_s=30)
+    await insert(ours, 1)
+    await rollups.reconcile(1)  # knows the views from now on
+    creates = await drop_views(ours)
+    await insert(ours, 2)  # died between the commits: this one is to be reconciled
+    clickhouse_front.faults.add(Fault(kind="stall", when="after", statement="insert", contains="events"))
+    foreign = asyncio.create_task(insert(theirs, 3, "3-202511-1-a"))
+    await asyncio.to_thread(clickhouse_front.faults.wait_stalled)
+
+    # Now the other server's batch is in `events`, not in the rollups, and its insert still runs.
+    with pytest.raises(StoreRetryable, match="while other servers are inserting"):
+        await rollups.reconcile(2)
+    untouched = await rows_of(ours, "SELECT sum(events) FROM traffic")
+    waiting = asyncio.create_task(rollups.reconcile(2))
+    await commit_views(ours, creates, 3)
+    clickhouse_front.faults.release()
+    await foreign
+    await waiting
+
+    assert untouched == [(40,)]
+    assert await rows_of(ours, "SELECT sum(events) FROM traffic") == [(120,)]
+    await assert_rebuilding_changes_nothing(ours)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["SELECT count() FROM system.processes", "SELECT count(), sum(row_fingerprint)", "INSERT INTO traffic"],
+    ids=["before the comparison", "within the comparison", "before the repair"],
+)
+async def test_a_batch_that_arrives_meanwhile_is_counted_once(two: tuple[Store, Store], moment: str) -> None:
+    ours, theirs = two
+    await half_insert(ours, 1)
+
+    async def arrive() -> None:
+        await insert(theirs, 2)
+
+    interrupted = Interrupted(ours, moment, arrive)
+    await Rollups(cast(Store, interrupted), timeout_s=30).reconcile(1)
+
+    assert interrupted.met
+    assert await rows_of(ours, "SELECT sum(events) FROM traffic") == [(80,)]
+    await assert_rebuilding_changes_nothing(ours)
+
+
+async def test_a_difference_that_another_server_has_made_up_is_not_made_up_again(two: tuple[Store, Store]) -> None:
+    ours, theirs = two
+    await half_insert(ours, 1)
+
+    async def reconcile() -> None:
+        await Rollups(theirs, timeout_s=30).reconcile(1)
+
+    interrupted = Interrupted(ours, "INSERT INTO openings", reconcile)
+    await Rollups(cast(Store, interrupted), timeout_s=30).reconcile(1)
+
+    assert interrupted.met
+    assert await rows_of(ours, "SELECT sum(events) FROM openings") == [(40,)]
+    await assert_rebuilding_changes_nothing(ours)
+
+
+async def test_two_servers_that_reconcile_at_once_end_with_the_same(two: tuple[Store, Store]) -> None:
+    ours, theirs = two
+    await half_insert(ours, 1)
+    await half_insert(ours, 2)
+    await asyncio.gather(
+        Rollups(ours, timeout_s=30, jitter=random.Random(1)).reconcile(1),
+        Rollups(theirs, timeout_s=30, jitter=random.Random(2)).reconcile(2),
+    )
+
+    assert await rows_of(ours, "SELECT sum(events) FROM openings") == [(80,)]
+    await assert_rebuilding_changes_nothing(ours)
+
+
+async def test_a_repair_of_unknown_outcome_is_compared_again(
+    two: tuple[Store, Store], clickhouse_front: ClickHouseFront
+) -> None:
+    ours, _ = two
+    await half_insert(ours, 1)
+    clickhouse_front.faults.add(Fault(kind="drop_response", statement="insert", contains="traffic"))
+    rollups = Rollups(ours, timeout_s=30)
+    with pytest.raises(StoreAmbiguous):
+        await rollups.reconcile(1)
+    await rollups.reconcile(1)
+
+    assert await rows_of(ours, "SELECT sum(events) FROM traffic") == [(40,)]
+    await assert_rebuilding_changes_nothing(ours)
+
+
+async def half_insert(store: Store, number: int) -> None:
+    """As if ClickHouse had died between the commit of `events` and those of the views."""
+    creates = await drop_views(store)
+    await insert(store, number)
+    for create in creates.values():
+        await store.command(create)

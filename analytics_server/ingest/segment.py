@@ -31,6 +31,7 @@ SUFFIX = ".wal"
 
 _HEAD = struct.Struct("<4sHHI")
 _FRAME = struct.Struct("<IIQ")
+_CHECKSUM = slice(_HEAD.size - 4, _HEAD.size)
 FRAME_HEAD_BYTES = _FRAME.size
 EPOCH_S = 1_577_836_800
 """2020, where batch ids begin."""
@@ -165,7 +166,10 @@ def read_header(file_bytes: memoryview | bytes) -> tuple[SegmentHeader, int]:
 
 
 def read_head(path: Path) -> Head:
-    """The head of a segment file, made again from the file's name where it is damaged. Raises `SegmentError`."""
+    """The head of a segment file. Raises `SegmentError`.
+
+    A damaged one is made again from the file's name, if its text or its checksum still proves it.
+    """
     with path.open("rb") as file:
         found = file.read(_HEAD.size + 65_536)
     try:
@@ -173,26 +177,26 @@ def read_head(path: Path) -> Head:
     except (TornHead, NewerSegment):
         raise
     except SegmentError:
-        made = _made_again(path, found)
-        if made is not None:
-            return made
-        if not any(found) and os.stat(path).st_size <= len(found):
+        content = _written_to(path)
+        if os.stat(path).st_size <= len(content) and all(
+            was in (0, now) for was, now in zip(found, content, strict=False)
+        ):
             raise TornHead("The WAL segment's head never reached the disk.") from None
-        raise
+        text, proof = content[_HEAD.size :], content[_CHECKSUM]
+        if not content or (found[_HEAD.size : len(content)] != text and found[_CHECKSUM] != proof):
+            raise
+        header = msgspec.json.decode(text, type=SegmentHeader)
+        differing = sum(was != now for was, now in zip(found, content, strict=False))
+        return Head(header=header, content=content, damaged_bytes=differing)
     return Head(header=header, content=found[:end], damaged_bytes=0)
 
 
-def _made_again(path: Path, found: bytes) -> Head | None:
-    """What the head must have been, if its text or its checksum still proves it."""
+def _written_to(path: Path) -> bytes:
+    """The head that a program with the same columns wrote to a file of this name; empty when it wrote none."""
     if not (path.stem.isascii() and path.stem.isdigit()):
-        return None
+        return b""
     batch_id = int(path.stem)
-    content = head_bytes(batch_id, created_ms(batch_id))
-    text, proof = content[_HEAD.size :], _HEAD.unpack_from(content)[3]
-    if found[_HEAD.size : len(content)] != text and _HEAD.unpack_from(found)[3] != proof:
-        return None
-    differing = sum(was != now for was, now in zip(content, found, strict=False))
-    return Head(header=msgspec.json.decode(text, type=SegmentHeader), content=content, damaged_bytes=differing)
+    return head_bytes(batch_id, created_ms(batch_id))
 
 
 def frames(path: Path) -> Iterator[tuple[int, bytes]]:

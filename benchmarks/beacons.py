@@ -1,7 +1,8 @@
 """Single beacons: the full server against a bare aiohttp handler, in turns, in one run.
 
 Every acknowledged beacon was enriched and is on disk. The ratio is what counts: both
-sides meet the same load generator on the same cores within the same minute.
+sides meet the same load generator on the same cores within the same minute. A third
+server with `[ingest] ack = "os"` takes its turn, so that the price of the sync is known.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from benchmarks.wrk import WrkReport, run_wrk, write_requests
 
 
 def run(settings: Settings) -> Result:
-    """A B A B …, then count what was kept."""
+    """A B C A B C …, then count what was kept."""
     directory = settings.directory
     requests = directory / "beacons.tsv"
     write_requests(requests, templates(settings.beacon_templates))
@@ -29,10 +30,12 @@ def run(settings: Settings) -> Result:
         "ANALYTICS_GEO_DATABASE": str(geo.database(directory)),
     }
     full: list[WrkReport] = []
+    unsynced: list[WrkReport] = []
     bare: list[WrkReport] = []
     data_dir = directory / "beacons"
     with (
         server(data_dir, environment) as ours,
+        server(directory / "unsynced", {**environment, "ANALYTICS_INGEST_ACK": "os"}) as page_cache,
         running([sys.executable, "-m", "benchmarks.bare"], {}, directory / "bare.log") as yardstick,
     ):
         number = 0
@@ -47,20 +50,23 @@ def run(settings: Settings) -> Result:
         warm_up = []
         if settings.beacon_warm_up_seconds:
             warm_up.append(load(ours, settings.beacon_warm_up_seconds))
+            load(page_cache, settings.beacon_warm_up_seconds)
             load(yardstick, settings.beacon_warm_up_seconds)
         before = ours.cpu_s(), yardstick.cpu_s()
         for _ in range(settings.rounds):
             full.append(load(ours, settings.beacon_seconds))
+            unsynced.append(load(page_cache, settings.beacon_seconds))
             bare.append(load(yardstick, settings.beacon_seconds))
         cpu_us = _cpu_us(ours.cpu_s() - before[0], full), _cpu_us(yardstick.cpu_s() - before[1], bare)
         accepted, dropped = _accepted(ours)
     answered = sum(one.requests - one.status_errors for one in (*warm_up, *full))
     stored = count_stored(data_dir)
-    return _result(full, bare, answered, accepted, dropped, stored.rows, stored.event_ids, cpu_us)
+    return _result(full, unsynced, bare, answered, accepted, dropped, stored.rows, stored.event_ids, cpu_us)
 
 
 def _result(
     full: list[WrkReport],
+    unsynced: list[WrkReport],
     bare: list[WrkReport],
     answered: int,
     accepted: int,
@@ -71,11 +77,13 @@ def _result(
 ) -> Result:
     ours, theirs = (statistics.median(one.per_second for one in side) for side in (full, bare))
     ratios = [a.per_second / b.per_second for a, b in zip(full, bare, strict=True)]
+    price = [1 - a.per_second / b.per_second for a, b in zip(full, unsynced, strict=True)]
     errors = sum(one.status_errors + one.socket_errors for one in full)
     figures = [
         Figure(name="full server", value=ours, unit="beacons/s"),
         Figure(name="bare handler", value=theirs, unit="requests/s"),
         Figure(name="ratio (median of rounds)", value=statistics.median(ratios), unit="×", target=at_least(0.6)),
+        Figure(name="price of the sync", value=100 * statistics.median(price), unit="%", target=below(25)),
         Figure(name="full server, p50", value=_ms(full, "p50_us"), unit="ms"),
         Figure(name="full server, p99", value=_ms(full, "p99_us"), unit="ms", target=below(50)),
         Figure(name="bare handler, p50", value=_ms(bare, "p50_us"), unit="ms"),
@@ -91,6 +99,7 @@ def _result(
     ]
     details = {
         "full": full,
+        "unsynced": unsynced,
         "bare": bare,
         "ratios": ratios,
         "answered_as_wrk_saw": answered,

@@ -16,7 +16,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     beacon_warm_up_seconds: float = 3.0
     beacon_templates: int = 4_000
     connections: int = 64
-    batches: int = 2_000
+    batches: int = 6_000
     batch_events: int = 100
     batch_connections: int = 8
     flush_rows: int = 100_000

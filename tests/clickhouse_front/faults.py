@@ -8,15 +8,20 @@ of posting that fits is used. Only for tests.
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from typing import Literal
 
 import msgspec
+
+_TABLE = re.compile(rb"\s*INSERT\s+INTO\s+(?:TABLE\s+)?(?:`?\w+`?\.)?`?(\w+)", re.IGNORECASE)
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What goes wrong.
 
-    `stall`: no answer until released or killed, `when` "before" or "after" it was executed;
+    `stall`: no answer until released or killed, `when` "before" or "after" it was executed; a `deaf` one can't be
+    killed, like a server's thread that waits for a disk;
     `reset_request`: the connection is reset after `after_bytes` of the request's body, nothing is executed;
     `drop_response`: executed, then the connection is closed without an answer;
     `cut_response`: executed, then reset after `after_bytes` of the answer's body;
@@ -33,16 +38,21 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     error: str = ""
     delay_ms: int = 0
     after_bytes: int = 0
+    deaf: bool = False
 
 
 class FaultReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What is set (with the times left; 0 = until cleared), what has happened."""
+    """What is set (with the times left; 0 = until cleared), what has happened.
+
+    `inserted`: when the inserts into each table came, in seconds of a clock that only goes forward.
+    """
 
     faults: list[Fault]
     fired: dict[str, int]
     stalled: list[str]
     inserts: int
     statements: int
+    inserted: dict[str, list[float]] = {}
 
 
 class Faults:
@@ -55,6 +65,7 @@ class Faults:
         self._changed = asyncio.Condition()
         self.inserts = 0
         self.statements = 0
+        self._inserted: dict[str, list[float]] = {}
 
     def report(self) -> FaultReport:
         return FaultReport(
@@ -63,7 +74,16 @@ class Faults:
             stalled=list(self._stalled),
             inserts=self.inserts,
             statements=self.statements,
+            inserted=dict(self._inserted),
         )
+
+    def count(self, sql: bytes, *, is_insert: bool) -> None:
+        """Take note of a statement."""
+        self.statements += 1
+        if is_insert:
+            self.inserts += 1
+            table = _TABLE.match(sql)
+            self._inserted.setdefault(table[1].decode() if table else "", []).append(time.monotonic())
 
     def add(self, fault: Fault) -> None:
         self._faults.append(fault)
@@ -71,6 +91,7 @@ class Faults:
     def clear(self) -> None:
         self._faults.clear()
         self._fired.clear()
+        self._inserted.clear()
         self.inserts = self.statements = 0
         self.release()
 
@@ -96,11 +117,11 @@ class Faults:
             return fault
         return None
 
-    async def stall(self, query_id: str, cancelled: asyncio.Event) -> None:
-        """Wait until released or until the query is killed."""
+    async def stall(self, query_id: str, cancelled: asyncio.Event, *, deaf: bool = False) -> None:
+        """Wait until released or, unless `deaf`, until the query is killed."""
         gate = self._stalled[query_id] = asyncio.Event()
         await self._notify()
-        waits = [asyncio.ensure_future(gate.wait()), asyncio.ensure_future(cancelled.wait())]
+        waits = [asyncio.ensure_future(event.wait()) for event in ([gate] if deaf else [gate, cancelled])]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -109,8 +109,7 @@ class Front:
         async def on_head(known: Incoming) -> None:
             nonlocal fault
             query.sql, query.read_only = known.sql, known.statement.only_reads
-            self._faults.statements += 1
-            self._faults.inserts += known.statement.is_insert
+            self._faults.count(known.sql, is_insert=known.statement.is_insert)
             fault = self._faults.take(known.sql, is_insert=known.statement.is_insert)
 
         async def on_body(known: Incoming) -> None:
@@ -184,7 +183,9 @@ class Front:
 
     async def _meet(self, fault: Fault, query: RunningQuery) -> None:
         if fault.kind == "stall":
-            await self._faults.stall(query.query_id, query.cancelled)
+            await self._faults.stall(query.query_id, query.cancelled, deaf=fault.deaf)
+            if fault.deaf:
+                query.cancelled.clear()
         elif fault.kind == "error":
             raise EngineError("Raised on request, for a test", fault.error)
 

@@ -1,0 +1,142 @@
+"""A server and its ClickHouse, both to be killed: one process, or two, of which the second is the front.
+
+Faults that sit in the connection to ClickHouse need the front; all others run on both
+backends. Everything here ends what it started, also when a test fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.clickhouse import ClickHouseFront
+from tests.faults.books import Books, assert_books_balance_everywhere
+from tests.server import Client, RunningServer
+
+SETTINGS = {
+    "ingest_flush_interval_ms": "100",
+    "ingest_retry_max_s": "0.5",
+    "ingest_wal_min_free_mb": "0",
+    "clickhouse_connect_timeout_s": "2",
+}
+PROMPTLY_S = 60.0
+
+_numbers = itertools.count(1)
+
+
+class Place:
+    """One server on one ClickHouse, with its books."""
+
+    def __init__(self, directory: Path, front: ClickHouseFront | None, settings: dict[str, str]) -> None:
+        self._front = front
+        self.database = f"faults_{next(_numbers)}" if front else "analytics"
+        where = {"clickhouse_url": front.url, "clickhouse_database": self.database} if front else {}
+        self.server = RunningServer(directory, {**SETTINGS, **where, **settings})
+        self.sent: set[str] = set()
+        self.acknowledged: set[str] = set()
+
+    @property
+    def kind(self) -> str:
+        return "server" if self._front else "embedded"
+
+    @property
+    def front(self) -> ClickHouseFront:
+        assert self._front is not None, "the embedded engine has no front"
+        return self._front
+
+    @property
+    def engine_dir(self) -> Path:
+        return self._front.path / "engine" if self._front else self.server.data_dir / "clickhouse"
+
+    @property
+    def engine_pid(self) -> int:
+        """The process that the engine runs in."""
+        return self._front.pid if self._front else self.server.pid
+
+    async def start(self, *sites: str) -> None:
+        """Start the server, and let it know these sites, so that the next inserts are those into `events` alone."""
+        await asyncio.to_thread(self.server.start)
+        async with Client(self.server) as client:
+            for site in sites:
+                await self.send(client, site, 1)
+            await client.flushed()
+
+    async def restart_what_was_killed(self) -> None:
+        """After the engine's process was killed: bury it, and start it again on the same data."""
+        if self._front:
+            await asyncio.to_thread(self._front.kill)
+            await asyncio.to_thread(self._front.start)
+        else:
+            await asyncio.to_thread(self.server.wait)
+            await asyncio.to_thread(self.server.restart)
+
+    async def send(self, client: Client, site: str, events: int, **fields: Any) -> int:
+        """One beacon of so many events in three sessions; remembers what was sent and acknowledged."""
+        ids = [str(uuid4()) for _ in range(events)]
+        self.sent.update(ids)
+        reply = await client.send(
+            [
+                {
+                    "site": site,
+                    "name": ("pageview", "signup")[number % 2],
+                    "url": f"https://{site}/{number % 7}",
+                    "event_id": event_id,
+                    "session_id": f"{site}-{number % 3}",
+                    **fields,
+                }
+                for number, event_id in enumerate(ids)
+            ],
+            trusted="timestamp" in fields,
+        )
+        if reply.status == 202:
+            assert reply.json["accepted"] == events, reply.body
+            self.acknowledged.update(ids)
+        return reply.status
+
+    async def assert_balanced(self, events: int) -> Books:
+        """All is delivered; then the server is stopped, and everything agrees, with exactly so many events."""
+        async with Client(self.server) as client:
+            await client.flushed(PROMPTLY_S)
+        assert await asyncio.to_thread(self.server.terminate) == 0
+        assert not list((self.server.data_dir / "wal").glob("*.wal"))
+        assert not list((self.server.data_dir / "dead-letters").glob("*"))
+        where: RunningServer | str = self._front.url if self._front else self.server
+        books = await assert_books_balance_everywhere(where, self.acknowledged, self.sent, database=self.database)
+        assert len(books.events) == events
+        return books
+
+
+MakePlace = Callable[..., Place]
+
+
+@pytest.fixture
+def make_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakePlace]:
+    """`make_place("embedded" or "server", **settings)`; the server is killed when the test is over."""
+    made: list[Place] = []
+
+    def make(kind: str, **settings: str) -> Place:
+        front = request.getfixturevalue("clickhouse_front") if kind == "server" else None
+        made.append(Place(tmp_path / str(len(made)), front, settings))
+        return made[-1]
+
+    yield make
+    for place in made:
+        place.server.kill()
+
+
+@pytest.fixture(params=["embedded", "server"])
+def place(request: pytest.FixtureRequest, make_place: MakePlace) -> Place:
+    """A place with the usual settings, on either backend; nothing runs yet but the front."""
+    return make_place(str(request.param))
+
+
+@pytest.fixture
+def remote(make_place: MakePlace) -> Place:
+    """A place whose ClickHouse is a server of its own."""
+    return make_place("server")

@@ -82,6 +82,8 @@ class Verdict:
     troubles: Counter[str] = field(default_factory=Counter)
     bad_ends: list[str] = field(default_factory=list)
     lags: list[float] = field(default_factory=list)
+    own_lag_s: float = 0.0
+    longest: tuple[float, str] = (0.0, "none")
     peak_rss_mb: float = 0.0
     counted: Counter[str] = field(default_factory=Counter)
     set_aside: list[str] = field(default_factory=list)
@@ -143,6 +145,8 @@ class Verdict:
                 "event loop lag, ms: median / 99 % / most",
                 " / ".join(f"{1000 * lag:.0f}" for lag in (statistics.median(lags), _share(lags, 0.99), lags[-1])),
             ),
+            ("the soak's own lag, ms: most", f"{1000 * self.own_lag_s:.0f}"),
+            ("longest trouble", f"{self.longest[1]} {self.longest[0]:.1f} s"),
             ("peak resident memory, MB", f"{self.peak_rss_mb:.0f}"),
         ]
 

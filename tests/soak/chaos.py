@@ -10,6 +10,7 @@ import contextlib
 import os
 import random
 import signal
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
@@ -33,6 +34,8 @@ class Chaos:
         self._before_end: Callable[[], Awaitable[None]] | None = None
         self.done: Counter[str] = Counter()
         self.bad_exits: list[str] = []
+        self.longest = (0.0, "none")
+        """Seconds, and which trouble it was: most of it is starting and stopping."""
         self.troubles: dict[Callable[[], Awaitable[None]], int] = {
             self._kill_server: 5,
             self._kill_starting: 2,
@@ -56,7 +59,10 @@ class Chaos:
         first = list(self.troubles)
         self._rng.shuffle(first)
         while not await self._wait(stop, *PAUSE_S):
-            await (first.pop() if first else self._rng.choices(*zip(*self.troubles.items(), strict=True))[0])()
+            trouble = first.pop() if first else self._rng.choices(*zip(*self.troubles.items(), strict=True))[0]
+            started = time.monotonic()
+            await trouble()
+            self.longest = max(self.longest, (time.monotonic() - started, trouble.__name__.strip("_")))
 
     async def recover(self) -> None:
         """Everything runs again, nothing is faulty."""

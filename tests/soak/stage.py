@@ -48,6 +48,8 @@ class Watch:
 
     server: RunningServer
     lags: list[float] = field(default_factory=list)
+    own_lag_s: float = 0.0
+    """Of this process: tells a stall of the machine from one of the server."""
     peak_rss_mb: float = 0.0
     counted: Counter[str] = field(default_factory=Counter)
     _latest: dict[str, float] = field(default_factory=dict)
@@ -55,7 +57,9 @@ class Watch:
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             await self.look()
+            started = time.monotonic()
             await asyncio.sleep(LOOK_S)
+            self.own_lag_s = max(self.own_lag_s, time.monotonic() - started - LOOK_S)
 
     async def look(self) -> None:
         """Read once, if there is somebody to ask. Counters begin anew with each process."""
@@ -135,6 +139,8 @@ async def _soak(
         troubles=chaos.done,
         bad_ends=[*chaos.bad_exits, *stuck],
         lags=watch.lags,
+        own_lag_s=watch.own_lag_s,
+        longest=chaos.longest,
         peak_rss_mb=watch.peak_rss_mb,
         counted=watch.counted,
         set_aside=dead,

@@ -149,14 +149,14 @@ class Traffic:
             event_id = body["event_id"] = str(UUID(int=rng.getrandbits(128), version=4))
         if rng.random() < 0.6:
             body["session_id"] = f"tab-{rng.randrange(200)}"
+        elif rng.random() < 0.2:
+            body["timestamp"] = rng.choice(("1900-01-01", "9999-12-31T23:59:59Z", 0, -1e15))
         if rng.random() < 0.3:
             body["referrer"] = rng.choice(("https://www.bing.com/", "https://news.example/a", "javascript:alert(1)"))
         if rng.random() < 0.2:
             body["title"] = rng.choice(("Grüße", "a\u0000b\r\nc", "\u202e", "t" * 2_000))
         if rng.random() < 0.2:
             body["props"] = {"plan": "pro", "n": rng.randrange(9), "ok": True}
-        if rng.random() < 0.1:
-            body["timestamp"] = rng.choice(("1900-01-01", "9999-12-31T23:59:59Z", 0, -1e15))
         body.update(fields)
         return Event(mark, event_id, body)
 

@@ -64,7 +64,7 @@ COLUMNS: tuple[Column, ...] = (
     _c("visitor_id", "UInt64", 0, "Salted hash of one UTC day; 0 when none is kept."),
     _c("user_id", "String", "", "The application's own id of a person, if it sent one."),
     _c("hostname", _LC, "", "Host of the page."),
-    _c("path", "String", "", "Path of the page with the allow-listed query keys."),
+    _c("path", _LC, "", "Path of the page with the allow-listed query keys."),
     _c("title", "String", "", "Title of the page."),
     _c("referrer", "String", "", "Where the session came from, host and path (first touch)."),
     _c("source", _LC, "", "Name of the traffic source (first touch)."),

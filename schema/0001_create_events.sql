@@ -4,7 +4,10 @@
 --   and times, and is the order funnels and paths read in.
 -- PARTITION BY month: expiry and rebuilds work on whole partitions; a batch rarely spans two.
 -- Codecs: Delta for times (neighbours are close); ZSTD(1) for long strings.
--- LowCardinality where a site has at most thousands of distinct values.
+-- LowCardinality where a site has at most thousands of distinct values. A path may have more: past the
+--   dictionary's limit a part writes several, which costs what plain strings do and no more.
+-- session_key: the session as one number. Questions that join events to sessions compare 8 bytes instead
+--   of a time and a text; it is computed by the engine, so no insert names it.
 -- batch_id minmax index: "did this batch arrive?" reads a few granules, not the month.
 -- Deduplication by block is off on purpose: exactly-once rests on verification by batch_id.
 CREATE TABLE IF NOT EXISTS events ${ON_CLUSTER}
@@ -18,7 +21,7 @@ CREATE TABLE IF NOT EXISTS events ${ON_CLUSTER}
     visitor_id       UInt64 CODEC(ZSTD(1)),
     user_id          String CODEC(ZSTD(1)),
     hostname         LowCardinality(String),
-    path             String CODEC(ZSTD(1)),
+    path             LowCardinality(String),
     title            String CODEC(ZSTD(1)),
     referrer         String CODEC(ZSTD(1)),
     source           LowCardinality(String),
@@ -50,6 +53,7 @@ CREATE TABLE IF NOT EXISTS events ${ON_CLUSTER}
     variant          LowCardinality(String),
     props            Map(LowCardinality(String), String),
     batch_id         UInt64 CODEC(Delta, ZSTD(1)),
+    session_key      UInt64 MATERIALIZED cityHash64(session_start, session_id) CODEC(ZSTD(1)),
     INDEX batch_id_minmax batch_id TYPE minmax GRANULARITY 1
 )
 ENGINE = ${ENGINE:MergeTree}

@@ -2,6 +2,7 @@
 --   with the site and the time the session was opened: parts of different hours don't overlap.
 -- ORDER BY: opened_at is the session's start as the server knew it when it opened the session
 --   (events carry it as session_start), so it never changes; started_at is the true minimum.
+-- session_key: opened_at and session_id as one number, the same as in events.
 -- Attributes are equal on all events of a session (first touch is fixed at ingest): any() is exact.
 -- entry and exit carry (time, path) of the first and last pageview; min and max of the tuple are
 --   order-independent; a session without a pageview has '' in both.
@@ -13,6 +14,7 @@ CREATE TABLE IF NOT EXISTS sessions ${ON_CLUSTER}
     site_id         LowCardinality(String),
     opened_at       DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     session_id      String CODEC(ZSTD(1)),
+    session_key     SimpleAggregateFunction(max, UInt64) CODEC(ZSTD(1)),
     started_at      SimpleAggregateFunction(min, DateTime64(6, 'UTC')) CODEC(Delta, ZSTD(1)),
     ended_at        SimpleAggregateFunction(max, DateTime64(6, 'UTC')) CODEC(Delta, ZSTD(1)),
     visitor_id      SimpleAggregateFunction(any, UInt64) CODEC(ZSTD(1)),
@@ -53,6 +55,7 @@ SELECT
     e.site_id AS site_id,
     e.session_start AS opened_at,
     e.session_id AS session_id,
+    cityHash64(e.session_start, e.session_id) AS session_key,
     min(e.ts) AS started_at,
     max(e.ts) AS ended_at,
     any(e.visitor_id) AS visitor_id,

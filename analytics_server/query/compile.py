@@ -15,7 +15,8 @@ from analytics_server.query.binding import COUNT, TEXT, Binder
 from analytics_server.query.fields import Kind, Metric
 from analytics_server.query.plan import Part, Plan
 from analytics_server.query.request import Question
-from analytics_server.query.sources import Scoped, select_part
+from analytics_server.query.scoped import Scoped
+from analytics_server.query.sources import select_part
 from analytics_server.query.timerange import TimeRange
 
 Only = Mapping[int, Sequence[str]]

@@ -45,6 +45,15 @@ QUESTIONS: dict[str, dict[str, Any]] = {
         "metrics": ["sessions", "session_duration"],
         "filters": [["is", "event:name", ["click"]], ["matches_wildcard", "visit:entry_page", ["/blog/**"]]],
     },
+    "headline_of_a_country": {
+        "metrics": ["visitors", "pageviews", "sessions", "bounce_rate"],
+        "filters": [["is", "visit:country", ["DE"]]],
+    },
+    "sessions_of_a_page_exactly": {
+        "metrics": ["sessions"],
+        "filters": [["is", "event:page", ["/blog/a"]]],
+        "exact": True,
+    },
     "properties": {"metrics": ["events"], "dimensions": ["event:props:plan", "experiment:cta"], "exact": True},
     "text_filters": {
         "metrics": ["events"],

@@ -280,7 +280,8 @@ async def test_the_columns_of_the_model_are_those_of_the_table(store: Store) -> 
         "SELECT name, type FROM system.columns"
         " WHERE database = currentDatabase() AND table = 'events' ORDER BY position"
     )
-    assert answer.rows == [(column.name, column.type) for column in COLUMNS] + [("batch_id", "UInt64")]
+    computed = [("batch_id", "UInt64"), ("session_key", "UInt64")]
+    assert answer.rows == [(column.name, column.type) for column in COLUMNS] + computed
 
 
 async def test_takes_times_as_microseconds_and_ids_as_integers(store: Store) -> None:

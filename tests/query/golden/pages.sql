@@ -24,16 +24,15 @@ FROM (
     FROM (
         SELECT
             e.path AS d_0,
-            uniq(cityHash64(e.session_start, e.session_id)) AS m_sessions
+            uniq(e.session_key) AS m_sessions
         FROM events AS e
         WHERE
             e.site_id = {site:String}
             AND e.ts >= {start:DateTime64(6, 'UTC')}
             AND e.ts < {end:DateTime64(6, 'UTC')}
-            AND (e.session_start, e.session_id) NOT IN (
+            AND (e.session_key) NOT IN (
                 SELECT
-                    s.opened_at,
-                    s.session_id
+                    s.session_key
                 FROM sessions AS s FINAL
                 WHERE
                     s.site_id = {site:String}

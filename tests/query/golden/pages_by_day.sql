@@ -9,7 +9,7 @@ FROM (
     SELECT
         toDate(s.started_at, {tz:String}) AS d_0,
         e.path AS d_1,
-        uniq(cityHash64(e.session_start, e.session_id)) AS m_sessions
+        uniq(e.session_key) AS m_sessions
     FROM events AS e
     INNER JOIN (
         SELECT

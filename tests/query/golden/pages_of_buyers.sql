@@ -32,6 +32,8 @@ FROM (
             tupleElement(s.entry, 'path') AS d_0,
             if(countIf(s.pageviews > 0) = 0, NULL, 100 * countIf(s.pageviews = 1 AND s.interactions = 0) / countIf(s.pageviews > 0)) AS m_bounce_rate
         FROM sessions AS s FINAL
+        PREWHERE
+            NOT (s.country IN {p_7:Array(String)})
         WHERE
             s.site_id = {site:String}
             AND s.opened_at >= {start:DateTime64(6, 'UTC')} - INTERVAL 86400 SECOND
@@ -39,12 +41,9 @@ FROM (
             AND s.started_at >= {start:DateTime64(6, 'UTC')}
             AND s.started_at < {end:DateTime64(6, 'UTC')}
             AND tupleElement(s.entry, 'at') < {until:DateTime64(6, 'UTC')}
-            AND NOT (s.country IN {p_7:Array(String)})
-            AND (s.opened_at, s.session_id, tupleElement(s.entry, 'path')) IN (
+            AND (s.session_key, tupleElement(s.entry, 'path')) IN (
                 SELECT
-                    e.session_start,
-                    e.session_id,
-                    e.path
+                    e.session_key, e.path
                 FROM events AS e
                 WHERE
                     e.site_id = {site:String}

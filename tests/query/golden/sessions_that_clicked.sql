@@ -12,17 +12,10 @@ FROM (
         count() AS m_sessions,
         if(count() = 0, NULL, avg(toUnixTimestamp64Micro(s.ended_at) - toUnixTimestamp64Micro(s.started_at)) / 1000000) AS m_session_duration
     FROM sessions AS s FINAL
-    WHERE
-        s.site_id = {site:String}
-        AND s.opened_at >= {start:DateTime64(6, 'UTC')} - INTERVAL 86400 SECOND
-        AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
-        AND s.started_at >= {start:DateTime64(6, 'UTC')}
-        AND s.started_at < {end:DateTime64(6, 'UTC')}
-        AND (match(tupleElement(s.entry, 'path'), {p_4:String}))
-        AND (s.opened_at, s.session_id) IN (
+    PREWHERE
+        (s.session_key) IN (
             SELECT
-                e.session_start,
-                e.session_id
+                e.session_key
             FROM events AS e
             WHERE
                 e.site_id = {site:String}
@@ -30,5 +23,12 @@ FROM (
                 AND e.ts < {end:DateTime64(6, 'UTC')}
                 AND e.name IN {p_5:Array(String)}
         )
+    WHERE
+        s.site_id = {site:String}
+        AND s.opened_at >= {start:DateTime64(6, 'UTC')} - INTERVAL 86400 SECOND
+        AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
+        AND s.started_at >= {start:DateTime64(6, 'UTC')}
+        AND s.started_at < {end:DateTime64(6, 'UTC')}
+        AND (match(tupleElement(s.entry, 'path'), {p_4:String}))
 ) AS r
 LIMIT {limit:UInt64} OFFSET {offset:UInt64}

@@ -17,7 +17,7 @@ FROM (
                 arrayMap(id -> bitXor(id, intHash64(toDate(s.started_at, {tz:String}))), arrayFilter(id -> id != 0, s.visitor_ids)) AS visitors,
                 s.pageviews AS pageviews,
                 s.events AS events
-            FROM sessions AS s FINAL
+            FROM sessions AS s
             WHERE
                 s.site_id = {site:String}
                 AND s.opened_at >= {start:DateTime64(6, 'UTC')} - INTERVAL 86400 SECOND

@@ -15,7 +15,7 @@ FROM (
             arrayMap(id -> id, arrayFilter(id -> id != 0, s.visitor_ids)) AS visitors,
             s.pageviews AS pageviews,
             s.events AS events
-        FROM sessions AS s FINAL
+        FROM sessions AS s
         WHERE
             s.site_id = {site:String}
             AND s.opened_at >= {start:DateTime64(6, 'UTC')} - INTERVAL 86400 SECOND
@@ -45,7 +45,7 @@ FROM (
                     AND s.opened_at < {start:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
                     AND s.started_at < {start:DateTime64(6, 'UTC')}
                     AND s.ended_at >= {start:DateTime64(6, 'UTC')}
-                UNION ALL
+                UNION DISTINCT
                 SELECT
                     arrayJoin(arrayMap(step -> toStartOfHour(greatest(s.started_at, {start:DateTime64(6, 'UTC')})) + INTERVAL step HOUR, range(toUInt32(dateDiff('hour', greatest(s.started_at, {start:DateTime64(6, 'UTC')}), least(s.ended_at, {end:DateTime64(6, 'UTC')})) + 1)))) AS hour,
                     s.session_id,

@@ -1,0 +1,127 @@
+"""Sessions and the edges of a range: which rows to read, and which sessions cross.
+
+Pure text. A session's row has the key (site_id, opened_at, session_id), which its events
+carry as (session_start, session_id), both hashed as `session_key`. `opened_at` is close
+to the true start, `started_at`, but not equal to it when events arrive late, hence
+`SESSION_MARGIN_S`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analytics_server.query.scoped import Scoped, indent, is_settled, select
+
+SESSION_MARGIN_S = 86_400
+"""How far a session's first event may lie from the time the session was opened, in seconds.
+
+Public beacons lie at most a day behind. A trusted import that sends a session's events out
+of order by more than this is missing from answers whose range ends in between."""
+
+START = "{start:DateTime64(6, 'UTC')}"
+END = "{end:DateTime64(6, 'UTC')}"
+
+HOURS = (
+    "arrayJoin(arrayMap("
+    f"step -> toStartOfHour(greatest(s.started_at, {START})) + INTERVAL step HOUR, "
+    f"range(toUInt32(dateDiff('hour', greatest(s.started_at, {START}),"
+    f" least(s.ended_at, {END})) + 1)))) AS hour",
+    "s.session_id",
+    "s.opened_at",
+)
+"""Each hour of the range in which a session may have events, with the session's key."""
+
+BESIDE_EVENTS = (
+    "s.opened_at AS opened_at",
+    "s.session_id AS session_id",
+    "s.started_at AS started_at",
+    "tupleElement(s.entry, 'path') AS entry_page",
+    "tupleElement(s.exit, 'path') AS exit_page",
+)
+"""What an event needs of its session's row."""
+
+
+def key_of_event(*, exact: bool) -> str:
+    """An event's session: by its hash, which is far cheaper to read and compare, unless that must not be."""
+    return "e.session_start, e.session_id" if exact else "e.session_key"
+
+
+def key_of_session(*, exact: bool) -> str:
+    """The same of a session's row."""
+    return "s.opened_at, s.session_id" if exact else "s.session_key"
+
+
+def opened_near_range(since: str = START) -> list[str]:
+    """Conditions on the table's key that no session of the range fails."""
+    return [
+        "s.site_id = {site:String}",
+        f"s.opened_at >= {since} - INTERVAL {SESSION_MARGIN_S} SECOND",
+        f"s.opened_at < {END} + INTERVAL {SESSION_MARGIN_S} SECOND",
+    ]
+
+
+def started_in_range() -> list[str]:
+    """The sessions that belong to the range."""
+    return [*opened_near_range(), f"s.started_at >= {START}", f"s.started_at < {END}"]
+
+
+def crossing(scoped: Scoped, columns: Sequence[str], *edges: str) -> str:
+    """The sessions that begin before an edge of the range and end at or after it, each once."""
+    return "\nUNION DISTINCT\n".join(
+        select(
+            columns,
+            "sessions AS s FINAL",
+            [
+                "s.site_id = {site:String}",
+                f"s.opened_at >= {_open_since(edge)}",
+                f"s.opened_at < {edge} + INTERVAL {SESSION_MARGIN_S} SECOND",
+                f"s.started_at < {edge}",
+                f"s.ended_at >= {edge}",
+            ],
+            prewhere=_settled(scoped),
+        )
+        for edge in edges
+    )
+
+
+def not_whole(scoped: Scoped, columns: Sequence[str], inside: Sequence[str]) -> str:
+    """The sessions with events in the range that don't lie wholly inside one unit of it."""
+    return _overlapping(scoped, columns, [f"NOT ({' AND '.join(inside)})"])
+
+
+def events_with_sessions(sessions: str) -> str:
+    """`events`, with the row of the given sessions beside each event."""
+    return (
+        f"events AS e\nINNER JOIN (\n{indent(sessions)}\n) AS s"
+        " ON e.session_start = s.opened_at AND e.session_id = s.session_id"
+    )
+
+
+def events_relation(scoped: Scoped, *, join: bool) -> str:
+    """`events`, with the session's row beside each event where that is needed."""
+    return events_with_sessions(_overlapping(scoped, BESIDE_EVENTS, [])) if join else "events AS e"
+
+
+def _overlapping(scoped: Scoped, columns: Sequence[str], where: Sequence[str]) -> str:
+    return select(
+        columns,
+        "sessions AS s FINAL",
+        [*opened_near_range(_open_since(START)), f"s.started_at < {END}", f"s.ended_at >= {START}", *where],
+        prewhere=_settled(scoped),
+    )
+
+
+def _settled(scoped: Scoped) -> list[str]:
+    return scoped.on_sessions([condition for condition in scoped.question.where if is_settled(condition)])
+
+
+def _open_since(edge: str) -> str:
+    """When the longest-running session that is still active at an edge of the range was opened.
+
+    Read without FINAL: a part of a session's row has `ended_at` past the edge exactly if the
+    merged row has.
+    """
+    return (
+        f"(SELECT if(count() = 0, {edge}, min(o.opened_at)) FROM sessions AS o"
+        f" WHERE o.site_id = {{site:String}} AND o.opened_at < {edge} AND o.ended_at >= {edge})"
+    )

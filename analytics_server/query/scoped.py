@@ -1,0 +1,114 @@
+"""What every source is made of: the question in its range, and the pieces of a SELECT.
+
+Pure text: identifiers come from the field registry, values are bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from analytics_server.query.binding import TEXT, TEXTS, Binder
+from analytics_server.query.fields import Dimension, Scope
+from analytics_server.query.filters import Condition, matches, render
+from analytics_server.query.request import Question
+from analytics_server.query.timerange import TimeRange
+
+Column = Callable[[Dimension], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Scoped:
+    """What all parts share: the question, the range, the parameters, and the wanted groups.
+
+    `only`: per place of a dimension the values to keep; none = all groups. `until`: the end of the
+    question's range, of which `range_` may be a part.
+    """
+
+    question: Question
+    range_: TimeRange
+    until: datetime
+    binder: Binder
+    only: Mapping[int, Sequence[str]]
+
+    def expressions(self, source: Literal["traffic", "events", "sessions"], at: str) -> list[str]:
+        """The question's dimensions as expressions over a source whose rows are dated by `at`."""
+        return [
+            self._keyed(getattr(dimension, source), dimension).replace("@at", at)
+            for dimension in self.question.dimensions
+        ]
+
+    def conditions(self, where: Sequence[Condition], column: Column) -> list[str]:
+        """Conditions as SQL over the columns that `column` names."""
+        return [render(condition, column, self.binder) for condition in where]
+
+    def on_events(self, where: Sequence[Condition]) -> list[str]:
+        """Conditions over a row `e` of `events`."""
+        return self.conditions(where, lambda dimension: self._keyed(dimension.events, dimension))
+
+    def on_sessions(self, where: Sequence[Condition]) -> list[str]:
+        """Conditions over a row `s` of `sessions`."""
+        return self.conditions(where, lambda dimension: self._keyed(dimension.sessions, dimension))
+
+    def wanted(self, groups: Sequence[str]) -> list[str]:
+        """Keep only the groups that were asked for by value."""
+        return [
+            f"{groups[index]} IN {self.binder.bind(values, TEXTS)}"
+            for index, values in self.only.items()
+            if self.question.dimensions[index].scope is not Scope.TIME
+        ]
+
+    def _keyed(self, sql: str, dimension: Dimension) -> str:
+        return sql.replace("@key", self.binder.bind(dimension.key, TEXT)) if dimension.key else sql
+
+
+def is_settled(condition: Condition) -> bool:
+    """Is the condition true of a session from its first event on, so that any part of its row decides it?
+
+    Attributes of the first touch are the same on all events; entry and exit page are not known before the rows
+    are merged.
+    """
+    return all(is_first_touch(match.dimension) for match in matches((condition,)))
+
+
+def is_first_touch(dimension: Dimension) -> bool:
+    """Does the dimension stand on each event of a session with the same value?"""
+    return dimension.scope is Scope.VISIT and not dimension.joined
+
+
+def named(groups: Sequence[str]) -> list[str]:
+    """The dimensions' columns, `d_0 …`."""
+    return [f"{sql} AS d_{index}" for index, sql in enumerate(groups)]
+
+
+def grouped(
+    groups: Sequence[str], metrics: Sequence[str], relation: str, where: Sequence[str], prewhere: Sequence[str] = ()
+) -> str:
+    """A SELECT of metrics by the question's dimensions."""
+    names = [f"d_{index}" for index in range(len(groups))]
+    return select([*named(groups), *metrics], relation, where, names, prewhere)
+
+
+def select(
+    columns: Sequence[str],
+    relation: str,
+    where: Sequence[str],
+    group_by: Sequence[str] = (),
+    prewhere: Sequence[str] = (),
+) -> str:
+    """One SELECT. `prewhere` is applied before FINAL merges rows: only what holds for all parts of a row alike."""
+    lines = ["SELECT", indent(",\n".join(columns)), f"FROM {relation}"]
+    if prewhere:
+        lines += ["PREWHERE", indent("\nAND ".join(prewhere))]
+    if where:
+        lines += ["WHERE", indent("\nAND ".join(where))]
+    if group_by:
+        lines.append(f"GROUP BY {', '.join(group_by)}")
+    return "\n".join(lines)
+
+
+def indent(sql: str) -> str:
+    """One level deeper."""
+    return "\n".join(f"    {line}" for line in sql.split("\n"))

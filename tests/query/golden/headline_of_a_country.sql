@@ -1,0 +1,76 @@
+-- site = 'berlin.example'
+-- start = '2025-11-02 23:00:00.000000'
+-- end = '2025-11-09 23:00:00.000000'
+-- tz = 'Europe/Berlin'
+-- p_4 = ['DE']
+-- limit = 100
+-- offset = 0
+SELECT sum(r.m_visitors) AS m_0, sum(r.m_pageviews) AS m_1, sum(r.m_sessions) AS m_2, max(r.m_bounce_rate) AS m_3, count() OVER () AS total_rows
+FROM (
+    SELECT p.m_visitors AS m_visitors, p.m_pageviews AS m_pageviews, toUInt64(0) AS m_sessions, CAST(NULL, 'Nullable(Float64)') AS m_bounce_rate
+    FROM (
+        SELECT
+            uniqArray(v.visitors) AS m_visitors,
+            sum(v.pageviews) AS m_pageviews
+        FROM (
+            SELECT
+                arrayMap(id -> bitXor(id, intHash64(toDate(s.started_at, {tz:String}))), arrayFilter(id -> id != 0, s.visitor_ids)) AS visitors,
+                s.pageviews AS pageviews,
+                s.events AS events
+            FROM sessions AS s FINAL
+            PREWHERE
+                s.country IN {p_4:Array(String)}
+            WHERE
+                s.site_id = {site:String}
+                AND s.opened_at >= {start:DateTime64(6, 'UTC')} - INTERVAL 86400 SECOND
+                AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
+                AND s.started_at >= {start:DateTime64(6, 'UTC')}
+                AND s.ended_at < {end:DateTime64(6, 'UTC')}
+                AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String})
+            UNION ALL
+            SELECT
+                if(e.visitor_id = 0, [], [bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String})))]) AS visitors,
+                toUInt64(e.name = 'pageview') AS pageviews,
+                toUInt64(1) AS events
+            FROM events AS e
+            WHERE
+                e.site_id = {site:String}
+                AND e.ts >= {start:DateTime64(6, 'UTC')}
+                AND e.ts < {end:DateTime64(6, 'UTC')}
+                AND e.country IN {p_4:Array(String)}
+                AND (toStartOfHour(e.ts), e.session_id, e.session_start) IN (
+                    SELECT
+                        arrayJoin(arrayMap(step -> toStartOfHour(greatest(s.started_at, {start:DateTime64(6, 'UTC')})) + INTERVAL step HOUR, range(toUInt32(dateDiff('hour', greatest(s.started_at, {start:DateTime64(6, 'UTC')}), least(s.ended_at, {end:DateTime64(6, 'UTC')})) + 1)))) AS hour,
+                        s.session_id,
+                        s.opened_at
+                    FROM sessions AS s FINAL
+                    PREWHERE
+                        s.country IN {p_4:Array(String)}
+                    WHERE
+                        s.site_id = {site:String}
+                        AND s.opened_at >= (SELECT if(count() = 0, {start:DateTime64(6, 'UTC')}, min(o.opened_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {start:DateTime64(6, 'UTC')} AND o.ended_at >= {start:DateTime64(6, 'UTC')}) - INTERVAL 86400 SECOND
+                        AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
+                        AND s.started_at < {end:DateTime64(6, 'UTC')}
+                        AND s.ended_at >= {start:DateTime64(6, 'UTC')}
+                        AND NOT (s.started_at >= {start:DateTime64(6, 'UTC')} AND s.ended_at < {end:DateTime64(6, 'UTC')} AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String}))
+                )
+        ) AS v
+    ) AS p
+    UNION ALL
+    SELECT toUInt64(0) AS m_visitors, toUInt64(0) AS m_pageviews, p.m_sessions AS m_sessions, p.m_bounce_rate AS m_bounce_rate
+    FROM (
+        SELECT
+            count() AS m_sessions,
+            if(countIf(s.pageviews > 0) = 0, NULL, 100 * countIf(s.pageviews = 1 AND s.interactions = 0) / countIf(s.pageviews > 0)) AS m_bounce_rate
+        FROM sessions AS s FINAL
+        PREWHERE
+            s.country IN {p_4:Array(String)}
+        WHERE
+            s.site_id = {site:String}
+            AND s.opened_at >= {start:DateTime64(6, 'UTC')} - INTERVAL 86400 SECOND
+            AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
+            AND s.started_at >= {start:DateTime64(6, 'UTC')}
+            AND s.started_at < {end:DateTime64(6, 'UTC')}
+    ) AS p
+) AS r
+LIMIT {limit:UInt64} OFFSET {offset:UInt64}

@@ -13,7 +13,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -23,8 +23,9 @@ from analytics_server.demo.progress import Meter
 from analytics_server.demo.rows import RowMaker
 from analytics_server.demo.traffic import Order, visits
 from analytics_server.errors import AnalyticsError, RequestError
-from analytics_server.ingest.batch import by_month, to_columns
+from analytics_server.ingest.batch import INSERT_COLUMNS, Batch, to_columns
 from analytics_server.ingest.segment import new_batch_id
+from analytics_server.model import COLUMN_NAMES
 from analytics_server.store import Store, make_store, migrate
 
 CHUNK_ROWS = 50_000
@@ -130,9 +131,15 @@ async def fill_store(order: Order, config: Config, store: Store, meter: Meter, *
 
 
 async def _write(store: Store, rows: list[list[object]], timeout_s: float) -> None:
-    for part in by_month(rows).values():
-        names, data = to_columns(part, new_batch_id(time.time()))
-        await store.insert("events", names, data, timeout_s=timeout_s)
+    batch = Batch(rows, [], COLUMN_NAMES)
+    for month in batch.months:
+        batch_id = new_batch_id(time.time())
+        encoded = await store.encode("events", INSERT_COLUMNS, _columns(batch, month, batch_id))
+        await store.insert_encoded("events", encoded, timeout_s=timeout_s)
+
+
+def _columns(batch: Batch, month: int, batch_id: int) -> Iterator[Sequence[Sequence[object]]]:
+    return (to_columns(piece, batch_id) for piece in batch.part(month))
 
 
 async def _has_events(store: Store, site_id: str) -> bool:

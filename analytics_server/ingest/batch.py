@@ -1,85 +1,190 @@
-"""From the rows of a batch to columns, one block per month.
+"""The rows of one WAL segment, by month and by column, in pieces of a few hundred rows.
 
-ClickHouse commits an insert atomically only within one partition, so a batch is cut
-by month first. Columns that hold only their default are left out: the engine fills
-them in for nothing, and most events leave most columns empty.
+ClickHouse commits an insert atomically only within one partition, so a batch is cut by
+month. Rows from disk become Python's objects only a piece at a time, on their way to
+columns: a batch in memory is its frames, at most `batch_mb` and a group, whatever it holds.
+A row is known by its position in the segment, which never changes.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 
-from analytics_server.model import COLUMN_INDEX, COLUMNS
+import msgspec
+
+from analytics_server.ingest import segment
+from analytics_server.ingest.segment import Sealed
+from analytics_server.model import COLUMN_INDEX, COLUMN_NAMES
 
 Rows = Sequence[Sequence[object]]
 """Values in the order of `model.COLUMNS`: tuples from memory, lists from disk."""
 
 _TS = COLUMN_INDEX["ts"]
-_EVENT_ID = COLUMN_INDEX["event_id"]
 _PROPS = COLUMN_INDEX["props"]
-_ALWAYS = frozenset(
-    COLUMN_INDEX[name] for name in ("site_id", "ts", "name", "event_id", "session_id", "session_start", "visitor_id")
-)
 BLOCK_ROWS = 500
+NO_MONTH = 0
+"""Of a row whose time is none: no partition can take it."""
+
+FIRST_US, END_US = -2_208_988_800_000_000, 10_413_792_000_000_000
+"""1900 and 2300: outside, the engine would store another time than was sent, and in another month."""
+
+SMALL_FRAME_BYTES = 262_144
 
 
-def month_of(ts_us: int) -> int:
-    """ClickHouse's toYYYYMM of a time in microseconds since 1970, UTC."""
+class _Head(msgspec.Struct, array_like=True):
+    """The first values of a row, so that the others need no decoding."""
+
+    site_id: object
+    ts: object = None
+
+
+_heads = msgspec.msgpack.Decoder(list[_Head]).decode
+_split = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+
+INSERT_COLUMNS = (*COLUMN_NAMES, "batch_id")
+
+
+class Batch:
+    """Rows in order, from memory or from disk."""
+
+    def __init__(self, rows: Rows | None, frames: list[bytes], columns: tuple[str, ...]) -> None:
+        self._rows = rows
+        self._frames = frames
+        self._columns = columns
+        self.months, self.events = self._count()
+
+    def pieces(self) -> Iterator[Rows]:
+        """All rows in their order, at most BLOCK_ROWS at a time."""
+        if self._rows is not None:
+            for start in range(0, len(self._rows), BLOCK_ROWS):
+                yield self._rows[start : start + BLOCK_ROWS]
+            return
+        for payload in self._frames:
+            yield from _decoded(payload, self._columns)
+
+    def part(self, month: int, without: Collection[int] = ()) -> Iterator[Rows]:
+        """The rows of one month but those at some positions, in pieces; none is empty."""
+        if len(self.months) == 1 and not without:
+            yield from self.pieces()
+            return
+        position = 0
+        for rows in self.pieces():
+            chosen = [
+                row
+                for at, row in enumerate(rows, position)
+                if at not in without and (len(self.months) == 1 or month_of(row) == month)
+            ]
+            position += len(rows)
+            if chosen:
+                yield chosen
+
+    def positions(self, month: int, without: Collection[int] = ()) -> list[int]:
+        """Where the rows of `part` stand."""
+        times = (time_us for piece in self._times() for time_us in piece)
+        return [at for at, time_us in enumerate(times) if at not in without and _month(time_us) == month]
+
+    def rows_at(self, positions: Sequence[int]) -> list[Sequence[object]]:
+        """Rows by their positions, which rise. Frames without any of them are not decoded."""
+        if self._rows is not None:
+            return [self._rows[at] for at in positions]
+        found: list[Sequence[object]] = []
+        start = next_ = 0
+        for payload in self._frames:
+            end = start + int.from_bytes(payload[1:5], "big")
+            if next_ < len(positions) and positions[next_] < end:
+                rows = segment.rows_of(payload, self._columns)
+                while next_ < len(positions) and positions[next_] < end:
+                    found.append(rows[positions[next_] - start])
+                    next_ += 1
+            start = end
+        return found
+
+    def release(self) -> None:
+        """Free the rows piece by piece: all at once would hold the loop."""
+        if isinstance(self._rows, list):
+            while self._rows:
+                del self._rows[-BLOCK_ROWS:]
+        self._frames.clear()
+
+    def _count(self) -> tuple[dict[int, int], int]:
+        """Rows by month, and in all."""
+        months: dict[int, int] = {}
+        events = 0
+        for times in self._times():
+            events += len(times)
+            if (month := _only_month(times)) is not None:
+                months[month] = months.get(month, 0) + len(times)
+                continue
+            for time_us in times:
+                month = _month(time_us)
+                months[month] = months.get(month, 0) + 1
+        return months, events
+
+    def _times(self) -> Iterator[list[object]]:
+        if self._rows is None:
+            for payload in self._frames:
+                if self._columns == COLUMN_NAMES:
+                    yield [head.ts for head in _heads(payload)]
+                else:
+                    yield [_time_of(row) for row in segment.rows_of(payload, self._columns)]
+        else:
+            for rows in self.pieces():
+                yield [_time_of(row) for row in rows]
+
+
+def read(sealed: Sealed) -> Batch:
+    """The batch of a segment, from memory or from disk."""
+    if sealed.rows is not None:
+        return Batch(sealed.rows, [], COLUMN_NAMES)
+    columns = segment.header_of(sealed.path).columns
+    return Batch(None, [payload for _, payload in segment.frames(sealed.path)], columns)
+
+
+def to_columns(rows: Rows, batch_id: int) -> list[Sequence[object]]:
+    """The values of INSERT_COLUMNS. Raises `ValueError` for a row that has more or fewer."""
+    columns: list[Sequence[object]] = list(zip(*rows, strict=True))
+    if len(columns) != len(COLUMN_NAMES):
+        raise ValueError("a row has the wrong number of values")
+    props = columns[_PROPS]
+    columns[_PROPS] = [{}] * len(rows) if props.count(None) == len(rows) else [value or {} for value in props]
+    columns.append([batch_id] * len(rows))
+    return columns
+
+
+def month_of(row: Sequence[object]) -> int:
+    """The partition of a row: ClickHouse's toYYYYMM of its time, UTC."""
+    return _month(_time_of(row))
+
+
+def _time_of(row: Sequence[object]) -> object:
+    return row[_TS] if len(row) > _TS else None
+
+
+def _month(ts_us: object) -> int:
+    if type(ts_us) is not int or not FIRST_US <= ts_us < END_US:
+        return NO_MONTH
     moment = datetime.fromtimestamp(ts_us / 1_000_000, UTC)
     return moment.year * 100 + moment.month
 
 
-def by_month(rows: Rows) -> dict[int, Rows]:
-    """The rows by partition; the usual batch lies in one month and is returned as it is."""
-    times = [row[_TS] for row in rows]
-    first, last = month_of(min(times)), month_of(max(times))  # type: ignore[type-var, arg-type]
-    if first == last:
-        return {first: rows}
-    parts: dict[int, list[Sequence[object]]] = {}
-    for row in rows:
-        parts.setdefault(month_of(row[_TS]), []).append(row)  # type: ignore[arg-type]
-    return dict(parts)
+def _only_month(times: list[object]) -> int | None:
+    """The month that they all lie in, if it is one."""
+    try:
+        first, last = _month(min(times)), _month(max(times))  # type: ignore[type-var]
+    except (TypeError, ValueError):
+        return None
+    return first if first == last != NO_MONTH else None
 
 
-def to_columns(rows: Rows, batch_id: int) -> tuple[list[str], list[Sequence[object]]]:
-    """Names and values of the columns to insert in one block, `batch_id` last."""
-    names, blocks = to_blocks(rows, batch_id, block_rows=len(rows))
-    return names, blocks[0]
-
-
-def to_blocks(
-    rows: Rows, batch_id: int, *, block_rows: int = BLOCK_ROWS, breath_s: float = 0.0
-) -> tuple[list[str], list[list[Sequence[object]]]]:
-    """The same in pieces of `block_rows`, resting between them (see `Store.insert_blocks`)."""
-    pieces: list[list[tuple[object, ...]]] = []
-    needed = set(_ALWAYS)
-    for start in range(0, len(rows), block_rows):
-        columns = list(zip(*rows[start : start + block_rows], strict=True))
-        count = len(columns[0])
-        needed.update(
-            index
-            for index, values in enumerate(columns)
-            if index not in needed and values.count(COLUMNS[index].default) < count
-        )
-        pieces.append(columns)
-        if breath_s:
-            time.sleep(breath_s)
-    chosen = sorted(needed)
-    names = [*(COLUMNS[index].name for index in chosen), "batch_id"]
-    return names, [_block(columns, chosen, batch_id) for columns in pieces]
-
-
-def _block(columns: list[tuple[object, ...]], chosen: list[int], batch_id: int) -> list[Sequence[object]]:
-    block: list[Sequence[object]] = []
-    for index in chosen:
-        values = columns[index]
-        if index == _EVENT_ID:
-            block.append([int.from_bytes(value, "big") for value in values])  # type: ignore[arg-type]
-        elif index == _PROPS:
-            block.append([value or {} for value in values])
-        else:
-            block.append(values)
-    block.append([batch_id] * len(columns[0]))
-    return block
+def _decoded(payload: bytes, columns: tuple[str, ...]) -> Iterator[Rows]:
+    """A frame's rows in pieces. A large frame is never made into objects as a whole: that would hold the loop."""
+    if len(payload) < SMALL_FRAME_BYTES:
+        rows = segment.rows_of(payload, columns)
+        for start in range(0, len(rows), BLOCK_ROWS):
+            yield rows[start : start + BLOCK_ROWS]
+        return
+    raw = _split(payload)
+    for start in range(0, len(raw), BLOCK_ROWS):
+        piece = raw[start : start + BLOCK_ROWS]
+        yield segment.rows_of(b"".join([segment.array_head(len(piece)), *piece]), columns)

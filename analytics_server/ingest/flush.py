@@ -1,12 +1,12 @@
 """Brings sealed WAL segments into ClickHouse, oldest first, each exactly once.
 
-One INSERT per month and batch. Anything but a clean first success is ambiguous: then
-that insert has ended, and then `count() … WHERE batch_id = N` decides per month — all
-rows there: done; none: send again; anything else: the segment is set aside, counted and
-reported, never guessed at. A segment is deleted only after its batch is known to be in,
-and the rollups with it. Batches left by an earlier run are verified before they are sent.
-What fails without a plan (a full disk, a bug) is logged and tried again: the one task
-that empties the log must not die. Logs name segments and error numbers, never a row.
+Owns the queue: one batch is sent at a time (`delivery` says how), while the next is already
+read and encoded. A segment is deleted only after its batch is known to be in, and the rollups
+with it; what an earlier run left is verified before it is sent. What can't be delivered is set
+aside for a person, with a note, and counted. What fails without a plan (a full disk, a bug) is
+logged and tried again: the one task that empties the log must not die. A backlog lives on disk:
+memory holds the batch under way and the one after it. Logs name segments and error numbers,
+never a row.
 """
 
 from __future__ import annotations
@@ -22,32 +22,33 @@ from functools import partial
 from pathlib import Path
 
 from analytics_server.config import IngestSection
-from analytics_server.errors import StoreBadRows, StoreError, StoreRetryable
-from analytics_server.ingest import segment
-from analytics_server.ingest.batch import BLOCK_ROWS, Rows, by_month, to_blocks
+from analytics_server.errors import StoreError, StoreRetryable
+from analytics_server.ingest import dead_letters
+from analytics_server.ingest.batch import Batch
+from analytics_server.ingest.dead_letters import Cause, Reason
+from analytics_server.ingest.delivery import FIRST_PAUSE_S, Delivery, Prepared
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.recovery import keep_copy
 from analytics_server.ingest.rollups import Rollups
-from analytics_server.ingest.segment import Sealed
+from analytics_server.ingest.segment import Sealed, created_ms
 from analytics_server.ingest.wal import Wal
 from analytics_server.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
 BREATH_S = 0.001
-"""Rest of the serialising threads after each few hundred rows: they share the interpreter with the
-loop, which would otherwise stand still for tens of milliseconds per flush."""
+"""Rest of the encoding thread after each few hundred rows: it shares the interpreter with the loop, which
+would otherwise stand still for tens of milliseconds per flush."""
+
+SHORT_BREATH_S = 0.000_1
+"""The same where throughput counts: while a backlog is drained, or for a large batch."""
 
 BREATHE_UP_TO = 20_000
-"""A larger batch comes from senders of batches: then throughput counts, and a rest would cost more than
-itself, because the thread has to wait for the interpreter again after each."""
-
-POISON_CODES = frozenset({6, 26, 27, 38, 41, 53, 69, 70, 72, 117, 130, 131, 321, 349})
-"""Codes that mean the rows themselves can't be stored."""
-
-FIRST_PAUSE_S = 0.2
 MOST_FAILURES = 10
 """So often something without a plan may fail in a row with one segment, or its rollups, before it is given up."""
+
+PROGRESS_S = 5.0
+"""Between two lines about a backlog."""
 
 
 class Flusher:
@@ -58,7 +59,7 @@ class Flusher:
         store: Store,
         settings: IngestSection,
         metrics: IngestMetrics,
-        dead_letters: Path,
+        letters: Path,
         *,
         insert_timeout_s: float,
         jitter: random.Random,
@@ -66,7 +67,7 @@ class Flusher:
         self._store = store
         self._settings = settings
         self._metrics = metrics
-        self._dead_letters = dead_letters
+        self._letters = letters
         self._insert_timeout_s = insert_timeout_s
         self._jitter = jitter
         self._queue: deque[Sealed] = deque()
@@ -76,11 +77,20 @@ class Flusher:
         self._stopping = False
         self._rollups = Rollups(store, timeout_s=insert_timeout_s)
         self._suspect: Sealed | None = None
-        self._doubtful = False
         self._failures = 0
+        self._delivery = Delivery(
+            store,
+            metrics,
+            letters,
+            timeout_s=insert_timeout_s,
+            retry_max_s=settings.retry_max_s,
+            jitter=jitter,
+            pause=self._pause,
+        )
+        self._ahead: tuple[Sealed, asyncio.Task[Prepared]] | None = None
+        self._progress = Progress()
         self._wal: Wal | None = None
         self._task: asyncio.Task[None] | None = None
-        self.store_is_up = True
 
     def start(self, wal: Wal, left_over: list[Sealed]) -> asyncio.Task[None]:
         """Begin to work, with what an earlier run left in front.
@@ -104,6 +114,11 @@ class Flusher:
         self._changed.set()
 
     @property
+    def store_is_up(self) -> bool:
+        """Did the last insert meet no obstacle?"""
+        return self._delivery.store_is_up
+
+    @property
     def waiting(self) -> int:
         """Segments not yet in ClickHouse, the one in flight included."""
         return len(self._queue)
@@ -112,7 +127,7 @@ class Flusher:
         """Age of the oldest segment that waits, seconds; 0 when none does."""
         if not self._queue:
             return 0.0
-        return max(0.0, now - ((self._queue[0].batch_id >> 22) / 1000 + 1_577_836_800))
+        return max(0.0, now - created_ms(self._queue[0].batch_id) / 1000)
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until all is in ClickHouse; False when the time ran out (the rest stays on disk)."""
@@ -128,6 +143,9 @@ class Flusher:
         self._changed.set()
         if self._task is not None:
             await asyncio.wait({self._task})
+        if self._ahead is not None:
+            await asyncio.wait({self._ahead[1]})
+            self._ahead = None
 
     async def _work(self) -> None:
         while not self._stopping:
@@ -155,107 +173,85 @@ class Flusher:
         )
         if self._failures >= MOST_FAILURES:
             try:
-                await self._set_aside(sealed, sealed.events)
+                await self._set_aside(sealed, "failed", events=sealed.events, cause=_cause(failure))
             except OSError as error:
                 log.error("segment can't be set aside", extra={"segment": sealed.path.name, "reason": error.strerror})
         await self._pause(min(FIRST_PAUSE_S * 2**self._failures, self._settings.retry_max_s))
 
-    async def _set_aside(self, sealed: Sealed, events: int) -> None:
+    async def _set_aside(self, sealed: Sealed, reason: Reason, *, events: int, cause: Cause | None) -> None:
         """Keep a segment for a person; `events` of it are not in ClickHouse."""
         assert self._wal is not None
-        target = await asyncio.get_running_loop().run_in_executor(None, self._wal.set_aside, sealed, self._dead_letters)
+        loop = asyncio.get_running_loop()
+        note = partial(
+            dead_letters.write_note,
+            self._letters,
+            sealed.batch_id,
+            reason,
+            events=events,
+            batch_events=sealed.events,
+            cause=cause,
+            now=time.time(),
+        )
+        await loop.run_in_executor(None, note)
+        target = await loop.run_in_executor(None, self._wal.set_aside, sealed, self._letters)
         self._queue.popleft()
         self._failures = 0
         self._metrics.dead_letter_events.inc(events)
-        log.error("segment set aside", extra={"file": str(target), "events_not_stored": events})
+        log.error(
+            "segment set aside",
+            extra={"file": str(target), "events_not_stored": events, "why": dead_letters.ABOUT[reason]},
+        )
 
     async def _deliver(self, sealed: Sealed) -> None:
         assert self._wal is not None
         started = time.perf_counter()
-        loop = asyncio.get_running_loop()
-        rows = await loop.run_in_executor(None, _rows, sealed)
-        if len(rows) < sealed.events:
-            self._metrics.wal_errors.labels("damaged_frame").inc()
-            await loop.run_in_executor(None, keep_copy, sealed.path, self._dead_letters)
-            self._metrics.dead_letter_events.inc(sealed.events - len(rows))
-            log.error(
-                "wal segment damaged, a copy is set aside",
-                extra={"segment": sealed.path.name, "events_unreadable": sealed.events - len(rows)},
-            )
-            sealed.events = len(rows)
-        outcome = "inserted"
-        self._doubtful = sealed is self._suspect
-        stored = 0
-        for month, part in by_month(rows).items() if rows else ():
-            outcome = await self._deliver_month(sealed, month, part)
-            if outcome != "inserted":
-                break
-            stored += len(part)
-        if outcome == "stopped" or (self._doubtful and not await self._reconcile(sealed)):
+        prepared = await self._prepared(sealed)
+        if prepared.batch.events < sealed.events:
+            await self._keep_damaged(sealed, prepared.batch.events)
+        outcome = await self._delivery.deliver(prepared)
+        if outcome == "stopped":
+            return
+        if (prepared.doubtful or sealed is self._suspect) and not await self._reconcile(sealed):
             return
         if outcome == "inserted":
-            await loop.run_in_executor(None, _finish, self._wal, sealed, rows)
+            await asyncio.get_running_loop().run_in_executor(None, _finish, self._wal, sealed, prepared.batch)
             self._queue.popleft()
         else:
-            await self._set_aside(sealed, sealed.events - stored)
+            missing = sealed.events - prepared.stored - len(prepared.refused)
+            await self._set_aside(sealed, outcome, events=missing, cause=_cause(prepared.error))
         seconds = time.perf_counter() - started
         self._metrics.flush_seconds.observe(seconds)
         self._metrics.flush_events.observe(sealed.events)
         log.debug("batch flushed", extra={"events": sealed.events, "outcome": outcome, "seconds": round(seconds, 4)})
+        self._progress.tell(sealed.events, self._queue)
 
-    async def _deliver_month(self, sealed: Sealed, month: int, rows: Rows) -> str:
-        """Insert one month's rows of a batch: "inserted", "set_aside" or "stopped"."""
-        ambiguous = sealed.verify_first
-        delay, attempt = FIRST_PAUSE_S, 0
-        while True:
-            try:
-                if ambiguous:
-                    await self._store.end_inserts(f"{sealed.batch_id}-", timeout_s=self._insert_timeout_s)
-                    present = await self._count(sealed.batch_id, month)
-                    self._metrics.flush_ambiguous.inc()
-                    self._doubtful = self._doubtful or present > 0
-                    if present == len(rows):
-                        return "inserted"
-                    if present:
-                        log.error(
-                            "batch is partly stored, set aside",
-                            extra={"batch": sealed.batch_id, "expected": len(rows), "present": present},
-                        )
-                        self._metrics.flush_attempts.labels("partial").inc()
-                        return "set_aside"
-                    ambiguous = False
-                breath_s = BREATH_S if len(rows) <= BREATHE_UP_TO and len(self._queue) <= 1 else 0.0
-                names, blocks = await asyncio.get_running_loop().run_in_executor(
-                    None, partial(to_blocks, rows, sealed.batch_id, breath_s=breath_s)
-                )
-                attempt += 1
-                await self._store.insert_blocks(
-                    "events",
-                    names,
-                    blocks,
-                    breath_s=breath_s,
-                    timeout_s=self._insert_timeout_s,
-                    query_id=f"{sealed.batch_id}-{month}-{attempt}-{self._jitter.getrandbits(32):x}",
-                )
-            except StoreError as error:
-                outcome = type(error).__name__.removeprefix("Store").lower()
-                self._metrics.flush_attempts.labels(outcome).inc()
-                if not ambiguous and (isinstance(error, StoreBadRows) or error.engine_code in POISON_CODES):
-                    log.error("batch refused", extra={"error": type(error).__name__, "engine_code": error.engine_code})
-                    return "set_aside"
-                if self.store_is_up:
-                    log.warning("flush failed, will try again", extra={"reason": error.message[:300]})
-                self.store_is_up = False
-                self._doubtful = ambiguous = True
-                if await self._pause(delay):
-                    return "stopped"
-                delay = min(delay * 2, self._settings.retry_max_s)
-            else:
-                if not self.store_is_up:
-                    log.info("flush works again")
-                self.store_is_up = True
-                self._metrics.flush_attempts.labels("ok").inc()
-                return "inserted"
+    async def _prepared(self, sealed: Sealed) -> Prepared:
+        """The batch, ready to be sent; and see to it that the next is made ready meanwhile."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] is not sealed:  # nobody waits for it any more
+            await asyncio.wait({ahead[1]})
+            ahead = None
+        prepared = await (ahead[1] if ahead is not None else self._prepare(sealed))
+        if len(self._queue) > 1 and not self._stopping:
+            following = self._queue[1]
+            self._ahead = following, asyncio.create_task(self._prepare(following), name="flush-ahead")
+        return prepared
+
+    async def _prepare(self, sealed: Sealed) -> Prepared:
+        in_a_hurry = len(self._queue) > 1 or sealed.events > BREATHE_UP_TO
+        return await self._delivery.prepare(sealed, breath_s=SHORT_BREATH_S if in_a_hurry else BREATH_S)
+
+    async def _keep_damaged(self, sealed: Sealed, readable: int) -> None:
+        """The disk has lost a part of a segment: its good frames are delivered, a copy is kept."""
+        lost, sealed.events = sealed.events - readable, readable
+        self._metrics.wal_errors.labels("damaged_frame").inc()
+        await asyncio.get_running_loop().run_in_executor(
+            None, _keep_damaged, sealed, self._letters, lost, sealed.events + lost
+        )
+        self._metrics.dead_letter_events.inc(lost)
+        log.error(
+            "wal segment damaged, a copy is set aside", extra={"segment": sealed.path.name, "events_unreadable": lost}
+        )
 
     async def _reconcile(self, sealed: Sealed) -> bool:
         """Make the rollups agree with what is in `events` of a batch that was in doubt; False when stopping."""
@@ -276,14 +272,6 @@ class Flusher:
             else:
                 return True
 
-    async def _count(self, batch_id: int, month: int) -> int:
-        answer = await self._store.query(
-            "SELECT count() FROM events WHERE batch_id = {batch:UInt64} AND toYYYYMM(ts) = {month:UInt32}",
-            {"batch": batch_id, "month": month},
-            timeout_s=self._insert_timeout_s,
-        )
-        return int(str(answer.rows[0][0]))
-
     async def _pause(self, seconds: float) -> bool:
         """Wait with jitter; True when the server is stopping."""
         deadline = time.monotonic() + seconds * (0.5 + self._jitter.random())
@@ -294,27 +282,57 @@ class Flusher:
         return self._stopping
 
 
-def _finish(wal: Wal, sealed: Sealed, rows: Rows) -> None:
-    """Delete a delivered segment, and free its rows piece by piece: all at once would hold the loop."""
+class Progress:
+    """Tells the log now and then how far a backlog is."""
+
+    __slots__ = ("_events", "_since")
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._events = 0
+
+    def tell(self, events: int, waiting: deque[Sealed]) -> None:
+        """One batch more is done; the rest waits."""
+        now = time.monotonic()
+        if not waiting:
+            self._since = None
+            return
+        if self._since is None:
+            self._since, self._events = now, 0
+            return
+        self._events += events
+        seconds = now - self._since
+        if seconds >= PROGRESS_S:
+            log.info(
+                "delivering a backlog",
+                extra={
+                    "segments_left": len(waiting),
+                    "events_left": sum(sealed.events for sealed in waiting),
+                    "events_per_s": round(self._events / seconds),
+                },
+            )
+            self._since, self._events = now, 0
+
+
+def _finish(wal: Wal, sealed: Sealed, batch: Batch) -> None:
+    """Delete a delivered segment, and free its rows."""
     wal.delete(sealed)
-    if isinstance(rows, list):
-        while rows:
-            del rows[-BLOCK_ROWS:]
+    batch.release()
 
 
-def _rows(sealed: Sealed) -> Rows:
-    """All rows of a segment, from memory or from disk."""
-    if sealed.rows is not None:
-        return sealed.rows
-    columns = segment.header_of(sealed.path).columns
-    rows: list[list[object]] = []
-    rested = 0
-    for _, payload in segment.frames(sealed.path):
-        rows += segment.rows_of(payload, columns)
-        if len(rows) - rested > BLOCK_ROWS:
-            rested = len(rows)
-            time.sleep(BREATH_S)
-    return rows
+def _keep_damaged(sealed: Sealed, letters: Path, lost: int, events: int) -> None:
+    dead_letters.write_note(
+        letters, sealed.batch_id, "damaged", events=lost, batch_events=events, cause=None, now=time.time()
+    )
+    keep_copy(sealed.path, letters)
+
+
+def _cause(error: Exception | None) -> Cause | None:
+    if error is None:
+        return None
+    if isinstance(error, StoreError):
+        return Cause(error=type(error).__name__, engine_code=error.engine_code, detail=error.message[:500])
+    return Cause(error=type(error).__name__, detail=_place(error))
 
 
 def _place(failure: Exception) -> str:

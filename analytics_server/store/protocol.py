@@ -8,7 +8,7 @@ only as `{name:Type}` parameters.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -33,6 +33,15 @@ class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     version: str
     location: str
+
+
+class Encoded(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows ready to be sent: ClickHouse's Native format in pieces, each compressed by itself if at all."""
+
+    columns: tuple[str, ...]
+    rows: int
+    pieces: list[bytes]
+    compression: str = ""
 
 
 class Store(Protocol):
@@ -71,29 +80,39 @@ class Store(Protocol):
         *,
         settings: Settings | None = None,
         timeout_s: float = 60.0,
+        query_id: str = "",
     ) -> None:
         """Insert one block, column-oriented: `data[i]` are the values of `columns[i]`.
 
         At most one attempt. A failure whose effect is unknown raises `StoreAmbiguous`.
         """
 
-    async def insert_blocks(
+    async def encode(
         self,
         table: str,
         columns: Sequence[str],
-        blocks: Sequence[Sequence[Sequence[object]]],
+        blocks: Iterable[Sequence[Sequence[object]]],
         *,
         breath_s: float = 0.0,
+    ) -> Encoded:
+        """Make ready what `insert_encoded` sends: one block that is given in pieces, column-oriented.
+
+        The pieces are taken and encoded in a thread of the store's; between them it rests for `breath_s`, so that
+        it does not hold the interpreter while beacons wait. Raises `StoreBadRows` for values that don't fit.
+        """
+
+    async def insert_encoded(
+        self,
+        table: str,
+        encoded: Encoded,
+        *,
         settings: Settings | None = None,
         timeout_s: float = 60.0,
         query_id: str = "",
     ) -> None:
-        """`insert` of one block that is given in pieces; the engine joins them to one part.
+        """`insert` of what was encoded before; the engine joins the pieces to one part.
 
         `query_id` is the insert's name on a server, unique while it runs (see `end_inserts`).
-
-        Between pieces the serialising thread rests for `breath_s`, so that it does not hold
-        the interpreter while beacons wait.
         """
 
     async def end_inserts(self, id_prefix: str, *, timeout_s: float = 60.0) -> None:

@@ -4,7 +4,7 @@ The library offers the same client API for a server (HTTP) and for the engine in
 process, the latter blocking only. Running both in threads gives one code path, one
 set of tests, and an event loop that never waits. Each thread has its own client
 (a handle is cheap and must not be shared). Inserts have a thread of their own, so
-that a slow question never delays a flush.
+that a slow question never delays a flush, and so has their encoding: it goes on while the engine writes.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.insert import InsertBlock
 
 from analytics_server.errors import StoreError, StoreFatal, StoreRetryable, StoreTimeout
 from analytics_server.store.errors_map import translate
-from analytics_server.store.protocol import Parameters, ResultSet, Settings, StoreInfo
+from analytics_server.store.native import encode, wire_type
+from analytics_server.store.protocol import Encoded, Parameters, ResultSet, Settings, StoreInfo
 
 T = TypeVar("T")
 
@@ -39,9 +39,11 @@ INSERT_SETTINGS: dict[str, str] = {
     "max_partitions_per_insert_block": "1000",
     "parallel_view_processing": "0",
     "input_format_parallel_parsing": "0",
+    "input_format_native_allow_types_conversion": "1",
 }
 """All that correctness of an insert rests on, because the engine's defaults change between versions:
-synchronous, no deduplication by block (verification by batch_id instead), one block and so one part."""
+synchronous, no deduplication by block (verification by batch_id instead), one block and so one part.
+Strings become LowCardinality on arrival (see `native`)."""
 
 NO_SUCH_COLUMN = 16
 END_CHECK_S = 0.2
@@ -73,6 +75,7 @@ class ThreadedStore:
         self._lock = threading.Lock()
         self._readers = ThreadPoolExecutor(threads, thread_name_prefix="store-read")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-write")
+        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="store-encode")
         self._column_types: dict[tuple[str, tuple[str, ...]], list[str]] = {}
 
     # ---- life ----------------------------------------------------------
@@ -91,6 +94,7 @@ class ThreadedStore:
 
     def _close(self) -> None:
         self._readers.shutdown(wait=True, cancel_futures=True)
+        self._encoder.shutdown(wait=True, cancel_futures=True)
         self._writer.shutdown(wait=True)
         for client in (*self._clients, self._anchor):
             if client is not None:
@@ -145,44 +149,46 @@ class ThreadedStore:
         *,
         settings: Settings | None = None,
         timeout_s: float = 60.0,
+        query_id: str = "",
     ) -> None:
-        await self.insert_blocks(table, columns, [data], settings=settings, timeout_s=timeout_s)
+        encoded = await self.encode(table, columns, [data])
+        await self.insert_encoded(table, encoded, settings=settings, timeout_s=timeout_s, query_id=query_id)
 
-    async def insert_blocks(
+    async def encode(
         self,
         table: str,
         columns: Sequence[str],
-        blocks: Sequence[Sequence[Sequence[object]]],
+        blocks: Iterable[Sequence[Sequence[object]]],
         *,
         breath_s: float = 0.0,
+    ) -> Encoded:
+        def work() -> Encoded:
+            types = [wire_type(kind) for kind in self._types_of(self._client(), table, tuple(columns))]
+            return encode(columns, types, blocks, compress=self._kind == "server", breath_s=breath_s)
+
+        return await self._run(self._encoder, "An insert's encoding", work)
+
+    async def insert_encoded(
+        self,
+        table: str,
+        encoded: Encoded,
+        *,
         settings: Settings | None = None,
         timeout_s: float = 60.0,
         query_id: str = "",
     ) -> None:
         named: dict[str, str] = {"query_id": query_id} if query_id and self._kind == "server" else {}
+        merged = {**INSERT_SETTINGS, **(settings or {}), **named, "max_execution_time": timeout_s}
 
         def write() -> None:
-            client = self._client()
-            context = client.create_insert_context(
+            self._client().raw_insert(
                 table,
-                list(columns),
-                column_type_names=self._types_of(client, table, tuple(columns)),
-                column_oriented=True,
-                settings={**INSERT_SETTINGS, **(settings or {}), **named, "max_execution_time": timeout_s},
+                list(encoded.columns),
+                (piece for piece in encoded.pieces),
+                settings=merged,
+                fmt="Native",
+                compression=encoded.compression or None,
             )
-            context.data = blocks[0]
-
-            def next_block() -> Iterator[InsertBlock]:
-                names = ", ".join(f"`{name}`" for name in columns)
-                prefix = f"INSERT INTO {context.table} ({names}) FORMAT Native\n".encode()
-                for data in blocks:
-                    yield InsertBlock(prefix, len(columns), len(data[0]), columns, context.column_types, data)
-                    prefix = b""
-                    if breath_s:
-                        time.sleep(breath_s)
-
-            context.next_block = next_block  # type: ignore[method-assign, assignment]
-            client.data_insert(context)
 
         # No time-out on this side: the engine's own ends the insert, and giving up here while it
         # still ran would let a second attempt overtake it.

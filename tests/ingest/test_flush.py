@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from analytics_server.errors import StoreAmbiguous, StoreBadRows, StoreError, StoreFatal, StoreRetryable, StoreTimeout
+from analytics_server.errors import StoreAmbiguous, StoreError, StoreFatal, StoreRetryable, StoreTimeout
 from tests.ingest.rows import row
 from tests.ingest.test_flusher_life import DECEMBER_US, NOVEMBER_US, Ingest, ingesting
 
@@ -86,17 +86,31 @@ async def test_each_month_is_an_insert_of_its_own_and_only_the_failed_one_is_rep
         assert ingest.store.calls == ["insert", "insert", "end", "count", "insert"]
 
 
-@pytest.mark.parametrize(
-    "failure", [StoreBadRows("refused"), StoreFatal("type mismatch", engine_code=53)], ids=["client", "engine"]
-)
-async def test_rows_that_can_not_be_stored_are_set_aside_at_once(tmp_path: Path, failure: StoreError) -> None:
+async def test_an_insert_that_is_refused_once_and_whose_rows_are_well_is_sent_again(tmp_path: Path) -> None:
     async with ingesting(tmp_path) as ingest:
-        ingest.store.fail = failing(ingest, [(failure, 0)])
+        ingest.store.fail = failing(ingest, [(StoreFatal("type mismatch", engine_code=53), 0)])
         await ingest.deliver(row(), row())
 
-        assert ingest.store.calls == ["insert"]
-        assert ingest.dead_letters == 2
-        assert len(list(ingest.letters.glob("*.wal"))) == 1
+        assert ingest.store.calls == ["insert", "end", "count", "probe", "insert"]
+        assert ingest.store.kept == {NOVEMBER: 2}
+        assert ingest.dead_letters == 0
+
+
+async def test_a_refusal_after_the_rows_were_stored_is_not_believed(tmp_path: Path) -> None:
+    async with ingesting(tmp_path) as ingest:
+        ingest.store.fail = failing(ingest, [(StoreFatal("a view failed", engine_code=53), 2)])
+        await ingest.deliver(row(), row())
+
+        assert ingest.store.calls == ["insert", "end", "count"]
+        assert ingest.store.kept == {NOVEMBER: 2}
+
+
+async def test_a_clean_flush_asks_nothing(tmp_path: Path) -> None:
+    async with ingesting(tmp_path) as ingest:
+        await ingest.deliver(row(), row(ts=DECEMBER_US))
+
+        assert ingest.store.calls == ["insert", "insert"]
+        assert ingest.store.commands == []
 
 
 @pytest.mark.parametrize(("stored", "inserts"), [(2, 0), (0, 1)])

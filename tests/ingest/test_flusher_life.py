@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
@@ -15,35 +15,45 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server.config import IngestSection
 from analytics_server.errors import StoreAmbiguous, StoreBadRows, StoreFatal
-from analytics_server.ingest import flush
-from analytics_server.ingest.batch import Rows, to_blocks
+from analytics_server.ingest import delivery, flush
+from analytics_server.ingest.batch import Batch, read
+from analytics_server.ingest.dead_letters import read_all
 from analytics_server.ingest.flush import MOST_FAILURES, Flusher
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.segment import Sealed
 from analytics_server.ingest.wal import Wal
 from analytics_server.model import COLUMN_INDEX, COLUMNS, Row
-from analytics_server.store.protocol import Parameters, ResultSet, Settings, Store
+from analytics_server.store.protocol import Encoded, Parameters, ResultSet, Settings, Store
 
 NOVEMBER_US = 1_762_000_000_000_000
 DECEMBER_US = 1_765_000_000_000_000
 SETTINGS = IngestSection(flush_interval_ms=60_000, retry_max_s=0.001)
 
 
-def row(ts_us: int = NOVEMBER_US) -> Row:
+def row(ts_us: int = NOVEMBER_US, title: str = "") -> Row:
     values = [column.default for column in COLUMNS]
     values[COLUMN_INDEX["site_id"]] = "a.example"
     values[COLUMN_INDEX["ts"]] = ts_us
     values[COLUMN_INDEX["event_id"]] = bytes(16)
+    values[COLUMN_INDEX["title"]] = title
     return tuple(values)
 
 
+UNFIT, POISON = "unfit", "poison"
+
+
 class FakeStore:
-    """Keeps how many rows came per month, does what `fail` says before that, and has no rollups."""
+    """Keeps how many rows came per month, does what `fail` says before that, and has no rollups.
+
+    Rows with the title UNFIT can't be encoded, those with the title POISON the engine refuses.
+    """
 
     def __init__(self) -> None:
         self.kept: dict[int, int] = {}
         self.fail: Callable[[int], None] = lambda month: None
         self.calls: list[str] = []
+        self.commands: list[str] = []
+        self.titles: list[str] = []
 
     async def query(
         self,
@@ -59,21 +69,42 @@ class FakeStore:
         self.calls.append("count")
         return ResultSet(columns=("count",), rows=[(self.kept.get(int(str(asked["month"])), 0),)])
 
-    async def insert_blocks(
+    async def encode(
         self,
         table: str,
         columns: Sequence[str],
-        blocks: Sequence[Sequence[Sequence[object]]],
+        blocks: Iterable[Sequence[Sequence[object]]],
         *,
         breath_s: float = 0.0,
+    ) -> Encoded:
+        title = columns.index("title")
+        titles = [str(value) for block in blocks for value in block[title]]
+        if UNFIT in titles:
+            raise StoreBadRows("A value of the column title can't be stored.")
+        return Encoded(columns=tuple(columns), rows=len(titles), pieces=[title.encode() for title in titles])
+
+    async def insert_encoded(
+        self,
+        table: str,
+        encoded: Encoded,
+        *,
         settings: Settings | None = None,
         timeout_s: float = 60.0,
         query_id: str = "",
     ) -> None:
-        self.calls.append("insert")
-        month = int(query_id.split("-")[1])
-        self.fail(month)
-        self.kept[month] = self.kept.get(month, 0) + sum(len(block[0]) for block in blocks)
+        self.calls.append("insert" if table == "events" else "probe")
+        titles = [piece.decode() for piece in encoded.pieces]
+        if table == "events":
+            month = int(query_id.split("-")[1])
+            self.fail(month)
+        if POISON in titles:
+            raise StoreFatal(f"constraint violated by {POISON}", engine_code=469)
+        if table == "events":
+            self.kept[month] = self.kept.get(month, 0) + len(titles)
+            self.titles += titles
+
+    async def command(self, sql: str, parameters: Parameters | None = None) -> None:
+        self.commands.append(sql)
 
     async def end_inserts(self, id_prefix: str, *, timeout_s: float = 60.0) -> None:
         self.calls.append("end")
@@ -144,10 +175,10 @@ async def test_goes_on_after_a_failure_nobody_planned_for(tmp_path: Path, monkey
     failures = iter([RuntimeError("a row"), OSError(28, "No space left on device")])
     finish = flush._finish
 
-    def failing(wal: Wal, sealed: Sealed, rows: Rows) -> None:
+    def failing(wal: Wal, sealed: Sealed, batch: Batch) -> None:
         if failure := next(failures, None):
             raise failure
-        finish(wal, sealed, rows)
+        finish(wal, sealed, batch)
 
     monkeypatch.setattr(flush, "_finish", failing)
     async with ingesting(tmp_path) as ingest:
@@ -163,36 +194,39 @@ async def test_a_segment_that_always_fails_is_kept_aside_and_the_next_one_is_del
 ) -> None:
     calls = 0
 
-    def failing(rows: Rows, batch_id: int, *, breath_s: float) -> tuple[list[str], list[list[Sequence[object]]]]:
+    def failing(sealed: Sealed) -> Batch:
         nonlocal calls
         calls += 1
         if calls <= MOST_FAILURES:
             raise ValueError("visitor 12345")
-        return to_blocks(rows, batch_id, breath_s=breath_s)
+        return read(sealed)
 
-    monkeypatch.setattr("analytics_server.ingest.flush.to_blocks", failing)
+    monkeypatch.setattr(delivery, "read", failing)
     async with ingesting(tmp_path) as ingest:
         with caplog.at_level(logging.ERROR):
             await ingest.deliver(row(), row(), row())
         assert ingest.dead_letters == 3
-        assert len(list(ingest.letters.iterdir())) == 1
+        (found,) = read_all(ingest.letters)
+        assert (found.letter.kind, found.letter.reason, found.letter.events) == ("segment", "failed", 3)
         assert "12345" not in caplog.text
         await ingest.deliver(row())
         assert ingest.store.kept == {202511: 1}
         assert ingest.segments == []
 
 
-async def test_refused_rows_count_only_where_they_are_missing(tmp_path: Path) -> None:
+async def test_a_refusal_that_no_row_explains_sets_aside_what_is_missing(tmp_path: Path) -> None:
     def refuse(month: int) -> None:
         if month == 202512:
-            raise StoreBadRows("refused")
+            raise StoreFatal("incorrect data", engine_code=117)
 
     async with ingesting(tmp_path) as ingest:
         ingest.store.fail = refuse
         await ingest.deliver(row(), row(), row(DECEMBER_US))
         assert ingest.store.kept == {202511: 2}
         assert ingest.dead_letters == 1
-        assert len(list(ingest.letters.iterdir())) == 1
+        (found,) = read_all(ingest.letters)
+        assert (found.letter.kind, found.letter.reason, found.letter.events) == ("segment", "refused", 1)
+        assert found.letter.causes[0].engine_code == 117
 
 
 async def test_a_store_that_is_not_as_it_should_be_costs_no_event(tmp_path: Path) -> None:
@@ -227,18 +261,17 @@ async def test_waits_for_the_end_of_an_insert_in_doubt_before_it_counts(tmp_path
 async def test_what_the_disk_has_lost_is_counted_and_the_rest_delivered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = flush._rows
-
-    def damaged(sealed: Sealed) -> Rows:
+    def damaged(sealed: Sealed) -> Batch:
         sealed.rows = None
         whole = sealed.path.read_bytes()
         sealed.path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
         return read(sealed)
 
-    monkeypatch.setattr(flush, "_rows", damaged)
+    monkeypatch.setattr(delivery, "read", damaged)
     async with ingesting(tmp_path) as ingest:
         await ingest.wal.durable([row()])
         await ingest.deliver(row(), row())
         assert ingest.store.kept == {202511: 1}
         assert ingest.dead_letters == 2
-        assert len(list(ingest.letters.iterdir())) == 1
+        (found,) = read_all(ingest.letters)
+        assert (found.letter.reason, found.letter.events, found.letter.batch_events) == ("damaged", 2, 3)

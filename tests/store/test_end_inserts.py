@@ -33,7 +33,7 @@ async def test_an_insert_of_another_client_is_ended_by_its_id(
     crashed, store = await opened(clickhouse_front, tmp_path), await opened(clickhouse_front, tmp_path)
     await crashed.insert("t", ("a",), [[0]])
     clickhouse_front.faults.add(Fault(kind="stall", statement="insert"))
-    under_way = asyncio.create_task(crashed.insert_blocks("t", ("a",), [[[1, 2, 3]]], query_id="77-202511-1"))
+    under_way = asyncio.create_task(crashed.insert("t", ("a",), [[1, 2, 3]], query_id="77-202511-1"))
     await asyncio.to_thread(clickhouse_front.faults.wait_stalled)
 
     await store.end_inserts("78-", timeout_s=5.0)

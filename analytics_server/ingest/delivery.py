@@ -1,0 +1,249 @@
+"""One batch on its way into ClickHouse: made ready, sent month by month, verified where in doubt.
+
+Preparing (reading, encoding) writes nothing and may run while another batch is being sent.
+Sending is one INSERT per month. Anything but a clean first success is ambiguous: then that
+insert has ended, and then `count() … WHERE batch_id = N` decides — all rows there: done;
+none: send again; anything else: set aside, never guessed at. Rows that ClickHouse refuses go
+to a dead letter, which is durable before the rest is sent: what a batch consists of is its
+segment without the positions in its letter, before and after any crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal, ParamSpec, TypeVar
+
+from analytics_server.errors import StoreBadRows, StoreError
+from analytics_server.ingest import dead_letters
+from analytics_server.ingest.batch import INSERT_COLUMNS, NO_MONTH, Batch, read, to_columns
+from analytics_server.ingest.dead_letters import Cause
+from analytics_server.ingest.metrics import IngestMetrics
+from analytics_server.ingest.poison import is_refusal, refused_rows
+from analytics_server.ingest.segment import Sealed
+from analytics_server.store.protocol import Encoded, Store
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+FIRST_PAUSE_S = 0.2
+MOST_REFUSALS = 3
+"""So often an insert may be refused although none of its rows is by itself, before the segment is set aside."""
+
+Outcome = Literal["inserted", "refused", "partly_stored", "stopped"]
+Pause = Callable[[float], Awaitable[bool]]
+"""Wait for about so many seconds; true when the server is stopping."""
+
+
+@dataclass(slots=True)
+class Part:
+    """One month of a batch, ready to be sent, or why it can't be."""
+
+    month: int
+    encoded: Encoded | None
+    error: StoreBadRows | None = None
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A batch that is ready to be sent. `refused` are the positions that its dead letter holds."""
+
+    sealed: Sealed
+    batch: Batch
+    refused: dict[int, Cause]
+    parts: list[Part] = field(default_factory=list)
+    doubtful: bool = False
+    """Was the outcome of an insert ever in doubt, with something stored?"""
+    stored: int = 0
+    error: StoreError | None = None
+    """What stood in the way last."""
+
+
+class Delivery:
+    """How batches get in; what comes before and after is the flusher's."""
+
+    def __init__(
+        self,
+        store: Store,
+        metrics: IngestMetrics,
+        letters: Path,
+        *,
+        timeout_s: float,
+        retry_max_s: float,
+        jitter: random.Random,
+        pause: Pause,
+    ) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._letters = letters
+        self._timeout_s = timeout_s
+        self._retry_max_s = retry_max_s
+        self._jitter = jitter
+        self._pause = pause
+        self.store_is_up = True
+
+    # ---- before --------------------------------------------------------
+
+    async def prepare(self, sealed: Sealed, *, breath_s: float) -> Prepared:
+        """Read and encode a batch. Writes nothing."""
+        batch = await _in_thread(read, sealed)
+        refused: dict[int, Cause] = {}
+        if sealed.verify_first and (letter := await _in_thread(dead_letters.find, self._letters, sealed.batch_id)):
+            refused = {row.position: letter.causes[row.cause] for row in letter.rows}
+        prepared = Prepared(sealed, batch, refused)
+        for month in sorted(batch.months):
+            prepared.parts.append(await self._part(prepared, month, breath_s))
+        return prepared
+
+    async def _part(self, prepared: Prepared, month: int, breath_s: float = 0.0) -> Part:
+        batch_id = prepared.sealed.batch_id
+        pieces = prepared.batch.part(month, prepared.refused)
+        if month == NO_MONTH:
+            left = await _in_thread(prepared.batch.positions, month, prepared.refused)
+            return Part(month, None, StoreBadRows("The column ts holds no time.") if left else None)
+        try:
+            blocks = (to_columns(rows, batch_id) for rows in pieces)
+            encoded = await self._store.encode("events", INSERT_COLUMNS, blocks, breath_s=breath_s)
+        except StoreBadRows as error:
+            return Part(month, None, error)
+        return Part(month, encoded if encoded.rows else None)
+
+    # ---- sending -------------------------------------------------------
+
+    async def deliver(self, prepared: Prepared) -> Outcome:
+        """Send all months, one after the other; `prepared.stored` says how many rows are known to be in."""
+        for at in range(len(prepared.parts)):
+            outcome = await self._deliver_month(prepared, at)
+            if outcome != "inserted":
+                return outcome
+            encoded = prepared.parts[at].encoded
+            prepared.stored += encoded.rows if encoded is not None else 0
+        return "inserted"
+
+    async def _deliver_month(self, prepared: Prepared, at: int) -> Outcome:
+        month = prepared.parts[at].month
+        ambiguous = prepared.sealed.verify_first
+        refusal: StoreError | None = None
+        refusals, attempt, delay = 0, 0, FIRST_PAUSE_S
+        while True:
+            part = prepared.parts[at]
+            if part.encoded is None and part.error is None:  # all its rows are in the letter
+                return "inserted"
+            try:
+                if ambiguous:
+                    present = await self._count(prepared, month)
+                    if part.encoded is not None and present == part.encoded.rows:
+                        return "inserted"
+                    if present:
+                        self._partly_stored(prepared, part, present)
+                        return "partly_stored"
+                    ambiguous = False
+                if refusal is not None or part.error is not None:
+                    found = await self._set_bad_rows_aside(prepared, part, refusal)
+                    refusals += found == 0
+                    if found is None or refusals >= MOST_REFUSALS:
+                        return "refused"
+                    refusal = None
+                    if found:
+                        prepared.parts[at] = await self._part(prepared, month)
+                    elif await self._pause(delay):
+                        return "stopped"
+                    continue
+                attempt += 1
+                assert part.encoded is not None
+                await self._store.insert_encoded(
+                    "events",
+                    part.encoded,
+                    timeout_s=self._timeout_s,
+                    query_id=f"{prepared.sealed.batch_id}-{month}-{attempt}-{self._jitter.getrandbits(32):x}",
+                )
+            except StoreError as error:
+                prepared.error = error
+                ambiguous = prepared.doubtful = True
+                self._metrics.flush_attempts.labels(type(error).__name__.removeprefix("Store").lower()).inc()
+                if is_refusal(error):
+                    log.error("batch refused", extra={"error": type(error).__name__, "engine_code": error.engine_code})
+                    refusal = error
+                    continue
+                if self.store_is_up:
+                    log.warning("flush failed, will try again", extra={"reason": error.message[:300]})
+                self.store_is_up = False
+                if await self._pause(delay):
+                    return "stopped"
+                delay = min(delay * 2, self._retry_max_s)
+            else:
+                if not self.store_is_up:
+                    log.info("flush works again")
+                self.store_is_up = True
+                self._metrics.flush_attempts.labels("ok").inc()
+                return "inserted"
+
+    async def _count(self, prepared: Prepared, month: int) -> int:
+        """How many rows of one month of the batch are stored, once none of its inserts runs any more."""
+        batch_id = prepared.sealed.batch_id
+        await self._store.end_inserts(f"{batch_id}-", timeout_s=self._timeout_s)
+        answer = await self._store.query(
+            "SELECT count() FROM events WHERE batch_id = {batch:UInt64} AND toYYYYMM(ts) = {month:UInt32}",
+            {"batch": batch_id, "month": month},
+            timeout_s=self._timeout_s,
+        )
+        present = int(str(answer.rows[0][0]))
+        self._metrics.flush_ambiguous.inc()
+        prepared.doubtful = prepared.doubtful or present > 0
+        return present
+
+    def _partly_stored(self, prepared: Prepared, part: Part, present: int) -> None:
+        expected = part.encoded.rows if part.encoded is not None else prepared.batch.months[part.month]
+        log.error(
+            "batch is partly stored, set aside",
+            extra={"batch": prepared.sealed.batch_id, "expected": expected, "present": present},
+        )
+        prepared.stored += min(present, expected)
+        self._metrics.flush_attempts.labels("partial").inc()
+
+    # ---- refused rows --------------------------------------------------
+
+    async def _set_bad_rows_aside(self, prepared: Prepared, part: Part, refusal: StoreError | None) -> int | None:
+        """Write the rows of a month that are refused by themselves to the dead letter; how many they are.
+
+        None when that can't be found out.
+        """
+        batch, batch_id = prepared.batch, prepared.sealed.batch_id
+        positions = await _in_thread(batch.positions, part.month, prepared.refused)
+        if part.month == NO_MONTH:
+            found: dict[int, Cause] | None = dict.fromkeys(
+                positions, Cause(error="StoreBadRows", detail="The column ts holds no time.")
+            )
+        else:
+            found = await refused_rows(
+                self._store, batch, batch_id, positions, ask_engine=refusal is not None, timeout_s=self._timeout_s
+            )
+        if not found:
+            return None if found is None else 0
+        refused = {**prepared.refused, **found}
+        rows = await _in_thread(batch.rows_at, sorted(refused))
+        await _in_thread(dead_letters.write_rows, self._letters, batch_id, batch.events, refused, rows, time.time())
+        prepared.refused = refused
+        self._metrics.dead_letter_events.inc(len(found))
+        log.error(
+            "rows refused, kept as a dead letter",
+            extra={
+                "letter": f"{dead_letters.letter_id(batch_id):020d}",
+                "events": len(found),
+                "of": batch.events,
+                "errors": sorted({f"{cause.error} {cause.engine_code}".strip() for cause in found.values()}),
+            },
+        )
+        return len(found)
+
+
+async def _in_thread(call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    return await asyncio.get_running_loop().run_in_executor(None, partial(call, *arguments, **named))

@@ -22,8 +22,9 @@ OPENINGS = "SELECT sum(events) FROM openings"
 class Load:
     """Workers that send beacons until told to stop; each names its events and its session."""
 
-    def __init__(self, server: RunningServer, workers: int = 8, events: int = 5) -> None:
+    def __init__(self, server: RunningServer, workers: int = 8, events: int = 5, session: str = "session") -> None:
         self._server = server
+        self._session = session
         self._workers = workers
         self._events = events
         self.sent: set[str] = set()
@@ -35,7 +36,7 @@ class Load:
 
     async def __aenter__(self) -> Self:
         self._stopping = False
-        self._tasks = [asyncio.create_task(self._work(f"session-{number}")) for number in range(self._workers)]
+        self._tasks = [asyncio.create_task(self._work(f"{self._session}-{number}")) for number in range(self._workers)]
         return self
 
     async def __aexit__(
@@ -78,6 +79,78 @@ class Load:
             assert reply.json["accepted"] == len(ids), reply.body
             self.acknowledged.update(ids)
             self._changed.set()
+
+
+class Flood:
+    """Clients that send batch after batch, whatever they are told: many times what the server can bear."""
+
+    def __init__(self, server: RunningServer, *, clients: int, events: int, site: str = SITE) -> None:
+        self._server = server
+        self._clients = clients
+        self._events = events
+        self._site = site
+        self.sent: set[str] = set()
+        self.acknowledged: set[str] = set()
+        self.accepted = self.refused = self.unanswered = 0
+        """Events by what became of them; partly refused batches count in both."""
+        self.statuses: set[int] = set()
+        self.without_retry_after = 0
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self._stopping = False
+        self._tasks = [asyncio.create_task(self._work()) for _ in range(self._clients)]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping = True
+        await asyncio.wait_for(asyncio.gather(*self._tasks), 60)
+
+    @property
+    def offered(self) -> int:
+        return self.accepted + self.refused
+
+    async def until(self, *, accepted: int, refused: int) -> None:
+        """Wait until so many events were accepted and so many refused."""
+        async with asyncio.timeout(60):
+            while self.accepted < accepted or self.refused < refused:
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def _work(self) -> None:
+        async with Client(self._server) as client:
+            while not self._stopping:
+                try:
+                    await self._send(client)
+                except (aiohttp.ClientConnectorError, ConnectionRefusedError):
+                    return  # the server has ended
+                except (aiohttp.ClientError, TimeoutError, ConnectionError):
+                    self.unanswered += self._events
+
+    async def _send(self, client: Client) -> None:
+        session = uuid4().hex  # all in sessions of their own: what a server keeps of them is bounded too
+        ids = [str(uuid4()) for _ in range(self._events)]
+        self.sent.update(ids)
+        events = [
+            {"site": self._site, "name": "x", "event_id": event_id, "session_id": f"{session}{number}"}
+            for number, event_id in enumerate(ids)
+        ]
+        reply = await client.send(events)
+        self.statuses.add(reply.status)
+        self._changed.set()
+        if reply.status == 202:
+            refused = {index for index, code in reply.rejected if code == "too_many_requests"}
+            assert reply.json["accepted"] == len(ids) - len(refused), reply.body
+            self.acknowledged.update(event_id for index, event_id in enumerate(ids) if index not in refused)
+            self.accepted += len(ids) - len(refused)
+            self.refused += len(refused)
+        else:
+            self.refused += len(ids)
+            self.without_retry_after += "Retry-After" not in reply.headers
 
 
 def assert_books_balance(server: RunningServer, load: Load) -> None:

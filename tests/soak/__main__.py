@@ -42,11 +42,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="what happens, and in which order; printed")
     parser.add_argument("--backend", choices=("embedded", "server", "both"), default="both")
     parser.add_argument("--events-per-s", type=float, default=400.0)
+    parser.add_argument("--directory", type=Path, default=None, help="an empty one, kept afterwards")
     arguments = parser.parse_args()
     seed = random.SystemRandom().randrange(1_000_000) if arguments.seed is None else arguments.seed
     backends = ["embedded", "server"] if arguments.backend == "both" else [arguments.backend]
     print(f"seed {seed}", flush=True)
-    directory = Path(tempfile.mkdtemp(prefix="soak-"))
+    directory = arguments.directory or Path(tempfile.mkdtemp(prefix="soak-"))
     verdicts = asyncio.run(
         soak(backends, directory, seconds=arguments.minutes * 60, events_per_s=arguments.events_per_s, seed=seed)
     )
@@ -57,7 +58,8 @@ def main() -> int:
     if breaches:
         print(f"BROKEN (seed {seed}); the data is kept in {directory}", file=sys.stderr)
         return 1
-    shutil.rmtree(directory, ignore_errors=True)
+    if arguments.directory is None:
+        shutil.rmtree(directory, ignore_errors=True)
     print("Every acknowledged event is there exactly once.")
     return 0
 

@@ -60,18 +60,19 @@ class Malice:
     async def run(self, stop: asyncio.Event) -> None:
         """All cases in ever new order until `stop` is set."""
         while not stop.is_set():
-            cases = self._cases()
+            cases = self.cases()
             self._rng.shuffle(cases)
             async with Client(self._server) as client:
                 for case in cases:
                     if stop.is_set():
                         return
-                    await self._try(client, case)
+                    await self.attempt(client, case)
                     await asyncio.sleep(self._pause_s)
                 await self._stall(stop)
                 await self._never_end()
 
-    async def _try(self, client: Client, case: Case) -> None:
+    async def attempt(self, client: Client, case: Case) -> None:
+        """Send it and judge the answer, in the ledger."""
         ledger = self._ledger
         ledger.bad_requests += 1
         try:
@@ -143,7 +144,8 @@ class Malice:
         more = b"," + fields if fields else b""
         return f'{{"site":"{SITES[0]}","name":"x","url":"{url}"'.encode() + more + b"}"
 
-    def _cases(self) -> list[Case]:
+    def cases(self) -> list[Case]:
+        """The whole list once, with new marks."""
         found = [
             Case(name=str(case.id), body=body, statuses=(REFUSED,))
             for case in BROKEN

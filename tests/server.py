@@ -49,6 +49,8 @@ class RunningServer:
         self.greeting = ""
         self.url = ""
         self.token = ADMIN_TOKEN
+        self.under: list[str] = []
+        """A command that the next start runs the server under (`strace -D …`)."""
         directory.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -80,7 +82,7 @@ class RunningServer:
         assert self._process is None
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-W", "default", "-m", "analytics_server", "serve", "--port", str(self.port)],
+                [*self.under, sys.executable, "-W", "default", "-m", "analytics_server", "serve", "--port", str(self.port)],
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -34,7 +34,7 @@ def options(injections: Sequence[Injection], log: Path, paths: Sequence[Path] = 
     """Strace's options; with `paths` only calls on these files are looked at."""
     calls = ",".join(dict.fromkeys(injection.call for injection in injections))
     chosen = [f"--trace-path={path}" for path in paths]
-    return [f"--trace={calls}", "-o", str(log), *chosen, *(injection.option for injection in injections)]
+    return ["-y", f"--trace={calls}", "-o", str(log), *chosen, *(injection.option for injection in injections)]
 
 
 def under(injections: Sequence[Injection], log: Path, paths: Sequence[Path] = ()) -> list[str]:

@@ -26,7 +26,7 @@ from analytics_server.ingest.batch import INSERT_COLUMNS, NO_MONTH, Batch, read,
 from analytics_server.ingest.dead_letters import Cause
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.poison import is_refusal, refused_rows
-from analytics_server.ingest.segment import Sealed
+from analytics_server.ingest.segment import SUFFIX, Sealed
 from analytics_server.store.protocol import Encoded, Store
 
 log = logging.getLogger(__name__)
@@ -120,6 +120,7 @@ class Delivery:
 
     async def deliver(self, prepared: Prepared) -> Outcome:
         """Send all months, one after the other; `prepared.stored` says how many rows are known to be in."""
+        await self._complete_letter(prepared)
         for at in range(len(prepared.parts)):
             outcome = await self._deliver_month(prepared, at)
             if outcome != "inserted":
@@ -211,6 +212,18 @@ class Delivery:
 
     # ---- refused rows --------------------------------------------------
 
+    async def _complete_letter(self, prepared: Prepared) -> None:
+        """The process may have died between a letter's note and its rows."""
+        batch_id = prepared.sealed.batch_id
+        file = self._letters / f"{dead_letters.letter_id(batch_id):020d}{SUFFIX}"
+        if prepared.refused and not await _in_thread(file.exists):
+            await self._write_letter(prepared, prepared.refused)
+
+    async def _write_letter(self, prepared: Prepared, refused: dict[int, Cause]) -> None:
+        batch, batch_id = prepared.batch, prepared.sealed.batch_id
+        rows = await _in_thread(batch.rows_at, sorted(refused))
+        await _in_thread(dead_letters.write_rows, self._letters, batch_id, batch.events, refused, rows, time.time())
+
     async def _set_bad_rows_aside(self, prepared: Prepared, part: Part, refusal: StoreError | None) -> int | None:
         """Write the rows of a month that are refused by themselves to the dead letter; how many they are.
 
@@ -229,8 +242,7 @@ class Delivery:
         if not found:
             return None if found is None else 0
         refused = {**prepared.refused, **found}
-        rows = await _in_thread(batch.rows_at, sorted(refused))
-        await _in_thread(dead_letters.write_rows, self._letters, batch_id, batch.events, refused, rows, time.time())
+        await self._write_letter(prepared, refused)
         prepared.refused = refused
         self._metrics.dead_letter_events.inc(len(found))
         log.error(

@@ -38,7 +38,7 @@ def flat(pieces: object) -> list[tuple[object, ...]]:
 def test_columns_hold_the_rows(rows: list[Row]) -> None:
     columns = to_columns(rows, 99)
 
-    assert INSERT_COLUMNS == (*COLUMN_NAMES, "batch_id")
+    assert (*COLUMN_NAMES, "batch_id") == INSERT_COLUMNS
     assert columns[-1] == [99] * len(rows)
     for index, values in enumerate(columns[:-1]):
         expected = [row[index] for row in rows]

@@ -30,8 +30,8 @@ from analytics_server.errors import StoreFatal, StoreRetryable
 from analytics_server.model import COLUMN_NAMES
 from analytics_server.store.protocol import ResultSet, Store
 
-LATE_DAYS = 2
-"""Events may be older than their session's start by as much as a public beacon may lie behind, and a margin."""
+MARGIN_DAYS = 1
+"""Keys may be rounded down in time; more than any rollup rounds."""
 
 ROUNDS = 12
 """So often a calm is looked for before the caller is asked to come again; each wait is longer than the last."""
@@ -114,7 +114,7 @@ class Rollups:
     async def _batches(self, batch_id: int, since: object) -> tuple[object, ...]:
         """What changes when a batch arrives for the sites of this one."""
         answer = await self._query(
-            f"SELECT count(), sum(sipHash64(batch_id, event_id)) FROM events WHERE {_SCOPE}", batch_id, since
+            f"SELECT count(), sum(sipHash64(batch_id)) FROM events WHERE {_SCOPE}", batch_id, since
         )
         return answer.rows[0]
 
@@ -157,10 +157,11 @@ class Rollups:
 
 
 _BATCH = "batch_id = {batch:UInt64}"
+_SINCE = f"subtractDays({{since:DateTime64(6, 'UTC')}}, {MARGIN_DAYS})"
 _SCOPE = (
-    f"site_id IN (SELECT DISTINCT site_id FROM events WHERE {_BATCH}) "
-    f"AND ts >= subtractDays({{since:DateTime64(6, 'UTC')}}, {LATE_DAYS})"
+    f"site_id IN (SELECT DISTINCT site_id FROM events WHERE {_BATCH}) AND (ts >= {_SINCE} OR session_start >= {_SINCE})"
 )
+"""All events that may share a key with the batch: an event may be years older than its session's start (an import)."""
 
 
 def differences(rollup: _Rollup) -> str:

@@ -26,6 +26,7 @@ SETTINGS = {
     "clickhouse_connect_timeout_s": "2",
 }
 PROMPTLY_S = 60.0
+LONG_AGO = {"timestamp": "2015-06-30T12:00:00Z", "user_id": "u"}
 
 _numbers = itertools.count(1)
 
@@ -76,8 +77,11 @@ class Place:
             await asyncio.to_thread(self.server.wait)
             await asyncio.to_thread(self.server.restart)
 
-    async def send(self, client: Client, site: str, events: int, **fields: Any) -> int:
-        """One beacon of so many events in three sessions; remembers what was sent and acknowledged."""
+    async def send(self, client: Client, site: str, events: int, *, old: int = 0, **fields: Any) -> int:
+        """One beacon of so many events in three sessions; remembers what was sent and acknowledged.
+
+        The first `old` of them happened in another month. Returns the status.
+        """
         ids = [str(uuid4()) for _ in range(events)]
         self.sent.update(ids)
         reply = await client.send(
@@ -87,12 +91,13 @@ class Place:
                     "name": ("pageview", "signup")[number % 2],
                     "url": f"https://{site}/{number % 7}",
                     "event_id": event_id,
-                    "session_id": f"{site}-{number % 3}",
+                    "session_id": f"{site}-{number % 3}{'-old' * (number < old)}",
+                    **(LONG_AGO if number < old else {}),
                     **fields,
                 }
                 for number, event_id in enumerate(ids)
             ],
-            trusted="timestamp" in fields,
+            trusted=old > 0,
         )
         if reply.status == 202:
             assert reply.json["accepted"] == events, reply.body

@@ -14,7 +14,7 @@ from tests.faults.conftest import MakePlace
 from tests.faults.trap import trap
 from tests.server import Client
 
-UNLINKS = "unlink,unlinkat"
+UNLINKS = ("unlink", "unlinkat")
 
 
 @pytest.mark.parametrize("kind", ["embedded", "server"])
@@ -24,7 +24,7 @@ async def test_a_batch_that_is_there_is_not_sent_again(make_place: MakePlace, ki
     async with Client(place.server) as client:
         assert await place.send(client, "a.example", 50) == 202
         (segment,) = (place.server.data_dir / "wal").glob("*.wal")
-        async with trap(place.server.pid, tmp_path, UNLINKS, path=segment) as sprung:
+        async with trap(place.server.pid, tmp_path, UNLINKS, paths=[segment]) as sprung:
             pass
         assert any("unlink" in call and segment.name in call for call in sprung.calls)
         assert segment.exists()

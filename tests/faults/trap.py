@@ -1,6 +1,7 @@
-"""Kills a process at a chosen system call: `strace` attached to it, with an injected SIGKILL.
+"""Waits for a process to be killed at a chosen system call, and tells what it had committed until then.
 
-strace counts calls per thread. The call at which the process dies is not carried out.
+The engine writes a new part under a temporary name and commits it by a rename; an insert's
+parts are renamed by one thread, one after the other.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ import asyncio
 import contextlib
 import re
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-ATTACH_TIMEOUT_S = 30.0
+from tests.faults.strace import ATTACH_TIMEOUT_S, Injection, options
+
 DEATH_TIMEOUT_S = 40.0
 
-RENAMES = "rename,renameat,renameat2"
+RENAMES = ("rename", "renameat", "renameat2")
 _PART = re.compile(r'"[^"]*/([0-9a-f-]{36})/tmp_insert_(\d+)_[^"]*", .*?(= 0$|\?|$)')
 _UUID = re.compile(r"UUID '([0-9a-f-]{36})'")
 
@@ -42,22 +44,24 @@ class Trap:
 
 
 @contextlib.asynccontextmanager
-async def trap(pid: int, directory: Path, calls: str, *, nth: int = 1, path: Path | None = None) -> AsyncIterator[Trap]:
-    """Attached on entering; on leaving, the process must have died at the n-th of these calls (on this path)."""
+async def trap(
+    pid: int, directory: Path, calls: Sequence[str], *, nth: int = 1, paths: Sequence[Path] = ()
+) -> AsyncIterator[Trap]:
+    """Set on entering; on leaving, the process must have died at the n-th of these calls (on one of these paths)."""
     record = directory / f"strace-{pid}-{nth}"
-    command = ["strace", "-f", "-e", f"trace={calls}", "-e", f"inject={calls}:signal=SIGKILL:when={nth}"]
-    if path is not None:
-        command += ["-P", str(path)]
-    command += ["-o", str(record), "-p", str(pid)]
-    tracer = await asyncio.create_subprocess_exec(*command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    injections = [Injection(call, when=str(nth)) for call in calls]
+    tracer = await asyncio.create_subprocess_exec(
+        *("strace", "-f", "-p", str(pid), *options(injections, record, paths)),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     assert tracer.stderr is not None
     try:
-        async with asyncio.timeout(ATTACH_TIMEOUT_S):
-            said = await tracer.stderr.readline()
+        said = await asyncio.wait_for(tracer.stderr.readline(), ATTACH_TIMEOUT_S)
         assert b"attached" in said, said.decode()
         drain = asyncio.create_task(tracer.stderr.read())
         yield Trap(record)
-        await asyncio.wait_for(tracer.wait(), DEATH_TIMEOUT_S)  # strace ends when its last tracee has
+        await asyncio.wait_for(tracer.wait(), DEATH_TIMEOUT_S)  # strace ends when all it watches has ended
         await drain
         assert "+++ killed by SIGKILL +++" in record.read_text(), record.read_text()[-2_000:]
     finally:

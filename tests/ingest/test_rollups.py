@@ -154,6 +154,19 @@ async def test_doing_it_again_changes_nothing(store: Store) -> None:
     assert await rows_of(store, "SELECT count() FROM events") == [(80,)]
 
 
+async def test_an_event_years_older_than_its_session_is_not_forgotten(store: Store) -> None:
+    shared: dict[str, object] = {"site_id": "a", "session_id": "s", "session_start": NOVEMBER_US}
+    old = [row(**shared, ts=NOVEMBER_US - 3_000 * 24 * 60 * MINUTE_US, event_id=bytes(16))]
+    new = [row(**shared, ts=NOVEMBER_US, event_id=bytes(15) + b"1")]
+    for number, rows in enumerate((old, new), start=1):
+        await store.insert("events", INSERT_COLUMNS, to_columns(rows, number))
+    expected = await state(store)
+
+    await Rollups(store, timeout_s=30).reconcile(2)
+
+    assert await state(store) == expected
+
+
 async def test_a_batch_that_is_not_there_changes_nothing(store: Store) -> None:
     await insert(store, 1)
     expected = await state(store)

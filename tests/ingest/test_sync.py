@@ -80,9 +80,14 @@ async def test_linux_syncs_without_a_thread(probe: Path) -> None:
     syncer.close()
 
 
-async def test_where_the_kernel_cannot_a_thread_does_it(probe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("refusal", [OSError, SystemError])
+async def test_where_the_kernel_cannot_a_thread_does_it(
+    probe: Path, monkeypatch: pytest.MonkeyPatch, refusal: type[Exception]
+) -> None:
+    """The library makes a SystemError of a kernel without the call."""
+
     def refuse(max_requests: int) -> None:
-        raise OSError(errno.ENOSYS, "Function not implemented")
+        raise refusal(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr(sync, "Context", refuse)
     syncer = make_syncer(asyncio.get_running_loop(), probe)
@@ -106,5 +111,51 @@ async def test_an_error_of_the_kernel_is_an_error_of_the_sync(probe: Path, monke
     syncer._waiting = (Failed(), future)  # type: ignore[assignment]
     with pytest.raises(OSError, match="Input/output"):
         await asyncio.wait_for(future, 30)
+    os.close(fd)
+    syncer.close()
+
+
+@pytest.mark.parametrize("failure", [OverflowError, ValueError, SystemError])
+async def test_a_sync_the_kernel_does_not_take_is_an_error(
+    probe: Path, monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
+) -> None:
+    if sys.platform != "linux":
+        return
+    syncer = KernelSyncer(asyncio.get_running_loop(), probe)
+
+    class Refusing:
+        fileno = syncer._context.fileno
+
+        def submit(self, operation: object) -> int:
+            raise failure("Insufficient resources are available to queue any iocbs [EAGAIN]")
+
+    context = syncer._context
+    monkeypatch.setattr(syncer, "_context", Refusing())
+    with pytest.raises(OSError, match="EAGAIN"):
+        await syncer.sync(0)
+    monkeypatch.setattr(syncer, "_context", context)
+    syncer.close()
+
+
+async def test_a_sync_whose_end_can_not_be_heard_of_is_an_error(probe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody may wait for it for ever."""
+    if sys.platform != "linux":
+        return
+    syncer = KernelSyncer(asyncio.get_running_loop(), probe)
+    fd = os.open(probe, os.O_RDWR)
+
+    class Deaf:
+        fileno = syncer._context.fileno
+        submit = syncer._context.submit
+        poll = syncer._context.poll
+
+        def process_events(self, min_requests: int, timeout: int) -> int:
+            raise SystemError("Invalid argument")
+
+    context = syncer._context
+    monkeypatch.setattr(syncer, "_context", Deaf())
+    with pytest.raises(OSError, match="Invalid argument"):
+        await asyncio.wait_for(syncer.sync(fd), 30)
+    monkeypatch.setattr(syncer, "_context", context)
     os.close(fd)
     syncer.close()

@@ -6,9 +6,12 @@ import asyncio
 import errno
 import os
 import shutil
+import sys
+import threading
 from collections import namedtuple
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -18,9 +21,10 @@ from prometheus_client import CollectorRegistry
 from analytics_server.config import IngestSection
 from analytics_server.errors import WalError
 from analytics_server.ingest import segment
+from analytics_server.ingest import wal as wal_module
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.segment import Sealed, new_batch_id
-from analytics_server.ingest.sync import Syncer, make_syncer
+from analytics_server.ingest.sync import Syncer, ThreadSyncer, make_syncer
 from analytics_server.ingest.wal import Wal
 from analytics_server.model import COLUMN_NAMES, Row
 from tests.ingest.rows import row
@@ -364,6 +368,180 @@ async def test_a_failed_sync_fails_its_group_and_ends_the_log(tmp_path: Path) ->
         with pytest.raises(WalError, match="can't be trusted"):
             log.wal.append([row()], lambda error: None)
         assert log.titles() == ["before"]
+
+
+async def test_after_a_failed_sync_what_already_waits_is_refused_without_another_try(tmp_path: Path) -> None:
+    syncs = 0
+    began, release = asyncio.Event(), asyncio.Event()
+
+    async def fail(fd: int) -> None:
+        nonlocal syncs
+        syncs += 1
+        began.set()
+        await release.wait()
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async with logging_to(tmp_path, fail) as log:
+        first = log.wal.durable([row(title="lost")])
+        await began.wait()
+        waiting = [log.wal.durable([row(title="waiting")]), log.wal.durable([])]
+        release.set()
+        results = await asyncio.gather(first, *waiting, return_exceptions=True)
+
+        assert [isinstance(result, WalError) for result in results] == [True, True, True]
+        assert (syncs, len(log.broken), log.titles()) == (1, 1, [])
+
+
+@pytest.mark.parametrize(("number", "breaks"), [(errno.ENOSPC, False), (errno.EMFILE, False), (errno.EIO, True)])
+async def test_a_segment_that_can_not_be_opened_fails_its_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, breaks: bool
+) -> None:
+    """The file can't be created, or, when it `breaks` the log, its name can't be made durable."""
+    real: dict[str, Callable[..., object]] = {"open": os.open, "fsync": os.fsync}
+    failing = True
+
+    def fail(name: str, *arguments: object) -> object:
+        if failing and (name == "fsync" or str(arguments[0]).endswith(".wal")):
+            raise OSError(number, os.strerror(number))
+        return real[name](*arguments)
+
+    async with logging_to(tmp_path) as log:
+        monkeypatch.setattr(os, "fsync" if breaks else "open", partial(fail, "fsync" if breaks else "open"))
+        for _ in range(2):
+            with pytest.raises(WalError):
+                await log.wal.durable([row(title="lost")])
+        failing = False
+
+        assert log.paths == []
+        assert bool(log.broken) == breaks
+        if not breaks:
+            await log.wal.durable([row(title="after")])
+            assert log.titles() == ["after"]
+    assert len(log.sealed) == (not breaks)
+
+
+async def test_a_frame_too_large_to_be_read_back_is_never_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wal_module, "MAX_GROUP_BYTES", 1_000)
+    monkeypatch.setattr(wal_module, "MOST_BYTES", 2_000)
+    async with logging_to(tmp_path) as log:
+        await log.wal.durable([row(title="x" * 1_500)])
+        with pytest.raises(WalError, match="too large"):
+            log.wal.durable([row(title="x" * 2_500)])
+
+        assert len(log.titles()) == 1
+
+
+async def test_while_the_pending_group_is_full_the_log_refuses(tmp_path: Path) -> None:
+    began, release = asyncio.Event(), asyncio.Event()
+
+    async def slow(fd: int) -> None:
+        began.set()
+        await release.wait()
+
+    async with logging_to(tmp_path, slow, pending_events=5) as log:
+        first = log.wal.durable([row()])
+        await began.wait()
+        second = log.wal.durable([row()] * 5)
+        assert "Too many events" in log.wal.refusal()
+        release.set()
+        await asyncio.gather(first, second)
+
+        assert log.wal.refusal() == ""
+
+
+async def test_the_log_does_not_keep_what_it_has_written(tmp_path: Path) -> None:
+    async with logging_to(tmp_path, memory_events=0) as log:
+        one = row(title="a")
+        references = sys.getrefcount(one)
+        await log.wal.durable([one])
+        log.durable.clear()
+        await asyncio.sleep(0)
+
+        assert sys.getrefcount(one) == references
+
+
+async def test_a_disk_that_does_not_say_how_full_it_is_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+    async with logging_to(tmp_path) as log:
+        await log.wal.durable([row(title="first")])
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: released.wait(30))
+        log.wal._looked_at = 0.0
+        for number in range(5):
+            await asyncio.wait_for(log.wal.durable([row(title=str(number))]), 20)
+        hung = log.wal._looking
+        assert hung is not None
+        assert not hung.done()
+        monkeypatch.undo()
+        released.set()
+
+    assert len(log.titles()) == 6
+
+
+async def test_a_committer_that_is_cancelled_answers_everyone(tmp_path: Path) -> None:
+    began = asyncio.Event()
+
+    async def hang(fd: int) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    async with logging_to(tmp_path, hang) as log:
+        waiting = [log.wal.durable([row()])]
+        await began.wait()
+        waiting.append(log.wal.durable([row()]))
+        assert log.wal._committer is not None
+        log.wal._committer.cancel()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+
+        assert all(isinstance(result, WalError) for result in results)
+        assert len(log.broken) == 1
+        with pytest.raises(WalError):
+            log.wal.append([row()], lambda error: None)
+
+
+@pytest.mark.parametrize("way", ["thread", "kernel"])
+async def test_stopping_waits_for_the_sync_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    began, release = asyncio.Event(), asyncio.Event()
+
+    async def slow(fd: int) -> None:
+        began.set()
+        await release.wait()
+
+    log = Log(tmp_path, NEVER, slow)
+    if way == "thread":
+        monkeypatch.setattr(log.wal, "_make_syncer", lambda loop, probe: Watched(ThreadSyncer(loop), log._before_sync))
+    log.wal.open()
+    log.wal.start()
+    pending = log.wal.durable([row(title="a")])
+    await began.wait()
+    stopping = asyncio.ensure_future(log.wal.close())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not stopping.done()
+    assert "stopping" in log.wal.refusal()
+    release.set()
+    await pending
+    await stopping
+
+    assert [sealed.events for sealed in log.sealed] == [1]
+
+
+async def test_segments_keep_their_order_when_the_clock_is_set_back(tmp_path: Path) -> None:
+    for title, now in (("a", 1_762_000_000.0), ("b", 1_761_000_000.0)):
+        log = Log(tmp_path, NEVER)
+        log.wal._clock = lambda now=now: now  # type: ignore[misc]
+        log.wal.open()
+        log.wal.start()
+        await log.wal.durable([row(title=title)])
+        log.wal.seal_soon()
+        await log.wal.durable([])
+        await log.wal.durable([row(title=title * 2)])
+        await log.wal.close()
+
+    assert log.titles() == ["a", "aa", "b", "bb"]
 
 
 def test_batch_ids_grow_with_time_and_fit_into_63_bits() -> None:

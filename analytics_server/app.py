@@ -195,6 +195,7 @@ class Server:
             log.warning("countries stay empty", extra={"reason": self._geo.error})
         self._http.clickhouse_up.set(1)
         self.sites.start()
+        await self._salts.load()  # again: another server may have started at the same moment and made today's, too
         self._salts.start()
         self._own(self._live.run, "live")
         self._own(self._http.watch_loop, "loop-lag")

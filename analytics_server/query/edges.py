@@ -60,6 +60,15 @@ def opened_near_range(since: str = START) -> list[str]:
     ]
 
 
+def opened_well_inside() -> list[str]:
+    """Conditions on the table's key alone, met only by sessions that lie wholly inside the range."""
+    return [
+        "s.site_id = {site:String}",
+        f"s.opened_at >= {START} + INTERVAL {SESSION_MARGIN_S} SECOND",
+        f"s.opened_at < {_open_since(END)}",
+    ]
+
+
 def started_in_range() -> list[str]:
     """The sessions that belong to the range."""
     return [*opened_near_range(), f"s.started_at >= {START}", f"s.started_at < {END}"]

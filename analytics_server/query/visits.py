@@ -7,6 +7,8 @@ Rows of one session that are not merged yet count twice in sums, never in distin
 a part of a row that is whole by itself says what its own events would, and the sessions that
 cross (merged, so that all their parts are known) are read from `events` in any case. So
 visitors by attributes of the first touch are read without FINAL, which costs most of the time.
+Where only the edges of the range matter, the sessions well inside need neither FINAL nor a look
+at their times: every part of their rows counts.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from analytics_server.query.edges import (
     events_with_sessions,
     not_whole,
     opened_near_range,
+    opened_well_inside,
 )
 from analytics_server.query.fields import Metric
 from analytics_server.query.filters import matches
@@ -49,26 +52,25 @@ def select_visits(metrics: Sequence[Metric], scoped: Scoped) -> str:
     visitor_of = "{0}" if utc else "bitXor({0}, intHash64(toDate({1}, {{tz:String}})))"
     joined = any(d.joined for d in (*question.dimensions, *(match.dimension for match in matches(question.where))))
     whole_groups = scoped.expressions("sessions", "s.started_at")
+    values = [
+        *named(whole_groups),
+        f"arrayMap(id -> {visitor_of.format('id', 's.started_at')},"
+        " arrayFilter(id -> id != 0, s.visitor_ids)) AS visitors",
+        "s.pageviews AS pageviews",
+        "s.events AS events",
+    ]
     settled = scoped.on_sessions([condition for condition in question.where if is_settled(condition)])
-    merged = joined or any(metric.name != "visitors" for metric in metrics)
-    whole = select(
-        [
-            *named(whole_groups),
-            f"arrayMap(id -> {visitor_of.format('id', 's.started_at')},"
-            " arrayFilter(id -> id != 0, s.visitor_ids)) AS visitors",
-            "s.pageviews AS pageviews",
-            "s.events AS events",
-        ],
-        "sessions AS s FINAL" if merged else "sessions AS s",
-        [
-            *opened_near_range(),
-            *inside,
-            *scoped.on_sessions([condition for condition in question.where if not is_settled(condition)]),
-            *([] if merged else settled),
-            *scoped.wanted(whole_groups),
-        ],
-        prewhere=settled if merged else [],
-    )
+    unsettled = scoped.on_sessions([condition for condition in question.where if not is_settled(condition)])
+    wanted = scoped.wanted(whole_groups)
+    branches = []
+    near = opened_near_range()
+    if not units and not joined:
+        branches.append(select(values, "sessions AS s", [*opened_well_inside(), *settled, *wanted]))
+        near.append(f"NOT ({' AND '.join(opened_well_inside()[1:])})")
+    if joined or any(metric.name != "visitors" for metric in metrics):
+        branches.append(select(values, "sessions AS s FINAL", [*near, *inside, *unsettled, *wanted], prewhere=settled))
+    else:
+        branches.append(select(values, "sessions AS s", [*near, *inside, *settled, *wanted]))
 
     def others(columns: Sequence[str]) -> str:
         return not_whole(scoped, columns, inside) if units else crossing(scoped, columns, START, END)
@@ -94,7 +96,8 @@ def select_visits(metrics: Sequence[Metric], scoped: Scoped) -> str:
     )
     names = [f"d_{index}" for index in range(len(whole_groups))]
     columns = [*(f"v.{name} AS {name}" for name in names), *(f"{m.visits} AS m_{m.name}" for m in metrics)]
-    return select(columns, f"(\n{indent(whole)}\n    UNION ALL\n{indent(edges)}\n) AS v", [], names)
+    stacked = "\n    UNION ALL\n".join(map(indent, [*branches, edges]))
+    return select(columns, f"(\n{stacked}\n) AS v", [], names)
 
 
 def _units(metrics: Sequence[Metric], question: Question, *, utc: bool) -> list[str]:

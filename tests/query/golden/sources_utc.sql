@@ -18,8 +18,20 @@ FROM (
         FROM sessions AS s
         WHERE
             s.site_id = {site:String}
+            AND s.opened_at >= {start:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
+            AND s.opened_at < (SELECT if(count() = 0, {end:DateTime64(6, 'UTC')}, min(o.opened_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {end:DateTime64(6, 'UTC')} AND o.ended_at >= {end:DateTime64(6, 'UTC')})
+        UNION ALL
+        SELECT
+            s.source AS d_0,
+            arrayMap(id -> id, arrayFilter(id -> id != 0, s.visitor_ids)) AS visitors,
+            s.pageviews AS pageviews,
+            s.events AS events
+        FROM sessions AS s
+        WHERE
+            s.site_id = {site:String}
             AND s.opened_at >= {start:DateTime64(6, 'UTC')} - INTERVAL 86400 SECOND
             AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
+            AND NOT (s.opened_at >= {start:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND AND s.opened_at < (SELECT if(count() = 0, {end:DateTime64(6, 'UTC')}, min(o.opened_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {end:DateTime64(6, 'UTC')} AND o.ended_at >= {end:DateTime64(6, 'UTC')}))
             AND s.started_at >= {start:DateTime64(6, 'UTC')}
             AND s.ended_at < {end:DateTime64(6, 'UTC')}
         UNION ALL

@@ -18,6 +18,7 @@ from analytics_server.errors import WalError
 from analytics_server.ingest import segment
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.segment import Sealed
+from analytics_server.ingest.segment_file import sync_directory
 
 log = logging.getLogger(__name__)
 
@@ -71,16 +72,15 @@ def _settle(path: Path, size: int) -> None:
 
 
 def keep(path: Path, directory: Path) -> Path:
-    """Move a file to a directory, which may lie on another file system."""
-    directory.mkdir(parents=True, exist_ok=True)
-    target = directory / path.name
+    """Move a file to a directory, which may lie on another file system; it is durable there before it goes here."""
+    target = _made(directory) / path.name
     try:
         os.replace(path, target)
     except OSError:
-        shutil.copyfile(path, target)
-        with target.open("rb") as copy:
-            os.fsync(copy.fileno())
+        _copy(path, target)
         path.unlink()
+    else:
+        sync_directory(directory)
     return target
 
 
@@ -92,11 +92,27 @@ def _quarantine(path: Path, directory: Path, metrics: IngestMetrics, reason: str
 
 def keep_copy(path: Path, directory: Path) -> None:
     """A damaged file stays in a directory for a person to look at; its good frames are delivered."""
-    directory.mkdir(parents=True, exist_ok=True)
-    target = directory / path.name
+    target = _made(directory) / path.name
     try:
         os.link(path, target)
     except FileExistsError:  # found before, and not delivered since
         return
     except OSError:  # another file system, or one without hard links
-        shutil.copyfile(path, target)
+        _copy(path, target)
+    else:
+        sync_directory(directory)
+
+
+def _made(directory: Path) -> Path:
+    if not directory.is_dir():
+        directory.mkdir(parents=True, exist_ok=True)
+        sync_directory(directory.parent)
+    return directory
+
+
+def _copy(path: Path, target: Path) -> None:
+    """Durable when it returns."""
+    shutil.copyfile(path, target)
+    with target.open("rb") as copy:
+        os.fsync(copy.fileno())
+    sync_directory(target.parent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from analytics_server.config import IngestSection
 from analytics_server.errors import WalError
 from analytics_server.ingest import segment
 from analytics_server.ingest.metrics import IngestMetrics
-from analytics_server.ingest.recovery import keep, recover
+from analytics_server.ingest.recovery import keep, keep_copy, recover
 from analytics_server.ingest.segment import Sealed
 from analytics_server.ingest.wal import Wal
 from analytics_server.model import COLUMNS, Row
@@ -175,15 +176,40 @@ async def test_a_segment_of_a_newer_program_stops_the_start(tmp_path: Path) -> N
     assert path.read_bytes() == bytes(whole)
 
 
-async def test_keeps_a_file_across_file_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ways", ["another file system", "the same"])
+async def test_what_is_kept_is_durable_before_it_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ways: str
+) -> None:
     def refuse(source: object, target: object) -> None:
-        raise OSError(18, "Invalid cross-device link")
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
 
+    done: list[str] = []
+    real = {name: getattr(os, name) for name in ("fsync", "unlink")}
+
+    def noting(name: str, what: object) -> None:
+        if name == "fsync":
+            done.append(f"fsync {os.readlink(f'/proc/self/fd/{what}').removeprefix(str(tmp_path))}")
+        else:
+            done.append("unlink")
+        real[name](what)
+
+    if ways != "the same":
+        monkeypatch.setattr(os, "replace", refuse)
+        monkeypatch.setattr(os, "link", refuse)
+    for name in real:
+        monkeypatch.setattr(os, name, partial(noting, name))
     path = tmp_path / "one.wal"
     path.write_bytes(b"rows")
-    monkeypatch.setattr("os.replace", refuse)
+    keep_copy(path, tmp_path / "copies")
     assert keep(path, tmp_path / "elsewhere").read_bytes() == b"rows"
+
+    assert (tmp_path / "copies" / "one.wal").read_bytes() == b"rows"
     assert not path.exists()
+    expected = ["fsync ", "fsync /copies/one.wal", "fsync /copies"]
+    expected += ["fsync ", "fsync /elsewhere/one.wal", "fsync /elsewhere", "unlink"]
+    if ways == "the same":
+        expected = ["fsync ", "fsync /copies", "fsync ", "fsync /elsewhere"]
+    assert done == expected
 
 
 async def test_the_directory_stays_locked_until_the_log_is_closed(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command `analytics-server`: serve, migrate, check-config, site, token, demo."""
+"""The command `analytics-server`: serve, migrate, check-config, doctor, site, token, demo."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from analytics_server import __version__
 from analytics_server.access.gate import Gate, Role
 from analytics_server.access.sites import Sites
 from analytics_server.app import Server
+from analytics_server.cli_dead_letters import commands as dead_letter_commands
 from analytics_server.config import Config, load_config
 from analytics_server.demo.routes import DEMO_SITE_ID
 from analytics_server.errors import AnalyticsError
@@ -170,6 +171,25 @@ def check_config(config_path: str | None) -> None:
     click.secho("The configuration is valid.", err=True)
 
 
+@cli.command()
+@_config_option
+@click.option("--repair", is_flag=True, help="Mend what can be mended, and check that again.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for programs.")
+def doctor(config_path: str | None, repair: bool, as_json: bool) -> None:
+    """Check log, tables, rollups, clock and disk; say what is wrong and what to do.
+
+    \b
+    Exit code: 0 all is well, 1 warnings, 2 errors.
+
+    Every rollup is compared with a recomputation from the events, per day and
+    site. Without --repair nothing is changed. With ClickHouse in process the
+    tables can be looked at only while the server is stopped; the files always.
+    """
+    from analytics_server.doctor.command import run_doctor
+
+    sys.exit(_run(run_doctor(lambda: _config(config_path), repair=repair, as_json=as_json)))
+
+
 @cli.command("migrate")
 @_config_option
 def migrate_command(config_path: str | None) -> None:
@@ -274,6 +294,9 @@ def token_revoke(config_path: str | None, token_id: str) -> None:
         click.echo("revoked")
 
     _with_store(config, work)
+
+
+cli.add_command(dead_letter_commands(_config, _run, _config_option))
 
 
 @cli.command()

@@ -1,0 +1,38 @@
+"""What `analytics-server doctor` does with its options: examine, print, and the exit code."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from analytics_server.config import Config
+from analytics_server.doctor.examination import Examination, report_of
+from analytics_server.doctor.report import Finding, Report
+from analytics_server.doctor.show import ProgressLine, show
+from analytics_server.errors import ConfigError
+
+
+async def run_doctor(read_config: Callable[[], Config], *, repair: bool, as_json: bool) -> int:
+    """Check (and repair), print the report, and return the exit code: 0 all ok, 1 warnings, 2 errors."""
+    logging.getLogger("analytics_server").addHandler(logging.NullHandler())  # the report says it all
+    report = await _report(read_config, repair=repair)
+    if as_json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
+    else:
+        show(report, sys.stdout)
+    sys.stdout.flush()
+    return report.exit_code
+
+
+async def _report(read_config: Callable[[], Config], *, repair: bool) -> Report:
+    try:
+        config = read_config()
+    except ConfigError as error:
+        finding = Finding(check="config", status="error", message=error.message, remedy="Correct the configuration.")
+        return report_of([finding], time.time())
+    with ProgressLine(sys.stderr) as line:
+        return await Examination(config, repair=repair, clock=time.time, advance=line.advance).run()

@@ -1,0 +1,106 @@
+"""The check of one rollup: is it what a recomputation from `events` gives, for every day and site?"""
+
+from __future__ import annotations
+
+import asyncio
+
+from analytics_server.doctor.compare import Calendar, Difference, Piece, differences
+from analytics_server.doctor.rebuild import Rebuilder
+from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count
+from analytics_server.doctor.views import Rollup
+from analytics_server.store.protocol import Store
+
+EXAMPLES = 20
+LOOKS = 3
+"""While servers write, rows under way look like damage: only what differs every time is believed."""
+
+
+class RollupCheck(Unmendable):
+    """Compares, and repairs through a `Rebuilder`."""
+
+    def __init__(
+        self,
+        store: Store,
+        rollup: Rollup,
+        calendar: Calendar,
+        rebuilder: Rebuilder,
+        advance: Advance,
+        *,
+        exclusive: bool,
+        rest_s: float = 2.0,
+    ) -> None:
+        self.name = f"rollup_{rollup.target}"
+        self._store = store
+        self._rollup = rollup
+        self._calendar = calendar
+        self._rebuilder = rebuilder
+        self._advance = advance
+        self._looks = 1 if exclusive else LOOKS
+        self._rest_s = rest_s
+        self._damaged: list[Difference] = []
+
+    async def examine(self) -> Finding:
+        pieces = self._calendar.pieces()
+        self._damaged = []
+        for number, piece in enumerate(pieces):
+            self._advance(f"{self._rollup.target} {piece.days[0]:%Y-%m}", number, len(pieces))
+            self._damaged += await self._look(piece)
+        damaged = self._damaged
+        days = sum(len(piece.days) for piece in pieces)
+        wrong_days, wrong_sites = len({one.day for one in damaged}), len({one.site_id for one in damaged})
+        facts: Facts = {
+            "days": days,
+            "days_wrong": wrong_days,
+            "sites_wrong": wrong_sites,
+            "rows_wrong": sum(one.keys for one in damaged),
+            "wrong": [_shown(one) for one in damaged[:EXAMPLES]],
+        }
+        if damaged:
+            first = damaged[0]
+            how = (
+                f"{first.present:,} events instead of {first.expected:,}"
+                if first.present != first.expected
+                else f"{count(first.keys, 'row')} with other values"
+            )
+            return self.error(
+                f"{self._rollup.target} differs from events on {count(wrong_days, 'day')} "
+                f"of {count(wrong_sites, 'site')}, first {first.day} of {first.site_id}: {how}.",
+                "Run doctor --repair: it rebuilds those days from events.",
+                **facts,
+            )
+        if not pieces:
+            return self.ok(f"{self._rollup.target} is empty, as events are.", **facts)
+        return self.ok(
+            f"{self._rollup.target} equals a recomputation from events on all {count(days, 'day')}.", **facts
+        )
+
+    async def _look(self, piece: Piece) -> list[Difference]:
+        found = await differences(self._store, self._rollup, piece)
+        for _ in range(self._looks - 1):
+            if not found:
+                break
+            await asyncio.sleep(self._rest_s)
+            again = {(one.site_id, one.day): one for one in await differences(self._store, self._rollup, piece)}
+            found = [again[one.site_id, one.day] for one in found if (one.site_id, one.day) in again]
+        return found
+
+    async def repair(self) -> str:
+        if not self._damaged:
+            return ""
+        done = await self._rebuilder.rebuild(self._rollup, self._calendar, self._damaged)
+        if done.left:
+            return (
+                f"rebuilt {count(done.days - done.left, 'day')}; {done.left} still differ, because events are "
+                "coming in: stop the servers, or wait until the month is quiet, and run --repair again"
+            )
+        return f"rebuilt {count(done.days, 'day')} in {count(done.months, 'month')} from events"
+
+
+def _shown(one: Difference) -> dict[str, int | str]:
+    return {
+        "site": one.site_id,
+        "day": one.day.isoformat(),
+        "rows": one.keys,
+        "expected": one.expected,
+        "present": one.present,
+    }

@@ -1,0 +1,255 @@
+"""Checks of the files between a beacon and ClickHouse: the WAL, what was set aside, dead letters.
+
+Reads every frame of every WAL segment. While a server runs, segments come and go and the
+newest is still growing: that is no fault, and nothing is changed then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from analytics_server.config import Config
+from analytics_server.doctor.lock import DirectoryLock
+from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count, size, span
+from analytics_server.errors import AnalyticsError
+from analytics_server.ingest import segment
+from analytics_server.ingest.metrics import IngestMetrics
+from analytics_server.ingest.recovery import keep_copy, recover
+from analytics_server.ingest.segment_file import sync_directory
+
+QUARANTINE = "quarantine"
+OLD_S = 600.0
+"""A segment that waits for longer while a server runs: ClickHouse is behind, or away."""
+NEARLY = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One file of the log as it lies there. `fault` is why it can't be read, "" if it can."""
+
+    path: Path
+    batch_id: int
+    events: int
+    bytes: int
+    damaged_bytes: int
+    torn_bytes: int
+    fault: str
+
+    @property
+    def created_s(self) -> float:
+        """Unix time of its creation, which its name begins with."""
+        return (int(self.path.stem) >> 22) / 1000 + 1_577_836_800 if self.path.stem.isdigit() else 0.0
+
+
+def segments(directory: Path, advance: Advance = lambda what, done, total: None) -> list[Segment]:
+    """All WAL segments, oldest first, each read to its end; what vanishes meanwhile was delivered."""
+    found = []
+    paths = sorted(directory.glob(f"*{segment.SUFFIX}")) if directory.is_dir() else []
+    for number, path in enumerate(paths):
+        advance("WAL segments", number, len(paths))
+        try:
+            held = os.stat(path).st_size
+            try:
+                scan = segment.scan(path)
+            except segment.SegmentError as error:
+                found.append(Segment(path, 0, 0, held, 0, 0, error.message))
+                continue
+        except FileNotFoundError:
+            continue
+        found.append(
+            Segment(path, scan.header.batch_id, scan.rows, held, scan.damaged_bytes, scan.torn_bytes, fault="")
+        )
+    return found
+
+
+class WalCheck(Unmendable):
+    """Who has the log, is every frame of it readable, how old and how large is it."""
+
+    name = "wal"
+
+    def __init__(self, config: Config, lock: DirectoryLock, now: float, advance: Advance) -> None:
+        self._directory = config.wal_dir
+        self._most_bytes = config.ingest.wal_max_mb * 1_048_576
+        self._lock = lock
+        self._now = now
+        self._advance = advance
+
+    async def examine(self) -> Finding:
+        if not self._directory.is_dir():
+            return self.ok(f"There is no log yet in {self._directory}.", segments=0, events=0)
+        found = await asyncio.to_thread(segments, self._directory, self._advance)
+        running = self._lock.busy
+        last = found[-1].path if found else None
+        damaged = [one for one in found if one.fault or one.damaged_bytes or (one.torn_bytes and one.path != last)]
+        if running and last is not None and damaged and damaged[-1].path == last:
+            damaged.pop()  # its head is being written
+        torn_bytes = found[-1].torn_bytes if found and not running else 0
+        events, held = sum(one.events for one in found), sum(one.bytes for one in found)
+        oldest_s = max(0.0, self._now - found[0].created_s) if found and found[0].created_s else 0.0
+        facts: Facts = {
+            "server_running": int(running),
+            "segments": len(found),
+            "events": events,
+            "bytes": held,
+            "oldest_age_s": round(oldest_s, 1),
+            "damaged_segments": [one.path.name for one in damaged],
+            "torn_bytes": torn_bytes,
+        }
+        waiting = f"{count(len(found), 'WAL segment')} with {count(events, 'event')} ({size(held)})"
+        if damaged:
+            unreadable = sum(one.damaged_bytes + one.torn_bytes for one in damaged)
+            lost = f"{size(unreadable)} unreadable" if unreadable else damaged[0].fault.rstrip(".")
+            return self.error(
+                f"{count(len(damaged), 'WAL segment is', 'WAL segments are')} damaged, "
+                f"{damaged[0].path.name} first: {lost}.",
+                "A start of the server delivers the good frames and keeps a copy; --repair does the same now. "
+                "Look at the disk: this doesn't happen by itself."
+                if not running
+                else "The server delivers the good frames and keeps a copy. Look at the disk.",
+                **facts,
+            )
+        if held >= self._most_bytes * NEARLY:
+            return self.error(
+                f"The log holds {size(held)} of {size(self._most_bytes)} ([ingest] wal_max_mb): "
+                "beacons get 503 when it is full.",
+                "Bring ClickHouse back or help it keep up; raise wal_max_mb if the disk has room.",
+                **facts,
+            )
+        if torn_bytes:
+            return self.warning(
+                f"The newest WAL segment ends in {size(torn_bytes)} that were never acknowledged.",
+                "Nothing is lost: the next start cuts them off, --repair does so now.",
+                **facts,
+            )
+        if running and oldest_s > OLD_S:
+            return self.warning(
+                f"A server is running, and {waiting} wait for ClickHouse, the oldest for {span(oldest_s)}.",
+                "See that ClickHouse answers, and the server's log for why inserts fail.",
+                **facts,
+            )
+        if found and not running:
+            return self.warning(
+                f"No server is running, and {waiting} wait for delivery, the oldest for {span(oldest_s)}.",
+                "Start the server: it delivers them. Don't delete the directory before.",
+                **facts,
+            )
+        who = "A server is running" if running else "No server is running"
+        return self.ok(f"{who}; {waiting if found else 'the log is empty'}.", **facts)
+
+    async def repair(self) -> str:
+        if self._lock.busy or not self._directory.is_dir():
+            return ""
+        return await asyncio.to_thread(mend, self._directory)
+
+
+def mend(directory: Path) -> str:
+    """What a start of the server would do, and damaged segments rewritten with their good frames only."""
+    before = segments(directory)
+    recover(directory, IngestMetrics(CollectorRegistry()))
+    rewritten = 0
+    for one in segments(directory):
+        if one.damaged_bytes or one.torn_bytes:
+            keep_copy(one.path, directory / QUARANTINE)
+            _rewrite(one.path)
+            rewritten += 1
+    done = []
+    if rewritten:
+        done.append(f"rewrote {count(rewritten, 'damaged segment')} with the good frames")
+    if gone := sum(bool(one.fault) for one in before if not one.path.exists()):
+        done.append(f"put {count(gone, 'unreadable segment')} aside")
+    if before and before[-1].torn_bytes and not done:
+        done.append("cut off the torn end")
+    return " and ".join(done)
+
+
+def _rewrite(path: Path) -> None:
+    """The head and the good frames under the same name; the old bytes stay in quarantine."""
+    fresh = path.with_suffix(".mended")
+    with path.open("rb") as old, fresh.open("wb") as new:
+        os.fchmod(new.fileno(), 0o600)
+        new.write(segment.read_head(path).content)
+        for end, payload in segment.frames(path):
+            start = end - segment.FRAME_HEAD_BYTES - len(payload)
+            old.seek(start)
+            new.write(old.read(end - start))
+        new.flush()
+        os.fsync(new.fileno())
+    os.replace(fresh, path)
+    sync_directory(path.parent)
+
+
+class DiskCheck(Unmendable):
+    """Room on the disks of the data and of the log."""
+
+    name = "disk"
+
+    def __init__(self, config: Config) -> None:
+        self._places = {config.data_dir, config.wal_dir}
+        self._least = config.ingest.wal_min_free_mb * 1_048_576
+
+    async def examine(self) -> Finding:
+        free, total, place = min((*_room(place), str(place)) for place in self._places)
+        facts: Facts = {"free_bytes": free, "total_bytes": total, "least_bytes": self._least, "directory": place}
+        said = f"{size(free)} of {size(total)} are free in {place}"
+        if free < self._least:
+            return self.error(
+                f"{said}, less than [ingest] wal_min_free_mb: beacons get 503.",
+                "Make room. Copies in quarantine/ and dead-letters/ can be moved elsewhere.",
+                **facts,
+            )
+        if free < max(2 * self._least, total // 20):
+            return self.warning(
+                f"{said}; below {size(self._least)} beacons get 503.", "Make room before it is needed.", **facts
+            )
+        return self.ok(f"{said}.", **facts)
+
+
+def _room(place: Path) -> tuple[int, int]:
+    while not place.exists():
+        place = place.parent
+    usage = shutil.disk_usage(place)
+    return usage.free, usage.total
+
+
+class KeptCheck(Unmendable):
+    """A directory of files that a person should look at: quarantine, dead letters."""
+
+    def __init__(self, name: str, directory: Path, *, what: str, remedy: str) -> None:
+        self.name = name
+        self._directory = directory
+        self._what = what
+        self._remedy = remedy
+
+    async def examine(self) -> Finding:
+        files, events, held = await asyncio.to_thread(_inventory, self._directory)
+        if not files:
+            return self.ok(f"No {self._what}.", files=0, events=0, bytes=0)
+        return self.warning(
+            f"{count(files, 'file')} of {self._what} with {count(events, 'readable event')} ({size(held)}) "
+            f"in {self._directory}.",
+            self._remedy,
+            files=files,
+            events=events,
+            bytes=held,
+        )
+
+
+def _inventory(directory: Path) -> tuple[int, int, int]:
+    files = events = held = 0
+    for path in sorted(directory.glob("*")) if directory.is_dir() else ():
+        if not path.is_file():
+            continue
+        files += 1
+        held += path.stat().st_size
+        if path.suffix == segment.SUFFIX:
+            try:
+                events += segment.scan(path).rows
+            except AnalyticsError:
+                continue
+    return files, events, held

@@ -1,0 +1,202 @@
+"""Every rollup against a recomputation: damage of each kind is found, named, and mended exactly."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from analytics_server.doctor.compare import Calendar
+from analytics_server.doctor.views import read_rollups
+from analytics_server.errors import StoreError
+from tests.doctor.place import DAY_US, Place, events
+
+CHECKS = ("rollup_openings", "rollup_sessions", "rollup_traffic")
+
+MISSING = "ALTER TABLE {0} DELETE WHERE site_id = 'site-1' SETTINGS mutations_sync = 2"
+DAMAGE = {
+    "sessions lost": ("sessions", MISSING.format("sessions")),
+    "traffic lost": ("traffic", MISSING.format("traffic")),
+    "openings lost": ("openings", MISSING.format("openings")),
+    "a month lost": ("traffic", "ALTER TABLE traffic DROP PARTITION 202511"),
+    "all lost": ("sessions", "TRUNCATE TABLE sessions"),
+    "a batch counted twice": ("sessions", "INSERT INTO sessions SELECT * FROM sessions WHERE session_id = 's3'"),
+    "traffic doubled": ("traffic", "INSERT INTO traffic SELECT * FROM traffic"),
+    "a session that never was": (
+        "sessions",
+        "INSERT INTO sessions (site_id, opened_at, session_id, events) VALUES ('site-0', '2025-11-03 01:00:00', 'x', 4)",
+    ),
+    "a day that never was": (
+        "openings",
+        "INSERT INTO openings (site_id, bucket, events) VALUES ('site-9', '2024-02-29 01:00:00', 4)",
+    ),
+    "too many visitors": (
+        "traffic",
+        "INSERT INTO traffic SELECT site_id, bucket, name, 0, uniqIfState(toUInt64(12345), 1) FROM traffic "
+        "WHERE name = 'click' GROUP BY site_id, bucket, name",
+    ),
+    "a session that began too early": (
+        "sessions",
+        "INSERT INTO sessions (site_id, opened_at, session_id, started_at, entry, hostname, browser) "
+        "SELECT site_id, opened_at, session_id, started_at - 1, entry, hostname, browser FROM sessions FINAL",
+    ),
+    "another host": (
+        "sessions",
+        "ALTER TABLE sessions UPDATE hostname = 'zzz' WHERE session_id = 's2' SETTINGS mutations_sync = 2",
+    ),
+}
+
+
+async def fill(place: Place) -> None:
+    for seed in (1, 2, 3):
+        await place.insert(events(seed))
+
+
+ON_A_SERVER = ("sessions lost", "traffic doubled", "a session that began too early")
+
+
+@pytest.mark.parametrize(
+    ("any_place", "damage"),
+    [*(("embedded", damage) for damage in DAMAGE), *(("server", damage) for damage in ON_A_SERVER)],
+    indirect=["any_place"],
+)
+async def test_damage_is_found_and_mended(any_place: Place, damage: str) -> None:
+    await fill(any_place)
+    expected = await any_place.rollups()
+    target, statement = DAMAGE[damage]
+    await any_place.store.command(statement)
+
+    damaged = await any_place.rollups()
+    found = await any_place.look()
+    looked_at = await any_place.rollups()
+    mended = await any_place.look(repair=True)
+    after = await any_place.look()
+
+    assert {name for name in CHECKS if found[name].status == "error"} == {f"rollup_{target}"}
+    assert found[f"rollup_{target}"].facts["days_wrong"]
+    assert looked_at == damaged != expected
+    assert mended[f"rollup_{target}"].repaired.startswith("rebuilt")
+    assert all(finding.status == "ok" for finding in mended.values() if finding.check.startswith("rollup_"))
+    assert not any(after[name].repaired or after[name].status != "ok" for name in CHECKS)
+    assert await any_place.rollups() == expected
+    assert await any_place.rows("SELECT name FROM system.tables WHERE name LIKE 'doctor_%'") == []
+
+
+async def test_what_is_right_is_found_right(any_place: Place) -> None:
+    await fill(any_place)
+
+    found = await any_place.look()
+
+    assert {found[name].status for name in CHECKS} == {"ok"}
+    assert found["rollup_sessions"].facts["days"] == len(
+        await any_place.rows(
+            "SELECT toDate(ts) FROM events GROUP BY 1 UNION DISTINCT SELECT toDate(session_start) FROM events GROUP BY 1"
+        )
+    )
+
+
+async def test_the_finding_names_day_site_and_numbers(place: Place) -> None:
+    await fill(place)
+    day, rows = (
+        await place.rows("SELECT toString(toDate(min(bucket))), count() FROM openings WHERE site_id = 'site-1'")
+    )[0]
+    (here,) = (
+        await place.rows(f"SELECT sum(events) FROM openings WHERE site_id = 'site-1' AND toDate(bucket) = '{day}'")
+    )[0]
+    await place.store.command(f"ALTER TABLE openings DELETE WHERE toDate(bucket) = '{day}' SETTINGS mutations_sync = 2")
+
+    finding = (await place.look())["rollup_openings"]
+
+    assert finding.message == (
+        f"openings differs from events on 1 day of 1 site, first {day} of site-1: 0 events instead of {here}."
+    )
+    assert finding.facts["wrong"] == [{"site": "site-1", "day": day, "rows": 1, "expected": here, "present": 0}]
+    assert "--repair" in finding.remedy
+
+
+async def test_events_older_than_their_sessions_day_are_compared_too(place: Place) -> None:
+    """A late beacon can lie before its session's start, an import far from it."""
+    rows = [list(one) for one in events(5)]
+    for one in rows[:20]:
+        one[1] -= 40 * DAY_US  # type: ignore[operator]
+    await place.insert([tuple(one) for one in rows])
+    expected = await place.rollups()
+    await place.store.command("TRUNCATE TABLE sessions")
+
+    assert (await place.look())["rollup_sessions"].status == "error"
+    assert (await place.look(repair=True))["rollup_sessions"].status == "ok"
+    assert await place.rollups() == expected
+
+
+async def test_pieces_are_days_of_one_month_with_a_bounded_number_of_events(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(place)
+    rollups = await read_rollups(place.store)
+    calendar = await Calendar.read(place.store, rollups)
+    whole = calendar.pieces()
+    monkeypatch.setattr("analytics_server.doctor.compare.PIECE_EVENTS", 20)
+    small = calendar.pieces()
+
+    assert len(whole) == 2
+    assert len(small) > len(whole)
+    assert [day for piece in small for day in piece.days] == [day for piece in whole for day in piece.days]
+    await place.store.command("ALTER TABLE traffic DELETE WHERE name = 'click' SETTINGS mutations_sync = 2")
+    expected = (await place.look())["rollup_traffic"].facts["rows_wrong"]
+    assert (
+        expected
+        == (
+            await place.rows("SELECT uniqExact(site_id, toStartOfFifteenMinutes(ts)) FROM events WHERE name = 'click'")
+        )[0][0]
+    )
+    assert (await place.look(repair=True))["rollup_traffic"].status == "ok"
+
+
+async def test_a_repair_that_dies_before_the_last_step_changes_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(place)
+    expected = await place.rollups()
+    await place.store.command("TRUNCATE TABLE traffic")
+    command = type(place.store).command
+
+    async def dying(self: object, sql: str, parameters: object = None) -> None:
+        if "REPLACE PARTITION" in sql:
+            raise StoreError("killed")
+        await command(self, sql, parameters)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(place.store), "command", dying)
+        found = (await place.look(repair=True))["rollup_traffic"]
+        assert (found.status, found.message) == ("error", "This could not be checked: killed")
+    assert await place.rows("SELECT count() FROM traffic") == [(0,)]
+    assert (await place.look(repair=True))["rollup_traffic"].status == "ok"
+    assert await place.rollups() == expected
+
+
+@pytest.mark.parametrize("damage", ["traffic doubled", "all lost"])
+async def test_a_month_into_which_events_come_is_mended_beside_them(server_place: Place, damage: str) -> None:
+    place = server_place
+    for seed in (1, 2):
+        await place.insert(events(seed), age_s=1)
+    target, statement = DAMAGE[damage]
+    await place.store.command(statement)
+    stop = asyncio.Event()
+    sent = 0
+
+    async def traffic() -> None:
+        nonlocal sent
+        while not stop.is_set():
+            sent += 1
+            await place.insert(events(100 + sent, 5), age_s=0)
+
+    task = asyncio.create_task(traffic())
+    mended = await place.look(repair=True)
+    stop.set()
+    await task
+
+    assert sent > 0
+    assert mended[f"rollup_{target}"].repaired.startswith("rebuilt")
+    after = await place.look()
+    assert {after[name].status for name in CHECKS} == {"ok"}
+    assert (await place.rows("SELECT sum(events) FROM traffic")) == [(120 + 5 * sent,)]

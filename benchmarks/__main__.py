@@ -15,7 +15,7 @@ from benchmarks import machine, report
 from benchmarks.settings import Settings, quick
 from benchmarks.wrk import WrkMissing
 
-NAMES = ("beacons", "batches", "flush", "queries", "idle", "steps")
+NAMES = ("beacons", "batches", "flush", "drain", "queries", "idle", "steps")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -24,6 +24,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 @click.option("--quick", "is_quick", is_flag=True, help="Tiny sizes: shows that it works, measures nothing.")
 @click.option("--seconds", type=float, help="Length of a round of single beacons.")
 @click.option("--rows", type=int, help="Rows for the queries.")
+@click.option("--events", type=int, help="Events of the backlog to drain.")
 @click.option("--repeats", type=int, help="How often each query is asked.")
 @click.option(
     "--data", type=click.Path(path_type=Path, exists=True), help="For the queries: a directory filled before."
@@ -34,11 +35,12 @@ def main(
     is_quick: bool,
     seconds: float | None,
     rows: int | None,
+    events: int | None,
     repeats: int | None,
     data: Path | None,
     base: Path | None,
 ) -> None:
-    """Measure beacons, batches, flush, queries, idle cost and single steps (default: all)."""
+    """Measure beacons, batches, flush, drain, queries, idle cost and single steps (default: all)."""
     place = base or RESULTS
     place.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=place))
@@ -48,6 +50,8 @@ def main(
             settings = msgspec.structs.replace(settings, beacon_seconds=seconds)
         if rows is not None:
             settings = msgspec.structs.replace(settings, query_rows=rows)
+        if events is not None:
+            settings = msgspec.structs.replace(settings, drain_events=events)
         if repeats is not None:
             settings = msgspec.structs.replace(settings, query_repeats=repeats)
         if data is not None:

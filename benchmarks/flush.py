@@ -78,7 +78,7 @@ async def work(directory: Path, rows_per_batch: int, batches: int) -> Flushed:
     )
     flusher.start(wal, wal.open())
     wal.start()
-    rows = _rows(rows_per_batch * batches)
+    rows = demo_rows(rows_per_batch * batches)
     for start in range(0, len(rows), GROUP_ROWS):
         await wal.durable(rows[start : start + GROUP_ROWS])
     total = len(rows)
@@ -97,7 +97,7 @@ async def work(directory: Path, rows_per_batch: int, batches: int) -> Flushed:
     return Flushed(rows=total, seconds=seconds, stored=int(str(answer.rows[0][0])))
 
 
-def _rows(count: int) -> list[tuple[object, ...]]:
+def demo_rows(count: int) -> list[tuple[object, ...]]:
     """Rows of the demo's traffic within one month, in order of time."""
     maker = RowMaker("bench.example", Config(), 1)
     made: list[tuple[object, ...]] = []

@@ -21,6 +21,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     batch_connections: int = 8
     flush_rows: int = 100_000
     flush_batches: int = 5
+    drain_events: int = 10_000_000
     query_rows: int = 10_000_000
     query_inserts: int = 25
     query_repeats: int = 7
@@ -44,6 +45,7 @@ def quick(directory: Path) -> Settings:
         batch_connections=2,
         flush_rows=500,
         flush_batches=2,
+        drain_events=5_000,
         query_rows=2_000,
         query_inserts=2,
         query_repeats=1,

@@ -139,15 +139,15 @@ def _compare(client: Any, target: str, select: str, books: Books) -> None:
         else f"toString(e_{name}) = toString(p_{name})"
         for name in values
     ]
-    values, equal = {"key": "", **values}, ["e_key = p_key", *equal]
+    values, equal = {"rows": "", **values}, ["e_rows = p_rows", *equal]
     told = ", ".join(
         f"if({same}, '', concat('{name}: ', toString(p_{name}), ' instead of ', toString(e_{name})))"
         for name, same in zip(values, equal, strict=True)
     )
     rows = client.query(
         f"SELECT toString(tuple({key_list})), arrayFilter(line -> line != '', [{told}]) AS wrong "
-        f"FROM (SELECT {key_list}, 1 AS e_key, {expected} FROM ({select}) GROUP BY {key_list}) AS expected "
-        f"FULL OUTER JOIN (SELECT {key_list}, 1 AS p_key, {present} FROM {target} GROUP BY {key_list}) AS present "
+        f"FROM (SELECT {key_list}, 1 AS e_rows, {expected} FROM ({select}) GROUP BY {key_list}) AS expected "
+        f"FULL OUTER JOIN (SELECT {key_list}, 1 AS p_rows, {present} FROM {target} GROUP BY {key_list}) AS present "
         f"USING ({key_list})",
         settings={"join_use_nulls": 0},
     ).result_rows

@@ -222,13 +222,15 @@ async def assert_rebuilding_changes_nothing(store: Store) -> None:
     assert found == await state(store)
 
 
-class Interrupted:
-    """A store before whose first statement of a kind something else happens."""
+Happening = Callable[[], Awaitable[object]]
 
-    def __init__(self, store: Store, beginning: str, happening: Callable[[], Awaitable[None]]) -> None:
+
+class Interrupted:
+    """A store that lets something else happen before the next statement that begins so, one after the other."""
+
+    def __init__(self, store: Store, *happenings: tuple[str, Happening]) -> None:
         self._store = store
-        self._beginning = beginning
-        self._happening: Callable[[], Awaitable[None]] | None = happening
+        self.left = list(happenings)
 
     async def query(self, sql: str, parameters: Parameters | None = None, *, timeout_s: float = 30.0) -> ResultSet:
         await self._meet(sql)
@@ -239,13 +241,13 @@ class Interrupted:
         await self._store.command(sql, parameters)
 
     async def _meet(self, sql: str) -> None:
-        if sql.startswith(self._beginning) and self._happening is not None:
-            happening, self._happening = self._happening, None
+        if self.left and sql.startswith(self.left[0][0]):
+            _, happening = self.left.pop(0)
             await happening()
 
-    @property
-    def met(self) -> bool:
-        return self._happening is None
+
+LOOK = "SELECT count() FROM system.processes"
+COMPARISON = "SELECT count(), sum(row_fingerprint)"
 
 
 async def test_nothing_is_counted_twice_while_another_server_is_between_its_two_commits(
@@ -278,20 +280,43 @@ async def test_nothing_is_counted_twice_while_another_server_is_between_its_two_
 
 @pytest.mark.parametrize(
     "moment",
-    ["SELECT count() FROM system.processes", "SELECT count(), sum(row_fingerprint)", "INSERT INTO traffic"],
+    [LOOK, COMPARISON, "INSERT INTO traffic"],
     ids=["before the comparison", "within the comparison", "before the repair"],
 )
 async def test_a_batch_that_arrives_meanwhile_is_counted_once(two: tuple[Store, Store], moment: str) -> None:
     ours, theirs = two
     await half_insert(ours, 1)
 
-    async def arrive() -> None:
-        await insert(theirs, 2)
-
-    interrupted = Interrupted(ours, moment, arrive)
+    interrupted = Interrupted(ours, (moment, lambda: insert(theirs, 2)))
     await Rollups(cast(Store, interrupted), timeout_s=30).reconcile(1)
 
-    assert interrupted.met
+    assert not interrupted.left
+    assert await rows_of(ours, "SELECT sum(events) FROM traffic") == [(80,)]
+    await assert_rebuilding_changes_nothing(ours)
+
+
+async def test_a_batch_that_comes_and_ends_around_the_comparison_is_counted_once(two: tuple[Store, Store]) -> None:
+    """Neither look at what runs can see it: its events are there before the comparison, its rollups after it."""
+    ours, theirs = two
+    await half_insert(ours, 1)
+    creates: dict[str, str] = {}
+    least: list[tuple[Any, ...]] = []
+
+    async def begin() -> None:
+        creates.update(await drop_views(theirs))
+        await insert(theirs, 2)
+
+    async def end() -> None:
+        await commit_views(theirs, creates, 2)
+
+    async def before_the_repair() -> None:
+        least.extend(await rows_of(theirs, "SELECT sum(events) FROM traffic"))
+
+    interrupted = Interrupted(ours, (COMPARISON, begin), (LOOK, end), ("INSERT INTO traffic", before_the_repair))
+    await Rollups(cast(Store, interrupted), timeout_s=30).reconcile(1)
+
+    assert not interrupted.left
+    assert least == [(40,)]
     assert await rows_of(ours, "SELECT sum(events) FROM traffic") == [(80,)]
     await assert_rebuilding_changes_nothing(ours)
 
@@ -300,13 +325,10 @@ async def test_a_difference_that_another_server_has_made_up_is_not_made_up_again
     ours, theirs = two
     await half_insert(ours, 1)
 
-    async def reconcile() -> None:
-        await Rollups(theirs, timeout_s=30).reconcile(1)
-
-    interrupted = Interrupted(ours, "INSERT INTO openings", reconcile)
+    interrupted = Interrupted(ours, ("INSERT INTO openings", lambda: Rollups(theirs, timeout_s=30).reconcile(1)))
     await Rollups(cast(Store, interrupted), timeout_s=30).reconcile(1)
 
-    assert interrupted.met
+    assert not interrupted.left
     assert await rows_of(ours, "SELECT sum(events) FROM openings") == [(40,)]
     await assert_rebuilding_changes_nothing(ours)
 

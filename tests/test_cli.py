@@ -45,6 +45,7 @@ COMMANDS = [
     ("serve",),
     ("migrate",),
     ("check-config",),
+    ("doctor",),
     ("site",),
     ("site", "list"),
     ("site", "create"),

@@ -14,26 +14,25 @@ from pathlib import Path
 from analytics_server.config import CollectSection
 from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count, span
 from analytics_server.doctor.wal import Segment, segments
-from analytics_server.ingest import segment
-from analytics_server.ingest.batch import month_of
-from analytics_server.ingest.segment import new_batch_id
-from analytics_server.model import COLUMN_INDEX
+from analytics_server.ingest import dead_letters
+from analytics_server.ingest.batch import read
+from analytics_server.ingest.segment import Sealed, new_batch_id
 from analytics_server.store.protocol import Store
 
 IDS_AT_ONCE = 2_000_000
 """So many event ids are grouped in one query: bounds its memory to some hundred megabytes."""
 EXAMPLES = 5
-_TS = COLUMN_INDEX["ts"]
 
 
 class BatchesCheck(Unmendable):
-    """The batches in the log against the rows of `events` that carry their `batch_id`."""
+    """The batches in the log, less what dead letters hold of them, against the rows of `events` with their ids."""
 
     name = "batches"
 
-    def __init__(self, store: Store, directory: Path) -> None:
+    def __init__(self, store: Store, directory: Path, dead_letters: Path) -> None:
         self._store = store
         self._directory = directory
+        self._dead_letters = dead_letters
 
     async def examine(self) -> Finding:
         readable = [one for one in await asyncio.to_thread(segments, self._directory) if not one.fault and one.events]
@@ -42,9 +41,12 @@ class BatchesCheck(Unmendable):
             stored = await self._stored(one.batch_id)
             if not stored:
                 absent += 1
-            elif stored.total() == one.events:
+                continue
+            letter = await asyncio.to_thread(dead_letters.find, self._dead_letters, one.batch_id)
+            refused = letter.positions if letter else frozenset[int]()
+            if stored.total() == one.events - len(refused):
                 whole += 1
-            elif await asyncio.to_thread(_is_torn, one, stored):
+            elif await asyncio.to_thread(_is_torn, one, stored, refused):
                 partial.append(one)
             else:
                 absent += 1  # some months are in, the others are still to be sent
@@ -76,16 +78,13 @@ class BatchesCheck(Unmendable):
         return Counter({int(str(month)): int(str(rows)) for month, rows in answer.rows})
 
 
-def _is_torn(one: Segment, stored: Counter[int]) -> bool:
+def _is_torn(one: Segment, stored: Counter[int], refused: frozenset[int]) -> bool:
     """Has a month of the batch some of its rows, but not all?"""
-    expected: Counter[int] = Counter()
     try:
-        columns = segment.header_of(one.path).columns
-        for _, payload in segment.frames(one.path):
-            expected.update(month_of(row[_TS]) for row in segment.rows_of(payload, columns))  # type: ignore[arg-type]
+        batch = read(Sealed(one.path, one.batch_id, one.events, one.bytes, None))
     except FileNotFoundError:  # delivered meanwhile
         return False
-    return any(rows not in (0, expected[month]) for month, rows in stored.items())
+    return any(rows != len(batch.positions(month, refused)) for month, rows in stored.items())
 
 
 class EventIdsCheck(Unmendable):

@@ -18,6 +18,7 @@ from analytics_server import __version__
 from analytics_server.config import Config
 from analytics_server.doctor.batches import BatchesCheck, EventIdsCheck
 from analytics_server.doctor.compare import Calendar
+from analytics_server.doctor.kept import DeadLettersCheck, QuarantineCheck
 from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.doctor.rebuild import Rebuilder
 from analytics_server.doctor.report import EXIT_CODES, FORMAT, Advance, Check, Finding, Report, Status, worst
@@ -26,7 +27,7 @@ from analytics_server.doctor.schema import SchemaCheck, ViewsCheck
 from analytics_server.doctor.surroundings import ClockCheck, GeoCheck, SaltsCheck, VersionsCheck
 from analytics_server.doctor.totals import DayTotalsCheck
 from analytics_server.doctor.views import read_rollups
-from analytics_server.doctor.wal import QUARANTINE, DiskCheck, KeptCheck, WalCheck
+from analytics_server.doctor.wal import QUARANTINE, DiskCheck, WalCheck
 from analytics_server.errors import AnalyticsError, ConfigError
 from analytics_server.store import Store, make_store
 
@@ -74,18 +75,8 @@ class Examination:
             VersionsCheck(embedded=self._embedded),
             DiskCheck(config),
             WalCheck(config, self._lock, now, self._advance),
-            KeptCheck(
-                QUARANTINE,
-                config.wal_dir / QUARANTINE,
-                what="damaged WAL segments",
-                remedy="Their good frames were delivered. Keep the files while you may need them, then delete them.",
-            ),
-            KeptCheck(
-                "dead_letters",
-                config.data_dir / DEAD_LETTERS,
-                what="events that ClickHouse refused",
-                remedy="See why with analytics-server dead-letters list; then retry or export them.",
-            ),
+            QuarantineCheck(config.wal_dir / QUARANTINE),
+            DeadLettersCheck(config.data_dir / DEAD_LETTERS),
             GeoCheck(config, now),
         )
 
@@ -138,7 +129,7 @@ class Examination:
             return
         await self._make(
             ViewsCheck(store, cluster),
-            BatchesCheck(store, config.wal_dir),
+            BatchesCheck(store, config.wal_dir, config.data_dir / DEAD_LETTERS),
             EventIdsCheck(store, config.collect, self._clock, self._advance),
             SaltsCheck(store, self._clock, lambda: self._status("clock") == "ok"),
         )

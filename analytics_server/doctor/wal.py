@@ -1,4 +1,4 @@
-"""Checks of the files between a beacon and ClickHouse: the WAL, what was set aside, dead letters.
+"""Checks of the log: its WAL segments, and the room on its disk.
 
 Reads every frame of every WAL segment. While a server runs, segments come and go and the
 newest is still growing: that is no fault, and nothing is changed then.
@@ -17,7 +17,6 @@ from prometheus_client import CollectorRegistry
 from analytics_server.config import Config
 from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count, size, span
-from analytics_server.errors import AnalyticsError
 from analytics_server.ingest import segment
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.recovery import keep_copy, recover
@@ -44,7 +43,7 @@ class Segment:
     @property
     def created_s(self) -> float:
         """Unix time of its creation, which its name begins with."""
-        return (int(self.path.stem) >> 22) / 1000 + 1_577_836_800 if self.path.stem.isdigit() else 0.0
+        return segment.created_ms(int(self.path.stem)) / 1000 if self.path.stem.isdigit() else 0.0
 
 
 def segments(directory: Path, advance: Advance = lambda what, done, total: None) -> list[Segment]:
@@ -215,41 +214,3 @@ def _room(place: Path) -> tuple[int, int]:
         place = place.parent
     usage = shutil.disk_usage(place)
     return usage.free, usage.total
-
-
-class KeptCheck(Unmendable):
-    """A directory of files that a person should look at: quarantine, dead letters."""
-
-    def __init__(self, name: str, directory: Path, *, what: str, remedy: str) -> None:
-        self.name = name
-        self._directory = directory
-        self._what = what
-        self._remedy = remedy
-
-    async def examine(self) -> Finding:
-        files, events, held = await asyncio.to_thread(_inventory, self._directory)
-        if not files:
-            return self.ok(f"No {self._what}.", files=0, events=0, bytes=0)
-        return self.warning(
-            f"{count(files, 'file')} of {self._what} with {count(events, 'readable event')} ({size(held)}) "
-            f"in {self._directory}.",
-            self._remedy,
-            files=files,
-            events=events,
-            bytes=held,
-        )
-
-
-def _inventory(directory: Path) -> tuple[int, int, int]:
-    files = events = held = 0
-    for path in sorted(directory.glob("*")) if directory.is_dir() else ():
-        if not path.is_file():
-            continue
-        files += 1
-        held += path.stat().st_size
-        if path.suffix == segment.SUFFIX:
-            try:
-                events += segment.scan(path).rows
-            except AnalyticsError:
-                continue
-    return files, events, held

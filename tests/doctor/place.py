@@ -91,8 +91,7 @@ class Place:
         batch_id = batch_id or self.batch_id(age_s)
         columns = [list(values) for values in zip(*rows, strict=True)]
         columns[COLUMN_NAMES.index("event_id")] = [
-            int.from_bytes(value, "big")
-            for value in columns[COLUMN_NAMES.index("event_id")]  # type: ignore[arg-type]
+            int.from_bytes(value, "big") for value in columns[COLUMN_NAMES.index("event_id")]
         ]
         columns[COLUMN_NAMES.index("props")] = [value or {} for value in columns[COLUMN_NAMES.index("props")]]
         await self.store.insert("events", (*COLUMN_NAMES, "batch_id"), [*columns, [batch_id] * len(rows)])

@@ -12,10 +12,12 @@ from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
 from analytics_server.config import IngestSection
+from analytics_server.doctor.kept import DeadLettersCheck, QuarantineCheck
 from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.doctor.report import Finding
 from analytics_server.doctor.surroundings import GEO_OLD_S, GeoCheck, VersionsCheck
-from analytics_server.doctor.wal import DiskCheck, KeptCheck, WalCheck, segments
+from analytics_server.doctor.wal import DiskCheck, WalCheck, segments
+from analytics_server.ingest.dead_letters import Cause, write_rows
 from analytics_server.ingest.wal import LOCK
 from tests.doctor.place import Place, events, segment_bytes
 
@@ -174,16 +176,27 @@ async def test_free_space_is_held_against_the_low_water_mark(here: Place, least_
 
 
 async def test_what_was_set_aside_is_counted(here: Place) -> None:
-    directory = here.config.data_dir / "dead-letters"
-    kept = KeptCheck("dead_letters", directory, what="events", remedy="Look.")
-    assert (await kept.examine()).status == "ok"
+    directory = here.wal_dir / "quarantine"
+    assert (await QuarantineCheck(directory).examine()).status == "ok"
     directory.mkdir()
     put(here).rename(directory / "1.wal")
     (directory / "2.wal").write_bytes(b"broken")
-    found = await kept.examine()
+    found = await QuarantineCheck(directory).examine()
 
-    assert (found.status, found.remedy) == ("warning", "Look.")
-    assert (found.facts["files"], found.facts["events"]) == (2, 12)
+    assert (found.status, found.facts["files"], found.facts["events"]) == ("warning", 2, 12)
+
+
+async def test_dead_letters_are_counted_with_their_reasons(here: Place) -> None:
+    directory = here.config.data_dir / "dead-letters"
+    assert (await DeadLettersCheck(directory).examine()).status == "ok"
+    cause = Cause(error="StoreFatal", engine_code=53)
+    rows = events(1, 3)
+    write_rows(directory, here.batch_id(60), 40, {1: cause, 2: cause, 7: cause}, rows, here.clock())
+    put(here).rename(directory / "1.wal")
+    found = await DeadLettersCheck(directory).examine()
+
+    assert (found.status, found.facts["letters"], found.facts["events"]) == ("warning", 2, 15)
+    assert "3: ClickHouse refused them" in found.message
 
 
 async def test_the_geo_file_is_read_and_its_age_told(here: Place, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from analytics_server.doctor.report import Finding
 from analytics_server.model import Site
 from analytics_server.privacy.salts import Salts
 from analytics_server.query.builder import DayTotals
-from tests.doctor.place import DAY_US, NOVEMBER_S, NOVEMBER_US, Place, events, segment_bytes
+from tests.doctor.place import DAY_US, NOVEMBER_S, Place, events, segment_bytes
+from tests.ingest.rows import NOVEMBER_US
 
 
 def statuses(found: dict[str, Finding]) -> dict[str, str]:
@@ -149,7 +150,7 @@ async def test_open_batches_are_compared_with_events(place: Place) -> None:
     for batch_id in (waiting, whole, half):
         (place.wal_dir / f"{batch_id:020d}.wal").write_bytes(segment_bytes([rows], batch_id))
     await place.insert(rows, batch_id=whole)
-    in_november = [one for one in rows if one[1] < NOVEMBER_US + 25 * DAY_US]  # type: ignore[operator]
+    in_november = [one for one in rows if one[1] < NOVEMBER_US + 29 * DAY_US]  # type: ignore[operator]
     await place.insert(in_november, batch_id=half)
     fine = (await place.look())["batches"]
     await place.insert(rows[:1], batch_id=waiting)
@@ -184,7 +185,7 @@ async def test_totals_that_are_wrong_are_thrown_away_and_stale_ones_too(place: P
         return datetime.fromtimestamp(NOVEMBER_S, UTC) + timedelta(days=60)
 
     builder = DayTotals(place.store, Sites(), later, settle_s=0.0, rebuild_s=0.0)
-    await builder.round()
+    await builder.build_all()
     built = (await place.look())["day_totals"]
     assert (built.status, built.facts["stale"]) == ("ok", 0)
     assert int(str(built.facts["days"])) > 5

@@ -18,7 +18,7 @@ from tests.faults.strace import ATTACH_TIMEOUT_S, Injection, options
 DEATH_TIMEOUT_S = 40.0
 
 RENAMES = ("rename", "renameat", "renameat2")
-_PART = re.compile(r'"[^"]*/([0-9a-f-]{36})/tmp_insert_(\d+)_[^"]*", .*?(= 0$|\?|$)')
+_PART = re.compile(r'"[^"]*/([0-9a-f-]{36})/tmp_insert_')
 _UUID = re.compile(r"UUID '([0-9a-f-]{36})'")
 
 
@@ -39,8 +39,8 @@ class Trap:
             for path in (engine_dir / "store").rglob("*.sql")
             if (found := _UUID.search(path.read_text()[:200]))
         }
-        renamed = [(tables[found[1]], found[3]) for call in self.calls if (found := _PART.search(call))]
-        return [table for table, outcome in renamed[:-1]], renamed[-1][0] if renamed else ""
+        renamed = [tables[found[1]] for call in self.calls if (found := _PART.search(call))]
+        return (renamed[:-1], renamed[-1]) if renamed else ([], "")
 
 
 @contextlib.asynccontextmanager

@@ -53,6 +53,10 @@ COMMANDS = [
     ("token", "list"),
     ("token", "create"),
     ("token", "revoke"),
+    ("dead-letters",),
+    ("dead-letters", "list"),
+    ("dead-letters", "export"),
+    ("dead-letters", "retry"),
     ("demo",),
 ]
 

@@ -84,11 +84,12 @@ class Load:
 class Flood:
     """Clients that send batch after batch, whatever they are told: many times what the server can bear."""
 
-    def __init__(self, server: RunningServer, *, clients: int, events: int, site: str = SITE) -> None:
+    def __init__(self, server: RunningServer, *, clients: int, events: int, long: int = 1) -> None:
+        """`long` × 36 characters is the length of each event's path."""
         self._server = server
+        self._long = long
         self._clients = clients
         self._events = events
-        self._site = site
         self.sent: set[str] = set()
         self.acknowledged: set[str] = set()
         self.accepted = self.refused = self.unanswered = 0
@@ -136,7 +137,13 @@ class Flood:
         ids = [str(uuid4()) for _ in range(self._events)]
         self.sent.update(ids)
         events = [
-            {"site": self._site, "name": "x", "event_id": event_id, "session_id": f"{session}{number}"}
+            {
+                "site": SITE,
+                "name": "x",
+                "url": f"https://{SITE}/{event_id * self._long}",
+                "event_id": event_id,
+                "session_id": f"{session}{number}",
+            }
             for number, event_id in enumerate(ids)
         ]
         reply = await client.send(events)

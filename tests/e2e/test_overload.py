@@ -26,8 +26,9 @@ SMALL = {
     "collect_max_duplicate_ids": "4000",
 }
 """Every queue small: what grows all the same is unbounded."""
-GROWTH_MB = 40
-"""Measured: 6. One refused batch in ten kept in memory, or the backlog, would take more (measured: see below)."""
+GROWTH_MB = 25
+"""Measured: 4 to 10. With every refused event's session kept (collect.max_sessions without bound) it was 60 to 90; the
+refused events themselves would be 200."""
 SITE_RATE = 200
 LOUD_S = 2.0
 
@@ -46,7 +47,7 @@ async def test_memory_stays_bounded_at_five_times_the_bearable_load(
     """ClickHouse stands still meanwhile: the backlog lies on disk, not in memory."""
     server = RunningServer(tmp_path, {**SMALL, "clickhouse_url": clickhouse_front.url})
     await asyncio.to_thread(server.start)
-    flood = Flood(server, clients=24, events=20)
+    flood = Flood(server, clients=24, events=20, long=50)
     clickhouse_front.faults.add(Fault(kind="stall", statement="insert", contains="INTO events", times=0))
     async with flood:
         await flood.until(accepted=500, refused=500)
@@ -55,8 +56,6 @@ async def test_memory_stays_bounded_at_five_times_the_bearable_load(
         while time.monotonic() < until:
             await flood.until(accepted=flood.accepted + 1, refused=flood.refused + 1)
         held_mb = resident_mb(server)
-        async with Client(server) as client:
-            ready = await client.get("/readyz")
     clickhouse_front.faults.clear()
     async with Client(server) as client:
         await client.flushed()
@@ -64,7 +63,6 @@ async def test_memory_stays_bounded_at_five_times_the_bearable_load(
     assert flood.refused > TOO_MUCH * flood.accepted, "the load was bearable: the test proves nothing"
     assert flood.statuses == {202, 503}
     assert not flood.without_retry_after
-    assert ready.status == 200, "it refuses the excess, not all"
     assert held_mb - settled_mb < GROWTH_MB
     await assert_books_balance_everywhere(
         clickhouse_front.url, flood.acknowledged, flood.sent, database=SMALL["clickhouse_database"]

@@ -38,7 +38,7 @@ async def test_a_token_instead_of_verification_would_lose_the_batch(
         "CREATE TABLE with_tokens (a UInt32) ENGINE = MergeTree ORDER BY a "
         "SETTINGS non_replicated_deduplication_window = 100"
     )
-    tokens = {"insert_deduplicate": 1, "insert_deduplication_token": "batch-1"}
+    tokens: dict[str, str | int] = {"insert_deduplicate": 1, "insert_deduplication_token": "batch-1"}
     await store.insert("with_tokens", ("a",), [[0]], settings={**tokens, "insert_deduplication_token": "batch-0"})
     async with trap(clickhouse_front.pid, tmp_path, RENAMES) as sprung:
         with contextlib.suppress(StoreAmbiguous):

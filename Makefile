@@ -6,6 +6,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 CONFIG =
 ARGS =
+MINUTES = 10
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 # The locks name every package, so pip neither resolves nor adds any.
 PIP_LOCKED = $(PIP) install --quiet --no-deps --require-hashes --only-binary :all:
@@ -13,7 +14,7 @@ COUNTRY_DB = .build/geo/country.mmdb
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock'
 
-.PHONY: help install install-dev geo run demo test check fmt bench build tracker golden lock clean
+.PHONY: help install install-dev geo run demo test check fmt soak bench build tracker golden lock clean
 
 help: ## Show this list
 	@echo "Usage: make TARGET"
@@ -99,6 +100,9 @@ check: install-dev ## Format, lint, types, import rules and documentation
 fmt: install-dev ## Format the code and mend what the linter can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+soak: install-dev ## Ten minutes of good and bad traffic with random kills; prints the books (MINUTES=10)
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 bench: install-dev ## Measure; prints a table and writes benchmarks/results/
 	@$(BIN)/python -m benchmarks $(ARGS)

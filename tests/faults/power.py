@@ -76,11 +76,12 @@ class Disk:
         real_open, real_writev = os.open, os.writev
 
         def opened(path: Any, flags: int, *rest: Any, **named: Any) -> int:
-            fd = real_open(path, flags, *rest, **named)
-            if flags & os.O_EXCL:
-                with self._lock:  # the number of a file that was removed may be used again
-                    self._by_inode.pop(os.fstat(fd).st_ino, None)
-            self._look()
+            if not flags & os.O_EXCL:
+                return real_open(path, flags, *rest, **named)
+            with self._lock:
+                fd = real_open(path, flags, *rest, **named)
+                self._by_inode.pop(os.fstat(fd).st_ino, None)  # a removed file's number may be used again
+                self._look()
             return fd
 
         def writev(fd: int, pieces: list[bytes]) -> int:

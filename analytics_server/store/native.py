@@ -3,9 +3,9 @@
 Encoding is a step of its own, so that the next batch can be encoded while the engine still
 writes the last one. clickhouse-connect writes most types; three it writes value by value in
 Python, which cost more than all others together (measured), and are written here in one go:
-LowCardinality (sent as String: the engine makes the dictionary), UUID, and Decimal without
-amounts. A value that doesn't fit its column raises `StoreBadRows` with the column's name, never
-the value. Each thread may encode.
+LowCardinality (sent as String: the engine makes the dictionary), UUID, and Decimal, most of
+which are zero. A value that doesn't fit its column raises `StoreBadRows` with the column's
+name, never the value. Any thread may encode.
 """
 
 from __future__ import annotations
@@ -63,17 +63,23 @@ def _uuid_bytes(value: object) -> bytes:
 
 
 class _Decimal64:
-    """Most events have no amount: a column of zeroes needs no arithmetic."""
+    """Most events have no amount: zeroes need no arithmetic."""
 
     def __init__(self, name: str) -> None:
         self.insert_name = name
         self._type: _Type = get_from_name(name)
 
     def write_column(self, column: Sequence[object], dest: bytearray, ctx: InsertContext) -> None:
-        if column.count(0) == len(column):
-            dest += bytes(DECIMAL_64_BYTES * len(column))
-        else:
-            self._type.write_column(column, dest, ctx)
+        amounts = [value for value in column if value != 0]
+        written = bytearray()
+        if amounts:
+            self._type.write_column(amounts, written, ctx)
+        if len(amounts) == len(column):
+            dest += written
+            return
+        zero = bytes(DECIMAL_64_BYTES)
+        words = (written[at : at + DECIMAL_64_BYTES] for at in range(0, len(written), DECIMAL_64_BYTES))
+        dest += b"".join([zero if value == 0 else next(words) for value in column])
 
 
 def wire_type(name: str) -> _Type:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from clickhouse_connect.driver.insert import InsertContext
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,6 +86,16 @@ def test_ids_are_written_alike_however_they_are_given(ids: list[UUID]) -> None:
     written = [encode(["id"], [kind], [[values]], compress=False).pieces for values in given_as]
 
     assert written[0] == written[1] == written[2]
+
+
+@given(amounts=st.lists(st.just(0) | st.decimals(-(10**13), 10**13, places=4).map(str), min_size=1, max_size=8))
+def test_amounts_are_written_like_each_by_itself(amounts: list[object]) -> None:
+    kind = wire_type("Decimal(18, 4)")
+    together = bytearray()
+    kind.write_column(amounts, together, InsertContext("", [], []))
+    alone = [int(Decimal(str(amount)) * 10_000).to_bytes(8, "little", signed=True) for amount in amounts]
+
+    assert bytes(together) == b"".join(alone)
 
 
 async def test_encoding_and_inserting_go_on_at_the_same_time(store: Store) -> None:

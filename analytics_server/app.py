@@ -103,6 +103,7 @@ class Server:
             config.data_dir / "dead-letters",
             insert_timeout_s=config.clickhouse.insert_timeout_s,
             jitter=random.Random(),
+            cluster=config.clickhouse.cluster,
         )
         self._hub = Hub(time.time)
         self._wal = Wal(

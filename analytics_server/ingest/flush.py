@@ -63,6 +63,7 @@ class Flusher:
         *,
         insert_timeout_s: float,
         jitter: random.Random,
+        cluster: str = "",
     ) -> None:
         self._store = store
         self._settings = settings
@@ -75,7 +76,7 @@ class Flusher:
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
-        self._rollups = Rollups(store, timeout_s=insert_timeout_s)
+        self._rollups = Rollups(store, timeout_s=insert_timeout_s, cluster=cluster, jitter=jitter)
         self._suspect: Sealed | None = None
         self._failures = 0
         self._delivery = Delivery(

@@ -17,6 +17,7 @@ import msgspec
 from analytics_server import __version__
 from analytics_server.config import Config
 from analytics_server.doctor.batches import BatchesCheck, EventIdsCheck
+from analytics_server.doctor.calm import Calm
 from analytics_server.doctor.compare import Calendar
 from analytics_server.doctor.kept import DeadLettersCheck, QuarantineCheck
 from analytics_server.doctor.lock import DirectoryLock
@@ -139,21 +140,16 @@ class Examination:
         except AnalyticsError as error:
             self._say("rollups", "error", f"The rollups can't be read: {error.message}")
             return
-        rebuilder = Rebuilder(
-            store, exclusive=self._embedded, clock=self._clock, advance=self._advance, rest_s=self._rest_s
+        calm = Calm(
+            store,
+            [rollup.target for rollup in rollups],
+            exclusive=self._embedded,
+            cluster=cluster,
+            rest_s=self._rest_s,
         )
+        rebuilder = Rebuilder(store, calm, exclusive=self._embedded, clock=self._clock, advance=self._advance)
         for rollup in rollups:
-            await self._make(
-                RollupCheck(
-                    store,
-                    rollup,
-                    calendar,
-                    rebuilder,
-                    self._advance,
-                    exclusive=self._embedded,
-                    rest_s=self._rest_s,
-                )
-            )
+            await self._make(RollupCheck(store, rollup, calendar, rebuilder, calm, self._advance))
         await self._make(DayTotalsCheck(store, self._advance))
 
     async def _make(self, *checks: Check) -> None:

@@ -4,19 +4,20 @@ Two ways. *Replace*: the month is put together in a table beside it (the sound d
 the others computed from `events`), compared with `events`, and takes the old one's place
 in one step; nothing is ever half done, and dying on the way changes nothing. But what a
 server inserts meanwhile would be lost, so it is used where nobody writes. *Add*: for a
-month into which events are still coming, the missing or surplus amounts are computed
-twice with a rest between; those that stayed the same are damage and not rows under way,
-and one row each makes them up. That can't take back a surplus in `min`, `max` or `uniq`.
+month into which events are still coming, the missing or surplus amounts are written down
+in a calm (see there), and one row each makes them up. That can't take back a surplus in
+`min`, `max` or `uniq`.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from datetime import date
+from functools import partial
 from typing import NamedTuple
 
-from analytics_server.doctor.compare import TIMEOUT_S, Calendar, Difference, differences, scope
+from analytics_server.doctor.calm import Calm
+from analytics_server.doctor.compare import TIMEOUT_S, Calendar, Difference, Piece, differences, scope
 from analytics_server.doctor.report import Advance
 from analytics_server.doctor.views import Rollup
 from analytics_server.ingest.segment import new_batch_id
@@ -25,7 +26,6 @@ from analytics_server.store.protocol import Store
 QUIET_S = 120.0
 """A month is quiet when its newest batch is older: nobody is inserting into it."""
 
-REST_S = 3.0
 _INSERT = (
     "SETTINGS async_insert = 0, insert_deduplicate = 0, join_use_nulls = 0, max_partitions_per_insert_block = 1000, "
     "max_threads = 2, max_bytes_before_external_group_by = 300000000"
@@ -45,13 +45,13 @@ class Rebuilder:
     """Repairs rollups. `exclusive`: no server can be writing (the engine is in this process)."""
 
     def __init__(
-        self, store: Store, *, exclusive: bool, clock: Callable[[], float], advance: Advance, rest_s: float = REST_S
+        self, store: Store, calm: Calm, *, exclusive: bool, clock: Callable[[], float], advance: Advance
     ) -> None:
         self._store = store
         self._exclusive = exclusive
         self._clock = clock
         self._advance = advance
-        self._rest_s = rest_s
+        self._calm = calm
 
     async def rebuild(self, rollup: Rollup, calendar: Calendar, damaged: Sequence[Difference]) -> Rebuilt:
         """Make the days of these differences right. Raises a store error; what was done until then stays."""
@@ -71,7 +71,9 @@ class Rebuilder:
     async def _still_wrong(self, rollup: Rollup, calendar: Calendar, days: set[date], table: str = "") -> int:
         wrong: set[date] = set()
         for piece in calendar.pieces(sorted(days)):
-            wrong |= {one.day for one in await differences(self._store, rollup, piece, table=table)}
+            look = partial(differences, self._store, rollup, piece, table=table)
+            found = await look() if table else await self._calm.during(piece, look)
+            wrong |= set(piece.days) & days if found is None else {one.day for one in found}
         return len(wrong)
 
     async def _is_quiet(self, days: set[date], calendar: Calendar) -> bool:
@@ -110,20 +112,22 @@ class Rebuilder:
     async def _add(self, rollup: Rollup, calendar: Calendar, days: set[date]) -> None:
         beside = await self._table_beside(rollup)
         columns = ", ".join(rollup.columns)
-        steady = " AND ".join(f"first.{name} = again.{name}" for name in rollup.sums)
         for piece in calendar.pieces(sorted(days)):
-            condition, parameters = scope(piece)
-            missing = _missing(rollup, condition)
-            await self._store.command(f"INSERT INTO {beside} ({columns}) {_INSERT} {missing}", parameters)
-            await asyncio.sleep(self._rest_s)
+            if await self._calm.during(piece, partial(self._note, rollup, piece, beside)) is None:
+                continue  # never calm: what still differs is told
             await self._store.command(
-                f"INSERT INTO {rollup.target} ({columns}) {_INSERT} "
-                f"SELECT {', '.join(f'again.{name}' for name in rollup.columns)} FROM ({missing}) AS again "
-                f"INNER JOIN {beside} AS first USING ({', '.join(rollup.keys)}) WHERE {steady}",
-                parameters,
+                f"INSERT INTO {rollup.target} ({columns}) {_INSERT} SELECT {columns} FROM {beside}"
             )
-            await self._store.command(f"TRUNCATE TABLE {beside}")
         await self._store.command(f"DROP TABLE IF EXISTS {beside}")
+
+    async def _note(self, rollup: Rollup, piece: Piece, beside: str) -> bool:
+        """Write down what the target lacks for these days."""
+        condition, parameters = scope(piece)
+        await self._store.command(f"TRUNCATE TABLE {beside}")
+        await self._store.command(
+            f"INSERT INTO {beside} ({', '.join(rollup.columns)}) {_INSERT} {_missing(rollup, condition)}", parameters
+        )
+        return True
 
     async def _table_beside(self, rollup: Rollup) -> str:
         """An empty table like the target, which nobody else knows; one of an earlier repair that died is dropped.

@@ -119,7 +119,7 @@ class Place:
 
     async def report(self, *, repair: bool = False) -> Report:
         return await Examination(
-            self.config, repair=repair, clock=self.clock, advance=lambda what, done, total: None, rest_s=0.05
+            self.config, repair=repair, clock=self.clock, advance=lambda what, done, total: None, rest_s=1.0
         ).run()
 
     async def look(self, *, repair: bool = False) -> dict[str, Finding]:

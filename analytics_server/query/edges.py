@@ -8,6 +8,7 @@ to the true start, `started_at`, but not equal to it when events arrive late, he
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from analytics_server.query.scoped import Scoped, indent, is_settled, select
@@ -20,6 +21,9 @@ of order by more than this is missing from answers whose range ends in between."
 
 START = "{start:DateTime64(6, 'UTC')}"
 END = "{end:DateTime64(6, 'UTC')}"
+
+STARTED = (f"s.started_at >= {START}", f"s.started_at < {END}")
+"""The sessions that belong to the range."""
 
 HOURS = (
     "arrayJoin(arrayMap("
@@ -39,6 +43,21 @@ BESIDE_EVENTS = (
     "tupleElement(s.exit, 'path') AS exit_page",
 )
 """What an event needs of its session's row."""
+
+
+_SESSION_COLUMN = re.compile(r"\bs\.(\w+)")
+_MERGED_BY = {
+    "started_at": "min",
+    "ended_at": "max",
+    "user_id": "max",
+    "pageviews": "sum",
+    "events": "sum",
+    "interactions": "sum",
+    "entry": "min",
+    "exit": "max",
+    "visitor_ids": "groupUniqArrayArray",
+}
+"""How the columns of `sessions` merge (schema/0002), where it isn't `any`."""
 
 
 def key_of_event(*, exact: bool) -> str:
@@ -70,8 +89,19 @@ def opened_well_inside() -> list[str]:
 
 
 def started_in_range() -> list[str]:
-    """The sessions that belong to the range."""
-    return [*opened_near_range(), f"s.started_at >= {START}", f"s.started_at < {END}"]
+    """The same with conditions on the table's key."""
+    return [*opened_near_range(), *STARTED]
+
+
+def few_sessions(used: Sequence[str], conditions: Sequence[str], *, exact: bool) -> str:
+    """`sessions` as `s` where conditions leave few rows: merged by grouping, which FINAL would do for all rows' keys.
+
+    `conditions` hold for all parts of a session's row alike; `used` are the expressions that read `s`.
+    """
+    names = sorted(set(_SESSION_COLUMN.findall("\n".join(used))))
+    columns = [f"{_MERGED_BY.get(name, 'any')}(s.{name}) AS {name}" for name in names]
+    key = key_of_session(exact=exact).split(", ")
+    return f"(\n{indent(select(columns, 'sessions AS s', opened_near_range(), key, conditions))}\n) AS s"
 
 
 def crossing(scoped: Scoped, columns: Sequence[str], *edges: str) -> str:

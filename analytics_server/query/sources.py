@@ -12,8 +12,10 @@ from analytics_server.query.binding import COUNTS, DAY, TEXT
 from analytics_server.query.edges import (
     END,
     START,
+    STARTED,
     crossing,
     events_relation,
+    few_sessions,
     key_of_event,
     key_of_session,
     started_in_range,
@@ -98,11 +100,15 @@ def _select_traffic(metrics: Sequence[Metric], scoped: Scoped) -> str:
 def _select_sessions(metrics: Sequence[Metric], scoped: Scoped) -> str:
     groups = scoped.expressions("sessions", "s.started_at")
     settled, others = _session_filters(scoped)
-    about_events = _matching_events(scoped, key_of_event(exact=scoped.question.exact))
-    if about_events:
-        settled.append(f"({key_of_session(exact=scoped.question.exact)}) IN (\n{indent(about_events)}\n)")
-    where = [*started_in_range(), *others, *scoped.wanted(groups)]
-    return grouped(groups, [f"{m.sessions} AS m_{m.name}" for m in metrics], "sessions AS s FINAL", where, settled)
+    values = [f"{m.sessions} AS m_{m.name}" for m in metrics]
+    where = [*others, *scoped.wanted(groups)]
+    exact = scoped.question.exact
+    about_events = _matching_events(scoped, key_of_event(exact=exact))
+    if not about_events:
+        return grouped(groups, values, "sessions AS s FINAL", [*started_in_range(), *where], settled)
+    settled.append(f"({key_of_session(exact=exact)}) IN (\n{indent(about_events)}\n)")
+    where = [*STARTED, *where]
+    return grouped(groups, values, few_sessions([*groups, *values, *where], settled, exact=exact), where)
 
 
 def _select_entries(metrics: Sequence[Metric], scoped: Scoped) -> str:

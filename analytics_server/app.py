@@ -65,6 +65,7 @@ log = logging.getLogger(__name__)
 
 HOUSEKEEPING_S = 30.0
 START_RETRY_S = 1.0
+LONG_BACKLOG_EVENTS = 100_000
 START_DRAIN_S = 5.0
 """How long the start waits until the log of an earlier run is delivered: afterwards it goes on beside the traffic."""
 GC_THRESHOLDS = (10_000, 1_000_000, 1_000_000)
@@ -181,7 +182,6 @@ class Server:
         await self.sites.load()
         await self._salts.load()
         self._wal.start()
-        self._flusher.start(self._wal, left_over).add_done_callback(self._flusher_ended)
         if left_over:
             events = sum(sealed.events for sealed in left_over)
             log.info("delivering what the log still holds", extra={"segments": len(left_over), "events": events})
@@ -253,15 +253,28 @@ class Server:
                 await asyncio.sleep(START_RETRY_S)
 
     async def _restore(self, left_over: list[Sealed]) -> None:
-        """Know the open sessions and the event ids of the last run again; a long backlog is not waited for."""
+        """Know the open sessions and the event ids of the last run again, and begin to deliver what it left.
+
+        A short backlog is waited for; a long one is read before, and delivered beside the traffic.
+        """
         undelivered = None
-        if left_over and not await self._flusher.drain(START_DRAIN_S):
-            undelivered = Undelivered(self.config.collect.max_sessions)
-            await asyncio.to_thread(undelivered.read, left_over, self._duplicates)
+        is_long = sum(sealed.events for sealed in left_over) > LONG_BACKLOG_EVENTS
+        if is_long:
+            undelivered = await self._read_log(left_over)
+        self._flusher.start(self._wal, left_over).add_done_callback(self._flusher_ended)
+        if left_over and not is_long and not await self._flusher.drain(START_DRAIN_S):
+            undelivered = await self._read_log(left_over)
         await restore_sessions(self._sessions, self.store, time.time(), self.config.collect)
         await restore_event_ids(self._duplicates, self.store, time.time(), self.config.collect)
         if undelivered is not None:
             undelivered.apply(self._sessions)
+
+    async def _read_log(self, left_over: list[Sealed]) -> Undelivered:
+        started = time.perf_counter()
+        undelivered = Undelivered(self.config.collect.max_sessions)
+        await asyncio.to_thread(undelivered.read, left_over, self._duplicates)
+        log.info("read the log's backlog", extra={"seconds": round(time.perf_counter() - started, 1)})
+        return undelivered
 
     async def _ensure_admin(self) -> None:
         if self._admin_token:

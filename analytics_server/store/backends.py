@@ -8,6 +8,8 @@ chdb is imported only when it is used: against a server it costs no memory.
 from __future__ import annotations
 
 import importlib.util
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -71,6 +73,7 @@ def _embedded(config: Config, path: Path) -> ThreadedStore:
                 "If a server is running on this directory, stop it first or use its HTTP API."
             ) from error
         anchor.command(f"CREATE DATABASE IF NOT EXISTS {_identifier(database)}")
+        _keep_inserts_in(path / "inserts")
         return anchor
 
     return ThreadedStore(
@@ -129,6 +132,26 @@ class OneAttemptPool(PoolManager):
             return super().urlopen(*args, **kwargs)
         except ProtocolError as error:
             raise HTTPError(str(error)) from None
+
+
+class _InsertFiles:
+    """Where clickhouse-connect puts a block on its way into the engine: a directory of the engine's own, so that
+    no event is ever written outside the data directory, and what a killed process left goes at the next start."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def NamedTemporaryFile(self, suffix: str, delete: bool) -> Any:
+        return tempfile.NamedTemporaryFile(suffix=suffix, delete=delete, dir=self._directory)
+
+
+def _keep_inserts_in(directory: Path) -> None:
+    """The engine is open, so no other process uses the directory."""
+    from clickhouse_connect.driver._backend import chdb_backend  # loads chdb, which a server needs not
+
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    chdb_backend.tempfile = _InsertFiles(directory)  # type: ignore[assignment, attr-defined]
 
 
 def _embedded_summary(result: Any) -> dict[str, str]:

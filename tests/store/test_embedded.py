@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,3 +79,29 @@ async def test_a_table_a_failed_query_read_can_be_dropped(embedded_path: Path) -
     await other.command("DROP TABLE t")
     await other.close()
     await store.close()
+
+
+async def test_blocks_on_their_way_in_stay_in_the_engine_s_directory(
+    embedded_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """clickhouse-connect writes each insert to a file first; a killed process must leave none elsewhere."""
+    seen: list[str] = []
+    made = tempfile.NamedTemporaryFile
+
+    def noting(**wanted: Any) -> Any:
+        file = made(**wanted)
+        seen.append(str(Path(file.name).parent))
+        return file
+
+    (embedded_path / "inserts").mkdir(exist_ok=True)
+    (embedded_path / "inserts" / "left.native").write_bytes(b"of a killed process")
+    monkeypatch.setattr("analytics_server.store.backends.tempfile.NamedTemporaryFile", noting)
+    store = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{embedded_path}")))
+    await store.open()
+    await store.command("CREATE TABLE IF NOT EXISTS on_its_way (n UInt64) ENGINE = Memory")
+    await store.insert("on_its_way", ["n"], [[1, 2, 3]])
+    await store.command("DROP TABLE on_its_way")
+    await store.close()
+
+    assert seen == [str(embedded_path / "inserts")]
+    assert list((embedded_path / "inserts").iterdir()) == []

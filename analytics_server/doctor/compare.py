@@ -122,21 +122,28 @@ async def differences(store: Store, rollup: Rollup, piece: Piece, *, table: str 
 def _comparison(rollup: Rollup, condition: str, table: str) -> str:
     keys = ", ".join(rollup.keys)
     counted = "events" if "events" in rollup.sums else next(iter(rollup.sums), "")
-    bounds = [f"{end}(cityHash64({source})) AS {end}__{name}" for name, source in rollup.anys for end in ("min", "max")]
+    groups = _groups(rollup)
+    bounds = [
+        f"{end}(cityHash64({', '.join(source for _, source in group)})) AS {end}__{number}"
+        for number, group in enumerate(groups)
+        for end in ("min", "max")
+    ]
     expected_values = [f"x.{name}" for name in rollup.sums] + [finished(*one) for one in rollup.aggregates]
     present_values = [f"sum(t.{name})" for name in rollup.sums] + [merged for _, merged in rollup.aggregates]
-    lows = [f"x.min__{name}" for name, _ in rollup.anys]
-    highs = [f"x.max__{name}" for name, _ in rollup.anys]
-    chosen = [f"cityHash64(any(t.{name}))" for name, _ in rollup.anys]
-    n = len(rollup.anys)
-    inside = "v >= low AND v <= high"
+    lows = [f"x.min__{number}" for number in range(len(groups))]
+    highs = [f"x.max__{number}" for number in range(len(groups))]
+    chosen = [f"cityHash64({', '.join(f'any(t.{name})' for name, _ in group)})" for group in groups]
+    n = len(groups)
+    joint = _array([f"toUInt64({int(len(group) > 1)})" for group in groups])
+    right = "v = low OR v = high OR (low != high AND (joint OR (v > low AND v < high)))"
     return f"""
 SELECT site_id, day, countIf(differs), sum(was), sum(has) FROM (
     SELECT
         {keys}, toDate({rollup.time}) AS day, sumIf(counted, side = 1) AS was, sumIf(counted, side = 2) AS has,
         countIf(side = 1) != countIf(side = 2) OR anyIf(checksum, side = 1) != anyIf(checksum, side = 2)
             OR arrayExists(
-                (v, low, high) -> NOT ({inside}),
+                (joint, v, low, high) -> NOT ({right}),
+                {joint},
                 arrayResize(anyIf(lows, side = 2), {n}),
                 arrayResize(anyIf(lows, side = 1), {n}),
                 arrayResize(anyIf(highs, side = 1), {n})
@@ -161,6 +168,16 @@ SELECT site_id, day, countIf(differs), sum(was), sum(has) FROM (
 )
 GROUP BY site_id, day HAVING countIf(differs) > 0 ORDER BY day, site_id
 """
+
+
+def _groups(rollup: Rollup) -> list[list[tuple[str, str]]]:
+    """The columns where any event's value is right, as they are compared: texts as one, the others each.
+
+    One checksum for all texts is ten times faster. If they do differ within a key, there is nothing to hold it against.
+    """
+    texts = [one for one in rollup.anys if one[0] in rollup.texts]
+    others = [[one] for one in rollup.anys if one[0] not in rollup.texts]
+    return [texts, *others] if texts else others
 
 
 def _listed(table: str, names: Sequence[str], *, named: bool = True) -> str:

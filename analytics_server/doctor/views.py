@@ -42,6 +42,8 @@ class Rollup:
     sums: tuple[str, ...]
     aggregates: tuple[tuple[str, str], ...]
     anys: tuple[tuple[str, str], ...]
+    texts: frozenset[str]
+    """Those of `anys` that are text: a session's attributes, the same on all its events."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -90,7 +92,7 @@ def _rollup(
     if SITE not in keys or len(times) != 1:
         return None
     sources = {name: source for source, name in _ANY.findall(select)}
-    sums, aggregates, anys = [], [], []
+    sums, aggregates, anys, texts = [], [], [], set()
     for name, kind, key in own:
         if key:
             continue
@@ -100,6 +102,8 @@ def _rollup(
                 sums.append(name)
             elif function in ("any", "anyLast") and name in sources:
                 anys.append((name, sources[name]))
+                if "String" in kind:
+                    texts.add(name)
             elif function.startswith("groupUniqArray"):
                 aggregates.append((name, f"arraySort({function}(t.{name}))"))
             else:
@@ -108,7 +112,9 @@ def _rollup(
             aggregates.append((name, f"{state[1]}Merge(t.{name})"))
         else:
             aggregates.append((name, f"any(t.{name})"))
-    return Rollup(view, target, select, *table, keys, times[0], tuple(sums), tuple(aggregates), tuple(anys))
+    return Rollup(
+        view, target, select, *table, keys, times[0], tuple(sums), tuple(aggregates), tuple(anys), frozenset(texts)
+    )
 
 
 def finished(name: str, expression: str) -> str:

@@ -35,6 +35,7 @@ REQUEST_TIMEOUT_S = 30.0
 LARGE_BODY = 1_000_000
 ADMIN_TOKEN = "ast_the-admin-token-of-the-tests"
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
+_SERVE = [sys.executable, "-W", "default", "-m", "analytics_server", "serve"]
 _READY = re.compile(r"is running at (\S+)")
 
 
@@ -82,7 +83,7 @@ class RunningServer:
         assert self._process is None
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self.under, sys.executable, "-W", "default", "-m", "analytics_server", "serve", "--port", str(self.port)],
+                [*self.under, *_SERVE, "--port", str(self.port)],
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -255,25 +255,24 @@ class Server:
     async def _restore(self, left_over: list[Sealed]) -> None:
         """Know the open sessions and the event ids of the last run again, and begin to deliver what it left.
 
-        A short backlog is waited for; a long one is read before, and delivered beside the traffic.
+        A short backlog is waited for, a long one is delivered beside the traffic.
         """
-        undelivered = None
-        is_long = sum(sealed.events for sealed in left_over) > LONG_BACKLOG_EVENTS
-        if is_long:
-            undelivered = await self._read_log(left_over)
+        undelivered = await self._read_log(left_over)
         self._flusher.start(self._wal, left_over).add_done_callback(self._flusher_ended)
-        if left_over and not is_long and not await self._flusher.drain(START_DRAIN_S):
-            undelivered = await self._read_log(left_over)
+        if 0 < sum(sealed.events for sealed in left_over) <= LONG_BACKLOG_EVENTS:
+            await self._flusher.drain(START_DRAIN_S)
         await restore_sessions(self._sessions, self.store, time.time(), self.config.collect)
         await restore_event_ids(self._duplicates, self.store, time.time(), self.config.collect)
-        if undelivered is not None:
-            undelivered.apply(self._sessions)
+        undelivered.apply(self._sessions)
+        for site_id in undelivered.sites:  # the row of a new one may have died with the process
+            self.sites.get_or_create(site_id)
 
     async def _read_log(self, left_over: list[Sealed]) -> Undelivered:
         started = time.perf_counter()
         undelivered = Undelivered(self.config.collect.max_sessions)
-        await asyncio.to_thread(undelivered.read, left_over, self._duplicates)
-        log.info("read the log's backlog", extra={"seconds": round(time.perf_counter() - started, 1)})
+        if left_over:
+            await asyncio.to_thread(undelivered.read, left_over, self._duplicates)
+            log.info("read what the log still holds", extra={"seconds": round(time.perf_counter() - started, 1)})
         return undelivered
 
     async def _ensure_admin(self) -> None:

@@ -3,7 +3,8 @@
 --   then session and time: a session's events lie together, which compresses ids, attributes
 --   and times, and is the order funnels and paths read in.
 -- PARTITION BY month: expiry and rebuilds work on whole partitions; a batch rarely spans two.
--- Codecs: Delta for times (neighbours are close); ZSTD(1) for long strings.
+-- Codecs: Delta for times (neighbours are close); ZSTD(1) for long strings. LZ4 for what questions about
+--   events read of every row, ts, visitor_id and session_key: half the time to unpack, two bytes a row more.
 -- LowCardinality where a site has at most thousands of distinct values. A path may have more: past the
 --   dictionary's limit a part writes several, which costs what plain strings do and no more.
 -- session_key: the session as one number. Questions that join events to sessions compare 8 bytes instead
@@ -13,12 +14,12 @@
 CREATE TABLE IF NOT EXISTS events ${ON_CLUSTER}
 (
     site_id          LowCardinality(String),
-    ts               DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
+    ts               DateTime64(6, 'UTC') CODEC(Delta, LZ4),
     name             LowCardinality(String),
     event_id         UUID,
     session_id       String CODEC(ZSTD(1)),
     session_start    DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
-    visitor_id       UInt64 CODEC(ZSTD(1)),
+    visitor_id       UInt64 CODEC(LZ4),
     user_id          String CODEC(ZSTD(1)),
     hostname         LowCardinality(String),
     path             LowCardinality(String),
@@ -53,7 +54,7 @@ CREATE TABLE IF NOT EXISTS events ${ON_CLUSTER}
     variant          LowCardinality(String),
     props            Map(LowCardinality(String), String),
     batch_id         UInt64 CODEC(Delta, ZSTD(1)),
-    session_key      UInt64 MATERIALIZED cityHash64(session_start, session_id) CODEC(ZSTD(1)),
+    session_key      UInt64 MATERIALIZED cityHash64(session_start, session_id) CODEC(LZ4),
     INDEX batch_id_minmax batch_id TYPE minmax GRANULARITY 1
 )
 ENGINE = ${ENGINE:MergeTree}

@@ -146,6 +146,8 @@ class Collector:
 
         `headers` are asked by lower-case names. Raises an `AnalyticsError`.
         """
+        if refusal := self._wal.refusal():  # before anything is remembered of events that can't be kept
+            raise WalError(refusal)
         trusted = principal is not None
         most = self.most_bytes(trusted=trusted)
         get = headers.get

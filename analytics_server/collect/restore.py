@@ -18,7 +18,7 @@ from analytics_server.collect.duplicates import Duplicates
 from analytics_server.collect.session import Sessions
 from analytics_server.config import CollectSection
 from analytics_server.ingest import segment
-from analytics_server.ingest.segment import Sealed, new_batch_id
+from analytics_server.ingest.segment import Sealed, SegmentError, new_batch_id
 from analytics_server.model import COLUMN_INDEX, SESSION_ATTRIBUTES
 from analytics_server.store.protocol import Store
 
@@ -107,14 +107,15 @@ class Undelivered:
     def __init__(self, most_sessions: int) -> None:
         self._most = most_sessions
         self._sessions: OrderedDict[tuple[str, str], _Part] = OrderedDict()
+        self.sites: set[str] = set()
 
     def read(self, segments: Iterable[Sealed], duplicates: Duplicates) -> None:
         """Remember the event ids, and collect the sessions. Blocking; one frame at a time is in memory.
 
-        A segment that is gone was delivered meanwhile: read ClickHouse after this.
+        Read ClickHouse after this, so that nothing is missed that is delivered meanwhile.
         """
         for sealed in segments:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError, SegmentError):  # the flusher meets the same and says so
                 columns = segment.read_head(sealed.path).header.columns
                 for _, payload in segment.frames(sealed.path):
                     for row in segment.rows_of(payload, columns):
@@ -122,6 +123,7 @@ class Undelivered:
                         self._add(row)
 
     def _add(self, row: Sequence[Any]) -> None:
+        self.sites.add(row[_SITE])
         key = (row[_SITE], row[_SESSION])
         part = self._sessions.get(key)
         if part is None:

@@ -43,6 +43,9 @@ log = logging.getLogger(__name__)
 _encode = msgspec.msgpack.Encoder().encode
 LOCK = "lock"
 FREE_SPACE_CHECK_S = 1.0
+SLOW_DISK_S = 0.05
+"""After a commit that took longer, the next write is a thread's too: on a saturated disk even a write to the page
+cache may wait for the file system's journal, and the loop must not wait with it."""
 
 TOO_MANY = "Too many events are waiting to be written. Send them again later."
 TOO_LARGE = "The events of one request are too large to be written."
@@ -95,6 +98,7 @@ class Wal:
         self._events = 0
         self._rows: list[Row] | None = None
         self._sequence = 0
+        self._slow = False
         self._last_batch_id = 0
         self._seal_due = False
         self._seal_timer: asyncio.TimerHandle | None = None
@@ -293,7 +297,12 @@ class Wal:
         file = self._file or await self._open_segment()
         payload = [segment.array_head(len(group.rows)), *group.payload]
         before = file.size
-        file.append([segment.frame_head(self._sequence + 1, payload), *payload])
+        pieces = [segment.frame_head(self._sequence + 1, payload), *payload]
+        began = time.perf_counter()
+        if self._slow:
+            await self._loop_or_fail().run_in_executor(self._disk, file.append, pieces)
+        else:
+            file.append(pieces)
         if self._syncer is not None:
             started = time.perf_counter()
             try:
@@ -303,6 +312,7 @@ class Wal:
                     file.cut(before)
                 raise Untrusted(failure.errno, f"fdatasync failed: {failure.strerror}") from failure
             self._metrics.wal_fsync_seconds.observe(time.perf_counter() - started)
+        self._slow = time.perf_counter() - began > SLOW_DISK_S
         self._sequence += 1
         self._add_bytes(file.size - before)
 

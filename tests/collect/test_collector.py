@@ -123,3 +123,12 @@ def test_a_pixel_s_address_becomes_an_event() -> None:
     assert msgspec.json.decode(pixel_body({"site": "a", "name": "n"}, "https://b/"))["url"] == "https://b/"
     with pytest.raises(RequestError):
         pixel_body({"site": ""}, None)
+
+
+async def test_while_the_log_refuses_nothing_is_remembered() -> None:
+    world = World()
+    world.wal.full = "The disk is nearly full."
+    refused = await world.send({**SIMPLE, "event_id": "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"})
+
+    assert (refused.status, refused.retry_after_s) == (503, 5)
+    assert (len(world.sessions), len(world.duplicates)) == (0, 0)

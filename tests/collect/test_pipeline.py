@@ -223,9 +223,9 @@ async def test_the_number_of_sites_is_bounded() -> None:
 async def test_what_could_not_be_written_is_not_remembered() -> None:
     world = World()
     beacon = view(event_id="6f9619ff-8b86-4d01-b42d-00cf4fc964ff")
-    world.wal.refusal = "disk full"
+    world.wal.failure = "disk full"
     failed = await world.send(beacon)
-    world.wal.refusal = ""
+    world.wal.failure = ""
     again = await world.send(beacon)
 
     assert (failed.status, failed.retry_after_s) == (503, 5)

@@ -34,15 +34,18 @@ NOON = 1_763_899_200.0
 
 
 class FakeWal:
-    """Keeps rows, or refuses them with `refusal`."""
+    """Keeps rows; refuses them at once with `full`, or fails to write them with `failure`."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
-        self.refusal = ""
+        self.full = self.failure = ""
+
+    def refusal(self) -> str:
+        return self.full
 
     async def durable(self, rows: list[Row]) -> None:
-        if self.refusal:
-            raise WalError(self.refusal)
+        if self.failure:
+            raise WalError(self.failure)
         self.rows += rows
 
 

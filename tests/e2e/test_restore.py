@@ -49,3 +49,23 @@ async def test_what_only_the_log_knows_is_known_after_a_kill(tmp_path: Path, cli
 
     assert (total, sessions) == (30 + 1 + 2, 2)
     assert tagged[("news",)] == (2,)
+
+
+async def test_a_site_whose_row_was_never_written_is_there_after_the_restart(
+    tmp_path: Path, clickhouse_front: ClickHouseFront
+) -> None:
+    server = RunningServer(tmp_path, {"clickhouse_url": f"{clickhouse_front.url}/restore_site"})
+    refuse = Fault(kind="error", statement="insert", error="MEMORY_LIMIT_EXCEEDED", times=0)
+    await asyncio.to_thread(server.start)
+    await asyncio.to_thread(clickhouse_front.faults.add, refuse)
+    async with Client(server) as client:
+        reply = await client.send({"site": "new.example", "name": "x"})
+    server.kill()
+    await asyncio.to_thread(clickhouse_front.faults.clear)
+    await asyncio.to_thread(server.start)
+    async with Client(server) as client:
+        await client.flushed()
+        kept = await client.count("new.example")
+    assert server.terminate() == 0
+
+    assert (reply.status, kept) == (202, 1)

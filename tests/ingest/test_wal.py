@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server.config import IngestSection
 from analytics_server.errors import WalError
-from analytics_server.ingest import segment
+from analytics_server.ingest import segment, wal
 from analytics_server.ingest import wal as wal_module
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.segment import Sealed, new_batch_id
@@ -550,3 +550,27 @@ def test_batch_ids_grow_with_time_and_fit_into_63_bits() -> None:
 
     assert ids == sorted(set(ids))
     assert all(0 < batch_id < 1 << 63 for batch_id in (*ids, new_batch_id(4_102_444_800.0)))
+
+
+async def test_after_a_slow_sync_the_write_is_a_thread_s_until_the_disk_is_fast_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writers: list[str] = []
+    write = os.writev
+
+    def noting(fd: int, pieces: list[bytes]) -> int:
+        writers.append(threading.current_thread().name.partition("_")[0])
+        return write(fd, pieces)
+
+    async def slow(fd: int) -> None:
+        await asyncio.sleep(wal.SLOW_DISK_S * 1.5)
+
+    monkeypatch.setattr(os, "writev", noting)
+    async with logging_to(tmp_path, slow) as log:
+        await log.wal.durable([row(title="a")])
+        log.before_sync = nothing
+        await log.wal.durable([row(title="b")])
+        await log.wal.durable([row(title="c")])
+
+        assert log.titles() == ["a", "b", "c"]
+    assert writers[:2] == ["MainThread", "wal"]

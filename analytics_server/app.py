@@ -140,13 +140,13 @@ class Server:
             remembers=self._duplicates.remembers,
         )
         self._queries = QueryService(self.store, self.sites, _utc_now, config.limits)
+        self._undelivered = Undelivered(config.collect.max_sessions)
         self._day_totals = DayTotals(self.store, self.sites, _utc_now)
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
         self._front: Front | None = None
         self._socket: asyncio.Server | None = None
         self._stopping = False
-        self._loop: asyncio.AbstractEventLoop | None = None
         self.broken = asyncio.Event()
         self.port = config.server.port
         self.new_admin_token = ""
@@ -173,7 +173,6 @@ class Server:
     async def start(self) -> StoreInfo:
         """Bring everything up; returns which engine answers. Raises an `AnalyticsError`."""
         started = time.perf_counter()
-        self._loop = asyncio.get_running_loop()
         left_over = self._wal.open()  # first: its lock keeps a second server off the directory, with a clear error
         info = await self._open_store()
         applied = await migrate(self.store, cluster=self.config.clickhouse.cluster)
@@ -219,7 +218,7 @@ class Server:
 
     async def stop(self) -> None:
         """Drain and close; what could not be flushed in time stays in the log. Also after a start that failed."""
-        self._stopping = True
+        self._stopping = self._undelivered.stop = True
         started = time.perf_counter()
         grace = self.config.server.shutdown_grace_s
         await self._wal.stop()
@@ -269,7 +268,7 @@ class Server:
 
     async def _read_log(self, left_over: list[Sealed]) -> Undelivered:
         started = time.perf_counter()
-        undelivered = Undelivered(self.config.collect.max_sessions)
+        undelivered = self._undelivered
         if left_over:
             await asyncio.to_thread(undelivered.read, left_over, self._duplicates)
             log.info("read what the log still holds", extra={"seconds": round(time.perf_counter() - started, 1)})
@@ -373,23 +372,19 @@ class Server:
                 collected_at = time.monotonic()
             events_before = events
             up = await self.store.ping()
-            self._http.clickhouse_up.set(1 if up else 0)
+            self._http.clickhouse_up.set(1 if up and self._flusher.store_is_up else 0)
             self._sessions.expire()
             if ticks * STORE_CHECK_S % self.config.geo.reload_interval_s < STORE_CHECK_S:
                 await asyncio.get_running_loop().run_in_executor(None, self._geo.reload_if_changed)
 
     def _on_broken(self, reason: str) -> None:
-        """The log can't be trusted any more (called from its thread): the process must end."""
+        """The log can't be trusted any more: the process must end."""
         log.critical("the log can't go on, stopping", extra={"reason": reason})
-        self._loop_call(self.broken.set)
+        self.broken.set()
 
     def _flusher_ended(self, task: asyncio.Task[None]) -> None:
         if not self._stopping and not task.cancelled():
             self._on_broken(f"the flusher has died ({type(task.exception()).__name__})")
-
-    def _loop_call(self, call: Callable[[], None]) -> None:
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(call)
 
     def _own(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         self._tasks.append(asyncio.create_task(keep_running(work, name, TASK_RESTART_S), name=name))

@@ -188,6 +188,7 @@ async def retry(config: Config, chosen: Sequence[Found], *, every: bool, timeout
                         metrics,
                         directory(config),
                         insert_timeout_s=config.clickhouse.insert_timeout_s,
+                        cluster=config.clickhouse.cluster,
                         jitter=random.Random(),
                     )
                     good = await _deliver(flusher, wal, config, metrics, timeout_s) and good

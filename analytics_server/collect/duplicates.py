@@ -1,8 +1,8 @@
 """Repeated event ids: accepted, counted once.
 
 Two generations of ids: a look-up reads one or both; the older generation goes when the
-window has passed or the younger is full. Bounded by `capacity`, at about 10 bytes an id: a
-generation is 65,536 sorted arrays of 64-bit hashes (keyed with this process's own random
+window has passed or the younger is full. At least the newest half of `capacity` is known, at about
+20 bytes an id: a generation is 65,536 sorted arrays of 64-bit hashes (keyed with this process's own random
 key, so nobody can choose colliding ids; by chance, with ten million ids remembered, one new
 id in 10^12 is taken for a repeated one). An id is remembered only once its event is
 durable or on its way to be; if writing fails it is forgotten, so that the client's retry is kept.

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from analytics_server.collect.duplicates import Duplicates
 from analytics_server.collect.session import Sessions
 from analytics_server.config import CollectSection
@@ -108,6 +110,8 @@ class Undelivered:
         self._most = most_sessions
         self._sessions: OrderedDict[tuple[str, str], _Part] = OrderedDict()
         self.sites: set[str] = set()
+        self.stop = False
+        """Set it to break off a long reading."""
 
     def read(self, segments: Iterable[Sealed], duplicates: Duplicates) -> None:
         """Remember the event ids, and collect the sessions. Blocking; one frame at a time is in memory.
@@ -118,9 +122,13 @@ class Undelivered:
             with contextlib.suppress(OSError, SegmentError):  # the flusher meets the same and says so
                 columns = segment.read_head(sealed.path).header.columns
                 for _, payload in segment.frames(sealed.path):
-                    for row in segment.rows_of(payload, columns):
-                        duplicates.seen(row[_SITE], row[_EVENT_ID])  # type: ignore[arg-type]
-                        self._add(row)
+                    if self.stop:
+                        return
+                    with contextlib.suppress(msgspec.DecodeError):
+                        for row in segment.rows_of(payload, columns):
+                            with contextlib.suppress(TypeError, ValueError, IndexError):  # delivery will refuse it
+                                duplicates.seen(row[_SITE], row[_EVENT_ID])  # type: ignore[arg-type]
+                                self._add(row)
 
     def _add(self, row: Sequence[Any]) -> None:
         self.sites.add(row[_SITE])
@@ -141,7 +149,9 @@ class Undelivered:
         for (site_id, session_id), part in self._sessions.items():
             times = (part.opened_us, part.first_us, part.last_us)
             sessions.restore(site_id, session_id, sorted(part.visitor_ids), times, part.attributes)
-        return len(self._sessions)
+        applied = len(self._sessions)
+        self._sessions.clear()
+        return applied
 
 
 @dataclass(slots=True)

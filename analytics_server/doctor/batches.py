@@ -147,7 +147,7 @@ class EventIdsCheck(Unmendable):
             return self.warning(
                 f"{count(total, 'event')} arrived within {window}, and a start remembers the ids of the newest "
                 f"{self._restored:,}: an older one that is repeated after a restart would count again.",
-                "Raise [collect] max_duplicate_ids (about 100 bytes of memory each) or shorten duplicate_window_s.",
+                "Raise [collect] max_duplicate_ids (about 20 bytes of memory each) or shorten duplicate_window_s.",
                 **facts,
             )
         return self.ok(

@@ -22,11 +22,12 @@ from functools import partial
 from pathlib import Path
 
 from analytics_server.config import IngestSection
-from analytics_server.errors import StoreError, StoreRetryable
+from analytics_server.errors import StoreError
 from analytics_server.ingest import dead_letters
 from analytics_server.ingest.batch import Batch
 from analytics_server.ingest.dead_letters import Cause, Reason
 from analytics_server.ingest.delivery import FIRST_PAUSE_S, Delivery, Prepared
+from analytics_server.ingest.doubts import DIRECTORY, Doubts
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.recovery import keep_copy
 from analytics_server.ingest.rollups import Rollups
@@ -45,7 +46,7 @@ SHORT_BREATH_S = 0.000_1
 
 BREATHE_UP_TO = 20_000
 MOST_FAILURES = 10
-"""So often something without a plan may fail in a row with one segment, or its rollups, before it is given up."""
+"""So often something without a plan may fail in a row with one segment before it is given up."""
 
 PROGRESS_S = 5.0
 """Between two lines about a backlog."""
@@ -78,6 +79,8 @@ class Flusher:
         self._stopping = False
         self._rollups = Rollups(store, timeout_s=insert_timeout_s, cluster=cluster, jitter=jitter)
         self._suspect: Sealed | None = None
+        self._doubts_at = 0.0
+        self._doubts_pause_s = FIRST_PAUSE_S
         self._failures = 0
         self._delivery = Delivery(
             store,
@@ -99,6 +102,7 @@ class Flusher:
         That run sent one batch at a time, oldest first: only the first can have been under way.
         """
         self._wal = wal
+        self._doubts = Doubts(wal.directory / DIRECTORY)
         self._suspect = left_over[0] if left_over else None
         for sealed in left_over:
             self.add(sealed)
@@ -149,15 +153,23 @@ class Flusher:
             self._ahead = None
 
     async def _work(self) -> None:
+        waits = 0
         while not self._stopping:
+            await self._settle_doubts()
             if not self._queue:
                 self._idle.set()
                 self._changed.clear()
-                await self._changed.wait()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), self._doubts_pause_s if self._doubts.batches else None)
                 continue
             sealed = self._queue[0]
             try:
                 await self._deliver(sealed)
+                waits = 0
+            except StoreError as error:  # it could not be made ready: nothing was sent
+                log.warning("batch can't be made ready, will try again", extra={"reason": error.message[:300]})
+                waits += 1
+                await self._pause(min(FIRST_PAUSE_S * 2 ** min(waits, 10), self._settings.retry_max_s))
             except Exception as failure:
                 await self._survive(sealed, failure)
             else:
@@ -212,8 +224,8 @@ class Flusher:
         outcome = await self._delivery.deliver(prepared)
         if outcome == "stopped":
             return
-        if (prepared.doubtful or sealed is self._suspect) and not await self._reconcile(sealed):
-            return
+        if (prepared.doubtful or sealed is self._suspect) and not await self._reconcile(sealed.batch_id):
+            await asyncio.get_running_loop().run_in_executor(None, self._doubts.add, sealed.batch_id)
         if outcome == "inserted":
             await asyncio.get_running_loop().run_in_executor(None, _finish, self._wal, sealed, prepared.batch)
             self._queue.popleft()
@@ -254,24 +266,30 @@ class Flusher:
             "wal segment damaged, a copy is set aside", extra={"segment": sealed.path.name, "events_unreadable": lost}
         )
 
-    async def _reconcile(self, sealed: Sealed) -> bool:
-        """Make the rollups agree with what is in `events` of a batch that was in doubt; False when stopping."""
-        delay, failures = FIRST_PAUSE_S, 0
-        while True:
-            try:
-                await self._rollups.reconcile(sealed.batch_id)
-            except StoreError as error:
-                failures += not isinstance(error, StoreRetryable)
-                if failures >= MOST_FAILURES:  # the events are right: they must not wait for ever
-                    self._metrics.flush_attempts.labels("unreconciled").inc()
-                    log.error("rollups not reconciled, given up", extra={"batch": sealed.batch_id})
-                    return True
-                log.warning("rollups not reconciled, will try again", extra={"reason": error.message[:300]})
-                if await self._pause(delay):
-                    return False
-                delay = min(delay * 2, self._settings.retry_max_s)
-            else:
-                return True
+    async def _reconcile(self, batch_id: int) -> bool:
+        """Make the rollups agree with what is in `events` of a batch that was in doubt; False when it can't be now."""
+        try:
+            await self._rollups.reconcile(batch_id)
+        except StoreError as error:
+            self._metrics.flush_attempts.labels("unreconciled").inc()
+            log.warning(
+                "rollups not compared, will try again", extra={"batch": batch_id, "reason": error.message[:300]}
+            )
+            return False
+        return True
+
+    async def _settle_doubts(self) -> None:
+        """Between two batches, now and then: the oldest batch in doubt."""
+        if not self._doubts.batches or time.monotonic() < self._doubts_at:
+            return
+        batch_id = self._doubts.batches[0]
+        if await self._reconcile(batch_id):
+            self._doubts.settle(batch_id)
+            self._doubts_pause_s = FIRST_PAUSE_S
+        else:
+            self._doubts.batches.append(self._doubts.batches.pop(0))
+            self._doubts_pause_s = min(self._doubts_pause_s * 2, self._settings.retry_max_s)
+        self._doubts_at = time.monotonic() + self._doubts_pause_s
 
     async def _pause(self, seconds: float) -> bool:
         """Wait with jitter; True when the server is stopping."""

@@ -167,6 +167,11 @@ class Wal:
                 os.close(fd)
         self._directory_fd = self._lock_fd = -1
 
+    @property
+    def directory(self) -> Path:
+        """Where it lies; locked while it is open."""
+        return self._directory
+
     # ---- on the loop ---------------------------------------------------
 
     def append(self, rows: list[Row], waiter: Waiter) -> None:

@@ -8,22 +8,24 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from analytics_server.config import IngestSection
-from analytics_server.errors import StoreAmbiguous, StoreBadRows, StoreFatal
+from analytics_server.errors import StoreAmbiguous, StoreBadRows, StoreFatal, StoreRetryable
 from analytics_server.ingest import delivery, flush
 from analytics_server.ingest.batch import Batch, read
 from analytics_server.ingest.dead_letters import read_all
+from analytics_server.ingest.doubts import DIRECTORY
 from analytics_server.ingest.flush import MOST_FAILURES, Flusher
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.segment import Sealed
 from analytics_server.ingest.wal import Wal
 from analytics_server.model import COLUMN_INDEX, COLUMNS, Row
 from analytics_server.store.protocol import Encoded, Parameters, ResultSet, Settings, Store
+from tests.server import wait_for
 
 NOVEMBER_US = 1_762_000_000_000_000
 DECEMBER_US = 1_765_000_000_000_000
@@ -275,3 +277,59 @@ async def test_what_the_disk_has_lost_is_counted_and_the_rest_delivered(
         assert ingest.dead_letters == 2
         (found,) = read_all(ingest.letters)
         assert (found.letter.reason, found.letter.events, found.letter.batch_events) == ("damaged", 2, 3)
+
+
+async def test_waits_for_a_store_that_is_away_before_a_batch_can_be_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analytics_server.ingest.flush.FIRST_PAUSE_S", 0.0001)
+    async with ingesting(tmp_path) as ingest:
+        encode, away = ingest.store.encode, iter(range(25))
+
+        async def failing(*arguments: Any, **named: Any) -> Encoded:
+            if next(away, None) is not None:
+                raise StoreRetryable("Connection refused.")
+            return await encode(*arguments, **named)
+
+        monkeypatch.setattr(ingest.store, "encode", failing)
+        await ingest.deliver(row())
+
+        assert ingest.store.kept == {202511: 1}
+        assert ingest.dead_letters == 0
+        assert ingest.segments == []
+
+
+async def test_a_batch_in_doubt_is_remembered_until_its_rollups_agree_and_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    calm = False
+
+    async def reconcile(batch_id: int) -> None:
+        asked.append(batch_id)
+        if not calm:
+            raise StoreRetryable("The rollups can't be compared while other servers are inserting.")
+
+    def lose_the_answer(month: int) -> None:
+        ingest.store.fail = lambda month: None
+        ingest.store.kept[month] = 1
+        raise StoreAmbiguous("The connection was closed.")
+
+    doubts = tmp_path / "wal" / DIRECTORY
+    async with ingesting(tmp_path) as ingest:
+        monkeypatch.setattr(ingest.flusher._rollups, "reconcile", reconcile)
+        ingest.store.fail = lose_the_answer
+        await ingest.deliver(row())
+        await ingest.deliver(row())  # the next one is not held up
+        assert ingest.segments == []
+        (remembered,) = [int(path.name) for path in doubts.iterdir()]
+
+    calm = True
+    async with ingesting(tmp_path) as ingest:
+        monkeypatch.setattr(ingest.flusher._rollups, "reconcile", reconcile)
+
+        async def settled() -> bool:
+            return not list(doubts.iterdir())
+
+        await wait_for(settled)
+    assert set(asked) == {remembered}

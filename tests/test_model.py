@@ -28,8 +28,11 @@ def table(name: str) -> dict[str, str]:
     raise AssertionError(f"no table {name}")
 
 
-def test_the_schema_has_these_columns_and_the_batch() -> None:
-    assert table("events") == {column.name: column.type for column in COLUMNS} | {"batch_id": "UInt64"}
+def test_the_schema_has_these_columns_the_batch_and_one_computed() -> None:
+    assert table("events") == {column.name: column.type for column in COLUMNS} | {
+        "batch_id": "UInt64",
+        "session_key": "UInt64 MATERIALIZED cityHash64(session_start, session_id)",
+    }
 
 
 def test_names_are_unique_and_indexed() -> None:

@@ -16,6 +16,7 @@ from analytics_server.doctor.views import Rollup, finished
 from analytics_server.store.protocol import Settings, Store
 
 PIECE_EVENTS = 1_000_000
+DAY_US = 86_400_000_000
 TIMEOUT_S = 900.0
 SETTINGS: Settings = {
     "max_threads": 2,
@@ -94,8 +95,11 @@ class Calendar:
         return found
 
     def _piece(self, days: list[date]) -> Piece:
+        """With a day around them: of events that a running server inserts since this was read, none is overlooked."""
         known = [self._days[day] for day in days]
-        return Piece(tuple(days), min(since for _, since, _ in known), max(until for _, _, until in known))
+        first_us, last_us = ((day - date(1970, 1, 1)).days * DAY_US for day in (days[0], days[-1]))
+        since_us = min(first_us - DAY_US, *(since for _, since, _ in known))
+        return Piece(tuple(days), since_us, max(last_us + 2 * DAY_US - 1, *(until for _, _, until in known)))
 
 
 def scope(piece: Piece) -> tuple[str, dict[str, object]]:

@@ -1,10 +1,11 @@
 """Makes a rollup equal to `events` again, for whole days.
 
 Two ways. *Replace*: the month is put together in a table beside it (the sound days copied,
-the others computed from `events`), compared with `events`, and takes the old one's place
-in one step; nothing is ever half done, and dying on the way changes nothing. But what a
-server inserts meanwhile would be lost, so it is used where nobody writes. *Add*: for a
-month into which events are still coming, the missing or surplus amounts are written down
+the others computed from `events`), compared with `events` on all its days, and takes the old
+one's place in one step; nothing is ever half done, and dying on the way changes nothing.
+But what a server inserts meanwhile would be lost, so it is used where nobody writes, and
+where a server runs the month is compared once more afterwards, and what it lacks added.
+*Add*: for a month into which events are still coming, the missing or surplus amounts are written down
 in a calm (see there), and one row each makes them up. That can't take back a surplus in
 `min`, `max` or `uniq`.
 """
@@ -58,25 +59,38 @@ class Rebuilder:
         months: dict[tuple[int, int], set[date]] = {}
         for difference in damaged:
             months.setdefault((difference.day.year, difference.day.month), set()).add(difference.day)
-        left = 0
+        done = left = 0
         for number, ((year, month), days) in enumerate(sorted(months.items())):
             self._advance(f"rebuilding {rollup.target} {year}-{month:02d}", number, len(months))
-            if self._exclusive or await self._is_quiet(days, calendar):
-                await self._replace(rollup, calendar, days, year * 100 + month)
+            replaced = False
+            if self._exclusive or await self._is_quiet(days):
+                replaced = await self._replace(rollup, calendar, days, year * 100 + month)
+            looked_at = days
+            if not self._exclusive:
+                known = await self._known_now(rollup, calendar)
+                if replaced:
+                    looked_at = _days(known, year * 100 + month)
+                await self._add(rollup, known, looked_at)
+                wrong = await self._still_wrong(rollup, known, looked_at)
             else:
-                await self._add(rollup, calendar, days)
-            left += await self._still_wrong(rollup, calendar, days)
-        return Rebuilt(sum(map(len, months.values())), len(months), left)
+                wrong = await self._still_wrong(rollup, calendar, days)
+            done += len(days | wrong)
+            left += len(wrong)
+        return Rebuilt(done, len(months), left)
 
-    async def _still_wrong(self, rollup: Rollup, calendar: Calendar, days: set[date], table: str = "") -> int:
+    async def _known_now(self, rollup: Rollup, calendar: Calendar) -> Calendar:
+        """The days as they are now: a running server's events may lie on others than those read at first."""
+        return calendar if self._exclusive else await Calendar.read(self._store, [rollup])
+
+    async def _still_wrong(self, rollup: Rollup, calendar: Calendar, days: set[date], table: str = "") -> set[date]:
         wrong: set[date] = set()
         for piece in calendar.pieces(sorted(days)):
             look = partial(differences, self._store, rollup, piece, table=table)
-            found = await look() if table else await self._calm.during(piece, look)
+            found = await self._calm.during(piece, look)
             wrong |= set(piece.days) & days if found is None else {one.day for one in found}
-        return len(wrong)
+        return wrong
 
-    async def _is_quiet(self, days: set[date], calendar: Calendar) -> bool:
+    async def _is_quiet(self, days: set[date]) -> bool:
         since = new_batch_id(self._clock() - QUIET_S) >> 22 << 22
         whole = {day.replace(day=1) for day in days}
         answer = await self._store.query(
@@ -87,11 +101,11 @@ class Rebuilder:
         )
         return not int(str(answer.rows[0][0]))
 
-    async def _replace(self, rollup: Rollup, calendar: Calendar, days: set[date], month: int) -> None:
+    async def _replace(self, rollup: Rollup, calendar: Calendar, days: set[date], month: int) -> bool:
+        """False when events came in meanwhile, and nothing was done."""
         beside = await self._table_beside(rollup)
         columns = ", ".join(rollup.columns)
-        month_days = [day for piece in calendar.pieces() if piece.month == month for day in piece.days]
-        sound = [day for day in month_days if day not in days]
+        sound = sorted(_days(calendar, month) - days)
         for piece in calendar.pieces(sound) if sound else ():
             await self._store.command(
                 f"INSERT INTO {beside} ({columns}) {_INSERT} SELECT {columns} FROM {rollup.target} AS t "
@@ -105,9 +119,13 @@ class Rebuilder:
                 f"WHERE toDate(x.{rollup.time}) IN {{days:Array(Date)}}",
                 parameters,
             )
-        if not await self._still_wrong(rollup, calendar, days, beside):
+        known = await self._known_now(rollup, calendar)
+        equal = not await self._still_wrong(rollup, known, _days(known, month), beside)
+        replaced = equal and (self._exclusive or await self._is_quiet(days))
+        if replaced:
             await self._store.command(f"ALTER TABLE {rollup.target} REPLACE PARTITION {month} FROM {beside}")
         await self._store.command(f"DROP TABLE IF EXISTS {beside}")
+        return replaced
 
     async def _add(self, rollup: Rollup, calendar: Calendar, days: set[date]) -> None:
         beside = await self._table_beside(rollup)
@@ -141,6 +159,10 @@ class Rebuilder:
             f"PARTITION BY {rollup.partition_key} ORDER BY ({rollup.sorting_key})"
         )
         return name
+
+
+def _days(calendar: Calendar, month: int) -> set[date]:
+    return {day for piece in calendar.pieces() if piece.month == month for day in piece.days}
 
 
 def _missing(rollup: Rollup, condition: str) -> str:

@@ -199,7 +199,10 @@ def put_back(found: Found, wal_directory: Path) -> None:
         )
     target = wal_directory / found.path.name
     try:
-        os.replace(found.path, target)
+        if target.exists() and target.samefile(found.path):  # one is a link to the other: renaming would do nothing
+            found.path.unlink()
+        else:
+            os.replace(found.path, target)
     except OSError:  # another file system: should both copies survive a crash, they are one batch, verified by its id
         _write(target, found.path.read_bytes())
         found.path.unlink()

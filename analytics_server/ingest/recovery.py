@@ -1,9 +1,11 @@
 """What an earlier run left in the log: every whole frame is kept, whatever lies around it.
 
-A torn tail of the newest WAL segment was never acknowledged and is cut off. Anything
-else that can't be read is damage: the file is kept in `quarantine/`, counted and
-logged, and its good frames are delivered all the same. Nothing that may hold an
-acknowledged event is ever removed here.
+A torn tail of the newest WAL segment, a frame that reaches beyond the file's end, was
+never acknowledged and is cut off. A last frame that is there whole but doesn't prove
+itself is either the same, after a power cut, or damage: nobody can tell, so a copy is
+kept before it is cut. Anything else that can't be read is damage: the file is kept in
+`quarantine/`, counted and logged, and its good frames are delivered all the same.
+Nothing that may hold an acknowledged event is ever removed here.
 """
 
 from __future__ import annotations
@@ -51,6 +53,13 @@ def recover(directory: Path, metrics: IngestMetrics) -> list[Sealed]:
                 extra={"segment": path.name, "unreadable_bytes": scan.damaged_bytes + scan.torn_bytes},
             )
         elif path is paths[-1]:
+            if scan.torn_bytes and _is_whole(path, scan.good_bytes):
+                metrics.wal_errors.labels("torn_tail").inc()
+                _keep_before_cut(path, directory / "quarantine")
+                log.error(
+                    "last frame of the newest wal segment can't be read, a copy is kept",
+                    extra={"segment": path.name, "unreadable_bytes": scan.torn_bytes},
+                )
             _settle(path, scan.good_bytes)
         if not scan.rows:
             path.unlink()
@@ -60,12 +69,28 @@ def recover(directory: Path, metrics: IngestMetrics) -> list[Sealed]:
     return found
 
 
+def _is_whole(path: Path, start: int) -> bool:
+    """Is the bad frame that begins here all there: by its length, or by its checksum if the length is wrong?"""
+    with path.open("rb") as file:
+        file.seek(start)
+        head, payload = file.read(segment.FRAME_HEAD_BYTES), file.read()
+    if not payload:
+        return False
+    if 0 < int.from_bytes(head[:4], "little") <= len(payload):
+        return True
+    return segment.frame_head(int.from_bytes(head[8:], "little"), [payload])[4:] == head[4:]
+
+
 def _settle(path: Path, size: int) -> None:
     """The newest segment as it now counts, made durable.
 
     Its last frame may never have been synced, and after a power cut a torn tail of what is then an older segment
-    would look like damage.
+    would look like damage. A copy that is a link to it stays as it is.
     """
+    stat = os.stat(path)
+    if stat.st_nlink > 1 and size < stat.st_size:
+        _copy(path, path, size)
+        return
     with path.open("rb+") as file:
         file.truncate(size)
         os.fsync(file.fileno())
@@ -75,7 +100,10 @@ def keep(path: Path, directory: Path) -> Path:
     """Move a file to a directory, which may lie on another file system; it is durable there before it goes here."""
     target = _made(directory) / path.name
     try:
-        os.replace(path, target)
+        if target.exists() and target.samefile(path):  # a copy that is a link: renaming it would do nothing
+            path.unlink()
+        else:
+            os.replace(path, target)
     except OSError:
         _copy(path, target)
         path.unlink()
@@ -103,6 +131,13 @@ def keep_copy(path: Path, directory: Path) -> None:
         sync_directory(directory)
 
 
+def _keep_before_cut(path: Path, directory: Path) -> None:
+    """A real copy: a link would be cut too. One that was kept before holds all of this and more."""
+    target = _made(directory) / path.name
+    if not target.exists():
+        _copy(path, target)
+
+
 def _made(directory: Path) -> Path:
     if not directory.is_dir():
         directory.mkdir(parents=True, exist_ok=True)
@@ -110,9 +145,14 @@ def _made(directory: Path) -> Path:
     return directory
 
 
-def _copy(path: Path, target: Path) -> None:
-    """Durable when it returns."""
-    shutil.copyfile(path, target)
-    with target.open("rb") as copy:
+def _copy(path: Path, target: Path, size: int | None = None) -> None:
+    """All of it (or its first bytes) or nothing, durable when it returns."""
+    draft = target.with_suffix(target.suffix + ".new")
+    shutil.copyfile(path, draft)
+    with draft.open("rb+") as copy:
+        os.fchmod(copy.fileno(), 0o600)
+        if size is not None:
+            copy.truncate(size)
         os.fsync(copy.fileno())
+    draft.rename(target)
     sync_directory(target.parent)

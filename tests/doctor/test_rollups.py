@@ -7,10 +7,11 @@ import asyncio
 import pytest
 
 from analytics_server.doctor.calm import Calm
-from analytics_server.doctor.compare import Calendar
+from analytics_server.doctor.compare import Calendar, differences
 from analytics_server.doctor.views import read_rollups
 from analytics_server.errors import StoreError
 from tests.doctor.place import DAY_US, Place, events
+from tests.ingest.rows import NOVEMBER_US, row
 
 CHECKS = ("rollup_openings", "rollup_sessions", "rollup_traffic")
 
@@ -216,3 +217,66 @@ async def test_a_difference_that_may_be_under_way_is_a_warning_and_not_touched(
     assert (found.status, found.facts["rows_wrong"]) == ("warning", 0)
     assert "events came in all the while" in found.message
     assert await place.rows("SELECT count() FROM openings") == [(0,)]
+
+
+@pytest.mark.parametrize("age_s", [1, 86_400 * 3], ids=["new", "of a backlog"])
+@pytest.mark.parametrize("day", [3, 5, 27])
+@pytest.mark.parametrize("moment", ["INSERT INTO doctor_", "REPLACE PARTITION"])
+async def test_what_a_server_inserts_during_a_repair_stays(
+    server_place: Place, monkeypatch: pytest.MonkeyPatch, moment: str, day: int, age_s: float
+) -> None:
+    """Into a sound day, the damaged one, and a day of the month that had no events."""
+    place = server_place
+    await fill(place)
+    damaged = "2025-11-06"
+    await place.store.command(
+        f"ALTER TABLE traffic DELETE WHERE toDate(bucket) = '{damaged}' SETTINGS mutations_sync = 2"
+    )
+    assert (await place.look())["rollup_traffic"].facts["days_wrong"] == 1
+    command = type(place.store).command
+    seen: list[str] = []
+
+    async def inserting_meanwhile(self: object, sql: str, parameters: object = None) -> None:
+        if "REPLACE PARTITION" in sql:
+            seen.append("replaced")
+        last = moment == "REPLACE PARTITION"
+        if last and moment in sql:
+            await come()
+        await command(self, sql, parameters)  # type: ignore[arg-type]
+        if not last and moment in sql:
+            await come()
+
+    async def come() -> None:
+        if "came" not in seen:
+            seen.append("came")
+            at = NOVEMBER_US + day * DAY_US + 7 * 3_600_000_000
+            rows = [
+                row(site_id="site-1", session_id="late", session_start=at, ts=at + n, name="late") for n in range(3)
+            ]
+            await place.insert(rows, age_s=age_s)
+
+    monkeypatch.setattr(type(place.store), "command", inserting_meanwhile)
+    mended = await place.look(repair=True)
+    monkeypatch.undo()
+
+    assert "came" in seen
+    if moment == "REPLACE PARTITION":
+        assert "replaced" in seen
+    elif day != 5 or age_s == 1:  # else it came in time to be among what the damaged day is computed from
+        assert "replaced" not in seen
+    assert mended["rollup_traffic"].repaired.startswith("rebuilt")
+    assert {(await place.look())[name].status for name in CHECKS} == {"ok"}
+    assert await place.rows("SELECT sum(events) FROM traffic WHERE name = 'late'") == [(3,)]
+    assert await place.rows("SELECT sum(events) FROM traffic") == [(183,)]
+
+
+async def test_events_that_come_after_the_calendar_was_read_are_no_damage(place: Place) -> None:
+    await fill(place)
+    rollups = await read_rollups(place.store)
+    calendar = await Calendar.read(place.store, rollups)
+    ((last,),) = await place.rows("SELECT max(toUnixTimestamp64Micro(ts)) FROM events")
+    await place.insert([row(site_id="site-1", session_id="late", session_start=last + 1, ts=last + 1)])
+
+    found = [await differences(place.store, rollup, piece) for rollup in rollups for piece in calendar.pieces()]
+
+    assert not any(found)

@@ -60,7 +60,8 @@ def recovered(path: Path) -> list[object]:
     metrics = IngestMetrics(CollectorRegistry())
     found = recover(path.parent, metrics)
     assert [sealed.path for sealed in found] == ([path] if path.exists() else [])
-    assert all(metrics.wal_errors.labels(kind)._value.get() == 0 for kind in ("damaged_frame", "quarantined_segment"))
+    kinds = ("damaged_frame", "quarantined_segment", "torn_tail")
+    assert all(metrics.wal_errors.labels(kind)._value.get() == 0 for kind in kinds)
     assert not (path.parent / "quarantine").exists()
     if not found:
         return []

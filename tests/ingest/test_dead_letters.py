@@ -260,6 +260,18 @@ def test_a_letter_is_put_back_once(tmp_path: Path) -> None:
         dead_letters.put_back(found, wal)
 
 
+def test_a_letter_that_is_a_link_to_what_lies_in_the_log_goes(tmp_path: Path) -> None:
+    letters, wal = tmp_path / "letters", tmp_path / "wal"
+    wal.mkdir()
+    write(letters)
+    (found,) = read_all(letters)
+    (wal / found.path.name).hardlink_to(found.path)
+    dead_letters.put_back(found, wal)
+
+    assert list(letters.iterdir()) == []
+    assert titles_in(wal / found.path.name) == ["b", "d"]
+
+
 @pytest.mark.parametrize("place", ["letters", "wal"])
 def test_a_letter_is_not_put_back_before_its_batch_was_delivered(tmp_path: Path, place: str) -> None:
     letters, wal = tmp_path / "letters", tmp_path / "wal"

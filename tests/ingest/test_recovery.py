@@ -97,6 +97,75 @@ async def test_cuts_a_torn_tail_off_the_newest_segment(tmp_path: Path) -> None:
     assert errors(counted, "damaged_frame") == 0
 
 
+async def test_a_whole_last_frame_that_can_not_be_read_is_kept_before_it_is_cut(tmp_path: Path) -> None:
+    path = await written(tmp_path, 3)
+    whole = path.read_bytes()
+    start = frame_starts(path)[2]
+    chance = random.Random(2)
+    # Of its length only the bits that make it shorter, or longer by what isn't there.
+    for at in (
+        start,
+        start + 1,
+        start + 3,
+        start + 5,
+        start + 9,
+        start + 16,
+        *chance.sample(range(start, len(whole)), 20),
+    ):
+        broken = bytearray(whole)
+        broken[at] ^= 1 << chance.randrange(8)
+        path.write_bytes(broken)
+        counted = metrics()
+        (sealed,) = recover(tmp_path, counted)
+        kept = tmp_path / "quarantine" / path.name
+        assert kept.read_bytes() == bytes(broken), at
+        assert path.read_bytes() == whole[:start]
+        assert (sealed.events, texts(path)) == (2, ["a0", "a1"])
+        assert (errors(counted, "torn_tail"), errors(counted, "damaged_frame")) == (1, 0)
+        kept.unlink()
+
+
+async def test_the_only_frame_of_the_newest_segment_is_kept_when_it_can_not_be_read(tmp_path: Path) -> None:
+    path = await written(tmp_path, 1)
+    broken = bytearray(path.read_bytes())
+    broken[-1] ^= 1
+    path.write_bytes(broken)
+    counted = metrics()
+    assert recover(tmp_path, counted) == []
+    assert not path.exists()
+    assert (tmp_path / "quarantine" / path.name).read_bytes() == bytes(broken)
+    assert errors(counted, "torn_tail") == 1
+
+
+async def test_an_older_copy_is_not_replaced_by_one_of_a_shorter_file(tmp_path: Path) -> None:
+    path = await written(tmp_path, 3)
+    first = bytearray(path.read_bytes())
+    first[-1] ^= 1
+    path.write_bytes(first)
+    recover(tmp_path, metrics())
+    second = bytearray(path.read_bytes())
+    second[-1] ^= 1
+    path.write_bytes(second)
+    counted = metrics()
+    recover(tmp_path, counted)
+    assert texts(path) == ["a0"]
+    assert (tmp_path / "quarantine" / path.name).read_bytes() == bytes(first)
+    assert errors(counted, "torn_tail") == 1
+
+
+async def test_a_kept_segment_that_becomes_the_newest_is_not_cut_in_its_copy(tmp_path: Path) -> None:
+    path, newer = await written(tmp_path, 2), await written(tmp_path, 1, "b")
+    with path.open("ab") as file:
+        file.write(b"\x20\x00\x00\x00half")
+    torn = path.read_bytes()
+    recover(tmp_path, metrics())
+    newer.unlink()
+    (sealed,) = recover(tmp_path, metrics())
+    assert sealed.size == path.stat().st_size == len(torn) - 8
+    assert texts(path) == ["a0", "a1"]
+    assert (tmp_path / "quarantine" / path.name).read_bytes() == torn
+
+
 async def test_a_damaged_head_is_made_again_from_the_files_name(tmp_path: Path) -> None:
     path = await written(tmp_path, 2)
     whole = path.read_bytes()
@@ -205,11 +274,19 @@ async def test_what_is_kept_is_durable_before_it_goes(
 
     assert (tmp_path / "copies" / "one.wal").read_bytes() == b"rows"
     assert not path.exists()
-    expected = ["fsync ", "fsync /copies/one.wal", "fsync /copies"]
-    expected += ["fsync ", "fsync /elsewhere/one.wal", "fsync /elsewhere", "unlink"]
+    expected = ["fsync ", "fsync /copies/one.wal.new", "fsync /copies"]
+    expected += ["fsync ", "fsync /elsewhere/one.wal.new", "fsync /elsewhere", "unlink"]
     if ways == "the same":
         expected = ["fsync ", "fsync /copies", "fsync ", "fsync /elsewhere"]
     assert done == expected
+
+
+def test_what_is_kept_goes_even_if_a_copy_is_a_link_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "one.wal"
+    path.write_bytes(b"rows")
+    keep_copy(path, tmp_path / "kept")
+    assert keep(path, tmp_path / "kept").read_bytes() == b"rows"
+    assert not path.exists()
 
 
 async def test_the_directory_stays_locked_until_the_log_is_closed(tmp_path: Path) -> None:

@@ -122,8 +122,9 @@ class WalCheck(Unmendable):
             )
         if torn_bytes:
             return self.warning(
-                f"The newest WAL segment ends in {size(torn_bytes)} that were never acknowledged.",
-                "Nothing is lost: the next start cuts them off, --repair does so now.",
+                f"The newest WAL segment ends in {size(torn_bytes)} that are no whole group of events.",
+                "A write was cut short, and never acknowledged: the next start cuts it off, --repair does so now. "
+                "If it may have been whole, a copy is kept in quarantine.",
                 **facts,
             )
         if running and oldest_s > OLD_S:

@@ -76,14 +76,15 @@ async def test_every_connection_gets_its_answer_when_the_server_stops_under_load
     ended = asyncio.create_task(asyncio.to_thread(server.terminate))
     await asyncio.wait_for(asyncio.gather(*senders), 20)
     assert await ended == 0
-    assert set(statuses) == {202}
+    assert set(statuses) <= {202, 503}
     assert "drained=True" in server.log
 
     await asyncio.to_thread(server.start)
     async with Client(server) as client:
         await client.flushed()
         counted = await client.count("a.example")
-    assert len(statuses) <= counted <= len(statuses) + len(senders)
+    accepted = statuses.count(202)
+    assert accepted <= counted <= accepted + len(senders)
 
 
 async def test_ends_in_time_though_clickhouse_does_not_answer_and_loses_nothing(

@@ -22,7 +22,7 @@ from tests.server import Client
 
 GRACE_S = 15.0
 SETTINGS = {
-    "ingest_pending_events": "40",
+    "ingest_pending_events": "20",
     "ingest_flush_interval_ms": "60000",  # all is still to be flushed when it has to stop
     "server_shutdown_grace_s": str(GRACE_S),
 }
@@ -44,7 +44,7 @@ async def readiness(place: Place) -> list[int]:
 async def test_what_was_accepted_is_answered_and_kept_and_the_rest_refused(make_place: MakePlace, kind: str) -> None:
     place = make_place(kind, **SETTINGS)
     await asyncio.to_thread(place.server.start)
-    flood = Flood(place.server, clients=24, events=20)
+    flood = Flood(place.server, clients=48, events=20)
     async with flood:
         await flood.until(accepted=1_000, refused=1_000 * TOO_MUCH)
         offered, accepted = flood.offered, flood.accepted

@@ -24,6 +24,7 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server.access.gate import Gate, Role
 from analytics_server.access.routes import AccessRoutes
+from analytics_server.access.saved import Saved
 from analytics_server.access.sites import Sites
 from analytics_server.collect.address import AddressResolver
 from analytics_server.collect.agent import AgentParser
@@ -139,7 +140,8 @@ class Server:
             forget_ids=self._duplicates.forget,
             remembers=self._duplicates.remembers,
         )
-        self._queries = QueryService(self.store, self.sites, _utc_now, config.limits)
+        self.saved = Saved(self.store)
+        self._queries = QueryService(self.store, self.sites, _utc_now, config.limits, self.saved)
         self._undelivered = Undelivered(config.collect.max_sessions)
         self._day_totals = DayTotals(self.store, self.sites, _utc_now)
         self._tasks: list[asyncio.Task[None]] = []
@@ -179,6 +181,7 @@ class Server:
         await self.gate.load()
         await self._ensure_admin()
         await self.sites.load()
+        await self.saved.load()
         await self._salts.load()
         self._wal.start()
         if left_over:
@@ -197,6 +200,7 @@ class Server:
         self.sites.start()
         await self._salts.load()  # again: another server may have started at the same moment and made today's, too
         self._salts.start()
+        self._own(self.saved.run, "saved")
         self._own(self._live.run, "live")
         self._own(self._http.watch_loop, "loop-lag")
         self._own(self._keep_house, "housekeeping")

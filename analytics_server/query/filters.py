@@ -16,6 +16,7 @@ from typing import Literal
 from analytics_server.errors import RequestError
 from analytics_server.query.binding import TEXT, TEXTS, Binder
 from analytics_server.query.fields import Dimension, Scope, find_dimension, nearest
+from analytics_server.query.library import Library
 
 MAX_DEPTH = 8
 MAX_FILTERS = 64
@@ -75,9 +76,15 @@ Condition = Match | Both | Either | Neither
 Column = Callable[[Dimension], str]
 
 
-def parse_filters(raw: Sequence[object]) -> tuple[Condition, ...]:
-    """The top-level conditions, all of which must hold. Raises `RequestError`."""
-    conditions = tuple(_parse(item, f"filters[{index}]", 1) for index, item in enumerate(raw))
+def parse_filters(
+    raw: Sequence[object], library: Library | None = None, *, place: str = "filters"
+) -> tuple[Condition, ...]:
+    """The top-level conditions, all of which must hold. Raises `RequestError`.
+
+    `library`: where goals and segments are looked up; without one, naming them is an error (what is
+    saved must not refer to other saved things). `place`: where the filters stand, for messages.
+    """
+    conditions = tuple(_parse(item, f"{place}[{index}]", 1, library) for index, item in enumerate(raw))
     if sum(1 for _ in matches(conditions)) > MAX_FILTERS:
         raise RequestError(f"A query may hold {MAX_FILTERS} filters at most.", code="bad_filter")
     return conditions
@@ -154,7 +161,7 @@ def _render_match(match: Match, column: str, binder: Binder) -> str:
     return "(" + " OR ".join(f"match({column}, {binder.bind(text, TEXT)})" for text in expressions) + ")"
 
 
-def _parse(item: object, place: str, depth: int) -> Condition:
+def _parse(item: object, place: str, depth: int, library: Library | None) -> Condition:
     if depth > MAX_DEPTH:
         raise _bad(f"{place} is nested more than {MAX_DEPTH} deep")
     if not isinstance(item, list) or not item or not isinstance(item[0], str):
@@ -163,12 +170,12 @@ def _parse(item: object, place: str, depth: int) -> Condition:
     if operator in ("and", "or"):
         if len(item) != 2 or not isinstance(item[1], list) or not item[1]:
             raise _bad(f'{place} must be ["{operator}", [filter, …]] with at least one filter')
-        inner = tuple(_parse(part, f"{place}[1][{index}]", depth + 1) for index, part in enumerate(item[1]))
+        inner = tuple(_parse(part, f"{place}[1][{index}]", depth + 1, library) for index, part in enumerate(item[1]))
         return Both(inner) if operator == "and" else Either(inner)
     if operator == "not":
         if len(item) != 2:
             raise _bad(f'{place} must be ["not", filter]')
-        return Neither(_parse(item[1], f"{place}[1]", depth + 1))
+        return Neither(_parse(item[1], f"{place}[1]", depth + 1, library))
     return _parse_match(operator, item, place)
 
 

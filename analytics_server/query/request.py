@@ -17,6 +17,7 @@ from msgspec import Meta
 from analytics_server.errors import RequestError
 from analytics_server.query.fields import Dimension, Interval, Metric, Scope, find_dimension, find_metric, nearest
 from analytics_server.query.filters import Condition, normalise, parse_filters
+from analytics_server.query.library import Library
 from analytics_server.query.timerange import ComparisonMode, RangeSpec
 
 MAX_METRICS = 20
@@ -129,7 +130,7 @@ def decode_request(body: bytes, kind: type[T]) -> T:
         raise RequestError(f"The body is no readable JSON: {error}.", code="bad_json") from error
 
 
-def check_request(request: QueryRequest, *, max_rows: int) -> Question:
+def check_request(request: QueryRequest, library: Library | None = None, *, max_rows: int) -> Question:
     """Look up every name and check what belongs together; raises `RequestError`."""
     metrics = _each_once("metrics", [find_metric(name) for name in request.metrics], MAX_METRICS)
     if not metrics:
@@ -144,7 +145,7 @@ def check_request(request: QueryRequest, *, max_rows: int) -> Question:
         site_id=request.site_id.strip().lower(),
         metrics=metrics,
         dimensions=dimensions,
-        where=parse_filters(request.filters),
+        where=parse_filters(request.filters, library),
         date_range=request.date_range,
         order_by=(),
         limit=limit,

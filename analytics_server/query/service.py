@@ -7,21 +7,18 @@ each step is a pure module of its own. Reads the clock once per question.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Protocol
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import datetime
 
 from msgspec import UNSET, UnsetType
 
+from analytics_server.access.saved import Saved
 from analytics_server.config import LimitsSection
-from analytics_server.errors import AnalyticsError, NotFound, RequestError, StoreFatal
-from analytics_server.model import Site
 from analytics_server.query.answer import Answer, AnswerMeta, Comparison, ResultRow, absent, show_change, show_metric
 from analytics_server.query.compile import Only, Page, compile_question, count_rows
+from analytics_server.query.desk import Cost, Desk, SiteDirectory, show_range
 from analytics_server.query.fields import Scope
-from analytics_server.query.filters import patterns
 from analytics_server.query.plan import Plan, approximate_metrics, make_plan
 from analytics_server.query.request import QueryRequest, Question, check_request, decode_request
 from analytics_server.query.timerange import (
@@ -30,29 +27,12 @@ from analytics_server.query.timerange import (
     choose_interval,
     comparison_range,
     label_bucket,
-    resolve_range,
 )
 from analytics_server.query.totals import CACHE_S, DayReader, kept_dimension
-from analytics_server.store.protocol import ResultSet, Store
-
-CANNOT_COMPILE_REGEXP = 427
-"""ClickHouse's number for a pattern that RE2 does not understand."""
-
-SETTINGS: Mapping[str, str | int] = {
-    # A session's row never leaves its month: opened_at is in the key and makes the partition.
-    "do_not_merge_across_partitions_select_final": 1,
-    # Under FINAL a subcolumn (s.entry.path) is merged by itself and comes out wrong; the whole tuple is right.
-    "optimize_functions_to_subcolumns": 0,
-}
+from analytics_server.store.protocol import Store
 
 Key = tuple[object, ...]
 Values = Sequence[object]
-
-
-class SiteDirectory(Protocol):
-    """Where sites are looked up."""
-
-    def get(self, site_id: str) -> Site | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +54,6 @@ class Groups:
     cost: Cost
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What ClickHouse spent."""
-
-    elapsed_ms: float = 0.0
-    rows_read: int = 0
-    bytes_read: int = 0
-
-    def plus(self, other: Cost | ResultSet) -> Cost:
-        """Both together."""
-        return Cost(
-            self.elapsed_ms + other.elapsed_ms, self.rows_read + other.rows_read, self.bytes_read + other.bytes_read
-        )
-
-
 class QueryService:
     """Answers queries of known sites. Raises `RequestError`, `NotFound` or a `StoreError`."""
 
@@ -98,14 +63,13 @@ class QueryService:
         sites: SiteDirectory,
         clock: Callable[[], datetime],
         limits: LimitsSection,
+        saved: Saved | None = None,
         *,
         use_totals: bool = True,
         cache_s: float = CACHE_S,
     ) -> None:
         self._days = DayReader(store, cache_s=cache_s) if use_totals else None
-        self._store = store
-        self._sites = sites
-        self._clock = clock
+        self.desk = Desk(store, sites, clock, limits, saved)
         self.limits = limits
 
     async def run(self, request: bytes | QueryRequest) -> Answer:
@@ -132,15 +96,11 @@ class QueryService:
 
     async def prepare(self, request: QueryRequest) -> Asked:
         """Check a request and fix its range and interval."""
-        question = check_request(request, max_rows=self.limits.query_rows)
-        site = self._sites.get(question.site_id)
-        if site is None:
-            raise NotFound(f"There is no site {question.site_id!r}.", code="unknown_site")
-        zone = _zone(site)
-        await self._check_patterns(patterns(question.where))
-        now = self._clock().astimezone(UTC)
-        earliest = await self._earliest(site) if question.date_range == "all" else None
-        range_ = resolve_range(question.date_range, now=now, zone=zone, earliest=earliest)
+        site_id = request.site_id.strip().lower()
+        question = check_request(request, self.desk.library(site_id), max_rows=self.limits.query_rows)
+        site = self.desk.site(site_id)
+        await self.desk.check_patterns(question.where)
+        range_, now = await self.desk.range_of(site, question.date_range)
         return Asked(question.with_interval(choose_interval(range_)), range_, now)
 
     async def fetch(
@@ -149,11 +109,11 @@ class QueryService:
         """Run one question over one range."""
         coverage = None
         if self._days is not None and kept_dimension(question) is not None:
-            now, limit = self._clock(), self.limits.query_timeout_s
+            now, limit = self.desk.now(), self.limits.query_timeout_s
             coverage = await self._days.coverage(question.site_id, range_, now, timeout_s=limit)
         plan = make_plan(question, range_, coverage)
         statement = compile_question(question, plan, range_, page=page, only=only)
-        result = await self._query(statement.sql, statement.parameters)
+        result = await self.desk.query(statement.sql, statement.parameters)
         cost = Cost().plus(result)
         width, count = len(question.dimensions), len(question.metrics)
         rows: dict[Key, Values] = {row[:width]: row[width : width + count] for row in result.rows}
@@ -163,7 +123,7 @@ class QueryService:
                 total = _whole(result.rows[0][-1])
             elif page.offset:
                 counting = count_rows(compile_question(question, plan, range_, only=only))
-                counted = await self._query(counting.sql, counting.parameters)
+                counted = await self.desk.query(counting.sql, counting.parameters)
                 cost, total = cost.plus(counted), _whole(counted.rows[0][0])
         return Groups(rows, total, plan, cost)
 
@@ -176,13 +136,13 @@ class QueryService:
         return AnswerMeta(
             table=groups.plan.table,
             time_zone=range_.zone.key,
-            date_range=_show_range(range_),
+            date_range=show_range(range_),
             elapsed_ms=round(cost.elapsed_ms, 1),
             rows_read=cost.rows_read,
             bytes_read=cost.bytes_read,
             approximate=approximate_metrics(question, groups.plan),
             warnings=warnings,
-            comparison_date_range=UNSET if before is None else _show_range(before),
+            comparison_date_range=UNSET if before is None else show_range(before),
             total_rows=groups.total if question.include.total_rows else UNSET,
             time_labels=self._labels(question, range_),
             comparison_time_labels=UNSET if before is None else self._labels(question, before),
@@ -203,7 +163,7 @@ class QueryService:
             comparison = UNSET if compare is None else compare(key, shown)
             results.append(ResultRow(dimensions=show_key(question, key, range_), metrics=shown, comparison=comparison))
         cost = groups.cost if earlier is None else groups.cost.plus(earlier.cost)
-        query = asked.question.normalised() | {"date_range": list(_show_range(range_))}
+        query = asked.question.normalised() | {"date_range": list(show_range(range_))}
         return Answer(results=results, meta=self.meta(asked, groups, cost, before), query=query)
 
     def _comparing(
@@ -233,34 +193,6 @@ class QueryService:
 
         return compare
 
-    async def _check_patterns(self, texts: Sequence[str]) -> None:
-        """Let RE2 read the client's regular expressions before they meet any row."""
-        if not texts:
-            return
-        names = {f"pattern_{index}": text for index, text in enumerate(texts)}
-        probes = ", ".join(f"match('', {{{name}:String}})" for name in names)
-        try:
-            await self._query(f"SELECT {probes}", names)
-        except StoreFatal as error:
-            if error.engine_code != CANNOT_COMPILE_REGEXP:
-                raise
-            raise RequestError(
-                "A regular expression can't be read. The syntax is RE2's, without lookaround and back-references:"
-                " https://github.com/google/re2/wiki/Syntax.",
-                code="bad_pattern",
-            ) from error
-
-    async def _earliest(self, site: Site) -> datetime | None:
-        result = await self._query(
-            "SELECT count(), toUnixTimestamp(min(b.bucket)) FROM traffic AS b WHERE b.site_id = {site:String}",
-            {"site": site.site_id},
-        )
-        count, seconds = (_whole(value) for value in result.rows[0])
-        return datetime.fromtimestamp(seconds, UTC) if count else None
-
-    async def _query(self, sql: str, parameters: Mapping[str, object]) -> ResultSet:
-        return await self._store.query(sql, parameters, settings=SETTINGS, timeout_s=self.limits.query_timeout_s)
-
 
 def show_key(question: Question, key: Key, range_: TimeRange) -> list[str]:
     """A group's values as texts; buckets by their label."""
@@ -275,20 +207,5 @@ def _texts(groups: Groups, index: int) -> list[str]:
     return sorted({str(key[index]) for key in groups.rows})
 
 
-def _show_range(range_: TimeRange) -> tuple[str, str]:
-    return range_.start.astimezone(range_.zone).isoformat(), range_.end.astimezone(range_.zone).isoformat()
-
-
 def _whole(value: object) -> int:
     return value if isinstance(value, int) else 0
-
-
-def _zone(site: Site) -> ZoneInfo:
-    try:
-        return ZoneInfo(site.timezone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise AnalyticsError(
-            f"The site {site.site_id!r} has the unknown time zone {site.timezone!r}. Set an IANA name such as"
-            " Europe/Berlin.",
-            code="bad_site",
-        ) from error

@@ -17,9 +17,10 @@ import msgspec
 from analytics_server.errors import RequestError
 from analytics_server.query.answer import Trends, Value, absent, show_metric
 from analytics_server.query.compile import Page
+from analytics_server.query.desk import Cost
 from analytics_server.query.fields import Interval, nearest
 from analytics_server.query.request import Include, Pagination, QueryRequest
-from analytics_server.query.service import Asked, Cost, Groups, QueryService
+from analytics_server.query.service import Asked, Groups, QueryService
 from analytics_server.query.timerange import Bucket, TimeRange, buckets
 
 DEFAULT_RANGE = "30d"

@@ -1,0 +1,144 @@
+"""What every question needs before and beside its own SQL: the site, the range, the store, the limits.
+
+Shared by the JSON query and all analyses. Owns no state but what it was given; reads the
+clock once per question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from analytics_server.access.saved import Saved
+from analytics_server.config import LimitsSection
+from analytics_server.errors import AnalyticsError, NotFound, RequestError, StoreFatal
+from analytics_server.model import Site
+from analytics_server.query.filters import Condition, patterns
+from analytics_server.query.library import SiteLibrary
+from analytics_server.query.timerange import RangeSpec, TimeRange, resolve_range
+from analytics_server.store.protocol import ResultSet, Store
+
+CANNOT_COMPILE_REGEXP = 427
+"""ClickHouse's number for a pattern that RE2 does not understand."""
+
+SETTINGS: Mapping[str, str | int] = {
+    # A session's row never leaves its month: opened_at is in the key and makes the partition.
+    "do_not_merge_across_partitions_select_final": 1,
+    # Under FINAL a subcolumn (s.entry.path) is merged by itself and comes out wrong; the whole tuple is right.
+    "optimize_functions_to_subcolumns": 0,
+}
+
+
+class SiteDirectory(Protocol):
+    """Where sites are looked up."""
+
+    def get(self, site_id: str) -> Site | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What ClickHouse spent."""
+
+    elapsed_ms: float = 0.0
+    rows_read: int = 0
+    bytes_read: int = 0
+
+    def plus(self, other: Cost | ResultSet) -> Cost:
+        """Both together."""
+        return Cost(
+            self.elapsed_ms + other.elapsed_ms, self.rows_read + other.rows_read, self.bytes_read + other.bytes_read
+        )
+
+
+class Desk:
+    """Where a question is prepared and its statements are run."""
+
+    def __init__(
+        self,
+        store: Store,
+        sites: SiteDirectory,
+        clock: Callable[[], datetime],
+        limits: LimitsSection,
+        saved: Saved | None = None,
+    ) -> None:
+        self.store = store
+        self._sites = sites
+        self._clock = clock
+        self.limits = limits
+        self.saved = saved
+
+    def now(self) -> datetime:
+        """The time, UTC."""
+        return self._clock().astimezone(UTC)
+
+    def site(self, site_id: str) -> Site:
+        """The site of that id, in any case of letters. Raises `NotFound`."""
+        site = self._sites.get(site_id.strip().lower())
+        if site is None:
+            raise NotFound(f"There is no site {site_id!r}.", code="unknown_site")
+        return site
+
+    def library(self, site_id: str) -> SiteLibrary:
+        """The site's saved goals and segments."""
+        return SiteLibrary(self.saved, site_id.strip().lower())
+
+    async def range_of(self, site: Site, spec: RangeSpec) -> tuple[TimeRange, datetime]:
+        """The instants a date range means for the site, and now. Raises `RequestError` (bad_date_range)."""
+        now = self.now()
+        zone = zone_of(site)
+        earliest = await self._earliest(site) if spec == "all" else None
+        return resolve_range(spec, now=now, zone=zone, earliest=earliest), now
+
+    async def check_patterns(self, conditions: Sequence[Condition]) -> None:
+        """Let RE2 read the client's regular expressions before they meet any row. Raises `RequestError`."""
+        texts = patterns(conditions)
+        if not texts:
+            return
+        names = {f"pattern_{index}": text for index, text in enumerate(texts)}
+        probes = ", ".join(f"match('', {{{name}:String}})" for name in names)
+        try:
+            await self.query(f"SELECT {probes}", names)
+        except StoreFatal as error:
+            if error.engine_code != CANNOT_COMPILE_REGEXP:
+                raise
+            raise RequestError(
+                "A regular expression can't be read. The syntax is RE2's, without lookaround and back-references:"
+                " https://github.com/google/re2/wiki/Syntax.",
+                code="bad_pattern",
+            ) from error
+
+    async def query(
+        self, sql: str, parameters: Mapping[str, object], *, settings: Mapping[str, str | int] | None = None
+    ) -> ResultSet:
+        """Run one SELECT within the limits. Raises a store error."""
+        return await self.store.query(
+            sql, parameters, settings={**SETTINGS, **(settings or {})}, timeout_s=self.limits.query_timeout_s
+        )
+
+    async def _earliest(self, site: Site) -> datetime | None:
+        result = await self.query(
+            "SELECT count(), toUnixTimestamp(min(b.bucket)) FROM traffic AS b WHERE b.site_id = {site:String}",
+            {"site": site.site_id},
+        )
+        count, seconds = result.rows[0]
+        return datetime.fromtimestamp(int(str(seconds)), UTC) if count else None
+
+
+def zone_of(site: Site) -> ZoneInfo:
+    """The site's time zone. Raises `AnalyticsError` for one that is not known on this machine."""
+    try:
+        return ZoneInfo(site.timezone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise AnalyticsError(
+            f"The site {site.site_id!r} has the unknown time zone {site.timezone!r}. Set an IANA name such as"
+            " Europe/Berlin.",
+            code="bad_site",
+        ) from error
+
+
+def show_range(range_: TimeRange) -> tuple[str, str]:
+    """Both edges in the site's time, with their offset."""
+    return range_.start.astimezone(range_.zone).isoformat(), range_.end.astimezone(range_.zone).isoformat()

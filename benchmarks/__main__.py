@@ -15,7 +15,7 @@ from benchmarks import machine, report
 from benchmarks.settings import Settings, quick
 from benchmarks.wrk import WrkMissing
 
-NAMES = ("beacons", "batches", "flush", "drain", "queries", "idle", "steps")
+NAMES = ("beacons", "batches", "flush", "drain", "queries", "year", "idle", "steps")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -27,7 +27,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 @click.option("--events", type=int, help="Events of the backlog to drain.")
 @click.option("--repeats", type=int, help="How often each query is asked.")
 @click.option(
-    "--data", type=click.Path(path_type=Path, exists=True), help="For the queries: a directory filled before."
+    "--data", type=click.Path(path_type=Path, exists=True), help="For queries or year: a directory filled before."
 )
 @click.option("--dir", "base", type=click.Path(path_type=Path), help="Where the data go. Default: benchmarks/results.")
 def main(
@@ -40,7 +40,7 @@ def main(
     data: Path | None,
     base: Path | None,
 ) -> None:
-    """Measure beacons, batches, flush, drain, queries, idle cost and single steps (default: all)."""
+    """Measure beacons, batches, flush, drain, queries, a year of data, idle cost and steps (default: all)."""
     place = base or RESULTS
     place.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=place))
@@ -55,7 +55,7 @@ def main(
         if repeats is not None:
             settings = msgspec.structs.replace(settings, query_repeats=repeats)
         if data is not None:
-            settings = msgspec.structs.replace(settings, query_data=data)
+            settings = msgspec.structs.replace(settings, query_data=data, year_data=data)
         _measure(names or NAMES, settings, is_quick=is_quick)
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -1,11 +1,11 @@
 """Fills a data directory with millions of events, made by the engine itself.
 
-`python -m benchmarks.million DIR ROWS INSERTS`. Rows come from INSERT … SELECT over
+`python -m benchmarks.million DIR ROWS INSERTS [DAYS]`. Rows come from INSERT … SELECT over
 numbers(): no Python per row. What shapes the cost of queries is as on a real site:
 sessions of one to eight events (mean four), 800 pages with a steep popularity, 20 sources
 and 60 countries of which few are large, visitor ids that live one day, a rhythm over the
-day, and 5 % of the rows on twenty other sites. The inserts follow one another in time,
-as batches do, and the materialized views fill the rollups.
+day, one session in twenty of a known user, and 5 % of the rows on fifty other sites. The
+inserts follow one another in time, as batches do, and the materialized views fill the rollups.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from analytics_server.store import Store, make_store, migrate
 
 SITE = "bench.example"
 DAYS = 30
+USERS_A_MONTH = 20_000
+OTHER_SITES = 50
 EVENTS_PER_SESSION = 4
 MERGE_POLL_S = 0.5
 MERGE_TIMEOUT_S = 600.0
@@ -29,7 +31,8 @@ _INSERT = """
 INSERT INTO events
     (site_id, ts, name, event_id, session_id, session_start, visitor_id, user_id, hostname, path, title, referrer,
      source, channel, utm_source, utm_medium, utm_campaign, country, region, city, browser, browser_version, os,
-     os_version, device, screen, language, scroll_depth, engagement_ms, props, batch_id)
+     os_version, device, screen, language, scroll_depth, engagement_ms,
+     revenue_amount, revenue_currency, props, batch_id)
 WITH
     number + {first:UInt64} AS session,
     sipHash64(session) AS h,
@@ -50,14 +53,15 @@ WITH
     [0, 1, 0, 2, 0, 1, 3, 0, 4, 0][(step + h2 % 3) % 10 + 1] AS kind,
     toUInt16(pow((e % 100003) / 100003, 3) * 800) AS page
 SELECT
-    if(foreign_site, concat('other-', toString(h1 % 20), '.example'), {site:String}),
+    if(foreign_site, concat('other-', toString(h1 % {other_sites:UInt32}), '.example'), {site:String}),
     opened + toIntervalSecond(step * (3 + e % 60)) + toIntervalMicrosecond(step),
-    if(step = 0, 'pageview', ['pageview', 'engagement', 'scroll', 'click', 'signup'][kind + 1]),
+    if(step = 0, 'pageview',
+       ['pageview', 'engagement', 'scroll', 'click', if(e % 4 = 0, 'purchase', 'signup')][kind + 1]) AS event,
     generateUUIDv4(step),
     concat('s', lower(hex(h))),
     opened,
     sipHash64(toDate(opened), h2 % 200000),
-    if(h2 % 20 = 0, concat('user-', toString(h1 % 20000)), ''),
+    if(h2 % 20 = 0, concat('user-', toString(h1 % {users:UInt32})), ''),
     concat('www.', {site:String}),
     if(page = 0, '/', concat('/articles/', toString(page), '/how-to-brew-better-coffee')),
     concat('How to brew better coffee, part ', toString(page)),
@@ -81,6 +85,8 @@ SELECT
     ['en-US', 'en-GB', 'de-DE', 'fr-FR', 'es-ES', 'pt-BR', 'nl-NL', 'sv-SE'][h2 % 8 + 1],
     if(step > 0 AND kind = 2, e % 101, 0),
     if(step > 0 AND kind = 1, e % 60000, 0),
+    if(event = 'purchase', toDecimal64(5 + e % 200, 4), toDecimal64(0, 4)),
+    if(event = 'purchase', 'EUR', ''),
     if(step > 0 AND kind = 4, map('plan', ['free', 'pro', 'team'][e % 3 + 1]), map()),
     {batch:UInt64}
 FROM numbers({sessions:UInt64})
@@ -90,15 +96,15 @@ SETTINGS max_threads = 2, max_insert_threads = 1, max_insert_block_size = 100000
 """
 
 
-async def fill(data_dir: Path, rows: int, inserts: int, now: float) -> None:
-    """About `rows` events of `SITE` in the 30 days before `now`, and 5 % more elsewhere."""
+async def fill(data_dir: Path, rows: int, inserts: int, now: float, days: int = DAYS) -> None:
+    """About `rows` events of `SITE` in the days before `now`, and 5 % more elsewhere."""
     store = make_store(Config(server=ServerSection(data_dir=str(data_dir))))
     await store.open()
     try:
         await migrate(store)
         await Sites(store, SitesSection()).create(SITE)
         sessions = max(inserts, round(rows / 0.95 / EVENTS_PER_SESSION))
-        length = DAYS * 86_400 / inserts
+        length = days * 86_400 / inserts
         for number in range(inserts):
             first = sessions * number // inserts
             await store.command(
@@ -106,10 +112,12 @@ async def fill(data_dir: Path, rows: int, inserts: int, now: float) -> None:
                 {
                     "first": first,
                     "sessions": sessions * (number + 1) // inserts - first,
-                    "start": now - DAYS * 86_400 + number * length,
+                    "start": now - days * 86_400 + number * length,
                     "length": length,
                     "site": SITE,
                     "batch": number + 1,
+                    "users": USERS_A_MONTH * max(1, round(days / 30)),
+                    "other_sites": OTHER_SITES,
                 },
             )
         await _settle(store)
@@ -128,4 +136,5 @@ async def _settle(store: Store) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(fill(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), time.time()))
+    rows, inserts, *others = map(int, sys.argv[2:])
+    asyncio.run(fill(Path(sys.argv[1]), rows, inserts, time.time(), *others))

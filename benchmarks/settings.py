@@ -27,6 +27,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     query_repeats: int = 7
     query_data: Path | None = None
     """A directory that `python -m benchmarks.million` has filled before; else a fresh one is filled."""
+    year_rows: int = 100_000_000
+    year_inserts: int = 240
+    year_days: int = 365
+    year_data: Path | None = None
+    """The same for the year's questions."""
     idle_seconds: float = 60.0
     step_repeats: int = 20_000
     props_rows: int = 1_000_000
@@ -49,6 +54,9 @@ def quick(directory: Path) -> Settings:
         query_rows=2_000,
         query_inserts=2,
         query_repeats=1,
+        year_rows=4_000,
+        year_inserts=3,
+        year_days=60,
         idle_seconds=1.0,
         step_repeats=20,
         props_rows=1_000,

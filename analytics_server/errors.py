@@ -54,9 +54,21 @@ class NotFound(RequestError):
     status = 404
 
 
+class MethodNotAllowed(RequestError):
+    code = "method_not_allowed"
+    status = 405
+
+
 class TooSlow(RequestError):
     code = "request_timeout"
     status = 408
+
+
+class Conflict(RequestError):
+    """What the request wants contradicts what is there already."""
+
+    code = "conflict"
+    status = 409
 
 
 class TooLarge(RequestError):

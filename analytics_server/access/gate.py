@@ -58,6 +58,12 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         if self.role is not Role.ADMIN:
             raise Forbidden(f"This token has the role {self.role}; this call needs admin.")
 
+    def require_admin_of(self, site_id: str) -> None:
+        """Raises `Forbidden` unless this token is an admin's and covers the site."""
+        self.require_admin()
+        if not self.covers(site_id):
+            raise Forbidden(f"This token does not cover the site {site_id!r}.")
+
     @property
     def may_collect(self) -> bool:
         return self.role in (Role.COLLECT, Role.ADMIN)

@@ -4,6 +4,12 @@ A saved thing is a JSON document with an id and a name. Kept in ClickHouse, shar
 servers, and in memory: look-ups never wait. What another server changed is known here after
 `REFRESH_S` at most, or at once after `load`. What a document means belongs to those who ask
 (`query`), who check it before it is put here; here it is text.
+
+Names are unique per kind and site (of annotations they need not be). ClickHouse has no
+unique keys, so a change reads the table before and after: of two servers that save the same
+new name at the same moment the one that sees the other's takes its own back, both if they
+see each other. One of them can only stay unseen where a cluster's replicas lag; then the
+older one is found by the name.
 """
 
 from __future__ import annotations
@@ -19,7 +25,7 @@ from typing import TypeVar
 
 import msgspec
 
-from analytics_server.errors import RequestError, StoreError
+from analytics_server.errors import Conflict, NotFound, RequestError, StoreError
 from analytics_server.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -41,6 +47,13 @@ class Kind(StrEnum):
     EXPERIMENT = "experiment"
     ANNOTATION = "annotation"
     QUERY = "query"
+
+
+LIST = (
+    "SELECT kind, site_id, id, document, toUnixTimestamp64Micro(updated_at) FROM saved FINAL WHERE deleted = 0"
+    " ORDER BY kind, site_id, id"
+)
+NAMES_MAY_REPEAT = frozenset({Kind.ANNOTATION})
 
 
 class SavedThing(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,15 +87,22 @@ class Saved:
         self._changes = 0
         self._changing = asyncio.Lock()
         self._newest_us = 0
+        self._unreadable = 0
 
     async def load(self) -> None:
         """Read everything again. Raises a store error."""
         changes = self._changes
-        answer = await self._store.query("SELECT kind, site_id, id, document FROM saved FINAL WHERE deleted = 0")
+        answer = await self._store.query(LIST)
         found: dict[tuple[Kind, str], dict[str, SavedThing]] = {}
-        for kind_name, site_id, id_, text in answer.rows:
-            document = msgspec.json.decode(str(text), type=_Document)
-            kind = Kind(str(kind_name))
+        unreadable = 0
+        for kind_name, site_id, id_, text, changed_us in answer.rows:
+            self._newest_us = max(self._newest_us, int(str(changed_us)))  # another server's clock may be ahead
+            try:
+                kind = Kind(str(kind_name))
+                document = msgspec.json.decode(str(text), type=_Document)
+            except (msgspec.DecodeError, ValueError):  # a newer server knows more kinds, or another shape
+                unreadable += 1
+                continue
             thing = SavedThing(
                 kind=kind,
                 site_id=str(site_id),
@@ -93,6 +113,9 @@ class Saved:
                 updated_at_ms=document.updated_at_ms,
             )
             found.setdefault((kind, thing.site_id), {})[thing.id] = thing
+        if unreadable != self._unreadable:
+            self._unreadable = unreadable
+            log.warning("saved things that this version can't read are left out", extra={"things": unreadable})
         if changes == self._changes:  # else the answer may be older than what was changed here meanwhile
             self._things = found
 
@@ -110,9 +133,14 @@ class Saved:
         return self._things.get((kind, site_id), {}).get(id_)
 
     def find(self, kind: Kind, site_id: str, id_or_name: str) -> SavedThing | None:
-        """The thing of that id or, if there is none, of that name."""
+        """The thing of that id or, if there is none, of that name (the oldest, should there be two)."""
         things = self._things.get((kind, site_id), {})
-        return things.get(id_or_name) or next((thing for thing in things.values() if thing.name == id_or_name), None)
+        named = (thing for thing in things.values() if thing.name == id_or_name)
+        return things.get(id_or_name) or min(named, key=lambda thing: (thing.created_at_ms, thing.id), default=None)
+
+    def by_id(self, kind: Kind, id_: str) -> SavedThing | None:
+        """The thing of that id, whatever the site."""
+        return next((things[id_] for (k, _), things in self._things.items() if k is kind and id_ in things), None)
 
     def all(self, kind: Kind, site_id: str) -> list[SavedThing]:
         """All of one kind and site, by name."""
@@ -125,14 +153,17 @@ class Saved:
     async def put(self, kind: Kind, site_id: str, name: str, body: object, *, id_: str = "") -> SavedThing:
         """Save a thing, new or (with the id of one that exists) changed.
 
-        Raises `RequestError` (name_taken, too_many) or a store error.
+        Raises `Conflict` (name_taken), `RequestError` (too_many), `NotFound` for one that another server has
+        deleted meanwhile, or a store error.
         """
         async with self._changing:
-            before = self.get(kind, site_id, id_) if id_ else None
-            things = self._things.setdefault((kind, site_id), {})
-            if any(thing.name == name and thing.id != id_ for thing in things.values()):
-                raise RequestError(f"There is a {kind} named {name!r} already: choose another name.", code="name_taken")
-            if before is None and len(things) >= MAX_PER_SITE:
+            was_here = self.get(kind, site_id, id_) is not None
+            await self.load()
+            before = self.get(kind, site_id, id_)
+            if was_here and before is None:
+                raise NotFound(f"The {kind} {id_!r} has just been deleted.")
+            self._refuse_taken(kind, site_id, name, id_)
+            if before is None and len(self._things.get((kind, site_id), ())) >= MAX_PER_SITE:
                 raise RequestError(
                     f"A site may have {MAX_PER_SITE} saved things of a kind ({kind}): delete some.", code="too_many"
                 )
@@ -147,9 +178,36 @@ class Saved:
                 updated_at_ms=now_ms,
             )
             await self._write(thing, deleted=0)
-            self._changes += 1
-            self._things.setdefault((kind, site_id), {})[thing.id] = thing
+            self._keep(thing)
+            if before is None or before.name != name:
+                await self._yield_name(thing, before)
             return thing
+
+    async def _yield_name(self, thing: SavedThing, before: SavedThing | None) -> None:
+        """Take a change back whose name another server has given away at the same moment. Raises `Conflict`."""
+        await self.load()
+        try:
+            self._refuse_taken(thing.kind, thing.site_id, thing.name, thing.id)
+        except Conflict:
+            await self._write(before or thing, deleted=0 if before else 1)
+            if before is not None:
+                self._keep(before)
+            else:
+                self._forget(thing)
+            raise
+
+    def _refuse_taken(self, kind: Kind, site_id: str, name: str, id_: str) -> None:
+        things = self._things.get((kind, site_id), {}).values()
+        if kind not in NAMES_MAY_REPEAT and any(thing.name == name and thing.id != id_ for thing in things):
+            raise Conflict(f"There is a {kind} named {name!r} already: choose another name.", code="name_taken")
+
+    def _keep(self, thing: SavedThing) -> None:
+        self._changes += 1
+        self._things.setdefault((thing.kind, thing.site_id), {})[thing.id] = thing
+
+    def _forget(self, thing: SavedThing) -> None:
+        self._changes += 1
+        self._things.get((thing.kind, thing.site_id), {}).pop(thing.id, None)
 
     async def delete(self, kind: Kind, site_id: str, id_: str) -> bool:
         """Delete a thing; False when there is none. Raises a store error."""
@@ -158,8 +216,7 @@ class Saved:
             if thing is None:
                 return False
             await self._write(thing, deleted=1)
-            self._changes += 1
-            self._things.get((kind, site_id), {}).pop(id_, None)
+            self._forget(thing)
             return True
 
     async def _write(self, thing: SavedThing, *, deleted: int) -> None:

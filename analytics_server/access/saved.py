@@ -88,6 +88,8 @@ class Saved:
         self._changing = asyncio.Lock()
         self._newest_us = 0
         self._unreadable = 0
+        self.revision = 0
+        """Another number whenever something may have changed: for those who keep what they made of the documents."""
 
     async def load(self) -> None:
         """Read everything again. Raises a store error."""
@@ -118,6 +120,7 @@ class Saved:
             log.warning("saved things that this version can't read are left out", extra={"things": unreadable})
         if changes == self._changes:  # else the answer may be older than what was changed here meanwhile
             self._things = found
+            self.revision += 1
 
     async def run(self) -> None:
         """Refresh for ever: a task to own."""
@@ -203,10 +206,12 @@ class Saved:
 
     def _keep(self, thing: SavedThing) -> None:
         self._changes += 1
+        self.revision += 1
         self._things.setdefault((thing.kind, thing.site_id), {})[thing.id] = thing
 
     def _forget(self, thing: SavedThing) -> None:
         self._changes += 1
+        self.revision += 1
         self._things.get((thing.kind, thing.site_id), {}).pop(thing.id, None)
 
     async def delete(self, kind: Kind, site_id: str, id_: str) -> bool:

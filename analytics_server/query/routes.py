@@ -34,10 +34,10 @@ def routes(service: QueryService, gate: QueryGate) -> list[web.RouteDef]:
 
     async def query(request: web.Request) -> web.Response:
         reader = await gate.authenticate(request.headers.get("Authorization"))
-        body = await _read_body(request, service.limits.query_bytes)
+        body = await read_body(request, service.limits.query_bytes)
         asked = decode_request(body, QueryRequest)
         reader.require_read(asked.site_id.strip().lower())
-        return _json(await service.run(asked))
+        return json_response(await service.run(asked))
 
     async def trends(request: web.Request) -> web.Response:
         reader = await gate.authenticate(request.headers.get("Authorization"))
@@ -46,12 +46,12 @@ def routes(service: QueryService, gate: QueryGate) -> list[web.RouteDef]:
             raise RequestError(f"The parameter {repeated[0]!r} is given more than once.", code="bad_request")
         asked = parse_trends(dict(request.query))
         reader.require_read(asked.query.site_id.strip().lower())
-        return _json(await run_trends(service, asked))
+        return json_response(await run_trends(service, asked))
 
     return [web.post("/api/v1/query", query), web.get("/api/v1/trends", trends)]
 
 
-async def _read_body(request: web.Request, limit: int) -> bytes:
+async def read_body(request: web.Request, limit: int) -> bytes:
     """The whole body, or `TooLarge` as soon as it passes the limit."""
     pieces: list[bytes] = []
     size = 0
@@ -63,7 +63,11 @@ async def _read_body(request: web.Request, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-def _json(answer: msgspec.Struct) -> web.Response:
+def json_response(answer: object, *, status: int = 200) -> web.Response:
+    """An answer that no cache keeps."""
     return web.Response(
-        body=msgspec.json.encode(answer), content_type="application/json", headers={"Cache-Control": "no-store"}
+        body=msgspec.json.encode(answer),
+        status=status,
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
     )

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from analytics_server.query.binding import COUNT, TEXT, Binder
+from analytics_server.query.edges import WHOLE_SESSIONS
 from analytics_server.query.fields import Kind, Metric
 from analytics_server.query.plan import Part, Plan
 from analytics_server.query.request import Question
@@ -54,7 +55,7 @@ def compile_question(
     ranges = {range_: ""}
     selects = []
     for part in plan.parts:
-        select = select_part(part, Scoped(question, part.range_, range_.end, binder, only or {}))
+        select = select_part(part, Scoped(question, part.range_, range_.end, binder, only or {}, WHOLE_SESSIONS))
         if part.range_ not in ranges:
             ranges[part.range_] = f"_{len(ranges)}"
             _bind_range(binder, part.range_, ranges[part.range_])

@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from analytics_server.query.scoped import Scoped, indent, is_settled, select
+from analytics_server.query.conditions import Reach
+from analytics_server.query.scoped import Scoped, indent, is_settled, key_of_session, select
 
 SESSION_MARGIN_S = 86_400
 """How far a session's first event may lie from the time the session was opened, in seconds.
@@ -58,16 +59,6 @@ _MERGED_BY = {
     "visitor_ids": "groupUniqArrayArray",
 }
 """How the columns of `sessions` merge (schema/0002), where it isn't `any`."""
-
-
-def key_of_event(*, exact: bool) -> str:
-    """An event's session: by its hash, which is far cheaper to read and compare, unless that must not be."""
-    return "e.session_start, e.session_id" if exact else "e.session_key"
-
-
-def key_of_session(*, exact: bool) -> str:
-    """The same of a session's row."""
-    return "s.opened_at, s.session_id" if exact else "s.session_key"
 
 
 def opened_near_range(since: str = START) -> list[str]:
@@ -164,3 +155,22 @@ def _open_since(edge: str) -> str:
         f"(SELECT if(count() = 0, {edge}, min(o.opened_at)) FROM sessions AS o"
         f" WHERE o.site_id = {{site:String}} AND o.opened_at < {edge} AND o.ended_at >= {edge})"
     )
+
+
+def _active_until(edge: str) -> str:
+    """When the last event of a session happened that was opened before an edge of the range, or soon after it."""
+    return (
+        f"(SELECT if(count() = 0, {edge}, max(o.ended_at)) FROM sessions AS o"
+        f" WHERE o.site_id = {{site:String}} AND o.opened_at < {edge} + INTERVAL {SESSION_MARGIN_S} SECOND"
+        f" AND o.ended_at >= {edge})"
+    )
+
+
+WHOLE_SESSIONS = Reach(
+    events=(
+        f"e.ts >= {_open_since(START)} - INTERVAL {SESSION_MARGIN_S} SECOND",
+        f"e.ts <= {_active_until(END)}",
+    ),
+    sessions=tuple(opened_near_range(_open_since(START))[1:]),
+)
+"""All events of the sessions that have one in the range: what has_done has to look at."""

@@ -268,6 +268,21 @@ DIMENSIONS: tuple[Dimension, ...] = (
     ),
 )
 
+GOAL = Dimension(
+    name="event:goal",
+    about="The site's saved goals that the event is one of; an event may be one of several, or of none.",
+    scope=Scope.EVENT,
+    events="@goal",
+)
+
+SESSION = Dimension(
+    name="session",
+    about="The session itself, by its hash: what has_done compares. No client can name it.",
+    scope=Scope.VISIT,
+    events="e.session_key",
+    sessions="s.session_key",
+)
+
 KEY_CHARS = 120
 """Longest property or experiment name that can be asked for."""
 

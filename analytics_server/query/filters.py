@@ -1,79 +1,75 @@
-"""Filters: from nested JSON lists to a checked tree, and from the tree to SQL.
+"""Filters: from nested JSON lists to a checked tree of conditions.
 
-A filter is `[operator, dimension, [values]]`, or `and`, `or`, `not` around others.
-The list of filters is an `and`. The whole tree is a statement about one event and its
-session; a session is kept when at least one of its events in the range satisfies it.
-Pure; the depth, the number of filters and of values are bounded.
+A filter is `[operator, dimension, [values]]`, or `and`, `or`, `not` around others, or
+`has_done` around one that any event of the session may meet, or the name of a saved goal
+or segment, which stands for its conditions. The list of filters is an `and`. The whole
+tree is a statement about one event and its session; a session is kept when at least one
+of its events in the range satisfies it. Pure; the depth, the number of filters and of
+values are bounded. The tree itself and its SQL are in `conditions`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Literal
 
 from analytics_server.errors import RequestError
-from analytics_server.query.binding import TEXT, TEXTS, Binder
-from analytics_server.query.fields import Dimension, Scope, find_dimension, nearest
+from analytics_server.query.conditions import (
+    OPERATORS,
+    Both,
+    Column,
+    Condition,
+    Done,
+    Either,
+    Match,
+    Method,
+    Named,
+    Neither,
+    all_matches,
+    count_done,
+    is_about_events,
+    matches,
+    normalise,
+    patterns,
+    render,
+    wildcard_pattern,
+)
+from analytics_server.query.fields import GOAL, Scope, find_dimension, nearest
 from analytics_server.query.library import Library
+
+__all__ = [
+    "OPERATORS",
+    "Both",
+    "Column",
+    "Condition",
+    "Done",
+    "Either",
+    "Match",
+    "Named",
+    "Neither",
+    "all_matches",
+    "is_about_events",
+    "matches",
+    "normalise",
+    "parse_filters",
+    "patterns",
+    "render",
+    "wildcard_pattern",
+]
 
 MAX_DEPTH = 8
 MAX_FILTERS = 64
+MAX_DONE = 8
 MAX_VALUES = 1_000
 MAX_VALUE_CHARS = 2_048
 MAX_PATTERNS = 20
 MAX_PATTERN_CHARS = 500
 MAX_NEEDLES = 200
 
-Method = Literal["is", "contains", "matches", "matches_wildcard"]
+COMBINING = ("and", "or", "not", "has_done", "has_not_done", "goal", "segment")
+"""Operators around other filters, or in front of a saved thing's name."""
 
-_METHODS: tuple[Method, ...] = ("is", "contains", "matches", "matches_wildcard")
-OPERATORS: dict[str, tuple[Method, bool]] = {
-    **{method: (method, False) for method in _METHODS},
-    **{f"{method}_not": (method, True) for method in _METHODS if method != "is"},
-    "is_not": ("is", True),
-}
-"""Operator → how values are compared, and whether the result is turned round."""
-
-_COMBINING = ("and", "or", "not")
-_LATER = ("has_done", "has_not_done", "segment")
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """One comparison: the dimension's value meets any of the values."""
-
-    dimension: Dimension
-    method: Method
-    values: tuple[str, ...]
-    negated: bool
-    case_sensitive: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Both:
-    """All of the conditions hold (on the same event)."""
-
-    conditions: tuple[Condition, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Either:
-    """At least one of the conditions holds."""
-
-    conditions: tuple[Condition, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Neither:
-    """The condition does not hold."""
-
-    condition: Condition
-
-
-Condition = Match | Both | Either | Neither
-Column = Callable[[Dimension], str]
+_SAVED: dict[str, Literal["goal", "segment"]] = {"goal": "goal", GOAL.name: "goal", "segment": "segment"}
 
 
 def parse_filters(
@@ -85,80 +81,11 @@ def parse_filters(
     saved must not refer to other saved things). `place`: where the filters stand, for messages.
     """
     conditions = tuple(_parse(item, f"{place}[{index}]", 1, library) for index, item in enumerate(raw))
-    if sum(1 for _ in matches(conditions)) > MAX_FILTERS:
-        raise RequestError(f"A query may hold {MAX_FILTERS} filters at most.", code="bad_filter")
+    if sum(1 for _ in all_matches(conditions)) > MAX_FILTERS:
+        raise _bad(f"{place} may hold {MAX_FILTERS} filters at most, those of its goals and segments included")
+    if count_done(conditions) > MAX_DONE:
+        raise _bad(f"{place} may hold {MAX_DONE} times has_done and has_not_done at most")
     return conditions
-
-
-def matches(conditions: Sequence[Condition]) -> Iterator[Match]:
-    """All comparisons of the trees, left to right."""
-    for condition in conditions:
-        match condition:
-            case Match():
-                yield condition
-            case Neither():
-                yield from matches((condition.condition,))
-            case Both() | Either():
-                yield from matches(condition.conditions)
-
-
-def is_about_events(condition: Condition) -> bool:
-    """Does the truth of the condition depend on single events, not on the session alone?"""
-    return any(match.dimension.scope is Scope.EVENT for match in matches((condition,)))
-
-
-def patterns(conditions: Sequence[Condition]) -> tuple[str, ...]:
-    """The regular expressions written by the client, for a check before the query runs."""
-    return tuple(value for match in matches(conditions) if match.method == "matches" for value in match.values)
-
-
-def normalise(condition: Condition) -> list[object]:
-    """The condition as JSON again, with full names."""
-    match condition:
-        case Match():
-            operator = next(name for name, how in OPERATORS.items() if how == (condition.method, condition.negated))
-            options = [] if condition.case_sensitive else [{"case_sensitive": False}]
-            return [operator, condition.dimension.name, list(condition.values), *options]
-        case Both():
-            return ["and", [normalise(inner) for inner in condition.conditions]]
-        case Either():
-            return ["or", [normalise(inner) for inner in condition.conditions]]
-        case Neither():
-            return ["not", normalise(condition.condition)]
-
-
-def render(condition: Condition, column: Column, binder: Binder) -> str:
-    """The condition as SQL over the columns that `column` names."""
-    match condition:
-        case Match():
-            sql = _render_match(condition, column(condition.dimension), binder)
-            return f"NOT ({sql})" if condition.negated else sql
-        case Both():
-            return "(" + " AND ".join(render(inner, column, binder) for inner in condition.conditions) + ")"
-        case Either():
-            return "(" + " OR ".join(render(inner, column, binder) for inner in condition.conditions) + ")"
-        case Neither():
-            return f"NOT ({render(condition.condition, column, binder)})"
-
-
-def wildcard_pattern(wildcard: str) -> str:
-    """`*` stands for anything but a slash, `**` for anything; the whole value must fit."""
-    parts = ({"**": ".*", "*": "[^/]*"}.get(part, re.escape(part)) for part in re.split(r"(\*\*|\*)", wildcard) if part)
-    return r"(?s)\A" + "".join(parts) + r"\z"
-
-
-def _render_match(match: Match, column: str, binder: Binder) -> str:
-    if match.method == "is":
-        if match.case_sensitive:
-            return f"{column} IN {binder.bind(match.values, TEXTS)}"
-        # By RE2's case folding: the engine in process is built without lowerUTF8.
-        whole = rf"(?i)\A(?:{'|'.join(map(re.escape, match.values))})\z"
-        return f"match({column}, {binder.bind(whole, TEXT)})"
-    if match.method == "contains":
-        search = "multiSearchAny" if match.case_sensitive else "multiSearchAnyCaseInsensitiveUTF8"
-        return f"{search}({column}, {binder.bind(match.values, TEXTS)})"
-    expressions = match.values if match.method == "matches" else tuple(map(wildcard_pattern, match.values))
-    return "(" + " OR ".join(f"match({column}, {binder.bind(text, TEXT)})" for text in expressions) + ")"
 
 
 def _parse(item: object, place: str, depth: int, library: Library | None) -> Condition:
@@ -172,21 +99,23 @@ def _parse(item: object, place: str, depth: int, library: Library | None) -> Con
             raise _bad(f'{place} must be ["{operator}", [filter, …]] with at least one filter')
         inner = tuple(_parse(part, f"{place}[1][{index}]", depth + 1, library) for index, part in enumerate(item[1]))
         return Both(inner) if operator == "and" else Either(inner)
-    if operator == "not":
+    if operator in ("not", "has_done", "has_not_done"):
         if len(item) != 2:
-            raise _bad(f'{place} must be ["not", filter]')
-        return Neither(_parse(item[1], f"{place}[1]", depth + 1, library))
-    return _parse_match(operator, item, place)
+            raise _bad(f'{place} must be ["{operator}", filter]')
+        condition = _parse(item[1], f"{place}[1]", depth + 1, library)
+        return Neither(condition) if operator == "not" else Done(condition, negated=operator == "has_not_done")
+    if operator in ("goal", "segment"):
+        if len(item) != 2:
+            raise _bad(f'{place} must be ["{operator}", name or id]')
+        names = item[1] if isinstance(item[1], list) else [item[1]]
+        return _parse_named("is", operator, names, place, library, case_sensitive=True)
+    return _parse_match(operator, item, place, library)
 
 
-def _parse_match(operator: str, item: list[object], place: str) -> Match:
-    if operator in _LATER:
-        raise RequestError(
-            f"The operator {operator!r} in {place} is not supported by this version.", code="unsupported_operator"
-        )
+def _parse_match(operator: str, item: list[object], place: str, library: Library | None) -> Condition:
     if operator not in OPERATORS:
         raise RequestError(
-            f"There is no operator {operator!r} ({place}).{nearest(operator, [*OPERATORS, *_COMBINING])}",
+            f"There is no operator {operator!r} ({place}).{nearest(operator, [*OPERATORS, *COMBINING])}",
             code="unknown_operator",
         )
     match item[1:]:
@@ -198,6 +127,8 @@ def _parse_match(operator: str, item: list[object], place: str) -> Match:
             raise _bad(
                 f'{place} must be ["{operator}", dimension, [values]], with {{"case_sensitive": false}} if wanted'
             )
+    if name in _SAVED:
+        return _parse_named(operator, name, values, place, library, case_sensitive=case_sensitive)
     method, negated = OPERATORS[operator]
     dimension = find_dimension(name)
     if dimension.scope is Scope.TIME:
@@ -205,6 +136,54 @@ def _parse_match(operator: str, item: list[object], place: str) -> Match:
     if not case_sensitive and method not in ("is", "contains"):
         raise _bad(f"{place}: case_sensitive goes with is and contains; in a regular expression write (?i)")
     return Match(dimension, method, _parse_values(values, method, place), negated, case_sensitive)
+
+
+def _parse_named(
+    operator: str, name: str, raw: list[object], place: str, library: Library | None, *, case_sensitive: bool
+) -> Condition:
+    """Saved goals or segments, chosen by name or id; any of them will do."""
+    kind = _SAVED[name]
+    method, negated = OPERATORS[operator]
+    if library is None:
+        raise _bad(
+            f"{place} names a {kind}, but what is saved can't refer to other saved things: write its filters out"
+        )
+    values = _parse_values(raw, method, place)
+    if method == "is" and case_sensitive:
+        known = values
+    elif kind == "goal" and method in ("is", "contains"):
+        known = _goals_like(values, library, place, whole=method == "is", case_sensitive=case_sensitive)
+    else:
+        raise _bad(f"{place}: a {kind} is chosen by its name or id, with is{' or contains' * (kind == 'goal')}")
+    find = library.goal if kind == "goal" else library.segment
+    conditions = tuple(Named(kind, value, _all_of(find(value, place=place))) for value in dict.fromkeys(known))
+    found = conditions[0] if len(conditions) == 1 else Either(conditions)
+    return Neither(found) if negated else found
+
+
+def _goals_like(
+    values: Sequence[str], library: Library, place: str, *, whole: bool, case_sensitive: bool
+) -> tuple[str, ...]:
+    """The names of the goals that are or contain one of the texts."""
+
+    def fold(text: str) -> str:
+        return text if case_sensitive else text.casefold()
+
+    texts = [fold(value) for value in values]
+    names = tuple(
+        name
+        for name, _ in library.goals()
+        if (fold(name) in texts if whole else any(text in fold(name) for text in texts))
+    )
+    if not names:
+        raise RequestError(
+            f"No goal has such a name ({place}): GET /api/v1/goals lists those there are.", code="unknown_goal"
+        )
+    return names
+
+
+def _all_of(conditions: tuple[Condition, ...]) -> Condition:
+    return conditions[0] if len(conditions) == 1 else Both(conditions)
 
 
 def _parse_values(values: list[object], method: Method, place: str) -> tuple[str, ...]:

@@ -22,8 +22,9 @@ from msgspec import Meta
 
 from analytics_server.errors import RequestError
 from analytics_server.model import STANDARD_EVENTS
-from analytics_server.query.binding import TEXT, Binder
-from analytics_server.query.fields import Dimension, find_dimension
+from analytics_server.query.binding import Binder
+from analytics_server.query.conditions import event_column
+from analytics_server.query.fields import find_dimension
 from analytics_server.query.filters import Condition, Match, normalise, parse_filters, render
 from analytics_server.query.library import Library
 
@@ -81,7 +82,4 @@ def render_on_events(where: tuple[Condition, ...], binder: Binder) -> list[str]:
     (see `edges.events_relation`).
     """
 
-    def column(dimension: Dimension) -> str:
-        return dimension.events.replace("@key", binder.bind(dimension.key, TEXT)) if dimension.key else dimension.events
-
-    return [render(condition, column, binder) for condition in where]
+    return [render(condition, lambda dimension: event_column(dimension, binder), binder) for condition in where]

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from analytics_server.query.binding import TEXT, TEXTS, Binder
-from analytics_server.query.fields import Dimension, Scope
+from analytics_server.query.binding import TEXTS, Binder
+from analytics_server.query.conditions import Reach, with_key
+from analytics_server.query.fields import SESSION, Dimension, Scope
 from analytics_server.query.filters import Condition, matches, render
 from analytics_server.query.request import Question
 from analytics_server.query.timerange import TimeRange
@@ -24,7 +25,7 @@ class Scoped:
     """What all parts share: the question, the range, the parameters, and the wanted groups.
 
     `only`: per place of a dimension the values to keep; none = all groups. `until`: the end of the
-    question's range, of which `range_` may be a part.
+    question's range, of which `range_` may be a part. `reach`: the events that has_done looks at.
     """
 
     question: Question
@@ -32,6 +33,7 @@ class Scoped:
     until: datetime
     binder: Binder
     only: Mapping[int, Sequence[str]]
+    reach: Reach
 
     def expressions(self, source: Literal["traffic", "events", "sessions"], at: str) -> list[str]:
         """The question's dimensions as expressions over a source whose rows are dated by `at`."""
@@ -42,15 +44,19 @@ class Scoped:
 
     def conditions(self, where: Sequence[Condition], column: Column) -> list[str]:
         """Conditions as SQL over the columns that `column` names."""
-        return [render(condition, column, self.binder) for condition in where]
+        return [render(condition, column, self.binder, self.reach) for condition in where]
 
     def on_events(self, where: Sequence[Condition]) -> list[str]:
         """Conditions over a row `e` of `events`."""
-        return self.conditions(where, lambda dimension: self._keyed(dimension.events, dimension))
+        return self.conditions(
+            where, lambda d: key_of_event(exact=self.question.exact) if d is SESSION else self._keyed(d.events, d)
+        )
 
     def on_sessions(self, where: Sequence[Condition]) -> list[str]:
         """Conditions over a row `s` of `sessions`."""
-        return self.conditions(where, lambda dimension: self._keyed(dimension.sessions, dimension))
+        return self.conditions(
+            where, lambda d: key_of_session(exact=self.question.exact) if d is SESSION else self._keyed(d.sessions, d)
+        )
 
     def wanted(self, groups: Sequence[str]) -> list[str]:
         """Keep only the groups that were asked for by value."""
@@ -61,7 +67,17 @@ class Scoped:
         ]
 
     def _keyed(self, sql: str, dimension: Dimension) -> str:
-        return sql.replace("@key", self.binder.bind(dimension.key, TEXT)) if dimension.key else sql
+        return with_key(sql, dimension, self.binder)
+
+
+def key_of_event(*, exact: bool) -> str:
+    """An event's session: by its hash, which is far cheaper to read and compare, unless that must not be."""
+    return "e.session_start, e.session_id" if exact else SESSION.events
+
+
+def key_of_session(*, exact: bool) -> str:
+    """The same of a session's row."""
+    return "s.opened_at, s.session_id" if exact else SESSION.sessions
 
 
 def is_settled(condition: Condition) -> bool:

@@ -16,15 +16,22 @@ from analytics_server.query.edges import (
     crossing,
     events_relation,
     few_sessions,
-    key_of_event,
-    key_of_session,
     started_in_range,
 )
 from analytics_server.query.fields import Dimension, Metric, Scope
 from analytics_server.query.filters import Condition, is_about_events, matches
 from analytics_server.query.plan import Part, Source, is_utc
 from analytics_server.query.request import Question
-from analytics_server.query.scoped import Scoped, grouped, indent, is_settled, named, select
+from analytics_server.query.scoped import (
+    Scoped,
+    grouped,
+    indent,
+    is_settled,
+    key_of_event,
+    key_of_session,
+    named,
+    select,
+)
 from analytics_server.query.totals import ENTRY_PAGE, totals_column
 from analytics_server.query.visits import select_visits
 

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 TOKEN_PREFIX = "ast_"
 REFRESH_S = 5.0
 ID_CHARS = 12
+REVOKED_AT = datetime(2200, 1, 1, tzinfo=UTC)
+"""When a revoked token's row says it was written: no change made elsewhere at the same moment brings it back."""
 
 
 class Role(StrEnum):
@@ -88,6 +90,7 @@ class Gate:
         self._fixed: dict[str, Principal] = {}
         self._loaded_at = 0.0
         self._loading = asyncio.Lock()
+        self._changing = asyncio.Lock()
         self._changes = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -112,20 +115,54 @@ class Gate:
         principal = Principal(
             token_id=digest[:ID_CHARS], role=role, name=name, sites=sites, created_at_ms=int(self._clock() * 1000)
         )
-        await self._write(digest, principal, deleted=0)
+        await self._write(digest, principal)
         self._changes += 1
         self._by_hash[digest] = principal
         return token
 
     async def revoke(self, token_id: str) -> bool:
-        """Delete a token by its id; False when there is none."""
-        for digest, principal in list(self._by_hash.items()):
-            if principal.token_id == token_id:
-                await self._write(digest, principal, deleted=1)
-                self._changes += 1
-                self._by_hash.pop(digest, None)
-                return True
-        return False
+        """Delete a token by its id, for good; False when there is none. Raises a store error."""
+        async with self._changing:
+            found = await self._find(token_id)
+            if found is None:
+                return False
+            digest, principal = found
+            await self._write(digest, principal, at=REVOKED_AT)
+            self._changes += 1
+            self._by_hash.pop(digest, None)
+            return True
+
+    async def change(
+        self, token_id: str, *, name: str | None = None, sites: tuple[str, ...] | None = None
+    ) -> Principal | None:
+        """Rename a token or give it other sites, what is None stays; None when there is no such token.
+
+        Raises a store error.
+        """
+        async with self._changing:
+            found = await self._find(token_id)
+            if found is None:
+                return None
+            digest, principal = found
+            changed = msgspec.structs.replace(
+                principal,
+                name=principal.name if name is None else name,
+                sites=principal.sites if sites is None else sites,
+            )
+            await self._write(digest, changed)
+            self._changes += 1
+            self._by_hash[digest] = changed
+            return changed
+
+    async def find(self, token_id: str) -> Principal | None:
+        """The token of that id. Raises a store error."""
+        found = await self._find(token_id)
+        return found and found[1]
+
+    async def _find(self, token_id: str) -> tuple[str, Principal] | None:
+        """Hash and principal of an id, as ClickHouse knows them now: another server may have changed them."""
+        await self.load()
+        return next((item for item in self._by_hash.items() if item[1].token_id == token_id), None)
 
     def tokens(self) -> list[Principal]:
         return sorted(self._by_hash.values(), key=lambda principal: principal.created_at_ms)
@@ -163,12 +200,13 @@ class Gate:
                 self._loaded_at = time.monotonic()  # answer from memory while ClickHouse is away
                 log.debug("tokens not refreshed", extra={"reason": type(error).__name__})
 
-    async def _write(self, digest: str, principal: Principal, *, deleted: int) -> None:
+    async def _write(self, digest: str, principal: Principal, *, at: datetime | None = None) -> None:
+        """A version of the token. `at`: REVOKED_AT for its last one."""
         document = msgspec.json.encode(principal).decode()
         await self._store.insert(
             "tokens",
             ("token_hash", "document", "deleted", "updated_at"),
-            [[digest], [document], [deleted], [datetime.fromtimestamp(self._clock(), UTC)]],
+            [[digest], [document], [int(at is not None)], [at or datetime.fromtimestamp(self._clock(), UTC)]],
         )
 
 

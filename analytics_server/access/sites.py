@@ -3,6 +3,10 @@
 Look-ups are in memory and never wait: they are on the way of every beacon. A site
 that is created by its first event is known at once here and written in the
 background; other servers learn of it with the next refresh.
+
+A deleted site stays deleted: its row remains and says so, and its beacons are those of an
+unknown site even where first events create sites, because the tags of a site outlive it.
+Only `put` brings it back. Its stored events are not touched.
 """
 
 from __future__ import annotations
@@ -45,21 +49,28 @@ class Sites:
         self._clock = clock
         self._sites: dict[str, Site] = {}
         self._unwritten: dict[str, Site] = {}
+        self._deleted: frozenset[str] = frozenset()
         self._changes = 0
         self._wake = asyncio.Event()
+        self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
         """Read all sites. Raises a store error."""
         changes = self._changes
-        found = await self._read()
+        found, deleted = await self._read()
         if changes == self._changes:  # else the answer may be older than what was changed here meanwhile
             self._sites = found | self._unwritten
+            self._deleted = deleted
 
-    async def _read(self) -> dict[str, Site]:
-        answer = await self._store.query("SELECT document FROM sites FINAL WHERE deleted = 0")
-        found = [msgspec.json.decode(str(row[0]), type=Site) for row in answer.rows]
-        return {site.site_id: site for site in found}
+    async def _read(self) -> tuple[dict[str, Site], frozenset[str]]:
+        """The sites, and the ids of those that were deleted."""
+        answer = await self._store.query("SELECT document, deleted FROM sites FINAL")
+        sites: dict[bool, dict[str, Site]] = {False: {}, True: {}}
+        for document, deleted in answer.rows:
+            site = msgspec.json.decode(str(document), type=Site)
+            sites[bool(deleted)][site.site_id] = site
+        return sites[False], frozenset(sites[True])
 
     def start(self) -> None:
         """Begin to write new sites and to refresh in the background."""
@@ -83,7 +94,8 @@ class Sites:
     def get_or_create(self, site_id: str) -> Site | None:
         """The site of a beacon; an unknown one is made if the config allows, else None."""
         site = self._sites.get(site_id)
-        if site is None and self._settings.create_unknown and len(self._sites) < self._settings.max_sites:
+        wanted = self._settings.create_unknown and site_id not in self._deleted
+        if site is None and wanted and len(self._sites) < self._settings.max_sites:
             site = self._new(site_id, self._settings.default_timezone)
             self._sites[site_id] = self._unwritten[site_id] = site
             self._wake.set()
@@ -92,16 +104,34 @@ class Sites:
     async def put(self, site: Site) -> Site:
         """Create or replace a site. Raises `RequestError` for a bad id or time zone."""
         if not site.site_id or valid_site_id(site.site_id) != site.site_id:
-            raise RequestError(f"{site.site_id!r} can't be a site's id: use a host name such as example.com.")
+            raise RequestError(
+                f"{site.site_id!r} can't be a site's id: use a host name such as example.com.", code="bad_site"
+            )
         check_timezone(site.timezone)
-        await self._write([site], deleted=0)
-        self._changes += 1
-        self._sites[site.site_id] = site
-        self._unwritten.pop(site.site_id, None)
+        async with self._writing:
+            await self._write([site], deleted=0)
+            self._changes += 1
+            self._sites[site.site_id] = site
+            self._deleted -= {site.site_id}
+            self._unwritten.pop(site.site_id, None)
         return site
 
-    async def create(self, site_id: str, timezone: str = "") -> Site:
-        return await self.put(self._new(site_id, timezone or self._settings.default_timezone))
+    async def delete(self, site_id: str) -> bool:
+        """Forget a site until it is `put` again; False when there is none. Raises a store error."""
+        async with self._writing:
+            site = self._sites.get(site_id)
+            if site is None:
+                return False
+            await self._write([site], deleted=1)
+            self._changes += 1
+            self._sites.pop(site_id, None)
+            self._unwritten.pop(site_id, None)
+            self._deleted |= {site_id}
+            return True
+
+    async def create(self, site_id: str, timezone: str = "", *, allowed_hosts: tuple[str, ...] = ()) -> Site:
+        site = self._new(site_id, timezone or self._settings.default_timezone)
+        return await self.put(msgspec.structs.replace(site, allowed_hosts=allowed_hosts))
 
     def _new(self, site_id: str, timezone: str) -> Site:
         return Site(site_id=site_id, timezone=timezone, created_at_ms=int(self._clock() * 1000))
@@ -125,14 +155,20 @@ class Sites:
 
     async def _write_new(self) -> None:
         """Write the sites that a first event made here, unless another server or the command line was faster."""
-        new = dict(self._unwritten)
-        if new:
-            known = await self._read()
-            if unknown := [site for site_id, site in new.items() if site_id not in known]:
+        async with self._writing:
+            new = dict(self._unwritten)
+            if not new:
+                return
+            known, deleted = await self._read()
+            if unknown := [site for site_id, site in new.items() if site_id not in known and site_id not in deleted]:
                 await self._write(unknown, deleted=0)
             for site_id in new:
                 self._unwritten.pop(site_id, None)
-                self._sites[site_id] = known.get(site_id, self._sites[site_id])
+                if site_id in known:
+                    self._sites[site_id] = known[site_id]
+                elif site_id in deleted:
+                    self._sites.pop(site_id, None)
+                    self._deleted |= {site_id}
 
     async def _write(self, sites: list[Site], *, deleted: int) -> None:
         now = datetime.fromtimestamp(self._clock(), UTC)

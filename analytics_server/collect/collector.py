@@ -53,7 +53,7 @@ class Answer(msgspec.Struct, frozen=True):
     retry_after_s: int | None = None
 
 
-class _Accepted(msgspec.Struct, frozen=True):
+class Accepted(msgspec.Struct, frozen=True):
     accepted: int
     dropped: dict[str, int]
     rejected: list[Rejection]
@@ -224,7 +224,7 @@ class Collector:
         for reason, number in outcome.dropped.items():
             metrics.drop(reason, number)
         metrics.rejected += len(outcome.rejected)
-        return Answer(202, _encode_json(_Accepted(accepted, outcome.dropped, outcome.rejected)))
+        return Answer(202, _encode_json(Accepted(accepted, outcome.dropped, outcome.rejected)))
 
 
 def refuse(error: AnalyticsError) -> Answer:

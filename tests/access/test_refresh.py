@@ -46,8 +46,8 @@ def token_row() -> tuple[object, ...]:
     return token_hash(TOKEN), msgspec.json.encode(PRINCIPAL).decode()
 
 
-def site_row(site: Site) -> tuple[object, ...]:
-    return (msgspec.json.encode(site).decode(),)
+def site_row(site: Site, *, deleted: int = 0) -> tuple[object, ...]:
+    return msgspec.json.encode(site).decode(), deleted
 
 
 async def test_a_token_that_was_revoked_elsewhere_ends_for_callers_who_do_not_wait(

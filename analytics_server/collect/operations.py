@@ -1,0 +1,158 @@
+"""What the beacon endpoints take and give, under the configured paths."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from analytics_server.collect.collector import Accepted
+from analytics_server.collect.payload import Beacon, ClientInteraction, ClientView
+from analytics_server.openapi.operation import Body, Operation, Parameter, Reply
+
+
+class Beacons(msgspec.Struct):
+    """Several events."""
+
+    events: list[Beacon]
+
+
+class BatchView(ClientView, kw_only=True, rename="camel"):
+    """A page view among others."""
+
+    kind: Literal["view"]
+
+
+class BatchInteraction(ClientInteraction, kw_only=True, rename="camel"):
+    """An interaction among others."""
+
+    kind: Literal["interaction"]
+
+
+class ClientBatch(msgspec.Struct):
+    """Several calls of the client library together."""
+
+    events: list[
+        Annotated[
+            object,
+            Meta(
+                extra_json_schema={
+                    "anyOf": [
+                        {"$ref": "#/components/schemas/BatchView"},
+                        {"$ref": "#/components/schemas/BatchInteraction"},
+                    ]
+                }
+            ),
+        ]
+    ]
+
+
+_ERRORS = {
+    400: ("bad_json", "bad_body", "bad_encoding"),
+    404: ("unknown_site",),
+    408: ("request_timeout",),
+    415: ("unsupported_media_type",),
+    429: ("too_many_requests",),
+    503: ("wal_unavailable",),
+}
+_TAKEN = Reply(
+    status=202,
+    about="What became of the events: they are on disk.",
+    type=Accepted,
+    example={
+        "accepted": 2,
+        "dropped": {"bot": 1},
+        "rejected": [{"index": 3, "code": "bad_url", "message": "url must be an http or https address."}],
+    },
+)
+_PAGEVIEW = {"site": "example.com", "name": "pageview", "url": "https://example.com/pricing?utm_source=newsletter"}
+_VIEW = {"appName": "example.com", "pageUrl": "https://example.com/pricing"}
+_CLICK = {
+    "appName": "example.com",
+    "type": "click",
+    "data": {"pageUrl": "https://example.com/pricing", "elementId": "signup"},
+}
+_PIXEL = (
+    ("site", "What the event belongs to.", True, "example.com"),
+    ("name", "The event's name; `pageview` if left out.", False, "pageview"),
+    ("url", "The page; the `Referer` header if left out.", False, "https://example.com/newsletter"),
+    ("referrer", "Where the session came from.", False, None),
+    ("title", "The page's title.", False, None),
+    ("session_id", "The session, at most 64 characters.", False, None),
+    ("user_id", "Your application's id of a person.", False, None),
+    ("event_id", "A UUID; a repeated one is counted once.", False, None),
+)
+
+
+def operations(collect_path: str, script_path: str) -> list[Operation]:
+    """Beacons, pixel, preflights and the script."""
+    path = collect_path.rstrip("/")
+    taking = (
+        ("", "track", "Send events", (Beacon, list[Beacon], Beacons), {"pageview": _PAGEVIEW, "array": [_PAGEVIEW]},
+         "One event, an array of events, or an object with the key `events`. Any content type will do; gzip and "
+         "deflate are understood. A bad event is rejected by its index and spoils no other."),
+        ("/view", "view", "Send a page view, as the client library does", (ClientView,), {"view": _VIEW}, ""),
+        ("/interaction", "interaction", "Send an interaction, as the client library does", (ClientInteraction,),
+         {"click": _CLICK}, ""),
+        ("/batch", "batch", "Send several calls of the client library together", (ClientBatch, ),
+         {"both": {"events": [{"kind": "view", **_VIEW}, {"kind": "interaction", **_CLICK}]}}, ""),
+    )  # fmt: skip
+    found = []
+    for suffix, name, summary, types, examples, about in taking:
+        found += [
+            Operation(
+                method="POST",
+                path=path + suffix,
+                name=f"send_{name}",
+                summary=summary,
+                tag="collect",
+                about=about,
+                role="collect",
+                body=Body(types=types, examples=examples),
+                replies=(_TAKEN,),
+                errors=_ERRORS,
+            ),
+            Operation(
+                method="OPTIONS",
+                path=path + suffix,
+                name=f"preflight_{name}",
+                summary="A browser asks whether it may send",
+                tag="collect",
+                replies=(Reply(status=204, about="Any origin may, without credentials."),),
+            ),
+        ]
+    return [*found, _pixel(path), _script(script_path)]
+
+
+def _pixel(path: str) -> Operation:
+    return Operation(
+        method="GET",
+        path=f"{path}/pixel.gif",
+        name="get_pixel",
+        summary="Send an event by loading an image",
+        tag="collect",
+        about="For pages without script. An image whatever became of the event, unless the request as a whole fails.",
+        role="collect",
+        parameters=tuple(
+            Parameter(name=name, about=about, required=required, example=example)
+            for name, about, required, example in _PIXEL
+        ),
+        replies=(Reply(about="A transparent image.", formats=("image/gif",)),),
+        errors={status: codes for status, codes in _ERRORS.items() if status not in (408, 415)}
+        | {400: (*_ERRORS[400], "missing_site")},
+    )
+
+
+def _script(script_path: str) -> Operation:
+    return Operation(
+        method="GET",
+        path=script_path,
+        name="get_script",
+        summary="The tracker script",
+        tag="collect",
+        replies=(
+            Reply(about="The script.", formats=("text/javascript",)),
+            Reply(status=304, about="The browser has it already (`If-None-Match`)."),
+        ),
+    )

@@ -1,0 +1,39 @@
+"""`GET /openapi.json`: the document, made at the first request and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from analytics_server.openapi.document import build_document
+from analytics_server.openapi.operation import Operation, Reply
+
+PATH = "/openapi.json"
+
+OPERATION = Operation(
+    method="GET",
+    path=PATH,
+    name="get_openapi",
+    summary="This document",
+    tag="operations",
+    replies=(Reply(about="OpenAPI 3.1.", type=dict[str, Any]),),
+)
+
+
+def routes(operations: Callable[[], Sequence[Operation]], *, version: str, url: str) -> list[web.RouteDef]:
+    """The route; `operations` are asked for once."""
+    made: list[bytes] = []
+
+    async def show(request: web.Request) -> web.Response:
+        if not made:
+            made.append(msgspec.json.encode(build_document(operations(), version=version, url=url)))
+        return web.Response(
+            body=made[0],
+            content_type="application/json",
+            headers={"Cache-Control": "no-cache", "Access-Control-Allow-Origin": "*"},
+        )
+
+    return [web.get(PATH, show)]

@@ -37,10 +37,11 @@ from analytics_server.collect.limits import RateLimiter
 from analytics_server.collect.metrics import CollectMetrics
 from analytics_server.collect.pipeline import Parts, Pipeline
 from analytics_server.collect.referrer import ReferrerClassifier, load_sources
-from analytics_server.collect.restore import Undelivered, restore_event_ids, restore_sessions
+from analytics_server.collect.restore import END_OF_BATCHES, restore_event_ids, restore_sessions
 from analytics_server.collect.routes import CollectRoutes
 from analytics_server.collect.session import Sessions
 from analytics_server.collect.tracker import load_script
+from analytics_server.collect.undelivered import Undelivered
 from analytics_server.collect.url import UrlCleaner
 from analytics_server.collect.visitor import VisitorHasher
 from analytics_server.config import Config
@@ -142,7 +143,8 @@ class Server:
         )
         self.saved = Saved(self.store)
         self._queries = QueryService(self.store, self.sites, _utc_now, config.limits, self.saved)
-        self._undelivered = Undelivered(config.collect.max_sessions)
+        self._undelivered = Undelivered(self._duplicates, config.collect, time.time)
+        self._reading: asyncio.Task[None] | None = None
         self._day_totals = DayTotals(self.store, self.sites, _utc_now)
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
@@ -176,6 +178,7 @@ class Server:
         """Bring everything up; returns which engine answers. Raises an `AnalyticsError`."""
         started = time.perf_counter()
         left_over = self._wal.open()  # first: its lock keeps a second server off the directory, with a clear error
+        reading = self._reading = asyncio.create_task(self._read_log(left_over), name="reading")
         info = await self._open_store()
         applied = await migrate(self.store, cluster=self.config.clickhouse.cluster)
         await self.gate.load()
@@ -187,6 +190,7 @@ class Server:
         if left_over:
             events = sum(sealed.events for sealed in left_over)
             log.info("delivering what the log still holds", extra={"segments": len(left_over), "events": events})
+        await reading
         await self._restore(left_over)
         try:
             await seed_hub(self._hub, self.store, time.time())
@@ -225,6 +229,8 @@ class Server:
         self._stopping = self._undelivered.stop = True
         started = time.perf_counter()
         grace = self.config.server.shutdown_grace_s
+        if self._reading is not None:
+            await asyncio.wait({self._reading})
         await self._wal.stop()
         await self._live.close()
         await cancel(self._tasks)
@@ -260,23 +266,23 @@ class Server:
 
         A short backlog is waited for, a long one is delivered beside the traffic.
         """
-        undelivered = await self._read_log(left_over)
         self._flusher.start(self._wal, left_over).add_done_callback(self._flusher_ended)
         if 0 < sum(sealed.events for sealed in left_over) <= LONG_BACKLOG_EVENTS:
             await self._flusher.drain(START_DRAIN_S)
         await restore_sessions(self._sessions, self.store, time.time(), self.config.collect)
-        await restore_event_ids(self._duplicates, self.store, time.time(), self.config.collect)
-        undelivered.apply(self._sessions)
-        for site_id in undelivered.sites:  # the row of a new one may have died with the process
+        oldest = left_over[0].batch_id if left_over else END_OF_BATCHES
+        await restore_event_ids(self._duplicates, self.store, time.time(), self.config.collect, before_batch=oldest)
+        await asyncio.to_thread(self._duplicates.settle)
+        self._undelivered.apply(self._sessions)
+        for site_id in self._undelivered.sites:  # the row of a new one may have died with the process
             self.sites.get_or_create(site_id)
 
-    async def _read_log(self, left_over: list[Sealed]) -> Undelivered:
-        started = time.perf_counter()
-        undelivered = self._undelivered
+    async def _read_log(self, left_over: list[Sealed]) -> None:
+        """While the store is opened: it takes about a second per million events."""
         if left_over:
-            await asyncio.to_thread(undelivered.read, left_over, self._duplicates)
+            started = time.perf_counter()
+            await asyncio.to_thread(self._undelivered.read, left_over)
             log.info("read what the log still holds", extra={"seconds": round(time.perf_counter() - started, 1)})
-        return undelivered
 
     async def _ensure_admin(self) -> None:
         if self._admin_token:

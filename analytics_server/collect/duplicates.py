@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 _MASK = (1 << 64) - 1
 _SHARD_BITS = 16
 _SHIFT = 64 - _SHARD_BITS
+_SHARDS_AT_ONCE = 256
+CHUNK_IDS = 100_000
 
 
 class _Generation:
@@ -49,6 +51,30 @@ class _Generation:
         self.count += 1
         return True
 
+    def add_sorted(self, numbers: list[array[int]]) -> None:
+        """Put many in, given in ascending order: most of them into new shards."""
+        starts = [0] * len(numbers)
+        for first in range(0, len(self._shards), _SHARDS_AT_ONCE):
+            bound = (first + _SHARDS_AT_ONCE) << _SHIFT
+            found: set[int] = set()
+            for at, part in enumerate(numbers):
+                end = bisect_left(part, bound, starts[at])
+                found.update(part[starts[at] : end])
+                starts[at] = end
+            for shard in self._shards[first : first + _SHARDS_AT_ONCE]:
+                found.update(shard or ())
+            self._replace(first, sorted(found))
+
+    def _replace(self, first: int, ordered: list[int]) -> None:
+        """`ordered` is all there is in the shards from `first` on."""
+        start = 0
+        for index in range(first, first + _SHARDS_AT_ONCE):
+            end = bisect_left(ordered, (index + 1) << _SHIFT, start)
+            before = self._shards[index]
+            self.count += end - start - (len(before) if before is not None else 0)
+            self._shards[index] = array("Q", ordered[start:end]) if end > start else None
+            start = end
+
     def discard(self, number: int) -> None:
         shard = self._shards[number >> _SHIFT]
         if shard is not None and number in self:
@@ -59,7 +85,7 @@ class _Generation:
 class Duplicates:
     """Ids seen within the window."""
 
-    __slots__ = ("_clock", "_half", "_old", "_turned_at", "_window_s", "_young")
+    __slots__ = ("_chunk", "_clock", "_half", "_old", "_restored", "_sorted", "_turned_at", "_window_s", "_young")
 
     def __init__(self, *, window_s: int, capacity: int, clock: Callable[[], float]) -> None:
         self._window_s = window_s
@@ -68,6 +94,9 @@ class Duplicates:
         self._young = _Generation()
         self._old = _Generation()
         self._turned_at = clock()
+        self._chunk: array[int] = array("Q")
+        self._sorted: list[array[int]] = []
+        self._restored = 0
 
     def __len__(self) -> int:
         return self._young.count + self._old.count
@@ -86,6 +115,33 @@ class Duplicates:
             self._old, self._young = young, _Generation()
             self._turned_at = self._clock()
         return not self._young.add(number)
+
+    def room(self) -> int:
+        """How many ids of a former run `restore` still takes."""
+        return max(0, self._half - self._young.count - self._restored) if self._window_s else 0
+
+    def restore(self, keys: Sequence[tuple[str, bytes]]) -> None:
+        """Take ids of a former run, newest first; beyond half the capacity they are left out.
+
+        They are known after `settle`: sorting many at once is three times as fast as putting each in its place.
+        """
+        if room := self.room():
+            chunk = self._chunk
+            chunk.extend([hash(key) & _MASK for key in keys[:room]])
+            self._restored += min(room, len(keys))
+            if len(chunk) >= CHUNK_IDS:
+                self._sort_chunk()
+
+    def settle(self) -> None:
+        """Remember what was restored."""
+        self._sort_chunk()
+        self._young.add_sorted(self._sorted)
+        self._sorted, self._restored = [], 0
+
+    def _sort_chunk(self) -> None:
+        if self._chunk:
+            self._sorted.append(array("Q", sorted(self._chunk)))
+            self._chunk = array("Q")
 
     def remembers(self, keys: Iterable[tuple[str, bytes]]) -> bool:
         """Are all these ids still known? One that is not belonged to an event that could not be written."""

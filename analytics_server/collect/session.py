@@ -144,7 +144,7 @@ class Sessions:
         """
         session = Session(session_id, times_us[0], attributes, self._clock())
         session.first_us, session.last_us = times_us[1], times_us[2]
-        if session_id.startswith(SERVER_MARK) and len(session_id) == SERVER_ID_CHARS:
+        if is_own(session_id):
             for visitor_id in visitor_ids:
                 if not visitor_id:
                     continue
@@ -192,6 +192,11 @@ class Sessions:
 def new_session_id() -> str:
     """17 characters: a mark that the server made it, and 64 random bits (no secret: unique is enough)."""
     return f"{SERVER_MARK}{random.getrandbits(64):016x}"
+
+
+def is_own(session_id: str) -> bool:
+    """Does the id look like one that `new_session_id` made?"""
+    return len(session_id) == SERVER_ID_CHARS and session_id.startswith(SERVER_MARK)
 
 
 def _by_time(session: Session) -> int:

@@ -22,7 +22,9 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from analytics_server import __version__
 from analytics_server.access.gate import Gate, Role
+from analytics_server.access.operations import operations as access_operations
 from analytics_server.access.routes import AccessRoutes
 from analytics_server.access.saved import Saved
 from analytics_server.access.sites import Sites
@@ -35,6 +37,7 @@ from analytics_server.collect.front import Front
 from analytics_server.collect.geo import GeoLocator
 from analytics_server.collect.limits import RateLimiter
 from analytics_server.collect.metrics import CollectMetrics
+from analytics_server.collect.operations import operations as collect_operations
 from analytics_server.collect.pipeline import Parts, Pipeline
 from analytics_server.collect.referrer import ReferrerClassifier, load_sources
 from analytics_server.collect.restore import END_OF_BATCHES, restore_event_ids, restore_sessions
@@ -45,8 +48,10 @@ from analytics_server.collect.undelivered import Undelivered
 from analytics_server.collect.url import UrlCleaner
 from analytics_server.collect.visitor import VisitorHasher
 from analytics_server.config import Config
+from analytics_server.dashboard.routes import operations as dashboard_operations
 from analytics_server.dashboard.routes import routes as dashboard_routes
 from analytics_server.demo.routes import DEMO_SITE_ID
+from analytics_server.demo.routes import operations as demo_operations
 from analytics_server.demo.routes import routes as demo_routes
 from analytics_server.errors import ConfigError, StoreError, StoreRetryable
 from analytics_server.ingest.flush import Flusher
@@ -54,12 +59,18 @@ from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.segment import Sealed
 from analytics_server.ingest.wal import Wal
 from analytics_server.live.hub import Hub
+from analytics_server.live.operations import operations as live_operations
 from analytics_server.live.seed import seed_hub
 from analytics_server.live.socket import LiveSockets
+from analytics_server.openapi.operation import Operation
+from analytics_server.openapi.routes import OPERATION as OPENAPI_OPERATION
+from analytics_server.openapi.routes import routes as openapi_routes
 from analytics_server.privacy.salts import Salts
 from analytics_server.query.builder import DayTotals
+from analytics_server.query.operations import operations as query_operations
 from analytics_server.query.routes import routes as query_routes
 from analytics_server.query.service import QueryService
+from analytics_server.serving import OPERATIONS as SERVING_OPERATIONS
 from analytics_server.serving import HttpMetrics, cancel, keep_running, nothing_here, raise_file_limit, wrap
 from analytics_server.store import StoreInfo, make_store, migrate
 
@@ -266,16 +277,23 @@ class Server:
 
         A short backlog is waited for, a long one is delivered beside the traffic.
         """
-        self._flusher.start(self._wal, left_over).add_done_callback(self._flusher_ended)
-        if 0 < sum(sealed.events for sealed in left_over) <= LONG_BACKLOG_EVENTS:
-            await self._flusher.drain(START_DRAIN_S)
+        is_long = sum(sealed.events for sealed in left_over) > LONG_BACKLOG_EVENTS
+        if not is_long:
+            self._deliver(left_over)
+            if left_over:
+                await self._flusher.drain(START_DRAIN_S)
         await restore_sessions(self._sessions, self.store, time.time(), self.config.collect)
         oldest = left_over[0].batch_id if left_over else END_OF_BATCHES
         await restore_event_ids(self._duplicates, self.store, time.time(), self.config.collect, before_batch=oldest)
-        await asyncio.to_thread(self._duplicates.settle)
+        self._duplicates.settle()
         self._undelivered.apply(self._sessions)
         for site_id in self._undelivered.sites:  # the row of a new one may have died with the process
             self.sites.get_or_create(site_id)
+        if is_long:
+            self._deliver(left_over)
+
+    def _deliver(self, left_over: list[Sealed]) -> None:
+        self._flusher.start(self._wal, left_over).add_done_callback(self._flusher_ended)
 
     async def _read_log(self, left_over: list[Sealed]) -> None:
         """While the store is opened: it takes about a second per million events."""
@@ -346,11 +364,29 @@ class Server:
             *query_routes(self._queries, self.gate),
             *self._live.routes(),
             *AccessRoutes(self.gate, self.sites).routes(),
+            *openapi_routes(self.operations, version=__version__, url=config.server.public_url or "/"),
         ]
         if config.dashboard.enabled:
             found += dashboard_routes(script_path=tracker.script_path)
         if config.server.demo:
             found += demo_routes(tracker.script_path)
+        return found
+
+    def operations(self) -> list[Operation]:
+        """What all routes of this configuration take and give: a description for each of `routes`."""
+        config = self.config
+        found = [
+            *collect_operations(config.tracker.collect_path, config.tracker.script_path),
+            *query_operations(),
+            *live_operations(),
+            *access_operations(),
+            *SERVING_OPERATIONS,
+            OPENAPI_OPERATION,
+        ]
+        if config.dashboard.enabled:
+            found += dashboard_operations()
+        if config.server.demo:
+            found += demo_operations()
         return found
 
     # ---- operations ----------------------------------------------------
@@ -400,10 +436,14 @@ class Server:
         self._tasks.append(asyncio.create_task(keep_running(work, name, TASK_RESTART_S), name=name))
 
 
+def complete_server() -> Server:
+    """A server with all faces enabled, not started: its routes and operations are those that can be."""
+    return Server(msgspec.structs.replace(Config(), server=msgspec.structs.replace(Config().server, demo=True)))
+
+
 def route_paths() -> list[str]:
     """Every path that a server with all faces enabled answers (the documentation's tests ask)."""
-    server = Server(msgspec.structs.replace(Config(), server=msgspec.structs.replace(Config().server, demo=True)))
-    return sorted({route.path for route in server.routes()})
+    return sorted({route.path for route in complete_server().routes()})
 
 
 def _utc_now() -> datetime:

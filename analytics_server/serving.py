@@ -13,17 +13,19 @@ import resource
 import time
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from msgspec import UNSET, UnsetType
 from prometheus_client import CollectorRegistry, Gauge, Metric, ProcessCollector, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from analytics_server import __version__
-from analytics_server.errors import AnalyticsError, NotFound, RequestError
+from analytics_server.errors import AnalyticsError, MethodNotAllowed, NotFound, RequestError
+from analytics_server.openapi.operation import Operation, Reply
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,45 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 LAG_CHECK_S = 1.0
 MOST_FILES = 65_536
+EVERYTHING_ELSE = "/{tail}"
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """How the process is: `ok`, `ready` or `not_ready`, then with the reason."""
+
+    status: Literal["ok", "ready", "not_ready"]
+    reason: str | UnsetType = UNSET
+
+
+OPERATIONS = (
+    Operation(
+        method="GET",
+        path="/healthz",
+        name="get_health",
+        summary="Does the process live?",
+        tag="operations",
+        replies=(Reply(about="It does.", type=Health),),
+    ),
+    Operation(
+        method="GET",
+        path="/readyz",
+        name="get_readiness",
+        summary="Should it get traffic?",
+        tag="operations",
+        replies=(
+            Reply(about="It should.", type=Health),
+            Reply(status=503, about="It is stopping, or its log refuses events.", type=Health),
+        ),
+    ),
+    Operation(
+        method="GET",
+        path="/metrics",
+        name="get_metrics",
+        summary="Counters for Prometheus",
+        tag="operations",
+        replies=(Reply(about="Prometheus's text format.", formats=("text/plain",)),),
+    ),
+)
 
 
 class RouteTimes:
@@ -159,7 +200,16 @@ def _plain_error(error: web.HTTPException) -> web.Response:
 
 
 async def nothing_here(request: web.Request) -> web.StreamResponse:
-    """The last route: whatever no other one took."""
+    """The last route: whatever no other one took. A path that answers other methods says which."""
+    allowed: set[str] = set()
+    for place in request.app.router.resources():
+        if place.canonical != EVERYTHING_ELSE:
+            allowed |= (await place.resolve(request))[1]
+    if allowed:
+        wanted = ", ".join(sorted(allowed))
+        response = error_response(MethodNotAllowed(f"{request.method} is nothing here: use {wanted}."))
+        response.headers["Allow"] = wanted
+        return response
     raise NotFound(f"There is nothing at {request.method} {request.path[:200]}: docs/ lists the addresses.")
 
 

@@ -20,6 +20,8 @@ from importlib.resources.abc import Traversable
 from aiohttp import web
 
 from analytics_server.errors import NotFound
+from analytics_server.openapi.operation import Operation, Reply
+from analytics_server.openapi.pages import page
 
 PAGE_PATH = "/dashboard"
 STATIC_PATH = "/dashboard/static"
@@ -96,6 +98,24 @@ def routes(*, script_path: str = "/a.js") -> list[web.RouteDef]:
         web.get(PAGE_PATH, show_page),
         web.get(PAGE_PATH + "/", _redirect_up),
         web.get(STATIC_PATH + "/{version}/{name:.+}", show_file),
+    ]
+
+
+def operations() -> list[Operation]:
+    """The dashboard's pages and files."""
+    unchanged = Reply(status=304, about="The browser has it already (`If-None-Match`).")
+    files = tuple(sorted({kind.partition(";")[0] for kind in CONTENT_TYPES.values()}))
+    return [
+        page("GET", "/", "Leads to the dashboard", Reply(status=302, about="To `dashboard`.")),
+        page("GET", PAGE_PATH, "The dashboard", Reply(about="The page.", formats=("text/html",)), unchanged),
+        page("GET", PAGE_PATH + "/", "Leads to the dashboard", Reply(status=302, about="To `/dashboard`.")),
+        page(
+            "GET",
+            STATIC_PATH + "/{version}/{name:.+}",
+            "A file of the dashboard",
+            Reply(about="The file; it never changes.", formats=files),
+            unchanged,
+        ),
     ]
 
 

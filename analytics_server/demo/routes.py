@@ -16,6 +16,9 @@ from importlib.resources.abc import Traversable
 import msgspec
 from aiohttp import web
 
+from analytics_server.openapi.operation import Operation, Reply
+from analytics_server.openapi.pages import page
+
 DEMO_SITE_ID = "demo.example"
 """The site the demo's events belong to."""
 
@@ -100,6 +103,22 @@ def routes(script_path: str) -> list[web.RouteDef]:
         web.post("/demo/signup", _signed_up),
         web.get("/demo/{path:.*}", _page(render("not_found", status=404), status=404)),
     ]
+
+
+def operations() -> list[Operation]:
+    """The demo site's pages and files."""
+    special = {
+        "/demo/": (Reply(status=308, about="To `/demo`."),),
+        "/demo/{path:.*}": (Reply(status=404, about="A page that says so.", formats=("text/html",)),),
+        **{path: (Reply(about="The file.", formats=(kind,)),) for path, kind in _STATIC.items()},
+    }
+    signed_up = page("POST", "/demo/signup", "Forgets the form", Reply(status=303, about="To `/demo/welcome`."))
+    found = [
+        page(route.method, route.path, "A page of the demo site", *special.get(route.path, ()))
+        for route in routes("/a.js")
+        if route.method == "GET"
+    ]
+    return [*found, signed_up]
 
 
 class _Renderer:

@@ -94,7 +94,7 @@ def _types(operations: Iterable[Operation]) -> Iterator[Any]:
 
 def _hook(kind: type) -> Json:
     if kind is object:
-        return {}
+        return {"description": "Any JSON value."}
     raise NotImplementedError
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from analytics_server.doctor.views import Rollup, finished
+from analytics_server.ingest.views import Rollup
 from analytics_server.store.protocol import Settings, Store
 
 PIECE_EVENTS = 1_000_000
@@ -132,8 +132,8 @@ def _comparison(rollup: Rollup, condition: str, table: str) -> str:
         for number, group in enumerate(groups)
         for end in ("min", "max")
     ]
-    expected_values = [f"x.{name}" for name in rollup.sums] + [finished(*one) for one in rollup.aggregates]
-    present_values = [f"sum(t.{name})" for name in rollup.sums] + [merged for _, merged in rollup.aggregates]
+    expected_values = [f"x.{name}" for name in rollup.sums] + [one.finished for one in rollup.aggregates]
+    present_values = [f"sum(t.{name})" for name in rollup.sums] + [one.merged for one in rollup.aggregates]
     lows = [f"x.min__{number}" for number in range(len(groups))]
     highs = [f"x.max__{number}" for number in range(len(groups))]
     chosen = [f"cityHash64({', '.join(f'any(t.{name})' for name, _ in group)})" for group in groups]

@@ -23,13 +23,13 @@ from analytics_server.doctor.kept import DeadLettersCheck, QuarantineCheck
 from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.doctor.rebuild import Rebuilder
 from analytics_server.doctor.report import EXIT_CODES, FORMAT, Advance, Check, Finding, Report, Status, worst
-from analytics_server.doctor.rollups import RollupCheck
+from analytics_server.doctor.rollups import RollupCheck, UnfitCheck
 from analytics_server.doctor.schema import SchemaCheck, ViewsCheck
 from analytics_server.doctor.surroundings import ClockCheck, GeoCheck, SaltsCheck, VersionsCheck
 from analytics_server.doctor.totals import DayTotalsCheck
-from analytics_server.doctor.views import read_rollups
 from analytics_server.doctor.wal import QUARANTINE, DiskCheck, WalCheck
-from analytics_server.errors import AnalyticsError, ConfigError
+from analytics_server.errors import AnalyticsError, ConfigError, StoreError
+from analytics_server.ingest.views import Rollup, Views, is_gone, read_views
 from analytics_server.store import Store, make_store
 
 DEAD_LETTERS = "dead-letters"
@@ -135,8 +135,7 @@ class Examination:
             SaltsCheck(store, self._clock, lambda: self._status("clock") == "ok"),
         )
         try:
-            rollups = await read_rollups(store)
-            calendar = await Calendar.read(store, rollups)
+            views, rollups, calendar = await _read(store)
         except AnalyticsError as error:
             self._say("rollups", "error", f"The rollups can't be read: {error.message}")
             return
@@ -147,6 +146,7 @@ class Examination:
             cluster=cluster,
             rest_s=self._rest_s,
         )
+        await self._make(UnfitCheck(views))
         rebuilder = Rebuilder(store, calm, exclusive=self._embedded, clock=self._clock, advance=self._advance)
         for rollup in rollups:
             await self._make(RollupCheck(store, rollup, calendar, rebuilder, calm, self._advance))
@@ -176,6 +176,19 @@ class Examination:
 
     def _say(self, check: str, status: Status, message: str, remedy: str = "") -> None:
         self._findings.append(Finding(check=check, status=status, message=message, remedy=remedy))
+
+
+async def _read(store: Store) -> tuple[Views, list[Rollup], Calendar]:
+    """What there is to compare, and the days it speaks of; read again if a view is dropped in between."""
+    for last in (False, False, True):
+        views = await read_views(store)
+        rollups = [rollup for rollup in views.rollups if rollup.time]
+        try:
+            return views, rollups, await Calendar.read(store, rollups)
+        except StoreError as error:
+            if last or not is_gone(error):
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 _OPEN_REMEDY = "Is it running, and are address, user and password in [clickhouse] url right?"

@@ -20,8 +20,8 @@ from typing import NamedTuple
 from analytics_server.doctor.calm import Calm
 from analytics_server.doctor.compare import TIMEOUT_S, Calendar, Difference, Piece, differences, scope
 from analytics_server.doctor.report import Advance
-from analytics_server.doctor.views import Rollup
 from analytics_server.ingest.segment import new_batch_id
+from analytics_server.ingest.views import Rollup
 from analytics_server.store.protocol import Store
 
 QUIET_S = 120.0
@@ -63,10 +63,10 @@ class Rebuilder:
         for number, ((year, month), days) in enumerate(sorted(months.items())):
             self._advance(f"rebuilding {rollup.target} {year}-{month:02d}", number, len(months))
             replaced = False
-            if self._exclusive or await self._is_quiet(days):
+            if rollup.by_month and (self._exclusive or await self._is_quiet(days)):
                 replaced = await self._replace(rollup, calendar, days, year * 100 + month)
             looked_at = days
-            if not self._exclusive:
+            if not (self._exclusive and replaced):
                 known = await self._known_now(rollup, calendar)
                 if replaced:
                     looked_at = _days(known, year * 100 + month)
@@ -168,18 +168,15 @@ def _days(calendar: Calendar, month: int) -> set[date]:
 def _missing(rollup: Rollup, condition: str) -> str:
     """What the target lacks per key to equal `events`: sums as amounts (which wrap), all else as it should be."""
     keys = ", ".join(rollup.keys)
-    others = [*(name for name, _ in rollup.aggregates), *(name for name, _ in rollup.anys)]
     checks = [f"x.{name} != has.{name}" for name in rollup.sums]
     merged = [f"sum(t.{name}) AS {name}" for name in rollup.sums]
-    for name, expression in rollup.aggregates:
+    for one in rollup.aggregates:
         # Under a name of its own: a state and its finished value must not be mixed up.
-        merged.append(f"{expression} AS had__{name}")
-        value = f"finalizeAggregation(x.{name})" if "Merge(" in expression else f"x.{name}"
-        value = f"arraySort({value})" if expression.startswith("arraySort(") else value
-        checks.append(f"cityHash64({value}) != cityHash64(has.had__{name})")
+        merged.append(f"{one.merged} AS had__{one.name}")
+        checks.append(f"cityHash64({one.finished}) != cityHash64(has.had__{one.name})")
     chosen = [f"x.{name} AS {name}" for name in rollup.keys]
     chosen += [f"x.{name} - has.{name} AS {name}" for name in rollup.sums]
-    chosen += [f"x.{name} AS {name}" for name in others]
+    chosen += [f"x.{name} AS {name}" for name in rollup.others]
     return (
         f"SELECT {', '.join(chosen)} FROM (SELECT {', '.join(rollup.columns)} FROM ({rollup.over(condition)}) AS v "
         f"WHERE toDate(v.{rollup.time}) IN {{days:Array(Date)}}) AS x "

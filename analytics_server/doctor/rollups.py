@@ -9,7 +9,8 @@ from analytics_server.doctor.calm import Calm
 from analytics_server.doctor.compare import Calendar, Difference, Piece, differences
 from analytics_server.doctor.rebuild import Rebuilder
 from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count
-from analytics_server.doctor.views import Rollup
+from analytics_server.errors import StoreError
+from analytics_server.ingest.views import Rollup, Views, is_gone
 from analytics_server.store.protocol import Store
 
 EXAMPLES = 20
@@ -38,6 +39,15 @@ class RollupCheck(Unmendable):
         self._unsure: list[date] = []
 
     async def examine(self) -> Finding:
+        try:
+            return await self._examine()
+        except StoreError as error:
+            if not is_gone(error):
+                raise
+            self._damaged, self._unsure = [], []
+            return self.ok(f"{self._rollup.target} was dropped meanwhile.")
+
+    async def _examine(self) -> Finding:
         pieces = self._calendar.pieces()
         self._damaged, self._unsure = [], []
         for number, piece in enumerate(pieces):
@@ -94,13 +104,44 @@ class RollupCheck(Unmendable):
     async def repair(self) -> str:
         if not self._damaged:
             return ""
-        done = await self._rebuilder.rebuild(self._rollup, self._calendar, self._damaged)
+        try:
+            done = await self._rebuilder.rebuild(self._rollup, self._calendar, self._damaged)
+        except StoreError as error:
+            if not is_gone(error):
+                raise
+            return "it was dropped meanwhile"
         if done.left:
             return (
                 f"rebuilt {count(done.days - done.left, 'day')}; {done.left} still differ, because events are "
                 "coming in: stop the servers, or wait until the month is quiet, and run --repair again"
             )
         return f"rebuilt {count(done.days, 'day')} in {count(done.months, 'month')} from events"
+
+
+class UnfitCheck(Unmendable):
+    """Views over `events` that can't be compared, each with the reason: their authors are told, nothing is done."""
+
+    name = "rollups"
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+
+    async def examine(self) -> Finding:
+        compared = sum(bool(rollup.time) for rollup in self._views.rollups)
+        reasons = dict(self._views.unfit)
+        for rollup in self._views.rollups:
+            if not rollup.time:
+                reasons[rollup.view] = f"{rollup.target} has no time among its keys"
+        facts: Facts = {"compared": compared, "not_compared": sorted(reasons)}
+        if reasons:
+            view, reason = next(iter(reasons.items()))
+            return self.warning(
+                f"{count(len(reasons), 'view over events is', 'views over events are')} not compared: "
+                f"{view}, because {reason}.",
+                "Define it as analytics_server/ingest/views.py says, so that it can be compared and mended.",
+                **facts,
+            )
+        return self.ok(f"{count(compared, 'rollup is', 'rollups are')} compared.", **facts)
 
 
 def _shown(one: Difference) -> dict[str, int | str]:

@@ -5,7 +5,9 @@ separate steps, so a process that dies between them leaves rollups that miss the
 For the keys that the batch touches, each view's own SELECT is computed anew from
 `events` and compared with what its target holds. Where a sum differs, one row is
 added that makes up the difference (sums wrap, so a surplus is taken back too); all
-other aggregates (`min`, `max`, `any`, `uniq…`) may be repeated without harm.
+other aggregates (`min`, `max`, `any`, `uniq…`) may be repeated without harm. A rollup in
+which no count shows that a key misses events gets the batch's own rows again, with
+nothing in its sums, and needs no comparison for it.
 
 Other servers may flush the same keys meanwhile, and between their two commits a
 comparison would lie. So a difference counts only if it was seen in a calm: no insert
@@ -15,20 +17,24 @@ the same to both sides. The statement that makes it up computes it once more and
 only if it is still the very same one (by fingerprint). Then all is compared again, and
 the work is done when nothing differs: that catches an insert of unknown outcome, and
 two servers that made up the same difference at the same time.
+
+Rollups come and go (`views`): they are read anew in every round, and one that was dropped
+in the middle of a round only makes another round.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import re
 from collections.abc import Sequence
 
-import msgspec
-
 from analytics_server.errors import StoreFatal, StoreRetryable
-from analytics_server.model import COLUMN_NAMES
+from analytics_server.ingest.views import Rollup, is_gone, read_views
 from analytics_server.store.protocol import ResultSet, Store
+
+log = logging.getLogger(__name__)
 
 MARGIN_DAYS = 1
 """Keys may be rounded down in time; more than any rollup rounds."""
@@ -38,23 +44,11 @@ ROUNDS = 12
 
 WAIT_S = 0.05
 
-_SOURCE = re.compile(r"FROM (?:`?\w+`?\.)?events AS e\b")
-_TARGET = re.compile(r" TO (?:`?\w+`?\.)?`?(\w+)`? ")
 _WORD = re.compile(r"\w+")
 
 
-class _Rollup(msgspec.Struct, frozen=True, kw_only=True):
-    """A materialized view over `events` and the table it writes to."""
-
-    target: str
-    select: str
-    keys: tuple[str, ...]
-    sums: tuple[str, ...]
-    others: tuple[str, ...]
-
-
 class Rollups:
-    """Reads once which rollups there are, and reconciles them batch by batch.
+    """Reconciles batch by batch.
 
     `cluster` names the cluster whose replicas are all asked what they are inserting; "" for one server.
     """
@@ -68,7 +62,6 @@ class Rollups:
         self._timeout_s = timeout_s
         self._cluster = cluster
         self._jitter = jitter or random.Random()
-        self._known: list[_Rollup] | None = None
 
     async def reconcile(self, batch_id: int) -> None:
         """Bring all rollups into line for the keys of this batch.
@@ -79,31 +72,47 @@ class Rollups:
         since, events = scope.rows[0]
         if not events:
             return
-        if self._known is None:
-            self._known = await self._read()
+        restated: set[str] = set()
         for attempt in range(ROUNDS):
             if attempt:
                 await asyncio.sleep(WAIT_S * attempt * (0.5 + self._jitter.random()))
-            # In this order: an insert that begins after the first look at what runs is not among the batches
-            # seen before it, and one that has ended by the last look is among those seen after it.
-            before = await self._batches(batch_id, since)
-            if await self._inserting():
-                continue
-            found = [(rollup, await self._difference(rollup, batch_id, since)) for rollup in self._known]
-            if await self._inserting() or await self._batches(batch_id, since) != before:
-                continue
-            differing = [(rollup, fingerprint) for rollup, (keys, fingerprint) in found if keys]
-            if not differing:
-                return
-            for rollup, fingerprint in differing:
-                parameters = {"batch": batch_id, "since": since, "fingerprint": fingerprint}
-                await self._store.command(statement(rollup), parameters)
+            try:
+                if await self._round(batch_id, since, restated):
+                    return
+            except StoreFatal as error:
+                if not is_gone(error):
+                    raise
         raise StoreRetryable("The rollups can't be compared with events while other servers are inserting.")
 
-    async def _inserting(self) -> bool:
+    async def _round(self, batch_id: int, since: object, restated: set[str]) -> bool:
+        """Compare once, and make up what differs; true when nothing does."""
+        views = await read_views(self._store, timeout_s=self._timeout_s)
+        for rollup in views.rollups:
+            if not rollup.counts_events and rollup.others and rollup.view not in restated:
+                await self._store.command(repetition(rollup), {"batch": batch_id})
+                restated.add(rollup.view)
+        compared = [rollup for rollup in views.rollups if rollup.sums]
+        if not compared:
+            return True
+        # In this order: an insert that begins after the first look at what runs is not among the batches
+        # seen before it, and one that has ended by the last look is among those seen after it.
+        before = await self._batches(batch_id, since)
+        if await self._inserting(compared):
+            return False
+        found = [(rollup, await self._difference(rollup, batch_id, since)) for rollup in compared]
+        if await self._inserting(compared) or await self._batches(batch_id, since) != before:
+            return False
+        differing = [(rollup, fingerprint) for rollup, (keys, fingerprint) in found if keys]
+        for rollup, fingerprint in differing:
+            parameters = {"batch": batch_id, "since": since, "fingerprint": fingerprint}
+            await self._store.command(statement(rollup), parameters)
+        if not differing and views.unfit:
+            log.error("views over events that can't be reconciled", extra={"batch": batch_id, "views": views.unfit})
+        return not differing
+
+    async def _inserting(self, rollups: Sequence[Rollup]) -> bool:
         """Does anyone insert into `events` or a rollup right now?"""
-        assert self._known is not None
-        names = "|".join(["events", *(rollup.target for rollup in self._known)])
+        names = "|".join(["events", *(rollup.target for rollup in rollups)])
         processes = f"clusterAllReplicas('{self._cluster}', system.processes)" if self._cluster else "system.processes"
         running = await self._query(
             f"SELECT count() FROM {processes} WHERE match(query, "
@@ -118,36 +127,13 @@ class Rollups:
         )
         return answer.rows[0]
 
-    async def _difference(self, rollup: _Rollup, batch_id: int, since: object) -> tuple[int, int]:
+    async def _difference(self, rollup: Rollup, batch_id: int, since: object) -> tuple[int, int]:
         """How many keys of one rollup differ, and the fingerprint of all that differs."""
         answer = await self._query(
             f"SELECT count(), sum(row_fingerprint) FROM ({differences(rollup)})", batch_id, since
         )
         keys, fingerprint = answer.rows[0]
         return int(str(keys)), int(str(fingerprint))
-
-    async def _read(self) -> list[_Rollup]:
-        views = await self._query(
-            "SELECT create_table_query, as_select FROM system.tables "
-            "WHERE database = currentDatabase() AND engine = 'MaterializedView' ORDER BY name"
-        )
-        columns = await self._query(
-            "SELECT table, name, type, is_in_sorting_key FROM system.columns "
-            "WHERE database = currentDatabase() ORDER BY table, position"
-        )
-        found = []
-        for create, select in views.rows:
-            target = _TARGET.search(str(create).partition("(")[0])
-            if target is None or _SOURCE.search(str(select)) is None:
-                continue
-            own = [(str(name), str(kind), bool(key)) for table, name, kind, key in columns.rows if table == target[1]]
-            keys = tuple(name for name, _, key in own if key)
-            sums = tuple(name for name, kind, key in own if kind.startswith("SimpleAggregateFunction(sum,") and not key)
-            if not keys or not sums:
-                raise StoreFatal(f"The rollup {target[1]} has no sorting key or no sum: it can't be reconciled.")
-            others = tuple(name for name, _, _ in own if name not in keys and name not in sums)
-            found.append(_Rollup(target=target[1], select=str(select), keys=keys, sums=sums, others=others))
-        return found
 
     async def _query(self, sql: str, batch_id: int | None = None, since: object = None) -> ResultSet:
         parameters = {"batch": batch_id, "since": since}
@@ -164,10 +150,10 @@ _SCOPE = (
 """All events that may share a key with the batch: an event may be years older than its session's start (an import)."""
 
 
-def differences(rollup: _Rollup) -> str:
+def differences(rollup: Rollup) -> str:
     """The SELECT of what one rollup lacks for the keys of a batch: a row per key, with its fingerprint."""
     keys = ", ".join(rollup.keys)
-    affected = f"({keys}) IN (SELECT {keys} FROM ({_over(rollup.select, _BATCH)}))"
+    affected = f"({keys}) IN (SELECT {keys} FROM ({rollup.over(_BATCH)}))"
     sums = ", ".join(f"sum({name}) AS {name}" for name in rollup.sums)
     lacking = [f"expected.{name} - present.{name}" for name in rollup.sums]
     chosen = [f"expected.{name} AS {name}" for name in (*rollup.keys, *rollup.others)]
@@ -177,13 +163,13 @@ def differences(rollup: _Rollup) -> str:
     return (
         f"SELECT {', '.join(chosen)}, sipHash64({identity}) AS row_fingerprint "
         f"FROM (SELECT {_list(rollup.keys, rollup.sums, rollup.others)} "
-        f"FROM ({_over(rollup.select, _SCOPE)}) WHERE {affected}) AS expected "
+        f"FROM ({rollup.over(_SCOPE)}) WHERE {affected}) AS expected "
         f"LEFT JOIN (SELECT {keys}, {sums} FROM {rollup.target} WHERE {affected} GROUP BY {keys}) AS present "
         f"USING ({keys}) WHERE {differs}"
     )
 
 
-def statement(rollup: _Rollup) -> str:
+def statement(rollup: Rollup) -> str:
     """The INSERT that makes up the differences of one rollup if they are those of the fingerprint, else nothing."""
     columns = _list(rollup.keys, rollup.sums, rollup.others)
     return (
@@ -194,10 +180,14 @@ def statement(rollup: _Rollup) -> str:
     )
 
 
-def _over(select: str, condition: str) -> str:
-    """The view's SELECT over a part of the events only."""
-    part = f"(SELECT {', '.join(COLUMN_NAMES)} FROM events WHERE {condition})"
-    return _SOURCE.sub(lambda _: f"FROM {part} AS e", select, count=1)
+def repetition(rollup: Rollup) -> str:
+    """The INSERT of a batch's own rows once more, with nothing in the sums: of no effect if they were there."""
+    chosen = [*rollup.keys, *rollup.others]
+    given = [f"x.{name} AS {name}" for name in chosen]
+    return (
+        f"INSERT INTO {rollup.target} ({', '.join(chosen)}) SETTINGS async_insert = 0, insert_deduplicate = 0 "
+        f"SELECT {', '.join(given)} FROM ({rollup.over(_BATCH)}) AS x"
+    )
 
 
 def _list(*groups: Sequence[str]) -> str:

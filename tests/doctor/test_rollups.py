@@ -8,8 +8,8 @@ import pytest
 
 from analytics_server.doctor.calm import Calm
 from analytics_server.doctor.compare import Calendar, differences
-from analytics_server.doctor.views import read_rollups
 from analytics_server.errors import StoreError
+from analytics_server.ingest.views import read_views
 from tests.doctor.place import DAY_US, Place, events
 from tests.ingest.rows import NOVEMBER_US, row
 
@@ -131,7 +131,7 @@ async def test_pieces_are_days_of_one_month_with_a_bounded_number_of_events(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await fill(place)
-    rollups = await read_rollups(place.store)
+    rollups = (await read_views(place.store)).rollups
     calendar = await Calendar.read(place.store, rollups)
     whole = calendar.pieces()
     monkeypatch.setattr("analytics_server.doctor.compare.PIECE_EVENTS", 20)
@@ -272,7 +272,7 @@ async def test_what_a_server_inserts_during_a_repair_stays(
 
 async def test_events_that_come_after_the_calendar_was_read_are_no_damage(place: Place) -> None:
     await fill(place)
-    rollups = await read_rollups(place.store)
+    rollups = (await read_views(place.store)).rollups
     calendar = await Calendar.read(place.store, rollups)
     ((last,),) = await place.rows("SELECT max(toUnixTimestamp64Micro(ts)) FROM events")
     await place.insert([row(site_id="site-1", session_id="late", session_start=last + 1, ts=last + 1)])

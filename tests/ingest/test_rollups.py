@@ -15,6 +15,7 @@ from analytics_server.config import ClickhouseSection, Config
 from analytics_server.errors import StoreAmbiguous, StoreRetryable
 from analytics_server.ingest.batch import INSERT_COLUMNS, to_columns
 from analytics_server.ingest.rollups import Rollups
+from analytics_server.ingest.views import read_views
 from analytics_server.model import Row
 from analytics_server.store import Store, make_store, migrate
 from analytics_server.store.protocol import Parameters, ResultSet
@@ -97,11 +98,11 @@ async def definitions(store: Store) -> dict[str, str]:
 
 
 async def test_every_view_over_events_is_known(store: Store) -> None:
-    rollups = Rollups(store, timeout_s=30)
-    await insert(store, 1)
-    await rollups.reconcile(1)
+    views = await read_views(store)
 
-    assert {name: rollup.target for name, rollup in zip(sorted(VIEWS), rollups._known or (), strict=True)} == VIEWS
+    assert {rollup.view: rollup.target for rollup in views.rollups} == VIEWS
+    assert all(rollup.time and rollup.counts_events and rollup.by_month for rollup in views.rollups)
+    assert not views.unfit
 
 
 @pytest.mark.parametrize("missing", [[name] for name in VIEWS] + [list(VIEWS)], ids=lambda names: "+".join(names))
@@ -210,7 +211,7 @@ async def commit_views(store: Store, creates: dict[str, str], number: int) -> No
             create.partition(" AS SELECT ")[2],
         )
         await store.command(f"INSERT INTO {VIEWS[name]} SELECT {select}")
-        await store.command(create)
+        await store.command(create.replace("CREATE MATERIALIZED VIEW", "CREATE MATERIALIZED VIEW IF NOT EXISTS"))
 
 
 async def assert_rebuilding_changes_nothing(store: Store) -> None:
@@ -256,12 +257,14 @@ async def test_nothing_is_counted_twice_while_another_server_is_between_its_two_
     ours, theirs = two
     rollups = Rollups(ours, timeout_s=30)
     await insert(ours, 1)
-    await rollups.reconcile(1)  # knows the views from now on
+    await rollups.reconcile(1)
     creates = await drop_views(ours)
     await insert(ours, 2)  # died between the commits: this one is to be reconciled
     clickhouse_front.faults.add(Fault(kind="stall", when="after", statement="insert", contains="events"))
     foreign = asyncio.create_task(insert(theirs, 3, "3-202511-1-a"))
     await asyncio.to_thread(clickhouse_front.faults.wait_stalled)
+    for create in creates.values():
+        await ours.command(create)
 
     # Now the other server's batch is in `events`, not in the rollups, and its insert still runs.
     with pytest.raises(StoreRetryable, match="while other servers are inserting"):

@@ -9,11 +9,12 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from analytics_server.query.fields import Kind, Metric
+from analytics_server.query.metrics import Kind, Metric
 
 Value = int | float | None
 
-_DIGITS = {Kind.PERCENT: 1, Kind.SECONDS: 1, Kind.MEAN: 2}
+_DIGITS = {Kind.PERCENT: 1, Kind.SECONDS: 1, Kind.MEAN: 2, Kind.AMOUNT: 4, Kind.MEAN_AMOUNT: 4}
+_SUMS = (Kind.COUNT, Kind.AMOUNT)
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +34,7 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AnswerMeta(msgspec.Struct, frozen=True, kw_only=True):
-    """What an answer rests on. Times are the site's, with their offset."""
+    """What an answer rests on. Times are the site's, with their offset. `currency`: of all amounts of money."""
 
     table: str
     time_zone: str
@@ -43,6 +44,7 @@ class AnswerMeta(msgspec.Struct, frozen=True, kw_only=True):
     bytes_read: int
     approximate: list[str]
     warnings: list[str]
+    currency: str | UnsetType = UNSET
     comparison_date_range: tuple[str, str] | UnsetType = UNSET
     total_rows: int | UnsetType = UNSET
     time_labels: list[str] | UnsetType = UNSET
@@ -70,7 +72,7 @@ class Trends(msgspec.Struct, frozen=True, kw_only=True):
 def show_metric(metric: Metric, value: object) -> Value:
     """A value from SQL as JSON shows it."""
     if value is None:
-        return None
+        return absent(metric)
     if metric.kind is Kind.COUNT:
         return int(value) if isinstance(value, int | float) else 0
     return round(float(value), _DIGITS[metric.kind]) if isinstance(value, int | float) else None
@@ -78,7 +80,7 @@ def show_metric(metric: Metric, value: object) -> Value:
 
 def absent(metric: Metric) -> Value:
     """The value of a group or bucket in which nothing happened."""
-    return 0 if metric.kind is Kind.COUNT else None
+    return 0 if metric.kind in _SUMS else None
 
 
 def show_change(metric: Metric, value: Value, before: Value) -> Value:

@@ -9,14 +9,15 @@ ClickHouse. A part for another range than the question's has parameters of its o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from analytics_server.query.binding import COUNT, TEXT, Binder
 from analytics_server.query.edges import WHOLE_SESSIONS
-from analytics_server.query.fields import Kind, Metric
-from analytics_server.query.plan import Part, Plan
+from analytics_server.query.metrics import Kind, Metric, Share
+from analytics_server.query.plan import Part, Plan, Wider
 from analytics_server.query.request import Question
-from analytics_server.query.scoped import Scoped
+from analytics_server.query.scoped import Scoped, indent
+from analytics_server.query.shares import VISITORS, shares_of, wider
 from analytics_server.query.sources import select_part
 from analytics_server.query.timerange import TimeRange
 
@@ -52,49 +53,105 @@ def compile_question(
     binder.name("site", question.site_id, TEXT)
     _bind_range(binder, range_, "")
     binder.name("tz", range_.zone.key, TEXT)
-    ranges = {range_: ""}
-    selects = []
-    for part in plan.parts:
-        select = select_part(part, Scoped(question, part.range_, range_.end, binder, only or {}, WHOLE_SESSIONS))
-        if part.range_ not in ranges:
-            ranges[part.range_] = f"_{len(ranges)}"
-            _bind_range(binder, part.range_, ranges[part.range_])
-        selects.append(_with_range(select, ranges[part.range_]))
-    dimensions = [f"d_{index}" for index in range(len(question.dimensions))]
-    if not plan.merged:
-        relation = selects[0]
-        metrics = [f"r.m_{metric.name}" for metric in question.metrics]
-        group_by = ""
-    else:
-        held = list(dict.fromkeys(metric for part in plan.parts for metric in part.metrics))
-        stacked = [_stack(select, dimensions, held, p) for select, p in zip(selects, plan.parts, strict=True)]
-        relation = "\nUNION ALL\n".join(stacked)
-        metrics = list(plan.merged)
-        group_by = f"\nGROUP BY {', '.join(f'r.{name}' for name in dimensions)}" if dimensions else ""
-    columns = [f"r.{name} AS d_{index}" for index, name in enumerate(dimensions)]
-    columns += [f"{sql} AS m_{index}" for index, sql in enumerate(metrics)]
+    compiler = _Compiler(binder, range_)
+    names = [f"d_{index}" for index in range(len(question.dimensions))]
+    relation, counts = compiler.rows(question, plan, only or {})
+    group = _group_share(question)
+    if group is not None and plan.merged:
+        # The groups' visitors are joined to merged rows.
+        relation = _named_rows(relation, names, counts)
+        counts = {name: f"r.m_{name}" for name in counts}
+    shares = {share: compiler.visitors(wide) for share, wide in plan.wider.items() if share is not group}
+    joined = ""
+    if group is not None:
+        joined, shares[group] = compiler.join_groups(question, plan.wider[group])
+    columns = [f"r.{name} AS {name}" for name in names]
+    for index, metric in enumerate(question.metrics):
+        value = counts[metric.name] if metric.share is None else _percent(counts["visitors"], shares[metric.share])
+        columns.append(f"{value} AS m_{index}")
     if page is not None and page.count_all:
         columns.append("count() OVER () AS total_rows")
-    sql = f"SELECT {', '.join(columns)}\nFROM (\n{_indent(relation)}\n) AS r{group_by}"
+    sql = f"SELECT {', '.join(columns)}\nFROM (\n{indent(relation)}\n) AS r{joined}"
+    if plan.merged and group is None and names:
+        sql += f"\nGROUP BY {', '.join(f'r.{name}' for name in names)}"
     if page is not None:
         limit, offset = binder.name("limit", page.limit, COUNT), binder.name("offset", page.offset, COUNT)
         sql += f"{_order(question)}\nLIMIT {limit} OFFSET {offset}"
     return Statement(sql, binder.values)
 
 
+@dataclass(slots=True)
+class _Compiler:
+    """The pieces of one statement, which share its parameters."""
+
+    binder: Binder
+    range_: TimeRange
+    ranges: dict[TimeRange, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.ranges[self.range_] = ""
+
+    def rows(self, question: Question, plan: Plan, only: Only) -> tuple[str, dict[str, str]]:
+        """The relation `r` of a question's groups, and per counted metric its formula over `r`."""
+        selects = [self._select(question, part, only) for part in plan.parts]
+        if not plan.merged:
+            return selects[0], {metric.name: f"r.m_{metric.name}" for metric in plan.parts[0].metrics}
+        dimensions = [f"d_{index}" for index in range(len(question.dimensions))]
+        held = list(dict.fromkeys(metric for part in plan.parts for metric in part.metrics))
+        stacked = [_stack(select, dimensions, held, p) for select, p in zip(selects, plan.parts, strict=True)]
+        return "\nUNION ALL\n".join(stacked), dict(plan.merged)
+
+    def visitors(self, wide: Wider) -> str:
+        """The visitors of a question without dimensions, as a scalar."""
+        relation, counts = self.rows(wide.question, wide.plan, {})
+        return f"(\n{indent(f'SELECT {counts[VISITORS.name]} FROM (')}\n{indent(indent(relation))}\n    ) AS r\n)"
+
+    def join_groups(self, question: Question, wide: Wider) -> tuple[str, str]:
+        """A join of the groups of a wider question to rows `r`, and their visitors."""
+        relation, counts = self.rows(wide.question, wide.plan, {})
+        names = [f"d_{index}" for index in range(len(wide.question.dimensions))]
+        visitors = {VISITORS.name: counts[VISITORS.name]}
+        grouped = _named_rows(relation, names, visitors, merged=bool(wide.plan.merged))
+        places = [question.dimensions.index(dimension) for dimension in wide.question.dimensions]
+        on = " AND ".join(f"r.d_{ours} = g.d_{theirs}" for theirs, ours in enumerate(places))
+        return f"\nLEFT JOIN (\n{indent(grouped)}\n) AS g ON {on}", f"g.m_{VISITORS.name}"
+
+    def _select(self, question: Question, part: Part, only: Only) -> str:
+        """A part's SQL with the parameters of its own range; values never stand in it, so names are all it can hit."""
+        select = select_part(part, Scoped(question, part.range_, self.range_.end, self.binder, only, WHOLE_SESSIONS))
+        if part.range_ not in self.ranges:
+            self.ranges[part.range_] = f"_{len(self.ranges)}"
+            _bind_range(self.binder, part.range_, self.ranges[part.range_])
+        suffix = self.ranges[part.range_]
+        return select.replace("{start:", f"{{start{suffix}:").replace("{end:", f"{{end{suffix}:")
+
+
+def _group_share(question: Question) -> Share | None:
+    """The share of each group's own visitors, if the groups are not just the goals."""
+    share = Share.OF_GROUP_WITHOUT_GOAL
+    wanted = share in shares_of(question) and wider(question, share).dimensions
+    return share if wanted else None
+
+
+def _named_rows(relation: str, names: Sequence[str], counts: Mapping[str, str], *, merged: bool = True) -> str:
+    """Rows with a column per metric, grouped if they come from several parts."""
+    columns = [*(f"r.{name} AS {name}" for name in names), *(f"{sql} AS m_{name}" for name, sql in counts.items())]
+    group_by = f"\nGROUP BY {', '.join(f'r.{name}' for name in names)}" if merged and names else ""
+    return f"SELECT {', '.join(columns)}\nFROM (\n{indent(relation)}\n) AS r{group_by}"
+
+
+def _percent(part: str, whole: str) -> str:
+    return f"100 * {part} / nullIf({whole}, 0)"
+
+
 def count_rows(statement: Statement) -> Statement:
     """How many rows a statement without a page has."""
-    return Statement(f"SELECT count() AS total_rows\nFROM (\n{_indent(statement.sql)}\n)", statement.parameters)
+    return Statement(f"SELECT count() AS total_rows\nFROM (\n{indent(statement.sql)}\n)", statement.parameters)
 
 
 def _bind_range(binder: Binder, range_: TimeRange, suffix: str) -> None:
     binder.moment(f"start{suffix}", range_.start)
     binder.moment(f"end{suffix}", range_.end)
-
-
-def _with_range(select: str, suffix: str) -> str:
-    """A part's SQL with the parameters of its own range; values never stand in it, so names are all it can hit."""
-    return select.replace("{start:", f"{{start{suffix}:").replace("{end:", f"{{end{suffix}:")
 
 
 def _stack(select: str, dimensions: Sequence[str], metrics: Sequence[Metric], part: Part) -> str:
@@ -103,7 +160,7 @@ def _stack(select: str, dimensions: Sequence[str], metrics: Sequence[Metric], pa
     for metric in metrics:
         nothing = "toUInt64(0)" if metric.kind is Kind.COUNT else "CAST(NULL, 'Nullable(Float64)')"
         columns.append(f"{f'p.m_{metric.name}' if metric in part.metrics else nothing} AS m_{metric.name}")
-    return f"SELECT {', '.join(columns)}\nFROM (\n{_indent(select)}\n) AS p"
+    return f"SELECT {', '.join(columns)}\nFROM (\n{indent(select)}\n) AS p"
 
 
 def _order(question: Question) -> str:
@@ -115,7 +172,3 @@ def _order(question: Question) -> str:
     named = {order.index for order in question.order_by if order.by == "dimension"}
     keys += [f"d_{index} ASC" for index in range(len(question.dimensions)) if index not in named]
     return f"\nORDER BY {', '.join(keys)}" if keys else ""
-
-
-def _indent(sql: str) -> str:
-    return "\n".join(f"    {line}" for line in sql.split("\n"))

@@ -1,11 +1,10 @@
-"""The only registry of metrics and dimensions: names, meaning and SQL.
+"""The only registry of dimensions: names, meaning and SQL.
 
-Every identifier that reaches SQL comes from here; what a client names is looked up,
-never pasted. An expression is written once per source it can be read from: `e.` is a
-row of `events`, `s.` one of `sessions`, `b.` a bucket of `traffic`, `t.` and `v.` the subqueries
-that `sources` makes of `traffic` and of whole sessions. Three placeholders
-are filled in by `compile`: `@at` (the column that dates the row), `@key` (the bound
-property or experiment name) `@visitor` and `@session` (what makes them distinct).
+Every identifier that reaches SQL comes from here or from `metrics`; what a client names
+is looked up, never pasted. An expression is written once per source it can be read from:
+`e.` is a row of `events`, `s.` one of `sessions`, `b.` a bucket of `traffic`. Placeholders
+that are filled in when SQL is made: `@at` (the column that dates the row), `@key` (the
+bound property or experiment name), `@goal` (the names of the goals that the row is one of).
 """
 
 from __future__ import annotations
@@ -29,36 +28,6 @@ class Scope(StrEnum):
     VISIT = "visit"
 
 
-class Kind(StrEnum):
-    """How a metric's value is shown: a count, per cent, seconds, or a mean."""
-
-    COUNT = "count"
-    PERCENT = "percent"
-    SECONDS = "seconds"
-    MEAN = "mean"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """A number that can be asked for. `scope` says whether events or sessions are counted.
-
-    `pieces`: the additive numbers it is made of, itself if none are named; `merged`: the formula over
-    their sums, `r.m_<piece>`, by which the pieces of several days become one value.
-    """
-
-    name: str
-    about: str
-    scope: Scope
-    kind: Kind = Kind.COUNT
-    aliases: tuple[str, ...] = ()
-    events: str = ""
-    sessions: str = ""
-    traffic: str = ""
-    visits: str = ""
-    pieces: tuple[str, ...] = ()
-    merged: str = ""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dimension:
     """What answers can be grouped and filtered by.
@@ -77,101 +46,6 @@ class Dimension:
     family: bool = False
     key: str = ""
     interval: Interval | None = None
-
-
-METRICS: tuple[Metric, ...] = (
-    Metric(
-        name="visitors",
-        about="Distinct visitors per day of the site's time zone, added up over the days of the range.",
-        scope=Scope.EVENT,
-        events="@uniqIf(@visitor, e.visitor_id != 0)",
-        traffic="sum(t.visitors)",
-        visits="uniqArray(v.visitors)",
-    ),
-    Metric(
-        name="sessions",
-        about="Sessions that start in the range.",
-        scope=Scope.VISIT,
-        aliases=("visits",),
-        sessions="count()",
-        events="@uniq(@session)",
-    ),
-    Metric(
-        name="pageviews",
-        about="Events named pageview.",
-        scope=Scope.EVENT,
-        events="countIf(e.name = 'pageview')",
-        traffic="sum(t.pageviews)",
-        visits="sum(v.pageviews)",
-    ),
-    Metric(
-        name="events",
-        about="All events, page views included.",
-        scope=Scope.EVENT,
-        events="count()",
-        traffic="sum(t.events)",
-        visits="sum(v.events)",
-    ),
-    Metric(
-        name="bounce_rate",
-        about="Per cent of the sessions with a pageview that have exactly one and no interaction.",
-        scope=Scope.VISIT,
-        kind=Kind.PERCENT,
-        sessions="if(countIf(s.pageviews > 0) = 0, NULL, "
-        "100 * countIf(s.pageviews = 1 AND s.interactions = 0) / countIf(s.pageviews > 0))",
-        pieces=("viewed_sessions", "bounces"),
-        merged="if(sum(r.m_viewed_sessions) = 0, NULL, 100 * sum(r.m_bounces) / sum(r.m_viewed_sessions))",
-    ),
-    Metric(
-        name="session_duration",
-        about="Mean time from a session's first to its last event, in seconds.",
-        scope=Scope.VISIT,
-        kind=Kind.SECONDS,
-        aliases=("visit_duration",),
-        sessions="if(count() = 0, NULL, "
-        "avg(toUnixTimestamp64Micro(s.ended_at) - toUnixTimestamp64Micro(s.started_at)) / 1000000)",
-        pieces=("sessions", "duration_us"),
-        merged="if(sum(r.m_sessions) = 0, NULL, sum(r.m_duration_us) / sum(r.m_sessions) / 1000000)",
-    ),
-    Metric(
-        name="views_per_session",
-        about="Mean number of page views per session.",
-        scope=Scope.VISIT,
-        kind=Kind.MEAN,
-        aliases=("views_per_visit",),
-        sessions="if(count() = 0, NULL, sum(s.pageviews) / count())",
-        pieces=("sessions", "session_views"),
-        merged="if(sum(r.m_sessions) = 0, NULL, sum(r.m_session_views) / sum(r.m_sessions))",
-    ),
-)
-
-PIECES: tuple[Metric, ...] = (
-    Metric(
-        name="viewed_sessions",
-        about="Sessions with a page view.",
-        scope=Scope.VISIT,
-        sessions="countIf(s.pageviews > 0)",
-    ),
-    Metric(
-        name="bounces",
-        about="Sessions with exactly one page view and no interaction.",
-        scope=Scope.VISIT,
-        sessions="countIf(s.pageviews = 1 AND s.interactions = 0)",
-    ),
-    Metric(
-        name="duration_us",
-        about="Microseconds from the first to the last event, over all sessions.",
-        scope=Scope.VISIT,
-        sessions="toUInt64(sum(toUnixTimestamp64Micro(s.ended_at) - toUnixTimestamp64Micro(s.started_at)))",
-    ),
-    Metric(
-        name="session_views",
-        about="Page views of the sessions, whenever they happened.",
-        scope=Scope.VISIT,
-        sessions="toUInt64(sum(s.pageviews))",
-    ),
-)
-"""Numbers that add up over days and groups, for the metrics that don't; no client can name them."""
 
 
 def _time(interval: Interval, sql: str) -> Dimension:
@@ -196,6 +70,15 @@ def _event(name: str, column: str, about: str, *, sessions: str = "", traffic: s
     )
 
 
+GOAL = Dimension(
+    name="event:goal",
+    about="The site's saved goals that the event is one of: it may be one of several, or of none.",
+    scope=Scope.EVENT,
+    events="@goal",
+    traffic="@goal",
+)
+CURRENCY = _event("currency", "revenue_currency", "Currency of the event's revenue; empty on events without revenue.")
+
 AUTO_TIME = Dimension(
     name="time",
     about="The calendar minute, hour, day or month, whichever suits the length of the range.",
@@ -218,6 +101,8 @@ DIMENSIONS: tuple[Dimension, ...] = (
     _event("hostname", "hostname", "Host of the page the event happened on."),
     _event("title", "title", "Title of the page the event happened on."),
     _event("element", "element_id", "id of the element that was used (clicks, forms, links)."),
+    GOAL,
+    CURRENCY,
     Dimension(
         name="event:props:*",
         about="A property of the event; events without it have an empty value.",
@@ -268,13 +153,6 @@ DIMENSIONS: tuple[Dimension, ...] = (
     ),
 )
 
-GOAL = Dimension(
-    name="event:goal",
-    about="The site's saved goals that the event is one of; an event may be one of several, or of none.",
-    scope=Scope.EVENT,
-    events="@goal",
-)
-
 SESSION = Dimension(
     name="session",
     about="The session itself, by its hash: what has_done compares. No client can name it.",
@@ -286,24 +164,8 @@ SESSION = Dimension(
 KEY_CHARS = 120
 """Longest property or experiment name that can be asked for."""
 
-_METRICS = {name: metric for metric in METRICS for name in (metric.name, *metric.aliases)}
-_PIECES = {metric.name: metric for metric in (*METRICS, *PIECES)}
 _DIMENSIONS = {dimension.name: dimension for dimension in DIMENSIONS if not dimension.family}
 _FAMILIES = {dimension.name.removesuffix("*"): dimension for dimension in DIMENSIONS if dimension.family}
-_LATER_DIMENSIONS = frozenset({"event:goal"})
-
-
-def find_metric(name: str) -> Metric:
-    """The metric of that name or alias; raises `RequestError` naming the nearest one."""
-    metric = _METRICS.get(name)
-    if metric is None:
-        raise RequestError(f"There is no metric {name!r}.{nearest(name, _METRICS)}", code="unknown_metric")
-    return metric
-
-
-def pieces_of(metric: Metric) -> tuple[Metric, ...]:
-    """The additive numbers a metric is computed from; a count is its own only piece."""
-    return tuple(_PIECES[name] for name in metric.pieces) or (metric,)
 
 
 def find_dimension(name: str) -> Dimension:
@@ -319,8 +181,6 @@ def find_dimension(name: str) -> Dimension:
             raise RequestError(
                 f"{prefix}… needs a name of 1 to {KEY_CHARS} characters after the colon.", code="unknown_dimension"
             )
-    if name in _LATER_DIMENSIONS:
-        raise RequestError(f"The dimension {name!r} is not supported by this version.", code="unsupported_dimension")
     names = [*_DIMENSIONS, *(family.name for family in _FAMILIES.values())]
     raise RequestError(f"There is no dimension {name!r}.{nearest(name, names)}", code="unknown_dimension")
 

@@ -48,6 +48,7 @@ __all__ = [
     "Named",
     "Neither",
     "all_matches",
+    "all_of",
     "is_about_events",
     "matches",
     "normalise",
@@ -156,7 +157,7 @@ def _parse_named(
     else:
         raise _bad(f"{place}: a {kind} is chosen by its name or id, with is{' or contains' * (kind == 'goal')}")
     find = library.goal if kind == "goal" else library.segment
-    conditions = tuple(Named(kind, value, _all_of(find(value, place=place))) for value in dict.fromkeys(known))
+    conditions = tuple(Named(kind, value, all_of(find(value, place=place))) for value in dict.fromkeys(known))
     found = conditions[0] if len(conditions) == 1 else Either(conditions)
     return Neither(found) if negated else found
 
@@ -182,7 +183,8 @@ def _goals_like(
     return names
 
 
-def _all_of(conditions: tuple[Condition, ...]) -> Condition:
+def all_of(conditions: tuple[Condition, ...]) -> Condition:
+    """One condition that holds when all of them do."""
     return conditions[0] if len(conditions) == 1 else Both(conditions)
 
 

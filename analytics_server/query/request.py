@@ -15,13 +15,16 @@ import msgspec
 from msgspec import Meta
 
 from analytics_server.errors import RequestError
-from analytics_server.query.fields import Dimension, Interval, Metric, Scope, find_dimension, find_metric, nearest
-from analytics_server.query.filters import Condition, normalise, parse_filters
+from analytics_server.query.fields import GOAL, Dimension, Interval, Scope, find_dimension, nearest
+from analytics_server.query.filters import Condition, all_of, normalise, parse_filters
 from analytics_server.query.library import Library
+from analytics_server.query.metrics import Metric, Share, find_metric
+from analytics_server.query.shares import goals_in
 from analytics_server.query.timerange import ComparisonMode, RangeSpec
 
 MAX_METRICS = 20
 MAX_DIMENSIONS = 5
+MAX_GOALS = 100
 DEFAULT_LIMIT = 100
 
 T = TypeVar("T")
@@ -65,14 +68,23 @@ class Order:
     descending: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A saved goal, and what must hold of its events."""
+
+    name: str
+    condition: Condition
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A request whose every name is known to the registry."""
+    """A request whose every name is known to the registry. `goals`: what the dimension event:goal groups by."""
 
     site_id: str
     metrics: tuple[Metric, ...]
     dimensions: tuple[Dimension, ...]
     where: tuple[Condition, ...]
+    goals: tuple[Goal, ...]
     date_range: RangeSpec
     order_by: tuple[Order, ...]
     limit: int
@@ -141,11 +153,13 @@ def check_request(request: QueryRequest, library: Library | None = None, *, max_
     limit = min(DEFAULT_LIMIT, max_rows) if request.pagination.limit is None else request.pagination.limit
     if limit > max_rows:
         raise RequestError(f"pagination.limit may be {max_rows} at most; use offset for more.", code="bad_pagination")
+    where = parse_filters(request.filters, library)
     question = Question(
         site_id=request.site_id.strip().lower(),
         metrics=metrics,
         dimensions=dimensions,
-        where=parse_filters(request.filters, library),
+        where=where,
+        goals=_goals(where, library) if GOAL in dimensions else (),
         date_range=request.date_range,
         order_by=(),
         limit=limit,
@@ -155,7 +169,32 @@ def check_request(request: QueryRequest, library: Library | None = None, *, max_
     )
     if request.include.time_labels and question.time_index is None:
         raise RequestError("include.time_labels needs a time dimension.", code="bad_request")
+    _check_shares(question)
     return replace(question, order_by=_order(request.order_by, question))
+
+
+def _goals(where: Sequence[Condition], library: Library | None) -> tuple[Goal, ...]:
+    """The goals to group by: those that the filters choose, else all of the site."""
+    found = [Goal(name, all_of(conditions)) for name, conditions in (library.goals() if library else ())]
+    for chosen in goals_in(where):
+        found = [goal for goal in found if goal.condition in chosen]
+    if len(found) > MAX_GOALS:
+        raise RequestError(
+            f"The site has more than {MAX_GOALS} goals, too many to group by: choose some of them by a filter such as"
+            ' ["is", "event:goal", ["Signup"]].',
+            code="unsupported_combination",
+        )
+    return tuple(found)
+
+
+def _check_shares(question: Question) -> None:
+    converting = [metric.name for metric in question.metrics if metric.share not in (None, Share.OF_ALL)]
+    if converting and GOAL not in question.dimensions and not goals_in(question.where):
+        raise RequestError(
+            f'{converting[0]} needs a goal: add the dimension "event:goal", or a filter such as ["goal", "Signup"]'
+            " that stands by itself, not inside or, not or has_done. GET /api/v1/goals lists the goals.",
+            code="unsupported_combination",
+        )
 
 
 def _order(wanted: Sequence[tuple[str, str]], question: Question) -> tuple[Order, ...]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from analytics_server.query.binding import TEXTS, Binder
 from analytics_server.query.conditions import Reach, with_key
-from analytics_server.query.fields import SESSION, Dimension, Scope
+from analytics_server.query.fields import GOAL, SESSION, Dimension, Scope
 from analytics_server.query.filters import Condition, matches, render
 from analytics_server.query.request import Question
 from analytics_server.query.timerange import TimeRange
@@ -37,10 +37,21 @@ class Scoped:
 
     def expressions(self, source: Literal["traffic", "events", "sessions"], at: str) -> list[str]:
         """The question's dimensions as expressions over a source whose rows are dated by `at`."""
-        return [
-            self._keyed(getattr(dimension, source), dimension).replace("@at", at)
-            for dimension in self.question.dimensions
-        ]
+        return [self._expression(place, source, at) for place in range(len(self.question.dimensions))]
+
+    def _expression(self, place: int, source: Literal["traffic", "events", "sessions"], at: str) -> str:
+        dimension = self.question.dimensions[place]
+        sql: str = getattr(dimension, source)
+        return self._goals(place, source) if dimension is GOAL else self._keyed(sql, dimension).replace("@at", at)
+
+    def _goals(self, place: int, source: Literal["traffic", "events", "sessions"]) -> str:
+        """A row per goal that the event is one of; the wanted ones are chosen here, before the rows multiply."""
+        wanted = self.only.get(place)
+        goals = [goal for goal in self.question.goals if wanted is None or goal.name in wanted]
+        column = self._traffic_column if source == "traffic" else self._event_column
+        holds = ", ".join(render(goal.condition, column, self.binder, self.reach) for goal in goals)
+        names = self.binder.bind([goal.name for goal in goals], TEXTS)
+        return f"arrayJoin(arrayFilter((goal, holds) -> holds, {names}, CAST([{holds}], 'Array(UInt8)')))"
 
     def conditions(self, where: Sequence[Condition], column: Column) -> list[str]:
         """Conditions as SQL over the columns that `column` names."""
@@ -48,9 +59,7 @@ class Scoped:
 
     def on_events(self, where: Sequence[Condition]) -> list[str]:
         """Conditions over a row `e` of `events`."""
-        return self.conditions(
-            where, lambda d: key_of_event(exact=self.question.exact) if d is SESSION else self._keyed(d.events, d)
-        )
+        return self.conditions(where, self._event_column)
 
     def on_sessions(self, where: Sequence[Condition]) -> list[str]:
         """Conditions over a row `s` of `sessions`."""
@@ -63,8 +72,16 @@ class Scoped:
         return [
             f"{groups[index]} IN {self.binder.bind(values, TEXTS)}"
             for index, values in self.only.items()
-            if self.question.dimensions[index].scope is not Scope.TIME
+            if self.question.dimensions[index].scope is not Scope.TIME and self.question.dimensions[index] is not GOAL
         ]
+
+    def _event_column(self, dimension: Dimension) -> str:
+        if dimension is SESSION:
+            return key_of_event(exact=self.question.exact)
+        return self._keyed(dimension.events, dimension)
+
+    def _traffic_column(self, dimension: Dimension) -> str:
+        return dimension.traffic
 
     def _keyed(self, sql: str, dimension: Dimension) -> str:
         return with_key(sql, dimension, self.binder)

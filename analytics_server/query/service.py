@@ -10,17 +10,20 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
 
 from msgspec import UNSET, UnsetType
 
 from analytics_server.access.saved import Saved
 from analytics_server.config import LimitsSection
 from analytics_server.query.answer import Answer, AnswerMeta, Comparison, ResultRow, absent, show_change, show_metric
+from analytics_server.query.caveats import MOST_NAMED, currencies_of, needs_currency, one_currency, warnings_of
 from analytics_server.query.compile import Only, Page, compile_question, count_rows
 from analytics_server.query.desk import Cost, Desk, SiteDirectory, show_range
 from analytics_server.query.fields import Scope
 from analytics_server.query.plan import Plan, approximate_metrics, make_plan
 from analytics_server.query.request import QueryRequest, Question, check_request, decode_request
+from analytics_server.query.shares import shares_of, wider
 from analytics_server.query.timerange import (
     TimeRange,
     buckets,
@@ -54,6 +57,14 @@ class Groups:
     cost: Cost
 
 
+@dataclass(frozen=True, slots=True)
+class Currency:
+    """The currency of an answer's amounts ("" if it holds none), and what it cost to find out."""
+
+    code: str
+    cost: Cost
+
+
 class QueryService:
     """Answers queries of known sites. Raises `RequestError`, `NotFound` or a `StoreError`."""
 
@@ -81,6 +92,7 @@ class QueryService:
         mode = question.include.comparison
         before = comparison_range(range_, mode, now=asked.now) if mode else None
         page = Page(question.limit, question.offset, count_all=question.include.total_rows)
+        currency = await self.currency(question, range_, *([before] if before else []))
         by_text = any(dimension.scope is not Scope.TIME for dimension in question.dimensions)
         if before is None:
             groups, earlier = await self.fetch(question, range_, page=page), None
@@ -92,14 +104,14 @@ class QueryService:
             groups, earlier = await asyncio.gather(
                 self.fetch(question, range_, page=page), self.fetch(question, before)
             )
-        return self._answer(asked, groups, before, earlier)
+        return self._answer(asked, groups, before, earlier, currency)
 
     async def prepare(self, request: QueryRequest) -> Asked:
         """Check a request and fix its range and interval."""
         site_id = request.site_id.strip().lower()
         question = check_request(request, self.desk.library(site_id), max_rows=self.limits.query_rows)
         site = self.desk.site(site_id)
-        await self.desk.check_patterns(question.where)
+        await self.desk.check_patterns([*question.where, *(goal.condition for goal in question.goals)])
         range_, now = await self.desk.range_of(site, question.date_range)
         return Asked(question.with_interval(choose_interval(range_)), range_, now)
 
@@ -108,7 +120,8 @@ class QueryService:
     ) -> Groups:
         """Run one question over one range."""
         coverage = None
-        if self._days is not None and kept_dimension(question) is not None:
+        wide = [wider(question, share) for share in shares_of(question)]
+        if self._days is not None and any(kept_dimension(each) is not None for each in (question, *wide)):
             now, limit = self.desk.now(), self.limits.query_timeout_s
             coverage = await self._days.coverage(question.site_id, range_, now, timeout_s=limit)
         plan = make_plan(question, range_, coverage)
@@ -127,12 +140,30 @@ class QueryService:
                 cost, total = cost.plus(counted), _whole(counted.rows[0][0])
         return Groups(rows, total, plan, cost)
 
-    def meta(self, asked: Asked, groups: Groups, cost: Cost, before: TimeRange | None = None) -> AnswerMeta:
+    async def currency(self, question: Question, *ranges: TimeRange) -> Currency | None:
+        """The one currency of the revenue asked for; none if there is none, or if the rows name theirs.
+
+        Raises `RequestError` (several_currencies).
+        """
+        if not needs_currency(question):
+            return None
+        page = Page(MOST_NAMED)
+        found = await asyncio.gather(*(self.fetch(currencies_of(question), range_, page=page) for range_ in ranges))
+        code = one_currency({str(key[0]) for groups in found for key in groups.rows})
+        return Currency(code, reduce(Cost.plus, (groups.cost for groups in found), Cost()))
+
+    def meta(
+        self,
+        asked: Asked,
+        groups: Groups,
+        cost: Cost,
+        before: TimeRange | None = None,
+        currency: Currency | None = None,
+    ) -> AnswerMeta:
         """What the answer rests on."""
         question, range_ = asked.question, asked.range_
-        warnings = []
-        if before is not None and range_.start <= asked.now < range_.end:
-            warnings.append("The range is not over: it is compared with the same part of the earlier one.")
+        if currency is not None:
+            cost = cost.plus(currency.cost)
         return AnswerMeta(
             table=groups.plan.table,
             time_zone=range_.zone.key,
@@ -141,7 +172,8 @@ class QueryService:
             rows_read=cost.rows_read,
             bytes_read=cost.bytes_read,
             approximate=approximate_metrics(question, groups.plan),
-            warnings=warnings,
+            warnings=warnings_of(question, range_, asked.now, compared=before is not None),
+            currency=currency.code if currency is not None and currency.code else UNSET,
             comparison_date_range=UNSET if before is None else show_range(before),
             total_rows=groups.total if question.include.total_rows else UNSET,
             time_labels=self._labels(question, range_),
@@ -154,7 +186,14 @@ class QueryService:
             return UNSET
         return [bucket.label for bucket in buckets(range_, interval, limit=self.limits.query_rows)]
 
-    def _answer(self, asked: Asked, groups: Groups, before: TimeRange | None, earlier: Groups | None) -> Answer:
+    def _answer(
+        self,
+        asked: Asked,
+        groups: Groups,
+        before: TimeRange | None,
+        earlier: Groups | None,
+        currency: Currency | None,
+    ) -> Answer:
         question, range_ = asked.question, asked.range_
         compare = None if before is None else self._comparing(question, range_, before, earlier)
         results = []
@@ -164,7 +203,7 @@ class QueryService:
             results.append(ResultRow(dimensions=show_key(question, key, range_), metrics=shown, comparison=comparison))
         cost = groups.cost if earlier is None else groups.cost.plus(earlier.cost)
         query = asked.question.normalised() | {"date_range": list(show_range(range_))}
-        return Answer(results=results, meta=self.meta(asked, groups, cost, before), query=query)
+        return Answer(results=results, meta=self.meta(asked, groups, cost, before, currency), query=query)
 
     def _comparing(
         self, question: Question, range_: TimeRange, before: TimeRange, earlier: Groups | None

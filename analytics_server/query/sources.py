@@ -18,8 +18,9 @@ from analytics_server.query.edges import (
     few_sessions,
     started_in_range,
 )
-from analytics_server.query.fields import Dimension, Metric, Scope
+from analytics_server.query.fields import Dimension, Scope
 from analytics_server.query.filters import Condition, is_about_events, matches
+from analytics_server.query.metrics import Metric
 from analytics_server.query.plan import Part, Source, is_utc
 from analytics_server.query.request import Question
 from analytics_server.query.scoped import (
@@ -32,6 +33,7 @@ from analytics_server.query.scoped import (
     named,
     select,
 )
+from analytics_server.query.shares import goal_fields
 from analytics_server.query.totals import ENTRY_PAGE, totals_column
 from analytics_server.query.visits import select_visits
 
@@ -53,6 +55,8 @@ def select_part(part: Part, scoped: Scoped) -> str:
             return _select_views(part.metrics, scoped)
         case Source.VISITS:
             return select_visits(part.metrics, scoped)
+        case Source.SCROLLS:
+            return _select_scrolls(part.metrics, scoped)
 
 
 def _select_totals(part: Part, scoped: Scoped) -> str:
@@ -160,6 +164,18 @@ def _select_views(metrics: Sequence[Metric], scoped: Scoped) -> str:
     return grouped(groups, [f"{_event_metric(m, scoped)} AS m_{m.name}" for m in metrics], relation, where)
 
 
+def _select_scrolls(metrics: Sequence[Metric], scoped: Scoped) -> str:
+    """The deepest scroll per session and page, then the mean of them; what nobody scrolled has none."""
+    groups = scoped.expressions("events", "e.ts")
+    names = [f"d_{index}" for index in range(len(groups))]
+    where = [*_events_in_range(scoped, scoped.question.where), "e.scroll_depth > 0", *scoped.wanted(groups)]
+    relation = events_relation(scoped, join=_needs_join(scoped.question, scoped.question.dimensions))
+    key = key_of_event(exact=scoped.question.exact).split(", ")
+    inner = select([*named(groups), "max(e.scroll_depth) AS depth"], relation, where, [*names, *key, "e.path"])
+    columns = [*(f"v.{name} AS {name}" for name in names), *(f"{m.scrolls} AS m_{m.name}" for m in metrics)]
+    return select(columns, f"(\n{indent(inner)}\n) AS v", [], names)
+
+
 def _event_metric(metric: Metric, scoped: Scoped) -> str:
     question = scoped.question
     day = "toDate(e.ts, {tz:String})"
@@ -198,4 +214,5 @@ def _matching_events(scoped: Scoped, columns: str) -> str:
 
 
 def _needs_join(question: Question, dimensions: Sequence[Dimension]) -> bool:
-    return any(d.joined for d in (*dimensions, *(match.dimension for match in matches(question.where))))
+    filtered = (match.dimension for match in matches(question.where))
+    return any(d.joined for d in (*dimensions, *filtered, *goal_fields(question)))

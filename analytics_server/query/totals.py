@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from analytics_server.query.fields import DIMENSIONS, Dimension, Metric, Scope, find_dimension
-from analytics_server.query.filters import Match, matches
+from analytics_server.query.fields import DIMENSIONS, Dimension, Scope, find_dimension
+from analytics_server.query.filters import Match, Named, matches
+from analytics_server.query.metrics import Metric
 from analytics_server.query.request import Question
 from analytics_server.query.timerange import TimeRange, midnight
 from analytics_server.store.protocol import Store
@@ -40,6 +41,10 @@ DAY = timedelta(days=1)
 
 EVENT_DIMENSIONS = tuple(find_dimension(name) for name in ("event:name", "event:page", "event:hostname"))
 VISIT_DIMENSIONS = tuple(dimension for dimension in DIMENSIONS if dimension.scope is Scope.VISIT)
+METRICS = frozenset(
+    {"visitors", "pageviews", "events", "sessions", "bounce_rate", "session_duration", "views_per_session"}
+)
+"""Metrics that `day_totals` has the numbers for."""
 _KEPT = frozenset(dimension.name for dimension in (*EVENT_DIMENSIONS, *VISIT_DIMENSIONS))
 
 _SURVEY = """
@@ -118,7 +123,7 @@ def kept_dimension(question: Question) -> str | None:
         return None
     if not filtered:
         return WHOLE_DAY
-    match question.where:
+    match tuple(condition.condition if isinstance(condition, Named) else condition for condition in question.where):
         case (Match(method="is", negated=False, case_sensitive=True, values=(_,)) as only,):
             return only.dimension.name if only.dimension.name in _KEPT else None
     return None
@@ -127,7 +132,7 @@ def kept_dimension(question: Question) -> str | None:
 def is_kept(metric: Metric, question: Question) -> bool:
     """Does `day_totals` hold this metric for the question's dimension? Sessions by event dimensions it doesn't."""
     name = kept_dimension(question)
-    if name is None:
+    if name is None or metric.name not in METRICS:
         return False
     return metric.scope is Scope.EVENT or name == WHOLE_DAY or find_dimension(name).scope is Scope.VISIT
 

@@ -75,6 +75,7 @@ async def run_trends(service: QueryService, request: TrendsRequest) -> Trends:
     question, range_ = asked.question, asked.range_
     interval = question.interval
     assert interval is not None, "a chart always has a time dimension"
+    currency = await service.currency(question, range_)
     values: list[str] | None = None
     cost = Cost()
     if request.breakdown is not None:
@@ -89,7 +90,7 @@ async def run_trends(service: QueryService, request: TrendsRequest) -> Trends:
         metrics=[metric.name for metric in question.metrics],
         breakdown=None if request.breakdown is None else question.dimensions[1].name,
         rows=_fill(asked, found, wanted, values),
-        meta=service.meta(asked, found, cost.plus(found.cost)),
+        meta=service.meta(asked, found, cost.plus(found.cost), currency=currency),
     )
 
 

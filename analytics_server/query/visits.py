@@ -26,8 +26,8 @@ from analytics_server.query.edges import (
     opened_near_range,
     opened_well_inside,
 )
-from analytics_server.query.fields import Metric
 from analytics_server.query.filters import matches
+from analytics_server.query.metrics import Metric
 from analytics_server.query.plan import is_utc
 from analytics_server.query.request import Question
 from analytics_server.query.scoped import Scoped, indent, is_settled, named, select

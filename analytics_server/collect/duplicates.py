@@ -61,6 +61,8 @@ class _Generation:
                 end = bisect_left(part, bound, starts[at])
                 found.update(part[starts[at] : end])
                 starts[at] = end
+            if not found:
+                continue
             for shard in self._shards[first : first + _SHARDS_AT_ONCE]:
                 found.update(shard or ())
             self._replace(first, sorted(found))

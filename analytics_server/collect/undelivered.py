@@ -51,6 +51,8 @@ _decode_sites = msgspec.msgpack.Decoder(list[_Site]).decode
 _split = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _decode_row = msgspec.msgpack.Decoder(list[object]).decode
 
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
+
 Key = tuple[str, str]
 
 
@@ -146,11 +148,11 @@ class Undelivered:
                 payload = _cleaned(payload, columns)
             try:
                 self._read_frame(payload, wanted)
-            except msgspec.DecodeError:
+            except _UNREADABLE:
                 self._read_frame(_cleaned(payload, COLUMN_NAMES), wanted)
 
     def _read_frame(self, payload: bytes, wanted: _Wanted) -> None:
-        """Raises `DecodeError` before anything is remembered of it."""
+        """Raises one of `_UNREADABLE` before anything is remembered of it."""
         ids = wanted.ids and self._duplicates.room() > 0
         full = len(self._parts) >= self._settings.max_sessions
         sessions = (wanted.own_sessions or wanted.client_sessions) and (not full or self._own > 0)
@@ -230,7 +232,7 @@ def _cleaned(payload: bytes, columns: tuple[str, ...]) -> bytes:
     """The rows of a frame in today's order, without those that nothing can be read of: delivery will refuse them."""
     try:
         rows = segment.rows_of(payload, columns)
-    except (msgspec.DecodeError, IndexError):
+    except (*_UNREADABLE, IndexError):
         return segment.array_head(0)
     readable = list(filter(_is_readable, map(msgspec.msgpack.encode, rows)))
     return b"".join([segment.array_head(len(readable)), *readable])
@@ -239,7 +241,7 @@ def _cleaned(payload: bytes, columns: tuple[str, ...]) -> bytes:
 def _is_readable(row: bytes) -> bool:
     try:
         _decode_head(row)
-    except msgspec.DecodeError:
+    except _UNREADABLE:
         return False
     return True
 

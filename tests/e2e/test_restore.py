@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import msgspec
+
+from analytics_server.app import LONG_BACKLOG_EVENTS
+from analytics_server.ingest import segment
 from tests.clickhouse import ClickHouseFront
 from tests.clickhouse_front.faults import Fault
+from tests.ingest.rows import row
 from tests.server import Client, RunningServer
 
 SITE = "restore.example"
@@ -69,3 +75,52 @@ async def test_a_site_whose_row_was_never_written_is_there_after_the_restart(
     assert server.terminate() == 0
 
     assert (reply.status, kept) == (202, 1)
+
+
+async def test_a_long_backlog_is_delivered_beside_the_traffic_and_no_repeat_of_it_counts(tmp_path: Path) -> None:
+    """As an outage leaves it: more than is waited for at the start."""
+    server = RunningServer(tmp_path)
+    backlog = await asyncio.to_thread(fill, server.data_dir / "wal", LONG_BACKLOG_EVENTS + 30_000, 10_000)
+    sampled = backlog[:: len(backlog) // 300]
+    await asyncio.to_thread(server.start)
+    async with Client(server) as client:
+        assert await client.metric("wal_segments") > 0
+        repeats = await client.send([{"site": SITE, "name": "x", "event_id": str(id_)} for id_ in sampled])
+        goes_on = await client.send({"site": SITE, "name": "new", "session_id": "tab-7"})
+        await client.flushed()
+        counts = [await client.count(SITE, metric) for metric in ("events", "sessions")]
+    assert server.terminate() == 0
+
+    assert (repeats.status, repeats.json["accepted"], repeats.json["dropped"]) == (202, len(sampled), {})
+    assert goes_on.status == 202
+    assert counts == [len(backlog) + 1, SESSIONS]
+    assert "read what the log still holds" in server.log
+
+
+SESSIONS = 50
+
+
+def fill(directory: Path, events: int, per_segment: int) -> list[UUID]:
+    """WAL segments of so many events in SESSIONS sessions; their ids, oldest first."""
+    directory.mkdir(parents=True)
+    now = time.time()
+    ids = [uuid4() for _ in range(events)]
+    batch_id = 0
+    for start in range(0, events, per_segment):
+        batch_id = segment.new_batch_id(now - 60, batch_id)
+        rows = [
+            msgspec.msgpack.encode(
+                row(
+                    site_id=SITE,
+                    ts=int((now - 60) * 1e6) + number,
+                    event_id=ids[number].bytes,
+                    session_id=f"tab-{number % SESSIONS}",
+                    session_start=int((now - 60) * 1e6) + number % SESSIONS,
+                )
+            )
+            for number in range(start, min(start + per_segment, events))
+        ]
+        payload = [segment.array_head(len(rows)), *rows]
+        pieces = [segment.head_bytes(batch_id, segment.created_ms(batch_id)), segment.frame_head(1, payload), *payload]
+        (directory / f"{batch_id:020d}{segment.SUFFIX}").write_bytes(b"".join(pieces))
+    return ids

@@ -67,8 +67,12 @@ from analytics_server.openapi.routes import OPERATION as OPENAPI_OPERATION
 from analytics_server.openapi.routes import routes as openapi_routes
 from analytics_server.privacy.salts import Salts
 from analytics_server.query.builder import DayTotals
+from analytics_server.query.experiments.operations import operations as experiment_operations
+from analytics_server.query.experiments.routes import ExperimentRoutes
 from analytics_server.query.operations import operations as query_operations
 from analytics_server.query.routes import routes as query_routes
+from analytics_server.query.saved_operations import operations as saved_operations
+from analytics_server.query.saved_routes import saved_routes
 from analytics_server.query.service import QueryService
 from analytics_server.serving import OPERATIONS as SERVING_OPERATIONS
 from analytics_server.serving import HttpMetrics, cancel, keep_running, nothing_here, raise_file_limit, wrap
@@ -362,6 +366,8 @@ class Server:
             web.get("/readyz", self._readyz),
             web.get("/metrics", self._metrics),
             *query_routes(self._queries, self.gate),
+            *saved_routes(self._queries, self.saved, self.gate),
+            *ExperimentRoutes(self._queries.desk, self.saved, self.gate).routes(),
             *self._live.routes(),
             *AccessRoutes(self.gate, self.sites).routes(),
             *openapi_routes(self.operations, version=__version__, url=config.server.public_url or "/"),
@@ -378,6 +384,8 @@ class Server:
         found = [
             *collect_operations(config.tracker.collect_path, config.tracker.script_path),
             *query_operations(),
+            *saved_operations(),
+            *experiment_operations(),
             *live_operations(),
             *access_operations(),
             *SERVING_OPERATIONS,

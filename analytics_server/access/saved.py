@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -53,6 +54,10 @@ LIST = (
     "SELECT kind, site_id, id, document, toUnixTimestamp64Micro(updated_at) FROM saved FINAL WHERE deleted = 0"
     " ORDER BY kind, site_id, id"
 )
+NAME_CHARS = 120
+NAME_PATTERN = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f])?$"
+"""No control characters, no spaces around it."""
+_NAME = re.compile(NAME_PATTERN.removesuffix("$") + r"\Z")
 NAMES_MAY_REPEAT = frozenset({Kind.ANNOTATION})
 
 
@@ -156,9 +161,10 @@ class Saved:
     async def put(self, kind: Kind, site_id: str, name: str, body: object, *, id_: str = "") -> SavedThing:
         """Save a thing, new or (with the id of one that exists) changed.
 
-        Raises `Conflict` (name_taken), `RequestError` (too_many), `NotFound` for one that another server has
-        deleted meanwhile, or a store error.
+        Raises `Conflict` (name_taken), `RequestError` (bad_name, too_many), `NotFound` for one that another server
+        has deleted meanwhile, or a store error.
         """
+        check_name(name)
         async with self._changing:
             was_here = self.get(kind, site_id, id_) is not None
             await self.load()
@@ -244,6 +250,22 @@ class Saved:
         )
 
 
+def check_name(name: str) -> None:
+    """Can a saved thing be called that? Raises `RequestError` (bad_name)."""
+    if len(name) > NAME_CHARS or not _NAME.match(name):
+        raise RequestError(
+            f"name must have 1 to {NAME_CHARS} characters, none of them a control character, and no spaces around it.",
+            code="bad_name",
+        )
+
+
 def body_of(thing: SavedThing, kind: type[T]) -> T:
-    """The thing's body as a struct."""
-    return msgspec.json.decode(thing.body, type=kind)
+    """The thing's body as a struct. Raises `RequestError` (bad_saved) for one that this version can't read."""
+    try:
+        return msgspec.json.decode(thing.body, type=kind)
+    except msgspec.DecodeError as error:
+        raise RequestError(
+            f"The {thing.kind} {thing.name!r} (id {thing.id}) can't be read by this version ({error}):"
+            " save it again, or delete it.",
+            code="bad_saved",
+        ) from error

@@ -19,14 +19,23 @@ if TYPE_CHECKING:
     from analytics_server.query.filters import Condition
 
 TEXT_CHARS = 2_048
+ABOUT_CHARS = 1_000
+
+Currency = Annotated[str, Meta(pattern="^([A-Z]{3})?$", description="ISO 4217 code.")]
+About = Annotated[str, Meta(max_length=ABOUT_CHARS)]
 
 
 class GoalBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A goal: events of that name, and/or on pages that fit the wildcard, and/or that pass the filters."""
+    """A goal: events of that name, and/or on pages that fit the wildcard, and/or that pass the filters.
+
+    `currency`: the one its revenue is shown in; `about`: a note. Neither changes what is counted.
+    """
 
     event: Annotated[str, Meta(max_length=120)] = ""
     page: Annotated[str, Meta(max_length=TEXT_CHARS)] = ""
     filters: tuple[object, ...] = ()
+    currency: Currency = ""
+    about: About = ""
 
 
 class SegmentBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -159,7 +159,7 @@ def _walk(range_: TimeRange, interval: Interval) -> Iterator[Bucket]:
 
 
 def _resolve_pair(pair: tuple[str | int, str | int], zone: ZoneInfo) -> TimeRange:
-    first, last = (_parse_moment(part, zone) for part in pair)
+    first, last = (parse_moment(part, zone) for part in pair)
     start = midnight(first, zone) if not isinstance(first, datetime) else first
     end = midnight(last + timedelta(days=1), zone) if not isinstance(last, datetime) else last
     if start >= end:
@@ -169,7 +169,7 @@ def _resolve_pair(pair: tuple[str | int, str | int], zone: ZoneInfo) -> TimeRang
     return TimeRange(start, end, zone)
 
 
-def _parse_moment(part: str | int, zone: ZoneInfo) -> date | datetime:
+def parse_moment(part: str | int, zone: ZoneInfo) -> date | datetime:
     """A date, or an aware UTC datetime; a time without offset is the site's."""
     try:
         if isinstance(part, int):

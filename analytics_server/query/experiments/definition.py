@@ -73,8 +73,8 @@ class ExperimentChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     control: Annotated[str, Meta(max_length=NAME_CHARS)] | UnsetType = UNSET
     goals: Goals | UnsetType = UNSET
     window: Window | UnsetType = UNSET
-    start: Moment | None | UnsetType = UNSET
-    end: Moment | None | UnsetType = UNSET
+    start: Moment | UnsetType | None = UNSET
+    end: Moment | UnsetType | None = UNSET
     status: Status | UnsetType = UNSET
 
 

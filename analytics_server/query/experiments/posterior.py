@@ -21,6 +21,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from operator import mul
 
 NODES = 12
@@ -97,7 +98,7 @@ def _add_panel(
     low: float,
     high: float,
 ) -> None:
-    """One panel's part of the integrals. `below`: the distribution functions at its left edge, moved on to its right."""
+    """One panel's part of the integrals. `below`: the distribution functions at its left edge, moved to its right."""
     nodes, weights, partial = _rule()
     half, middle = (high - low) / 2, (high + low) / 2
     points = [middle + half * node for node in nodes]
@@ -140,7 +141,7 @@ def _panels(shares: Sequence[Share]) -> list[tuple[float, float]]:
     """From the first to the last mass, in steps of the narrowest density there, ending where one begins or ends."""
     edges = sorted({edge for share in shares for edge in (share.low, share.high)})
     found: list[tuple[float, float]] = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         active = [share.sd for share in shares if share.low < high and low < share.high]
         pieces = max(1, math.ceil((high - low) / min(active, default=1.0)))
         width = (high - low) / pieces

@@ -1,0 +1,219 @@
+"""Experiments over HTTP. Reading needs a token that reads the site, changing one that manages it.
+
+The assignment alone is public and readable from any page: it answers from memory, and tells nothing but a variant.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+from aiohttp import web
+
+from analytics_server.access.saved import Kind, Saved, SavedThing
+from analytics_server.errors import AnalyticsError, Forbidden, RequestError
+from analytics_server.query.desk import Desk, zone_of
+from analytics_server.query.experiments.assignment import assign
+from analytics_server.query.experiments.definition import (
+    ExperimentChange,
+    ExperimentRequest,
+    ExperimentsAnswer,
+    changed,
+    check_definition,
+    show,
+)
+from analytics_server.query.experiments.directory import Directory, unknown
+from analytics_server.query.experiments.planning import PlanRequest, plan_experiment
+from analytics_server.query.experiments.results import ResultsRequest, run_results
+from analytics_server.query.request import decode_request
+from analytics_server.query.routes import json_response, read_body
+
+PATH = "/api/v1/experiments"
+SUBJECT_CHARS = 256
+ASSIGN_MAX_AGE_S = 60
+CORS = {"Access-Control-Allow-Origin": "*", "X-Content-Type-Options": "nosniff"}
+PREFLIGHT = {
+    **CORS,
+    "Access-Control-Allow-Methods": "GET, OPTIONS",
+    "Access-Control-Allow-Headers": "Content-Type, Authorization",
+    "Access-Control-Max-Age": "86400",
+}
+
+
+class Editor(Protocol):
+    """Whoever asks. `require_…` raise `Forbidden` for what is not theirs."""
+
+    def covers(self, site_id: str) -> bool: ...
+
+    def require_read(self, site_id: str) -> None: ...
+
+    def require_admin_of(self, site_id: str) -> None: ...
+
+
+class ExperimentGate(Protocol):
+    """Turns an Authorization header into an editor; raises `Unauthorized`."""
+
+    async def authenticate(self, authorization: str | None) -> Editor: ...
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True):
+    """What to show. `variant` null: take nobody in; show what was there before and send no exposure."""
+
+    experiment: str
+    variant: str | None
+
+
+class ExperimentRoutes:
+    """Handlers for everything under `/api/v1/experiments`."""
+
+    def __init__(self, desk: Desk, saved: Saved, gate: ExperimentGate) -> None:
+        self._desk = desk
+        self._saved = saved
+        self._gate = gate
+        self._directory = Directory(saved)
+
+    def routes(self) -> list[web.RouteDef]:
+        """The route table. `/plan` stands before `/{id}`."""
+        return [
+            web.get(PATH, self.list_all),
+            web.post(PATH, self.create),
+            web.post(f"{PATH}/plan", self.plan),
+            web.get(f"{PATH}/{{id}}", self.show),
+            web.put(f"{PATH}/{{id}}", self.change),
+            web.delete(f"{PATH}/{{id}}", self.delete),
+            web.post(f"{PATH}/{{id}}/results", self.results),
+            web.get(f"{PATH}/{{id}}/assign", self.assign),
+            web.options(f"{PATH}/{{id}}/assign", self.preflight),
+        ]
+
+    async def list_all(self, request: web.Request) -> web.Response:
+        editor = await self._editor(request)
+        site_id = _parameters(request, "site_id")["site_id"].strip().lower()
+        if not site_id:
+            raise RequestError("Name the site: GET /api/v1/experiments?site_id=example.com.", code="bad_request")
+        editor.require_read(site_id)
+        site = self._desk.site(site_id)
+        things = self._saved.all(Kind.EXPERIMENT, site.site_id)
+        return json_response(ExperimentsAnswer(experiments=[show(thing) for thing in things]))
+
+    async def create(self, request: web.Request) -> web.Response:
+        editor = await self._editor(request)
+        asked = decode_request(await self._body(request), ExperimentRequest)
+        editor.require_admin_of(asked.site_id.strip().lower())
+        return json_response(show(await self._save(asked)), status=201)
+
+    async def show(self, request: web.Request) -> web.Response:
+        return json_response(show(await self._mine(request)))
+
+    async def change(self, request: web.Request) -> web.Response:
+        thing = await self._mine(request, to_change=True)
+        asked = changed(thing, decode_request(await self._body(request), ExperimentChange))
+        return json_response(show(await self._save(asked, thing)))
+
+    async def delete(self, request: web.Request) -> web.Response:
+        thing = await self._mine(request, to_change=True)
+        if not await self._saved.delete(Kind.EXPERIMENT, thing.site_id, thing.id):
+            raise unknown(thing.id)
+        return web.Response(status=204)
+
+    async def plan(self, request: web.Request) -> web.Response:
+        """Arithmetic only: any token will do."""
+        await self._editor(request)
+        return json_response(plan_experiment(decode_request(await self._body(request), PlanRequest)))
+
+    async def results(self, request: web.Request) -> web.Response:
+        editor = await self._editor(request)
+        asked = decode_request(await self._body(request) or b"{}", ResultsRequest)
+        id_or_key, site_id = request.match_info["id"], asked.site_id.strip().lower()
+        if site_id:
+            editor.require_read(site_id)
+            found = self._directory.find(id_or_key, site_id)
+        else:
+            found = self._directory.find(id_or_key)
+            if found is None:
+                raise RequestError(
+                    f"No experiment {id_or_key[:120]!r} is saved. To evaluate one by its exposures, name the site:"
+                    ' {"site_id": "example.com"}.',
+                    code="site_needed",
+                )
+            _require_read(editor, found.thing, id_or_key)
+            site_id = found.thing.site_id
+        site = self._desk.site(site_id)
+        return json_response(await run_results(self._desk, site, id_or_key, found.thing if found else None, asked))
+
+    async def assign(self, request: web.Request) -> web.Response:
+        """Public: errors are readable from any page as well."""
+        try:
+            answer = self._assign(request)
+        except AnalyticsError as error:
+            body = msgspec.json.encode({"error": {"code": error.code, "message": error.message}})
+            headers = {**CORS, "Cache-Control": "no-store"}
+            return web.Response(body=body, status=error.status, content_type="application/json", headers=headers)
+        headers = {**CORS, "Cache-Control": f"private, max-age={ASSIGN_MAX_AGE_S}"}
+        return web.Response(body=msgspec.json.encode(answer), content_type="application/json", headers=headers)
+
+    async def preflight(self, request: web.Request) -> web.Response:
+        return web.Response(status=204, headers=PREFLIGHT)
+
+    def _assign(self, request: web.Request) -> Assignment:
+        given = _parameters(request, "subject", "site_id")
+        subject = given["subject"]
+        if not 0 < len(subject) <= SUBJECT_CHARS:
+            raise RequestError(
+                f"subject must have 1 to {SUBJECT_CHARS} characters: what you know the person or session by, the same"
+                " at each call.",
+                code="bad_subject",
+            )
+        id_or_key = request.match_info["id"]
+        known = self._directory.find(id_or_key, given["site_id"].strip().lower())
+        if known is None:
+            raise unknown(id_or_key)
+        body = known.body
+        variant = None
+        if body.is_open(self._desk.now()):
+            variant = assign(body.key, subject, [(variant.name, variant.weight) for variant in body.variants])
+        return Assignment(experiment=body.key, variant=variant)
+
+    async def _save(self, asked: ExperimentRequest, before: SavedThing | None = None) -> SavedThing:
+        site = self._desk.site(asked.site_id)
+        library = self._desk.library(site.site_id)
+        body, conditions = check_definition(asked, library, zone_of(site), self._desk.now())
+        await self._desk.check_patterns(conditions)
+        id_ = before.id if before else ""
+        self._directory.refuse_taken_key(site.site_id, body.key, id_)
+        return await self._saved.put(Kind.EXPERIMENT, site.site_id, asked.name, body, id_=id_)
+
+    async def _mine(self, request: web.Request, *, to_change: bool = False) -> SavedThing:
+        """The definition in the address, if the token may see or change it; else it does not exist for it."""
+        editor = await self._editor(request)
+        thing = self._directory.get(request.match_info["id"])
+        _require_read(editor, thing, thing.id)
+        if to_change:
+            editor.require_admin_of(thing.site_id)
+        return thing
+
+    async def _editor(self, request: web.Request) -> Editor:
+        return await self._gate.authenticate(request.headers.get("Authorization"))
+
+    async def _body(self, request: web.Request) -> bytes:
+        return await read_body(request, self._desk.limits.query_bytes)
+
+
+def _require_read(editor: Editor, thing: SavedThing, id_or_key: str) -> None:
+    """Raises `NotFound` for a foreign site's definition, so that its site stays unknown; `Forbidden` for the role."""
+    try:
+        editor.require_read(thing.site_id)
+    except Forbidden as error:
+        if editor.covers(thing.site_id):
+            raise
+        raise unknown(id_or_key) from error
+
+
+def _parameters(request: web.Request, *names: str) -> dict[str, str]:
+    """The query string's values, empty where absent. Raises `RequestError` for others and for repeated ones."""
+    for name in request.query:
+        if name not in names:
+            raise RequestError(f"There is no parameter {name[:120]!r}. Valid: {', '.join(names)}.", code="unknown_key")
+        if len(request.query.getall(name)) > 1:
+            raise RequestError(f"The parameter {name!r} is given more than once.", code="bad_request")
+    return {name: request.query.get(name, "") for name in names}

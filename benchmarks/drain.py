@@ -1,7 +1,8 @@
 """A backlog in the write-ahead log, drained by the full server into the engine in process.
 
-Events a second, the server's greatest memory, how it answers a visitor meanwhile, and that
-nothing is lost or doubled. The time is taken from the server's own metrics, polled.
+How long the start takes (it reads the log, newest first), events a second from then on, the server's
+greatest memory, how it answers a visitor meanwhile, and that nothing is lost or doubled. The
+time is taken from the server's own metrics, polled.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from analytics_server.app import LONG_BACKLOG_EVENTS
 from analytics_server.config import Config, ServerSection
 from analytics_server.store import make_store
 from benchmarks.backlog import MODULE, Backlog
@@ -28,6 +30,7 @@ from benchmarks.worker import ask
 
 POLL_S = 0.05
 BEACON_EVERY_S = 0.05
+START_TIMEOUT_S = 600.0
 DRAIN_TIMEOUT_S = 1_800.0
 MEMORY_POLL_S = 0.25
 BEACON = (
@@ -52,21 +55,31 @@ def run(settings: Settings) -> Result:
     data_dir = settings.directory / "drain"
     backlog = ask(MODULE, data_dir / "wal", (settings.drain_events,), Backlog)
     environment = {"ANALYTICS_INGEST_WAL_MAX_MB": "65536"}
-    began = time.perf_counter()
-    with server(data_dir, environment) as found:
+    with server(data_dir, environment, start_timeout_s=START_TIMEOUT_S) as found:
+        began = time.perf_counter()
+        left = min(backlog.segments, _metric(found, "wal_segments"))
         visitor = Visitor(found)
         visitor.start()
         seconds = _wait_until_drained(found, began)
         visitor.stop()
         peak_mb, lag_s = visitor.peak_mb, _metric(found, "event_loop_lag_seconds")
     counted = _count(data_dir)
+    events = backlog.events * left / backlog.segments
+    if backlog.events <= LONG_BACKLOG_EVENTS:  # the start has waited for it
+        events, seconds = backlog.events, found.started_s + seconds
     figures = [
         Figure(
+            name="listening after",
+            value=found.started_s,
+            unit="s",
+            note=f"{backlog.events:,} events in {backlog.segments} segments, {backlog.bytes >> 20:,} MiB",
+        ),
+        Figure(
             name="events drained",
-            value=backlog.events / seconds,
+            value=events / seconds,
             unit="events/s",
             target=at_least(100_000),
-            note=f"{backlog.events:,} events in {backlog.segments} segments, {seconds:.1f} s, start included",
+            note=f"{events:,.0f} events in {seconds:.1f} s, while it takes beacons",
         ),
         Figure(name="peak resident memory", value=peak_mb, unit="MiB"),
         Figure(name="beacons meanwhile, p50", value=statistics.median(visitor.answers_ms or [0.0]), unit="ms"),

@@ -61,18 +61,23 @@ class Running:
 
 
 @contextlib.contextmanager
-def server(data_dir: Path, settings: Mapping[str, str] | None = None) -> Iterator[Running]:
+def server(
+    data_dir: Path, settings: Mapping[str, str] | None = None, *, start_timeout_s: float = START_TIMEOUT_S
+) -> Iterator[Running]:
     """The full server on a free port with its data under `data_dir`."""
     with running(
         [sys.executable, "-m", "analytics_server", "serve", "--host", "127.0.0.1", "--port", "0"],
         {"ANALYTICS_SERVER_DATA_DIR": str(data_dir), "ANALYTICS_ADMIN_TOKEN": TOKEN, **(settings or {})},
         data_dir.with_suffix(".log"),
+        start_timeout_s,
     ) as found:
         yield found
 
 
 @contextlib.contextmanager
-def running(command: list[str], environment: Mapping[str, str], log: Path) -> Iterator[Running]:
+def running(
+    command: list[str], environment: Mapping[str, str], log: Path, start_timeout_s: float = START_TIMEOUT_S
+) -> Iterator[Running]:
     """Start a process that prints its address, and end it when the block is left."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANALYTICS_")}
     inherited["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), str(ROOT)]))
@@ -82,7 +87,7 @@ def running(command: list[str], environment: Mapping[str, str], log: Path) -> It
             command, env={**inherited, **environment}, stdout=subprocess.PIPE, stderr=errors, text=True
         )
         try:
-            url = _address(process, log)
+            url = _address(process, log, start_timeout_s)
             found = Running(process, url, time.perf_counter() - started)
             yield found
             found.stop()
@@ -94,9 +99,9 @@ def running(command: list[str], environment: Mapping[str, str], log: Path) -> It
                 process.stdout.close()
 
 
-def _address(process: subprocess.Popen[str], log: Path) -> str:
+def _address(process: subprocess.Popen[str], log: Path, timeout_s: float) -> str:
     assert process.stdout is not None
-    deadline = time.monotonic() + START_TIMEOUT_S
+    deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         line = process.stdout.readline()
         if found := _URL.search(line):

@@ -224,9 +224,9 @@ class Server:
         self._own(self._http.watch_loop, "loop-lag")
         self._own(self._keep_house, "housekeeping")
         self._own(self._day_totals.run, "day-totals")
-        await self._listen()
         gc.collect()
         gc.freeze()
+        await self._listen()
         gc.set_threshold(*GC_THRESHOLDS)
         log.info(
             "started",

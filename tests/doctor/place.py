@@ -40,6 +40,7 @@ def events(seed: int, count: int = 60, *, start_us: int = NOVEMBER_US) -> list[R
                 name=chosen.choice(["pageview", "click", "engagement"]),
                 path=f"/{chosen.randrange(5)}",
                 visitor_id=session + 1 + (index % 2) * 100,
+                user_id=("", "ann", "bo")[session % 3],
                 hostname=f"site-{session % 2}.example",
                 browser=("Firefox", "Safari")[session % 3 == 0],
                 event_id=chosen.randbytes(16),
@@ -114,6 +115,10 @@ class Place:
             ),
             "openings": await self.rows(
                 "SELECT site_id, bucket, sum(events) FROM openings GROUP BY site_id, bucket ORDER BY site_id, bucket"
+            ),
+            "activity": await self.rows(
+                "SELECT site_id, name, user_id, day, sum(events), min(first_at), max(last_at) FROM activity "
+                "GROUP BY site_id, name, user_id, day ORDER BY site_id, name, user_id, day"
             ),
         }
 

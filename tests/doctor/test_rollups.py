@@ -13,13 +13,19 @@ from analytics_server.ingest.views import read_views
 from tests.doctor.place import DAY_US, Place, events
 from tests.ingest.rows import NOVEMBER_US, row
 
-CHECKS = ("rollup_openings", "rollup_sessions", "rollup_traffic")
+CHECKS = ("rollup_activity", "rollup_openings", "rollup_sessions", "rollup_traffic")
 
 MISSING = "ALTER TABLE {0} DELETE WHERE site_id = 'site-1' SETTINGS mutations_sync = 2"
 DAMAGE = {
     "sessions lost": ("sessions", MISSING.format("sessions")),
     "traffic lost": ("traffic", MISSING.format("traffic")),
     "openings lost": ("openings", MISSING.format("openings")),
+    "activity lost": ("activity", MISSING.format("activity")),
+    "a user active too early": (
+        "activity",
+        "INSERT INTO activity (site_id, name, user_key, user_id, day, first_at) "
+        "SELECT site_id, name, user_key, user_id, day, day FROM activity",
+    ),
     "a month lost": ("traffic", "ALTER TABLE traffic DROP PARTITION 202511"),
     "all lost": ("sessions", "TRUNCATE TABLE sessions"),
     "a batch counted twice": ("sessions", "INSERT INTO sessions SELECT * FROM sessions WHERE session_id = 's3'"),

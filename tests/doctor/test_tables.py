@@ -27,7 +27,8 @@ async def test_a_sound_installation_is_well(place: Place) -> None:
     assert (report.status, report.exit_code) == ("ok", 0), report.findings
     assert [finding.check for finding in report.findings] == [
         *("config", "versions", "disk", "wal", "quarantine", "dead_letters", "geo", "clickhouse", "clock", "schema"),
-        *("views", "batches", "event_ids", "salts", "rollup_openings", "rollup_sessions", "rollup_traffic"),
+        *("views", "batches", "event_ids", "salts", "rollups"),
+        *(f"rollup_{target}" for target in ("activity", "openings", "sessions", "traffic")),
         "day_totals",
     ]
 

@@ -24,7 +24,7 @@ from tests.clickhouse_front.faults import Fault
 from tests.ingest.rows import NOVEMBER_US, row
 
 MINUTE_US = 60_000_000
-VIEWS = {"sessions_from_events": "sessions", "traffic_from_events": "traffic", "openings_from_events": "openings"}
+VIEWS = {f"{target}_from_events": target for target in ("activity", "openings", "sessions", "traffic")}
 
 
 @pytest.fixture
@@ -54,6 +54,7 @@ def batch(number: int) -> list[Row]:
                 name=chosen.choice(["pageview", "click", "engagement"]),
                 path=f"/{chosen.randrange(5)}",
                 visitor_id=session + 1 + (number % 2) * 100,
+                user_id=("", "ann", "bo")[session % 3],
                 event_id=chosen.randbytes(16),
             )
         )
@@ -84,6 +85,11 @@ async def state(store: Store) -> dict[str, list[tuple[Any, ...]]]:
         ),
         "openings": await rows_of(
             store, "SELECT site_id, bucket, sum(events) FROM openings GROUP BY site_id, bucket ORDER BY site_id, bucket"
+        ),
+        "activity": await rows_of(
+            store,
+            "SELECT site_id, name, user_key, user_id, day, sum(events), min(first_at), max(last_at) FROM activity "
+            "GROUP BY site_id, name, user_key, user_id, day ORDER BY site_id, name, user_id, day",
         ),
     }
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
 import msgspec
-from msgspec import Meta
 
 from analytics_server.collect.collector import Accepted
 from analytics_server.collect.payload import Beacon, ClientInteraction, ClientView
@@ -18,34 +15,18 @@ class Beacons(msgspec.Struct):
     events: list[Beacon]
 
 
-class BatchView(ClientView, kw_only=True, rename="camel"):
+class BatchView(ClientView, rename="camel", tag_field="kind", tag="view"):
     """A page view among others."""
 
-    kind: Literal["view"]
 
-
-class BatchInteraction(ClientInteraction, kw_only=True, rename="camel"):
+class BatchInteraction(ClientInteraction, rename="camel", tag_field="kind", tag="interaction"):
     """An interaction among others."""
-
-    kind: Literal["interaction"]
 
 
 class ClientBatch(msgspec.Struct):
     """Several calls of the client library together."""
 
-    events: list[
-        Annotated[
-            object,
-            Meta(
-                extra_json_schema={
-                    "anyOf": [
-                        {"$ref": "#/components/schemas/BatchView"},
-                        {"$ref": "#/components/schemas/BatchInteraction"},
-                    ]
-                }
-            ),
-        ]
-    ]
+    events: list[BatchView | BatchInteraction]
 
 
 _ERRORS = {

@@ -1,0 +1,115 @@
+"""The document describes every route and nothing else, and what it says is consistent."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+import pytest
+from jsonschema import Draft202012Validator
+
+from analytics_server.app import complete_server, route_paths
+from analytics_server.openapi.document import build_document
+from analytics_server.openapi.operation import Operation, Parameter, Reply, plain_path
+from tests.openapi.document import Document, references
+
+
+@pytest.fixture(scope="module")
+def document() -> Document:
+    """The document of a server with all faces enabled, as a client reads it."""
+    built = build_document(complete_server().operations(), version="1.2.3")
+    return Document(msgspec.json.decode(msgspec.json.encode(built)))
+
+
+def test_every_route_is_described_and_every_description_has_a_route(document: Document) -> None:
+    described = {(operation.method, operation.path) for operation in document.operations}
+    routes = {(route.method, plain_path(route.path)) for route in complete_server().routes()}
+
+    assert routes - described == set(), "these routes have no Operation"
+    assert described - routes == set(), "these operations have no route"
+    assert {path for _, path in described} == {plain_path(path) for path in route_paths()}
+
+
+def test_schemas_are_valid_and_references_lead_somewhere(document: Document) -> None:
+    for name, schema in document.spec["components"]["schemas"].items():
+        Draft202012Validator.check_schema(schema)
+        assert re.fullmatch(r"[A-Z][A-Za-z]+", name), f"{name}: two structs of one name, or a private one"
+    known = {f"#/components/schemas/{name}" for name in document.spec["components"]["schemas"]}
+    assert set(references(document.spec)) <= known
+
+
+def test_every_operation_says_what_it_is(document: Document) -> None:
+    for operation in document.operations:
+        assert len(operation.spec["summary"]) > 5, operation.name
+        assert re.fullmatch(r"[a-z0-9_]+", operation.name)
+        assert operation.successes or operation.path.startswith("/demo"), operation.name
+        assert operation.spec["tags"][0] in {tag["name"] for tag in document.spec["tags"]}
+
+
+def test_everything_under_api_asks_for_a_token_but_what_pages_ask(document: Document) -> None:
+    public = {"assign_variant", "assign_variant_preflight"}
+    for operation in document.operations:
+        if operation.path.startswith("/api/") and operation.name not in public:
+            assert operation.role in ("read", "admin", "collect"), operation.name
+            assert operation.spec["security"] != [], operation.name
+
+
+def test_examples_fit_their_schemas(document: Document) -> None:
+    found = 0
+    for operation in document.operations:
+        for parameter in operation.spec.get("parameters", []):
+            if "example" in parameter:
+                assert document.problems(parameter["schema"], parameter["example"]) == [], operation.name
+        contents = list(operation.spec.get("requestBody", {}).get("content", {}).values())
+        for response in operation.spec["responses"].values():
+            contents += response.get("content", {}).values()
+        for content in contents:
+            examples = [example["value"] for example in content.get("examples", {}).values()]
+            examples += [content["example"]] if "example" in content else []
+            found += len(examples)
+            for example in examples:
+                assert document.problems(content["schema"], example) == [], operation.name
+    assert found > 20
+
+
+def test_every_body_has_an_example(document: Document) -> None:
+    for operation in document.operations:
+        assert operation.bodies, operation.name
+
+
+def operation(**changes: object) -> Operation:
+    given = {
+        "method": "GET",
+        "path": "/x",
+        "name": "x",
+        "summary": "An x",
+        "tag": "query",
+        "replies": (Reply(about="x"),),
+    }
+    return Operation(**{**given, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [operation(), operation(name="y")],
+        [operation(), operation(path="/y")],
+        [operation(path="/x/{id}")],
+        [operation(tag="nothing")],
+        [operation(path="/x/{id:.*}", parameters=(Parameter(name="name", about="x"),))],
+    ],
+    ids=["route twice", "name twice", "parameter missing", "unknown tag", "another parameter"],
+)
+def test_a_wrong_description_is_refused(operations: list[Operation]) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        build_document(operations, version="1")
+
+
+def test_errors_follow_from_role_body_and_store() -> None:
+    plain = operation(errors={404: ("unknown_site",)})
+    asking = operation(role="read", asks_store=True, errors={503: ("busy",)})
+
+    assert plain.all_errors() == {404: ("unknown_site",)}
+    assert set(asking.all_errors()) == {401, 403, 503, 504}
+    assert "busy" in asking.all_errors()[503]
+    assert "store_unavailable" in asking.all_errors()[503]

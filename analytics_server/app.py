@@ -154,7 +154,7 @@ class Server:
             config.limits,
             self._collect_metrics,
             forget_ids=self._duplicates.forget,
-            remembers=self._duplicates.remembers,
+            losses=lambda: self._duplicates.losses,
         )
         self.saved = Saved(self.store)
         self._queries = QueryService(self.store, self.sites, _utc_now, config.limits, self.saved)

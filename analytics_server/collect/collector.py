@@ -7,6 +7,7 @@ bounds, decode, run the pipeline, make durable, answer.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -37,6 +38,7 @@ from analytics_server.errors import (
     TooManyRequests,
     WalError,
 )
+from analytics_server.ingest.group import Waiter
 from analytics_server.ingest.wal import Wal
 
 Kind = Literal["track", "view", "interaction", "batch", "pixel"]
@@ -74,7 +76,7 @@ class Collector:
         metrics: CollectMetrics,
         *,
         forget_ids: Callable[[list[tuple[str, bytes]]], None],
-        remembers: Callable[[list[tuple[str, bytes]]], bool] = lambda ids: True,
+        losses: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pipeline = pipeline
@@ -83,7 +85,7 @@ class Collector:
         self._limits = limits
         self._metrics = metrics
         self._forget_ids = forget_ids
-        self._remembers = remembers
+        self._losses = losses
         self._by_address = RateLimiter(limits.address_events_per_s, limits.limiter_addresses, clock)
 
     def most_bytes(self, *, trusted: bool) -> int:
@@ -102,11 +104,7 @@ class Collector:
                     raise Forbidden("This token may not collect: use one of the role collect or admin.")
             outcome, sent = self.take(kind, body, headers, address, principal)
             if outcome.rows or outcome.repeated:
-                try:
-                    await self._wal.durable(outcome.rows)
-                except WalError:
-                    self.lost(outcome)
-                    raise
+                await self._written(outcome)
             return self.kept(outcome, sent)
         except AnalyticsError as error:
             return refuse(error)
@@ -131,11 +129,7 @@ class Collector:
                     answer = refuse(refusal)
                 respond(answer)
 
-            try:
-                self._wal.append(outcome.rows, settled)
-            except WalError:
-                self.lost(outcome)
-                raise
+            self._append(outcome, settled)
         except AnalyticsError as error:
             respond(refuse(error))
 
@@ -174,11 +168,39 @@ class Collector:
             beacons, foreign = _covered(beacons, principal.sites)
             rejected = rejected + foreign
         outcome = self._pipeline.run(beacons, origin)
+        outcome.losses = self._losses()
         if rejected:
             outcome.rejected = sorted(rejected + outcome.rejected, key=_by_index)
         if outcome.rejected:
             self._check_whole(outcome, sent)
         return outcome, sent
+
+    def _written(self, outcome: Outcome) -> asyncio.Future[None]:
+        """Done when the rows, and all that came before, are durable; raises `WalError` when they are lost.
+
+        A loss is noted at once, before anybody else is told, and also when the client has gone.
+        """
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def settled(error: str) -> None:
+            if error:
+                self.lost(outcome)
+            if written.done():
+                return
+            if error:
+                written.set_exception(WalError(error))
+            else:
+                written.set_result(None)
+
+        self._append(outcome, settled)
+        return written
+
+    def _append(self, outcome: Outcome, settled: Waiter) -> None:
+        try:
+            self._wal.append(outcome.rows, settled)
+        except WalError:
+            self.lost(outcome)
+            raise
 
     def lost(self, outcome: Outcome) -> None:
         """The rows could not be written: the client may send them again."""
@@ -208,9 +230,11 @@ class Collector:
     def kept(self, outcome: Outcome, sent: int) -> Answer:
         """The rows are durable (or there were none): count, and word the answer.
 
-        A repeated event is accepted only if the one before it was written: raises `WalError`.
+        A repeated event is accepted only if the one before it was written: raises `WalError`. That one was known
+        when this one was taken, and its fate is decided before this is called: if nothing at all was lost since,
+        it is on disk. (That its id is known now would prove nothing: it may be a later try, still to be written.)
         """
-        if outcome.repeated and not self._remembers(outcome.repeated):
+        if outcome.repeated and outcome.losses != self._losses():
             raise WalError("The event could not be written to disk. Send it again later.")
         duplicates = outcome.dropped.pop("duplicate", 0) if outcome.dropped else 0
         accepted = len(outcome.rows) + duplicates

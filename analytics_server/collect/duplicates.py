@@ -87,7 +87,10 @@ class _Generation:
 class Duplicates:
     """Ids seen within the window."""
 
-    __slots__ = ("_chunk", "_clock", "_half", "_old", "_restored", "_sorted", "_turned_at", "_window_s", "_young")
+    __slots__ = (
+        *("_chunk", "_clock", "_half", "_old", "_restored", "_sorted", "_turned_at", "_window_s", "_young"),
+        "losses",
+    )
 
     def __init__(self, *, window_s: int, capacity: int, clock: Callable[[], float]) -> None:
         self._window_s = window_s
@@ -96,6 +99,8 @@ class Duplicates:
         self._young = _Generation()
         self._old = _Generation()
         self._turned_at = clock()
+        self.losses = 0
+        """So often ids were taken back: what was known before that may not be on disk."""
         self._chunk: array[int] = array("Q")
         self._sorted: list[array[int]] = []
         self._restored = 0
@@ -146,11 +151,12 @@ class Duplicates:
             self._chunk = array("Q")
 
     def remembers(self, keys: Iterable[tuple[str, bytes]]) -> bool:
-        """Are all these ids still known? One that is not belonged to an event that could not be written."""
+        """Are all these ids known?"""
         return all((number := hash(key) & _MASK) in self._young or number in self._old for key in keys)
 
     def forget(self, keys: Iterable[tuple[str, bytes]]) -> None:
         """Take ids back whose events could not be written."""
+        self.losses += 1
         for key in keys:
             number = hash(key) & _MASK
             self._young.discard(number)

@@ -59,7 +59,10 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
 class Outcome:
     """What became of a request's events."""
 
-    __slots__ = ("clamped", "dropped", "event_ids", "limited", "rejected", "repeated", "rows", "unknown_sites")
+    __slots__ = (
+        *("clamped", "dropped", "event_ids", "limited", "losses"),
+        *("rejected", "repeated", "rows", "unknown_sites"),
+    )
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
@@ -67,6 +70,7 @@ class Outcome:
         self.rejected: list[Rejection] = []
         self.event_ids: list[tuple[str, bytes]] = []
         self.repeated: list[tuple[str, bytes]] = []
+        self.losses = 0
         self.clamped = 0
         self.limited = 0
         self.unknown_sites = 0

@@ -23,7 +23,8 @@ from analytics_server.collect.session import Sessions
 from analytics_server.collect.url import UrlCleaner
 from analytics_server.collect.visitor import VisitorHasher
 from analytics_server.config import CollectSection, LimitsSection, SitesSection
-from analytics_server.errors import Unauthorized, WalError
+from analytics_server.errors import Unauthorized
+from analytics_server.ingest.group import Waiter
 from analytics_server.ingest.wal import Wal
 from analytics_server.model import COLUMNS, Row
 from analytics_server.store.protocol import Store
@@ -43,10 +44,10 @@ class FakeWal:
     def refusal(self) -> str:
         return self.full
 
-    async def durable(self, rows: list[Row]) -> None:
-        if self.failure:
-            raise WalError(self.failure)
-        self.rows += rows
+    def append(self, rows: list[Row], waiter: Waiter) -> None:
+        if not self.failure:
+            self.rows += rows
+        waiter(self.failure)
 
 
 class FakeGate:
@@ -107,6 +108,7 @@ class World:
             self.limits,
             CollectMetrics(self.registry),
             forget_ids=self.duplicates.forget,
+            losses=lambda: self.duplicates.losses,
             clock=self.clock,
         )
 

@@ -74,6 +74,7 @@ from analytics_server.query.routes import routes as query_routes
 from analytics_server.query.saved_operations import operations as saved_operations
 from analytics_server.query.saved_routes import saved_routes
 from analytics_server.query.service import QueryService
+from analytics_server.query.shapes import components as schema_components
 from analytics_server.serving import OPERATIONS as SERVING_OPERATIONS
 from analytics_server.serving import HttpMetrics, cancel, keep_running, nothing_here, raise_file_limit, wrap
 from analytics_server.store import StoreInfo, make_store, migrate
@@ -370,7 +371,12 @@ class Server:
             *ExperimentRoutes(self._queries.desk, self.saved, self.gate).routes(),
             *self._live.routes(),
             *AccessRoutes(self.gate, self.sites).routes(),
-            *openapi_routes(self.operations, version=__version__, url=config.server.public_url or "/"),
+            *openapi_routes(
+                self.operations,
+                version=__version__,
+                url=config.server.public_url or "/",
+                components=schema_components(),
+            ),
         ]
         if config.dashboard.enabled:
             found += dashboard_routes(script_path=tracker.script_path)

@@ -201,10 +201,9 @@ def _plain_error(error: web.HTTPException) -> web.Response:
 
 async def nothing_here(request: web.Request) -> web.StreamResponse:
     """The last route: whatever no other one took. A path that answers other methods says which."""
-    allowed: set[str] = set()
-    for place in request.app.router.resources():
-        if place.canonical != EVERYTHING_ELSE:
-            allowed |= (await place.resolve(request))[1]
+    fitting = [place for place in request.app.router.resources() if place.canonical != EVERYTHING_ELSE]
+    exact = [place for place in fitting if place.canonical == request.path]  # counts before {patterns} that fit, too
+    allowed: set[str] = set().union(*[(await place.resolve(request))[1] for place in exact or fitting])
     if allowed:
         wanted = ", ".join(sorted(allowed))
         response = error_response(MethodNotAllowed(f"{request.method} is nothing here: use {wanted}."))

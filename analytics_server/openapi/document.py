@@ -40,11 +40,17 @@ token is optional. Other methods of a path are answered with 405, other paths wi
 Json = dict[str, Any]
 
 
-def build_document(operations: Sequence[Operation], *, version: str, url: str = "/") -> Json:
-    """The document as JSON values. Raises `ValueError` when two operations have one name or route."""
+def build_document(
+    operations: Sequence[Operation], *, version: str, url: str = "/", components: Mapping[str, Json] | None = None
+) -> Json:
+    """The document as JSON values. `components`: schemas that types refer to and are no structs.
+
+    Raises `ValueError` when two operations have one name or route.
+    """
     _check(operations)
     types = list(_types(operations))
-    schemas, components = msgspec.json.schema_components(types, schema_hook=_hook, ref_template=REF)
+    generated, structs = msgspec.json.schema_components(types, schema_hook=_hook, ref_template=REF)
+    schemas = _plain(list(generated))
     found = {id(kind): schema for kind, schema in zip(types, schemas, strict=True)}
     paths: dict[str, Json] = {}
     for operation in operations:
@@ -63,12 +69,26 @@ def build_document(operations: Sequence[Operation], *, version: str, url: str = 
         "tags": [{"name": name, "description": about} for name, about in TAGS.items() if name in used],
         "paths": paths,
         "components": {
-            "schemas": components,
+            "schemas": _plain({**structs, **(components or {})}),
             "securitySchemes": {
                 SCHEME: {"type": "http", "scheme": "bearer", "description": "A token of the server: `ast_…`."}
             },
         },
     }
+
+
+def _plain(value: Any) -> Any:
+    """Lists of so many values of one kind as such: many tools don't know `prefixItems`."""
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: _plain(inner) for key, inner in value.items()}
+    first = found.get("prefixItems")
+    if isinstance(first, list) and found.get("maxItems") == len(first) and all(item == first[0] for item in first):
+        del found["prefixItems"]
+        found["items"] = first[0]
+    return found
 
 
 def _check(operations: Sequence[Operation]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -23,13 +23,20 @@ OPERATION = Operation(
 )
 
 
-def routes(operations: Callable[[], Sequence[Operation]], *, version: str, url: str) -> list[web.RouteDef]:
+def routes(
+    operations: Callable[[], Sequence[Operation]],
+    *,
+    version: str,
+    url: str,
+    components: Mapping[str, dict[str, Any]],
+) -> list[web.RouteDef]:
     """The route; `operations` are asked for once."""
     made: list[bytes] = []
 
     async def show(request: web.Request) -> web.Response:
         if not made:
-            made.append(msgspec.json.encode(build_document(operations(), version=version, url=url)))
+            document = build_document(operations(), version=version, url=url, components=components)
+            made.append(msgspec.json.encode(document))
         return web.Response(
             body=made[0],
             content_type="application/json",

@@ -14,6 +14,7 @@ from msgspec import Meta
 from analytics_server.access.saved import Kind, Saved, SavedThing, body_of
 from analytics_server.errors import RequestError
 from analytics_server.model import PAGEVIEW
+from analytics_server.query.shapes import Filters
 
 if TYPE_CHECKING:
     from analytics_server.query.filters import Condition
@@ -33,7 +34,7 @@ class GoalBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     event: Annotated[str, Meta(max_length=120)] = ""
     page: Annotated[str, Meta(max_length=TEXT_CHARS)] = ""
-    filters: tuple[object, ...] = ()
+    filters: Filters = ()
     currency: Currency = ""
     about: About = ""
 
@@ -41,7 +42,7 @@ class GoalBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class SegmentBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A segment: filters with a name."""
 
-    filters: tuple[object, ...]
+    filters: Filters
 
 
 class Library(Protocol):

@@ -27,6 +27,7 @@ from analytics_server.query.conditions import event_column
 from analytics_server.query.fields import find_dimension
 from analytics_server.query.filters import Condition, Match, normalise, parse_filters, render
 from analytics_server.query.library import Library
+from analytics_server.query.shapes import Filters
 
 NAME_CHARS = 120
 
@@ -39,7 +40,7 @@ class EventSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     name: Annotated[str, Meta(max_length=NAME_CHARS)] = ""
     event: Annotated[str, Meta(max_length=NAME_CHARS)] = ""
     goal: Annotated[str, Meta(max_length=NAME_CHARS)] = ""
-    filters: tuple[object, ...] = ()
+    filters: Filters = ()
 
 
 class Meant(msgspec.Struct, frozen=True, kw_only=True):

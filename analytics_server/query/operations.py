@@ -10,9 +10,16 @@ from analytics_server.openapi.operation import Body, Operation, Parameter, Reply
 from analytics_server.query.answer import Answer, Trends
 from analytics_server.query.fields import Interval
 from analytics_server.query.request import QueryRequest
+from analytics_server.query.shapes import DimensionName, RangeName
 from analytics_server.query.trends import DEFAULT_RANGE, DEFAULT_VALUES, MAX_VALUES
 
-SITE = Parameter(name="site_id", about="The site.", required=True, example="example.com")
+SITE = Parameter(
+    name="site_id",
+    about="The site.",
+    type=Annotated[str, Meta(min_length=1, pattern=r"\S")],
+    required=True,
+    example="example.com",
+)
 NO_SITE = {404: ("unknown_site",)}
 FILTER_CODES = (
     "bad_filter",
@@ -87,8 +94,17 @@ def operations() -> list[Operation]:
                 Parameter(
                     name="to", about="As in a pair of `date_range`; the last day is included.", example="2026-10-31"
                 ),
-                Parameter(name="date_range", about=f"A named range instead; `{DEFAULT_RANGE}` if nothing is given."),
-                Parameter(name="breakdown", about="A dimension: a row per bucket and value.", example="visit:source"),
+                Parameter(
+                    name="date_range",
+                    about=f"A named range instead; `{DEFAULT_RANGE}` if nothing is given.",
+                    type=RangeName,
+                ),
+                Parameter(
+                    name="breakdown",
+                    about="A dimension: a row per bucket and value.",
+                    type=DimensionName,
+                    example="visit:source",
+                ),
                 Parameter(name="filters", about="The JSON of a list of filters."),
                 Parameter(
                     name="limit",

@@ -20,6 +20,7 @@ from analytics_server.query.filters import Condition, all_of, normalise, parse_f
 from analytics_server.query.library import Library
 from analytics_server.query.metrics import Metric, Share, find_metric
 from analytics_server.query.shares import goals_in
+from analytics_server.query.shapes import DimensionName, Filters, MetricName, RangeName
 from analytics_server.query.timerange import ComparisonMode, RangeSpec
 
 MAX_METRICS = 20
@@ -49,10 +50,10 @@ class QueryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The body of `POST /api/v1/query`."""
 
     site_id: Annotated[str, Meta(min_length=1, max_length=253)]
-    metrics: tuple[str, ...]
-    date_range: str | tuple[str | int, str | int]
-    dimensions: tuple[str, ...] = ()
-    filters: tuple[object, ...] = ()
+    metrics: tuple[MetricName, ...]
+    date_range: RangeName | tuple[str | int, str | int]
+    dimensions: tuple[DimensionName, ...] = ()
+    filters: Filters = ()
     order_by: tuple[tuple[str, Literal["asc", "desc"]], ...] = ()
     include: Include = Include()
     pagination: Pagination = Pagination()

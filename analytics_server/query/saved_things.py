@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from analytics_server.access.saved import NAME_CHARS, NAME_PATTERN
 from analytics_server.query.library import TEXT_CHARS, About, Currency, GoalBody, SegmentBody
+from analytics_server.query.shapes import Filters
 
 ANNOTATION_CHARS = 1_000
 MOMENT_CHARS = 64
@@ -29,8 +30,7 @@ Name = Annotated[
 """No control characters, no spaces around it."""
 Text = Annotated[str, Meta(min_length=1, max_length=ANNOTATION_CHARS)]
 Moment = Annotated[str, Meta(min_length=1, max_length=MOMENT_CHARS)]
-Moments = tuple[Moment, Moment]
-Filters = tuple[object, ...]
+Moments = Annotated[tuple[Moment, ...], Meta(min_length=2, max_length=2)]
 QuestionBody = Annotated[dict[str, object], Meta(extra_json_schema={"$ref": "#/components/schemas/QueryRequest"})]
 
 

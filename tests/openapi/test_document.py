@@ -11,13 +11,14 @@ from jsonschema import Draft202012Validator
 from analytics_server.app import complete_server, route_paths
 from analytics_server.openapi.document import build_document
 from analytics_server.openapi.operation import Operation, Parameter, Reply, plain_path
+from analytics_server.query.shapes import components
 from tests.openapi.document import Document, references
 
 
 @pytest.fixture(scope="module")
 def document() -> Document:
     """The document of a server with all faces enabled, as a client reads it."""
-    built = build_document(complete_server().operations(), version="1.2.3")
+    built = build_document(complete_server().operations(), version="1.2.3", components=components())
     return Document(msgspec.json.decode(msgspec.json.encode(built)))
 
 

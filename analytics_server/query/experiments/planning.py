@@ -36,7 +36,7 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     alpha: Annotated[float, Meta(ge=0.000_001, le=0.5)] = 0.05
     variants: Annotated[int, Meta(ge=2, le=MAX_VARIANTS)] = 2
     correction: Literal["none", "bonferroni"] = "none"
-    daily_subjects: Annotated[float, Meta(gt=0, le=1e12)] | None = None
+    daily_subjects: Annotated[float, Meta(ge=0.001, le=1e12)] | None = None
 
 
 class PlanAnswer(msgspec.Struct, frozen=True, kw_only=True):

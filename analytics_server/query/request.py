@@ -19,12 +19,10 @@ from analytics_server.query.fields import GOAL, Dimension, Interval, Scope, find
 from analytics_server.query.filters import Condition, all_of, normalise, parse_filters
 from analytics_server.query.library import Library
 from analytics_server.query.metrics import Metric, Share, find_metric
+from analytics_server.query.shapes import MAX_DIMENSIONS, MAX_METRICS, Dimensions, Filters, Metrics, RangeName
 from analytics_server.query.shares import goals_in
-from analytics_server.query.shapes import DimensionName, Filters, MetricName, RangeName
 from analytics_server.query.timerange import ComparisonMode, RangeSpec
 
-MAX_METRICS = 20
-MAX_DIMENSIONS = 5
 MAX_GOALS = 100
 DEFAULT_LIMIT = 100
 
@@ -50,9 +48,9 @@ class QueryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The body of `POST /api/v1/query`."""
 
     site_id: Annotated[str, Meta(min_length=1, max_length=253)]
-    metrics: tuple[MetricName, ...]
+    metrics: Metrics
     date_range: RangeName | tuple[str | int, str | int]
-    dimensions: tuple[DimensionName, ...] = ()
+    dimensions: Dimensions = ()
     filters: Filters = ()
     order_by: tuple[tuple[str, Literal["asc", "desc"]], ...] = ()
     include: Include = Include()

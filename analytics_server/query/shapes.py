@@ -15,6 +15,9 @@ from analytics_server.query.fields import DIMENSIONS, GOAL, KEY_CHARS
 from analytics_server.query.metrics import METRICS
 from analytics_server.query.timerange import RANGE_NAMES
 
+MAX_METRICS = 20
+MAX_DIMENSIONS = 5
+
 Json = dict[str, Any]
 
 _FILTER: Json = {"$ref": "#/components/schemas/Filter"}
@@ -30,6 +33,13 @@ METRIC: Json = {"enum": [name for metric in METRICS for name in (metric.name, *m
 
 MetricName = Annotated[str, Meta(extra_json_schema=METRIC)]
 DimensionName = Annotated[str, Meta(extra_json_schema=DIMENSION)]
+Metrics = Annotated[
+    tuple[MetricName, ...],
+    Meta(extra_json_schema={"minItems": 1, "maxItems": MAX_METRICS, "uniqueItems": True}),
+]
+Dimensions = Annotated[
+    tuple[DimensionName, ...], Meta(extra_json_schema={"maxItems": MAX_DIMENSIONS, "uniqueItems": True})
+]
 Filters = Annotated[tuple[object, ...], Meta(extra_json_schema={"items": _FILTER})]
 RangeName = Annotated[str, Meta(extra_json_schema={"enum": list(RANGE_NAMES)})]
 

@@ -14,6 +14,9 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 
+Key = tuple[str, bytes]
+"""A site and an event's id, which is unique within it."""
+
 _MASK = (1 << 64) - 1
 _SHARD_BITS = 16
 _SHIFT = 64 - _SHARD_BITS
@@ -108,11 +111,11 @@ class Duplicates:
     def __len__(self) -> int:
         return self._young.count + self._old.count
 
-    def seen(self, site_id: str, event_id: bytes) -> bool:
+    def seen(self, key: Key) -> bool:
         """Was this id already accepted for the site? Remembers it if not. Off when the window is 0."""
         if not self._window_s:
             return False
-        number = hash((site_id, event_id)) & _MASK
+        number = hash(key) & _MASK
         if self._old.count and number in self._old:
             return True
         young = self._young
@@ -127,7 +130,7 @@ class Duplicates:
         """How many ids of a former run `restore` still takes."""
         return max(0, self._half - self._young.count - self._restored) if self._window_s else 0
 
-    def restore(self, keys: Sequence[tuple[str, bytes]]) -> None:
+    def restore(self, keys: Sequence[Key]) -> None:
         """Take ids of a former run, newest first; beyond half the capacity they are left out.
 
         They are known after `settle`: sorting many at once is three times as fast as putting each in its place.
@@ -150,11 +153,11 @@ class Duplicates:
             self._sorted.append(array("Q", sorted(self._chunk)))
             self._chunk = array("Q")
 
-    def remembers(self, keys: Iterable[tuple[str, bytes]]) -> bool:
+    def remembers(self, keys: Iterable[Key]) -> bool:
         """Are all these ids known?"""
         return all((number := hash(key) & _MASK) in self._young or number in self._old for key in keys)
 
-    def forget(self, keys: Iterable[tuple[str, bytes]]) -> None:
+    def forget(self, keys: Iterable[Key]) -> None:
         """Take ids back whose events could not be written."""
         self.losses += 1
         for key in keys:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 import math
 import re
+from binascii import unhexlify
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
@@ -127,6 +128,7 @@ _ESCAPE = re.compile(
 )
 """An escape in JSON; the group is set for half of a surrogate pair."""
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
+UUID_CHARS, UUID_DIGITS = 36, 32
 _SNAKE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 Decoded = tuple[list[tuple[int, Beacon]], list[Rejection], int]
@@ -290,7 +292,14 @@ def parse_timestamp(value: str | Number) -> int | None:
 
 def parse_event_id(text: str) -> bytes | None:
     """The 16 bytes of a UUID in its usual spellings, or None."""
-    return bytes.fromhex(text.replace("-", "")) if _UUID.fullmatch(text) else None
+    if len(text) == UUID_CHARS and text[8] == text[13] == text[18] == text[23] == "-":  # the usual spelling
+        digits = text.replace("-", "")
+        if len(digits) == UUID_DIGITS:
+            try:
+                return unhexlify(digits)
+            except ValueError:
+                return None
+    return unhexlify(text.replace("-", "")) if _UUID.fullmatch(text) else None
 
 
 def _decode_one(body: bytes, decode, convert) -> Decoded:  # type: ignore[no-untyped-def]

@@ -19,21 +19,20 @@ import msgspec
 from analytics_server.access.sites import Sites, valid_site_id
 from analytics_server.collect.agent import AgentParser
 from analytics_server.collect.bot import BotDetector
-from analytics_server.collect.campaign import NO_CAMPAIGN, campaign
-from analytics_server.collect.channel import channel, source
 from analytics_server.collect.drops import DropReason
 from analytics_server.collect.duplicates import Duplicates
 from analytics_server.collect.geo import GeoLocator
 from analytics_server.collect.limits import RateLimiter
 from analytics_server.collect.payload import Beacon, Rejection, parse_event_id, parse_timestamp
-from analytics_server.collect.referrer import DIRECT, SPAM, ReferrerClassifier
-from analytics_server.collect.session import Attributes, Session, Sessions
+from analytics_server.collect.referrer import ReferrerClassifier
+from analytics_server.collect.session import Session, Sessions
 from analytics_server.collect.signal import privacy_signal
+from analytics_server.collect.touch import FirstTouch
 from analytics_server.collect.url import CleanUrl, UrlCleaner
-from analytics_server.collect.values import DetailReader, Reject, identifier, language_of, screen_of, storable
+from analytics_server.collect.values import DetailReader, Reject, identifier, storable
 from analytics_server.collect.visitor import DAY_S, VisitorHasher
 from analytics_server.config import CollectSection, LimitsSection
-from analytics_server.model import Row
+from analytics_server.model import Row, Site
 
 DAY_MS = DAY_S * 1000
 OLDEST_MS = 946_684_800_000
@@ -94,6 +93,22 @@ class Parts(msgspec.Struct, frozen=True):
     site_limiter: RateLimiter
 
 
+class Run:
+    """One request's events on their way through the steps, in order of their times."""
+
+    __slots__ = ("at", "events", "now_ms", "origin", "outcome", "trusted", "visitors")
+
+    def __init__(self, origin: Origin, now_ms: int) -> None:
+        self.outcome = Outcome()
+        self.origin = origin
+        self.trusted = origin.trusted
+        self.now_ms = now_ms
+        self.events: list[tuple[int | None, int, Beacon]] = []
+        self.at = 0
+        self.visitors: dict[tuple[str, str, str, int], int] = {}
+        """Visitor ids by what they are made of, which is forgotten with the request."""
+
+
 class Pipeline:
     """Turns decoded events into rows. `clock` gives seconds since 1970."""
 
@@ -105,106 +120,107 @@ class Pipeline:
         self._limits = limits
         self._clock = clock
         self._details = DetailReader(parts.urls, limits, mask=settings.mask_emails)
+        self._touch = FirstTouch(parts.urls, parts.referrers, parts.agents, parts.geo)
         self._next_id = count(int.from_bytes(os.urandom(9), "big")).__next__
 
     def run(self, beacons: list[tuple[int, Beacon]], origin: Origin) -> Outcome:
         """All events of one request; order of the rows is order of time."""
-        outcome = Outcome()
+        run = self.begin(beacons, origin)
+        self.go_on(run, len(run.events))
+        return run.outcome
+
+    def begin(self, beacons: list[tuple[int, Beacon]], origin: Origin) -> Run:
+        """The steps that read only the request; then `go_on` with its events, if any are left."""
+        run = Run(origin, int(self._clock() * 1000))
         settings = self._settings
         signal = privacy_signal(
             origin.dnt, origin.gpc, respect_dnt=settings.respect_dnt, respect_gpc=settings.respect_gpc
         )
         if signal is not None:
-            outcome.drop(signal, len(beacons))
-            return outcome
+            run.outcome.drop(signal, len(beacons))
+            return run
         if settings.drop_bots and not origin.trusted:
             reason = self._parts.bots.is_bot(
                 origin.user_agent, sec_purpose=origin.sec_purpose, purpose=origin.purpose, x_moz=origin.x_moz
             )
             if reason is not None:
-                outcome.drop(reason, len(beacons))
-                return outcome
-        now_ms = int(self._clock() * 1000)
-        if len(beacons) == 1:
-            index, beacon = beacons[0]
-            self._one(index, beacon, self._time_or_none(beacon, now_ms, origin, outcome), origin, now_ms, outcome)
-            return outcome
-        timed = [(self._time_or_none(beacon, now_ms, origin, outcome), index, beacon) for index, beacon in beacons]
-        timed.sort(key=_by_time)
-        for ts_ms, index, beacon in timed:
-            self._one(index, beacon, ts_ms, origin, now_ms, outcome)
-        return outcome
+                run.outcome.drop(reason, len(beacons))
+                return run
+        run.events = [(self._time_or_none(beacon, run), index, beacon) for index, beacon in beacons]
+        if len(beacons) > 1:
+            run.events.sort(key=_by_time)
+        return run
 
-    def _one(
-        self, index: int, beacon: Beacon, ts_ms: int | None, origin: Origin, now_ms: int, outcome: Outcome
-    ) -> None:
-        try:
-            self._steps(beacon, ts_ms, origin, now_ms, outcome)
-        except Reject as rejection:
-            outcome.rejected.append(Rejection(index, rejection.code, rejection.message))
+    def go_on(self, run: Run, most: int) -> bool:
+        """Take the next events, at most so many, through all steps; True when some are left.
 
-    def _steps(self, beacon: Beacon, ts_ms: int | None, origin: Origin, now_ms: int, outcome: Outcome) -> None:
-        parts, limits = self._parts, self._limits
+        Each event is done as a whole: between two calls other requests may be taken.
+        """
+        start, run.at = run.at, run.at + most
+        for ts_ms, index, beacon in run.events[start : run.at]:
+            try:
+                self._steps(beacon, ts_ms, run)
+            except Reject as rejection:
+                run.outcome.rejected.append(Rejection(index, rejection.code, rejection.message))
+        return run.at < len(run.events)
+
+    def _steps(self, beacon: Beacon, ts_ms: int | None, run: Run) -> None:
+        parts, outcome, origin = self._parts, run.outcome, run.origin
         # check: shapes are right already, now the values
         name = beacon.name
-        if len(name) > limits.name_chars or not storable(name):
-            raise Reject("bad_name", f"name must be at most {limits.name_chars} printable characters.")
-        session_id = identifier("session_id", beacon.session_id, SESSION_ID_CHARS)
-        user_id = identifier("user_id", beacon.user_id, USER_ID_CHARS)
+        if len(name) > self._limits.name_chars or not storable(name):
+            raise Reject("bad_name", f"name must be at most {self._limits.name_chars} printable characters.")
+        session_id, user_id = beacon.session_id or "", beacon.user_id or ""
+        if session_id:
+            identifier("session_id", session_id, SESSION_ID_CHARS)
+        if user_id:
+            identifier("user_id", user_id, USER_ID_CHARS)
         if ts_ms is None:
             raise Reject("bad_timestamp", "timestamp must be ISO 8601 or epoch milliseconds, since the year 2000.")
         # site
-        site_id = beacon.site
-        site = parts.sites.get(site_id)
-        if site is None:
-            site_id = valid_site_id(site_id)
-            if not site_id:
-                raise Reject("bad_site", "site must be a name such as example.com, at most 128 characters.")
-            site = parts.sites.get_or_create(site_id)
-            if site is None:
-                outcome.unknown_sites += 1
-                raise Reject("unknown_site", f"The site {site_id!r} does not exist on this server.")
+        site = parts.sites.get(beacon.site) or self._site(beacon.site, outcome)
+        site_id = site.site_id
         # limits
         if not parts.site_limiter.allow(site_id):
             outcome.limited += 1
             raise Reject("too_many_requests", f"The site {site_id!r} sends more events than it may. Try again later.")
         # bot, for a server that tells its visitor's user agent
         user_agent = origin.user_agent
-        if origin.trusted and beacon.user_agent is not None:
+        if run.trusted and beacon.user_agent is not None:
             user_agent = beacon.user_agent
-            if self._settings.drop_bots:
-                reason = parts.bots.is_bot(user_agent)
-                if reason is not None:
-                    outcome.drop(reason)
-                    return
+            if self._settings.drop_bots and (reason := parts.bots.is_bot(user_agent)) is not None:
+                outcome.drop(reason)
+                return
         # url
         page = self._page(beacon.url, name)
         if (
             site.allowed_hosts
             and page.hostname not in site.allowed_hosts
-            and (page.hostname or not origin.trusted)  # a server's own event needs no page
+            and (page.hostname or not run.trusted)  # a server's own event needs no page
         ):
             outcome.drop(DropReason.HOSTNAME)
             return
         details = self._details.read(beacon, name)
         # duplicate: counted once, but the client did nothing wrong
-        event_id = self._event_id(beacon.event_id, now_ms)
+        event_id = self._event_id(beacon.event_id, run.now_ms)
         if beacon.event_id is not None:
-            if parts.duplicates.seen(site_id, event_id):
+            key = (site_id, event_id)
+            if parts.duplicates.seen(key):
                 outcome.drop(DropReason.DUPLICATE)
-                outcome.repeated.append((site_id, event_id))
+                outcome.repeated.append(key)
                 return
-            outcome.event_ids.append((site_id, event_id))
+            outcome.event_ids.append(key)
         # visitor
-        address = origin.address
+        address = (beacon.ip or origin.address) if run.trusted else origin.address
+        by_user = run.trusted and user_id and beacon.ip is None and beacon.user_agent is None
         day = ts_ms // DAY_MS
-        if origin.trusted:
-            address = beacon.ip or address
-        by_user = origin.trusted and user_id and beacon.ip is None and beacon.user_agent is None
         if by_user:
             visitor_id = parts.visitors.identify_user(site_id, user_id, day)
         else:
-            visitor_id = parts.visitors.identify(site_id, address, user_agent, day)
+            who = (site_id, address, user_agent, day)
+            known = run.visitors.get(who)
+            visitor_id = parts.visitors.identify(*who) if known is None else known
+            run.visitors[who] = visitor_id
         # session, with what its first event brought
         session = parts.sessions.of_client(site_id, session_id) if session_id else None
         if session is None and not session_id:
@@ -212,7 +228,7 @@ class Pipeline:
             if session is None and not by_user and ts_ms % DAY_MS < self._settings.session_timeout_s * 1000:
                 session = self._over_midnight(site_id, address, user_agent, visitor_id, ts_ms)
         if session is None:
-            attributes = self._first_touch(beacon, page, address, user_agent, origin)
+            attributes = self._touch.read(beacon, page, address, user_agent, origin.language)
             if attributes is None:
                 outcome.drop(DropReason.SPAM_REFERRER)
                 return
@@ -225,33 +241,31 @@ class Pipeline:
             ts_us = session.place(ts_ms)
         # row, in the order of model.COLUMNS
         title = beacon.title
-        outcome.rows.append(
-            (
-                site_id,
-                ts_us,
-                name,
-                event_id,
-                session.session_id,
-                session.start_us,
-                visitor_id,
-                user_id,
-                page.hostname,
-                page.path,
-                self._details.text(title, limits.title_chars) if title else "",
-                *session.attributes,
-                *details,
-            )
-        )
+        text = self._details.text(title, self._limits.title_chars) if title else ""
+        head = (site_id, ts_us, name, event_id, session.session_id, session.start_us, visitor_id, user_id)
+        outcome.rows.append((*head, page.hostname, page.path, text, *session.attributes, *details))
 
-    def _time_or_none(self, beacon: Beacon, now_ms: int, origin: Origin, outcome: Outcome) -> int | None:
+    def _site(self, text: str, outcome: Outcome) -> Site:
+        """The site of an event that names none that is known as it is spelt."""
+        site_id = valid_site_id(text)
+        if not site_id:
+            raise Reject("bad_site", "site must be a name such as example.com, at most 128 characters.")
+        site = self._parts.sites.get_or_create(site_id)
+        if site is None:
+            outcome.unknown_sites += 1
+            raise Reject("unknown_site", f"The site {site_id!r} does not exist on this server.")
+        return site
+
+    def _time_or_none(self, beacon: Beacon, run: Run) -> int | None:
         """The event's time in epoch milliseconds; a public one too far off is clamped and counted."""
+        now_ms = run.now_ms
         if beacon.timestamp is None:
             return now_ms
         ts_ms = parse_timestamp(beacon.timestamp)
         if ts_ms is None:
             return None
         latest = now_ms + self._settings.max_future_s * 1000
-        if origin.trusted:
+        if run.trusted:
             earliest = OLDEST_MS
             if ts_ms < earliest:
                 return None
@@ -259,7 +273,7 @@ class Pipeline:
             earliest = now_ms - self._settings.max_past_s * 1000
         clamped = min(max(ts_ms, earliest), latest)
         if clamped != ts_ms:
-            outcome.clamped += 1
+            run.outcome.clamped += 1
         return clamped
 
     def _page(self, url: str | None, name: str) -> CleanUrl:
@@ -295,46 +309,6 @@ class Pipeline:
         if session is not None and visitor_id:
             self._parts.sessions.attach(site_id, visitor_id, session)
         return session
-
-    def _first_touch(
-        self, beacon: Beacon, page: CleanUrl, address: str, user_agent: str, origin: Origin
-    ) -> Attributes | None:
-        """What the session's first event brings; None when its referrer is spam."""
-        parts = self._parts
-        tags = campaign(page.query) if page.query else NO_CAMPAIGN
-        cleaned = parts.urls.clean_referrer(beacon.referrer) if beacon.referrer else None
-        referrer = parts.referrers.classify(cleaned.host, page.hostname) if cleaned is not None else DIRECT
-        if referrer.kind == SPAM:
-            return None
-        if referrer is DIRECT:
-            cleaned = None
-        name, kind = source(tags, referrer, parts.referrers)
-        place = parts.geo.locate(address)
-        agent = parts.agents.parse(user_agent)
-        screen = beacon.screen
-        size = ""
-        if screen is not None and screen.width and screen.height:
-            size = screen_of(screen.width, screen.height)
-        return (
-            cleaned.text if cleaned is not None else "",
-            name,
-            channel(name, kind, tags, cleaned is not None).value,
-            tags.utm_source,
-            tags.utm_medium,
-            tags.utm_campaign,
-            tags.utm_content,
-            tags.utm_term,
-            place.country,
-            place.region,
-            place.city,
-            agent.browser,
-            agent.browser_version,
-            agent.os,
-            agent.os_version,
-            agent.device,
-            size,
-            language_of(beacon.language or origin.language),
-        )
 
 
 _NO_PAGE = CleanUrl("", "", {})

@@ -133,9 +133,9 @@ def test_restored_ids_are_found_again_and_no_others(tmp_path: Path) -> None:
     reading(write(tmp_path, [0], [[[event(1), event(2, site="b.example")]]]), duplicates)
     duplicates.settle()
 
-    assert duplicates.seen("a.example", (1).to_bytes(16, "big"))
-    assert duplicates.seen("b.example", (2).to_bytes(16, "big"))
-    assert not duplicates.seen("a.example", (2).to_bytes(16, "big"))
+    assert duplicates.seen(("a.example", (1).to_bytes(16, "big")))
+    assert duplicates.seen(("b.example", (2).to_bytes(16, "big")))
+    assert not duplicates.seen(("a.example", (2).to_bytes(16, "big")))
 
 
 def test_as_many_new_ids_as_half_the_capacity_push_no_restored_one_out(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_as_many_new_ids_as_half_the_capacity_push_no_restored_one_out(tmp_path:
     reading(write(tmp_path, [0], [[[event(number) for number in range(10)]]]), duplicates)
     duplicates.settle()
     for number in range(100, 110):
-        assert not duplicates.seen("a.example", number.to_bytes(16, "big"))
+        assert not duplicates.seen(("a.example", number.to_bytes(16, "big")))
 
     assert all(has(duplicates, number) for number in range(10))
 

@@ -66,6 +66,8 @@ from analytics_server.openapi.operation import Operation
 from analytics_server.openapi.routes import OPERATION as OPENAPI_OPERATION
 from analytics_server.openapi.routes import routes as openapi_routes
 from analytics_server.privacy.salts import Salts
+from analytics_server.query.analyses import operations as analysis_operations
+from analytics_server.query.analyses import routes as analysis_routes
 from analytics_server.query.builder import DayTotals
 from analytics_server.query.experiments.operations import operations as experiment_operations
 from analytics_server.query.experiments.routes import ExperimentRoutes
@@ -74,6 +76,8 @@ from analytics_server.query.routes import routes as query_routes
 from analytics_server.query.saved_operations import operations as saved_operations
 from analytics_server.query.saved_routes import saved_routes
 from analytics_server.query.service import QueryService
+from analytics_server.query.sql.routes import routes as sql_routes
+from analytics_server.query.sql.service import SqlService
 from analytics_server.query.shapes import components as schema_components
 from analytics_server.serving import OPERATIONS as SERVING_OPERATIONS
 from analytics_server.serving import HttpMetrics, cancel, keep_running, nothing_here, raise_file_limit, wrap
@@ -159,6 +163,7 @@ class Server:
         )
         self.saved = Saved(self.store)
         self._queries = QueryService(self.store, self.sites, _utc_now, config.limits, self.saved)
+        self._sql = SqlService(self._queries.desk, config.sql)
         self._undelivered = Undelivered(self._duplicates, config.collect, time.time)
         self._reading: asyncio.Task[None] | None = None
         self._day_totals = DayTotals(self.store, self.sites, _utc_now)
@@ -367,6 +372,8 @@ class Server:
             web.get("/readyz", self._readyz),
             web.get("/metrics", self._metrics),
             *query_routes(self._queries, self.gate),
+            *analysis_routes(self._queries.desk, self.gate),
+            *sql_routes(self._sql, self.gate, config.limits),
             *saved_routes(self._queries, self.saved, self.gate),
             *ExperimentRoutes(self._queries.desk, self.saved, self.gate).routes(),
             *self._live.routes(),
@@ -390,6 +397,7 @@ class Server:
         found = [
             *collect_operations(config.tracker.collect_path, config.tracker.script_path),
             *query_operations(),
+            *analysis_operations(),
             *saved_operations(),
             *experiment_operations(),
             *live_operations(),

@@ -1,0 +1,1 @@
+"""Cohorts and retention: who came for the first time when, and who of them came back."""

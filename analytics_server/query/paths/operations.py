@@ -1,0 +1,32 @@
+"""What `POST /api/v1/paths` takes and gives."""
+
+from __future__ import annotations
+
+from analytics_server.openapi.operation import Body, Operation, Reply
+from analytics_server.query.operations import FILTER_CODES, NO_SITE, REQUEST_CODES
+from analytics_server.query.paths.request import PathsAnswer, PathsRequest
+
+
+def operations() -> list[Operation]:
+    """Paths."""
+    return [
+        Operation(
+            method="POST",
+            path="/api/v1/paths",
+            name="paths",
+            summary="Which way sessions take through pages or events",
+            tag="query",
+            about="Nodes and links of a sankey diagram, forward from a start or backward from an end.",
+            role="read",
+            body=Body(
+                types=(PathsRequest,),
+                examples={
+                    "forward": {"site_id": "example.com", "date_range": "30d", "start": "/", "steps": 4},
+                    "backward": {"site_id": "example.com", "date_range": "30d", "end": "signup", "by": "event"},
+                },
+            ),
+            replies=(Reply(about="The graph, from left to right in time.", type=PathsAnswer),),
+            errors={400: (*REQUEST_CODES, *FILTER_CODES), **NO_SITE},
+            asks_store=True,
+        )
+    ]

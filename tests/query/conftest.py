@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from analytics_server.access.saved import Kind, Saved
 from analytics_server.config import ClickhouseSection, Config, LimitsSection
 from analytics_server.model import COLUMN_NAMES, Site
 from analytics_server.query.service import QueryService
 from analytics_server.store import Store, make_store, migrate
 from tests.query.oracle import Oracle
 from tests.query.questions import NOW
-from tests.query.world import EMPTY_SITE, SITES, Event, make_world
+from tests.query.world import EMPTY_SITE, GOALS, SEGMENTS, SITES, Event, make_world
 
 BATCHES = 4
 
@@ -46,10 +47,9 @@ def world() -> list[Event]:
     return make_world(seed=11, sessions=350)
 
 
-@pytest.fixture(scope="package")
-def store(tmp_path_factory: pytest.TempPathFactory, world: list[Event]) -> Iterator[Store]:
-    path: Path = tmp_path_factory.mktemp("query") / "clickhouse"
-    opened = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{path}", threads=2)))
+def fill_store(url: str, world: list[Event], database: str = "analytics") -> Store:
+    """An open store with the world in it."""
+    opened = make_store(Config(clickhouse=ClickhouseSection(url=url, database=database, threads=2)))
 
     async def prepare() -> None:
         await opened.open()
@@ -57,8 +57,31 @@ def store(tmp_path_factory: pytest.TempPathFactory, world: list[Event]) -> Itera
         await insert_events(opened, world, seed=12)
 
     asyncio.run(prepare())
+    return opened
+
+
+async def save_things(store: Store) -> Saved:
+    """The goals and segments of every site of the world."""
+    saved = Saved(store)
+    for site in SITES:
+        for name, (body, _) in GOALS.items():
+            await saved.put(Kind.GOAL, site.site_id, name, body)
+        for name, filters in SEGMENTS.items():
+            await saved.put(Kind.SEGMENT, site.site_id, name, {"filters": filters})
+    return saved
+
+
+@pytest.fixture(scope="package")
+def store(tmp_path_factory: pytest.TempPathFactory, world: list[Event]) -> Iterator[Store]:
+    path: Path = tmp_path_factory.mktemp("query") / "clickhouse"
+    opened = fill_store(f"chdb://{path}", world)
     yield opened
     asyncio.run(opened.close())
+
+
+@pytest.fixture(scope="package")
+def saved(store: Store) -> Saved:
+    return asyncio.run(save_things(store))
 
 
 @pytest.fixture(scope="package")
@@ -67,5 +90,5 @@ def oracles(world: list[Event]) -> dict[str, Oracle]:
 
 
 @pytest.fixture(scope="package")
-def service(store: Store) -> QueryService:
-    return QueryService(store, Directory(), lambda: NOW, LimitsSection())
+def service(store: Store, saved: Saved) -> QueryService:
+    return QueryService(store, Directory(), lambda: NOW, LimitsSection(), saved)

@@ -6,6 +6,7 @@ the query room: names, filters, buckets and metrics are all worked out here agai
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -14,15 +15,28 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.query.world import Event, micros, moment
+from tests.query.world import GOALS, SEGMENTS, Event, micros, moment
 
 Key = tuple[str, ...]
 Answer = dict[Key, list[float | None]]
 
-EVENT_METRICS = ("visitors", "pageviews", "events")
+COUNTING_METRICS = ("visitors", "pageviews", "events")
+"""Numbers of events that the cheap tables know."""
+MEASURING_METRICS = ("scroll_depth", "engagement_time")
+REVENUE_METRICS = ("total_revenue", "average_revenue")
+GOAL_METRICS = ("conversion_rate", "group_conversion_rate")
+SHARES = (*GOAL_METRICS, "percentage")
+EVENT_METRICS = (*COUNTING_METRICS, *MEASURING_METRICS, "percentage")
 SESSION_METRICS = ("sessions", "bounce_rate", "session_duration", "views_per_session")
 PASSIVE = ("pageview", "scroll", "engagement", "web_vital", "exposure", "not_found")
-EVENT_COLUMNS = {"name": "name", "page": "path", "hostname": "hostname", "title": "title", "element": "element_id"}
+EVENT_COLUMNS = {
+    "name": "name",
+    "page": "path",
+    "hostname": "hostname",
+    "title": "title",
+    "element": "element_id",
+    "currency": "currency",
+}
 
 
 @dataclass(slots=True)
@@ -69,46 +83,103 @@ class Oracle:
     ) -> Answer:
         """Values by group, in the order of `metrics`; groups in which nothing happened are absent."""
         first, last = micros(start), micros(end)
-        matching = [
+        matching = self._matching(filters, first, last)
+        goals = _goals_shown(filters)
+        parts = {
+            metric: self._metric("visitors" if metric in SHARES else metric, dimensions, matching, first, last, goals)
+            for metric in metrics
+        }
+        groups = {key for part in parts.values() for key in part} if dimensions else {()}
+        whole = {metric: self._wider(metric, dimensions, filters, first, last) for metric in metrics}
+        left = [index for index, name in enumerate(dimensions) if name != "event:goal"]
+        found: Answer = {}
+        for key in groups:
+            found[key] = []
+            for metric in metrics:
+                value = self._value(metric, parts[metric].get(key, []))
+                if metric in SHARES:
+                    wide = whole[metric]
+                    group = tuple(key[index] for index in left) if metric == "group_conversion_rate" else ()
+                    value = 100 * (value or 0) / wide[group] if wide.get(group) else None
+                found[key].append(value)
+        return found
+
+    def currencies(self, dimensions: Sequence[str], filters: Sequence[Any], start: datetime, end: datetime) -> set[str]:
+        """The currencies of the revenue that a question adds up."""
+        matching = self._matching(filters, micros(start), micros(end))
+        goals = _goals_shown(filters)
+        return {
+            event.currency
+            for event in matching
+            if event.currency
+            and ("event:goal" not in dimensions or any(self._is_of_goal(event, goal) for goal in goals))
+        }
+
+    def _matching(self, filters: Sequence[Any], first: int, last: int) -> list[Event]:
+        return [
             event
             for event in self.events
             if first <= event.at < last and all(self._holds(one, event) for one in filters)
         ]
-        parts = {metric: self._metric(metric, dimensions, matching, first, last) for metric in metrics}
-        groups = {key for part in parts.values() for key in part} if dimensions else {()}
-        return {key: [self._value(metric, parts[metric].get(key, [])) for metric in metrics] for key in groups}
 
     # A metric's raw material: per group, the distinct things that count.
 
     def _metric(
-        self, metric: str, dimensions: Sequence[str], matching: Sequence[Event], first: int, last: int
+        self,
+        metric: str,
+        dimensions: Sequence[str],
+        matching: Sequence[Event],
+        first: int,
+        last: int,
+        goals: Sequence[str],
     ) -> dict[Key, list[Any]]:
         found: dict[Key, dict[Any, Any]] = defaultdict(dict)
-        if metric in EVENT_METRICS:
+        if metric not in SESSION_METRICS:
             for number, event in enumerate(matching):
-                # Groups exist as soon as an event falls into them, whatever it counts for.
-                group = found[self._key(dimensions, event, event.at)]
-                if metric == "visitors" and event.visitor_id:
-                    group[self._local(event.at).date(), event.visitor_id] = 1
-                elif metric == "events" or (metric == "pageviews" and event.name == "pageview"):
-                    group[number] = 1
+                for key in self._keys(dimensions, event, event.at, goals):
+                    self._count(metric, number, event, found[key])  # a group exists whatever it counts for
             return {key: list(group.values()) for key, group in found.items()}
         by_event = any(name.startswith(("event:", "experiment:")) for name in dimensions)
         for event in matching:
-            key = event.opened_at, event.session_id
-            session = self.sessions[key]
+            whose = event.opened_at, event.session_id
+            session = self.sessions[whose]
             if not first <= session.start < last:
                 continue
             entered_here = session.entry is not None and session.entry[1] == event.path and session.entry[0] < last
             if metric == "bounce_rate" and by_event and not entered_here:
                 continue
-            found[self._key(dimensions, event, session.start)][key] = session
+            for key in self._keys(dimensions, event, session.start, goals):
+                found[key][whose] = session
         return {key: list(group.values()) for key, group in found.items()}
+
+    def _count(self, metric: str, number: int, event: Event, group: dict[Any, Any]) -> None:
+        """Add what the event counts for."""
+        if metric == "visitors":
+            if event.visitor_id:
+                group[self._local(event.at).date(), event.visitor_id] = 1
+        elif metric == "scroll_depth":
+            if event.scroll_depth:
+                page = event.opened_at, event.session_id, event.path
+                group[page] = max(group.get(page, 0), event.scroll_depth)
+        elif metric == "engagement_time":
+            group[number] = event
+        elif metric in REVENUE_METRICS:
+            if event.currency:
+                group[number] = event.revenue
+        elif metric == "events" or event.name == "pageview":
+            group[number] = 1
 
     @staticmethod
     def _value(metric: str, things: list[Any]) -> float | None:
-        if metric in (*EVENT_METRICS, "sessions"):
+        if metric in (*COUNTING_METRICS, *SHARES, "sessions"):
             return len(things)
+        if metric == "total_revenue":
+            return float(sum(things))
+        if metric == "engagement_time":
+            views = sum(event.name == "pageview" for event in things)
+            return sum(event.engagement_ms for event in things) / views / 1000 if views else None
+        if metric in ("scroll_depth", "average_revenue"):
+            return float(sum(things)) / len(things) if things else None
         sessions: list[Session] = things
         if metric == "bounce_rate":
             viewed = [session for session in sessions if session.views]
@@ -120,12 +191,32 @@ class Oracle:
             return sum(session.end - session.start for session in sessions) / len(sessions) / 1e6
         return sum(session.views for session in sessions) / len(sessions)
 
+    def _wider(
+        self, metric: str, dimensions: Sequence[str], filters: Sequence[Any], first: int, last: int
+    ) -> dict[Key, int]:
+        """The visitors that a share is of, by group."""
+        if metric not in SHARES:
+            return {}
+        if metric != "percentage":
+            filters = _without_goals(filters)
+        groups = [name for name in dimensions if name != "event:goal"] if metric == "group_conversion_rate" else []
+        found = self._metric("visitors", groups, self._matching(filters, first, last), first, last, [])
+        return {key: len(things) for key, things in found.items()}
+
     # Dimensions.
 
-    def _key(self, dimensions: Sequence[str], event: Event, at: int) -> Key:
-        return tuple(
-            self._bucket(name, at) if name.startswith("time:") else self._value_of(name, event) for name in dimensions
-        )
+    def _keys(self, dimensions: Sequence[str], event: Event, at: int, goals: Sequence[str]) -> list[Key]:
+        """The groups that the event is in: one, or as many as it has goals."""
+        values = [self._values(name, event, at, goals) for name in dimensions]
+        return list(itertools.product(*values))
+
+    def _values(self, name: str, event: Event, at: int, goals: Sequence[str]) -> list[str]:
+        if name == "event:goal":
+            return [goal for goal in goals if self._is_of_goal(event, goal)]
+        return [self._bucket(name, at) if name.startswith("time:") else self._value_of(name, event)]
+
+    def _is_of_goal(self, event: Event, goal: str) -> bool:
+        return all(self._holds(one, event) for one in GOALS[goal][1])
 
     def _value_of(self, name: str, event: Event) -> str:
         scope, _, field = name.partition(":")
@@ -169,6 +260,22 @@ class Oracle:
             return any(self._holds(inner, event) for inner in item[1])
         if operator == "not":
             return not self._holds(item[1], event)
+        if operator in ("has_done", "has_not_done"):
+            session = self.sessions[event.opened_at, event.session_id]
+            done = any(self._holds(item[1], other) for other in session.events)
+            return done is (operator == "has_done")
+        if operator == "goal":
+            return self._is_of_goal(event, item[1])
+        if operator == "segment":
+            return all(self._holds(one, event) for one in SEGMENTS[item[1]])
+        if item[1] == "segment":
+            return any(self._holds(["segment", name], event) for name in item[2]) is (operator == "is")
+        if item[1] == "event:goal":
+            return any(self._is_of_goal(event, name) for name in _goals_named(item)) is not operator.endswith("_not")
+        return self._compares(item, event)
+
+    def _compares(self, item: Any, event: Event) -> bool:
+        operator = item[0]
         negated = operator.endswith("_not")
         value, wanted = self._value_of(item[1], event), item[2]
         ignore_case = len(item) > 3 and item[3] == {"case_sensitive": False}
@@ -186,6 +293,48 @@ class Oracle:
             case _:
                 raise AssertionError(operator)
         return found is not negated
+
+
+def _goals_named(item: Any) -> list[str]:
+    """The goals that `["is", "event:goal", […]]` or one with `contains` chooses, whatever follows from it."""
+    if item[0].removesuffix("_not") == "is":
+        return list(item[2])
+    return [name for name in GOALS if any(text in name for text in item[2])]
+
+
+def _chooses_goals(item: Any) -> list[str]:
+    """The goals that a filter is a choice among; none if it says anything else."""
+    if item[0] == "goal":
+        return [item[1]]
+    if item[0] in ("is", "contains") and item[1] == "event:goal":
+        return _goals_named(item)
+    if item[0] == "or":
+        found = [_chooses_goals(inner) for inner in item[1]]
+        return [name for names in found for name in names] if all(found) else []
+    return []
+
+
+def _without_goals(filters: Sequence[Any]) -> list[Any]:
+    kept: list[Any] = []
+    for item in filters:
+        if item[0] == "and":
+            kept += _without_goals(item[1])
+        elif not _chooses_goals(item):
+            kept.append(item)
+    return kept
+
+
+def chosen_goals(filters: Sequence[Any]) -> list[list[str]]:
+    """Per filter that stands by itself and chooses goals, which ones."""
+    found: list[list[str]] = []
+    for item in filters:
+        found += chosen_goals(item[1]) if item[0] == "and" else [names] if (names := _chooses_goals(item)) else []
+    return found
+
+
+def _goals_shown(filters: Sequence[Any]) -> list[str]:
+    """The goals that `event:goal` groups by."""
+    return [name for name in GOALS if all(name in names for names in chosen_goals(filters))]
 
 
 def _fits(wildcard: str, value: str) -> bool:

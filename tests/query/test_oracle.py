@@ -12,14 +12,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from analytics_server.errors import RequestError
 from analytics_server.query.answer import Answer
-from analytics_server.query.fields import DIMENSIONS, Scope
+from analytics_server.query.fields import DIMENSIONS, GOAL, Scope
 from analytics_server.query.service import QueryService
-from tests.query.oracle import EVENT_METRICS, SESSION_METRICS, Oracle
-from tests.query.world import ATTRIBUTES, CENTRES, ELEMENTS, HOSTS, NAMES, PATHS, PLANS, SITES
+from tests.query.oracle import (
+    COUNTING_METRICS,
+    EVENT_METRICS,
+    GOAL_METRICS,
+    REVENUE_METRICS,
+    SESSION_METRICS,
+    Oracle,
+    chosen_goals,
+)
+from tests.query.world import ATTRIBUTES, CENTRES, CURRENCIES, ELEMENTS, GOALS, HOSTS, NAMES, PATHS, PLANS, SITES
 
 EVENT_DIMENSIONS = [
-    *(d.name for d in DIMENSIONS if d.scope is Scope.EVENT and not d.family),
+    *(d.name for d in DIMENSIONS if d.scope is Scope.EVENT and not d.family and d is not GOAL),
     "event:props:plan",
     "event:props:größe",
     "experiment:cta",
@@ -36,6 +45,7 @@ VALUES: dict[str, Sequence[str]] = {
     "event:props:plan": PLANS,
     "event:props:größe": ("1", ""),
     "experiment:cta": ("a", "b", ""),
+    "event:currency": (*CURRENCIES, ""),
     "visit:entry_page": PATHS,
     "visit:exit_page": PATHS,
     **{f"visit:{name}": values for name, values in ATTRIBUTES.items()},
@@ -62,8 +72,17 @@ def check(
     filters: Sequence[Any] = (),
     exact: bool = False,
 ) -> Answer:
-    """The service and the oracle give the same groups with the same values."""
-    answer = ask(service, site_id, start, end, metrics=metrics, dimensions=dimensions, filters=filters, exact=exact)
+    """The service and the oracle give the same groups with the same values, or both see several currencies."""
+    parts: dict[str, Any] = {"metrics": metrics, "dimensions": dimensions, "filters": filters, "exact": exact}
+    if set(REVENUE_METRICS) & set(metrics) and "event:currency" not in dimensions:
+        currencies = oracle.currencies(dimensions, filters, start, end)
+        if len(currencies) > 1:
+            with pytest.raises(RequestError) as caught:
+                ask(service, site_id, start, end, **parts)
+            assert caught.value.code == "several_currencies"
+            assert all(code in caught.value.message for code in currencies)
+            parts["metrics"] = metrics = [name for name in metrics if name not in REVENUE_METRICS] or ["events"]
+    answer = ask(service, site_id, start, end, **parts)
     found = {tuple(row.dimensions): row.metrics for row in answer.results}
     expected = oracle.answer(metrics, dimensions, filters, start, end)
     assert len(found) == len(answer.results), "a group appears twice"
@@ -110,16 +129,48 @@ def matches(draw: st.DrawFn, names: Sequence[str]) -> list[Any]:
     return [operator, name, values, *options]
 
 
-def filter_lists(names: Sequence[str]) -> st.SearchStrategy[list[Any]]:
-    trees = st.recursive(
-        matches(names),
+def goal_choices() -> st.SearchStrategy[list[Any]]:
+    """Filters that choose goals."""
+    names = st.sampled_from(tuple(GOALS))
+    return st.one_of(
+        st.tuples(st.just("goal"), names).map(list),
+        st.builds(
+            lambda operator, some: [operator, "event:goal", some],
+            st.sampled_from(("is", "is", "is_not")),
+            st.lists(names, min_size=1, max_size=2, unique=True),
+        ),
+        st.sampled_from((["contains", "event:goal", ["click", "front"]], ["contains_not", "event:goal", ["blog"]])),
+    )
+
+
+SEGMENT_CHOICES: list[list[Any]] = [
+    ["segment", "Germans"],
+    ["segment", "Readers"],
+    ["is", "segment", ["Germans", "Readers"]],
+    ["is_not", "segment", ["Readers"]],
+]
+
+
+def trees(leaves: st.SearchStrategy[list[Any]]) -> st.SearchStrategy[list[Any]]:
+    return st.recursive(
+        leaves,
         lambda inner: st.one_of(
             st.tuples(st.sampled_from(("and", "or")), st.lists(inner, min_size=1, max_size=3)).map(list),
             inner.map(lambda one: ["not", one]),
         ),
         max_leaves=4,
     )
-    return st.lists(trees, max_size=2)
+
+
+def filter_lists(names: Sequence[str]) -> st.SearchStrategy[list[Any]]:
+    return st.lists(trees(matches(names)), max_size=2)
+
+
+def saved_filters(names: Sequence[str]) -> st.SearchStrategy[list[Any]]:
+    """Filters with goals, segments and has_done among them."""
+    done = st.tuples(st.sampled_from(("has_done", "has_not_done")), trees(matches(names))).map(list)
+    leaves = st.one_of(matches(names), done, done, goal_choices(), st.sampled_from(SEGMENT_CHOICES))
+    return st.lists(trees(leaves), max_size=2)
 
 
 def groupings(names: Sequence[str], most: int = 2) -> st.SearchStrategy[list[str]]:
@@ -176,7 +227,7 @@ def test_sessions_and_bounces_by_event_dimensions_equal_the_oracle(
 
 
 @many
-@given(site=sites, span=ranges(), metrics=some(EVENT_METRICS), data=st.data())
+@given(site=sites, span=ranges(), metrics=some(COUNTING_METRICS), data=st.data())
 def test_traffic_and_whole_sessions_equal_the_oracle(
     service: QueryService, oracles: dict[str, Oracle], site: Any, span: Any, metrics: Any, data: Any
 ) -> None:
@@ -186,3 +237,25 @@ def test_traffic_and_whole_sessions_equal_the_oracle(
     filters = data.draw(filter_lists(names))
     oracle = oracles[site.site_id]
     check(service, oracle, site.site_id, *span, metrics=metrics, dimensions=dimensions, filters=filters)
+
+
+@many
+@given(site=sites, span=ranges(), data=st.data(), exact=st.booleans())
+def test_goals_conversions_and_revenue_equal_the_oracle(
+    service: QueryService, oracles: dict[str, Oracle], site: Any, span: Any, data: Any, exact: bool
+) -> None:
+    names = data.draw(st.sampled_from(([*EVENT_DIMENSIONS, *VISIT_DIMENSIONS], VISIT_DIMENSIONS, ["event:name"])))
+    dimensions = data.draw(groupings(names, most=1))
+    filters = data.draw(saved_filters(names))
+    if data.draw(st.booleans()):
+        dimensions.append("event:goal")
+    elif data.draw(st.booleans()):
+        filters.append(data.draw(goal_choices().filter(lambda choice: chosen_goals([choice]))))
+    metrics = [*EVENT_METRICS, *REVENUE_METRICS, "sessions"]
+    if "event:goal" in dimensions or chosen_goals(filters):
+        metrics += GOAL_METRICS
+    elif not any(name.startswith(("event:", "experiment:")) for name in dimensions):
+        metrics += SESSION_METRICS[1:]
+    asked = data.draw(some(metrics))
+    oracle = oracles[site.site_id]
+    check(service, oracle, site.site_id, *span, metrics=asked, dimensions=dimensions, filters=filters, exact=exact)

@@ -22,7 +22,7 @@ from analytics_server.query.service import QueryService
 from analytics_server.query.totals import EVENT_DIMENSIONS, VISIT_DIMENSIONS
 from analytics_server.store import Store, make_store, migrate
 from tests.query.conftest import Directory, insert_events
-from tests.query.oracle import EVENT_METRICS, SESSION_METRICS, Oracle
+from tests.query.oracle import COUNTING_METRICS, SESSION_METRICS, Oracle
 from tests.query.test_oracle import VALUES, ask, check, filter_lists, ranges, some
 from tests.query.world import SITES, Event, make_world, micros
 
@@ -108,7 +108,9 @@ def questions(draw: st.DrawFn) -> dict[str, Any]:
     """What the totals may answer, with and without a time, a breakdown and a filter on it."""
     name = draw(st.sampled_from(["", *KEPT]))
     timed = draw(st.sampled_from([[], [], ["time:day"], ["time:week"], ["time:month"], ["time:hour"]]))
-    metrics = [*EVENT_METRICS, *SESSION_METRICS] if not name or name in VISITS else list(EVENT_METRICS)
+    metrics = [*COUNTING_METRICS, "percentage", "engagement_time"]
+    if not name or name in VISITS:
+        metrics += SESSION_METRICS
     if not name:
         return {"metrics": draw(some(metrics)), "dimensions": timed}
     if draw(st.booleans()):
@@ -145,7 +147,7 @@ def test_totals_equal_the_oracle_built_stale_and_missing(
 
 MARCH = (datetime(2025, 3, 28, 23, tzinfo=UTC), datetime(2025, 3, 31, 22, tzinfo=UTC))
 """Three days in Berlin, the one with 23 hours among them."""
-EVERYTHING: dict[str, Any] = {"metrics": [*EVENT_METRICS, *SESSION_METRICS], "dimensions": ["visit:source"]}
+EVERYTHING: dict[str, Any] = {"metrics": [*COUNTING_METRICS, *SESSION_METRICS], "dimensions": ["visit:source"]}
 
 
 @pytest.fixture

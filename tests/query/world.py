@@ -12,6 +12,8 @@ import random
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, TypedDict
 
 from analytics_server.model import COLUMNS, SESSION_ATTRIBUTES, Site
 
@@ -44,6 +46,20 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {name: ("", f"{name} A", f"{name} ß") 
 }
 
 
+CURRENCIES = ("EUR", "USD", "JPY")
+TRADERS = ("utc.example", "new-york.example")
+"""Sites that sell in several currencies."""
+
+
+class Measures(TypedDict):
+    """What else is measured on an event."""
+
+    scroll_depth: int
+    engagement_ms: int
+    revenue: Decimal
+    currency: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One event; times in microseconds since 1970."""
@@ -62,6 +78,10 @@ class Event:
     variant: str
     props: dict[str, str]
     attributes: dict[str, str] = field(default_factory=dict)
+    scroll_depth: int = 0
+    engagement_ms: int = 0
+    revenue: Decimal = Decimal(0)
+    currency: str = ""
 
     def row(self, random_: random.Random) -> tuple[object, ...]:
         """The values of `model.COLUMNS` and the batch, as ingest would insert them."""
@@ -80,9 +100,37 @@ class Event:
             "experiment": self.experiment,
             "variant": self.variant,
             "props": self.props,
+            "scroll_depth": self.scroll_depth,
+            "engagement_ms": self.engagement_ms,
+            "revenue_amount": self.revenue,
+            "revenue_currency": self.currency,
             **self.attributes,
         }
         return tuple(known.get(column.name, column.default) for column in COLUMNS)
+
+
+GOALS: dict[str, tuple[dict[str, Any], list[Any]]] = {
+    "Signed up": ({"event": "Anmeldung ✓"}, [["is", "event:name", ["Anmeldung ✓"]]]),
+    "Read the blog": (
+        {"page": "/blog/**"},
+        [["is", "event:name", ["pageview"]], ["matches_wildcard", "event:page", ["/blog/**"]]],
+    ),
+    "Clicked as a pro": (
+        {"event": "click", "filters": [["is", "event:props:plan", ["pro"]]]},
+        [["is", "event:name", ["click"]], ["is", "event:props:plan", ["pro"]]],
+    ),
+    "Landed at the front": ({"filters": [["is", "visit:entry_page", ["/"]]]}, [["is", "visit:entry_page", ["/"]]]),
+    "Anything after a click": (
+        {"filters": [["has_done", ["is", "event:name", ["click"]]]]},
+        [["has_done", ["is", "event:name", ["click"]]]],
+    ),
+}
+"""Saved goals of every site: what is saved, and the same as plain filters."""
+
+SEGMENTS: dict[str, list[Any]] = {
+    "Germans": [["is", "visit:country", ["DE"]]],
+    "Readers": [["has_done", ["contains", "event:page", ["blog"]]], ["is_not", "visit:browser", ["Chrome"]]],
+}
 
 
 def moment(at: int) -> datetime:
@@ -135,9 +183,21 @@ def _make_session(random_: random.Random, site_id: str, session_id: str) -> list
             variant=random_.choice(("a", "b")),
             props={"plan": random_.choice(PLANS)} if random_.random() < 0.5 else {"größe": "1"},
             attributes=attributes,
+            **_measures(random_, site_id),
         )
         for at in times
     ]
+
+
+def _measures(random_: random.Random, site_id: str) -> Measures:
+    """How far was scrolled, how long was read, what was paid: mostly nothing. Two sites sell in one currency only."""
+    paid = random_.random() < 0.2
+    return Measures(
+        scroll_depth=random_.choice((0, 0, 1, 30, 75, 100)),
+        engagement_ms=random_.choice((0, 0, 1, 900, 12_345, 600_000)),
+        revenue=Decimal(random_.choice((0, 1, 125_000, 99_999, -50_000, 10_000_001))) / 10_000 if paid else Decimal(0),
+        currency=random_.choice(CURRENCIES if site_id in TRADERS else CURRENCIES[:1]) if paid else "",
+    )
 
 
 def _visitor(person: int, at: int) -> int:

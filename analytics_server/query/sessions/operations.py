@@ -81,7 +81,7 @@ def operations() -> list[Operation]:
         ),
         Operation(
             method="GET",
-            path="/api/v1/sessions/{session_id:.+}",
+            path="/api/v1/sessions/{session_id}",
             name="session",
             summary="One session and its events in order",
             tag="query",

@@ -37,4 +37,4 @@ def routes(desk: Desk, gate: QueryGate) -> list[web.RouteDef]:
         reader.require_read(asked.site_id)
         return json_response(await run_timeline(desk, asked))
 
-    return [web.post(PATH, sessions), web.get(PATH, timeline), web.get(f"{PATH}/{{session_id:.+}}", timeline)]
+    return [web.post(PATH, sessions), web.get(PATH, timeline), web.get(f"{PATH}/{{session_id}}", timeline)]

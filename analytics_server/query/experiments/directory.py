@@ -52,13 +52,6 @@ class Directory:
                 return min(found, key=lambda one: (one.thing.created_at_ms, one.thing.id))
         return None
 
-    def get(self, id_: str) -> SavedThing:
-        """The document of that id. Raises `NotFound` (unknown_experiment)."""
-        thing = self._saved.by_id(Kind.EXPERIMENT, id_)
-        if thing is None:
-            raise unknown(id_)
-        return thing
-
     def refuse_taken_key(self, site_id: str, key: str, id_: str = "") -> None:
         """Raises `Conflict` (key_taken) if another experiment of the site has the key: exposures would be of both."""
         self._refresh()

@@ -50,6 +50,7 @@ from analytics_server.query.experiments.statement import (
     UNITS,
     Asked,
     select_breakdown,
+    select_currencies,
     select_results,
     select_variants,
 )
@@ -61,6 +62,7 @@ from analytics_server.query.timerange import TimeRange
 from analytics_server.query.window import parse_window
 
 MAX_BREAKDOWN = 20
+MAX_CURRENCIES = MAX_VARIANTS
 
 Row = tuple[object, ...]
 Rows = Sequence[Row]
@@ -109,7 +111,7 @@ async def run_results(
 
     Raises `RequestError`, `NotFound` (unknown_experiment) or a store error.
     """
-    planned = await _plan(desk, site, id_or_key, thing, request)
+    planned = await _with_currencies(desk, await _plan(desk, site, id_or_key, thing, request))
     statements = [select_results(planned.asked, planned.binder)]
     by_value = planned.asked.breakdown
     if by_value is not None:
@@ -162,6 +164,17 @@ async def _plan(desk: Desk, site: Site, id_or_key: str, thing: SavedThing | None
         cost=cost,
         warnings=warnings,
     )
+
+
+async def _with_currencies(desk: Desk, planned: Planned) -> Planned:
+    """The same with the currencies to add up, which the statement must know."""
+    answer = await desk.query(select_currencies(planned.asked, planned.binder), planned.binder.values)
+    currencies = tuple(sorted(str(row[0]) for row in answer.rows))
+    warnings = list(planned.warnings)
+    if len(currencies) == MAX_CURRENCIES:
+        warnings.append(f"Only the {MAX_CURRENCIES} most frequent currencies are added up.")
+    asked = replace(planned.asked, currencies=currencies)
+    return replace(planned, asked=asked, cost=planned.cost.plus(answer), warnings=warnings)
 
 
 def _goals(request: ResultsRequest, own: Sequence[GoalSpec], library: SiteLibrary) -> tuple[Meant, ...]:
@@ -240,7 +253,7 @@ async def _from_exposures(desk: Desk, binder: Binder, key: str) -> tuple[Experim
 def _show(planned: Planned, rows: Sequence[Rows], cost: Cost) -> ResultsAnswer:
     shown, asked = planned.shown, planned.asked
     names, labels = list(shown.weights), [goal.name for goal in shown.goals]
-    counts = _count(rows[0], len(labels))
+    counts = _count(rows[0], names, len(labels), asked.currencies)
     goals = judge(labels, names, shown.control, counts.groups)
     return ResultsAnswer(
         experiment=shown,
@@ -264,14 +277,14 @@ def _show(planned: Planned, rows: Sequence[Rows], cost: Cost) -> ResultsAnswer:
 
 
 def _show_breakdown(dimension: Dimension, planned: Planned, rows: Rows) -> Breakdown:
-    shown = planned.shown
+    shown, asked = planned.shown, planned.asked
     names, labels = list(shown.weights), [goal.name for goal in shown.goals]
     by_value: dict[str, list[Row]] = {}
     for row in rows:
         by_value.setdefault(str(row[2]), []).append(row)
     found = []
     for value, part in by_value.items():
-        counts = _count(part, len(labels))
+        counts = _count(part, names, len(labels), asked.currencies)
         exposures = sum(group.exposures for group in counts.groups.values())
         goals = judge(labels, names, shown.control, counts.groups)
         found.append(BreakdownResult(value=value, exposures=exposures, goals=goals))
@@ -279,9 +292,10 @@ def _show_breakdown(dimension: Dimension, planned: Planned, rows: Rows) -> Break
     return Breakdown(dimension=dimension.name, all_values=all_values, rows=found)
 
 
-def _count(rows: Iterable[Row], goals: int) -> Counts:
+def _count(rows: Iterable[Row], names: Sequence[str], goals: int, currencies: Sequence[str]) -> Counts:
     """The rows of `select_results`, by what they are about."""
     counts = Counts()
+    width = 1 + 2 * len(currencies)
     for row in rows:
         state, variant, _, subjects, maturing, *values = row
         if state == MIXED:
@@ -290,20 +304,20 @@ def _count(rows: Iterable[Row], goals: int) -> Counts:
             counts.unknown += _whole(subjects)
         else:
             counts.maturing += _whole(maturing)
-            tallies = [_tally(values[3 * place : 3 * place + 3]) for place in range(goals)]
-            counts.groups[str(variant)] = Group(_whole(subjects), tallies)
+            tallies = [_tally(values[place * width : (place + 1) * width], currencies) for place in range(goals)]
+            counts.groups[names[_whole(variant) - 1]] = Group(_whole(subjects), tallies)
     return counts
 
 
-def _tally(values: Sequence[object]) -> Tally:
-    conversions, sums, squares = values
-    assert isinstance(sums, dict), "a map comes as a dictionary"
-    assert isinstance(squares, dict), "a map comes as a dictionary"
-    revenue = {
-        str(currency): (Fraction(str(total)), Fraction(squares[currency]) / UNITS**2)
-        for currency, total in sums.items()
-    }
-    return Tally(_whole(conversions), revenue)
+def _tally(values: Sequence[object], currencies: Sequence[str]) -> Tally:
+    """Conversions, then sum and sum of squares of each currency. One that nobody of the variant spent is left out."""
+    tally = Tally(_whole(values[0]))
+    for place, currency in enumerate(currencies):
+        total, squares = values[1 + 2 * place : 3 + 2 * place]
+        assert isinstance(squares, float), "a sum of powers comes as a float"
+        if squares:
+            tally.revenue[currency] = (Fraction(str(total)), Fraction(squares) / UNITS**2)
+    return tally
 
 
 def _whole(value: object) -> int:

@@ -186,7 +186,13 @@ class ExperimentRoutes:
     async def _mine(self, request: web.Request, *, to_change: bool = False) -> SavedThing:
         """The definition in the address, if the token may see or change it; else it does not exist for it."""
         editor = await self._editor(request)
-        thing = self._directory.get(request.match_info["id"])
+        id_ = request.match_info["id"]
+        thing = self._saved.by_id(Kind.EXPERIMENT, id_)
+        if thing is None:  # another server may have made it just now
+            await self._saved.load()
+            thing = self._saved.by_id(Kind.EXPERIMENT, id_)
+        if thing is None:
+            raise unknown(id_)
         _require_read(editor, thing, thing.id)
         if to_change:
             editor.require_admin_of(thing.site_id)

@@ -1,0 +1,166 @@
+"""Exposures, conversions, revenue and exclusions against the brute-force oracle, exactly, on both engines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from analytics_server.access.saved import Kind, SavedThing
+from analytics_server.query.experiments.answer import GoalResult, ResultsAnswer
+from analytics_server.query.experiments.definition import ExperimentBody, Variant
+from analytics_server.query.experiments.results import ResultsRequest, run_results
+from tests.query.experiments.conftest import Place
+from tests.query.experiments.oracle import Counted, Oracle
+from tests.query.experiments.stream import HOUR, KEY, START, WINDOW_S, Happening, happenings, insert
+from tests.query.world import micros, moment
+
+Maker = Callable[[Oracle], Callable[[Happening], Any]]
+
+GOALS: dict[str, tuple[object, Maker]] = {
+    "by name": ("buy", lambda o: lambda e: e.name == "buy"),
+    "again": ("exposure", lambda o: lambda e: e.name == "exposure"),
+    "page": (
+        {"name": "pageview", "filters": [["is", "event:page", ["/preise/für-alle"]]]},
+        lambda o: lambda e: e.name == "pageview" and e.path == "/preise/für-alle",
+    ),
+    "country": (
+        {"name": "buy", "filters": [["is_not", "visit:country", ["DE"]]]},
+        lambda o: lambda e: e.name == "buy" and e.country != "DE",
+    ),
+    "entry": (
+        {"name": "Anmeldung ✓", "filters": [["is", "visit:entry_page", ["/", ""]]]},
+        lambda o: lambda e: e.name == "Anmeldung ✓" and o.entry_page(e) in ("/", ""),
+    ),
+}
+FILTERS: dict[str, tuple[list[object], Maker]] = {
+    "none": ([], lambda o: lambda e: True),
+    "country": ([["is", "visit:country", ["DE", "SE"]]], lambda o: lambda e: e.country in ("DE", "SE")),
+    "page": ([["is_not", "event:page", ["/"]]], lambda o: lambda e: e.path != "/"),
+    "entry": ([["is", "visit:entry_page", [""]]], lambda o: lambda e: o.entry_page(e) == ""),
+    "done": (
+        [["has_done", ["is", "event:name", ["buy"]]]],
+        lambda o: lambda e: any(other.name == "buy" for other in o.sessions[e.opened, e.session]),
+    ),
+}
+VALUES: dict[str, Maker] = {
+    "": lambda o: lambda e: "",
+    "visit:country": lambda o: lambda e: e.country,
+    "event:page": lambda o: lambda e: e.path,
+    "visit:entry_page": lambda o: o.entry_page,
+}
+VARIANTS = ("a", "b", "ç")
+RANGES = ((0, 26), (0, 24 * 7), (-3, 2), (1, 25))
+
+
+def saved(site_id: str) -> SavedThing:
+    body = ExperimentBody(key=KEY, variants=tuple(Variant(name=name) for name in VARIANTS), control="a")
+    raw = msgspec.Raw(msgspec.json.encode(body))
+    return SavedThing(
+        kind=Kind.EXPERIMENT, site_id=site_id, id="e1", name="cta", body=raw, created_at_ms=0, updated_at_ms=0
+    )
+
+
+def check(found: Sequence[GoalResult], truth: dict[str, Counted]) -> None:
+    """The same subjects, conversions and revenue in each variant and goal."""
+    for place, goal in enumerate(found):
+        assert [variant.name for variant in goal.variants] == list(truth)
+        for variant in goal.variants:
+            counted = truth[variant.name]
+            assert (variant.exposures, variant.conversions) == (counted.exposures, counted.conversions[place])
+            spent = {money.currency: money for money in variant.revenue}
+            assert set(counted.spent[place]) <= set(spent)
+            for currency, money in spent.items():
+                total = sum(counted.spent[place].get(currency, []))
+                assert money.total == float(Fraction(total, 10_000))
+                mean = Fraction(total, 10_000 * counted.exposures) if counted.exposures else None
+                assert money.per_subject == (None if mean is None else float(mean))
+
+
+def ask(place: Place, events: Sequence[Happening], **parts: Any) -> ResultsAnswer:
+    site, other = place.new_site(), place.new_site()
+    request = msgspec.convert(parts, ResultsRequest)
+
+    async def run() -> ResultsAnswer:
+        await insert(place.store, site.site_id, events, other=other.site_id)
+        return await run_results(place.desk(), site, "e1", saved(site.site_id), request)
+
+    return asyncio.run(run())
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    events=happenings(),
+    goals=st.lists(st.sampled_from(sorted(GOALS)), min_size=1, max_size=3, unique=True),
+    filtered=st.sampled_from(("none", "none", *FILTERS)),
+    value=st.sampled_from(sorted(VALUES)),
+    hours=st.sampled_from(RANGES),
+    later=st.sampled_from((1, 3, 24, 400)),
+)
+def test_counts_what_the_oracle_counts(
+    place: Place,
+    events: list[Happening],
+    goals: list[str],
+    filtered: str,
+    value: str,
+    hours: tuple[int, int],
+    later: int,
+) -> None:
+    oracle = Oracle(events)
+    first, last = micros(START) + hours[0] * HOUR, micros(START) + hours[1] * HOUR
+    place.now = micros(START) + later * HOUR
+    filters, passes = FILTERS[filtered]
+    answer = ask(
+        place,
+        events,
+        goals=[GOALS[name][0] for name in goals],
+        filters=filters,
+        breakdown=value,
+        breakdown_limit=20,
+        date_range=[moment(first).isoformat(), moment(last).isoformat()],
+        window=WINDOW_S,
+    )
+    truth = oracle.count(
+        KEY,
+        VARIANTS,
+        [GOALS[name][1](oracle) for name in goals],
+        start=first,
+        end=last,
+        window=WINDOW_S * 1_000_000,
+        now=place.now,
+        counts=passes(oracle),
+        value=VALUES[value](oracle),
+    )
+    check(answer.goals, truth.variants)
+    assert answer.variants == answer.goals[0].variants
+    assert (answer.excluded.several_variants, answer.excluded.unknown_variant) == (truth.several, truth.unknown)
+    assert answer.maturing == truth.maturing
+    if value:
+        assert isinstance(answer.breakdown, msgspec.Struct)
+        by_value = {row.value: row for row in answer.breakdown.rows}
+        assert by_value.keys() == truth.values.keys()
+        assert answer.breakdown.all_values == len(truth.values)
+        for text, row in by_value.items():
+            check(row.goals, truth.values[text])
+            assert row.exposures == sum(counted.exposures for counted in truth.values[text].values())
+        sizes = [row.exposures for row in answer.breakdown.rows]
+        assert sizes == sorted(sizes, reverse=True)
+    else:
+        assert answer.breakdown is msgspec.UNSET
+
+
+def test_the_range_is_of_the_site_s_days_and_its_end_is_excluded(place: Place) -> None:
+    at = micros(START + timedelta(hours=25))  # the day has 25 hours
+    place.now = at
+    events = [
+        Happening(at=at - 1, name="exposure", session="s", opened=at - 1, experiment=KEY, variant="a"),
+        Happening(at=at, name="exposure", session="t", opened=at, experiment=KEY, variant="b"),
+    ]
+    answer = ask(place, events, goal="buy", date_range=["2025-10-26", "2025-10-26"], window=WINDOW_S)
+    assert [variant.exposures for variant in answer.variants] == [1, 0, 0]

@@ -98,6 +98,20 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
     live_sockets: Positive = 10_000
 
 
+class SqlSection(_Section, frozen=True, kw_only=True):
+    timeout_s: Seconds = 30.0
+    memory_mb: Positive = 1_024
+    read_rows: Positive = 2_000_000_000
+    read_mb: Positive = 200_000
+    rows: Positive = 100_000
+    answer_mb: Positive = 64
+    max_chars: Positive = 20_000
+    queries: Positive = 2
+    site_queries: Positive = 4
+    wait_s: Seconds = 10.0
+    send_s: Seconds = 60.0
+
+
 class IngestSection(_Section, frozen=True, kw_only=True):
     ack: Literal["fsync", "os"] = "fsync"
     wal_dir: str = ""
@@ -142,6 +156,7 @@ class Config(_Section, frozen=True, kw_only=True):
     sites: SitesSection = SitesSection()
     collect: CollectSection = CollectSection()
     limits: LimitsSection = LimitsSection()
+    sql: SqlSection = SqlSection()
     ingest: IngestSection = IngestSection()
     privacy: PrivacySection = PrivacySection()
     geo: GeoSection = GeoSection()

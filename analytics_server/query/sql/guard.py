@@ -1,0 +1,62 @@
+"""From a user's text to a statement that ClickHouse may run: read, weighed, printed anew.
+
+The wall between sites, and between a query and everything that is not a site's events and
+sessions. Nothing of the user's text is ever passed on: what ClickHouse gets is printed from
+the tree, node by node, from lists of what may be used. Pure; any thread may call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from analytics_server.query.sql.context import Context
+from analytics_server.query.sql.dialect import parse
+from analytics_server.query.sql.functions import Functions
+from analytics_server.query.sql.parameters import bind_parameters, check_names
+from analytics_server.query.sql.queries import QueryPrinter
+from analytics_server.query.sql.refusal import SqlRefused
+from analytics_server.query.sql.tables import SITE
+from analytics_server.query.sql.weight import check_weight
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A statement to run, with its parameters."""
+
+    sql: str
+    parameters: Mapping[str, object]
+
+
+class Guard:
+    """Turns texts into guarded statements. Keeps nothing."""
+
+    def __init__(self, functions: Functions, *, max_chars: int, max_rows: int) -> None:
+        self.functions = functions
+        self.max_chars = max_chars
+        self.max_rows = max_rows
+
+    def check(self, text: str, params: Mapping[str, object], *, site_id: str, database: str) -> Guarded:
+        """The statement that answers the text with the site's rows only. Raises `SqlRefused`."""
+        check_names(params)
+        tree = parse(text, max_chars=self.max_chars)
+        check_weight(tree)
+        context = Context(text, self.functions, database, params, _wanted(tree))
+        try:
+            sql = QueryPrinter(context, max_rows=self.max_rows).whole(tree)
+        except RecursionError:
+            raise SqlRefused("The query is nested too deeply.", code="sql_too_big") from None
+        return Guarded(sql, {SITE: site_id, **bind_parameters(context.declared, params)})
+
+
+def _wanted(tree: exp.Expr) -> frozenset[str] | None:
+    """Every name in the query, so that no other columns are read; None when a star may mean any."""
+    names = set()
+    for node in tree.walk():
+        if isinstance(node, exp.Star) and not isinstance(node.parent, exp.Anonymous):
+            return None
+        if isinstance(node, exp.Identifier):
+            names.add(node.name)
+    return frozenset(names)

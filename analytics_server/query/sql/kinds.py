@@ -1,0 +1,204 @@
+"""ClickHouse's types that a query may name, in casts and parameters: an allow-list with a parser of its own.
+
+Types that read anything but plain values (aggregate states, JSON with dynamic columns, nested
+tables) are not among them. A type is printed from what was read, never from the user's text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+MAX_DEPTH = 8
+MAX_FIXED_BYTES = 256
+MAX_PARTS = 64
+
+PLAIN = (
+    *(f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64, 128, 256)),
+    "Float32",
+    "Float64",
+    "Bool",
+    "String",
+    "UUID",
+    "Date",
+    "Date32",
+    "DateTime",
+    "IPv4",
+    "IPv6",
+)
+"""Types without arguments."""
+
+ALIASES = {
+    "TINYINT": "Int8",
+    "SMALLINT": "Int16",
+    "INT": "Int32",
+    "INTEGER": "Int32",
+    "BIGINT": "Int64",
+    "FLOAT": "Float32",
+    "REAL": "Float32",
+    "DOUBLE": "Float64",
+    "BOOL": "Bool",
+    "BOOLEAN": "Bool",
+    "TEXT": "String",
+    "VARCHAR": "String",
+    "CHAR": "String",
+    "DATE": "Date",
+    "TIMESTAMP": "DateTime",
+    "DATETIME": "DateTime",
+}
+"""Names from other databases, in any case of letters."""
+
+DIGITS = {"Decimal32": 9, "Decimal64": 18, "Decimal128": 38, "Decimal256": 76}
+WRAPPERS = {"Nullable": 1, "LowCardinality": 1, "Array": 1, "Map": 2}
+FAMILIES = (*PLAIN, "DateTime64", "FixedString", "Decimal", *DIGITS, *WRAPPERS, "Tuple")
+"""All names that may be used."""
+
+_TOKEN = re.compile(r"\s*(?:(?P<word>\w+)|(?P<text>'[^'\\]*')|(?P<mark>[(),]))")
+_ZONE = re.compile(r"[A-Za-z0-9_+\-/]{1,64}")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+
+
+class BadKind(ValueError):
+    """The text names no type that may be used; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A type: its family and its arguments. `names` are those of a named tuple's elements."""
+
+    family: str
+    parts: tuple[Kind, ...] = ()
+    numbers: tuple[int, ...] = ()
+    zone: str = ""
+    names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        arguments = [str(number) for number in self.numbers]
+        if self.zone:
+            arguments.append(f"'{self.zone}'")
+        if self.names:
+            arguments += [f"{name} {part}" for name, part in zip(self.names, self.parts, strict=True)]
+        else:
+            arguments += [str(part) for part in self.parts]
+        return f"{self.family}({', '.join(arguments)})" if arguments else self.family
+
+
+def parse_kind(text: str) -> Kind:
+    """Read a type. Raises `BadKind`."""
+    reader = _Reader(text)
+    kind = reader.kind(0)
+    reader.end()
+    return kind
+
+
+class _Reader:
+    """Walks over the tokens of one type."""
+
+    def __init__(self, text: str) -> None:
+        self._tokens = list(_tokens(text))
+        self._at = 0
+        self._parts = 0
+
+    def kind(self, depth: int) -> Kind:
+        self._parts += 1
+        if depth > MAX_DEPTH or self._parts > MAX_PARTS:
+            raise BadKind("the type has too many parts")
+        name = self._take()
+        family = name if name in FAMILIES else ALIASES.get(name.upper(), "")
+        if not family:
+            raise BadKind(f"there is no type {name[:40]!r} here")
+        if family in PLAIN and family != "DateTime":
+            return Kind(family)
+        if not self._match("("):
+            if family == "DateTime":
+                return Kind(family)
+            if family == "DateTime64":
+                return Kind(family, numbers=(3,))
+            raise BadKind(f"{family} needs arguments in parentheses")
+        kind = self._arguments(family, depth)
+        self._expect(")")
+        return kind
+
+    def end(self) -> None:
+        if self._at != len(self._tokens):
+            raise BadKind("there is something behind the type")
+
+    def _arguments(self, family: str, depth: int) -> Kind:
+        if family == "DateTime":
+            return Kind(family, zone=self._zone())
+        if family == "DateTime64":
+            digits = self._number(9)
+            return Kind(family, numbers=(digits,), zone=self._zone() if self._match(",") else "")
+        if family == "FixedString":
+            return Kind(family, numbers=(self._number(MAX_FIXED_BYTES, least=1),))
+        if family in DIGITS:
+            return Kind(family, numbers=(self._number(DIGITS[family]),))
+        if family == "Decimal":
+            precision = self._number(76, least=1)
+            scale = self._number(precision) if self._match(",") else 0
+            return Kind(family, numbers=(precision, scale))
+        if family == "Tuple":
+            return self._tuple(depth)
+        parts = [self.kind(depth + 1)]
+        while self._match(","):
+            parts.append(self.kind(depth + 1))
+        if len(parts) != WRAPPERS[family]:
+            raise BadKind(f"{family} has {WRAPPERS[family]} argument(s)")
+        return Kind(family, tuple(parts))
+
+    def _tuple(self, depth: int) -> Kind:
+        names, parts = [], []
+        while True:
+            following = self._tokens[self._at + 1] if self._at + 1 < len(self._tokens) else ""
+            if following not in ("(", ")", ",", ""):
+                name = self._take()
+                if not _NAME.fullmatch(name):
+                    raise BadKind("a tuple's element has a name of letters, digits and underscores")
+                names.append(name)
+            parts.append(self.kind(depth + 1))
+            if not self._match(","):
+                break
+        if names and len(names) != len(parts):
+            raise BadKind("all elements of a tuple have names, or none")
+        return Kind("Tuple", tuple(parts), names=tuple(names))
+
+    def _zone(self) -> str:
+        text = self._take()
+        zone = text[1:-1]
+        if not text.startswith("'") or not _ZONE.fullmatch(zone):
+            raise BadKind("a time zone is a quoted name such as 'Europe/Berlin'")
+        return zone
+
+    def _number(self, most: int, least: int = 0) -> int:
+        text = self._take()
+        if not text.isascii() or not text.isdigit() or len(text) > 4 or not least <= int(text) <= most:
+            raise BadKind(f"a number from {least} to {most} is expected")
+        return int(text)
+
+    def _take(self) -> str:
+        if self._at >= len(self._tokens):
+            raise BadKind("the type ends too early")
+        self._at += 1
+        return self._tokens[self._at - 1]
+
+    def _match(self, mark: str) -> bool:
+        if self._at < len(self._tokens) and self._tokens[self._at] == mark:
+            self._at += 1
+            return True
+        return False
+
+    def _expect(self, mark: str) -> None:
+        if not self._match(mark):
+            raise BadKind(f"a {mark!r} is expected")
+
+
+def _tokens(text: str) -> Iterator[str]:
+    at = 0
+    text = text.rstrip()
+    while at < len(text):
+        found = _TOKEN.match(text, at)
+        if found is None:
+            raise BadKind("there is a character that no type has")
+        yield found["word"] or found["text"] or found["mark"]
+        at = found.end()

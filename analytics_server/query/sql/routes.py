@@ -1,0 +1,90 @@
+"""SQL's HTTP face: `POST /api/v1/sql` and `GET /api/v1/schema`.
+
+The status is sent with the first piece of the answer: until then every fault becomes an
+error answer. A fault after that cuts the connection, so that no half answer looks whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import msgspec
+from aiohttp import web
+
+from analytics_server.config import LimitsSection
+from analytics_server.errors import RequestError, TooLarge
+from analytics_server.query.request import decode_request
+from analytics_server.query.routes import QueryGate
+from analytics_server.query.sql.answer import FORMATS
+from analytics_server.query.sql.schema import describe
+from analytics_server.query.sql.service import SqlRequest, SqlService
+
+NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+def routes(service: SqlService, gate: QueryGate, limits: LimitsSection) -> list[web.RouteDef]:
+    """Handlers raise `AnalyticsError`."""
+
+    async def sql(request: web.Request) -> web.StreamResponse:
+        reader = await gate.authenticate(request.headers.get("Authorization"))
+        body = await _read_body(request, limits.query_bytes)
+        asked = decode_request(body, SqlRequest)
+        reader.require_read(asked.site_id.strip().lower())
+        return await _answer(request, service, asked, _format(request))
+
+    async def schema(request: web.Request) -> web.Response:
+        reader = await gate.authenticate(request.headers.get("Authorization"))
+        site_id = _single(request, "site_id")
+        if site_id:
+            reader.require_read(site_id.strip().lower())
+        answer = await describe(service, site_id)
+        return web.Response(body=msgspec.json.encode(answer), content_type="application/json", headers=NO_STORE)
+
+    return [web.post("/api/v1/sql", sql), web.get("/api/v1/schema", schema)]
+
+
+async def _answer(request: web.Request, service: SqlService, asked: SqlRequest, format_: str) -> web.StreamResponse:
+    limits = service.limits
+    async with aclosing(service.run(asked, format_)) as pieces:
+        first = await anext(pieces, b"")
+        response = web.StreamResponse(
+            headers={**NO_STORE, "Content-Type": FORMATS[format_][1], "X-Row-Limit": str(limits.rows)}
+        )
+        try:
+            async with asyncio.timeout(limits.timeout_s + limits.send_s):
+                await response.prepare(request)
+                await response.write(first)
+                async for piece in pieces:
+                    await response.write(piece)
+                await response.write_eof()
+        except BaseException:  # the client must not take what it has for the whole
+            if request.transport is not None:
+                request.transport.abort()
+            raise
+    return response
+
+
+def _format(request: web.Request) -> str:
+    unknown = sorted(set(request.query) - {"format"})
+    if unknown:
+        raise RequestError(f"There is no parameter {unknown[0]!r}: format is the only one.", code="unknown_key")
+    return _single(request, "format") or "json"
+
+
+def _single(request: web.Request, name: str) -> str:
+    values = request.query.getall(name, [])
+    if len(values) > 1:
+        raise RequestError(f"The parameter {name!r} is given more than once.", code="bad_request")
+    return values[0] if values else ""
+
+
+async def _read_body(request: web.Request, limit: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in request.content.iter_any():
+        size += len(piece)
+        if size > limit:
+            raise TooLarge(f"A query may have {limit} bytes at most ([limits] query_bytes).")
+        pieces.append(piece)
+    return b"".join(pieces)

@@ -1,0 +1,142 @@
+"""Runs guarded SQL: settings that bound it, its turn, its pieces.
+
+Owns no state but the turns. The engine ends a query that passes its limits; what is
+streamed to a client that reads too slowly is cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from analytics_server.config import SqlSection
+from analytics_server.errors import StoreError
+from analytics_server.query.desk import Desk
+from analytics_server.query.sql.answer import FORMATS, JsonAnswer
+from analytics_server.query.sql.complaints import explain
+from analytics_server.query.sql.context import literal
+from analytics_server.query.sql.functions import Functions, load_functions
+from analytics_server.query.sql.guard import Guard, Guarded
+from analytics_server.query.sql.refusal import SqlRefused
+from analytics_server.query.sql.tables import SETTINGS, TABLES
+from analytics_server.query.sql.turns import Turns
+
+MB = 1024 * 1024
+RANGE_ELEMENTS = 10_000_000
+"""Numbers that range() may make of one block of rows."""
+
+PRINTED_BYTES = 2_000_000
+"""What is printed is longer than what was written: columns are spelled out."""
+
+CLOSED_TABLES = ("sites", "tokens", "salts", "saved", "traffic", "openings", "day_totals", "day_builds")
+"""Tables that no query may read: the engine is told to show nothing of them, should the guard ever let one through."""
+
+
+class SqlRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /api/v1/sql`."""
+
+    site_id: Annotated[str, Meta(min_length=1, max_length=253)]
+    query: str
+    params: dict[str, object] = {}
+
+
+class SqlService:
+    """Answers SQL on one site's rows."""
+
+    def __init__(self, desk: Desk, limits: SqlSection, functions: Functions | None = None) -> None:
+        self._store = desk.store
+        self.desk = desk
+        self.limits = limits
+        self.guard = Guard(functions or load_functions(), max_chars=limits.max_chars, max_rows=limits.rows)
+        self._turns = Turns(at_once=limits.queries, per_site=limits.site_queries, wait_s=limits.wait_s)
+        self._database = ""
+        self._available: frozenset[str] | None = None
+
+    async def run(self, request: SqlRequest, format_: str) -> AsyncGenerator[bytes]:
+        """The answer in pieces. Raises `RequestError`, `NotFound`, `Unavailable` or a `StoreError`."""
+        if format_ not in FORMATS:
+            raise SqlRefused(f"format is one of {', '.join(FORMATS)}.", code="bad_format")
+        site = self.desk.site(request.site_id)
+        async with self._turns.take(site.site_id):
+            database = await self.database()
+            guarded = await asyncio.to_thread(
+                self.guard.check, request.query, request.params, site_id=site.site_id, database=database
+            )
+            started = time.perf_counter()
+            shape = JsonAnswer(self.limits.rows) if format_ == "json" else None
+            try:
+                async with aclosing(self._stream(guarded, site.site_id, database, FORMATS[format_][0])) as pieces:
+                    async for piece in pieces:
+                        if ready := shape.feed(piece) if shape else piece:
+                            yield ready
+            except StoreError as error:
+                raise explain(error, request.query) from error
+            if shape is not None:
+                yield shape.end((time.perf_counter() - started) * 1000)
+
+    async def database(self) -> str:
+        """The database that holds the tables, asked once."""
+        if not self._database:
+            answer = await self._store.query("SELECT currentDatabase()", timeout_s=self.limits.timeout_s)
+            self._database = str(answer.rows[0][0])
+        return self._database
+
+    async def available(self) -> frozenset[str]:
+        """The functions that this ClickHouse has, asked once."""
+        if self._available is None:
+            answer = await self._store.query("SELECT name FROM system.functions", timeout_s=self.limits.timeout_s)
+            self._available = frozenset(str(name) for (name,) in answer.rows)
+        return self._available
+
+    async def _stream(self, guarded: Guarded, site_id: str, database: str, format_: str) -> AsyncGenerator[bytes]:
+        settings = ", ".join(f"{name} = {value}" for name, value in self._settings(site_id, database).items())
+        async for piece in self._store.stream(
+            f"{guarded.sql}\nSETTINGS {settings}",
+            guarded.parameters,
+            format=format_,
+            settings={"wait_end_of_query": 1},
+            timeout_s=self.limits.timeout_s,
+        ):
+            yield piece
+
+    def _settings(self, site_id: str, database: str) -> Mapping[str, str]:
+        """They stand in the statement, so that both engines take them all, `readonly` included."""
+        limits = self.limits
+        own = f"site_id = {literal(site_id)}"
+        filters = {f"{database}.{name}": own for name in TABLES} | {f"{database}.{name}": "0" for name in CLOSED_TABLES}
+        numbers = {
+            "readonly": 1,
+            "max_execution_time": limits.timeout_s,
+            "max_memory_usage": limits.memory_mb * MB,
+            "max_rows_to_read": limits.read_rows,
+            "max_bytes_to_read": limits.read_mb * MB,
+            "max_result_bytes": limits.answer_mb * MB,
+            "max_query_size": PRINTED_BYTES,
+            "function_range_max_elements_in_block": RANGE_ELEMENTS,
+            "output_format_json_quote_64bit_integers": 0,
+            "output_format_json_quote_decimals": 0,
+            "output_format_json_quote_denormals": 0,
+            "output_format_json_escape_forward_slashes": 0,
+            "output_format_json_validate_utf8": 1,
+            "allow_introspection_functions": 0,
+            "joined_subquery_requires_alias": 0,
+            **SETTINGS,
+        }
+        texts = {
+            "timeout_overflow_mode": "throw",
+            "read_overflow_mode": "throw",
+            "result_overflow_mode": "throw",
+            "date_time_output_format": "simple",
+        }
+        pairs = ", ".join(f"{literal(table)}: {literal(condition)}" for table, condition in filters.items())
+        return {
+            **{name: str(number) for name, number in numbers.items()},
+            **{name: literal(text) for name, text in texts.items()},
+            "additional_table_filters": f"{{{pairs}}}",
+        }

@@ -1,0 +1,75 @@
+"""A store on each engine, migrated once; every example uses a site of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from analytics_server.access.saved import Saved
+from analytics_server.config import ClickhouseSection, Config, LimitsSection
+from analytics_server.model import Site
+from analytics_server.query.desk import Desk
+from analytics_server.query.funnels.saved import SavedFunnels
+from analytics_server.query.funnels.service import FunnelService
+from analytics_server.store import Store, make_store, migrate
+from tests.clickhouse import drop_database
+
+NOW = datetime(2025, 11, 20, 12, tzinfo=UTC)
+
+
+class Sites:
+    """Whatever site is asked for exists; its zone follows from its name."""
+
+    def get(self, site_id: str) -> Site | None:
+        zone = {"b": "Europe/Berlin", "n": "America/New_York", "k": "Asia/Kolkata"}.get(site_id[:1], "UTC")
+        return None if site_id.startswith("nowhere") else Site(site_id=site_id, timezone=zone)
+
+
+@dataclass(slots=True)
+class Place:
+    """One engine, and what answers from it."""
+
+    store: Store
+    runner: asyncio.Runner
+    saved: Saved
+    service: FunnelService
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def new_site(self, letter: str = "u") -> str:
+        return f"{letter}{next(self.numbers)}.example"
+
+
+@pytest.fixture(scope="package", params=["embedded", "server"])
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """An engine with the schema, on a loop of its own: hypothesis runs its examples in plain functions."""
+    database = "funnels"
+    if request.param == "embedded":
+        path: Path = tmp_path_factory.mktemp("funnels") / "clickhouse"
+        url = f"chdb://{path}"
+    else:
+        url = str(request.getfixturevalue("clickhouse_server"))
+    store = make_store(Config(clickhouse=ClickhouseSection(url=url, database=database, threads=2)))
+    saved = Saved(store)
+    desk = Desk(store, Sites(), lambda: NOW, LimitsSection(), saved)
+    with asyncio.Runner() as runner:
+
+        async def prepare() -> None:
+            await store.open()
+            await migrate(store)
+
+        runner.run(prepare())
+        yield Place(store, runner, saved, FunnelService(desk, SavedFunnels(saved)))
+        runner.run(store.close())
+    if request.param == "server":
+        drop_database(url, database)
+
+
+def iso(at_us: int) -> str:
+    """Microseconds since 1970 as text for a date range."""
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)).isoformat()

@@ -1,0 +1,200 @@
+"""Every funnel equals what the oracle counts by looking at each attempt, on both engines."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from analytics_server.query.funnels.answer import StepAnswer
+from analytics_server.query.funnels.definition import DrillRequest, FunnelRequest
+from tests.query.funnels import oracle
+from tests.query.funnels.conftest import Place, iso
+from tests.query.funnels.oracle import Bar, Plan
+from tests.query.funnels.streams import BASE, DAY_US, NAMES, PATHS, PLANS, SECOND, Happening, insert, streams
+from tests.query.world import moment
+
+EXAMPLES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Some events, as the request says it and as the oracle tests it."""
+
+    sent: dict[str, object]
+    test: oracle.Test
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> Spec:
+    name = draw(st.sampled_from(NAMES[:4]))
+    match draw(st.integers(0, 4)):
+        case 0 | 1:
+            return Spec({"event": name}, lambda event: event.name == name)
+        case 2:
+            path = draw(st.sampled_from(PATHS))
+            return Spec({"filters": [["is", "event:page", [path]]]}, lambda event: event.path == path)
+        case 3:
+            plan = draw(st.sampled_from(PLANS))
+            return Spec(
+                {"event": name, "filters": [["is_not", "event:props:plan", [plan]]]},
+                lambda event: event.name == name and event.plan != plan,
+            )
+    return Spec({"filters": [["is_not", "event:name", [name]]]}, lambda event: event.name != name)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A funnel, as the request says it and as the oracle counts it."""
+
+    sent: dict[str, object]
+    plan: Plan
+    start: int
+    end: int
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    steps = draw(st.lists(specs(), min_size=2, max_size=5))
+    order = draw(st.sampled_from(("ordered", "ordered", "strict", "any")))
+    by = draw(st.sampled_from(("session", "visitor", "user")))
+    window_s = draw(st.sampled_from((1, 2, 11, 3_600, 90_000, 90 * 86_400)))
+    exclude, bars = [], []
+    for _ in range(draw(st.sampled_from((0, 0, 1, 2)))):
+        spec = draw(specs())
+        after = 1 if order == "any" else draw(st.integers(1, len(steps) - 1))
+        before = draw(st.sampled_from((0, *range(after + 1, len(steps) + 1))))
+        exclude.append(spec.sent | {"after": after} | ({"before": before} if before else {}))
+        bars.append(Bar(spec.test, after, before))
+    start = BASE + draw(st.sampled_from((-DAY_US * 3, -SECOND, 0, 1, 3_600 * SECOND)))
+    end = start + draw(st.sampled_from((SECOND, 7_200 * SECOND, DAY_US, 20 * DAY_US)))
+    sent: dict[str, object] = {
+        "steps": [spec.sent for spec in steps],
+        "window": window_s,
+        "order": order,
+        "by": by,
+        "exclude": exclude,
+        "date_range": [iso(start), iso(end)],
+    }
+    tests = [spec.test for spec in steps]
+    keep: oracle.Test = lambda event: True  # noqa: E731
+    if draw(st.booleans()):
+        sent["filters"] = [["is_not", "visit:source", ["Google"]]]
+        keep = lambda event: event.source != "Google"  # noqa: E731
+    plan = Plan(steps=tests, window=window_s * SECOND, order=order, by=by, bars=bars, keep=keep)
+    return Case(sent, plan, start, end)
+
+
+def numbers(steps: list[StepAnswer]) -> list[tuple[int, float | None, float | None]]:
+    return [(step.count, step.median_seconds, step.step_median_seconds) for step in steps]
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(events=streams(), asked=st.lists(cases(), min_size=3, max_size=3))
+def test_funnels_equal_the_oracle(place: Place, events: list[Happening], asked: list[Case]) -> None:
+    site_id = place.new_site()
+    place.runner.run(insert(place.store, site_id, events))
+    for case in asked:
+        request = msgspec.convert({"site_id": site_id, **case.sent}, FunnelRequest)
+        attempts = oracle.best_attempts(case.plan, events, case.start, case.end)
+        answer = place.runner.run(place.service.run(request))
+        assert numbers(answer.steps) == oracle.steps_of(case.plan, list(attempts.values()))
+
+
+@settings(max_examples=EXAMPLES // 2, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(events=streams(), case=cases(), dimension=st.sampled_from(("event:page", "visit:source", "event:props:plan")))
+def test_breakdowns_equal_the_oracle(place: Place, events: list[Happening], case: Case, dimension: str) -> None:
+    site_id = place.new_site()
+    place.runner.run(insert(place.store, site_id, events))
+    request = msgspec.convert({"site_id": site_id, "breakdown": dimension, **case.sent}, FunnelRequest)
+    attempts = oracle.best_attempts(case.plan, events, case.start, case.end)
+
+    def value(event: Happening) -> str:
+        return {"event:page": event.path, "visit:source": event.source, "event:props:plan": event.plan}[dimension]
+
+    groups = defaultdict(list)
+    for attempt in attempts.values():
+        groups[oracle.value_at_entry(case.plan, attempt, events, value)].append(attempt)
+    answer = place.runner.run(place.service.run(request))
+    assert numbers(answer.steps) == oracle.steps_of(case.plan, list(attempts.values()))
+    order = sorted(groups, key=lambda name: (-len(groups[name]), name))
+    assert [(one.value, numbers(one.steps)) for one in answer.breakdown] == [
+        (name, oracle.steps_of(case.plan, groups[name])) for name in order
+    ]
+    assert answer.meta.breakdown_values == len(groups)
+
+
+@settings(max_examples=EXAMPLES // 2, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(events=streams(), case=cases(), data=st.data())
+def test_sessions_listed_equal_the_oracle(
+    place: Place, events: list[Happening], case: Case, data: st.DataObject
+) -> None:
+    site_id = place.new_site()
+    place.runner.run(insert(place.store, site_id, events))
+    kind = data.draw(st.sampled_from(("dropped", "reached")))
+    step = data.draw(st.integers(2 if kind == "dropped" else 1, len(case.plan.steps)))
+    request = msgspec.convert({"site_id": site_id, "drill": {"step": step, "kind": kind}, **case.sent}, DrillRequest)
+    attempts = oracle.best_attempts(case.plan, events, case.start, case.end)
+    wanted = [one for one in attempts.values() if (one.level >= step if kind == "reached" else one.level == step - 1)]
+    answer = place.runner.run(place.service.sessions(request))
+    assert answer.total == len(wanted) == len(answer.sessions)
+    assert sorted((one.entered_at, one.steps) for one in answer.sessions) == sorted(
+        (moment(one.times[0]).isoformat(), one.level) for one in wanted
+    )
+    for shown in answer.sessions:
+        own = [event for event in events if event.session_id == shown.session_id]
+        starts = {
+            moment(min(event.at for event in own if event.opened_at == opened)).isoformat(): opened
+            for opened in {event.opened_at for event in own}
+        }
+        opened = starts[shown.started_at]
+        assert {event.source for event in own if event.opened_at == opened} == {shown.source}
+        views = [(event.at, event.path) for event in own if event.opened_at == opened and event.name == "pageview"]
+        assert shown.entry_page == min(views, default=(0, ""))[1]
+
+
+@given(events=streams(), case=cases())
+def test_no_other_choice_of_events_goes_deeper(events: list[Happening], case: Case) -> None:
+    """Taking the next event for each step loses nothing: the oracle's rule is the best there is."""
+    plan = case.plan
+    if plan.order != "ordered" or plan.bars:
+        return
+    for attempt in oracle.best_attempts(plan, events, case.start, case.end).values():
+        subject = oracle._subject(plan.by, attempt.event)
+        own = [event for event in events if plan.keep(event) and oracle._subject(plan.by, event) == subject]
+        entries = [event for event in own if case.start <= event.at < case.end and plan.steps[0](event)]
+        assert attempt.level == max(_deepest(plan, own, entry.at, entry.at, 1) for entry in entries)
+
+
+def _deepest(plan: Plan, own: list[Happening], begun: int, at: int, level: int) -> int:
+    if level == len(plan.steps):
+        return level
+    ways = {event.at for event in own if at < event.at <= begun + plan.window and plan.steps[level](event)}
+    return max((_deepest(plan, own, begun, way, level + 1) for way in ways), default=level)
+
+
+@pytest.mark.parametrize("order", ["ordered", "strict", "any"])
+def test_a_site_without_events_has_empty_steps(place: Place, order: str) -> None:
+    request = msgspec.convert(
+        {"site_id": place.new_site(), "date_range": "30d", "steps": [{"name": "a"}, {"name": "b"}], "order": order},
+        FunnelRequest,
+    )
+    answer = place.runner.run(place.service.run(request))
+    assert [msgspec.to_builtins(step) for step in answer.steps] == [
+        {
+            "name": name,
+            "count": 0,
+            "conversion": None,
+            "step_conversion": None,
+            "dropped": 0,
+            "median_seconds": None,
+            "step_median_seconds": None,
+        }
+        for name in ("a", "b")
+    ]
+    broken = msgspec.structs.replace(request, breakdown="visit:source")
+    assert place.runner.run(place.service.run(broken)).breakdown == []

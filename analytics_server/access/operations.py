@@ -94,7 +94,7 @@ def _sites() -> list[Operation]:
             parameters=(_SITE,),
             body=Body(types=(SiteChange,), examples={"zone": {"timezone": "Asia/Tokyo"}}),
             replies=(Reply(about="The site as it is now.", type=Site),),
-            errors={400: ("bad_timezone",), **_NO_SITE},
+            errors={400: ("bad_site", "bad_timezone"), **_NO_SITE},
             asks_store=True,
         ),
         Operation(

@@ -17,12 +17,20 @@ MAX_BODY = 65_536
 NAME_CHARS = 120
 ZONE_CHARS = 64
 HOST_CHARS = 253
+SITE_CHARS = 128
 MAX_LISTED = 1_000
 """So many hosts a site may allow, and so many sites a token may cover."""
 
 T = TypeVar("T")
 
-SiteId = Annotated[str, Meta(min_length=1, max_length=128, extra_json_schema={"pattern": f"^(?:{SITE_ID.pattern})$"})]
+SiteId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=SITE_CHARS,
+        extra_json_schema={"pattern": rf"^\s*{SITE_ID.pattern.replace('a-z', 'A-Za-z')}\s*$"},
+    ),
+]
 Zone = Annotated[str, Meta(max_length=ZONE_CHARS, description="IANA name, such as Europe/Stockholm.")]
 Hosts = Annotated[
     tuple[Annotated[str, Meta(min_length=1, max_length=HOST_CHARS)], ...],
@@ -44,8 +52,9 @@ class SiteRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class SiteChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is to change; what is left out stays."""
+    """What is to change; what is left out stays. `site_id` can't change; it may be sent along."""
 
+    site_id: SiteId | None = None
     timezone: Zone | None = None
     allowed_hosts: Hosts | None = None
 
@@ -134,6 +143,8 @@ class AccessRoutes:
         await self._admin(request)
         change = await read_json(request, SiteChange)
         site = self._site(_site_id(request))
+        if change.site_id is not None and valid_site_id(change.site_id) != site.site_id:
+            raise RequestError(f"site_id can't change: the address names {site.site_id!r}.", code="bad_site")
         if change.timezone is not None:
             site = msgspec.structs.replace(site, timezone=change.timezone)
         if change.allowed_hosts is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -112,3 +114,69 @@ async def test_known_tokens_work_while_clickhouse_is_away(monkeypatch: pytest.Mo
     assert await made.authenticate(f"Bearer {TOKEN}") == PRINCIPAL
     with pytest.raises(Unauthorized):
         await made.authenticate("Bearer wrong")
+
+
+class Tokens:
+    """The table `tokens` as ClickHouse keeps it: of a token's rows the newest counts."""
+
+    def __init__(self) -> None:
+        self.newest: dict[str, tuple[datetime, str, int]] = {}
+
+    async def query(self, sql: str, parameters: Parameters | None = None) -> ResultSet:
+        rows: list[tuple[object, ...]] = [
+            (digest, document) for digest, (_, document, deleted) in self.newest.items() if not deleted
+        ]
+        return ResultSet(columns=(), rows=rows)
+
+    async def insert(self, table: str, columns: Sequence[str], data: Sequence[Sequence[Any]]) -> None:
+        (digest,), (document,), (deleted,), (at,) = data
+        if digest not in self.newest or at >= self.newest[digest][0]:
+            self.newest[digest] = at, document, deleted
+
+
+async def two_gates() -> tuple[Gate, Gate, str, str]:
+    """Two servers that know one token, the token and its id."""
+    table = Tokens()
+    one, other = Gate(cast(Store, table)), Gate(cast(Store, table))
+    token = await one.create(Role.READ, name="note", sites=("a",))
+    await other.load()
+    return one, other, token, one.tokens()[0].token_id
+
+
+async def test_a_token_gets_another_name_and_other_sites_and_keeps_the_rest() -> None:
+    one, other, token, token_id = await two_gates()
+
+    renamed = await one.change(token_id, name="new")
+    narrowed = await other.change(token_id, sites=("b", "c"))
+    await one.load()
+
+    assert renamed is not None
+    assert (renamed.name, renamed.sites) == ("new", ("a",))
+    assert narrowed == one.known(f"Bearer {token}") == await one.find(token_id)
+    assert narrowed is not None
+    assert (narrowed.name, narrowed.sites, narrowed.role) == ("new", ("b", "c"), Role.READ)
+    assert narrowed.created_at_ms == renamed.created_at_ms
+    assert await one.change("nothing", name="x") is None
+    assert await one.find("nothing") is None
+
+
+async def test_a_revoked_token_does_not_come_back_by_a_change_elsewhere() -> None:
+    one, other, token, token_id = await two_gates()
+    assert await one.revoke(token_id)
+
+    assert await other.change(token_id, name="back") is None
+    (principal,) = (await two_gates())[0].tokens()
+    await other._write(token_hash(token), principal)  # a change that had begun before
+    for gate_ in (one, other):
+        await gate_.load()
+        assert gate_.known(f"Bearer {token}") is None
+
+
+def test_an_admin_manages_the_sites_its_token_covers() -> None:
+    limited = Principal(token_id="x", role=Role.ADMIN, sites=("a",))
+
+    limited.require_admin_of("a")
+    with pytest.raises(Forbidden, match="'b'"):
+        limited.require_admin_of("b")
+    with pytest.raises(Forbidden, match="needs admin"):
+        Principal(token_id="x", role=Role.READ).require_admin_of("a")

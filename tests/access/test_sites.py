@@ -113,3 +113,56 @@ async def test_sites_are_listed_by_their_ids() -> None:
         await made.create(name)
 
     assert [site.site_id for site in made.all()] == ["a", "b", "c"]
+
+
+async def test_a_deleted_site_does_not_come_back_with_its_next_event() -> None:
+    made, store = sites(site_row(Site(site_id="a.example")))
+    await made.load()
+
+    assert await made.delete("a.example")
+    assert not await made.delete("a.example")
+    assert made.get("a.example") is made.get_or_create("a.example") is None
+    assert made.all() == []
+    store.rows[:] = [site_row(Site(site_id="a.example"), deleted=1)]
+    await made.load()
+    assert made.get_or_create("a.example") is None
+    assert made.get_or_create("b.example") is not None
+
+
+async def test_a_deleted_site_comes_back_when_it_is_made_again() -> None:
+    made, _ = sites(site_row(Site(site_id="a.example"), deleted=1))
+    await made.load()
+
+    assert made.get_or_create("a.example") is None
+    await made.create("a.example", "Europe/Stockholm")
+    site = made.get_or_create("a.example")
+    assert site is not None
+    assert site.timezone == "Europe/Stockholm"
+
+
+async def test_a_site_that_another_server_has_deleted_is_not_written_by_a_first_event_here() -> None:
+    made, store = sites(site_row(Site(site_id="a.example"), deleted=1))
+    assert made.get_or_create("a.example") is not None  # not known here yet
+    await made.close()
+
+    assert store.written == []
+    assert made.get("a.example") is made.get_or_create("a.example") is None
+
+
+async def test_a_site_deleted_before_it_was_written_stays_deleted() -> None:
+    made, store = sites()
+    made.get_or_create("a.example")
+    assert await made.delete("a.example")
+    await made.close()
+
+    assert store.written == ["a.example"]  # once, as deleted
+    assert made.get_or_create("a.example") is None
+
+
+async def test_a_site_deleted_during_a_refresh_stays_deleted() -> None:
+    made, store = sites(site_row(Site(site_id="a.example")))
+    await made.load()
+    store.meanwhile = lambda: made.delete("a.example")
+    await made.load()
+
+    assert made.get("a.example") is made.get_or_create("a.example") is None

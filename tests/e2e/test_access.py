@@ -23,11 +23,54 @@ async def test_a_site_s_life(client: Client, site: str) -> None:
     again = await client.call("POST", "/api/v1/sites", wanted)
     changed = await client.call("PUT", f"/api/v1/sites/{site}", {"timezone": "Asia/Tokyo"})
     listed = (await client.call("GET", "/api/v1/sites")).json["sites"]
+    shown = (await client.call("GET", f"/api/v1/sites/{site}")).json
 
+    assert shown == changed.json
     assert (created.status, created.json["timezone"]) == (201, "Europe/Stockholm")
-    assert (again.status, again.code) == (400, "site_exists")
+    assert (again.status, again.code) == (409, "site_exists")
     assert (changed.status, changed.json["timezone"], changed.json["allowed_hosts"]) == (200, "Asia/Tokyo", [site])
     assert changed.json in listed
+
+
+async def test_a_deleted_site_is_unknown_until_it_is_created_again(client: Client, site: str) -> None:
+    event = {"site": site, "name": "x", "url": f"https://{site}/"}
+    await client.send(event)
+    await client.kept(site, 1)
+
+    deleted = await client.call("DELETE", f"/api/v1/sites/{site}")
+    again = await client.call("DELETE", f"/api/v1/sites/{site}")
+    refused = await client.send(event)
+    asked = await client.call("POST", "/api/v1/query", {"site_id": site, "metrics": ["events"], "date_range": "all"})
+
+    assert (deleted.status, deleted.body) == (204, b"")
+    assert (again.status, again.code) == (refused.status, refused.code) == (asked.status, asked.code)
+    assert (asked.status, asked.code) == (404, "unknown_site")
+    assert (await client.call("POST", "/api/v1/sites", {"site_id": site})).status == 201
+    await client.send(event)
+    await client.kept(site, 2)
+
+
+async def test_a_site_with_a_path_in_its_id_is_addressed_percent_encoded(client: Client, site: str) -> None:
+    await client.call("POST", "/api/v1/sites", {"site_id": f"{site}/shop:1"})
+
+    shown = await client.call("GET", f"/api/v1/sites/{site}%2Fshop:1")
+    assert (shown.status, shown.json["site_id"]) == (200, f"{site}/shop:1")
+    assert (await client.call("DELETE", f"/api/v1/sites/{site}%2Fshop:1")).status == 204
+
+
+async def test_a_token_s_sites_can_change(client: Client, site: str) -> None:
+    await client.call("POST", "/api/v1/sites", {"site_id": site})
+    token = await made(client, role="read", sites=["other.example"])
+    (mine,) = [one for one in (await client.call("GET", "/api/v1/tokens")).json["tokens"]
+               if one["token_id"] in token_hash(token)]  # fmt: skip
+    address = f"/api/v1/tokens/{mine['token_id']}"
+    assert (await client.call("GET", f"/api/v1/sites/{site}", token=token)).status == 403
+
+    changed = await client.call("PUT", address, {"name": "Ünicode", "sites": [site.upper()]})
+
+    assert (changed.status, changed.json) == (200, {**mine, "name": "Ünicode", "sites": [site]})
+    assert (await client.call("GET", address)).json == changed.json
+    assert (await client.call("GET", f"/api/v1/sites/{site}", token=token)).status == 200
 
 
 @pytest.mark.parametrize(
@@ -42,6 +85,21 @@ async def test_a_site_s_life(client: Client, site: str) -> None:
         ("PUT", "/api/v1/sites/nobody.example", {"timezone": "UTC"}, 404),
         ("POST", "/api/v1/tokens", {"role": "owner"}, 400),
         ("POST", "/api/v1/tokens", {"role": "read", "sites": "a"}, 400),
+        ("POST", "/api/v1/sites", {"site_id": "long.example", "timezone": "x" * 65}, 400),
+        ("POST", "/api/v1/sites", {"site_id": "hosts.example", "allowed_hosts": ["x" * 254]}, 400),
+        ("POST", "/api/v1/sites", {"site_id": "hosts.example", "allowed_hosts": ["x"] * 1_001}, 400),
+        ("PUT", "/api/v1/sites/nobody.example", {"site_id": "else.example"}, 404),
+        ("GET", "/api/v1/sites/nobody.example", None, 404),
+        ("DELETE", "/api/v1/sites/nobody.example", None, 404),
+        ("DELETE", "/api/v1/sites/%00", None, 404),
+        ("POST", "/api/v1/tokens", {"role": "read", "name": "x" * 121}, 400),
+        ("POST", "/api/v1/tokens", {"role": "read", "name": "a\nb"}, 400),
+        ("POST", "/api/v1/tokens", {"role": "read", "sites": ["no spaces"]}, 400),
+        ("POST", "/api/v1/tokens", {"role": "read", "sites": ["x" * 129]}, 400),
+        ("POST", "/api/v1/tokens", {"role": "read", "sites": ["a"] * 1_001}, 400),
+        ("PUT", "/api/v1/tokens/nothing", {"name": "x"}, 404),
+        ("PUT", "/api/v1/tokens/nothing", {"role": "admin"}, 400),
+        ("GET", "/api/v1/tokens/nothing", None, 404),
         ("DELETE", "/api/v1/tokens/nothing", None, 404),
         ("PATCH", "/api/v1/sites", {}, 404),
     ],

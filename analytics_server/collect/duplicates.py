@@ -42,10 +42,9 @@ class _Generation:
 
     def add(self, number: int) -> bool:
         """Put it in; False when it was there."""
-        index = number >> _SHIFT
-        shard = self._shards[index]
+        shard = self._shards[number >> _SHIFT]
         if shard is None:
-            self._shards[index] = array("Q", (number,))
+            self._shards[number >> _SHIFT] = array("Q", (number,))
         else:
             place = bisect_left(shard, number)
             if place < len(shard) and shard[place] == number:
@@ -124,7 +123,8 @@ class Duplicates:
                 return True
             self._old, self._young = young, _Generation()
             self._turned_at = self._clock()
-        return not self._young.add(number)
+            young = self._young
+        return not young.add(number)
 
     def room(self) -> int:
         """How many ids of a former run `restore` still takes."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -141,7 +140,7 @@ class GeoLocator:
         except maxminddb.InvalidDatabaseError as error:
             self.error = f"The geo database {self._path} is damaged: {error}."
             return NOWHERE
-        return _place(record) if isinstance(record, Mapping) else NOWHERE
+        return _place(record) if isinstance(record, dict) else NOWHERE
 
 
 def _signature(path: str) -> Signature:
@@ -149,33 +148,36 @@ def _signature(path: str) -> Signature:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _place(record: Mapping[str, object]) -> Place:
+def _place(record: dict[str, object]) -> Place:
     country = _country(record)
     if not country:
         return NOWHERE
     return Place(country, _region(record), _name(record.get("city")))
 
 
-def _country(record: Mapping[str, object]) -> str:
+def _country(record: dict[str, object]) -> str:
     for key in ("country", "country_code", "registered_country"):
         value = record.get(key)
-        code = value.get("iso_code") if isinstance(value, Mapping) else value
+        code = value.get("iso_code") if isinstance(value, dict) else value
         if isinstance(code, str) and len(code) == COUNTRY_CHARS and code.isascii() and code.isalpha():
             return code.upper()
     return ""
 
 
-def _region(record: Mapping[str, object]) -> str:
+def _region(record: dict[str, object]) -> str:
     subdivisions = record.get("subdivisions")
     if isinstance(subdivisions, list) and subdivisions:
         return _name(subdivisions[0])
-    return next((name for key in ("state1", "region", "region_name") if (name := _name(record.get(key)))), "")
+    for key in ("state1", "region", "region_name"):
+        if name := _name(record.get(key)):
+            return name
+    return ""
 
 
 def _name(value: object) -> str:
     """A name as text, or as MaxMind's `{"names": {"en": …}, "iso_code": …}`."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         names = value.get("names")
-        english = names.get("en") if isinstance(names, Mapping) else None
+        english = names.get("en") if isinstance(names, dict) else None
         value = english or value.get("iso_code")
     return value[:NAME_CHARS] if isinstance(value, str) else ""

@@ -39,6 +39,7 @@ OLDEST_MS = 946_684_800_000
 """2000-01-01: the earliest time an import may carry."""
 SESSION_ID_CHARS = 64
 USER_ID_CHARS = 256
+_NO_PAGE = CleanUrl("", "", {})
 
 
 class Origin(msgspec.Struct, frozen=True, gc=False):
@@ -96,7 +97,7 @@ class Parts(msgspec.Struct, frozen=True):
 class Run:
     """One request's events on their way through the steps, in order of their times."""
 
-    __slots__ = ("at", "events", "now_ms", "origin", "outcome", "trusted", "visitors")
+    __slots__ = ("at", "events", "now_ms", "origin", "outcome", "page", "people", "trusted", "url", "visitors")
 
     def __init__(self, origin: Origin, now_ms: int) -> None:
         self.outcome = Outcome()
@@ -105,6 +106,11 @@ class Run:
         self.now_ms = now_ms
         self.events: list[tuple[int | None, int, Beacon]] = []
         self.at = 0
+        self.url = ""
+        self.page = _NO_PAGE
+        """The last event's: those that follow are often on the same page."""
+        self.people: set[str] = set()
+        """User agents that are no bots."""
         self.visitors: dict[tuple[str, str, str, int], int] = {}
         """Visitor ids by what they are made of, which is forgotten with the request."""
 
@@ -188,11 +194,13 @@ class Pipeline:
         user_agent = origin.user_agent
         if run.trusted and beacon.user_agent is not None:
             user_agent = beacon.user_agent
-            if self._settings.drop_bots and (reason := parts.bots.is_bot(user_agent)) is not None:
-                outcome.drop(reason)
-                return
+            if user_agent not in run.people and self._settings.drop_bots:
+                if (reason := parts.bots.is_bot(user_agent)) is not None:
+                    outcome.drop(reason)
+                    return
+                run.people.add(user_agent)
         # url
-        page = self._page(beacon.url, name)
+        page = run.page if run.url and run.url == beacon.url else self._page(beacon.url, name, run)
         if (
             site.allowed_hosts
             and page.hostname not in site.allowed_hosts
@@ -276,7 +284,7 @@ class Pipeline:
             run.outcome.clamped += 1
         return clamped
 
-    def _page(self, url: str | None, name: str) -> CleanUrl:
+    def _page(self, url: str | None, name: str, run: Run) -> CleanUrl:
         if not url:
             if name == "pageview":
                 raise Reject("missing_url", "A pageview needs a url.")
@@ -287,6 +295,7 @@ class Pipeline:
                 "bad_url",
                 f"url must be an absolute http or https address of at most {self._limits.url_chars} characters.",
             )
+        run.url, run.page = url, page
         return page
 
     def _event_id(self, text: str | None, now_ms: int) -> bytes:
@@ -311,7 +320,6 @@ class Pipeline:
         return session
 
 
-_NO_PAGE = CleanUrl("", "", {})
 _COUNTER_MASK = (1 << 74) - 1
 _LOW_MASK = (1 << 62) - 1
 

@@ -95,9 +95,9 @@ class Sessions:
         sessions = self._by_visitor.get(key)
         if sessions is None:
             return None
-        ts_us = ts_ms * 1000
+        ts_us, timeout_us = ts_ms * 1000, self._timeout_us
         for session in reversed(sessions):
-            if session.first_us - self._timeout_us <= ts_us <= session.last_us + self._timeout_us:
+            if session.first_us - timeout_us <= ts_us <= session.last_us + timeout_us:
                 self._by_visitor.move_to_end(key)
                 session.seen_at = self._clock()
                 return session

@@ -41,6 +41,7 @@ CLICK_ID_KEYS: Final = (
 )
 
 CACHED_URLS = 8_192
+CACHED_HREFS = 2_048
 CAMPAIGN_VALUE_CHARS = 255
 HOST_CHARS = 253
 SCHEME_CHARS = 32
@@ -110,7 +111,7 @@ class UrlCleaner:
     `query_keys` are compared exactly, as sent. `max_chars` bounds the raw text.
     """
 
-    __slots__ = ("_keep", "_mask", "_max_chars", "_referrers", "_urls")
+    __slots__ = ("_hrefs", "_keep", "_mask", "_max_chars", "_referrers", "_urls")
 
     def __init__(self, query_keys: Sequence[str], mask_emails: bool, max_chars: int) -> None:
         self._keep = frozenset(query_keys)
@@ -118,6 +119,7 @@ class UrlCleaner:
         self._max_chars = max_chars
         self._urls: GenerationCache[str, CleanUrl] = GenerationCache(CACHED_URLS)
         self._referrers: GenerationCache[str, CleanReferrer] = GenerationCache(CACHED_URLS)
+        self._hrefs: GenerationCache[str, str] = GenerationCache(CACHED_HREFS)
 
     def clean(self, raw: str) -> CleanUrl | None:
         """The page's URL, or None: not http(s), no host, too long, or a control character in it."""
@@ -146,6 +148,13 @@ class UrlCleaner:
         Relative ones stay relative; a mere fragment is `#`; of any other scheme (`mailto:`,
         `tel:`, `javascript:`, `data:` …) only the scheme is kept; what can't be kept is "".
         """
+        found = self._hrefs.get(raw)
+        if found is None:
+            found = self._clean_href(raw)
+            self._hrefs.put(raw, found)
+        return found
+
+    def _clean_href(self, raw: str) -> str:
         if len(raw) > self._max_chars:
             return ""
         text = raw.strip(_AROUND)

@@ -92,7 +92,7 @@ class SiteActivity:
             self.present[visitor] = (ts, minute, source, country)
         if is_pageview:
             self.pages.add(visitor, path, minute)
-        if len(self.pages.pairs) > self.cap or len(self.present) > self.cap:
+        if (is_pageview or last is None) and (len(self.pages.pairs) > self.cap or len(self.present) > self.cap):
             self._narrow()
 
     def _count_new_name(self, events: EventCounts, name: str, count: int) -> None:

@@ -91,4 +91,4 @@ def show_change(metric: Metric, value: Value, before: Value) -> Value:
         return round(value - before, 1)
     if before == 0:
         return 0.0 if value == 0 else 100.0
-    return round((value - before) * 100 / before, 1)
+    return round((value - before) * 100 / abs(before), 1)

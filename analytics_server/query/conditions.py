@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from analytics_server.errors import RequestError
 from analytics_server.query.binding import TEXT, TEXTS, Binder
-from analytics_server.query.fields import SESSION, Dimension, Scope
+from analytics_server.query.fields import GOAL, SESSION, Dimension, Scope
 
 Method = Literal["is", "contains", "matches", "matches_wildcard"]
 
@@ -177,7 +178,15 @@ def render(condition: Condition, column: Column, binder: Binder, reach: Reach = 
 
 
 def event_column(dimension: Dimension, binder: Binder) -> str:
-    """A dimension as an expression over a row `e` of `events` (`s` of its session, if `joined`)."""
+    """A dimension as an expression over a row `e` of `events` (`s` of its session, if `joined`).
+
+    Raises `RequestError` (unsupported_dimension) for event:goal, of which an event may have several.
+    """
+    if dimension is GOAL:
+        raise RequestError(
+            "event:goal can't be used here, as an event may be one of several goals: name one goal instead.",
+            code="unsupported_dimension",
+        )
     return with_key(dimension.events, dimension, binder)
 
 

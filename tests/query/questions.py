@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from analytics_server.query.library import Library
 from analytics_server.query.request import QueryRequest, Question, check_request, decode_request
 from analytics_server.query.timerange import TimeRange, choose_interval, resolve_range
 
@@ -23,8 +24,8 @@ def request(**parts: Any) -> QueryRequest:
     return decode_request(body(**parts), QueryRequest)
 
 
-def question(zone: str = "Europe/Berlin", **parts: Any) -> tuple[Question, TimeRange]:
+def question(zone: str = "Europe/Berlin", library: Library | None = None, **parts: Any) -> tuple[Question, TimeRange]:
     """A checked question and its range."""
-    asked = check_request(request(**parts), max_rows=10_000)
+    asked = check_request(request(**parts), library, max_rows=10_000)
     range_ = resolve_range(asked.date_range, now=NOW, zone=ZoneInfo(zone))
     return asked.with_interval(choose_interval(range_)), range_

@@ -6,9 +6,30 @@ import re
 from pathlib import Path
 
 import msgspec
+import pytest
 
-from analytics_server.query.filters import OPERATORS
-from analytics_server.query.request import Include, Pagination, QueryRequest, check_request, decode_request
+from analytics_server.query.filters import (
+    COMBINING,
+    MAX_DEPTH,
+    MAX_DONE,
+    MAX_FILTERS,
+    MAX_NEEDLES,
+    MAX_PATTERN_CHARS,
+    MAX_PATTERNS,
+    MAX_VALUE_CHARS,
+    MAX_VALUES,
+    OPERATORS,
+)
+from analytics_server.query.request import (
+    DEFAULT_LIMIT,
+    MAX_GOALS,
+    Include,
+    Pagination,
+    QueryRequest,
+    check_request,
+    decode_request,
+)
+from analytics_server.query.shapes import MAX_DIMENSIONS, MAX_METRICS
 from analytics_server.query.timerange import RANGE_NAMES
 from analytics_server.query.trends import PARAMETERS
 
@@ -32,10 +53,41 @@ def test_names_every_key_operator_range_and_parameter() -> None:
     keys += [f"pagination.{name}" for name in Pagination.__struct_fields__]
     for name in (*keys, *OPERATORS, *RANGE_NAMES, *PARAMETERS):
         assert f"`{name}`" in PAGE, f"docs/query-api.md does not document {name}"
+    for name in COMBINING:
+        assert f'["{name}", ' in PAGE, f"docs/query-api.md does not document {name}"
+
+
+OWN = (
+    "caveats", "compile", "conditions", "desk", "fields", "filters", "library", "matching", "metrics", "plan",
+    "request", "service", "shares", "timerange", "trends",
+)  # fmt: skip
+"""The modules whose errors a query can meet."""
 
 
 def test_names_every_error_code() -> None:
-    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "analytics_server" / "query").glob("*.py"))
-    codes = set(re.findall(r'code="(\w+)"', source)) - {"bad_site"}
+    folder = ROOT / "analytics_server" / "query"
+    source = "".join((folder / f"{name}.py").read_text(encoding="utf-8") for name in OWN)
+    codes = set(re.findall(r'code="(\w+)"', source)) - {"bad_site"} | {"unknown_goal", "unknown_segment"}
     for code in codes:
         assert f"`{code}`" in PAGE, f"docs/query-api.md does not document the error {code}"
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        (MAX_METRICS, "1 to {} of the"),
+        (MAX_DIMENSIONS, "Up to {} [dimensions]"),
+        (MAX_DEPTH, "up to {} deep"),
+        (MAX_FILTERS, "deep and {} in all"),
+        (MAX_DONE, "Up to {} of them"),
+        (MAX_GOALS, "more than {} goals"),
+        (DEFAULT_LIMIT, "| {} and 0;"),
+        (MAX_VALUES, "Up to {} values"),
+        (MAX_VALUE_CHARS, "{} characters each"),
+        (MAX_NEEDLES, "{} for `contains`"),
+        (MAX_PATTERNS, "{} patterns"),
+        (MAX_PATTERN_CHARS, "of {} characters"),
+    ],
+)
+def test_names_every_limit(limit: int, said: str) -> None:
+    assert said.format(limit) in PAGE.replace("\n", " ").replace(",", "")

@@ -8,11 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from analytics_server.access.saved import Kind, Saved
 from analytics_server.config import LimitsSection
 from analytics_server.errors import AnalyticsError, NotFound, RequestError
 from analytics_server.model import Site
 from analytics_server.query.answer import Answer
-from analytics_server.query.caveats import PARTIAL_COMPARISON
+from analytics_server.query.caveats import DAILY_VISITORS, NO_GOALS, PARTIAL_COMPARISON, RUNNING
+from analytics_server.query.request import MAX_GOALS
 from analytics_server.query.service import QueryService
 from analytics_server.store import Store
 from tests.query.conftest import Directory
@@ -72,9 +74,10 @@ async def test_orders_by_any_metric_or_dimension_with_nulls_last(service: QueryS
 
 async def test_a_site_without_events_has_zeros_and_no_averages(service: QueryService) -> None:
     metrics = ["visitors", "sessions", "pageviews", "events", "bounce_rate", "session_duration", "views_per_session"]
+    metrics += ["scroll_depth", "engagement_time", "total_revenue", "average_revenue", "percentage"]
     for filters in ([], [["is", "event:name", ["x"]]], [["is", "visit:source", ["x"]]]):
         answer = await ask(service, site_id="empty.example", metrics=metrics, date_range="all", filters=filters)
-        assert [row.metrics for row in answer.results] == [[0, 0, 0, 0, None, None, None]]
+        assert [row.metrics for row in answer.results] == [[0, 0, 0, 0, *[None] * 5, 0, None, None]]
     answer = await ask(service, site_id="empty.example", metrics=metrics[:5], dimensions=["event:page"])
     assert answer.results == []
 
@@ -129,6 +132,100 @@ async def test_compares_buckets_by_their_place_in_the_range(service: QueryServic
         day = local(row.dimensions[0]).replace(day=int(row.dimensions[0][-2:]) - 4).date().isoformat()
         assert comparison.dimensions == [day]
         assert comparison.metrics == before.get((day,), [0])
+
+
+async def test_pages_of_a_comparison_keep_their_order_and_their_counterparts(service: QueryService) -> None:
+    """Whatever the page, and also by a share: rows are those of the whole answer, each with its own group before."""
+    parts: dict[str, Any] = {
+        "metrics": ["group_conversion_rate", "visitors", "percentage"],
+        "date_range": ["2025-10-25", "2025-10-27"],
+        "dimensions": ["visit:source", "event:goal"],
+        "include": {"comparison": "previous_period", "total_rows": True},
+        "order_by": [["group_conversion_rate", "desc"], ["event:goal", "desc"]],
+    }
+    whole = await ask(service, **parts)
+    pages = [await ask(service, **parts, pagination={"limit": 3, "offset": offset}) for offset in range(0, 24, 3)]
+    assert [row for page in pages for row in page.results] == whole.results
+    assert whole.meta.total_rows == len(whole.results) > 12
+    rates = [row.metrics[0] for row in whole.results]
+    assert rates == sorted(rates, key=lambda rate: -(rate or 0))
+    plain = {**parts, "date_range": ["2025-10-22", "2025-10-24"], "include": {}}
+    before = {tuple(row.dimensions): row.metrics for row in (await ask(service, **plain)).results}
+    for row in whole.results:
+        assert isinstance(row.comparison, msgspec.Struct)
+        assert row.comparison.metrics == before.get(tuple(row.dimensions), [None, 0, None])
+
+
+async def test_a_comparison_in_two_currencies_is_refused(service: QueryService) -> None:
+    """Each range may have a currency of its own; their amounts can't be compared all the same."""
+    parts: dict[str, Any] = {
+        "site_id": "utc.example",
+        "metrics": ["total_revenue"],
+        "date_range": ["2025-10-25", "2025-10-27"],
+    }
+    with pytest.raises(RequestError) as caught:
+        await ask(service, **parts)
+    assert caught.value.code == "several_currencies"
+    assert "EUR, JPY, USD" in caught.value.message
+    chosen = await ask(service, **parts, filters=[["is", "event:currency", ["JPY"]]])
+    assert (chosen.meta.currency, len(chosen.results)) == ("JPY", 1)
+    by_currency = await ask(service, **parts, dimensions=["event:currency"], include={"comparison": "previous_period"})
+    assert by_currency.meta.currency is msgspec.UNSET
+    amounts = {row.dimensions[0]: row.metrics[0] for row in by_currency.results}
+    assert amounts.keys() == {"EUR", "JPY", "USD", ""}
+    assert amounts["JPY"] == chosen.results[0].metrics[0]
+
+
+async def test_warns_of_what_the_numbers_are_not(service: QueryService) -> None:
+    cases: list[tuple[dict[str, Any], list[str]]] = [
+        ({"date_range": OCTOBER}, [DAILY_VISITORS]),
+        ({"date_range": OCTOBER, "metrics": ["percentage"], "dimensions": ["time:week"]}, [DAILY_VISITORS]),
+        ({"date_range": OCTOBER, "dimensions": ["time:day"]}, []),
+        ({"date_range": OCTOBER, "metrics": ["sessions"]}, []),
+        ({"date_range": ["2025-10-26", "2025-10-26"]}, []),
+        ({"date_range": "day"}, [RUNNING]),
+        ({"date_range": "7d", "include": {"comparison": "previous_year"}}, [DAILY_VISITORS, PARTIAL_COMPARISON]),
+        ({"date_range": "day", "site_id": "empty.example", "dimensions": ["event:goal"]}, [RUNNING, NO_GOALS]),
+    ]
+    for parts, expected in cases:
+        assert (await ask(service, **parts)).meta.warnings == expected, parts
+
+
+async def test_goals_and_segments_are_known_by_name_and_by_id(service: QueryService) -> None:
+    assert service.desk.saved is not None
+    goal = service.desk.saved.find(Kind.GOAL, SITE, "Signed up")
+    segment = service.desk.saved.find(Kind.SEGMENT, SITE, "Germans")
+    assert goal is not None
+    assert segment is not None
+    for kind, thing in (("goal", goal), ("segment", segment)):
+        found = [await ask(service, date_range=OCTOBER, filters=[[kind, each]]) for each in (thing.id, thing.name)]
+        assert found[0].results == found[1].results
+    by_id = await ask(service, date_range=OCTOBER, dimensions=["event:goal"], filters=[["goal", goal.id]])
+    assert [row.dimensions for row in by_id.results] == [["Signed up"]]
+    for kind in ("goal", "segment"):
+        with pytest.raises(RequestError) as caught:
+            await ask(service, site_id="empty.example", filters=[[kind, "Signed up"]])
+        assert caught.value.code == f"unknown_{kind}"
+
+
+async def test_shares_name_that_they_are_approximate(service: QueryService) -> None:
+    parts: dict[str, Any] = {"metrics": ["conversion_rate", "events"], "filters": [["goal", "Signed up"]]}
+    assert (await ask(service, **parts)).meta.approximate == ["conversion_rate"]
+    assert (await ask(service, **parts, exact=True)).meta.approximate == []
+
+
+async def test_more_goals_than_can_be_grouped_by_are_refused(store: Store) -> None:
+    saved = Saved(store)
+    for number in range(MAX_GOALS + 1):
+        await saved.put(Kind.GOAL, "empty.example", f"Goal {number:03}", {"event": f"event {number}"})
+    service = QueryService(store, Directory(), lambda: NOW, LimitsSection(), saved)
+    with pytest.raises(RequestError) as caught:
+        await ask(service, site_id="empty.example", dimensions=["event:goal"])
+    assert (caught.value.code, "100" in caught.value.message) == ("unsupported_combination", True)
+    some = await ask(
+        service, site_id="empty.example", dimensions=["event:goal"], filters=[["contains", "event:goal", ["Goal 00"]]]
+    )
+    assert some.results == []
 
 
 async def test_change_is_defined_where_there_was_nothing_before(service: QueryService) -> None:

@@ -74,6 +74,33 @@ async def test_reads_times_as_epoch_milliseconds_and_with_an_offset(service: Que
     assert by_number.meta.date_range == by_text.meta.date_range
 
 
+async def test_charts_of_goals_and_of_revenue(service: QueryService, oracles: dict[str, Oracle]) -> None:
+    metrics = ["group_conversion_rate", "total_revenue", "scroll_depth"]
+    found = await chart(
+        service,
+        metrics=",".join(metrics),
+        interval="day",
+        from_="2025-10-24",
+        to="2025-10-27",
+        breakdown="event:goal",
+        limit="2",
+    )
+    start, end = (datetime.fromisoformat(text) for text in ("2025-10-24T00:00+02:00", "2025-10-28T00:00+01:00"))
+    expected = oracles[SITE].answer(metrics, ["time:day", "event:goal"], [], start, end)
+    assert found.meta.currency == "EUR"
+    assert len(found.rows) == 8
+    assert len({row["breakdown"] for row in found.rows}) == 2
+    for row in found.rows:
+        values = expected.get((str(row["time"]), str(row["breakdown"])), [None, 0, None])
+        assert [row[metric] for metric in metrics] == pytest.approx(values, abs=0.051)
+
+
+async def test_a_chart_in_several_currencies_is_refused(service: QueryService) -> None:
+    with pytest.raises(RequestError) as caught:
+        await chart(service, site_id="utc.example", metrics="total_revenue", from_="2025-10-24", to="2025-10-27")
+    assert caught.value.code == "several_currencies"
+
+
 async def test_breakdown_of_nothing_has_no_rows(service: QueryService) -> None:
     found = await chart(service, site_id="empty.example", breakdown="visit:source")
     assert found.rows == []

@@ -262,6 +262,7 @@ class Server:
             await self._front.settle(grace * ANSWER_SHARE)
         if self._runner is not None:
             await self._runner.cleanup()
+        await self._sql.close()
         await self._flusher.close()
         await self._wal.close()  # only now may another server deliver from this directory
         await self._salts.close()

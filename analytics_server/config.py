@@ -100,11 +100,11 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
 
 class SqlSection(_Section, frozen=True, kw_only=True):
     timeout_s: Seconds = 30.0
-    memory_mb: Positive = 1_024
+    memory_mb: Positive = 512
     read_rows: Positive = 2_000_000_000
     read_mb: Positive = 200_000
     rows: Positive = 100_000
-    answer_mb: Positive = 64
+    answer_mb: Positive = 32
     max_chars: Positive = 20_000
     queries: Positive = 2
     site_queries: Positive = 4

@@ -18,7 +18,7 @@ from analytics_server.query.sql.expressions import ExpressionPrinter, Print
 from analytics_server.query.sql.functions import TYPE_ARGUMENT, Called
 from analytics_server.query.sql.refusal import shown
 
-MAX_LAMBDA_DEPTH = 3
+MAX_LAMBDA_DEPTH = 2
 _AGGREGATE_TEXT = re.compile(r"(?P<name>\w+)(?P<parameters>\([0-9., ]*\))?")
 
 

@@ -48,7 +48,8 @@ class Guard:
             sql = QueryPrinter(context, max_rows=self.max_rows).whole(tree)
         except RecursionError:
             raise SqlRefused("The query is nested too deeply.", code="sql_too_big") from None
-        return Guarded(sql, {SITE: site_id, **bind_parameters(context.declared, params)})
+        site = {SITE: site_id} if f"{{{SITE}:String}}" in sql else {}  # a value that is not named would be refused
+        return Guarded(sql, {**site, **bind_parameters(context.declared, params)})
 
 
 def _wanted(tree: exp.Expr) -> frozenset[str] | None:

@@ -1,22 +1,22 @@
-"""Runs guarded SQL: settings that bound it, its turn, its pieces.
+"""Runs guarded SQL: the settings that bound it, its turn, its pieces.
 
-Owns no state but the turns. The engine ends a query that passes its limits; what is
-streamed to a client that reads too slowly is cut off.
+The engine ends a query that passes its limits, but looks at the time only between blocks of
+rows. So the answer to the client has a time limit of its own; the turn is given back when
+the engine has truly ended.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from analytics_server.config import SqlSection
-from analytics_server.errors import StoreError
+from analytics_server.errors import StoreError, StoreTimeout
 from analytics_server.query.desk import Desk
 from analytics_server.query.sql.answer import FORMATS, JsonAnswer
 from analytics_server.query.sql.complaints import explain
@@ -28,14 +28,41 @@ from analytics_server.query.sql.tables import SETTINGS, TABLES
 from analytics_server.query.sql.turns import Turns
 
 MB = 1024 * 1024
-RANGE_ELEMENTS = 10_000_000
+RANGE_ELEMENTS = 1_000_000
 """Numbers that range() may make of one block of rows."""
+
+BLOCK_ROWS = 8_192
+"""Rows that are worked on between two looks at the clock."""
 
 PRINTED_BYTES = 2_000_000
 """What is printed is longer than what was written: columns are spelled out."""
 
+OVERTIME_S = 2.0
+"""How much longer than the engine may run the client waits for its answer."""
+
 CLOSED_TABLES = ("sites", "tokens", "salts", "saved", "traffic", "openings", "day_totals", "day_builds")
 """Tables that no query may read: the engine is told to show nothing of them, should the guard ever let one through."""
+
+NUMBERS = {
+    "readonly": 1,
+    "max_block_size": BLOCK_ROWS,
+    "max_query_size": PRINTED_BYTES,
+    "function_range_max_elements_in_block": RANGE_ELEMENTS,
+    "allow_introspection_functions": 0,
+    "joined_subquery_requires_alias": 0,
+    "output_format_json_quote_64bit_integers": 0,
+    "output_format_json_quote_decimals": 0,
+    "output_format_json_quote_denormals": 0,
+    "output_format_json_escape_forward_slashes": 0,
+    "output_format_json_validate_utf8": 1,
+    **SETTINGS,
+}
+TEXTS = {
+    "timeout_overflow_mode": "throw",
+    "read_overflow_mode": "throw",
+    "result_overflow_mode": "throw",
+    "date_time_output_format": "simple",
+}
 
 
 class SqlRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,6 +82,7 @@ class SqlService:
         self.limits = limits
         self.guard = Guard(functions or load_functions(), max_chars=limits.max_chars, max_rows=limits.rows)
         self._turns = Turns(at_once=limits.queries, per_site=limits.site_queries, wait_s=limits.wait_s)
+        self._ending: set[asyncio.Task[None]] = set()
         self._database = ""
         self._available: frozenset[str] | None = None
 
@@ -62,23 +90,26 @@ class SqlService:
         """The answer in pieces. Raises `RequestError`, `NotFound`, `Unavailable` or a `StoreError`."""
         if format_ not in FORMATS:
             raise SqlRefused(f"format is one of {', '.join(FORMATS)}.", code="bad_format")
-        site = self.desk.site(request.site_id)
-        async with self._turns.take(site.site_id):
+        site_id = self.desk.site(request.site_id).site_id
+        await self._turns.take(site_id)
+        run = _Run()
+        try:
             database = await self.database()
             guarded = await asyncio.to_thread(
-                self.guard.check, request.query, request.params, site_id=site.site_id, database=database
+                self.guard.check, request.query, request.params, site_id=site_id, database=database
             )
             started = time.perf_counter()
             shape = JsonAnswer(self.limits.rows) if format_ == "json" else None
-            try:
-                async with aclosing(self._stream(guarded, site.site_id, database, FORMATS[format_][0])) as pieces:
-                    async for piece in pieces:
-                        if ready := shape.feed(piece) if shape else piece:
-                            yield ready
-            except StoreError as error:
-                raise explain(error, request.query) from error
+            run.begin(self._stream(guarded, site_id, database, FORMATS[format_][0]))
+            async for piece in run.pieces(self.limits.timeout_s + OVERTIME_S):
+                if ready := shape.feed(piece) if shape else piece:
+                    yield ready
             if shape is not None:
                 yield shape.end((time.perf_counter() - started) * 1000)
+        except StoreError as error:
+            raise explain(error, request.query) from error
+        finally:
+            await self._finish(run, site_id)
 
     async def database(self) -> str:
         """The database that holds the tables, asked once."""
@@ -94,6 +125,26 @@ class SqlService:
             self._available = frozenset(str(name) for (name,) in answer.rows)
         return self._available
 
+    async def close(self) -> None:
+        """Wait for queries that the engine has not ended yet."""
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+    async def _finish(self, run: _Run, site_id: str) -> None:
+        """Give the turn back when the engine has ended: at once, or in the background if it is still busy."""
+
+        async def end() -> None:
+            try:
+                await run.end()
+            finally:
+                self._turns.give_back(site_id)
+
+        if not run.is_busy:
+            await end()
+            return
+        task = asyncio.create_task(end(), name="sql-ending")
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
     async def _stream(self, guarded: Guarded, site_id: str, database: str, format_: str) -> AsyncGenerator[bytes]:
         settings = ", ".join(f"{name} = {value}" for name, value in self._settings(site_id, database).items())
         async for piece in self._store.stream(
@@ -107,36 +158,58 @@ class SqlService:
 
     def _settings(self, site_id: str, database: str) -> Mapping[str, str]:
         """They stand in the statement, so that both engines take them all, `readonly` included."""
-        limits = self.limits
         own = f"site_id = {literal(site_id)}"
         filters = {f"{database}.{name}": own for name in TABLES} | {f"{database}.{name}": "0" for name in CLOSED_TABLES}
-        numbers = {
-            "readonly": 1,
-            "max_execution_time": limits.timeout_s,
-            "max_memory_usage": limits.memory_mb * MB,
-            "max_rows_to_read": limits.read_rows,
-            "max_bytes_to_read": limits.read_mb * MB,
-            "max_result_bytes": limits.answer_mb * MB,
-            "max_query_size": PRINTED_BYTES,
-            "function_range_max_elements_in_block": RANGE_ELEMENTS,
-            "output_format_json_quote_64bit_integers": 0,
-            "output_format_json_quote_decimals": 0,
-            "output_format_json_quote_denormals": 0,
-            "output_format_json_escape_forward_slashes": 0,
-            "output_format_json_validate_utf8": 1,
-            "allow_introspection_functions": 0,
-            "joined_subquery_requires_alias": 0,
-            **SETTINGS,
-        }
-        texts = {
-            "timeout_overflow_mode": "throw",
-            "read_overflow_mode": "throw",
-            "result_overflow_mode": "throw",
-            "date_time_output_format": "simple",
+        limits = {
+            "max_execution_time": self.limits.timeout_s,
+            "max_memory_usage": self.limits.memory_mb * MB,
+            "max_rows_to_read": self.limits.read_rows,
+            "max_bytes_to_read": self.limits.read_mb * MB,
+            "max_result_bytes": self.limits.answer_mb * MB,
         }
         pairs = ", ".join(f"{literal(table)}: {literal(condition)}" for table, condition in filters.items())
         return {
-            **{name: str(number) for name, number in numbers.items()},
-            **{name: literal(text) for name, text in texts.items()},
+            **{name: str(number) for name, number in limits.items()},
+            **{name: str(number) for name, number in NUMBERS.items()},
+            **{name: literal(text) for name, text in TEXTS.items()},
             "additional_table_filters": f"{{{pairs}}}",
         }
+
+
+class _Run:
+    """One query in the engine: its pieces, and whether the engine is still busy with the first."""
+
+    def __init__(self) -> None:
+        self._source: AsyncGenerator[bytes] | None = None
+        self._first: asyncio.Future[bytes] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        return self._first is not None and not self._first.done()
+
+    def begin(self, source: AsyncGenerator[bytes]) -> None:
+        self._source = source
+        self._first = asyncio.ensure_future(_next(source))
+
+    async def pieces(self, wait_s: float) -> AsyncIterator[bytes]:
+        """All pieces. Raises `StoreTimeout` when the first does not come in time."""
+        assert self._source is not None, "begin comes first"
+        assert self._first is not None, "begin comes first"
+        await asyncio.wait({self._first}, timeout=wait_s)
+        if not self._first.done():
+            raise StoreTimeout("The engine has not ended the query in time.")
+        yield self._first.result()
+        async for piece in self._source:
+            yield piece
+
+    async def end(self) -> None:
+        """Return when the engine has ended."""
+        if self._first is not None:
+            await asyncio.wait({self._first})
+            self._first.exception()
+        if self._source is not None:
+            await self._source.aclose()
+
+
+async def _next(source: AsyncGenerator[bytes]) -> bytes:
+    return await anext(source, b"")

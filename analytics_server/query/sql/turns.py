@@ -7,8 +7,6 @@ its next query is told to come later (429). When everything is taken, all are (5
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from analytics_server.errors import TooManyRequests, Unavailable
 
@@ -26,9 +24,8 @@ class Turns:
         self._sites: dict[str, int] = {}
         self._present = 0
 
-    @asynccontextmanager
-    async def take(self, site_id: str) -> AsyncIterator[None]:
-        """Hold a turn. Raises `TooManyRequests` or `Unavailable`."""
+    async def take(self, site_id: str) -> None:
+        """Wait for a turn; `give_back` ends it. Raises `TooManyRequests` or `Unavailable`."""
         mine = self._sites.get(site_id, 0)
         if mine >= self._per_site:
             raise TooManyRequests(
@@ -40,24 +37,25 @@ class Turns:
         self._sites[site_id] = mine + 1
         self._present += 1
         try:
-            await self._acquire()
-            try:
-                yield
-            finally:
-                self._free.release()
-        finally:
-            self._present -= 1
-            left = self._sites[site_id] - 1
-            if left:
-                self._sites[site_id] = left
-            else:
-                del self._sites[site_id]
-
-    async def _acquire(self) -> None:
-        try:
             await asyncio.wait_for(self._free.acquire(), self._wait_s)
-        except TimeoutError:
+        except BaseException as error:
+            self._leave(site_id)
+            if not isinstance(error, TimeoutError):
+                raise
             raise Unavailable(
                 f"No SQL query could begin within {self._wait_s:g} s ([sql] queries, wait_s): ask again soon.",
                 code="busy",
             ) from None
+
+    def give_back(self, site_id: str) -> None:
+        """End a turn that was taken."""
+        self._free.release()
+        self._leave(site_id)
+
+    def _leave(self, site_id: str) -> None:
+        self._present -= 1
+        left = self._sites[site_id] - 1
+        if left:
+            self._sites[site_id] = left
+        else:
+            del self._sites[site_id]

@@ -20,6 +20,10 @@ MAX_EXPANDED = 10_000
 MAX_SELECTS = 100
 """SELECTs after all names are expanded."""
 
+MAX_NESTED_LAMBDAS = 4
+"""Lambdas inside lambdas: each goes over all elements of an array for each element of another, in one go
+that no time limit interrupts."""
+
 TOO_BIG = "sql_too_big"
 
 
@@ -28,6 +32,9 @@ def check_weight(tree: exp.Expr) -> None:
     nodes = list(tree.walk())
     if len(nodes) > MAX_NODES:
         raise SqlRefused(f"The query has {len(nodes)} parts, {MAX_NODES} are allowed.", code=TOO_BIG)
+    nested = [node for node in nodes if isinstance(node, exp.Lambda) and node.find_ancestor(exp.Lambda)]
+    if len(nested) > MAX_NESTED_LAMBDAS:
+        raise SqlRefused(f"The query may have {MAX_NESTED_LAMBDAS} lambdas inside lambdas.", code=TOO_BIG)
     expanded, selects = _Weigher(nodes).weigh(tree)
     if expanded > MAX_EXPANDED:
         raise SqlRefused(

@@ -44,6 +44,12 @@ from analytics_server.ingest.wal import Wal
 Kind = Literal["track", "view", "interaction", "batch", "pixel"]
 ACCEPTED_ONE = b'{"accepted":1,"dropped":{},"rejected":[]}'
 
+EVENTS_AT_ONCE = 1_000
+"""A larger batch is taken in pieces of so many events, some 15 ms each: the loop must not stand still for long."""
+
+LARGE_BODY = 16_384
+"""A larger compressed body of a trusted sender is decompressed by a thread: it may become 10 MiB."""
+
 _encode_json = msgspec.json.Encoder().encode
 
 
@@ -59,6 +65,18 @@ class Accepted(msgspec.Struct, frozen=True):
     accepted: int
     dropped: dict[str, int]
     rejected: list[Rejection]
+
+
+class _Request:
+    """One request's events, decoded."""
+
+    __slots__ = ("beacons", "origin", "rejected", "sent")
+
+    def __init__(self, beacons: list[tuple[int, Beacon]], origin: Origin, rejected: list[Rejection], sent: int) -> None:
+        self.beacons = beacons
+        self.origin = origin
+        self.rejected = rejected
+        self.sent = sent
 
 
 _ONE = Answer(202, ACCEPTED_ONE)
@@ -87,6 +105,9 @@ class Collector:
         self._forget_ids = forget_ids
         self._losses = losses
         self._by_address = RateLimiter(limits.address_events_per_s, limits.limiter_addresses, clock)
+        self._one_large = asyncio.Lock()
+        self._behind: list[tuple[Outcome, Waiter]] | None = None
+        """While a large batch is under way: who waits until it is in the log."""
 
     def most_bytes(self, *, trusted: bool) -> int:
         """How large a body may be, before and after decompression."""
@@ -102,10 +123,21 @@ class Collector:
                 self._gate.keep_fresh()  # a token that was revoked elsewhere ends within seconds
                 if not principal.may_collect:
                     raise Forbidden("This token may not collect: use one of the role collect or admin.")
-            outcome, sent = self.take(kind, body, headers, address, principal)
-            if outcome.rows or outcome.repeated:
-                await self._written(outcome)
-            return self.kept(outcome, sent)
+            encoding = headers.get("content-encoding")
+            if encoding is not None and principal is not None and len(body) > LARGE_BODY and not self._wal.refusal():
+                body, encoding = (
+                    await asyncio.to_thread(decompress, body, encoding, self.most_bytes(trusted=True)),
+                    None,
+                )
+            request = self._read(kind, body, encoding, headers, address, principal)
+            if len(request.beacons) > EVENTS_AT_ONCE:
+                outcome, written = await self._take_large(request)
+            else:
+                outcome = self._take(request)
+                written = self._written(outcome)
+            if written is not None:
+                await written
+            return self.kept(outcome, request.sent)
         except AnalyticsError as error:
             return refuse(error)
 
@@ -114,7 +146,8 @@ class Collector:
     ) -> None:
         """`POST /track` of a public client without a coroutine: `respond` is called once, now or later."""
         try:
-            outcome, sent = self.take("track", body, headers, address, None)
+            request = self._read("track", body, headers.get("content-encoding"), headers, address, None)
+            outcome, sent = self._take(request), request.sent
             if not outcome.rows and not outcome.repeated:
                 respond(self.kept(outcome, sent))
                 return
@@ -133,19 +166,21 @@ class Collector:
         except AnalyticsError as error:
             respond(refuse(error))
 
-    def take(
-        self, kind: Kind, body: bytes, headers: Mapping[str, str], address: str, principal: Principal | None
-    ) -> tuple[Outcome, int]:
-        """Everything up to the log: the outcome and how many events were sent.
-
-        `headers` are asked by lower-case names. Raises an `AnalyticsError`.
-        """
+    def _read(
+        self,
+        kind: Kind,
+        body: bytes,
+        encoding: str | None,
+        headers: Mapping[str, str],
+        address: str,
+        principal: Principal | None,
+    ) -> _Request:
+        """Everything before the pipeline. `headers` are asked by lower-case names. Raises an `AnalyticsError`."""
         if refusal := self._wal.refusal():  # before anything is remembered of events that can't be kept
             raise WalError(refusal)
         trusted = principal is not None
         most = self.most_bytes(trusted=trusted)
         get = headers.get
-        encoding = get("content-encoding")
         if encoding is not None:
             body = decompress(body, encoding, most)
         if len(body) > most:
@@ -167,19 +202,64 @@ class Collector:
         if principal is not None and principal.sites:
             beacons, foreign = _covered(beacons, principal.sites)
             rejected = rejected + foreign
-        outcome = self._pipeline.run(beacons, origin)
-        outcome.losses = self._losses()
-        if rejected:
-            outcome.rejected = sorted(rejected + outcome.rejected, key=_by_index)
-        if outcome.rejected:
-            self._check_whole(outcome, sent)
-        return outcome, sent
+        return _Request(beacons, origin, rejected, sent)
 
-    def _written(self, outcome: Outcome) -> asyncio.Future[None]:
+    def _take(self, request: _Request) -> Outcome:
+        """The pipeline, in one go. Raises an `AnalyticsError`."""
+        outcome = self._pipeline.run(request.beacons, request.origin)
+        outcome.losses = self._losses()
+        self._judge(outcome, request)
+        return outcome
+
+    async def _take_large(self, request: _Request) -> tuple[Outcome, asyncio.Future[None] | None]:
+        """The pipeline in pieces, so that nobody else waits for a large batch; its rows reach the log in one.
+
+        One at a time. The ids of its events are known before it is in the log: a request that repeats one is put
+        behind it, so that as ever it is answered after the event it repeats has met its fate.
+        """
+        async with self._one_large:
+            await asyncio.sleep(0)
+            behind: list[tuple[Outcome, Waiter]] = []
+            self._behind = behind
+            try:
+                outcome = await self._in_pieces(request)
+                self._behind = None
+                self._judge(outcome, request)
+                return outcome, self._written(outcome)
+            finally:
+                self._behind = None
+                for waiting, settled in behind:
+                    try:
+                        self._wal.append(waiting.rows, settled)
+                    except WalError as error:
+                        settled(error.message)
+
+    async def _in_pieces(self, request: _Request) -> Outcome:
+        run = self._pipeline.begin(request.beacons, request.origin)
+        run.outcome.losses = self._losses()
+        try:
+            for _ in range(0, len(run.events), EVENTS_AT_ONCE):
+                self._pipeline.go_on(run, EVENTS_AT_ONCE)
+                await asyncio.sleep(0)
+        except BaseException:
+            self.lost(run.outcome)
+            raise
+        return run.outcome
+
+    def _judge(self, outcome: Outcome, request: _Request) -> None:
+        if request.rejected:
+            outcome.rejected = sorted(request.rejected + outcome.rejected, key=_by_index)
+        if outcome.rejected:
+            self._check_whole(outcome, request.sent)
+
+    def _written(self, outcome: Outcome) -> asyncio.Future[None] | None:
         """Done when the rows, and all that came before, are durable; raises `WalError` when they are lost.
 
+        None when there is nothing to wait for.
         A loss is noted at once, before anybody else is told, and also when the client has gone.
         """
+        if not outcome.rows and not outcome.repeated:
+            return None
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def settled(error: str) -> None:
@@ -196,6 +276,9 @@ class Collector:
         return written
 
     def _append(self, outcome: Outcome, settled: Waiter) -> None:
+        if self._behind is not None and outcome.repeated:
+            self._behind.append((outcome, settled))
+            return
         try:
             self._wal.append(outcome.rows, settled)
         except WalError:

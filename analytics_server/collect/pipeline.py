@@ -157,8 +157,8 @@ class Pipeline:
             run.events.sort(key=_by_time)
         return run
 
-    def go_on(self, run: Run, most: int) -> bool:
-        """Take the next events, at most so many, through all steps; True when some are left.
+    def go_on(self, run: Run, most: int) -> None:
+        """Take the next events, at most so many, through all steps.
 
         Each event is done as a whole: between two calls other requests may be taken.
         """
@@ -168,7 +168,6 @@ class Pipeline:
                 self._steps(beacon, ts_ms, run)
             except Reject as rejection:
                 run.outcome.rejected.append(Rejection(index, rejection.code, rejection.message))
-        return run.at < len(run.events)
 
     def _steps(self, beacon: Beacon, ts_ms: int | None, run: Run) -> None:
         parts, outcome, origin = self._parts, run.outcome, run.origin

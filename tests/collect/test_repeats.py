@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics_server.app import Server
+from analytics_server.collect import collector as collector_module
 from analytics_server.collect.collector import Answer
 from analytics_server.config import Config, IngestSection, ServerSection
 from analytics_server.ingest.group import Waiter
 from analytics_server.ingest.wal import Wal
-from analytics_server.model import Row
+from analytics_server.model import COLUMN_INDEX, Row
 from tests.collect.world import World
 
 BEACON = b'{"site":"a.example","name":"x","event_id":"6f9619ff-8b86-4d01-b42d-00cf4fc964ff"}'
+EVENT_ID = bytes.fromhex("6f9619ff8b864d01b42d00cf4fc964ff")
 HEADERS = {"user-agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/142.0.0.0 Safari/537.36"}
 
 
@@ -81,16 +85,39 @@ class Requests:
         self.world.collector._wal = cast(Wal, self.log)
         self.answers: dict[str, int] = {}
 
-    def send(self, who: str) -> None:
+    def send(self, who: str, body: bytes = BEACON) -> None:
         def respond(answer: Answer) -> None:
             self.answers[who] = answer.status
 
-        self.world.collector.take_fast(BEACON, HEADERS, "192.0.2.1", respond)
+        self.world.collector.take_fast(body, HEADERS, "192.0.2.1", respond)
+
+    def large(self) -> asyncio.Task[Answer]:
+        """A trusted batch with the event in its midst."""
+        headers = {**HEADERS, "authorization": "Bearer collect"}
+        body = msgspec.json.encode(LARGE)
+        return asyncio.create_task(self.world.collector.collect("track", body, headers, "192.0.2.1"))
+
+    def knows(self) -> bool:
+        """Is an id remembered?"""
+        return len(self.world.duplicates) > 0
+
+    def waits(self) -> bool:
+        """Does a request wait for the log?"""
+        return bool(self.log._waiting)
 
     async def call(self) -> asyncio.Task[Answer]:
         task = asyncio.create_task(self.world.collector.collect("track", BEACON, HEADERS, "192.0.2.1"))
         await asyncio.sleep(0)  # until it waits for the log
         return task
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until it holds."""
+    for _ in range(1_000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came about")
 
 
 def test_a_repeat_is_not_vouched_for_by_a_later_try_that_is_lost_too() -> None:
@@ -142,13 +169,72 @@ async def test_a_client_that_has_gone_does_not_leave_its_lost_id_behind() -> Non
     assert len(requests.log.written) == 1
 
 
-STEPS = st.lists(st.sampled_from(["send", "call", "leave", "commit", "lose"]), max_size=24)
+LARGE = (
+    [{"site": "a.example", "name": "x"}] * 2 + [msgspec.json.decode(BEACON)] + [{"site": "a.example", "name": "x"}] * 2
+)
 
 
-@settings(max_examples=60)
+async def test_a_repeat_of_an_event_of_a_large_batch_waits_until_that_is_in_the_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its id is known while the batch, taken in pieces, is not in the log yet."""
+    monkeypatch.setattr(collector_module, "EVENTS_AT_ONCE", 1)
+    for fate, status in (("", 202), ("lost", 503)):
+        requests = Requests()
+        large = requests.large()
+        await until(requests.knows)
+        requests.send("repeat")
+        assert not requests.log._waiting
+        await until(requests.waits)
+        requests.log.commit(fate)
+        requests.log.commit()
+
+        assert requests.answers == {"repeat": status}
+        assert (await large).status == status
+        assert len(requests.log.written) == (0 if fate else len(LARGE))
+
+
+async def test_a_large_batch_that_is_broken_off_leaves_no_id_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collector_module, "EVENTS_AT_ONCE", 1)
+    requests = Requests()
+    large = requests.large()
+    await until(requests.knows)
+    requests.send("repeat")
+    large.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await large
+    requests.log.commit()
+    requests.send("again")
+    requests.log.commit()
+
+    assert requests.answers == {"repeat": 503, "again": 202}
+    assert len(requests.log.written) == 1
+
+
+async def test_others_are_answered_while_a_large_batch_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collector_module, "EVENTS_AT_ONCE", 1)
+    requests = Requests()
+    large = requests.large()
+    await until(requests.knows)
+    requests.send("new", b'{"site":"a.example","name":"new"}')
+    requests.log.commit()
+    assert requests.answers == {"new": 202}
+    await until(requests.waits)
+    requests.log.commit()
+
+    assert (await large).status == 202
+    assert [row[COLUMN_INDEX["name"]] for row in requests.log.written] == ["new", *["x"] * len(LARGE)]
+
+
+STEPS = st.lists(st.sampled_from(["send", "call", "large", "turn", "leave", "commit", "lose"]), max_size=24)
+
+
+@settings(max_examples=80)
 @given(STEPS)
 def test_whatever_the_order_an_acknowledged_id_is_written_once(steps: list[str]) -> None:
-    asyncio.run(play(steps))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(collector_module, "EVENTS_AT_ONCE", 1)
+        asyncio.run(play(steps))
 
 
 async def play(steps: list[str]) -> None:
@@ -160,6 +246,10 @@ async def play(steps: list[str]) -> None:
             requests.send(str(number))
         elif step == "call":
             tasks.append(await requests.call())
+        elif step == "large":
+            tasks.append(requests.large())
+        elif step == "turn":
+            await asyncio.sleep(0)
         elif step == "leave" and tasks:
             tasks.pop(0).cancel()
             await asyncio.sleep(0)
@@ -167,7 +257,11 @@ async def play(steps: list[str]) -> None:
             requests.log.commit("lost" if step == "lose" else "")
         told = {*requests.answers.values(), *(task.result().status for task in tasks if task.done())}
         acknowledged = acknowledged or 202 in told
-        assert len(requests.log.written) <= 1
-        assert requests.log.written or not acknowledged
-    await asyncio.sleep(0)
+        written = [row for row in requests.log.written if row[COLUMN_INDEX["event_id"]] == EVENT_ID]
+        assert len(written) <= 1
+        assert written or not acknowledged
+    for _ in range(200):
+        await asyncio.sleep(0)
+        while requests.log._waiting:
+            requests.log.commit()
     assert all(task.done() for task in tasks)

@@ -19,7 +19,7 @@ from statistics import NormalDist
 from analytics_server.query.experiments.proportions import Interval
 
 CONFIDENCE = 0.95
-LARGE = 1e6
+LARGE = 1e7
 """Degrees of freedom from which t is the normal distribution to six digits."""
 
 

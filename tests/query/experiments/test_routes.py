@@ -200,10 +200,8 @@ async def test_takes_what_is_just_within(lab: Lab, changes: dict[str, Any]) -> N
 
 async def test_changes_are_checked_like_new_ones(lab: Lab) -> None:
     path = f"/{(await lab.make())['id']}"
-    assert await lab.refusal(path, {"variants": [{"name": "x"}, {"name": "y"}]}, method="PUT") == (
-        400,
-        "bad_experiment",
-    )
+    variants = [{"name": "x"}, {"name": "y"}]
+    assert await lab.refusal(path, {"variants": variants}, method="PUT") == (400, "bad_experiment")
     assert await lab.refusal(path, {"site_id": FOREIGN}, method="PUT") == (400, "bad_experiment")
     assert await lab.refusal(path, {"window": "1y"}, method="PUT") == (400, "bad_window")
     assert await lab.refusal(path, {"id": "x"}, method="PUT") == (400, "unknown_key")

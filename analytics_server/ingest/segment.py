@@ -16,7 +16,7 @@ import os
 import secrets
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -40,6 +40,7 @@ MAX_FRAMES = 1 << 32
 """More commit groups than a process makes in years: a greater step in the sequence is no frame's."""
 ARRAY_MARK = b"\xdd"
 
+_encode = msgspec.msgpack.Encoder().encode
 _decode_rows = msgspec.msgpack.Decoder(list[list[object]]).decode
 
 
@@ -133,6 +134,14 @@ def head_bytes(batch_id: int, created_ms: int) -> bytes:
 def array_head(count: int) -> bytes:
     """MessagePack's array32 marker: the rows of a group follow it as they are."""
     return ARRAY_MARK + count.to_bytes(4, "big")
+
+
+def encode_rows(rows: Sequence[Row]) -> bytes:
+    """Rows one after the other, as they stand in a frame: encoded as one array, whose own marker is left out."""
+    if len(rows) == 1:
+        return _encode(rows[0])
+    head_bytes = 1 if len(rows) < 16 else 3 if len(rows) < 65_536 else 5  # MessagePack's array, array16 and array32
+    return _encode(rows)[head_bytes:]
 
 
 def frame_head(sequence: int, parts: list[bytes]) -> bytes:

@@ -25,8 +25,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from analytics_server.config import IngestSection
 from analytics_server.errors import WalError
 from analytics_server.ingest import segment
@@ -40,7 +38,6 @@ from analytics_server.model import Row
 
 log = logging.getLogger(__name__)
 
-_encode = msgspec.msgpack.Encoder().encode
 LOCK = "lock"
 FREE_SPACE_CHECK_S = 1.0
 SLOW_DISK_S = 0.05
@@ -183,15 +180,15 @@ class Wal:
         if refusal := self.refusal():
             raise WalError(refusal)
         group = self._group
-        encoded = [_encode(row) for row in rows]
-        size = sum(map(len, encoded))
+        encoded = segment.encode_rows(rows)
+        size = len(encoded)
         if len(group.rows) + len(rows) > self._settings.pending_events or group.bytes + size > MAX_GROUP_BYTES:
             if group.rows:
                 raise WalError(TOO_MANY)
             if size > MOST_BYTES:
                 raise WalError(TOO_LARGE)
         group.bytes += size
-        group.payload += encoded
+        group.payload.append(encoded)
         group.rows += rows
         group.waiters.append(waiter)
         self._arrived.set()

@@ -143,3 +143,10 @@ def test_a_segment_of_an_older_program_gets_todays_columns() -> None:
 
     assert len(read) == len(COLUMN_NAMES)
     assert (read[COLUMN_NAMES.index("title")], read[-1]) == ("kept", None)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 15, 16, 17, 65_535, 65_536])
+def test_rows_encoded_together_are_those_encoded_one_by_one(count: int) -> None:
+    rows = [(number, "a") for number in range(count)]
+
+    assert segment.encode_rows(rows) == b"".join(map(msgspec.msgpack.encode, rows))

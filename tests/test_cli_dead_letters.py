@@ -19,54 +19,31 @@ from analytics_server.ingest.dead_letters import Cause, letter_id, read_all, wri
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.segment import frame_head, head_bytes
 from analytics_server.ingest.wal import Wal
-from analytics_server.store import ResultSet, Store
-from analytics_server.store.protocol import Encoded, Parameters, Settings
-from tests.ingest.test_flusher_life import POISON, FakeStore, row
+from analytics_server.store import Store
+from tests.ingest.fake_store import POISON, FakeStore
+from tests.ingest.test_flusher_life import row
 
 FIRST, SECOND = 77 << 22, 78 << 22
 
 
 class OpenStore(FakeStore):
-    """The fake with a life, which counts by batch; `open` fails when ClickHouse is away."""
+    """The fake that counts by batch; `open` fails when ClickHouse is away."""
 
     def __init__(self) -> None:
         super().__init__()
         self.away = False
-        self.by_batch: dict[str, int] = {}
+        self.by_batch: dict[int, int] = {}
 
     async def open(self) -> None:
         if self.away:
             raise StoreRetryable("connection refused")
 
-    async def close(self) -> None:
-        self.calls.append("close")
+    def stored(self, batch_id: int, month: int) -> int:
+        return self.by_batch.get(batch_id, 0)
 
-    async def insert_encoded(
-        self,
-        table: str,
-        encoded: Encoded,
-        *,
-        settings: Settings | None = None,
-        timeout_s: float = 60.0,
-        query_id: str = "",
-    ) -> None:
-        await super().insert_encoded(table, encoded, query_id=query_id)
-        if table == "events":
-            self.by_batch[query_id.partition("-")[0]] = encoded.rows
-
-    async def query(
-        self,
-        sql: str,
-        parameters: Parameters | None = None,
-        *,
-        settings: Settings | None = None,
-        timeout_s: float = 30.0,
-    ) -> ResultSet:
-        asked = dict(parameters or {})
-        if "month" not in asked:
-            return await super().query(sql, parameters)
-        self.calls.append("count")
-        return ResultSet(columns=("count",), rows=[(self.by_batch.get(str(asked["batch"]), 0),)])
+    def keep(self, batch_id: int, month: int, titles: list[str]) -> None:
+        self.by_batch[batch_id] = len(titles)
+        super().keep(batch_id, month, titles)
 
 
 @pytest.fixture
@@ -188,10 +165,22 @@ def test_retry_delivers_a_letter_once(data_dir: Path, store: OpenStore) -> None:
 
 def test_retry_after_a_crash_counts_before_it_sends(data_dir: Path, store: OpenStore) -> None:
     refuse(data_dir, FIRST, "a", "b")
-    store.by_batch[str(letter_id(FIRST))] = 2  # an earlier retry stored them and died
+    store.by_batch[letter_id(FIRST)] = 2  # an earlier retry stored them and died
 
     assert run("retry", "--all").exit_code == 0
     assert store.calls == ["end", "count", "close"]
+
+
+def test_retry_on_a_cluster_asks_all_its_replicas(
+    data_dir: Path, store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANALYTICS_CLICKHOUSE_CLUSTER", "near")
+    monkeypatch.setenv("ANALYTICS_CLICKHOUSE_URL", "http://127.0.0.1:1/")
+    refuse(data_dir, FIRST, "a", "b")
+
+    assert run("retry", "--all").exit_code == 0
+    assert store.calls == ["count", "end", "count", "insert", "close"]
+    assert ["near" in sql for sql in store.asked if "toYYYYMM" in sql] == [True, True]
 
 
 def test_what_is_refused_again_is_a_letter_again(data_dir: Path, store: OpenStore) -> None:

@@ -25,7 +25,8 @@ class Calm:
 
     def __init__(self, store: Store, tables: Sequence[str], *, exclusive: bool, cluster: str, rest_s: float) -> None:
         self._store = store
-        self._names = "|".join(["events", *tables])
+        self._tables = ["events", *tables]
+        self._names = "|".join(self._tables)
         self._exclusive = exclusive
         self._processes = f"clusterAllReplicas('{cluster}', system.processes)" if cluster else "system.processes"
         self._rest_s = rest_s
@@ -41,6 +42,7 @@ class Calm:
             before = await self._batches(piece)
             if await self._inserting():
                 continue
+            await self._store.catch_up(self._tables, timeout_s=TIMEOUT_S)
             result = await work()
             if not await self._inserting() and await self._batches(piece) == before:
                 return result
@@ -49,7 +51,8 @@ class Calm:
     async def _inserting(self) -> bool:
         answer = await self._store.query(
             f"SELECT count() FROM {self._processes} WHERE match(query, "
-            rf"'(?i)^\\s*INSERT\\s+INTO\\s+(TABLE\\s+)?(`?\\w+`?\\.)?`?({self._names})`?\\b')"
+            rf"'(?i)^\\s*INSERT\\s+INTO\\s+(TABLE\\s+)?(`?\\w+`?\\.)?`?({self._names})`?\\b')",
+            settings={"skip_unavailable_shards": 0},
         )
         return bool(answer.rows[0][0])
 

@@ -2,8 +2,8 @@
 
 Preparing (reading, encoding) writes nothing and may run while another batch is being sent.
 Sending is one INSERT per month. Anything but a clean first success is ambiguous: then that
-insert has ended, and then `count() … WHERE batch_id = N` decides — all rows there: done;
-none: send again; anything else: set aside, never guessed at. Rows that ClickHouse refuses go
+insert has ended, and then `count() … WHERE batch_id = N` decides (`verification`) — all rows there:
+done; none: send again; anything else: set aside, never guessed at. Rows that ClickHouse refuses go
 to a dead letter, which is durable before the rest is sent: what a batch consists of is its
 segment without the positions in its letter, before and after any crash.
 """
@@ -27,6 +27,7 @@ from analytics_server.ingest.dead_letters import Cause
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.poison import is_refusal, refused_rows
 from analytics_server.ingest.segment import SUFFIX, Sealed
+from analytics_server.ingest.verification import Verification
 from analytics_server.store.protocol import Encoded, Store
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class Delivery:
         retry_max_s: float,
         jitter: random.Random,
         pause: Pause,
+        cluster: str = "",
     ) -> None:
         self._store = store
         self._metrics = metrics
@@ -88,6 +90,7 @@ class Delivery:
         self._retry_max_s = retry_max_s
         self._jitter = jitter
         self._pause = pause
+        self._verification = Verification(store, cluster=cluster, timeout_s=timeout_s)
         self.store_is_up = True
 
     # ---- before --------------------------------------------------------
@@ -140,7 +143,7 @@ class Delivery:
                 return "inserted"
             try:
                 if ambiguous:
-                    present = await self._count(prepared, month)
+                    present = await self._count(prepared, part)
                     if part.encoded is not None and present == part.encoded.rows:
                         return "inserted"
                     if present:
@@ -187,22 +190,15 @@ class Delivery:
                 self._metrics.flush_attempts.labels("ok").inc()
                 return "inserted"
 
-    async def _count(self, prepared: Prepared, month: int) -> int:
-        """How many rows of one month of the batch are stored, once none of its inserts runs any more."""
-        batch_id = prepared.sealed.batch_id
-        await self._store.end_inserts(f"{batch_id}-", timeout_s=self._timeout_s)
-        answer = await self._store.query(
-            "SELECT count() FROM events WHERE batch_id = {batch:UInt64} AND toYYYYMM(ts) = {month:UInt32}",
-            {"batch": batch_id, "month": month},
-            timeout_s=self._timeout_s,
-        )
-        present = int(str(answer.rows[0][0]))
+    async def _count(self, prepared: Prepared, part: Part) -> int:
+        """How many rows of one month of the batch are stored."""
+        present = await self._verification.stored(prepared.sealed.batch_id, part.month, _expected(prepared, part))
         self._metrics.flush_ambiguous.inc()
         prepared.doubtful = prepared.doubtful or present > 0
         return present
 
     def _partly_stored(self, prepared: Prepared, part: Part, present: int) -> None:
-        expected = part.encoded.rows if part.encoded is not None else prepared.batch.months[part.month]
+        expected = _expected(prepared, part)
         log.error(
             "batch is partly stored, set aside",
             extra={"batch": prepared.sealed.batch_id, "expected": expected, "present": present},
@@ -255,6 +251,10 @@ class Delivery:
             },
         )
         return len(found)
+
+
+def _expected(prepared: Prepared, part: Part) -> int:
+    return part.encoded.rows if part.encoded is not None else prepared.batch.months[part.month]
 
 
 async def _in_thread(call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

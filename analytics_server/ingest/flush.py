@@ -90,6 +90,7 @@ class Flusher:
             retry_max_s=settings.retry_max_s,
             jitter=jitter,
             pause=self._pause,
+            cluster=cluster,
         )
         self._ahead: tuple[Sealed, asyncio.Task[Prepared]] | None = None
         self._progress = Progress()

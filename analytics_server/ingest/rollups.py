@@ -11,12 +11,12 @@ nothing in its sums, and needs no comparison for it.
 
 Other servers may flush the same keys meanwhile, and between their two commits a
 comparison would lie. So a difference counts only if it was seen in a calm: no insert
-into `events` or a rollup ran before it or after it, and no batch arrived between. Such a
-difference stays true whatever is flushed later, because a flush adds
-the same to both sides. The statement that makes it up computes it once more and writes
-only if it is still the very same one (by fingerprint). Then all is compared again, and
-the work is done when nothing differs: that catches an insert of unknown outcome, and
-two servers that made up the same difference at the same time.
+into `events` or a rollup ran before it or after it, and no batch arrived between (and on a
+cluster, every replica had got what the others have). Such a difference stays true whatever is
+flushed later, because a flush adds the same to both sides. The statement that makes it up
+computes it once more and writes only if it is still the very same one (by fingerprint). Then all
+is compared again, and the work is done when nothing differs: that catches an insert of unknown
+outcome, and two servers that made up the same difference at the same time.
 
 Rollups come and go (`views`): they are read anew in every round, and one that was dropped
 in the middle of a round only makes another round.
@@ -31,8 +31,9 @@ import re
 from collections.abc import Sequence
 
 from analytics_server.errors import StoreFatal, StoreRetryable
+from analytics_server.ingest.verification import READ_NOW
 from analytics_server.ingest.views import Rollup, is_gone, read_views
-from analytics_server.store.protocol import ResultSet, Store
+from analytics_server.store.protocol import ResultSet, Settings, Store
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,7 @@ class Rollups:
         before = await self._batches(batch_id, since)
         if await self._inserting(compared):
             return False
+        await self._store.catch_up(["events", *(rollup.target for rollup in compared)], timeout_s=self._timeout_s)
         found = [(rollup, await self._difference(rollup, batch_id, since)) for rollup in compared]
         if await self._inserting(compared) or await self._batches(batch_id, since) != before:
             return False
@@ -116,7 +118,8 @@ class Rollups:
         processes = f"clusterAllReplicas('{self._cluster}', system.processes)" if self._cluster else "system.processes"
         running = await self._query(
             f"SELECT count() FROM {processes} WHERE match(query, "
-            rf"'(?i)^\\s*INSERT\\s+INTO\\s+(TABLE\\s+)?(`?\\w+`?\\.)?`?({names})`?\\b')"
+            rf"'(?i)^\\s*INSERT\\s+INTO\\s+(TABLE\\s+)?(`?\\w+`?\\.)?`?({names})`?\\b')",
+            settings={"skip_unavailable_shards": 0},
         )
         return running.rows != [(0,)]
 
@@ -135,11 +138,12 @@ class Rollups:
         keys, fingerprint = answer.rows[0]
         return int(str(keys)), int(str(fingerprint))
 
-    async def _query(self, sql: str, batch_id: int | None = None, since: object = None) -> ResultSet:
-        parameters = {"batch": batch_id, "since": since}
-        return await self._store.query(
-            sql, {name: value for name, value in parameters.items() if value is not None}, timeout_s=self._timeout_s
-        )
+    async def _query(
+        self, sql: str, batch_id: int | None = None, since: object = None, *, settings: Settings = READ_NOW
+    ) -> ResultSet:
+        given = {"batch": batch_id, "since": since}
+        parameters = {name: value for name, value in given.items() if value is not None}
+        return await self._store.query(sql, parameters, settings=settings, timeout_s=self._timeout_s)
 
 
 _BATCH = "batch_id = {batch:UInt64}"

@@ -120,6 +120,7 @@ def _server(config: Config) -> ThreadedStore:
         make_client=lambda: connect(database),
         prepare=prepare,
         threads=config.clickhouse.threads,
+        cluster=config.clickhouse.cluster,
     )
 
 

@@ -118,8 +118,12 @@ class Store(Protocol):
     async def end_inserts(self, id_prefix: str, *, timeout_s: float = 60.0) -> None:
         """Return when no query whose id begins so runs any more; those that do are asked to stop.
 
-        What they have written can be counted from then on. Raises `StoreRetryable` when they go on for too long.
+        What they have written can be counted from then on. On a cluster that is so on every replica. Raises
+        `StoreRetryable` when they go on for too long, or a replica doesn't answer.
         """
+
+    async def catch_up(self, tables: Sequence[str], *, timeout_s: float = 60.0) -> None:
+        """Return when every replica holds what was committed to these tables; at once where there is no cluster."""
 
     def stream(
         self,

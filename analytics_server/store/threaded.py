@@ -45,6 +45,9 @@ INSERT_SETTINGS: dict[str, str] = {
 synchronous, no deduplication by block (verification by batch_id instead), one block and so one part.
 Strings become LowCardinality on arrival (see `native`)."""
 
+ALL_ANSWER: Settings = {"skip_unavailable_shards": 0}
+"""A replica that can't be asked is an error, never an empty answer."""
+
 NO_SUCH_COLUMN = 16
 END_CHECK_S = 0.2
 TIMEOUT_MARGIN_S = 5.0
@@ -63,10 +66,12 @@ class ThreadedStore:
         make_client: Callable[[], Client],
         prepare: Callable[[], Client],
         threads: int,
+        cluster: str = "",
     ) -> None:
         self._kind = kind
         self._location = location
         self.database = database
+        self._cluster = cluster
         self._make_client = make_client
         self._prepare = prepare
         self._local = threading.local()
@@ -197,17 +202,32 @@ class ThreadedStore:
     async def end_inserts(self, id_prefix: str, *, timeout_s: float = 60.0) -> None:
         if self._kind == "embedded":  # an insert in process returns only when it has ended
             return
-        condition = "WHERE startsWith(query_id, {prefix:String})"
+        condition, parameters = "WHERE startsWith(query_id, {prefix:String})", {"prefix": id_prefix}
+        processes, kill, at_once = "system.processes", "KILL QUERY", dict[str, int]()
+        if self._cluster:
+            processes, kill = f"clusterAllReplicas('{self._cluster}', system.processes)", f"{kill} {self._on_cluster}"
+            at_once = {"distributed_ddl_task_timeout": 0}
         deadline = time.monotonic() + timeout_s
         while True:
-            answer = await self.query(f"SELECT count() FROM system.processes {condition}", {"prefix": id_prefix})
+            answer = await self.query(f"SELECT count() FROM {processes} {condition}", parameters, settings=ALL_ANSWER)
             if not int(str(answer.rows[0][0])):
                 return
             if time.monotonic() > deadline:
                 raise StoreRetryable(f"An insert still runs on the server after {timeout_s:.0f} s.")
             with contextlib.suppress(StoreError):  # without the right to kill it, wait for its own end
-                await self.command(f"KILL QUERY {condition} ASYNC", {"prefix": id_prefix})
+                await self._statement(f"{kill} {condition} ASYNC", parameters, at_once)
             await asyncio.sleep(END_CHECK_S)
+
+    async def catch_up(self, tables: Sequence[str], *, timeout_s: float = 60.0) -> None:
+        if not self._cluster:
+            return
+        limits = {"receive_timeout": int(timeout_s), "distributed_ddl_task_timeout": int(timeout_s)}
+        for table in tables:
+            await self._statement(
+                f"SYSTEM SYNC REPLICA {self._on_cluster} `{self.database}`.`{table}` LIGHTWEIGHT",
+                None,
+                {**limits, "distributed_ddl_output_mode": "throw"},
+            )
 
     async def stream(
         self,
@@ -256,6 +276,18 @@ class ThreadedStore:
             await task
 
     # ---- inside --------------------------------------------------------
+
+    @property
+    def _on_cluster(self) -> str:
+        return f"ON CLUSTER `{self._cluster}`"
+
+    async def _statement(self, sql: str, parameters: Parameters | None, settings: Settings) -> None:
+        """A statement that may wait for other servers, and must not hold up the inserts."""
+        await self._run(
+            self._readers,
+            "A statement",
+            lambda: self._client().command(sql, parameters=_parameters(parameters), settings=dict(settings)),
+        )
 
     def _client(self) -> Client:
         client: Client | None = getattr(self._local, "client", None)

@@ -164,7 +164,8 @@ def _merged(name: str, kind: str) -> str:
         merged = f"{simple[1]}({name})"
         return f"arraySort({merged})" if simple[1] == "groupUniqArrayArray" else merged
     if state := _STATE.match(kind):
-        return f"{state[1]}Merge({name})"
+        merged = f"{state[1]}Merge({name})"
+        return f"arraySort({merged})" if state[1] == "groupUniqArray" else merged
     raise AssertionError(f"{name} is of type {kind}: neither a key nor an aggregate")
 
 

@@ -18,7 +18,7 @@ from tests.faults.books import assert_balance, assert_books_balance_everywhere, 
 from tests.ingest.rows import NOVEMBER_US, row
 
 IDS = [str(UUID(int=number)) for number in range(1, 31)]
-ROLLUPS = {"sessions": 3, "traffic": 2, "openings": 1}
+ROLLUPS = {"activity": 6, "sessions": 3, "traffic": 2, "openings": 1}
 
 
 async def fill(store: Store) -> None:
@@ -31,6 +31,7 @@ async def fill(store: Store) -> None:
                 ts=NOVEMBER_US + index * 1_000_000,
                 name=("pageview", "click")[index % 2],
                 visitor_id=index % 3 + (batch_id == 2) * 100,
+                user_id=("", "ann", "bo")[index % 3],
                 path=f"/{index}",
             )
             for index, event_id in enumerate(ids)
@@ -80,13 +81,15 @@ async def test_books_in_order_balance(store: Store, clickhouse_url: str) -> None
         "INSERT INTO sessions SELECT * REPLACE(0 AS pageviews, 0 AS events, toUInt64(-1) AS interactions) "
         "FROM sessions LIMIT 1",
         "ALTER TABLE traffic DELETE WHERE name = 'click' SETTINGS mutations_sync = 2",
+        "INSERT INTO activity SELECT * REPLACE(0 AS events, toDateTime(0, 'UTC') AS first_at) FROM activity LIMIT 1",
+        "ALTER TABLE activity DELETE WHERE name = 'click' SETTINGS mutations_sync = 2",
         "TRUNCATE TABLE sessions",
     ],
 )
 async def test_a_damaged_rollup_is_found(store: Store, clickhouse_url: str, damage: str) -> None:
     await store.command(damage)
     server, database = split(clickhouse_url)
-    table = re.search(r"sessions|traffic|openings", damage)
+    table = re.search(r"activity|sessions|traffic|openings", damage)
     assert table is not None
     with pytest.raises(AssertionError, match=f"rollups differ from events:\n{table[0]}"):
         await assert_books_balance_everywhere(server, IDS, IDS, database=database)

@@ -50,6 +50,13 @@ async def add(store: Store) -> None:
     await store.command(VIEW)
 
 
+async def back_fill(store: Store) -> None:
+    """What there was before; nobody else may be inserting, or it has to wait for them (what comes twice is no harm)."""
+    columns = "site_id, opened_at, session_id, done, again, visitors, last_at, revenue"
+    select = VIEW[VIEW.index("SELECT") :]
+    await store.command(f"INSERT INTO steps ({columns}) {select}")
+
+
 async def remove(store: Store) -> None:
     """As for one that is deleted."""
     await store.command("DROP VIEW IF EXISTS steps_from_events")

@@ -15,7 +15,8 @@ from analytics_server.errors import StoreFatal, StoreRetryable
 from analytics_server.ingest import dead_letters, segment
 from analytics_server.ingest.dead_letters import Cause, DeadLetterError, letter_id, read_all
 from analytics_server.model import COLUMN_INDEX, Row
-from tests.ingest.test_flusher_life import DECEMBER_US, NOVEMBER_US, POISON, UNFIT, FakeStore, Ingest, ingesting, row
+from tests.ingest.fake_store import POISON, UNFIT, FakeStore
+from tests.ingest.test_flusher_life import DECEMBER_US, NOVEMBER_US, Ingest, ingesting, row
 
 TITLE = COLUMN_INDEX["title"]
 

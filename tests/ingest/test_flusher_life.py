@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from analytics_server.config import IngestSection
-from analytics_server.errors import StoreAmbiguous, StoreBadRows, StoreFatal, StoreRetryable
+from analytics_server.errors import StoreAmbiguous, StoreFatal, StoreRetryable
 from analytics_server.ingest import delivery, flush
 from analytics_server.ingest.batch import Batch, read
 from analytics_server.ingest.dead_letters import read_all
@@ -24,7 +24,8 @@ from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.segment import Sealed
 from analytics_server.ingest.wal import Wal
 from analytics_server.model import COLUMN_INDEX, COLUMNS, Row
-from analytics_server.store.protocol import Encoded, Parameters, ResultSet, Settings, Store
+from analytics_server.store.protocol import Encoded, Store
+from tests.ingest.fake_store import FakeStore
 from tests.server import wait_for
 
 NOVEMBER_US = 1_762_000_000_000_000
@@ -39,77 +40,6 @@ def row(ts_us: int = NOVEMBER_US, title: str = "") -> Row:
     values[COLUMN_INDEX["event_id"]] = bytes(16)
     values[COLUMN_INDEX["title"]] = title
     return tuple(values)
-
-
-UNFIT, POISON = "unfit", "poison"
-
-
-class FakeStore:
-    """Keeps how many rows came per month, does what `fail` says before that, and has no rollups.
-
-    Rows with the title UNFIT can't be encoded, those with the title POISON the engine refuses.
-    """
-
-    def __init__(self) -> None:
-        self.kept: dict[int, int] = {}
-        self.fail: Callable[[int], None] = lambda month: None
-        self.calls: list[str] = []
-        self.commands: list[str] = []
-        self.titles: list[str] = []
-
-    async def query(
-        self,
-        sql: str,
-        parameters: Parameters | None = None,
-        *,
-        settings: Settings | None = None,
-        timeout_s: float = 30.0,
-    ) -> ResultSet:
-        asked = dict(parameters or {})
-        if "month" not in asked:
-            return ResultSet(columns=("sites", "since"), rows=[([], 0)] if "batch" in asked else [])
-        self.calls.append("count")
-        return ResultSet(columns=("count",), rows=[(self.kept.get(int(str(asked["month"])), 0),)])
-
-    async def encode(
-        self,
-        table: str,
-        columns: Sequence[str],
-        blocks: Iterable[Sequence[Sequence[object]]],
-        *,
-        breath_s: float = 0.0,
-    ) -> Encoded:
-        title = columns.index("title")
-        titles = [str(value) for block in blocks for value in block[title]]
-        if UNFIT in titles:
-            raise StoreBadRows("A value of the column title can't be stored.")
-        return Encoded(columns=tuple(columns), rows=len(titles), pieces=[title.encode() for title in titles])
-
-    async def insert_encoded(
-        self,
-        table: str,
-        encoded: Encoded,
-        *,
-        settings: Settings | None = None,
-        timeout_s: float = 60.0,
-        query_id: str = "",
-    ) -> None:
-        self.calls.append("insert" if table == "events" else "probe")
-        titles = [piece.decode() for piece in encoded.pieces]
-        if table == "events":
-            month = int(query_id.split("-")[1])
-            self.fail(month)
-        if POISON in titles:
-            raise StoreFatal(f"constraint violated by {POISON}", engine_code=469)
-        if table == "events":
-            self.kept[month] = self.kept.get(month, 0) + len(titles)
-            self.titles += titles
-
-    async def command(self, sql: str, parameters: Parameters | None = None) -> None:
-        self.commands.append(sql)
-
-    async def end_inserts(self, id_prefix: str, *, timeout_s: float = 60.0) -> None:
-        self.calls.append("end")
 
 
 class Ingest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from analytics_server.ingest.rollups import Rollups
 from analytics_server.ingest.views import read_views
 from analytics_server.model import Row
 from analytics_server.store import Store, make_store, migrate
-from analytics_server.store.protocol import Parameters, ResultSet
+from analytics_server.store.protocol import Parameters, ResultSet, Settings
 from tests.clickhouse import ClickHouseFront
 from tests.clickhouse_front.faults import Fault
 from tests.ingest.rows import NOVEMBER_US, row
@@ -239,9 +239,20 @@ class Interrupted:
         self._store = store
         self.left = list(happenings)
 
-    async def query(self, sql: str, parameters: Parameters | None = None, *, timeout_s: float = 30.0) -> ResultSet:
+    async def query(
+        self,
+        sql: str,
+        parameters: Parameters | None = None,
+        *,
+        settings: Settings | None = None,
+        timeout_s: float = 30.0,
+    ) -> ResultSet:
         await self._meet(sql)
-        return await self._store.query(sql, parameters, timeout_s=timeout_s)
+        return await self._store.query(sql, parameters, settings=settings, timeout_s=timeout_s)
+
+    async def catch_up(self, tables: Sequence[str], *, timeout_s: float = 60.0) -> None:
+        await self._meet("catch up")
+        await self._store.catch_up(tables, timeout_s=timeout_s)
 
     async def command(self, sql: str, parameters: Parameters | None = None) -> None:
         await self._meet(sql)

@@ -11,6 +11,7 @@ Nothing that may hold an acknowledged event is ever removed here.
 from __future__ import annotations
 
 import errno
+import filecmp
 import logging
 import os
 import shutil
@@ -97,10 +98,16 @@ def _settle(path: Path, size: int) -> None:
 
 
 def keep(path: Path, directory: Path) -> Path:
-    """Move a file to a directory, which may lie on another file system; it is durable there before it goes here."""
+    """Move a file to a directory, which may lie on another file system; it is durable there before it goes here.
+
+    Another file of that name, with other bytes, stays there as `….wal.1` (which nothing takes for a WAL segment).
+    """
     target = _made(directory) / path.name
+    linked = target.exists() and target.samefile(path)
+    if not linked:
+        _make_room(target, path)
     try:
-        if target.exists() and target.samefile(path):  # a copy that is a link: renaming it would do nothing
+        if linked:  # renaming it would do nothing
             path.unlink()
         else:
             os.replace(path, target)
@@ -110,6 +117,14 @@ def keep(path: Path, directory: Path) -> Path:
     else:
         sync_directory(directory)
     return target
+
+
+def _make_room(target: Path, path: Path) -> None:
+    if target.exists() and not filecmp.cmp(path, target, shallow=False):
+        number = 1
+        while (other := target.with_name(f"{target.name}.{number}")).exists():
+            number += 1
+        target.rename(other)
 
 
 def _quarantine(path: Path, directory: Path, metrics: IngestMetrics, reason: str) -> None:

@@ -289,6 +289,31 @@ def test_what_is_kept_goes_even_if_a_copy_is_a_link_to_it(tmp_path: Path) -> Non
     assert not path.exists()
 
 
+@pytest.mark.parametrize("same_disk", [True, False])
+def test_what_was_kept_before_under_the_same_name_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_disk: bool
+) -> None:
+    if not same_disk:
+
+        def refuse(source: Path, target: Path) -> None:
+            raise OSError(errno.EXDEV, "another file system")
+
+        monkeypatch.setattr(os, "replace", refuse)
+    kept = tmp_path / "kept"
+    for content in (b"first", b"second", b"second", b"third"):
+        path = tmp_path / "one.wal"
+        path.write_bytes(content)
+        keep(path, kept)
+        assert not path.exists()
+
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == {
+        "one.wal.1": b"first",
+        "one.wal.2": b"second",
+        "one.wal": b"third",
+    }
+    assert [path.name for path in kept.glob(f"*{segment.SUFFIX}")] == ["one.wal"]
+
+
 async def test_the_directory_stays_locked_until_the_log_is_closed(tmp_path: Path) -> None:
     def another() -> Wal:
         return Wal(tmp_path, IngestSection(), metrics(), on_sealed=lambda sealed: None, on_broken=lambda reason: None)

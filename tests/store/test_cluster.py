@@ -17,10 +17,9 @@ from analytics_server.store import make_store
 from analytics_server.store.errors_map import RETRYABLE_CODES
 from analytics_server.store.threaded import ThreadedStore
 
-PROCESSES = (
-    "SELECT count() FROM clusterAllReplicas('near', system.processes) WHERE startsWith(query_id, {prefix:String})"
-)
-KILL = "KILL QUERY ON CLUSTER `near` WHERE startsWith(query_id, {prefix:String}) ASYNC"
+OURS = "WHERE startsWith(query_id, {prefix:String})"
+PROCESSES = f"SELECT count() FROM clusterAllReplicas('near', system.processes) {OURS}"
+KILL = f"KILL QUERY ON CLUSTER `near` {OURS} ASYNC"
 
 
 class NotingClient:

@@ -97,20 +97,22 @@ def few_sessions(used: Sequence[str], conditions: Sequence[str], *, exact: bool)
 
 def crossing(scoped: Scoped, columns: Sequence[str], *edges: str) -> str:
     """The sessions that begin before an edge of the range and end at or after it, each once."""
-    return "\nUNION DISTINCT\n".join(
-        select(
-            columns,
-            "sessions AS s FINAL",
-            [
-                "s.site_id = {site:String}",
-                f"s.opened_at >= {_open_since(edge)}",
-                f"s.opened_at < {edge} + INTERVAL {SESSION_MARGIN_S} SECOND",
-                f"s.started_at < {edge}",
-                f"s.ended_at >= {edge}",
-            ],
-            prewhere=_settled(scoped),
-        )
-        for edge in edges
+    return "\nUNION DISTINCT\n".join(crossing_edge(columns, edge, _settled(scoped)) for edge in edges)
+
+
+def crossing_edge(columns: Sequence[str], edge: str, settled: Sequence[str] = ()) -> str:
+    """The sessions that begin before one edge and end at or after it; `settled`: true of every part of their rows."""
+    return select(
+        columns,
+        "sessions AS s FINAL",
+        [
+            "s.site_id = {site:String}",
+            f"s.opened_at >= {_open_since(edge)}",
+            f"s.opened_at < {edge} + INTERVAL {SESSION_MARGIN_S} SECOND",
+            f"s.started_at < {edge}",
+            f"s.ended_at >= {edge}",
+        ],
+        prewhere=settled,
     )
 
 
@@ -166,10 +168,13 @@ def _active_until(edge: str) -> str:
     )
 
 
+ACTIVE_UNTIL = _active_until(END)
+"""No session that begins in the range has an event after this."""
+
 WHOLE_SESSIONS = Reach(
     events=(
         f"e.ts >= {_open_since(START)} - INTERVAL {SESSION_MARGIN_S} SECOND",
-        f"e.ts <= {_active_until(END)}",
+        f"e.ts <= {ACTIVE_UNTIL}",
     ),
     sessions=tuple(opened_near_range(_open_since(START))[1:]),
 )

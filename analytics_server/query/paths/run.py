@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from analytics_server.query.answer import AnswerMeta
 from analytics_server.query.binding import COUNT, TEXT, Binder
@@ -21,7 +22,7 @@ from analytics_server.query.paths.request import (
     PathsRequest,
     check_paths,
 )
-from analytics_server.query.paths.statement import BEYOND, OVER, TAIL, select_paths
+from analytics_server.query.paths.statement import BEYOND, OVER, TAIL, fit, select_extent, select_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,11 @@ class _Place:
 _ORDER: tuple[Kind, ...] = ("value", "other", "entry", "exit")
 
 
-async def run_paths(desk: Desk, request: PathsRequest) -> PathsAnswer:
-    """Answer `POST /api/v1/paths`. Raises `RequestError`, `NotFound` or a store error."""
+async def run_paths(desk: Desk, request: PathsRequest, *, packed: bool = True) -> PathsAnswer:
+    """Answer `POST /api/v1/paths`. `packed` False: collect pairs, as where a packing does not fit.
+
+    Raises `RequestError`, `NotFound` or a store error.
+    """
     question = check_paths(request, desk.library(request.site_id))
     site = desk.site(request.site_id)
     await desk.check_patterns(question.where)
@@ -51,12 +55,17 @@ async def run_paths(desk: Desk, request: PathsRequest) -> PathsAnswer:
     binder.name("site", site.site_id, TEXT)
     binder.moment("start", range_.start)
     binder.moment("end", range_.end)
+    extent = await desk.query(select_extent(question), binder.values)
+    until, values = extent.rows[0]
+    assert isinstance(until, datetime), "a DateTime64 gives an aware time"
+    span_us = (until - range_.start) // timedelta(microseconds=1)
+    packing = fit(max(0, span_us), int(str(values))) if packed else None
+    binder.moment("until", until)
     binder.name("steps", question.steps, COUNT)
     binder.name("limit", question.limit, COUNT)
-    sql, chosen = select_paths(question, binder)
-    result = await desk.query(sql, binder.values)
+    result = await desk.query(select_paths(question, packing, binder), binder.values)
     nodes, links = make_graph(question, result.rows)
-    cost = Cost().plus(result)
+    cost = Cost().plus(extent).plus(result)
     anchored = 1 if question.direction == "forward" else question.steps
     return PathsAnswer(
         direction=question.direction,
@@ -64,7 +73,7 @@ async def run_paths(desk: Desk, request: PathsRequest) -> PathsAnswer:
         nodes=nodes,
         links=links,
         meta=AnswerMeta(
-            table="events+sessions" if chosen.table == "sessions" else chosen.table,
+            table="events+sessions",
             time_zone=range_.zone.key,
             date_range=show_range(range_),
             elapsed_ms=round(cost.elapsed_ms, 1),

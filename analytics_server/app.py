@@ -22,9 +22,7 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from analytics_server import __version__
 from analytics_server.access.gate import Gate, Role
-from analytics_server.access.operations import operations as access_operations
 from analytics_server.access.routes import AccessRoutes
 from analytics_server.access.saved import Saved
 from analytics_server.access.sites import Sites
@@ -37,7 +35,6 @@ from analytics_server.collect.front import Front
 from analytics_server.collect.geo import GeoLocator
 from analytics_server.collect.limits import RateLimiter
 from analytics_server.collect.metrics import CollectMetrics
-from analytics_server.collect.operations import operations as collect_operations
 from analytics_server.collect.pipeline import Parts, Pipeline
 from analytics_server.collect.referrer import ReferrerClassifier, load_sources
 from analytics_server.collect.restore import END_OF_BATCHES, restore_event_ids, restore_sessions
@@ -48,38 +45,28 @@ from analytics_server.collect.undelivered import Undelivered
 from analytics_server.collect.url import UrlCleaner
 from analytics_server.collect.visitor import VisitorHasher
 from analytics_server.config import Config
-from analytics_server.dashboard.routes import operations as dashboard_operations
 from analytics_server.dashboard.routes import routes as dashboard_routes
 from analytics_server.demo.routes import DEMO_SITE_ID
-from analytics_server.demo.routes import operations as demo_operations
 from analytics_server.demo.routes import routes as demo_routes
+from analytics_server.description import describe
 from analytics_server.errors import ConfigError, StoreError, StoreRetryable
 from analytics_server.ingest.flush import Flusher
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.segment import Sealed
 from analytics_server.ingest.wal import Wal
 from analytics_server.live.hub import Hub
-from analytics_server.live.operations import operations as live_operations
 from analytics_server.live.seed import seed_hub
 from analytics_server.live.socket import LiveSockets
-from analytics_server.openapi.operation import Operation
-from analytics_server.openapi.routes import OPERATION as OPENAPI_OPERATION
 from analytics_server.openapi.routes import routes as openapi_routes
 from analytics_server.privacy.salts import Salts
-from analytics_server.query.analyses import operations as analysis_operations
 from analytics_server.query.analyses import routes as analysis_routes
 from analytics_server.query.builder import DayTotals
-from analytics_server.query.experiments.operations import operations as experiment_operations
 from analytics_server.query.experiments.routes import ExperimentRoutes
-from analytics_server.query.operations import operations as query_operations
 from analytics_server.query.routes import routes as query_routes
-from analytics_server.query.saved_operations import operations as saved_operations
 from analytics_server.query.saved_routes import saved_routes
 from analytics_server.query.service import QueryService
 from analytics_server.query.sql.routes import routes as sql_routes
 from analytics_server.query.sql.service import SqlService
-from analytics_server.query.shapes import components as schema_components
-from analytics_server.serving import OPERATIONS as SERVING_OPERATIONS
 from analytics_server.serving import HttpMetrics, cancel, keep_running, nothing_here, raise_file_limit, wrap
 from analytics_server.store import StoreInfo, make_store, migrate
 
@@ -379,37 +366,12 @@ class Server:
             *ExperimentRoutes(self._queries.desk, self.saved, self.gate).routes(),
             *self._live.routes(),
             *AccessRoutes(self.gate, self.sites).routes(),
-            *openapi_routes(
-                self.operations,
-                version=__version__,
-                url=config.server.public_url or "/",
-                components=schema_components(),
-            ),
+            *openapi_routes(lambda: describe(config)),
         ]
         if config.dashboard.enabled:
             found += dashboard_routes(script_path=tracker.script_path)
         if config.server.demo:
             found += demo_routes(tracker.script_path)
-        return found
-
-    def operations(self) -> list[Operation]:
-        """What all routes of this configuration take and give: a description for each of `routes`."""
-        config = self.config
-        found = [
-            *collect_operations(config.tracker.collect_path, config.tracker.script_path),
-            *query_operations(),
-            *analysis_operations(),
-            *saved_operations(),
-            *experiment_operations(),
-            *live_operations(),
-            *access_operations(),
-            *SERVING_OPERATIONS,
-            OPENAPI_OPERATION,
-        ]
-        if config.dashboard.enabled:
-            found += dashboard_operations()
-        if config.server.demo:
-            found += demo_operations()
         return found
 
     # ---- operations ----------------------------------------------------

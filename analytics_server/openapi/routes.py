@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from analytics_server.openapi.document import build_document
 from analytics_server.openapi.operation import Operation, Reply
 
 PATH = "/openapi.json"
@@ -23,20 +22,13 @@ OPERATION = Operation(
 )
 
 
-def routes(
-    operations: Callable[[], Sequence[Operation]],
-    *,
-    version: str,
-    url: str,
-    components: Mapping[str, dict[str, Any]],
-) -> list[web.RouteDef]:
-    """The route; `operations` are asked for once."""
+def routes(describe: Callable[[], dict[str, Any]]) -> list[web.RouteDef]:
+    """The route. `describe` makes the document and is called once."""
     made: list[bytes] = []
 
     async def show(request: web.Request) -> web.Response:
         if not made:
-            document = build_document(operations(), version=version, url=url, components=components)
-            made.append(msgspec.json.encode(document))
+            made.append(msgspec.json.encode(describe()))
         return web.Response(
             body=made[0],
             content_type="application/json",

@@ -1,0 +1,47 @@
+"""What all rooms' routes take and give, together: the document of `GET /openapi.json`.
+
+Kept beside `app`, which wires the routes themselves; a test demands that the two agree.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analytics_server import __version__, serving
+from analytics_server.access import operations as access
+from analytics_server.collect import operations as collect
+from analytics_server.config import Config
+from analytics_server.dashboard import routes as dashboard
+from analytics_server.demo import routes as demo
+from analytics_server.live import operations as live
+from analytics_server.openapi import routes as openapi
+from analytics_server.openapi.document import build_document
+from analytics_server.openapi.operation import Operation
+from analytics_server.query import analyses, saved_operations, shapes
+from analytics_server.query import operations as query
+from analytics_server.query.experiments import operations as experiments
+from analytics_server.query.sql import operations as sql
+
+
+def describe(config: Config) -> dict[str, Any]:
+    """The OpenAPI document of this configuration."""
+    url = config.server.public_url or "/"
+    return build_document(operations(config), version=__version__, url=url, components=shapes.components())
+
+
+def operations(config: Config) -> list[Operation]:
+    """A description for each route of this configuration."""
+    return [
+        *collect.operations(config.tracker.collect_path, config.tracker.script_path),
+        *query.operations(),
+        *analyses.operations(),
+        *sql.operations(),
+        *saved_operations.operations(),
+        *experiments.operations(),
+        *live.operations(),
+        *access.operations(),
+        *serving.OPERATIONS,
+        openapi.OPERATION,
+        *(dashboard.operations() if config.dashboard.enabled else []),
+        *(demo.operations() if config.server.demo else []),
+    ]

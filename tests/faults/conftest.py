@@ -26,6 +26,7 @@ SETTINGS = {
     "clickhouse_connect_timeout_s": "2",
 }
 PROMPTLY_S = 60.0
+SHIPPED = {"activity", "openings", "sessions", "traffic"}
 LONG_AGO = {"timestamp": "2015-06-30T12:00:00Z", "user_id": "u"}
 
 _numbers = itertools.count(1)
@@ -92,6 +93,7 @@ class Place:
                     "url": f"https://{site}/{number % 7}",
                     "event_id": event_id,
                     "session_id": f"{site}-{number % 3}{'-old' * (number < old)}",
+                    **({"user_id": f"user-{number % 3}"} if number % 3 < 2 else {}),
                     **(LONG_AGO if number < old else {}),
                     **fields,
                 }
@@ -114,6 +116,7 @@ class Place:
         where: RunningServer | str = self._front.url if self._front else self.server
         books = await assert_books_balance_everywhere(where, self.acknowledged, self.sent, database=self.database)
         assert len(books.events) == events
+        assert books.rollups.keys() >= SHIPPED
         return books
 
 

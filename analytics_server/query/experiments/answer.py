@@ -91,14 +91,6 @@ class BreakdownResult(msgspec.Struct, frozen=True, kw_only=True):
     goals: list[GoalResult]
 
 
-class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
-    """The values with most subjects; `all_values`: how many there are."""
-
-    dimension: str
-    all_values: int
-    rows: list[BreakdownResult]
-
-
 class GoalShown(msgspec.Struct, frozen=True, kw_only=True):
     """A goal as it was understood."""
 
@@ -122,7 +114,8 @@ class ExperimentShown(msgspec.Struct, frozen=True, kw_only=True):
 class ResultsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to `POST /api/v1/experiments/{id}/results`. `variants`: by the first goal; `goals`: by each one.
 
-    `maturing`: exposed subjects whose window is not over yet.
+    `maturing`: exposed subjects whose window is not over yet. `breakdown`: if asked for, the values with most subjects;
+    `meta.total_rows` then says how many there are.
     """
 
     experiment: ExperimentShown
@@ -132,7 +125,7 @@ class ResultsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     excluded: Excluded
     maturing: int
     meta: AnswerMeta
-    breakdown: Breakdown | UnsetType = UNSET
+    breakdown: list[BreakdownResult] | UnsetType = UNSET
 
 
 @dataclass(slots=True)

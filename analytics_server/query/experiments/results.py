@@ -19,7 +19,6 @@ from analytics_server.query.answer import AnswerMeta
 from analytics_server.query.binding import TEXT, Binder
 from analytics_server.query.desk import Cost, Desk, show_range
 from analytics_server.query.experiments.answer import (
-    Breakdown,
     BreakdownResult,
     Excluded,
     ExperimentShown,
@@ -77,7 +76,7 @@ class ResultsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     date_range: str | tuple[str | int, str | int] | None = None
     filters: tuple[object, ...] = ()
     breakdown: Annotated[str, Meta(max_length=253)] = ""
-    breakdown_limit: Annotated[int, Meta(ge=1, le=MAX_BREAKDOWN)] = 10
+    limit: Annotated[int, Meta(ge=1, le=MAX_BREAKDOWN)] = 10
     window: Window | None = None
     control: Name | None = None
 
@@ -117,7 +116,7 @@ async def run_results(
     if by_value is not None:
         statements = [
             select_results(replace(planned.asked, breakdown=None), planned.binder),
-            select_breakdown(planned.asked, planned.binder, request.breakdown_limit),
+            select_breakdown(planned.asked, planned.binder, request.limit),
         ]
     answers = await asyncio.gather(*(desk.query(sql, planned.binder.values) for sql in statements))
     cost = planned.cost
@@ -262,7 +261,7 @@ def _show(planned: Planned, rows: Sequence[Rows], cost: Cost) -> ResultsAnswer:
         sample_ratio=sample_ratio(shown.weights, {name: group.exposures for name, group in counts.groups.items()}),
         excluded=Excluded(several_variants=counts.mixed, unknown_variant=counts.unknown),
         maturing=counts.maturing,
-        breakdown=UNSET if asked.breakdown is None else _show_breakdown(asked.breakdown, planned, rows[1]),
+        breakdown=UNSET if asked.breakdown is None else _show_breakdown(planned, rows[1]),
         meta=AnswerMeta(
             table="events+sessions",
             time_zone=planned.range_.zone.key,
@@ -272,11 +271,12 @@ def _show(planned: Planned, rows: Sequence[Rows], cost: Cost) -> ResultsAnswer:
             bytes_read=cost.bytes_read,
             approximate=[],
             warnings=planned.warnings,
+            total_rows=UNSET if asked.breakdown is None else _all_values(rows[1]),
         ),
     )
 
 
-def _show_breakdown(dimension: Dimension, planned: Planned, rows: Rows) -> Breakdown:
+def _show_breakdown(planned: Planned, rows: Rows) -> list[BreakdownResult]:
     shown, asked = planned.shown, planned.asked
     names, labels = list(shown.weights), [goal.name for goal in shown.goals]
     by_value: dict[str, list[Row]] = {}
@@ -288,8 +288,12 @@ def _show_breakdown(dimension: Dimension, planned: Planned, rows: Rows) -> Break
         exposures = sum(group.exposures for group in counts.groups.values())
         goals = judge(labels, names, shown.control, counts.groups)
         found.append(BreakdownResult(value=value, exposures=exposures, goals=goals))
-    all_values = _whole(rows[0][-1]) if rows else 0
-    return Breakdown(dimension=dimension.name, all_values=all_values, rows=found)
+    return found
+
+
+def _all_values(rows: Rows) -> int:
+    """How many values the breakdown has: behind each row of `select_breakdown`."""
+    return _whole(rows[0][-1]) if rows else 0
 
 
 def _count(rows: Iterable[Row], names: Sequence[str], goals: int, currencies: Sequence[str]) -> Counts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -349,11 +349,19 @@ async def events(store: Store) -> None:
     at = micros(NOW) - 3_600_000_000
     stream = []
     for number in range(30):
-        variant = "ab"[number % 2]
-        session = {"session": f"s{number}", "opened": at + number}
-        stream.append(Happening(at=at + number, name="exposure", experiment="cta", variant=variant, **session))
+        begin = at + number
+        shown = Happening(
+            at=begin,
+            name="exposure",
+            session=f"s{number}",
+            opened=begin,
+            experiment="cta",
+            variant="ab"[number % 2],
+        )
+        stream.append(shown)
         if number % 3 == 0:
-            stream.append(Happening(at=at + number + 9, name="signup", amount=125_000, currency="EUR", **session))
+            paid = {"at": begin + 9, "name": "signup", "amount": 125_000, "currency": "EUR"}
+            stream.append(replace(shown, experiment="", variant="", **paid))
     await insert(store, SITE, stream)
 
 
@@ -462,8 +470,8 @@ async def test_control_can_be_chosen(lab: Lab) -> None:
         ("cta", {"site_id": SITE, "goal": "signup", "window": "0s"}, 400, "bad_window"),
         ("cta", {"site_id": SITE, "goal": "signup", "breakdown": "time:day"}, 400, "unsupported_dimension"),
         ("cta", {"site_id": SITE, "goal": "signup", "breakdown": "visit:shoe_size"}, 400, "unknown_dimension"),
-        ("cta", {"site_id": SITE, "goal": "signup", "breakdown_limit": 0}, 400, "bad_request"),
-        ("cta", {"site_id": SITE, "goal": "signup", "breakdown_limit": 21}, 400, "bad_request"),
+        ("cta", {"site_id": SITE, "goal": "signup", "limit": 0}, 400, "bad_request"),
+        ("cta", {"site_id": SITE, "goal": "signup", "limit": 21}, 400, "bad_request"),
         ("cta", {"site_id": SITE, "goal": "x" * 121}, 400, "bad_request"),
         ("cta", {"site_id": SITE, "goals": ["x"] * (MAX_GOALS + 1)}, 400, "bad_request"),
         ("cta", {"site_id": SITE, "goal": "x", "goals": ["x"] * MAX_GOALS}, 400, "bad_experiment"),
@@ -505,10 +513,9 @@ async def test_unreadable_bodies(lab: Lab, data: bytes, status: int) -> None:
 
 @pytest.mark.usefixtures("events")
 async def test_breaks_down_by_the_value_at_the_first_exposure(lab: Lab) -> None:
-    request = {"site_id": SITE, "goal": "signup", "breakdown": "event:page", "breakdown_limit": 1}
+    request = {"site_id": SITE, "goal": "signup", "breakdown": "event:page", "limit": 1}
     answer = (await lab("POST", "/cta/results", request))[1]
-    assert answer["breakdown"]["dimension"] == "event:page"
-    assert answer["breakdown"]["all_values"] == 1
-    (row,) = answer["breakdown"]["rows"]
+    assert answer["meta"]["total_rows"] == 1
+    (row,) = answer["breakdown"]
     assert (row["value"], row["exposures"]) == ("/", 30)
     assert row["goals"] == answer["goals"]

@@ -11,6 +11,7 @@ TEXTS = "Array(String)"
 COUNT = "UInt64"
 COUNTS = "Array(UInt64)"
 DAY = "Date"
+DAYS = "Array(Date)"
 MOMENT = "DateTime64(6, 'UTC')"
 
 

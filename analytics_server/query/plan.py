@@ -39,6 +39,7 @@ class Source(StrEnum):
     """Where a part of the answer is read from."""
 
     TOTALS = "totals"
+    ENTRY_TOTALS = "entry_totals"
     TRAFFIC = "traffic"
     SESSIONS = "sessions"
     VISITS = "visits"
@@ -50,6 +51,7 @@ class Source(StrEnum):
 
 _TABLES: dict[Source, tuple[str, ...]] = {
     Source.TOTALS: ("day_totals",),
+    Source.ENTRY_TOTALS: ("day_totals", "sessions"),
     Source.TRAFFIC: ("traffic",),
     Source.SESSIONS: ("sessions",),
     Source.VISITS: ("sessions", "events"),
@@ -132,12 +134,15 @@ def make_plan(
     if coverage is None or not kept:
         parts = _read(question, metrics, range_, choose)
         return Plan(parts, {m.name: _whole(m) for m in metrics} if len(parts) > 1 else {}, plans)
-    entered = [metric for metric in metrics if entries_are_kept(metric, question, coverage)]
+    entered = [metric for metric in metrics if entries_are_kept(metric, question)]
     others = tuple(metric for metric in metrics if metric not in (*kept, *entered))
-    for found, dimension in ((kept, kept_dimension(question) or WHOLE_DAY), (entered, ENTRY_PAGE)):
+    for source, found, dimension in (
+        (Source.TOTALS, kept, kept_dimension(question) or WHOLE_DAY),
+        (Source.ENTRY_TOTALS, entered, ENTRY_PAGE),
+    ):
         pieces = tuple(dict.fromkeys(piece for metric in found for piece in pieces_of(metric)))
         if pieces:
-            parts += (Part(Source.TOTALS, pieces, range_, coverage, dimension),)
+            parts += (Part(source, pieces, range_, coverage, dimension),)
         for rest in coverage.rests:
             parts += _read(question, pieces, rest, choose)
     parts += _read(question, others, range_, choose)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analytics_server.query.binding import COUNTS, DAY, TEXT
+from analytics_server.query.binding import COUNTS, DAY, DAYS, TEXT
 from analytics_server.query.edges import (
     END,
     START,
@@ -34,7 +34,7 @@ from analytics_server.query.scoped import (
     select,
 )
 from analytics_server.query.shares import goal_fields
-from analytics_server.query.totals import ENTRY_PAGE, totals_column
+from analytics_server.query.totals import totals_column
 from analytics_server.query.visits import select_visits
 
 
@@ -43,6 +43,8 @@ def select_part(part: Part, scoped: Scoped) -> str:
     match part.source:
         case Source.TOTALS:
             return _select_totals(part, scoped)
+        case Source.ENTRY_TOTALS:
+            return _select_entry_totals(part, scoped)
         case Source.TRAFFIC:
             return _select_traffic(part.metrics, scoped)
         case Source.SESSIONS:
@@ -67,19 +69,51 @@ def _select_totals(part: Part, scoped: Scoped) -> str:
     groups = [totals_column(dimension) for dimension in question.dimensions]
     # A row stands for events and for sessions; a group exists only if what is asked for happened in it.
     counted = {"events" if metric.scope is Scope.EVENT else "sessions" for metric in part.metrics}
-    if part.dimension == ENTRY_PAGE and any(dimension.name == "event:page" for dimension in question.dimensions):
+    if part.source is Source.ENTRY_TOTALS:
         counted = {"viewed_sessions"}
     where = [
         "t.site_id = {site:String}",
         f"t.dimension = {binder.bind(part.dimension, TEXT)}",
-        f"t.day >= {binder.name('first_day', coverage.first.isoformat(), DAY)}",
-        f"t.day <= {binder.name('last_day', coverage.last.isoformat(), DAY)}",
+        f"t.day >= {binder.name('first_day', coverage.days[0].isoformat(), DAY)}",
+        f"t.day <= {binder.name('last_day', coverage.days[-1].isoformat(), DAY)}",
         f"t.build_id IN {binder.name('builds', list(coverage.builds), COUNTS)}",
         f"({' OR '.join(f't.{name} > 0' for name in sorted(counted))})",
         *scoped.conditions(question.where, lambda _: "t.value"),
         *scoped.wanted(groups),
     ]
     return grouped(groups, [f"sum(t.{m.name}) AS m_{m.name}" for m in part.metrics], "day_totals AS t", where)
+
+
+def _select_entry_totals(part: Part, scoped: Scoped) -> str:
+    """Totals by entry page, less the few sessions of these days whose first page view lies after the range."""
+    metrics, coverage = part.metrics, part.coverage
+    assert coverage is not None, "a part that reads totals says which"
+    groups = scoped.expressions("sessions", "s.started_at")
+    names = [f"d_{index}" for index in range(len(groups))]
+    columns = [
+        *named(groups),
+        "s.started_at AS started_at",
+        "tupleElement(s.entry, 'at') AS entered_at",
+        "s.pageviews AS pageviews",
+        "s.interactions AS interactions",
+    ]
+    days = scoped.binder.name("held_days", [day.isoformat() for day in coverage.days], DAYS)
+    where = [
+        f"s.started_at >= {START}",
+        f"toDate(s.started_at, {{tz:String}}) IN {days}",
+        f"s.entered_at >= {scoped.binder.moment('until', scoped.until)}",
+        "s.pageviews > 0",
+    ]
+    relation = f"(\n{indent(crossing(scoped, columns, END))}\n) AS s"
+    kept = [f"s.{name} AS {name}" for name in names]
+    late = select([*kept, *(f"{m.sessions} AS m_{m.name}" for m in metrics)], relation, where, names)
+    left = [
+        *(f"t.{name} AS {name}" for name in names),
+        *(f"toUInt64(t.m_{m.name} - l.m_{m.name}) AS m_{m.name}" for m in metrics),
+    ]
+    totals = _select_totals(part, scoped)
+    joined = f"(\n{indent(totals)}\n) AS t\nLEFT JOIN (\n{indent(late)}\n) AS l USING ({', '.join(names)})"
+    return select(left, joined, ["t.m_viewed_sessions > l.m_viewed_sessions"])
 
 
 def _select_traffic(metrics: Sequence[Metric], scoped: Scoped) -> str:

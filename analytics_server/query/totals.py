@@ -94,16 +94,11 @@ class Days:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """A range divided: the builds to add up (oldest day first), and what must be read elsewhere.
-
-    `running`: the range is not over, so that no session of it has its first page view after its end.
-    """
+    """A range divided: the builds to add up with their days (oldest first), and what must be read elsewhere."""
 
     builds: tuple[int, ...]
-    first: date
-    last: date
+    days: tuple[date, ...]
     rests: tuple[TimeRange, ...]
-    running: bool
 
 
 def kept_dimension(question: Question) -> str | None:
@@ -137,13 +132,13 @@ def is_kept(metric: Metric, question: Question) -> bool:
     return metric.scope is Scope.EVENT or name == WHOLE_DAY or find_dimension(name).scope is Scope.VISIT
 
 
-def entries_are_kept(metric: Metric, question: Question, coverage: Coverage) -> bool:
-    """Can `bounce_rate` by event:page be added up by entry page? Only while nobody can enter after the range."""
+def entries_are_kept(metric: Metric, question: Question) -> bool:
+    """Can `bounce_rate` by event:page be added up by entry page? (`sources` takes off who enters after the range.)"""
     names = [dimension.name for dimension in question.dimensions if dimension.scope is not Scope.TIME]
-    return metric.name == "bounce_rate" and names == ["event:page"] and not question.where and coverage.running
+    return metric.name == "bounce_rate" and names == ["event:page"] and not question.where
 
 
-def cover(range_: TimeRange, days: Days, now: datetime) -> Coverage | None:
+def cover(range_: TimeRange, days: Days) -> Coverage | None:
     """Divide a range into held days and the rest; None if no day of it is held."""
     held: list[date] = []
     rests: list[tuple[datetime, datetime]] = []
@@ -164,7 +159,7 @@ def cover(range_: TimeRange, days: Days, now: datetime) -> Coverage | None:
     if not used:
         return None
     pieces = tuple(TimeRange(start, end, range_.zone) for start, end in rests)
-    return Coverage(tuple(days.builds[day] for day in used), used[0], used[-1], pieces, now < range_.end)
+    return Coverage(tuple(days.builds[day] for day in used), tuple(used), pieces)
 
 
 class DayReader:
@@ -185,13 +180,13 @@ class DayReader:
         key = (site_id, range_.zone.key, found[0], found[-1])
         known = self._known.get(key)
         if known is not None and time.monotonic() - known[0] < self._cache_s:
-            return cover(range_, known[1], now)
+            return cover(range_, known[1])
         task = self._asking.get(key)
         if task is None:
             task = asyncio.create_task(self._ask(key, range_, timeout_s), name="day-totals")
             self._asking[key] = task
         # One asker that goes away must not take the answer from the others.
-        return cover(range_, await asyncio.shield(task), now)
+        return cover(range_, await asyncio.shield(task))
 
     async def _ask(self, key: tuple[str, str, date, date], range_: TimeRange, timeout_s: float) -> Days:
         began = time.monotonic()

@@ -8,10 +8,10 @@ from msgspec import Meta
 
 from analytics_server.openapi.operation import Body, Operation, Parameter, Reply
 from analytics_server.query.answer import Answer, Trends
-from analytics_server.query.fields import Interval
 from analytics_server.query.request import QueryRequest
-from analytics_server.query.shapes import DimensionName, RangeName
-from analytics_server.query.trends import DEFAULT_RANGE, DEFAULT_VALUES, MAX_VALUES
+from analytics_server.query.shapes import DIMENSION
+from analytics_server.query.timerange import RANGE_NAMES
+from analytics_server.query.trends import DEFAULT_RANGE, DEFAULT_VALUES, INTERVALS, MAX_VALUES
 
 SITE = Parameter(
     name="site_id",
@@ -42,6 +42,15 @@ QUESTION_CODES = (
     "unknown_metric",
     "unsupported_combination",
 )
+
+# A parameter that is empty is one that was left out.
+_INTERVAL = Annotated[str, Meta(extra_json_schema={"enum": [*INTERVALS, ""]})]
+_RANGE = Annotated[str, Meta(extra_json_schema={"enum": [*RANGE_NAMES, ""]})]
+_BREAKDOWN = Annotated[str, Meta(extra_json_schema={"anyOf": [DIMENSION, {"const": ""}]})]
+_LIMIT = Annotated[
+    object,
+    Meta(extra_json_schema={"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_VALUES}, {"const": ""}]}),
+]
 
 
 def operations() -> list[Operation]:
@@ -89,7 +98,7 @@ def operations() -> list[Operation]:
                     about="Separated by commas; `visitors` if left out.",
                     example="visitors,pageviews",
                 ),
-                Parameter(name="interval", about="Chosen by the length of the range if left out.", type=Interval),
+                Parameter(name="interval", about="Chosen by the length of the range if left out.", type=_INTERVAL),
                 Parameter(name="from", about="As in a pair of `date_range`.", example="2026-10-01"),
                 Parameter(
                     name="to", about="As in a pair of `date_range`; the last day is included.", example="2026-10-31"
@@ -97,19 +106,19 @@ def operations() -> list[Operation]:
                 Parameter(
                     name="date_range",
                     about=f"A named range instead; `{DEFAULT_RANGE}` if nothing is given.",
-                    type=RangeName,
+                    type=_RANGE,
                 ),
                 Parameter(
                     name="breakdown",
                     about="A dimension: a row per bucket and value.",
-                    type=DimensionName,
+                    type=_BREAKDOWN,
                     example="visit:source",
                 ),
                 Parameter(name="filters", about="The JSON of a list of filters."),
                 Parameter(
                     name="limit",
                     about=f"How many values of the breakdown; {DEFAULT_VALUES} if left out.",
-                    type=Annotated[int, Meta(ge=1, le=MAX_VALUES)],
+                    type=_LIMIT,
                 ),
             ),
             replies=(Reply(about="One row per bucket, or per bucket and value.", type=Trends),),

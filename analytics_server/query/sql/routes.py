@@ -69,7 +69,7 @@ def _format(request: web.Request) -> str:
     unknown = sorted(set(request.query) - {"format"})
     if unknown:
         raise RequestError(f"There is no parameter {unknown[0]!r}: format is the only one.", code="unknown_key")
-    return _single(request, "format") or "json"
+    return _single(request, "format") if request.query else "json"
 
 
 def _single(request: web.Request, name: str) -> str:

@@ -64,6 +64,7 @@ from analytics_server.query.builder import DayTotals
 from analytics_server.query.experiments.routes import ExperimentRoutes
 from analytics_server.query.routes import routes as query_routes
 from analytics_server.query.saved_routes import saved_routes
+from analytics_server.query.saving import Askers
 from analytics_server.query.service import QueryService
 from analytics_server.query.sql.routes import routes as sql_routes
 from analytics_server.query.sql.service import SqlService
@@ -362,7 +363,7 @@ class Server:
             *query_routes(self._queries, self.gate),
             *analysis_routes(self._queries.desk, self.gate),
             *sql_routes(self._sql, self.gate, config.limits),
-            *saved_routes(self._queries, self.saved, self.gate),
+            *saved_routes(Askers(self._queries, self._sql), self.saved, self.gate),
             *ExperimentRoutes(self._queries.desk, self.saved, self.gate).routes(),
             *self._live.routes(),
             *AccessRoutes(self.gate, self.sites).routes(),

@@ -11,13 +11,14 @@ from analytics_server.access.saved import ID_BYTES
 from analytics_server.openapi.operation import Body, Operation, Parameter, Reply
 from analytics_server.query.operations import FILTER_CODES, NO_SITE, QUESTION_CODES, REQUEST_CODES, SITE
 from analytics_server.query.saving import SHELVES, Shelf
+from analytics_server.query.sql.operations import CHECK_CODES
 
 _ID = Annotated[str, Meta(pattern=f"^[0-9a-f]{{{2 * ID_BYTES}}}$")]
 _CODES: Mapping[str, tuple[str, ...]] = {
     "goals": FILTER_CODES,
     "segments": FILTER_CODES,
     "annotations": ("bad_date_range",),
-    "queries": QUESTION_CODES,
+    "queries": (*QUESTION_CODES, *CHECK_CODES),
 }
 _ABOUT = {
     "goals": "Events of a name (`event`), on pages that fit a wildcard (`page`), passing `filters`: all that is given "
@@ -26,6 +27,7 @@ _ABOUT = {
     "annotations": "What happened when, for charts. Names may repeat.",
     "queries": "Questions that are kept.",
 }
+_SQL = {"name": "Rows", "sql": "SELECT count() FROM events WHERE name = {name:String}", "params": {"name": "signup"}}
 _EXAMPLES: Mapping[str, dict[str, object]] = {
     "goals": {"name": "Signed up", "event": "signup", "about": "The form on /signup was sent."},
     "segments": {"name": "Swedish phones", "filters": [
@@ -75,7 +77,13 @@ def _operations(shelf: Shelf) -> list[Operation]:
             tag="saved",
             about="Other servers on the same ClickHouse know it within ten seconds.",
             role="admin",
-            body=Body(types=(shelf.request,), examples={noun: {"site_id": "example.com", **_EXAMPLES[shelf.plural]}}),
+            body=Body(
+                types=(shelf.request,),
+                examples={
+                    noun: {"site_id": "example.com", **_EXAMPLES[shelf.plural]},
+                    **({"sql": {"site_id": "example.com", **_SQL}} if shelf.plural == "queries" else {}),
+                },
+            ),
             replies=(Reply(status=201, about="Saved.", type=shelf.answer),),
             errors={400: (*codes[400], "too_many"), **NO_SITE, **taken},
             asks_store=True,

@@ -16,17 +16,16 @@ from analytics_server.errors import Forbidden, NotFound, RequestError
 from analytics_server.query.fields import nearest
 from analytics_server.query.request import decode_request
 from analytics_server.query.routes import json_response, read_body
-from analytics_server.query.saving import SHELVES, Shelf
-from analytics_server.query.service import QueryService
+from analytics_server.query.saving import SHELVES, Askers, Shelf
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
-def saved_routes(service: QueryService, saved: Saved, gate: Gate) -> list[web.RouteDef]:
+def saved_routes(askers: Askers, saved: Saved, gate: Gate) -> list[web.RouteDef]:
     """The routes of all four kinds."""
     found: list[web.RouteDef] = []
     for shelf in SHELVES:
-        desk = _ShelfRoutes(shelf, service, saved, gate)
+        desk = _ShelfRoutes(shelf, askers, saved, gate)
         path = f"/api/v1/{shelf.plural}"
         found += [
             web.get(path, desk.list_all),
@@ -41,10 +40,10 @@ def saved_routes(service: QueryService, saved: Saved, gate: Gate) -> list[web.Ro
 class _ShelfRoutes:
     """The handlers of one kind."""
 
-    def __init__(self, shelf: Shelf, service: QueryService, saved: Saved, gate: Gate) -> None:
+    def __init__(self, shelf: Shelf, askers: Askers, saved: Saved, gate: Gate) -> None:
         self._shelf = shelf
-        self._service = service
-        self._desk = service.desk
+        self._askers = askers
+        self._desk = askers.query.desk
         self._saved = saved
         self._gate = gate
 
@@ -62,7 +61,7 @@ class _ShelfRoutes:
         site_id = str(getattr(asked, "site_id")).strip().lower()  # noqa: B009
         principal.require_admin_of(site_id)
         site = self._desk.site(site_id)
-        name, body = await self._shelf.check(asked, site, self._service)
+        name, body = await self._shelf.check(asked, site, self._askers)
         thing = await self._saved.put(self._shelf.kind, site.site_id, name, body)
         return json_response(self._shelf.show(thing, site), status=201)
 
@@ -79,7 +78,7 @@ class _ShelfRoutes:
         change = decode_request(await self._body(request), self._shelf.change)
         thing = await self._thing(request, principal)
         site = self._desk.site(thing.site_id)
-        name, body = await self._shelf.check(self._shelf.changed(thing, change), site, self._service)
+        name, body = await self._shelf.check(self._shelf.changed(thing, change), site, self._askers)
         changed = await self._saved.put(self._shelf.kind, site.site_id, name, body, id_=thing.id)
         return json_response(self._shelf.show(changed, site))
 
@@ -95,7 +94,7 @@ class _ShelfRoutes:
         return await self._gate.authenticate(request.headers.get("Authorization"))
 
     async def _body(self, request: web.Request) -> bytes:
-        return await read_body(request, self._service.limits.query_bytes)
+        return await read_body(request, self._desk.limits.query_bytes)
 
     async def _thing(self, request: web.Request, principal: Principal) -> SavedThing:
         """What the address names. Raises `NotFound`, also for a thing of a site that the token does not cover."""

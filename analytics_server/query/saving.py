@@ -45,6 +45,7 @@ from analytics_server.query.saved_things import (
     SegmentsAnswer,
 )
 from analytics_server.query.service import QueryService
+from analytics_server.query.sql.service import SqlRequest, SqlService
 from analytics_server.query.timerange import EARLIEST, LATEST, midnight, parse_moment
 
 
@@ -65,7 +66,7 @@ class Shelf:
     answer: type[msgspec.Struct]
     answers: type[msgspec.Struct]
     together: tuple[str, ...]
-    check: Callable[[Any, Site, QueryService], Awaitable[tuple[str, msgspec.Struct]]]
+    check: Callable[[Any, Site, Askers], Awaitable[tuple[str, msgspec.Struct]]]
 
     def show(self, thing: SavedThing, site: Site) -> msgspec.Struct:
         """The thing as it is answered."""
@@ -105,29 +106,37 @@ class Shelf:
         return self.request(**({"name": thing.name} | kept | given), site_id=thing.site_id)
 
 
-async def check_goal(asked: GoalRequest, site: Site, service: QueryService) -> tuple[str, GoalBody]:
+@dataclass(frozen=True, slots=True)
+class Askers:
+    """Those who would answer what is saved, and so can say whether they could."""
+
+    query: QueryService
+    sql: SqlService
+
+
+async def check_goal(asked: GoalRequest, site: Site, askers: Askers) -> tuple[str, GoalBody]:
     """A goal must say which events it means."""
     body = GoalBody(
         event=asked.event, page=asked.page, filters=asked.filters, currency=asked.currency, about=asked.about
     )
-    await service.desk.check_patterns(goal_conditions(body, "The goal"))
+    await askers.query.desk.check_patterns(goal_conditions(body, "The goal"))
     name = asked.event or asked.page if asked.name is UNSET else asked.name
     if not name:
         raise RequestError("name is missing: a goal by filters alone needs one.", code="bad_name")
     return name, body
 
 
-async def check_segment(asked: SegmentRequest, site: Site, service: QueryService) -> tuple[str, SegmentBody]:
+async def check_segment(asked: SegmentRequest, site: Site, askers: Askers) -> tuple[str, SegmentBody]:
     """A segment must leave something out."""
     if not asked.filters:
         raise RequestError(
             'filters is empty: give at least one, such as ["is", "event:page", ["/"]].', code="bad_filter"
         )
-    await service.desk.check_patterns(parse_filters(asked.filters))
+    await askers.query.desk.check_patterns(parse_filters(asked.filters))
     return asked.name, SegmentBody(filters=asked.filters)
 
 
-async def check_annotation(asked: AnnotationRequest, site: Site, service: QueryService) -> tuple[str, AnnotationBody]:
+async def check_annotation(asked: AnnotationRequest, site: Site, askers: Askers) -> tuple[str, AnnotationBody]:
     """An annotation has a text and a place in time."""
     if (asked.date is UNSET) == (asked.date_range is UNSET):
         raise RequestError(
@@ -149,7 +158,7 @@ async def check_annotation(asked: AnnotationRequest, site: Site, service: QueryS
     return name, body
 
 
-async def check_query(asked: SavedQueryRequest, site: Site, service: QueryService) -> tuple[str, QueryBody]:
+async def check_query(asked: SavedQueryRequest, site: Site, askers: Askers) -> tuple[str, QueryBody]:
     """A saved query can be asked as it stands."""
     if (asked.request is UNSET) == (asked.sql is UNSET):
         raise RequestError(
@@ -164,8 +173,11 @@ async def check_query(asked: SavedQueryRequest, site: Site, service: QueryServic
                 f"request.site_id is {question.site_id!r}, and the query is saved for {site.site_id!r}: name one site.",
                 code="bad_request",
             )
-        prepared = await service.prepare(question)
+        prepared = await askers.query.prepare(question)
         compile_question(prepared.question, make_plan(prepared.question, prepared.range_), prepared.range_)
+    if asked.sql is not UNSET:
+        params = {} if asked.params is UNSET else asked.params
+        await askers.sql.check(SqlRequest(site_id=site.site_id, query=asked.sql, params=params))
     return asked.name, QueryBody(request=asked.request, sql=asked.sql, params=asked.params)
 
 

@@ -111,6 +111,11 @@ class SqlService:
         finally:
             await self._finish(run, site_id)
 
+    async def check(self, request: SqlRequest) -> None:
+        """Refuse what the guard would refuse, without asking for a row. Raises `RequestError` or a `StoreError`."""
+        site_id, database = self.desk.site(request.site_id).site_id, await self.database()
+        await asyncio.to_thread(self.guard.check, request.query, request.params, site_id=site_id, database=database)
+
     async def database(self) -> str:
         """The database that holds the tables, asked once."""
         if not self._database:

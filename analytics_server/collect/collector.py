@@ -47,6 +47,7 @@ ACCEPTED_ONE = b'{"accepted":1,"dropped":{},"rejected":[]}'
 EVENTS_AT_ONCE = 1_000
 """A larger batch is taken in pieces of so many events, some 15 ms each: the loop must not stand still for long."""
 
+MAY_NOT_COLLECT = "This token may not collect: use one of the role collect or admin."
 LARGE_BODY = 16_384
 """A larger compressed body of a trusted sender is decompressed by a thread: it may become 10 MiB."""
 
@@ -119,10 +120,9 @@ class Collector:
             principal = None
             authorization = headers.get("authorization")
             if authorization is not None:
-                principal = self._gate.known(authorization) or await self._gate.authenticate(authorization)
-                self._gate.keep_fresh()  # a token that was revoked elsewhere ends within seconds
+                principal = self.known(authorization) or await self._gate.authenticate(authorization)
                 if not principal.may_collect:
-                    raise Forbidden("This token may not collect: use one of the role collect or admin.")
+                    raise Forbidden(MAY_NOT_COLLECT)
             encoding = headers.get("content-encoding")
             if encoding is not None and principal is not None and len(body) > LARGE_BODY and not self._wal.refusal():
                 body, encoding = (
@@ -141,12 +141,25 @@ class Collector:
         except AnalyticsError as error:
             return refuse(error)
 
+    def known(self, authorization: str) -> Principal | None:
+        """Who sends this header, if that can be told without waiting."""
+        principal = self._gate.known(authorization)
+        self._gate.keep_fresh()  # a token that was revoked elsewhere ends within seconds
+        return principal
+
     def take_fast(
-        self, body: bytes, headers: Mapping[str, str], address: str, respond: Callable[[Answer], None]
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        address: str,
+        respond: Callable[[Answer], None],
+        principal: Principal | None = None,
     ) -> None:
-        """`POST /track` of a public client without a coroutine: `respond` is called once, now or later."""
+        """`POST /track` without a coroutine: `respond` is called once, now or later. `principal`: as `known` says."""
         try:
-            request = self._read("track", body, headers.get("content-encoding"), headers, address, None)
+            if principal is not None and not principal.may_collect:
+                raise Forbidden(MAY_NOT_COLLECT)
+            request = self._read("track", body, headers.get("content-encoding"), headers, address, principal)
             outcome, sent = self._take(request), request.sent
             if not outcome.rows and not outcome.repeated:
                 respond(self.kept(outcome, sent))

@@ -2,7 +2,7 @@
 
 Two generations of ids: a look-up reads one or both; the older generation goes when the
 window has passed or the younger is full. At least the newest half of `capacity` is known, at about
-20 bytes an id: a generation is 65,536 sorted arrays of 64-bit hashes (keyed with this process's own random
+20 bytes an id: a generation is 16,384 sorted arrays of 64-bit hashes (keyed with this process's own random
 key, so nobody can choose colliding ids; by chance, with ten million ids remembered, one new
 id in 10^12 is taken for a repeated one). An id is remembered only once its event is
 durable or on its way to be; if writing fails it is forgotten, so that the client's retry is kept.
@@ -18,9 +18,9 @@ Key = tuple[str, bytes]
 """A site and an event's id, which is unique within it."""
 
 _MASK = (1 << 64) - 1
-_SHARD_BITS = 16
+_SHARD_BITS = 14
 _SHIFT = 64 - _SHARD_BITS
-_SHARDS_AT_ONCE = 256
+_SHARDS_AT_ONCE = 64
 CHUNK_IDS = 100_000
 
 

@@ -3,7 +3,7 @@
 One protocol stands before aiohttp's on every connection. When the framework is idle
 and the bytes that arrive are exactly one complete, ordinary beacon, the core gets it
 at once and its answer is written straight to the transport; everything else — other
-paths, tokens, chunked or partial bodies, anything unusual in the head — goes to
+paths, unknown tokens, chunked or partial bodies, anything unusual in the head — goes to
 aiohttp unchanged. Nothing is parsed twice, nothing is guessed: in doubt it is aiohttp's.
 Where one request ends and the next begins is known by Content-Length alone; a connection
 on which that can't be told is aiohttp's for good, so that no bytes of one request are
@@ -36,15 +36,16 @@ log = logging.getLogger(__name__)
 MAX_HEAD_BYTES = 8_192
 MAX_LENGTH_DIGITS = 8
 MAX_HELD_BYTES = 262_144
+MOST_TRUSTED_BYTES = 65_536
+"""A larger body of a trusted sender may hold so many events that they are better taken in pieces."""
+
 IDLE_S = 75.0
 HEAD_S = 20.0
 CLOGGED_S = 60.0
 """How long a client may leave its answers unread."""
 SWEEP_S = 10.0
 
-_UNUSUAL = frozenset(
-    {"transfer-encoding", "expect", "upgrade", "authorization", "te", "trailer", "proxy-connection", "content-range"}
-)
+_UNUSUAL = frozenset({"transfer-encoding", "expect", "upgrade", "te", "trailer", "proxy-connection", "content-range"})
 _FRAMED_OTHERWISE = frozenset({"transfer-encoding", "upgrade"})
 _ANSWER_HEAD = (
     "HTTP/1.1 {status} {phrase}\r\nAccess-Control-Allow-Origin: *\r\nContent-Type: application/json\r\n"
@@ -197,8 +198,7 @@ class BeaconProtocol(asyncio.Protocol):
             self._active_at = started = time.monotonic()
             if data.startswith(self._front.start_line):
                 beacon = parse(data)
-                if beacon is not None:
-                    self._take(beacon, started)
+                if beacon is not None and self._take(beacon, started):
                     return
         self._hand_over(data)
 
@@ -225,8 +225,15 @@ class BeaconProtocol(asyncio.Protocol):
         waiter = self._inner._waiter
         return waiter is not None and not waiter.done()
 
-    def _take(self, beacon: tuple[dict[str, str], bytes], started: float) -> None:
+    def _take(self, beacon: tuple[dict[str, str], bytes], started: float) -> bool:
+        """Hand it to the core; False when it is aiohttp's all the same."""
         headers, body = beacon
+        principal = None
+        authorization = headers.get("authorization")
+        if authorization is not None:
+            principal = self._front.collector.known(authorization)
+            if principal is None or len(body) > MOST_TRUSTED_BYTES or "content-encoding" in headers:
+                return False
         address = self._peer
         forwarded = headers.get("x-forwarded-for")
         if forwarded is not None:
@@ -235,11 +242,12 @@ class BeaconProtocol(asyncio.Protocol):
         self._started = started
         self._front.under_way += 1
         try:
-            self._front.collector.take_fast(body, headers, address, self._respond)
+            self._front.collector.take_fast(body, headers, address, self._respond, principal)
         except Exception:
             log.exception("request crashed", extra={"route": "fast"})
             if self._busy:
                 self._respond(refuse(AnalyticsError("Something went wrong here; the server's log says what.")))
+        return True
 
     def _respond(self, answer: Answer) -> None:
         self._busy = False

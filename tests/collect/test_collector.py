@@ -7,10 +7,11 @@ import gzip
 import msgspec
 import pytest
 
-from analytics_server.collect.collector import Kind, pixel_body
+from analytics_server.collect.collector import Answer, Kind, pixel_body
 from analytics_server.config import SitesSection
 from analytics_server.errors import RequestError
 from tests.collect.world import World, answered
+from tests.server import USER_AGENT
 
 SIMPLE = {"site": "a.example", "name": "x"}
 BOT = {"user-agent": "Googlebot/2.1 (+http://www.google.com/bot.html)"}
@@ -25,6 +26,20 @@ async def test_tokens(token: str, status: int, code: str) -> None:
 
     assert answer.status == status
     assert answered(answer).get("error", {}).get("code", "") == code
+
+
+@pytest.mark.parametrize(("token", "status"), [("collect", 202), ("read", 403), ("one-site", 202)])
+async def test_tokens_on_the_fast_way(token: str, status: int) -> None:
+    world = World()
+    principal = world.collector.known(f"Bearer {token}")
+    answers: list[Answer] = []
+    body = msgspec.json.encode({**SIMPLE, "ip": "192.0.2.7", "timestamp": "2001-02-03T04:05:06Z"})
+    world.collector.take_fast(body, {"user-agent": USER_AGENT}, "192.0.2.1", answers.append, principal)
+
+    assert principal is not None
+    assert [answer.status for answer in answers] == [status]
+    assert [event["ts"] for event in world.events] == ([981_173_106_000_000] if status == 202 else [])
+    assert world.collector.known("Bearer wrong") is None
 
 
 async def test_a_token_of_one_site_can_not_send_for_another() -> None:

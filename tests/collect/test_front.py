@@ -11,9 +11,10 @@ from typing import cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from analytics_server.access.gate import Principal, Role
 from analytics_server.collect.address import AddressResolver
 from analytics_server.collect.collector import Answer, Collector
-from analytics_server.collect.front import CLOGGED_S, IDLE_S, MAX_HELD_BYTES, BeaconProtocol, Front
+from analytics_server.collect.front import CLOGGED_S, IDLE_S, MAX_HELD_BYTES, MOST_TRUSTED_BYTES, BeaconProtocol, Front
 from tests.server import wait_for
 
 BODY = b'{"site":"a.example"}'
@@ -28,19 +29,32 @@ def post(path: str = "/track", body: bytes = BODY, more: bytes = b"") -> bytes:
 GET = b"GET /page HTTP/1.1\r\nHost: a.example\r\n\r\n"
 
 
+COLLECT = Principal(token_id="known", role=Role.COLLECT)
+
+
 class Taker:
     """Stands where the collector stands; answers at once, or when told to."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
+        self.principals: list[Principal | None] = []
         self.waiting: list[Callable[[Answer], None]] = []
         self.at_once = True
         self.took = asyncio.Event()
 
+    def known(self, authorization: str) -> Principal | None:
+        return COLLECT if authorization == "Bearer known" else None
+
     def take_fast(
-        self, body: bytes, headers: Mapping[str, str], address: str, respond: Callable[[Answer], None]
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        address: str,
+        respond: Callable[[Answer], None],
+        principal: Principal | None = None,
     ) -> None:
         self.bodies.append(body)
+        self.principals.append(principal)
         self.took.set()
         if self.at_once:
             respond(ANSWER)
@@ -125,6 +139,24 @@ async def test_beacons_and_other_requests_take_turns_on_one_connection() -> None
             assert await caller.ask(post("/other")) == (200, b"framework")
         assert await caller.ask(post()) == (202, b"{}")
         assert server.taker.bodies == [BODY] * 3
+
+
+async def test_a_token_that_memory_knows_is_fast_and_any_other_waits_for_the_framework() -> None:
+    async with listening() as server, calling(server) as caller:
+        known, unknown = (b"Authorization: Bearer %s\r\n" % token for token in (b"known", b"unknown"))
+        assert await caller.ask(post(more=known)) == (202, b"{}")
+        assert await caller.ask(post()) == (202, b"{}")
+        assert await caller.ask(post(more=unknown)) == (200, b"framework")
+        assert await caller.ask(post(more=known + known)) == (200, b"framework")
+        assert server.taker.principals == [COLLECT, None]
+
+
+async def test_what_may_hold_many_events_of_a_trusted_sender_is_the_framework_s() -> None:
+    known = b"Authorization: Bearer known\r\n"
+    async with listening() as server, calling(server) as caller:
+        assert await caller.ask(post(more=known + b"Content-Encoding: identity\r\n")) == (200, b"framework")
+        assert await caller.ask(post(body=b"x" * (MOST_TRUSTED_BYTES + 1), more=known)) == (200, b"framework")
+        assert not server.taker.bodies
 
 
 async def test_a_beacon_is_fast_again_after_a_body_in_pieces() -> None:

@@ -21,6 +21,9 @@ CTE = f"{RESERVED}with_"
 
 MAX_NAME_CHARS = 128
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CLAUSES = {"is_global": "GLOBAL", "global_": "GLOBAL", "method": "NATURAL", "locks": "FOR", "laterals": "LATERAL"}
+"""Parts of nodes that are called otherwise in SQL."""
+
 _ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0", "\b": "\\b", "\f": "\\f"}
 
 
@@ -69,13 +72,21 @@ class Context:
             place, node = self.place(node), node.parent
         raise SqlRefused(message, code=code, place=place)
 
+    def refuse_clause(self, node: exp.Expr, key: str, message: str) -> NoReturn:
+        """Raise `SqlRefused` where a clause's word stands, or at the node if it is not found."""
+        start = node.meta.get("start")
+        found = re.compile(rf"\b{clause(key).split()[0]}\b", re.IGNORECASE).search(
+            self.text, start if isinstance(start, int) else 0
+        )
+        if found is None:
+            self.refuse(node, message)
+        raise SqlRefused(message, place=place_of(self.text, found.start()))
+
     def only(self, node: exp.Expr, *allowed: str) -> None:
         """Refuse a node that has any other part than the allowed ones."""
         for key, value in node.args.items():
             if value and key not in allowed:
-                inner = value[0] if isinstance(value, list) else value
-                at = inner if isinstance(inner, exp.Expr) and self.place(inner) else node
-                self.refuse(at, f"{clause(key)} can't be used here.")
+                self.refuse_clause(node, key, f"{clause(key)} can't be used here.")
 
     def name(self, identifier: exp.Expr | str | None, node: exp.Expr | None = None) -> str:
         """A name of the user's, checked and bare."""
@@ -112,4 +123,4 @@ def literal(text: str) -> str:
 
 def clause(key: str) -> str:
     """How a part of a node is called in SQL."""
-    return key.strip("_").replace("_", " ").upper()
+    return _CLAUSES.get(key) or key.strip("_").replace("_", " ").upper()

@@ -153,7 +153,7 @@ class RelationPrinter(CallPrinter):
     def _only(self, node: exp.Expr, *allowed: str) -> None:
         for key, message in INSTEAD.items():
             if node.args.get(key) and key not in allowed:
-                self.context.refuse(node, message)
+                self.context.refuse_clause(node, key, message)
         self.context.only(node, *allowed)
 
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -71,19 +70,18 @@ def worlds() -> tuple[World, list[Event]]:
 
 
 @pytest.fixture(scope="session")
-def world(worlds: tuple[World, list[Event]]) -> World:
+def site_world(worlds: tuple[World, list[Event]]) -> World:
     return worlds[0]
 
 
 @pytest.fixture(scope="module", params=["embedded", "server"])
-def filled(
-    request: pytest.FixtureRequest, worlds: tuple[World, list[Event]], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, Store]]:
-    """An engine with both sites in it."""
+def filled(request: pytest.FixtureRequest, worlds: tuple[World, list[Event]]) -> Iterator[tuple[str, Store]]:
+    """An engine with both sites in it; in process a database beside the other tests', since it allows one path."""
     kind = str(request.param)
     if kind == "embedded":
-        path: Path = request.getfixturevalue("embedded_path")
-        section = ClickhouseSection(url=f"chdb://{path}", database="sql_test", threads=3)
+        shared: Store = request.getfixturevalue("store")
+        location = asyncio.run(shared.open()).location
+        section = ClickhouseSection(url=f"chdb://{location}", database="sql_test", threads=3)
     else:
         section = ClickhouseSection(url=str(request.getfixturevalue("clickhouse_url")), threads=3)
     store = make_store(Config(clickhouse=section))

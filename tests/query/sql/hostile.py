@@ -404,6 +404,12 @@ SIDE_CHANNELS = (
     "SELECT count() FROM events WHERE path IN (SELECT entry_page FROM sessions WHERE intDiv(1, city NOT LIKE '%CANARY%') = 1)",
     "SELECT uniq(intDiv(1, if(name LIKE '%CANARY%', 0, 1))), max(intDiv(1, site_id = 'mine.example')) FROM events",
     "SELECT count() FROM events WHERE ts > toDateTime('2020-01-01') AND intDiv(1, if(engagement_ms > 600000000, 0, 1)) = 1",
+    # These keep a column's dictionary, if it has one: '1' for our own values, unchanged for marked ones.
+    "SELECT max(toFixedString(replaceRegexpOne(path, '^[^C]*$', '1'), 1)) FROM events",
+    "SELECT max(toFixedString(replaceRegexpOne(utm_campaign, '^[^C]*$', '1'), 1)) FROM events",
+    "SELECT count() FROM events WHERE toFixedString(replaceRegexpOne(name, '^[^C]*$', '1'), 1) = '1'",
+    "SELECT count() FROM sessions WHERE toFixedString(replaceRegexpOne(source, '^[^C]*$', '1'), 1) = '1'",
+    "SELECT arrayMap(k -> toFixedString(replaceRegexpOne(k, '^[^C]*$', '1'), 1), mapKeys(props)) FROM events",
 )
 
 FAMILIES: dict[str, tuple[str, ...]] = {

@@ -207,6 +207,41 @@ async def test_a_month_into_which_events_come_is_mended_beside_them(server_place
     assert (await place.rows("SELECT sum(events) FROM traffic")) == [(120 + 5 * sent,)]
 
 
+SURPLUS = ("too many visitors", "a session that began too early", "a user active too early")
+
+
+@pytest.mark.parametrize("day", [3, 5, 27])
+async def test_a_surplus_that_no_row_can_take_back_is_mended_while_events_come_in(
+    server_place: Place, monkeypatch: pytest.MonkeyPatch, day: int
+) -> None:
+    """The last batch comes at the worst moment: after the look, before the month is replaced."""
+    place = server_place
+    for seed in (1, 2):
+        await place.insert(events(seed), age_s=1)
+    for damage in SURPLUS:
+        await place.store.command(DAMAGE[damage][1])
+    command = type(place.store).command
+    came: list[str] = []
+
+    async def inserting_meanwhile(self: object, sql: str, parameters: object = None) -> None:
+        if "REPLACE PARTITION" in sql:
+            came.append(sql.split()[2])
+            at = NOVEMBER_US + day * DAY_US + len(came) * 3_600_000_000
+            await place.insert([row(site_id="site-1", session_id="late", session_start=at, ts=at, user_id="ann")])
+        await command(self, sql, parameters)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(place.store), "command", inserting_meanwhile)
+        mended = await place.look(repair=True)
+    after = await place.look()
+
+    assert set(came) == {"activity", "sessions", "traffic"}, mended
+    assert all(mended[f"rollup_{target}"].repaired.startswith("rebuilt") for target in came)
+    assert {after[name].status for name in CHECKS} == {"ok"}
+    assert await place.rows("SELECT sum(events) FROM openings") == [(120 + len(came),)]
+    assert await place.rows("SELECT name FROM system.tables WHERE name LIKE 'doctor_%'") == []
+
+
 async def test_a_difference_that_may_be_under_way_is_a_warning_and_not_touched(
     server_place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

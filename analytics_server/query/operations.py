@@ -30,7 +30,6 @@ FILTER_CODES = (
     "unknown_operator",
     "unknown_segment",
     "unsupported_dimension",
-    "unsupported_operator",
 )
 REQUEST_CODES = ("bad_json", "bad_request", "unknown_key", "bad_date_range")
 QUESTION_CODES = (

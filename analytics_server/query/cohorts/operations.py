@@ -15,7 +15,7 @@ def operations() -> list[Operation]:
             path="/api/v1/cohorts",
             name="cohorts",
             summary="Who came for the first time when, and who of them came back",
-            tag="query",
+            tag="analysis",
             about="A matrix of cohorts by the periods after, and retention over all of them.",
             role="read",
             body=Body(

@@ -15,7 +15,7 @@ def operations() -> list[Operation]:
             path="/api/v1/paths",
             name="paths",
             summary="Which way sessions take through pages or events",
-            tag="query",
+            tag="analysis",
             about="Nodes and links of a sankey diagram, forward from a start or backward from an end.",
             role="read",
             body=Body(

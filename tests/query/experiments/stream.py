@@ -84,7 +84,8 @@ def _one(draw: st.DrawFn) -> Happening:
     # Session 5 is opened before the range, session 4 over midnight at the month's end.
     opened = begin + {5: -HOUR, 4: 6 * 24 * HOUR - HOUR // 2}.get(number, number * HOUR)
     hours = draw(st.sampled_from((-2, 0, 0, 1, 1, 2, 3, 24, 25, 6 * 24, 9 * 24)))
-    at = begin + hours * HOUR + draw(st.sampled_from((0, 0, 1, -1, 1_000_000)))
+    # Late events lie up to a day before their session was opened: the documented limit.
+    at = max(begin + hours * HOUR, opened - 20 * HOUR) + draw(st.sampled_from((0, 0, 1, -1, 1_000_000)))
     name = draw(st.sampled_from(NAMES))
     exposed = name == "exposure"
     paid = name == "buy" and draw(st.booleans())

@@ -360,8 +360,8 @@ async def events(store: Store) -> None:
         )
         stream.append(shown)
         if number % 3 == 0:
-            paid = {"at": begin + 9, "name": "signup", "amount": 125_000, "currency": "EUR"}
-            stream.append(replace(shown, experiment="", variant="", **paid))
+            paid = replace(shown, at=begin + 9, name="signup", experiment="", variant="")
+            stream.append(replace(paid, amount=125_000, currency="EUR"))
     await insert(store, SITE, stream)
 
 

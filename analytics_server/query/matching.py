@@ -23,7 +23,7 @@ from msgspec import Meta
 from analytics_server.errors import RequestError
 from analytics_server.model import STANDARD_EVENTS
 from analytics_server.query.binding import Binder
-from analytics_server.query.conditions import event_column
+from analytics_server.query.conditions import Both, Either, Named, Neither, event_column
 from analytics_server.query.fields import find_dimension
 from analytics_server.query.filters import Condition, Match, normalise, parse_filters, render
 from analytics_server.query.library import Library
@@ -31,7 +31,7 @@ from analytics_server.query.shapes import Filters
 
 NAME_CHARS = 120
 
-_SAYS_WHICH = frozenset({"event:name", "event:page", "event:goal"})
+_SAYS_WHICH = frozenset({"event:name", "event:page"})
 
 
 class EventSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,7 +58,7 @@ def read_spec(spec: EventSpec, place: str, library: Library) -> Meant:
     """Which events a spec means. `place`: where it stands in the request, for messages. Raises `RequestError`."""
     filters = parse_filters(spec.filters, library, place=f"{place}.filters")
     event, label = spec.event, spec.name
-    speaks = any(isinstance(item, list | tuple) and len(item) > 1 and item[1] in _SAYS_WHICH for item in spec.filters)
+    speaks = any(map(_says_which, filters))
     if spec.name and not event and not spec.goal and (spec.name in STANDARD_EVENTS or not speaks):
         event = spec.name
     where: list[Condition] = []
@@ -74,6 +74,20 @@ def read_spec(spec: EventSpec, place: str, library: Library) -> Meant:
             code="bad_step",
         )
     return Meant(label=label or spec.goal or event or "events", where=tuple(where))
+
+
+def _says_which(condition: Condition) -> bool:
+    """Does a filter speak of the event's own name, page or goal, at whatever depth?"""
+    match condition:
+        case Match():
+            return condition.dimension.name in _SAYS_WHICH
+        case Both() | Either():
+            return any(map(_says_which, condition.conditions))
+        case Neither():
+            return _says_which(condition.condition)
+        case Named():
+            return condition.kind == "goal"
+    return False
 
 
 def render_on_events(where: tuple[Condition, ...], binder: Binder) -> list[str]:

@@ -50,8 +50,11 @@ def build_document(
     _check(operations)
     types = list(_types(operations))
     generated, structs = msgspec.json.schema_components(types, schema_hook=_hook, ref_template=REF)
-    schemas = _plain(list(generated))
-    found = {id(kind): schema for kind, schema in zip(types, schemas, strict=True)}
+    found = {id(kind): schema for kind, schema in zip(types, _plain(list(generated)), strict=True)}
+    known = _plain({**structs, **(components or {})})
+    sent = [found[id(kind)] for operation in operations for kind in _sent(operation)]
+    for name in known.keys() - _reached(sent, known):
+        _open(known[name])
     paths: dict[str, Json] = {}
     for operation in operations:
         method, path = operation.route
@@ -69,7 +72,7 @@ def build_document(
         "tags": [{"name": name, "description": about} for name, about in TAGS.items() if name in used],
         "paths": paths,
         "components": {
-            "schemas": _plain({**structs, **(components or {})}),
+            "schemas": known,
             "securitySchemes": {
                 SCHEME: {"type": "http", "scheme": "bearer", "description": "A token of the server: `ast_…`."}
             },
@@ -103,13 +106,44 @@ def _check(operations: Sequence[Operation]) -> None:
 
 
 def _types(operations: Iterable[Operation]) -> Iterator[Any]:
-    """Every type that is used somewhere; the same object where it is the same use, so that it is found by identity."""
+    """Every type that is used somewhere; found again by its identity."""
     yield Error
     for operation in operations:
-        yield from (parameter.type for parameter in operation.parameters)
-        if operation.body is not None:
-            yield from operation.body.types
+        yield from _sent(operation)
         yield from (reply.type for reply in operation.replies if reply.type is not None)
+
+
+def _sent(operation: Operation) -> Iterator[Any]:
+    """The types of what clients send."""
+    yield from (parameter.type for parameter in operation.parameters)
+    if operation.body is not None:
+        yield from operation.body.types
+
+
+def _reached(values: Sequence[Any], components: Mapping[str, Json]) -> set[str]:
+    """The components that schemas refer to, directly or through others."""
+    found: set[str] = set()
+    waiting = list(values)
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            name = str(value.get("$ref", "")).rpartition("/")[2]
+            if name in components and name not in found:
+                found.add(name)
+                waiting.append(components[name])
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return found
+
+
+def _open(schema: Json) -> None:
+    """What is only ever answered: values that have a default are always there, and keys may be added."""
+    schema.pop("additionalProperties", None)
+    for name, inner in schema.get("properties", {}).items():
+        if "default" in inner:
+            del inner["default"]
+            schema["required"].append(name)
 
 
 def _hook(kind: type) -> Json:

@@ -77,6 +77,16 @@ def test_every_body_has_an_example(document: Document) -> None:
         assert operation.bodies, operation.name
 
 
+def test_answers_name_what_is_always_there_and_may_grow_while_requests_are_closed(document: Document) -> None:
+    schemas = document.spec["components"]["schemas"]
+
+    assert schemas["GoalRequest"]["required"] == ["site_id"]
+    assert schemas["GoalRequest"]["additionalProperties"] is False
+    assert {"event", "filters", "id"} <= set(schemas["GoalAnswer"]["required"])
+    assert "additionalProperties" not in schemas["GoalAnswer"]
+    assert "date_range" not in schemas["AnnotationAnswer"]["required"]
+
+
 def operation(**changes: object) -> Operation:
     given = {
         "method": "GET",

@@ -164,7 +164,7 @@ def test_both_tables_give_what_the_events_say(
     assert [answer.meta.table for answer in tables] == ["activity", "events"]
 
 
-@settings(parent=many, max_examples=60)
+@settings(parent=many, max_examples=40)
 @given(
     site=sites,
     span=date_ranges(),
@@ -180,7 +180,7 @@ def test_any_filters_and_subjects_give_what_the_events_say(
     check(place, site, date_range=span, period=period, by=by, first=first, returning=returning, filters=where)
 
 
-@settings(parent=many, max_examples=40)
+@settings(parent=many, max_examples=25)
 @given(
     site=sites,
     span=date_ranges(),

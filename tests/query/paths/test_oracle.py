@@ -122,7 +122,7 @@ def test_paths_are_what_the_sessions_did(place: Place, site: Site, question: dic
     check(place, site, **question)
 
 
-@settings(parent=many, max_examples=30)
+@settings(parent=many, max_examples=15)
 @given(site=sites, question=questions())
 def test_pairs_give_what_packed_numbers_give(place: Place, site: Site, question: dict[str, Any]) -> None:
     assert check(place, site, packed=False, **question).nodes == check(place, site, **question).nodes

@@ -85,8 +85,12 @@ def make_people(seed: int, sessions: int) -> list[Event]:
     random_ = random.Random(seed)
     events: list[Event] = []
     for site in SITES:
+        known: set[tuple[int, str]] = set()
         for _ in range(sessions):
-            events += _session(random_, site, len(events))
+            found = _session(random_, site, len(events))
+            if found[0].key not in known:  # the same id at the same time is the same session
+                events += found
+                known.add(found[0].key)
     random_.shuffle(events)
     return events
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -36,21 +35,20 @@ from tests.query.sessions.people import (
 
 T = TypeVar("T")
 
-many = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+many = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 sites = st.sampled_from(SITES)
 
 
-@dataclass(slots=True, repr=False)
 class Place:
-    """One engine and a desk on it."""
+    """One engine and a desk on it. No dataclass: hypothesis would show all events."""
 
-    desk: Desk
-    runner: asyncio.Runner
-    events: list[Event]
-    pasts: dict[str, Past]
+    def __init__(self, desk: Desk, runner: asyncio.Runner, events: list[Event]) -> None:
+        self.desk = desk
+        self._runner = runner
+        self.pasts = {site.site_id: Past(events, site) for site in SITES}
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(coroutine)
+        return self._runner.run(coroutine)
 
 
 def open_place(url: str, store: Store | None, database: str) -> Iterator[Place]:
@@ -68,7 +66,7 @@ def open_place(url: str, store: Store | None, database: str) -> Iterator[Place]:
 
         runner.run(prepare())
         desk = Desk(used, Directory(), lambda: NOW, LimitsSection())
-        yield Place(desk, runner, events, {site.site_id: Past(events, site) for site in SITES})
+        yield Place(desk, runner, events)
         if own:
             runner.run(used.close())
 

@@ -132,7 +132,7 @@ def timeline(place: Place, site: Site, **parameters: str) -> Timeline:
     return place.run(run_timeline(place.desk, question))
 
 
-@settings(parent=many, max_examples=80)
+@settings(parent=many, max_examples=40)
 @given(site=sites, data=st.data(), limit=st.sampled_from((None, 1, 3)), offset=st.sampled_from((None, 0, 2)))
 def test_timelines_are_the_events_in_order(
     place: Place, site: Site, data: st.DataObject, limit: int | None, offset: int | None

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
-from analytics_server.app import complete_server, route_paths
-from analytics_server.description import describe
+from analytics_server.app import Server, complete_server, route_paths
+from analytics_server.config import Config, DashboardSection, ServerSection, TrackerSection
+from analytics_server.description import describe, operations
 from analytics_server.openapi.document import build_document
 from analytics_server.openapi.operation import Operation, Parameter, Reply, plain_path
 from tests.openapi.document import Document, references
@@ -21,13 +22,27 @@ def document() -> Document:
     return Document(msgspec.json.decode(msgspec.json.encode(describe(complete_server().config))))
 
 
-def test_every_route_is_described_and_every_description_has_a_route(document: Document) -> None:
-    described = {(operation.method, operation.path) for operation in document.operations}
-    routes = {(route.method, plain_path(route.path)) for route in complete_server().routes()}
+@pytest.mark.parametrize(
+    "config",
+    [
+        Config(server=ServerSection(demo=True)),
+        Config(
+            tracker=TrackerSection(script_path="/s/x.js", collect_path="/in"),
+            dashboard=DashboardSection(enabled=False),
+        ),
+    ],
+    ids=["everything", "other paths, no pages"],
+)
+def test_every_route_is_described_and_every_description_has_a_route(config: Config) -> None:
+    described = {operation.route for operation in operations(config)}
+    routes = {(route.method, plain_path(route.path)) for route in Server(config).routes()}
 
     assert routes - described == set(), "these routes have no Operation"
     assert described - routes == set(), "these operations have no route"
-    assert {path for _, path in described} == {plain_path(path) for path in route_paths()}
+
+
+def test_the_document_holds_every_path(document: Document) -> None:
+    assert set(document.spec["paths"]) == {plain_path(path) for path in route_paths()}
 
 
 def test_schemas_are_valid_and_references_lead_somewhere(document: Document) -> None:
@@ -100,7 +115,7 @@ def operation(**changes: object) -> Operation:
 
 
 @pytest.mark.parametrize(
-    "operations",
+    "wrong",
     [
         [operation(), operation(name="y")],
         [operation(), operation(path="/y")],
@@ -110,9 +125,9 @@ def operation(**changes: object) -> Operation:
     ],
     ids=["route twice", "name twice", "parameter missing", "unknown tag", "another parameter"],
 )
-def test_a_wrong_description_is_refused(operations: list[Operation]) -> None:
+def test_a_wrong_description_is_refused(wrong: list[Operation]) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        build_document(operations, version="1")
+        build_document(wrong, version="1")
 
 
 def test_errors_follow_from_role_body_and_store() -> None:

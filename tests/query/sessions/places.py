@@ -62,7 +62,9 @@ def open_place(url: str, store: Store | None, database: str) -> Iterator[Place]:
             if own:
                 await used.open()
                 await migrate(used)
-            await insert_people(used, events)
+            known = await used.query("SELECT count() FROM events WHERE site_id = {s:String}", {"s": SITES[0].site_id})
+            if known.rows == [(0,)]:  # the engine in process is shared
+                await insert_people(used, events)
 
         runner.run(prepare())
         desk = Desk(used, Directory(), lambda: NOW, LimitsSection())

@@ -117,6 +117,46 @@ async def test_a_token_of_one_server_holds_on_the_other_until_it_is_revoked(
         await wait_for(refused, LEARNED_S, "the token's end on the other server")
 
 
+async def test_a_goal_saved_on_one_server_is_known_to_questions_of_the_other(
+    servers: tuple[RunningServer, RunningServer],
+) -> None:
+    left, right = servers
+    site = f"goal-{uuid4().hex[:8]}.example"
+    question = {"site_id": site, "metrics": ["events"], "date_range": "all", "filters": [["goal", "Joined"]]}
+    async with Client(left) as one, Client(right) as other:
+        await one.send([event(site), event(site, name="signup")])
+        await both_flushed(left, right)
+        made = await one.call("POST", "/api/v1/goals", {"site_id": site, "name": "Joined", "event": "signup"})
+        assert made.status == 201
+
+        async def events(status: int, code: str) -> bool:
+            reply = await other.call("POST", "/api/v1/query", question)
+            if reply.status != status:
+                return False
+            return reply.code == code if code else reply.json["results"][0]["metrics"] == [1]
+
+        await wait_for(lambda: events(200, ""), LEARNED_S, "the goal on the other server")
+        assert (await other.call("DELETE", f"/api/v1/goals/{made.json['id']}")).status == 204
+        assert await events(400, "unknown_goal")
+
+
+async def test_both_servers_give_a_name_once(servers: tuple[RunningServer, RunningServer]) -> None:
+    left, right = servers
+    site = f"name-{uuid4().hex[:8]}.example"
+    goal = {"site_id": site, "name": "Joined", "event": "signup"}
+    async with Client(left) as one, Client(right) as other:
+        for client in (one, other):
+            await client.send(event(site))
+        replies = await asyncio.gather(*(client.call("POST", "/api/v1/goals", goal) for client in (one, other)))
+
+        made = [reply for reply in replies if reply.status == 201]
+        assert {reply.status for reply in replies} <= {201, 409}
+        assert len(made) <= 1
+        for client in (one, other):
+            listed = [(await client.call("GET", f"/api/v1/goals/{reply.json['id']}")).json for reply in made]
+            assert listed == [reply.json for reply in made]
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_the_books_balance_when_one_is_killed_in_the_middle_of_a_flush(
     servers: tuple[RunningServer, RunningServer], front: ClickHouseFront, when: str

@@ -43,7 +43,7 @@ class Packing:
     @property
     def most(self) -> int:
         """The greatest number of a value."""
-        return 2**self.bits - 1
+        return (1 << self.bits) - 1
 
 
 def fit(span_us: int, values: int) -> Packing | None:

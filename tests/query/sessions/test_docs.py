@@ -16,7 +16,11 @@ from analytics_server.query.sessions import request as sessions
 
 ROOT = Path(__file__).parents[3]
 PAGES = {part: (ROOT / "docs" / f"{part}.md").read_text(encoding="utf-8") for part in ("cohorts", "paths", "sessions")}
-REQUESTS = {"cohorts": cohorts.CohortsRequest, "paths": paths.PathsRequest, "sessions": sessions.SessionsRequest}
+REQUESTS: dict[str, type[msgspec.Struct]] = {
+    "cohorts": cohorts.CohortsRequest,
+    "paths": paths.PathsRequest,
+    "sessions": sessions.SessionsRequest,
+}
 ANSWERS = {
     "cohorts": (cohorts.CohortsAnswer, cohorts.Cohort, cohorts.CurvePoint, cohorts.CohortGroup),
     "paths": (paths.PathsAnswer, paths.PathNode, paths.PathLink),

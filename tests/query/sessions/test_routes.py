@@ -174,13 +174,18 @@ async def test_bounds_hold_exactly(client: Client, path: str, within: Any, beyon
 
 
 async def test_a_matrix_has_so_many_cohorts_and_numbers_at_most(client: Client) -> None:
-    days = {"period": "day", "periods": 1}
+    days: dict[str, Any] = {"period": "day", "periods": 1}
     # 400 days up to the 4th of January 2026.
     status, answer = await client.post("cohorts", date_range=["2024-12-01", "2026-01-04"], **days)
     assert (status, len(answer["cohorts"])) == (200, MAX_COHORTS)
     status, answer = await client.post("cohorts", date_range=["2024-11-30", "2026-01-04"], **days)
     assert (status, code(answer)) == (400, "too_many_cohorts")
-    wide = {"date_range": ["2024-12-01", "2026-01-04"], "period": "day", "breakdown": "visit:source", "limit": 50}
+    wide: dict[str, Any] = {
+        "date_range": ["2024-12-01", "2026-01-04"],
+        "period": "day",
+        "breakdown": "visit:source",
+        "limit": 50,
+    }
     status, answer = await client.post("cohorts", periods=MAX_CELLS // 50 // MAX_COHORTS, **wide)
     assert status == 200
     status, answer = await client.post("cohorts", periods=MAX_CELLS // 50 // MAX_COHORTS + 1, **wide)

@@ -81,6 +81,7 @@ def _sites() -> list[Operation]:
             parameters=(_SITE,),
             replies=(Reply(about="The site.", type=Site),),
             errors=_NO_SITE,
+            asks_store=True,
         ),
         Operation(
             method="PUT",

@@ -128,12 +128,15 @@ class AccessRoutes:
         principal = await self._reader(request)
         site_id = _site_id(request)
         principal.require_read(site_id)
+        if self._sites.get(site_id) is None:  # another server may have made it just now
+            await self._sites.load()
         return json_response(self._site(site_id))
 
     async def create_site(self, request: web.Request) -> web.Response:
         await self._admin(request)
         wanted = await read_json(request, SiteRequest)
         site_id = valid_site_id(wanted.site_id) or wanted.site_id
+        await self._sites.load()
         if self._sites.get(site_id) is not None:
             raise Conflict(f"The site {site_id!r} exists already: change it with PUT.", code="site_exists")
         site = await self._sites.create(site_id, wanted.timezone, allowed_hosts=_hosts(wanted.allowed_hosts))
@@ -142,6 +145,7 @@ class AccessRoutes:
     async def change_site(self, request: web.Request) -> web.Response:
         await self._admin(request)
         change = await read_json(request, SiteChange)
+        await self._sites.load()  # what is left out stays as another server has left it
         site = self._site(_site_id(request))
         if change.site_id is not None and valid_site_id(change.site_id) != site.site_id:
             raise RequestError(f"site_id can't change: the address names {site.site_id!r}.", code="bad_site")
@@ -154,14 +158,15 @@ class AccessRoutes:
     async def delete_site(self, request: web.Request) -> web.Response:
         await self._admin(request)
         site_id = _site_id(request)
+        await self._sites.load()
         if not await self._sites.delete(site_id):
-            self._site(site_id)
+            raise _unknown_site(site_id)
         return web.Response(status=204)
 
     def _site(self, site_id: str) -> Site:
         site = self._sites.get(site_id)
         if site is None:
-            raise NotFound(f"The site {site_id!r} does not exist.", code="unknown_site")
+            raise _unknown_site(site_id)
         return site
 
     # ---- tokens --------------------------------------------------------
@@ -214,6 +219,10 @@ class AccessRoutes:
 
 def _site_id(request: web.Request) -> str:
     return request.match_info["site_id"].strip().lower()
+
+
+def _unknown_site(site_id: str) -> NotFound:
+    return NotFound(f"The site {site_id[:128]!r} does not exist.", code="unknown_site")
 
 
 def _known(principal: Principal | None) -> Principal:

@@ -30,11 +30,9 @@ HOURS = (
     "arrayJoin(arrayMap("
     f"step -> toStartOfHour(greatest(s.started_at, {START})) + INTERVAL step HOUR, "
     f"range(toUInt32(dateDiff('hour', greatest(s.started_at, {START}),"
-    f" least(s.ended_at, {END})) + 1)))) AS hour",
-    "s.session_id",
-    "s.opened_at",
+    f" least(s.ended_at, {END})) + 1)))) AS hour"
 )
-"""Each hour of the range in which a session may have events, with the session's key."""
+"""Each hour of the range in which a session may have events."""
 
 BESIDE_EVENTS = (
     "s.opened_at AS opened_at",
@@ -75,7 +73,7 @@ def opened_well_inside() -> list[str]:
     return [
         "s.site_id = {site:String}",
         f"s.opened_at >= {START} + INTERVAL {SESSION_MARGIN_S} SECOND",
-        f"s.opened_at < {_open_since(END)}",
+        f"s.opened_at < {open_since(END)}",
     ]
 
 
@@ -107,7 +105,7 @@ def crossing_edge(columns: Sequence[str], edge: str, settled: Sequence[str] = ()
         "sessions AS s FINAL",
         [
             "s.site_id = {site:String}",
-            f"s.opened_at >= {_open_since(edge)}",
+            f"s.opened_at >= {open_since(edge)}",
             f"s.opened_at < {edge} + INTERVAL {SESSION_MARGIN_S} SECOND",
             f"s.started_at < {edge}",
             f"s.ended_at >= {edge}",
@@ -116,9 +114,12 @@ def crossing_edge(columns: Sequence[str], edge: str, settled: Sequence[str] = ()
     )
 
 
-def not_whole(scoped: Scoped, columns: Sequence[str], inside: Sequence[str]) -> str:
-    """The sessions with events in the range that don't lie wholly inside one unit of it."""
-    return _overlapping(scoped, columns, [f"NOT ({' AND '.join(inside)})"])
+def not_whole(scoped: Scoped, columns: Sequence[str], inside: Sequence[str], *, final: bool) -> str:
+    """The sessions with events in the range that don't lie wholly inside one unit of it.
+
+    Without `final`, the parts of sessions that don't: parts that are not merged may each be whole.
+    """
+    return overlapping(scoped, columns, [f"NOT ({' AND '.join(inside)})"], final=final)
 
 
 def events_with_sessions(sessions: str) -> str:
@@ -131,14 +132,15 @@ def events_with_sessions(sessions: str) -> str:
 
 def events_relation(scoped: Scoped, *, join: bool) -> str:
     """`events`, with the session's row beside each event where that is needed."""
-    return events_with_sessions(_overlapping(scoped, BESIDE_EVENTS, [])) if join else "events AS e"
+    return events_with_sessions(overlapping(scoped, BESIDE_EVENTS, [], final=True)) if join else "events AS e"
 
 
-def _overlapping(scoped: Scoped, columns: Sequence[str], where: Sequence[str]) -> str:
+def overlapping(scoped: Scoped, columns: Sequence[str], where: Sequence[str], *, final: bool = False) -> str:
+    """The sessions, or parts of them, with events in the range."""
     return select(
         columns,
-        "sessions AS s FINAL",
-        [*opened_near_range(_open_since(START)), f"s.started_at < {END}", f"s.ended_at >= {START}", *where],
+        f"sessions AS s{' FINAL' if final else ''}",
+        [*opened_near_range(open_since(START)), f"s.started_at < {END}", f"s.ended_at >= {START}", *where],
         prewhere=_settled(scoped),
     )
 
@@ -147,7 +149,7 @@ def _settled(scoped: Scoped) -> list[str]:
     return scoped.on_sessions([condition for condition in scoped.question.where if is_settled(condition)])
 
 
-def _open_since(edge: str) -> str:
+def open_since(edge: str) -> str:
     """When the longest-running session that is still active at an edge of the range was opened.
 
     Read without FINAL: a part of a session's row has `ended_at` past the edge exactly if the
@@ -173,9 +175,9 @@ ACTIVE_UNTIL = _active_until(END)
 
 WHOLE_SESSIONS = Reach(
     events=(
-        f"e.ts >= {_open_since(START)} - INTERVAL {SESSION_MARGIN_S} SECOND",
+        f"e.ts >= {open_since(START)} - INTERVAL {SESSION_MARGIN_S} SECOND",
         f"e.ts <= {ACTIVE_UNTIL}",
     ),
-    sessions=tuple(opened_near_range(_open_since(START))[1:]),
+    sessions=tuple(opened_near_range(open_since(START))[1:]),
 )
 """All events of the sessions that have one in the range: what has_done has to look at."""

@@ -3,7 +3,8 @@
 An expression is written once per source it can be read from: `e.` is a row of `events`,
 `s.` one of `sessions`, `t.` and `v.` the subqueries that `sources` makes of `traffic`, of
 whole sessions and of scrolled pages. Placeholders that are filled in when SQL is made:
-`@uniq` (how distinct things are counted), `@visitor` and `@session` (what makes them distinct).
+`@uniq` (how distinct things are counted), `@visitor` and `@session` (what makes them distinct), `@visitors`
+(distinct visitors of whole sessions).
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ METRICS: tuple[Metric, ...] = (
         scope=Scope.EVENT,
         events="@uniqIf(@visitor, e.visitor_id != 0)",
         traffic="sum(t.visitors)",
-        visits="uniqArray(v.visitors)",
+        visits="@visitors",
     ),
     Metric(
         name="sessions",

@@ -21,7 +21,7 @@ import pytest
 from analytics_server.access.saved import Saved
 from analytics_server.config import LimitsSection
 from analytics_server.errors import RequestError
-from analytics_server.model import Site
+from analytics_server.model import SESSION_ATTRIBUTES, Site
 from analytics_server.query.answer import show_metric
 from analytics_server.query.compile import compile_question
 from analytics_server.query.desk import SETTINGS
@@ -38,7 +38,7 @@ from tests.query.oracle import GOAL_METRICS, REVENUE_METRICS, Answer, Oracle, ch
 from tests.query.questions import NOW, request
 from tests.query.test_oracle import EVENT_DIMENSIONS, TIME_DIMENSIONS, VISIT_DIMENSIONS
 from tests.query.test_totals import Listed, around, builder_of, fresh
-from tests.query.world import SITES, Event
+from tests.query.world import SITES, Event, micros
 
 KINDS = ("", "event:name", "event:page", "event:goal", "event:props:plan", "visit:source", "visit:exit_page")
 """A dimension of each kind."""
@@ -123,9 +123,9 @@ def plans(question: Question, range_: TimeRange, coverage: Coverage | None) -> l
     return found
 
 
-def rows_of(store: Store, question: Question, plan: Plan, range_: TimeRange) -> Answer:
+async def rows_of(store: Store, question: Question, plan: Plan, range_: TimeRange) -> Answer:
     statement = compile_question(question, plan, range_)
-    result = asyncio.run(store.query(statement.sql, statement.parameters, settings=SETTINGS))
+    result = await store.query(statement.sql, statement.parameters, settings=SETTINGS)
     width = len(question.dimensions)
     return {
         tuple(show_key(question, row[:width], range_)): [
@@ -152,7 +152,7 @@ def compare(built: Built, site: Site, span: Span, dimensions: list[str], filters
     expected = oracle.answer(metrics, dimensions, filters, *span)
     used: Counter[str] = Counter()
     for plan in plans(question, range_, coverage):
-        found = rows_of(built.store, question, plan, range_)
+        found = asyncio.run(rows_of(built.store, question, plan, range_))
         assert found.keys() == expected.keys(), plan.table
         for key, values in expected.items():
             for name, value, right in zip(metrics, found[key], values, strict=True):
@@ -178,6 +178,60 @@ def test_every_source_gives_the_same_answer(built: Built, kind: str) -> None:
 @pytest.mark.parametrize("name", [*EVENT_DIMENSIONS, *VISIT_DIMENSIONS, *TIME_DIMENSIONS])
 def test_every_dimension_is_the_same_from_every_source(built: Built, name: str) -> None:
     compare(built, SITES[1], RANGES["days"], [name], [])
+
+
+async def test_parts_of_a_session_that_are_not_merged_count_once(store: Store) -> None:
+    """A session that began days before the range, with a part inside it; one over midnight; one of two visitors."""
+    day, hour = 86_400_000_000, 3_600_000_000
+    begin = micros(datetime(2025, 10, 20, 12, tzinfo=UTC))
+    old, night, pair = ([begin + day * offset for offset in days] for days in ((0, 6, 7), (6, 7), (6, 6)))
+    night[0] += 9 * hour  # 23:00 in Berlin
+    night[1] -= 13 * hour  # 01:00 there
+    pair[1] += hour
+    events = [
+        event(session_id=name, opened_at=times[0], at=at, visitor_id=number * 10 + (place if name == "pair" else 0))
+        for number, (name, times) in enumerate({"old": old, "night": night, "pair": pair}.items(), start=1)
+        for place, at in enumerate(times)
+    ]
+    own = await fresh(store)
+    await own.command("SYSTEM STOP MERGES sessions")
+    for each in events:
+        await insert_events(own, [each], seed=each.at)
+    oracle = Oracle(events, SITES[1].site_id, SITES[1].timezone)
+    span = (datetime(2025, 10, 24, 22, tzinfo=UTC), datetime(2025, 10, 28, 23, tzinfo=UTC))
+    range_ = TimeRange(*span, oracle.zone)
+    for metrics, dimensions in itertools.product(
+        (["visitors"], ["pageviews", "events"], ["visitors", "events"]),
+        (
+            ["visit:source"],
+            ["time:day", "visit:source"],
+            ["time:month"],
+            ["visit:entry_page"],
+            ["time:day", "visit:exit_page"],
+        ),
+    ):
+        parts: dict[str, Any] = {"metrics": metrics, "dimensions": dimensions}
+        asked = check_request(request(site_id=SITES[1].site_id, **parts), max_rows=100)
+        expected = oracle.answer(metrics, dimensions, [], *span)
+        for place in range(3):
+            plan = make_plan(asked, range_, None, Choice(place))
+            assert await rows_of(own, asked, plan, range_) == expected, (plan.table, parts)
+    await own.close()
+
+
+def event(**parts: Any) -> Event:
+    """A page view of Berlin's site."""
+    texts = {
+        "name": "pageview",
+        "hostname": "",
+        "path": "/",
+        "title": "",
+        "element_id": "",
+        "experiment": "",
+        "variant": "",
+    }
+    attributes = dict.fromkeys(SESSION_ATTRIBUTES, "x")
+    return Event(site_id=SITES[1].site_id, props={}, attributes=attributes, **(texts | parts))
 
 
 def test_revenue_of_one_currency_is_read_through_the_service(built: Built) -> None:

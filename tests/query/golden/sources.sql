@@ -10,25 +10,26 @@ FROM (
     FROM (
         SELECT
             v.d_0 AS d_0,
-            uniqArray(v.visitors) AS m_visitors
+            uniqIf(v.visitor, v.visitor != 0) AS m_visitors
         FROM (
             SELECT
                 s.source AS d_0,
-                arrayMap(id -> bitXor(id, intHash64(toDate(s.started_at, {tz:String}))), arrayFilter(id -> id != 0, s.visitor_ids)) AS visitors,
+                if(s.visitor_id = 0, 0, bitXor(s.visitor_id, intHash64(toDate(s.started_at, {tz:String})))) AS visitor,
                 s.pageviews AS pageviews,
                 s.events AS events
             FROM sessions AS s
             WHERE
                 s.site_id = {site:String}
-                AND s.opened_at >= {start:DateTime64(6, 'UTC')} - INTERVAL 86400 SECOND
+                AND s.opened_at >= (SELECT if(count() = 0, {start:DateTime64(6, 'UTC')}, min(o.opened_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {start:DateTime64(6, 'UTC')} AND o.ended_at >= {start:DateTime64(6, 'UTC')}) - INTERVAL 86400 SECOND
                 AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
                 AND s.started_at >= {start:DateTime64(6, 'UTC')}
                 AND s.ended_at < {end:DateTime64(6, 'UTC')}
                 AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String})
+                AND s.visitor_ids.size0 = 1
             UNION ALL
             SELECT
                 e.source AS d_0,
-                if(e.visitor_id = 0, [], [bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String})))]) AS visitors,
+                if(e.visitor_id = 0, 0, bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String})))) AS visitor,
                 toUInt64(e.name = 'pageview') AS pageviews,
                 toUInt64(1) AS events
             FROM events AS e
@@ -36,19 +37,18 @@ FROM (
                 e.site_id = {site:String}
                 AND e.ts >= {start:DateTime64(6, 'UTC')}
                 AND e.ts < {end:DateTime64(6, 'UTC')}
-                AND (toStartOfHour(e.ts), e.session_id, e.session_start) IN (
+                AND (toStartOfHour(e.ts), e.session_key) IN (
                     SELECT
                         arrayJoin(arrayMap(step -> toStartOfHour(greatest(s.started_at, {start:DateTime64(6, 'UTC')})) + INTERVAL step HOUR, range(toUInt32(dateDiff('hour', greatest(s.started_at, {start:DateTime64(6, 'UTC')}), least(s.ended_at, {end:DateTime64(6, 'UTC')})) + 1)))) AS hour,
-                        s.session_id,
-                        s.opened_at
-                    FROM sessions AS s FINAL
+                        s.session_key
+                    FROM sessions AS s
                     WHERE
                         s.site_id = {site:String}
                         AND s.opened_at >= (SELECT if(count() = 0, {start:DateTime64(6, 'UTC')}, min(o.opened_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {start:DateTime64(6, 'UTC')} AND o.ended_at >= {start:DateTime64(6, 'UTC')}) - INTERVAL 86400 SECOND
                         AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
                         AND s.started_at < {end:DateTime64(6, 'UTC')}
                         AND s.ended_at >= {start:DateTime64(6, 'UTC')}
-                        AND NOT (s.started_at >= {start:DateTime64(6, 'UTC')} AND s.ended_at < {end:DateTime64(6, 'UTC')} AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String}))
+                        AND NOT (s.started_at >= {start:DateTime64(6, 'UTC')} AND s.ended_at < {end:DateTime64(6, 'UTC')} AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String}) AND s.visitor_ids.size0 = 1)
                 )
         ) AS v
         GROUP BY d_0

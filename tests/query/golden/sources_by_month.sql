@@ -14,35 +14,21 @@ FROM (
         SELECT
             toStartOfMonth(s.started_at, {tz:String}) AS d_0,
             s.source AS d_1,
-            arrayMap(id -> bitXor(id, intHash64(toDate(s.started_at, {tz:String}))), arrayFilter(id -> id != 0, s.visitor_ids)) AS visitors,
+            if(s.visitor_id = 0, 0, bitXor(s.visitor_id, intHash64(toDate(s.started_at, {tz:String})))) AS visitor,
             s.pageviews AS pageviews,
             s.events AS events
-        FROM sessions AS s FINAL
+        FROM sessions AS s
         WHERE
             s.site_id = {site:String}
-            AND s.opened_at >= {start:DateTime64(6, 'UTC')} - INTERVAL 86400 SECOND
+            AND s.opened_at >= (SELECT if(count() = 0, {start:DateTime64(6, 'UTC')}, min(o.opened_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {start:DateTime64(6, 'UTC')} AND o.ended_at >= {start:DateTime64(6, 'UTC')}) - INTERVAL 86400 SECOND
             AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
             AND s.started_at >= {start:DateTime64(6, 'UTC')}
             AND s.ended_at < {end:DateTime64(6, 'UTC')}
             AND toStartOfMonth(s.started_at, {tz:String}) = toStartOfMonth(s.ended_at, {tz:String})
-        UNION ALL
-        SELECT
-            toStartOfMonth(e.ts, {tz:String}) AS d_0,
-            e.source AS d_1,
-            if(e.visitor_id = 0, [], [bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String})))]) AS visitors,
-            toUInt64(e.name = 'pageview') AS pageviews,
-            toUInt64(1) AS events
-        FROM events AS e
-        WHERE
-            e.site_id = {site:String}
-            AND e.ts >= {start:DateTime64(6, 'UTC')}
-            AND e.ts < {end:DateTime64(6, 'UTC')}
-            AND (toStartOfHour(e.ts), e.session_id, e.session_start) IN (
+            AND (s.session_key) NOT IN (
                 SELECT
-                    arrayJoin(arrayMap(step -> toStartOfHour(greatest(s.started_at, {start:DateTime64(6, 'UTC')})) + INTERVAL step HOUR, range(toUInt32(dateDiff('hour', greatest(s.started_at, {start:DateTime64(6, 'UTC')}), least(s.ended_at, {end:DateTime64(6, 'UTC')})) + 1)))) AS hour,
-                    s.session_id,
-                    s.opened_at
-                FROM sessions AS s FINAL
+                    s.session_key
+                FROM sessions AS s
                 WHERE
                     s.site_id = {site:String}
                     AND s.opened_at >= (SELECT if(count() = 0, {start:DateTime64(6, 'UTC')}, min(o.opened_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {start:DateTime64(6, 'UTC')} AND o.ended_at >= {start:DateTime64(6, 'UTC')}) - INTERVAL 86400 SECOND
@@ -50,6 +36,42 @@ FROM (
                     AND s.started_at < {end:DateTime64(6, 'UTC')}
                     AND s.ended_at >= {start:DateTime64(6, 'UTC')}
                     AND NOT (s.started_at >= {start:DateTime64(6, 'UTC')} AND s.ended_at < {end:DateTime64(6, 'UTC')} AND toStartOfMonth(s.started_at, {tz:String}) = toStartOfMonth(s.ended_at, {tz:String}))
+            )
+        UNION ALL
+        SELECT
+            toStartOfMonth(e.ts, {tz:String}) AS d_0,
+            e.source AS d_1,
+            if(e.visitor_id = 0, 0, bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String})))) AS visitor,
+            toUInt64(e.name = 'pageview') AS pageviews,
+            toUInt64(1) AS events
+        FROM events AS e
+        WHERE
+            e.site_id = {site:String}
+            AND e.ts >= {start:DateTime64(6, 'UTC')}
+            AND e.ts < {end:DateTime64(6, 'UTC')}
+            AND (toStartOfHour(e.ts), e.session_key) IN (
+                SELECT
+                    arrayJoin(arrayMap(step -> toStartOfHour(greatest(s.started_at, {start:DateTime64(6, 'UTC')})) + INTERVAL step HOUR, range(toUInt32(dateDiff('hour', greatest(s.started_at, {start:DateTime64(6, 'UTC')}), least(s.ended_at, {end:DateTime64(6, 'UTC')})) + 1)))) AS hour,
+                    s.session_key
+                FROM sessions AS s
+                WHERE
+                    s.site_id = {site:String}
+                    AND s.opened_at >= (SELECT if(count() = 0, {start:DateTime64(6, 'UTC')}, min(o.opened_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {start:DateTime64(6, 'UTC')} AND o.ended_at >= {start:DateTime64(6, 'UTC')}) - INTERVAL 86400 SECOND
+                    AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
+                    AND s.started_at < {end:DateTime64(6, 'UTC')}
+                    AND s.ended_at >= {start:DateTime64(6, 'UTC')}
+                    AND (s.session_key) IN (
+                        SELECT
+                            s.session_key
+                        FROM sessions AS s
+                        WHERE
+                            s.site_id = {site:String}
+                            AND s.opened_at >= (SELECT if(count() = 0, {start:DateTime64(6, 'UTC')}, min(o.opened_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {start:DateTime64(6, 'UTC')} AND o.ended_at >= {start:DateTime64(6, 'UTC')}) - INTERVAL 86400 SECOND
+                            AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
+                            AND s.started_at < {end:DateTime64(6, 'UTC')}
+                            AND s.ended_at >= {start:DateTime64(6, 'UTC')}
+                            AND NOT (s.started_at >= {start:DateTime64(6, 'UTC')} AND s.ended_at < {end:DateTime64(6, 'UTC')} AND toStartOfMonth(s.started_at, {tz:String}) = toStartOfMonth(s.ended_at, {tz:String}))
+                    )
             )
     ) AS v
     GROUP BY d_0, d_1

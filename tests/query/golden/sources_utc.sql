@@ -45,11 +45,10 @@ FROM (
             e.site_id = {site:String}
             AND e.ts >= {start:DateTime64(6, 'UTC')}
             AND e.ts < {end:DateTime64(6, 'UTC')}
-            AND (toStartOfHour(e.ts), e.session_id, e.session_start) IN (
+            AND (toStartOfHour(e.ts), e.session_key) IN (
                 SELECT
                     arrayJoin(arrayMap(step -> toStartOfHour(greatest(s.started_at, {start:DateTime64(6, 'UTC')})) + INTERVAL step HOUR, range(toUInt32(dateDiff('hour', greatest(s.started_at, {start:DateTime64(6, 'UTC')}), least(s.ended_at, {end:DateTime64(6, 'UTC')})) + 1)))) AS hour,
-                    s.session_id,
-                    s.opened_at
+                    s.session_key
                 FROM sessions AS s FINAL
                 WHERE
                     s.site_id = {site:String}
@@ -60,8 +59,7 @@ FROM (
                 UNION DISTINCT
                 SELECT
                     arrayJoin(arrayMap(step -> toStartOfHour(greatest(s.started_at, {start:DateTime64(6, 'UTC')})) + INTERVAL step HOUR, range(toUInt32(dateDiff('hour', greatest(s.started_at, {start:DateTime64(6, 'UTC')}), least(s.ended_at, {end:DateTime64(6, 'UTC')})) + 1)))) AS hour,
-                    s.session_id,
-                    s.opened_at
+                    s.session_key
                 FROM sessions AS s FINAL
                 WHERE
                     s.site_id = {site:String}

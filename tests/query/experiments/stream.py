@@ -73,8 +73,8 @@ class Happening:
 
 
 def happenings() -> st.SearchStrategy[list[Happening]]:
-    """Up to forty events of six sessions."""
-    return st.lists(_one(), min_size=1, max_size=40)
+    """Up to sixty events of six sessions."""
+    return st.lists(_one(), min_size=1, max_size=60)
 
 
 @st.composite

@@ -164,3 +164,86 @@ def test_the_range_is_of_the_site_s_days_and_its_end_is_excluded(place: Place) -
     ]
     answer = ask(place, events, goal="buy", date_range=["2025-10-26", "2025-10-26"], window=WINDOW_S)
     assert [variant.exposures for variant in answer.variants] == [1, 0, 0]
+
+
+def test_every_rule_once(place: Place) -> None:
+    at, minute = micros(START) + HOUR, 60_000_000
+    window = WINDOW_S * 1_000_000
+    place.now = at + 24 * HOUR
+
+    def one(session: str, after: int, name: str, variant: str = "", user: str = "", path: str = "/") -> Happening:
+        key = KEY if variant else ""
+        return Happening(
+            at=at + after, name=name, session=session, opened=at, experiment=key, variant=variant, user=user, path=path
+        )
+
+    events = [
+        # The window's edges, and equal times.
+        one("edge", 0, "exposure", "a"),
+        one("edge", window, "buy"),
+        one("late", 0, "exposure", "a"),
+        one("late", window + 1, "buy"),
+        one("equal", 0, "exposure", "a"),
+        one("equal", 0, "buy"),
+        one("next", 0, "exposure", "a"),
+        one("next", 1, "buy"),
+        # Logs in after the exposure, buys elsewhere.
+        one("login", 0, "exposure", "b"),
+        one("login", minute, "pageview", user="L1"),
+        one("elsewhere", 2 * minute, "buy", user="L1"),
+        # Known at the exposure, buys in another session before it says who it is.
+        one("known", 0, "exposure", "b", user="L2"),
+        one("again", minute, "buy"),
+        one("again", 2 * minute, "pageview", user="L2"),
+        # Two users in a session: what has none belongs to the last by name.
+        one("shared", 0, "exposure", "b"),
+        one("shared", 1, "pageview", user="M2"),
+        one("shared", 2, "pageview", user="M1"),
+        one("of the last", minute, "buy", user="M2"),
+        # Left out: two variants, in one session and through a user; an unknown one, alone and beside a known one.
+        one("both", 0, "exposure", "a"),
+        one("both", 1, "exposure", "b"),
+        one("first of W", 0, "exposure", "a"),
+        one("first of W", 1, "pageview", user="W"),
+        one("second of W", minute, "exposure", "b", user="W"),
+        one("unknown", 0, "exposure", "zzz"),
+        one("half known", 0, "exposure", "a"),
+        one("half known", 1, "exposure", "zzz"),
+        # Not in the range, not of this experiment, never exposed.
+        one("before", -HOUR - 1, "exposure", "a"),
+        one("first", -HOUR, "exposure", "a"),
+        one("end", 3 * HOUR, "exposure", "a"),
+        one("stranger", 1, "buy"),
+        # The first exposure's page.
+        one("pages", 5, "exposure", "a", path="/y"),
+        one("pages", 4, "exposure", "a", path="/x"),
+        # Converts after the range.
+        one("last", 3 * HOUR - 1, "exposure", "b"),
+        one("last", 4 * HOUR, "buy"),
+    ]
+    hours = [moment(at - HOUR).isoformat(), moment(at + 3 * HOUR).isoformat()]
+    answer = ask(place, events, goal="buy", date_range=hours, window=WINDOW_S, breakdown="event:page")
+    assert [(v.exposures, v.conversions) for v in answer.variants] == [(6, 2), (4, 4), (0, 0)]
+    assert (answer.excluded.several_variants, answer.excluded.unknown_variant) == (3, 1)
+    assert isinstance(answer.breakdown, list)
+    assert [(row.value, row.exposures) for row in answer.breakdown] == [("/", 9), ("/x", 1)]
+    truth = Oracle(events).count(
+        KEY,
+        VARIANTS,
+        [lambda e: e.name == "buy"],
+        start=at - HOUR,
+        end=at + 3 * HOUR,
+        window=window,
+        now=place.now,
+    )
+    check(answer.goals, truth.variants)
+
+
+def test_subjects_mature_when_their_window_is_over(place: Place) -> None:
+    at = micros(START)
+    events = [
+        Happening(at=at + number, name="exposure", session=f"s{number}", opened=at, experiment=KEY, variant="a")
+        for number in range(3)
+    ]
+    place.now = at + 1 + WINDOW_S * 1_000_000
+    assert ask(place, events, goal="buy", date_range="all", window=WINDOW_S).maturing == 1

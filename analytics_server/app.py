@@ -62,6 +62,10 @@ from analytics_server.privacy.salts import Salts
 from analytics_server.query.analyses import routes as analysis_routes
 from analytics_server.query.builder import DayTotals
 from analytics_server.query.experiments.routes import ExperimentRoutes
+from analytics_server.query.funnels.keeper import FunnelKeeper
+from analytics_server.query.funnels.routes import FunnelRoutes
+from analytics_server.query.funnels.saved import SavedFunnels
+from analytics_server.query.funnels.service import FunnelService
 from analytics_server.query.routes import routes as query_routes
 from analytics_server.query.saved_routes import saved_routes
 from analytics_server.query.saving import Askers
@@ -152,6 +156,10 @@ class Server:
         self.saved = Saved(self.store)
         self._queries = QueryService(self.store, self.sites, _utc_now, config.limits, self.saved)
         self._sql = SqlService(self._queries.desk, config.sql)
+        self._saved_funnels = SavedFunnels(self.saved)
+        self._funnels = FunnelKeeper(
+            self.store, self._saved_funnels, self.sites, _utc_now, cluster=config.clickhouse.cluster
+        )
         self._undelivered = Undelivered(self._duplicates, config.collect, time.time)
         self._reading: asyncio.Task[None] | None = None
         self._day_totals = DayTotals(self.store, self.sites, _utc_now)
@@ -218,6 +226,7 @@ class Server:
         self._own(self._http.watch_loop, "loop-lag")
         self._own(self._keep_house, "housekeeping")
         self._own(self._day_totals.run, "day-totals")
+        self._own(self._funnels.run, "saved-funnels")
         gc.collect()
         gc.freeze()
         await self._listen()
@@ -362,6 +371,7 @@ class Server:
             web.get("/metrics", self._metrics),
             *query_routes(self._queries, self.gate),
             *analysis_routes(self._queries.desk, self.gate),
+            *self._funnel_routes(),
             *sql_routes(self._sql, self.gate, config.limits),
             *saved_routes(Askers(self._queries, self._sql), self.saved, self.gate),
             *ExperimentRoutes(self._queries.desk, self.saved, self.gate).routes(),
@@ -374,6 +384,10 @@ class Server:
         if config.server.demo:
             found += demo_routes(tracker.script_path)
         return found
+
+    def _funnel_routes(self) -> list[web.RouteDef]:
+        service = FunnelService(self._queries.desk, self._saved_funnels, self._funnels)
+        return FunnelRoutes(service, self._queries.desk, self._saved_funnels, self._funnels, self.gate).routes()
 
     # ---- operations ----------------------------------------------------
 

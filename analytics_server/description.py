@@ -20,6 +20,7 @@ from analytics_server.openapi.operation import Operation
 from analytics_server.query import analyses, saved_operations, shapes
 from analytics_server.query import operations as query
 from analytics_server.query.experiments import operations as experiments
+from analytics_server.query.funnels import operations as funnels
 from analytics_server.query.sql import operations as sql
 
 
@@ -35,6 +36,7 @@ def operations(config: Config) -> list[Operation]:
         *collect.operations(config.tracker.collect_path, config.tracker.script_path),
         *query.operations(),
         *analyses.operations(),
+        *funnels.operations(),
         *sql.operations(),
         *saved_operations.operations(),
         *experiments.operations(),

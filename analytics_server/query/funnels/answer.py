@@ -61,7 +61,7 @@ class FunnelMeta(msgspec.Struct, frozen=True, kw_only=True):
     bytes_read: int
     warnings: list[str]
     saved: SavedState | UnsetType = UNSET
-    breakdown_values: int | UnsetType = UNSET
+    total_rows: int | UnsetType = UNSET
 
 
 class FunnelAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,8 +6,8 @@ exclusions come first, then steps from the last to the first: so the next elemen
 element of an earlier step, never lies in the same instant. That is how "later" means a greater time, whatever the
 order in which events were stored.
 
-No element is visited twice: for each step, one pass from the end fills in what a way from there looks like
-(`arrayReverseFill` carries the next step's times back), so that at last each first step knows the whole attempt that
+No element is visited twice: for each step, from the last one back, one pass from the end carries to each element
+what follows it from that step on (`arrayReverseFill`), so that at last each first step knows the whole attempt that
 begins with it. ClickHouse's own `windowFunnel` is not used: of events with equal times, or that are several
 steps, it may miss the deepest attempt, and it knows neither times nor exclusions.
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analytics_server.query.binding import Binder
-from analytics_server.query.funnels.definition import Exclusion, Funnel
+from analytics_server.query.funnels.definition import Funnel
 from analytics_server.query.scoped import indent
 
 WIDTH = 32
@@ -50,17 +50,27 @@ def best_attempts(funnel: Funnel, elements: str, binder: Binder, extra: Sequence
     """A SELECT of the best attempts from a SELECT of `subject` and `elements`; `extra` columns are handed through."""
     binder.name("window", funnel.window_us, "UInt64")
     carried = "".join(f", {name}" for name in extra)
-    body = _ways(funnel, _sorted(funnel, elements, carried), carried)
-    scored = (
-        f"SELECT *, arrayMax({_scores(funnel)}) AS score,\n"
-        f"    if(empty(ats), 1, intDiv(score, {_SCORE})) AS level,\n"
-        f"    if(empty(ats), first, {_SCORE - 1} - score % {_SCORE}) AS start\n"
-        f"FROM (\n{indent(body)}\n)"
+    kept = f"subject{carried}, first, ats"
+    chains = "arrayMap(a -> emptyArrayUInt64(), ats)"
+    for step in range(len(funnel.steps), 1, -1):  # One in the other: far quicker to analyse than nested SELECTs.
+        chains = _chains(funnel, step, chains)
+    around = _select([kept, "numbers", *_around(funnel)], _sorted(funnel, elements, carried))
+    others = "".join(f", x{index}" for index in range(len(funnel.exclude)))
+    others += ", moment" if funnel.order == "strict" else ""
+    sql = _select([f"{kept}, numbers{others}", f"{chains} AS chains"], around)
+    sql = _select([f"subject{carried}, first, ats, chains", f"{_scores(funnel)} AS scores"], sql)
+    sql = _select(
+        [
+            f"subject{carried}, empty(ats) AS alone, arrayMax(scores) AS score",
+            f"if(alone, 1, intDiv(score, {_SCORE})) AS level",
+            f"if(alone, first, toUInt64({_SCORE - 1} - score % {_SCORE})) AS start",
+            f"arraySlice(chains[indexOf(scores, score)], {len(funnel.exclude) + 1}) AS chain",
+        ],
+        sql,
     )
-    return (
-        f"SELECT subject{carried}, level, start,\n    if(level < 2, emptyArrayUInt64(), {_after(funnel)}) AS after\n"
-        f"FROM (\n{indent(scored)}\n)\nWHERE level > 0"
-    )
+    times = "arraySort(chain)" if funnel.order == "any" else "chain"
+    after = f"arraySlice(arrayMap(t -> toUInt64(t - start), {times}), 1, level - 1)"
+    return _select([f"subject{carried}, level, start", f"{after} AS after"], sql) + "\nWHERE level > 0"
 
 
 def _sorted(funnel: Funnel, elements: str, carried: str) -> str:
@@ -69,116 +79,98 @@ def _sorted(funnel: Funnel, elements: str, carried: str) -> str:
     more = f"{_number('x')} BETWEEN 2 AND {last if funnel.order == 'any' else 2}"
     first = _at(f"arrayMin(arrayFilter(x -> {_number('x')} = 1, elements))")
     way = f"if(arrayExists(x -> {more} AND {_at('x')} > first, elements), arraySort(elements), emptyArrayUInt64())"
-    return (
-        f"SELECT subject{carried}, first, arrayMap(x -> {_at('x')}, way) AS ats,"
-        f" arrayMap(x -> toUInt8({_number('x')}), way) AS numbers\n"
-        f"FROM (\n    SELECT subject{carried}, elements, {first} AS first, {way} AS way\n"
-        f"    FROM (\n{indent(indent(elements))}\n    )\n    WHERE first > 0\n)"
+    entered = (
+        _select([f"subject{carried}, elements, {first} AS first", f"{way} AS way"], elements) + "\nWHERE first > 0"
     )
+    ats, numbers = f"arrayMap(x -> {_at('x')}, way)", f"arrayMap(x -> toUInt8({_number('x')}), way)"
+    return _select([f"subject{carried}, first", f"{ats} AS ats", f"{numbers} AS numbers"], entered)
 
 
-def _ways(funnel: Funnel, source: str, carried: str) -> str:
-    """One level of SELECT per step, from the last one back: what the way that begins behind each element looks like.
+def _around(funnel: Funnel) -> list[str]:
+    """What each element sees behind it besides steps, as columns.
 
-    `t<m>_<k>` are the times of step m on the way from step k, `b<e>_<k>` the first event of exclusion e behind that
-    way's step `after`; both 0 if there is none. `x<e>`: the next event of an exclusion. `moment`: when the next
-    steps of any number happen.
+    `x<e>`: when the next event of an exclusion happens. `moment`: when the next step of any number happens, later.
     """
-    columns = [
-        f"{_carry(_times_of(exclusion_number(index)), exclusion_number(index))} AS x{index}"
-        for index in range(len(funnel.exclude))
-    ]
-    kept = f"subject{carried}, first, ats, numbers" + "".join(f", x{index}" for index in range(len(funnel.exclude)))
+    columns = []
+    for index in range(len(funnel.exclude)):
+        number = exclusion_number(index)
+        times = f"arrayMap((a, n) -> if(n = {number}, a, 0), ats, numbers)"
+        columns.append(f"arrayReverseFill((t, n) -> n = {number}, {times}, numbers) AS x{index}")
     if funnel.order == "strict":
         is_step = f"n <= {_EXCLUSIONS_FROM}"
-        steps = f"arrayReverseFill((v, n) -> {is_step}, arrayMap((a, n) -> if({is_step}, a, 0), ats, numbers), numbers)"
+        steps = f"arrayReverseFill((t, n) -> {is_step}, arrayMap((a, n) -> if({is_step}, a, 0), ats, numbers), numbers)"
         behind = f"arraySlice(arrayPushBack({steps}, 0), 2)"
-        columns.append(f"arrayReverseFill((v, a) -> v != a, {behind}, ats) AS moment")
-        kept += ", moment"
-    sql = _select([f"subject{carried}, first, ats, numbers", *columns], source)
-    for step in range(len(funnel.steps), 1, -1):
-        sql = _select([kept, *_behind(funnel, step)], sql)
-    return sql
-
-
-def _behind(funnel: Funnel, step: int) -> list[str]:
-    """What each element sees behind it from this step on, as columns."""
-    columns = [f"{_carry(_times_of(step), step)} AS t{step}_{step}"]
-    for name in _names(funnel, step + 1):
-        old, new = f"{name}_{step + 1}", f"{name}_{step}"
-        if funnel.order == "any":
-            columns.append(f"{old} AS {new}")
-        elif funnel.order == "strict":
-            follows = f"n = {step} AND t = m"
-            here = f"arrayMap((v, n, t, m) -> if({follows}, v, 0), {old}, numbers, t{step + 1}_{step + 1}, moment)"
-            columns.append(f"{_carry(here, step)} AS {new}")
-        else:
-            columns.append(f"{_carry(f'arrayMap((v, n) -> if(n = {step}, v, 0), {old}, numbers)', step)} AS {new}")
-    for index, exclusion in enumerate(funnel.exclude):
-        if exclusion.after == step:
-            here = f"arrayMap((v, n) -> if(n = {step}, v, 0), x{index}, numbers)"
-            columns.append(f"{_carry(here, step)} AS b{index}_{step}")
+        columns.append(f"arrayReverseFill((t, a) -> t != a, {behind}, ats) AS moment")
     return columns
 
 
-def _names(funnel: Funnel, step: int) -> list[str]:
-    """What a way from this step knows of itself."""
-    names = [f"t{later}" for later in range(step, len(funnel.steps) + 1)]
-    return names + [f"b{index}" for index, one in enumerate(funnel.exclude) if one.after >= max(step, 2)]
+def _chains(funnel: Funnel, step: int, behind: str) -> str:
+    """For each element, what follows from this step on, made of what follows from the step behind it (`behind`).
+
+    A chain is, per exclusion, the first such event behind its step `after` (0: none), and then the times of its steps.
+    The last element keeps its own chain, which is empty unless it is this step.
+    """
+    if funnel.order == "any":  # Each step for itself: the next time of each step that there is.
+        times = f"arrayMap((a, n) -> if(n = {step}, a, 0), ats, numbers)"
+        following = f"arrayReverseFill((t, n) -> n = {step}, {times}, numbers)"
+        return f"arrayMap((c, t) -> if(t = 0, c, arrayPushBack(c, t)), {_padded(funnel, step, behind)}, {following})"
+    chain = f"arrayConcat([{', '.join([*_bars(funnel, step), 'a'])}], {_tail(funnel)})"
+    return (
+        f"arrayReverseFill((c, n) -> n = {step}, "
+        f"{_map(funnel, f'if(n = {step}, {chain}, emptyArrayUInt64())', behind)}, numbers)"
+    )
+
+
+def _padded(funnel: Funnel, step: int, behind: str) -> str:
+    """In any order the exclusions' places are kept free in front of the times."""
+    if step < len(funnel.steps) or not funnel.exclude:
+        return behind
+    return f"arrayMap(c -> CAST([{', '.join('0' for _ in funnel.exclude)}], 'Array(UInt64)'), {behind})"
+
+
+def _bars(funnel: Funnel, step: int) -> list[str]:
+    """Per exclusion, its first event behind the step `after`, at an element of this step."""
+    found = []
+    for index, one in enumerate(funnel.exclude):
+        behind = "toUInt64(0)" if one.after < step else f"({_unbroken(funnel)})[{index + 1}]"
+        found.append(f"x{index}" if one.after == step else behind)
+    return found
+
+
+def _unbroken(funnel: Funnel) -> str:
+    """The chain behind an element; in a strict funnel only if it goes on with the very next step of any number."""
+    if funnel.order != "strict":
+        return "c"
+    return f"if(c[{len(funnel.exclude) + 1}] = m, c, emptyArrayUInt64())"
+
+
+def _tail(funnel: Funnel) -> str:
+    """The times of the chain behind an element."""
+    return f"arraySlice({_unbroken(funnel)}, {len(funnel.exclude) + 1})" if funnel.exclude else _unbroken(funnel)
+
+
+def _map(funnel: Funnel, body: str, chains: str) -> str:
+    """A value for each element: `a` its time, `n` its number, `c` the chain behind it, `m` the next moment."""
+    names, arrays = ["a", "n", "c"], ["ats", "numbers", chains]
+    for index in range(len(funnel.exclude)):
+        names.append(f"x{index}")
+        arrays.append(f"x{index}")
+    if funnel.order == "strict":
+        names.append("m")
+        arrays.append("moment")
+    return f"arrayMap(({', '.join(names)}) -> {body}, {', '.join(arrays)})"
 
 
 def _scores(funnel: Funnel) -> str:
     """For each element that begins an attempt its score; 0 for others, and for attempts that are void."""
-    steps = range(2, len(funnel.steps) + 1)
-    bars = [f"b{index}_2" if one.after > 1 else f"x{index}" for index, one in enumerate(funnel.exclude)]
-    arguments = [*(f"t_{step}" for step in steps), *(f"bar_{index}" for index in range(len(bars)))]
-    arrays = [*(f"t{step}_2" for step in steps), *bars]
-    goes_on = "1"
-    if funnel.order == "strict":
-        goes_on = "t_2 = m"
-        arguments.append("m")
-        arrays.append("moment")
-    reached = [f"({goes_on} AND t_{step} BETWEEN a AND a + {{window:UInt64}})" for step in steps]
-    level = f"(1 + {' + '.join(reached)})"
+    within = f"arrayFilter(t -> t <= a + {{window:UInt64}}, {_tail(funnel)})"
+    times = f"arraySort(arrayPushFront({within}, a))" if funnel.order == "any" else f"arrayPushFront({within}, a)"
     conditions = ["n = 1"]
-    if bars:
-        times = ", ".join(f"if({how}, t_{step}, 0)" for step, how in zip(steps, reached, strict=True))
-        ordered = f"arraySort(arrayFilter(t -> t > 0, [a, {times}]))"
-        conditions += [_not_void(one, index, level, ordered) for index, one in enumerate(funnel.exclude)]
-    score = f"toUInt64({level} * {_SCORE} + {_SCORE - 1} - a)"
-    return (
-        f"arrayMap((a, n, {', '.join(arguments)}) -> if({' AND '.join(conditions)}, {score}, 0),"
-        f" ats, numbers, {', '.join(arrays)})"
-    )
-
-
-def _not_void(exclusion: Exclusion, index: int, level: str, ordered: str) -> str:
-    end = f"{ordered}[least({exclusion.before}, {level})]" if exclusion.before else f"arrayMax({ordered})"
-    return f"NOT ({level} > {exclusion.after} AND bar_{index} > 0 AND bar_{index} < {end})"
-
-
-def _after(funnel: Funnel) -> str:
-    """The times of the best attempt's steps, from its start."""
-    steps = range(2, len(funnel.steps) + 1)
-    found = [f"arrayFirst((t, a, n) -> n = 1 AND a = start, t{step}_2, ats, numbers)" for step in steps]
-    passed = ", ".join(f"{time} - start" for time in found)
-    if funnel.order == "any":
-        # What is not done within the window lies behind all that is; what is never done becomes huge here.
-        return f"arraySlice(arraySort(CAST([{passed}], 'Array(UInt64)')), 1, level - 1)"
-    return f"arraySlice(CAST([{passed}], 'Array(UInt64)'), 1, level - 1)"
-
-
-def _times_of(number: int) -> str:
-    """The times of the elements with that number, 0 for the others."""
-    return f"arrayMap((a, n) -> if(n = {number}, a, 0), ats, numbers)"
-
-
-def _carry(values: str, number: int) -> str:
-    """At each element, the value at the next element (itself included) with that number; 0 if there is none.
-
-    The last element keeps its own value, which therefore has to be 0 if it has another number.
-    """
-    return f"arrayReverseFill((v, n) -> n = {number}, {values}, numbers)"
+    for bar, one in zip(_bars(funnel, 1), funnel.exclude, strict=True):
+        end = f"({times})[least({one.before}, length({times}))]" if one.before else f"({times})[-1]"
+        conditions.append(f"NOT (length({times}) > {one.after} AND {bar} > 0 AND {bar} < {end})")
+    score = f"toUInt64(length({times}) * {_SCORE} + {_SCORE - 1} - a)"
+    return _map(funnel, f"if({' AND '.join(conditions)}, {score}, 0)", "chains")
 
 
 def _select(columns: Sequence[str], source: str) -> str:

@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from analytics_server.errors import RequestError
 from analytics_server.query.conditions import Condition, all_matches, count_done
-from analytics_server.query.fields import Dimension, Scope, find_dimension
+from analytics_server.query.fields import GOAL, Dimension, Scope, find_dimension
 from analytics_server.query.filters import normalise, parse_filters
 from analytics_server.query.library import Library
 from analytics_server.query.matching import NAME_CHARS, EventSpec, Meant, read_spec
@@ -87,7 +87,7 @@ class FunnelRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     exclude: tuple[ExclusionSpec, ...] | UnsetType = UNSET
     filters: tuple[object, ...] | UnsetType = UNSET
     breakdown: str | None = None
-    breakdown_limit: Annotated[int, Meta(ge=1, le=MAX_VALUES)] = DEFAULT_VALUES
+    limit: Annotated[int, Meta(ge=1, le=MAX_VALUES)] = DEFAULT_VALUES
 
 
 class DrillRequest(FunnelRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -183,11 +183,12 @@ def check_funnel(body: FunnelBody, library: Library) -> Funnel:
 
 
 def find_breakdown(name: str) -> Dimension:
-    """The dimension of a breakdown. Raises `RequestError` (unknown_dimension, bad_breakdown)."""
+    """A dimension that an event has one value of. Raises `RequestError` (unknown_dimension, unsupported_dimension)."""
     dimension = find_dimension(name)
-    if dimension.scope is Scope.TIME:
+    if dimension.scope is Scope.TIME or dimension is GOAL:
         raise RequestError(
-            "A funnel can't be broken down by time: ask for one range after the other.", code="bad_breakdown"
+            f"breakdown can't be {name!r}: it needs a dimension with one value for each event, such as visit:source.",
+            code="unsupported_dimension",
         )
     return dimension
 

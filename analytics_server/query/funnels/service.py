@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 
 from msgspec import UNSET, UnsetType
 
-from analytics_server.errors import RequestError
+from analytics_server.access.saved import SavedThing
+from analytics_server.errors import RequestError, StoreFatal
 from analytics_server.model import Site
 from analytics_server.query.desk import Cost, Desk, show_range
 from analytics_server.query.fields import Dimension
@@ -22,6 +23,7 @@ from analytics_server.query.funnels.answer import (
     show_steps,
 )
 from analytics_server.query.funnels.compile import Statement, compile_funnel
+from analytics_server.query.funnels.days import CACHE_S, DayBook, compile_saved
 from analytics_server.query.funnels.definition import (
     DrillRequest,
     Funnel,
@@ -32,28 +34,34 @@ from analytics_server.query.funnels.definition import (
     refuse_parts,
 )
 from analytics_server.query.funnels.drill import SESSION_COLUMNS, SESSIONS, compile_drill, session_keys
+from analytics_server.query.funnels.keeper import FunnelKeeper
 from analytics_server.query.funnels.saved import SavedFunnels
 from analytics_server.query.timerange import TimeRange
 from analytics_server.store.protocol import ResultSet
 
+GONE = frozenset({60, 81, 218})
+"""ClickHouse's numbers for a table that is not there (any more): the funnel has just been changed or deleted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A funnel with everything needed to answer it. `saved`: the id of the one it was saved under."""
+    """A funnel with everything needed to answer it. `saved`: the document it was read from."""
 
     funnel: Funnel
     site: Site
     range_: TimeRange
     now: datetime
-    saved: str = ""
+    saved: SavedThing | None = None
 
 
 class FunnelService:
     """Answers funnels of known sites. Raises `RequestError`, `NotFound` or a `StoreError`."""
 
-    def __init__(self, desk: Desk, saved: SavedFunnels) -> None:
+    def __init__(self, desk: Desk, saved: SavedFunnels, keeper: FunnelKeeper, *, cache_s: float = CACHE_S) -> None:
         self._desk = desk
         self._saved = saved
+        self._keeper = keeper
+        self._days = DayBook(desk.store, cache_s=cache_s)
 
     async def run(self, request: FunnelRequest) -> FunnelAnswer:
         """Answer `POST /api/v1/funnels`."""
@@ -61,21 +69,21 @@ class FunnelService:
         asked = await self.prepare(request)
         if breakdown is None:
             return await self._whole(asked)
-        return await self._broken_down(asked, breakdown, request.breakdown_limit)
+        return await self._broken_down(asked, breakdown, request.limit)
 
     async def prepare(self, request: FunnelRequest) -> Asked:
         """Check a request and fix its range."""
         site_id = request.site_id.strip().lower()
-        saved = ""
+        saved: SavedThing | None = None
         if request.funnel is not UNSET:
             refuse_parts(request)
             site = self._desk.site(site_id)
-            thing = self._saved.find(site_id, request.funnel)
-            saved, funnel = thing.id, self._saved.funnel(thing)
+            saved = self._saved.find(site_id, request.funnel)
+            funnel = self._saved.facts(saved).funnel  # its patterns were checked when it was saved
         else:
             funnel = check_funnel(body_of_request(request), self._desk.library(site_id))
             site = self._desk.site(site_id)
-        await self._desk.check_patterns(funnel.conditions())
+            await self._desk.check_patterns(funnel.conditions())
         range_, now = await self._desk.range_of(site, request.date_range)
         return Asked(funnel, site, range_, now, saved)
 
@@ -83,7 +91,7 @@ class FunnelService:
         """Answer `POST /api/v1/funnels/sessions`."""
         drill = request.drill
         if request.breakdown is not None:
-            raise RequestError("A list of sessions has no breakdown: put the value into filters.", code="bad_breakdown")
+            raise RequestError("A list of sessions has no breakdown: put the value into filters.", code="bad_drill")
         asked = await self.prepare(request)
         least = 2 if drill.kind == "dropped" else 1
         if not least <= drill.step <= len(asked.funnel.steps):
@@ -129,13 +137,33 @@ class FunnelService:
 
     async def _whole(self, asked: Asked) -> FunnelAnswer:
         funnel = asked.funnel
-        found = await self._ask(compile_funnel(funnel, asked.site.site_id, asked.range_))
+        found = await self._from_facts(asked)
+        if found is None:
+            table, result = "events", await self._ask(compile_funnel(funnel, asked.site.site_id, asked.range_))
+        else:
+            table, result = found
         return FunnelAnswer(
-            steps=show_steps(funnel.steps, found.rows[0]),
+            steps=show_steps(funnel.steps, result.rows[0]),
             breakdown=[],
-            meta=self._meta(asked, "events", Cost().plus(found)),
+            meta=self._meta(asked, table, Cost().plus(result)),
             query=self._query(asked),
         )
+
+    async def _from_facts(self, asked: Asked) -> tuple[str, ResultSet] | None:
+        """Which tables and what they say; None if the funnel has none of its own, or not yet."""
+        if asked.saved is None:
+            return None
+        facts = self._saved.facts(asked.saved)
+        if not self._keeper.state(facts).usable:
+            return None
+        division = await self._days.divide(facts, asked.range_, timeout_s=self._desk.limits.query_timeout_s)
+        tables = [name for name, used in (("funnel_days", division.builds), (facts.table, division.rest)) if used]
+        try:
+            return "+".join(tables), await self._ask(compile_saved(facts, asked.range_, division))
+        except StoreFatal as error:
+            if error.engine_code not in GONE:
+                raise
+            return None
 
     async def _broken_down(self, asked: Asked, breakdown: Dimension, limit: int) -> FunnelAnswer:
         funnel = asked.funnel
@@ -150,7 +178,7 @@ class FunnelService:
                 if not row[0]
             ],
             meta=self._meta(asked, "events", Cost().plus(found), values=max(0, int(str(totals[2])) - 1)),
-            query=self._query(asked) | {"breakdown": breakdown.name, "breakdown_limit": limit},
+            query=self._query(asked) | {"breakdown": breakdown.name, "limit": limit},
         )
 
     async def _ask(self, statement: Statement) -> ResultSet:
@@ -169,9 +197,12 @@ class FunnelService:
         table: str,
         cost: Cost,
         *,
-        saved: SavedState | UnsetType = UNSET,
         values: int | UnsetType = UNSET,
     ) -> FunnelMeta:
+        saved: SavedState | UnsetType = UNSET
+        if asked.saved is not None:
+            state = self._keeper.state(self._saved.facts(asked.saved))
+            saved = SavedState(id=asked.saved.id, name=asked.saved.name, status=state.status, progress=state.progress)
         return FunnelMeta(
             table=table,
             time_zone=asked.range_.zone.key,
@@ -181,7 +212,7 @@ class FunnelService:
             bytes_read=cost.bytes_read,
             warnings=_warnings(asked),
             saved=saved,
-            breakdown_values=values,
+            total_rows=values,
         )
 
 

@@ -82,14 +82,14 @@ INNER JOIN (
 
 
 def _collected(funnel: Funnel, numbered: Sequence[tuple[str, int]]) -> str:
-    if _exclusive(funnel):
+    if is_exclusive(funnel):
         parts = ", ".join(f"{sql}, {number}" for sql, number in numbered)
         return f"groupArray(toUInt64({element(AT, 0)} - multiIf({parts}, 0)))"
     parts = ", ".join(f"if({sql}, {element(AT, number)}, 0)" for sql, number in numbered)
     return f"groupArrayArray(arrayFilter(x -> x != 0, [{parts}]))"
 
 
-def _exclusive(funnel: Funnel) -> bool:
+def is_exclusive(funnel: Funnel) -> bool:
     """Is it plain from the names that no event is more than one thing?"""
     seen: set[str] = set()
     for where in (*(step.where for step in funnel.steps), *(one.meant.where for one in funnel.exclude)):

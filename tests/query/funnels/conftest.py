@@ -15,6 +15,7 @@ from analytics_server.access.saved import Saved
 from analytics_server.config import ClickhouseSection, Config, LimitsSection
 from analytics_server.model import Site
 from analytics_server.query.desk import Desk
+from analytics_server.query.funnels.keeper import FunnelKeeper
 from analytics_server.query.funnels.saved import SavedFunnels
 from analytics_server.query.funnels.service import FunnelService
 from analytics_server.store import Store, make_store, migrate
@@ -38,6 +39,8 @@ class Place:
     store: Store
     runner: asyncio.Runner
     saved: Saved
+    funnels: SavedFunnels
+    keeper: FunnelKeeper
     service: FunnelService
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -64,7 +67,9 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             await migrate(store)
 
         runner.run(prepare())
-        yield Place(store, runner, saved, FunnelService(desk, SavedFunnels(saved)))
+        funnels = SavedFunnels(saved)
+        keeper = FunnelKeeper(store, funnels, Sites(), lambda: NOW, settle_s=0.0)
+        yield Place(store, runner, saved, funnels, keeper, FunnelService(desk, funnels, keeper, cache_s=0.0))
         runner.run(store.close())
     if request.param == "server":
         drop_database(url, database)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -93,11 +93,11 @@ def streams(draw: st.DrawFn) -> list[Happening]:
 
 
 async def insert(
-    store: Store, site_id: str, events: Sequence[Happening], *, batches: int = 2, batch_id: int = 1
+    store: Store, streams_: Mapping[str, Sequence[Happening]], *, batches: int = 2, batch_id: int = 1
 ) -> None:
-    """Insert in several batches, so that a subject's events lie in several parts."""
+    """Insert the streams of some sites in several batches, so that a subject's events lie in several parts."""
     for number in range(batches):
-        rows = [event.row(site_id) for event in events[number::batches]]
+        rows = [event.row(site_id) for site_id, events in streams_.items() for event in events[number::batches]]
         if rows:
             columns = [list(column) for column in zip(*rows, strict=True)]
             await store.insert("events", [*COLUMN_NAMES, "batch_id"], [*columns, [batch_id + number] * len(rows)])

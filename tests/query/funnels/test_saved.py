@@ -1,0 +1,86 @@
+"""A saved funnel answers as the same funnel does directly, whatever came before, meanwhile and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analytics_server.access.saved import SavedThing
+from analytics_server.query.funnels.definition import FunnelBody, FunnelRequest
+from analytics_server.query.funnels.saved import SavedFunnelRequest
+from tests.query.funnels import oracle
+from tests.query.funnels.conftest import Place, iso
+from tests.query.funnels.streams import BASE, DAY_US, Happening, insert, streams
+from tests.query.funnels.test_oracle import Case, cases, numbers, patiently
+
+TOGETHER = 4
+RANGES: tuple[tuple[object, object], ...] = (
+    ("2025-10-20", "2025-11-10"),
+    ("2025-10-25", "2025-10-25"),
+    ("2025-10-24", "2025-10-27"),
+    (iso(BASE - DAY_US // 3), iso(BASE + DAY_US * 5 // 2)),
+)
+
+Streams = list[tuple[list[Happening], list[Happening], Case, str]]
+many = st.lists(st.tuples(streams(), streams(), cases(), st.sampled_from("ubnk")), min_size=TOGETHER, max_size=TOGETHER)
+
+
+async def save(place: Place, site_id: str, sent: dict[str, object], name: str = "way") -> SavedThing:
+    body = {key: value for key, value in sent.items() if key in FunnelBody.__struct_fields__}
+    return await place.funnels.put(msgspec.convert({"site_id": site_id, "name": name, **body}, SavedFunnelRequest))
+
+
+async def settle(place: Place) -> None:
+    """Run the keeper until every funnel is ready."""
+    while await place.keeper.round():
+        pass
+
+
+def check_ranges(place: Place, site_id: str, events: Sequence[Happening], case: Case, *, days: bool) -> None:
+    tables = set()
+    for range_ in RANGES:
+        asked = {"site_id": site_id, "date_range": range_}
+        saved = place.runner.run(place.service.run(msgspec.convert({**asked, "funnel": "way"}, FunnelRequest)))
+        direct = place.runner.run(place.service.run(msgspec.convert(case.sent | asked, FunnelRequest)))
+        assert saved.steps == direct.steps
+        assert saved.query == direct.query
+        assert direct.meta.table == "events"
+        assert saved.meta.table != "events"
+        tables |= set(saved.meta.table.split("+"))
+        start, end = (micros_of(edge) for edge in saved.meta.date_range)
+        attempts = oracle.best_attempts(case.plan, events, start, end)
+        assert numbers(saved.steps) == oracle.steps_of(case.plan, list(attempts.values()))
+    if days and events:
+        assert "funnel_days" in tables
+
+
+def micros_of(text: str) -> int:
+    from datetime import datetime
+
+    from tests.query.world import micros
+
+    return micros(datetime.fromisoformat(text))
+
+
+@patiently
+@given(asked=many)
+def test_saved_funnels_equal_direct_ones(place: Place, asked: Streams) -> None:
+    """Part of the events is there before the funnel, part comes before its days are made, part after."""
+    sites = [(place.new_site(zone), *rest) for *rest, zone in asked]
+    place.runner.run(insert(place.store, {site_id: before[::2] for site_id, before, _, _ in sites}))
+    things = [place.runner.run(save(place, site_id, case.sent)) for site_id, _, _, case in sites]
+    place.runner.run(settle(place))
+    for site_id, before, _, case in sites:
+        check_ranges(place, site_id, before[::2], case, days=case.sent["window"] != 90 * 86_400)
+    place.runner.run(insert(place.store, {site_id: before[1::2] for site_id, before, _, _ in sites}, batch_id=10))
+    for site_id, before, _, case in sites:
+        check_ranges(place, site_id, before, case, days=False)
+    place.runner.run(insert(place.store, {site_id: late for site_id, _, late, _ in sites}, batch_id=20))
+    for site_id, before, late, case in sites:
+        check_ranges(place, site_id, [*before, *late], case, days=False)
+    for thing in things:
+        place.runner.run(place.funnels.delete(thing))
+        place.runner.run(place.keeper.forget(thing))

@@ -85,6 +85,10 @@ class Rebuilder:
             left += len(wrong)
         return Rebuilt(done, len(months), left)
 
+    async def give_up(self, rollup: Rollup) -> None:
+        """The rollup is gone: so goes the table beside it."""
+        await self._store.command(f"DROP TABLE IF EXISTS {_beside(rollup)}")
+
     async def _known_now(self, rollup: Rollup, calendar: Calendar) -> Calendar:
         """The days as they are now: a running server's events may lie on others than those read at first."""
         return calendar if self._exclusive else await Calendar.read(self._store, [rollup])
@@ -186,13 +190,17 @@ class Rebuilder:
 
         Never with SYNC: that waits for the reading threads' handles, which keep hold of what they asked last.
         """
-        name = f"doctor_{rollup.target}"
+        name = _beside(rollup)
         await self._store.command(f"DROP TABLE IF EXISTS {name}")
         await self._store.command(
             f"CREATE TABLE {name} AS {rollup.target} ENGINE = {rollup.engine.removeprefix('Replicated')} "
             f"PARTITION BY {rollup.partition_key} ORDER BY ({rollup.sorting_key})"
         )
         return name
+
+
+def _beside(rollup: Rollup) -> str:
+    return f"doctor_{rollup.target}"
 
 
 def _days(calendar: Calendar, month: int) -> set[date]:

@@ -109,6 +109,7 @@ class RollupCheck(Unmendable):
         except StoreError as error:
             if not is_gone(error):
                 raise
+            await self._rebuilder.give_up(self._rollup)
             return "it was dropped meanwhile"
         if done.left:
             return (

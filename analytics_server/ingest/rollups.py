@@ -69,6 +69,7 @@ class Rollups:
 
         Raises a store error; `StoreRetryable` also when other servers were inserting all the time.
         """
+        await self._store.catch_up(["events"], timeout_s=self._timeout_s)
         scope = await self._query("SELECT min(least(ts, session_start)), count() FROM events WHERE " + _BATCH, batch_id)
         since, events = scope.rows[0]
         if not events:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from analytics_server.errors import StoreFatal
 from analytics_server.store import Store
 from tests.doctor.place import Place
 from tests.doctor.test_rollups import CHECKS, fill
@@ -76,3 +77,29 @@ async def test_a_view_that_is_dropped_meanwhile_is_no_fault(
         assert found["rollup_steps"].message == "steps was dropped meanwhile."
     else:
         assert "rollup_steps" not in found
+
+
+async def test_a_view_that_is_dropped_while_it_is_mended_leaves_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await late_views.add(place.store)
+    await fill(place)
+    await place.store.command("TRUNCATE TABLE steps")
+    command = type(place.store).command
+    dropped = False
+
+    async def dropping(self: Store, sql: str, parameters: object = None) -> None:
+        nonlocal dropped
+        if not dropped and sql.startswith("INSERT INTO doctor_steps"):
+            dropped = True
+            await late_views.remove(place.store)
+        if dropped and "REPLACE PARTITION" in sql:
+            raise StoreFatal("Unknown table", engine_code=60)
+        await command(self, sql, parameters)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(place.store), "command", dropping)
+    found = await place.look(repair=True)
+
+    assert dropped
+    assert (found["rollup_steps"].status, found["rollup_steps"].repaired) == ("ok", "it was dropped meanwhile")
+    assert await place.rows("SELECT name FROM system.tables WHERE name LIKE '%steps%'") == []

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
 
 from analytics_server.config import ClickhouseSection, Config
 from analytics_server.errors import ConfigError, StoreRetryable
@@ -92,6 +93,26 @@ async def test_every_replica_catches_up_before_rollups_are_compared() -> None:
         (f"SYSTEM SYNC REPLICA ON CLUSTER `near` `db`.`{table}` LIGHTWEIGHT", settings)
         for table in ("events", "traffic")
     ]
+
+
+async def test_a_table_that_was_dropped_has_nothing_to_catch_up_with() -> None:
+    client = NotingClient()
+    store = on_cluster(client)
+    said = client.command
+
+    def failing(sql: str, *, parameters: object, settings: dict[str, Any]) -> None:
+        said(sql, parameters=parameters, settings=settings)
+        code = 60 if "`gone`" in sql else 999 if "`stuck`" in sql else 0
+        if code:
+            raise DatabaseError(f"Code: {code}. DB::Exception: no", code=code)
+
+    client.command = failing  # type: ignore[method-assign]
+    await store.catch_up(["gone", "events"])
+    with pytest.raises(StoreRetryable):
+        await store.catch_up(["stuck", "events"])
+    await store.close()
+
+    assert [sql.split("`")[5] for sql, _ in client.said] == ["gone", "events", "stuck"]
 
 
 def test_the_cluster_s_name_comes_from_the_settings() -> None:

@@ -70,6 +70,10 @@ class SiteLibrary:
         thing = self._find(Kind.GOAL, id_or_name, place)
         return goal_conditions(body_of(thing, GoalBody), f"the goal {thing.name!r}")
 
+    def has_goal(self, id_or_name: str) -> bool:
+        """Is there such a goal?"""
+        return self._saved is not None and self._saved.find(Kind.GOAL, self._site_id, id_or_name) is not None
+
     def goals(self) -> list[tuple[str, tuple[Condition, ...]]]:
         """All goals of the site by name."""
         things = self._saved.all(Kind.GOAL, self._site_id) if self._saved is not None else []

@@ -49,6 +49,9 @@ EVENTS_AT_ONCE = 1_000
 
 MAY_NOT_COLLECT = "This token may not collect: use one of the role collect or admin."
 LARGE_BODY = 16_384
+"""A smaller body can't hold more events than are taken at once."""
+
+LARGE_COMPRESSED = 1_024
 """A larger compressed body of a trusted sender is decompressed by a thread: it may become 10 MiB."""
 
 _encode_json = msgspec.json.Encoder().encode
@@ -68,16 +71,13 @@ class Accepted(msgspec.Struct, frozen=True):
     rejected: list[Rejection]
 
 
-class _Request:
+class _Request(msgspec.Struct, frozen=True):
     """One request's events, decoded."""
 
-    __slots__ = ("beacons", "origin", "rejected", "sent")
-
-    def __init__(self, beacons: list[tuple[int, Beacon]], origin: Origin, rejected: list[Rejection], sent: int) -> None:
-        self.beacons = beacons
-        self.origin = origin
-        self.rejected = rejected
-        self.sent = sent
+    beacons: list[tuple[int, Beacon]]
+    origin: Origin
+    rejected: list[Rejection]
+    sent: int
 
 
 _ONE = Answer(202, ACCEPTED_ONE)
@@ -124,15 +124,10 @@ class Collector:
                 if not principal.may_collect:
                     raise Forbidden(MAY_NOT_COLLECT)
             encoding = headers.get("content-encoding")
-            if encoding is not None and principal is not None and len(body) > LARGE_BODY and not self._wal.refusal():
-                body, encoding = (
-                    await asyncio.to_thread(decompress, body, encoding, self.most_bytes(trusted=True)),
-                    None,
-                )
-            request = self._read(kind, body, encoding, headers, address, principal)
-            if len(request.beacons) > EVENTS_AT_ONCE:
-                outcome, written = await self._take_large(request)
+            if principal is not None and (encoding is not None or len(body) > LARGE_BODY):
+                request, outcome, written = await self._take_large(kind, body, encoding, headers, address, principal)
             else:
+                request = self._read(kind, body, encoding, headers, address, principal)
                 outcome = self._take(request)
                 written = self._written(outcome)
             if written is not None:
@@ -224,28 +219,49 @@ class Collector:
         self._judge(outcome, request)
         return outcome
 
-    async def _take_large(self, request: _Request) -> tuple[Outcome, asyncio.Future[None] | None]:
+    async def _take_large(
+        self,
+        kind: Kind,
+        body: bytes,
+        encoding: str | None,
+        headers: Mapping[str, str],
+        address: str,
+        principal: Principal,
+    ) -> tuple[_Request, Outcome, asyncio.Future[None] | None]:
+        """What may be a large batch of a trusted sender: one at a time, so that few are decoded in memory."""
+        async with self._one_large:
+            if encoding is not None and len(body) > LARGE_COMPRESSED and not self._wal.refusal():
+                body, encoding = (
+                    await asyncio.to_thread(decompress, body, encoding, self.most_bytes(trusted=True)),
+                    None,
+                )
+            request = self._read(kind, body, encoding, headers, address, principal)
+            if len(request.beacons) <= EVENTS_AT_ONCE:
+                outcome = self._take(request)
+                return request, outcome, self._written(outcome)
+            await asyncio.sleep(0)
+            return await self._take_in_pieces(request)
+
+    async def _take_in_pieces(self, request: _Request) -> tuple[_Request, Outcome, asyncio.Future[None] | None]:
         """The pipeline in pieces, so that nobody else waits for a large batch; its rows reach the log in one.
 
-        One at a time. The ids of its events are known before it is in the log: a request that repeats one is put
-        behind it, so that as ever it is answered after the event it repeats has met its fate.
+        The ids of its events are known before it is in the log: a request that repeats one is put behind it, so
+        that as ever it is answered after the event it repeats has met its fate.
         """
-        async with self._one_large:
-            await asyncio.sleep(0)
-            behind: list[tuple[Outcome, Waiter]] = []
-            self._behind = behind
-            try:
-                outcome = await self._in_pieces(request)
-                self._behind = None
-                self._judge(outcome, request)
-                return outcome, self._written(outcome)
-            finally:
-                self._behind = None
-                for waiting, settled in behind:
-                    try:
-                        self._wal.append(waiting.rows, settled)
-                    except WalError as error:
-                        settled(error.message)
+        behind: list[tuple[Outcome, Waiter]] = []
+        self._behind = behind
+        try:
+            outcome = await self._in_pieces(request)
+            self._behind = None
+            self._judge(outcome, request)
+            return request, outcome, self._written(outcome)
+        finally:
+            self._behind = None
+            for waiting, settled in behind:
+                try:
+                    self._wal.append(waiting.rows, settled)
+                except WalError as error:
+                    settled(error.message)
 
     async def _in_pieces(self, request: _Request) -> Outcome:
         run = self._pipeline.begin(request.beacons, request.origin)

@@ -97,7 +97,10 @@ class Parts(msgspec.Struct, frozen=True):
 class Run:
     """One request's events on their way through the steps, in order of their times."""
 
-    __slots__ = ("at", "events", "now_ms", "origin", "outcome", "page", "people", "trusted", "url", "visitors")
+    __slots__ = (
+        *("at", "events", "now_ms", "origin", "outcome", "page", "people"),
+        *("text", "title", "trusted", "url", "visitors"),
+    )
 
     def __init__(self, origin: Origin, now_ms: int) -> None:
         self.outcome = Outcome()
@@ -108,7 +111,9 @@ class Run:
         self.at = 0
         self.url = ""
         self.page = _NO_PAGE
-        """The last event's: those that follow are often on the same page."""
+        self.title: str | None = None
+        self.text = ""
+        """The last event's, and what is kept of them: those that follow are often on the same page."""
         self.people: set[str] = set()
         """User agents that are no bots."""
         self.visitors: dict[tuple[str, str, str, int], int] = {}
@@ -247,10 +252,10 @@ class Pipeline:
         else:
             ts_us = session.place(ts_ms)
         # row, in the order of model.COLUMNS
-        title = beacon.title
-        text = self._details.text(title, self._limits.title_chars) if title else ""
+        if beacon.title != run.title:
+            run.title, run.text = beacon.title, self._details.text(beacon.title, self._limits.title_chars)
         head = (site_id, ts_us, name, event_id, session.session_id, session.start_us, visitor_id, user_id)
-        outcome.rows.append((*head, page.hostname, page.path, text, *session.attributes, *details))
+        outcome.rows.append((*head, page.hostname, page.path, run.text, *session.attributes, *details))
 
     def _site(self, text: str, outcome: Outcome) -> Site:
         """The site of an event that names none that is known as it is spelt."""

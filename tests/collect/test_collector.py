@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 
 import msgspec
 import pytest
 
-from analytics_server.collect.collector import Answer, Kind, pixel_body
+from analytics_server.collect.collector import EVENTS_AT_ONCE, LARGE_COMPRESSED, Answer, Kind, pixel_body
 from analytics_server.config import SitesSection
 from analytics_server.errors import RequestError
 from tests.collect.world import World, answered
@@ -79,6 +80,40 @@ async def test_bytes_before_and_after_decompression(size: int, token: str, statu
     answer = await world.send(gzip.compress(body) if compressed else body, token=token, headers=headers)
 
     assert answer.status == status
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+async def test_a_large_batch_keeps_its_order_its_rejections_and_its_one_status(compressed: bool) -> None:
+    events: list[dict[str, object]] = [
+        {**SIMPLE, "title": str(number), "props": {"noise": hashlib.sha256(bytes(number)).hexdigest()}}
+        for number in range(EVENTS_AT_ONCE * 2 + 5)
+    ]
+    events[7]["name"] = events[-1]["name"] = ""
+    body = msgspec.json.encode(events)
+    headers = {"content-encoding": "gzip"} if compressed else {}
+    world = World()
+    answer = await world.send(gzip.compress(body) if compressed else body, token="collect", headers=headers)
+
+    kept = [event["title"] for event in events if event["name"]]
+    assert [event["title"] for event in world.events] == kept
+    assert answered(answer)["accepted"] == len(kept)
+    assert [rejection["index"] for rejection in answered(answer)["rejected"]] == [7, len(events) - 1]
+
+    unknown = World(sites=SitesSection(create_unknown=False))
+    assert (await unknown.send(events[:-1], token="collect")).status == 202
+    good = [event for event in events if event["name"]]
+    assert (await unknown.send(good, token="collect")).status == 404
+
+
+async def test_a_bomb_from_a_trusted_sender_is_too_large() -> None:
+    body = gzip.compress(b" " * 5_000_000)
+    assert len(body) > LARGE_COMPRESSED
+
+    answer = await World(trusted_batch_bytes=4_000_000).send(
+        body, token="collect", headers={"content-encoding": "gzip"}
+    )
+    assert answer.status == 413
+    assert (await World().send(body[:-100], token="collect", headers={"content-encoding": "gzip"})).status == 400
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,12 @@ class Requests:
         return task
 
 
+def take_in_pieces(patch: pytest.MonkeyPatch) -> None:
+    """Batches of trusted senders, event by event."""
+    patch.setattr(collector_module, "EVENTS_AT_ONCE", 1)
+    patch.setattr(collector_module, "LARGE_BODY", 0)
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop turn until it holds."""
     for _ in range(1_000):
@@ -178,7 +184,7 @@ async def test_a_repeat_of_an_event_of_a_large_batch_waits_until_that_is_in_the_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its id is known while the batch, taken in pieces, is not in the log yet."""
-    monkeypatch.setattr(collector_module, "EVENTS_AT_ONCE", 1)
+    take_in_pieces(monkeypatch)
     for fate, status in (("", 202), ("lost", 503)):
         requests = Requests()
         large = requests.large()
@@ -195,7 +201,7 @@ async def test_a_repeat_of_an_event_of_a_large_batch_waits_until_that_is_in_the_
 
 
 async def test_a_large_batch_that_is_broken_off_leaves_no_id_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collector_module, "EVENTS_AT_ONCE", 1)
+    take_in_pieces(monkeypatch)
     requests = Requests()
     large = requests.large()
     await until(requests.knows)
@@ -212,7 +218,7 @@ async def test_a_large_batch_that_is_broken_off_leaves_no_id_behind(monkeypatch:
 
 
 async def test_others_are_answered_while_a_large_batch_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collector_module, "EVENTS_AT_ONCE", 1)
+    take_in_pieces(monkeypatch)
     requests = Requests()
     large = requests.large()
     await until(requests.knows)
@@ -233,7 +239,7 @@ STEPS = st.lists(st.sampled_from(["send", "call", "large", "turn", "leave", "com
 @given(STEPS)
 def test_whatever_the_order_an_acknowledged_id_is_written_once(steps: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(collector_module, "EVENTS_AT_ONCE", 1)
+        take_in_pieces(patch)
         asyncio.run(play(steps))
 
 

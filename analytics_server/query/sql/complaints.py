@@ -22,6 +22,7 @@ MEMORY = (173, 241)
 TOO_MUCH_READ = (158, 307)
 TOO_MUCH_RETURNED = (396,)
 BAD_PATTERN = 427
+LOGICAL_ERROR = 49
 
 EXPLAINED = frozenset(
     {6, 12, 17, 20, 27, 32, 35, 36, 38, 41, 42, 43, 44, 49, 50, 53, 69, 70, 72, 80, 117, 127, 128, 130, 131, 134, 135}
@@ -91,6 +92,11 @@ def _refused(code: int, message: str, text: str) -> RequestError:
             "A regular expression can't be read. The syntax is RE2's, without lookaround and back-references;"
             " in SQL a backslash is written twice.",
             code="bad_pattern",
+        )
+    if code == LOGICAL_ERROR and "JOIN combination" in message:
+        return SqlRefused(
+            "This server's ClickHouse has no SEMI, ANTI and ASOF joins: write IN (SELECT …) or NOT IN (SELECT …).",
+            code="unsupported_join",
         )
     names = _NAME.findall(message)
     name = names[-1] if names else "error"

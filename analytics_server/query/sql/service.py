@@ -57,7 +57,12 @@ NUMBERS = {
     "output_format_json_validate_utf8": 1,
     **SETTINGS,
 }
+NO_SEMI_JOINS = "query_plan_convert_any_join_to_semi_or_anti_join"
+"""The engine in process lacks semi and anti joins, and fails where it makes one out of another join."""
+
 TEXTS = {
+    # The parallel kind never ends when the engine in process fails to build its table.
+    "join_algorithm": "hash",
     "timeout_overflow_mode": "throw",
     "read_overflow_mode": "throw",
     "result_overflow_mode": "throw",
@@ -84,6 +89,7 @@ class SqlService:
         self._turns = Turns(at_once=limits.queries, per_site=limits.site_queries, wait_s=limits.wait_s)
         self._ending: set[asyncio.Task[None]] = set()
         self._database = ""
+        self._optional: dict[str, int] = {}
         self._available: frozenset[str] | None = None
 
     async def run(self, request: SqlRequest, format_: str) -> AsyncGenerator[bytes]:
@@ -119,8 +125,14 @@ class SqlService:
     async def database(self) -> str:
         """The database that holds the tables, asked once."""
         if not self._database:
-            answer = await self._store.query("SELECT currentDatabase()", timeout_s=self.limits.timeout_s)
-            self._database = str(answer.rows[0][0])
+            answer = await self._store.query(
+                "SELECT currentDatabase(), countIf(s.name = {name:String}) FROM system.settings AS s",
+                {"name": NO_SEMI_JOINS},
+                timeout_s=self.limits.timeout_s,
+            )
+            database, known = answer.rows[0]
+            self._optional = {NO_SEMI_JOINS: 0} if known else {}
+            self._database = str(database)
         return self._database
 
     async def available(self) -> frozenset[str]:
@@ -131,8 +143,9 @@ class SqlService:
         return self._available
 
     async def close(self) -> None:
-        """Wait for queries that the engine has not ended yet."""
-        await asyncio.gather(*self._ending, return_exceptions=True)
+        """Wait a moment for queries that the engine has not ended yet."""
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=OVERTIME_S)
 
     async def _finish(self, run: _Run, site_id: str) -> None:
         """Give the turn back when the engine has ended: at once, or in the background if it is still busy."""
@@ -175,7 +188,7 @@ class SqlService:
         pairs = ", ".join(f"{literal(table)}: {literal(condition)}" for table, condition in filters.items())
         return {
             **{name: str(number) for name, number in limits.items()},
-            **{name: str(number) for name, number in NUMBERS.items()},
+            **{name: str(number) for name, number in {**NUMBERS, **self._optional}.items()},
             **{name: literal(text) for name, text in TEXTS.items()},
             "additional_table_filters": f"{{{pairs}}}",
         }

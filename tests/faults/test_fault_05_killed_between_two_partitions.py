@@ -6,13 +6,13 @@ import asyncio
 from pathlib import Path
 
 from tests.clickhouse_front.faults import Fault
-from tests.faults.conftest import MakePlace, Place
+from tests.faults.conftest import SHIPPED, MakePlace, Place
 from tests.faults.trap import RENAMES, trap
 from tests.server import Client
 
 SITE = "a.example"
-TABLES = 4
-"""`events` and the targets of three views: so many parts are committed per month."""
+TABLES = 1 + len(SHIPPED)
+"""`events` and the targets of its views: so many parts are committed per month."""
 
 
 async def test_clickhouse_killed_before_the_second_month(remote: Place) -> None:

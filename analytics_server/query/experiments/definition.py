@@ -6,7 +6,6 @@ before it is saved, so that a result can only fail over what has gone since (a d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -78,8 +77,11 @@ class ExperimentChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     status: Status | UnsetType = UNSET
 
 
-class ExperimentBody(msgspec.Struct, frozen=True, kw_only=True):
-    """A definition as it is saved. `window`: seconds; `start`, `end`: instants with the site's offset, end excluded."""
+class Definition(msgspec.Struct, frozen=True, kw_only=True):
+    """What saved and shown definitions have in common.
+
+    `window`: seconds; `start`, `end`: instants with the site's offset, end excluded.
+    """
 
     key: str
     variants: tuple[Variant, ...]
@@ -104,7 +106,17 @@ class ExperimentBody(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class ExperimentAnswer(ExperimentBody, frozen=True, kw_only=True):
+class ExperimentBody(Definition, frozen=True, kw_only=True):
+    """A definition as it is saved.
+
+    `saved_goals`: those texts among its goals that named saved ones. Should such a goal go, results say so, instead of
+    counting events of that name.
+    """
+
+    saved_goals: tuple[str, ...] = ()
+
+
+class ExperimentAnswer(Definition, frozen=True, kw_only=True):
     """A definition with its id, as the API shows it."""
 
     id: str
@@ -124,7 +136,7 @@ def show(thing: SavedThing) -> ExperimentAnswer:
     """A saved definition as the API shows it."""
     body = body_of(thing, ExperimentBody)
     return ExperimentAnswer(
-        **{name: getattr(body, name) for name in body.__struct_fields__},
+        **{name: getattr(body, name) for name in Definition.__struct_fields__},
         id=thing.id,
         site_id=thing.site_id,
         name=thing.name,
@@ -134,9 +146,15 @@ def show(thing: SavedThing) -> ExperimentAnswer:
 
 
 def check_definition(
-    asked: ExperimentRequest, library: SiteLibrary, zone: ZoneInfo, now: datetime
+    asked: ExperimentRequest,
+    library: SiteLibrary,
+    zone: ZoneInfo,
+    now: datetime,
+    before: ExperimentBody | None = None,
 ) -> tuple[ExperimentBody, list[Condition]]:
     """The document to save, and its goals' conditions, whose regular expressions are still to be checked.
+
+    `before`: the definition that this one replaces. Goals that are the same mean the same as before.
 
     Raises `RequestError` (bad_experiment, bad_window, bad_date_range, or of a goal).
     """
@@ -167,6 +185,11 @@ def check_definition(
         start=None if asked.start is None else range_.start.astimezone(zone).isoformat(),
         end=None if asked.end is None else range_.end.astimezone(zone).isoformat(),
         status=asked.status,
+        saved_goals=tuple(
+            goal
+            for goal in asked.goals
+            if isinstance(goal, str) and (library.has_goal(goal) or (before is not None and goal in before.saved_goals))
+        ),
     )
     return body, [condition for goal in goals for condition in goal.where]
 
@@ -176,7 +199,7 @@ def changed(thing: SavedThing, change: ExperimentChange) -> ExperimentRequest:
     if change.site_id is not UNSET and change.site_id.strip().lower() != thing.site_id:
         raise _bad(f"site_id can't change: the experiment belongs to {thing.site_id!r}")
     body = body_of(thing, ExperimentBody)
-    kept = {name: getattr(body, name) for name in body.__struct_fields__}
+    kept = {name: getattr(body, name) for name in Definition.__struct_fields__}
     given = {name: getattr(change, name) for name in change.__struct_fields__}
     wanted = {name: value for name, value in given.items() if value is not UNSET and name != "site_id"}
     if "variants" in wanted and "control" not in wanted and body.control not in [v.name for v in wanted["variants"]]:
@@ -190,24 +213,21 @@ def range_between(start: Moment | None, end: Moment | None, zone: ZoneInfo, now:
     return resolve_range((first, LATEST.isoformat() if end is None else end), now=now, zone=zone)
 
 
-def read_goal(goal: GoalSpec, place: str, library: SiteLibrary, known: Iterable[GoalSpec] = ()) -> Meant:
+def read_goal(goal: GoalSpec, place: str, library: SiteLibrary, own: ExperimentBody | None = None) -> Meant:
     """Which events a goal means. Raises `RequestError`.
 
-    A text is looked up among the labels of `known` (the definition's own goals), then among the site's saved goals
-    by id and name, and is else an event's name.
+    A text is looked up among the labels of the definition's own goals, then among the site's saved goals by id and
+    name, and is else an event's name.
     """
     if isinstance(goal, EventSpec):
         return read_spec(goal, place, library)
     if not goal.strip():
         raise _bad(f"{place} is empty: name a goal or an event")
-    for own in known:
-        if isinstance(own, EventSpec) and goal in (own.name, own.goal, own.event):
-            return read_spec(own, place, library)
-    try:
+    for known in own.goals if own is not None else ():
+        if isinstance(known, EventSpec) and goal in (known.name, known.goal, known.event):
+            return read_spec(known, place, library)
+    if library.has_goal(goal) or (own is not None and goal in own.saved_goals):
         return read_spec(EventSpec(goal=goal), place, library)
-    except RequestError as error:
-        if error.code != "unknown_goal":
-            raise
     return read_spec(EventSpec(event=goal), place, library)
 
 

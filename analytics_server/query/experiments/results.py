@@ -129,8 +129,7 @@ async def run_results(
 async def _plan(desk: Desk, site: Site, id_or_key: str, thing: SavedThing | None, request: ResultsRequest) -> Planned:
     library, now = desk.library(site.site_id), desk.now()
     body = body_of(thing, ExperimentBody) if thing is not None else None
-    own = body.goals if body else ()
-    goals = _goals(request, own, library)
+    goals = _goals(request, body, library)
     where = parse_filters(request.filters, library)
     breakdown = _breakdown(request.breakdown)
     await desk.check_patterns([*where, *(condition for goal in goals for condition in goal.where)])
@@ -176,8 +175,9 @@ async def _with_currencies(desk: Desk, planned: Planned) -> Planned:
     return replace(planned, asked=asked, cost=planned.cost.plus(answer), warnings=warnings)
 
 
-def _goals(request: ResultsRequest, own: Sequence[GoalSpec], library: SiteLibrary) -> tuple[Meant, ...]:
+def _goals(request: ResultsRequest, body: ExperimentBody | None, library: SiteLibrary) -> tuple[Meant, ...]:
     """Those that the request names, else the definition's. Raises `RequestError`."""
+    own = body.goals if body is not None else ()
     named = [("goal", request.goal)] if request.goal is not None else []
     named += [(f"goals[{index}]", goal) for index, goal in enumerate(request.goals)]
     if len(named) > MAX_GOALS:
@@ -188,7 +188,7 @@ def _goals(request: ResultsRequest, own: Sequence[GoalSpec], library: SiteLibrar
         )
     if not named:
         named = [(f"the experiment's goals[{index}]", goal) for index, goal in enumerate(own)]
-    return tuple(read_goal(goal, place, library, own) for place, goal in named)
+    return tuple(read_goal(goal, place, library, body) for place, goal in named)
 
 
 def _breakdown(name: str) -> Dimension | None:

@@ -10,11 +10,12 @@ from typing import Protocol
 import msgspec
 from aiohttp import web
 
-from analytics_server.access.saved import Kind, Saved, SavedThing
+from analytics_server.access.saved import Kind, Saved, SavedThing, body_of
 from analytics_server.errors import AnalyticsError, Forbidden, RequestError
 from analytics_server.query.desk import Desk, zone_of
 from analytics_server.query.experiments.assignment import assign
 from analytics_server.query.experiments.definition import (
+    ExperimentBody,
     ExperimentChange,
     ExperimentRequest,
     ExperimentsAnswer,
@@ -177,7 +178,8 @@ class ExperimentRoutes:
     async def _save(self, asked: ExperimentRequest, before: SavedThing | None = None) -> SavedThing:
         site = self._desk.site(asked.site_id)
         library = self._desk.library(site.site_id)
-        body, conditions = check_definition(asked, library, zone_of(site), self._desk.now())
+        old = body_of(before, ExperimentBody) if before else None
+        body, conditions = check_definition(asked, library, zone_of(site), self._desk.now(), old)
         await self._desk.check_patterns(conditions)
         id_ = before.id if before else ""
         self._directory.refuse_taken_key(site.site_id, body.key, id_)

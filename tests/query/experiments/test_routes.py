@@ -442,6 +442,17 @@ async def test_goals_by_label_by_saved_goal_and_by_event(lab: Lab) -> None:
 
 
 @pytest.mark.usefixtures("events")
+async def test_a_goal_that_is_gone_is_an_error_and_no_event_s_name(lab: Lab) -> None:
+    saved = await lab.saved.put(Kind.GOAL, SITE, "signup", GoalBody(event="signup"))
+    made = await lab.make(goals=["signup"])
+    assert "saved_goals" not in made
+    await lab.saved.delete(Kind.GOAL, SITE, saved.id)
+    assert (await lab("PUT", f"/{made['id']}", {"status": "stopped"}))[0] == 200
+    assert await lab.refusal("/cta/results", {"site_id": SITE}) == (400, "unknown_goal")
+    assert (await lab("POST", "/cta/results", {"site_id": SITE, "goal": {"event": "signup"}}))[0] == 200
+
+
+@pytest.mark.usefixtures("events")
 async def test_control_can_be_chosen(lab: Lab) -> None:
     request = {"site_id": SITE, "goal": "signup", "control": "b"}
     answer = (await lab("POST", "/cta/results", request))[1]

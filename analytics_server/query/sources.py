@@ -16,6 +16,7 @@ from analytics_server.query.edges import (
     crossing,
     events_relation,
     few_sessions,
+    overlapping,
     started_in_range,
 )
 from analytics_server.query.fields import Dimension, Scope
@@ -204,8 +205,12 @@ def _select_scrolls(metrics: Sequence[Metric], scoped: Scoped) -> str:
     names = [f"d_{index}" for index in range(len(groups))]
     where = [*_events_in_range(scoped, scoped.question.where), "e.scroll_depth > 0", *scoped.wanted(groups)]
     relation = events_relation(scoped, join=_needs_join(scoped.question, scoped.question.dimensions))
-    key = key_of_event(exact=scoped.question.exact).split(", ")
-    inner = select([*named(groups), "max(e.scroll_depth) AS depth"], relation, where, [*names, *key, "e.path"])
+    if scoped.question.exact:
+        key = [key_of_event(exact=True), "e.path"]
+    else:
+        # One number for session and page: far cheaper to group by than both.
+        key = [f"cityHash64({key_of_event(exact=False)}, e.path)"]
+    inner = select([*named(groups), "max(e.scroll_depth) AS depth"], relation, where, [*names, *key])
     columns = [*(f"v.{name} AS {name}" for name in names), *(f"{m.scrolls} AS m_{m.name}" for m in metrics)]
     return select(columns, f"(\n{indent(inner)}\n) AS v", [], names)
 
@@ -226,7 +231,20 @@ def _event_metric(metric: Metric, scoped: Scoped) -> str:
 
 
 def _events_in_range(scoped: Scoped, where: Sequence[Condition]) -> list[str]:
-    return ["e.site_id = {site:String}", f"e.ts >= {START}", f"e.ts < {END}", *scoped.on_events(where)]
+    """The events that meet the conditions; what only merged sessions tell is asked of them, which spares a join."""
+    of_sessions = [condition for condition in where if _is_of_merged_session(condition)]
+    found = ["e.site_id = {site:String}", f"e.ts >= {START}", f"e.ts < {END}"]
+    found += scoped.on_events([condition for condition in where if condition not in of_sessions])
+    if of_sessions:
+        exact = scoped.question.exact
+        keys = overlapping(scoped, [key_of_session(exact=exact)], scoped.on_sessions(of_sessions), final=True)
+        found.append(f"({key_of_event(exact=exact)}) IN (\n{indent(keys)}\n)")
+    return found
+
+
+def _is_of_merged_session(condition: Condition) -> bool:
+    """Is the condition about the session alone, and about what no event of it tells?"""
+    return not is_about_events(condition) and any(match.dimension.joined for match in matches((condition,)))
 
 
 def _session_filters(scoped: Scoped) -> tuple[list[str], list[str]]:
@@ -248,5 +266,6 @@ def _matching_events(scoped: Scoped, columns: str) -> str:
 
 
 def _needs_join(question: Question, dimensions: Sequence[Dimension]) -> bool:
-    filtered = (match.dimension for match in matches(question.where))
+    beside = [condition for condition in question.where if not _is_of_merged_session(condition)]
+    filtered = (match.dimension for match in matches(beside))
     return any(d.joined for d in (*dimensions, *filtered, *goal_fields(question)))

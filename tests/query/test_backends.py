@@ -43,7 +43,7 @@ def remote(clickhouse_server: str, world: list[Event]) -> Iterator[QueryService]
     drop_database(clickhouse_server, DATABASE)
 
 
-@settings(parent=many, max_examples=60)
+@settings(parent=many, max_examples=40)
 @given(site=sites, span=ranges(), data=st.data(), exact=st.booleans())
 def test_events_on_a_server_equal_the_oracle(
     remote: QueryService, oracles: dict[str, Oracle], site: Any, span: Any, data: Any, exact: bool
@@ -56,7 +56,7 @@ def test_events_on_a_server_equal_the_oracle(
     check(remote, oracle, site.site_id, *span, metrics=metrics, dimensions=dimensions, filters=filters, exact=exact)
 
 
-@settings(parent=many, max_examples=60)
+@settings(parent=many, max_examples=40)
 @given(site=sites, span=ranges(), data=st.data())
 def test_sessions_and_conversions_on_a_server_equal_the_oracle(
     remote: QueryService, oracles: dict[str, Oracle], site: Any, span: Any, data: Any

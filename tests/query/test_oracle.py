@@ -184,7 +184,7 @@ def some(names: Sequence[str]) -> st.SearchStrategy[list[str]]:
 
 
 sites = st.sampled_from(SITES)
-many = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+many = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @many

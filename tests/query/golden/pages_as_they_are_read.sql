@@ -35,7 +35,7 @@ FROM (
                 AND e.ts >= {start:DateTime64(6, 'UTC')}
                 AND e.ts < {end:DateTime64(6, 'UTC')}
                 AND e.scroll_depth > 0
-            GROUP BY d_0, e.session_key, e.path
+            GROUP BY d_0, cityHash64(e.session_key, e.path)
         ) AS v
         GROUP BY d_0
     ) AS p

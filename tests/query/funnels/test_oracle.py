@@ -99,6 +99,7 @@ Streams = list[tuple[list[Happening], Case]]
 many = st.lists(st.tuples(streams(), cases()), min_size=TOGETHER, max_size=TOGETHER)
 patiently = settings(
     max_examples=EXAMPLES,
+    database=None,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],

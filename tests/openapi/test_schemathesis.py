@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import running
-from tests.openapi.conftest import fill
+from tests.openapi.conftest import SITE, fill
 from tests.openapi.document import Described, Document
 from tests.server import Client, RunningServer
 
@@ -48,6 +48,18 @@ def settings(document: Document, token: str) -> str:
     beacons = [operation.name for operation in document.operations if operation.spec["tags"] == ["collect"]]
     return f"""
 headers = {{ Authorization = "Bearer {token}" }}
+
+[dictionaries.sites]
+values = ["{SITE}"]
+
+[dictionaries.moments]
+values = ["2026-01-01", "2026-03-29T02:30", "2026-11-01T12:00:00+01:00"]
+
+[parameters]
+"query.site_id" = {{ dictionary = "sites", probability = 0.8 }}
+"body.site_id" = {{ dictionary = "sites", probability = 0.8 }}
+"body.request.site_id" = {{ dictionary = "sites", probability = 0.8 }}
+"body.date_range[*]" = {{ dictionary = "moments", probability = 0.5 }}
 
 [checks]
 negative_data_rejection.expected-statuses = {NEGATIVE}

@@ -139,8 +139,9 @@ async def _plan(desk: Desk, site: Site, id_or_key: str, thing: SavedThing | None
     binder = _bind(site, range_, window, key, now)
     cost, warnings = Cost(), []
     if body is None:
-        body, cost = await _from_exposures(desk, binder, key)
-        if len(body.variants) == MAX_VARIANTS:
+        names, cost = await _frequent(desk, select_variants(), binder)
+        body = _from_exposures(key, names[:MAX_VARIANTS])
+        if len(names) > MAX_VARIANTS:
             warnings.append(f"Only the {MAX_VARIANTS} variants with most exposures are evaluated.")
     control = request.control or body.control
     if control not in body.names:
@@ -166,13 +167,17 @@ async def _plan(desk: Desk, site: Site, id_or_key: str, thing: SavedThing | None
 
 async def _with_currencies(desk: Desk, planned: Planned) -> Planned:
     """The same with the currencies to add up, which the statement must know."""
-    answer = await desk.query(select_currencies(planned.asked, planned.binder), planned.binder.values)
-    currencies = tuple(sorted(str(row[0]) for row in answer.rows))
+    names, cost = await _frequent(desk, select_currencies(planned.asked, planned.binder), planned.binder)
     warnings = list(planned.warnings)
-    if len(currencies) == MAX_CURRENCIES:
+    if len(names) > MAX_CURRENCIES:
         warnings.append(f"Only the {MAX_CURRENCIES} most frequent currencies are added up.")
-    asked = replace(planned.asked, currencies=currencies)
-    return replace(planned, asked=asked, cost=planned.cost.plus(answer), warnings=warnings)
+    asked = replace(planned.asked, currencies=tuple(sorted(names[:MAX_CURRENCIES])))
+    return replace(planned, asked=asked, cost=planned.cost.plus(cost), warnings=warnings)
+
+
+async def _frequent(desk: Desk, sql: str, binder: Binder) -> tuple[list[str], Cost]:
+    answer = await desk.query(sql, binder.values)
+    return [str(row[0]) for row in answer.rows], Cost().plus(answer)
 
 
 def _goals(request: ResultsRequest, body: ExperimentBody | None, library: SiteLibrary) -> tuple[Meant, ...]:
@@ -230,23 +235,21 @@ def _bind(site: Site, range_: TimeRange, window: int, key: str, now: datetime) -
     binder.moment("now", now)
     binder.name("experiment", key, TEXT)
     binder.name("window", window * 1_000_000, "Int64")
-    binder.name("most", MAX_VARIANTS, "UInt64")
+    binder.name("most", MAX_VARIANTS + 1, "UInt64")  # one more than is used tells that there are more
     return binder
 
 
-async def _from_exposures(desk: Desk, binder: Binder, key: str) -> tuple[ExperimentBody, Cost]:
+def _from_exposures(key: str, found: Sequence[str]) -> ExperimentBody:
     """What the exposures themselves say of an experiment that nobody has saved. Raises `NotFound`."""
-    answer = await desk.query(select_variants(), binder.values)
-    names = sorted(str(row[0]) for row in answer.rows)
-    if not names:
+    if not found:
         raise NotFound(
-            f"There is no experiment {key!r}: none is saved by that id, key or name, and no exposure names it in the"
-            " range. GET /api/v1/experiments lists the saved ones.",
+            f"There is no experiment {key[:120]!r}: none is saved by that id, key or name, and no exposure names it in"
+            " the range. GET /api/v1/experiments lists the saved ones.",
             code="unknown_experiment",
         )
+    names = sorted(found)
     control = "control" if "control" in names else names[0]
-    body = ExperimentBody(key=key, variants=tuple(Variant(name=name) for name in names), control=control)
-    return body, Cost().plus(answer)
+    return ExperimentBody(key=key, variants=tuple(Variant(name=name) for name in names), control=control)
 
 
 def _show(planned: Planned, rows: Sequence[Rows], cost: Cost) -> ResultsAnswer:
@@ -254,11 +257,15 @@ def _show(planned: Planned, rows: Sequence[Rows], cost: Cost) -> ResultsAnswer:
     names, labels = list(shown.weights), [goal.name for goal in shown.goals]
     counts = _count(rows[0], names, len(labels), asked.currencies)
     goals = judge(labels, names, shown.control, counts.groups)
+    ratio = sample_ratio(shown.weights, {name: group.exposures for name, group in counts.groups.items()})
+    warnings = list(planned.warnings)
+    if ratio.mismatch:
+        warnings.append("Subjects are not split as the weights say: find out why before you use the numbers.")
     return ResultsAnswer(
         experiment=shown,
         variants=goals[0].variants,
         goals=goals,
-        sample_ratio=sample_ratio(shown.weights, {name: group.exposures for name, group in counts.groups.items()}),
+        sample_ratio=ratio,
         excluded=Excluded(several_variants=counts.mixed, unknown_variant=counts.unknown),
         maturing=counts.maturing,
         breakdown=UNSET if asked.breakdown is None else _show_breakdown(planned, rows[1]),
@@ -270,7 +277,7 @@ def _show(planned: Planned, rows: Sequence[Rows], cost: Cost) -> ResultsAnswer:
             rows_read=cost.rows_read,
             bytes_read=cost.bytes_read,
             approximate=[],
-            warnings=planned.warnings,
+            warnings=warnings,
             total_rows=UNSET if asked.breakdown is None else _all_values(rows[1]),
         ),
     )

@@ -247,3 +247,22 @@ def test_subjects_mature_when_their_window_is_over(place: Place) -> None:
     ]
     place.now = at + 1 + WINDOW_S * 1_000_000
     assert ask(place, events, goal="buy", date_range="all", window=WINDOW_S).maturing == 1
+
+
+def test_of_many_variants_the_most_frequent_are_evaluated(place: Place) -> None:
+    at, site = micros(START), place.new_site()
+    place.now = at + HOUR
+    events = [
+        Happening(at=at, name="exposure", session=f"s{n}", opened=at, experiment="many", variant=f"v{n % 11:02}")
+        for n in range(21)
+    ]
+
+    async def run() -> ResultsAnswer:
+        await insert(place.store, site.site_id, events)
+        return await run_results(place.desk(), site, "many", None, msgspec.convert({"goal": "buy"}, ResultsRequest))
+
+    answer = asyncio.run(run())
+    assert [variant.name for variant in answer.variants] == [f"v{n:02}" for n in range(10)]
+    assert [variant.exposures for variant in answer.variants] == [2] * 10
+    assert answer.excluded.unknown_variant == 1
+    assert answer.meta.warnings == ["Only the 10 variants with most exposures are evaluated."]

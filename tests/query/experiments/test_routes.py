@@ -427,6 +427,7 @@ async def test_variants_that_are_not_defined_are_counted_apart(lab: Lab) -> None
     assert [variant["exposures"] for variant in answer["variants"]] == [15, 0]
     assert answer["excluded"] == {"several_variants": 0, "unknown_variant": 15}
     assert answer["sample_ratio"]["mismatch"] is True
+    assert len(answer["meta"]["warnings"]) == 1
     assert answer["variants"][0]["probability_to_be_best"] is None
 
 

@@ -29,7 +29,7 @@ import msgspec
 
 T = TypeVar("T")
 
-START_TIMEOUT_S = 45.0
+START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 40.0
 REQUEST_TIMEOUT_S = 30.0
 LARGE_BODY = 1_000_000
@@ -258,7 +258,7 @@ class Client:
         assert reply.status == 200, reply.body
         return int(reply.json["results"][0]["metrics"][0])
 
-    async def flushed(self, timeout_s: float = 30.0) -> None:
+    async def flushed(self, timeout_s: float = 60.0) -> None:
         """Until the log is empty: all that was acknowledged can be queried, from every table."""
 
         async def empty() -> bool:

@@ -25,7 +25,7 @@ SETTINGS = {
     "ingest_wal_min_free_mb": "0",
     "clickhouse_connect_timeout_s": "2",
 }
-PROMPTLY_S = 30.0
+PROMPTLY_S = 60.0
 SHIPPED = {"activity", "openings", "sessions", "traffic"}
 LONG_AGO = {"timestamp": "2015-06-30T12:00:00Z", "user_id": "u"}
 

@@ -9,6 +9,8 @@ import asyncio
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.faults.conftest import SHIPPED, Place
 from tests.faults.trap import RENAMES, trap
 from tests.server import Client
@@ -44,6 +46,7 @@ async def add_a_view(place: Place) -> None:
         await asyncio.to_thread(place.server.restart)
 
 
+@pytest.mark.timeout(300)  # a start of server and engine for each view
 async def test_rollups_that_missed_a_batch_equal_their_recomputation(place: Place, tmp_path: Path) -> None:
     # A site per round: repairing a later round must not mend what an earlier one left.
     sites = {nth: f"round-{nth}.example" for nth in range(2, len(VIEWS) + 2)}

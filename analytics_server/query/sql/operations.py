@@ -19,6 +19,8 @@ CHECK_CODES = (
     "sql_too_big",
     "unknown_column",
     "unknown_function",
+    "unknown_table",
+    "unknown_type",
 )
 """What can be wrong with a text, whatever the rows."""
 RUN_CODES = (
@@ -29,6 +31,7 @@ RUN_CODES = (
     "sql_memory",
     "sql_timeout",
     "sql_too_much_read",
+    "unsupported_join",
 )
 _FORMAT = Annotated[str, Meta(extra_json_schema={"enum": list(FORMATS)})]
 

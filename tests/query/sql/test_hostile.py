@@ -50,7 +50,7 @@ def places(tmp_path: Path) -> Iterator[Places]:
 
 def is_foreign(text: str) -> bool:
     """Does the answer or message hold anything of the other site, or of a secret file?"""
-    marks = (f"{MARK} ", f" {MARK}", str(MARK_NUMBER)[:-3], "666666", "root:x:")
+    marks = (f"{MARK} ", f" {MARK}", str(MARK_NUMBER)[:9], "root:x:")
     return any(mark in text for mark in marks)
 
 

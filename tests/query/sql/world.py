@@ -22,7 +22,7 @@ FOREIGN = "secret.example"
 SITES = {name: Site(site_id=name, timezone="Europe/Berlin") for name in (MINE, FOREIGN, "it's.example")}
 
 MARK = "CANARY"
-MARK_NUMBER = 6_666_666_666_666_000
+MARK_NUMBER = 7_431_985_206_317_000
 START = datetime(2026, 10, 30, 21, tzinfo=UTC)
 PATHS = ("/", "/pricing", "/blog/a", "/blog/b?page=2", "/für-alle", "")
 SOURCES = ("Google", "Bing", "", "News")
@@ -145,9 +145,9 @@ def make_foreign(sessions: int) -> list[Event]:
                 values[name] = f"{value} {MARK} {number % 40}"
         values["name"] = event.text("name") if number % 3 else f"event {MARK}"
         values["visitor_id"] = MARK_NUMBER + number
-        values["engagement_ms"] = 666_666_000 + number
+        values["engagement_ms"] = 743_198_520 + number
         values["scroll_depth"] = 200
-        values["revenue_amount"] = Decimal(666_666_666) + number
+        values["revenue_amount"] = Decimal(743_198_520) + number
         values["props"] = {f"{MARK} key": f"{MARK} value", "plan": f"{MARK} plan"}
         marked.append(Event(values))
     return marked

@@ -44,7 +44,7 @@ WHERE e.site_id = {site:String} AND e.ts >= {start:DateTime64(6, 'UTC')} AND e.t
 _COUNTS = """
 SELECT
     (SELECT sum(t.events) FROM traffic AS t WHERE t.site_id = {site:String}
-        AND t.bucket >= toDateTime({since:Int64}, 'UTC') AND t.bucket < toDateTime({until:Int64}, 'UTC')),
+        AND t.bucket >= toDateTime({counted_since:Int64}, 'UTC') AND t.bucket < toDateTime({counted_until:Int64}, 'UTC')),
     (SELECT sum(n.events) FROM openings AS n WHERE n.site_id = {site:String}
         AND n.bucket >= toDateTime({opened_since:Int64}, 'UTC')
         AND n.bucket < toDateTime({opened_until:Int64}, 'UTC'))
@@ -52,8 +52,8 @@ SELECT
 _PRESENT = """
 SELECT
     (SELECT count() FROM events AS e WHERE e.site_id = {site:String}
-        AND e.ts >= fromUnixTimestamp64Micro({since:Int64} * 1000000, 'UTC')
-        AND e.ts < fromUnixTimestamp64Micro({until:Int64} * 1000000, 'UTC')),
+        AND e.ts >= fromUnixTimestamp64Micro({counted_since:Int64} * 1000000, 'UTC')
+        AND e.ts < fromUnixTimestamp64Micro({counted_until:Int64} * 1000000, 'UTC')),
     (SELECT sum(s.events) FROM sessions AS s WHERE s.site_id = {site:String}
         AND s.opened_at >= fromUnixTimestamp64Micro({opened_since:Int64} * 1000000, 'UTC')
         AND s.opened_at < fromUnixTimestamp64Micro({opened_until:Int64} * 1000000, 'UTC'))
@@ -132,7 +132,8 @@ class DayBuilder:
         range_ = TimeRange(midnight(day, zone), midnight(day + DAY, zone), zone)
         since, until = _until(facts, range_)
         span: dict[str, object] = {"site": facts.site_id, "start": _text(range_.start), "end": _text(range_.end)}
-        span |= {"since": int(since.timestamp()), "until": int(until.timestamp()), "opened_since": 0, "opened_until": 0}
+        span |= {"counted_since": int(since.timestamp()), "counted_until": int(until.timestamp())}
+        span |= {"opened_since": 0, "opened_until": 0}
         if facts.funnel.by == "session":
             ((_, earliest, latest),) = (await self._query(_OPENED, span)).rows
             span["opened_since"] = int(str(earliest)) // QUARTER_S * QUARTER_S
@@ -174,7 +175,10 @@ class DayBuilder:
             "day": job.day,
             "build_id": build,
             "timezone": zone.key,
-            **{name: _moment(job.span[name]) for name in ("since", "until", "opened_since", "opened_until")},
+            "since": _moment(job.span["counted_since"]),
+            "until": _moment(job.span["counted_until"]),
+            "opened_since": _moment(job.span["opened_since"]),
+            "opened_until": _moment(job.span["opened_until"]),
             "events": job.counts[0],
             "opened_events": job.counts[1],
         }

@@ -69,7 +69,7 @@ class Happening:
 def streams(draw: st.DrawFn) -> list[Happening]:
     """Up to forty events of a few sessions, with equal times, steps of a second, an hour and a day."""
     count = draw(st.integers(0, 40))
-    gaps = st.sampled_from((0, 0, 1, SECOND, SECOND, 10 * SECOND, 3_600 * SECOND, DAY_US))
+    gaps = st.sampled_from((0, 0, 1, SECOND, SECOND, 10 * SECOND, 3_600 * SECOND, 5 * 3_600 * SECOND, DAY_US))
     opened = [BASE + draw(st.integers(-3, 3)) * 20_000 * SECOND for _ in range(5)]
     sources = [draw(st.sampled_from(SOURCES)) for _ in range(5)]
     users = [draw(st.sampled_from(("", "anna", "bert"))) for _ in range(5)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 from hypothesis import given, settings
@@ -13,8 +14,9 @@ from analytics_server.query.funnels.definition import FunnelBody, FunnelRequest
 from analytics_server.query.funnels.saved import SavedFunnelRequest
 from tests.query.funnels import oracle
 from tests.query.funnels.conftest import Place, iso
-from tests.query.funnels.streams import BASE, DAY_US, Happening, insert, streams
+from tests.query.funnels.streams import BASE, DAY_US, SECOND, Happening, insert, streams
 from tests.query.funnels.test_oracle import Case, cases, numbers, patiently
+from tests.query.world import micros
 
 TOGETHER = 3
 RANGES: tuple[tuple[object, object], ...] = (
@@ -58,10 +60,6 @@ def check_ranges(place: Place, site_id: str, events: Sequence[Happening], case: 
 
 
 def micros_of(text: str) -> int:
-    from datetime import datetime
-
-    from tests.query.world import micros
-
     return micros(datetime.fromisoformat(text))
 
 
@@ -69,7 +67,7 @@ def micros_of(text: str) -> int:
 @given(asked=many)
 def test_saved_funnels_equal_direct_ones(place: Place, asked: Streams) -> None:
     """Part of the events is there before the funnel, part comes when its days have been made."""
-    sites = [(place.new_site(zone), *rest) for *rest, zone in asked]
+    sites = [(place.new_site(zone), before, late, case) for before, late, case, zone in asked]
     place.runner.run(insert(place.store, {site_id: before for site_id, before, _, _ in sites}))
     things = [place.runner.run(save(place, site_id, case.sent)) for site_id, _, _, case in sites]
     place.runner.run(settle(place))
@@ -79,5 +77,44 @@ def test_saved_funnels_equal_direct_ones(place: Place, asked: Streams) -> None:
     for site_id, before, late, case in sites:
         check_ranges(place, site_id, [*before, *late], case, days=False)
     for thing in things:
+        place.runner.run(place.funnels.delete(thing))
+        place.runner.run(place.keeper.forget(thing))
+
+
+def test_ways_over_midnight_are_whole_in_kept_days(place: Place) -> None:
+    """Later steps on the next day, sessions, visitors and users that enter on several days, and who only enters."""
+    hour = 3_600 * SECOND
+    days = [BASE + number * DAY_US for number in range(-2, 3)]
+    events = [
+        Happening(
+            at=day + int(offset * hour) + person,
+            name=name,
+            path="/",
+            plan="",
+            source="",
+            session=person,
+            opened_at=BASE - 2 * DAY_US + person * hour if person < 2 else day + 23 * hour + person,
+            user_id=("", "anna", "bert", "clara")[person % 4],
+        )
+        for day in days
+        for person in range(8)
+        for offset, name in ((23, "pageview"), (24.5 if person % 2 else 23.2, "click"), (26, "pageview"))
+        if (person + day // DAY_US) % 3
+    ]
+    for number, (by, window, order) in enumerate(
+        [("session", "12h", "ordered"), ("visitor", "12h", "strict"), ("user", "12h", "any"), ("user", "3d", "ordered")]
+    ):
+        site_id = place.new_site("ubnk"[number])
+        place.runner.run(insert(place.store, {site_id: events}))
+        sent = {"steps": [{"event": "pageview"}, {"event": "click"}], "by": by, "window": window, "order": order}
+        thing = place.runner.run(save(place, site_id, sent))
+        place.runner.run(settle(place))
+        for range_ in RANGES:
+            asked = {"site_id": site_id, "date_range": range_}
+            saved = place.runner.run(place.service.run(msgspec.convert({**asked, "funnel": "way"}, FunnelRequest)))
+            direct = place.runner.run(place.service.run(msgspec.convert(sent | asked, FunnelRequest)))
+            assert saved.steps == direct.steps
+            assert "funnel_days" in saved.meta.table
+        assert direct.steps[1].count > 0
         place.runner.run(place.funnels.delete(thing))
         place.runner.run(place.keeper.forget(thing))

@@ -79,7 +79,10 @@ class JsonAnswer:
         last = self._line(self._rest) if self._rest else b""
         if self._part != "tail":
             raise StoreFatal("ClickHouse's answer ends too early.")
-        statistics = msgspec.json.decode(b"{" + b"".join(self._tail), type=_Tail).statistics
+        try:
+            statistics = msgspec.json.decode(b"{" + b"".join(self._tail), type=_Tail).statistics
+        except msgspec.DecodeError as error:
+            raise StoreFatal("ClickHouse's answer ends too early.") from error
         meta = SqlMeta(
             rows_read=statistics.rows_read,
             bytes_read=statistics.bytes_read,

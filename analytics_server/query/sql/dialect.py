@@ -44,6 +44,11 @@ class _Reader(ClickHouseParser):
     FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {"CAST": ClickHouseParser.FUNCTION_PARSERS["CAST"]}
     NO_PAREN_FUNCTIONS: ClassVar[dict[Any, Any]] = {}
     NO_PAREN_FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {"CASE": ClickHouseParser.NO_PAREN_FUNCTION_PARSERS["CASE"]}
+    COLUMN_OPERATORS: ClassVar[dict[Any, Any]] = {
+        operator: reader
+        for operator, reader in ClickHouseParser.COLUMN_OPERATORS.items()
+        if operator in (TokenType.DOT, TokenType.DCOLON)
+    }
     QUERY_MODIFIER_PARSERS: ClassVar[dict[Any, Any]] = {
         **ClickHouseParser.QUERY_MODIFIER_PARSERS,
         TokenType.LIMIT: lambda self: self._limit(),
@@ -56,6 +61,9 @@ class _Reader(ClickHouseParser):
         if self._steps > STEPS + STEPS_PER_TOKEN * len(self._tokens):
             raise _TooManySteps
         super()._advance(times)
+
+    def _warn_unsupported(self) -> None:
+        """sqlglot would put the user's text into the log."""
 
     def _limit(self) -> tuple[str, exp.Expr | None]:
         """`LIMIT n BY …` is a clause of its own, beside the LIMIT of the whole."""

@@ -142,10 +142,8 @@ class QueryPrinter(RelationPrinter):
             self.context.only(item, "this", "alias")
             return f"{self._operand(item.this, scope)} AS {self.context.quoted(item.args['alias'])}"
         written = self.write(item, scope)
-        rewritten = (
-            written.startswith("arrayElement(") if isinstance(item, exp.Column) else named or _is_rewritten(item)
-        )
-        title = self._title(item) if rewritten else ""
+        ours = _is_spelled_out(item) if isinstance(item, exp.Column) else named or _is_rewritten(item)
+        title = self._title(item) if ours else ""
         return f"{written} AS {quote(title)}" if title else written
 
     def _title(self, item: exp.Expr) -> str:
@@ -305,3 +303,8 @@ def _names_props(node: exp.Expr) -> bool:
     return isinstance(node, exp.Column) and any(
         node.args.get(key) is not None and node.args[key].name == PROPS for key in ("table", "db", "catalog")
     )
+
+
+def _is_spelled_out(node: exp.Column) -> bool:
+    """Does this column become a call: a key of the properties, or an element of a tuple?"""
+    return _names_props(node) or isinstance(node.this, exp.Literal)

@@ -68,7 +68,7 @@ class _Weigher:
         for node in tree.walk():
             parts += 1
             selects += isinstance(node, exp.Select)
-            name = node.name if isinstance(node, (exp.Column, exp.Identifier, exp.Table)) else ""
+            name = node.name if isinstance(node, (exp.Column, exp.Table)) or _is_bare(node) else ""
             if name in self._meant:
                 more_parts, more_selects = self._weigh_name(name)
                 parts, selects = parts + more_parts, selects + more_selects
@@ -82,3 +82,10 @@ class _Weigher:
             weights = [self.weigh(node) for node in self._meant[name]]
             self._known[name] = max(parts for parts, _ in weights), max(selects for _, selects in weights)
         return self._known[name]
+
+
+def _is_bare(node: exp.Expr) -> bool:
+    """A name inside a lambda, which is no column to the parser but may be an alias to ClickHouse."""
+    return isinstance(node, exp.Identifier) and not isinstance(
+        node.parent, (exp.Column, exp.Table, exp.TableAlias, exp.Alias)
+    )

@@ -4,6 +4,7 @@
 directory of its own; the suite runs a bounded number of the same mutations under hypothesis.
 """
 
+# ruff: noqa: E501 (a query, and a case, is one line)
 from __future__ import annotations
 
 import argparse

@@ -34,8 +34,7 @@ def test_mutated_query_sees_only_the_site(filled: tuple[str, Store], seed: int) 
 def test_any_text_is_printed_or_refused(guard: Guard, text: str) -> None:
     try:
         guarded = guard.check(text, {}, site_id="mine.example", database="d")
-    except RequestError as error:
-        assert error.status == 400
+    except RequestError:
         return
     tables = guarded.sql.count("`__row` ") - guarded.sql.count(
         "`__row` FINAL PREWHERE `__row`.`site_id` = {site:String}"

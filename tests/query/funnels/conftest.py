@@ -7,7 +7,6 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -21,6 +20,7 @@ from analytics_server.query.funnels.service import FunnelService
 from analytics_server.store import Store, make_store, migrate
 from tests.clickhouse import drop_database
 
+DATABASE = "funnels"
 NOW = datetime(2025, 11, 20, 12, tzinfo=UTC)
 
 
@@ -49,15 +49,16 @@ class Place:
 
 
 @pytest.fixture(scope="package", params=["embedded", "server"])
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     """An engine with the schema, on a loop of its own: hypothesis runs its examples in plain functions."""
-    database = "funnels"
-    if request.param == "embedded":
-        path: Path = tmp_path_factory.mktemp("funnels") / "clickhouse"
-        url = f"chdb://{path}"
-    else:
-        url = str(request.getfixturevalue("clickhouse_server"))
-    store = make_store(Config(clickhouse=ClickhouseSection(url=url, database=database, threads=2)))
+    # The engine in process allows one directory at a time: the one that all tests of questions use.
+    in_process = request.param == "embedded"
+    url = "" if in_process else str(request.getfixturevalue("clickhouse_server"))
+    store = (
+        request.getfixturevalue("store")
+        if in_process
+        else make_store(Config(clickhouse=ClickhouseSection(url=url, database=DATABASE, threads=2)))
+    )
     saved = Saved(store)
     desk = Desk(store, Sites(), lambda: NOW, LimitsSection(), saved)
     with asyncio.Runner() as runner:
@@ -66,13 +67,14 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             await store.open()
             await migrate(store)
 
-        runner.run(prepare())
+        if not in_process:
+            runner.run(prepare())
         funnels = SavedFunnels(saved)
         keeper = FunnelKeeper(store, funnels, Sites(), lambda: NOW, settle_s=0.0)
         yield Place(store, runner, saved, funnels, keeper, FunnelService(desk, funnels, keeper, cache_s=0.0))
-        runner.run(store.close())
-    if request.param == "server":
-        drop_database(url, database)
+        if not in_process:
+            runner.run(store.close())
+            drop_database(url, DATABASE)
 
 
 def iso(at_us: int) -> str:

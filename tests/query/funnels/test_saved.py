@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from analytics_server.access.saved import SavedThing
+from analytics_server.errors import NotFound
+from analytics_server.ingest.views import read_views
+from analytics_server.query.funnels import keeper
 from analytics_server.query.funnels.definition import FunnelBody, FunnelRequest
 from analytics_server.query.funnels.saved import SavedFunnelRequest
 from tests.query.funnels import oracle
@@ -106,7 +111,12 @@ def test_ways_over_midnight_are_whole_in_kept_days(place: Place) -> None:
     ):
         site_id = place.new_site("ubnk"[number])
         place.runner.run(insert(place.store, {site_id: events}))
-        sent = {"steps": [{"event": "pageview"}, {"event": "click"}], "by": by, "window": window, "order": order}
+        sent: dict[str, object] = {
+            "steps": [{"event": "pageview"}, {"event": "click"}],
+            "by": by,
+            "window": window,
+            "order": order,
+        }
         thing = place.runner.run(save(place, site_id, sent))
         place.runner.run(settle(place))
         for range_ in RANGES:
@@ -118,3 +128,91 @@ def test_ways_over_midnight_are_whole_in_kept_days(place: Place) -> None:
         assert direct.steps[1].count > 0
         place.runner.run(place.funnels.delete(thing))
         place.runner.run(place.keeper.forget(thing))
+
+
+NASTY = "FROM events AS e' GROUP BY \\ {p_0:String} \0 é😀"
+
+
+@pytest.mark.parametrize("by", ["session", "visitor", "user"])
+def test_flush_and_doctor_can_work_with_the_view(place: Place, by: str) -> None:
+    """Also where the funnel's texts look like SQL, and where its steps overlap."""
+    site_id = place.new_site()
+    steps = [
+        {"filters": [["is", "event:page", [NASTY, "/"]]]},
+        {"filters": [["contains", "event:props:plan", [NASTY]]]},
+    ]
+    thing = place.runner.run(save(place, site_id, {"steps": steps, "by": by, "exclude": [{"event": NASTY}]}))
+    place.runner.run(settle(place))
+    facts = place.funnels.facts(thing)
+    views = place.runner.run(read_views(place.store))
+    assert facts.view not in views.unfit
+    rollup = next(one for one in views.rollups if one.view == facts.view)
+    assert rollup.keys == ("site_id", "ts", "subject", "number")
+    assert rollup.by_month
+    event = Happening(
+        at=BASE, name=NASTY, path=NASTY, plan=f"x{NASTY}", source="", session=1, opened_at=BASE, user_id="anna"
+    )
+    place.runner.run(insert(place.store, {site_id: [event]}))
+    sql = f"SELECT groupArray(number) FROM (SELECT number FROM {facts.table} ORDER BY number)"
+    assert place.runner.run(place.store.query(sql)).rows == [([1, 2, 21],)]
+    expected = f"SELECT count() FROM ({rollup.over('site_id = {site:String}')})"
+    assert place.runner.run(place.store.query(expected, {"site": site_id})).rows == [(3,)]
+    place.runner.run(place.funnels.delete(thing))
+    place.runner.run(place.keeper.forget(thing))
+    left = f"SELECT count() FROM system.tables WHERE database = currentDatabase() AND startsWith(name, '{facts.table}')"
+    assert place.runner.run(place.store.query(left)).rows == [(0,)]
+
+
+def test_events_inserted_between_view_and_fill_are_counted_once(place: Place) -> None:
+    """The fill meets what the view has written already, and is done twice on top of it."""
+    site_id = place.new_site()
+    events = [
+        Happening(at=BASE + n, name=name, path="", plan="", source="", session=n % 5, opened_at=BASE, user_id="")
+        for n, name in enumerate(["pageview", "click"] * 20)
+    ]
+    thing = place.runner.run(save(place, site_id, {"steps": [{"name": "pageview"}, {"name": "click"}]}))
+    facts = place.funnels.facts(thing)
+    place.runner.run(insert(place.store, {site_id: events[::2]}))
+    place.runner.run(place.store.command(facts.create_table().replace(" ${ON_CLUSTER}", "").replace(
+        "${ENGINE:AggregatingMergeTree}", "AggregatingMergeTree")))  # fmt: skip
+    place.runner.run(place.store.command(facts.create_view().replace(" ${ON_CLUSTER}", "")))
+    place.runner.run(insert(place.store, {site_id: events[1::2]}, batch_id=5))
+    for _ in range(2):  # a server that died after a fill, before it could say so
+        place.runner.run(settle(place))
+        saved = place.runner.run(place.service.run(msgspec.convert(
+            {"site_id": site_id, "funnel": "way", "date_range": RANGES[0]}, FunnelRequest)))  # fmt: skip
+        assert [step.count for step in saved.steps] == [3, 3]
+        assert saved.meta.saved is not UNSET
+        assert (saved.meta.saved.status, saved.meta.saved.progress) == ("ready", 100.0)
+        place.runner.run(
+            place.store.query("DELETE FROM funnel_fills WHERE definition = {d:String}", {"d": facts.definition})
+        )
+    place.runner.run(place.funnels.delete(thing))
+    place.runner.run(place.keeper.forget(thing))
+
+
+def test_building_is_said_and_answered_directly(place: Place) -> None:
+    site_id = place.new_site()
+    thing = place.runner.run(save(place, site_id, {"steps": [{"name": "pageview"}, {"name": "click"}]}))
+    asked = msgspec.convert({"site_id": site_id, "funnel": thing.id, "date_range": "7d"}, FunnelRequest)
+    answer = place.runner.run(place.service.run(asked))
+    assert answer.meta.table == "events"
+    assert answer.meta.saved is not UNSET
+    assert (answer.meta.saved.name, answer.meta.saved.status) == ("way", "building")
+    place.runner.run(place.funnels.delete(thing))
+    with pytest.raises(NotFound):
+        place.runner.run(place.service.run(asked))
+
+
+def test_tables_that_nobody_saved_are_dropped_in_the_end(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    site_id = place.new_site()
+    thing = place.runner.run(save(place, site_id, {"steps": [{"name": "pageview"}, {"name": "click"}]}))
+    place.runner.run(settle(place))
+    table = place.funnels.facts(thing).table
+    place.runner.run(place.funnels.delete(thing))  # by another server, which died before it dropped them
+    there = f"SELECT count() FROM system.tables WHERE database = currentDatabase() AND startsWith(name, '{table}')"
+    place.runner.run(place.keeper.round())
+    assert place.runner.run(place.store.query(there)).rows == [(2,)]
+    monkeypatch.setattr(keeper, "ORPHAN_S", 0.0)
+    place.runner.run(place.keeper.round())
+    assert place.runner.run(place.store.query(there)).rows == [(0,)]

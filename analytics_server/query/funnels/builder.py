@@ -44,7 +44,8 @@ WHERE e.site_id = {site:String} AND e.ts >= {start:DateTime64(6, 'UTC')} AND e.t
 _COUNTS = """
 SELECT
     (SELECT sum(t.events) FROM traffic AS t WHERE t.site_id = {site:String}
-        AND t.bucket >= toDateTime({counted_since:Int64}, 'UTC') AND t.bucket < toDateTime({counted_until:Int64}, 'UTC')),
+        AND t.bucket >= toDateTime({counted_since:Int64}, 'UTC')
+        AND t.bucket < toDateTime({counted_until:Int64}, 'UTC')),
     (SELECT sum(n.events) FROM openings AS n WHERE n.site_id = {site:String}
         AND n.bucket >= toDateTime({opened_since:Int64}, 'UTC')
         AND n.bucket < toDateTime({opened_until:Int64}, 'UTC'))

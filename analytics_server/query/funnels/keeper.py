@@ -20,11 +20,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
 
 from analytics_server.access.saved import SavedThing
-from analytics_server.errors import RequestError, StoreError, StoreRetryable
+from analytics_server.errors import AnalyticsError, RequestError, StoreError, StoreFatal, StoreRetryable
 from analytics_server.model import Site
 from analytics_server.query.desk import zone_of
 from analytics_server.query.funnels.answer import Status
-from analytics_server.query.funnels.builder import SETTLE_S, DayBuilder
+from analytics_server.query.funnels.builder import SETTLE_S, DayBuilder, build_id
 from analytics_server.query.funnels.facts import PREFIX, Facts
 from analytics_server.query.funnels.saved import SavedFunnels
 from analytics_server.store.migrate import render
@@ -43,6 +43,8 @@ LEASE_S = 30.0
 ORPHAN_S = 60.0
 """A table that no saved funnel has asked for so long is dropped: another server may know of a newer funnel."""
 
+OLD_S = 7_200.0
+SWEEP_S = 3_600.0
 PIECE_EVENTS = 1_000_000
 TIMEOUT_S = 600.0
 ENDING_S = 120.0
@@ -69,10 +71,11 @@ class Sites(Protocol):
 
 @dataclass(slots=True)
 class State:
-    """What is known of one funnel's tables. `usable`: its facts are complete."""
+    """What is known of one funnel's tables. `usable`: its facts are complete; `reason`: why it failed."""
 
     status: Status = "building"
     progress: float = 0.0
+    reason: str = ""
     usable: bool = False
     days_at: float = float("-inf")
 
@@ -120,10 +123,14 @@ class FunnelKeeper:
 
     async def run(self) -> None:
         """Keep the tables for ever."""
+        next_sweep = time.monotonic()
         while True:
             busy = False
             try:
                 busy = await self.round()
+                if time.monotonic() >= next_sweep:
+                    await self.sweep()
+                    next_sweep = time.monotonic() + SWEEP_S
             except StoreError as error:
                 log.warning("saved funnels not kept up, will try again", extra={"reason": error.message[:300]})
             with contextlib.suppress(TimeoutError):
@@ -140,7 +147,17 @@ class FunnelKeeper:
         fills = await self._fills()
         busy = False
         for facts in wanted:
-            busy |= await self._keep(facts, tables, fills.get(facts.definition))
+            try:
+                busy |= await self._keep(facts, tables, fills.get(facts.definition))
+            except AnalyticsError as error:  # the others go on; this one is tried again
+                busy = True
+                state = self.state(facts)
+                if isinstance(error, StoreFatal):
+                    state.status, state.reason = "failed", error.message[:300]
+                log.warning(
+                    "a saved funnel is not kept up, will try again",
+                    extra={"funnel": facts.funnel_id, "reason": error.message[:300]},
+                )
         await self._drop_orphans(tables - {name for facts in wanted for name in (facts.table, facts.view)})
         for definition in self._states.keys() - {facts.definition for facts in wanted}:
             del self._states[definition]
@@ -157,6 +174,22 @@ class FunnelKeeper:
         self._states.pop(facts.definition, None)
         await self._drop(facts.table)
 
+    async def sweep(self) -> None:
+        """Delete days' attempts that no build refers to any more, long after the last question can have read them."""
+        before = build_id(self._clock().timestamp() - OLD_S)
+        found = await self._store.query(
+            "SELECT DISTINCT d.build_id FROM funnel_days AS d WHERE d.build_id < {before:UInt64} "
+            "AND d.build_id NOT IN (SELECT b.build_id FROM funnel_builds AS b FINAL) LIMIT 1000",
+            {"before": before},
+            timeout_s=TIMEOUT_S,
+        )
+        if found.rows:
+            await self._store.query(
+                "DELETE FROM funnel_days WHERE build_id IN {builds:Array(UInt64)}",
+                {"builds": [row[0] for row in found.rows]},
+                timeout_s=TIMEOUT_S,
+            )
+
     # ---- one funnel ----------------------------------------------------
 
     async def _keep(self, facts: Facts, tables: set[str], fill: _Fill | None) -> bool:
@@ -169,6 +202,7 @@ class FunnelKeeper:
                 return state.status != "ready"
         else:
             state.usable, state.status = False, "building"
+        state.reason = ""
         if not there or fill is None or fill.filled == _FILLING:
             await self._fill(facts, state, fill if there else None)
         if time.monotonic() - state.days_at >= DAYS_S:

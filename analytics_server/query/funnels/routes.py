@@ -125,7 +125,7 @@ class FunnelRoutes:
         body = body_of(thing, FunnelBody)
         try:
             state = self._keeper.state(self._saved.facts(thing))
-            status, progress, reason = state.status, state.progress, ""
+            status, progress, reason = state.status, state.progress, state.reason
         except RequestError as error:
             status, progress, reason = "failed", 0.0, error.message
         return SavedFunnelAnswer(

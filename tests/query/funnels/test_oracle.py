@@ -219,3 +219,38 @@ def test_a_site_without_events_has_empty_steps(place: Place, order: str) -> None
     ]
     broken = msgspec.structs.replace(request, breakdown="visit:source")
     assert place.runner.run(place.service.run(broken)).breakdown == []
+
+
+def test_filters_and_breakdowns_know_the_whole_session(place: Place) -> None:
+    """has_done, entry and exit page stand in no event."""
+    site_id = place.new_site()
+
+    def happening(at: int, session: int, name: str, path: str) -> Happening:
+        return Happening(
+            at=BASE + at * SECOND, name=name, path=path, plan="", source="", session=session, opened_at=BASE, user_id=""
+        )
+
+    events = [
+        happening(1, 0, "pageview", "/"),
+        happening(2, 0, "pageview", "/preise"),
+        happening(3, 0, "click", "/preise"),
+        happening(1, 1, "pageview", "/preise"),
+        happening(2, 1, "click", "/preise"),
+        happening(3, 1, "Anmeldung ✓", "/preise"),
+    ]
+    place.runner.run(insert(place.store, {site_id: events}))
+    steps = [{"event": "pageview"}, {"event": "click"}]
+
+    def counts(**more: object) -> list[int]:
+        sent = {"site_id": site_id, "date_range": ["2025-10-20", "2025-11-10"], "steps": steps, **more}
+        answer = place.runner.run(place.service.run(msgspec.convert(sent, FunnelRequest)))
+        return [step.count for steps_ in (answer.steps, *(one.steps for one in answer.breakdown)) for step in steps_]
+
+    assert counts() == [2, 2]
+    assert counts(filters=[["has_done", ["is", "event:name", ["Anmeldung ✓"]]]]) == [1, 1]
+    assert counts(filters=[["is", "visit:entry_page", ["/"]]]) == [1, 1]
+    assert counts(filters=[["is", "visit:exit_page", ["/preise"]]], breakdown="visit:entry_page") == [2, 2, 1, 1, 1, 1]
+    assert counts(steps=[{"event": "pageview", "filters": [["is", "visit:entry_page", ["/preise"]]]}, steps[1]]) == [
+        1,
+        1,
+    ]

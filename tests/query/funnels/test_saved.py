@@ -15,10 +15,12 @@ from analytics_server.access.saved import SavedThing
 from analytics_server.errors import NotFound
 from analytics_server.ingest.views import read_views
 from analytics_server.query.funnels import keeper
+from analytics_server.query.funnels.builder import build_id
 from analytics_server.query.funnels.definition import FunnelBody, FunnelRequest
+from analytics_server.query.funnels.facts import Facts
 from analytics_server.query.funnels.saved import SavedFunnelRequest
 from tests.query.funnels import oracle
-from tests.query.funnels.conftest import Place, iso
+from tests.query.funnels.conftest import NOW, Place, iso
 from tests.query.funnels.streams import BASE, DAY_US, SECOND, Happening, insert, streams
 from tests.query.funnels.test_oracle import Case, cases, numbers, patiently
 from tests.query.world import micros
@@ -216,3 +218,35 @@ def test_tables_that_nobody_saved_are_dropped_in_the_end(place: Place, monkeypat
     monkeypatch.setattr(keeper, "ORPHAN_S", 0.0)
     place.runner.run(place.keeper.round())
     assert place.runner.run(place.store.query(there)).rows == [(0,)]
+
+
+def test_days_that_nobody_reads_are_swept(place: Place) -> None:
+    old = build_id(NOW.timestamp() - 3 * 3_600)
+    columns = ["site_id", "definition", "day", "build_id", "subjects"]
+    place.runner.run(
+        place.store.insert("funnel_days", columns, [["a"] * 2, ["b"] * 2, [NOW.date()] * 2, [old, old << 1], [1] * 2])
+    )
+    place.runner.run(place.keeper.sweep())
+    rows = place.runner.run(place.store.query("SELECT build_id FROM funnel_days WHERE definition = 'b'")).rows
+    assert rows == [(old << 1,)]
+    place.runner.run(place.store.query("DELETE FROM funnel_days WHERE definition = 'b'"))
+
+
+def test_a_funnel_that_cannot_be_filled_has_failed_and_is_tried_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site_id = place.new_site()
+    thing = place.runner.run(save(place, site_id, {"steps": [{"name": "pageview"}, {"name": "click"}]}))
+    facts = place.funnels.facts(thing)
+    monkeypatch.setattr(Facts, "fill", lambda facts: "INSERT INTO no_such_table SELECT 1")
+    event = Happening(at=BASE, name="click", path="", plan="", source="", session=1, opened_at=BASE, user_id="")
+    place.runner.run(insert(place.store, {site_id: [event]}))
+    assert place.runner.run(place.keeper.round())
+    state = place.keeper.state(facts)
+    assert (state.status, state.usable) == ("failed", False)
+    assert "no_such_table" in state.reason
+    monkeypatch.undo()
+    place.runner.run(settle(place))
+    assert (state.status, state.reason) == ("ready", "")
+    place.runner.run(place.funnels.delete(thing))
+    place.runner.run(place.keeper.forget(thing))

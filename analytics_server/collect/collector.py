@@ -214,8 +214,14 @@ class Collector:
 
     def _take(self, request: _Request) -> Outcome:
         """The pipeline, in one go. Raises an `AnalyticsError`."""
-        outcome = self._pipeline.run(request.beacons, request.origin)
+        run = self._pipeline.begin(request.beacons, request.origin)
+        outcome = run.outcome
         outcome.losses = self._losses()
+        try:
+            self._pipeline.go_on(run, len(run.events))
+        except BaseException:
+            self.lost(outcome)  # its ids must not be taken for those of events that were kept
+            raise
         self._judge(outcome, request)
         return outcome
 
@@ -310,7 +316,7 @@ class Collector:
             return
         try:
             self._wal.append(outcome.rows, settled)
-        except WalError:
+        except BaseException:
             self.lost(outcome)
             raise
 
@@ -388,12 +394,12 @@ def _covered(
     beacons: list[tuple[int, Beacon]], sites: tuple[str, ...]
 ) -> tuple[list[tuple[int, Beacon]], list[Rejection]]:
     """Events of the token's own sites, and rejections for the others."""
-    good = [(index, beacon) for index, beacon in beacons if beacon.site.strip().lower() in sites]
-    bad = [
-        Rejection(index, "forbidden_site", "This token does not cover the event's site.")
-        for index, beacon in beacons
-        if beacon.site.strip().lower() not in sites
-    ]
+    covered, good, bad = frozenset(sites), [], []
+    for index, beacon in beacons:
+        if beacon.site.strip().lower() in covered:
+            good.append((index, beacon))
+        else:
+            bad.append(Rejection(index, "forbidden_site", "This token does not cover the event's site."))
     return good, bad
 
 

@@ -180,6 +180,30 @@ LARGE = (
 )
 
 
+async def test_a_request_that_crashes_leaves_no_id_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its events are not kept: the sender is told 500, and what it sends again must be."""
+    two = [msgspec.json.decode(BEACON), {"site": "a.example", "name": "x", "session_id": "crash"}]
+
+    def crash(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    requests = Requests()
+    with monkeypatch.context() as patch:
+        patch.setattr(requests.world.sessions, "of_client", crash)
+        with pytest.raises(RuntimeError):
+            requests.send("crashes in the pipeline", msgspec.json.encode(two))
+    with monkeypatch.context() as patch:
+        patch.setattr(requests.log, "append", crash)
+        with pytest.raises(RuntimeError):
+            requests.send("crashes in the log")
+    assert not requests.knows()
+
+    requests.send("again", msgspec.json.encode(two))
+    requests.log.commit()
+    assert requests.answers == {"again": 202}
+    assert len(requests.log.written) == 2
+
+
 async def test_a_repeat_of_an_event_of_a_large_batch_waits_until_that_is_in_the_log(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

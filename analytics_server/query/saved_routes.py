@@ -76,6 +76,7 @@ class _ShelfRoutes:
         principal = await self._principal(request)
         principal.require_admin()
         change = decode_request(await self._body(request), self._shelf.change)
+        await self._saved.load()  # what is left out stays as another server has left it
         thing = await self._thing(request, principal)
         site = self._desk.site(thing.site_id)
         name, body = await self._shelf.check(self._shelf.changed(thing, change), site, self._askers)

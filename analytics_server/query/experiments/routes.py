@@ -189,6 +189,8 @@ class ExperimentRoutes:
         """The definition in the address, if the token may see or change it; else it does not exist for it."""
         editor = await self._editor(request)
         id_ = request.match_info["id"]
+        if to_change:  # what a change leaves out stays as another server has left it
+            await self._saved.load()
         thing = self._saved.by_id(Kind.EXPERIMENT, id_)
         if thing is None:  # another server may have made it just now
             await self._saved.load()

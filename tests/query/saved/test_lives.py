@@ -44,6 +44,9 @@ async def test_another_server_knows_what_was_made_and_changes_it(api: Api, other
     assert await other("GET", f"{kind}/{made['id']}") == (200, made)
     status, renamed = await other("PUT", f"{kind}/{made['id']}", {"name": "Renamed"})
     assert (status, renamed["name"]) == (200, "Renamed")
+    change = LIVES[kind][1]
+    status, changed = await api("PUT", f"{kind}/{made['id']}", change)
+    assert (status, changed["name"]) == (200, "Renamed"), "what a change leaves out stays as the other server left it"
     assert await other("DELETE", f"{kind}/{made['id']}") == (204, None)
     status, answer = await api("PUT", f"{kind}/{made['id']}", {"name": "Back"})
     assert status == 404, answer

@@ -24,6 +24,7 @@ from analytics_server.query.shares import goals_in
 from analytics_server.query.timerange import ComparisonMode, RangeSpec
 
 MAX_GOALS = 100
+MAX_ORDERS = MAX_METRICS + MAX_DIMENSIONS
 DEFAULT_LIMIT = 100
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ class QueryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     date_range: RangeName | tuple[str | int, str | int]
     dimensions: Dimensions = ()
     filters: Filters = ()
-    order_by: tuple[tuple[str, Literal["asc", "desc"]], ...] = ()
+    order_by: Annotated[tuple[tuple[str, Literal["asc", "desc"]], ...], Meta(max_length=MAX_ORDERS)] = ()
     include: Include = Include()
     pagination: Pagination = Pagination()
     exact: bool = False

@@ -84,6 +84,9 @@ def comparison_range(range_: TimeRange, mode: ComparisonMode, *, now: datetime) 
     months = (end.year - start.year) * 12 + end.month - start.month
 
     def shift(moment: datetime) -> datetime:
+        if mode == "previous_year" and whole_days and moment == range_.end and end.day != 1:
+            # By the last day, of which the earlier year may have none: else 28 February loses its own after a leap day.
+            return midnight(_add_months(end.date() - timedelta(days=1), -12) + timedelta(days=1), zone)
         if mode == "previous_year":
             return _shift_local(moment, zone, months=12)
         if whole_days and start.day == 1 and end.day == 1:

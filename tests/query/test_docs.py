@@ -23,6 +23,7 @@ from analytics_server.query.filters import (
 from analytics_server.query.request import (
     DEFAULT_LIMIT,
     MAX_GOALS,
+    MAX_ORDERS,
     Include,
     Pagination,
     QueryRequest,
@@ -81,6 +82,7 @@ def test_names_every_error_code() -> None:
         (MAX_FILTERS, "deep and {} in all"),
         (MAX_DONE, "Up to {} of them"),
         (MAX_GOALS, "more than {} goals"),
+        (MAX_ORDERS, "Up to {} metrics or dimensions"),
         (DEFAULT_LIMIT, "| {} and 0;"),
         (MAX_VALUES, "Up to {} values"),
         (MAX_VALUE_CHARS, "{} characters each"),

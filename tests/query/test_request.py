@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_server.errors import RequestError
-from analytics_server.query.request import QueryRequest, check_request, decode_request
+from analytics_server.query.request import MAX_ORDERS, QueryRequest, check_request, decode_request
 from tests.query.questions import body, request
 
 
@@ -53,6 +53,7 @@ def nested(depth: int) -> Any:
         ({"pagination": {"offset": -1}}, "bad_request", "$.pagination.offset"),
         ({"order_by": [["pageviews", "desc"]]}, "bad_order", "order_by[0]"),
         ({"order_by": [["visitors", "down"]]}, "bad_request", "$.order_by"),
+        ({"order_by": [["visitors", "asc"]] * (MAX_ORDERS + 1)}, "bad_request", "$.order_by"),
         ({"date_range": ["2025-01-01"]}, "bad_request", "$.date_range"),
         ({"exact": "yes"}, "bad_request", "$.exact"),
         ({"site_id": ""}, "bad_request", "$.site_id"),
@@ -112,6 +113,10 @@ WORDS = st.sampled_from(("is", "and", "or", "not", "contains", "event:page", "vi
 def test_arbitrary_filters_are_read_or_refused(filters: list[Any]) -> None:
     with contextlib.suppress(RequestError):
         check_request(request(filters=filters), max_rows=10)
+
+
+def test_as_many_orders_as_a_query_can_have_names_are_taken() -> None:
+    assert len(check_request(request(order_by=[["visitors", "asc"]] * MAX_ORDERS), max_rows=10).order_by) == MAX_ORDERS
 
 
 def test_aliases_become_full_names_in_the_normalised_query() -> None:

@@ -162,6 +162,7 @@ class Sites:
             known, deleted = await self._read()
             if unknown := [site for site_id, site in new.items() if site_id not in known and site_id not in deleted]:
                 await self._write(unknown, deleted=0)
+            self._changes += 1  # a `load` under way has not seen them, and soon they are no longer unwritten
             for site_id in new:
                 self._unwritten.pop(site_id, None)
                 if site_id in known:

@@ -117,3 +117,13 @@ async def test_a_first_event_does_not_replace_a_site_that_another_server_has_mad
     await sites.close()
     assert store.written == ["b.example"]
     assert sites.get("a.example") == theirs
+
+
+async def test_a_site_written_during_a_refresh_stays_known() -> None:
+    store = FakeStore()
+    sites = Sites(cast(Store, store), SitesSection())
+    sites.get_or_create("a.example")
+    store.meanwhile = sites.close
+    await sites.load()
+    assert store.written == ["a.example"]
+    assert sites.get("a.example") is not None

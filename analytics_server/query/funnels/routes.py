@@ -144,6 +144,8 @@ class FunnelRoutes:
         """The funnel that the path names. Of a site that isn't the caller's nothing is told."""
         editor = await self._editor(request)
         id_ = request.match_info["id"]
+        if to_change or not self._saved.knows(id_):  # what another server has just saved of it counts
+            await self._saved.load()
         thing = self._saved.by_id(id_)
         if not editor.covers(thing.site_id):
             raise unknown(id_)

@@ -96,6 +96,10 @@ class SavedFunnels:
             raise unknown(id_or_name)
         return thing
 
+    def knows(self, id_: str) -> bool:
+        """Is there a funnel of that id, as far as memory knows?"""
+        return self._saved.by_id(Kind.FUNNEL, id_) is not None
+
     def by_id(self, id_: str) -> SavedThing:
         """The funnel of that id, whatever the site. Raises `NotFound` (unknown_funnel)."""
         thing = self._saved.by_id(Kind.FUNNEL, id_)

@@ -7,24 +7,30 @@ from datetime import datetime
 
 import msgspec
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from analytics_server.access.saved import SavedThing
+from analytics_server.access.gate import Principal, Role
+from analytics_server.access.saved import Saved, SavedThing
+from analytics_server.config import LimitsSection
 from analytics_server.errors import NotFound
 from analytics_server.ingest.views import read_views
+from analytics_server.query.desk import Desk
 from analytics_server.query.funnels import keeper
 from analytics_server.query.funnels.builder import build_id
 from analytics_server.query.funnels.definition import FunnelBody, FunnelRequest
 from analytics_server.query.funnels.facts import Facts
-from analytics_server.query.funnels.saved import SavedFunnelRequest
+from analytics_server.query.funnels.routes import FunnelRoutes
+from analytics_server.query.funnels.saved import SavedFunnelRequest, SavedFunnels
 from tests.query.funnels import oracle
-from tests.query.funnels.conftest import NOW, Place, iso
+from tests.query.funnels.conftest import NOW, Place, Sites, iso
 from tests.query.funnels.streams import BASE, DAY_US, SECOND, Happening, insert, streams
 from tests.query.funnels.test_oracle import Case, cases, numbers, patiently
 from tests.query.world import micros
 
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 TOGETHER = 3
 RANGES: tuple[tuple[object, object], ...] = (
     ("2025-10-20", "2025-11-10"),
@@ -204,6 +210,30 @@ def test_building_is_said_and_answered_directly(place: Place) -> None:
     place.runner.run(place.funnels.delete(thing))
     with pytest.raises(NotFound):
         place.runner.run(place.service.run(asked))
+
+
+class Admin:
+    """A gate that lets everybody do everything."""
+
+    async def authenticate(self, authorization: str | None) -> Principal:
+        return Principal(token_id="admin", role=Role.ADMIN)
+
+
+def test_a_funnel_that_another_server_has_just_saved_is_found_and_changed_as_it_is_now(place: Place) -> None:
+    site_id = place.new_site()
+    place.runner.run(place.saved.load())
+    elsewhere = SavedFunnels(Saved(place.store))
+    steps = [{"name": "pageview"}, {"name": "click"}]
+    asked = msgspec.convert({"site_id": site_id, "name": "way", "steps": steps}, SavedFunnelRequest)
+    thing = place.runner.run(elsewhere.put(asked))
+    desk = Desk(place.store, Sites(), lambda: NOW, LimitsSection(), place.saved)
+    routes = FunnelRoutes(place.service, desk, place.funnels, place.keeper, Admin())
+    request = make_mocked_request("GET", f"/api/v1/funnels/saved/{thing.id}", match_info={"id": thing.id})
+    assert place.runner.run(routes._mine(request)).name == "way"
+
+    place.runner.run(elsewhere.put(msgspec.structs.replace(asked, name="road"), id_=thing.id))
+    assert place.runner.run(routes._mine(request, to_change=True)).name == "road"
+    place.runner.run(place.funnels.delete(thing))
 
 
 def test_tables_that_nobody_saved_are_dropped_in_the_end(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

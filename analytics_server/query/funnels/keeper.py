@@ -205,8 +205,9 @@ class FunnelKeeper:
         state.reason = ""
         if not there or fill is None or fill.filled == _FILLING:
             await self._fill(facts, state, fill if there else None)
-        if time.monotonic() - state.days_at >= DAYS_S:
-            await self._days(facts, state, first=fill is None or fill.filled != _READY)
+        first = not there or fill is None or fill.filled != _READY
+        if first or time.monotonic() - state.days_at >= DAYS_S:
+            await self._days(facts, state, first=first)
         return state.status != "ready"
 
     def _show(self, state: State, fill: _Fill) -> None:

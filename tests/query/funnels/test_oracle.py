@@ -18,7 +18,10 @@ from tests.query.funnels.oracle import Bar, Plan
 from tests.query.funnels.streams import BASE, DAY_US, NAMES, PATHS, PLANS, SECOND, Happening, insert, streams
 from tests.query.world import moment
 
-EXAMPLES = 5
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
+"""An example that fails is shown, however long it is."""
+
+EXAMPLES = 3
 TOGETHER = 12
 """So many streams are inserted at once, each for a site of its own: an insert takes longer than a question."""
 
@@ -168,14 +171,16 @@ def check_list(place: Place, site_id: str, events: list[Happening], case: Case, 
     )
     for shown in answer.sessions:
         own = [event for event in events if event.session_id == shown.session_id]
-        starts = {
-            moment(min(event.at for event in own if event.opened_at == opened)).isoformat(): opened
-            for opened in {event.opened_at for event in own}
-        }
-        opened = starts[shown.started_at]
-        assert {event.source for event in own if event.opened_at == opened} == {shown.source}
-        views = [(event.at, event.path) for event in own if event.opened_at == opened and event.name == "pageview"]
-        assert shown.entry_page == min(views, default=(0, ""))[1]
+        # The same id may have been opened at several times.
+        sessions = [[event for event in own if event.opened_at == opened] for opened in {one.opened_at for one in own}]
+        assert (shown.started_at, shown.entry_page, shown.source) in [
+            (moment(min(event.at for event in session)).isoformat(), entry_page(session), session[0].source)
+            for session in sessions
+        ]
+
+
+def entry_page(session: list[Happening]) -> str:
+    return min([(event.at, event.path) for event in session if event.name == "pageview"], default=(0, ""))[1]
 
 
 @given(events=streams(), case=cases())

@@ -81,6 +81,10 @@ class Desk:
             raise NotFound(f"There is no site {site_id!r}.", code="unknown_site")
         return site
 
+    def has_site(self, site_id: str) -> bool:
+        """Is there such a site?"""
+        return self._sites.get(site_id) is not None
+
     def library(self, site_id: str) -> SiteLibrary:
         """The site's saved goals and segments."""
         return SiteLibrary(self.saved, site_id.strip().lower())

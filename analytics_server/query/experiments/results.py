@@ -51,6 +51,7 @@ from analytics_server.query.experiments.statement import (
     select_breakdown,
     select_currencies,
     select_results,
+    select_sites,
     select_variants,
 )
 from analytics_server.query.fields import GOAL, Dimension, Scope, find_dimension
@@ -124,6 +125,14 @@ async def run_results(
         cost = cost.plus(answer)
     # Posteriors of many variants and values take up to seconds: not on the loop.
     return await asyncio.to_thread(_show, planned, [answer.rows for answer in answers], cost)
+
+
+async def sites_with_exposures(desk: Desk, key: str) -> list[str]:
+    """The sites there are where the experiment of that key was shown, in order. Raises a store error."""
+    binder = Binder()
+    binder.name("experiment", key, TEXT)
+    answer = await desk.query(select_sites(), binder.values)
+    return [str(row[0]) for row in answer.rows if desk.has_site(str(row[0]))]
 
 
 async def _plan(desk: Desk, site: Site, id_or_key: str, thing: SavedThing | None, request: ResultsRequest) -> Planned:

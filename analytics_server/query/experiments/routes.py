@@ -25,7 +25,7 @@ from analytics_server.query.experiments.definition import (
 )
 from analytics_server.query.experiments.directory import Directory, unknown
 from analytics_server.query.experiments.planning import PlanRequest, plan_experiment
-from analytics_server.query.experiments.results import ResultsRequest, run_results
+from analytics_server.query.experiments.results import ResultsRequest, run_results, sites_with_exposures
 from analytics_server.query.request import decode_request
 from analytics_server.query.routes import json_response, read_body
 
@@ -43,6 +43,9 @@ PREFLIGHT = {
 
 class Editor(Protocol):
     """Whoever asks. `require_…` raise `Forbidden` for what is not theirs."""
+
+    @property
+    def sites(self) -> tuple[str, ...]: ...
 
     def covers(self, site_id: str) -> bool: ...
 
@@ -130,15 +133,10 @@ class ExperimentRoutes:
             editor.require_read(site_id)
             found = self._directory.find(id_or_key, site_id)
         else:
-            found = self._directory.find(id_or_key)
-            if found is None:
-                raise RequestError(
-                    f"No experiment {id_or_key[:120]!r} is saved. To evaluate one by its exposures, name the site:"
-                    ' {"site_id": "example.com"}.',
-                    code="site_needed",
-                )
-            _require_read(editor, found.thing, id_or_key)
-            site_id = found.thing.site_id
+            found = self._directory.find(id_or_key, editor.sites[0] if len(editor.sites) == 1 else "")
+            if found is not None:
+                _require_read(editor, found.thing, id_or_key)
+            site_id = found.thing.site_id if found else await self._site_of_exposures(editor, id_or_key)
         site = self._desk.site(site_id)
         return json_response(await run_results(self._desk, site, id_or_key, found.thing if found else None, asked))
 
@@ -155,6 +153,20 @@ class ExperimentRoutes:
 
     async def preflight(self, request: web.Request) -> web.Response:
         return web.Response(status=204, headers=PREFLIGHT)
+
+    async def _site_of_exposures(self, editor: Editor, key: str) -> str:
+        """The only site, of those the token may read, where an experiment that nobody has saved was shown."""
+        editor.require_read(editor.sites[0] if editor.sites else "")  # the role; no answer without it
+        found = [site_id for site_id in await sites_with_exposures(self._desk, key) if editor.covers(site_id)]
+        if not found:
+            raise unknown(key)
+        if len(found) > 1:
+            raise RequestError(
+                f"No experiment {key[:120]!r} is saved, and several sites have exposures of it: name the site:"
+                ' {"site_id": "example.com"}.',
+                code="site_needed",
+            )
+        return found[0]
 
     def _assign(self, request: web.Request) -> Assignment:
         given = _parameters(request, "subject", "site_id")

@@ -57,6 +57,12 @@ def select_variants() -> str:
     return _most_frequent(select(["e.variant AS name", "count() AS events"], "events AS e", where, ["name"]))
 
 
+def select_sites() -> str:
+    """All sites where the experiment was shown: of every tenant, so whoever asks must not see them all."""
+    where = ["e.name = 'exposure'", f"e.experiment = {{experiment:{TEXT}}}"]
+    return select(["e.site_id AS site"], "events AS e", where, ["site"]) + "\nORDER BY site"
+
+
 def select_currencies(asked: Asked, binder: Binder) -> str:
     """The currencies of the goals' events, the most frequent first."""
     where = [*_goal_reached([_all_of(goal.where, binder) for goal in asked.goals]), "e.revenue_amount != 0"]

@@ -443,6 +443,26 @@ async def test_goals_by_label_by_saved_goal_and_by_event(lab: Lab) -> None:
 
 
 @pytest.mark.usefixtures("events")
+async def test_the_site_need_not_be_named_where_only_one_can_be_meant(lab: Lab, store: Store) -> None:
+    at = micros(NOW) - 3_600_000_000
+    for site_id in (SITE, FOREIGN):
+        shown = Happening(at=at, name="exposure", session="s", opened=at, experiment="twice", variant="a")
+        await insert(store, site_id, [shown])
+    goal = {"goal": "signup"}
+    named = (await lab("POST", "/cta/results", goal | {"site_id": SITE}))[1]
+    for token in ("admin", "read", "mine"):
+        status, answer = await lab("POST", "/cta/results", goal, token=token)
+        assert (status, answer["variants"]) == (200, named["variants"])
+    assert await lab.refusal("/twice/results", goal) == (400, "site_needed")
+    for token in ("mine", "foreign"):
+        assert (await lab("POST", "/twice/results", goal, token=token))[0] == 200
+    status, answer = await lab("POST", "/cta/results", goal, token="foreign")
+    assert (status, answer["error"]["code"]) == (404, "unknown_experiment")
+    for path in ("/cta/results", "/nothing/results"):
+        assert (await lab("POST", path, goal, token="collect"))[0] == 403
+
+
+@pytest.mark.usefixtures("events")
 async def test_a_goal_that_is_gone_is_an_error_and_no_event_s_name(lab: Lab) -> None:
     saved = await lab.saved.put(Kind.GOAL, SITE, "signup", GoalBody(event="signup"))
     made = await lab.make(goals=["signup"])
@@ -467,7 +487,7 @@ async def test_control_can_be_chosen(lab: Lab) -> None:
     ("path", "request_", "status", "code"),
     [
         ("cta", {"site_id": SITE}, 400, "no_goal"),
-        ("cta", {"goal": "signup"}, 400, "site_needed"),
+        ("nothing", {"goal": "signup"}, 404, "unknown_experiment"),
         ("nothing", {"site_id": SITE, "goal": "signup"}, 404, "unknown_experiment"),
         ("cta", {"site_id": EMPTY, "goal": "signup"}, 404, "unknown_experiment"),
         ("cta", {"site_id": "nowhere.example", "goal": "signup"}, 404, "unknown_site"),

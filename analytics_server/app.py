@@ -37,7 +37,7 @@ from analytics_server.collect.limits import RateLimiter
 from analytics_server.collect.metrics import CollectMetrics
 from analytics_server.collect.pipeline import Parts, Pipeline
 from analytics_server.collect.referrer import ReferrerClassifier, load_sources
-from analytics_server.collect.restore import END_OF_BATCHES, restore_event_ids, restore_sessions
+from analytics_server.collect.restore import restore_event_ids, restore_sessions
 from analytics_server.collect.routes import CollectRoutes
 from analytics_server.collect.session import Sessions
 from analytics_server.collect.tracker import load_script
@@ -291,8 +291,7 @@ class Server:
             if left_over:
                 await self._flusher.drain(START_DRAIN_S)
         await restore_sessions(self._sessions, self.store, time.time(), self.config.collect)
-        oldest = left_over[0].batch_id if left_over else END_OF_BATCHES
-        await restore_event_ids(self._duplicates, self.store, time.time(), self.config.collect, before_batch=oldest)
+        await restore_event_ids(self._duplicates, self.store, time.time(), self.config.collect, read=left_over)
         self._duplicates.settle()
         self._undelivered.apply(self._sessions)
         for site_id in self._undelivered.sites:  # the row of a new one may have died with the process

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from binascii import unhexlify
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from analytics_server.collect.duplicates import Duplicates
 from analytics_server.collect.session import Sessions
 from analytics_server.config import CollectSection
-from analytics_server.ingest.segment import new_batch_id
+from analytics_server.ingest.segment import Sealed, new_batch_id
 from analytics_server.model import SESSION_ATTRIBUTES
 from analytics_server.store.protocol import Store
 
-END_OF_BATCHES = 1 << 63
-"""Greater than every batch id."""
+MOST_READ_TWICE = 100_000
+"""More events of the log's segments are not delivered before their ids are restored."""
 
 
 async def restore_sessions(sessions: Sessions, store: Store, now: float, settings: CollectSection) -> int:
@@ -63,39 +64,46 @@ async def restore_sessions(sessions: Sessions, store: Store, now: float, setting
 
 
 async def restore_event_ids(
-    duplicates: Duplicates, store: Store, now: float, settings: CollectSection, *, before_batch: int = END_OF_BATCHES
+    duplicates: Duplicates, store: Store, now: float, settings: CollectSection, *, read: Sequence[Sealed] = ()
 ) -> int:
     """Remember the newest ids of the window again, as many as there is room for; returns how many.
 
-    By the time of their arrival, which `batch_id` begins with, not by the event's own; batches from
-    `before_batch` on were read in the log. Streamed: there may be millions. Raises a store error.
+    By the time of their arrival, which `batch_id` begins with, not by the event's own. `read`: the WAL segments
+    whose ids are known already, which may have been delivered meanwhile. They can be older than what
+    was delivered before: one that was put back keeps its batch's id. Streamed: there may be millions. Raises a
+    store error.
     """
-    most = duplicates.room()
-    if not most:
+    room = duplicates.room()
+    if not room:
         return 0
+    known = {b"%016X" % sealed.batch_id for sealed in read}
     restored, rest = 0, b""
     async for piece in store.stream(
         """
-        SELECT hex(event_id), site_id
+        SELECT hex(event_id), leftPad(hex(batch_id), 16, '0'), site_id
         FROM events
-        WHERE batch_id >= {since:UInt64} AND batch_id < {before:UInt64}
+        WHERE batch_id >= {since:UInt64}
         ORDER BY batch_id DESC
         LIMIT {most:UInt32}
         """,
         {
             "since": new_batch_id(now - settings.duplicate_window_s) >> 22 << 22,
-            "before": before_batch,
-            "most": most,
+            "most": room + min(sum(sealed.events for sealed in read), MOST_READ_TWICE),
         },
         format="TabSeparatedRaw",
         timeout_s=120.0,
     ):
         *lines, rest = (rest + piece).split(b"\n")
-        duplicates.restore([(line[_HEX + 1 :].decode(), unhexlify(line[:_HEX])) for line in lines])
+        if known:
+            lines = [line for line in lines if line[_HEX + 1 : _SITE - 1] not in known]
+        duplicates.restore([(line[_SITE:].decode(), unhexlify(line[:_HEX])) for line in lines])
         restored += len(lines)
         await asyncio.sleep(0)
-    return restored
+    return min(restored, room)
 
 
 _HEX = 32
 """Digits of an event id."""
+
+_SITE = _HEX + 1 + 16 + 1
+"""Where the site begins: after the digits of the batch's id."""

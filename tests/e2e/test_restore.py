@@ -97,13 +97,36 @@ async def test_a_long_backlog_is_delivered_beside_the_traffic_and_no_repeat_of_i
     assert "read what the log still holds" in server.log
 
 
+async def test_ids_delivered_since_are_known_although_an_old_segment_is_in_the_log(tmp_path: Path) -> None:
+    """As `dead-letters retry` leaves it, when it is broken off: the segment keeps the batch's id."""
+    server = RunningServer(tmp_path)
+    ids = [str(uuid4()) for _ in range(20)]
+    beacon = [{"site": SITE, "name": "x", "event_id": id_} for id_ in ids]
+    await asyncio.to_thread(server.start)
+    async with Client(server) as client:
+        await client.send(beacon)
+        await client.flushed()
+    assert server.terminate() == 0
+
+    await asyncio.to_thread(fill, server.data_dir / "wal", 3, 3, age_s=3 * 86_400)
+    await asyncio.to_thread(server.start)
+    async with Client(server) as client:
+        again = await client.send(beacon)
+        await client.flushed()
+        counted = await client.count(SITE)
+    assert server.terminate() == 0
+
+    assert again.status == 202
+    assert counted == len(ids) + 3
+
+
 SESSIONS = 50
 
 
-def fill(directory: Path, events: int, per_segment: int) -> list[UUID]:
+def fill(directory: Path, events: int, per_segment: int, *, age_s: float = 60.0) -> list[UUID]:
     """WAL segments of so many events in SESSIONS sessions; their ids, oldest first."""
-    directory.mkdir(parents=True)
-    now = time.time()
+    directory.mkdir(parents=True, exist_ok=True)
+    now = time.time() - age_s + 60
     ids = [uuid4() for _ in range(events)]
     batch_id = 0
     for start in range(0, events, per_segment):

@@ -6,6 +6,8 @@ VENV = .venv
 BIN = $(VENV)/bin
 CONFIG =
 ARGS =
+# Tests wait for processes, clocks and disks more than they compute, so a few more than there are cores.
+JOBS = 3
 MINUTES = 10
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 # The locks name every package, so pip neither resolves nor adds any.
@@ -86,7 +88,7 @@ demo: install ## Fill a site with 30 days of made-up traffic (stop the server fi
 	@$(BIN)/analytics-server demo --days 30 --sessions 50000 $(ARGS)
 
 test: install-dev ## Run all tests; the browser's too where Chromium is installed
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: install-dev ## Format, lint, types, import rules and documentation
 	@failed=; \

@@ -153,6 +153,10 @@ class Duplicates:
             self._sorted.append(array("Q", sorted(self._chunk)))
             self._chunk = array("Q")
 
+    def remembers(self, keys: Iterable[Key]) -> bool:
+        """Are all these ids known?"""
+        return all((number := hash(key) & _MASK) in self._young or number in self._old for key in keys)
+
     def forget(self, keys: Iterable[Key]) -> None:
         """Take ids back whose events could not be written."""
         self.losses += 1

@@ -120,9 +120,7 @@ class Collector:
             principal = None
             authorization = headers.get("authorization")
             if authorization is not None:
-                principal = self.known(authorization) or await self._gate.authenticate(authorization)
-                if not principal.may_collect:
-                    raise Forbidden(MAY_NOT_COLLECT)
+                principal = await self.admit(authorization)
             encoding = headers.get("content-encoding")
             if principal is not None and (encoding is not None or len(body) > LARGE_BODY):
                 request, outcome, written = await self._take_large(kind, body, encoding, headers, address, principal)
@@ -135,6 +133,13 @@ class Collector:
             return self.kept(outcome, request.sent)
         except AnalyticsError as error:
             return refuse(error)
+
+    async def admit(self, authorization: str) -> Principal:
+        """Who sends this header, and may. Raises `Unauthorized` or `Forbidden`."""
+        principal = self.known(authorization) or await self._gate.authenticate(authorization)
+        if not principal.may_collect:
+            raise Forbidden(MAY_NOT_COLLECT)
+        return principal
 
     def known(self, authorization: str) -> Principal | None:
         """Who sends this header, if that can be told without waiting."""

@@ -77,6 +77,14 @@ async def test_a_body_that_is_announced_too_large_is_not_waited_for() -> None:
     assert status == 413
 
 
+@pytest.mark.parametrize(("token", "status"), [(b"unknown", 401), (b"read", 403)])
+async def test_the_body_of_a_token_that_may_not_collect_is_not_waited_for(token: bytes, status: int) -> None:
+    world = World()
+    announced = head(5 << 20).replace(b"Content-Length", b"Authorization: Bearer " + token + b"\r\nContent-Length")
+    async with serving(world) as server:
+        assert (await ask(server, announced))[0] == status
+
+
 async def test_a_body_that_grows_too_large_is_cut_off() -> None:
     start = b"POST /track HTTP/1.1\r\nHost: a\r\n" + AGENT + b"Transfer-Encoding: chunked\r\n\r\n"
     async with serving(World(batch_bytes=10_000)) as server:

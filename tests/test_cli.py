@@ -90,7 +90,7 @@ def test_sites_are_made_listed_and_changed(run: Commands) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(("site", "create", "no spaces"), "bad_request"), (("site", "create", "a", "--timezone", "X/Y"), "bad_timezone")],
+    [(("site", "create", "no spaces"), "bad_site"), (("site", "create", "a", "--timezone", "X/Y"), "bad_timezone")],
 )
 def test_a_bad_site_is_refused(run: Commands, arguments: tuple[str, ...], code: str) -> None:
     done = run(*arguments)

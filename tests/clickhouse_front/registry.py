@@ -32,6 +32,8 @@ class RunningQuery:
     started: float
     sql: bytes = b""
     read_only: bool = False
+    deaf: bool = False
+    """Does a fault keep it from ever hearing that it should stop?"""
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -183,9 +183,8 @@ class Front:
 
     async def _meet(self, fault: Fault, query: RunningQuery) -> None:
         if fault.kind == "stall":
+            query.deaf = fault.deaf
             await self._faults.stall(query.query_id, query.cancelled, deaf=fault.deaf)
-            if fault.deaf:
-                query.cancelled.clear()
         elif fault.kind == "error":
             raise EngineError("Raised on request, for a test", fault.error)
 
@@ -208,7 +207,8 @@ class Front:
         ]
         if mode != "TEST":
             for query in killed:
-                query.cancelled.set()
+                if not query.deaf:
+                    query.cancelled.set()
             await asyncio.gather(*(self._cancel(query) for query in killed))
             if mode == "SYNC":
                 await asyncio.gather(*(self._until_ended(query) for query in killed))
@@ -227,6 +227,8 @@ class Front:
                 await asyncio.wait_for(query.ended.wait(), KILL_INTERVAL_S)
 
     async def _cancel(self, query: RunningQuery) -> None:
+        if query.deaf:
+            return
         await asyncio.get_running_loop().run_in_executor(self._control, self._engine.cancel, query.query_id)
 
     async def _ask(self, work: Work) -> Answer:

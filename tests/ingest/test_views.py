@@ -185,7 +185,11 @@ async def test_replicas_catch_up_before_anything_is_concluded_from_one(store: St
     await late_views.add(store)
     await insert(store, 1)
     expected = await state(store)
-    creates = await rows_of(store, "SELECT create_table_query FROM system.tables WHERE name = 'openings_from_events'")
+    creates = await rows_of(
+        store,
+        "SELECT create_table_query FROM system.tables "
+        "WHERE database = currentDatabase() AND name = 'openings_from_events'",
+    )
     for view in ("openings_from_events", "steps_from_events"):
         await store.command(f"DROP VIEW {view} SYNC")
 

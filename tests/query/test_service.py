@@ -14,6 +14,7 @@ from analytics_server.errors import AnalyticsError, NotFound, RequestError
 from analytics_server.model import Site
 from analytics_server.query.answer import Answer
 from analytics_server.query.caveats import DAILY_VISITORS, NO_GOALS, PARTIAL_COMPARISON, RUNNING
+from analytics_server.query.desk import MAX_SQL_CHARS
 from analytics_server.query.request import MAX_GOALS
 from analytics_server.query.service import QueryService
 from analytics_server.store import Store
@@ -212,6 +213,35 @@ async def test_shares_name_that_they_are_approximate(service: QueryService) -> N
     parts: dict[str, Any] = {"metrics": ["conversion_rate", "events"], "filters": [["goal", "Signed up"]]}
     assert (await ask(service, **parts)).meta.approximate == ["conversion_rate"]
     assert (await ask(service, **parts, exact=True)).meta.approximate == []
+
+
+async def test_goals_too_complex_for_one_statement_are_refused(store: Store) -> None:
+    saved = Saved(store)
+    filters = [["has_done", ["is", "event:page", [f"/{number}"]]] for number in range(8)]
+    for number in range(60):
+        await saved.put(Kind.GOAL, "empty.example", f"Done {number:03}", {"filters": filters})
+    service = QueryService(store, Directory(), lambda: NOW, LimitsSection(), saved)
+    with pytest.raises(RequestError) as caught:
+        await ask(service, site_id="empty.example", dimensions=["event:goal"])
+    assert caught.value.code == "too_complex"
+    few = [["contains", "event:goal", ["Done 00"]]]
+    with pytest.raises(RequestError) as caught:
+        await ask(service, site_id="empty.example", dimensions=["event:goal"], filters=few)
+    assert caught.value.code == "bad_filter"
+    some = await ask(service, site_id="empty.example", dimensions=["event:goal"], filters=[["goal", "Done 001"]])
+    assert some.results == []
+    for thing in saved.all(Kind.GOAL, "empty.example"):
+        await saved.delete(Kind.GOAL, "empty.example", thing.id)
+
+
+async def test_the_longest_statement_is_read_and_a_longer_one_refused(service: QueryService) -> None:
+    start = "SELECT 1"
+    longest = start + " " * (MAX_SQL_CHARS - len(start))
+    assert (await service.desk.query(longest, {})).rows == [(1,)]
+    for statement in (longest + " ", f"SELECT {'(' * 2_000}1{')' * 2_000}", f"SELECT {'+'.join(['1'] * 60_000)}"):
+        with pytest.raises(RequestError) as caught:
+            await service.desk.query(statement, {})
+        assert caught.value.code == "too_complex"
 
 
 async def test_more_goals_than_can_be_grouped_by_are_refused(store: Store) -> None:

@@ -80,6 +80,8 @@ log = logging.getLogger(__name__)
 HOUSEKEEPING_S = 30.0
 START_RETRY_S = 1.0
 LONG_BACKLOG_EVENTS = 100_000
+BACKLOG_SEGMENTS = 4
+"""With so many WAL segments waiting, what only makes answers faster waits too."""
 START_DRAIN_S = 5.0
 """How long the start waits until the log of an earlier run is delivered: afterwards it goes on beside the traffic."""
 GC_THRESHOLDS = (10_000, 1_000_000, 1_000_000)
@@ -162,7 +164,9 @@ class Server:
         )
         self._undelivered = Undelivered(self._duplicates, config.collect, time.time)
         self._reading: asyncio.Task[None] | None = None
-        self._day_totals = DayTotals(self.store, self.sites, _utc_now)
+        self._day_totals = DayTotals(
+            self.store, self.sites, _utc_now, must_wait=lambda: self._flusher.waiting >= BACKLOG_SEGMENTS
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
         self._front: Front | None = None

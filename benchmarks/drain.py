@@ -28,7 +28,7 @@ from benchmarks.report import Figure, Result, at_least, exactly
 from benchmarks.settings import Settings
 from benchmarks.worker import ask
 
-POLL_S = 0.05
+POLL_S = 0.2
 BEACON_EVERY_S = 0.05
 START_TIMEOUT_S = 600.0
 DRAIN_TIMEOUT_S = 1_800.0

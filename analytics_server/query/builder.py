@@ -187,19 +187,26 @@ class DayTotals:
         *,
         settle_s: float = SETTLE_S,
         rebuild_s: float = REBUILD_S,
+        must_wait: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._sites = sites
         self._clock = clock
         self._settle_s = settle_s
         self._rebuild_s = rebuild_s
+        self._must_wait = must_wait
         self._seen: dict[str, tuple[str, date]] = {}
 
     async def run(self) -> None:
-        """Build for ever: all sites in every round, at once those that are new, or whose day or zone changed."""
+        """Build for ever: all sites in every round, at once those that are new, or whose day or zone changed.
+
+        Not while `must_wait` says so (a backlog is being delivered): the totals would be stale at once.
+        """
         next_round = next_sweep = time.monotonic()
         while True:
             await asyncio.sleep(TICK_S)
+            if self._must_wait():
+                continue
             began = time.monotonic()
             if began >= next_round:
                 await self.build_all()
@@ -257,6 +264,8 @@ class DayTotals:
             jobs = [await self._prepare(site_id, zone, day, known.get(day, 0)) for day in chunk]
             await asyncio.sleep(self._settle_s)
             for job in jobs:
+                if self._must_wait():
+                    return built
                 working = time.monotonic()
                 built += await self._build(job, deadline=began + CHUNK_TIMEOUT_S)
                 # Half of the time at most, so that questions of people come first.

@@ -284,3 +284,14 @@ async def test_events_that_arrive_while_a_day_is_built_keep_the_build_from_count
     await DayTotals(racing, directory, lambda: NOW, settle_s=0.0).build_all()
     assert raced
     await table(store, directory, events)
+
+
+async def test_nothing_is_built_while_a_backlog_is_delivered(small: Any) -> None:
+    store, directory, events = small
+    waits = [True]
+    builder = DayTotals(store, directory, lambda: NOW, settle_s=0.0, must_wait=lambda: waits[0])
+    assert await builder.build_all() == 0
+    assert await table(store, directory, events) == "sessions+events"
+    waits[0] = False
+    assert await builder.build_all() > 0
+    assert await table(store, directory, events) == "day_totals"

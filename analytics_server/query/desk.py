@@ -24,6 +24,12 @@ from analytics_server.store.protocol import ResultSet, Store
 CANNOT_COMPILE_REGEXP = 427
 """ClickHouse's number for a pattern that RE2 does not understand."""
 
+TOO_COMPLEX = frozenset({167, 168})
+"""ClickHouse's numbers for a text whose tree is too deep or too big."""
+
+MAX_SQL_CHARS = 260_000
+"""ClickHouse reads 256 KiB of a text by default. Values are bound, so that only very many filters make one so long."""
+
 SETTINGS: Mapping[str, str | int] = {
     # A session's row never leaves its month: opened_at is in the key and makes the partition.
     "do_not_merge_across_partitions_select_final": 1,
@@ -117,10 +123,17 @@ class Desk:
     async def query(
         self, sql: str, parameters: Mapping[str, object], *, settings: Mapping[str, str | int] | None = None
     ) -> ResultSet:
-        """Run one SELECT within the limits. Raises a store error."""
-        return await self.store.query(
-            sql, parameters, settings={**SETTINGS, **(settings or {})}, timeout_s=self.limits.query_timeout_s
-        )
+        """Run one SELECT within the limits. Raises `RequestError` (too_complex) or a store error."""
+        if len(sql) > MAX_SQL_CHARS:
+            raise _too_complex()
+        try:
+            return await self.store.query(
+                sql, parameters, settings={**SETTINGS, **(settings or {})}, timeout_s=self.limits.query_timeout_s
+            )
+        except StoreFatal as error:
+            if error.engine_code not in TOO_COMPLEX:
+                raise
+            raise _too_complex() from error
 
     async def _earliest(self, site: Site) -> datetime | None:
         result = await self.query(
@@ -129,6 +142,14 @@ class Desk:
         )
         count, seconds = result.rows[0]
         return datetime.fromtimestamp(int(str(seconds)), UTC) if count else None
+
+
+def _too_complex() -> RequestError:
+    return RequestError(
+        "The question has too many filters, those of its goals, segments and steps included: ask for fewer goals or"
+        " metrics at a time, or for simpler ones. What has_done looks at counts most.",
+        code="too_complex",
+    )
 
 
 def zone_of(site: Site) -> ZoneInfo:

@@ -25,6 +25,7 @@ FILTER_CODES = (
     "bad_filter",
     "bad_goal",
     "bad_pattern",
+    "too_complex",
     "unknown_dimension",
     "unknown_goal",
     "unknown_operator",

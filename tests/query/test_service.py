@@ -228,8 +228,6 @@ async def test_goals_too_complex_for_one_statement_are_refused(store: Store) -> 
     with pytest.raises(RequestError) as caught:
         await ask(service, site_id="empty.example", dimensions=["event:goal"], filters=few)
     assert caught.value.code == "bad_filter"
-    some = await ask(service, site_id="empty.example", dimensions=["event:goal"], filters=[["goal", "Done 001"]])
-    assert some.results == []
     for thing in saved.all(Kind.GOAL, "empty.example"):
         await saved.delete(Kind.GOAL, "empty.example", thing.id)
 

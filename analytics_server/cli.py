@@ -96,9 +96,9 @@ async def _serve(config: Config) -> int:
     except asyncio.CancelledError:
         await _stop(server, 0)
         return 0
-    except Exception:
+    except Exception as error:
         interrupted.cancel()
-        await _stop(server, 1)
+        await _stop(server, 1, error)
         raise
     _greet(server, info)
     broken = asyncio.create_task(server.broken.wait())
@@ -111,13 +111,20 @@ async def _serve(config: Config) -> int:
     return code
 
 
-async def _stop(server: Server, code: int) -> None:
-    """Stop within the grace period, even when ClickHouse or the disk no longer answers: threads can't be cancelled."""
+async def _stop(server: Server, code: int, failure: Exception | None = None) -> None:
+    """Stop within the grace period, even when ClickHouse or the disk no longer answers: threads can't be cancelled.
+
+    What made the start fail is told in any case.
+    """
     try:
         async with asyncio.timeout(server.config.server.shutdown_grace_s + STOP_MARGIN_S):
             await server.stop()
     except TimeoutError:
         log.error("something did not stop in time; what was acknowledged is in the log")
+        if isinstance(failure, AnalyticsError | OSError):
+            _tell(failure)
+        elif failure is not None:
+            log.critical("the start failed", exc_info=failure)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -363,9 +370,12 @@ def main() -> None:
     """Entry point: an error of the house is one line, not a stack trace."""
     try:
         cli()
-    except AnalyticsError as error:
-        click.secho(f"analytics-server: {error.message}", fg="red", err=True)
+    except (AnalyticsError, OSError) as error:
+        _tell(error)
         sys.exit(1)
-    except OSError as error:  # a port in use, a directory that can't be written
-        click.secho(f"analytics-server: {' '.join(str(error).split())}", fg="red", err=True)
-        sys.exit(1)
+
+
+def _tell(error: AnalyticsError | OSError) -> None:
+    """What went wrong, in one line: also a port in use, or a directory that can't be written."""
+    said = error.message if isinstance(error, AnalyticsError) else " ".join(str(error).split())
+    click.secho(f"analytics-server: {said}", fg="red", err=True)

@@ -104,7 +104,8 @@ class Front:
         self._settled.clear()
         if self.under_way:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._settled.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._settled.wait()
 
     def answered(self) -> None:
         """One beacon less is under way."""

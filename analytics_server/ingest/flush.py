@@ -138,7 +138,8 @@ class Flusher:
     async def drain(self, timeout_s: float) -> bool:
         """Wait until all is in ClickHouse; False when the time ran out (the rest stays on disk)."""
         try:
-            await asyncio.wait_for(self._idle.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
         except TimeoutError:
             return False
         return True
@@ -161,7 +162,8 @@ class Flusher:
                 self._idle.set()
                 self._changed.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), self._doubts_pause_s if self._doubts.batches else None)
+                    async with asyncio.timeout(self._doubts_pause_s if self._doubts.batches else None):
+                        await self._changed.wait()
                 continue
             sealed = self._queue[0]
             try:
@@ -298,7 +300,8 @@ class Flusher:
         while not self._stopping and (left := deadline - time.monotonic()) > 0:
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._changed.wait()
         return self._stopping
 
 

@@ -353,7 +353,8 @@ class ThreadedStore:
         except RuntimeError as error:
             raise StoreRetryable(f"{what} came after the store was closed.") from error
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.wrap_future(future)
         except TimeoutError as error:
             raise StoreTimeout(f"{what} got no answer within {timeout_s:.0f} s.") from error
 

@@ -127,3 +127,15 @@ async def test_a_site_written_during_a_refresh_stays_known() -> None:
     await sites.load()
     assert store.written == ["a.example"]
     assert sites.get("a.example") is not None
+
+
+@pytest.mark.parametrize("ticks", range(6))
+async def test_a_stop_in_the_moment_of_a_wake_up_ends(ticks: int) -> None:
+    sites = Sites(cast(Store, FakeStore()), SitesSection())
+    sites.start()
+    await asyncio.sleep(0.01)
+    sites.get_or_create("a.example")
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5.0):
+        await sites.close()

@@ -134,7 +134,8 @@ class FunnelKeeper:
             except StoreError as error:
                 log.warning("saved funnels not kept up, will try again", extra={"reason": error.message[:300]})
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), TICK_S if busy else IDLE_S)
+                async with asyncio.timeout(TICK_S if busy else IDLE_S):
+                    await self._wake.wait()
             self._wake.clear()
 
     async def round(self) -> bool:

@@ -37,7 +37,8 @@ class Turns:
         self._sites[site_id] = mine + 1
         self._present += 1
         try:
-            await asyncio.wait_for(self._free.acquire(), self._wait_s)
+            async with asyncio.timeout(self._wait_s):
+                await self._free.acquire()
         except BaseException as error:
             self._leave(site_id)
             if not isinstance(error, TimeoutError):

@@ -51,6 +51,7 @@ from analytics_server.demo.routes import routes as demo_routes
 from analytics_server.description import describe
 from analytics_server.errors import ConfigError, StoreError, StoreRetryable
 from analytics_server.ingest.flush import Flusher
+from analytics_server.ingest.merges import Merges
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.segment import Sealed
 from analytics_server.ingest.wal import Wal
@@ -167,6 +168,7 @@ class Server:
         self._day_totals = DayTotals(
             self.store, self.sites, _utc_now, must_wait=lambda: self._flusher.waiting >= BACKLOG_SEGMENTS
         )
+        self._merges = Merges(self.store, lambda: self._flusher.waiting)
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
         self._front: Front | None = None
@@ -229,6 +231,8 @@ class Server:
         self._own(self._live.run, "live")
         self._own(self._http.watch_loop, "loop-lag")
         self._own(self._keep_house, "housekeeping")
+        if info.kind == "embedded":
+            self._own(self._merges.run, "merges")
         self._own(self._day_totals.run, "day-totals")
         self._own(self._funnels.run, "saved-funnels")
         gc.collect()

@@ -1,8 +1,8 @@
 """A backlog in the write-ahead log, drained by the full server into the engine in process.
 
 How long the start takes (it reads the log, newest first), events a second from then on, the server's
-greatest memory, how it answers a visitor meanwhile, and that nothing is lost or doubled. The
-time is taken from the server's own metrics, polled.
+greatest memory, how it answers a visitor meanwhile, how long the engine merges afterwards what it put
+off, and that nothing is lost or doubled. The time is taken from the server's own metrics, polled.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ BEACON_EVERY_S = 0.05
 START_TIMEOUT_S = 600.0
 DRAIN_TIMEOUT_S = 1_800.0
 MEMORY_POLL_S = 0.25
+QUIET_SHARE = 0.2
+"""Of a core: with less than that in QUIET_S seconds the engine has merged what there was."""
+QUIET_S = 3.0
+MERGE_TIMEOUT_S = 600.0
 BEACON = (
     b'{"site":"visitor.example","name":"pageview","url":"https://visitor.example/"}',
     {
@@ -62,6 +66,7 @@ def run(settings: Settings) -> Result:
         visitor.start()
         seconds = _wait_until_drained(found, began)
         visitor.stop()
+        merging_s = _wait_until_quiet(found)
         peak_mb, lag_s = visitor.peak_mb, _metric(found, "event_loop_lag_seconds")
     counted = _count(data_dir)
     events = backlog.events * left / backlog.segments
@@ -85,6 +90,7 @@ def run(settings: Settings) -> Result:
         Figure(name="beacons meanwhile, p50", value=statistics.median(visitor.answers_ms or [0.0]), unit="ms"),
         Figure(name="beacons meanwhile, slowest", value=max(visitor.answers_ms, default=0.0), unit="ms"),
         Figure(name="beacons meanwhile: refused", value=visitor.refused, unit="", target=exactly(0)),
+        Figure(name="merging afterwards", value=merging_s, unit="s"),
         Figure(name="lost", value=backlog.events - counted.event_ids, unit="events", target=exactly(0)),
         Figure(name="stored twice", value=counted.rows - counted.event_ids, unit="events", target=exactly(0)),
     ]
@@ -136,6 +142,20 @@ def _wait_until_drained(found: Running, began: float) -> float:
             raise RuntimeError("The backlog was not drained in time.")
         time.sleep(POLL_S)
     return time.perf_counter() - began
+
+
+def _wait_until_quiet(found: Running) -> float:
+    """Seconds until the process has little left to do."""
+    began = quiet_since = time.perf_counter()
+    used = found.cpu_s()
+    while (now := time.perf_counter()) - quiet_since < QUIET_S:
+        if now - began > MERGE_TIMEOUT_S:
+            raise RuntimeError("The engine did not end its merges in time.")
+        time.sleep(1.0)
+        used, before = found.cpu_s(), used
+        if used - before > QUIET_SHARE:
+            quiet_since = time.perf_counter()
+    return quiet_since - began
 
 
 def _metric(found: Running, name: str) -> float:

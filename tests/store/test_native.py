@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from decimal import Decimal
+from unittest import mock
 from uuid import UUID
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_server.errors import StoreBadRows
-from analytics_server.store import Store
+from analytics_server.store import Store, native
 from analytics_server.store.native import encode, wire_type
 
 TYPES = {
@@ -96,6 +97,18 @@ def test_amounts_are_written_like_each_by_itself(amounts: list[object]) -> None:
     alone = [int(Decimal(str(amount)) * 10_000).to_bytes(8, "little", signed=True) for amount in amounts]
 
     assert bytes(together) == b"".join(alone)
+
+
+TEXTS = st.lists(st.sampled_from(["", "a", "ü", "a" * 200]) | st.text(st.characters(codec="utf-8")), min_size=1)
+
+
+@given(blocks=st.lists(TEXTS, min_size=1, max_size=4), most_known=st.integers(0, 3))
+def test_repeated_texts_are_written_like_the_library_writes_them(blocks: list[list[object]], most_known: int) -> None:
+    with mock.patch.object(native, "MOST_KNOWN", most_known):
+        ours = encode(["name"], [wire_type("LowCardinality(String)")], [[block] for block in blocks], compress=False)
+    theirs = encode(["name"], [wire_type("String")], [[block] for block in blocks], compress=False)
+
+    assert ours.pieces == theirs.pieces
 
 
 async def test_encoding_and_inserting_go_on_at_the_same_time(store: Store) -> None:

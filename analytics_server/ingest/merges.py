@@ -1,0 +1,84 @@
+"""Merges wait while a backlog is delivered into the engine in process.
+
+The engine merges parts again and again while batches arrive. On a small machine that took as much
+processor time as reading, encoding and inserting them together (measured with ten million events);
+done once, after the backlog, it takes a fraction of it. So merges of the tables that every batch goes to
+stand still while many segments wait, and go on when few are left, or when so many parts have come
+together that questions would become slow. Nothing of this outlives the process: an engine that starts merges.
+A ClickHouse server is never told to stop its merges: it has other work, and would not forget it.
+
+A mutation of these tables waits with their merges: whoever needs one in a running server releases first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from analytics_server.errors import StoreError
+from analytics_server.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+TABLES = ("events", "sessions", "traffic", "openings", "activity")
+"""All that the schema's own views write to. Saved funnels' tables know mutations."""
+
+LOOK_S = 1.0
+HOLD_FROM = 10
+"""With so many segments waiting merges stand still (a segment makes one part in each table)."""
+
+RELEASE_AT = 2
+"""With so few they go on."""
+
+MOST_PARTS = 300
+"""So many parts of one table's month may come together; ClickHouse slows inserts down from 1,000."""
+
+FEW_PARTS = 100
+"""So few must be left before merges stand still again."""
+
+_PARTS = (
+    "SELECT max(parts) FROM (SELECT count() AS parts FROM system.parts "
+    "WHERE active AND database = currentDatabase() AND table IN {tables:Array(String)} GROUP BY table, partition)"
+)
+
+
+class Merges:
+    """Holds and releases merges; `waiting` tells how many segments wait for their delivery."""
+
+    def __init__(self, store: Store, waiting: Callable[[], int]) -> None:
+        self._store = store
+        self._waiting = waiting
+        self.held = False
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await self.look()
+            except StoreError as error:
+                log.warning("merges can't be held or released", extra={"reason": error.message[:300]})
+
+    async def look(self) -> None:
+        """Hold or release, as the backlog and the parts ask for. Raises a store error."""
+        waiting = self._waiting()
+        if not self.held and waiting < HOLD_FROM:
+            return
+        parts = await self._parts()
+        if self.held and (waiting <= RELEASE_AT or parts >= MOST_PARTS):
+            await self._tell("START")
+            self.held = False
+            log.info("merges go on", extra={"parts": parts, "segments_waiting": waiting})
+        elif not self.held and parts <= FEW_PARTS:
+            self.held = True  # also when only some of the tables could be told
+            await self._tell("STOP")
+            log.info("merges wait for the backlog", extra={"parts": parts, "segments_waiting": waiting})
+
+    async def _parts(self) -> int:
+        answer = await self._store.query(_PARTS, {"tables": list(TABLES)})
+        return int(str(answer.rows[0][0]))
+
+    async def _tell(self, what: str) -> None:
+        for table in TABLES:
+            await self._store.command(f"SYSTEM {what} MERGES {table}")

@@ -54,6 +54,17 @@ def test_every_key_is_explained_in_a_sentence() -> None:
     assert set(explanations()) == {(section, key) for section, keys in section_keys().items() for key in keys}
 
 
+def test_every_comment_belongs_to_a_key() -> None:
+    head, *sections = EXAMPLE.read_text(encoding="utf-8").split("\n\n[")
+    assert all(line.startswith("#") for line in head.splitlines())
+    for section in sections:
+        title, *lines = section.strip().splitlines()
+        shape = ["comment" if line.startswith("#") else "key" for line in lines]
+        assert shape == ["comment", "key"] * (len(lines) // 2), (
+            f"[{title} has a comment without a key, or one of two lines"
+        )
+
+
 @pytest.mark.parametrize("section", list(section_keys()))
 def test_configuration_page_shows_the_section(section: str) -> None:
     assert is_current("configuration.md", section, table(section)), "run `make golden`"

@@ -22,8 +22,9 @@ from analytics_server.config import LogSection
 _STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {"message", "asctime", "taskName"}
 
 
-QUIET = ("urllib3", "clickhouse_connect")
-"""Their warnings quote whole addresses with parameters; whatever fails there is raised, and logged by the house."""
+QUIET = ("urllib3", "clickhouse_connect", "aiohttp.websocket")
+"""Their warnings quote whole addresses with parameters, or a visitor's address and the subprotocols offered, which may
+hold a token; whatever fails there is raised, and logged by the house."""
 
 
 class JsonFormatter(logging.Formatter):

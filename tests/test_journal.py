@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from aiohttp.http_exceptions import BadHttpMessage
+from aiohttp.log import ws_logger
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ from analytics_server.journal import JsonFormatter, TextFormatter, set_up
 @pytest.fixture
 def restored() -> Iterator[None]:
     """The process's logging as it was before."""
-    names = ("", "aiohttp.server", "analytics_server", "urllib3", "clickhouse_connect")
+    names = ("", "aiohttp.server", "aiohttp.websocket", "analytics_server", "urllib3", "clickhouse_connect")
     before = [(name, logging.getLogger(name).level, list(logging.getLogger(name).filters)) for name in names]
     handlers = list(logging.getLogger().handlers)
     yield
@@ -80,6 +81,7 @@ def test_a_request_that_is_no_http_is_not_logged_and_a_crash_without_its_address
     for failure in (BadHttpMessage("Content-Length: x"), ConnectionResetError("gone"), KeyError("user")):
         server.error("Error handling request from %s", "203.0.113.7", exc_info=failure)
     logging.getLogger("urllib3.connectionpool").warning("GET /?token=secret")
+    ws_logger.warning("%s: Client protocols %r don't overlap", "203.0.113.7", ["secret"])
 
     written = capsys.readouterr().err
     assert written.count("request crashed") == 1

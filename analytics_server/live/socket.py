@@ -4,8 +4,8 @@ Owns the open sockets and the one task that feeds them. Constraints: a site's sn
 is taken and encoded once a second however many sockets watch it; nothing is ever
 queued for a reader: one that has not taken the previous snapshot is skipped, and
 dropped after `MAX_MISSED` of them; a site nobody watches costs nothing. The token
-comes in the `Authorization` header, as the second subprotocol after `bearer`, or in
-the first message: never in the URL, where logs would keep it.
+comes in the `Authorization` header, as a subprotocol (the second after `bearer`, or the
+only one), or in the first message: never in the URL, where logs would keep it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from collections.abc import Iterable
 from typing import Protocol
@@ -33,6 +34,9 @@ MAX_REASON_BYTES = 123
 MAX_MISSED = 15
 SOCKETS_PER_SLICE = 100
 RECHECK_TICKS = 60
+
+_BARE_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
+"""What a token may be made of (RFC 6750), sent without any JSON around it."""
 
 UNAUTHORIZED = 4401
 FORBIDDEN = 4403
@@ -182,12 +186,12 @@ class LiveSockets:
                 await socket.close(code=code, message=_reason(reason))
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        site_id = request.query.get("site_id", "")
+        site_id = request.query.get("site_id", "").strip().lower()
         if not site_id:
             raise RequestError("site_id is missing: ask for /api/v1/live?site_id=example.com.", code="missing_site_id")
-        authorization, offered = _handshake_token(request)
+        authorization, chosen = _handshake_token(request)
         socket = web.WebSocketResponse(
-            protocols=(SUBPROTOCOL,) if offered else (),
+            protocols=(chosen,) if chosen else (),
             heartbeat=HEARTBEAT_S,
             timeout=CLOSE_TIMEOUT_S,
             max_msg_size=MAX_MESSAGE_BYTES,
@@ -255,12 +259,15 @@ class LiveSockets:
             self._snapshots.pop(watcher.site_id, None)
 
 
-def _handshake_token(request: web.Request) -> tuple[str | None, bool]:
-    """The `Authorization` value the handshake brought, and whether as a subprotocol."""
+def _handshake_token(request: web.Request) -> tuple[str | None, str]:
+    """The `Authorization` value the handshake brought, and the subprotocol to answer with: browsers insist on one."""
     offered = _protocols(request.headers.getall("Sec-WebSocket-Protocol", ()))
     if offered and offered[0] == SUBPROTOCOL:
-        return f"Bearer {offered[1] if len(offered) > 1 else ''}", True
-    return request.headers.get("Authorization"), False
+        return f"Bearer {offered[1] if len(offered) > 1 else ''}", SUBPROTOCOL
+    authorization = request.headers.get("Authorization")
+    if authorization is None and len(offered) == 1:
+        return f"Bearer {offered[0]}", offered[0]
+    return authorization, ""
 
 
 def _reason(text: str) -> bytes:
@@ -280,6 +287,8 @@ async def _first_message_token(socket: web.WebSocketResponse) -> str:
         raise _Refused(UNAUTHORIZED, f"No token came within {AUTH_TIMEOUT_S:g} s.") from None
     if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
         raise _Refused(UNAUTHORIZED, "The socket closed without a token.")
+    if message.type is WSMsgType.TEXT and _BARE_TOKEN.fullmatch(message.data):
+        return f"Bearer {message.data}"
     try:
         hello = msgspec.json.decode(message.data, type=Hello)
     except (msgspec.MsgspecError, UnicodeDecodeError):

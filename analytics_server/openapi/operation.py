@@ -99,7 +99,7 @@ class Operation:
         def add(status: int, *codes: str) -> None:
             found.setdefault(status, set()).update(codes)
 
-        if self.role:
+        if self.role and all(reply.status != 101 for reply in self.replies):  # a WebSocket says so by its close code
             add(401, "unauthorized")
             add(403, "forbidden")
         if self.body is not None:

@@ -116,6 +116,24 @@ async def test_token_as_subprotocol_is_accepted_and_bearer_is_echoed() -> None:
         assert (await snapshot_of(socket))["visitors"] == 0
 
 
+async def test_token_as_the_only_subprotocol_is_accepted_and_echoed() -> None:
+    async with house() as h, h.client.ws_connect(URL, protocols=(TOKEN,)) as socket:
+        assert socket.protocol == TOKEN
+        assert (await snapshot_of(socket))["visitors"] == 0
+
+
+async def test_a_first_message_may_be_the_bare_token() -> None:
+    async with house() as h, h.client.ws_connect(URL) as socket:
+        await socket.send_str(TOKEN)
+        assert (await snapshot_of(socket))["visitors"] == 0
+
+
+async def test_a_site_is_found_in_any_spelling() -> None:
+    async with house() as h, h.client.ws_connect(URL.replace("a.example", "A.Example")) as socket:
+        await socket.send_str(TOKEN)
+        assert (await snapshot_of(socket))["visitors"] == 0
+
+
 async def test_token_in_the_authorization_header_is_accepted() -> None:
     async with house() as h, h.client.ws_connect(URL, headers={"Authorization": f"Bearer {TOKEN}"}) as socket:
         assert (await snapshot_of(socket))["visitors"] == 0

@@ -53,6 +53,10 @@ def test_schemas_are_valid_and_references_lead_somewhere(document: Document) -> 
     assert set(references(document.spec)) <= known
 
 
+def test_a_websocket_refuses_by_close_codes_not_by_statuses(document: Document) -> None:
+    assert set(document.spec["paths"]["/api/v1/live"]["get"]["responses"]) == {"101", "400"}
+
+
 def test_every_operation_says_what_it_is(document: Document) -> None:
     for operation in document.operations:
         assert len(operation.spec["summary"]) > 5, operation.name

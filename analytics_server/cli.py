@@ -21,6 +21,7 @@ from analytics_server.app import Server
 from analytics_server.cli_dead_letters import commands as dead_letter_commands
 from analytics_server.config import Config, load_config
 from analytics_server.demo.routes import DEMO_SITE_ID
+from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.errors import AnalyticsError
 from analytics_server.journal import set_up
 from analytics_server.store import Store, StoreInfo, make_store, migrate
@@ -354,7 +355,7 @@ async def _ready_gate(store: Store, config: Config) -> Gate:
 
 
 def _with_store(config: Config, work: Callable[[Store], Awaitable[None]]) -> None:
-    """Open the store, work, close it."""
+    """Open the store, work, close it. The engine in process is left to a server that has it open."""
 
     async def main() -> None:
         store = make_store(config)
@@ -363,7 +364,19 @@ def _with_store(config: Config, work: Callable[[Store], Awaitable[None]]) -> Non
         finally:
             await store.close()
 
-    _run(main())
+    lock = DirectoryLock(config.wal_dir)
+    if config.clickhouse_url.startswith("chdb:"):
+        lock.take(keep=True)
+    if lock.busy:
+        raise AnalyticsError(
+            f"A server is running on {config.data_dir} and owns the database there. Stop it first,"
+            " or ask it over HTTP: /api/v1/sites and /api/v1/tokens.",
+            code="server_running",
+        )
+    try:
+        _run(main())
+    finally:
+        lock.release()
 
 
 def main() -> None:

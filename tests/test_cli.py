@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ from click.testing import CliRunner, Result
 
 from analytics_server import __version__
 from analytics_server.cli import cli
-from analytics_server.errors import ConfigError
+from analytics_server.errors import AnalyticsError, ConfigError
+from analytics_server.ingest.wal import LOCK
 
 _numbers = itertools.count(1)
 
@@ -129,6 +132,28 @@ def test_migrating_twice_applies_nothing_the_second_time(run: Commands) -> None:
     assert first[0] == "applied 0001_create_events"
     assert len(second) == 1
     assert second[0].startswith("0 applied; the schema is up to date (embedded")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("migrate",), ("site", "list"), ("site", "create", "a.example"), ("token", "list"), ("token", "create")],
+    ids=" ".join,
+)
+def test_a_running_server_keeps_its_engine_and_one_line_says_so(
+    run: Commands, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "wal").mkdir()
+    held = os.open(tmp_path / "wal" / LOCK, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = run(*command)
+    finally:
+        os.close(held)
+
+    assert isinstance(done.exception, AnalyticsError)
+    assert done.exception.code == "server_running"
+    assert str(tmp_path) in done.exception.message
+    assert done.output == ""
 
 
 def test_check_config_prints_what_results(run: Commands) -> None:

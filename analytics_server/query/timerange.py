@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -129,7 +129,12 @@ def buckets(range_: TimeRange, interval: Interval, *, limit: int) -> list[Bucket
 def label_bucket(key: object, interval: Interval, zone: ZoneInfo) -> str:
     """A bucket's name: a date, or a local time with its offset for minutes and hours."""
     if isinstance(key, int):
-        return datetime.fromtimestamp(key, zone).isoformat(timespec="minutes")
+        local = datetime.fromtimestamp(key, zone)
+        if interval == "hour" and local.minute:
+            # Clocks change by half an hour within this hour: its name is that of the clock its events were read on.
+            last = datetime.fromtimestamp(key + 3599, zone)
+            local = last.replace(minute=0, second=0, tzinfo=timezone(last.utcoffset() or timedelta()))
+        return local.isoformat(timespec="minutes")
     if isinstance(key, date):
         return key.isoformat()
     raise TypeError(f"A bucket of one {interval} can't be {key!r}.")
@@ -212,6 +217,8 @@ def _shift_local(moment: datetime, zone: ZoneInfo, *, days: int = 0, months: int
     """The same local clock time some days or months earlier."""
     local = moment.astimezone(zone)
     day = _add_months(local.date(), -months) - timedelta(days=days)
+    if _is_midnight(moment, zone):
+        return midnight(day, zone)  # The day may begin at another time of the clock than the one it is compared with.
     return datetime.combine(day, local.time(), zone).astimezone(UTC)
 
 

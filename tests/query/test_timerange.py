@@ -25,6 +25,7 @@ NEW_YORK = ZoneInfo("America/New_York")
 KOLKATA = ZoneInfo("Asia/Kolkata")
 UTC_ZONE = ZoneInfo("UTC")
 HAVANA = ZoneInfo("America/Havana")  # summer time begins and ends at midnight
+SAO_PAULO = ZoneInfo("America/Sao_Paulo")  # summer time began at midnight until 2018
 LORD_HOWE = ZoneInfo("Australia/Lord_Howe")  # summer time is half an hour
 
 
@@ -133,6 +134,24 @@ def test_compares_with_the_range_before(spec: RangeSpec, mode: str, start: str, 
     assert (found.start, found.end) == (at(start), at(end))
 
 
+@pytest.mark.parametrize(
+    ("spec", "mode", "start", "end"),
+    [
+        # 4 November 2018 began at one o'clock there: that is the end of the third, and the beginning of the fourth.
+        (("2018-11-03", "2018-11-03"), "previous_period", "2018-11-02T00:00-03:00", "2018-11-03T00:00-03:00"),
+        (("2018-11-04", "2018-11-05"), "previous_period", "2018-11-02T00:00-03:00", "2018-11-04T01:00-02:00"),
+        (("2018-11-04", "2018-11-09"), "previous_year", "2017-11-04T00:00-02:00", "2017-11-10T00:00-02:00"),
+        (("2018-11-01", "2018-11-03"), "previous_year", "2017-11-01T00:00-02:00", "2017-11-04T00:00-02:00"),
+    ],
+)
+def test_compares_whole_days_where_a_day_begins_at_one(spec: RangeSpec, mode: str, start: str, end: str) -> None:
+    range_ = resolve_range(spec, now=utc("2025-06-01T00:00"), zone=SAO_PAULO)
+    found = comparison_range(
+        range_, "previous_year" if mode == "previous_year" else "previous_period", now=utc("2025-06-01T00:00")
+    )
+    assert (found.start, found.end) == (at(start), at(end))
+
+
 def test_compares_a_running_range_with_the_same_part_of_the_earlier_one() -> None:
     now = at("2025-03-31T10:20:00+02:00")
     range_ = resolve_range("7d", now=now, zone=BERLIN)
@@ -165,6 +184,15 @@ def test_hours_of_the_repeated_hour_differ_by_their_offset() -> None:
         "2025-10-26T02:00+01:00",
         "2025-10-26T03:00+01:00",
     ]
+
+
+def test_hours_in_which_clocks_change_by_half_an_hour_are_named_by_the_clock() -> None:
+    for day, names in {
+        "2026-04-05": ["01:00+11:00", "01:00+10:30", "02:00+10:30"],
+        "2026-10-04": ["01:00+10:30", "02:00+11:00", "03:00+11:00"],
+    }.items():
+        range_ = resolve_range((day, day), now=utc("2025-12-01T00:00"), zone=LORD_HOWE)
+        assert [b.label for b in buckets(range_, "hour", limit=100)][1:4] == [f"{day}T{name}" for name in names]
 
 
 def test_weeks_begin_on_monday_and_months_on_the_first() -> None:

@@ -369,6 +369,10 @@ def _check_count(count: int, max_events: int) -> None:
 
 
 def _unreadable(error: Exception) -> RequestError:
+    if isinstance(error, msgspec.ValidationError):
+        return RequestError(
+            f"The body is neither an event nor an object with an array of events: {str(error)[:200]}.", code="bad_body"
+        )
     reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
     return RequestError(f"The body is not valid JSON in UTF-8: {reason}.", code="bad_json")
 

@@ -52,7 +52,7 @@ def parse_trends(parameters: Mapping[str, str]) -> TrendsRequest:
     breakdown = parameters.get("breakdown") or None
     if breakdown and breakdown.split(":")[0] == "time":
         raise RequestError("breakdown can't be a time: choose the buckets by interval.", code="bad_request")
-    metrics = tuple(part.strip() for part in parameters.get("metrics", "visitors").split(",") if part.strip())
+    metrics = tuple(part.strip() for part in (parameters.get("metrics") or "visitors").split(",") if part.strip())
     query = QueryRequest(
         site_id=site_id,
         metrics=metrics,

@@ -69,6 +69,20 @@ def test_any_bytes_are_decoded_or_refused_in_an_orderly_way(body: bytes) -> None
     assert refusals <= {(400, "bad_json"), (400, "bad_body"), (413, "too_large")}
 
 
+@pytest.mark.parametrize("body", [b'{"events":3}', b'{"events":null}', b'{"site":5,"events":"x"}'])
+def test_json_that_holds_no_events_is_not_called_unreadable(body: bytes) -> None:
+    for decode in (track, lambda body: decode_client_batch(body, max_events=10)):
+        with pytest.raises(RequestError) as refused:
+            decode(body)
+        assert refused.value.code == "bad_body"
+
+
+def test_a_batch_of_the_client_library_is_an_object() -> None:
+    with pytest.raises(RequestError) as refused:
+        decode_client_batch(b'[{"kind":"view"}]', max_events=10)
+    assert refused.value.code == "bad_body"
+
+
 @given(events=st.lists(st.sampled_from([SIMPLE, {"site": 1, "name": "x"}, {"name": "x"}, 7, None]), max_size=20))
 def test_each_event_is_judged_alone(events: list[object]) -> None:
     for shape in (events, {"events": events}):

@@ -68,6 +68,11 @@ async def test_defaults_to_visitors_of_thirty_days(service: QueryService) -> Non
     assert (found.interval, found.metrics, found.breakdown, len(found.rows)) == ("day", ["visitors"], None, 30)
 
 
+def test_an_empty_parameter_is_one_left_out() -> None:
+    names = ("metrics", "interval", "from", "to", "date_range", "breakdown", "filters", "limit")
+    assert parse_trends({"site_id": SITE, **dict.fromkeys(names, "")}) == parse_trends({"site_id": SITE})
+
+
 async def test_reads_times_as_epoch_milliseconds_and_with_an_offset(service: QueryService) -> None:
     by_number = await chart(service, from_="1761429600000", to="1761516000000")
     by_text = await chart(service, from_="2025-10-26T00:00:00+02:00", to="2025-10-26T23:00:00 01:00")

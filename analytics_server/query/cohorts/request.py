@@ -29,8 +29,6 @@ MAX_CELLS = 200_000
 MAX_VALUES = 50
 DEFAULT_VALUES = 10
 
-ANY_EVENT = "any event"
-
 
 class CohortsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `POST /api/v1/cohorts`. `date_range`: which cohorts are shown; `periods`: how many of each."""
@@ -162,5 +160,5 @@ def _read(spec: EventSpec | None, place: str, library: Library) -> Meant | None:
     return None if spec is None or spec == EventSpec() else read_spec(spec, place, library)
 
 
-def _shown(meant: Meant | None) -> dict[str, object]:
-    return {"name": ANY_EVENT, "filters": []} if meant is None else meant.normalised()
+def _shown(meant: Meant | None) -> dict[str, object] | None:
+    return None if meant is None else meant.normalised()

@@ -210,7 +210,15 @@ async def test_an_empty_event_is_any_event(client: Client) -> None:
     _, plain = await client.post("cohorts", date_range="6mo")
     _, empty = await client.post("cohorts", date_range="6mo", first={}, returning={})
     assert plain["cohorts"] == empty["cohorts"]
-    assert empty["query"]["first"] == {"name": "any event", "filters": []}
+    assert (empty["query"]["first"], empty["query"]["returning"]) == (None, None)
+
+
+@pytest.mark.parametrize("asked", [{}, {"first": {"name": "pageview"}, "returning": {"event": "signup"}}])
+async def test_the_question_as_it_was_understood_can_be_asked_again(client: Client, asked: dict[str, Any]) -> None:
+    _, answer = await client.post("cohorts", date_range="6mo", **asked)
+    _, again = await client.post("cohorts", **answer["query"])
+    assert again["cohorts"] == answer["cohorts"]
+    assert any(cohort["size"] for cohort in answer["cohorts"]) or asked
 
 
 @pytest.mark.parametrize("by", ["visitor", "session"])

@@ -49,7 +49,7 @@ class CollectRoutes:
         self._script_path = script_path
 
     def routes(self) -> list[web.RouteDef]:
-        """Everything a page may send, under the configured paths and under the standard ones."""
+        """Everything a page may send, under the configured paths."""
         found = [
             web.get(self._script_path, self.script),
             web.get(f"{self._collect_path}/pixel.gif", self.pixel, allow_head=False),
@@ -147,4 +147,7 @@ def _respond(answer: Answer) -> web.Response:
     if answer.retry_after_s is not None:
         headers = CIMultiDict(_HEADERS)
         headers["Retry-After"] = str(answer.retry_after_s)
+    elif answer.status == 401:
+        headers = CIMultiDict(_HEADERS)
+        headers["WWW-Authenticate"] = "Bearer"
     return web.Response(body=answer.body, status=answer.status, headers=headers)

@@ -82,7 +82,9 @@ async def test_the_body_of_a_token_that_may_not_collect_is_not_waited_for(token:
     world = World()
     announced = head(5 << 20).replace(b"Content-Length", b"Authorization: Bearer " + token + b"\r\nContent-Length")
     async with serving(world) as server:
-        assert (await ask(server, announced))[0] == status
+        given, answer = await ask(server, announced)
+
+    assert (given, b"WWW-Authenticate: Bearer\r\n" in answer) == (status, status == 401)
 
 
 async def test_a_body_that_grows_too_large_is_cut_off() -> None:

@@ -35,7 +35,7 @@ _ERRORS = {
     408: ("request_timeout",),
     415: ("unsupported_media_type",),
     429: ("too_many_requests",),
-    503: ("wal_unavailable",),
+    503: ("wal_unavailable", "busy"),
 }
 _TAKEN = Reply(
     status=202,

@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from analytics_server.collect.address import AddressResolver
 from analytics_server.collect.collector import Answer, Collector, Kind, pixel_body, refuse
 from analytics_server.collect.tracker import etag
-from analytics_server.errors import AnalyticsError, TooLarge, TooSlow
+from analytics_server.errors import AnalyticsError, TooLarge, TooSlow, Unavailable
 
 PIXEL = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
 PREFLIGHT = {
@@ -34,6 +34,10 @@ _HEADERS = CIMultiDict(
 SCRIPT_MAX_AGE_S = 3_600
 BODY_TIMEOUT_S = 30.0
 
+HELD_BYTES = 128 * 1024 * 1024
+"""What unfinished bodies of all senders without a token may hold together: who opens many connections and never
+ends what was begun on them must not take the memory of everybody else."""
+
 
 class CollectRoutes:
     """Owns the handlers; `script` is the tracker as it is served."""
@@ -47,6 +51,7 @@ class CollectRoutes:
         self._script_etag = etag(script)
         self._collect_path = collect_path.rstrip("/")
         self._script_path = script_path
+        self._held = 0
 
     def routes(self) -> list[web.RouteDef]:
         """Everything a page may send, under the configured paths."""
@@ -83,24 +88,31 @@ class CollectRoutes:
         return await self._collector.collect(kind, body, headers, address)
 
     async def _read(self, request: web.Request) -> bytes:
-        most = self._collector.most_bytes(trusted="Authorization" in request.headers)
+        trusted = "Authorization" in request.headers
+        most = self._collector.most_bytes(trusted=trusted)
         length = request.content_length
         if length is not None and length > most:
             raise TooLarge(f"The body has {length} bytes; {most} are allowed.")
         content = request.content
         first = await content.readany()
         if content.at_eof():
-            body = first
-        else:
-            pieces, size = [first], len(first)
+            return first
+        pieces, size, held = [first], len(first), 0
+        try:
             while not content.at_eof():
+                if not trusted:
+                    self._held += size - held
+                    held = size
+                    if self._held > HELD_BYTES:
+                        raise Unavailable("Too many large bodies are under way: send it again soon.", code="busy")
                 piece = await content.readany()
                 size += len(piece)
                 if size > most:
                     raise TooLarge(f"The body has more than {most} bytes.")
                 pieces.append(piece)
-            body = b"".join(pieces)
-        return body
+        finally:
+            self._held -= held
+        return b"".join(pieces)
 
     async def preflight(self, request: web.Request) -> web.Response:
         return web.Response(status=204, headers=PREFLIGHT)

@@ -95,6 +95,35 @@ async def test_a_body_that_grows_too_large_is_cut_off() -> None:
     assert status == 413
 
 
+async def test_unfinished_bodies_together_hold_no_more_than_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "HELD_BYTES", 3 * len(BODY))
+    world = World()
+    large = BODY + b" " * 2 * len(BODY)
+    async with serving(world) as server:
+        begun = [await asyncio.open_connection(server.host, server.port) for _ in range(4)]
+        for _, writer in begun:
+            writer.write(head(len(large)) + BODY)
+        answers = [asyncio.ensure_future(reader.readuntil(b"\r\n\r\n")) for reader, _ in begun]
+        done, waiting = await asyncio.wait(answers, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        refused = done.pop().result()
+        short, _ = await ask(server, head(len(BODY)) + BODY)
+        assert not any(answer.done() for answer in waiting)
+        for _, writer in begun:
+            writer.close()
+        await asyncio.wait(waiting)
+        for answer in waiting:
+            assert answer.exception() is not None
+        async with asyncio.timeout(10):  # the server notices in a moment that they have gone
+            later = 0
+            while later != 202:
+                later, _ = await ask(server, head(len(large)), large[:20], large[20:])
+
+    assert b" 503 " in refused
+    assert b"Retry-After: " in refused
+    assert short == 202
+    assert len(world.events) == 2
+
+
 async def test_two_answers_do_not_share_their_headers() -> None:
     async with serving(World(batch_bytes=100, site_events_per_s=1)) as server:
         first = (await ask(server, head(len(BODY)), BODY))[1]

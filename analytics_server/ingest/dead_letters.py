@@ -243,9 +243,9 @@ def _json(letter: Letter) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """All of it or nothing, durable."""
+    """All of it or nothing, durable; readable only to the server's own user, as its log is."""
     draft = path.with_suffix(path.suffix + ".new")
-    with draft.open("wb") as file:
+    with open(draft, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

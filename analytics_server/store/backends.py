@@ -63,8 +63,12 @@ def _embedded(config: Config, path: Path) -> ThreadedStore:
         return client
 
     def prepare() -> Client:
-        """The first handle stays open as an anchor: when the last one closes, the engine stops."""
-        path.mkdir(parents=True, exist_ok=True)
+        """The first handle stays open as an anchor: when the last one closes, the engine stops.
+
+        The engine's files can be read by anyone who reaches them, the day's salts included, with which a visitor's
+        hash leads back to an address: nobody else on the machine gets into the directory.
+        """
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             anchor = connect(None)
         except ProgrammingError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -234,6 +235,15 @@ def test_writing_a_letter_again_changes_nothing(tmp_path: Path) -> None:
     write(tmp_path)
 
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_nobody_else_on_the_machine_can_read_a_letter(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        write(tmp_path)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
 
 def test_exported_rows_say_what_they_are_and_why(tmp_path: Path) -> None:

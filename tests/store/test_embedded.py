@@ -62,6 +62,13 @@ async def test_creates_its_directory(embedded_path: Path) -> None:
     await store.close()
 
 
+def test_lets_nobody_else_on_the_machine_into_its_directory(tmp_path: Path) -> None:
+    """The engine makes its files readable to all, and the salts lie among them."""
+    path = tmp_path / "data" / "clickhouse"
+    subprocess.run([sys.executable, "-c", OPEN, str(path)], umask=0o022, timeout=60, check=True)
+    assert path.stat().st_mode & 0o777 == 0o700
+
+
 async def test_a_table_a_failed_query_read_can_be_dropped(embedded_path: Path) -> None:
     """A handle keeps the locks of a failed query until it is used again: it must not be kept."""
     store = make_store(embedded(embedded_path))

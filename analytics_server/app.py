@@ -73,7 +73,15 @@ from analytics_server.query.saving import Askers
 from analytics_server.query.service import QueryService
 from analytics_server.query.sql.routes import routes as sql_routes
 from analytics_server.query.sql.service import SqlService
-from analytics_server.serving import HttpMetrics, cancel, keep_running, nothing_here, raise_file_limit, wrap
+from analytics_server.serving import (
+    HttpMetrics,
+    HttpProtocol,
+    cancel,
+    keep_running,
+    nothing_here,
+    raise_file_limit,
+    wrap,
+)
 from analytics_server.store import StoreInfo, make_store, migrate
 
 log = logging.getLogger(__name__)
@@ -338,19 +346,18 @@ class Server:
         await self._runner.setup()
         inner = self._runner.server
         assert inner is not None
+        loop = asyncio.get_running_loop()
         self._front = Front(
             self._collector,
             self._addresses,
             config.tracker.collect_path,
-            inner,
+            lambda: HttpProtocol(inner, loop=loop, **inner._kwargs),
             self._http.route(config.tracker.collect_path),
             most_connections=max(RESERVED_FILES, raise_file_limit() - RESERVED_FILES),
         )
         host, port = config.server.host, config.server.port
         try:
-            self._socket = await asyncio.get_running_loop().create_server(
-                self._front, host, port, backlog=1024, reuse_address=True
-            )
+            self._socket = await loop.create_server(self._front, host, port, backlog=1024, reuse_address=True)
         except OSError as error:
             raise ConfigError(
                 f"Can't listen on {host}:{port}: "

@@ -17,7 +17,8 @@ from typing import Any, Literal
 
 import msgspec
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.web_protocol import RequestHandler
 from msgspec import UNSET, UnsetType
 from prometheus_client import CollectorRegistry, Gauge, Metric, ProcessCollector, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -34,6 +35,8 @@ LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 LAG_CHECK_S = 1.0
 MOST_FILES = 65_536
 EVERYTHING_ELSE = "/{tail}"
+MOST_LINE_BYTES = 8_190
+"""aiohttp's own limit for the first line and for each header."""
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,6 +189,34 @@ def error_response(error: AnalyticsError) -> web.Response:
         content_type="application/json",
         headers=headers,
     )
+
+
+class HttpProtocol(RequestHandler):
+    """aiohttp's protocol, that answers what is no readable HTTP in the form of every other error."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        super().handle_error(request, status, exc, message)  # logs, and raises when the answer has begun
+        if status >= 500:
+            return self._last_answer(AnalyticsError("Something went wrong here; the server's log says what."), status)
+        if isinstance(exc, LineTooLong):
+            text = f"The request's address or a header is longer than {MOST_LINE_BYTES} bytes: ask for less at a time."
+        else:
+            text = "The request can't be read as HTTP: its first line, a header or its length is malformed."
+        return self._last_answer(RequestError(text), status)
+
+    def _last_answer(self, error: AnalyticsError, status: int) -> web.StreamResponse:
+        error.status = status
+        answer = error_response(error)
+        answer.force_close()
+        return answer
 
 
 def _plain_error(error: web.HTTPException) -> web.Response:

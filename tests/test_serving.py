@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import resource
 from collections.abc import AsyncIterator
@@ -43,6 +44,29 @@ async def test_bytes_in_headers_that_are_no_text_are_answered(server: RunningSer
         answer = await raw(server, sent, enough=b"\0")
         assert answer.split()[1] == str(status).encode(), answer
     assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize(
+    ("sent", "named"),
+    [
+        (b"hello\r\n\r\n", "can't be read as HTTP"),
+        (b"POST /track HTTP/1.1\r\nHost: a\r\nContent-Length: many\r\n\r\n", "can't be read as HTTP"),
+        (b"POST /track HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nsecret\r\n", "can't be read as HTTP"),
+        (b"GET /api/v1/trends?site_id=" + b"a" * 9_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", "8190 bytes"),
+        (b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Long: " + b"a" * 9_000 + b"\r\n\r\n", "8190 bytes"),
+    ],
+)
+async def test_what_is_no_readable_http_is_refused_like_everything_else(
+    server: RunningServer, sent: bytes, named: str
+) -> None:
+    head, _, body = (await raw(server, sent, enough=b"\0")).partition(b"\r\n\r\n")
+
+    error = json.loads(body)["error"]
+    assert head.split()[1] == b"400"
+    assert b"Content-Type: application/json" in head
+    assert error["code"] == "bad_request"
+    assert named in error["message"]
+    assert b"secret" not in body
 
 
 async def test_every_connection_gets_its_answer_when_the_server_stops_under_load(server: RunningServer) -> None:

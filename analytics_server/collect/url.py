@@ -1,8 +1,8 @@
 """Turns what a client sends as a URL into what may be stored of it.
 
 Constraint: nothing that can identify a person may get through by accident, so a
-query key is kept only when it is allow-listed, the fragment, user info and port are
-dropped, and anything that looks like an e-mail address becomes `*@*`. Nothing is
+query key is kept only when it is allow-listed, the fragment, user info, port and a
+session's id in the path are dropped, and anything that looks like an e-mail address becomes `*@*`. Nothing is
 percent-decoded (what is stored is what the site's server saw), except campaign
 values, which are read by people. Cleaning a cleaned URL changes nothing. Parsing is
 one regular expression instead of `urllib.parse`: it is several times faster, never
@@ -60,6 +60,9 @@ _AROUND = "".join(map(chr, range(0x21)))
 """What browsers strip around a URL: C0 controls and space (WHATWG URL § 4.4)."""
 
 _TOKEN = re.compile(r"[^/?&=#;,:\s<>()\"]+")
+_SESSION = re.compile(r";(?:j?session_?id|phpsessid|sid)=[^/?#;]*", re.IGNORECASE)
+"""Where servers put a session's id for browsers without cookies: who has it is that visitor."""
+
 _AT = re.compile(r"@|%(?:25)*40")
 _DOT_AND_LABEL = re.compile(r"(?:\.|%(?:25)*2[eE])(?:[^\W\d_]|%)")
 
@@ -204,6 +207,8 @@ class UrlCleaner:
         return self._stored(f"{path}?{kept}" if kept else path)
 
     def _stored(self, path: str) -> str:
+        if ";" in path:
+            path = _SESSION.sub("", path)
         path = path.rstrip(" ")
         return mask_emails(path) if self._mask else path
 

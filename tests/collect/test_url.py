@@ -146,6 +146,27 @@ def test_masks_what_looks_like_an_email_address(cleaner: UrlCleaner, path: str, 
     assert url.path == masked
 
 
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [
+        ("/shop;jsessionid=1A2B3C4D.node1", "/shop"),
+        ("/shop;JSESSIONID=1A2B/cart;v=2;sid=77?q=red", "/shop/cart;v=2?q=red"),
+        ("/;;sid=1jsessionid=2", "/;"),
+        ("/a;PHPSESSID=x;session_id=y", "/a"),
+        ("/a;inside=1;sidebar=2", "/a;inside=1;sidebar=2"),
+        ("/jsessionid=1", "/jsessionid=1"),
+    ],
+)
+def test_a_sessions_id_in_the_path_is_not_kept(cleaner: UrlCleaner, path: str, kept: str) -> None:
+    url = cleaner.clean(f"https://example.com{path}")
+    assert url is not None
+    assert url.path == kept
+    referrer = cleaner.clean_referrer(f"https://example.com{path}")
+    assert referrer is not None
+    assert "1A2B" not in referrer.text
+    assert cleaner.clean_href(path) == kept
+
+
 def test_masking_can_be_switched_off() -> None:
     url = UrlCleaner(KEYS, False, MAX_CHARS).clean("https://example.com/jane@example.com?utm_term=a@b.example")
     assert url is not None

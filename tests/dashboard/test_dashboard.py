@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from playwright.async_api import Browser, Page, WebSocketRoute, expect
+from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
 
 from tests.dashboard.conftest import dashboard_page
 from tests.dashboard.traffic import CHROME, SITE, Traffic, measured
@@ -127,6 +129,17 @@ async def test_phone_needs_no_sideways_scrolling(browser: Browser, server: Runni
         assert await page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+async def test_smallest_phone_shows_the_interval_whole(
+    browser: Browser, server: RunningServer, traffic: Traffic
+) -> None:
+    async with dashboard_page(browser, width=320, height=640) as page:
+        await page.goto(f"{server.url}/dashboard?site={SITE}&range=year#token={server.token}")
+        await page.get_by_role("button", name="Google: ").wait_for()
+        edges = "e => [e.getBoundingClientRect().right, e.closest('section, .card').getBoundingClientRect().right]"
+        picker, card = await page.get_by_label("Interval of the chart").evaluate(edges)
+        assert picker < card
+
+
 async def test_wrong_token_is_refused_and_the_right_one_opens(
     browser: Browser, server: RunningServer, traffic: Traffic
 ) -> None:
@@ -186,6 +199,24 @@ async def test_new_site_shows_the_tag_and_changes_with_its_first_visit(browser: 
         await expect(page.locator(".live-pill")).to_have_text("1 visitor now")
         await expect(page.locator(metric(page, "Pageviews"))).to_have_text("1")
         await expect(page.get_by_role("region", name="Right now")).to_contain_text("/hello")
+
+
+async def test_visits_seen_before_they_are_stored_appear_without_a_reload(
+    browser: Browser, server: RunningServer
+) -> None:
+    async with Client(server) as client, dashboard_page(browser) as page:
+        await client.send({"site": "early.example", "name": "pageview", "url": "https://early.example/"})
+        await measured(client, "early.example", 1)
+
+        async def not_stored_yet(route: Route) -> None:
+            body = json.loads(route.request.post_data or "{}")
+            await route.continue_(post_data=json.dumps({**body, "date_range": ["2001-01-01", "2001-01-02"]}))
+
+        await page.route("**/api/v1/query", not_stored_yet)
+        await page.goto(f"{server.url}/dashboard?site=early.example#token={server.token}")
+        await expect(page.get_by_role("region", name="Getting started")).to_contain_text("No visits to early.example")
+        await page.unroute("**/api/v1/query")
+        await expect(page.locator(metric(page, "Pageviews"))).to_have_text("1", timeout=15_000)
 
 
 async def test_numbers_follow_new_visits_without_a_reload(browser: Browser, server: RunningServer) -> None:

@@ -52,6 +52,16 @@ async def test_range_before_moves_by_what_the_range_is(
 
 
 @pytest.mark.parametrize(
+    ("start", "answered"),
+    [("2000-01-01", True), ("1999-12-31", False), ("1902-01-01", False), ("-000001-06-30", False)],
+)
+async def test_the_range_before_is_asked_for_only_where_the_server_answers(
+    page: Page, start: str, answered: bool
+) -> None:
+    assert await call(page, "ranges", "isAnswered", [start, "2000-12-31"]) is answered
+
+
+@pytest.mark.parametrize(
     ("range_", "valid"),
     [
         ("7d", True),
@@ -135,6 +145,40 @@ async def test_change_says_direction_and_whether_that_is_good(
 )
 async def test_values_read_as_people_write_them(page: Page, function: str, value: object, text: str) -> None:
     assert await call(page, "format", function, value) == text
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "needed"),
+    [
+        ("2025-12-01", "2026-11-01", False),
+        ("2025-11-01", "2026-11-01", True),
+        ("2025-11-24", "2026-11-23", False),
+        ("2024-12-30", "2026-01-05", True),
+        ("2001-01-01", "2099-12-01", True),
+        ("2026-11-23T00:00+00:00", "2026-11-23T23:00+00:00", False),
+    ],
+)
+async def test_an_axis_names_years_where_its_dates_would_repeat(
+    page: Page, first: str, last: str, needed: bool
+) -> None:
+    assert await call(page, "format", "needYears", [first, last]) is needed
+
+
+@pytest.mark.parametrize(
+    ("interval", "options", "text"),
+    [
+        ("month", {}, "Nov"),
+        ("month", {"year": True}, "Nov 2026"),
+        ("month", {"long": True}, "November 2026"),
+        ("day", {}, "2 Nov"),
+        ("day", {"year": True}, "2 Nov 2026"),
+        ("week", {"long": True}, "Week of 2 Nov 2026"),
+    ],
+)
+async def test_a_bucket_is_named_as_briefly_as_it_can_be(
+    page: Page, interval: str, options: dict[str, bool], text: str
+) -> None:
+    assert await call(page, "format", "bucketName", "2026-11-02", interval, options) == text
 
 
 async def test_chart_fills_gaps_stops_at_now_and_marks_the_running_day(page: Page) -> None:

@@ -3,11 +3,14 @@
 // 28 days need no special care, and no time zone arithmetic happens here.
 
 import { fill, h } from './dom.js';
-import { axisDuration, bucketName, compact } from './format.js';
+import { axisDuration, bucketName, compact, needYears } from './format.js';
 import { change, metricById } from './metrics.js';
 
 const AXIS_FONT = '12px "Inter Variable", system-ui, sans-serif';
 const SECOND_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
+const STEPS = {
+  minute: [1, 5, 10, 15, 30, 60, 120, 240], hour: [1, 2, 3, 4, 6, 12, 24, 48, 72, 168], month: [1, 2, 3, 4, 6, 12, 24, 60, 120, 240],
+};
 const WHOLE_STEPS = [1, 2, 5].flatMap((n) => Array.from({ length: 11 }, (_, power) => n * 10 ** power)).sort((a, b) => a - b);
 
 /**
@@ -121,9 +124,11 @@ export class Chart {
   }
 
   #splits(width) {
-    const total = this.data.labels.length;
-    const most = Math.max(2, Math.round((width - 60) / 68));
-    const steps = this.data.interval === 'hour' ? [1, 2, 3, 4, 6, 12, 24, 48, 72, 168] : this.data.interval === 'minute' ? [1, 5, 10, 15, 30, 60, 120, 240] : [1, 2, 3, 4, 7, 14, 28, 56];
+    const { labels, interval } = this.data;
+    const total = labels.length;
+    const room = !needYears(labels) ? 68 : interval === 'month' ? 84 : 104;
+    const most = Math.max(2, Math.round((width - 60) / room));
+    const steps = STEPS[interval] ?? [1, 2, 3, 4, 7, 14, 28, 56];
     const step = steps.find((size) => total / size <= most) ?? Math.ceil(total / most);
     return Array.from({ length: Math.ceil(total / step) }, (_, index) => index * step);
   }
@@ -133,7 +138,7 @@ export class Chart {
     const label = labels[index];
     if (label === undefined) return '';
     const midnight = label.slice(11, 16) === '00:00';
-    return midnight && labels.length > 24 ? bucketName(label.slice(0, 10), 'day') : bucketName(label, interval);
+    return midnight && labels.length > 24 ? bucketName(label.slice(0, 10), 'day') : bucketName(label, interval, { year: needYears(labels) });
   }
 
   #point(plot) {

@@ -75,8 +75,15 @@ const DIMENSION_NAMES = {
 
 export const dimensionName = (dimension) => DIMENSION_NAMES[dimension] ?? dimension.replace(/^.*:/, '');
 
+/** Do dates without their year repeat among these buckets? */
+export function needYears(labels) {
+  const [first, last] = [labels[0] ?? '', labels.at(-1) ?? ''];
+  const years = last.slice(0, 4) - first.slice(0, 4);
+  return years > 1 || (years === 1 && last.slice(5, 10) >= first.slice(5, 10));
+}
+
 /** A bucket's name. Dates are calendar dates; times carry their own offset, so they read as the site's clock. */
-export function bucketName(label, interval, { long = false } = {}) {
+export function bucketName(label, interval, { long = false, year = long } = {}) {
   if (label.length > 10) {
     const wall = new Date(`${label.slice(0, 16)}:00Z`);
     const options = long
@@ -85,8 +92,8 @@ export function bucketName(label, interval, { long = false } = {}) {
     return new Intl.DateTimeFormat(undefined, options).format(wall);
   }
   const day = new Date(`${label}T00:00:00Z`);
-  if (interval === 'month') return new Intl.DateTimeFormat(undefined, { month: long ? 'long' : 'short', year: long ? 'numeric' : undefined, timeZone: 'UTC' }).format(day);
-  const options = long ? { weekday: interval === 'week' ? undefined : 'short', day: 'numeric', month: 'short', year: 'numeric', timeZone: 'UTC' } : { day: 'numeric', month: 'short', timeZone: 'UTC' };
+  if (interval === 'month') return new Intl.DateTimeFormat(undefined, { month: long ? 'long' : 'short', year: year ? 'numeric' : undefined, timeZone: 'UTC' }).format(day);
+  const options = long ? { weekday: interval === 'week' ? undefined : 'short', day: 'numeric', month: 'short', year: 'numeric', timeZone: 'UTC' } : { day: 'numeric', month: 'short', year: year ? 'numeric' : undefined, timeZone: 'UTC' };
   const text = new Intl.DateTimeFormat(undefined, options).format(day);
   return long && interval === 'week' ? `Week of ${text}` : text;
 }

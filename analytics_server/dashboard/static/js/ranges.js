@@ -79,6 +79,9 @@ export function intervalsFor(id) {
   return ['month', 'week', 'day'];
 }
 
+/** Is a `date_range` of days or instants one that the server answers? Nothing was measured before 2000. */
+export const isAnswered = ([start]) => start >= '2000';
+
 /**
  * The range before a resolved one ([start, end) as ISO instants): by whole months for whole
  * calendar months, by whole days for whole days, else by its length. As a `date_range`.

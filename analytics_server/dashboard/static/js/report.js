@@ -9,7 +9,7 @@ import { METRICS } from './metrics.js';
 import { Now } from './now.js';
 import { Panel } from './panel.js';
 import { PANELS } from './panels.js';
-import { dayIn, queryRange, rangeBefore } from './ranges.js';
+import { dayIn, isAnswered, queryRange, rangeBefore } from './ranges.js';
 import { begin } from './welcome.js';
 
 const REFRESH_PAUSE_MS = 5_000;
@@ -111,7 +111,9 @@ export class Report {
       const answer = await ask(view.dateRange);
       const show = (previous) => !controller.signal.aborted && this.headline.chart.show(chartData({ answer, previous, metric: view.metric, interval: view.interval, today: dayIn(view.timezone) }));
       if (!view.compare || view.range === 'all') return void show(null);
-      const previous = await ask(rangeBefore(answer.meta.date_range, view.timezone)).catch((error) => {
+      const earlier = rangeBefore(answer.meta.date_range, view.timezone);
+      if (!isAnswered(earlier)) return void show(null);
+      const previous = await ask(earlier).catch((error) => {
         if (isAbort(error)) throw error;
         return null;
       });
@@ -127,6 +129,7 @@ export class Report {
     const answer = await this.api.query({ site_id: view.site, metrics: ['events'], date_range: 'all' }, signal);
     if (signal.aborted) return;
     if (answer.results[0]?.metrics[0]) return this.#showReport();
+    if (this.empty) return;
     this.empty = true;
     fill(this.place, h('h1', { className: 'visually-hidden' }, 'Report'), begin({ site: view.site, status: this.liveStatus }));
   }
@@ -141,7 +144,9 @@ export class Report {
   /** A live snapshot: show it, and ask again for the numbers when something has happened. */
   takeSnapshot(snapshot) {
     this.now.render(snapshot);
-    if (this.eventsSeen !== null && snapshot.events_seen !== this.eventsSeen) this.#refreshSoon();
+    // Seen but not stored yet, when the page was opened: a flush later they are.
+    const awaited = this.empty && snapshot.events_seen > 0;
+    if (awaited || (this.eventsSeen !== null && snapshot.events_seen !== this.eventsSeen)) this.#refreshSoon();
     this.eventsSeen = snapshot.events_seen;
   }
 

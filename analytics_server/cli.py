@@ -19,6 +19,7 @@ from analytics_server.access.gate import Gate, Role
 from analytics_server.access.sites import Sites
 from analytics_server.app import Server
 from analytics_server.cli_dead_letters import commands as dead_letter_commands
+from analytics_server.collect.address import AddressResolver
 from analytics_server.config import Config, load_config
 from analytics_server.demo.routes import DEMO_SITE_ID
 from analytics_server.doctor.lock import DirectoryLock
@@ -167,6 +168,8 @@ def _greet(server: Server, info: StoreInfo) -> None:
 def check_config(config_path: str | None) -> None:
     """Check the config file and the environment, and print what results."""
     config = _config(config_path)
+    AddressResolver(config.server.trusted_proxies)  # These two judge their settings themselves, here as in a start.
+    make_store(config)
     for name in config.__struct_fields__:
         click.echo(f"[{name}]")
         section = getattr(config, name)

@@ -175,3 +175,20 @@ def test_check_config_refuses_a_mistake(run: Commands, tmp_path: Path) -> None:
         assert done.exit_code == 1
         assert isinstance(done.exception, ConfigError)
         assert "'port'" in done.exception.message
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "named"),
+    [
+        ("ANALYTICS_SERVER_TRUSTED_PROXIES", "10.0.0.0/8,banana", "[server] trusted_proxies: 'banana'"),
+        ("ANALYTICS_CLICKHOUSE_URL", "postgres://host/db", "[clickhouse] url = postgres://"),
+        ("ANALYTICS_CLICKHOUSE_URL", "http://host:port/db", "[clickhouse] url is no address"),
+    ],
+)
+def test_check_config_refuses_what_a_start_would(run: Commands, variable: str, value: str, named: str) -> None:
+    done = run("check-config", **{variable: value})
+
+    assert done.exit_code == 1
+    assert isinstance(done.exception, ConfigError)
+    assert named in done.exception.message
+    assert done.output == ""

@@ -8,6 +8,12 @@ SYNC_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 FLUSH_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 BATCH_BUCKETS = (1, 10, 100, 1_000, 5_000, 10_000, 50_000, 100_000)
 
+WAL_FAULTS = ("damaged_frame", "disk_full", "fsync", "quarantined_segment", "torn_tail", "write")
+FLUSH_OUTCOMES = (
+    "ambiguous", "badrows", "failed", "fatal", "ok", "partial", "retryable", "timeout", "unreconciled",
+)  # fmt: skip
+"""Each is there from the start, with 0: an alert on a series that does not exist never fires on its first increase."""
+
 
 class IngestMetrics:
     """One set per process, registered in the registry it is given."""
@@ -32,6 +38,10 @@ class IngestMetrics:
             "flush_batch_events", "Events in one batch.", buckets=BATCH_BUCKETS, registry=registry
         )
         self.flush_attempts = Counter("flush_attempts_total", "Inserts by outcome.", ["outcome"], registry=registry)
+        for kind in WAL_FAULTS:
+            self.wal_errors.labels(kind)
+        for outcome in FLUSH_OUTCOMES:
+            self.flush_attempts.labels(outcome)
         self.flush_ambiguous = Counter(
             "flush_ambiguous_total", "Batches whose outcome had to be verified.", registry=registry
         )

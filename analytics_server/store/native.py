@@ -52,10 +52,13 @@ class _Repeated:
         self._type: _Type = get_from_name("String")
 
     def write_column(self, column: Sequence[object], dest: bytearray, ctx: InsertContext) -> None:
-        if len(self._known) > MOST_KNOWN or column.count("") > len(column) // 2:
-            self._type.write_column(column, dest, ctx)
-        else:
-            dest += b"".join(map(self._known.__getitem__, column))
+        if len(self._known) <= MOST_KNOWN and column.count("") <= len(column) // 2:
+            try:
+                dest += b"".join(map(self._known.__getitem__, column))
+                return
+            except TypeError:  # not all are texts: whatever the library does, whoever the neighbours are
+                pass
+        self._type.write_column(column, dest, ctx)
 
 
 class _EncodedTexts(dict[object, bytes]):

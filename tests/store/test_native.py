@@ -111,6 +111,18 @@ def test_repeated_texts_are_written_like_the_library_writes_them(blocks: list[li
     assert ours.pieces == theirs.pieces
 
 
+@pytest.mark.parametrize("strange", [b"ab", 0, False, None, 7, ["a"]])
+@pytest.mark.parametrize("others", [[], ["a"], ["", "", ""]])
+def test_what_is_no_text_is_written_or_refused_like_by_the_library(strange: object, others: list[object]) -> None:
+    def written(kind: str) -> list[bytes] | None:
+        try:
+            return encode(["name"], [wire_type(kind)], [[[*others, strange]]], compress=False).pieces
+        except StoreBadRows:
+            return None
+
+    assert written("LowCardinality(String)") == written("String")
+
+
 async def test_encoding_and_inserting_go_on_at_the_same_time(store: Store) -> None:
     await store.command("CREATE TABLE beside (a UInt8) ENGINE = MergeTree ORDER BY a")
     first = await store.encode("beside", ["a"], [[[1]]])

@@ -4,7 +4,8 @@ The engine merges parts again and again while batches arrive. On a small machine
 processor time as reading, encoding and inserting them together (measured with ten million events);
 done once, after the backlog, it takes a fraction of it. So merges of the tables that every batch goes to
 stand still while many segments wait, and go on when few are left, or when so many parts have come
-together that questions would become slow. Nothing of this outlives the process: an engine that starts merges.
+together that questions would become slow or memory short. Nothing of this outlives the process: an engine
+that starts merges.
 A ClickHouse server is never told to stop its merges: it has other work, and would not forget it.
 
 A mutation of these tables waits with their merges: whoever needs one in a running server releases first.
@@ -37,8 +38,15 @@ MOST_PARTS = 300
 FEW_PARTS = 100
 """So few must be left before merges stand still again."""
 
+MOST_ADDED = 4_000
+"""So many parts of all tables and months may come together in one backlog: each takes 25 kB of memory (measured),
+and a backlog of many months makes one of each table for each month of each segment."""
+
+FEW_ADDED = 1_500
+"""So few must be left of them before merges stand still again."""
+
 _PARTS = (
-    "SELECT max(parts) FROM (SELECT count() AS parts FROM system.parts "
+    "SELECT max(parts), sum(parts) FROM (SELECT count() AS parts FROM system.parts "
     "WHERE active AND database = currentDatabase() AND table IN {tables:Array(String)} GROUP BY table, partition)"
 )
 
@@ -50,6 +58,8 @@ class Merges:
         self._store = store
         self._waiting = waiting
         self.held = False
+        self._before: int | None = None
+        """Parts of all tables when the backlog began."""
 
     async def run(self) -> None:
         """Look for ever."""
@@ -64,20 +74,26 @@ class Merges:
         """Hold or release, as the backlog and the parts ask for. Raises a store error."""
         waiting = self._waiting()
         if not self.held and waiting < HOLD_FROM:
+            self._before = None
             return
-        parts = await self._parts()
-        if self.held and (waiting <= RELEASE_AT or parts >= MOST_PARTS):
+        parts, together = await self._parts()
+        if self._before is None:
+            self._before = together
+        added = together - self._before
+        if self.held and (waiting <= RELEASE_AT or parts >= MOST_PARTS or added >= MOST_ADDED):
             await self._tell("START")
             self.held = False
             log.info("merges go on", extra={"parts": parts, "segments_waiting": waiting})
-        elif not self.held and parts <= FEW_PARTS:
+        elif not self.held and parts <= FEW_PARTS and added <= FEW_ADDED:
             self.held = True  # also when only some of the tables could be told
             await self._tell("STOP")
             log.info("merges wait for the backlog", extra={"parts": parts, "segments_waiting": waiting})
 
-    async def _parts(self) -> int:
+    async def _parts(self) -> tuple[int, int]:
+        """The most of one table's month, and all together."""
         answer = await self._store.query(_PARTS, {"tables": list(TABLES)})
-        return int(str(answer.rows[0][0]))
+        most, together = answer.rows[0]
+        return int(str(most)), int(str(together))
 
     async def _tell(self, what: str) -> None:
         for table in TABLES:

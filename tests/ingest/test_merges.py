@@ -15,7 +15,16 @@ import pytest
 from analytics_server.config import ClickhouseSection, Config
 from analytics_server.errors import StoreError, StoreRetryable
 from analytics_server.ingest import merges
-from analytics_server.ingest.merges import FEW_PARTS, HOLD_FROM, MOST_PARTS, RELEASE_AT, TABLES, Merges
+from analytics_server.ingest.merges import (
+    FEW_ADDED,
+    FEW_PARTS,
+    HOLD_FROM,
+    MOST_ADDED,
+    MOST_PARTS,
+    RELEASE_AT,
+    TABLES,
+    Merges,
+)
 from analytics_server.ingest.views import read_views
 from analytics_server.store import Store, make_store, migrate
 from analytics_server.store.protocol import Parameters, ResultSet
@@ -26,12 +35,13 @@ class Parts:
 
     def __init__(self) -> None:
         self.parts = 0
+        self.together = 0
         self.told: list[str] = []
         self.fails = False
         self.was_told = asyncio.Event()
 
     async def query(self, sql: str, parameters: Parameters) -> ResultSet:
-        return ResultSet(columns=("parts",), rows=[(self.parts,)])
+        return ResultSet(columns=("parts", "together"), rows=[(self.parts, self.together)])
 
     async def command(self, sql: str) -> None:
         if self.fails:
@@ -48,8 +58,8 @@ class Held:
         self.store = Parts()
         self.merges = Merges(cast(Store, self.store), lambda: self.waiting)
 
-    async def look(self, waiting: int, parts: int = 0) -> str:
-        self.waiting, self.store.parts = waiting, parts
+    async def look(self, waiting: int, parts: int = 0, together: int = 0) -> str:
+        self.waiting, self.store.parts, self.store.together = waiting, parts, together
         self.store.told.clear()
         await self.merges.look()
         if not self.store.told:
@@ -78,6 +88,18 @@ async def test_merges_go_on_when_there_are_many_parts_and_stand_still_again_when
     assert await held.look(1_000, MOST_PARTS) == "START"
     assert await held.look(1_000, FEW_PARTS + 1) == ""
     assert await held.look(1_000, FEW_PARTS) == "STOP"
+
+
+async def test_parts_of_many_months_are_bounded_together_whatever_there_was_before() -> None:
+    held, before = Held(), 20_000
+    assert await held.look(1_000, 1, before) == "STOP"
+    assert await held.look(1_000, 1, before + MOST_ADDED - 1) == ""
+    assert await held.look(1_000, 1, before + MOST_ADDED) == "START"
+    assert await held.look(1_000, 1, before + FEW_ADDED + 1) == ""
+    assert await held.look(1_000, 1, before + FEW_ADDED) == "STOP"
+    assert await held.look(0, 1, before + FEW_ADDED) == "START"
+    assert await held.look(0, 1, 2 * before) == ""
+    assert await held.look(1_000, 1, 2 * before) == "STOP"  # another backlog
 
 
 async def test_a_release_that_fails_is_tried_again() -> None:

@@ -51,7 +51,7 @@ def operations() -> list[Operation]:
 
 def _operations(shelf: Shelf) -> list[Operation]:
     path, noun, kind = f"/api/v1/{shelf.plural}", shelf.noun, shelf.kind
-    word = noun.replace(" ", "_")
+    a, word = "an" if noun[0] in "aeiou" else "a", noun.replace(" ", "_")
     one = Parameter(name="id", about=f"The {noun}'s id.", type=_ID, required=True)
     unknown = {404: (f"unknown_{kind}", "unknown_site")}
     codes = {400: (*_CODES[shelf.plural], *REQUEST_CODES, "bad_name", "bad_saved")}
@@ -104,7 +104,7 @@ def _operations(shelf: Shelf) -> list[Operation]:
             method="PUT",
             path=path + "/{id}",
             name=f"change_{word}",
-            summary=f"Change a {noun}",
+            summary=f"Change {a} {noun}",
             tag="saved",
             about="What is left out stays. The last change wins.",
             role="admin",
@@ -118,7 +118,7 @@ def _operations(shelf: Shelf) -> list[Operation]:
             method="DELETE",
             path=path + "/{id}",
             name=f"delete_{word}",
-            summary=f"Delete a {noun}",
+            summary=f"Delete {a} {noun}",
             tag="saved",
             about="Also one that is in use: questions that name it are refused from then on.",
             role="admin",

@@ -65,6 +65,12 @@ def test_every_operation_says_what_it_is(document: Document) -> None:
         assert operation.spec["tags"][0] in {tag["name"] for tag in document.spec["tags"]}
 
 
+def test_summaries_have_the_right_article(document: Document) -> None:
+    summaries = [operation.spec["summary"] for operation in document.operations]
+
+    assert [text for text in summaries if re.search(r"\b(a [aeio]|an [^aeiou])", text, re.IGNORECASE)] == []
+
+
 def test_everything_under_api_asks_for_a_token_but_what_pages_ask(document: Document) -> None:
     public = {"assign_variant", "assign_variant_preflight"}
     for operation in document.operations:

@@ -133,7 +133,7 @@ def _script(script_path: str) -> Operation:
         summary="The tracker script",
         tag="collect",
         replies=(
-            Reply(about="The script.", formats=("text/javascript",)),
+            Reply(about="The script.", formats=("text/javascript",), headers={"ETag": "For `If-None-Match`."}),
             Reply(status=304, about="The browser has it already (`If-None-Match`)."),
         ),
     )

@@ -28,6 +28,7 @@ STATIC_PATH = "/dashboard/static"
 HASH_CHARS = 16
 FOR_EVER = "public, max-age=31536000, immutable"
 ASK_FIRST = "no-cache"
+_ETAG = {"ETag": "For `If-None-Match`."}
 
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -107,13 +108,19 @@ def operations() -> list[Operation]:
     files = tuple(sorted({kind.partition(";")[0] for kind in CONTENT_TYPES.values()}))
     return [
         page("GET", "/", "Leads to the dashboard", Reply(status=302, about="To `dashboard`.")),
-        page("GET", PAGE_PATH, "The dashboard", Reply(about="The page.", formats=("text/html",)), unchanged),
+        page(
+            "GET",
+            PAGE_PATH,
+            "The dashboard",
+            Reply(about="The page.", formats=("text/html",), headers=_ETAG),
+            unchanged,
+        ),
         page("GET", PAGE_PATH + "/", "Leads to the dashboard", Reply(status=302, about="To `/dashboard`.")),
         page(
             "GET",
             STATIC_PATH + "/{version}/{name:.+}",
             "A file of the dashboard",
-            Reply(about="The file; it never changes.", formats=files),
+            Reply(about="The file; it never changes.", formats=files, headers=_ETAG),
             unchanged,
         ),
     ]

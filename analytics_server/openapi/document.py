@@ -198,6 +198,10 @@ def _body(body: Body, schemas: Mapping[int, Json]) -> Json:
 
 def _reply(reply: Reply, schemas: Mapping[int, Json]) -> Json:
     found: Json = {"description": reply.about}
+    if reply.headers:
+        found["headers"] = {
+            name: {"description": about, "schema": {"type": "string"}} for name, about in reply.headers.items()
+        }
     content: Json = {kind: {} for kind in reply.formats}
     if reply.type is not None:
         shown: Json = {"schema": schemas[id(reply.type)]}

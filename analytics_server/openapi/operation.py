@@ -57,12 +57,16 @@ class Body:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """An answer that is no error. `type` None: no body, or one that is no JSON. `formats`: other content types."""
+    """An answer that is no error. `type` None: no body, or one that is no JSON. `formats`: other content types.
+
+    `headers`: those that mean something to the client, and what.
+    """
 
     about: str
     status: int = 200
     type: Any = None
     formats: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
     example: object = None
 
 

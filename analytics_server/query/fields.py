@@ -146,7 +146,7 @@ DIMENSIONS: tuple[Dimension, ...] = (
     _visit("language", "Preferred language tag."),
     Dimension(
         name="experiment:*",
-        about="Variant of that experiment's exposure event; other events have an empty value.",
+        about="Variant of that experiment which the event carries; other events have an empty value.",
         scope=Scope.EVENT,
         events="if(e.experiment = @key, e.variant, '')",
         family=True,

@@ -53,6 +53,13 @@ def test_schemas_are_valid_and_references_lead_somewhere(document: Document) -> 
     assert set(references(document.spec)) <= known
 
 
+def test_headers_that_mean_something_are_described(document: Document) -> None:
+    paths = document.spec["paths"]
+    assert "X-Row-Limit" in paths["/api/v1/sql"]["post"]["responses"]["200"]["headers"]
+    for path in ("/a.js", "/dashboard", "/dashboard/static/{version}/{name}"):
+        assert "ETag" in paths[path]["get"]["responses"]["200"]["headers"]
+
+
 def test_a_websocket_refuses_by_close_codes_not_by_statuses(document: Document) -> None:
     assert set(document.spec["paths"]["/api/v1/live"]["get"]["responses"]) == {"101", "400"}
 

@@ -69,6 +69,7 @@ def operations() -> list[Operation]:
                     about="Columns and rows; `meta.truncated` says whether rows were cut off.",
                     type=SqlAnswer,
                     formats=tuple(kind.partition(";")[0] for name, (_, kind) in FORMATS.items() if name != "json"),
+                    headers={"X-Row-Limit": "An answer longer than so many rows was cut off there."},
                 ),
             ),
             errors={

@@ -32,6 +32,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 EXIT_BROKEN = 3
+MADE_UP_SITE_ID = "demo"
+"""What `demo` fills unless told otherwise: no site to send real visits to."""
 STOP_MARGIN_S = 2.0
 
 
@@ -138,7 +140,7 @@ def _greet(server: Server, info: StoreInfo) -> None:
     host = config.server.host
     shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
     base = config.server.public_url.rstrip("/") or f"http://{f'[{shown}]' if ':' in shown else shown}:{server.port}"
-    own = [found.site_id for found in server.sites.all() if found.site_id != DEMO_SITE_ID]
+    own = [found.site_id for found in server.sites.all() if found.site_id not in (DEMO_SITE_ID, MADE_UP_SITE_ID)]
     site = own[0] if own else "example.com"
     lines = ["", f"  analytics-server {__version__} is running at {base}", ""]
     if config.dashboard.enabled:
@@ -312,7 +314,7 @@ cli.add_command(dead_letter_commands(_config, _run, _config_option))
 
 @cli.command()
 @_config_option
-@click.option("--site", default="demo", show_default=True, help="The site to fill; made if it doesn't exist.")
+@click.option("--site", default=MADE_UP_SITE_ID, show_default=True, help="The site to fill; made if it doesn't exist.")
 @click.option("--days", default=30, show_default=True, help="How many days, the last one being today or --end.")
 @click.option("--sessions", default=50_000, show_default=True, help="How many sessions in all.")
 @click.option("--seed", default=1, show_default=True, help="The same seed and --end give the same traffic.")

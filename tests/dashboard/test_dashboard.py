@@ -7,6 +7,7 @@ import json
 import pytest
 from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
 
+from analytics_server.demo.routes import DEMO_SITE_ID
 from tests.dashboard.conftest import dashboard_page
 from tests.dashboard.traffic import CHROME, SITE, Traffic, measured
 from tests.server import Client, RunningServer
@@ -199,6 +200,18 @@ async def test_new_site_shows_the_tag_and_changes_with_its_first_visit(browser: 
         await expect(page.locator(".live-pill")).to_have_text("1 visitor now")
         await expect(page.locator(metric(page, "Pageviews"))).to_have_text("1")
         await expect(page.get_by_role("region", name="Right now")).to_contain_text("/hello")
+
+
+async def test_demo_site_without_visits_leads_to_its_pages(browser: Browser, server: RunningServer) -> None:
+    async with dashboard_page(browser) as page:
+        await page.goto(f"{server.url}/dashboard?site={DEMO_SITE_ID}#token={server.token}")
+        begin = page.get_by_role("region", name="Getting started")
+        await expect(begin.locator("code").first).to_contain_text('data-site="example.com"')
+        async with page.expect_popup() as opened:
+            await begin.get_by_role("link", name="Open the demo pages").click()
+        demo = await opened.value
+        assert demo.url == f"{server.url}/demo"
+        assert await demo.evaluate("[opener, sessionStorage.length]") == [None, 0]
 
 
 async def test_visits_seen_before_they_are_stored_appear_without_a_reload(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,3 +181,17 @@ async def test_a_body_that_is_too_large_is_refused(client: Client) -> None:
 
     assert reply.status in (400, 413)
     assert reply.code == "too_large"
+
+
+async def test_the_printed_tag_names_a_site_of_one_s_own(tmp_path: Path) -> None:
+    with RunningServer(tmp_path, {"server_demo": "true"}) as server:
+        async with Client(server) as client:
+            await client.call("POST", "/api/v1/sites", {"site_id": "demo"})  # what `demo` fills with made-up traffic
+        assert server.terminate() == 0
+        server.restart()
+        assert 'data-site="example.com"' in server.greeting
+        async with Client(server) as client:
+            await client.call("POST", "/api/v1/sites", {"site_id": "real.example"})
+        assert server.terminate() == 0
+        server.restart()
+        assert 'data-site="real.example"' in server.greeting

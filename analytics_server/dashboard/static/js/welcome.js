@@ -24,16 +24,20 @@ export function signIn({ message = '', onSubmit }) {
     h('p', { className: 'hint' }, 'The server prints a ready link with the token when it starts for the first time. It stays in this browser tab only.')));
 }
 
+const DEMO_SITE = 'demo.example'; // The site of the pages under /demo, which carry their tag already.
+
 /** What to do when a site (or the whole server) has not seen a visit yet. */
 export function begin({ site, status }) {
   const origin = location.origin + BASE;
+  const own = site === DEMO_SITE ? '' : site;
   const path = document.documentElement.dataset.scriptPath || '/a.js';
-  const tag = `<script defer src="${origin}${path}" data-site="${site || 'example.com'}"></script>`;
+  const tag = `<script defer src="${origin}${path}" data-site="${own || 'example.com'}"></script>`;
   const code = h('pre', { tabindex: '0' }, h('code', {}, tag));
   const copy = h('button', { type: 'button', onclick: () => copyText(tag, code, copy) }, 'Copy');
   return h('section', { className: 'card begin', 'aria-label': 'Getting started' },
     h('h2', {}, site ? `No visits to ${site} yet` : 'No visits yet'),
-    h('p', {}, 'Paste this tag into the head of your pages. It sets no cookie and stores nothing in the browser, so it needs no consent banner.', site ? '' : ' Put your site’s host name in the place of example.com: the site is created by its first visit.'),
+    site === DEMO_SITE && h('p', {}, h('a', { href: `${BASE}/demo`, target: '_blank', rel: 'noopener' }, 'Open the demo pages'), ' and click around: they are measured already.'),
+    h('p', {}, 'Paste this tag into the head of your pages. It sets no cookie and stores nothing in the browser, so it needs no consent banner.', own ? '' : ' Put your site’s host name in the place of example.com: the site is created by its first visit.'),
     h('div', { className: 'snippet' }, code, copy),
     h('p', { className: 'waiting', role: 'status' }, h('span', { 'data-live': status }, h('span', { className: 'live-dot' })), 'Waiting for the first visit. This page changes by itself.'),
     h('div', { className: 'help' },

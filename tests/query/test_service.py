@@ -14,6 +14,7 @@ from analytics_server.errors import AnalyticsError, NotFound, RequestError
 from analytics_server.model import Site
 from analytics_server.query.answer import Answer
 from analytics_server.query.caveats import DAILY_VISITORS, NO_GOALS, PARTIAL_COMPARISON, RUNNING
+from analytics_server.query.desk import MAX_SQL_CHARS
 from analytics_server.query.request import MAX_GOALS
 from analytics_server.query.service import QueryService
 from analytics_server.store import Store
@@ -229,6 +230,18 @@ async def test_goals_too_complex_for_one_statement_are_refused(store: Store) -> 
     assert caught.value.code == "bad_filter"
     for thing in saved.all(Kind.GOAL, "empty.example"):
         await saved.delete(Kind.GOAL, "empty.example", thing.id)
+
+
+async def test_a_statement_of_the_greatest_length_is_answered_and_a_longer_one_refused(service: QueryService) -> None:
+    def statement(chars: int) -> str:
+        return f"SELECT length('{'x' * (chars - len(around))}')"
+
+    around = "SELECT length('')"
+    longest = await service.desk.query(statement(MAX_SQL_CHARS), {})
+    assert longest.rows == [(MAX_SQL_CHARS - len(around),)]
+    with pytest.raises(RequestError) as caught:
+        await service.desk.query(statement(MAX_SQL_CHARS + 1), {})
+    assert caught.value.code == "too_complex"
 
 
 async def test_more_goals_than_can_be_grouped_by_are_refused(store: Store) -> None:

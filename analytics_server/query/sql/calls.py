@@ -16,6 +16,7 @@ from sqlglot import exp
 from analytics_server.query.sql.context import Context, Scope, literal
 from analytics_server.query.sql.expressions import ExpressionPrinter, Print
 from analytics_server.query.sql.functions import TYPE_ARGUMENT, Called
+from analytics_server.query.sql.kinds import is_zone
 from analytics_server.query.sql.refusal import shown
 
 MAX_LAMBDA_DEPTH = 2
@@ -70,6 +71,9 @@ class CallPrinter(ExpressionPrinter):
             # accurateCast(x, type, default) and JSONExtract(json, path…, type)
             place = -1 if known.name == "JSONExtract" else 1
             written[place] = literal(str(self.context.kind(self._text(known, arguments[place]), arguments[place])))
+        if known.zone_place is not None:
+            for argument in arguments[known.zone_place :]:
+                self._check_zone(known, argument)
         if known.name == "arrayReduce" and arguments:
             written[0] = literal(self._aggregate_name(known, arguments[0]))
         return ", ".join(written)
@@ -93,6 +97,22 @@ class CallPrinter(ExpressionPrinter):
         if not isinstance(node, exp.Literal) or not node.args.get("is_string"):
             self.context.refuse(node, f"{known.base.signature}: this must be a text in quotes.")
         return str(node.this)
+
+    def _check_zone(self, known: Called, node: exp.Expr) -> None:
+        """A number is no zone; what is computed could become the path of any file."""
+        value: object = None
+        if isinstance(node, exp.Literal):
+            if not node.args.get("is_string"):
+                return
+            value = str(node.this)
+        elif isinstance(node, exp.Placeholder):
+            value = self.context.bound.get(node.this.name)
+        if not isinstance(value, str) or not is_zone(value):
+            self.context.refuse(
+                node,
+                f"{known.base.signature}: a time zone is a name in quotes, such as 'Europe/Berlin', or a parameter"
+                " that is one.",
+            )
 
     def _aggregate_name(self, known: Called, node: exp.Expr) -> str:
         found = _AGGREGATE_TEXT.fullmatch(self._text(known, node))

@@ -35,6 +35,33 @@ NO_COMBINATORS = frozenset({"groupConcat", "sumMap", "minMap", "maxMap"})
 TYPE_ARGUMENT = frozenset({"JSONExtract", "accurateCast", "accurateCastOrNull", "accurateCastOrDefault"})
 """Functions with a type's name among their arguments: it must be a literal that the type list knows."""
 
+TIMES = "Dates and times"
+ZONE_PLACES = {
+    "now": 0,
+    "makeDate": 3,
+    "makeDateTime": 6,
+    **dict.fromkeys(("dateDiff", "date_diff", "age"), 3),
+    **dict.fromkeys(
+        (
+            *("toDateTime64", "toDateTime64OrNull", "parseDateTime", "formatDateTime", "fromUnixTimestamp"),
+            *("toWeek", "toYearWeek", "toDayOfWeek", "toStartOfWeek", "toLastDayOfWeek"),
+            *("dateTrunc", "date_trunc", "dateName", "toStartOfInterval"),
+            *(
+                f"{verb}{unit}s"
+                for verb in ("add", "subtract")
+                for unit in ("Year", "Quarter", "Month", "Week", "Day", "Hour", "Minute", "Second", "Millisecond")
+            ),
+        ),
+        2,
+    ),
+    "toString": 1,
+}
+"""From which argument on a function may read a time zone; the other functions of times: from the second on.
+
+ClickHouse opens the zone's file: of one named `file:/…` any file of the host, and waits for ever for one that never
+ends, with all other queries that name a zone. So a zone must be a text that can be looked at here.
+"""
+
 
 class Function(msgspec.Struct, frozen=True, kw_only=True):
     """One function: how it is called and what it gives."""
@@ -55,6 +82,11 @@ class Called:
     @property
     def is_aggregate(self) -> bool:
         return self.family == AGGREGATES
+
+    @property
+    def zone_place(self) -> int | None:
+        """The first argument that may be a time zone; None: no argument is."""
+        return ZONE_PLACES.get(self.name, 1 if self.family == TIMES else None)
 
     @property
     def takes_window(self) -> bool:

@@ -55,7 +55,7 @@ FAMILIES = (*PLAIN, "DateTime64", "FixedString", "Decimal", *DIGITS, *WRAPPERS, 
 """All names that may be used."""
 
 _TOKEN = re.compile(r"\s*(?:(?P<word>\w+)|(?P<text>'[^'\\]*')|(?P<mark>[(),]))")
-_ZONE = re.compile(r"[A-Za-z0-9_+\-/]{1,64}")
+_ZONE = re.compile(r"(?=.{1,64}\Z)[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
@@ -82,6 +82,11 @@ class Kind:
         else:
             arguments += [str(part) for part in self.parts]
         return f"{self.family}({', '.join(arguments)})" if arguments else self.family
+
+
+def is_zone(text: str) -> bool:
+    """May the text be given to ClickHouse as a time zone? It must be a name: never the path of a file."""
+    return _ZONE.fullmatch(text) is not None
 
 
 def parse_kind(text: str) -> Kind:
@@ -166,7 +171,7 @@ class _Reader:
     def _zone(self) -> str:
         text = self._take()
         zone = text[1:-1]
-        if not text.startswith("'") or not _ZONE.fullmatch(zone):
+        if not text.startswith("'") or not is_zone(zone):
             raise BadKind("a time zone is a quoted name such as 'Europe/Berlin'")
         return zone
 

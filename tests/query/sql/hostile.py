@@ -387,6 +387,12 @@ ENGINE = (
     "SELECT CAST(path AS DateTime('../../etc/passwd')) FROM events",
     "SELECT toDateTime(now(), '../../../etc/passwd')",
     "SELECT toTimeZone(now(), '/etc/passwd')",
+    "SELECT toTimeZone(now(), 'file:{file}')",
+    "SELECT toTimeZone(now(), concat('fi', 'le:{file}'))",
+    "SELECT now('file:{file}'), toString(ts, 'file:{file}') FROM events",
+    "WITH 'file:{file}' AS zone SELECT toHour(ts, zone) FROM events",
+    "SELECT dateDiff('day', ts, now(), (SELECT 'file:{file}')) FROM events",
+    "SELECT addDays(ts, 1, 'file:{file}'), toStartOfInterval(ts, INTERVAL 1 DAY, now(), 'file:{file}') FROM events",
 )
 
 SIDE_CHANNELS = (

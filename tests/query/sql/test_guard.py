@@ -35,6 +35,53 @@ def test_tables_have_the_columns_of_the_contract() -> None:
     assert SESSIONS.names == [*first.split(), "exit_page", "hostname", *SESSION_ATTRIBUTES]
 
 
+@pytest.mark.parametrize(
+    "zone",
+    [
+        "'{}'",
+        "concat('{}', '')",
+        "lower('{}')",
+        "(SELECT '{}')",
+        "if(1, '{}', '{}')",
+        "'{}' || ''",
+        "{{zone:String}}",
+        "zone",
+        "['{}'][1]",
+    ],
+)
+@pytest.mark.parametrize("call", [
+    "toTimeZone(ts, {})", "toHour(ts, {})", "toString(ts, {})", "now({})", "toDate(ts, {})", "toDateTime('2026-01-01 00:00:00', {})",
+    "toDateTime64(1, 3, {})", "toStartOfWeek(ts, 1, {})", "dateTrunc('day', ts, {})", "dateDiff('day', ts, ts, {})",
+    "makeDateTime(2026, 1, 1, 1, 1, 1, {})", "formatDateTime(ts, '%Y', {})", "addDays(ts, 1, {})", "toStartOfInterval(ts, INTERVAL 1 DAY, ts, {})",
+    "arrayMap(x -> toHour(x, {}), [ts])", "TOHOUR(ts, {})",
+])  # fmt: skip
+def test_no_time_zone_is_a_file(guard: Guard, call: str, zone: str) -> None:
+    """ClickHouse would open it, whatever it is, and wait for its end with everybody else's queries."""
+    written = zone.format(*["file:/dev/stdin"] * 2)
+    asked = f"WITH 'file:/x' AS zone SELECT {call.format(written)} FROM events"
+    params: dict[str, object] = {"zone": "file:/dev/stdin"} if "{" in written else {}
+    assert "a time zone is a name in quotes" in refusal(guard, asked, params).message
+
+
+@pytest.mark.parametrize(
+    "zone",
+    ["file:/etc/passwd", "/etc/passwd", "../etc/passwd", "a/../b", "", "a:b", "UTC/", "Europe/Berlin\n", "U" * 65],
+)
+def test_a_time_zone_is_a_name(guard: Guard, zone: str) -> None:
+    refusal(guard, "SELECT toHour(ts, {zone:String}) FROM events", {"zone": zone})
+    with pytest.raises(BadKind):
+        parse_kind(f"DateTime('{zone}')")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+5", "Etc/GMT-14"])
+def test_a_named_time_zone_is_printed(guard: Guard, zone: str) -> None:
+    assert f"toHour(`ts`, '{zone}')" in printed(guard, f"SELECT toHour(ts, '{zone}') FROM events")
+    assert "toHour(`ts`, {user_zone:String})" in printed(
+        guard, "SELECT toHour(ts, {zone:String}) FROM events", {"zone": zone}
+    )
+    assert str(parse_kind(f"DateTime64(3, '{zone}')")) == f"DateTime64(3, '{zone}')"
+
+
 def test_table_becomes_a_subquery_of_one_site_with_the_columns_that_are_named(guard: Guard) -> None:
     assert printed(guard, "SELECT path, e.ts FROM events e WHERE name = 'x'") == (
         "SELECT `path`, `e`.`ts` FROM (SELECT `__row`.`ts` AS `ts`, CAST(`__row`.`name`, 'String') AS `name`,"

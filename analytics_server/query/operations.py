@@ -38,6 +38,7 @@ QUESTION_CODES = (
     *FILTER_CODES,
     "bad_order",
     "bad_pagination",
+    "several_currencies",
     "too_many_buckets",
     "unknown_metric",
     "unsupported_combination",

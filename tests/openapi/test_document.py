@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
+import analytics_server
 from analytics_server.app import Server, complete_server, route_paths
 from analytics_server.config import Config, DashboardSection, ServerSection, TrackerSection
 from analytics_server.description import describe, operations
 from analytics_server.openapi.document import build_document
 from analytics_server.openapi.operation import Operation, Parameter, Reply, plain_path
 from tests.openapi.document import Document, references
+
+PACKAGE = Path(analytics_server.__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +55,20 @@ def test_schemas_are_valid_and_references_lead_somewhere(document: Document) -> 
         assert re.fullmatch(r"[A-Z][A-Za-z]+", name), f"{name}: two structs of one name, or a private one"
     known = {f"#/components/schemas/{name}" for name in document.spec["components"]["schemas"]}
     assert set(references(document.spec)) <= known
+
+
+def test_every_code_that_is_raised_somewhere_is_one_that_some_operation_answers_with(document: Document) -> None:
+    answered = {
+        code
+        for operation in document.operations
+        for response in operation.spec["responses"].values()
+        for code in response.get("x-error-codes", ())
+    }
+    rooms = ("access", "collect", "live", "query")
+    sources = [path.read_text(encoding="utf-8") for room in rooms for path in (PACKAGE / room).rglob("*.py")]
+    raised = {code for source in sources for code in re.findall(r'\bcode="([a-z_]+)"', source)}
+    assert {"several_currencies", "bad_window", "name_taken"} <= raised
+    assert raised - answered == set()
 
 
 def test_headers_that_mean_something_are_described(document: Document) -> None:

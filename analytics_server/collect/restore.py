@@ -26,9 +26,38 @@ async def restore_sessions(sessions: Sessions, store: Store, now: float, setting
     """Load the newest sessions that are still open, up to the capacity; returns how many.
 
     A server's own session counts as open within `session_timeout_s` of its last event, a
-    client's within `client_session_timeout_s`. Raises a store error.
+    client's within `client_session_timeout_s`, or of the arrival of one: imports bring events of long ago.
+    Raises a store error.
     """
     moment = datetime.fromtimestamp(now, UTC)
+    client_since = moment - timedelta(seconds=settings.client_session_timeout_s)
+    imported = await store.query(
+        f"""
+        SELECT site_id, session_id, toUnixTimestamp64Micro(session_start) AS opened, toUnixTimestamp64Micro(ts) AS at,
+               {", ".join(SESSION_ATTRIBUTES)}
+        FROM events
+        WHERE batch_id >= greatest({{arrived:UInt64}}, (
+              SELECT min(batch_id) FROM (
+                  SELECT batch_id FROM events
+                  WHERE batch_id >= {{arrived:UInt64}} AND ts < {{client_since:DateTime64(6, 'UTC')}}
+                  ORDER BY batch_id DESC
+                  LIMIT {{most:UInt32}})))
+          AND ts < {{client_since:DateTime64(6, 'UTC')}}
+          AND NOT match(session_id, '^s[0-9a-f]{{16}}$')
+        ORDER BY batch_id DESC, ts DESC
+        LIMIT 1 BY site_id, session_id
+        LIMIT {{most:UInt32}}
+        """,
+        {
+            "arrived": new_batch_id(client_since.timestamp()) >> 22 << 22,
+            "client_since": client_since,
+            "most": settings.max_sessions,
+        },
+        timeout_s=60.0,
+    )
+    for site_id, session_id, opened, at, *attributes in reversed(imported.rows):
+        times = (int(str(opened)), min(int(str(opened)), int(str(at))), int(str(at)))
+        sessions.restore(str(site_id), str(session_id), [], times, tuple(str(value) for value in attributes))
     answer = await store.query(
         f"""
         SELECT site_id, session_id, visitor_ids,
@@ -46,7 +75,7 @@ async def restore_sessions(sessions: Sessions, store: Store, now: float, setting
         {
             "horizon": moment - timedelta(seconds=settings.client_session_timeout_s * 2),
             "open_since": moment - timedelta(seconds=settings.session_timeout_s),
-            "client_since": moment - timedelta(seconds=settings.client_session_timeout_s),
+            "client_since": client_since,
             "most": settings.max_sessions,
         },
         timeout_s=60.0,
@@ -60,7 +89,7 @@ async def restore_sessions(sessions: Sessions, store: Store, now: float, setting
             (int(str(opened)), int(str(first)), int(str(last))),
             tuple(str(value) for value in attributes),
         )
-    return len(answer.rows)
+    return len(imported.rows) + len(answer.rows)
 
 
 async def restore_event_ids(

@@ -77,6 +77,27 @@ async def test_a_site_whose_row_was_never_written_is_there_after_the_restart(
     assert (reply.status, kept) == (202, 1)
 
 
+async def test_an_imported_session_of_long_ago_goes_on_after_a_restart(tmp_path: Path) -> None:
+    server = RunningServer(tmp_path)
+    tab = {"site": SITE, "name": "x", "session_id": "imported"}
+    await asyncio.to_thread(server.start)
+    async with Client(server) as client:
+        first = {**tab, "url": "https://restore.example/?utm_source=news", "timestamp": "2025-03-01T10:00:00Z"}
+        await client.send(first, trusted=True)
+        await client.flushed()
+    server.kill()
+
+    await asyncio.to_thread(server.start)
+    async with Client(server) as client:
+        second = {**tab, "url": "https://restore.example/later", "timestamp": "2025-03-01T10:05:00Z"}
+        await client.send(second, trusted=True)
+        await client.flushed()
+        sessions = await client.query(SITE, ["sessions", "events"], ["visit:utm_source"])
+    assert server.terminate() == 0
+
+    assert sessions == {("news",): (1, 2)}
+
+
 async def test_a_long_backlog_is_delivered_beside_the_traffic_and_no_repeat_of_it_counts(tmp_path: Path) -> None:
     """As an outage leaves it: more than is waited for at the start."""
     server = RunningServer(tmp_path)

@@ -165,7 +165,7 @@ def _greet(server: Server, info: StoreInfo) -> None:
     sys.stdout.flush()
 
 
-@cli.command("check-config")
+@cli.command("check-config", short_help="Check the settings, and print what results.")
 @_config_option
 def check_config(config_path: str | None) -> None:
     """Check the config file and the environment, and print what results."""
@@ -184,7 +184,7 @@ def check_config(config_path: str | None) -> None:
     click.secho("The configuration is valid.", err=True)
 
 
-@cli.command()
+@cli.command(short_help="Look for what can be wrong, and say what to do.")
 @_config_option
 @click.option("--repair", is_flag=True, help="Mend what can be mended, and check that again.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for programs.")
@@ -203,7 +203,7 @@ def doctor(config_path: str | None, repair: bool, as_json: bool) -> None:
     sys.exit(_run(run_doctor(lambda: _config(config_path), repair=repair, as_json=as_json)))
 
 
-@cli.command("migrate")
+@cli.command("migrate", short_help="Bring ClickHouse to this program's schema.")
 @_config_option
 def migrate_command(config_path: str | None) -> None:
     """Bring ClickHouse to this program's schema (serve does it too)."""

@@ -73,6 +73,13 @@ def test_every_command_explains_itself(run: Commands, command: tuple[str, ...], 
     assert len(shown.splitlines()) >= 5
 
 
+@pytest.mark.parametrize("group", [(), ("site",), ("token",), ("dead-letters",)], ids=" ".join)
+def test_the_list_of_commands_says_each_in_a_whole_sentence(run: Commands, group: tuple[str, ...]) -> None:
+    listed = run.lines(*group, "--help")
+
+    assert [line for line in listed if line.endswith("...")] == []
+
+
 def test_no_command_is_missing_above(run: Commands) -> None:
     known = {command[0] for command in COMMANDS if command}
 

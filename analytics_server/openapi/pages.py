@@ -6,7 +6,7 @@ from analytics_server.openapi.operation import Operation, Parameter, Reply, plai
 
 
 def page(method: str, path: str, summary: str, *replies: Reply, name: str = "") -> Operation:
-    """A page. Its variable parts are texts; 404 where there is nothing of that name."""
+    """A page. Its variable parts are texts; 404 where there is nothing of that name, in JSON if no reply is for it."""
     plain = plain_path(path)
     variable = [part.partition("}")[0] for part in plain.split("{")[1:]]
     words = "".join(char if char.isalnum() else " " for char in plain).split()
@@ -18,5 +18,5 @@ def page(method: str, path: str, summary: str, *replies: Reply, name: str = "") 
         tag="pages",
         parameters=tuple(Parameter(name=one, about="Part of the address.", required=True) for one in variable),
         replies=replies or (Reply(about="The page.", formats=("text/html",)),),
-        errors={404: ("not_found",)} if variable else {},
+        errors={404: ("not_found",)} if variable and all(reply.status != 404 for reply in replies) else {},
     )

@@ -71,6 +71,10 @@ def test_every_code_that_is_raised_somewhere_is_one_that_some_operation_answers_
     assert raised - answered == set()
 
 
+def test_a_page_that_says_there_is_nothing_stays_a_page(document: Document) -> None:
+    assert set(document.spec["paths"]["/demo/{path}"]["get"]["responses"]["404"]["content"]) == {"text/html"}
+
+
 def test_headers_that_mean_something_are_described(document: Document) -> None:
     paths = document.spec["paths"]
     assert "X-Row-Limit" in paths["/api/v1/sql"]["post"]["responses"]["200"]["headers"]

@@ -265,8 +265,9 @@ def raise_file_limit() -> int:
 
 
 async def cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait for their end."""
+    """Cancel tasks and wait for their end; whoever cancels the waiting need not wait for them."""
     ending = list(tasks)
     for task in ending:
         task.cancel()
-    await asyncio.gather(*ending, return_exceptions=True)
+    if ending:
+        await asyncio.wait(ending)

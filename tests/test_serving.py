@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import resource
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from analytics_server.serving import keep_running, raise_file_limit
+from analytics_server.serving import cancel, keep_running, raise_file_limit
 from tests.clickhouse import ClickHouseFront
 from tests.clickhouse_front.faults import Fault
 from tests.server import Client, RunningServer, raw
@@ -160,3 +161,27 @@ def test_as_many_files_as_the_hard_limit_allows() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == allowed >= 300
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_waiting_for_a_task_that_does_not_end_can_be_given_up() -> None:
+    ends = asyncio.Event()
+
+    async def deaf() -> None:
+        while not ends.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await ends.wait()
+
+    task = asyncio.create_task(deaf())
+    await asyncio.sleep(0)
+    stopping = asyncio.create_task(cancel([task]))
+    await asyncio.sleep(0)
+    stopping.cancel()
+    await asyncio.wait({stopping}, timeout=5.0)
+    given_up, was_deaf = stopping.done(), not task.done()
+    ends.set()
+    await asyncio.wait({task, stopping})
+    assert (given_up, was_deaf) == (True, True)
+
+
+async def test_no_tasks_have_ended() -> None:
+    await cancel([])

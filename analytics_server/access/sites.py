@@ -79,7 +79,7 @@ class Sites:
     async def close(self) -> None:
         if self._task is not None:
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait({self._task})
         try:
             await self._write_new()
         except StoreError as error:

@@ -76,7 +76,7 @@ class Salts:
     async def close(self) -> None:
         if self._task is not None:
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait({self._task})
 
     async def _work(self) -> None:
         while True:

@@ -7,6 +7,7 @@ nothing that visitors type, sets no cookie, loads nothing from elsewhere.
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,6 +21,7 @@ from analytics_server.openapi.operation import Operation, Reply
 from analytics_server.openapi.pages import page
 
 DEMO_SITE_ID = "demo.example"
+FORM_TIMEOUT_S = 30.0
 """The site the demo's events belong to."""
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -186,6 +188,10 @@ async def _to_home(request: web.Request) -> web.Response:
 async def _signed_up(request: web.Request) -> web.Response:
     """Forgets the form but for the plan, which the next page tells the tracker."""
     urlencoded = request.content_type == "application/x-www-form-urlencoded"  # Anything else might bring files.
-    plan = (await request.post()).get("plan") if urlencoded else None
+    try:
+        async with asyncio.timeout(FORM_TIMEOUT_S):
+            plan = (await request.post()).get("plan") if urlencoded else None
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(reason=f"The form did not arrive within {FORM_TIMEOUT_S:g} s.") from None
     chosen = plan if isinstance(plan, str) and plan in _PLANS else "household"
     raise web.HTTPSeeOther(f"/demo/welcome?plan={chosen}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from urllib.parse import urljoin, urlsplit
 
@@ -10,6 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from pytest_aiohttp import AiohttpClient
 
+from analytics_server.demo import routes as demo
 from analytics_server.demo.routes import DEMO_SITE_ID, routes
 
 ELSEWHERE = {"/dashboard", "/a.js"}
@@ -88,6 +90,16 @@ async def test_signup_passes_on_the_plan_and_nothing_else(client: Client) -> Non
 async def test_signup_with_an_unknown_plan_takes_the_usual_one(client: Client, plan: str) -> None:
     answer = await client.post("/demo/signup", data={"plan": plan}, allow_redirects=False)
     assert answer.headers["Location"] == "/demo/welcome?plan=household"
+
+
+async def test_a_form_that_stalls_is_given_up(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "FORM_TIMEOUT_S", 0.05)
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    writer.write(b"POST /demo/signup HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n")
+    writer.write(b"Content-Type: application/x-www-form-urlencoded\r\n\r\nplan=")
+    status = await asyncio.wait_for(reader.readline(), 10)
+    writer.close()
+    assert b" 408 " in status
 
 
 async def test_signup_reads_no_files(client: Client) -> None:

@@ -94,16 +94,20 @@ def operations(collect_path: str, script_path: str) -> list[Operation]:
                 replies=(_TAKEN,),
                 errors=_ERRORS,
             ),
-            Operation(
-                method="OPTIONS",
-                path=path + suffix,
-                name=f"preflight_{name}",
-                summary="A browser asks whether it may send",
-                tag="collect",
-                replies=(Reply(status=204, about="Any origin may, without credentials."),),
-            ),
+            _preflight(path + suffix, name),
         ]
-    return [*found, _pixel(path), _script(script_path)]
+    return [*found, _pixel(path), _preflight(f"{path}/pixel.gif", "pixel"), _script(script_path)]
+
+
+def _preflight(path: str, name: str) -> Operation:
+    return Operation(
+        method="OPTIONS",
+        path=path,
+        name=f"preflight_{name}",
+        summary="A browser asks whether it may send",
+        tag="collect",
+        replies=(Reply(status=204, about="Any origin may, without credentials."),),
+    )
 
 
 def _pixel(path: str) -> Operation:

@@ -58,6 +58,7 @@ class CollectRoutes:
         found = [
             web.get(self._script_path, self.script),
             web.get(f"{self._collect_path}/pixel.gif", self.pixel, allow_head=False),
+            web.options(f"{self._collect_path}/pixel.gif", self.preflight),
         ]
         for suffix, kind in (("", "track"), ("/view", "view"), ("/interaction", "interaction"), ("/batch", "batch")):
             path = self._collect_path + suffix

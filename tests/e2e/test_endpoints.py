@@ -172,7 +172,7 @@ async def test_script_is_small_when_compressed(client: Client) -> None:
 # ---- browsers --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", COLLECTING)
+@pytest.mark.parametrize("path", [*COLLECTING, "/track/pixel.gif"])
 async def test_preflight_allows_any_origin_without_credentials(client: Client, path: str) -> None:
     reply = await client.request(
         "OPTIONS",

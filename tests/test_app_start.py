@@ -98,7 +98,7 @@ def test_a_second_process_on_the_same_directory(tmp_path: Path) -> None:
     with RunningServer(tmp_path) as server:
         assert "Another server is using" in refused(tmp_path, server_data_dir=str(server.data_dir))
         line = refused(tmp_path, "site", "list", server_data_dir=str(server.data_dir))
-        assert "stop it first or use its HTTP API" in line
+        assert "Stop it first, or ask it over HTTP" in line
 
 
 def test_sigterm_while_it_waits_for_clickhouse(tmp_path: Path, unused_tcp_port: int) -> None:

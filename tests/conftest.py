@@ -22,11 +22,23 @@ __all__ = [
 ]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+LONGEST_NAME = 100
 MAC_BROWSER = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 
 # How long one example takes says nothing on a shared machine; pytest-timeout bounds the test.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=IN_CI)
 hypothesis.settings.load_profile("project")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes do not name a test unless they read well.
+
+    Each worker of a parallel run collects the tests itself, and all have to find the same
+    names: compressed bytes, for one, carry the second in which they were made.
+    """
+    if isinstance(val, bytes) and not (val.isascii() and val.decode().isprintable() and len(val) <= LONGEST_NAME):
+        return argname
+    return None
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,10 @@ NotNegative = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(gt=0)]
 
 UrlPath = Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)+$")]
+BASE_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
+
+OWN_PATHS = ("/api/v1", "/dashboard", "/demo", "/healthz", "/metrics", "/openapi.json", "/readyz")
+"""What the server answers itself; the tracker's two paths can't be these, nor lie below them."""
 
 ENVIRONMENT_PREFIX = "ANALYTICS_"
 
@@ -211,7 +216,29 @@ def load_config(path: Path | None, environment: Mapping[str, str] | None = None)
             f"[sites] default_timezone = {config.sites.default_timezone!r} is no time zone: "
             "use an IANA name such as Europe/Stockholm."
         ) from error
+    public_url = config.server.public_url
+    if public_url and not BASE_URL.fullmatch(public_url):
+        raise ConfigError(
+            f"[server] public_url = {public_url!r} is no address of a server: "
+            "write it as https://stats.example.com, with a path if there is one, and nothing behind."
+        )
+    _refuse_taken_paths(config.tracker)
     return config
+
+
+def _refuse_taken_paths(tracker: TrackerSection) -> None:
+    for key in ("script_path", "collect_path"):
+        path = getattr(tracker, key)
+        if {".", ".."} & set(path.split("/")):
+            raise ConfigError(f"[tracker] {key} = {path!r}: browsers resolve '.' and '..', so they can't be in it.")
+        for own in OWN_PATHS:
+            if f"{path}/".startswith(f"{own}/"):
+                raise ConfigError(f"[tracker] {key} = {path!r}: the server answers {own} itself. Choose another path.")
+    if f"{tracker.script_path}/".startswith(f"{tracker.collect_path}/"):
+        raise ConfigError(
+            f"[tracker] script_path = {tracker.script_path!r} lies in collect_path = {tracker.collect_path!r}: "
+            "beacons are sent there. Choose another path for one of them."
+        )
 
 
 def _refuse_unknown(raw: Mapping[str, Any]) -> None:

@@ -8,7 +8,8 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from analytics_server.config import Config, load_config, section_keys
+from analytics_server import collect, description
+from analytics_server.config import OWN_PATHS, Config, ServerSection, load_config, section_keys
 from analytics_server.errors import ConfigError
 
 ALL_KEYS = [(section, key, kind) for section, keys in section_keys().items() for key, kind in keys.items()]
@@ -39,6 +40,8 @@ def another(section: str, key: str) -> tuple[Any, str]:
         return ("10.0.0.1", "b"), " 10.0.0.1 ,b,"
     if key == "default_timezone":
         return "Europe/Stockholm", "Europe/Stockholm"
+    if key == "public_url":
+        return "https://stats.example", "https://stats.example"
     return f"/{key}", f"/{key}"
 
 
@@ -136,3 +139,61 @@ def test_data_lies_together_unless_told_otherwise(tmp_path: Path) -> None:
     assert config.wal_dir == tmp_path / "wal"
     assert config.clickhouse_url == f"chdb://{tmp_path / 'clickhouse'}"
     assert (elsewhere.wal_dir, elsewhere.clickhouse_url) == (Path("/log"), "http://host:8123/db")
+
+
+@pytest.mark.parametrize(
+    ("script", "collector", "parts"),
+    [
+        ("/metrics", "/track", ["script_path", "/metrics"]),
+        ("/a.js", "/healthz", ["collect_path", "/healthz"]),
+        ("/a.js", "/api/v1/query", ["collect_path", "/api/v1"]),
+        ("/dashboard/a.js", "/track", ["script_path", "/dashboard"]),
+        ("/track", "/track", ["script_path", "collect_path"]),
+        ("/track/view", "/track", ["script_path", "collect_path"]),
+        ("/a.js", "/x/../track", ["collect_path", "'..'"]),
+        ("/./a.js", "/track", ["script_path", "'.'"]),
+    ],
+)
+def test_a_path_that_is_taken_is_refused(script: str, collector: str, parts: list[str]) -> None:
+    environment = {"ANALYTICS_TRACKER_SCRIPT_PATH": script, "ANALYTICS_TRACKER_COLLECT_PATH": collector}
+
+    with pytest.raises(ConfigError) as refused:
+        load_config(None, environment)
+
+    assert [part for part in parts if part not in refused.value.message] == []
+
+
+@pytest.mark.parametrize(
+    ("script", "collector"),
+    [("/api/a.js", "/api/event"), ("/metrics.js", "/demo-track"), ("/x.js", "/x"), ("/tracker.js", "/track")],
+)
+def test_a_path_beside_the_server_s_own_is_taken(script: str, collector: str) -> None:
+    environment = {"ANALYTICS_TRACKER_SCRIPT_PATH": script, "ANALYTICS_TRACKER_COLLECT_PATH": collector}
+
+    tracker = load_config(None, environment).tracker
+
+    assert (tracker.script_path, tracker.collect_path) == (script, collector)
+
+
+def test_every_path_of_the_server_is_reserved() -> None:
+    config = Config(server=ServerSection(demo=True))
+    tracker = config.tracker
+    theirs = {found.path for found in collect.operations.operations(tracker.collect_path, tracker.script_path)}
+
+    others = {found.path for found in description.operations(config)} - theirs - {"/"}
+
+    assert [path for path in others if not any(f"{path}/".startswith(f"{own}/") for own in OWN_PATHS)] == []
+    assert len(others) > 30
+
+
+@pytest.mark.parametrize("url", ["", "https://stats.example", "http://[::1]:8000", "https://stats.example/below/"])
+def test_an_address_that_users_see(url: str) -> None:
+    assert load_config(None, {"ANALYTICS_SERVER_PUBLIC_URL": url}).server.public_url == url
+
+
+@pytest.mark.parametrize(
+    "url", ["stats.example", "ftp://stats.example", "https://", "https://a b", "https://a/?b", "https://u:p@a", "/x"]
+)
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="public_url"):
+        load_config(None, {"ANALYTICS_SERVER_PUBLIC_URL": url})

@@ -9,7 +9,6 @@ closes, the slowest requests under way are answered, and the store closes.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import random
@@ -18,7 +17,6 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
@@ -50,6 +48,7 @@ from analytics_server.demo.routes import DEMO_SITE_ID
 from analytics_server.demo.routes import routes as demo_routes
 from analytics_server.description import describe
 from analytics_server.errors import ConfigError, StoreError, StoreRetryable
+from analytics_server.housekeeping import Housekeeping, start_collecting_young
 from analytics_server.ingest.flush import Flusher
 from analytics_server.ingest.merges import Merges
 from analytics_server.ingest.metrics import IngestMetrics
@@ -86,24 +85,15 @@ from analytics_server.store import StoreInfo, make_store, migrate
 
 log = logging.getLogger(__name__)
 
-HOUSEKEEPING_S = 30.0
 START_RETRY_S = 1.0
 LONG_BACKLOG_EVENTS = 100_000
 BACKLOG_SEGMENTS = 4
 """With so many WAL segments waiting, what only makes answers faster waits too."""
 START_DRAIN_S = 5.0
 """How long the start waits until the log of an earlier run is delivered: afterwards it goes on beside the traffic."""
-GC_THRESHOLDS = (10_000, 1_000_000, 1_000_000)
-"""Only young garbage is collected on its own, in pieces of about a millisecond. Older generations hold
-every open session and waiting row: walking them stops the loop for up to 200 ms (measured), so
-housekeeping does it in a quiet moment, or at the latest after FULL_COLLECTION_S; the hot path makes no
-cycles."""
-FULL_COLLECTION_S = 900.0
-QUIET_EVENTS = 10
 DRAIN_SHARE = 0.6
 ANSWER_SHARE = 0.2
 """Of the grace period: to flush what was accepted while 503 is answered, and for the slowest requests under way."""
-STORE_CHECK_S = 15.0
 TASK_RESTART_S = 5.0
 RESERVED_FILES = 512
 """Of the files this process may have open: for the engine, the log and outgoing connections."""
@@ -177,6 +167,15 @@ class Server:
             self.store, self.sites, _utc_now, must_wait=lambda: self._flusher.waiting >= BACKLOG_SEGMENTS
         )
         self._merges = Merges(self.store, lambda: self._flusher.waiting)
+        self._housekeeping = Housekeeping(
+            self.store,
+            self._flusher,
+            self._sessions,
+            self._geo,
+            self._http,
+            lambda: self._collect_metrics.accepted,
+            geo_interval_s=config.geo.reload_interval_s,
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
         self._front: Front | None = None
@@ -238,15 +237,13 @@ class Server:
         self._own(self.saved.run, "saved")
         self._own(self._live.run, "live")
         self._own(self._http.watch_loop, "loop-lag")
-        self._own(self._keep_house, "housekeeping")
+        self._own(self._housekeeping.run, "housekeeping")
         if info.kind == "embedded":
             self._own(self._merges.run, "merges")
         self._own(self._day_totals.run, "day-totals")
         self._own(self._funnels.run, "saved-funnels")
-        gc.collect()
-        gc.freeze()
+        start_collecting_young()
         await self._listen()
-        gc.set_threshold(*GC_THRESHOLDS)
         log.info(
             "started",
             extra={
@@ -377,6 +374,7 @@ class Server:
             load_script(tracker.collect_path, tracker.script_path),
             tracker.collect_path,
             tracker.script_path,
+            held_bytes=config.limits.unfinished_bodies_mb << 20,
         )
         found = [
             *collect.routes(),
@@ -419,24 +417,6 @@ class Server:
         self._ingest.wal_oldest_age.set(self._flusher.oldest_age_s(time.time()))
         return self._http.expose()
 
-    async def _keep_house(self) -> None:
-        """What needs doing now and then: expired sessions, a newer geo file, is ClickHouse there."""
-        ticks = 0
-        collected_at, events_before = time.monotonic(), 0
-        while True:
-            await asyncio.sleep(STORE_CHECK_S)
-            ticks += 1
-            events = self._collect_metrics.accepted
-            if events - events_before < QUIET_EVENTS or time.monotonic() - collected_at > FULL_COLLECTION_S:
-                gc.collect()
-                collected_at = time.monotonic()
-            events_before = events
-            up = await self.store.ping()
-            self._http.clickhouse_up.set(1 if up and self._flusher.store_is_up else 0)
-            self._sessions.expire()
-            if ticks * STORE_CHECK_S % self.config.geo.reload_interval_s < STORE_CHECK_S:
-                await asyncio.get_running_loop().run_in_executor(None, self._geo.reload_if_changed)
-
     def _on_broken(self, reason: str) -> None:
         """The log can't be trusted any more: the process must end."""
         log.critical("the log can't go on, stopping", extra={"reason": reason})
@@ -448,16 +428,6 @@ class Server:
 
     def _own(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         self._tasks.append(asyncio.create_task(keep_running(work, name, TASK_RESTART_S), name=name))
-
-
-def complete_server() -> Server:
-    """A server with all faces enabled, not started: its routes and operations are those that can be."""
-    return Server(msgspec.structs.replace(Config(), server=msgspec.structs.replace(Config().server, demo=True)))
-
-
-def route_paths() -> list[str]:
-    """Every path that a server with all faces enabled answers (the documentation's tests ask)."""
-    return sorted({route.path for route in complete_server().routes()})
 
 
 def _utc_now() -> datetime:

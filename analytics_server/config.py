@@ -88,6 +88,7 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
     batch_events: Positive = 1_000
     trusted_batch_bytes: Positive = 10_485_760
     trusted_batch_events: Positive = 10_000
+    unfinished_bodies_mb: Positive = 128
     props: Positive = 50
     prop_key_chars: Positive = 64
     prop_value_chars: Positive = 1_024

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from analytics_server import app
+from analytics_server import housekeeping
 from analytics_server.app import Server
 from analytics_server.collect.undelivered import Undelivered
 from analytics_server.config import Config, IngestSection, ServerSection
@@ -36,11 +36,11 @@ async def test_clickhouse_is_up_when_it_answers_and_takes_what_is_flushed(
         asked.release()
         return answers
 
-    monkeypatch.setattr(app, "STORE_CHECK_S", 0.001)
+    monkeypatch.setattr(housekeeping, "STORE_CHECK_S", 0.001)
     monkeypatch.setattr(server.store, "ping", ping)
     server._flusher._delivery.store_is_up = flushes
     server._http.clickhouse_up.set(1 - shown)
-    keeping = asyncio.create_task(server._keep_house())
+    keeping = asyncio.create_task(server._housekeeping.run())
     for _ in range(2):  # the second question comes after the first answer was shown
         await asyncio.wait_for(asked.acquire(), PATIENCE_S)
     keeping.cancel()

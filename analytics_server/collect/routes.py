@@ -34,16 +34,23 @@ _HEADERS = CIMultiDict(
 SCRIPT_MAX_AGE_S = 3_600
 BODY_TIMEOUT_S = 30.0
 
-HELD_BYTES = 128 * 1024 * 1024
-"""What unfinished bodies of all senders without a token may hold together: who opens many connections and never
-ends what was begun on them must not take the memory of everybody else."""
-
 
 class CollectRoutes:
-    """Owns the handlers; `script` is the tracker as it is served."""
+    """Owns the handlers; `script` is the tracker as it is served.
+
+    `held_bytes`: what unfinished bodies of all senders without a token may hold together. Who opens many
+    connections and never ends what was begun on them must not take the memory of everybody else.
+    """
 
     def __init__(
-        self, collector: Collector, addresses: AddressResolver, script: bytes, collect_path: str, script_path: str
+        self,
+        collector: Collector,
+        addresses: AddressResolver,
+        script: bytes,
+        collect_path: str,
+        script_path: str,
+        *,
+        held_bytes: int,
     ) -> None:
         self._collector = collector
         self._addresses = addresses
@@ -51,6 +58,7 @@ class CollectRoutes:
         self._script_etag = etag(script)
         self._collect_path = collect_path.rstrip("/")
         self._script_path = script_path
+        self._most_held = held_bytes
         self._held = 0
 
     def routes(self) -> list[web.RouteDef]:
@@ -104,7 +112,7 @@ class CollectRoutes:
                 if not trusted:
                     self._held += size - held
                     held = size
-                    if self._held > HELD_BYTES:
+                    if self._held > self._most_held:
                         raise Unavailable("Too many large bodies are under way: send it again soon.", code="busy")
                 piece = await content.readany()
                 size += len(piece)

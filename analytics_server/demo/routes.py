@@ -21,8 +21,8 @@ from analytics_server.openapi.operation import Operation, Reply
 from analytics_server.openapi.pages import page
 
 DEMO_SITE_ID = "demo.example"
-FORM_TIMEOUT_S = 30.0
 """The site the demo's events belong to."""
+FORM_TIMEOUT_S = 30.0
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 

@@ -20,8 +20,8 @@ AGENT = b"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/
 
 
 @asynccontextmanager
-async def serving(world: World) -> AsyncIterator[TestServer]:
-    made = CollectRoutes(world.collector, AddressResolver(()), b"script", "/track", "/a.js")
+async def serving(world: World, held_bytes: int = 1_000_000) -> AsyncIterator[TestServer]:
+    made = CollectRoutes(world.collector, AddressResolver(()), b"script", "/track", "/a.js", held_bytes=held_bytes)
     app = web.Application()
     app.router.add_routes(made.routes())
     server = TestServer(app, auto_decompress=False)
@@ -95,11 +95,10 @@ async def test_a_body_that_grows_too_large_is_cut_off() -> None:
     assert status == 413
 
 
-async def test_unfinished_bodies_together_hold_no_more_than_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "HELD_BYTES", 3 * len(BODY))
+async def test_unfinished_bodies_together_hold_no_more_than_they_may() -> None:
     world = World()
     large = BODY + b" " * 2 * len(BODY)
-    async with serving(world) as server:
+    async with serving(world, held_bytes=3 * len(BODY)) as server:
         begun = [await asyncio.open_connection(server.host, server.port) for _ in range(4)]
         for _, writer in begun:
             writer.write(head(len(large)) + BODY)

@@ -6,12 +6,12 @@ import re
 
 import click
 
-from analytics_server.app import route_paths
 from analytics_server.cli import cli
 from analytics_server.collect.drops import DropReason
 from analytics_server.query.fields import DIMENSIONS
 from analytics_server.query.metrics import METRICS
 from tests.docs.pages import ROOT, all_documentation, is_current
+from tests.whole import route_paths
 
 
 def page(name: str) -> str:

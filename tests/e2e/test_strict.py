@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         "sites_create_unknown": "false",
         "server_trusted_proxies": "127.0.0.1, 10.0.0.0/8, fd00::/8",
         "limits_address_events_per_s": "50",
+        "limits_unfinished_bodies_mb": "1",
     }
     with running(tmp_path_factory.mktemp("strict"), settings) as server:
         yield server
@@ -106,3 +108,25 @@ async def test_different_addresses_are_different_visitors(client: Client, known:
     await client.flushed()
 
     assert await client.count(known, "visitors") == 5
+
+
+async def test_unfinished_bodies_hold_only_so_much_together(server: RunningServer, client: Client, known: str) -> None:
+    head = b"POST /track HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
+    begun = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
+    for _, writer in begun:
+        writer.write(head + b" " * 500_000)
+    answers = [asyncio.ensure_future(reader.readuntil(b"}}")) for reader, _ in begun]
+
+    done, waiting = await asyncio.wait(answers, timeout=15, return_when=asyncio.FIRST_COMPLETED)
+    small = await client.send(event(known), headers=from_address("198.51.100.9"))
+
+    assert len(waiting) == 2, "two of them hold less than 1 MiB"
+    refused = done.pop().result()
+    assert refused.startswith(b"HTTP/1.1 503 ")
+    assert b"Retry-After: " in refused
+    assert b'"busy"' in refused
+    assert small.status == 202
+    for _, writer in begun:
+        writer.close()
+    await asyncio.wait(waiting)
+    assert all(answer.exception() is not None for answer in waiting)

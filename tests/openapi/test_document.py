@@ -10,12 +10,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import analytics_server
-from analytics_server.app import Server, complete_server, route_paths
+from analytics_server.app import Server
 from analytics_server.config import Config, DashboardSection, ServerSection, TrackerSection
 from analytics_server.description import describe, operations
 from analytics_server.openapi.document import build_document
 from analytics_server.openapi.operation import Operation, Parameter, Reply, plain_path
 from tests.openapi.document import Document, references
+from tests.whole import complete_server, route_paths
 
 PACKAGE = Path(analytics_server.__file__).parent
 

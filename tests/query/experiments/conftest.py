@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 import itertools
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
 import pytest
+import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import CollectorRegistry
 
+from analytics_server.access.gate import Gate, Role
+from analytics_server.access.saved import Kind, Saved
 from analytics_server.config import ClickhouseSection, Config, LimitsSection
 from analytics_server.model import Site
 from analytics_server.query.desk import Desk
+from analytics_server.query.experiments.routes import ExperimentRoutes
+from analytics_server.serving import HttpMetrics, wrap
 from analytics_server.store import Store, make_store, migrate
 from tests.clickhouse import drop_database
+from tests.query.experiments.lab import FOREIGN, NOW, SITE, SITES, Lab
 from tests.query.experiments.stream import ZONE
 from tests.query.world import moment
 
@@ -58,3 +67,26 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     yield Place(store)
     asyncio.run(store.close())
     drop_database(url, name)
+
+
+@pytest_asyncio.fixture
+async def lab(store: Store) -> AsyncIterator[Lab]:
+    saved, gate = Saved(store), Gate(store)
+    await saved.load()
+    for site_id in SITES:
+        for kind in (Kind.EXPERIMENT, Kind.GOAL):
+            for thing in saved.all(kind, site_id):
+                await saved.delete(kind, site_id, thing.id)
+    tokens = {
+        "admin": await gate.create(Role.ADMIN),
+        "read": await gate.create(Role.READ),
+        "collect": await gate.create(Role.COLLECT),
+        "mine": await gate.create(Role.ADMIN, sites=(SITE,)),
+        "foreign": await gate.create(Role.ADMIN, sites=(FOREIGN,)),
+    }
+    clock = [NOW]
+    desk = Desk(store, SITES, lambda: clock[0], LimitsSection(), saved)
+    app = web.Application()
+    app.add_routes(wrap(ExperimentRoutes(desk, saved, gate).routes(), HttpMetrics(CollectorRegistry())))
+    async with TestClient(TestServer(app)) as client:
+        yield Lab(client, saved, tokens, clock)

@@ -1,0 +1,74 @@
+"""What a server does now and then: old garbage, expired sessions, a newer geo file, is ClickHouse there.
+
+Owns the time of full garbage collections, which stop the loop. Runs as one task until it is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable
+
+from analytics_server.collect.geo import GeoLocator
+from analytics_server.collect.session import Sessions
+from analytics_server.ingest.flush import Flusher
+from analytics_server.serving import HttpMetrics
+from analytics_server.store import Store
+
+STORE_CHECK_S = 15.0
+GC_THRESHOLDS = (10_000, 1_000_000, 1_000_000)
+"""Only young garbage is collected on its own, in pieces of about a millisecond. Older generations hold
+every open session and waiting row: walking them stops the loop for up to 200 ms (measured), so
+housekeeping does it in a quiet moment, or at the latest after FULL_COLLECTION_S; the hot path makes no
+cycles."""
+FULL_COLLECTION_S = 900.0
+QUIET_EVENTS = 10
+
+
+class Housekeeping:
+    """`accepted` tells how many events were accepted so far."""
+
+    def __init__(
+        self,
+        store: Store,
+        flusher: Flusher,
+        sessions: Sessions,
+        geo: GeoLocator,
+        http: HttpMetrics,
+        accepted: Callable[[], int],
+        *,
+        geo_interval_s: int,
+    ) -> None:
+        self._store = store
+        self._flusher = flusher
+        self._sessions = sessions
+        self._geo = geo
+        self._http = http
+        self._accepted = accepted
+        self._geo_interval_s = geo_interval_s
+
+    async def run(self) -> None:
+        """Look for ever."""
+        ticks = 0
+        collected_at, events_before = time.monotonic(), 0
+        while True:
+            await asyncio.sleep(STORE_CHECK_S)
+            ticks += 1
+            events = self._accepted()
+            if events - events_before < QUIET_EVENTS or time.monotonic() - collected_at > FULL_COLLECTION_S:
+                gc.collect()
+                collected_at = time.monotonic()
+            events_before = events
+            up = await self._store.ping()
+            self._http.clickhouse_up.set(1 if up and self._flusher.store_is_up else 0)
+            self._sessions.expire()
+            if ticks * STORE_CHECK_S % self._geo_interval_s < STORE_CHECK_S:
+                await asyncio.get_running_loop().run_in_executor(None, self._geo.reload_if_changed)
+
+
+def start_collecting_young() -> None:
+    """What the start has made stays; from now on only young garbage is collected outside `Housekeeping`."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)

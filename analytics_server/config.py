@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from analytics_server.errors import ConfigError
+from analytics_server.service_links import service_links
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -271,14 +272,20 @@ def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, str, st
         for key in keys
     }
     found = []
+    ignored = service_links(environment, ENVIRONMENT_PREFIX)
     for variable, text in environment.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX) or variable in NOT_SETTINGS:
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable in NOT_SETTINGS or variable in ignored:
             continue
         if variable not in names:
             raise ConfigError(f"The environment variable {variable} is no setting.{_nearest(variable, names)}")
         section, key = names[variable]
         found.append((section, key, text))
     return found
+
+
+def ignored_variables(environment: Mapping[str, str] | None = None) -> list[str]:
+    """Variables with the settings' prefix that `load_config` passes over: they announce a service or a container."""
+    return sorted(service_links(os.environ if environment is None else environment, ENVIRONMENT_PREFIX))
 
 
 def _parse(section: str, key: str, text: str) -> Any:

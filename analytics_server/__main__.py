@@ -1,5 +1,25 @@
-"""`python -m analytics_server`."""
+"""`analytics-server` and `python -m analytics_server`.
 
-from analytics_server.cli import main
+A health check runs every few seconds for as long as the container lives: it must not load the
+server to ask one question, so it is told apart before the other commands are imported.
+"""
 
-main()
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Entry point of every command."""
+    if sys.argv[1:2] == ["healthcheck"]:
+        from analytics_server.cli_healthcheck import healthcheck
+
+        healthcheck(sys.argv[2:], prog_name="analytics-server healthcheck")
+    else:
+        from analytics_server.cli import main as run
+
+        run()
+
+
+if __name__ == "__main__":
+    main()

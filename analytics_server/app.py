@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 import time
 from collections.abc import Callable, Coroutine
@@ -24,6 +23,7 @@ from analytics_server.access.gate import Gate, Role
 from analytics_server.access.routes import AccessRoutes
 from analytics_server.access.saved import Saved
 from analytics_server.access.sites import Sites
+from analytics_server.address_file import INSTANCE_HEADER, AddressFile
 from analytics_server.collect.address import AddressResolver
 from analytics_server.collect.agent import AgentParser
 from analytics_server.collect.bot import BotDetector
@@ -47,13 +47,14 @@ from analytics_server.dashboard.routes import routes as dashboard_routes
 from analytics_server.demo.routes import DEMO_SITE_ID
 from analytics_server.demo.routes import routes as demo_routes
 from analytics_server.description import describe
-from analytics_server.errors import ConfigError, StoreError, StoreRetryable
+from analytics_server.errors import StoreError, StoreRetryable
 from analytics_server.housekeeping import Housekeeping, start_collecting_young
 from analytics_server.ingest.flush import Flusher
 from analytics_server.ingest.merges import Merges
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.segment import Sealed
 from analytics_server.ingest.wal import Wal
+from analytics_server.listening import BACKLOG, addresses_of, open_sockets, reachable
 from analytics_server.live.hub import Hub
 from analytics_server.live.seed import seed_hub
 from analytics_server.live.socket import LiveSockets
@@ -179,10 +180,12 @@ class Server:
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
         self._front: Front | None = None
-        self._socket: asyncio.Server | None = None
+        self._sockets: list[asyncio.Server] = []
+        self._address_file = AddressFile(config.data_dir)
         self._stopping = False
         self.broken = asyncio.Event()
-        self.port = config.server.port
+        self.address = (config.server.host, config.server.port)
+        """Where a client on this machine reaches it, once it has started."""
         self.new_admin_token = ""
 
     def _pipeline(self) -> Pipeline:
@@ -208,6 +211,7 @@ class Server:
         """Bring everything up; returns which engine answers. Raises an `AnalyticsError`."""
         started = time.perf_counter()
         left_over = self._wal.open()  # first: its lock keeps a second server off the directory, with a clear error
+        self._address_file.remove()  # of a run that was killed
         reading = self._reading = asyncio.create_task(self._read_log(left_over), name="reading")
         info = await self._open_store()
         applied = await migrate(self.store, cluster=self.config.clickhouse.cluster)
@@ -265,10 +269,12 @@ class Server:
         await self._wal.stop()
         await self._live.close()
         await cancel(self._tasks)
-        left_s = max(1.0, grace * DRAIN_SHARE - (time.perf_counter() - started)) if self._socket is not None else 0.0
+        left_s = max(1.0, grace * DRAIN_SHARE - (time.perf_counter() - started)) if self._sockets else 0.0
         drained = await self._flusher.drain(left_s)
-        if self._socket is not None and self._front is not None:
-            self._socket.close()
+        if self._front is not None and self._sockets:
+            for listening in self._sockets:
+                listening.close()
+            self._address_file.remove()
             await self._front.settle(grace * ANSWER_SHARE)
         if self._runner is not None:
             await self._runner.cleanup()
@@ -279,7 +285,7 @@ class Server:
         await self.sites.close()
         await self.store.close()
         self._geo.close()
-        if self._socket is not None:
+        if self._sockets:
             log.info("stopped", extra={"drained": drained, "seconds": round(time.perf_counter() - started, 2)})
 
     async def _open_store(self) -> StoreInfo:
@@ -352,16 +358,12 @@ class Server:
             self._http.route(config.tracker.collect_path),
             most_connections=max(RESERVED_FILES, raise_file_limit() - RESERVED_FILES),
         )
-        host, port = config.server.host, config.server.port
-        try:
-            self._socket = await loop.create_server(self._front, host, port, backlog=1024, reuse_address=True)
-        except OSError as error:
-            raise ConfigError(
-                f"Can't listen on {host}:{port}: "
-                f"{os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror}. "
-                "Stop the program that uses it, or choose another [server] host or port (--host, --port)."
-            ) from error
-        self.port = self._socket.sockets[0].getsockname()[1]
+        sockets = open_sockets(config.server.host, config.server.port)
+        bound = addresses_of(sockets)
+        for bound_socket in sockets:
+            self._sockets.append(await loop.create_server(self._front, sock=bound_socket, backlog=BACKLOG))
+        self.address = reachable(bound)[0]
+        self._address_file.write(bound)
         self._own(self._front.sweep, "idle-connections")
 
     def routes(self) -> list[web.RouteDef]:
@@ -404,7 +406,7 @@ class Server:
     # ---- operations ----------------------------------------------------
 
     async def _healthz(self, request: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
+        return web.json_response({"status": "ok"}, headers={INSTANCE_HEADER: self._address_file.instance})
 
     async def _readyz(self, request: web.Request) -> web.Response:
         """503 while stopping or when the log refuses; not while ClickHouse is merely away."""

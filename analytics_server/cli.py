@@ -1,11 +1,10 @@
-"""The command `analytics-server`: serve, migrate, check-config, doctor, site, token, demo."""
+"""The command `analytics-server`: serve, healthcheck, migrate, check-config, doctor, site, token, demo."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -17,24 +16,20 @@ import msgspec
 from analytics_server import __version__
 from analytics_server.access.gate import Gate, Role
 from analytics_server.access.sites import Sites
-from analytics_server.app import Server
 from analytics_server.cli_dead_letters import commands as dead_letter_commands
+from analytics_server.cli_healthcheck import healthcheck
+from analytics_server.cli_serve import print_error, run_server
 from analytics_server.collect.address import AddressResolver
-from analytics_server.config import Config, load_config
-from analytics_server.demo.routes import DEMO_SITE_ID
+from analytics_server.config import Config, ignored_variables, load_config
+from analytics_server.demo.routes import MADE_UP_SITE_ID
 from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.errors import AnalyticsError
 from analytics_server.journal import set_up
-from analytics_server.store import Store, StoreInfo, make_store, migrate
+from analytics_server.store import Store, make_store, migrate
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-EXIT_BROKEN = 3
-MADE_UP_SITE_ID = "demo"
-"""What `demo` fills unless told otherwise: no site to send real visits to."""
-STOP_MARGIN_S = 2.0
 
 
 def _run(work: Awaitable[T]) -> T:
@@ -81,88 +76,9 @@ def serve(config_path: str | None, host: str | None, port: int | None) -> None:
         section = msgspec.structs.replace(section, port=port)
     config = msgspec.structs.replace(config, server=section)
     set_up(config.log)
-    sys.exit(_run(_serve(config)))
-
-
-async def _serve(config: Config) -> int:
-    server = Server(config, admin_token=os.environ.get("ANALYTICS_ADMIN_TOKEN", ""))
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    starting = asyncio.create_task(server.start())
-    interrupted = asyncio.create_task(stop.wait())
-    await asyncio.wait({starting, interrupted}, return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
-        starting.cancel()
-    try:
-        info = await starting
-    except asyncio.CancelledError:
-        await _stop(server, 0)
-        return 0
-    except Exception as error:
-        interrupted.cancel()
-        await _stop(server, 1, error)
-        raise
-    _greet(server, info)
-    broken = asyncio.create_task(server.broken.wait())
-    await asyncio.wait({interrupted, broken}, return_when=asyncio.FIRST_COMPLETED)
-    failed = server.broken.is_set()
-    for task in (interrupted, broken):
-        task.cancel()
-    code = EXIT_BROKEN if failed else 0
-    await _stop(server, code)
-    return code
-
-
-async def _stop(server: Server, code: int, failure: Exception | None = None) -> None:
-    """Stop within the grace period, even when ClickHouse or the disk no longer answers: threads can't be cancelled.
-
-    What made the start fail is told in any case.
-    """
-    try:
-        async with asyncio.timeout(server.config.server.shutdown_grace_s + STOP_MARGIN_S):
-            await server.stop()
-    except TimeoutError:
-        log.error("something did not stop in time; what was acknowledged is in the log")
-        if isinstance(failure, AnalyticsError | OSError):
-            _tell(failure)
-        elif failure is not None:
-            log.critical("the start failed", exc_info=failure)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def _greet(server: Server, info: StoreInfo) -> None:
-    """What a new user needs to go on: link, tag, and where the data lies."""
-    config = server.config
-    host = config.server.host
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
-    base = config.server.public_url.rstrip("/") or f"http://{f'[{shown}]' if ':' in shown else shown}:{server.port}"
-    own = [found.site_id for found in server.sites.all() if found.site_id not in (DEMO_SITE_ID, MADE_UP_SITE_ID)]
-    site = own[0] if own else "example.com"
-    lines = ["", f"  analytics-server {__version__} is running at {base}", ""]
-    if config.dashboard.enabled:
-        if server.new_admin_token:
-            lines += [
-                f"  Dashboard    {base}/dashboard#token={server.new_admin_token}",
-                "               (the admin token is shown this once; only its hash is kept)",
-            ]
-        elif os.environ.get("ANALYTICS_ADMIN_TOKEN"):
-            lines.append(f"  Dashboard    {base}/dashboard  (token: ANALYTICS_ADMIN_TOKEN)")
-        else:
-            lines.append(f"  Dashboard    {base}/dashboard  (with the token of the first start)")
-    if config.server.demo:
-        lines.append(f"  Demo site    {base}/demo")
-    lines += [
-        f'  Script tag   <script defer src="{base}{config.tracker.script_path}" data-site="{site}"></script>',
-        f"  Data         {config.data_dir}",
-        f"  ClickHouse   {'in process' if info.kind == 'embedded' else info.location}, {info.version}",
-        "",
-    ]
-    click.echo("\n".join(lines))
-    sys.stdout.flush()
+    if ignored := ignored_variables():
+        log.warning("passed over variables that announce a service, not settings", extra={"variables": ignored})
+    sys.exit(_run(run_server(config)))
 
 
 @cli.command("check-config", short_help="Check the settings, and print what results.")
@@ -181,6 +97,8 @@ def check_config(config_path: str | None) -> None:
                 value = "(with credentials, not shown)"
             click.echo(f"{key} = {msgspec.json.encode(value).decode()}")
         click.echo()
+    if ignored := ignored_variables():
+        click.secho(f"Passed over, as they announce a service and are no settings: {', '.join(ignored)}.", err=True)
     click.secho("The configuration is valid.", err=True)
 
 
@@ -309,6 +227,7 @@ def token_revoke(config_path: str | None, token_id: str) -> None:
     _with_store(config, work)
 
 
+cli.add_command(healthcheck)
 cli.add_command(dead_letter_commands(_config, _run, _config_option))
 
 
@@ -389,11 +308,5 @@ def main() -> None:
     try:
         cli()
     except (AnalyticsError, OSError) as error:
-        _tell(error)
+        print_error(error)
         sys.exit(1)
-
-
-def _tell(error: AnalyticsError | OSError) -> None:
-    """What went wrong, in one line: also a port in use, or a directory that can't be written."""
-    said = error.message if isinstance(error, AnalyticsError) else " ".join(str(error).split())
-    click.secho(f"analytics-server: {said}", fg="red", err=True)

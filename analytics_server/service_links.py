@@ -52,8 +52,7 @@ def service_links(environment: Mapping[str, str], prefix: str) -> frozenset[str]
     found = {
         name
         for name, value in environment.items()
-        if name.startswith(prefix)
-        and any(shape.fullmatch(name) and fits(value.strip()) for shape, fits in _SHAPES)
+        if name.startswith(prefix) and any(shape.fullmatch(name) and fits(value.strip()) for shape, fits in _SHAPES)
     }
     aliases = {_LINK_END.sub("", name) for name in found if _LINK_END.search(name)}
     copies = (

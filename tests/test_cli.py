@@ -46,6 +46,7 @@ def run(tmp_path: Path, embedded_path: Path) -> Commands:
 COMMANDS = [
     (),
     ("serve",),
+    ("healthcheck",),
     ("migrate",),
     ("check-config",),
     ("doctor",),

@@ -27,6 +27,7 @@ class AddressResolver:
                 network = ipaddress.ip_network(text, strict=False)
             except ValueError as error:
                 raise ConfigError(f"[server] trusted_proxies: {text!r} is no address or network.") from error
+            network = _unmapped(network)
             if network.prefixlen == network.max_prefixlen:
                 self._single.add(str(network.network_address))
                 continue
@@ -36,6 +37,8 @@ class AddressResolver:
 
     def resolve(self, peer: str, forwarded: Sequence[str]) -> str:
         """The client's address; `forwarded` are the X-Forwarded-For headers in the order received."""
+        if peer.startswith("::ffff:"):
+            peer = bare(peer) or peer
         if not forwarded or not (self._networks or self._single) or not self._trusts(peer):
             return peer
         if len(forwarded) == 1 and "," not in forwarded[0]:
@@ -44,7 +47,7 @@ class AddressResolver:
 
     def _client(self, hops: Sequence[str], peer: str) -> str:
         for hop in reversed(hops):
-            address = _bare(hop)
+            address = bare(hop)
             if not address:
                 return peer
             if not self._is_trusted(address):
@@ -55,7 +58,7 @@ class AddressResolver:
         """Is this the address of a trusted proxy? Remembered: there are few peers."""
         known = self._known.get(peer)
         if known is None:
-            known = self._is_trusted(_bare(peer))
+            known = self._is_trusted(bare(peer))
             if len(self._known) > 1_000:
                 self._known.clear()
             self._known[peer] = known
@@ -74,12 +77,27 @@ class AddressResolver:
         return any(kind == family and number & mask == prefix for kind, prefix, mask in self._networks)
 
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+
+
+def _unmapped(network: Network) -> Network:
+    """IPv4 for a network of IPv4 addresses that is written in IPv6, such as ::ffff:10.0.0.0/104."""
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+        number = int(network.network_address) - int(_MAPPED.network_address)
+        return ipaddress.IPv4Network((number, network.prefixlen - _MAPPED.prefixlen))
+    return network
+
+
 _IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)", re.ASCII)
 """The usual spelling without leading zeroes needs no second look (01 and the like fall through)."""
 
 
-def _bare(hop: str) -> str:
-    """An address without port, brackets and zone, in one spelling; "" if it is none."""
+def bare(hop: str) -> str:
+    """An address without port, brackets and zone, in one spelling; "" if it is none.
+
+    An IPv4 address that came through an IPv6 socket (::ffff:192.0.2.1) is the IPv4 address it stands for.
+    """
     text = hop.strip(' \t"')
     if _IPV4.fullmatch(text):
         return text
@@ -93,4 +111,4 @@ def _bare(hop: str) -> str:
         address = socket.inet_ntop(family, socket.inet_pton(family, text))
     except (OSError, ValueError):  # ValueError: a NUL in it
         return ""
-    return address.removeprefix("::ffff:") if "." in address else address  # IPv4 on a socket for both families
+    return address.removeprefix("::ffff:") if "." in address else address

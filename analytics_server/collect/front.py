@@ -27,7 +27,7 @@ from typing import Protocol, cast
 
 from aiohttp.web_protocol import RequestHandler
 
-from analytics_server.collect.address import AddressResolver
+from analytics_server.collect.address import AddressResolver, bare
 from analytics_server.collect.collector import Answer, Collector, refuse
 from analytics_server.errors import AnalyticsError
 
@@ -161,7 +161,7 @@ class BeaconProtocol(asyncio.Protocol):
             return
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
-        self._peer = peer[0] if isinstance(peer, tuple) else ""
+        self._peer = bare(peer[0]) if isinstance(peer, tuple) else ""
         self._active_at = time.monotonic()
         front.connections.add(self)
         self._inner.connection_made(transport)

@@ -17,6 +17,7 @@ from itertools import count
 import msgspec
 
 from analytics_server.access.sites import Sites, valid_site_id
+from analytics_server.collect.address import bare
 from analytics_server.collect.agent import AgentParser
 from analytics_server.collect.bot import BotDetector
 from analytics_server.collect.drops import DropReason
@@ -223,7 +224,9 @@ class Pipeline:
                 return
             outcome.event_ids.append(key)
         # visitor
-        address = (beacon.ip or origin.address) if run.trusted else origin.address
+        address = origin.address
+        if run.trusted and beacon.ip:
+            address = bare(beacon.ip) or beacon.ip
         by_user = run.trusted and user_id and beacon.ip is None and beacon.user_agent is None
         day = ts_ms // DAY_MS
         if by_user:

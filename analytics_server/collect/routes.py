@@ -11,9 +11,9 @@ import asyncio
 from aiohttp import web
 from multidict import CIMultiDict
 
-from analytics_server.collect.address import AddressResolver
+from analytics_server.collect.address import AddressResolver, bare
 from analytics_server.collect.collector import Answer, Collector, Kind, pixel_body, refuse
-from analytics_server.collect.tracker import etag
+from analytics_server.entity_tag import entity_tag, is_unchanged
 from analytics_server.errors import AnalyticsError, TooLarge, TooSlow, Unavailable
 
 PIXEL = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
@@ -55,7 +55,7 @@ class CollectRoutes:
         self._collector = collector
         self._addresses = addresses
         self._script = script
-        self._script_etag = etag(script)
+        self._script_etag = entity_tag(script)
         self._collect_path = collect_path.rstrip("/")
         self._script_path = script_path
         self._most_held = held_bytes
@@ -91,7 +91,7 @@ class CollectRoutes:
             return refuse(error)
         except TimeoutError:
             return refuse(TooSlow(f"The body did not arrive within {BODY_TIMEOUT_S:.0f} s."))
-        peer = request.remote or ""
+        peer = bare(request.remote or "")
         forwarded = headers.getall("X-Forwarded-For", ())
         address = self._addresses.resolve(peer, forwarded) if forwarded else peer
         return await self._collector.collect(kind, body, headers, address)
@@ -133,7 +133,7 @@ class CollectRoutes:
             body = pixel_body(request.query, _readable(headers.get("Referer", "")))
         except AnalyticsError as error:
             return _respond(refuse(error))
-        address = self._addresses.resolve(request.remote or "", headers.getall("X-Forwarded-For", ()))
+        address = self._addresses.resolve(bare(request.remote or ""), headers.getall("X-Forwarded-For", ()))
         answer = await self._collector.collect("pixel", body, headers, address)
         if answer.status != 202:
             return _respond(answer)
@@ -147,11 +147,12 @@ class CollectRoutes:
         headers = {
             "Cache-Control": f"public, max-age={SCRIPT_MAX_AGE_S}",
             "ETag": self._script_etag,
+            "Vary": "Accept-Encoding",
             "Access-Control-Allow-Origin": "*",
             "Cross-Origin-Resource-Policy": "cross-origin",
             "X-Content-Type-Options": "nosniff",
         }
-        if request.headers.get("If-None-Match") == self._script_etag:
+        if is_unchanged(request.headers.getall("If-None-Match", ()), self._script_etag):
             return web.Response(status=304, headers=headers)
         response = web.Response(body=self._script, content_type="text/javascript", charset="utf-8", headers=headers)
         response.enable_compression()

@@ -19,6 +19,7 @@ from importlib.resources.abc import Traversable
 
 from aiohttp import web
 
+from analytics_server.entity_tag import entity_tag, is_unchanged
 from analytics_server.errors import NotFound
 from analytics_server.openapi.operation import Operation, Reply
 from analytics_server.openapi.pages import page
@@ -143,7 +144,7 @@ def _respond(request: web.Request, asset: Asset, caching: str) -> web.Response:
         "Vary": "Accept-Encoding",
         "Content-Type": asset.content_type,
     }
-    if asset.etag in request.headers.get("If-None-Match", ""):
+    if is_unchanged(request.headers.getall("If-None-Match", ()), asset.etag):
         del headers["Content-Type"]
         return web.Response(status=304, headers=headers)
     if asset.packed and "gzip" in request.headers.get("Accept-Encoding", ""):
@@ -157,7 +158,7 @@ def _asset(name: str, body: bytes) -> Asset:
         body=body,
         packed=gzip.compress(body, mtime=0) if suffix in COMPRESSED else b"",
         content_type=CONTENT_TYPES[suffix],
-        etag=f'"{hashlib.sha256(body).hexdigest()[:HASH_CHARS]}"',
+        etag=entity_tag(body),
     )
 
 

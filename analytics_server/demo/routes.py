@@ -17,11 +17,14 @@ from importlib.resources.abc import Traversable
 import msgspec
 from aiohttp import web
 
+from analytics_server.entity_tag import entity_tag, is_unchanged
 from analytics_server.openapi.operation import Operation, Reply
 from analytics_server.openapi.pages import page
 
 DEMO_SITE_ID = "demo.example"
 """The site the demo's events belong to."""
+MADE_UP_SITE_ID = "demo"
+"""What the command `demo` fills unless told otherwise: no site to send real visits to."""
 FORM_TIMEOUT_S = 30.0
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -165,8 +168,13 @@ def _cards(products: tuple[Product, ...]) -> str:
 
 
 def _page(body: bytes, status: int = 200) -> Handler:
+    tag = entity_tag(body)
+    headers = {**_HEADERS, "ETag": tag} if status == 200 else _HEADERS
+
     async def handle(request: web.Request) -> web.Response:
-        return web.Response(body=body, status=status, content_type="text/html", charset="utf-8", headers=_HEADERS)
+        if status == 200 and is_unchanged(request.headers.getall("If-None-Match", ()), tag):
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=body, status=status, content_type="text/html", charset="utf-8", headers=headers)
 
     return handle
 
@@ -174,9 +182,13 @@ def _page(body: bytes, status: int = 200) -> Handler:
 def _static(pages: Traversable, path: str, kind: str) -> Handler:
     body = pages.joinpath(path.removeprefix("/demo/")).read_bytes()
     charset = "utf-8" if kind.startswith("text/") else None
+    tag = entity_tag(body)
+    headers = {**_HEADERS, "ETag": tag}
 
     async def handle(request: web.Request) -> web.Response:
-        return web.Response(body=body, content_type=kind, charset=charset, headers=_HEADERS)
+        if is_unchanged(request.headers.getall("If-None-Match", ()), tag):
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=body, content_type=kind, charset=charset, headers=headers)
 
     return handle
 

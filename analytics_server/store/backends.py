@@ -23,6 +23,7 @@ from urllib3.exceptions import HTTPError, ProtocolError
 
 from analytics_server.config import Config
 from analytics_server.errors import ConfigError, StoreFatal
+from analytics_server.listening import address_text
 from analytics_server.store.protocol import Store
 from analytics_server.store.threaded import ThreadedStore
 
@@ -119,7 +120,7 @@ def _server(config: Config) -> ThreadedStore:
 
     return ThreadedStore(
         kind="server",
-        location=f"{parts.scheme}://{parts.hostname}:{parts.port or 8123}/{database}",
+        location=f"{parts.scheme}://{address_text(parts.hostname or '', parts.port or 8123)}/{database}",
         database=database,
         make_client=lambda: connect(database),
         prepare=prepare,

@@ -53,6 +53,20 @@ def test_a_proxy_is_known_on_a_socket_for_both_families() -> None:
     assert RESOLVER.resolve("::ffff:127.0.0.1", ("203.0.113.5, ::ffff:10.9.9.9",)) == "203.0.113.5"
 
 
+def test_a_proxy_may_be_named_as_the_mapped_address_it_has_on_an_ipv6_socket() -> None:
+    resolver = AddressResolver(("::ffff:192.0.2.7", "::ffff:10.0.0.0/104"))
+    for peer in ("192.0.2.7", "::ffff:192.0.2.7", "::ffff:c000:207", "10.200.0.1", "::ffff:10.200.0.1"):
+        assert resolver.resolve(peer, ("203.0.113.5",)) == "203.0.113.5"
+    assert resolver.resolve("11.0.0.1", ("203.0.113.5",)) == "11.0.0.1"
+
+
+def test_a_mapped_peer_is_the_ipv4_address_it_stands_for() -> None:
+    for resolver in (AddressResolver(()), RESOLVER):
+        assert resolver.resolve("::ffff:203.0.113.9", ()) == "203.0.113.9"
+        assert resolver.resolve("::FFFF:203.0.113.9".lower(), ("198.51.100.1",)) == "203.0.113.9"
+        assert resolver.resolve("2001:db8::1", ()) == "2001:db8::1"
+
+
 @given(left=st.lists(st.text(max_size=20), max_size=50), right=st.ip_addresses(v=4))
 def test_what_stands_further_left_never_matters(left: list[str], right: object) -> None:
     forwarded = ",".join([*left, str(right)])

@@ -80,11 +80,13 @@ async def test_page_is_asked_for_each_time_and_not_sent_twice(client: Client) ->
     async with client.get("/dashboard") as answer:
         assert answer.headers["Cache-Control"] == "no-cache"
         etag = answer.headers["ETag"]
-    async with client.get("/dashboard", headers={"If-None-Match": etag}) as answer:
-        assert answer.status == 304
-        assert await answer.read() == b""
-    async with client.get("/dashboard", headers={"If-None-Match": '"other"'}) as answer:
-        assert answer.status == 200
+    for told in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        async with client.get("/dashboard", headers={"If-None-Match": told}) as answer:
+            assert answer.status == 304
+            assert await answer.read() == b""
+    for told in ('"other"', etag.strip('"'), f'"x{etag[1:]}'):
+        async with client.get("/dashboard", headers={"If-None-Match": told}) as answer:
+            assert answer.status == 200
 
 
 async def test_text_is_compressed_for_those_who_take_it(client: Client) -> None:

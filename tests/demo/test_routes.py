@@ -74,6 +74,16 @@ async def test_unknown_page_is_404_and_marked(client: Client) -> None:
     assert 'data-status="404"' in await answer.text()
 
 
+@pytest.mark.parametrize("path", ["/demo", "/demo/app", "/demo/static/site.css", "/demo/downloads/brew-guide.pdf"])
+async def test_what_the_browser_has_is_not_sent_again(client: Client, path: str) -> None:
+    tag = (await client.get(path)).headers["ETag"]
+    for told in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        again = await client.get(path, headers={"If-None-Match": told})
+        assert (again.status, await again.read(), again.headers["ETag"]) == (304, b"", tag)
+    assert (await client.get(path, headers={"If-None-Match": '"other"'})).status == 200
+    assert (await client.get(DEAD, headers={"If-None-Match": "*"})).status == 404
+
+
 async def test_deep_link_into_the_app_serves_the_app(client: Client) -> None:
     answer = await client.get("/demo/app/recipes/pour-over")
     assert answer.status == 200

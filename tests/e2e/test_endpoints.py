@@ -160,6 +160,27 @@ async def test_script_is_cached_by_its_etag(client: Client) -> None:
     assert (again.status, again.body, again.headers["ETag"]) == (304, b"", first.headers["ETag"])
 
 
+@pytest.mark.parametrize(
+    "form",
+    ["W/{tag}", '"old", {tag}', '{tag},"old"', '"old" , W/{tag}', "*", " {tag} ", '"a,b", {tag}', "{tag},", ",{tag}"],
+)
+async def test_script_is_not_sent_again_however_the_tag_is_told(client: Client, form: str) -> None:
+    tag = (await client.get("/a.js")).headers["ETag"]
+    again = await client.get("/a.js", headers={"If-None-Match": form.format(tag=tag)})
+
+    assert (again.status, again.body, again.headers["ETag"]) == (304, b"", tag)
+
+
+@pytest.mark.parametrize(
+    "form", ['"x{inner}"', "{inner}", 'W/"old", "older"', '"*"', "", "w/{tag}", '"{inner},"', "{tag} {tag}"]
+)
+async def test_script_is_sent_when_its_tag_is_not_told(client: Client, form: str) -> None:
+    tag = (await client.get("/a.js")).headers["ETag"]
+    again = await client.get("/a.js", headers={"If-None-Match": form.format(tag=tag, inner=tag.strip('"'))})
+
+    assert again.status == 200
+
+
 async def test_script_is_small_when_compressed(client: Client) -> None:
     plain = await client.get("/a.js", headers={"Accept-Encoding": "identity"})
     squeezed = await client.get("/a.js", headers={"Accept-Encoding": "gzip"})

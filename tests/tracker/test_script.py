@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from analytics_server.collect.tracker import COLLECT_PLACEHOLDER, etag, load_script
+from analytics_server.collect.tracker import COLLECT_PLACEHOLDER, load_script
 from analytics_server.collect.tracker.build import BUILT, MAX_GZIP_BYTES, build, gzip_bytes
 
 
@@ -41,8 +41,3 @@ def test_endpoint_is_named_relative_to_the_script(collect_path: str, script_path
 
 def test_path_cannot_break_out_of_the_script() -> None:
     assert '"./a\\";b"' in load_script('/a";b', "/a.js").decode()
-
-
-def test_etag_changes_with_the_body() -> None:
-    assert etag(b"a") != etag(b"b")
-    assert re.fullmatch(r'"[0-9a-f]{20}"', etag(b"a"))

@@ -8,7 +8,6 @@ That way is relative, so a reverse proxy may serve both under any prefix.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import posixpath
 from importlib.resources import files
@@ -26,11 +25,6 @@ def load_script(collect_path: str, script_path: str) -> bytes:
     """
     script = files(__name__).joinpath("a.js").read_text(encoding="utf-8")
     return script.replace(COLLECT_PLACEHOLDER, _javascript(_relative(collect_path, script_path))).encode()
-
-
-def etag(body: bytes) -> str:
-    """A strong entity tag of the body, quotes included, as the `ETag` header wants it."""
-    return f'"{hashlib.sha256(body).hexdigest()[:20]}"'
 
 
 def _relative(collect_path: str, script_path: str) -> str:

@@ -1,0 +1,110 @@
+"""`analytics-server serve`: one server from start to stop, and what it prints when it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+import click
+
+from analytics_server import __version__
+from analytics_server.app import Server
+from analytics_server.config import Config
+from analytics_server.demo.routes import DEMO_SITE_ID, MADE_UP_SITE_ID
+from analytics_server.errors import AnalyticsError
+from analytics_server.listening import base_url
+from analytics_server.store import StoreInfo
+
+log = logging.getLogger(__name__)
+
+EXIT_BROKEN = 3
+STOP_MARGIN_S = 2.0
+
+
+async def run_server(config: Config) -> int:
+    """Run until a signal comes or the write-ahead log breaks; returns the exit code."""
+    server = Server(config, admin_token=os.environ.get("ANALYTICS_ADMIN_TOKEN", ""))
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    starting = asyncio.create_task(server.start())
+    interrupted = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+    try:
+        info = await starting
+    except asyncio.CancelledError:
+        await _stop(server, 0)
+        return 0
+    except Exception as error:
+        interrupted.cancel()
+        await _stop(server, 1, error)
+        raise
+    _greet(server, info)
+    broken = asyncio.create_task(server.broken.wait())
+    await asyncio.wait({interrupted, broken}, return_when=asyncio.FIRST_COMPLETED)
+    failed = server.broken.is_set()
+    for task in (interrupted, broken):
+        task.cancel()
+    code = EXIT_BROKEN if failed else 0
+    await _stop(server, code)
+    return code
+
+
+async def _stop(server: Server, code: int, failure: Exception | None = None) -> None:
+    """Stop within the grace period, even when ClickHouse or the disk no longer answers: threads can't be cancelled.
+
+    What made the start fail is told in any case.
+    """
+    try:
+        async with asyncio.timeout(server.config.server.shutdown_grace_s + STOP_MARGIN_S):
+            await server.stop()
+    except TimeoutError:
+        log.error("something did not stop in time; what was acknowledged is in the log")
+        if isinstance(failure, AnalyticsError | OSError):
+            print_error(failure)
+        elif failure is not None:
+            log.critical("the start failed", exc_info=failure)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _greet(server: Server, info: StoreInfo) -> None:
+    """What a new user needs to go on: link, tag, and where the data lies."""
+    config = server.config
+    base = config.server.public_url.rstrip("/") or base_url(*server.address)
+    own = [found.site_id for found in server.sites.all() if found.site_id not in (DEMO_SITE_ID, MADE_UP_SITE_ID)]
+    site = own[0] if own else "example.com"
+    lines = ["", f"  analytics-server {__version__} is running at {base}", ""]
+    if config.dashboard.enabled:
+        if server.new_admin_token:
+            lines += [
+                f"  Dashboard    {base}/dashboard#token={server.new_admin_token}",
+                "               (the admin token is shown this once; only its hash is kept)",
+            ]
+        elif os.environ.get("ANALYTICS_ADMIN_TOKEN"):
+            lines.append(f"  Dashboard    {base}/dashboard  (token: ANALYTICS_ADMIN_TOKEN)")
+        else:
+            lines.append(f"  Dashboard    {base}/dashboard  (with the token of the first start)")
+    if config.server.demo:
+        lines.append(f"  Demo site    {base}/demo")
+    lines += [
+        f'  Script tag   <script defer src="{base}{config.tracker.script_path}" data-site="{site}"></script>',
+        f"  Data         {config.data_dir}",
+        f"  ClickHouse   {'in process' if info.kind == 'embedded' else info.location}, {info.version}",
+        "",
+    ]
+    click.echo("\n".join(lines))
+    sys.stdout.flush()
+
+
+def print_error(error: AnalyticsError | OSError) -> None:
+    """What went wrong, in one line: also a port in use, or a directory that can't be written."""
+    said = error.message if isinstance(error, AnalyticsError) else " ".join(str(error).split())
+    click.secho(f"analytics-server: {said}", fg="red", err=True)

@@ -28,6 +28,7 @@ from analytics_server.collect.address import AddressResolver
 from analytics_server.collect.agent import AgentParser
 from analytics_server.collect.bot import BotDetector
 from analytics_server.collect.collector import Collector
+from analytics_server.collect.drop_counts import DropCounts
 from analytics_server.collect.duplicates import Duplicates
 from analytics_server.collect.front import Front
 from analytics_server.collect.geo import GeoLocator
@@ -144,7 +145,8 @@ class Server:
         )
         self._addresses = AddressResolver(config.server.trusted_proxies)
         self._geo = GeoLocator(config.geo.database, scratch_dir=config.data_dir)
-        self._live = LiveSockets(self._hub, self.gate, self.sites, config.limits)
+        self._drops = DropCounts(lambda site_id: self.sites.get(site_id) is not None, time.time)
+        self._live = LiveSockets(self._hub, self.gate, self.sites, config.limits, drops_of=self._drops.of_site)
         self._collect_metrics = CollectMetrics(registry)
         self._collector = Collector(
             self._pipeline(),
@@ -203,7 +205,7 @@ class Server:
             duplicates=self._duplicates,
             site_limiter=RateLimiter(config.limits.site_events_per_s, config.sites.max_sites, time.monotonic),
         )
-        return Pipeline(parts, config.collect, config.limits, time.time)
+        return Pipeline(parts, config.collect, config.limits, time.time, self._drops.note)
 
     # ---- life ----------------------------------------------------------
 
@@ -390,11 +392,11 @@ class Server:
             *saved_routes(Askers(self._queries, self._sql), self.saved, self.gate),
             *ExperimentRoutes(self._queries.desk, self.saved, self.gate).routes(),
             *self._live.routes(),
-            *AccessRoutes(self.gate, self.sites).routes(),
+            *AccessRoutes(self.gate, self.sites, self._drops.of_unknown_sites).routes(),
             *openapi_routes(lambda: describe(config)),
         ]
         if config.dashboard.enabled:
-            found += dashboard_routes(script_path=tracker.script_path)
+            found += dashboard_routes(script_path=tracker.script_path, query_rows=config.limits.query_rows)
         if config.server.demo:
             found += demo_routes(tracker.script_path)
         return found

@@ -123,6 +123,22 @@ SESSION_ATTRIBUTES: tuple[str, ...] = (
 """Columns that every event of a session carries with the value of its first event."""
 
 
+class DropCount(msgspec.Struct, frozen=True, kw_only=True):
+    """Events of one site that were not kept for one reason, since the server started.
+
+    `rejected`: the client was told (`reason` is a rejection's code); otherwise dropped, `reason` is a drop's.
+    `site_id` is as the events named it, and empty where that can't be a site's id.
+    """
+
+    site_id: str
+    reason: str
+    rejected: bool
+    events: int
+    last_at_ms: int
+    about: str
+    remedy: str
+
+
 class Site(msgspec.Struct, frozen=True, kw_only=True):
     """A site: what events belong to. `timezone` is an IANA name."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -11,7 +12,7 @@ from msgspec import Meta
 from analytics_server.access.gate import ID_CHARS, Gate, Principal, Role, token_hash
 from analytics_server.access.sites import SITE_ID, Sites, valid_site_id
 from analytics_server.errors import Conflict, Forbidden, NotFound, RequestError, TooLarge
-from analytics_server.model import Site
+from analytics_server.model import DropCount, Site
 
 MAX_BODY = 65_536
 NAME_CHARS = 120
@@ -60,9 +61,13 @@ class SiteChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class SitesAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The sites that the token covers, by id."""
+    """The sites that the token covers, by id.
+
+    `drops`: what was not kept because no site has the name it was sent to, the latest first; for tokens of all sites.
+    """
 
     sites: list[Site]
+    drops: list[DropCount] = []
 
 
 class TokenRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,8 +104,9 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True):
 class AccessRoutes:
     """Handlers for `/api/v1/sites` and `/api/v1/tokens`."""
 
-    def __init__(self, gate: Gate, sites: Sites) -> None:
+    def __init__(self, gate: Gate, sites: Sites, drops_of_unknown_sites: Callable[[], list[DropCount]] = list) -> None:
         self._gate = gate
+        self._drops_of_unknown_sites = drops_of_unknown_sites
         self._sites = sites
 
     def routes(self) -> list[web.RouteDef]:
@@ -122,7 +128,7 @@ class AccessRoutes:
     async def list_sites(self, request: web.Request) -> web.Response:
         principal = await self._reader(request)
         sites = [site for site in self._sites.all() if principal.covers(site.site_id)]
-        return json_response(SitesAnswer(sites=sites))
+        return json_response(SitesAnswer(sites=sites, drops=[] if principal.sites else self._drops_of_unknown_sites()))
 
     async def show_site(self, request: web.Request) -> web.Response:
         principal = await self._reader(request)

@@ -10,20 +10,46 @@ from enum import StrEnum
 
 
 class DropReason(StrEnum):
-    """A reason; `about` is the sentence the documentation shows."""
+    """A reason; `about` is the sentence the documentation shows, `remedy` what one can do to have it counted."""
 
     about: str
+    remedy: str
 
-    def __new__(cls, value: str, about: str = "") -> DropReason:
+    def __new__(cls, value: str, about: str = "", remedy: str = "") -> DropReason:
         member = str.__new__(cls, value)
         member._value_ = value
         member.about = about
+        member.remedy = remedy
         return member
 
-    BOT = "bot", "The user agent is a crawler, a headless browser, an HTTP library, or empty."
-    PREFETCH = "prefetch", "The browser loaded the page ahead of time and nobody has seen it."
-    DNT = "dnt", "The browser asked not to be tracked (header DNT: 1)."
-    GPC = "gpc", "The browser sent Global Privacy Control (header Sec-GPC: 1)."
-    HOSTNAME = "hostname", "The page's hostname is not among the site's allowed hosts."
-    SPAM_REFERRER = "spam_referrer", "The referrer is a known source of referrer spam."
+    BOT = (
+        "bot",
+        "It looks automated: the user agent is a crawler, a headless browser, an HTTP library, or empty.",
+        "Open the page in an ordinary browser window. To count automated tests, set [collect] drop_bots = false.",
+    )
+    PREFETCH = (
+        "prefetch",
+        "The browser loaded the page ahead of time and nobody has seen it.",
+        "It counts once the page is shown.",
+    )
+    DNT = (
+        "dnt",
+        "The browser asked not to be tracked (header DNT: 1).",
+        "Look with another browser, or set [collect] respect_dnt = false.",
+    )
+    GPC = (
+        "gpc",
+        "The browser sent Global Privacy Control (header Sec-GPC: 1).",
+        "Look with another browser, or set [collect] respect_gpc = false.",
+    )
+    HOSTNAME = (
+        "hostname",
+        "The page's hostname is not among the site's allowed hosts.",
+        "Add the host to the site's allowed_hosts, or empty that list to allow any host.",
+    )
+    SPAM_REFERRER = (
+        "spam_referrer",
+        "The referrer is a known source of referrer spam.",
+        "Open the page without following that link.",
+    )
     DUPLICATE = "duplicate", "An event with the same event_id was already accepted."

@@ -11,6 +11,7 @@ brought is worked out only when a session begins; later events reuse it.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from itertools import count
 
@@ -40,6 +41,8 @@ OLDEST_MS = 946_684_800_000
 """2000-01-01: the earliest time an import may carry."""
 SESSION_ID_CHARS = 64
 USER_ID_CHARS = 256
+Note = Callable[[str, str, int, str], None]
+"""Site as it was sent, reason, number of events, and what there is to say beyond the reason."""
 _NO_PAGE = CleanUrl("", "", {})
 
 
@@ -125,12 +128,19 @@ class Pipeline:
     """Turns decoded events into rows. `clock` gives seconds since 1970."""
 
     def __init__(
-        self, parts: Parts, settings: CollectSection, limits: LimitsSection, clock: Callable[[], float]
+        self,
+        parts: Parts,
+        settings: CollectSection,
+        limits: LimitsSection,
+        clock: Callable[[], float],
+        note: Note = lambda site, reason, events, message: None,
     ) -> None:
+        """`note` hears of each event that is dropped (but for duplicates, which are counted once) or rejected."""
         self._parts = parts
         self._settings = settings
         self._limits = limits
         self._clock = clock
+        self._note = note
         self._details = DetailReader(parts.urls, limits, mask=settings.mask_emails)
         self._touch = FirstTouch(parts.urls, parts.referrers, parts.agents, parts.geo)
         self._next_id = count(int.from_bytes(os.urandom(9), "big")).__next__
@@ -149,14 +159,14 @@ class Pipeline:
             origin.dnt, origin.gpc, respect_dnt=settings.respect_dnt, respect_gpc=settings.respect_gpc
         )
         if signal is not None:
-            run.outcome.drop(signal, len(beacons))
+            self._drop_all(signal, beacons, run)
             return run
         if settings.drop_bots and not origin.trusted:
             reason = self._parts.bots.is_bot(
                 origin.user_agent, sec_purpose=origin.sec_purpose, purpose=origin.purpose, x_moz=origin.x_moz
             )
             if reason is not None:
-                run.outcome.drop(reason, len(beacons))
+                self._drop_all(reason, beacons, run)
                 return run
         run.events = [(self._time_or_none(beacon, run), index, beacon) for index, beacon in beacons]
         if len(beacons) > 1:
@@ -174,6 +184,7 @@ class Pipeline:
                 self._steps(beacon, ts_ms, run)
             except Reject as rejection:
                 run.outcome.rejected.append(Rejection(index, rejection.code, rejection.message))
+                self._note(beacon.site, rejection.code, 1, rejection.message)
 
     def _steps(self, beacon: Beacon, ts_ms: int | None, run: Run) -> None:
         parts, outcome, origin = self._parts, run.outcome, run.origin
@@ -201,7 +212,7 @@ class Pipeline:
             user_agent = beacon.user_agent
             if user_agent not in run.people and self._settings.drop_bots:
                 if (reason := parts.bots.is_bot(user_agent)) is not None:
-                    outcome.drop(reason)
+                    self._drop(reason, site_id, outcome)
                     return
                 run.people.add(user_agent)
         # url
@@ -211,7 +222,8 @@ class Pipeline:
             and page.hostname not in site.allowed_hosts
             and (page.hostname or not run.trusted)  # a server's own event needs no page
         ):
-            outcome.drop(DropReason.HOSTNAME)
+            about = f"The page's host {page.hostname!r} is not among the site's allowed hosts." if page.hostname else ""
+            self._drop(DropReason.HOSTNAME, site_id, outcome, about)
             return
         details = self._details.read(beacon, name)
         # duplicate: counted once, but the client did nothing wrong
@@ -245,7 +257,7 @@ class Pipeline:
         if session is None:
             attributes = self._touch.read(beacon, page, address, user_agent, origin.language)
             if attributes is None:
-                outcome.drop(DropReason.SPAM_REFERRER)
+                self._drop(DropReason.SPAM_REFERRER, site_id, outcome)
                 return
             if session_id:
                 session = parts.sessions.open_client(site_id, session_id, ts_ms, attributes)
@@ -259,6 +271,16 @@ class Pipeline:
             run.title, run.text = beacon.title, self._details.text(beacon.title, self._limits.title_chars)
         head = (site_id, ts_us, name, event_id, session.session_id, session.start_us, visitor_id, user_id)
         outcome.rows.append((*head, page.hostname, page.path, run.text, *session.attributes, *details))
+
+    def _drop(self, reason: DropReason, site_id: str, outcome: Outcome, about: str = "") -> None:
+        outcome.drop(reason)
+        self._note(site_id, reason.value, 1, about)
+
+    def _drop_all(self, reason: DropReason, beacons: list[tuple[int, Beacon]], run: Run) -> None:
+        """For what the request as a whole says."""
+        run.outcome.drop(reason, len(beacons))
+        for site, events in Counter(beacon.site for _, beacon in beacons).items():
+            self._note(site, reason.value, events, "")
 
     def _site(self, text: str, outcome: Outcome) -> Site:
         """The site of an event that names none that is known as it is spelt."""

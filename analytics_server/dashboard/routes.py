@@ -76,13 +76,17 @@ class Asset:
     etag: str
 
 
-def routes(*, script_path: str = "/a.js") -> list[web.RouteDef]:
-    """The dashboard's routes. `script_path`: where the tracker lies, for the tag it shows."""
+def routes(*, script_path: str = "/a.js", query_rows: int = 10_000) -> list[web.RouteDef]:
+    """The dashboard's routes.
+
+    `script_path`: where the tracker lies, for the tag it shows. `query_rows`: how many rows one query may ask for.
+    """
     files = _read_files()
     version = _version(files)
     page = files.pop("index.html").decode()
     page = page.replace("{{static}}", f"{STATIC_PATH.removeprefix('/')}/{version}")
     page = page.replace("{{script_path}}", html.escape(script_path, quote=True))
+    page = page.replace("{{query_rows}}", str(query_rows))
     page_asset = _asset("index.html", page.encode())
     assets = {name: _asset(name, body) for name, body in files.items()}
 

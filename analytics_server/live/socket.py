@@ -15,7 +15,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import msgspec
@@ -24,6 +24,7 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from analytics_server.errors import AnalyticsError, Forbidden, RequestError, Unauthorized
 from analytics_server.live.hub import Hub
+from analytics_server.model import DropCount
 
 SUBPROTOCOL = "bearer"
 AUTH_TIMEOUT_S = 10.0
@@ -97,8 +98,19 @@ class _Watcher:
 class LiveSockets:
     """All live sockets of this process; `run` feeds them until `close`."""
 
-    def __init__(self, hub: Hub, gate: Gate, sites: Sites, limits: Limits, *, interval_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        gate: Gate,
+        sites: Sites,
+        limits: Limits,
+        *,
+        drops_of: Callable[[str], list[DropCount]] = lambda site_id: [],
+        interval_s: float = 1.0,
+    ) -> None:
+        """`drops_of`: what was dropped and rejected of a site, for its snapshot."""
         self._hub = hub
+        self._drops_of = drops_of
         self._gate = gate
         self._sites = sites
         self._limits = limits
@@ -165,7 +177,8 @@ class LiveSockets:
         cached = self._snapshots.get(site_id)
         if cached is not None and now - cached[0] < self._interval_s / 2:
             return cached[1]
-        text = orjson.dumps(self._hub.snapshot(site_id)).decode()
+        drops = [msgspec.structs.asdict(found) for found in self._drops_of(site_id)]
+        text = orjson.dumps({**self._hub.snapshot(site_id), "drops": drops}).decode()
         self._snapshots[site_id] = (now, text)
         return text
 

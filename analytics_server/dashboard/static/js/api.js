@@ -13,16 +13,19 @@ export class ApiError extends Error {
 /** Where the server is: the page's own address without "/dashboard", so a path prefix survives. */
 export const BASE = location.pathname.replace(/\/dashboard\/?$/, '');
 
+/** How many rows the server returns for one query: `[limits] query_rows`. */
+export const MOST_ROWS = Number(document.documentElement.dataset.queryRows) || 10_000;
+
 export class Api {
   constructor(token, onUnauthorized) {
     this.token = token;
     this.onUnauthorized = onUnauthorized;
   }
 
-  /** GET /api/v1/sites → [{site_id, timezone, …}] */
+  /** GET /api/v1/sites → {sites: [{site_id, timezone, …}], drops: [what was sent to sites that don't exist]} */
   async sites(signal) {
-    const answer = await this.#call('GET', '/api/v1/sites', null, signal);
-    return answer.sites ?? [];
+    const { sites = [], drops = [] } = await this.#call('GET', '/api/v1/sites', null, signal);
+    return { sites, drops };
   }
 
   /** POST /api/v1/query */

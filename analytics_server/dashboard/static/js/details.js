@@ -1,11 +1,11 @@
 // The whole list behind a panel: a dialog with search and pages.
 
-import { isAbort } from './api.js';
+import { isAbort, MOST_ROWS } from './api.js';
 import { fill, h, icon } from './dom.js';
 import { count, dimensionName, duration, percent, valueName } from './format.js';
 import { panelQuery } from './panels.js';
 
-const PAGE = 50;
+const PAGE = Math.min(50, MOST_ROWS);
 const SEARCH_DELAY_MS = 250;
 const COLUMNS = {
   visitors: ['Visitors', count], sessions: ['Sessions', count], pageviews: ['Pageviews', count], events: ['Total', count],

@@ -48,9 +48,31 @@ export function countryName(code) {
 
 /** The text of a dimension's value; empty ones get the name of what is missing. */
 export function valueName(dimension, value) {
-  if (value === '' || value === null || value === undefined) return EMPTY_NAMES[dimension] ?? '(not set)';
-  return dimension === 'visit:country' ? countryName(value) : String(value).replace(/^(\d+)x(\d+)$/, '$1 × $2');
+  if (value === '' || value === null || value === undefined) return emptyName(dimension);
+  if (dimension === 'visit:country') return countryName(value);
+  if (dimension === 'visit:screen') return String(value).replace(/^(\d+)x(\d+)$/, '$1 × $2');
+  return ADDRESSES.has(dimension) ? readable(String(value)) : String(value);
 }
+
+/** The dimensions whose values are stored percent-encoded, as the site's server saw them. */
+export const ADDRESSES = new Set(['event:page', 'visit:entry_page', 'visit:exit_page', 'visit:referrer']);
+
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/u;
+const JOINERS = '\u200c\u200d'; // Scripts and emoji need them.
+
+/** A path as people read it. What is no UTF-8, would not be seen, or has a meaning in addresses stays encoded. */
+export function readable(path) {
+  return path.replace(/(?:%[0-9a-f]{2})+/gi, (run) => {
+    try {
+      return [...decodeURI(run)].map((char) => (UNSEEN.test(char) && !JOINERS.includes(char) ? encodeURIComponent(char) : char)).join('');
+    } catch {
+      return run;
+    }
+  });
+}
+
+/** What is shown where a dimension has no value. */
+export const emptyName = (dimension) => EMPTY_NAMES[dimension] ?? '(not set)';
 
 const EMPTY_NAMES = {
   'visit:source': 'Direct / none',

@@ -1,5 +1,6 @@
 // The card on top: six metrics against the period before; the chosen one fills the chart.
 
+import { MOST_ROWS } from './api.js';
 import { arrow, Chart } from './chart.js';
 import { fill, h, picker } from './dom.js';
 import { change, METRICS, metricById } from './metrics.js';
@@ -13,7 +14,8 @@ export class Headline {
     this.chart = new Chart();
     this.values = h('div', { className: 'metrics', role: 'group', 'aria-label': 'Metrics' });
     this.head = h('div', { className: 'chart-head' });
-    this.element = h('section', { className: 'card headline', 'aria-label': 'Overview' }, this.values, this.head, this.chart.element);
+    this.note = h('p', { className: 'chart-note', role: 'status', hidden: true });
+    this.element = h('section', { className: 'card headline', 'aria-label': 'Overview' }, this.values, this.head, this.note, this.chart.element);
     this.tiles = new Map(METRICS.map((metric) => [metric.id, this.#tile(metric)]));
     fill(this.values, [...this.tiles.values()].map(({ button }) => button));
     this.renderView();
@@ -55,6 +57,22 @@ export class Headline {
     });
   }
 
+  /** Draw the chart. `note`: what the reader must know of it, such as that it is not by the interval asked for. */
+  renderChart(data, note = '') {
+    this.#renderNote(note);
+    this.chart.show(data);
+  }
+
+  chartNotice(element) {
+    this.#renderNote('');
+    this.chart.notice(element);
+  }
+
+  #renderNote(note) {
+    this.note.textContent = note;
+    this.note.hidden = !note;
+  }
+
   numbersNotice() {
     for (const { value, delta } of this.tiles.values()) {
       fill(value, '–');
@@ -65,7 +83,8 @@ export class Headline {
 
 /**
  * What the chart draws, from the answers of the two series queries.
- * `meta.time_labels` names every bucket of the range; rows exist only where something happened.
+ * `meta.time_labels` names every bucket of the range; rows exist only where something happened. An answer that
+ * holds as many rows as the server returns at most may lack some: what is missing there is a gap, not a 0.
  */
 export function chartData({ answer, previous, metric, interval, now = Date.now(), today }) {
   const labels = answer.meta.time_labels;
@@ -84,7 +103,8 @@ export function chartData({ answer, previous, metric, interval, now = Date.now()
 
 function valuesOf(answer, labels, sums) {
   const found = new Map(answer.results.map((row) => [row.dimensions[0], row.metrics[0]]));
-  return labels.map((label) => found.get(label) ?? (sums ? 0 : null));
+  const complete = answer.results.length < MOST_ROWS || labels.length <= MOST_ROWS;
+  return labels.map((label) => found.get(label) ?? (sums && complete ? 0 : null));
 }
 
 function isRunning(label, interval, now, today) {

@@ -37,7 +37,7 @@ class Dashboard {
     if (!token) return this.leave('');
     const api = new Api(token, () => this.leave('The token was refused. Sign in with a valid one.'));
     try {
-      this.sites = await api.sites();
+      ({ sites: this.sites, drops: this.drops } = await api.sites());
     } catch (error) {
       if (error.status !== 401) this.#offline(error, token);
       return error.message;
@@ -112,12 +112,15 @@ class Dashboard {
   /** No site yet: show the tag, and look again until the first visit has made one. */
   #awaitFirstSite() {
     document.title = 'Analytics';
-    fill(this.root, h('main', { className: 'frame report', id: 'report', tabindex: '-1' }, begin({ site: '', status: 'on' })));
+    const page = begin({ site: '', status: 'on' });
+    page.explain(this.drops);
+    fill(this.root, h('main', { className: 'frame report', id: 'report', tabindex: '-1' }, page.element));
     const { api } = this;
     const look = async () => {
-      const sites = await api.sites().catch(() => []);
+      const { sites, drops } = await api.sites().catch(() => ({ sites: [], drops: null }));
       if (this.api !== api) return;
       this.sites = sites;
+      if (drops) page.explain(drops);
       if (this.sites.length) this.#open();
       else this.poll = setTimeout(look, SITES_POLL_MS);
     };

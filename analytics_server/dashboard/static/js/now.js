@@ -1,7 +1,7 @@
 // "Right now": pageviews of the last thirty minutes and the pages they went to.
 
 import { fill, h } from './dom.js';
-import { count, counted } from './format.js';
+import { count, counted, valueName } from './format.js';
 
 const ROWS = 6;
 
@@ -39,10 +39,11 @@ export class Now {
     }
     const top = pages[0].visitors || 1;
     fill(this.body, h('ul', {}, pages.slice(0, ROWS).map(({ path, visitors }) => {
+      const name = valueName('event:page', path);
       const bar = h('span', { className: 'bar' });
       bar.style.setProperty('--part', visitors / top);
-      return h('li', {}, h('button', { type: 'button', className: 'row', title: path, 'aria-label': `${path}: ${counted(visitors)}. Filter by this page.`, onclick: () => this.state.filterBy('event:page', path) },
-        bar, h('span', { className: 'text' }, path), h('span', { className: 'count number' }, count(visitors))));
+      return h('li', {}, h('button', { type: 'button', className: 'row', title: name, 'aria-label': `${name}: ${counted(visitors)}. Filter by this page.`, onclick: () => this.state.filterBy('event:page', path) },
+        bar, h('span', { className: 'text' }, name), h('span', { className: 'count number' }, count(visitors))));
     })));
   }
 }

@@ -1,5 +1,8 @@
 // Which lists the report shows: panels, their tabs, and the dimension behind each tab.
 
+import { MOST_ROWS } from './api.js';
+import { searchFilter } from './search.js';
+
 const SYSTEM_EVENTS = ['pageview', 'engagement', 'scroll', 'web_vital', 'exposure'];
 
 const visitTab = (id, label, title = label) => ({ id, label, title, dimension: `visit:${id}`, columns: ['visitors', 'sessions', 'bounce_rate', 'session_duration'] });
@@ -55,10 +58,10 @@ export const PANELS = [
 export function panelQuery(view, tab, { metrics, limit, offset = 0, search = '', total = false }) {
   const filters = [...view.filters, ...(tab.without ?? [])];
   if (tab.known) filters.push(['is_not', tab.dimension, ['']]);
-  if (search) filters.push(['contains', tab.dimension, [search], { case_sensitive: false }]);
+  if (search) filters.push(searchFilter(tab.dimension, search));
   return {
     site_id: view.site, date_range: view.dateRange, metrics, dimensions: [tab.dimension], filters,
     order_by: [['visitors', 'desc'], [tab.dimension, 'asc']],
-    pagination: { limit, offset }, ...(total && { include: { total_rows: true } }),
+    pagination: { limit: Math.min(limit, MOST_ROWS), offset }, ...(total && { include: { total_rows: true } }),
   };
 }

@@ -16,6 +16,7 @@ export const RANGES = [
   { id: 'all', label: 'All time', days: null },
 ];
 
+const INTERVALS = ['minute', 'hour', 'day', 'week', 'month'];
 const BY_ID = new Map(RANGES.map((range) => [range.id, range]));
 const CUSTOM = /^(\d{4}-\d\d-\d\d)\.\.(\d{4}-\d\d-\d\d)$/;
 const DAY_MS = 86_400_000;
@@ -78,6 +79,9 @@ export function intervalsFor(id) {
   if (days <= 200) return ['week', 'day', 'month'];
   return ['month', 'week', 'day'];
 }
+
+/** The intervals longer than this one, the next first. */
+export const longerIntervals = (id) => INTERVALS.slice(INTERVALS.indexOf(id) + 1);
 
 /** Is a `date_range` of days or instants one that the server answers? Nothing was measured before 2000. */
 export const isAnswered = ([start]) => start >= '2000';

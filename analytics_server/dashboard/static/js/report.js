@@ -1,6 +1,6 @@
 // The report of one site: asks for what the view needs and hands the answers to the parts.
 
-import { isAbort } from './api.js';
+import { isAbort, MOST_ROWS } from './api.js';
 import { openDetails } from './details.js';
 import { fill, h } from './dom.js';
 import { Filters } from './filters.js';
@@ -9,12 +9,12 @@ import { METRICS } from './metrics.js';
 import { Now } from './now.js';
 import { Panel } from './panel.js';
 import { PANELS } from './panels.js';
-import { dayIn, isAnswered, queryRange, rangeBefore } from './ranges.js';
+import { dayIn, isAnswered, longerIntervals, queryRange, rangeBefore } from './ranges.js';
 import { begin } from './welcome.js';
 
 const REFRESH_PAUSE_MS = 5_000;
 const FLUSH_MS = 1_500;
-const MAX_BUCKETS = 5_000;
+const UNKNOWN_SITES_POLL_MS = 3_000;
 
 export class Report {
   /** `signal` ends it: requests under way, timers and listeners. */
@@ -26,7 +26,9 @@ export class Report {
     this.eventsSeen = null;
     this.refreshedAt = 0;
     this.liveStatus = 'connecting';
-    this.empty = false;
+    this.welcome = null;
+    this.drops = [];
+    this.dropsElsewhere = [];
     this.filters = new Filters(state);
     this.headline = new Headline(state);
     this.now = new Now(state);
@@ -47,6 +49,7 @@ export class Report {
 
   #stop() {
     clearTimeout(this.refreshTimer);
+    clearTimeout(this.unknownSitesTimer);
     this.overview?.abort();
     this.series?.abort();
     for (const panel of this.panels) panel.stop();
@@ -103,24 +106,27 @@ export class Report {
     this.series?.abort();
     const controller = this.series = new AbortController();
     const view = this.view();
-    const ask = (dateRange) => this.api.query({
-      site_id: view.site, metrics: [view.metric], date_range: dateRange, filters: view.filters, dimensions: [`time:${view.interval}`],
-      include: { time_labels: true }, pagination: { limit: MAX_BUCKETS },
+    const ask = (dateRange, interval) => this.api.query({
+      site_id: view.site, metrics: [view.metric], date_range: dateRange, filters: view.filters, dimensions: [`time:${interval}`],
+      include: { time_labels: true }, pagination: { limit: MOST_ROWS },
     }, controller.signal);
     try {
-      const answer = await ask(view.dateRange);
-      const show = (previous) => !controller.signal.aborted && this.headline.chart.show(chartData({ answer, previous, metric: view.metric, interval: view.interval, today: dayIn(view.timezone) }));
+      const { answer, interval } = await askLonger(view.interval, (interval) => ask(view.dateRange, interval));
+      const coarser = interval === view.interval ? '' : `Shown by ${interval}: this period has too many of one ${view.interval} for one chart.`;
+      const show = (previous, note = coarser) => !controller.signal.aborted && this.headline.renderChart(
+        chartData({ answer, previous, metric: view.metric, interval, today: dayIn(view.timezone) }), note);
       if (!view.compare || view.range === 'all') return void show(null);
       const earlier = rangeBefore(answer.meta.date_range, view.timezone);
       if (!isAnswered(earlier)) return void show(null);
-      const previous = await ask(earlier).catch((error) => {
+      try {
+        show(await ask(earlier, interval));
+      } catch (error) {
         if (isAbort(error)) throw error;
-        return null;
-      });
-      show(previous);
+        show(null, `${coarser} The previous period could not be loaded: ${error.message}`.trim());
+      }
     } catch (error) {
       if (isAbort(error) || controller.signal.aborted || error.status === 401 || quiet) return;
-      this.headline.chart.notice(h('div', { className: 'notice', role: 'alert' }, h('strong', {}, 'The chart could not be loaded'), h('span', {}, error.message),
+      this.headline.chartNotice(h('div', { className: 'notice', role: 'alert' }, h('strong', {}, 'The chart could not be loaded'), h('span', {}, error.message),
         h('button', { type: 'button', className: 'control', onclick: () => this.#loadOverview({}) }, 'Try again')));
     }
   }
@@ -129,14 +135,31 @@ export class Report {
     const answer = await this.api.query({ site_id: view.site, metrics: ['events'], date_range: 'all' }, signal);
     if (signal.aborted) return;
     if (answer.results[0]?.metrics[0]) return this.#showReport();
-    if (this.empty) return;
-    this.empty = true;
-    fill(this.place, h('h1', { className: 'visually-hidden' }, 'Report'), begin({ site: view.site, status: this.liveStatus }));
+    if (this.welcome) return;
+    this.welcome = begin({ site: view.site, status: this.liveStatus });
+    fill(this.place, h('h1', { className: 'visually-hidden' }, 'Report'), this.welcome.element);
+    this.#explain();
+    this.#watchUnknownSites();
+  }
+
+  /** On the page of a site without visits: what came and was not counted, also under names that no site has. */
+  #explain() {
+    this.welcome?.explain([...this.drops, ...this.dropsElsewhere]);
+  }
+
+  async #watchUnknownSites() {
+    clearTimeout(this.unknownSitesTimer);
+    const { welcome } = this;
+    const answer = await this.api.sites().catch(() => null);
+    if (!welcome || welcome !== this.welcome) return;
+    if (answer) this.dropsElsewhere = answer.drops;
+    this.#explain();
+    this.unknownSitesTimer = setTimeout(() => this.#watchUnknownSites(), UNKNOWN_SITES_POLL_MS);
   }
 
   #showReport() {
-    if (!this.empty) return;
-    this.empty = false;
+    if (!this.welcome) return;
+    this.welcome = null;
     fill(this.place, h('h1', { className: 'visually-hidden' }, 'Report'), this.content);
     this.headline.chart.redraw();
   }
@@ -144,8 +167,10 @@ export class Report {
   /** A live snapshot: show it, and ask again for the numbers when something has happened. */
   takeSnapshot(snapshot) {
     this.now.render(snapshot);
+    this.drops = snapshot.drops ?? [];
+    this.#explain();
     // Seen but not stored yet, when the page was opened: a flush later they are.
-    const awaited = this.empty && snapshot.events_seen > 0;
+    const awaited = this.welcome && snapshot.events_seen > 0;
     if (awaited || (this.eventsSeen !== null && snapshot.events_seen !== this.eventsSeen)) this.#refreshSoon();
     this.eventsSeen = snapshot.events_seen;
   }
@@ -162,6 +187,17 @@ export class Report {
       this.refreshTimer = 0;
       if (document.visibilityState === 'visible') this.load({ quiet: true });
     }, wait);
+  }
+}
+
+/** Ask by an interval; where the server allows fewer buckets than that makes, by the next longer one. */
+async function askLonger(interval, ask) {
+  try {
+    return { answer: await ask(interval), interval };
+  } catch (error) {
+    const [next] = longerIntervals(interval);
+    if (error.code !== 'too_many_buckets' || !next) throw error;
+    return askLonger(next, ask);
   }
 }
 

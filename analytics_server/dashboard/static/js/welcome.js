@@ -1,7 +1,8 @@
 // The two pages before there is a report: signing in, and a site without visits.
 
 import { BASE } from './api.js';
-import { h, icon } from './dom.js';
+import { fill, h, icon } from './dom.js';
+import { count } from './format.js';
 
 /** The sign-in card. `onSubmit(token)` → promise of an error text, or of '' when it worked. */
 export function signIn({ message = '', onSubmit }) {
@@ -24,9 +25,13 @@ export function signIn({ message = '', onSubmit }) {
     h('p', { className: 'hint' }, 'The server prints a ready link with the token when it starts for the first time. It stays in this browser tab only.')));
 }
 
+const WAITING = 'Waiting for the first visit. This page changes by itself.';
 const DEMO_SITE = 'demo.example'; // The site of the pages under /demo, which carry their tag already.
 
-/** What to do when a site (or the whole server) has not seen a visit yet. */
+/**
+ * What to do when a site (or the whole server) has not seen a visit yet.
+ * `explain(drops)` shows what came and was not counted: [{site_id, reason, rejected, events, last_at_ms, about, remedy}].
+ */
 export function begin({ site, status }) {
   const origin = location.origin + BASE;
   const own = site === DEMO_SITE ? '' : site;
@@ -34,14 +39,35 @@ export function begin({ site, status }) {
   const tag = `<script defer src="${origin}${path}" data-site="${own || 'example.com'}"></script>`;
   const code = h('pre', { tabindex: '0' }, h('code', {}, tag));
   const copy = h('button', { type: 'button', onclick: () => copyText(tag, code, copy) }, 'Copy');
-  return h('section', { className: 'card begin', 'aria-label': 'Getting started' },
+  const waiting = h('span', {}, WAITING);
+  const dropped = h('div', { className: 'dropped', role: 'status', hidden: true });
+  const element = h('section', { className: 'card begin', 'aria-label': 'Getting started' },
     h('h2', {}, site ? `No visits to ${site} yet` : 'No visits yet'),
     site === DEMO_SITE && h('p', {}, h('a', { href: `${BASE}/demo`, target: '_blank', rel: 'noopener' }, 'Open the demo pages'), ' and click around: they are measured already.'),
     h('p', {}, 'Paste this tag into the head of your pages. It sets no cookie and stores nothing in the browser, so it needs no consent banner.', own ? '' : ' Put your site’s host name in the place of example.com: the site is created by its first visit.'),
     h('div', { className: 'snippet' }, code, copy),
-    h('p', { className: 'waiting', role: 'status' }, h('span', { 'data-live': status }, h('span', { className: 'live-dot' })), 'Waiting for the first visit. This page changes by itself.'),
+    h('p', { className: 'waiting', role: 'status' }, h('span', { 'data-live': status }, h('span', { className: 'live-dot' })), waiting),
+    dropped,
     h('div', { className: 'help' },
       h('p', {}, 'Nothing arrives? Visits from browsers that send Do Not Track or Global Privacy Control are not counted, nor are bots. An ad blocker may stop the script.')));
+  let shown = '';
+  const explain = (drops) => {
+    const text = JSON.stringify(drops.map(({ last_at_ms: _, ...drop }) => drop));
+    if (text === shown) return;
+    shown = text;
+    dropped.hidden = drops.length === 0;
+    waiting.textContent = drops.length ? 'Waiting for the first visit that counts. This page changes by itself.' : WAITING;
+    fill(dropped, drops.map((drop) => dropNotice(drop, site)));
+  };
+  return { element, explain };
+}
+
+function dropNotice({ site_id: named, reason, rejected, events, about, remedy }, site) {
+  const where = named === site ? '' : named ? ` for the site “${named}”` : ' that names no site';
+  return h('p', {},
+    h('strong', {}, `A visit${where} came and was ${rejected ? 'refused' : 'not counted'}. `),
+    `${about} ${remedy}`.trim(), ' ',
+    h('span', { className: 'reason' }, `${reason}, ${count(events)} ${events === 1 ? 'event' : 'events'}`));
 }
 
 async function copyText(text, code, button) {

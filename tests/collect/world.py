@@ -13,6 +13,7 @@ from analytics_server.access.sites import Sites
 from analytics_server.collect.agent import AgentParser
 from analytics_server.collect.bot import BotDetector
 from analytics_server.collect.collector import Answer, Collector, Kind
+from analytics_server.collect.drop_counts import DropCounts
 from analytics_server.collect.duplicates import Duplicates
 from analytics_server.collect.geo import GeoLocator
 from analytics_server.collect.limits import RateLimiter
@@ -79,6 +80,7 @@ class World:
         self.wal = FakeWal()
         self.registry = CollectorRegistry()
         self.sites = Sites(cast(Store, None), sites or SitesSection())
+        self.drops = DropCounts(lambda site_id: self.sites.get(site_id) is not None, self.clock)
         self.duplicates = Duplicates(
             window_s=self.settings.duplicate_window_s, capacity=self.settings.max_duplicate_ids, clock=self.clock
         )
@@ -102,7 +104,7 @@ class World:
             site_limiter=RateLimiter(self.limits.site_events_per_s, 100, self.clock),
         )
         self.collector = Collector(
-            Pipeline(parts, self.settings, self.limits, self.clock),
+            Pipeline(parts, self.settings, self.limits, self.clock, self.drops.note),
             cast(Wal, self.wal),
             cast(Gate, FakeGate()),
             self.limits,

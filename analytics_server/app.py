@@ -23,6 +23,7 @@ from analytics_server.access.gate import Gate, Role
 from analytics_server.access.routes import AccessRoutes
 from analytics_server.access.saved import Saved
 from analytics_server.access.sites import Sites
+from analytics_server.access.unreadable import UnreadableDocuments
 from analytics_server.address_file import INSTANCE_HEADER, AddressFile
 from analytics_server.collect.address import AddressResolver
 from analytics_server.collect.agent import AgentParser
@@ -111,8 +112,10 @@ class Server:
         self._ingest = IngestMetrics(registry)
         self._admin_token = admin_token
         self.store = make_store(config)
-        self.gate = Gate(self.store)
-        self.sites = Sites(self.store, config.sites)
+        unreadable = UnreadableDocuments()
+        unreadable.register(registry)
+        self.gate = Gate(self.store, unreadable=unreadable)
+        self.sites = Sites(self.store, config.sites, unreadable=unreadable)
         self._salts = Salts(self.store)
         self._flusher = Flusher(
             self.store,
@@ -157,7 +160,7 @@ class Server:
             forget_ids=self._duplicates.forget,
             losses=lambda: self._duplicates.losses,
         )
-        self.saved = Saved(self.store)
+        self.saved = Saved(self.store, unreadable=unreadable)
         self._queries = QueryService(self.store, self.sites, _utc_now, config.limits, self.saved)
         self._sql = SqlService(self._queries.desk, config.sql)
         self._saved_funnels = SavedFunnels(self.saved)

@@ -18,6 +18,7 @@ from enum import StrEnum
 
 import msgspec
 
+from analytics_server.access.unreadable import NOT_READABLE, UnreadableDocuments
 from analytics_server.errors import Forbidden, StoreError, Unauthorized
 from analytics_server.store.protocol import Store
 
@@ -83,8 +84,14 @@ def token_hash(token: str) -> str:
 class Gate:
     """Tokens in memory, refreshed from ClickHouse so that all servers agree within seconds."""
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], float] = time.time,
+        unreadable: UnreadableDocuments | None = None,
+    ) -> None:
         self._store = store
+        self._unreadable = unreadable or UnreadableDocuments()
         self._clock = clock
         self._by_hash: dict[str, Principal] = {}
         self._fixed: dict[str, Principal] = {}
@@ -95,10 +102,18 @@ class Gate:
         self._task: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
-        """Read all tokens. Raises a store error."""
+        """Read all tokens; one that can't be read lets nobody in. Raises a store error."""
         changes = self._changes
         answer = await self._store.query("SELECT token_hash, document FROM tokens FINAL WHERE deleted = 0")
-        found = {str(digest): msgspec.json.decode(str(document), type=Principal) for digest, document in answer.rows}
+        found, unreadable = {}, []
+        for digest, document in answer.rows:
+            try:
+                found[str(digest)] = msgspec.json.decode(str(document), type=Principal)
+            except NOT_READABLE as error:
+                token_id = str(digest)[:ID_CHARS]
+                unreadable.append(token_id)
+                self._unreadable.note("token", token_id, type(error).__name__)
+        self._unreadable.keep_only("token", unreadable)
         if changes == self._changes:  # else the answer may be older than what was made or revoked here meanwhile
             self._by_hash = found
             self._loaded_at = time.monotonic()
@@ -196,7 +211,7 @@ class Gate:
         async with self._loading:
             try:
                 await self.load()
-            except (StoreError, msgspec.DecodeError) as error:
+            except StoreError as error:
                 self._loaded_at = time.monotonic()  # answer from memory while ClickHouse is away
                 log.debug("tokens not refreshed", extra={"reason": type(error).__name__})
 

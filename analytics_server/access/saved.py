@@ -19,13 +19,14 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeVar
 
 import msgspec
 
+from analytics_server.access.unreadable import NOT_READABLE, UnreadableDocuments
 from analytics_server.errors import Conflict, NotFound, RequestError, StoreError
 from analytics_server.store.protocol import Store
 
@@ -58,6 +59,7 @@ NAME_CHARS = 120
 NAME_PATTERN = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f])?$"
 """No control characters, no spaces around it."""
 _NAME = re.compile(NAME_PATTERN.removesuffix("$") + r"\Z")
+BAD_SAVED = "bad_saved"
 NAMES_MAY_REPEAT = frozenset({Kind.ANNOTATION})
 
 
@@ -85,14 +87,21 @@ class _Document(msgspec.Struct, frozen=True, kw_only=True):
 class Saved:
     """The directory of saved things."""
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], float] = time.time,
+        unreadable: UnreadableDocuments | None = None,
+    ) -> None:
         self._store = store
+        self._unreadable = unreadable or UnreadableDocuments()
+        self._skipped: dict[tuple[Kind, str], int] = {}
+        """Things whose body could not be read, with the time of the change that was tried."""
         self._clock = clock
         self._things: dict[tuple[Kind, str], dict[str, SavedThing]] = {}
         self._changes = 0
         self._changing = asyncio.Lock()
         self._newest_us = 0
-        self._unreadable = 0
         self.revision = 0
         """Another number whenever something may have changed: for those who keep what they made of the documents."""
 
@@ -101,14 +110,15 @@ class Saved:
         changes = self._changes
         answer = await self._store.query(LIST)
         found: dict[tuple[Kind, str], dict[str, SavedThing]] = {}
-        unreadable = 0
+        unreadable: dict[str, set[str]] = {}
         for kind_name, site_id, id_, text, changed_us in answer.rows:
             self._newest_us = max(self._newest_us, int(str(changed_us)))  # another server's clock may be ahead
             try:
                 kind = Kind(str(kind_name))
                 document = msgspec.json.decode(str(text), type=_Document)
-            except (msgspec.DecodeError, ValueError):  # a newer server knows more kinds, or another shape
-                unreadable += 1
+            except NOT_READABLE as error:  # a newer server knows more kinds, or another shape
+                unreadable.setdefault(str(kind_name), set()).add(str(id_))
+                self._unreadable.note(str(kind_name), str(id_), type(error).__name__)
                 continue
             thing = SavedThing(
                 kind=kind,
@@ -120,12 +130,34 @@ class Saved:
                 updated_at_ms=document.updated_at_ms,
             )
             found.setdefault((kind, thing.site_id), {})[thing.id] = thing
-        if unreadable != self._unreadable:
-            self._unreadable = unreadable
-            log.warning("saved things that this version can't read are left out", extra={"things": unreadable})
+        self._still_unreadable(found, unreadable)
         if changes == self._changes:  # else the answer may be older than what was changed here meanwhile
             self._things = found
             self.revision += 1
+
+    def _still_unreadable(
+        self, found: dict[tuple[Kind, str], dict[str, SavedThing]], unreadable: dict[str, set[str]]
+    ) -> None:
+        changed_at = {(thing.kind, thing.id): thing.updated_at_ms for of in found.values() for thing in of.values()}
+        self._skipped = {key: at for key, at in self._skipped.items() if changed_at.get(key) == at}
+        for kind in {*unreadable, *Kind}:
+            skipped = {id_ for skipped_kind, id_ in self._skipped if skipped_kind == kind}
+            self._unreadable.keep_only(kind, unreadable.get(kind, set()) | skipped)
+
+    def readable(self, things: Iterable[SavedThing], read: Callable[[SavedThing], T]) -> list[T]:
+        """What `read` makes of the things. One for which it raises `RequestError` is left out, named and counted."""
+        found = []
+        for thing in things:
+            try:
+                found.append(read(thing))
+            except RequestError as error:
+                self.skip(thing, error)
+        return found
+
+    def skip(self, thing: SavedThing, error: RequestError) -> None:
+        """A thing can't be read and is left out: name and count it."""
+        self._skipped[thing.kind, thing.id] = thing.updated_at_ms
+        self._unreadable.note(thing.kind, thing.id, error.code)
 
     async def run(self) -> None:
         """Refresh for ever: a task to own."""
@@ -263,9 +295,9 @@ def body_of(thing: SavedThing, kind: type[T]) -> T:
     """The thing's body as a struct. Raises `RequestError` (bad_saved) for one that this version can't read."""
     try:
         return msgspec.json.decode(thing.body, type=kind)
-    except msgspec.DecodeError as error:
+    except NOT_READABLE as error:
         raise RequestError(
             f"The {thing.kind} {thing.name!r} (id {thing.id}) can't be read by this version ({error}):"
             " save it again, or delete it.",
-            code="bad_saved",
+            code=BAD_SAVED,
         ) from error

@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from analytics_server.access.unreadable import NOT_READABLE, UnreadableDocuments
 from analytics_server.config import SitesSection
 from analytics_server.errors import RequestError, StoreError
 from analytics_server.model import Site
@@ -43,8 +44,15 @@ def valid_site_id(text: str) -> str:
 class Sites:
     """The directory of sites."""
 
-    def __init__(self, store: Store, settings: SitesSection, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: SitesSection,
+        clock: Callable[[], float] = time.time,
+        unreadable: UnreadableDocuments | None = None,
+    ) -> None:
         self._store = store
+        self._unreadable = unreadable or UnreadableDocuments()
         self._settings = settings
         self._clock = clock
         self._sites: dict[str, Site] = {}
@@ -64,13 +72,37 @@ class Sites:
             self._deleted = deleted
 
     async def _read(self) -> tuple[dict[str, Site], frozenset[str]]:
-        """The sites, and the ids of those that were deleted."""
+        """The sites, and the ids of those that were deleted.
+
+        A site whose document can't be read keeps what is known of it here, or has the defaults: its events go on
+        to be taken, and nothing is written over what a newer version may have stored.
+        """
         answer = await self._store.query("SELECT document, deleted FROM sites FINAL")
         sites: dict[bool, dict[str, Site]] = {False: {}, True: {}}
+        damaged = set()
         for document, deleted in answer.rows:
-            site = msgspec.json.decode(str(document), type=Site)
-            sites[bool(deleted)][site.site_id] = site
+            try:
+                site = msgspec.json.decode(str(document), type=Site)
+            except NOT_READABLE:
+                damaged.add(document)
+            else:
+                sites[bool(deleted)][site.site_id] = site
+        await self._add_damaged(sites, damaged)
         return sites[False], frozenset(sites[True])
+
+    async def _add_damaged(self, sites: dict[bool, dict[str, Site]], documents: set[object]) -> None:
+        """The ids stand in a column of their own, which is asked for only here."""
+        unreadable = []
+        if documents:
+            answer = await self._store.query("SELECT site_id, document, deleted FROM sites FINAL")
+            for site_id, document, deleted in answer.rows:
+                if document in documents:
+                    name = str(site_id)
+                    sites[bool(deleted)][name] = self._sites.get(name) or Site(site_id=name)
+                    if not deleted:
+                        unreadable.append(name)
+                        self._unreadable.note("site", name, "its document is damaged, or of a newer version")
+        self._unreadable.keep_only("site", unreadable)
 
     def start(self) -> None:
         """Begin to write new sites and to refresh in the background."""

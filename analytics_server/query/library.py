@@ -75,9 +75,13 @@ class SiteLibrary:
         return self._saved is not None and self._saved.find(Kind.GOAL, self._site_id, id_or_name) is not None
 
     def goals(self) -> list[tuple[str, tuple[Condition, ...]]]:
-        """All goals of the site by name."""
-        things = self._saved.all(Kind.GOAL, self._site_id) if self._saved is not None else []
-        return [(thing.name, goal_conditions(body_of(thing, GoalBody), f"the goal {thing.name!r}")) for thing in things]
+        """All goals of the site by name, but for those that can't be read."""
+        if self._saved is None:
+            return []
+        return self._saved.readable(
+            self._saved.all(Kind.GOAL, self._site_id),
+            lambda thing: (thing.name, goal_conditions(body_of(thing, GoalBody), f"the goal {thing.name!r}")),
+        )
 
     def segment(self, id_or_name: str, *, place: str) -> tuple[Condition, ...]:
         """The conditions of a segment. Raises `RequestError` (unknown_segment)."""

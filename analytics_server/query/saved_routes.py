@@ -7,6 +7,7 @@ covers the site. Whoever may not see a site is not told whether a thing of it ex
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from operator import itemgetter
 
 from aiohttp import web
 
@@ -52,7 +53,11 @@ class _ShelfRoutes:
         site_id = _site_parameter(request)
         principal.require_read(site_id)
         site = self._desk.site(site_id)
-        return json_response(self._shelf.show_all(self._saved.all(self._shelf.kind, site.site_id), site))
+        things = self._saved.all(self._shelf.kind, site.site_id)
+        shown = self._saved.readable(
+            things, lambda thing: (self._shelf.place(thing, site), self._shelf.show(thing, site))
+        )
+        return json_response(self._shelf.answer_all([answer for _, answer in sorted(shown, key=itemgetter(0))]))
 
     async def create(self, request: web.Request) -> web.Response:
         principal = await self._principal(request)

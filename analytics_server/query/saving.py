@@ -7,7 +7,7 @@ asking then says so.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -85,11 +85,13 @@ class Shelf:
             updated_at_ms=thing.updated_at_ms,
         )
 
-    def show_all(self, things: Sequence[SavedThing], site: Site) -> msgspec.Struct:
-        """The list as it is answered: by name, annotations by time."""
-        if self.kind is Kind.ANNOTATION:
-            things = sorted(things, key=lambda thing: when(body_of(thing, AnnotationBody), site))
-        return self.answers(**{self.plural: [self.show(thing, site) for thing in things]})
+    def place(self, thing: SavedThing, site: Site) -> tuple[datetime, ...]:
+        """What lists are sorted by before the name: the time of an annotation."""
+        return when(body_of(thing, AnnotationBody), site) if self.kind is Kind.ANNOTATION else ()
+
+    def answer_all(self, answers: list[msgspec.Struct]) -> msgspec.Struct:
+        """The list as it is answered."""
+        return self.answers(**{self.plural: answers})
 
     def changed(self, thing: SavedThing, change: msgspec.Struct) -> msgspec.Struct:
         """The request that would have made the thing as it shall become. Raises `RequestError`."""

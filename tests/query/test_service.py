@@ -232,6 +232,20 @@ async def test_goals_too_complex_for_one_statement_are_refused(store: Store) -> 
         await saved.delete(Kind.GOAL, "empty.example", thing.id)
 
 
+async def test_goals_that_can_not_be_read_are_left_out_of_the_groups(store: Store) -> None:
+    saved = Saved(store)
+    bodies = [{"event": "signup"}, {"event": 7}, {"filters": [["is", "no:such", ["x"]]]}, {}]
+    things = [await saved.put(Kind.GOAL, "empty.example", f"Goal {n}", body) for n, body in enumerate(bodies)]
+    service = QueryService(store, Directory(), lambda: NOW, LimitsSection(), saved)
+    assert (await ask(service, site_id="empty.example", dimensions=["event:goal"])).results == []
+    assert (await ask(service, site_id="empty.example", filters=[["goal", "Goal 0"]])).results
+    with pytest.raises(RequestError) as caught:
+        await ask(service, site_id="empty.example", filters=[["goal", "Goal 1"]])
+    assert caught.value.code == "bad_saved"
+    for thing in things:
+        await saved.delete(Kind.GOAL, "empty.example", thing.id)
+
+
 async def test_a_statement_of_the_greatest_length_is_answered_and_a_longer_one_refused(service: QueryService) -> None:
     def statement(chars: int) -> str:
         return f"SELECT length('{'x' * (chars - len(around))}')"

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import msgspec
-
 from analytics_server.access.saved import Kind, Saved, SavedThing, body_of
 from analytics_server.errors import Conflict, NotFound, RequestError
 from analytics_server.query.experiments.definition import ExperimentBody
@@ -63,16 +61,14 @@ class Directory:
     def _refresh(self) -> None:
         if self._saved.revision == self._revision:
             return
-        self._revision = self._saved.revision
+        revision = self._saved.revision
         self._by_id, self._by_key, self._by_name = {}, {}, {}
-        for thing in self._saved.of_kind(Kind.EXPERIMENT):
-            try:
-                known = Known(thing, body_of(thing, ExperimentBody))
-            except msgspec.DecodeError:  # written by a newer version
-                continue
-            self._by_id[thing.id] = known
+        things = self._saved.of_kind(Kind.EXPERIMENT)
+        for known in self._saved.readable(things, lambda thing: Known(thing, body_of(thing, ExperimentBody))):
+            self._by_id[known.thing.id] = known
             self._by_key.setdefault(known.body.key, []).append(known)
-            self._by_name.setdefault(thing.name, []).append(known)
+            self._by_name.setdefault(known.thing.name, []).append(known)
+        self._revision = revision
 
 
 def unknown(id_or_key: str) -> NotFound:

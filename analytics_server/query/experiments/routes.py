@@ -98,7 +98,7 @@ class ExperimentRoutes:
         editor.require_read(site_id)
         site = self._desk.site(site_id)
         things = self._saved.all(Kind.EXPERIMENT, site.site_id)
-        return json_response(ExperimentsAnswer(experiments=[show(thing) for thing in things]))
+        return json_response(ExperimentsAnswer(experiments=self._saved.readable(things, show)))
 
     async def create(self, request: web.Request) -> web.Response:
         editor = await self._editor(request)

@@ -89,7 +89,7 @@ class FunnelRoutes:
             )
         editor.require_read(site_id)
         site = self._desk.site(site_id)
-        return json_response(SavedFunnelsAnswer(funnels=[self._show(thing) for thing in self._saved.all(site.site_id)]))
+        return json_response(SavedFunnelsAnswer(funnels=self._saved.readable(site.site_id, self._show)))
 
     async def create(self, request: web.Request) -> web.Response:
         editor = await self._editor(request)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from analytics_server.access.saved import Kind, Saved, SavedThing, body_of
+from analytics_server.access.saved import BAD_SAVED, Kind, Saved, SavedThing, body_of
 from analytics_server.errors import NotFound, RequestError
 from analytics_server.query.funnels.answer import Status
 from analytics_server.query.funnels.definition import (
@@ -23,6 +24,8 @@ from analytics_server.query.funnels.definition import (
 from analytics_server.query.funnels.facts import Facts, make_facts
 from analytics_server.query.library import SiteLibrary
 from analytics_server.query.matching import NAME_CHARS, EventSpec
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +92,10 @@ class SavedFunnels:
         """Those of a site, by name."""
         return self._saved.all(Kind.FUNNEL, site_id)
 
+    def readable(self, site_id: str, read: Callable[[SavedThing], T]) -> list[T]:
+        """What `read` makes of those of a site, but for those that can't be read."""
+        return self._saved.readable(self.all(site_id), read)
+
     def find(self, site_id: str, id_or_name: str) -> SavedThing:
         """The funnel of that id or name. Raises `NotFound` (unknown_funnel)."""
         thing = self._saved.find(Kind.FUNNEL, site_id, id_or_name)
@@ -126,8 +133,10 @@ class SavedFunnels:
         for thing in self._saved.of_kind(Kind.FUNNEL):
             try:
                 found.append(self.facts(thing))
-            except RequestError as error:
-                log.debug("a saved funnel can't be read", extra={"funnel": thing.id, "reason": error.message[:200]})
+            except RequestError as error:  # a goal it names may be gone: the list of funnels says so
+                log.debug("a saved funnel has no table", extra={"funnel": thing.id, "reason": error.message[:200]})
+                if error.code == BAD_SAVED:
+                    self._saved.skip(thing, error)
         return found
 
     async def put(self, asked: SavedFunnelRequest, *, id_: str = "") -> SavedThing:

@@ -1,0 +1,123 @@
+"""One stored document that can't be read costs its neighbours nothing: it is left out, named once and counted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+
+from analytics_server.access.gate import Gate, Principal, Role, token_hash
+from analytics_server.access.saved import Kind, Saved
+from analytics_server.access.sites import Sites
+from analytics_server.access.unreadable import UnreadableDocuments
+from analytics_server.config import SitesSection
+from analytics_server.model import Site
+from analytics_server.store import Store
+from analytics_server.store.protocol import ResultSet
+
+DAMAGED = ["", "{", "null", "[]", "\udc00", '{"site_id": 1, "role": "owner", "name": 7}', "[" * 100_000]
+PRINCIPAL = Principal(token_id="0" * 12, role=Role.READ, name="good")
+
+
+class Table:
+    def __init__(self, rows: list[tuple[object, ...]]) -> None:
+        self.rows = rows
+        self.written: list[Sequence[Sequence[Any]]] = []
+
+    async def query(self, sql: str) -> ResultSet:
+        """Rows as the statement's columns have them; those of sites are kept as site_id, document, deleted."""
+        rows = [row[1:] for row in self.rows] if sql.startswith("SELECT document, deleted") else self.rows
+        return ResultSet(columns=(), rows=rows)
+
+    async def insert(self, table: str, columns: Sequence[str], data: Sequence[Sequence[Any]]) -> None:
+        self.written.append(data)
+
+
+class Watch:
+    """The metric and the warnings."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+        self.documents = UnreadableDocuments()
+        self._registry = CollectorRegistry()
+        self._caplog = caplog
+        self.documents.register(self._registry)
+        caplog.set_level(logging.WARNING)
+
+    def count(self, kind: str) -> float | None:
+        return self._registry.get_sample_value("unreadable_documents", {"kind": kind})
+
+    @property
+    def named(self) -> list[tuple[str, str]]:
+        return [(record.__dict__["kind"], record.__dict__["id"]) for record in self._caplog.records]
+
+
+@pytest.fixture
+def watch(caplog: pytest.LogCaptureFixture) -> Watch:
+    return Watch(caplog)
+
+
+def encoded(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+@pytest.mark.parametrize("document", DAMAGED)
+async def test_a_site(watch: Watch, document: str) -> None:
+    good = Site(site_id="good.example", timezone="Asia/Tokyo")
+    table = Table([("bad.example", document, 0), ("good.example", encoded(good), 0), ("gone.example", document, 1)])
+    sites = Sites(cast(Store, table), SitesSection(), unreadable=watch.documents)
+    for _ in range(2):
+        await sites.load()
+    assert sites.get("good.example") == good
+    assert sites.get_or_create("bad.example") == Site(site_id="bad.example")  # its events are taken
+    assert sites.get_or_create("gone.example") is None
+    assert watch.named == [("site", "bad.example")]
+    assert watch.count("site") == 1
+    await sites._write_new()
+    assert table.written == []  # nothing is written over what a newer version may have stored
+    table.rows[0] = ("bad.example", encoded(Site(site_id="bad.example", timezone="Asia/Tokyo")), 0)
+    await sites.load()
+    assert watch.count("site") == 0
+
+
+async def test_a_site_that_was_read_before_keeps_what_is_known_of_it(watch: Watch) -> None:
+    site = Site(site_id="a.example", allowed_hosts=("a.example",))
+    table = Table([("a.example", encoded(site), 0)])
+    sites = Sites(cast(Store, table), SitesSection(), unreadable=watch.documents)
+    await sites.load()
+    table.rows = [("a.example", "{", 0)]
+    await sites.load()
+    assert sites.get("a.example") == site
+
+
+@pytest.mark.parametrize("document", DAMAGED)
+async def test_a_token(watch: Watch, document: str) -> None:
+    bad, good = token_hash("bad"), token_hash("good")
+    gate = Gate(cast(Store, Table([(bad, document), (good, encoded(PRINCIPAL))])), unreadable=watch.documents)
+    for _ in range(2):
+        await gate.load()
+    assert gate.known("Bearer good") == PRINCIPAL
+    assert gate.known("Bearer bad") is None
+    assert watch.named == [("token", bad[:12])]
+    assert watch.count("token") == 1
+
+
+@pytest.mark.parametrize("document", DAMAGED)
+@pytest.mark.parametrize("kind", [*Kind, "invention"])
+async def test_a_saved_thing(watch: Watch, document: str, kind: str) -> None:
+    good = encoded({"name": "good", "body": {}, "created_at_ms": 1, "updated_at_ms": 1})
+    rows: list[tuple[object, ...]] = [
+        (kind, "a.example", "bad", document, 1),
+        (Kind.GOAL, "a.example", "good", good, 1),
+        (Kind.GOAL, "b.example", "other", good, 1),
+    ]
+    saved = Saved(cast(Store, Table(rows)), unreadable=watch.documents)
+    for _ in range(2):
+        await saved.load()
+    assert [thing.id for thing in saved.all(Kind.GOAL, "a.example")] == ["good"]
+    assert [thing.id for thing in saved.all(Kind.GOAL, "b.example")] == ["other"]
+    assert watch.named == [(kind, "bad")]
+    assert watch.count(kind) == 1

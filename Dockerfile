@@ -33,7 +33,7 @@ COPY --from=build /opt/analytics /opt/analytics
 ENV PATH=/opt/analytics/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    ANALYTICS_SERVER_HOST=0.0.0.0 \
+    ANALYTICS_SERVER_HOST=:: \
     ANALYTICS_SERVER_PORT=8000 \
     ANALYTICS_SERVER_DATA_DIR=/data \
     ANALYTICS_GEO_DATABASE=/opt/geo/country.mmdb \
@@ -44,6 +44,6 @@ VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['ANALYTICS_SERVER_PORT'] + '/healthz', timeout=2).close()"]
+    CMD ["analytics-server", "healthcheck", "--timeout", "2"]
 ENTRYPOINT ["analytics-server"]
 CMD ["serve"]

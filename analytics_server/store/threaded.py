@@ -45,6 +45,17 @@ INSERT_SETTINGS: dict[str, str] = {
 synchronous, no deduplication by block (verification by batch_id instead), one block and so one part.
 Strings become LowCardinality on arrival (see `native`)."""
 
+SERVER_INSERT_SETTINGS: dict[str, str] = {
+    "log_queries": "0",
+    "log_query_threads": "0",
+    "log_query_views": "0",
+    "log_processors_profiles": "0",
+    "query_profiler_real_time_period_ns": "0",
+    "query_profiler_cpu_time_period_ns": "0",
+}
+"""An insert a second, with its views, would fill a server's own log tables faster than `events`. The engine in
+process has none."""
+
 ALL_ANSWER: Settings = {"skip_unavailable_shards": 0}
 """A replica that can't be asked is an error, never an empty answer."""
 
@@ -183,8 +194,10 @@ class ThreadedStore:
         timeout_s: float = 60.0,
         query_id: str = "",
     ) -> None:
-        named: dict[str, str] = {"query_id": query_id} if query_id and self._kind == "server" else {}
-        merged = {**INSERT_SETTINGS, **(settings or {}), **named, "max_execution_time": timeout_s}
+        named: dict[str, str] = dict(SERVER_INSERT_SETTINGS) if self._kind == "server" else {}
+        if query_id and self._kind == "server":
+            named["query_id"] = query_id
+        merged = {**INSERT_SETTINGS, **named, **(settings or {}), "max_execution_time": timeout_s}
 
         def write() -> None:
             self._client().raw_insert(

@@ -112,7 +112,7 @@ export class Report {
     }, controller.signal);
     try {
       const { answer, interval } = await askLonger(view.interval, (interval) => ask(view.dateRange, interval));
-      const coarser = interval === view.interval ? '' : `Shown by ${interval}: this period has too many of one ${view.interval} for one chart.`;
+      const coarser = interval === view.interval ? '' : `Shown by ${interval}: the period has more ${view.interval}s than the server returns at once.`;
       const show = (previous, note = coarser) => !controller.signal.aborted && this.headline.renderChart(
         chartData({ answer, previous, metric: view.metric, interval, today: dayIn(view.timezone) }), note);
       if (!view.compare || view.range === 'all') return void show(null);

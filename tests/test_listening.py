@@ -23,7 +23,7 @@ from tests.server import RunningServer
 
 URL = re.compile(r"https?://[^\s\"<]+")
 FAR_PROXY = "http://127.0.0.1:9"
-"""Nothing listens there: whoever asks it fails."""
+"""Nothing listens there: a request there fails."""
 
 
 @contextmanager

@@ -102,7 +102,7 @@ class Gate:
         self._task: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
-        """Read all tokens; one that can't be read lets nobody in. Raises a store error."""
+        """Read all tokens; one that can't be read is not accepted. Raises a store error."""
         changes = self._changes
         answer = await self._store.query("SELECT token_hash, document FROM tokens FINAL WHERE deleted = 0")
         found, unreadable = {}, []

@@ -44,5 +44,5 @@ function encodedPattern(text) {
 const percentEncoded = (text) => [...new TextEncoder().encode(text)].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('');
 const escape = (text) => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
 
-/** Without capitals, accents and typographic apostrophes: nobody types them into a search. */
+/** Without capitals, accents and typographic apostrophes, which searches are typed without. */
 const fold = (text) => text.normalize('NFD').replace(/\p{M}/gu, '').replaceAll('’', "'").toLowerCase();

@@ -90,6 +90,15 @@ async def test_the_life_of_a_saved_funnel(door: Door) -> None:
     )
 
 
+@pytest.mark.parametrize("body", [[], {"steps": 7}, {"invented": 1}])
+async def test_a_funnel_that_can_not_be_read_is_left_out(door: Door, body: object) -> None:
+    made = (await door("POST", "/saved", SAVED))[1]
+    damaged = await door.saved.put(Kind.FUNNEL, SITE, "Damaged", body)
+    assert await door("GET", f"/saved?site_id={SITE}", token="read") == (200, {"funnels": [made]})
+    assert await door.refusal("GET", f"/saved/{damaged.id}") == (400, "bad_saved")
+    assert await door("DELETE", f"/saved/{damaged.id}") == (204, None)
+
+
 async def test_a_funnel_whose_goal_is_gone_has_failed(door: Door) -> None:
     goal = await door.saved.put(Kind.GOAL, SITE, "Paid", GoalBody(event="purchase"))
     made = (await door("POST", "/saved", SAVED | {"steps": [STEPS[0], {"goal": "Paid"}]}))[1]

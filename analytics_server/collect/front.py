@@ -49,7 +49,7 @@ _UNUSUAL = frozenset({"transfer-encoding", "expect", "upgrade", "te", "trailer",
 _FRAMED_OTHERWISE = frozenset({"transfer-encoding", "upgrade"})
 _ANSWER_HEAD = (
     "HTTP/1.1 {status} {phrase}\r\nAccess-Control-Allow-Origin: *\r\nContent-Type: application/json\r\n"
-    "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n{more}Content-Length: {length}\r\n\r\n"
+    "X-Content-Type-Options: nosniff\r\n{more}Content-Length: {length}\r\n\r\n"
 )
 
 

@@ -7,12 +7,14 @@ every beacon. Bodies are read within bounds whatever Content-Length says.
 from __future__ import annotations
 
 import asyncio
+import re
 
 from aiohttp import web
 from multidict import CIMultiDict
 
 from analytics_server.collect.address import AddressResolver, bare
 from analytics_server.collect.collector import Answer, Collector, Kind, pixel_body, refuse
+from analytics_server.collect.tracker import load_extras
 from analytics_server.entity_tag import entity_tag, is_unchanged
 from analytics_server.errors import AnalyticsError, TooLarge, TooSlow, Unavailable
 
@@ -20,17 +22,19 @@ PIXEL = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c0
 PREFLIGHT = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, GET, OPTIONS",
-    "Access-Control-Allow-Headers": "Content-Type, Content-Encoding, Authorization",
     "Access-Control-Max-Age": "86400",
+    "Vary": "Access-Control-Request-Headers",
 }
+ALLOWED_HEADERS = "Content-Type, Content-Encoding, Authorization"
+# No `Cache-Control: no-store`: with it Chromium does not give a page's budget for keepalive requests back.
 _HEADERS = CIMultiDict(
     {
         "Access-Control-Allow-Origin": "*",
         "Content-Type": "application/json",
-        "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
     }
 )
+_HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*", re.ASCII)
 SCRIPT_MAX_AGE_S = 3_600
 BODY_TIMEOUT_S = 30.0
 
@@ -56,6 +60,8 @@ class CollectRoutes:
         self._addresses = addresses
         self._script = script
         self._script_etag = entity_tag(script)
+        self._extras = load_extras()
+        self._extras_etag = entity_tag(self._extras)
         self._collect_path = collect_path.rstrip("/")
         self._script_path = script_path
         self._most_held = held_bytes
@@ -124,7 +130,10 @@ class CollectRoutes:
         return b"".join(pieces)
 
     async def preflight(self, request: web.Request) -> web.Response:
-        return web.Response(status=204, headers=PREFLIGHT)
+        # What a page's own wrapper of fetch adds (tracing, say) must not cost the beacon.
+        wanted = request.headers.get("Access-Control-Request-Headers", "")
+        allowed = wanted if _HEADER_NAMES.fullmatch(wanted) else ALLOWED_HEADERS
+        return web.Response(status=204, headers={**PREFLIGHT, "Access-Control-Allow-Headers": allowed})
 
     async def pixel(self, request: web.Request) -> web.Response:
         """An image for pages without script: always an image, whatever became of the event."""
@@ -144,17 +153,19 @@ class CollectRoutes:
         )
 
     async def script(self, request: web.Request) -> web.Response:
+        """The tracker, or with `?more` what it loads on pages that ask for more."""
+        body, tag = (self._extras, self._extras_etag) if "more" in request.query else (self._script, self._script_etag)
         headers = {
             "Cache-Control": f"public, max-age={SCRIPT_MAX_AGE_S}",
-            "ETag": self._script_etag,
+            "ETag": tag,
             "Vary": "Accept-Encoding",
             "Access-Control-Allow-Origin": "*",
             "Cross-Origin-Resource-Policy": "cross-origin",
             "X-Content-Type-Options": "nosniff",
         }
-        if is_unchanged(request.headers.getall("If-None-Match", ()), self._script_etag):
+        if is_unchanged(request.headers.getall("If-None-Match", ()), tag):
             return web.Response(status=304, headers=headers)
-        response = web.Response(body=self._script, content_type="text/javascript", charset="utf-8", headers=headers)
+        response = web.Response(body=body, content_type="text/javascript", charset="utf-8", headers=headers)
         response.enable_compression()
         return response
 

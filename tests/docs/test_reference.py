@@ -36,8 +36,9 @@ def test_beacons_page_lists_the_rejection_codes() -> None:
 
 def test_tracker_page_lists_the_options() -> None:
     text = page("tracker.md")
-    source = (ROOT / "analytics_server" / "collect" / "tracker" / "tracker.js").read_text(encoding="utf-8")
-    options = {*re.findall(r"\boptions\.(\w+)", source), *re.findall(r"'(\w+)' in options", source)}
+    folder = ROOT / "analytics_server" / "collect" / "tracker"
+    source = "".join((folder / name).read_text(encoding="utf-8") for name in ("tracker.js", "extras.js"))
+    options = {*re.findall(r"\boptions\.(\w+)", source), *re.findall(r"\b(?:option|on)\('(\w+)'\)", source)}
     assert {"site", "outbound", "hash"} <= options, "the pattern no longer finds the options"
     missing = sorted(option for option in options if f"`data-{option}`" not in text)
     assert not missing, f"docs/tracker.md leaves out: {missing}"

@@ -11,9 +11,10 @@ import pytest
 import pytest_asyncio
 
 from tests.browser import browser, context, page
+from tests.browsers.fixtures import firefox, visitor, webkit
 from tests.server import Client, RunningServer
 
-__all__ = ["browser", "client", "context", "page", "server", "site"]
+__all__ = ["browser", "client", "context", "firefox", "page", "server", "site", "visitor", "webkit"]
 
 
 @contextmanager

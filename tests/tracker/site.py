@@ -14,7 +14,7 @@ from typing import Any, Self
 import msgspec
 from aiohttp import web
 
-from analytics_server.collect.tracker import load_script
+from analytics_server.collect.tracker import load_extras, load_script
 from analytics_server.demo.routes import routes
 
 COLLECT_PATH = "/track"
@@ -34,6 +34,7 @@ class Beacon(msgspec.Struct, frozen=True, kw_only=True):
     fetch_mode: str
     events: tuple[Event, ...]
     batch: bool
+    size: int
 
 
 class Site:
@@ -42,9 +43,14 @@ class Site:
     def __init__(self) -> None:
         self.beacons: list[Beacon] = []
         self.answers: list[int] = []
+        self.slow = ""
+        """The first request with an event of this name gets no answer before the page gives it up."""
+        self.begun = 0
         self.visited: list[str] = []
+        self.scripts: list[str] = []
         self.released = asyncio.Event()
         self._pages: dict[str, str] = {}
+        self._copies: set[str] = set()
         self._changed = asyncio.Condition()
         app = web.Application()
         app.add_routes(
@@ -92,6 +98,15 @@ class Site:
         self._pages[path] = text
         return self.origin + path
 
+    @property
+    def script(self) -> str:
+        """The tracker's text."""
+        return load_script(COLLECT_PATH, SCRIPT_PATH).decode()
+
+    def add_script(self, path: str) -> None:
+        """Serves the tracker under another name."""
+        self._copies.add(path)
+
     async def wait(self, condition: Callable[[Site], object]) -> None:
         """Until the condition holds; fails with what has arrived instead."""
         try:
@@ -105,11 +120,22 @@ class Site:
         await self.wait(lambda site: [event["name"] for event in site.events] == list(names))
 
     async def _script(self, request: web.Request) -> web.Response:
-        return web.Response(body=load_script(COLLECT_PATH, SCRIPT_PATH), content_type="text/javascript")
+        body = load_extras() if "more" in request.query else load_script(COLLECT_PATH, SCRIPT_PATH)
+        self.scripts.append(request.path_qs)
+        headers = {"Access-Control-Allow-Origin": "*"}
+        return web.Response(body=body, content_type="text/javascript", headers=headers)
 
     async def _track(self, request: web.Request) -> web.Response:
-        body = msgspec.json.decode(await request.read()) if request.can_read_body else []
+        raw = await request.read() if request.can_read_body else b"[]"
+        body = msgspec.json.decode(raw)
         events = body if isinstance(body, list) else [body]
+        async with self._changed:
+            self.begun += 1
+            self._changed.notify_all()
+        if self.slow and self.slow in {event["name"] for event in events}:
+            self.slow = ""
+            async with asyncio.timeout(WAIT_S):
+                await self.released.wait()
         beacon = Beacon(
             method=request.method,
             path=request.path,
@@ -118,6 +144,7 @@ class Site:
             fetch_mode=request.headers.get("Sec-Fetch-Mode", ""),
             events=tuple(events),
             batch=isinstance(body, list),
+            size=len(raw),
         )
         async with self._changed:
             self.beacons.append(beacon)
@@ -135,6 +162,8 @@ class Site:
         async with self._changed:
             self.visited.append(request.path)
             self._changed.notify_all()
+        if request.path in self._copies:
+            return web.Response(text=self.script, content_type="text/javascript")
         text = self._pages.get(request.path)
         if text is None:
             return web.Response(status=404, text="Not found.")

@@ -12,6 +12,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 # Viewport 800: the page is five of them high.
 LONG = "<style>body { margin: 0 } div { height: 4000px }</style><div></div>"
 
+HIDE = """hidden => {
+  Object.defineProperty(document, 'hidden', {get: () => hidden, configurable: true});
+  document.dispatchEvent(new Event('visibilitychange'));
+}"""
+
 # What a router does: new address, new content half as high, and back to the top.
 RENDER_NEXT = """new Promise(done => {
   history.pushState(null, '', '/read/next');
@@ -92,19 +97,19 @@ async def test_time_without_focus_does_not_count(site: Site, page: Page) -> None
 
 async def test_hiding_reports_once_and_again_only_when_there_is_more(site: Site, page: Page) -> None:
     await opened(site, page)
-    hide = "hidden => { Object.defineProperty(document, 'hidden', {get: () => hidden, configurable: true});"
-    hide += " document.dispatchEvent(new Event('visibilitychange')) }"
     await page.clock.run_for(2_000)
-    await page.evaluate(hide, True)
+    async with page.expect_event("requestfinished"):
+        await page.evaluate(HIDE, True)
     await page.clock.run_for(60_000)
-    await page.evaluate(hide, False)
-    await page.evaluate(hide, True)
-    await page.evaluate(hide, False)
+    await page.evaluate(HIDE, False)
+    await page.evaluate(HIDE, True)
+    await page.evaluate(HIDE, False)
     await page.clock.run_for(4_000)
-    await page.evaluate(hide, True)
+    await page.evaluate(HIDE, True)
     await page.evaluate("analytics('end')")
-    await page.clock.run_for(300)
-    await site.wait(lambda site: site.named("end"))
+    while not site.named("end"):  # the page has to take the answer to the request before first
+        await page.clock.run_for(300)
+        await page.evaluate("fetch('/fence').then(answer => answer.text())")
     assert [(event["engagement_ms"], event["scroll_depth"]) for event in site.named("engagement")] == [
         (2_250, 20),
         (4_000, 20),
@@ -154,3 +159,64 @@ async def test_view_left_without_scrolling_reports_what_fits_the_window(site: Si
     await page.clock.run_for(300)
     await site.wait(lambda site: site.named("engagement"))
     assert site.named("engagement")[0]["scroll_depth"] == 20
+
+
+# The rest of the page is one column of the window's height, in which something else scrolls.
+SHELL = """<style>html, body {{ margin: 0; height: 100%; overflow: hidden }}
+#box {{ height: 800px; overflow: auto }} #long {{ height: 4000px }}</style>{body}"""
+INNER = '<div id="box"><div id="long"></div></div>'
+IN_SHADOW = """<div id="host"></div><script>
+document.getElementById('host').attachShadow({mode: 'open'}).innerHTML =
+  '<div id="box" style="height: 800px; overflow-y: scroll"><div style="height: 4000px"></div></div>'
+</script>"""
+SIDE_BY_SIDE = (
+    '<div style="position: absolute; width: 180px; height: 800px; overflow: auto"><div style="height: 9000px"></div>'
+    f'</div><div style="margin-left: 200px">{INNER}</div>'
+)
+FIND = """top => new Promise(done => {
+  const host = document.getElementById('host');
+  const box = (host ? host.shadowRoot : document).getElementById('box');
+  box.addEventListener('scroll', done, {once: true});
+  box.scrollTop = top;
+})"""
+
+
+@pytest.mark.parametrize("body", [INNER, IN_SHADOW, SIDE_BY_SIDE], ids=["inner", "in a shadow root", "two columns"])
+@pytest.mark.parametrize(("top", "depth"), [(0, 20), (1200, 50), (3200, 100)])
+async def test_depth_of_a_layout_that_scrolls_inside_is_its_largest_scroller_s(
+    site: Site, page: Page, body: str, top: int, depth: int
+) -> None:
+    await opened(site, page, SHELL.format(body=body))
+    await page.clock.run_for(1_000)
+    if top:
+        await page.evaluate(FIND, top)
+    assert (await left(site, page))["scroll_depth"] == depth
+
+
+async def test_layout_in_which_nothing_is_known_to_scroll_has_no_depth(site: Site, page: Page) -> None:
+    await opened(site, page, SHELL.format(body='<div style="height: 4000px"></div>'))
+    await page.clock.run_for(1_000)
+    assert "scroll_depth" not in await left(site, page)
+
+
+async def test_small_box_that_scrolls_is_not_the_page(site: Site, page: Page) -> None:
+    body = '<div style="width: 300px; height: 100px; overflow: auto"><div style="height: 4000px"></div></div>'
+    await opened(site, page, body)
+    await page.clock.run_for(1_000)
+    assert (await left(site, page))["scroll_depth"] == 100
+
+
+@pytest.mark.parametrize("reported", [False, True], ids=["before a report", "after a report"])
+async def test_page_that_grows_is_measured_as_it_is_when_it_is_left(site: Site, page: Page, reported: bool) -> None:
+    await opened(site, page, "<style>body { margin: 0 } div { height: 300px }</style><div></div>")
+    await page.clock.run_for(2_000)
+    if reported:
+        async with page.expect_event("requestfinished"):
+            await page.evaluate(HIDE, True)
+        await page.evaluate(HIDE, False)
+    await page.evaluate("document.querySelector('div').style.height = '9300px'")
+    await scroll(page, 1000)
+    await page.clock.run_for(3_000)
+    await page.goto("about:blank")
+    await site.wait(lambda site: len(site.named("engagement")) == 1 + reported)
+    assert [event["scroll_depth"] for event in site.named("engagement") if "scroll_depth" in event] == [19]

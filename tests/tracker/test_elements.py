@@ -10,7 +10,8 @@ from tests.tracker.site import Event, Site
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 STAY = """<script>
-addEventListener('click', event => event.target.closest('a') && event.preventDefault());
+addEventListener('click', event =>
+  event.composedPath().some(node => /^(a|area)$/.test(node.localName)) && event.preventDefault());
 addEventListener('submit', event => event.preventDefault());
 </script>"""
 ALL = "data-outbound data-downloads data-forms"
@@ -124,3 +125,83 @@ async def test_click_that_leaves_the_page_is_still_sent(site: Site, page: Page) 
     await page.click("a")
     await site.wait(lambda site: site.named("outbound"))
     assert site.named("outbound")[0]["element"]["href"] == f"{other}/gone"
+
+
+async def test_download_of_generated_data_is_told_without_its_content(site: Site, page: Page) -> None:
+    body = (
+        '<a id="data" download="x.txt" href="data:text/plain,secret">Data</a>'
+        '<a id="blob" download>Blob</a><script>'
+        "document.getElementById('blob').href = URL.createObjectURL(new Blob(['secret']))</script>"
+    )
+    events = await sent(site, page, body, "#data", "#blob")
+    assert [(event["name"], event["element"]["href"]) for event in events] == [
+        ("download", "data:"),
+        ("download", "blob:"),
+    ]
+    assert "secret" not in str(events)
+
+
+async def test_image_map_and_svg_links_count(site: Site, page: Page) -> None:
+    body = (
+        '<img usemap="#map" width="50" height="50" src="data:image/svg+xml,<svg xmlns=%22http://www.w3.org/2000/svg%22/>">'
+        '<map name="map"><area id="area" shape="rect" coords="0,0,50,50" href="https://other.example/map"></map>'
+        '<svg width="100" height="40"><a id="new" href="/x.pdf"><rect width="50" height="40"/></a>'
+        '<a id="old" xlink:href="https://other.example/svg"><rect x="50" width="50" height="40"/></a></svg>'
+    )
+    await page.goto(site.add("/shop", body + STAY, attributes=ALL))
+    for selector in ("#area", "#new rect", "#old rect"):
+        await page.dispatch_event(selector, "click", {"bubbles": True, "composed": True, "cancelable": True})
+    await page.evaluate("analytics('end')")
+    await site.wait(lambda site: site.named("end"))
+    assert [(event["name"], event["element"]["href"]) for event in site.events[1:-1]] == [
+        ("outbound", "https://other.example/map"),
+        ("download", f"{site.origin}/x.pdf"),
+        ("outbound", "https://other.example/svg"),
+    ]
+
+
+SHADOW = """<div id="host"></div><script>
+const open = (host, html) => { const root = host.attachShadow({mode: 'open'}); root.innerHTML = html; return root };
+const outer = open(document.getElementById('host'), `<div id="inner"></div>
+  <a id="link" href="https://other.example/in"><i>Out</i></a>
+  <button id="mark" data-analytics="buy" data-analytics-prop-plan="pro">Buy</button>
+  <form id="join" onsubmit="return false"><button id="send">Join</button></form>`);
+open(outer.getElementById('inner'), `<form id="deep" data-analytics="deep" onsubmit="return false">
+  <button id="deeper">Deep</button></form>`);
+</script>"""
+
+
+@pytest.mark.parametrize("attributes", [ALL, ""], ids=["all options", "marks only"])
+async def test_what_lies_in_open_shadow_roots_counts(site: Site, page: Page, attributes: str) -> None:
+    events = await sent(site, page, SHADOW + STAY, "#link i", "#mark", "#send", "#deeper", attributes=attributes)
+    expected = ["outbound", "buy", "form", "deep"] if attributes else ["buy", "deep"]
+    assert [event["name"] for event in events] == expected
+    assert [event["props"] for event in events if event["name"] == "buy"] == [{"plan": "pro"}]
+    assert [event["element"] for event in events if event["name"] == "form"] == [{"id": "join", "tag": "form"}] * len(
+        [event for event in events if event["name"] == "form"]
+    )
+
+
+async def test_form_in_a_shadow_root_sent_with_the_keyboard_counts(site: Site, page: Page) -> None:
+    body = SHADOW.replace('<button id="send">', '<input id="field"><button id="send">') + STAY
+    await page.goto(site.add("/shop", body, attributes=ALL))
+    await page.focus("#field")
+    await page.keyboard.press("Enter")
+    await site.wait(lambda site: site.named("form"))
+
+
+async def test_what_a_visitor_typed_into_a_marked_element_is_not_told(site: Site, page: Page) -> None:
+    body = (
+        '<div id="edit" contenteditable data-analytics="edit">secret</div>'
+        '<textarea id="area" data-analytics="area">secret</textarea>'
+        '<select id="pick" data-analytics="pick"><option>secret</option></select>'
+    )
+    events = await sent(site, page, body, "#edit", "#area", "#pick")
+    assert {event["name"] for event in events} == {"edit", "area", "pick"}
+    assert "secret" not in str(events)
+
+
+@pytest.mark.parametrize(("value", "names"), [("true", ["click"]), ("", ["click"]), ("false", []), ("buy", ["buy"])])
+async def test_mark_as_frameworks_write_it(site: Site, page: Page, value: str, names: list[str]) -> None:
+    events = await sent(site, page, f'<button data-analytics="{value}">B</button>', "button")
+    assert [event["name"] for event in events] == names

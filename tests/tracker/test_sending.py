@@ -80,7 +80,7 @@ async def test_refused_beacon_falls_back_to_fetch(site: Site, page: Page) -> Non
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
-async def test_failed_request_is_tried_once_more_with_its_time(site: Site, page: Page, status: int) -> None:
+async def test_failed_request_is_tried_again_with_its_time(site: Site, page: Page, status: int) -> None:
     await opened(site, page)
     site.answers = [status]
     async with page.expect_response("**/track"):
@@ -92,9 +92,10 @@ async def test_failed_request_is_tried_once_more_with_its_time(site: Site, page:
     assert [event["name"] for event in second.events] == ["pageview", "later"]
     assert second.events[0]["event_id"] == first.events[0]["event_id"]
     assert second.events[0]["timestamp"] == (START_S + 1) * 1_000
+    assert LATE_MS * 0.7 < second.events[0]["sent_at"] - second.events[0]["timestamp"] < LATE_MS + 500
 
 
-async def test_unreachable_server_is_tried_once_more(site: Site, page: Page) -> None:
+async def test_unreachable_server_is_tried_again(site: Site, page: Page) -> None:
     await opened(site, page)
 
     async def cut(route: Route) -> None:
@@ -107,20 +108,41 @@ async def test_unreachable_server_is_tried_once_more(site: Site, page: Page) -> 
     await site.wait_names("pageview")
 
 
-async def test_event_that_fails_twice_is_given_up(site: Site, page: Page) -> None:
+async def test_event_is_tried_until_the_server_takes_it_with_longer_pauses(site: Site, page: Page) -> None:
     await opened(site, page)
-    site.answers = [503, 503]
-    for step_ms in (250, LATE_MS + 250):
+    site.answers = [503, 503, 503]
+    for step_ms in (250, LATE_MS + 250, 2 * LATE_MS + 250):
         async with page.expect_response("**/track"):
             await page.clock.run_for(step_ms)
     await page.evaluate("analytics('later')")
-    await page.clock.run_for(LATE_MS + 250)
+    await page.clock.run_for(2 * LATE_MS)
+    await page.evaluate("fetch('/fence').then(answer => answer.text())")
+    assert len(site.beacons) == 3, "each pause is longer than the one before"
+    await page.clock.run_for(2 * LATE_MS + 250)
     await site.wait(lambda site: site.named("later"))
     assert [[event["name"] for event in beacon.events] for beacon in site.beacons] == [
         ["pageview"],
         ["pageview"],
-        ["later"],
+        ["pageview"],
+        ["pageview", "later"],
     ]
+    assert len({event["event_id"] for event in site.named("pageview")}) == 1
+
+
+async def test_full_batches_do_not_shorten_the_pause(site: Site, page: Page) -> None:
+    await opened(site, page)
+    site.answers = [503]
+    async with page.expect_response("**/track"):
+        await page.clock.run_for(250)
+    await page.evaluate("for (let i = 0; i < 120; i++) analytics('many')")
+    await page.evaluate("fetch('/fence').then(answer => answer.text())")
+    assert len(site.beacons) == 1
+    for number in range(2, 5):
+        async with page.expect_response("**/track"):
+            await page.clock.run_for(LATE_MS + 250)
+        assert len(site.beacons) == number
+    assert len(site.named("many")) == 120
+    assert max(len(beacon.events) for beacon in site.beacons) <= 50
 
 
 async def test_refused_event_is_not_sent_again(site: Site, page: Page) -> None:
@@ -134,7 +156,51 @@ async def test_refused_event_is_not_sent_again(site: Site, page: Page) -> None:
     assert [[event["name"] for event in beacon.events] for beacon in site.beacons] == [["pageview"], ["later"]]
 
 
-async def test_event_larger_than_a_keepalive_body_is_sent(site: Site, page: Page) -> None:
+async def test_event_larger_than_a_keepalive_body_is_sent_as_a_batch(site: Site, page: Page) -> None:
     await page.goto(site.add("/shop"))
     await page.evaluate("analytics('large', {props: {text: 'x'.repeat(70_000)}})")
     await site.wait(lambda site: site.named("large"))
+    assert site.beacons[-1].batch, "a request that carries one event may be no larger than 64 KiB"
+
+
+async def test_requests_are_measured_in_bytes_not_in_characters(site: Site, page: Page) -> None:
+    """21 events of 1,000 ideographs each are 22,000 characters and 66,000 bytes: more than one keepalive request."""
+    await page.goto(site.add("/shop"))
+    await page.evaluate("for (let n = 0; n < 21; n++) analytics('read', {props: {text: '語'.repeat(1000), n}})")
+    await site.wait(lambda site: len(site.named("read")) == 21)
+    assert [event["props"]["n"] for event in site.named("read")] == list(range(21))
+    assert max(beacon.size for beacon in site.beacons) <= 30_000
+
+
+async def test_events_keep_their_order_over_many_requests(site: Site, page: Page) -> None:
+    await page.goto(site.add("/shop"))
+    await page.evaluate("for (let n = 0; n < 1000; n++) analytics('n', {props: {n}})")
+    await site.wait(lambda site: len(site.named("n")) == 1000)
+    assert [event["props"]["n"] for event in site.named("n")] == list(range(1000))
+
+
+async def test_what_had_no_answer_yet_goes_by_beacon_when_the_page_is_left(site: Site, page: Page) -> None:
+    """A request too large to outlive its page is sent again: the server counts it once by its id."""
+    site.slow = "large"
+    await page.goto(site.add("/shop"))
+    await site.wait_names("pageview")
+    await page.evaluate("analytics('large', {props: {a: 'x'.repeat(40_000)}}); analytics('last')")
+    await site.wait(lambda site: site.begun == 2)
+    await page.goto("about:blank")
+    await site.wait(lambda site: site.named("last"))
+    sent = [beacon for beacon in site.beacons if "large" in {event["name"] for event in beacon.events}]
+    assert [beacon.fetch_mode for beacon in sent] == ["no-cors"]
+    site.released.set()
+
+
+async def test_hidden_page_learns_that_its_request_failed(site: Site, page: Page) -> None:
+    await opened(site, page)
+    site.answers = [503]
+    await page.evaluate(
+        "Object.defineProperty(document, 'hidden', {get: () => true, configurable: true});"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    await site.wait(lambda site: site.beacons)
+    await page.clock.run_for(LATE_MS + 250)
+    await site.wait(lambda site: len(site.named("pageview")) == 2)
+    assert len({event["event_id"] for event in site.named("pageview")}) == 1

@@ -1,9 +1,11 @@
 """The browser tracker as the server hands it out.
 
-Owns `tracker.js` (readable source), `a.js` (what `build.py` makes of it, kept in
-the repository so that running and installing need no JavaScript tool) and the one
-thing that is decided at start: the way from the script's path to the endpoint's.
-That way is relative, so a reverse proxy may serve both under any prefix.
+Owns `tracker.js` and `extras.js` (readable sources), `a.js` and `extras.min.js` (what
+`build.py` makes of them, kept in the repository so that running and installing need no
+JavaScript tool) and the one thing that is decided at start: the script's own name, and
+the way from the script's path to the endpoint's. That way is relative, so a reverse
+proxy may serve both under any prefix. The extras have the script's address with
+`?more`, so that whatever passes on the one passes on the other.
 """
 
 from __future__ import annotations
@@ -11,9 +13,12 @@ from __future__ import annotations
 import json
 import posixpath
 from importlib.resources import files
+from urllib.parse import quote
 
 COLLECT_PLACEHOLDER = "__COLLECT__"
 """Stands in `a.js` where the relative way to the endpoint belongs."""
+NAME_PLACEHOLDER = "__NAME__"
+"""Stands in `a.js` where the last part of the script's path belongs."""
 
 CONTENT_TYPE = "text/javascript; charset=utf-8"
 
@@ -24,7 +29,13 @@ def load_script(collect_path: str, script_path: str) -> bytes:
     Reads a file of the package: call it at start, not for each request.
     """
     script = files(__name__).joinpath("a.js").read_text(encoding="utf-8")
-    return script.replace(COLLECT_PLACEHOLDER, _javascript(_relative(collect_path, script_path))).encode()
+    script = script.replace(COLLECT_PLACEHOLDER, _javascript(_relative(collect_path, script_path)))
+    return script.replace(NAME_PLACEHOLDER, _javascript(quote(posixpath.basename(script_path)))).encode()
+
+
+def load_extras() -> bytes:
+    """What `a.js` loads on pages that ask for more than views and engagement."""
+    return files(__name__).joinpath("extras.min.js").read_bytes()
 
 
 def _relative(collect_path: str, script_path: str) -> str:

@@ -2,347 +2,420 @@
  * The browser tracker, readable source. `python -m analytics_server.collect.tracker.build` makes a.js from it.
  *
  * What it must never do: write to any storage (cookie, localStorage, sessionStorage, IndexedDB, Cache), read
- * anything that tells one browser from another, load further code, or throw into the page that includes it.
- * What it must be: 3 kB gzipped at most, free of dependencies, safe to include twice.
+ * anything that tells one browser from another, throw into the page that includes it, take a global that the page
+ * uses, or send to any host but the one it came from. Pages patch, remove and shadow everything, so each call of the
+ * platform is guarded.
+ * What it must be: 3 kB gzipped at most, free of dependencies, safe to include twice. What only some pages ask for
+ * stands in extras.js, which is loaded when an option or a marked element asks for it.
  *
- * Syntax is ES2017 without object spread, so every evergreen browser reads it as it stands.
+ * Syntax and built-ins are those of ES2019, so every browser since that year reads it as it stands.
  */
 (() => {
   const BATCH_DELAY_MS = 200; // Long enough for a router to set the title, short enough for a live view.
   const BATCH_EVENTS = 50; // A full batch leaves at once.
-  const RETRY_DELAY_MS = 5000;
+  const BATCH_BYTES = 3e4; // Half of the keepalive budget: the other half is for leaving.
+  const KEEPALIVE_BYTES = 6e4; // Browsers allow 64 KiB for all keepalive requests and beacons in flight.
+  const QUEUE_EVENTS = 1e4; // More are not kept while the server can't be reached; the oldest go first.
+  const RETRY_MS = 5000; // Doubled with each failure in a row, six times at most.
+  const ANSWER_MS = 3e4; // A request without an answer has failed after this.
   const LATE_MS = 1000; // Events sent later than this carry their own time.
-  const IDLE_MS = 30000; // Without a sign of life, attention ends after this.
+  const TITLE_MS = 3000; // So long a view in an application waits for its router to set a title,
+  const LOAD_MS = 1000; // the first view for the page to load, and a view may still be redirected by replaceState.
+  const IDLE_MS = 3e4; // Without a sign of life, attention ends after this.
   const REPORT_MS = 1000; // Less engaged time than this is not worth an event of its own.
   const SETTLE_MS = 1000; // By then a new view has replaced the old one's content.
-  const KEEPALIVE_CHARS = 60000; // Browsers refuse keepalive bodies above 64 KiB.
 
   const doc = document;
   const here = location;
-  const script = doc.currentScript || doc.querySelector('script[data-site][src]');
-  const options = script.dataset;
-  const global = options.function || 'analytics';
-  const stub = window[global];
-  if (stub && stub.on) return; // A second copy on the same page stays silent.
 
-  // The server replaces the placeholder by the way from the script's address to the endpoint's,
-  // so that a proxy may move both under any prefix.
-  const endpoint = options.api || new URL('__COLLECT__', script.src).href;
-  const listed = (text) => text.split(',').map((item) => item.trim());
-  const excluded = listed(options.exclude || '').map(
-    (pattern) => new RegExp(`^${pattern.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replace(/\*/g, '.*')}$`)
-  );
+  // Runs the work; what goes wrong in it never reaches the page.
+  const safe =
+    (work) =>
+    (...given) => {
+      try {
+        return work(...given);
+      } catch {
+        // The page goes on as if we were not there.
+      }
+    };
 
-  const listen = (target, names, handler) =>
-    names.split(' ').forEach((name) => target.addEventListener(name, handler, { capture: true, passive: true }));
+  const listen = (names, handler, target = window) =>
+    names.split(' ').forEach((name) => target.addEventListener(name, safe(handler), true));
 
-  // ---- Sending: entries are {e: event, t: when it happened, r: already retried}. ----
+  safe(() => {
+    const copy = Symbol.for('analytics-server');
+    if (window[copy]) return; // A second copy on the same page stays silent.
 
-  let queue = [];
-  let timer = 0;
+    // ---- Where the script came from, and what its element or address asks for. ----
 
-  const schedule = (delay) => {
-    if (!timer) timer = setTimeout(flush, delay);
-  };
+    // A module, or what import() brought, has no current script, but its address stands in a stack trace. A page's own
+    // element named currentScript is none.
+    const current = doc.currentScript || {};
+    const source = new URL(current.src || /https?:\/\/[^\s()]+?(?=:\d+:\d+)/.exec(Error().stack)[0]);
+    const element = current.src ? current : [].find.call(doc.scripts, (script) => script.src === source.href) || {};
+    const options = { ...Object.fromEntries(source.searchParams), ...element.dataset };
+    // An option's text; empty where it is missing or off, as people and frameworks write that.
+    const option = (name) => (/^\s*(undefined|null|false|no|off|0)\s*$/i.test(options[name]) ? '' : options[name].trim());
+    const on = (name) => option(name) || options[name] === '';
 
-  // Sends all that waits. With `leaving`, by sendBeacon: the only request that outlives the page everywhere.
-  const flush = (leaving) => {
-    clearTimeout(timer);
-    timer = 0;
-    if (!queue.length) return;
-    // Routers set the title after they have changed the address: take it as late as possible.
-    if (page && !titled) page.title = doc.title;
-    const sent = queue;
-    queue = [];
-    const now = Date.now();
-    const events = sent.map((entry) => {
-      if (now - entry.t > LATE_MS) entry.e.timestamp = entry.t;
-      return entry.e;
-    });
-    // A string goes out as text/plain, which needs no CORS preflight.
-    const body = JSON.stringify(events[1] ? events : events[0]);
-    if (leaving === true && navigator.sendBeacon(endpoint, body)) return;
-    fetch(endpoint, { method: 'POST', body, keepalive: body.length < KEEPALIVE_CHARS, credentials: 'omit' })
-      .then((answer) => answer.status > 499 || answer.status === 429, () => true)
-      .then((failed) => {
-        const again = sent.filter((entry) => failed && !entry.r);
-        again.forEach((entry) => (entry.r = 1));
-        queue = again.concat(queue);
-        if (again.length) schedule(RETRY_DELAY_MS);
+    // Code of ours inside another script (a bundle, eval) would send to that script's host: only a script of our
+    // name, or one whose element is plainly ours, goes on. The server fills in the placeholders: its script's name,
+    // and the way from the script's address to the endpoint's, so that a proxy may move both under any prefix.
+    if (!source.pathname.endsWith('/__NAME__') && !(current.src && (options.site || options.api))) return;
+    const endpoint = option('api') ? new URL(option('api'), here).href : new URL('__COLLECT__', source).href;
+
+    // ---- Sending: entries are {e: event, t: when it happened, r: already tried}; a view's also say until when it
+    // waits (u), and for what (w). ----
+
+    let queue = [];
+    let timer = 0;
+    let failures = 0;
+    let broken = false; // The last request did not even get an answer.
+    const flights = new Set(); // Requests without an answer: {s: entries, b: body, n: bytes, k: kept alive}.
+
+    const schedule = (delay) => {
+      if (!timer) timer = setTimeout(flush, delay);
+    };
+
+    // The next entries of the queue for one request: at least one, at most so many bytes. They stay in the queue until
+    // the browser has taken the request, because it may end a script of a page that goes at any point.
+    const take = (most, events) => {
+      const parts = [];
+      const now = Date.now();
+      let n = 2;
+      for (const entry of queue.slice(0, events)) {
+        // The server reads `timestamp` relative to `sent_at`: a device's clock may be hours off.
+        const late = now - entry.t > LATE_MS && { timestamp: entry.t, sent_at: now };
+        const part = JSON.stringify({ ...late, ...entry.e });
+        const bytes = new Blob([part]).size + 1;
+        if (parts[0] && n + bytes > most) break;
+        n += bytes;
+        parts.push(part);
+      }
+      // One event goes without an array, unless it is larger than a request with one event may be.
+      return { s: queue.slice(0, parts.length), b: parts[1] || n > KEEPALIVE_BYTES ? `[${parts}]` : parts[0], n };
+    };
+
+    const again = (flight) => {
+      flight.s.forEach((entry) => (entry.r = 1));
+      queue = flight.s.concat(queue).slice(-QUEUE_EVENTS);
+    };
+
+    const post = (flight) => {
+      // Two of them fill the budget at most. What failed once is better off without.
+      flight.k = flights.size < 2 && flight.n <= BATCH_BYTES && !flight.s.some((entry) => entry.r);
+      flights.add(flight);
+      const answered = safe((status) => {
+        if (!flights.delete(flight)) return; // The page was left meanwhile, and they went out once more.
+        broken = !status && !broken;
+        let delay = queue[BATCH_EVENTS] ? 0 : BATCH_DELAY_MS;
+        if (!status || status === 429 || status > 499) {
+          delay = RETRY_MS * 2 ** Math.min(failures++, 6) * (1 - Math.random() / 4);
+          again(flight);
+        } else failures = 0;
+        if (queue[0]) schedule(delay);
       });
-  };
+      // Browsers give the budget for keepalive requests back once the answer's body has been read, and no sooner.
+      // A string goes out as text/plain, which needs no CORS preflight.
+      new Promise((resolve, reject) => {
+        setTimeout(reject, ANSWER_MS);
+        if (window.fetch && !broken) {
+          fetch(endpoint, { method: 'POST', body: flight.b, keepalive: flight.k, credentials: 'omit' })
+            .then((answer) => answer.text().then(() => answer.status))
+            .then(resolve, reject);
+        } else {
+          // Where there is no fetch, or the page's own does not work.
+          const call = new XMLHttpRequest();
+          call.onloadend = () => resolve(call.status);
+          call.open('POST', endpoint);
+          call.send(flight.b);
+        }
+      }).then(answered, () => answered());
+    };
 
-  // ---- Events. ----
-
-  const fixed = {}; // What analytics('set', …) fixed for this page load: user_id, session_id, props.
-  let page = null; // The event of the page view we are in; null on excluded pages.
-  let titled = false; // Whether the page gave it a title of its own.
-  let first = true; // Only the first page view of a page load carries document.referrer.
-
-  // The address to report. Fragments stay at home, except with data-hash, where the route becomes part of the path.
-  const address = () => {
-    const hash = 'hash' in options && here.hash.replace(/^#!?\/?/, '');
-    const path = hash ? here.pathname.replace(/\/$/, '') + '/' + hash : here.pathname;
-    return here.origin + path + (hash && hash.includes('?') ? here.search.replace('?', '&') : here.search);
-  };
-
-  const uuid = () =>
-    '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (digit) =>
-      (digit ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (digit / 4)))).toString(16)
-    );
-
-  // Queues one event; `more` holds any field of the HTTP contract. Returns the event, or null on an excluded page.
-  const track = (name, more) => {
-    // A copy: the page may go on changing its objects, and what JSON can't hold must fail here, not when sending.
-    more = JSON.parse(JSON.stringify(more || {}));
-    const url = new URL(more.url || (page && name !== 'pageview' ? page.url : address()), here).href;
-    if (excluded.some((pattern) => pattern.test(new URL(url).pathname))) return null;
-    const event = Object.assign(
-      {
-        site: options.site || here.hostname,
-        event_id: uuid(),
-        title: doc.title,
-        screen: { width: screen.width, height: screen.height },
-        language: navigator.language,
-        user_id: fixed.user_id || undefined,
-        session_id: fixed.session_id || undefined
-      },
-      more,
-      { name, url }
-    );
-    if (fixed.props || more.props) event.props = Object.assign({}, fixed.props, more.props);
-    queue.push({ e: event, t: Date.now() });
-    if (queue.length < BATCH_EVENTS) schedule(BATCH_DELAY_MS);
-    else flush();
-    return event;
-  };
-
-  // Begins a new page view: what the old one has gathered goes out first.
-  const view = (more) => {
-    report();
-    page = null;
-    page = track('pageview', Object.assign({ referrer: (first && doc.referrer) || undefined }, more));
-    titled = more && more.title;
-    first = first && !page;
-    engaged = bottom = reported = 0;
-    clearTimeout(settling);
-    settling = setTimeout(measure, SETTLE_MS);
-  };
-
-  // ---- Attention: the deepest scroll, and the time the page is visible, focused and in use. ----
-
-  let bottom = 0; // The lowest point seen, in pixels from the top.
-  let height = 1; // The page's height when it was last measured.
-  let reported = 0; // The scroll depth last reported.
-  let engaged = 0; // Engaged milliseconds since the last report.
-  let attentive = false;
-  let since = 0; // When attention was last counted.
-
-  let settling = 0;
-
-  // Not right after a change of view: the old content may still stand there, scrolled down. It is called when the view
-  // has settled, when the page is scrolled or used (which is just before most changes of view), and when it is left.
-  const measure = () => {
-    height = doc.documentElement.scrollHeight;
-    bottom = Math.max(bottom, scrollY + innerHeight);
-  };
-
-  // Called at each sign of life and at each change of visibility or focus.
-  const attend = () => {
-    const now = performance.now();
-    if (attentive) engaged += Math.min(now - since, IDLE_MS);
-    since = now;
-    attentive = !doc.hidden && doc.hasFocus();
-  };
-
-  const report = () => {
-    attend();
-    const depth = Math.min(100, Math.round((bottom / height) * 100)) || 0;
-    if (!page || (depth <= reported && engaged < REPORT_MS)) return;
-    track('engagement', { url: page.url, title: page.title, scroll_depth: depth, engagement_ms: Math.round(engaged) });
-    reported = Math.max(reported, depth);
-    engaged = 0;
-  };
-
-  // The page may never come back: report and send by beacon.
-  const leave = () => {
-    measure();
-    report();
-    vitals();
-    attentive = false;
-    flush(true);
-  };
-
-  // ---- Clicks and forms. ----
-
-  const DOWNLOADS =
-    '7z,apk,avi,csv,dmg,doc,docx,epub,exe,gz,iso,mov,mp3,mp4,msi,pdf,pkg,ppt,pptx,rar,rtf,tar,txt,wav,xls,xlsx,zip';
-
-  // Reports the use of an element. The visible text is left out for forms: it would be all of their labels.
-  const used = (name, element, isForm) => {
-    const props = {};
-    for (const attribute of element.attributes) {
-      const match = /^data-analytics-prop-(.+)/.exec(attribute.name);
-      if (match) props[match[1]] = attribute.value;
-    }
-    track(name, {
-      props: Object.keys(props).length ? props : undefined,
-      element: {
-        id: element.getAttribute('id') || undefined,
-        tag: element.localName,
-        text: (!isForm && element.innerText && element.innerText.trim().slice(0, 100)) || undefined,
-        href: element.host ? element.href : undefined // Web addresses only: no mailto:, no tel:.
+    // Sends what waits, one request at a time, so that events arrive in their order. With `now`, all of it at once.
+    const flush = safe((now) => {
+      clearTimeout(timer);
+      timer = 0;
+      nameView();
+      while (queue[0] && (now || !flights.size)) {
+        const held = view && Date.now() < view.u && view.w() ? queue.indexOf(view) : -1;
+        if (!now && !held) return schedule(BATCH_DELAY_MS);
+        const flight = take(BATCH_BYTES, now || held < 0 ? BATCH_EVENTS : Math.min(held, BATCH_EVENTS));
+        post(flight);
+        queue.splice(0, flight.s.length);
       }
     });
-  };
 
-  const clicked = (event) => {
-    if (event.button > 1 || !event.target.closest) return; // Left and middle button only.
-    const marked = event.target.closest('[data-analytics]');
-    if (marked && marked.localName !== 'form') return used(marked.dataset.analytics || 'click', marked);
-    const link = event.target.closest('a[href]');
-    if (!link || !link.host) return; // mailto:, tel: and links inside SVG have no host.
-    const extension = link.pathname.split('.').pop().toLowerCase();
-    if (
-      'downloads' in options &&
-      (link.hasAttribute('download') || listed(options.downloads || DOWNLOADS).includes(extension))
-    ) {
-      used('download', link);
-    } else if ('outbound' in options && link.host !== here.host) {
-      used('outbound', link);
-    }
-  };
-
-  const submitted = (event) => {
-    const form = event.target;
-    const mark = form.dataset.analytics;
-    if (mark || 'forms' in options) used(mark || 'form', form, true);
-  };
-
-  // ---- Web vitals, once for each page load. ----
-
-  const vital = {};
-  let vitals = () => {
-    for (const name in vital) {
-      if (page) track('web_vital', { props: { name, value: Math.round(vital[name] * 1000) / 1000 } });
-    }
-    vitals = () => {};
-  };
-
-  const observe = (type, handler) => {
-    try {
-      new PerformanceObserver((list) => list.getEntries().forEach(handler)).observe({
-        type,
-        buffered: true,
-        durationThreshold: 40
-      });
-    } catch (error) {
-      // This browser does not measure it.
-    }
-  };
-
-  const observeVitals = () => {
-    let shift = 0; // The sum of the session window we are in: gaps up to 1 s, 5 s in all.
-    let start = 0;
-    let last = -1e4;
-    const origin = performance.getEntriesByType('navigation')[0].activationStart || 0; // Prerendered pages start late.
-    vital.CLS = 0;
-    observe('largest-contentful-paint', (entry) => (vital.LCP = Math.max(0, entry.startTime - origin)));
-    observe('layout-shift', (entry) => {
-      if (entry.hadRecentInput) return;
-      if (entry.startTime - last > 1000 || entry.startTime - start > 5000) {
-        shift = 0;
-        start = entry.startTime;
+    // The page is going. A beacon outlives it everywhere; requests that do not are given up and sent again this way.
+    // What arrives twice is counted once, by its event_id.
+    const abandon = () => {
+      let used = 0;
+      flights.forEach((flight) => (flight.k ? (used += flight.n) : flights.delete(flight) && again(flight)));
+      nameView();
+      while (queue[0]) {
+        const flight = take(KEEPALIVE_BYTES - used, QUEUE_EVENTS);
+        if (safe(() => navigator.sendBeacon(endpoint, flight.b))()) used += flight.n;
+        else post(flight);
+        queue.splice(0, flight.s.length);
       }
-      last = entry.startTime;
-      shift += entry.value;
-      vital.CLS = Math.max(vital.CLS, shift);
-    });
-    observe('event', (entry) => {
-      if (entry.interactionId) vital.INP = Math.max(vital.INP || 0, entry.duration);
-    });
-  };
+    };
 
-  // ---- The public function. ----
+    // ---- Events. ----
 
-  let waiting = (stub && stub.q) || [];
+    const fixed = {}; // What analytics('set', …) fixed for this page load: user_id, session_id, props.
+    // What extras.js replaces: is a URL excluded, what address to report, what to report when leaving; and it adds
+    // a: act on what the visitor does. Fragments stay at home, unless a route is in them.
+    const extra = { x: () => 0, h: () => here.href.split('#')[0], v: () => 0 };
+    let view; // The entry of the page view we are in; null on excluded pages.
+    let known; // The title that was last seen: another one belongs to a new view.
+    let titled = false; // Whether the page gave it a title of its own.
+    let first = true; // Only the first page view of a page load carries document.referrer.
 
-  const run = (name, more) => {
-    try {
-      if (name === 'set') Object.assign(fixed, more);
-      else if (name === 'pageview') view(more);
-      else track(name, more);
-    } catch (error) {
-      // Never into the page.
-    }
-  };
+    // A copy of an event's fields: the page may go on changing its objects. What JSON can't hold is left out, and costs
+    // nothing else. What kind of value a field wants is the server's business.
+    const fields = (given) => {
+      const found = {};
+      Object.keys(Object(given)).forEach(
+        safe((key) => (found[key] = key === 'props' ? fields(given.props) : JSON.parse(JSON.stringify(given[key]))))
+      );
+      return found;
+    };
 
-  const api = (name, more) => {
-    if (waiting) waiting.push([name, more]);
-    else run(name, more);
-  };
-  api.on = 1;
-  window[global] = api;
+    // An element named title hides the document's.
+    const title = () => (doc.title.trim ? doc.title : '');
 
-  if (navigator.doNotTrack === '1' || navigator.globalPrivacyControl) {
-    waiting = { push() {} };
-    return;
-  }
+    // The view's title, as late as possible: routers set it after they have changed the address.
+    const nameView = () => {
+      if (queue.includes(view) && !titled) known = view.e.title = title();
+    };
 
-  // ---- Start, once the page has been seen: not while it is prerendered or lies in a background tab. ----
+    const uuid = () =>
+      '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (place) =>
+        (place ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (place / 4)))).toString(16)
+      );
 
-  let late = false; // Seen only later than painted: its vitals would tell about the visitor's tabs.
-
-  const start = () => {
-    if (!waiting) return;
-    if (doc.hidden || doc.prerendering) {
-      late = !doc.prerendering;
-      return;
-    }
-    const calls = waiting;
-    waiting = null;
-    // Settings first, then the page view that opens the session, then the rest in its order.
-    for (const call of calls) if (call[0] === 'set') run(call[0], call[1]);
-
-    if (!('manual' in options)) {
-      let seen = 0;
-      const route = () => {
-        const next = here.pathname + ('hash' in options ? here.hash : '');
-        if (next !== seen) {
-          seen = next;
-          run('pageview');
+    // Queues one event; `more` holds any field of the HTTP contract. Returns its entry, or undefined on an excluded page.
+    const track = (name, more) => {
+      more = fields(more);
+      const url = new URL(more.url || (view ? view.e.url : extra.h()), here).href;
+      if (!name || extra.x(url)) return;
+      const props = { ...fixed.props, ...more.props };
+      const { width, height } = Object(window.screen);
+      const entry = {
+        t: Date.now(),
+        e: {
+          site: option('site') || here.hostname,
+          event_id: safe(uuid)(),
+          title: title(),
+          screen: { width, height },
+          language: navigator.language,
+          ...fixed,
+          ...more,
+          name: name + '',
+          url,
+          props: Object.keys(props)[0] && props
         }
       };
+      if (queue.push(entry) > QUEUE_EVENTS) queue.shift();
+      if (queue[BATCH_EVENTS] && !failures) flush();
+      else schedule(BATCH_DELAY_MS);
+      return entry;
+    };
+
+    // Begins a new page view: what the old one has gathered goes out first.
+    const begin = (more) => {
+      nameView();
+      const before = known;
+      report(1);
+      view = undefined;
+      const referrer = (first && !extra.x(doc.referrer, 1) && doc.referrer) || undefined;
+      view = track('pageview', { referrer, ...more });
+      titled = more && more.title;
+      if (view && !titled) {
+        const loads = first;
+        view.u = view.t + (loads ? LOAD_MS : TITLE_MS);
+        view.w = () => (loads ? doc.readyState !== 'complete' : title() === before);
+      }
+      first = first && !view;
+      engaged = bottom = reported = 0;
+      clearTimeout(settling);
+      settling = setTimeout(safe(measure), SETTLE_MS);
+    };
+
+    // ---- Attention: the deepest scroll, and the time the page is visible, focused and in use. ----
+
+    let box; // What scrolls: the document's own scroller, or the largest element that does.
+    let bottom = 0; // The lowest point seen, in pixels from the top.
+    let height = 0; // The height of the content when it was last measured; 0 where nothing tells.
+    let reported = 0; // The scroll depth last reported.
+    let engaged = 0; // Engaged milliseconds since the last report.
+    let attentive = false;
+    let since = 0; // When attention was last counted.
+    let settling = 0;
+
+    // Not right after a change of view: the old content may still stand there, scrolled down. It is called when the view
+    // has settled, when the page is scrolled or used (which is just before most changes of view), and when it is left.
+    const measure = () => {
+      known = title();
+      const root = doc.scrollingElement || doc.documentElement;
+      let area = 1e5; // Smaller ones are not the page.
+      const flow = (element) => getComputedStyle(element).overflowY;
+      const search = (parent) =>
+        parent.querySelectorAll('*').forEach((element) => {
+          const size = element.clientWidth * element.clientHeight;
+          if (size > area && element.scrollHeight > element.clientHeight + 1 && /auto|scroll/.test(flow(element))) {
+            box = element;
+            area = size;
+          }
+          if (element.shadowRoot) search(element.shadowRoot);
+        });
+      box = root;
+      // A page that is fixed in the window: what scrolls is inside of it, or is not known.
+      const fits = root.scrollHeight < innerHeight * 1.1;
+      if (fits) search(doc.body);
+      bottom = Math.max(bottom, box.scrollTop + box.clientHeight);
+      height = fits && box === root && /hidden|clip/.test(flow(root) + flow(doc.body)) ? 0 : box.scrollHeight;
+    };
+
+    // Called at each sign of life and at each change of visibility or focus.
+    const attend = () => {
+      const now = performance.now();
+      if (attentive) engaged += Math.min(now - since, IDLE_MS);
+      since = now;
+      attentive = doc.hasFocus();
+    };
+
+    // A page that fits the window may still grow: that it was seen whole is told only when it is left for good.
+    const report = safe((final) => {
+      attend();
+      let depth = height && Math.min(100, Math.round((bottom / height) * 100));
+      if (depth > 99 && bottom <= innerHeight && !final) depth = 0;
+      if (!view || (depth <= reported && engaged < REPORT_MS)) return;
+      const more = { title: view.e.title, engagement_ms: Math.round(engaged), scroll_depth: depth || undefined };
+      reported = Math.max(reported, depth);
+      engaged = 0;
+      track('engagement', more);
+    });
+
+    // The page may never come back. Hidden, it lives on where requests outlive it, so that failed ones can be repeated.
+    const leave = (final) => {
+      safe(measure)();
+      report(final);
+      extra.v();
+      attentive = false;
+      if (final) abandon();
+      else flush(1);
+    };
+
+    // ---- The public function. ----
+
+    let waiting = [];
+    const gated = on('exclude') || on('hash'); // Without these no view can be told from another.
+
+    const run = safe((name, more) => {
+      if (name === 'set') Object.assign(fixed, fields(more));
+      else if (name === 'pageview') begin(more);
+      else track(name, more);
+    });
+
+    const api = (name, more) => {
+      if (waiting && name !== 'set') waiting.push([name, more]);
+      else run(name, more);
+    };
+
+    // Takes over what the documented line keeps, and leaves everything else that the page calls so alone.
+    [option('function') || 'analytics', option('global')].forEach(
+      safe((name) => {
+        const stub = window[name];
+        if (name && (stub === undefined || (stub.call && /\.q\b/.test(stub)))) {
+          window[name] = api;
+          if (stub) for (const call of stub.q || []) api(...call);
+        }
+      })
+    );
+
+    // ---- Start, once the page has been seen: not while it is prerendered or lies in a background tab. ----
+
+    const follow = safe(() => {
+      let seen;
+      const route = safe((replaced) => {
+        const next = extra.h().split('?')[0];
+        if (next === seen) return;
+        seen = next;
+        if (replaced && queue.includes(view) && Date.now() - view.t < LOAD_MS && !extra.x(extra.h())) {
+          view.e.url = extra.h(); // A redirect: the view that was not sent yet takes the new address.
+        } else run('pageview');
+      });
       route();
-      ['pushState', 'replaceState'].forEach((method) => {
-        const original = history[method];
-        history[method] = function () {
-          original.apply(this, arguments);
-          route();
-        };
+      if (safe(() => navigation instanceof Navigation)()) {
+        // Every change of the address, whichever way a router goes about it.
+        listen('currententrychange', (event) => route(event.navigationType === 'replace'), navigation);
+      } else {
+        ['pushState', 'replaceState'].forEach(
+          safe((method) => {
+            const original = history[method];
+            history[method] = function () {
+              const result = original.apply(this, arguments);
+              route(method > 'q');
+              return result;
+            };
+          })
+        );
+        listen('popstate hashchange', () => route());
+        setInterval(route, 500);
+      }
+      listen('pageshow', (event) => event.persisted && run('pageview', { title: title() })); // From the back/forward cache.
+    });
+
+    const start = safe(() => {
+      // Only true counts: an element of the page may hide these. What excludes pages must be there first.
+      if (!waiting || doc.hidden === true || doc.prerendering === true || (gated && !extra.a)) return;
+      const calls = waiting;
+      waiting = null;
+      // The page view that opens the session comes before what the page has called meanwhile.
+      if (!on('manual')) follow();
+      for (const call of calls) api(...call);
+      listen('scroll pointerdown keydown', measure);
+      listen('scroll pointerdown keydown pointermove focus blur', attend);
+      listen('pagehide', () => leave(1));
+      listen('visibilitychange', () => (doc.hidden === true ? leave() : attend()));
+      attend();
+    });
+
+    // ---- What only some pages ask for stands in a second file, under the same address so that any proxy passes it on. ----
+
+    let acts; // What the visitor did while that file was on its way.
+
+    const load = safe(() => {
+      if (acts) return;
+      acts = [];
+      const script = doc.createElement('script');
+      script.src = source.href.split(/[?#]/)[0] + '?more';
+      script.nonce = element.nonce || '';
+      window[copy] = safe((make) => {
+        Object.assign(extra, make(on, option, listen, safe, api));
+        acts.forEach((act) => extra.a(...act));
+        start();
       });
-      listen(window, 'popstate hashchange', route);
-      listen(window, 'pageshow', (event) => {
-        if (event.persisted) run('pageview'); // Back from the back/forward cache.
-      });
+      doc.head.appendChild(script);
+    });
+
+    const act = (event) => {
+      const path = event.composedPath(); // Through open shadow roots too.
+      if (path.some((node) => node.dataset && 'analytics' in node.dataset)) load();
+      if (extra.a) extra.a(event, path);
+      else if (acts) acts.push([event, path]);
+    };
+
+    window[copy] = 1;
+    if (navigator.doNotTrack === '1' || navigator.globalPrivacyControl) waiting = { push() {} };
+    else {
+
+      if (gated || 'outbound downloads forms vitals 404'.split(' ').some(on) || safe(() => doc.querySelector('[data-analytics]'))()) load();
+      listen('click auxclick submit focusin pointerdown keydown', act);
+      listen('visibilitychange prerenderingchange', start);
+      start();
     }
-    for (const call of calls) if (call[0] !== 'set') run(call[0], call[1]);
-
-    if ('404' in options) {
-      const entry = performance.getEntriesByType('navigation')[0] || {};
-      if (doc.documentElement.dataset.status === '404' || entry.responseStatus === 404) run('not_found');
-    }
-    if ('vitals' in options && !late) observeVitals();
-
-    listen(window, 'scroll pointerdown keydown', measure);
-    listen(window, 'scroll pointerdown keydown pointermove focus blur', attend);
-    listen(window, 'pagehide', leave);
-    listen(doc, 'visibilitychange', () => (doc.hidden ? leave() : attend()));
-    listen(doc, 'click auxclick', clicked);
-    listen(doc, 'submit', submitted);
-    attend();
-  };
-
-  listen(doc, 'visibilitychange prerenderingchange', start);
-  start();
+  })();
 })();

@@ -79,7 +79,12 @@ class Site:
 
     @property
     def events(self) -> list[Event]:
-        """All events that arrived, in order."""
+        """The events that arrived, in order; one that arrived twice counts once by its id, as it does at the server."""
+        return list({event["event_id"]: event for event in reversed(self.arrived)}.values())[::-1]
+
+    @property
+    def arrived(self) -> list[Event]:
+        """All that arrived, repeats too."""
         return [event for beacon in self.beacons for event in beacon.events]
 
     def named(self, name: str) -> list[Event]:

@@ -28,9 +28,13 @@ def load_script(collect_path: str, script_path: str) -> bytes:
 
     Reads a file of the package: call it at start, not for each request.
     """
-    script = files(__name__).joinpath("a.js").read_text(encoding="utf-8")
+    return fill(files(__name__).joinpath("a.js").read_text(encoding="utf-8"), collect_path, script_path).encode()
+
+
+def fill(script: str, collect_path: str, script_path: str) -> str:
+    """The script with its placeholders replaced."""
     script = script.replace(COLLECT_PLACEHOLDER, _javascript(_relative(collect_path, script_path)))
-    return script.replace(NAME_PLACEHOLDER, _javascript(quote(posixpath.basename(script_path)))).encode()
+    return script.replace(NAME_PLACEHOLDER, _javascript(quote(posixpath.basename(script_path))))
 
 
 def load_extras() -> bytes:

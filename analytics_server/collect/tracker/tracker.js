@@ -15,6 +15,7 @@
   const BATCH_EVENTS = 50; // A full batch leaves at once.
   const BATCH_BYTES = 3e4; // Half of the keepalive budget: the other half is for leaving.
   const KEEPALIVE_BYTES = 6e4; // Browsers allow 64 KiB for all keepalive requests and beacons in flight.
+  const SMALL_BYTES = 1e4; // A request that is cheap to repeat.
   const QUEUE_EVENTS = 1e4; // More are not kept while the server can't be reached; the oldest go first.
   const RETRY_MS = 5000; // Doubled with each failure in a row, six times at most.
   const ANSWER_MS = 3e4; // A request without an answer has failed after this.
@@ -68,9 +69,9 @@
     // waits (u), and for what (w). ----
 
     let queue = [];
-    let timer = 0;
+    let timer;
     let failures = 0;
-    let broken = false; // The last request did not even get an answer.
+    let broken; // The last request did not even get an answer.
     const flights = new Set(); // Requests without an answer: {s: entries, b: body, n: bytes, k: kept alive}.
 
     const schedule = (delay) => {
@@ -96,11 +97,6 @@
       return { s: queue.slice(0, parts.length), b: parts[1] || n > KEEPALIVE_BYTES ? `[${parts}]` : parts[0], n };
     };
 
-    const again = (flight) => {
-      flight.s.forEach((entry) => (entry.r = 1));
-      queue = flight.s.concat(queue).slice(-QUEUE_EVENTS);
-    };
-
     const post = (flight) => {
       // Two of them fill the budget at most. What failed once is better off without.
       flight.k = flights.size < 2 && flight.n <= BATCH_BYTES && !flight.s.some((entry) => entry.r);
@@ -111,9 +107,11 @@
         let delay = queue[BATCH_EVENTS] ? 0 : BATCH_DELAY_MS;
         if (!status || status === 429 || status > 499) {
           delay = RETRY_MS * 2 ** Math.min(failures++, 6) * (1 - Math.random() / 4);
-          again(flight);
+          flight.s.forEach((entry) => (entry.r = 1));
+          queue = flight.s.concat(queue).slice(-QUEUE_EVENTS);
+          timer = clearTimeout(timer); // What came meanwhile waits too.
         } else failures = 0;
-        if (queue[0]) schedule(delay);
+        schedule(delay);
       });
       // Browsers give the budget for keepalive requests back once the answer's body has been read, and no sooner.
       // A string goes out as text/plain, which needs no CORS preflight.
@@ -135,8 +133,7 @@
 
     // Sends what waits, one request at a time, so that events arrive in their order. With `now`, all of it at once.
     const flush = safe((now) => {
-      clearTimeout(timer);
-      timer = 0;
+      timer = clearTimeout(timer);
       nameView();
       while (queue[0] && (now || !flights.size)) {
         const held = view && Date.now() < view.u && view.w() ? queue.indexOf(view) : -1;
@@ -148,10 +145,17 @@
     });
 
     // The page is going. A beacon outlives it everywhere; requests that do not are given up and sent again this way.
-    // What arrives twice is counted once, by its event_id.
+    // Small ones under way are repeated too, because a beacon may overtake them, and the first event tells where a
+    // session came from. What arrives twice is counted once, by its event_id.
     const abandon = () => {
       let used = 0;
-      flights.forEach((flight) => (flight.k ? (used += flight.n) : flights.delete(flight) && again(flight)));
+      flights.forEach((flight) => {
+        used += flight.k && flight.n;
+        if (!flight.k || flight.n < SMALL_BYTES) {
+          flights.delete(flight);
+          queue = flight.s.concat(queue);
+        }
+      });
       nameView();
       while (queue[0]) {
         const flight = take(KEEPALIVE_BYTES - used, QUEUE_EVENTS);
@@ -169,7 +173,7 @@
     const extra = { x: () => 0, h: () => here.href.split('#')[0], v: () => 0 };
     let view; // The entry of the page view we are in; null on excluded pages.
     let known; // The title that was last seen: another one belongs to a new view.
-    let titled = false; // Whether the page gave it a title of its own.
+    let titled; // Whether the page gave it a title of its own.
     let first = true; // Only the first page view of a page load carries document.referrer.
 
     // A copy of an event's fields: the page may go on changing its objects. What JSON can't hold is left out, and costs
@@ -250,9 +254,9 @@
     let height = 0; // The height of the content when it was last measured; 0 where nothing tells.
     let reported = 0; // The scroll depth last reported.
     let engaged = 0; // Engaged milliseconds since the last report.
-    let attentive = false;
-    let since = 0; // When attention was last counted.
-    let settling = 0;
+    let attentive;
+    let since; // When attention was last counted.
+    let settling;
 
     // Not right after a change of view: the old content may still stand there, scrolled down. It is called when the view
     // has settled, when the page is scrolled or used (which is just before most changes of view), and when it is left.
@@ -392,7 +396,7 @@
       acts = [];
       const script = doc.createElement('script');
       script.src = source.href.split(/[?#]/)[0] + '?more';
-      script.nonce = element.nonce || '';
+      script.nonce = element.nonce;
       window[copy] = safe((make) => {
         Object.assign(extra, make(on, option, listen, safe, api));
         acts.forEach((act) => extra.a(...act));

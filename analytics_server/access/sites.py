@@ -16,16 +16,18 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
+from msgspec import UNSET
 
 from analytics_server.config import SitesSection
-from analytics_server.errors import RequestError, StoreError
+from analytics_server.errors import ConfigError, RequestError, StoreError, StoreFatal
 from analytics_server.model import Site
 from analytics_server.store.protocol import Store
+from analytics_server.zones import UTC_NAME, base_zone, find_zone, refusal
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +52,16 @@ class Sites:
         self._sites: dict[str, Site] = {}
         self._unwritten: dict[str, Site] = {}
         self._deleted: frozenset[str] = frozenset()
+        self._engine_zones: frozenset[str] | None = None
+        self._named: frozenset[tuple[str, str]] = frozenset()
         self._changes = 0
         self._wake = asyncio.Event()
         self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
-        """Read all sites. Raises a store error."""
+        """Read all sites. Raises a store error, or `ConfigError` if ClickHouse lacks the default time zone."""
+        await self._ask_zones()
         changes = self._changes
         found, deleted = await self._read()
         if changes == self._changes:  # else the answer may be older than what was changed here meanwhile
@@ -68,9 +73,50 @@ class Sites:
         answer = await self._store.query("SELECT document, deleted FROM sites FINAL")
         sites: dict[bool, dict[str, Site]] = {False: {}, True: {}}
         for document, deleted in answer.rows:
-            site = msgspec.json.decode(str(document), type=Site)
+            site = self._usable(_read_document(str(document)))
             sites[bool(deleted)][site.site_id] = site
+        self._warn(sites[False].values())
         return sites[False], frozenset(sites[True])
+
+    def _usable(self, site: Site) -> Site:
+        """The site with a time zone that every question can be answered in."""
+        if self._is_known(site.timezone):
+            return site
+        stand_in = base_zone(site.timezone).key
+        return msgspec.structs.replace(
+            site,
+            timezone=stand_in if self._is_known(stand_in) else UTC_NAME,
+            stored_timezone=site.timezone,
+        )
+
+    def _is_known(self, zone: str) -> bool:
+        return find_zone(zone) is not None and (not self._engine_zones or zone in self._engine_zones)
+
+    def _warn(self, sites: Iterable[Site]) -> None:
+        """Once for each site whose stored time zone can't be used."""
+        named = frozenset((site.site_id, str(site.stored_timezone)) for site in sites if site.stored_timezone)
+        for site_id, zone in sorted(named - self._named):
+            log.warning(
+                "a site's time zone can't be used, another stands in for it: set an IANA name",
+                extra={"site": site_id, "timezone": zone[:64]},
+            )
+        self._named = named
+
+    async def _ask_zones(self) -> None:
+        """Which zones this ClickHouse knows, asked once."""
+        if self._engine_zones is not None:
+            return
+        try:
+            answer = await self._store.query("SELECT time_zone FROM system.time_zones")
+        except StoreFatal as error:  # without the right to read it, Python's list has to do
+            log.warning("ClickHouse's time zones can't be listed", extra={"reason": error.message[:200]})
+            self._engine_zones = frozenset()
+            return
+        zones = frozenset(str(name) for (name,) in answer.rows)
+        default = self._settings.default_timezone
+        if zones and default not in zones:
+            raise ConfigError(f"[sites] default_timezone: this ClickHouse knows no time zone {default!r}.")
+        self._engine_zones = zones
 
     def start(self) -> None:
         """Begin to write new sites and to refresh in the background."""
@@ -108,6 +154,13 @@ class Sites:
                 f"{site.site_id!r} can't be a site's id: use a host name such as example.com.", code="bad_site"
             )
         check_timezone(site.timezone)
+        await self._ask_zones()
+        if not self._is_known(site.timezone):
+            raise RequestError(
+                f"This ClickHouse knows no time zone {site.timezone!r}: use another name of the same zone.",
+                code="bad_timezone",
+            )
+        site = msgspec.structs.replace(site, stored_timezone=UNSET)
         async with self._writing:
             await self._write([site], deleted=0)
             self._changes += 1
@@ -179,18 +232,30 @@ class Sites:
             ("site_id", "document", "deleted", "updated_at"),
             [
                 [site.site_id for site in sites],
-                [msgspec.json.encode(site).decode() for site in sites],
+                [msgspec.json.encode(msgspec.structs.replace(site, stored_timezone=UNSET)).decode() for site in sites],
                 [deleted] * len(sites),
                 [now] * len(sites),
             ],
         )
 
 
+def _read_document(document: str) -> Site:
+    """A stored site; with defaults where this version can't read more than its id. Raises `msgspec.DecodeError`."""
+    try:
+        return msgspec.json.decode(document, type=Site)
+    except msgspec.ValidationError:
+        site = Site(site_id=msgspec.json.decode(document, type=_Named).site_id)
+        log.warning("a site's settings can't be read by this version: defaults are used", extra={"site": site.site_id})
+        return site
+
+
+class _Named(msgspec.Struct, frozen=True, kw_only=True):
+    site_id: str
+
+
 def check_timezone(name: str) -> ZoneInfo:
     """The zone of an IANA name. Raises `RequestError`."""
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise RequestError(
-            f"{name!r} is no time zone: use an IANA name such as Europe/Stockholm.", code="bad_timezone"
-        ) from error
+    zone = find_zone(name)
+    if zone is None:
+        raise RequestError(refusal(name), code="bad_timezone")
+    return zone

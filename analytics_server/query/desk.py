@@ -10,16 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from analytics_server.access.saved import Saved
 from analytics_server.config import LimitsSection
-from analytics_server.errors import AnalyticsError, NotFound, RequestError, StoreFatal
+from analytics_server.errors import NotFound, RequestError, StoreFatal
 from analytics_server.model import Site
 from analytics_server.query.filters import Condition, patterns
 from analytics_server.query.library import SiteLibrary
 from analytics_server.query.timerange import RangeSpec, TimeRange, resolve_range
 from analytics_server.store.protocol import ResultSet, Store
+from analytics_server.zones import base_zone, find_zone
 
 CANNOT_COMPILE_REGEXP = 427
 """ClickHouse's number for a pattern that RE2 does not understand."""
@@ -153,15 +154,18 @@ def _too_complex() -> RequestError:
 
 
 def zone_of(site: Site) -> ZoneInfo:
-    """The site's time zone. Raises `AnalyticsError` for one that is not known on this machine."""
-    try:
-        return ZoneInfo(site.timezone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise AnalyticsError(
-            f"The site {site.site_id!r} has the unknown time zone {site.timezone!r}. Set an IANA name such as"
-            " Europe/Berlin.",
-            code="bad_site",
-        ) from error
+    """The site's time zone, or what stands in for one that can't be used."""
+    return find_zone(site.timezone) or base_zone(site.timezone)
+
+
+def zone_warnings(site: Site) -> list[str]:
+    """What an answer says of a stored time zone that can't be used; nothing for any other."""
+    if not site.stored_timezone:
+        return []
+    return [
+        f"The site's time zone {site.stored_timezone!r} is not known to ClickHouse and browsers: {site.timezone} stands"
+        " in for it. Set an IANA name such as Europe/Stockholm."
+    ]
 
 
 def show_range(range_: TimeRange) -> tuple[str, str]:

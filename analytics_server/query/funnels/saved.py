@@ -128,6 +128,8 @@ class SavedFunnels:
                 found.append(self.facts(thing))
             except RequestError as error:
                 log.debug("a saved funnel can't be read", extra={"funnel": thing.id, "reason": error.message[:200]})
+            except Exception:
+                log.exception("a saved funnel can't be read", extra={"site": thing.site_id, "funnel": thing.id})
         return found
 
     async def put(self, asked: SavedFunnelRequest, *, id_: str = "") -> SavedThing:

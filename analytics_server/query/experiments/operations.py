@@ -158,10 +158,14 @@ def _questions() -> list[Operation]:
                 Parameter(
                     name="subject", about="What the client knows it by.", type=subject, required=True, example="u-42"
                 ),
-                Parameter(name="site_id", about="Needed where several sites use the key.", example="example.com"),
+                Parameter(
+                    name="site_id",
+                    about="Whose experiment; without it the asking page's site decides, else who had the key first.",
+                    example="example.com",
+                ),
             ),
             replies=(Reply(about="The variant, or null while nobody is taken in.", type=Assignment),),
-            errors={400: ("bad_request", "bad_subject", "site_needed", "unknown_key"), **_UNKNOWN},
+            errors={400: ("bad_request", "bad_subject", "unknown_key"), **_UNKNOWN},
         ),
         Operation(
             method="OPTIONS",

@@ -123,15 +123,18 @@ async def _stop(server: Server, code: int, failure: Exception | None = None) -> 
     try:
         async with asyncio.timeout(server.config.server.shutdown_grace_s + STOP_MARGIN_S):
             await server.stop()
+        if not server.store.is_left:
+            return
+        log.warning("a question was still running in ClickHouse and is left")
     except TimeoutError:
         log.error("something did not stop in time; what was acknowledged is in the log")
-        if isinstance(failure, AnalyticsError | OSError):
-            _tell(failure)
-        elif failure is not None:
-            log.critical("the start failed", exc_info=failure)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    if isinstance(failure, AnalyticsError | OSError):
+        _tell(failure)
+    elif failure is not None:
+        log.critical("the start failed", exc_info=failure)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _greet(server: Server, info: StoreInfo) -> None:

@@ -101,6 +101,7 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
     query_bytes: Positive = 262_144
     query_rows: Positive = 10_000
     query_timeout_s: Seconds = 30.0
+    site_waiting: Positive = 100
     live_sockets: Positive = 10_000
 
 
@@ -112,7 +113,7 @@ class SqlSection(_Section, frozen=True, kw_only=True):
     rows: Positive = 100_000
     answer_mb: Positive = 32
     max_chars: Positive = 20_000
-    queries: Positive = 2
+    queries: Positive = 3
     site_queries: Positive = 4
     wait_s: Seconds = 10.0
     send_s: Seconds = 60.0

@@ -124,12 +124,19 @@ class Desk:
     async def query(
         self, sql: str, parameters: Mapping[str, object], *, settings: Mapping[str, str | int] | None = None
     ) -> ResultSet:
-        """Run one SELECT within the limits. Raises `RequestError` (too_complex) or a store error."""
+        """Run one SELECT within the limits, in the turn of the site that its parameter `site` names.
+
+        Raises `RequestError` (too_complex), `TooManyRequests` or a store error.
+        """
         if len(sql) > MAX_SQL_CHARS:
             raise _too_complex()
         try:
             return await self.store.query(
-                sql, parameters, settings={**SETTINGS, **(settings or {})}, timeout_s=self.limits.query_timeout_s
+                sql,
+                parameters,
+                settings={**SETTINGS, **(settings or {})},
+                timeout_s=self.limits.query_timeout_s,
+                tenant=str(parameters.get("site", "")),
             )
         except StoreFatal as error:
             if error.engine_code not in TOO_COMPLEX:

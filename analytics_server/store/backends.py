@@ -87,6 +87,7 @@ def _embedded(config: Config, path: Path) -> ThreadedStore:
         make_client=lambda: connect(database),
         prepare=prepare,
         threads=config.clickhouse.threads,
+        site_waiting=config.limits.site_waiting,
     )
 
 
@@ -124,6 +125,7 @@ def _server(config: Config) -> ThreadedStore:
         make_client=lambda: connect(database),
         prepare=prepare,
         threads=config.clickhouse.threads,
+        site_waiting=config.limits.site_waiting,
         cluster=config.clickhouse.cluster,
     )
 

@@ -65,6 +65,7 @@ def _definitions() -> list[Operation]:
             replies=(Reply(status=201, about="The definition with its id.", type=ExperimentAnswer),),
             errors={400: _CHECKS, **NO_SITE, **_TAKEN},
             asks_store=True,
+            takes_turns=True,
         ),
         Operation(
             method="GET",
@@ -90,6 +91,7 @@ def _definitions() -> list[Operation]:
             replies=(Reply(about="The definition as it is now.", type=ExperimentAnswer),),
             errors={400: _CHECKS, 404: ("unknown_experiment", "unknown_site", "not_found"), **_TAKEN},
             asks_store=True,
+            takes_turns=True,
         ),
         Operation(
             method="DELETE",
@@ -103,6 +105,7 @@ def _definitions() -> list[Operation]:
             replies=(Reply(status=204, about="It is gone."),),
             errors=_UNKNOWN,
             asks_store=True,
+            takes_turns=True,
         ),
     ]
 
@@ -145,6 +148,7 @@ def _questions() -> list[Operation]:
                 404: ("unknown_experiment", "unknown_site"),
             },
             asks_store=True,
+            takes_turns=True,
         ),
         Operation(
             method="GET",

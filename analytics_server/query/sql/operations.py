@@ -79,6 +79,7 @@ def operations() -> list[Operation]:
                 **NO_SITE,
             },
             asks_store=True,
+            takes_turns=True,
         ),
         Operation(
             method="GET",
@@ -92,5 +93,6 @@ def operations() -> list[Operation]:
             replies=(Reply(about="What can be asked.", type=SchemaAnswer),),
             errors={400: ("bad_request",), **NO_SITE},
             asks_store=True,
+            takes_turns=True,
         ),
     ]

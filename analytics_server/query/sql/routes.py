@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from typing import Protocol
 
 import msgspec
 from aiohttp import web
@@ -15,7 +16,7 @@ from aiohttp import web
 from analytics_server.config import LimitsSection
 from analytics_server.errors import RequestError, TooLarge
 from analytics_server.query.request import decode_request
-from analytics_server.query.routes import QueryGate
+from analytics_server.query.routes import Reader
 from analytics_server.query.sql.answer import FORMATS
 from analytics_server.query.sql.schema import describe
 from analytics_server.query.sql.service import SqlRequest, SqlService
@@ -23,7 +24,20 @@ from analytics_server.query.sql.service import SqlRequest, SqlService
 NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-def routes(service: SqlService, gate: QueryGate, limits: LimitsSection) -> list[web.RouteDef]:
+class SqlReader(Reader, Protocol):
+    """Whoever asks; turns are counted by `token_id`."""
+
+    @property
+    def token_id(self) -> str: ...
+
+
+class SqlGate(Protocol):
+    """Turns an Authorization header into a reader; raises `Unauthorized`."""
+
+    async def authenticate(self, authorization: str | None) -> SqlReader: ...
+
+
+def routes(service: SqlService, gate: SqlGate, limits: LimitsSection) -> list[web.RouteDef]:
     """Handlers raise `AnalyticsError`."""
 
     async def sql(request: web.Request) -> web.StreamResponse:
@@ -31,7 +45,7 @@ def routes(service: SqlService, gate: QueryGate, limits: LimitsSection) -> list[
         body = await _read_body(request, limits.query_bytes)
         asked = decode_request(body, SqlRequest)
         reader.require_read(asked.site_id.strip().lower())
-        return await _answer(request, service, asked, _format(request))
+        return await _answer(request, service, asked, _format(request), reader.token_id)
 
     async def schema(request: web.Request) -> web.Response:
         reader = await gate.authenticate(request.headers.get("Authorization"))
@@ -44,9 +58,11 @@ def routes(service: SqlService, gate: QueryGate, limits: LimitsSection) -> list[
     return [web.post("/api/v1/sql", sql), web.get("/api/v1/schema", schema)]
 
 
-async def _answer(request: web.Request, service: SqlService, asked: SqlRequest, format_: str) -> web.StreamResponse:
+async def _answer(
+    request: web.Request, service: SqlService, asked: SqlRequest, format_: str, token_id: str
+) -> web.StreamResponse:
     limits = service.limits
-    async with aclosing(service.run(asked, format_)) as pieces:
+    async with aclosing(service.run(asked, format_, token_id=token_id)) as pieces:
         first = await anext(pieces, b"")
         response = web.StreamResponse(
             headers={**NO_STORE, "Content-Type": FORMATS[format_][1], "X-Row-Limit": str(limits.rows)}

@@ -1,8 +1,8 @@
 """Runs guarded SQL: the settings that bound it, its turn, its pieces.
 
 The engine ends a query that passes its limits, but looks at the time only between blocks of
-rows. So the answer to the client has a time limit of its own; the turn is given back when
-the engine has truly ended.
+rows. So the answer to the client has a time limit of its own, after which the turn is passed on to
+others; the site's and the token's own is given back when the engine has truly ended.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from analytics_server.query.sql.functions import Functions, load_functions
 from analytics_server.query.sql.guard import Guard, Guarded
 from analytics_server.query.sql.refusal import SqlRefused
 from analytics_server.query.sql.tables import SETTINGS, TABLES
-from analytics_server.query.sql.turns import Turns
+from analytics_server.query.sql.turns import Turn, Turns
 
 MB = 1024 * 1024
 RANGE_ELEMENTS = 1_000_000
@@ -91,12 +91,12 @@ class SqlService:
         self._optional: dict[str, int] = {}
         self._available: frozenset[str] | None = None
 
-    async def run(self, request: SqlRequest, format_: str) -> AsyncGenerator[bytes]:
+    async def run(self, request: SqlRequest, format_: str, *, token_id: str = "") -> AsyncGenerator[bytes]:
         """The answer in pieces. Raises `RequestError`, `NotFound`, `Unavailable` or a `StoreError`."""
         if format_ not in FORMATS:
             raise SqlRefused(f"format is one of {', '.join(FORMATS)}.", code="bad_format")
         site_id = self.desk.site(request.site_id).site_id
-        await self._turns.take(site_id)
+        turn = await self._turns.take(site_id, token_id)
         run = _Run()
         try:
             database = await self.database()
@@ -114,7 +114,7 @@ class SqlService:
         except StoreError as error:
             raise explain(error, request.query) from error
         finally:
-            await self._finish(run, site_id)
+            await self._finish(run, turn)
 
     async def check(self, request: SqlRequest) -> None:
         """Refuse what the guard would refuse, without asking for a row. Raises `RequestError` or a `StoreError`."""
@@ -150,18 +150,19 @@ class SqlService:
         if self._ending:
             await asyncio.wait(self._ending, timeout=OVERTIME_S)
 
-    async def _finish(self, run: _Run, site_id: str) -> None:
+    async def _finish(self, run: _Run, turn: Turn) -> None:
         """Give the turn back when the engine has ended: at once, or in the background if it is still busy."""
 
         async def end() -> None:
             try:
                 await run.end()
             finally:
-                self._turns.give_back(site_id)
+                self._turns.give_back(turn)
 
         if not run.is_busy:
             await end()
             return
+        self._turns.pass_on(turn)
         task = asyncio.create_task(end(), name="sql-ending")
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import msgspec
 import pytest
 
-from analytics_server.errors import StoreError, StoreFatal, StoreRetryable, TooManyRequests, Unavailable
+from analytics_server.errors import StoreError, StoreFatal, StoreRetryable
 from analytics_server.query.sql.answer import JsonAnswer, SqlAnswer
 from analytics_server.query.sql.complaints import explain
 from analytics_server.query.sql.refusal import SqlRefused
-from analytics_server.query.sql.turns import Turns
 from tests.query.sql.conftest import Asker
 
 WHOLE = b"""{
@@ -94,23 +91,6 @@ async def test_limits_end_a_query(asker: Asker) -> None:
             await asker.ask(query)
         assert caught.value.code == code, query
     assert await asker.rows("SELECT 1") == [[1]]
-
-
-async def test_turns_are_few_and_shared() -> None:
-    turns = Turns(at_once=1, per_site=2, wait_s=0.05)
-    await turns.take("a")
-    waiting = asyncio.create_task(turns.take("a"))
-    await asyncio.sleep(0)
-    with pytest.raises(TooManyRequests):
-        await turns.take("a")
-    with pytest.raises(Unavailable):
-        await turns.take("b")
-    with pytest.raises(Unavailable):
-        await waiting
-    turns.give_back("a")
-    await turns.take("b")
-    turns.give_back("b")
-    assert not turns._sites
 
 
 @pytest.mark.parametrize(

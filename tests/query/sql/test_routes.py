@@ -24,6 +24,8 @@ TOKEN = {"Authorization": "Bearer good"}
 
 @dataclass(frozen=True, slots=True)
 class Reader:
+    token_id: str = "a-token"
+
     def require_read(self, site_id: str) -> None:
         if site_id == FOREIGN:
             raise Forbidden("not yours")

@@ -18,6 +18,7 @@ from analytics_server.errors import NotFound, RequestError, StoreFatal
 from analytics_server.model import Site
 from analytics_server.query.filters import Condition, patterns
 from analytics_server.query.library import SiteLibrary
+from analytics_server.query.regexps import MOST_WEIGHT, weight_of
 from analytics_server.query.timerange import RangeSpec, TimeRange, resolve_range
 from analytics_server.store.protocol import ResultSet, Store
 from analytics_server.zones import base_zone, find_zone
@@ -108,6 +109,12 @@ class Desk:
         texts = patterns(conditions)
         if not texts:
             return
+        if (weight := sum(map(weight_of, texts))) > MOST_WEIGHT:
+            raise RequestError(
+                f"The regular expressions stand for {weight:,} steps together, {MOST_WEIGHT:,} are allowed: repeat less"
+                " in them, or use fewer.",
+                code="bad_pattern",
+            )
         names = {f"pattern_{index}": text for index, text in enumerate(texts)}
         probes = ", ".join(f"match('', {{{name}:String}})" for name in names)
         try:

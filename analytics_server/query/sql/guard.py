@@ -28,6 +28,7 @@ class Guarded:
 
     sql: str
     parameters: Mapping[str, object]
+    builds_long_texts: bool = False
 
 
 class Guard:
@@ -45,11 +46,11 @@ class Guard:
         check_weight(tree)
         context = Context(text, self.functions, database, params, _wanted(tree))
         try:
-            sql = QueryPrinter(context, max_rows=self.max_rows).whole(tree)
+            sql = QueryPrinter(context, tree, max_rows=self.max_rows).whole(tree)
         except RecursionError:
             raise SqlRefused("The query is nested too deeply.", code="sql_too_big") from None
         site = {SITE: site_id} if f"{{{SITE}:String}}" in sql else {}  # a value that is not named would be refused
-        return Guarded(sql, {**site, **bind_parameters(context.declared, params)})
+        return Guarded(sql, {**site, **bind_parameters(context.declared, params)}, context.builds_long_texts)
 
 
 def _wanted(tree: exp.Expr) -> frozenset[str] | None:

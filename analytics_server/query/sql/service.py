@@ -34,6 +34,13 @@ RANGE_ELEMENTS = 1_000_000
 BLOCK_ROWS = 8_192
 """Rows that are worked on between two looks at the clock."""
 
+SMALL_BLOCKS = {
+    "max_block_size": 1_024,
+    "max_joined_block_size_rows": 1_024,
+    "function_range_max_elements_in_block": 100_000,
+}
+"""For queries that build long texts."""
+
 PRINTED_BYTES = 2_000_000
 """What is printed is longer than what was written: columns are spelled out."""
 
@@ -43,6 +50,7 @@ OVERTIME_S = 2.0
 NUMBERS = {
     "readonly": 1,
     "max_block_size": BLOCK_ROWS,
+    "max_joined_block_size_rows": BLOCK_ROWS,
     "max_query_size": PRINTED_BYTES,
     "function_range_max_elements_in_block": RANGE_ELEMENTS,
     "allow_introspection_functions": 0,
@@ -168,7 +176,7 @@ class SqlService:
         task.add_done_callback(self._ending.discard)
 
     async def _stream(self, guarded: Guarded, site_id: str, database: str, format_: str) -> AsyncGenerator[bytes]:
-        settings = ", ".join(f"{name} = {value}" for name, value in self._settings(site_id, database).items())
+        settings = ", ".join(f"{name} = {value}" for name, value in self._settings(guarded, site_id, database).items())
         async for piece in self._store.stream(
             f"{guarded.sql}\nSETTINGS {settings}",
             guarded.parameters,
@@ -178,7 +186,7 @@ class SqlService:
         ):
             yield piece
 
-    def _settings(self, site_id: str, database: str) -> Mapping[str, str]:
+    def _settings(self, guarded: Guarded, site_id: str, database: str) -> Mapping[str, str]:
         """They stand in the statement, so that both engines take them all, `readonly` included."""
         own = f"site_id = {literal(site_id)}"
         filters = {f"{database}.{name}": own for name in TABLES} | {f"{database}.{name}": "0" for name in self._closed}
@@ -189,10 +197,11 @@ class SqlService:
             "max_bytes_to_read": self.limits.read_mb * MB,
             "max_result_bytes": self.limits.answer_mb * MB,
         }
+        numbers = {**NUMBERS, **self._optional, **(SMALL_BLOCKS if guarded.builds_long_texts else {})}
         pairs = ", ".join(f"{literal(table)}: {literal(condition)}" for table, condition in filters.items())
         return {
             **{name: str(number) for name, number in limits.items()},
-            **{name: str(number) for name, number in {**NUMBERS, **self._optional}.items()},
+            **{name: str(number) for name, number in numbers.items()},
             **{name: literal(text) for name, text in TEXTS.items()},
             "additional_table_filters": f"{{{pairs}}}",
         }

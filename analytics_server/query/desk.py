@@ -12,12 +12,15 @@ from datetime import UTC, datetime
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
 from analytics_server.access.saved import Saved
 from analytics_server.config import LimitsSection
 from analytics_server.errors import NotFound, RequestError, StoreFatal
 from analytics_server.model import Site
 from analytics_server.query.filters import Condition, patterns
 from analytics_server.query.library import SiteLibrary
+from analytics_server.query.reading import SITE, OwnEvents
 from analytics_server.query.regexps import MOST_WEIGHT, weight_of
 from analytics_server.query.timerange import RangeSpec, TimeRange, resolve_range
 from analytics_server.store.protocol import ResultSet, Store
@@ -77,6 +80,7 @@ class Desk:
         self._clock = clock
         self.limits = limits
         self.saved = saved
+        self.own_events = OwnEvents(store, timeout_s=limits.query_timeout_s)
 
     def now(self) -> datetime:
         """The time, UTC."""
@@ -133,22 +137,25 @@ class Desk:
     ) -> ResultSet:
         """Run one SELECT within the limits, in the turn of the site that its parameter `site` names.
 
-        Raises `RequestError` (too_complex), `TooManyRequests` or a store error.
+        The rows and bytes read are those that may be told (`reading`). Raises `RequestError` (too_complex),
+        `TooManyRequests` or a store error.
         """
         if len(sql) > MAX_SQL_CHARS:
             raise _too_complex()
         try:
-            return await self.store.query(
+            result = await self.store.query(
                 sql,
                 parameters,
                 settings={**SETTINGS, **(settings or {})},
                 timeout_s=self.limits.query_timeout_s,
-                tenant=str(parameters.get("site", "")),
+                tenant=str(parameters.get(SITE, "")),
             )
         except StoreFatal as error:
             if error.engine_code not in TOO_COMPLEX:
                 raise
             raise _too_complex() from error
+        rows, size = await self.own_events.tell(result, parameters)
+        return replace(result, rows_read=rows, bytes_read=size)
 
     async def _earliest(self, site: Site) -> datetime | None:
         result = await self.query(

@@ -118,7 +118,8 @@ class SqlService:
                 if ready := shape.feed(piece) if shape else piece:
                     yield ready
             if shape is not None:
-                yield shape.end((time.perf_counter() - started) * 1000)
+                elapsed_ms = (time.perf_counter() - started) * 1000
+                yield shape.end(elapsed_ms, await self.desk.own_events.of(site_id))
         except StoreError as error:
             raise explain(error, request.query) from error
         finally:

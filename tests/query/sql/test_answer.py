@@ -43,11 +43,11 @@ WHOLE = b"""{
 @pytest.mark.parametrize(("most", "cut"), [(2, True), (3, False)])
 def test_json_is_the_same_however_it_is_cut(size: int, most: int, cut: bool) -> None:
     shape = JsonAnswer(most)
-    written = b"".join(shape.feed(WHOLE[at : at + size]) for at in range(0, len(WHOLE), size)) + shape.end(1.26)
+    written = b"".join(shape.feed(WHOLE[at : at + size]) for at in range(0, len(WHOLE), size)) + shape.end(1.26, 3)
     answer = msgspec.json.decode(written, type=SqlAnswer)
     assert answer.columns[0].name == "],"
     assert answer.rows == [["],"], ['"data":\n]'], [1]][:most]
-    assert (answer.meta.rows_read, answer.meta.bytes_read, answer.meta.elapsed_ms) == (5, 9, 1.3)
+    assert (answer.meta.rows_read, answer.meta.bytes_read, answer.meta.elapsed_ms) == (3, 3_000, 1.3)
     assert answer.meta.truncated is cut
 
 
@@ -55,7 +55,7 @@ def test_half_an_answer_is_an_error() -> None:
     shape = JsonAnswer(10)
     shape.feed(WHOLE[:150])
     with pytest.raises(StoreFatal):
-        shape.end(1.0)
+        shape.end(1.0, 3)
 
 
 @pytest.mark.parametrize(("rows", "truncated"), [(999, False), (1_000, False), (1_001, True)])
@@ -85,7 +85,6 @@ async def test_limits_end_a_query(asker: Asker) -> None:
     for query, code in (
         ("SELECT count() FROM events a, events b, events c, events d", "sql_timeout"),
         ("SELECT length(groupArray(a.title || b.title || c.title)) FROM events a, events b, events c", "sql_memory"),
-        ("SELECT arrayMap(x -> repeat('x', 40000000 + x), range(2))", "sql_failed"),
     ):
         with pytest.raises(SqlRefused) as caught:
             await asker.ask(query)

@@ -19,6 +19,7 @@ from analytics_server.config import SqlSection
 from analytics_server.errors import StoreError, StoreTimeout
 from analytics_server.query.desk import Desk
 from analytics_server.query.sql.answer import FORMATS, JsonAnswer
+from analytics_server.query.sql.cells import HarmlessCells
 from analytics_server.query.sql.complaints import explain
 from analytics_server.query.sql.context import literal
 from analytics_server.query.sql.functions import Functions, load_functions
@@ -99,8 +100,12 @@ class SqlService:
         self._optional: dict[str, int] = {}
         self._available: frozenset[str] | None = None
 
-    async def run(self, request: SqlRequest, format_: str, *, token_id: str = "") -> AsyncGenerator[bytes]:
-        """The answer in pieces. Raises `RequestError`, `NotFound`, `Unavailable` or a `StoreError`."""
+    async def run(
+        self, request: SqlRequest, format_: str, *, token_id: str = "", raw_csv: bool = False
+    ) -> AsyncGenerator[bytes]:
+        """The answer in pieces. `raw_csv`: cells as they are, for machines.
+
+        Raises `RequestError`, `NotFound`, `Unavailable` or a `StoreError`."""
         if format_ not in FORMATS:
             raise SqlRefused(f"format is one of {', '.join(FORMATS)}.", code="bad_format")
         site_id = self.desk.site(request.site_id).site_id
@@ -113,10 +118,14 @@ class SqlService:
             )
             started = time.perf_counter()
             shape = JsonAnswer(self.limits.rows) if format_ == "json" else None
+            cells = HarmlessCells() if format_ == "csv" and not raw_csv else None
+            reshaped = shape or cells
             run.begin(self._stream(guarded, site_id, database, FORMATS[format_][0]))
             async for piece in run.pieces(self.limits.timeout_s + OVERTIME_S):
-                if ready := shape.feed(piece) if shape else piece:
+                if ready := reshaped.feed(piece) if reshaped else piece:
                     yield ready
+            if cells is not None and (last := cells.end()):
+                yield last
             if shape is not None:
                 elapsed_ms = (time.perf_counter() - started) * 1000
                 yield shape.end(elapsed_ms, await self.desk.own_events.of(site_id))

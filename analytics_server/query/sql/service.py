@@ -51,7 +51,6 @@ OVERTIME_S = 2.0
 NUMBERS = {
     "readonly": 1,
     "max_block_size": BLOCK_ROWS,
-    "max_joined_block_size_rows": BLOCK_ROWS,
     "max_query_size": PRINTED_BYTES,
     "function_range_max_elements_in_block": RANGE_ELEMENTS,
     "allow_introspection_functions": 0,

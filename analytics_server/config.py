@@ -113,6 +113,7 @@ class SqlSection(_Section, frozen=True, kw_only=True):
     rows: Positive = 100_000
     answer_mb: Positive = 32
     max_chars: Positive = 20_000
+    max_tokens: Positive = 6_000
     queries: Positive = 3
     site_queries: Positive = 4
     wait_s: Seconds = 10.0

@@ -19,7 +19,7 @@ MOST_BYTES = 10_000
 LONG_BYTES = 2_000
 """A query that builds longer texts is worked on in smaller blocks of rows, between which the clock is looked at."""
 
-COLUMN_BYTES = 500
+COLUMN_BYTES = 100
 NUMBER_BYTES = 24
 ELEMENT_BYTES = 64
 MOST_TIMES = 1_000

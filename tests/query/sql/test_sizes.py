@@ -14,7 +14,7 @@ from tests.query.sql.world import MINE
 
 TOO_LONG = [
     "SELECT repeat('a', 10001)",
-    "SELECT repeat(path, 21) FROM events",
+    "SELECT repeat(path, 101) FROM events",
     "SELECT repeat(repeat('a', 1000), 11)",
     "WITH repeat('a', 1000) AS a SELECT repeat(a, 11)",
     "WITH repeat('a', 1000) AS a, repeat(a, 10) AS b, repeat(b, 2) AS c SELECT c",
@@ -39,7 +39,7 @@ TOO_LONG = [
 ]
 FINE = [
     "SELECT repeat('a', 10000)",
-    "SELECT repeat(path, 20) FROM events",
+    "SELECT repeat(path, 100) FROM events",
     "SELECT repeat('█', toUInt64(count() / 10)) FROM events",
     "WITH repeat('a', 100) AS a SELECT repeat(a, 100)",
     "SELECT leftPad(toString(count()), 12, ' '), rightPad('x', 2500) FROM events",

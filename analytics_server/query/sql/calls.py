@@ -20,6 +20,7 @@ from analytics_server.query.sql.functions import TYPE_ARGUMENT, Called
 from analytics_server.query.sql.kinds import is_zone
 from analytics_server.query.sql.refusal import shown
 from analytics_server.query.sql.sizes import Sizes
+from analytics_server.zones import refusal
 
 MAX_LAMBDA_DEPTH = 2
 REPEATS = frozenset({"repeat", "leftPad", "rightPad"})
@@ -153,10 +154,11 @@ class CallPrinter(ExpressionPrinter):
         elif isinstance(node, exp.Placeholder):
             value = self.context.bound.get(node.this.name)
         if not isinstance(value, str) or not is_zone(value):
+            why = f" {refusal(value)}" if isinstance(value, str) else ""
             self.context.refuse(
                 node,
                 f"{known.base.signature}: a time zone is a name in quotes, such as 'Europe/Berlin', or a parameter"
-                " that is one.",
+                f" that is one.{why}",
             )
 
     def _aggregate_name(self, known: Called, node: exp.Expr) -> str:

@@ -116,7 +116,7 @@ async def _serve(config: Config) -> int:
 
 
 async def _stop(server: Server, code: int, failure: Exception | None = None) -> None:
-    """Stop within the grace period, whatever no longer answers: threads can't be cancelled. Tell a start that failed."""
+    """Stop within the grace period, whatever no longer answers: threads can't be cancelled. Tells a failed start."""
     try:
         async with asyncio.timeout(server.config.server.shutdown_grace_s + STOP_MARGIN_S):
             await server.stop()

@@ -57,22 +57,22 @@ async def run_server(config: Config) -> int:
 
 
 async def _stop(server: Server, code: int, failure: Exception | None = None) -> None:
-    """Stop within the grace period, even when ClickHouse or the disk no longer answers: threads can't be cancelled.
-
-    What made the start fail is told in any case.
-    """
+    """Stop within the grace period, whatever no longer answers: threads can't be cancelled. Tells a failed start."""
     try:
         async with asyncio.timeout(server.config.server.shutdown_grace_s + STOP_MARGIN_S):
             await server.stop()
+        if not server.store.is_left:
+            return
+        log.warning("a question was still running in ClickHouse and is left")
     except TimeoutError:
         log.error("something did not stop in time; what was acknowledged is in the log")
-        if isinstance(failure, AnalyticsError | OSError):
-            print_error(failure)
-        elif failure is not None:
-            log.critical("the start failed", exc_info=failure)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    if isinstance(failure, AnalyticsError | OSError):
+        print_error(failure)
+    elif failure is not None:
+        log.critical("the start failed", exc_info=failure)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _greet(server: Server, info: StoreInfo) -> None:

@@ -2,7 +2,7 @@
 
 TOML file, then environment (`ANALYTICS_` + section + `_` + key, upper case), the
 environment wins. Unknown keys are refused with the nearest valid name. Imports
-only the error tree. Each key is explained in `config.example.toml` (a test holds
+only the error tree and the zones. Each key is explained in `config.example.toml` (a test holds
 the two together).
 """
 
@@ -15,13 +15,13 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
-from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta
 
 from analytics_server.errors import ConfigError
 from analytics_server.service_links import service_links
+from analytics_server.zones import find_zone, refusal
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -102,6 +102,7 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
     query_bytes: Positive = 262_144
     query_rows: Positive = 10_000
     query_timeout_s: Seconds = 30.0
+    site_waiting: Positive = 100
     live_sockets: Positive = 10_000
 
 
@@ -113,7 +114,8 @@ class SqlSection(_Section, frozen=True, kw_only=True):
     rows: Positive = 100_000
     answer_mb: Positive = 32
     max_chars: Positive = 20_000
-    queries: Positive = 2
+    max_tokens: Positive = 6_000
+    queries: Positive = 3
     site_queries: Positive = 4
     wait_s: Seconds = 10.0
     send_s: Seconds = 60.0
@@ -211,13 +213,8 @@ def load_config(path: Path | None, environment: Mapping[str, str] | None = None)
         config = msgspec.convert(raw, Config, strict=True)
     except msgspec.ValidationError as error:
         raise ConfigError(f"A setting has a wrong value: {error}.") from error
-    try:
-        ZoneInfo(config.sites.default_timezone)
-    except (KeyError, ValueError, OSError) as error:
-        raise ConfigError(
-            f"[sites] default_timezone = {config.sites.default_timezone!r} is no time zone: "
-            "use an IANA name such as Europe/Stockholm."
-        ) from error
+    if find_zone(config.sites.default_timezone) is None:
+        raise ConfigError(f"[sites] default_timezone: {refusal(config.sites.default_timezone)}")
     public_url = config.server.public_url
     if public_url and not BASE_URL.fullmatch(public_url):
         raise ConfigError(

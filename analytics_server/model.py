@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NewType
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 Row = tuple[object, ...]
 """One event as stored: values in the order of `COLUMNS`, without `batch_id`."""
@@ -140,10 +141,14 @@ class DropCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
-    """A site: what events belong to. `timezone` is an IANA name."""
+    """A site: what events belong to. `timezone` is an IANA name.
+
+    `stored_timezone`: only where the stored name can't be used, and `timezone` stands in for it. Never stored itself.
+    """
 
     site_id: str
     timezone: str = "UTC"
+    stored_timezone: str | UnsetType = UNSET
     allowed_hosts: tuple[str, ...] = ()
     retention_days: int = 0
     created_at_ms: int = 0

@@ -16,17 +16,19 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
+from msgspec import UNSET
 
 from analytics_server.access.unreadable import NOT_READABLE, UnreadableDocuments
 from analytics_server.config import SitesSection
-from analytics_server.errors import RequestError, StoreError
+from analytics_server.errors import ConfigError, RequestError, StoreError, StoreFatal
 from analytics_server.model import Site
 from analytics_server.store.protocol import Store
+from analytics_server.zones import UTC_NAME, base_zone, find_zone, refusal
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +60,16 @@ class Sites:
         self._sites: dict[str, Site] = {}
         self._unwritten: dict[str, Site] = {}
         self._deleted: frozenset[str] = frozenset()
+        self._engine_zones: frozenset[str] | None = None
+        self._named: frozenset[tuple[str, str]] = frozenset()
         self._changes = 0
         self._wake = asyncio.Event()
         self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
-        """Read all sites. Raises a store error."""
+        """Read all sites. Raises a store error, or `ConfigError` if ClickHouse lacks the default time zone."""
+        await self._ask_zones()
         changes = self._changes
         found, deleted = await self._read()
         if changes == self._changes:  # else the answer may be older than what was changed here meanwhile
@@ -86,8 +91,9 @@ class Sites:
             except NOT_READABLE:
                 damaged.add(document)
             else:
-                sites[bool(deleted)][site.site_id] = site
+                sites[bool(deleted)][site.site_id] = self._usable(site)
         await self._add_damaged(sites, damaged)
+        self._warn(sites[False].values())
         return sites[False], frozenset(sites[True])
 
     async def _add_damaged(self, sites: dict[bool, dict[str, Site]], documents: set[object]) -> None:
@@ -103,6 +109,46 @@ class Sites:
                         unreadable.append(name)
                         self._unreadable.note("site", name, "its document is damaged, or of a newer version")
         self._unreadable.keep_only("site", unreadable)
+
+    def _usable(self, site: Site) -> Site:
+        """The site with a time zone that every question can be answered in."""
+        if self._is_known(site.timezone):
+            return site
+        stand_in = base_zone(site.timezone).key
+        return msgspec.structs.replace(
+            site,
+            timezone=stand_in if self._is_known(stand_in) else UTC_NAME,
+            stored_timezone=site.timezone,
+        )
+
+    def _is_known(self, zone: str) -> bool:
+        return find_zone(zone) is not None and (not self._engine_zones or zone in self._engine_zones)
+
+    def _warn(self, sites: Iterable[Site]) -> None:
+        """Once for each site whose stored time zone can't be used."""
+        named = frozenset((site.site_id, str(site.stored_timezone)) for site in sites if site.stored_timezone)
+        for site_id, zone in sorted(named - self._named):
+            log.warning(
+                "a site's time zone can't be used, another stands in for it: set an IANA name",
+                extra={"site": site_id, "timezone": zone[:64]},
+            )
+        self._named = named
+
+    async def _ask_zones(self) -> None:
+        """Which zones this ClickHouse knows, asked once."""
+        if self._engine_zones is not None:
+            return
+        try:
+            answer = await self._store.query("SELECT time_zone FROM system.time_zones")
+        except StoreFatal as error:  # without the right to read it, Python's list has to do
+            log.warning("ClickHouse's time zones can't be listed", extra={"reason": error.message[:200]})
+            self._engine_zones = frozenset()
+            return
+        zones = frozenset(str(name) for (name,) in answer.rows)
+        default = self._settings.default_timezone
+        if zones and default not in zones:
+            raise ConfigError(f"[sites] default_timezone: this ClickHouse knows no time zone {default!r}.")
+        self._engine_zones = zones
 
     def start(self) -> None:
         """Begin to write new sites and to refresh in the background."""
@@ -140,6 +186,13 @@ class Sites:
                 f"{site.site_id!r} can't be a site's id: use a host name such as example.com.", code="bad_site"
             )
         check_timezone(site.timezone)
+        await self._ask_zones()
+        if not self._is_known(site.timezone):
+            raise RequestError(
+                f"This ClickHouse knows no time zone {site.timezone!r}: use another name of the same zone.",
+                code="bad_timezone",
+            )
+        site = msgspec.structs.replace(site, stored_timezone=UNSET)
         async with self._writing:
             await self._write([site], deleted=0)
             self._changes += 1
@@ -211,7 +264,7 @@ class Sites:
             ("site_id", "document", "deleted", "updated_at"),
             [
                 [site.site_id for site in sites],
-                [msgspec.json.encode(site).decode() for site in sites],
+                [msgspec.json.encode(msgspec.structs.replace(site, stored_timezone=UNSET)).decode() for site in sites],
                 [deleted] * len(sites),
                 [now] * len(sites),
             ],
@@ -220,9 +273,7 @@ class Sites:
 
 def check_timezone(name: str) -> ZoneInfo:
     """The zone of an IANA name. Raises `RequestError`."""
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise RequestError(
-            f"{name!r} is no time zone: use an IANA name such as Europe/Stockholm.", code="bad_timezone"
-        ) from error
+    zone = find_zone(name)
+    if zone is None:
+        raise RequestError(refusal(name), code="bad_timezone")
+    return zone

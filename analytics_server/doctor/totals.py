@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from analytics_server.doctor.compare import SETTINGS, TIMEOUT_S
 from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count
 from analytics_server.query.timerange import TimeRange, midnight
 from analytics_server.query.totals import DAY, EVENT_DIMENSIONS, VISIT_DIMENSIONS, show_moment, survey
 from analytics_server.store.protocol import Store
+from analytics_server.zones import find_zone
 
 DIMENSIONS = 1 + len(VISIT_DIMENSIONS) + len(EVENT_DIMENSIONS)
 CHUNK_DAYS = 31
@@ -127,9 +128,8 @@ class DayTotalsCheck(Unmendable):
         answer = await self._store.query(_SITES, timeout_s=TIMEOUT_S)
         found = []
         for site, zone, first, last in answer.rows:
-            try:
-                known = ZoneInfo(str(zone))
-            except (ZoneInfoNotFoundError, ValueError):  # no query reads them either
+            known = find_zone(str(zone))
+            if known is None:  # no query reads them either
                 continue
             found.append(_Site(str(site), known, date.fromisoformat(str(first)), date.fromisoformat(str(last))))
         return found

@@ -75,7 +75,8 @@ class Operation:
     """One method of one path, as the route table writes it.
 
     `name` is unique among all. `errors`: the codes of each status beyond those that follow from `role`, `body` and
-    `asks_store`. Parameters whose names stand in the path belong there, all others to the query string.
+    `asks_store`, and from `takes_turns` where a site's questions wait for each other. Parameters whose names stand in
+    the path belong there, all others to the query string.
     """
 
     method: str
@@ -90,6 +91,7 @@ class Operation:
     body: Body | None = None
     errors: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     asks_store: bool = False
+    takes_turns: bool = False
 
     @property
     def route(self) -> tuple[str, str]:
@@ -112,6 +114,8 @@ class Operation:
         if self.asks_store:
             add(503, "store_error", "store_unavailable", "store_ambiguous")
             add(504, "query_timeout")
+        if self.takes_turns:
+            add(429, "too_many_queries")
         return {status: tuple(sorted(codes)) for status, codes in sorted(found.items())}
 
 

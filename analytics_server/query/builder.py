@@ -19,10 +19,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from analytics_server.errors import StoreError
 from analytics_server.model import Site
+from analytics_server.query.desk import zone_of
 from analytics_server.query.timerange import TimeRange, midnight
 from analytics_server.query.totals import (
     DAY,
@@ -219,22 +220,30 @@ class DayTotals:
                 next_sweep = time.monotonic() + SWEEP_S
 
     async def build_all(self, *, only_changed: bool = False) -> int:
-        """Build what is missing or stale of all sites; returns how many days were built."""
+        """Build what is missing or stale of all sites; returns how many days were built.
+
+        A site that fails is logged and tried again in the next round, and the others go on: unless ClickHouse is away.
+        """
         began, built, sites = time.monotonic(), 0, 0
         for site in self._sites.all():
-            try:
-                zone = ZoneInfo(site.timezone)
-            except (ZoneInfoNotFoundError, ValueError):
-                continue
+            zone = zone_of(site)
             now = (site.timezone, self._clock().astimezone(zone).date())
             if only_changed and self._seen.get(site.site_id) == now:
                 continue
             try:
                 days = await self.build_site(site.site_id, zone)
-                self._seen[site.site_id] = now
             except StoreError as error:
-                log.warning("day totals not built, will try again", extra={"reason": error.message[:300]})
-                break
+                log.warning(
+                    "day totals not built, will try again",
+                    extra={"site": site.site_id, "reason": error.message[:300]},
+                )
+                if not await self._store.ping():
+                    break
+                days = 0
+            except Exception:
+                log.exception("day totals not built, will try again", extra={"site": site.site_id})
+                days = 0
+            self._seen[site.site_id] = now
             built, sites = built + days, sites + bool(days)
         if built:
             seconds = round(time.monotonic() - began, 1)

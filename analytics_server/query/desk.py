@@ -10,16 +10,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
 
 from analytics_server.access.saved import Saved
 from analytics_server.config import LimitsSection
-from analytics_server.errors import AnalyticsError, NotFound, RequestError, StoreFatal
+from analytics_server.errors import NotFound, RequestError, StoreFatal
 from analytics_server.model import Site
 from analytics_server.query.filters import Condition, patterns
 from analytics_server.query.library import SiteLibrary
+from analytics_server.query.reading import SITE, OwnEvents
+from analytics_server.query.regexps import MOST_WEIGHT, weight_of
 from analytics_server.query.timerange import RangeSpec, TimeRange, resolve_range
 from analytics_server.store.protocol import ResultSet, Store
+from analytics_server.zones import base_zone, find_zone
 
 CANNOT_COMPILE_REGEXP = 427
 """ClickHouse's number for a pattern that RE2 does not understand."""
@@ -75,6 +80,7 @@ class Desk:
         self._clock = clock
         self.limits = limits
         self.saved = saved
+        self.own_events = OwnEvents(store, timeout_s=limits.query_timeout_s)
 
     def now(self) -> datetime:
         """The time, UTC."""
@@ -107,6 +113,12 @@ class Desk:
         texts = patterns(conditions)
         if not texts:
             return
+        if (weight := sum(map(weight_of, texts))) > MOST_WEIGHT:
+            raise RequestError(
+                f"The regular expressions stand for {weight:,} steps together, {MOST_WEIGHT:,} are allowed: repeat less"
+                " in them, or use fewer.",
+                code="bad_pattern",
+            )
         names = {f"pattern_{index}": text for index, text in enumerate(texts)}
         probes = ", ".join(f"match('', {{{name}:String}})" for name in names)
         try:
@@ -123,17 +135,27 @@ class Desk:
     async def query(
         self, sql: str, parameters: Mapping[str, object], *, settings: Mapping[str, str | int] | None = None
     ) -> ResultSet:
-        """Run one SELECT within the limits. Raises `RequestError` (too_complex) or a store error."""
+        """Run one SELECT within the limits, in the turn of the site that its parameter `site` names.
+
+        The rows and bytes read are those that may be told (`reading`). Raises `RequestError` (too_complex),
+        `TooManyRequests` or a store error.
+        """
         if len(sql) > MAX_SQL_CHARS:
             raise _too_complex()
         try:
-            return await self.store.query(
-                sql, parameters, settings={**SETTINGS, **(settings or {})}, timeout_s=self.limits.query_timeout_s
+            result = await self.store.query(
+                sql,
+                parameters,
+                settings={**SETTINGS, **(settings or {})},
+                timeout_s=self.limits.query_timeout_s,
+                tenant=str(parameters.get(SITE, "")),
             )
         except StoreFatal as error:
             if error.engine_code not in TOO_COMPLEX:
                 raise
             raise _too_complex() from error
+        rows, size = await self.own_events.tell(result, parameters)
+        return replace(result, rows_read=rows, bytes_read=size)
 
     async def _earliest(self, site: Site) -> datetime | None:
         result = await self.query(
@@ -153,15 +175,18 @@ def _too_complex() -> RequestError:
 
 
 def zone_of(site: Site) -> ZoneInfo:
-    """The site's time zone. Raises `AnalyticsError` for one that is not known on this machine."""
-    try:
-        return ZoneInfo(site.timezone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise AnalyticsError(
-            f"The site {site.site_id!r} has the unknown time zone {site.timezone!r}. Set an IANA name such as"
-            " Europe/Berlin.",
-            code="bad_site",
-        ) from error
+    """The site's time zone, or what stands in for one that can't be used."""
+    return find_zone(site.timezone) or base_zone(site.timezone)
+
+
+def zone_warnings(site: Site) -> list[str]:
+    """What an answer says of a stored time zone that can't be used; nothing for any other."""
+    if not site.stored_timezone:
+        return []
+    return [
+        f"The site's time zone {site.stored_timezone!r} is not known to ClickHouse and browsers: {site.timezone} stands"
+        " in for it. Set an IANA name such as Europe/Stockholm."
+    ]
 
 
 def show_range(range_: TimeRange) -> tuple[str, str]:

@@ -185,8 +185,12 @@ def find_dimension(name: str) -> Dimension:
     raise RequestError(f"There is no dimension {name!r}.{nearest(name, names)}", code="unknown_dimension")
 
 
+NEAREST_CHARS = 120
+"""Of a wrong name, so that a long one is not compared at length."""
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """The end of an error message: the closest valid name, or all of them."""
     known = sorted(names)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name[:NEAREST_CHARS], known, n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else f" Valid: {', '.join(known)}."

@@ -60,6 +60,9 @@ __all__ = [
 
 MAX_DEPTH = 8
 MAX_FILTERS = 64
+MAX_LISTS = 2 * MAX_FILTERS * (1 + MAX_DEPTH)
+"""Each filter and each operator around some is two lists; so many there can be."""
+
 MAX_DONE = 8
 MAX_VALUES = 1_000
 MAX_VALUE_CHARS = 2_048
@@ -81,12 +84,25 @@ def parse_filters(
     `library`: where goals and segments are looked up; without one, naming them is an error (what is
     saved must not refer to other saved things). `place`: where the filters stand, for messages.
     """
+    _check_size(raw, place)
     conditions = tuple(_parse(item, f"{place}[{index}]", 1, library) for index, item in enumerate(raw))
     if sum(1 for _ in all_matches(conditions)) > MAX_FILTERS:
         raise _bad(f"{place} may hold {MAX_FILTERS} filters at most, those of its goals and segments included")
     if count_done(conditions) > MAX_DONE:
         raise _bad(f"{place} may hold {MAX_DONE} times has_done and has_not_done at most")
     return conditions
+
+
+def _check_size(raw: Sequence[object], place: str) -> None:
+    """Refuse what can only be too many filters before each is looked at. Raises `RequestError`."""
+    lists = 0
+    left: list[Sequence[object]] = [raw]
+    while left:
+        inner = [item for item in left.pop() if isinstance(item, list)]
+        lists += len(inner)
+        if lists > MAX_LISTS:
+            raise _bad(f"{place} may hold {MAX_FILTERS} filters at most")
+        left += inner
 
 
 def _parse(item: object, place: str, depth: int, library: Library | None) -> Condition:

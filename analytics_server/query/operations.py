@@ -84,6 +84,7 @@ def operations() -> list[Operation]:
             replies=(Reply(about="Rows in the order asked for.", type=Answer),),
             errors={400: QUESTION_CODES, **NO_SITE},
             asks_store=True,
+            takes_turns=True,
         ),
         Operation(
             method="GET",
@@ -125,5 +126,6 @@ def operations() -> list[Operation]:
             replies=(Reply(about="One row per bucket, or per bucket and value.", type=Trends),),
             errors={400: QUESTION_CODES, **NO_SITE},
             asks_store=True,
+            takes_turns=True,
         ),
     ]

@@ -87,6 +87,7 @@ def _operations(shelf: Shelf) -> list[Operation]:
             replies=(Reply(status=201, about="Saved.", type=shelf.answer),),
             errors={400: (*codes[400], "too_many"), **NO_SITE, **taken},
             asks_store=True,
+            takes_turns=True,
         ),
         Operation(
             method="GET",
@@ -99,6 +100,7 @@ def _operations(shelf: Shelf) -> list[Operation]:
             replies=(Reply(about=f"The {noun}.", type=shelf.answer),),
             errors={400: ("bad_saved",), **unknown},
             asks_store=True,
+            takes_turns=True,
         ),
         Operation(
             method="PUT",
@@ -113,6 +115,7 @@ def _operations(shelf: Shelf) -> list[Operation]:
             replies=(Reply(about=f"The {noun} as it is now.", type=shelf.answer),),
             errors={**codes, **unknown, **taken},
             asks_store=True,
+            takes_turns=True,
         ),
         Operation(
             method="DELETE",
@@ -126,5 +129,6 @@ def _operations(shelf: Shelf) -> list[Operation]:
             replies=(Reply(status=204, about="Deleted."),),
             errors=unknown,
             asks_store=True,
+            takes_turns=True,
         ),
     ]

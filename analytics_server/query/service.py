@@ -19,7 +19,7 @@ from analytics_server.config import LimitsSection
 from analytics_server.query.answer import Answer, AnswerMeta, Comparison, ResultRow, absent, show_change, show_metric
 from analytics_server.query.caveats import MOST_NAMED, currencies_of, needs_currency, one_currency, warnings_of
 from analytics_server.query.compile import Only, Page, compile_question, count_rows
-from analytics_server.query.desk import Cost, Desk, SiteDirectory, show_range
+from analytics_server.query.desk import Cost, Desk, SiteDirectory, show_range, zone_warnings
 from analytics_server.query.fields import Scope
 from analytics_server.query.plan import Plan, approximate_metrics, make_plan
 from analytics_server.query.request import QueryRequest, Question, check_request, decode_request
@@ -172,7 +172,10 @@ class QueryService:
             rows_read=cost.rows_read,
             bytes_read=cost.bytes_read,
             approximate=approximate_metrics(question, groups.plan),
-            warnings=warnings_of(question, range_, asked.now, compared=before is not None),
+            warnings=[
+                *zone_warnings(self.desk.site(question.site_id)),
+                *warnings_of(question, range_, asked.now, compared=before is not None),
+            ],
             currency=currency.code if currency is not None and currency.code else UNSET,
             comparison_date_range=UNSET if before is None else show_range(before),
             total_rows=groups.total if question.include.total_rows else UNSET,

@@ -191,7 +191,7 @@ class DayReader:
     async def _ask(self, key: tuple[str, str, date, date], range_: TimeRange, timeout_s: float) -> Days:
         began = time.monotonic()
         try:
-            days = await survey(self._store, key[0], range_, key[2], key[3], timeout_s=timeout_s)
+            days = await survey(self._store, key[0], range_, key[2], key[3], timeout_s=timeout_s, tenant=key[0])
         finally:
             del self._asking[key]
         if len(self._known) >= CACHE_ENTRIES:
@@ -200,8 +200,13 @@ class DayReader:
         return days
 
 
-async def survey(store: Store, site_id: str, range_: TimeRange, first: date, last: date, *, timeout_s: float) -> Days:
-    """What is known of the days from `first` to `last` in the zone of the range. Raises a store error."""
+async def survey(
+    store: Store, site_id: str, range_: TimeRange, first: date, last: date, *, timeout_s: float, tenant: str = ""
+) -> Days:
+    """What is known of the days from `first` to `last` in the zone of the range. Raises a store error.
+
+    `tenant`: the site, where it is one of its own questions.
+    """
     zone = range_.zone
     answer = await store.query(
         _SURVEY,
@@ -216,6 +221,7 @@ async def survey(store: Store, site_id: str, range_: TimeRange, first: date, las
         },
         settings={"do_not_merge_across_partitions_select_final": 0},
         timeout_s=timeout_s,
+        tenant=tenant,
     )
     events: dict[date, int] = {}
     opened: dict[date, int] = {}

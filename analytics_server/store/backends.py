@@ -88,6 +88,7 @@ def _embedded(config: Config, path: Path) -> ThreadedStore:
         make_client=lambda: connect(database),
         prepare=prepare,
         threads=config.clickhouse.threads,
+        site_waiting=config.limits.site_waiting,
     )
 
 
@@ -125,6 +126,7 @@ def _server(config: Config) -> ThreadedStore:
         make_client=lambda: connect(database),
         prepare=prepare,
         threads=config.clickhouse.threads,
+        site_waiting=config.limits.site_waiting,
         cluster=config.clickhouse.cluster,
     )
 

@@ -53,8 +53,12 @@ class Store(Protocol):
     async def open(self) -> StoreInfo:
         """Connect (creating the database if need be); raises `StoreRetryable`."""
 
+    @property
+    def is_left(self) -> bool:
+        """After `close`: does a question still run that could not be waited for? Then only the process can end."""
+
     async def close(self) -> None:
-        """Wait for running calls, then let go of the engine."""
+        """Wait a moment for running questions and until inserts have ended, then let go of the engine."""
 
     async def ping(self) -> bool:
         """Does the engine answer `SELECT 1`? Never raises."""
@@ -69,8 +73,13 @@ class Store(Protocol):
         *,
         settings: Settings | None = None,
         timeout_s: float = 30.0,
+        tenant: str = "",
     ) -> ResultSet:
-        """Run one SELECT and return all its rows."""
+        """Run one SELECT and return all its rows.
+
+        `tenant`: the site that asks. Sites take turns, and none has all threads; `TooManyRequests` is raised for one
+        with too many questions waiting. The server's own questions have none.
+        """
 
     async def insert(
         self,

@@ -5,6 +5,7 @@ process, the latter blocking only. Running both in threads gives one code path, 
 set of tests, and an event loop that never waits. Each thread has its own client
 (a handle is cheap and must not be shared). Inserts have a thread of their own, so
 that a slow question never delays a flush, and so has their encoding: it goes on while the engine writes.
+Questions are shared fairly between sites (see `workers`); streamed answers have threads beside them.
 """
 
 from __future__ import annotations
@@ -15,55 +16,30 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from clickhouse_connect.driver.client import Client
 
-from analytics_server.errors import StoreError, StoreFatal, StoreRetryable, StoreTimeout
+from analytics_server.errors import StoreError, StoreFatal, StoreRetryable, StoreTimeout, TooManyRequests
 from analytics_server.store.errors_map import translate
 from analytics_server.store.native import encode, wire_type
 from analytics_server.store.protocol import Encoded, Parameters, ResultSet, Settings, StoreInfo
+from analytics_server.store.settings import ALL_ANSWER, INSERT_SETTINGS, SERVER_INSERT_SETTINGS, limited, plain
+from analytics_server.store.workers import Closed, Full, Workers
 
 T = TypeVar("T")
-
-INSERT_SETTINGS: dict[str, str] = {
-    "async_insert": "0",
-    "wait_end_of_query": "1",
-    "insert_deduplicate": "0",
-    "deduplicate_blocks_in_dependent_materialized_views": "0",
-    "max_insert_block_size": "10000000",
-    "min_insert_block_size_rows": "10000000",
-    "min_insert_block_size_bytes": "0",
-    "max_insert_threads": "1",
-    "max_threads": "1",
-    "max_partitions_per_insert_block": "1000",
-    "parallel_view_processing": "0",
-    "input_format_parallel_parsing": "0",
-    "input_format_native_allow_types_conversion": "1",
-}
-"""All that correctness of an insert rests on, because the engine's defaults change between versions:
-synchronous, no deduplication by block (verification by batch_id instead), one block and so one part.
-Strings become LowCardinality on arrival (see `native`)."""
-
-SERVER_INSERT_SETTINGS: dict[str, str] = {
-    "log_queries": "0",
-    "log_query_threads": "0",
-    "log_query_views": "0",
-    "log_processors_profiles": "0",
-    "query_profiler_real_time_period_ns": "0",
-    "query_profiler_cpu_time_period_ns": "0",
-}
-"""An insert a second, with its views, would fill a server's own log tables faster than `events`. The engine in
-process has none."""
-
-ALL_ANSWER: Settings = {"skip_unavailable_shards": 0}
-"""A replica that can't be asked is an error, never an empty answer."""
 
 NO_SUCH_COLUMN = 16
 UNKNOWN_TABLE = 60
 END_CHECK_S = 0.2
 TIMEOUT_MARGIN_S = 5.0
 """How much longer the caller waits than the engine is told to run."""
+
+STREAMS = 64
+"""Streamed answers at once; who may ask for one is bounded by those who offer them."""
+
+CLOSE_WAIT_S = 3.0
+"""So long a stop waits for questions that still run; then they are left to the end of the process."""
 
 
 class ThreadedStore:
@@ -79,6 +55,7 @@ class ThreadedStore:
         prepare: Callable[[], Client],
         threads: int,
         cluster: str = "",
+        site_waiting: int = 100,
     ) -> None:
         self._kind = kind
         self._location = location
@@ -90,7 +67,10 @@ class ThreadedStore:
         self._anchor: Client | None = None
         self._clients: list[Client] = []
         self._lock = threading.Lock()
-        self._readers = ThreadPoolExecutor(threads, thread_name_prefix="store-read")
+        self._site_waiting = site_waiting
+        self._readers = Workers("store-read", threads, most_waiting=site_waiting, on_exit=self._drop_client)
+        self._streams = Workers("store-stream", STREAMS, most_waiting=STREAMS, on_exit=self._drop_client)
+        self.is_left = False
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="store-encode")
         self._column_types: dict[tuple[str, tuple[str, ...]], list[str]] = {}
@@ -110,9 +90,13 @@ class ThreadedStore:
         await loop.run_in_executor(None, self._close)
 
     def _close(self) -> None:
-        self._readers.shutdown(wait=True, cancel_futures=True)
+        deadline = time.monotonic() + CLOSE_WAIT_S
+        ended = [each.close(deadline - time.monotonic()) for each in (self._readers, self._streams)]
         self._encoder.shutdown(wait=True, cancel_futures=True)
         self._writer.shutdown(wait=True)
+        if not all(ended):
+            self.is_left = True
+            return
         for client in (*self._clients, self._anchor):
             if client is not None:
                 with contextlib.suppress(Exception):
@@ -130,9 +114,7 @@ class ThreadedStore:
     # ---- work ----------------------------------------------------------
 
     async def command(self, sql: str, parameters: Parameters | None = None) -> None:
-        await self._run(
-            self._writer, "A statement", lambda: self._client().command(sql, parameters=_parameters(parameters))
-        )
+        await self._run(self._writer, "A statement", lambda: self._client().command(sql, parameters=plain(parameters)))
 
     async def query(
         self,
@@ -141,12 +123,13 @@ class ThreadedStore:
         *,
         settings: Settings | None = None,
         timeout_s: float = 30.0,
+        tenant: str = "",
     ) -> ResultSet:
-        merged = _limits(settings, timeout_s)
+        merged = limited(settings, timeout_s)
 
         def ask() -> ResultSet:
             started = time.perf_counter()
-            result = self._client().query(sql, parameters=_parameters(parameters), settings=merged)
+            result = self._client().query(sql, parameters=plain(parameters), settings=merged)
             summary = result.summary or {}
             return ResultSet(
                 columns=tuple(result.column_names),
@@ -156,7 +139,7 @@ class ThreadedStore:
                 elapsed_ms=(time.perf_counter() - started) * 1000,
             )
 
-        return await self._run(self._readers, "A query", ask, timeout_s + TIMEOUT_MARGIN_S)
+        return await self._read("A query", ask, timeout_s + TIMEOUT_MARGIN_S, tenant)
 
     async def insert(
         self,
@@ -253,7 +236,7 @@ class ThreadedStore:
         settings: Settings | None = None,
         timeout_s: float = 60.0,
     ) -> AsyncIterator[bytes]:
-        merged = _limits(settings, timeout_s)
+        merged = limited(settings, timeout_s)
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(maxsize=8)
         stopped = threading.Event()
@@ -269,7 +252,7 @@ class ThreadedStore:
         def pump() -> None:
             try:
                 with self._client().raw_stream(
-                    sql, parameters=_parameters(parameters), settings=merged, fmt=format
+                    sql, parameters=plain(parameters), settings=merged, fmt=format
                 ) as source:
                     while not stopped.is_set() and (piece := source.read(262_144)):
                         put(piece)
@@ -278,7 +261,11 @@ class ThreadedStore:
                 self._discard_client()
                 put(translate(error, "A streamed query"))
 
-        task = loop.run_in_executor(self._readers, pump)
+        try:
+            running = self._streams.submit(pump)
+        except Closed as error:
+            raise StoreRetryable("A streamed query came after the store was closed.") from error
+        task = asyncio.wrap_future(running)
         try:
             while (piece := await pieces.get()) is not None:
                 if isinstance(piece, Exception):
@@ -288,7 +275,8 @@ class ThreadedStore:
             stopped.set()
             while not pieces.empty():
                 pieces.get_nowait()
-            await task
+            if not self.is_left:
+                await task
 
     # ---- inside --------------------------------------------------------
 
@@ -298,10 +286,9 @@ class ThreadedStore:
 
     async def _statement(self, sql: str, parameters: Parameters | None, settings: Settings) -> None:
         """A statement that may wait for other servers, and must not hold up the inserts."""
-        await self._run(
-            self._readers,
+        await self._read(
             "A statement",
-            lambda: self._client().command(sql, parameters=_parameters(parameters), settings=dict(settings)),
+            lambda: self._client().command(sql, parameters=plain(parameters), settings=dict(settings)),
         )
 
     def _client(self) -> Client:
@@ -319,8 +306,13 @@ class ThreadedStore:
     def _discard_client(self) -> None:
         """After a failure the engine in process puts what the failed query had already written in front of
         the handle's next answer, and keeps its locks: the thread takes a new handle for its next call."""
+        if self._kind == "embedded":
+            self._drop_client()
+
+    def _drop_client(self) -> None:
+        """The thread needs its client no more."""
         client: Client | None = getattr(self._local, "client", None)
-        if client is None or self._kind != "embedded":
+        if client is None:
             return
         self._local.client = None
         with self._lock:
@@ -349,9 +341,32 @@ class ThreadedStore:
             self._column_types[key] = types
         return types
 
-    async def _run(
-        self, pool: ThreadPoolExecutor, what: str, work: Callable[[], T], timeout_s: float | None = None
-    ) -> T:
+    async def _run(self, pool: ThreadPoolExecutor, what: str, work: Callable[[], T]) -> T:
+        try:
+            future = pool.submit(self._guarded(what, work))
+        except RuntimeError as error:
+            raise StoreRetryable(f"{what} came after the store was closed.") from error
+        return await asyncio.wrap_future(future)
+
+    async def _read(self, what: str, work: Callable[[], T], timeout_s: float | None = None, tenant: str = "") -> T:
+        try:
+            future = self._readers.submit(self._guarded(what, work), tenant)
+        except Closed as error:
+            raise StoreRetryable(f"{what} came after the store was closed.") from error
+        except Full:
+            raise TooManyRequests(
+                f"{self._site_waiting} questions of this site wait already ([limits] site_waiting): ask again when some"
+                " are answered.",
+                code="too_many_queries",
+            ) from None
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.wrap_future(future)
+        except TimeoutError as error:
+            self._readers.abandon(future)
+            raise StoreTimeout(f"{what} got no answer within {timeout_s:.0f} s.") from error
+
+    def _guarded(self, what: str, work: Callable[[], T]) -> Callable[[], T]:
         def guarded() -> T:
             try:
                 return work()
@@ -361,26 +376,9 @@ class ThreadedStore:
                 self._discard_client()
                 raise translate(error, what) from error
 
-        try:
-            future = pool.submit(guarded)
-        except RuntimeError as error:
-            raise StoreRetryable(f"{what} came after the store was closed.") from error
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await asyncio.wrap_future(future)
-        except TimeoutError as error:
-            raise StoreTimeout(f"{what} got no answer within {timeout_s:.0f} s.") from error
+        return guarded
 
 
 def _not_sent(error: StoreError) -> StoreError:
     """Nothing was sent yet: only what the server itself refused for good is fatal."""
     return error if error.engine_code else StoreRetryable(error.message)
-
-
-def _parameters(parameters: Parameters | None) -> dict[str, Any] | None:
-    return dict(parameters) if parameters else None
-
-
-def _limits(settings: Settings | None, timeout_s: float) -> dict[str, Any]:
-    """Every question carries its own time limit, so that it ends in the engine too."""
-    return {"max_execution_time": timeout_s, "timeout_before_checking_execution_speed": 0, **(settings or {})}

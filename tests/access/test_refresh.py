@@ -27,8 +27,11 @@ class FakeStore:
         self.written: list[object] = []
         self.meanwhile: Callable[[], object] | None = None
         self.asked = 0
+        self.zones: list[str] = []
 
     async def query(self, sql: str, parameters: Parameters | None = None) -> ResultSet:
+        if "system.time_zones" in sql:
+            return ResultSet(columns=(), rows=[(zone,) for zone in self.zones])
         self.asked += 1
         answer = ResultSet(columns=(), rows=list(self.rows))
         if self.meanwhile is not None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import cast
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_server.access.sites import Sites, check_timezone, valid_site_id
 from analytics_server.config import SitesSection
-from analytics_server.errors import RequestError
+from analytics_server.errors import ConfigError, RequestError
 from analytics_server.model import Site
 from analytics_server.store.protocol import Store
 from tests.access.test_refresh import FakeStore, site_row
 from tests.server import wait_for
+
+ZONE_WARNING = "a site's time zone can't be used, another stands in for it: set an IANA name"
 
 
 def sites(*rows: tuple[object, ...], **settings: object) -> tuple[Sites, FakeStore]:
@@ -60,12 +63,78 @@ def test_time_zones_have_iana_names(name: str) -> None:
     assert str(check_timezone(name)) == name
 
 
-@pytest.mark.parametrize("name", ["", "Mars/Base", "../../etc/passwd", "/etc/localtime", "\x00", "a" * 5_000])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "Mars/Base", "../../etc/passwd", "/etc/localtime", "\x00", "a" * 5_000, "Europe", "zone.tab"),
+        *("right/UTC", "right/Europe/Berlin", "posix/Europe/Berlin", "posixrules", "localtime", "Factory"),
+        *("europe/berlin", " UTC", "UTC\n", "Etc/Unknown", "SystemV/AST4", "leapseconds", "+01:00", "GMT+1:00"),
+    ],
+)
 def test_anything_else_is_no_time_zone(name: str) -> None:
     with pytest.raises(RequestError) as refused:
         check_timezone(name)
 
     assert refused.value.code == "bad_timezone"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("right/Europe/Berlin", "Europe/Berlin"),
+        ("posix/UTC", "UTC"),
+        ("europe/berlin", "Europe/Berlin"),
+        ("Europe/Berln", "Europe/Berlin"),
+        ("America/New York", "America/New_York"),
+    ],
+)
+def test_a_time_zone_that_is_none_is_refused_with_the_nearest(name: str, meant: str) -> None:
+    with pytest.raises(RequestError, match=f"did you mean {meant}"):
+        check_timezone(name)
+
+
+async def test_a_time_zone_that_only_the_engine_lacks_is_refused() -> None:
+    made, store = sites()
+    store.zones = ["UTC", "Europe/Berlin"]
+
+    await made.create("a.example", "Europe/Berlin")
+    with pytest.raises(RequestError, match="This ClickHouse knows no time zone 'Asia/Tokyo'") as refused:
+        await made.create("b.example", "Asia/Tokyo")
+    assert refused.value.code == "bad_timezone"
+    assert store.written == ["a.example"]
+
+
+async def test_a_default_time_zone_that_only_the_engine_lacks_ends_the_start() -> None:
+    made, store = sites(default_timezone="Asia/Tokyo")
+    store.zones = ["UTC"]
+
+    with pytest.raises(ConfigError, match="default_timezone"):
+        await made.load()
+
+
+@pytest.mark.parametrize(
+    ("stored", "used"),
+    [("right/Europe/Berlin", "Europe/Berlin"), ("posixrules", "UTC"), ("right/Mars", "UTC"), ("Asia/Tokyo", "UTC")],
+)
+async def test_another_zone_stands_in_for_a_stored_one_that_can_not_be_used(
+    stored: str, used: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, store = sites(site_row(Site(site_id="a.example", timezone=stored)))
+    store.zones = ["UTC", "Europe/Berlin"]
+    await made.load()
+    await made.load()
+
+    site = made.get("a.example")
+    assert site == Site(site_id="a.example", timezone=used, stored_timezone=stored)
+    assert [record.message for record in caplog.records].count(ZONE_WARNING) == 1
+    assert await made.put(msgspec.structs.replace(site, timezone="UTC")) == Site(site_id="a.example", timezone="UTC")
+
+
+async def test_a_site_that_can_not_be_read_leaves_the_others_alone() -> None:
+    made, _ = sites(('{"site_id": "a.example", "timezone": 3}', 0), site_row(Site(site_id="b.example")))
+    await made.load()
+
+    assert made.all() == [Site(site_id="a.example"), Site(site_id="b.example")]
 
 
 async def test_a_first_event_makes_a_site_that_is_written_in_the_background() -> None:

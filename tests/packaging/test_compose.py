@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from analytics_server.store.threaded import SERVER_INSERT_SETTINGS
+from analytics_server.store.settings import SERVER_INSERT_SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SYSTEM_LOGS = (

@@ -8,7 +8,8 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from analytics_server.store.protocol import Encoded
-from analytics_server.store.threaded import INSERT_SETTINGS, SERVER_INSERT_SETTINGS, ThreadedStore
+from analytics_server.store.settings import INSERT_SETTINGS, SERVER_INSERT_SETTINGS
+from analytics_server.store.threaded import ThreadedStore
 
 
 class FakeClient:

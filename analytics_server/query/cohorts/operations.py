@@ -36,5 +36,6 @@ def operations() -> list[Operation]:
             replies=(Reply(about="The cohorts of the range, oldest first.", type=CohortsAnswer),),
             errors={400: (*REQUEST_CODES, *FILTER_CODES, "bad_step", "too_many_cohorts", "too_many_cells"), **NO_SITE},
             asks_store=True,
+            takes_turns=True,
         )
     ]

@@ -31,7 +31,7 @@ from analytics_server.query.cohorts.statement import (
     select_cohorts,
     tables_of,
 )
-from analytics_server.query.desk import Cost, Desk, show_range
+from analytics_server.query.desk import Cost, Desk, show_range, zone_warnings
 from analytics_server.query.timerange import TimeRange
 
 Cells = Mapping[tuple[int, int], int]
@@ -117,7 +117,7 @@ async def run_cohorts(desk: Desk, request: CohortsRequest, *, source: Source | N
             rows_read=cost.rows_read,
             bytes_read=cost.bytes_read,
             approximate=[],
-            warnings=list(_WARNINGS[question.by]),
+            warnings=[*zone_warnings(site), *_WARNINGS[question.by]],
             total_rows=UNSET if groups is None else all_values,
         ),
         query=question.normalised() | {"date_range": list(show_range(range_)), "periods": grid.columns},

@@ -110,10 +110,13 @@ class ExperimentBody(Definition, frozen=True, kw_only=True):
     """A definition as it is saved.
 
     `saved_goals`: those texts among its goals that named saved ones. Should such a goal go, results say so, instead of
-    counting events of that name.
+    counting events of that name. `key_since_ms`, `name_since_ms`: since when it has its key and its name; 0 = since it
+    was made (by an earlier version).
     """
 
     saved_goals: tuple[str, ...] = ()
+    key_since_ms: int = 0
+    name_since_ms: int = 0
 
 
 class ExperimentAnswer(Definition, frozen=True, kw_only=True):

@@ -65,6 +65,7 @@ def _definitions() -> list[Operation]:
             replies=(Reply(status=201, about="The definition with its id.", type=ExperimentAnswer),),
             errors={400: _CHECKS, **NO_SITE, **_TAKEN},
             asks_store=True,
+            takes_turns=True,
         ),
         Operation(
             method="GET",
@@ -90,6 +91,7 @@ def _definitions() -> list[Operation]:
             replies=(Reply(about="The definition as it is now.", type=ExperimentAnswer),),
             errors={400: _CHECKS, 404: ("unknown_experiment", "unknown_site", "not_found"), **_TAKEN},
             asks_store=True,
+            takes_turns=True,
         ),
         Operation(
             method="DELETE",
@@ -103,6 +105,7 @@ def _definitions() -> list[Operation]:
             replies=(Reply(status=204, about="It is gone."),),
             errors=_UNKNOWN,
             asks_store=True,
+            takes_turns=True,
         ),
     ]
 
@@ -145,6 +148,7 @@ def _questions() -> list[Operation]:
                 404: ("unknown_experiment", "unknown_site"),
             },
             asks_store=True,
+            takes_turns=True,
         ),
         Operation(
             method="GET",
@@ -158,10 +162,14 @@ def _questions() -> list[Operation]:
                 Parameter(
                     name="subject", about="What the client knows it by.", type=subject, required=True, example="u-42"
                 ),
-                Parameter(name="site_id", about="Needed where several sites use the key.", example="example.com"),
+                Parameter(
+                    name="site_id",
+                    about="Whose experiment; without it the asking page's site decides, else who had the key first.",
+                    example="example.com",
+                ),
             ),
             replies=(Reply(about="The variant, or null while nobody is taken in.", type=Assignment),),
-            errors={400: ("bad_request", "bad_subject", "site_needed", "unknown_key"), **_UNKNOWN},
+            errors={400: ("bad_request", "bad_subject", "unknown_key"), **_UNKNOWN},
         ),
         Operation(
             method="OPTIONS",

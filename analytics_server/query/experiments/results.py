@@ -17,7 +17,7 @@ from analytics_server.errors import NotFound, RequestError
 from analytics_server.model import Site
 from analytics_server.query.answer import AnswerMeta
 from analytics_server.query.binding import TEXT, Binder
-from analytics_server.query.desk import Cost, Desk, show_range
+from analytics_server.query.desk import Cost, Desk, show_range, zone_warnings
 from analytics_server.query.experiments.answer import (
     BreakdownResult,
     Excluded,
@@ -146,7 +146,7 @@ async def _plan(desk: Desk, site: Site, id_or_key: str, thing: SavedThing | None
     range_ = await _range(desk, site, request, body, now)
     key = body.key if body else id_or_key
     binder = _bind(site, range_, window, key, now)
-    cost, warnings = Cost(), []
+    cost, warnings = Cost(), zone_warnings(site)
     if body is None:
         names, cost = await _frequent(desk, select_variants(), binder)
         body = _from_exposures(key, names[:MAX_VARIANTS])

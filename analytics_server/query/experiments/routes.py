@@ -6,9 +6,11 @@ The assignment alone is public and readable from any page: it answers from memor
 from __future__ import annotations
 
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
+from msgspec.structs import replace
 
 from analytics_server.access.saved import Kind, Saved, SavedThing, body_of
 from analytics_server.errors import AnalyticsError, Forbidden, RequestError
@@ -23,7 +25,7 @@ from analytics_server.query.experiments.definition import (
     check_definition,
     show,
 )
-from analytics_server.query.experiments.directory import Directory, unknown
+from analytics_server.query.experiments.directory import Directory, Known, unknown
 from analytics_server.query.experiments.planning import PlanRequest, plan_experiment
 from analytics_server.query.experiments.results import ResultsRequest, run_results, sites_with_exposures
 from analytics_server.query.request import decode_request
@@ -133,7 +135,9 @@ class ExperimentRoutes:
             editor.require_read(site_id)
             found = self._directory.find(id_or_key, site_id)
         else:
-            found = self._directory.find(id_or_key, editor.sites[0] if len(editor.sites) == 1 else "")
+            found = self._directory.find_covered(
+                id_or_key, lambda each: editor.covers(each) and self._desk.has_site(each)
+            )
             if found is not None:
                 _require_read(editor, found.thing, id_or_key)
             site_id = found.thing.site_id if found else await self._site_of_exposures(editor, id_or_key)
@@ -148,7 +152,7 @@ class ExperimentRoutes:
             body = msgspec.json.encode({"error": {"code": error.code, "message": error.message}})
             headers = {**CORS, "Cache-Control": "no-store"}
             return web.Response(body=body, status=error.status, content_type="application/json", headers=headers)
-        headers = {**CORS, "Cache-Control": f"private, max-age={ASSIGN_MAX_AGE_S}"}
+        headers = {**CORS, "Cache-Control": f"private, max-age={ASSIGN_MAX_AGE_S}", "Vary": "Origin, Referer"}
         return web.Response(body=msgspec.json.encode(answer), content_type="application/json", headers=headers)
 
     async def preflight(self, request: web.Request) -> web.Response:
@@ -178,14 +182,31 @@ class ExperimentRoutes:
                 code="bad_subject",
             )
         id_or_key = request.match_info["id"]
-        known = self._directory.find(id_or_key, given["site_id"].strip().lower())
-        if known is None:
+        site_id = given["site_id"].strip().lower()
+        known = self._directory.find(id_or_key, site_id) if site_id else self._find_public(request, id_or_key)
+        if known is None or not self._desk.has_site(known.thing.site_id):
             raise unknown(id_or_key)
         body = known.body
         variant = None
         if body.is_open(self._desk.now()):
             variant = assign(body.key, subject, [(variant.name, variant.weight) for variant in body.variants])
         return Assignment(experiment=body.key, variant=variant)
+
+    def _find_public(self, request: web.Request, id_or_key: str) -> Known | None:
+        """Without a site in the call: of the page's own site, of one that allows the page's host, else who was first.
+
+        A page whose host is a site gets no other site's variants.
+        """
+        found = self._directory.find_first(id_or_key, self._desk.has_site)
+        if not found or found[0].thing.id == id_or_key:
+            return found[0] if found else None
+        hosts = _hosts_of_page(request)
+        own = [known for known in found if known.thing.site_id in hosts]
+        allowing = [
+            known for known in found if not hosts.isdisjoint(self._desk.site(known.thing.site_id).allowed_hosts)
+        ]
+        others = [] if any(self._desk.has_site(host) for host in hosts) else found
+        return next(iter([*own, *allowing, *others]), None)
 
     async def _save(self, asked: ExperimentRequest, before: SavedThing | None = None) -> SavedThing:
         site = self._desk.site(asked.site_id)
@@ -194,6 +215,13 @@ class ExperimentRoutes:
         body, conditions = check_definition(asked, library, zone_of(site), self._desk.now(), old)
         await self._desk.check_patterns(conditions)
         id_ = before.id if before else ""
+        now_ms = int(self._desk.now().timestamp() * 1000)
+        body = replace(body, key_since_ms=now_ms, name_since_ms=now_ms)
+        if before is not None and old is not None:
+            if old.key == body.key:
+                body = replace(body, key_since_ms=old.key_since_ms or before.created_at_ms)
+            if before.name == asked.name:
+                body = replace(body, name_since_ms=old.name_since_ms or before.created_at_ms)
         self._directory.refuse_taken_key(site.site_id, body.key, id_)
         return await self._saved.put(Kind.EXPERIMENT, site.site_id, asked.name, body, id_=id_)
 
@@ -229,6 +257,19 @@ def _require_read(editor: Editor, thing: SavedThing, id_or_key: str) -> None:
         if editor.covers(thing.site_id):
             raise
         raise unknown(id_or_key) from error
+
+
+def _hosts_of_page(request: web.Request) -> frozenset[str]:
+    """How the site of the asking page may be called: its host with and without the port and "www."."""
+    address = request.headers.get("Origin", "")
+    if not address.startswith("http"):
+        address = request.headers.get("Referer", "")
+    try:
+        parts = urlsplit(address.lower())
+        hosts = {parts.netloc.rpartition("@")[2], parts.hostname or ""}
+    except ValueError:
+        return frozenset()
+    return frozenset({*hosts, *(host.removeprefix("www.") for host in hosts)} - {""})
 
 
 def _parameters(request: web.Request, *names: str) -> dict[str, str]:

@@ -81,6 +81,7 @@ async def survey(
         where | {"first": first.isoformat(), "last": last.isoformat()},
         settings=_SETTINGS,
         timeout_s=timeout_s,
+        tenant=facts.site_id,
     )
     builds = [Build(row[0], *(int(str(value)) for value in row[1:])) for row in found.rows]  # type: ignore[arg-type]
     if not builds:
@@ -89,7 +90,9 @@ async def survey(
     async def sums(table: str, since: int, until: int) -> _Sums:
         span = {"site": facts.site_id, "since": since, "until": until}
         sql = _BUCKETS.replace("@table", table)
-        return _Sums((await store.query(sql, span, timeout_s=timeout_s)).rows if since < until else [])
+        if since >= until:
+            return _Sums([])
+        return _Sums((await store.query(sql, span, timeout_s=timeout_s, tenant=facts.site_id)).rows)
 
     events, opened = await asyncio.gather(
         sums("traffic", min(one.since for one in builds), max(one.until for one in builds)),

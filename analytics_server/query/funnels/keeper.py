@@ -157,7 +157,13 @@ class FunnelKeeper:
                     state.status, state.reason = "failed", error.message[:300]
                 log.warning(
                     "a saved funnel is not kept up, will try again",
-                    extra={"funnel": facts.funnel_id, "reason": error.message[:300]},
+                    extra={"site": facts.site_id, "funnel": facts.funnel_id, "reason": error.message[:300]},
+                )
+            except Exception:
+                busy = True
+                log.exception(
+                    "a saved funnel is not kept up, will try again",
+                    extra={"site": facts.site_id, "funnel": facts.funnel_id},
                 )
         await self._drop_orphans(tables - {name for facts in wanted for name in (facts.table, facts.view)})
         for definition in self._states.keys() - {facts.definition for facts in wanted}:
@@ -332,9 +338,17 @@ class FunnelKeeper:
             await self._saved.load()
             wanted = {facts.table for facts in self._saved.all_facts()}
             for name in due:
-                if name not in wanted:
+                if name in wanted:
+                    continue
+                try:
                     await self._drop(name)
-                    log.info("tables of a funnel that nobody saved dropped", extra={"table": name})
+                except StoreFatal as error:  # the others go on; this one is tried again
+                    log.warning(
+                        "tables of a funnel that nobody saved not dropped, will try again",
+                        extra={"table": name, "reason": error.message[:300]},
+                    )
+                    continue
+                log.info("tables of a funnel that nobody saved dropped", extra={"table": name})
 
     async def _drop(self, table: str) -> None:
         """The view first: an insert that still sees it must find its target."""

@@ -61,6 +61,7 @@ def _questions() -> list[Operation]:
             replies=(Reply(about="Steps in the order asked for.", type=FunnelAnswer),),
             errors={400: FUNNEL_CODES, **_MISSING},
             asks_store=True,
+            takes_turns=True,
         ),
         Operation(
             method="POST",
@@ -76,6 +77,7 @@ def _questions() -> list[Operation]:
             replies=(Reply(about="The latest entries first.", type=DrillAnswer),),
             errors={400: (*FUNNEL_CODES, "bad_drill"), **_MISSING},
             asks_store=True,
+            takes_turns=True,
         ),
     ]
 
@@ -107,6 +109,7 @@ def _saved() -> list[Operation]:
             replies=(Reply(status=201, about="Saved.", type=SavedFunnelAnswer),),
             errors={400: (*FUNNEL_CODES, "too_many"), 404: ("unknown_site",), 409: ("name_taken",)},
             asks_store=True,
+            takes_turns=True,
         ),
         Operation(
             method="GET",
@@ -132,6 +135,7 @@ def _saved() -> list[Operation]:
             replies=(Reply(about="The funnel as it is now.", type=SavedFunnelAnswer),),
             errors={400: FUNNEL_CODES, 409: ("name_taken",), **_MISSING},
             asks_store=True,
+            takes_turns=True,
         ),
         Operation(
             method="DELETE",
@@ -145,5 +149,6 @@ def _saved() -> list[Operation]:
             replies=(Reply(status=204, about="Deleted."),),
             errors=_MISSING,
             asks_store=True,
+            takes_turns=True,
         ),
     ]

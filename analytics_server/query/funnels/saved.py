@@ -137,6 +137,8 @@ class SavedFunnels:
                 log.debug("a saved funnel has no table", extra={"funnel": thing.id, "reason": error.message[:200]})
                 if error.code == BAD_SAVED:
                     self._saved.skip(thing, error)
+            except Exception:
+                log.exception("a saved funnel can't be read", extra={"site": thing.site_id, "funnel": thing.id})
         return found
 
     async def put(self, asked: SavedFunnelRequest, *, id_: str = "") -> SavedThing:

@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from analytics_server.access.saved import SavedThing
 from analytics_server.errors import RequestError, StoreFatal
 from analytics_server.model import Site
-from analytics_server.query.desk import Cost, Desk, show_range
+from analytics_server.query.desk import Cost, Desk, show_range, zone_warnings
 from analytics_server.query.fields import Dimension
 from analytics_server.query.funnels.answer import (
     DrillAnswer,
@@ -217,7 +217,7 @@ class FunnelService:
 
 
 def _warnings(asked: Asked) -> list[str]:
-    found = []
+    found = zone_warnings(asked.site)
     if asked.funnel.by == "visitor":
         found.append("A visitor is known for one day (UTC) only: steps taken on a later day are not seen.")
     if asked.range_.end + timedelta(seconds=asked.funnel.window_s) > asked.now > asked.range_.start:

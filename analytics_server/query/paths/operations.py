@@ -28,5 +28,6 @@ def operations() -> list[Operation]:
             replies=(Reply(about="The graph, from left to right in time.", type=PathsAnswer),),
             errors={400: (*REQUEST_CODES, *FILTER_CODES), **NO_SITE},
             asks_store=True,
+            takes_turns=True,
         )
     ]

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from analytics_server.query.answer import AnswerMeta
 from analytics_server.query.binding import COUNT, TEXT, Binder
-from analytics_server.query.desk import Cost, Desk, show_range
+from analytics_server.query.desk import Cost, Desk, show_range, zone_warnings
 from analytics_server.query.paths.request import (
     ENTRY,
     EXIT,
@@ -80,7 +80,7 @@ async def run_paths(desk: Desk, request: PathsRequest, *, packed: bool = True) -
             rows_read=cost.rows_read,
             bytes_read=cost.bytes_read,
             approximate=[],
-            warnings=[],
+            warnings=zone_warnings(site),
         ),
         query=question.normalised() | {"date_range": list(show_range(range_))},
     )

@@ -65,6 +65,7 @@ def operations() -> list[Operation]:
             replies=(Reply(about="One page of sessions.", type=SessionsAnswer),),
             errors={400: (*REQUEST_CODES, *FILTER_CODES, "bad_order", "bad_pagination"), **NO_SITE},
             asks_store=True,
+            takes_turns=True,
         ),
         Operation(
             method="GET",
@@ -78,6 +79,7 @@ def operations() -> list[Operation]:
             replies=(Reply(about="The session's timeline.", type=Timeline),),
             errors=_ERRORS,
             asks_store=True,
+            takes_turns=True,
         ),
         Operation(
             method="GET",
@@ -90,5 +92,6 @@ def operations() -> list[Operation]:
             replies=(Reply(about="The session's timeline.", type=Timeline),),
             errors=_ERRORS,
             asks_store=True,
+            takes_turns=True,
         ),
     ]

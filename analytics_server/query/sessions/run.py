@@ -11,7 +11,7 @@ from analytics_server.errors import NotFound
 from analytics_server.model import SESSION_ATTRIBUTES
 from analytics_server.query.answer import AnswerMeta
 from analytics_server.query.binding import COUNT, TEXT, Binder
-from analytics_server.query.desk import Cost, Desk, show_range, zone_of
+from analytics_server.query.desk import Cost, Desk, show_range, zone_of, zone_warnings
 from analytics_server.query.sessions.request import (
     SessionEvent,
     SessionRow,
@@ -60,7 +60,7 @@ async def run_sessions(desk: Desk, request: SessionsRequest) -> SessionsAnswer:
             rows_read=cost.rows_read,
             bytes_read=cost.bytes_read,
             approximate=[],
-            warnings=[],
+            warnings=zone_warnings(site),
             total_rows=total if question.count_all else UNSET,
         ),
         query=question.normalised() | {"date_range": list(show_range(range_))},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from analytics_server.errors import StoreFatal
+from analytics_server.query.reading import told_bytes, told_rows
 
 FORMATS = {
     "json": ("JSONCompact", "application/json"),
@@ -74,8 +75,8 @@ class JsonAnswer:
         self._rest = lines.pop()
         return b"".join(self._line(line) for line in lines)
 
-    def end(self, elapsed_ms: float) -> bytes:
-        """The end of the answer."""
+    def end(self, elapsed_ms: float, own_events: int) -> bytes:
+        """The end of the answer, for a site with so many events."""
         last = self._line(self._rest) if self._rest else b""
         if self._part != "tail":
             raise StoreFatal("ClickHouse's answer ends too early.")
@@ -84,8 +85,8 @@ class JsonAnswer:
         except msgspec.DecodeError as error:
             raise StoreFatal("ClickHouse's answer ends too early.") from error
         meta = SqlMeta(
-            rows_read=statistics.rows_read,
-            bytes_read=statistics.bytes_read,
+            rows_read=told_rows(statistics.rows_read, own_events),
+            bytes_read=told_bytes(statistics.bytes_read, own_events),
             elapsed_ms=round(elapsed_ms, 1),
             truncated=self._cut,
         )

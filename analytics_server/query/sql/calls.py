@@ -13,13 +13,26 @@ from typing import ClassVar
 
 from sqlglot import exp
 
+from analytics_server.query.regexps import MOST_WEIGHT, weight_of
 from analytics_server.query.sql.context import Context, Scope, literal
 from analytics_server.query.sql.expressions import ExpressionPrinter, Print
 from analytics_server.query.sql.functions import TYPE_ARGUMENT, Called
 from analytics_server.query.sql.kinds import is_zone
 from analytics_server.query.sql.refusal import shown
+from analytics_server.query.sql.sizes import Sizes
+from analytics_server.zones import refusal
 
 MAX_LAMBDA_DEPTH = 2
+REPEATS = frozenset({"repeat", "leftPad", "rightPad"})
+"""Functions whose second argument says how long the result becomes."""
+
+PATTERNS = {
+    **dict.fromkeys(("match", "extract", "extractAll", "extractGroups", "countMatches", "regexpExtract"), 1),
+    **dict.fromkeys(("extractAllGroupsVertical", "extractAllGroupsHorizontal"), 1),
+    **dict.fromkeys(("replaceRegexpOne", "replaceRegexpAll"), 1),
+    "splitByRegexp": 0,
+}
+"""Functions that take a regular expression, and in which place."""
 _AGGREGATE_TEXT = re.compile(r"(?P<name>\w+)(?P<parameters>\([0-9., ]*\))?")
 
 
@@ -28,8 +41,9 @@ class CallPrinter(ExpressionPrinter):
 
     printers: ClassVar[dict[type[exp.Expr], Print]] = dict(ExpressionPrinter.printers)
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, tree: exp.Expr) -> None:
         super().__init__(context)
+        self._sizes = Sizes(context, tree)
         self._lambda_depth = 0
 
     def _known(self, node: exp.Expr) -> Called:
@@ -46,6 +60,7 @@ class CallPrinter(ExpressionPrinter):
     def _function(self, node: exp.Expr, scope: Scope) -> str:
         self.context.only(node, "this", "expressions")
         known = self._known(node)
+        self._sizes.check(known.name, node)
         return f"{known.name}({self._arguments(known, node, node.expressions, scope)})"
 
     def _parametric(self, node: exp.Expr, scope: Scope) -> str:
@@ -74,9 +89,40 @@ class CallPrinter(ExpressionPrinter):
         if known.zone_place is not None:
             for argument in arguments[known.zone_place :]:
                 self._check_zone(known, argument)
+        if known.name in REPEATS and len(arguments) > 1 and not self._sizes.is_number(arguments[1]):
+            # What is computed is cut to what was reckoned with; what is written was checked as it is.
+            most = self._sizes.times(arguments[1], self._sizes.of(arguments[0]) if known.name == "repeat" else 4)
+            written[1] = f"least({written[1]}, {most})"
+        if known.name in PATTERNS and len(arguments) > PATTERNS[known.name]:
+            self._check_pattern(arguments[PATTERNS[known.name]])
         if known.name == "arrayReduce" and arguments:
             written[0] = literal(self._aggregate_name(known, arguments[0]))
         return ", ".join(written)
+
+    def _regexp(self, node: exp.Expr, scope: Scope) -> str:
+        self.context.only(node, "this", "expression")
+        self._check_pattern(node.expression)
+        return f"match({self.write(node.this, scope)}, {self.write(node.expression, scope)})"
+
+    def _joined(self, node: exp.Expr, scope: Scope) -> str:
+        self._sizes.check("concat", node)
+        return self._binary(node, scope)
+
+    def _check_pattern(self, node: exp.Expr) -> None:
+        """A regular expression is read here, so it is a text or a parameter."""
+        value: object = None
+        if isinstance(node, exp.Literal) and node.args.get("is_string"):
+            value = str(node.this)
+        elif isinstance(node, exp.Placeholder):
+            value = self.context.bound.get(node.this.name if isinstance(node.this, exp.Expr) else str(node.this))
+        if not isinstance(value, str):
+            self.context.refuse(node, "A regular expression is a text in quotes or a parameter.")
+        if (weight := weight_of(value)) > MOST_WEIGHT:
+            self.context.refuse(
+                node,
+                f"The regular expression stands for {weight:,} steps, {MOST_WEIGHT:,} are allowed: repeat less in it.",
+                "sql_too_big",
+            )
 
     def _argument(self, node: exp.Expr, scope: Scope) -> str:
         return self._lambda(node, scope) if isinstance(node, exp.Lambda) else self.write(node, scope)
@@ -108,10 +154,11 @@ class CallPrinter(ExpressionPrinter):
         elif isinstance(node, exp.Placeholder):
             value = self.context.bound.get(node.this.name)
         if not isinstance(value, str) or not is_zone(value):
+            why = f" {refusal(value)}" if isinstance(value, str) else ""
             self.context.refuse(
                 node,
                 f"{known.base.signature}: a time zone is a name in quotes, such as 'Europe/Berlin', or a parameter"
-                " that is one.",
+                f" that is one.{why}",
             )
 
     def _aggregate_name(self, known: Called, node: exp.Expr) -> str:
@@ -188,6 +235,8 @@ class CallPrinter(ExpressionPrinter):
 CallPrinter.printers.update(
     {
         exp.Anonymous: CallPrinter._function,
+        exp.RegexpLike: CallPrinter._regexp,
+        exp.DPipe: CallPrinter._joined,
         exp.ParameterizedAgg: CallPrinter._parametric,
         exp.Filter: CallPrinter._filter,
         exp.IgnoreNulls: CallPrinter._nulls,

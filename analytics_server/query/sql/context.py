@@ -52,6 +52,7 @@ class Context:
     """The values of the user's parameters, not yet checked."""
     wanted: Container[str] | None
     """Columns to read of the tables; None: all."""
+    builds_long_texts: bool = False
     declared: dict[str, Kind] = field(default_factory=dict)
     """The user's parameters that the text names, with their types."""
 

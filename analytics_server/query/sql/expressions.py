@@ -255,10 +255,6 @@ class ExpressionPrinter:
         left, right = self._operand(node.this, scope), self._operand(node.expression, scope)
         return f"{left} {negated}{MATCHES[type(node)]} {right}"
 
-    def _regexp(self, node: exp.Expr, scope: Scope) -> str:
-        self.context.only(node, "this", "expression")
-        return f"match({self.write(node.this, scope)}, {self.write(node.expression, scope)})"
-
     def _int_div(self, node: exp.Expr, scope: Scope) -> str:
         self.context.only(node, "this", "expression")
         return f"intDiv({self.write(node.this, scope)}, {self.write(node.expression, scope)})"
@@ -362,7 +358,6 @@ ExpressionPrinter.printers.update(
     {
         **dict.fromkeys(BINARY, ExpressionPrinter._binary),
         **dict.fromkeys(MATCHES, ExpressionPrinter._match),
-        exp.RegexpLike: ExpressionPrinter._regexp,
         exp.IntDiv: ExpressionPrinter._int_div,
         exp.Identifier: ExpressionPrinter._identifier,
         exp.Column: ExpressionPrinter._column,

@@ -19,7 +19,10 @@ from analytics_server.query.sql.parameters import bind_parameters, check_names
 from analytics_server.query.sql.queries import QueryPrinter
 from analytics_server.query.sql.refusal import SqlRefused
 from analytics_server.query.sql.tables import SITE
+from analytics_server.query.sql.tokens import check_size
 from analytics_server.query.sql.weight import check_weight
+
+MAX_TOKENS = 6_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,28 +31,35 @@ class Guarded:
 
     sql: str
     parameters: Mapping[str, object]
+    builds_long_texts: bool = False
 
 
 class Guard:
     """Turns texts into guarded statements. Keeps nothing."""
 
-    def __init__(self, functions: Functions, *, max_chars: int, max_rows: int) -> None:
+    def __init__(self, functions: Functions, *, max_chars: int, max_rows: int, max_tokens: int = MAX_TOKENS) -> None:
         self.functions = functions
         self.max_chars = max_chars
         self.max_rows = max_rows
+        self.max_tokens = max_tokens
+
+    def check_size(self, text: str) -> None:
+        """Refuse what is too long to be read: quick enough for the event loop. Raises `SqlRefused`."""
+        check_size(text, max_chars=self.max_chars, max_tokens=self.max_tokens)
 
     def check(self, text: str, params: Mapping[str, object], *, site_id: str, database: str) -> Guarded:
         """The statement that answers the text with the site's rows only. Raises `SqlRefused`."""
         check_names(params)
-        tree = parse(text, max_chars=self.max_chars)
+        self.check_size(text)
+        tree = parse(text)
         check_weight(tree)
         context = Context(text, self.functions, database, params, _wanted(tree))
         try:
-            sql = QueryPrinter(context, max_rows=self.max_rows).whole(tree)
+            sql = QueryPrinter(context, tree, max_rows=self.max_rows).whole(tree)
         except RecursionError:
             raise SqlRefused("The query is nested too deeply.", code="sql_too_big") from None
         site = {SITE: site_id} if f"{{{SITE}:String}}" in sql else {}  # a value that is not named would be refused
-        return Guarded(sql, {**site, **bind_parameters(context.declared, params)})
+        return Guarded(sql, {**site, **bind_parameters(context.declared, params)}, context.builds_long_texts)
 
 
 def _wanted(tree: exp.Expr) -> frozenset[str] | None:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from analytics_server.zones import find_zone
+
 MAX_DEPTH = 8
 MAX_FIXED_BYTES = 256
 MAX_PARTS = 64
@@ -55,7 +57,6 @@ FAMILIES = (*PLAIN, "DateTime64", "FixedString", "Decimal", *DIGITS, *WRAPPERS, 
 """All names that may be used."""
 
 _TOKEN = re.compile(r"\s*(?:(?P<word>\w+)|(?P<text>'[^'\\]*')|(?P<mark>[(),]))")
-_ZONE = re.compile(r"(?=.{1,64}\Z)[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
@@ -85,8 +86,8 @@ class Kind:
 
 
 def is_zone(text: str) -> bool:
-    """May the text be given to ClickHouse as a time zone? It must be a name: never the path of a file."""
-    return _ZONE.fullmatch(text) is not None
+    """May the text be given to ClickHouse as a time zone? It must be a zone's name: never the path of a file."""
+    return find_zone(text) is not None
 
 
 def parse_kind(text: str) -> Kind:

@@ -33,6 +33,7 @@ RUN_CODES = (
     "sql_too_much_read",
     "unsupported_join",
 )
+_CSV = Annotated[str, Meta(extra_json_schema={"enum": ["safe", "raw"]})]
 _FORMAT = Annotated[str, Meta(extra_json_schema={"enum": list(FORMATS)})]
 
 
@@ -51,6 +52,13 @@ def operations() -> list[Operation]:
             parameters=(
                 Parameter(
                     name="format", about="The answer's format; `json` if left out.", type=_FORMAT, example="json"
+                ),
+                Parameter(
+                    name="csv",
+                    about="How CSV holds texts that a spreadsheet would take for formulas: with an apostrophe in front"
+                    " (`safe`, if left out), or as they are (`raw`, for machines).",
+                    type=_CSV,
+                    example="safe",
                 ),
             ),
             body=Body(
@@ -79,6 +87,7 @@ def operations() -> list[Operation]:
                 **NO_SITE,
             },
             asks_store=True,
+            takes_turns=True,
         ),
         Operation(
             method="GET",
@@ -92,5 +101,6 @@ def operations() -> list[Operation]:
             replies=(Reply(about="What can be asked.", type=SchemaAnswer),),
             errors={400: ("bad_request",), **NO_SITE},
             asks_store=True,
+            takes_turns=True,
         ),
     ]

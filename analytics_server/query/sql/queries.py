@@ -41,8 +41,8 @@ _SELECT_PARTS = (
 class QueryPrinter(RelationPrinter):
     """Prints one whole query. Raises `SqlRefused`."""
 
-    def __init__(self, context: Context, *, max_rows: int) -> None:
-        super().__init__(context)
+    def __init__(self, context: Context, tree: exp.Expr, *, max_rows: int) -> None:
+        super().__init__(context, tree)
         self._max_rows = max_rows
 
     def whole(self, node: exp.Expr) -> str:

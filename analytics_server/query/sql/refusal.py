@@ -49,7 +49,7 @@ def shown(text: str) -> str:
 def nearest(name: str, names: list[str]) -> str:
     """A sentence that suggests the closest of the names, or none."""
     folded = {candidate.lower(): candidate for candidate in names}
-    close = get_close_matches(name.lower(), list(folded), n=1, cutoff=0.6)
+    close = get_close_matches(name[:SHOWN_CHARS].lower(), list(folded), n=1, cutoff=0.6)
     return f" Did you mean {folded[close[0]]}?" if close else ""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from typing import Protocol
 
 import msgspec
 from aiohttp import web
@@ -15,15 +16,29 @@ from aiohttp import web
 from analytics_server.config import LimitsSection
 from analytics_server.errors import RequestError, TooLarge
 from analytics_server.query.request import decode_request
-from analytics_server.query.routes import QueryGate
+from analytics_server.query.routes import Reader
 from analytics_server.query.sql.answer import FORMATS
 from analytics_server.query.sql.schema import describe
 from analytics_server.query.sql.service import SqlRequest, SqlService
 
+CSV_KINDS = ("safe", "raw")
 NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-def routes(service: SqlService, gate: QueryGate, limits: LimitsSection) -> list[web.RouteDef]:
+class SqlReader(Reader, Protocol):
+    """Whoever asks; turns are counted by `token_id`."""
+
+    @property
+    def token_id(self) -> str: ...
+
+
+class SqlGate(Protocol):
+    """Turns an Authorization header into a reader; raises `Unauthorized`."""
+
+    async def authenticate(self, authorization: str | None) -> SqlReader: ...
+
+
+def routes(service: SqlService, gate: SqlGate, limits: LimitsSection) -> list[web.RouteDef]:
     """Handlers raise `AnalyticsError`."""
 
     async def sql(request: web.Request) -> web.StreamResponse:
@@ -31,7 +46,7 @@ def routes(service: SqlService, gate: QueryGate, limits: LimitsSection) -> list[
         body = await _read_body(request, limits.query_bytes)
         asked = decode_request(body, SqlRequest)
         reader.require_read(asked.site_id.strip().lower())
-        return await _answer(request, service, asked, _format(request))
+        return await _answer(request, service, asked, *_format(request), reader.token_id)
 
     async def schema(request: web.Request) -> web.Response:
         reader = await gate.authenticate(request.headers.get("Authorization"))
@@ -44,9 +59,11 @@ def routes(service: SqlService, gate: QueryGate, limits: LimitsSection) -> list[
     return [web.post("/api/v1/sql", sql), web.get("/api/v1/schema", schema)]
 
 
-async def _answer(request: web.Request, service: SqlService, asked: SqlRequest, format_: str) -> web.StreamResponse:
+async def _answer(
+    request: web.Request, service: SqlService, asked: SqlRequest, format_: str, raw_csv: bool, token_id: str
+) -> web.StreamResponse:
     limits = service.limits
-    async with aclosing(service.run(asked, format_)) as pieces:
+    async with aclosing(service.run(asked, format_, token_id=token_id, raw_csv=raw_csv)) as pieces:
         first = await anext(pieces, b"")
         response = web.StreamResponse(
             headers={**NO_STORE, "Content-Type": FORMATS[format_][1], "X-Row-Limit": str(limits.rows)}
@@ -65,11 +82,18 @@ async def _answer(request: web.Request, service: SqlService, asked: SqlRequest, 
     return response
 
 
-def _format(request: web.Request) -> str:
-    unknown = sorted(set(request.query) - {"format"})
+def _format(request: web.Request) -> tuple[str, bool]:
+    """The format, and whether CSV is wanted raw. Raises `RequestError`."""
+    unknown = sorted(set(request.query) - {"format", "csv"})
     if unknown:
-        raise RequestError(f"There is no parameter {unknown[0]!r}: format is the only one.", code="unknown_key")
-    return _single(request, "format") if request.query else "json"
+        raise RequestError(
+            f"There is no parameter {unknown[0]!r}: format and csv are the only ones.", code="unknown_key"
+        )
+    format_ = _single(request, "format") if "format" in request.query else "json"
+    kind = _single(request, "csv") if "csv" in request.query else "safe"
+    if kind not in CSV_KINDS:
+        raise RequestError(f"csv is one of {', '.join(CSV_KINDS)}.", code="bad_format")
+    return format_, kind == "raw"
 
 
 def _single(request: web.Request, name: str) -> str:

@@ -1,8 +1,8 @@
 """Runs guarded SQL: the settings that bound it, its turn, its pieces.
 
 The engine ends a query that passes its limits, but looks at the time only between blocks of
-rows. So the answer to the client has a time limit of its own; the turn is given back when
-the engine has truly ended.
+rows. So the answer to the client has a time limit of its own, after which the turn is passed on to
+others; the site's and the token's own is given back when the engine has truly ended.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from analytics_server.config import SqlSection
 from analytics_server.errors import StoreError, StoreTimeout
 from analytics_server.query.desk import Desk
 from analytics_server.query.sql.answer import FORMATS, JsonAnswer
+from analytics_server.query.sql.cells import HarmlessCells
 from analytics_server.query.sql.complaints import explain
 from analytics_server.query.sql.context import literal
 from analytics_server.query.sql.functions import Functions, load_functions
 from analytics_server.query.sql.guard import Guard, Guarded
 from analytics_server.query.sql.refusal import SqlRefused
 from analytics_server.query.sql.tables import SETTINGS, TABLES
-from analytics_server.query.sql.turns import Turns
+from analytics_server.query.sql.turns import Turn, Turns
 
 MB = 1024 * 1024
 RANGE_ELEMENTS = 1_000_000
@@ -33,6 +34,13 @@ RANGE_ELEMENTS = 1_000_000
 
 BLOCK_ROWS = 8_192
 """Rows that are worked on between two looks at the clock."""
+
+SMALL_BLOCKS = {
+    "max_block_size": 1_024,
+    "max_joined_block_size_rows": 1_024,
+    "function_range_max_elements_in_block": 100_000,
+}
+"""For queries that build long texts."""
 
 PRINTED_BYTES = 2_000_000
 """What is printed is longer than what was written: columns are spelled out."""
@@ -82,8 +90,14 @@ class SqlService:
         self._store = desk.store
         self.desk = desk
         self.limits = limits
-        self.guard = Guard(functions or load_functions(), max_chars=limits.max_chars, max_rows=limits.rows)
+        self.guard = Guard(
+            functions or load_functions(),
+            max_chars=limits.max_chars,
+            max_rows=limits.rows,
+            max_tokens=limits.max_tokens,
+        )
         self._turns = Turns(at_once=limits.queries, per_site=limits.site_queries, wait_s=limits.wait_s)
+        self._reading = asyncio.Lock()
         self._ending: set[asyncio.Task[None]] = set()
         self._database = ""
         self._closed: list[str] = []
@@ -91,35 +105,51 @@ class SqlService:
         self._optional: dict[str, int] = {}
         self._available: frozenset[str] | None = None
 
-    async def run(self, request: SqlRequest, format_: str) -> AsyncGenerator[bytes]:
-        """The answer in pieces. Raises `RequestError`, `NotFound`, `Unavailable` or a `StoreError`."""
+    async def run(
+        self, request: SqlRequest, format_: str, *, token_id: str = "", raw_csv: bool = False
+    ) -> AsyncGenerator[bytes]:
+        """The answer in pieces. `raw_csv`: cells as they are, for machines.
+
+        Raises `RequestError`, `NotFound`, `Unavailable` or a `StoreError`."""
         if format_ not in FORMATS:
             raise SqlRefused(f"format is one of {', '.join(FORMATS)}.", code="bad_format")
         site_id = self.desk.site(request.site_id).site_id
-        await self._turns.take(site_id)
+        self.guard.check_size(request.query)
+        turn = await self._turns.take(site_id, token_id)
         run = _Run()
         try:
             database = await self.database()
-            guarded = await asyncio.to_thread(
-                self.guard.check, request.query, request.params, site_id=site_id, database=database
-            )
+            guarded = await self._guarded(request, site_id, database)
             started = time.perf_counter()
             shape = JsonAnswer(self.limits.rows) if format_ == "json" else None
+            cells = HarmlessCells() if format_ == "csv" and not raw_csv else None
+            reshaped = shape or cells
             run.begin(self._stream(guarded, site_id, database, FORMATS[format_][0]))
             async for piece in run.pieces(self.limits.timeout_s + OVERTIME_S):
-                if ready := shape.feed(piece) if shape else piece:
+                if ready := reshaped.feed(piece) if reshaped else piece:
                     yield ready
+            if cells is not None and (last := cells.end()):
+                yield last
             if shape is not None:
-                yield shape.end((time.perf_counter() - started) * 1000)
+                elapsed_ms = (time.perf_counter() - started) * 1000
+                yield shape.end(elapsed_ms, await self.desk.own_events.of(site_id))
         except StoreError as error:
             raise explain(error, request.query) from error
         finally:
-            await self._finish(run, site_id)
+            await self._finish(run, turn)
 
     async def check(self, request: SqlRequest) -> None:
         """Refuse what the guard would refuse, without asking for a row. Raises `RequestError` or a `StoreError`."""
         site_id, database = self.desk.site(request.site_id).site_id, await self.database()
-        await asyncio.to_thread(self.guard.check, request.query, request.params, site_id=site_id, database=database)
+        await self._guarded(request, site_id, database)
+
+    async def _guarded(self, request: SqlRequest, site_id: str, database: str) -> Guarded:
+        """Read one text at a time, in a thread: two would take the interpreter from the event loop twice as often."""
+        self.guard.check_size(request.query)
+        async with self._reading:
+            return await asyncio.to_thread(
+                self.guard.check, request.query, request.params, site_id=site_id, database=database
+            )
 
     async def database(self) -> str:
         """The database that holds the tables, asked once."""
@@ -150,24 +180,25 @@ class SqlService:
         if self._ending:
             await asyncio.wait(self._ending, timeout=OVERTIME_S)
 
-    async def _finish(self, run: _Run, site_id: str) -> None:
+    async def _finish(self, run: _Run, turn: Turn) -> None:
         """Give the turn back when the engine has ended: at once, or in the background if it is still busy."""
 
         async def end() -> None:
             try:
                 await run.end()
             finally:
-                self._turns.give_back(site_id)
+                self._turns.give_back(turn)
 
         if not run.is_busy:
             await end()
             return
+        self._turns.pass_on(turn)
         task = asyncio.create_task(end(), name="sql-ending")
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
     async def _stream(self, guarded: Guarded, site_id: str, database: str, format_: str) -> AsyncGenerator[bytes]:
-        settings = ", ".join(f"{name} = {value}" for name, value in self._settings(site_id, database).items())
+        settings = ", ".join(f"{name} = {value}" for name, value in self._settings(guarded, site_id, database).items())
         async for piece in self._store.stream(
             f"{guarded.sql}\nSETTINGS {settings}",
             guarded.parameters,
@@ -177,7 +208,7 @@ class SqlService:
         ):
             yield piece
 
-    def _settings(self, site_id: str, database: str) -> Mapping[str, str]:
+    def _settings(self, guarded: Guarded, site_id: str, database: str) -> Mapping[str, str]:
         """They stand in the statement, so that both engines take them all, `readonly` included."""
         own = f"site_id = {literal(site_id)}"
         filters = {f"{database}.{name}": own for name in TABLES} | {f"{database}.{name}": "0" for name in self._closed}
@@ -188,10 +219,11 @@ class SqlService:
             "max_bytes_to_read": self.limits.read_mb * MB,
             "max_result_bytes": self.limits.answer_mb * MB,
         }
+        numbers = {**NUMBERS, **self._optional, **(SMALL_BLOCKS if guarded.builds_long_texts else {})}
         pairs = ", ".join(f"{literal(table)}: {literal(condition)}" for table, condition in filters.items())
         return {
             **{name: str(number) for name, number in limits.items()},
-            **{name: str(number) for name, number in {**NUMBERS, **self._optional}.items()},
+            **{name: str(number) for name, number in numbers.items()},
             **{name: literal(text) for name, text in TEXTS.items()},
             "additional_table_filters": f"{{{pairs}}}",
         }

@@ -230,18 +230,6 @@ async def test_takes_nobody_in_unless_it_runs(lab: Lab) -> None:
     assert await variant() in ("a", "b")
 
 
-async def test_a_key_of_several_sites_needs_the_site(lab: Lab) -> None:
-    await lab.make()
-    other = await lab.make(site_id=FOREIGN, variants=[{"name": "x"}, {"name": "y"}])
-    assert await lab.refusal("/cta/assign?subject=u", None, method="GET") == (400, "site_needed")
-    assert (await lab("GET", f"/cta/assign?subject=u&site_id={FOREIGN}"))[1]["variant"] in ("x", "y")
-    assert (await lab("GET", f"/{other['id']}/assign?subject=u"))[1]["variant"] in ("x", "y")
-    assert await lab.refusal(f"/{other['id']}/assign?subject=u&site_id={SITE}", None, method="GET") == (
-        404,
-        "unknown_experiment",
-    )
-
-
 @pytest.mark.parametrize("subject", ["x" * SUBJECT_CHARS, "%00", "%ED%A0%80", "%F0%9F%8E%89", "a%26b"])
 async def test_any_subject_has_a_variant(lab: Lab, subject: str) -> None:
     await lab.make()

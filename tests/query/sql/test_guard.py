@@ -63,6 +63,14 @@ def test_no_time_zone_is_a_file(guard: Guard, call: str, zone: str) -> None:
     assert "a time zone is a name in quotes" in refusal(guard, asked, params).message
 
 
+@pytest.mark.parametrize("zone", ["right/Europe/Berlin", "posix/Europe/Berlin", "europe/berlin"])
+def test_a_time_zone_is_one_that_clickhouse_and_browsers_know(guard: Guard, zone: str) -> None:
+    for query in (f"SELECT toHour(ts, '{zone}') FROM events", "SELECT toHour(ts, {z:String}) FROM events"):
+        refused = refusal(guard, query, {"z": zone} if "{" in query else {})
+        assert "did you mean Europe/Berlin?" in refused.message
+    assert refusal(guard, f"SELECT CAST(ts, 'DateTime(\\'{zone}\\')') FROM events").code == "unknown_type"
+
+
 @pytest.mark.parametrize(
     "zone",
     ["file:/etc/passwd", "/etc/passwd", "../etc/passwd", "a/../b", "", "a:b", "UTC/", "Europe/Berlin\n", "U" * 65],

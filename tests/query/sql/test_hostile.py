@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from analytics_server.errors import AnalyticsError
+from analytics_server.query.sql.guard import Guarded
 from analytics_server.query.sql.service import SqlService
 from analytics_server.store import Store
 from tests.query.sql.conftest import TIMEOUT_S, Asker, make_service
@@ -86,8 +87,8 @@ async def test_hostile_text_sees_and_touches_nothing(asker: Asker, places: Place
 class Unwalled(SqlService):
     """Without the engine's own filters: the guard alone."""
 
-    def _settings(self, site_id: str, database: str) -> Mapping[str, str]:
-        settings = dict(super()._settings(site_id, database))
+    def _settings(self, guarded: Guarded, site_id: str, database: str) -> Mapping[str, str]:
+        settings = dict(super()._settings(guarded, site_id, database))
         del settings["additional_table_filters"]
         return settings
 
@@ -121,7 +122,7 @@ async def test_engine_alone_shows_no_foreign_row(asker: Asker, filled: tuple[str
     """The second wall, with the first taken away: tables are read as they are, under the service's settings."""
     _, store = filled
     database = await asker.service.database()
-    settings = asker.service._settings("mine.example", database)
+    settings = asker.service._settings(Guarded("", {}), "mine.example", database)
     clause = ", ".join(f"{name} = {value}" for name, value in settings.items())
 
     async def ask(sql: str) -> str:

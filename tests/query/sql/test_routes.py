@@ -24,6 +24,8 @@ TOKEN = {"Authorization": "Bearer good"}
 
 @dataclass(frozen=True, slots=True)
 class Reader:
+    token_id: str = "a-token"
+
     def require_read(self, site_id: str) -> None:
         if site_id == FOREIGN:
             raise Forbidden("not yours")
@@ -124,3 +126,12 @@ async def test_schema_describes_what_can_be_asked(client: Client, asker: Asker) 
         assert response.status == 404
     async with client.get("/api/v1/schema") as response:
         assert response.status == 401
+
+
+async def test_csv_is_for_people_unless_it_is_asked_for_raw(client: Client) -> None:
+    asked = body(query="SELECT '=1' AS t")
+    for query, cell in (("?format=csv", b"'=1"), ("?format=csv&csv=safe", b"'=1"), ("?format=csv&csv=raw", b"=1")):
+        assert await post(client, asked, query) == (200, b'"t"\n"' + cell + b'"\n')
+    for query, code in (("?format=csv&csv=x", "bad_format"), ("?csv=raw&csv=raw", "bad_request")):
+        status, answer = await post(client, asked, query)
+        assert (status, answer["error"]["code"]) == (400, code)

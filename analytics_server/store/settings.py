@@ -1,0 +1,49 @@
+"""The engine's settings that come with each statement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analytics_server.store.protocol import Parameters, Settings
+
+INSERT_SETTINGS: dict[str, str] = {
+    "async_insert": "0",
+    "wait_end_of_query": "1",
+    "insert_deduplicate": "0",
+    "deduplicate_blocks_in_dependent_materialized_views": "0",
+    "max_insert_block_size": "10000000",
+    "min_insert_block_size_rows": "10000000",
+    "min_insert_block_size_bytes": "0",
+    "max_insert_threads": "1",
+    "max_threads": "1",
+    "max_partitions_per_insert_block": "1000",
+    "parallel_view_processing": "0",
+    "input_format_parallel_parsing": "0",
+    "input_format_native_allow_types_conversion": "1",
+}
+"""All that correctness of an insert rests on, because the engine's defaults change between versions:
+synchronous, no deduplication by block (verification by batch_id instead), one block and so one part.
+Strings become LowCardinality on arrival (see `native`)."""
+
+SERVER_INSERT_SETTINGS: dict[str, str] = {
+    "log_queries": "0",
+    "log_query_threads": "0",
+    "log_query_views": "0",
+    "log_processors_profiles": "0",
+    "query_profiler_real_time_period_ns": "0",
+    "query_profiler_cpu_time_period_ns": "0",
+}
+"""An insert a second, with its views, would fill a server's own log tables faster than `events`. The engine in
+process has none."""
+
+ALL_ANSWER: Settings = {"skip_unavailable_shards": 0}
+"""A replica that can't be asked is an error, never an empty answer."""
+
+
+def plain(parameters: Parameters | None) -> dict[str, Any] | None:
+    return dict(parameters) if parameters else None
+
+
+def limited(settings: Settings | None, timeout_s: float) -> dict[str, Any]:
+    """Every question carries its own time limit, so that it ends in the engine too."""
+    return {"max_execution_time": timeout_s, "timeout_before_checking_execution_speed": 0, **(settings or {})}

@@ -30,7 +30,7 @@ from analytics_server.errors import WalError
 from analytics_server.ingest import segment
 from analytics_server.ingest.group import MAX_GROUP_BYTES, MOST_BYTES, Group, Waiter
 from analytics_server.ingest.metrics import IngestMetrics
-from analytics_server.ingest.recovery import keep, recover
+from analytics_server.ingest.recovery import LOCK, keep, recover
 from analytics_server.ingest.segment import Sealed
 from analytics_server.ingest.segment_file import SegmentFile, Untrusted, sync_directory
 from analytics_server.ingest.sync import Syncer, make_syncer
@@ -38,7 +38,6 @@ from analytics_server.model import Row
 
 log = logging.getLogger(__name__)
 
-LOCK = "lock"
 FREE_SPACE_CHECK_S = 1.0
 SLOW_DISK_S = 0.05
 """After a commit that took longer, the next write is a thread's too: on a saturated disk even a write to the page
@@ -359,9 +358,15 @@ class Wal:
         if sealed.events:
             self._on_sealed(sealed)
             return
-        with contextlib.suppress(OSError):
-            sealed.path.unlink()
+        self._disk.submit(self._remove_empty, sealed.path)  # before the next segment, for the same reason
         self._forget(sealed)
+
+    def _remove_empty(self, path: Path) -> None:
+        """Remove a segment without events, so that a power cut doesn't bring it back beside a later one."""
+        with contextlib.suppress(OSError):
+            path.unlink()
+            if self._syncer is not None:
+                sync_directory(self._directory)
 
     def _settle(self, group: Group, error: str) -> None:
         if group.rows and not error:

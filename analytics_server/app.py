@@ -53,7 +53,7 @@ from analytics_server.ingest.flush import Flusher
 from analytics_server.ingest.merges import Merges
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.segment import Sealed
-from analytics_server.ingest.wal import Wal
+from analytics_server.ingest.wal import STOPPING, Wal
 from analytics_server.live.hub import Hub
 from analytics_server.live.seed import seed_hub
 from analytics_server.live.socket import LiveSockets
@@ -407,8 +407,8 @@ class Server:
         return web.json_response({"status": "ok"})
 
     async def _readyz(self, request: web.Request) -> web.Response:
-        """503 while stopping or when the log refuses; not while ClickHouse is merely away."""
-        reason = "The server is stopping." if self._stopping else self._wal.refusal()
+        """503 while stopping or when beacons would be refused; not while ClickHouse is merely away."""
+        reason = STOPPING if self._stopping else await self._wal.unreadiness()
         if reason:
             return web.json_response({"status": "not_ready", "reason": reason}, status=503)
         return web.json_response({"status": "ready"})

@@ -42,7 +42,9 @@ def recover(directory: Path, metrics: IngestMetrics) -> list[Sealed]:
         draft.unlink()
         removed += 1
     if strangers := foreign_files(directory):
-        log.warning("files that are no wal segments lie in the wal's directory", extra={"files": strangers[:MOST_NAMES]})
+        log.warning(
+            "files that are no wal segments lie in the wal's directory", extra={"files": strangers[:MOST_NAMES]}
+        )
     paths = sorted(directory.glob(f"*{segment.SUFFIX}"))
     for path in paths:
         if not path.is_file():

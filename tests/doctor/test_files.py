@@ -240,7 +240,11 @@ async def test_an_empty_or_foreign_segment_is_an_error_before_a_start_and_named_
     assert (finding.status, finding.facts["damaged_segments"]) == ("error", [stranger.name])
     assert done == "put 1 unreadable segment aside"
     assert (after.facts["damaged_segments"], after.facts["segments"], good.exists()) == ([], 1, True)
-    assert (kept.status, kept.facts["names"], kept.facts["without_events"]) == ("warning", [stranger.name], [stranger.name])
+    assert (kept.status, kept.facts["names"], kept.facts["without_events"]) == (
+        "warning",
+        [stranger.name],
+        [stranger.name],
+    )
     assert stranger.name in kept.message
 
 

@@ -187,11 +187,7 @@ def check_config(config_path: str | None) -> None:
 @cli.command(short_help="Look for what can be wrong, and say what to do.")
 @_config_option
 @click.option("--repair", is_flag=True, help="Mend what can be mended, and check that again.")
-@click.option(
-    "--accept-loss",
-    is_flag=True,
-    help="With --repair: take what is left of lost data as complete, and fit rollups to it.",
-)
+@click.option("--accept-loss", is_flag=True, help="With --repair: what is left of lost data is complete.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for programs.")
 def doctor(config_path: str | None, repair: bool, accept_loss: bool, as_json: bool) -> None:
     """Check log, tables, rollups, clock and disk; say what is wrong and what to do.

@@ -18,14 +18,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from analytics_server.errors import StoreFatal
+from analytics_server.errors import AnalyticsError
 
 _UUID = re.compile(r"UUID '([0-9a-f-]{36})'")
 _PART = re.compile(r"\w+_\d+_\d+_\d+(_\d+)?")
 _RESTORE = "Restore the data directory from a backup"
 
 
-class EngineFilesError(StoreFatal):
+class EngineFilesError(AnalyticsError):
     """The engine's directory can't be used as it is."""
 
     code = "engine_files"

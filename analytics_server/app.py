@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -55,7 +56,8 @@ from analytics_server.ingest.flush import Flusher
 from analytics_server.ingest.merges import Merges
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.segment import Sealed
-from analytics_server.ingest.wal import Wal
+from analytics_server.ingest.wal import STOPPING, Wal
+from analytics_server.integrity import Integrity
 from analytics_server.listening import BACKLOG, addresses_of, open_sockets, reachable
 from analytics_server.live.hub import Hub
 from analytics_server.live.seed import seed_hub
@@ -85,6 +87,7 @@ from analytics_server.serving import (
     wrap,
 )
 from analytics_server.store import StoreInfo, make_store, migrate
+from analytics_server.store.parts import PartRecord, record_path
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +101,7 @@ DRAIN_SHARE = 0.6
 ANSWER_SHARE = 0.2
 """Of the grace period: to flush what was accepted while 503 is answered, and for the slowest requests under way."""
 TASK_RESTART_S = 5.0
+NEW_TOKEN = "Restore a backup, or stop the server and run analytics-server token create --role admin."
 RESERVED_FILES = 512
 """Of the files this process may have open: for the engine, the log and outgoing connections."""
 
@@ -125,6 +129,7 @@ class Server:
             insert_timeout_s=config.clickhouse.insert_timeout_s,
             jitter=random.Random(),
             cluster=config.clickhouse.cluster,
+            has_loss=lambda: self._integrity is not None and self._integrity.has_lost("events"),
         )
         self._hub = Hub(time.time)
         self._wal = Wal(
@@ -169,6 +174,7 @@ class Server:
         )
         self._undelivered = Undelivered(self._duplicates, config.collect, time.time)
         self._reading: asyncio.Task[None] | None = None
+        self._integrity: Integrity | None = None
         self._day_totals = DayTotals(
             self.store, self.sites, _utc_now, must_wait=lambda: self._flusher.waiting >= BACKLOG_SEGMENTS
         )
@@ -219,18 +225,22 @@ class Server:
         self._address_file.remove()  # of a run that was killed
         reading = self._reading = asyncio.create_task(self._read_log(left_over), name="reading")
         info = await self._open_store()
+        integrity = self._integrity = self._watch_parts(info)
+        await integrity.inspect()
         applied = await migrate(self.store, cluster=self.config.clickhouse.cluster)
-        await self.gate.load()
-        await self._ensure_admin()
-        await self.sites.load()
-        await self.saved.load()
-        await self._salts.load()
+        await integrity.reading("tokens", self.gate.load)
+        await self._ensure_admin(integrity)
+        await integrity.reading("sites", self.sites.load)
+        if integrity.has_lost("sites"):
+            self.sites.take_all()
+        await integrity.reading("saved", self.saved.load)
+        await integrity.reading("salts", self._salts.load)
         self._wal.start()
         if left_over:
             events = sum(sealed.events for sealed in left_over)
             log.info("delivering what the log still holds", extra={"segments": len(left_over), "events": events})
         await reading
-        await self._restore(left_over)
+        await self._restore(left_over, integrity)
         try:
             await seed_hub(self._hub, self.store, time.time())
         except StoreError as error:
@@ -241,12 +251,13 @@ class Server:
             log.warning("countries stay empty", extra={"reason": self._geo.error})
         self._http.clickhouse_up.set(1)
         self.sites.start()
-        await self._salts.load()  # again: another server may have started at the same moment and made today's, too
+        await integrity.reading("salts", self._salts.load)  # another server may have made today's at the same moment
         self._salts.start()
         self._own(self.saved.run, "saved")
         self._own(self._live.run, "live")
         self._own(self._http.watch_loop, "loop-lag")
         self._own(self._housekeeping.run, "housekeeping")
+        self._own(integrity.run, "integrity")
         if info.kind == "embedded":
             self._own(self._merges.run, "merges")
         self._own(self._day_totals.run, "day-totals")
@@ -288,6 +299,8 @@ class Server:
         await self._wal.close()  # only now may another server deliver from this directory
         await self._salts.close()
         await self.sites.close()
+        if self._integrity is not None:
+            await self._integrity.close()
         await self.store.close()
         self._geo.close()
         if self._sockets:
@@ -304,7 +317,12 @@ class Server:
                 log.warning("waiting for ClickHouse", extra={"reason": error.message[:200]})
                 await asyncio.sleep(START_RETRY_S)
 
-    async def _restore(self, left_over: list[Sealed]) -> None:
+    def _watch_parts(self, info: StoreInfo) -> Integrity:
+        record = PartRecord(record_path(self.config.data_dir))
+        registry, delivered = self._http.registry, lambda: self._flusher.delivered
+        return Integrity(self.store, record, registry, delivered, embedded=info.kind == "embedded")
+
+    async def _restore(self, left_over: list[Sealed], integrity: Integrity) -> None:
         """Know the open sessions and the event ids of the last run again, and begin to deliver what it left.
 
         A short backlog is waited for, a long one is delivered beside the traffic.
@@ -314,8 +332,11 @@ class Server:
             self._deliver(left_over)
             if left_over:
                 await self._flusher.drain(START_DRAIN_S)
-        await restore_sessions(self._sessions, self.store, time.time(), self.config.collect)
-        await restore_event_ids(self._duplicates, self.store, time.time(), self.config.collect, read=left_over)
+        now, settings = time.time(), self.config.collect
+        sessions = partial(restore_sessions, self._sessions, self.store, now, settings)
+        await integrity.reading("sessions", sessions)
+        ids = partial(restore_event_ids, self._duplicates, self.store, now, settings, read=left_over)
+        await integrity.reading("events", ids)
         self._duplicates.settle()
         self._undelivered.apply(self._sessions)
         for site_id in self._undelivered.sites:  # the row of a new one may have died with the process
@@ -333,9 +354,11 @@ class Server:
             await asyncio.to_thread(self._undelivered.read, left_over)
             log.info("read what the log still holds", extra={"seconds": round(time.perf_counter() - started, 1)})
 
-    async def _ensure_admin(self) -> None:
+    async def _ensure_admin(self, integrity: Integrity) -> None:
         if self._admin_token:
             self.gate.accept(self._admin_token, Role.ADMIN, "ANALYTICS_ADMIN_TOKEN")
+        elif integrity.has_lost("tokens"):  # whoever reads this server's output must not become an admin by damage
+            log.error("no admin token is made, because tokens are lost", extra={"remedy": NEW_TOKEN})
         elif not any(principal.role is Role.ADMIN for principal in self.gate.tokens()):
             self.new_admin_token = await self.gate.create(Role.ADMIN, name="first start")
 
@@ -414,8 +437,8 @@ class Server:
         return web.json_response({"status": "ok"}, headers={INSTANCE_HEADER: self._address_file.instance})
 
     async def _readyz(self, request: web.Request) -> web.Response:
-        """503 while stopping or when the log refuses; not while ClickHouse is merely away."""
-        reason = "The server is stopping." if self._stopping else self._wal.refusal()
+        """503 while stopping or when beacons would be refused; not while ClickHouse is merely away."""
+        reason = STOPPING if self._stopping else await self._wal.unreadiness()
         if reason:
             return web.json_response({"status": "not_ready", "reason": reason}, status=503)
         return web.json_response({"status": "ready"})

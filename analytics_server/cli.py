@@ -25,7 +25,7 @@ from analytics_server.demo.routes import MADE_UP_SITE_ID
 from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.errors import AnalyticsError
 from analytics_server.journal import set_up
-from analytics_server.store import Store, make_store, migrate
+from analytics_server.store import Store, check_store, make_store, migrate
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ def check_config(config_path: str | None) -> None:
     """Check the config file and the environment, and print what results."""
     config = _config(config_path)
     AddressResolver(config.server.trusted_proxies)  # These two judge their settings themselves, here as in a start.
-    make_store(config)
+    check_store(config)
     for name in config.__struct_fields__:
         click.echo(f"[{name}]")
         section = getattr(config, name)
@@ -105,8 +105,9 @@ def check_config(config_path: str | None) -> None:
 @cli.command(short_help="Look for what can be wrong, and say what to do.")
 @_config_option
 @click.option("--repair", is_flag=True, help="Mend what can be mended, and check that again.")
+@click.option("--accept-loss", is_flag=True, help="With --repair: what is left of lost data is complete.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for programs.")
-def doctor(config_path: str | None, repair: bool, as_json: bool) -> None:
+def doctor(config_path: str | None, repair: bool, accept_loss: bool, as_json: bool) -> None:
     """Check log, tables, rollups, clock and disk; say what is wrong and what to do.
 
     \b
@@ -118,7 +119,9 @@ def doctor(config_path: str | None, repair: bool, as_json: bool) -> None:
     """
     from analytics_server.doctor.command import run_doctor
 
-    sys.exit(_run(run_doctor(lambda: _config(config_path), repair=repair, as_json=as_json)))
+    if accept_loss and not repair:
+        raise click.UsageError("--accept-loss says how far --repair may go: give both.")
+    sys.exit(_run(run_doctor(lambda: _config(config_path), repair=repair, accept_loss=accept_loss, as_json=as_json)))
 
 
 @cli.command("migrate", short_help="Bring ClickHouse to this program's schema.")

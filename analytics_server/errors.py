@@ -97,15 +97,26 @@ class Unavailable(AnalyticsError):
 
 
 class StoreError(AnalyticsError):
-    """ClickHouse did not do what was asked. `engine_code` is its own number, 0 if unknown."""
+    """ClickHouse did not do what was asked. `engine_code` is its own number, 0 if unknown.
+
+    `damaged_part`: table and name of the data part that it could not read, if that was the reason.
+    """
 
     code = "store_error"
     status = 503
     retry_after_s: int | None = 5
 
-    def __init__(self, message: str, *, code: str | None = None, engine_code: int = 0) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        engine_code: int = 0,
+        damaged_part: tuple[str, str] | None = None,
+    ) -> None:
         super().__init__(message, code=code)
         self.engine_code = engine_code
+        self.damaged_part = damaged_part
 
 
 class StoreRetryable(StoreError):

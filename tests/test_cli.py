@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from analytics_server import __version__
 from analytics_server.cli import cli
 from analytics_server.errors import AnalyticsError, ConfigError
-from analytics_server.ingest.wal import LOCK
+from analytics_server.ingest.recovery import LOCK
 
 _numbers = itertools.count(1)
 

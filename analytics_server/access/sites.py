@@ -59,6 +59,8 @@ class Sites:
         self._clock = clock
         self._sites: dict[str, Site] = {}
         self._unwritten: dict[str, Site] = {}
+        self._provisional: dict[str, Site] = {}
+        self._takes_all = False
         self._deleted: frozenset[str] = frozenset()
         self._engine_zones: frozenset[str] | None = None
         self._named: frozenset[tuple[str, str]] = frozenset()
@@ -73,7 +75,7 @@ class Sites:
         changes = self._changes
         found, deleted = await self._read()
         if changes == self._changes:  # else the answer may be older than what was changed here meanwhile
-            self._sites = found | self._unwritten
+            self._sites = self._provisional | found | self._unwritten
             self._deleted = deleted
 
     async def _read(self) -> tuple[dict[str, Site], frozenset[str]]:
@@ -172,11 +174,28 @@ class Sites:
     def get_or_create(self, site_id: str) -> Site | None:
         """The site of a beacon; an unknown one is made if the config allows, else None."""
         site = self._sites.get(site_id)
+        if site is None and self._takes_all:
+            return self._take(site_id)
         wanted = self._settings.create_unknown and site_id not in self._deleted
         if site is None and wanted and len(self._sites) < self._settings.max_sites:
             site = self._new(site_id, self._settings.default_timezone)
             self._sites[site_id] = self._unwritten[site_id] = site
             self._wake.set()
+        return site
+
+    def take_all(self) -> None:
+        """From now on any site's beacons are taken, because sites that exist were lost from the table.
+
+        A site made for them stays in memory: a stored one would be newer than, and so win over, the lost one when
+        that is restored.
+        """
+        self._takes_all = True
+
+    def _take(self, site_id: str) -> Site | None:
+        if site_id in self._deleted or len(self._sites) >= self._settings.max_sites:
+            return None
+        site = self._new(site_id, self._settings.default_timezone)
+        self._sites[site_id] = self._provisional[site_id] = site
         return site
 
     async def put(self, site: Site) -> Site:
@@ -197,6 +216,7 @@ class Sites:
             await self._write([site], deleted=0)
             self._changes += 1
             self._sites[site.site_id] = site
+            self._provisional.pop(site.site_id, None)
             self._deleted -= {site.site_id}
             self._unwritten.pop(site.site_id, None)
         return site

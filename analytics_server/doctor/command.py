@@ -16,10 +16,10 @@ from analytics_server.doctor.show import ProgressLine, show
 from analytics_server.errors import ConfigError
 
 
-async def run_doctor(read_config: Callable[[], Config], *, repair: bool, as_json: bool) -> int:
+async def run_doctor(read_config: Callable[[], Config], *, repair: bool, accept_loss: bool, as_json: bool) -> int:
     """Check (and repair), print the report, and return the exit code: 0 all ok, 1 warnings, 2 errors."""
     logging.getLogger("analytics_server").addHandler(logging.NullHandler())  # the report says it all
-    report = await _report(read_config, repair=repair)
+    report = await _report(read_config, repair=repair, accept_loss=accept_loss)
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
     else:
@@ -28,11 +28,13 @@ async def run_doctor(read_config: Callable[[], Config], *, repair: bool, as_json
     return report.exit_code
 
 
-async def _report(read_config: Callable[[], Config], *, repair: bool) -> Report:
+async def _report(read_config: Callable[[], Config], *, repair: bool, accept_loss: bool) -> Report:
     try:
         config = read_config()
     except ConfigError as error:
         finding = Finding(check="config", status="error", message=error.message, remedy="Correct the configuration.")
         return report_of([finding], time.time())
     with ProgressLine(sys.stderr) as line:
-        return await Examination(config, repair=repair, clock=time.time, advance=line.advance).run()
+        return await Examination(
+            config, repair=repair, accept_loss=accept_loss, clock=time.time, advance=line.advance
+        ).run()

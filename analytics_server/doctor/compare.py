@@ -42,13 +42,17 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A day of a site on which a rollup isn't what `events` give: how many keys, and the sums."""
+    """A day of a site on which a rollup isn't what `events` give: how many keys, and the sums.
+
+    `surplus`: of how many keys the rollup counts more events than there are, which may mean that `events` lost some.
+    """
 
     site_id: str
     day: date
     keys: int
     expected: int
     present: int
+    surplus: int
 
 
 class Calendar:
@@ -125,7 +129,7 @@ async def differences(store: Store, rollup: Rollup, piece: Piece, *, table: str 
 
 def _comparison(rollup: Rollup, condition: str, table: str) -> str:
     keys = ", ".join(rollup.keys)
-    counted = "events" if "events" in rollup.sums else next(iter(rollup.sums), "")
+    counted = rollup.counter or ("events" if "events" in rollup.sums else next(iter(rollup.sums), ""))
     groups = _groups(rollup)
     bounds = [
         f"{end}(cityHash64({', '.join(source for _, source in group)})) AS {end}__{number}"
@@ -141,9 +145,10 @@ def _comparison(rollup: Rollup, condition: str, table: str) -> str:
     joint = _array([f"toUInt64({int(len(group) > 1)})" for group in groups])
     right = "v = low OR v = high OR (low != high AND (joint OR (v > low AND v < high)))"
     return f"""
-SELECT site_id, day, countIf(differs), sum(was), sum(has) FROM (
+SELECT site_id, day, countIf(differs), sum(was), sum(has), countIf(differs AND (has > was OR is_alone)) FROM (
     SELECT
         {keys}, toDate({rollup.time}) AS day, sumIf(counted, side = 1) AS was, sumIf(counted, side = 2) AS has,
+        countIf(side = 1) = 0 AS is_alone,
         countIf(side = 1) != countIf(side = 2) OR anyIf(checksum, side = 1) != anyIf(checksum, side = 2)
             OR arrayExists(
                 (joint, v, low, high) -> NOT ({right}),

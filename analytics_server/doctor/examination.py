@@ -8,6 +8,7 @@ A check that can't be made is an error of that check and doesn't stop the others
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from analytics_server.doctor.calm import Calm
 from analytics_server.doctor.compare import Calendar
 from analytics_server.doctor.kept import DeadLettersCheck, QuarantineCheck
 from analytics_server.doctor.lock import DirectoryLock
+from analytics_server.doctor.parts import PartsCheck, RecordedLossCheck
 from analytics_server.doctor.rebuild import Rebuilder
 from analytics_server.doctor.report import EXIT_CODES, FORMAT, Advance, Check, Finding, Report, Status, worst
 from analytics_server.doctor.rollups import RollupCheck, UnfitCheck
@@ -30,7 +32,9 @@ from analytics_server.doctor.totals import DayTotalsCheck
 from analytics_server.doctor.wal import QUARANTINE, DiskCheck, WalCheck
 from analytics_server.errors import AnalyticsError, ConfigError, StoreError
 from analytics_server.ingest.views import Rollup, Views, is_gone, read_views
-from analytics_server.store import Store, make_store
+from analytics_server.store import Store, StoreInfo, make_store
+from analytics_server.store.engine_files import DatabaseLost, EngineFilesError, set_database_aside
+from analytics_server.store.parts import ROLLUP_TABLES, PartRecord, record_path
 
 DEAD_LETTERS = "dead-letters"
 
@@ -39,9 +43,17 @@ class Examination:
     """One run of the doctor. `rest_s` is how long it waits where servers may be writing."""
 
     def __init__(
-        self, config: Config, *, repair: bool, clock: Callable[[], float], advance: Advance, rest_s: float = 2.0
+        self,
+        config: Config,
+        *,
+        repair: bool,
+        clock: Callable[[], float],
+        advance: Advance,
+        accept_loss: bool = False,
+        rest_s: float = 2.0,
     ) -> None:
         self._config = config
+        self._accept_loss = accept_loss
         self._repair = repair
         self._clock = clock
         self._advance = advance
@@ -89,6 +101,7 @@ class Examination:
                 "A server is running on this directory and has the engine open: its tables were not looked at.",
                 "Run doctor again while the server is stopped. Until then GET /readyz and /metrics tell how it is.",
             )
+            await self._make(RecordedLossCheck(PartRecord(record_path(self._config.data_dir))))
             return
         try:
             store = make_store(self._config)
@@ -96,7 +109,7 @@ class Examination:
             self._say("clickhouse", "error", error.message, "Correct [clickhouse] url.")
             return
         path = Path(self._config.clickhouse_url.removeprefix("chdb://"))
-        if self._embedded and not await asyncio.to_thread(path.exists):
+        if self._embedded and not await asyncio.to_thread(os.path.lexists, path):
             self._say(
                 "clickhouse",
                 "warning",
@@ -111,13 +124,51 @@ class Examination:
 
     async def _look_at_tables(self, store: Store) -> None:
         try:
-            info = await store.open()
+            info = await self._open(store)
         except AnalyticsError as error:
             where = "in process" if self._embedded else "the server"
-            self._say("clickhouse", "error", f"ClickHouse ({where}) doesn't open: {error.message}", _OPEN_REMEDY)
+            remedy = _FILES_REMEDY if isinstance(error, EngineFilesError) else _OPEN_REMEDY
+            self._say("clickhouse", "error", f"ClickHouse ({where}) doesn't open: {error.message}", remedy)
             return
         location = "in process" if info.kind == "embedded" else f"at {info.location}"
         self._say("clickhouse", "ok", f"ClickHouse {info.version} {location} answers.")
+        config = self._config
+        parts = PartsCheck(
+            store,
+            PartRecord(record_path(config.data_dir)),
+            self._clock,
+            self._advance,
+            local=self._embedded,
+            accept_loss=self._accept_loss,
+        )
+        await self._make(parts)
+        await self._look_at_rows(store)
+        if self._repair:
+            await self._settle(parts)
+
+    async def _open(self, store: Store) -> StoreInfo:
+        """With consent, a database whose metadata is lost makes room for a new one."""
+        try:
+            return await store.open()
+        except DatabaseLost as error:
+            if not (self._repair and self._accept_loss):
+                raise
+            path = Path(self._config.clickhouse_url.removeprefix("chdb://"))
+            try:
+                target = await asyncio.to_thread(set_database_aside, path)
+            except OSError as failure:
+                raise EngineFilesError(f"{error.message} It can't be moved: {failure.strerror}.") from failure
+            self._say("database", "warning", f"The lost database's files were moved to {target}.", "Keep them for now.")
+            return await store.open()
+
+    async def _settle(self, parts: PartsCheck) -> None:
+        """Rollups that were rebuilt lack nothing any more, whatever became of their parts."""
+        await parts.settle([name for name in ROLLUP_TABLES if self._status(f"rollup_{name}") == "ok"])
+        place = next(number for number, finding in enumerate(self._findings) if finding.check == parts.name)
+        repaired = self._findings[place].repaired
+        self._findings[place] = msgspec.structs.replace(await self._examined(parts), repaired=repaired)
+
+    async def _look_at_rows(self, store: Store) -> None:
         config, cluster = self._config, self._config.clickhouse.cluster
         await self._make(ClockCheck(store, self._clock), SchemaCheck(store, cluster))
         if self._status("schema") != "ok":
@@ -149,33 +200,44 @@ class Examination:
         await self._make(UnfitCheck(views))
         rebuilder = Rebuilder(store, calm, exclusive=self._embedded, clock=self._clock, advance=self._advance)
         for rollup in rollups:
-            await self._make(RollupCheck(store, rollup, calendar, rebuilder, calm, self._advance))
-        await self._make(DayTotalsCheck(store, self._advance))
+            check = RollupCheck(store, rollup, calendar, rebuilder, calm, self._advance, accept_loss=self._accept_loss)
+            await self._make(check)
+        await self._make(DayTotalsCheck(store, self._advance, accept_loss=self._accept_loss))
 
     async def _make(self, *checks: Check) -> None:
         for check in checks:
             self._findings.append(await self._finding(check))
 
     async def _finding(self, check: Check) -> Finding:
+        finding = await self._examined(check)
         try:
-            finding = await check.examine()
             if self._repair and (done := await check.repair()):
                 finding = msgspec.structs.replace(await check.examine(), repaired=done)
         except (AnalyticsError, OSError) as error:
-            said = error.message if isinstance(error, AnalyticsError) else " ".join(str(error).split())
-            return Finding(
-                check=check.name,
-                status="error",
-                message=f"This could not be checked: {said}",
-                remedy="Run doctor again when it can.",
-            )
+            return _not_checked(check, error)
         return finding
+
+    async def _examined(self, check: Check) -> Finding:
+        try:
+            return await check.examine()
+        except (AnalyticsError, OSError) as error:
+            return _not_checked(check, error)
 
     def _status(self, name: str) -> str:
         return next((finding.status for finding in self._findings if finding.check == name), "error")
 
     def _say(self, check: str, status: Status, message: str, remedy: str = "") -> None:
         self._findings.append(Finding(check=check, status=status, message=message, remedy=remedy))
+
+
+def _not_checked(check: Check, error: AnalyticsError | OSError) -> Finding:
+    said = error.message if isinstance(error, AnalyticsError) else " ".join(str(error).split())
+    return Finding(
+        check=check.name,
+        status="error",
+        message=f"This could not be checked: {said}",
+        remedy="Run doctor again when it can.",
+    )
 
 
 async def _read(store: Store) -> tuple[Views, list[Rollup], Calendar]:
@@ -191,6 +253,7 @@ async def _read(store: Store) -> tuple[Views, list[Rollup], Calendar]:
     raise AssertionError("the last try returns or raises")
 
 
+_FILES_REMEDY = "See the directory of the database: that is where it has to be put right."
 _OPEN_REMEDY = "Is it running, and are address, user and password in [clickhouse] url right?"
 
 

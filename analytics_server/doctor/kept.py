@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from analytics_server.doctor.report import Facts, Finding, Unmendable, count, size
 from analytics_server.ingest import segment
 from analytics_server.ingest.dead_letters import ABOUT, read_all
 
+MOST_NAMES = 20
+
 
 class QuarantineCheck(Unmendable):
-    """Damaged WAL segments, kept as they were found."""
+    """Damaged WAL segments, and other files found in their place, kept as they were."""
 
     name = "quarantine"
 
@@ -20,28 +23,47 @@ class QuarantineCheck(Unmendable):
         self._directory = directory
 
     async def examine(self) -> Finding:
-        files, events, held = await asyncio.to_thread(_inventory, self._directory)
-        facts: Facts = {"files": files, "events": events, "bytes": held}
+        files = await asyncio.to_thread(_inventory, self._directory)
+        events, held = sum(one.events for one in files), sum(one.bytes for one in files)
+        unreadable = [one.name for one in files if not one.events]
+        facts: Facts = {
+            "files": len(files),
+            "events": events,
+            "bytes": held,
+            "names": [one.name for one in files[:MOST_NAMES]],
+            "without_events": unreadable[:MOST_NAMES],
+        }
         if not files:
             return self.ok("No damaged WAL segment was kept.", **facts)
+        first = unreadable or [one.name for one in files]
+        nothing = f"; nothing can be read in {count(len(unreadable), 'of them', 'of them')}" if unreadable else ""
         return self.warning(
-            f"{count(files, 'damaged WAL segment')} with {count(events, 'readable event')} ({size(held)}) "
-            f"{'is' if files == 1 else 'are'} kept in {self._directory}.",
-            "What could be read was delivered. Keep the files while you may need them, then delete them.",
+            f"{count(len(files), 'damaged WAL segment')} with {count(events, 'readable event')} ({size(held)}) "
+            f"{'is' if len(files) == 1 else 'are'} kept in {self._directory}, {first[0]} first{nothing}.",
+            "What could be read was delivered; what an empty or unreadable file held is lost, unless a backup has it. "
+            "Look at the disk, keep the files while you may need them, then delete them.",
             **facts,
         )
 
 
-def _inventory(directory: Path) -> tuple[int, int, int]:
-    files = events = held = 0
+@dataclass(frozen=True, slots=True)
+class KeptFile:
+    """A file of the quarantine; `events` is 0 when nothing in it can be read."""
+
+    name: str
+    bytes: int
+    events: int
+
+
+def _inventory(directory: Path) -> list[KeptFile]:
+    found = []
     for path in sorted(directory.glob("*")) if directory.is_dir() else ():
-        files += 1
-        held += path.stat().st_size
         try:
-            events += segment.scan(path).rows
-        except segment.SegmentError:
-            continue
-    return files, events, held
+            events = segment.scan(path).rows
+        except (segment.SegmentError, OSError):
+            events = 0
+        found.append(KeptFile(path.name, path.lstat().st_size, events))
+    return found
 
 
 class DeadLettersCheck(Unmendable):

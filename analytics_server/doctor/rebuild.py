@@ -119,9 +119,16 @@ class Rebuilder:
         equal = not await self._still_wrong(rollup, known, _days(known, month), beside)
         replaced = equal and (self._exclusive or await self._is_quiet(days))
         if replaced:
-            await self._store.command(f"ALTER TABLE {rollup.target} REPLACE PARTITION {month} FROM {beside}")
+            await self._put_in_place(rollup, month, beside)
         await self._store.command(f"DROP TABLE IF EXISTS {beside}")
         return replaced
+
+    async def _put_in_place(self, rollup: Rollup, month: int, beside: str) -> None:
+        """The table beside has the month. The engine in process leaves replaced parts on disk, and reads them again
+        after a restart; parts of a partition that is dropped are gone at once. Nobody else reads there meanwhile."""
+        if self._exclusive:
+            await self._store.command(f"ALTER TABLE {rollup.target} DROP PARTITION {month}")
+        await self._store.command(f"ALTER TABLE {rollup.target} REPLACE PARTITION {month} FROM {beside}")
 
     async def _exchange(self, rollup: Rollup, days: set[date], month: int) -> bool:
         """Replace a month although events are coming into it; what it then lacks has to be added. False if it can't."""
@@ -133,7 +140,7 @@ class Rebuilder:
             fill = partial(self._fill, rollup, piece, beside)
             complete = complete and await self._calm.during(piece, fill) is not None
         if complete:
-            await self._store.command(f"ALTER TABLE {rollup.target} REPLACE PARTITION {month} FROM {beside}")
+            await self._put_in_place(rollup, month, beside)
         await self._store.command(f"DROP TABLE IF EXISTS {beside}")
         return complete
 

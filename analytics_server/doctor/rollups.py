@@ -14,10 +14,18 @@ from analytics_server.ingest.views import Rollup, Views, is_gone
 from analytics_server.store.protocol import Store
 
 EXAMPLES = 20
+SURPLUS_REMEDY = (
+    "It counts more events than there are: if events has lost some, restore them from a backup first. "
+    "--repair rebuilds the other days; with --accept-loss it lowers these to what events hold, too."
+)
 
 
 class RollupCheck(Unmendable):
-    """Compares, and repairs through a `Rebuilder`."""
+    """Compares, and repairs through a `Rebuilder`.
+
+    Days on which the rollup counts more events than there are stay as they are unless `accept_loss`: if `events` has
+    lost some, the rollup is what still tells of them.
+    """
 
     def __init__(
         self,
@@ -27,6 +35,8 @@ class RollupCheck(Unmendable):
         rebuilder: Rebuilder,
         calm: Calm,
         advance: Advance,
+        *,
+        accept_loss: bool = False,
     ) -> None:
         self.name = f"rollup_{rollup.target}"
         self._store = store
@@ -35,6 +45,7 @@ class RollupCheck(Unmendable):
         self._rebuilder = rebuilder
         self._advance = advance
         self._calm = calm
+        self._accept_loss = accept_loss
         self._damaged: list[Difference] = []
         self._unsure: list[date] = []
 
@@ -61,6 +72,7 @@ class RollupCheck(Unmendable):
             "days_wrong": wrong_days,
             "sites_wrong": wrong_sites,
             "rows_wrong": sum(one.keys for one in damaged),
+            "days_with_surplus": len({one.day for one in damaged if one.surplus}),
             "wrong": [_shown(one) for one in damaged[:EXAMPLES]],
         }
         if damaged:
@@ -73,7 +85,9 @@ class RollupCheck(Unmendable):
             return self.error(
                 f"{self._rollup.target} differs from events on {count(wrong_days, 'day')} "
                 f"of {count(wrong_sites, 'site')}, first {first.day} of {first.site_id}: {how}.",
-                "Run doctor --repair: it rebuilds those days from events.",
+                SURPLUS_REMEDY
+                if any(one.surplus for one in damaged)
+                else "Run doctor --repair: it rebuilds those days from events.",
                 **facts,
             )
         if self._unsure:
@@ -102,10 +116,11 @@ class RollupCheck(Unmendable):
         return calm
 
     async def repair(self) -> str:
-        if not self._damaged:
+        wanted = [one for one in self._damaged if self._accept_loss or not one.surplus]
+        if not wanted:
             return ""
         try:
-            done = await self._rebuilder.rebuild(self._rollup, self._calendar, self._damaged)
+            done = await self._rebuilder.rebuild(self._rollup, self._calendar, wanted)
         except StoreError as error:
             if not is_gone(error):
                 raise
@@ -152,4 +167,5 @@ def _shown(one: Difference) -> dict[str, int | str]:
         "rows": one.keys,
         "expected": one.expected,
         "present": one.present,
+        "surplus_rows": one.surplus,
     }

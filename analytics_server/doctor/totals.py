@@ -18,6 +18,10 @@ from analytics_server.query.totals import DAY, EVENT_DIMENSIONS, VISIT_DIMENSION
 from analytics_server.store.protocol import Store
 from analytics_server.zones import find_zone
 
+SURPLUS_REMEDY = (
+    "They count more events than there are: if events has lost some, restore them from a backup first. "
+    "--repair throws the other days away; with --accept-loss these, too."
+)
 DIMENSIONS = 1 + len(VISIT_DIMENSIONS) + len(EVENT_DIMENSIONS)
 CHUNK_DAYS = 31
 
@@ -75,14 +79,17 @@ class DayTotalsCheck(Unmendable):
 
     name = "day_totals"
 
-    def __init__(self, store: Store, advance: Advance) -> None:
+    def __init__(self, store: Store, advance: Advance, *, accept_loss: bool = False) -> None:
         self._store = store
+        self._accept_loss = accept_loss
+        self._surplus: set[tuple[str, date]] = set()
         self._advance = advance
         self._wrong: list[tuple[str, date]] = []
         self._stale: list[tuple[str, date]] = []
 
     async def examine(self) -> Finding:
         self._wrong, self._stale = [], []
+        self._surplus.clear()
         checked = 0
         sites = await self._sites()
         for number, site in enumerate(sites):
@@ -102,7 +109,9 @@ class DayTotalsCheck(Unmendable):
             return self.error(
                 f"The kept totals of {count(len(self._wrong), 'day')} are not what events give, "
                 f"first {self._wrong[0][1]} of {self._wrong[0][0]}.",
-                "Run doctor --repair: it throws them away, and the server builds them again.",
+                SURPLUS_REMEDY
+                if self._surplus
+                else "Run doctor --repair: it throws them away, and the server builds them again.",
                 **facts,
             )
         also = f"; those of {count(len(self._stale), 'day')} are out of date and not read" if self._stale else ""
@@ -113,6 +122,8 @@ class DayTotalsCheck(Unmendable):
     async def repair(self) -> str:
         by_site: dict[str, list[date]] = {}
         for site, day in (*self._wrong, *self._stale):
+            if (site, day) in self._surplus and not self._accept_loss:
+                continue
             by_site.setdefault(site, []).append(day)
         for site, days in by_site.items():
             for table in ("day_builds", "day_totals"):  # in this order: totals without a build are not read
@@ -145,6 +156,8 @@ class DayTotalsCheck(Unmendable):
             events, *expected = real.get(day, (0, 0, 0, 0))
             if (least, most, *numbers) != (events, events, *expected) or dimensions != DIMENSIONS:
                 wrong.append(day)
+                if most > events:
+                    self._surplus.add((site.site_id, day))
         return len(days.builds), sorted({*days.stale, *days.others}), sorted(wrong)
 
     async def _kept(self, site: _Site, builds: list[int]) -> dict[int, tuple[int, ...]]:

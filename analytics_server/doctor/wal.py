@@ -19,7 +19,7 @@ from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count, size, span
 from analytics_server.ingest import segment
 from analytics_server.ingest.metrics import IngestMetrics
-from analytics_server.ingest.recovery import keep_copy, recover
+from analytics_server.ingest.recovery import MENDED, MOST_NAMES, foreign_files, keep_copy, recover
 from analytics_server.ingest.segment_file import sync_directory
 
 QUARANTINE = "quarantine"
@@ -60,6 +60,11 @@ def segments(directory: Path, advance: Advance = lambda what, done, total: None)
                 found.append(Segment(path, 0, 0, held, 0, 0, error.message))
                 continue
         except FileNotFoundError:
+            if path.is_symlink():
+                found.append(Segment(path, 0, 0, 0, 0, 0, "It is a link that leads nowhere."))
+            continue
+        except OSError as error:
+            found.append(Segment(path, 0, 0, 0, 0, 0, f"It can't be read ({error.strerror})."))
             continue
         found.append(
             Segment(path, scan.header.batch_id, scan.rows, held, scan.damaged_bytes, scan.torn_bytes, fault="")
@@ -85,7 +90,12 @@ class WalCheck(Unmendable):
         found = await asyncio.to_thread(segments, self._directory, self._advance)
         running = self._lock.busy
         last = found[-1].path if found else None
-        damaged = [one for one in found if one.fault or one.damaged_bytes or (one.torn_bytes and one.path != last)]
+        strangers = await asyncio.to_thread(foreign_files, self._directory)
+        damaged = [
+            one
+            for one in found
+            if one.fault or one.damaged_bytes or ((one.torn_bytes or not one.events) and one.path != last)
+        ]
         if running and last is not None and damaged and damaged[-1].path == last:
             damaged.pop()  # its head is being written
         torn_bytes = found[-1].torn_bytes if found and not running else 0
@@ -99,11 +109,13 @@ class WalCheck(Unmendable):
             "oldest_age_s": round(oldest_s, 1),
             "damaged_segments": [one.path.name for one in damaged],
             "torn_bytes": torn_bytes,
+            "foreign_files": strangers[:MOST_NAMES],
         }
         waiting = f"{count(len(found), 'WAL segment')} with {count(events, 'event')} ({size(held)})"
         if damaged:
             unreadable = sum(one.damaged_bytes + one.torn_bytes for one in damaged)
-            lost = f"{size(unreadable)} unreadable" if unreadable else damaged[0].fault.rstrip(".")
+            fault = damaged[0].fault.rstrip(".") or "it holds no events, although a later one exists"
+            lost = f"{size(unreadable)} unreadable" if unreadable else fault
             return self.error(
                 f"{count(len(damaged), 'WAL segment is', 'WAL segments are')} damaged, "
                 f"{damaged[0].path.name} first: {lost}.",
@@ -125,6 +137,14 @@ class WalCheck(Unmendable):
                 f"The newest WAL segment ends in {size(torn_bytes)} that are no whole group of events.",
                 "A write was cut short, and never acknowledged: the next start cuts it off, --repair does so now. "
                 "If it may have been whole, a copy is kept in quarantine.",
+                **facts,
+            )
+        if strangers:
+            return self.warning(
+                f"{count(len(strangers), 'file')} in {self._directory} {'is' if len(strangers) == 1 else 'are'} "
+                f"no part of the log: {strangers[0]} first. The server leaves them alone.",
+                "Move them elsewhere; if one was a WAL segment that was renamed, give it back its name (20 digits and "
+                f"{segment.SUFFIX}) while the server is stopped, and it is delivered.",
                 **facts,
             )
         if running and oldest_s > OLD_S:
@@ -161,7 +181,8 @@ def mend(directory: Path) -> str:
     done = []
     if rewritten:
         done.append(f"rewrote {count(rewritten, 'damaged segment')} with the good frames")
-    if gone := sum(bool(one.fault) for one in before if not one.path.exists()):
+    aside = [one for one in before if (directory / QUARANTINE / one.path.name).exists() and not one.path.exists()]
+    if gone := sum(not one.events for one in aside):
         done.append(f"put {count(gone, 'unreadable segment')} aside")
     if before and before[-1].torn_bytes and not done:
         done.append("cut off the torn end")
@@ -170,7 +191,7 @@ def mend(directory: Path) -> str:
 
 def _rewrite(path: Path) -> None:
     """The head and the good frames under the same name; the old bytes stay in quarantine."""
-    fresh = path.with_suffix(".mended")
+    fresh = path.with_suffix(MENDED)
     with path.open("rb") as old, fresh.open("wb") as new:
         os.fchmod(new.fileno(), 0o600)
         new.write(segment.read_head(path).content)

@@ -18,6 +18,7 @@ import random
 import time
 import traceback
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -65,6 +66,7 @@ class Flusher:
         insert_timeout_s: float,
         jitter: random.Random,
         cluster: str = "",
+        has_loss: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._settings = settings
@@ -77,11 +79,13 @@ class Flusher:
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
-        self._rollups = Rollups(store, timeout_s=insert_timeout_s, cluster=cluster, jitter=jitter)
+        self._rollups = Rollups(store, timeout_s=insert_timeout_s, cluster=cluster, jitter=jitter, has_loss=has_loss)
         self._suspect: Sealed | None = None
         self._doubts_at = 0.0
         self._doubts_pause_s = FIRST_PAUSE_S
         self._failures = 0
+        self.delivered = 0
+        """How many batches are done with since the start."""
         self._delivery = Delivery(
             store,
             metrics,
@@ -235,6 +239,7 @@ class Flusher:
         else:
             missing = sealed.events - prepared.stored - len(prepared.refused)
             await self._set_aside(sealed, outcome, events=missing, cause=_cause(prepared.error))
+        self.delivered += 1
         seconds = time.perf_counter() - started
         self._metrics.flush_seconds.observe(seconds)
         self._metrics.flush_events.observe(sealed.events)

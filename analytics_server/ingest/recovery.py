@@ -4,7 +4,9 @@ A torn tail of the newest WAL segment, a frame that reaches beyond the file's en
 never acknowledged and is cut off. A last frame that is there whole but doesn't prove
 itself is either the same, after a power cut, or damage: nobody can tell, so a copy is
 kept before it is cut. Anything else that can't be read is damage: the file is kept in
-`quarantine/`, counted and logged, and its good frames are delivered all the same.
+`quarantine/`, counted and logged, and its good frames are delivered all the same. That
+includes files that hold nothing: a segment gets its name only once its head is on disk,
+and its successor only once it holds a frame.
 Nothing that may hold an acknowledged event is ever removed here.
 """
 
@@ -21,21 +23,35 @@ from analytics_server.errors import WalError
 from analytics_server.ingest import segment
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.segment import Sealed
-from analytics_server.ingest.segment_file import sync_directory
+from analytics_server.ingest.segment_file import DRAFT, sync_directory
 
 log = logging.getLogger(__name__)
+
+LOCK = "lock"
+MENDED = ".mended"
+"""Suffix of a segment that `doctor` is rewriting."""
+OWN_FILES = frozenset({LOCK})
+MOST_NAMES = 10
 
 
 def recover(directory: Path, metrics: IngestMetrics) -> list[Sealed]:
     """The WAL segments to deliver, oldest first. Raises `WalError` for those of a newer program."""
-    found = []
+    found, removed = [], 0
+    for draft in directory.glob(f"*{DRAFT}"):  # the process died before the segment took its first frame
+        log.info("removed an unfinished wal segment", extra={"file": draft.name, "bytes": draft.stat().st_size})
+        draft.unlink()
+        removed += 1
+    if strangers := foreign_files(directory):
+        log.warning(
+            "files that are no wal segments lie in the wal's directory", extra={"files": strangers[:MOST_NAMES]}
+        )
     paths = sorted(directory.glob(f"*{segment.SUFFIX}"))
     for path in paths:
+        if not path.is_file():
+            _quarantine(path, directory, metrics, "It is no regular file.")
+            continue
         try:
             scan = segment.scan(path)
-        except segment.TornHead:  # the process died before the segment took its first frame
-            path.unlink()
-            continue
         except segment.NewerSegment as error:
             raise WalError(f"{path}: {error.message} Start the newer program, so that no event is lost.") from error
         except segment.SegmentError as error:
@@ -43,7 +59,10 @@ def recover(directory: Path, metrics: IngestMetrics) -> list[Sealed]:
             continue
         except OSError as error:
             if error.errno != errno.EIO:  # anything else may be mended: nothing is set aside for it
-                raise
+                raise WalError(
+                    f"The WAL segment {path} can't be read: {error.strerror}. "
+                    "Make it readable for the server's user; it may hold events."
+                ) from error
             _quarantine(path, directory, metrics, "The disk can't read it.")
             continue
         if scan.damaged_bytes or (scan.torn_bytes and path is not paths[-1]):
@@ -63,11 +82,30 @@ def recover(directory: Path, metrics: IngestMetrics) -> list[Sealed]:
                 )
             _settle(path, scan.good_bytes)
         if not scan.rows:
-            path.unlink()
+            if path is paths[-1] or scan.damaged_bytes or scan.torn_bytes:  # of the latter a copy is kept
+                log.info("removed a wal segment without events", extra={"segment": path.name})
+                path.unlink()
+                removed += 1
+            else:
+                _quarantine(path, directory, metrics, "It holds no events, although a later segment exists.")
             continue
         size = os.stat(path).st_size
         found.append(Sealed(path, scan.header.batch_id, scan.rows, size, None, verify_first=True))
+    if removed:  # a power cut must not bring one back beside a later segment
+        sync_directory(directory)
     return found
+
+
+def foreign_files(directory: Path) -> list[str]:
+    """Names in the WAL's directory that this program doesn't write; they are left alone."""
+    return sorted(
+        entry.name
+        for entry in os.scandir(directory)
+        if entry.is_file(follow_symlinks=False)
+        and entry.name not in OWN_FILES
+        and not entry.name.startswith(".")
+        and not entry.name.endswith((segment.SUFFIX, DRAFT, MENDED))
+    )
 
 
 def _is_whole(path: Path, start: int) -> bool:

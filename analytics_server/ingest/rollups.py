@@ -18,6 +18,11 @@ computes it once more and writes only if it is still the very same one (by finge
 is compared again, and the work is done when nothing differs: that catches an insert of unknown
 outcome, and two servers that made up the same difference at the same time.
 
+A rollup that counts more events than there are is evidence that `events` lost some, so nothing is
+taken back from it here: `doctor` reports it, and needs consent to lower it. There are two exceptions, which
+explain the surplus to the last event: what the same call has added before (two servers did), and
+the batch itself, as often as its views committed without it, unless a loss of events is known.
+
 Rollups come and go (`views`): they are read anew in every round, and one that was dropped
 in the middle of a round only makes another round.
 """
@@ -28,7 +33,7 @@ import asyncio
 import logging
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from analytics_server.errors import StoreFatal, StoreRetryable
 from analytics_server.ingest.verification import READ_NOW
@@ -45,6 +50,9 @@ ROUNDS = 12
 
 WAIT_S = 0.05
 
+MOST_REPEATS = 3
+"""A batch that was sent more often while its views committed without it: less likely than a loss of events."""
+
 _WORD = re.compile(r"\w+")
 
 
@@ -52,11 +60,19 @@ class Rollups:
     """Reconciles batch by batch.
 
     `cluster` names the cluster whose replicas are all asked what they are inserting; "" for one server.
+    `has_loss` tells whether `events` is known to have lost some.
     """
 
     def __init__(
-        self, store: Store, *, timeout_s: float, cluster: str = "", jitter: random.Random | None = None
+        self,
+        store: Store,
+        *,
+        timeout_s: float,
+        cluster: str = "",
+        jitter: random.Random | None = None,
+        has_loss: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._has_loss = has_loss
         if cluster and not _WORD.fullmatch(cluster):
             raise StoreFatal(f"{cluster!r} can't be the name of a cluster.")
         self._store = store
@@ -75,19 +91,20 @@ class Rollups:
         if not events:
             return
         restated: set[str] = set()
+        raised: set[str] = set()
         for attempt in range(ROUNDS):
             if attempt:
                 await asyncio.sleep(WAIT_S * attempt * (0.5 + self._jitter.random()))
             try:
-                if await self._round(batch_id, since, restated):
+                if await self._round(batch_id, since, restated, raised):
                     return
             except StoreFatal as error:
                 if not is_gone(error):
                     raise
         raise StoreRetryable("The rollups can't be compared with events while other servers are inserting.")
 
-    async def _round(self, batch_id: int, since: object, restated: set[str]) -> bool:
-        """Compare once, and make up what differs; true when nothing does."""
+    async def _round(self, batch_id: int, since: object, restated: set[str], raised: set[str]) -> bool:
+        """Compare once, and make up what differs; true when nothing does. `raised`: the rollups that were added to."""
         views = await read_views(self._store, timeout_s=self._timeout_s)
         for rollup in views.rollups:
             if not rollup.counts_events and rollup.others and rollup.view not in restated:
@@ -102,13 +119,30 @@ class Rollups:
         if await self._inserting(compared):
             return False
         await self._store.catch_up(["events", *(rollup.target for rollup in compared)], timeout_s=self._timeout_s)
-        found = [(rollup, await self._difference(rollup, batch_id, since)) for rollup in compared]
+        found = [
+            (rollup, await self._difference(rollup, batch_id, since, lower=rollup.view in raised))
+            for rollup in compared
+        ]
         if await self._inserting(compared) or await self._batches(batch_id, since) != before:
             return False
-        differing = [(rollup, fingerprint) for rollup, (keys, fingerprint) in found if keys]
+        differing = [(rollup, fingerprint) for rollup, (keys, fingerprint, _) in found if keys]
         for rollup, fingerprint in differing:
             parameters = {"batch": batch_id, "since": since, "fingerprint": fingerprint}
-            await self._store.command(statement(rollup), parameters)
+            await self._store.command(statement(rollup, lower=rollup.view in raised), parameters)
+            raised.add(rollup.view)
+        doubled = [
+            rollup.view
+            for rollup, (_, _, surplus) in found
+            if surplus and not differing and await self._is_doubled(rollup, batch_id, since)
+        ]
+        raised.update(doubled)
+        if doubled:
+            return False
+        if not differing and (surplus := {rollup.target: keys for rollup, (_, _, keys) in found if keys}):
+            log.error(
+                "rollups count more events than there are, they are left as they are",
+                extra={"batch": batch_id, "keys": surplus, "remedy": "Run analytics-server doctor."},
+            )
         if not differing and views.unfit:
             log.error("views over events that can't be reconciled", extra={"batch": batch_id, "views": views.unfit})
         return not differing
@@ -131,13 +165,30 @@ class Rollups:
         )
         return answer.rows[0]
 
-    async def _difference(self, rollup: Rollup, batch_id: int, since: object) -> tuple[int, int]:
-        """How many keys of one rollup differ, and the fingerprint of all that differs."""
+    async def _difference(self, rollup: Rollup, batch_id: int, since: object, *, lower: bool) -> tuple[int, int, int]:
+        """How many keys of one rollup are to be made up, their fingerprint, and how many are left with a surplus."""
+        chosen = _chosen(lower)
         answer = await self._query(
-            f"SELECT count(), sum(row_fingerprint) FROM ({differences(rollup)})", batch_id, since
+            f"SELECT countIf({chosen}), sumIf(row_fingerprint, {chosen}), countIf(NOT {chosen}) "
+            f"FROM ({differences(rollup)})",
+            batch_id,
+            since,
         )
-        keys, fingerprint = answer.rows[0]
-        return int(str(keys)), int(str(fingerprint))
+        keys, fingerprint, surplus = answer.rows[0]
+        return int(str(keys)), int(str(fingerprint)), int(str(surplus))
+
+    async def _is_doubled(self, rollup: Rollup, batch_id: int, since: object) -> bool:
+        """Is all that the rollup counts too much this batch, or what one of its inserts held, once or more?"""
+        if self._has_loss():
+            return False
+        answer = await self._query(f"SELECT DISTINCT toYYYYMM(ts) AS month FROM events WHERE {_BATCH}", batch_id)
+        months = [int(str(month)) for (month,) in answer.rows]
+        for chosen in [months, *([month] for month in months if len(months) > 1)]:
+            answer = await self._query(multiples(rollup, chosen), batch_id, since)
+            other, least, most = (int(str(number)) for number in answer.rows[0])
+            if not other and 0 < least == most <= MOST_REPEATS:
+                return True
+        return False
 
     async def _query(
         self, sql: str, batch_id: int | None = None, since: object = None, *, settings: Settings = READ_NOW
@@ -156,17 +207,21 @@ _SCOPE = (
 
 
 def differences(rollup: Rollup) -> str:
-    """The SELECT of what one rollup lacks for the keys of a batch: a row per key, with its fingerprint."""
+    """The SELECT of what one rollup lacks for the keys of a batch: a row per key, with its fingerprint.
+
+    `has_surplus`: the rollup counts more events for that key than there are.
+    """
     keys = ", ".join(rollup.keys)
     affected = f"({keys}) IN (SELECT {keys} FROM ({rollup.over(_BATCH)}))"
     sums = ", ".join(f"sum({name}) AS {name}" for name in rollup.sums)
     lacking = [f"expected.{name} - present.{name}" for name in rollup.sums]
     chosen = [f"expected.{name} AS {name}" for name in (*rollup.keys, *rollup.others)]
     chosen += [f"{lack} AS {name}" for lack, name in zip(lacking, rollup.sums, strict=True)]
+    surplus = f"expected.{rollup.counter} < present.{rollup.counter}" if rollup.counter else "0"
     identity = ", ".join([*(f"expected.{name}" for name in rollup.keys), *lacking])
     differs = " OR ".join(f"expected.{name} != present.{name}" for name in rollup.sums)
     return (
-        f"SELECT {', '.join(chosen)}, sipHash64({identity}) AS row_fingerprint "
+        f"SELECT {', '.join(chosen)}, sipHash64({identity}) AS row_fingerprint, {surplus} AS has_surplus "
         f"FROM (SELECT {_list(rollup.keys, rollup.sums, rollup.others)} "
         f"FROM ({rollup.over(_SCOPE)}) WHERE {affected}) AS expected "
         f"LEFT JOIN (SELECT {keys}, {sums} FROM {rollup.target} WHERE {affected} GROUP BY {keys}) AS present "
@@ -174,15 +229,38 @@ def differences(rollup: Rollup) -> str:
     )
 
 
-def statement(rollup: Rollup) -> str:
-    """The INSERT that makes up the differences of one rollup if they are those of the fingerprint, else nothing."""
+def statement(rollup: Rollup, *, lower: bool) -> str:
+    """The INSERT that makes up the differences of one rollup if they are those of the fingerprint, else nothing.
+
+    `lower`: also where the rollup counts too many events.
+    """
     columns = _list(rollup.keys, rollup.sums, rollup.others)
     return (
         f"INSERT INTO {rollup.target} ({columns}) "
         "SETTINGS async_insert = 0, insert_deduplicate = 0, join_use_nulls = 0 "
         f"SELECT {columns} FROM (SELECT {columns}, sum(row_fingerprint) OVER () AS fingerprint "
-        f"FROM ({differences(rollup)})) WHERE fingerprint = {{fingerprint:UInt64}}"
+        f"FROM ({differences(rollup)}) WHERE {_chosen(lower)}) WHERE fingerprint = {{fingerprint:UInt64}}"
     )
+
+
+def multiples(rollup: Rollup, months: Sequence[int]) -> str:
+    """The SELECT of how a surplus relates to the batch's events of some months, over the keys of either.
+
+    Keys whose surplus is no multiple of what the batch gave them; the least and the greatest multiple.
+    """
+    keys, counter = ", ".join(rollup.keys), rollup.counter
+    given = rollup.over(f"{_BATCH} AND toYYYYMM(ts) IN ({', '.join(map(str, months))})")
+    return (
+        "SELECT countIf(NOT given OR surplus % given), min(intDiv(surplus, greatest(given, 1))), "
+        "max(intDiv(surplus, greatest(given, 1))) FROM ("
+        f"SELECT toInt64(batch.{counter}) AS given, -toInt64(differing.{counter}) AS surplus "
+        f"FROM (SELECT {keys}, {counter} FROM ({given})) AS batch "
+        f"FULL JOIN ({differences(rollup)}) AS differing USING ({keys})) SETTINGS join_use_nulls = 0"
+    )
+
+
+def _chosen(lower: bool) -> str:
+    return "1" if lower else "(NOT has_surplus)"
 
 
 def repetition(rollup: Rollup) -> str:

@@ -16,6 +16,8 @@ from analytics_server.ingest import segment
 from analytics_server.ingest.sync import sync_data
 
 IOV_MAX = 1_000
+DRAFT = ".new"
+"""Suffix of a segment whose head is being written: without one, a file that is shorter than a head is damage."""
 
 
 class Untrusted(OSError):
@@ -28,21 +30,30 @@ class SegmentFile:
     __slots__ = ("batch_id", "cut_off", "fd", "path", "size")
 
     def __init__(self, directory: Path, directory_fd: int, batch_id: int, *, sync: bool) -> None:
-        """Create it; its name and head are durable then. Raises `OSError`."""
+        """Create it; its name and head are durable then. Raises `OSError`.
+
+        It gets its name only when its head is on disk, so that an empty or headless segment found by a later start
+        can't be one that was being created.
+        """
         self.batch_id = batch_id
         self.path = directory / f"{batch_id:020d}{segment.SUFFIX}"
         self.cut_off = False
         head = segment.head_bytes(batch_id, segment.created_ms(batch_id))
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        draft = self.path.with_suffix(DRAFT)
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             if os.write(fd, head) < len(head):
                 raise OSError(errno.ENOSPC, "not all of the segment's head could be written")
             if sync:
-                _sync_entry(fd, directory_fd)
+                _sync(fd)
+            os.rename(draft, self.path)
+            if sync:
+                _sync(directory_fd)
         except OSError:
             os.close(fd)
-            with contextlib.suppress(OSError):  # what failed first is what is told; the next start removes the file
-                self.path.unlink()
+            for path in (draft, self.path):
+                with contextlib.suppress(OSError):  # what failed first is what is told
+                    path.unlink()
             raise
         self.fd = fd
         self.size = len(head)
@@ -96,10 +107,9 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
-def _sync_entry(fd: int, directory_fd: int) -> None:
-    """Make a new file and its name durable."""
+def _sync(fd: int) -> None:
+    """Make a new file, or its name in its directory, durable."""
     try:
         os.fsync(fd)
-        os.fsync(directory_fd)
     except OSError as failure:
         raise Untrusted(failure.errno, f"fsync failed: {failure.strerror}") from failure

@@ -103,7 +103,8 @@ class Rollup:
     time: str
     """The time key; "" if there is none."""
     sums: tuple[str, ...]
-    counts_events: bool
+    counter: str
+    """The sum that counts the events; "" if there is none."""
     aggregates: tuple[Aggregate, ...]
     anys: tuple[tuple[str, str], ...]
     texts: frozenset[str]
@@ -118,6 +119,10 @@ class Rollup:
     def others(self) -> tuple[str, ...]:
         """All columns that are neither keys nor sums: to insert them again changes nothing."""
         return (*(one.name for one in self.aggregates), *(name for name, _ in self.anys))
+
+    @property
+    def counts_events(self) -> bool:
+        return bool(self.counter)
 
     @property
     def by_month(self) -> bool:
@@ -243,7 +248,7 @@ def _rollup(
         keys=keys,
         time=times[0] if times else "",
         sums=tuple(sums),
-        counts_events=any(given[name] == "count()" for name in sums),
+        counter=next((name for name in sums if given[name] == "count()"), ""),
         aggregates=tuple(aggregates),
         anys=tuple(anys),
         texts=frozenset(texts),

@@ -30,7 +30,8 @@ from analytics_server.errors import WalError
 from analytics_server.ingest import segment
 from analytics_server.ingest.group import MAX_GROUP_BYTES, MOST_BYTES, Group, Waiter
 from analytics_server.ingest.metrics import IngestMetrics
-from analytics_server.ingest.recovery import keep, recover
+from analytics_server.ingest.probe import is_in_place, probe
+from analytics_server.ingest.recovery import LOCK, keep, recover
 from analytics_server.ingest.segment import Sealed
 from analytics_server.ingest.segment_file import SegmentFile, Untrusted, sync_directory
 from analytics_server.ingest.sync import Syncer, make_syncer
@@ -38,12 +39,17 @@ from analytics_server.model import Row
 
 log = logging.getLogger(__name__)
 
-LOCK = "lock"
 FREE_SPACE_CHECK_S = 1.0
 SLOW_DISK_S = 0.05
 """After a commit that took longer, the next write is a thread's too: on a saturated disk even a write to the page
 cache may wait for the file system's journal, and the loop must not wait with it."""
 
+PROBE_TIMEOUT_S = 5.0
+MOVED = (
+    "The write-ahead log's directory was removed or replaced, so that a restart would not find what is written. "
+    "Put it back, or restart the server."
+)
+STOPPING = "The server is stopping."
 TOO_MANY = "Too many events are waiting to be written. Send them again later."
 TOO_LARGE = "The events of one request are too large to be written."
 
@@ -79,6 +85,8 @@ class Wal:
         self._stopping = False
         self._broken = ""
         self._full = ""
+        self._moved = False
+        self._probed: tuple[float, str] = (-FREE_SPACE_CHECK_S, "")
         self._looked_at = 0.0
         self._looking: Future[None] | None = None
         self._lock_fd = -1
@@ -211,13 +219,37 @@ class Wal:
     def refusal(self) -> str:
         """Why nothing can be accepted now; empty when all is well."""
         if self._broken or self._stopping:
-            return self._broken or "The server is stopping."
+            return self._broken or STOPPING
         if self._bytes_on_disk >= self._max_bytes:
             return "The write-ahead log has reached its limit ([ingest] wal_max_mb): ClickHouse is behind."
-        if self._full:
+        if self._full or self._moved:
             self._arrived.set()  # to look again
-            return self._full
+            return MOVED if self._moved else self._full
         return TOO_MANY if len(self._group.rows) >= self._settings.pending_events else ""
+
+    async def unreadiness(self) -> str:
+        """Why a beacon would be refused now, or its write would fail; empty when it would be taken.
+
+        Tries to write, but not more often than once a second.
+        """
+        if (refusal := self.refusal()) or self._loop is None:
+            return refusal
+        now = time.monotonic()
+        if now - self._probed[0] >= FREE_SPACE_CHECK_S:
+            self._probed = now, self._probed[1]
+            try:
+                async with asyncio.timeout(PROBE_TIMEOUT_S):
+                    found = await self._loop.run_in_executor(self._disk, self._probe)
+            except TimeoutError:
+                found = f"The disk of the write-ahead log has not answered for {PROBE_TIMEOUT_S:.0f} s."
+            except RuntimeError:  # the log is being closed
+                return self.refusal() or STOPPING
+            self._probed = now, found
+        return self._probed[1]
+
+    def _probe(self) -> str:
+        self._look()
+        return (MOVED if self._moved else self._full) or probe(self._directory)
 
     def seal_soon(self) -> None:
         """Seal the open segment after the commit under way (its age, tests)."""
@@ -359,9 +391,15 @@ class Wal:
         if sealed.events:
             self._on_sealed(sealed)
             return
-        with contextlib.suppress(OSError):
-            sealed.path.unlink()
+        self._disk.submit(self._remove_empty, sealed.path)  # before the next segment, for the same reason
         self._forget(sealed)
+
+    def _remove_empty(self, path: Path) -> None:
+        """Remove a segment without events, so that a power cut doesn't bring it back beside a later one."""
+        with contextlib.suppress(OSError):
+            path.unlink()
+            if self._syncer is not None:
+                sync_directory(self._directory)
 
     def _settle(self, group: Group, error: str) -> None:
         if group.rows and not error:
@@ -378,9 +416,11 @@ class Wal:
 
     def _look(self) -> None:
         """Is there room left on the disk?"""
+        self._moved = not is_in_place(self._directory, self._directory_fd)
         try:
             free = shutil.disk_usage(self._directory).free
         except OSError:  # the next write says what is wrong
+            self._full = ""
             return
         low = free < self._settings.wal_min_free_mb * 1_048_576
         self._full = "The disk is nearly full ([ingest] wal_min_free_mb). Send the events again later." if low else ""

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ProgrammingError
+from clickhouse_connect.driver.exceptions import Error as DriverError
 from clickhouse_connect.driver.httputil import get_pool_manager_options
 from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError, ProtocolError
@@ -24,6 +24,8 @@ from urllib3.exceptions import HTTPError, ProtocolError
 from analytics_server.config import Config
 from analytics_server.errors import ConfigError, StoreFatal
 from analytics_server.listening import address_text
+from analytics_server.store.engine_files import examine
+from analytics_server.store.errors_map import plain
 from analytics_server.store.protocol import Store
 from analytics_server.store.threaded import ThreadedStore
 
@@ -48,6 +50,14 @@ def make_store(config: Config) -> Store:
     )
 
 
+def check_store(config: Config) -> None:
+    """Is `[clickhouse] url` sound, and could the engine in process open its files? Raises an `AnalyticsError`."""
+    make_store(config)
+    parts = urlsplit(config.clickhouse_url)
+    if parts.scheme == "chdb":
+        examine(Path(unquote(parts.netloc + parts.path)), config.clickhouse.database)
+
+
 def _embedded(config: Config, path: Path) -> ThreadedStore:
     if importlib.util.find_spec("chdb") is None:
         raise ConfigError(
@@ -69,14 +79,18 @@ def _embedded(config: Config, path: Path) -> ThreadedStore:
         The engine's files can be read by anyone who reaches them, the day's salts included, with which a visitor's
         hash leads back to an address: nobody else on the machine gets into the directory.
         """
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        examine(path, database)
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreFatal(
+                f"The directory {path} can't be made: {error.strerror}. "
+                "Make its parent writable, or set [server] data_dir to another."
+            ) from error
         try:
             anchor = connect(None)
-        except ProgrammingError as error:
-            raise StoreFatal(
-                f"The engine in {path} can't be opened: {' '.join(str(error).split())[-200:]}. "
-                "If a server is running on this directory, stop it first or use its HTTP API."
-            ) from error
+        except (DriverError, RuntimeError) as error:
+            raise StoreFatal(f"The engine in {path} can't be opened: {plain(str(error))}. {_OPENING}") from error
         anchor.command(f"CREATE DATABASE IF NOT EXISTS {_identifier(database)}")
         _keep_inserts_in(path / "inserts")
         return anchor
@@ -90,6 +104,12 @@ def _embedded(config: Config, path: Path) -> ThreadedStore:
         threads=config.clickhouse.threads,
         site_waiting=config.limits.site_waiting,
     )
+
+
+_OPENING = (
+    "Is another process using it (stop it, or use its HTTP API), is the disk full, or was it written by a newer "
+    "version (run that one)? Otherwise restore it from a backup."
+)
 
 
 def _server(config: Config) -> ThreadedStore:

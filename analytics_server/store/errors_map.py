@@ -27,8 +27,29 @@ SYSTEM_ERROR, CANNOT_SCHEDULE_TASK, DEADLOCK_AVOIDED, NO_REMOTE_SHARD_AVAILABLE,
 _URL_QUERY = re.compile(r"\?[^\s'\")]+=[^\s'\")]*")
 """The parameters of a question, which may name a person, stand in the address that the HTTP client's errors quote."""
 
+DAMAGE_CODES = frozenset({32, 33, 40, 74, 76, 107, 117, 128, 131, 226, 228, 246, 271, 432})
+"""ATTEMPT_TO_READ_AFTER_EOF, CANNOT_READ_ALL_DATA, CHECKSUM_DOESNT_MATCH, CANNOT_READ_FROM_FILE_DESCRIPTOR,
+CANNOT_OPEN_FILE, FILE_DOESNT_EXIST, INCORRECT_DATA, TOO_LARGE_ARRAY_SIZE, TOO_LARGE_STRING_SIZE,
+NO_FILE_IN_DATA_PART, BAD_SIZE_OF_FILE_IN_DATA_PART, CORRUPTED_DATA, CANNOT_DECOMPRESS, UNKNOWN_CODEC: what a
+read of damaged files ends in."""
+
+_DAMAGED_PART = re.compile(r"reading from part \S*?([^/\s]+)/? in table \S*?\.?`?(\w+)`? \(")
+"""ClickHouse's own words for where it was."""
+
 NEVER_SENT = ("connection refused", "newconnectionerror", "name or service not known", "connecttimeout")
 """Marks of a failure before anything reached the server."""
+
+
+_NOISE = re.compile(
+    r"Code: \d+[.,] |(?:DB|Poco)::Exception[.:]?,? ?|e\.code\(\) = \d+, |std::(?:\w+::)*\w+: |\(version [^)]*\)"
+)
+_STACK = re.compile(r"[.,:]? *(?:Stack trace|\s\d{1,2}\. +(?:\./|\S*(?:DB|Poco|std)::)).*", re.DOTALL)
+
+
+def plain(text: str) -> str:
+    """What the engine says without its C++ names, stack and version: one line of 200 characters at most."""
+    line = _NOISE.sub("", _STACK.sub("", " ".join(text.split())))
+    return " ".join(line.split())[:200].rstrip(". ")
 
 
 def translate(error: Exception, what: str) -> StoreError:
@@ -41,6 +62,13 @@ def translate(error: Exception, what: str) -> StoreError:
         return StoreTimeout(message, engine_code=engine_code)
     if engine_code in RETRYABLE_CODES:
         return StoreRetryable(message, engine_code=engine_code)
+    if engine_code in DAMAGE_CODES and (place := _DAMAGED_PART.search(text)):
+        return StoreFatal(
+            f"{what} failed: the files of part {place[1]} of table {place[2]} are damaged (ClickHouse's error "
+            f"{engine_code}). analytics-server doctor says what to do.",
+            engine_code=engine_code,
+            damaged_part=(place[2], place[1]),
+        )
     if engine_code:
         return StoreFatal(message, engine_code=engine_code)
     if any(mark in text.lower() for mark in NEVER_SENT):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -32,6 +32,9 @@ CREATE TABLE IF NOT EXISTS schema_migrations ${ON_CLUSTER}
 ENGINE = ${ENGINE:ReplacingMergeTree}
 ORDER BY number
 """
+
+
+_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)")
 
 
 class MigrationError(AnalyticsError):
@@ -88,6 +91,21 @@ def statements(text: str) -> Iterator[str]:
             yield part.strip()
 
 
+async def _tables_exist(store: Store, applied: Sequence[Migration]) -> None:
+    """A table that a migration made can't be gone: its data may lie where the engine no longer looks."""
+    answer = await store.query("SELECT name FROM system.tables WHERE database = currentDatabase()")
+    there = {str(name) for (name,) in answer.rows}
+    for migration in applied:
+        for statement in statements(migration.text):
+            made = _TABLE.match(statement)
+            if made is not None and made[1] not in there:
+                raise MigrationError(
+                    f"The table {made[1]} is missing from ClickHouse, although schema/{migration.number:04d}_"
+                    f"{migration.name}.sql was applied: its definition was lost or it was dropped. "
+                    "Restore ClickHouse's files from a backup."
+                )
+
+
 async def migrate(store: Store, *, cluster: str = "", migrations: list[Migration] | None = None) -> list[Migration]:
     """Apply what is missing and return it. Raises `MigrationError` or a store error."""
     wanted = schema_migrations() if migrations is None else migrations
@@ -99,6 +117,7 @@ async def migrate(store: Store, *, cluster: str = "", migrations: list[Migration
         raise MigrationError(
             f"The database is at schema {max(applied)}, this program knows only up to {newest}: run the newer program."
         )
+    await _tables_exist(store, [migration for migration in wanted if migration.number in applied])
     done = []
     for migration in wanted:
         if migration.number in applied:

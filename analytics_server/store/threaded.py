@@ -20,7 +20,14 @@ from typing import TypeVar
 
 from clickhouse_connect.driver.client import Client
 
-from analytics_server.errors import StoreError, StoreFatal, StoreRetryable, StoreTimeout, TooManyRequests
+from analytics_server.errors import (
+    AnalyticsError,
+    StoreError,
+    StoreFatal,
+    StoreRetryable,
+    StoreTimeout,
+    TooManyRequests,
+)
 from analytics_server.store.errors_map import translate
 from analytics_server.store.native import encode, wire_type
 from analytics_server.store.protocol import Encoded, Parameters, ResultSet, Settings, StoreInfo
@@ -370,7 +377,7 @@ class ThreadedStore:
         def guarded() -> T:
             try:
                 return work()
-            except StoreError:
+            except AnalyticsError:
                 raise
             except Exception as error:
                 self._discard_client()

@@ -122,11 +122,17 @@ class Place:
             ),
         }
 
-    async def report(self, *, repair: bool = False) -> Report:
+    async def report(self, *, repair: bool = False, accept_loss: bool = False) -> Report:
         return await Examination(
-            self.config, repair=repair, clock=self.clock, advance=lambda what, done, total: None, rest_s=1.0
+            self.config,
+            repair=repair,
+            accept_loss=accept_loss,
+            clock=self.clock,
+            advance=lambda what, done, total: None,
+            rest_s=1.0,
         ).run()
 
-    async def look(self, *, repair: bool = False) -> dict[str, Finding]:
+    async def look(self, *, repair: bool = False, accept_loss: bool = False) -> dict[str, Finding]:
         """The findings by check."""
-        return {finding.check: finding for finding in (await self.report(repair=repair)).findings}
+        report = await self.report(repair=repair, accept_loss=accept_loss)
+        return {finding.check: finding for finding in report.findings}

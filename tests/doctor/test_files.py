@@ -18,7 +18,7 @@ from analytics_server.doctor.report import Finding
 from analytics_server.doctor.surroundings import GEO_OLD_S, GeoCheck, VersionsCheck
 from analytics_server.doctor.wal import DiskCheck, WalCheck, segments
 from analytics_server.ingest.dead_letters import Cause, write_rows
-from analytics_server.ingest.wal import LOCK
+from analytics_server.ingest.recovery import LOCK
 from tests.doctor.place import Place, events, segment_bytes
 
 
@@ -224,3 +224,44 @@ async def test_versions_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analytics_server.doctor.surroundings.LIBRARIES", ("aiohttp", "no-such-library"))
     lacking = await VersionsCheck(embedded=False).examine()
     assert (lacking.status, "no-such-library" in lacking.message) == ("error", True)
+
+
+@pytest.mark.parametrize("content", [b"", b"AWAL", bytes(512), b"foreign"])
+async def test_an_empty_or_foreign_segment_is_an_error_before_a_start_and_named_after_it(
+    here: Place, content: bytes
+) -> None:
+    stranger, good = put(here, age_s=90), put(here)
+    stranger.write_bytes(content)
+
+    finding = await wal(here)
+    done, after = await mended(here)
+    kept = await QuarantineCheck(here.wal_dir / "quarantine").examine()
+
+    assert (finding.status, finding.facts["damaged_segments"]) == ("error", [stranger.name])
+    assert done == "put 1 unreadable segment aside"
+    assert (after.facts["damaged_segments"], after.facts["segments"], good.exists()) == ([], 1, True)
+    assert (kept.status, kept.facts["names"], kept.facts["without_events"]) == (
+        "warning",
+        [stranger.name],
+        [stranger.name],
+    )
+    assert stranger.name in kept.message
+
+
+async def test_an_older_segment_without_events_is_an_error(here: Place) -> None:
+    stranger, _ = put(here, groups=0, age_s=90), put(here)
+
+    finding = await wal(here)
+    done, _ = await mended(here)
+
+    assert (finding.status, finding.facts["damaged_segments"]) == ("error", [stranger.name])
+    assert done == "put 1 unreadable segment aside"
+
+
+async def test_files_that_are_no_part_of_the_log_are_a_warning(here: Place) -> None:
+    path = put(here)
+    path.rename(path.with_suffix(".wal.old"))
+
+    finding = await wal(here)
+
+    assert (finding.status, finding.facts["foreign_files"]) == ("warning", [f"{path.stem}.wal.old"])

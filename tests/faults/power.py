@@ -71,7 +71,7 @@ class Disk:
         self._led_to: dict[str, list[int | None]] = {}
 
     def __enter__(self) -> Self:
-        for name in ("write", "unlink", "ftruncate", "close"):
+        for name in ("write", "unlink", "rename", "ftruncate", "close"):
             self._watch(name)
         real_open, real_writev = os.open, os.writev
 

@@ -39,9 +39,10 @@ def case(name: str, shown: str, *injections: Injection, thread: str, on_segment:
 
 
 KILLS = [
-    case("openat of a segment", r'.wal"', Injection("openat"), thread="wal"),
+    case("openat of a segment", r'.new"', Injection("openat"), thread="wal"),
     case("write of its head", "AWAL", Injection("write"), thread="wal"),
     case("fsync of the file", "fsync(", Injection("fsync"), thread="wal"),
+    case("rename of the file", "rename", Injection("rename,renameat,renameat2"), thread="wal"),
     case("fsync of the directory", "fsync(", Injection("fsync", when="2"), thread="wal"),
     case("writev of a frame", "writev(", Injection("writev"), thread="loop", on_segment=True),
     case("writev of a later frame", "writev(", Injection("writev", when="3"), thread="loop", on_segment=True),
@@ -117,7 +118,7 @@ async def thread_of(books: Books, name: str, trace: Path) -> int:
         async with load:
             await load.until_acknowledged(5)
     books.add(load)
-    return thread_that_opens(pid, ".wal", trace)
+    return thread_that_opens(pid, ".new", trace)
 
 
 @pytest.mark.parametrize("kill", KILLS)

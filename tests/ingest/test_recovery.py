@@ -195,7 +195,7 @@ async def test_a_segment_whose_head_can_not_be_made_again_is_kept_even_if_it_is_
     assert errors(counted, "quarantined_segment") == 1
 
 
-async def test_a_head_that_never_reached_the_disk_is_no_damage(tmp_path: Path) -> None:
+async def test_a_head_of_zeroes_is_damage_because_a_segment_is_named_once_its_head_is_on_disk(tmp_path: Path) -> None:
     path = await written(tmp_path, 1)
     head = path.read_bytes()[: frame_starts(path)[0]]
     for content in (bytes(len(head)), head[:512].ljust(len(head), b"\0"), b"\0" * 12 + head[12:]):
@@ -203,7 +203,7 @@ async def test_a_head_that_never_reached_the_disk_is_no_damage(tmp_path: Path) -
         counted = metrics()
         assert recover(tmp_path, counted) == []
         assert not path.exists()
-        assert errors(counted, "damaged_frame") == errors(counted, "quarantined_segment") == 0
+        assert (errors(counted, "damaged_frame"), errors(counted, "quarantined_segment")) == (0, 1)
 
 
 async def test_a_segment_the_disk_can_not_read_does_not_stop_the_start(
@@ -223,16 +223,6 @@ async def test_a_segment_the_disk_can_not_read_does_not_stop_the_start(
     assert sealed.path == good
     assert errors(counted, "quarantined_segment") == 1
     assert (tmp_path / "quarantine" / bad.name).exists()
-
-
-async def test_a_segment_that_was_being_created_is_removed(tmp_path: Path) -> None:
-    path = await written(tmp_path, 1)
-    head = path.read_bytes()[: frame_starts(path)[0]]
-    for size in (0, 5, 12, len(head) - 1):
-        path.write_bytes(head[:size])
-        assert recover(tmp_path, metrics()) == []
-        assert not path.exists()
-    assert not (tmp_path / "quarantine").exists()
 
 
 async def test_a_segment_of_a_newer_program_stops_the_start(tmp_path: Path) -> None:
@@ -363,3 +353,84 @@ async def test_a_failed_acknowledgement_does_not_keep_the_others_waiting(tmp_pat
     wal.start()
     await answered
     await wal.close()
+
+
+@pytest.mark.parametrize("newest", [False, True], ids=["older", "newest"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"AW", b"AWAL\x01\x00", bytes(4_096), b"#!/bin/sh\n", b"x" * 20_000],
+    ids=["empty", "two bytes", "half a head", "zeroes", "script", "noise"],
+)
+async def test_a_file_that_is_no_segment_is_kept_counted_and_costs_no_other(
+    content: bytes, newest: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = await written(tmp_path, 2), await written(tmp_path, 3)
+    path = tmp_path / f"{int(second.stem) + 1 if newest else int(second.stem) - 1:020d}.wal"
+    path.write_bytes(content)
+    counted = metrics()
+
+    found = recover(tmp_path, counted)
+
+    assert [(sealed.path, sealed.events) for sealed in found] == [(first, 2), (second, 3)]
+    assert not path.exists()
+    assert (tmp_path / "quarantine" / path.name).read_bytes() == content
+    assert errors(counted, "quarantined_segment") == 1
+    assert path.name in str(caplog.records[-1].__dict__["file"])
+
+
+@pytest.mark.parametrize("keep_bytes", [0, 11, None], ids=["emptied", "cut in its head", "cut after its head"])
+async def test_a_segment_that_lost_all_its_frames_is_kept_and_counted(keep_bytes: int | None, tmp_path: Path) -> None:
+    first, second = await written(tmp_path, 2), await written(tmp_path, 3)
+    os.truncate(first, len(segment.read_head(first).content) if keep_bytes is None else keep_bytes)
+    counted = metrics()
+
+    (found,) = recover(tmp_path, counted)
+
+    assert (found.path, found.events) == (second, 3)
+    assert (tmp_path / "quarantine" / first.name).exists()
+    assert errors(counted, "quarantined_segment") == 1
+
+
+@pytest.mark.parametrize("kind", ["directory", "dangling link"])
+async def test_what_is_no_file_is_kept_and_counted(kind: str, tmp_path: Path) -> None:
+    path = await written(tmp_path, 1)
+    stranger = tmp_path / "00000000000000000001.wal"
+    if kind == "directory":
+        stranger.mkdir()
+    else:
+        stranger.symlink_to(tmp_path / "nowhere")
+    counted = metrics()
+
+    (found,) = recover(tmp_path, counted)
+
+    assert (found.path, errors(counted, "quarantined_segment")) == (path, 1)
+    assert stranger.name in os.listdir(tmp_path / "quarantine")
+    assert stranger.name not in os.listdir(tmp_path)
+
+
+async def test_a_segment_that_was_being_created_is_no_damage(tmp_path: Path) -> None:
+    path = await written(tmp_path, 1)
+    draft = tmp_path / f"{int(path.stem) + 1:020d}.new"
+    draft.write_bytes(b"AWAL")
+    newest = tmp_path / f"{int(path.stem) + 2:020d}.wal"
+    newest.write_bytes(segment.head_bytes(int(newest.stem), segment.created_ms(int(newest.stem))))
+    counted = metrics()
+
+    (found,) = recover(tmp_path, counted)
+
+    assert found.path == path
+    assert sorted(os.listdir(tmp_path)) == [path.name, "lock"]
+    assert errors(counted, "quarantined_segment") == 0
+
+
+async def test_other_files_are_left_alone_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = await written(tmp_path, 1)
+    (tmp_path / "00000000000000000001.wal.bak").write_bytes(b"x")
+    (tmp_path / ".nfs0001").write_bytes(b"x")
+    (tmp_path / "lost+found").mkdir()
+
+    (found,) = recover(tmp_path, metrics())
+
+    assert found.path == path
+    assert (tmp_path / "00000000000000000001.wal.bak").exists()
+    assert [record.__dict__["files"] for record in caplog.records] == [["00000000000000000001.wal.bak"]]

@@ -143,7 +143,7 @@ async def test_a_segment_that_can_not_be_opened_fails_its_group(
     failing = True
 
     def fail(name: str, *arguments: object) -> object:
-        if failing and (name == "fsync" or str(arguments[0]).endswith(".wal")):
+        if failing and (name == "fsync" or str(arguments[0]).endswith(".new")):
             raise OSError(number, os.strerror(number))
         return real[name](*arguments)
 

@@ -31,7 +31,7 @@ from analytics_server.collect.collector import Collector
 from analytics_server.collect.duplicates import Duplicates
 from analytics_server.collect.front import Front
 from analytics_server.collect.geo import GeoLocator
-from analytics_server.collect.limits import RateLimiter
+from analytics_server.collect.limits import RateLimiter, hourly
 from analytics_server.collect.metrics import CollectMetrics
 from analytics_server.collect.pipeline import Parts, Pipeline
 from analytics_server.collect.referrer import ReferrerClassifier, load_sources
@@ -198,7 +198,8 @@ class Server:
             visitors=VisitorHasher(self._salts.of, enabled=config.privacy.visitor == "daily"),
             sessions=self._sessions,
             duplicates=self._duplicates,
-            site_limiter=RateLimiter(config.limits.site_events_per_s, config.sites.max_sites, time.monotonic),
+            site_limiter=RateLimiter(config.limits.site_events_per_s, 2 * config.sites.max_sites, time.monotonic),
+            new_sites=hourly(config.limits.address_new_sites_per_h, config.limits.limiter_addresses, time.monotonic),
         )
         return Pipeline(parts, config.collect, config.limits, time.time)
 

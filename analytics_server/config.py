@@ -97,6 +97,7 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
     title_chars: Positive = 512
     site_events_per_s: NotNegative = 0
     address_events_per_s: NotNegative = 0
+    address_new_sites_per_h: NotNegative = 1_000
     limiter_addresses: Positive = 50_000
     query_bytes: Positive = 262_144
     query_rows: Positive = 10_000

@@ -91,11 +91,15 @@ class Sites:
     def all(self) -> list[Site]:
         return sorted(self._sites.values(), key=lambda site: site.site_id)
 
+    def may_create(self, site_id: str) -> bool:
+        """Would `get_or_create` make this site?"""
+        wanted = self._settings.create_unknown and site_id not in self._sites and site_id not in self._deleted
+        return wanted and len(self._sites) < self._settings.max_sites
+
     def get_or_create(self, site_id: str) -> Site | None:
         """The site of a beacon; an unknown one is made if the config allows, else None."""
         site = self._sites.get(site_id)
-        wanted = self._settings.create_unknown and site_id not in self._deleted
-        if site is None and wanted and len(self._sites) < self._settings.max_sites:
+        if site is None and self.may_create(site_id):
             site = self._new(site_id, self._settings.default_timezone)
             self._sites[site_id] = self._unwritten[site_id] = site
             self._wake.set()

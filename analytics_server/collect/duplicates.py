@@ -13,8 +13,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 
+from analytics_server.access.shares import SiteShares
 from analytics_server.collect.id_set import IdQueue, IdSet
-from analytics_server.collect.shares import SiteShares
 
 Key = tuple[str, bytes]
 """A site and an event's id, which is unique within it."""

@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from analytics_server.access.shares import fair_level
 from analytics_server.collect.duplicates import Duplicates
 from analytics_server.collect.session import Sessions
-from analytics_server.collect.shares import fair_level
 from analytics_server.config import CollectSection
 from analytics_server.ingest.segment import Sealed, new_batch_id
 from analytics_server.model import SESSION_ATTRIBUTES

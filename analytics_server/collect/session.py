@@ -15,7 +15,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable
 
-from analytics_server.collect.shares import SiteShares
+from analytics_server.access.shares import SiteShares
 
 Attributes = tuple[str, ...]
 """Values in the order of `model.SESSION_ATTRIBUTES`."""

@@ -16,9 +16,9 @@ from operator import itemgetter
 
 import msgspec
 
+from analytics_server.access.shares import SiteShares
 from analytics_server.collect.duplicates import Duplicates
 from analytics_server.collect.session import Attributes, Sessions, is_own
-from analytics_server.collect.shares import SiteShares
 from analytics_server.config import CollectSection
 from analytics_server.ingest import segment
 from analytics_server.ingest.segment import Sealed, SegmentError

@@ -124,6 +124,8 @@ class IngestSection(_Section, frozen=True, kw_only=True):
     wal_dir: str = ""
     wal_max_mb: Positive = 4_096
     wal_min_free_mb: NotNegative = 256
+    historic_after_days: Positive = 31
+    historic_wal_max_mb: Positive = 1_024
     pending_events: Positive = 20_000
     flush_interval_ms: Positive = 1_000
     batch_events: Positive = 100_000

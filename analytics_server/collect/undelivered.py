@@ -112,12 +112,13 @@ class Undelivered:
         """
         now = self._clock()
         progress = _Progress(segments)
-        before = now
+        before = {True: now, False: now}  # historic ones and others are open side by side
         for sealed in reversed(segments):
-            self._read_segment(sealed, self._wanted(now - before))
+            self._read_segment(sealed, self._wanted(now - before[sealed.historic]))
             if self.stop:
                 return
-            before = segment.created_ms(sealed.batch_id) / 1000  # an older segment took nothing after that
+            created_s = segment.created_ms(sealed.batch_id) / 1000
+            before[sealed.historic] = created_s  # an older segment of the kind took nothing after that
             progress.tell(sealed)
 
     def apply(self, sessions: Sessions) -> int:

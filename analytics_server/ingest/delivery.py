@@ -1,7 +1,7 @@
 """One batch on its way into ClickHouse: made ready, sent month by month, verified where in doubt.
 
 Preparing (reading, encoding) writes nothing and may run while another batch is being sent.
-Sending is one INSERT per month. Anything but a clean first success is ambiguous: then that
+Sending is one INSERT per month, the newest first. Anything but a clean first success is ambiguous: then that
 insert has ended, and then `count() … WHERE batch_id = N` decides (`verification`) — all rows there:
 done; none: send again; anything else: set aside, never guessed at. Rows that ClickHouse refuses go
 to a dead letter, which is durable before the rest is sent: what a batch consists of is its
@@ -81,6 +81,7 @@ class Delivery:
         retry_max_s: float,
         jitter: random.Random,
         pause: Pause,
+        turn: asyncio.Lock,
         cluster: str = "",
     ) -> None:
         self._store = store
@@ -90,19 +91,23 @@ class Delivery:
         self._retry_max_s = retry_max_s
         self._jitter = jitter
         self._pause = pause
+        self._turn = turn
         self._verification = Verification(store, cluster=cluster, timeout_s=timeout_s)
         self.store_is_up = True
 
     # ---- before --------------------------------------------------------
 
-    async def prepare(self, sealed: Sealed, *, breath_s: float) -> Prepared:
-        """Read and encode a batch. Writes nothing."""
-        batch = await _in_thread(read, sealed)
+    async def read(self, sealed: Sealed) -> Batch:
+        """The batch of a segment."""
+        return await _in_thread(read, sealed)
+
+    async def prepare(self, sealed: Sealed, batch: Batch, *, breath_s: float) -> Prepared:
+        """Encode a batch. Writes nothing."""
         refused: dict[int, Cause] = {}
         if sealed.verify_first and (letter := await _in_thread(dead_letters.find, self._letters, sealed.batch_id)):
             refused = {row.position: letter.causes[row.cause] for row in letter.rows}
         prepared = Prepared(sealed, batch, refused)
-        for month in sorted(batch.months):
+        for month in sorted(batch.months, reverse=True):
             prepared.parts.append(await self._part(prepared, month, breath_s))
         return prepared
 
@@ -125,6 +130,8 @@ class Delivery:
         """Send all months, one after the other; `prepared.stored` says how many rows are known to be in."""
         await self._complete_letter(prepared)
         for at in range(len(prepared.parts)):
+            if at and await self._pause(0.0):
+                return "stopped"
             outcome = await self._deliver_month(prepared, at)
             if outcome != "inserted":
                 return outcome
@@ -163,12 +170,11 @@ class Delivery:
                     continue
                 attempt += 1
                 assert part.encoded is not None
-                await self._store.insert_encoded(
-                    "events",
-                    part.encoded,
-                    timeout_s=self._timeout_s,
-                    query_id=f"{prepared.sealed.batch_id}-{month}-{attempt}-{self._jitter.getrandbits(32):x}",
-                )
+                query_id = f"{prepared.sealed.batch_id}-{month}-{attempt}-{self._jitter.getrandbits(32):x}"
+                async with self._turn:
+                    await self._store.insert_encoded(
+                        "events", part.encoded, timeout_s=self._timeout_s, query_id=query_id
+                    )
             except StoreError as error:
                 prepared.error = error
                 ambiguous = prepared.doubtful = True

@@ -1,7 +1,7 @@
 """Brings sealed WAL segments into ClickHouse, each exactly once: recent events, and beside them those of past months.
 
 Two lanes work side by side (`lane`). Their inserts take turns, one each, so that what happens now waits for one
-month of an import at most, however many months that has. A segment belongs to the historic lane
+insert of an import at most, however many months that has. A segment belongs to the historic lane
 when it was opened for it (its id says so), or when it turns out to hold more months than recent events can.
 """
 

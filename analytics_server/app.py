@@ -20,11 +20,12 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from analytics_server.access.body import BODY_TIMEOUT_S
 from analytics_server.access.gate import Gate, Role
 from analytics_server.access.routes import AccessRoutes
 from analytics_server.access.saved import Saved
 from analytics_server.access.sites import Sites
-from analytics_server.collect.address import AddressResolver
+from analytics_server.collect.address import AddressResolver, network_of
 from analytics_server.collect.agent import AgentParser
 from analytics_server.collect.bot import BotDetector
 from analytics_server.collect.collector import Collector
@@ -75,9 +76,9 @@ from analytics_server.query.sql.service import SqlService
 from analytics_server.serving import (
     HttpMetrics,
     HttpProtocol,
+    add_rest,
     cancel,
     keep_running,
-    nothing_here,
     raise_file_limit,
     wrap,
 )
@@ -143,7 +144,7 @@ class Server:
         )
         self._addresses = AddressResolver(config.server.trusted_proxies)
         self._geo = GeoLocator(config.geo.database, scratch_dir=config.data_dir)
-        self._live = LiveSockets(self._hub, self.gate, self.sites, config.limits)
+        self._live = LiveSockets(self._hub, self.gate, self.sites, config.limits, address_of=self._address_of)
         self._collect_metrics = CollectMetrics(registry)
         self._collector = Collector(
             self._pipeline(),
@@ -332,8 +333,9 @@ class Server:
     async def _listen(self) -> None:
         config = self.config
         app = web.Application()
+        app[BODY_TIMEOUT_S] = config.limits.body_timeout_s
         app.router.add_routes(wrap(self.routes(), self._http))
-        app.router.add_routes(wrap([web.route("*", "/{tail:.*}", nothing_here)], self._http))
+        add_rest(app, self._http)
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -376,6 +378,7 @@ class Server:
             tracker.collect_path,
             tracker.script_path,
             held_bytes=config.limits.unfinished_bodies_mb << 20,
+            body_timeout_s=config.limits.body_timeout_s,
         )
         found = [
             *collect.routes(),
@@ -403,6 +406,11 @@ class Server:
         return FunnelRoutes(service, self._queries.desk, self._saved_funnels, self._funnels, self.gate).routes()
 
     # ---- operations ----------------------------------------------------
+
+    def _address_of(self, request: web.Request) -> str:
+        """The network that a client is counted by."""
+        forwarded = request.headers.getall("X-Forwarded-For", ())
+        return network_of(self._addresses.resolve(request.remote or "", forwarded))
 
     async def _healthz(self, request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})

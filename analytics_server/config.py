@@ -25,7 +25,7 @@ from analytics_server.errors import ConfigError
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
-Seconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 
 UrlPath = Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)+$")]
 BASE_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
@@ -89,6 +89,7 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
     trusted_batch_bytes: Positive = 10_485_760
     trusted_batch_events: Positive = 10_000
     unfinished_bodies_mb: Positive = 128
+    body_timeout_s: Seconds = 30.0
     props: Positive = 50
     prop_key_chars: Positive = 64
     prop_value_chars: Positive = 1_024
@@ -103,6 +104,8 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
     query_rows: Positive = 10_000
     query_timeout_s: Seconds = 30.0
     live_sockets: Positive = 10_000
+    live_sockets_without_token: Positive = 200
+    address_sockets_without_token: Positive = 20
 
 
 class SqlSection(_Section, frozen=True, kw_only=True):

@@ -29,14 +29,17 @@ from analytics_server.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
-SITE_ID = re.compile(r"[a-z0-9][a-z0-9._:/-]{0,127}")
+SITE_ID = re.compile(r"[a-z0-9](?:[a-z0-9_:-]|\.(?!\.)){0,127}")
+"""A host name, with a port if need be, or a plain name: nothing that means a path in an address or in a file system."""
 REFRESH_S = 10.0
 RETRY_S = 2.0
 
 
 def valid_site_id(text: str) -> str:
     """The site's id in its one spelling (lower case), or "" when it can't be one."""
-    site_id = text.strip().lower()
+    if not text.isascii():  # lower() makes a k of the Kelvin sign
+        return ""
+    site_id = text.strip(" \t\r\n").lower()
     return site_id if SITE_ID.fullmatch(site_id) else ""
 
 
@@ -107,7 +110,8 @@ class Sites:
 
     async def put(self, site: Site) -> Site:
         """Create or replace a site. Raises `RequestError` for a bad id or time zone."""
-        if not site.site_id or valid_site_id(site.site_id) != site.site_id:
+        known = site.site_id in self._sites  # an older program allowed more
+        if not known and (not site.site_id or valid_site_id(site.site_id) != site.site_id):
             raise RequestError(
                 f"{site.site_id!r} can't be a site's id: use a host name such as example.com.", code="bad_site"
             )

@@ -8,10 +8,10 @@ from uuid import uuid4
 
 from tests.server import Client, RunningServer, wait_for
 
-MONTHS = [f"{2000 + number // 12}-{number % 12 + 1:02d}-15T12:00:00Z" for number in range(25 * 12)]
+MONTHS = [f"{2000 + number // 12}-{number % 12 + 1:02d}-15T12:00:00Z" for number in range(6 * 12)]
 
 
-def of_25_years(site: str) -> list[dict[str, object]]:
+def of_many_years(site: str) -> list[dict[str, object]]:
     """An event per month, in no order."""
     events: list[dict[str, object]] = [
         {"site": site, "name": "x", "timestamp": month, "event_id": str(uuid4())} for month in MONTHS
@@ -20,11 +20,11 @@ def of_25_years(site: str) -> list[dict[str, object]]:
     return events
 
 
-async def test_an_import_of_25_years_holds_nobody_up_and_lands_once_through_a_kill(tmp_path: Path, site: str) -> None:
+async def test_an_import_of_many_years_holds_nobody_up_and_lands_once_through_a_kill(tmp_path: Path, site: str) -> None:
     server = RunningServer(tmp_path, {"ingest_flush_interval_ms": "100"})
     with server:
         async with Client(server) as client:
-            batches = [of_25_years("import.example") for _ in range(3)]
+            batches = [of_many_years("import.example") for _ in range(2)]
             for number, batch in enumerate(batches, 1):
                 assert (await client.send(batch, trusted=True)).json["accepted"] == len(MONTHS)
                 await client.send({"site": site, "name": "x"})
@@ -37,10 +37,10 @@ async def test_an_import_of_25_years_holds_nobody_up_and_lands_once_through_a_ki
                 assert (await client.send(batch, trusted=True)).json["accepted"] == len(MONTHS)
             await client.send({"site": site, "name": "x"})
             await client.flushed(100.0)
-            assert await client.count("import.example") == 3 * len(MONTHS)
-            assert await client.count(site) == 4
+            assert await client.count("import.example") == 2 * len(MONTHS)
+            assert await client.count(site) == 3
             days = await client.query("import.example", ["events"], ["time:month"])
-            assert sorted(days.values()) == [(3,)] * len(MONTHS)
+            assert sorted(days.values()) == [(2,)] * len(MONTHS)
         assert server.terminate() == 0
 
 

@@ -43,7 +43,9 @@ class Life:
         self._directory = directory
         self._disk = disk
         self._syncer = WatchedSyncer(disk, honest=honest)
-        self._settings = IngestSection(flush_interval_ms=3_600_000, ack=ack, wal_min_free_mb=0)
+        self._settings = IngestSection(
+            flush_interval_ms=3_600_000, ack=ack, wal_min_free_mb=0, historic_after_days=36_500
+        )
         self._sealed: list[Sealed] = []
         self._sent = 0
         self.delivered: dict[str, int] = {}

@@ -20,13 +20,14 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from analytics_server.access.body import BODY_TIMEOUT_S
 from analytics_server.access.gate import Gate, Role
 from analytics_server.access.routes import AccessRoutes
 from analytics_server.access.saved import Saved
 from analytics_server.access.sites import Sites
 from analytics_server.access.unreadable import UnreadableDocuments
 from analytics_server.address_file import INSTANCE_HEADER, AddressFile
-from analytics_server.collect.address import AddressResolver
+from analytics_server.collect.address import AddressResolver, network_of
 from analytics_server.collect.agent import AgentParser
 from analytics_server.collect.bot import BotDetector
 from analytics_server.collect.collector import Collector
@@ -34,7 +35,7 @@ from analytics_server.collect.drop_counts import DropCounts
 from analytics_server.collect.duplicates import Duplicates
 from analytics_server.collect.front import Front
 from analytics_server.collect.geo import GeoLocator
-from analytics_server.collect.limits import RateLimiter
+from analytics_server.collect.limits import RateLimiter, hourly
 from analytics_server.collect.metrics import CollectMetrics
 from analytics_server.collect.pipeline import Parts, Pipeline
 from analytics_server.collect.referrer import ReferrerClassifier, load_sources
@@ -80,9 +81,9 @@ from analytics_server.query.sql.service import SqlService
 from analytics_server.serving import (
     HttpMetrics,
     HttpProtocol,
+    add_rest,
     cancel,
     keep_running,
-    nothing_here,
     raise_file_limit,
     wrap,
 )
@@ -154,7 +155,14 @@ class Server:
         self._addresses = AddressResolver(config.server.trusted_proxies)
         self._geo = GeoLocator(config.geo.database, scratch_dir=config.data_dir)
         self._drops = DropCounts(lambda site_id: self.sites.get(site_id) is not None, time.time)
-        self._live = LiveSockets(self._hub, self.gate, self.sites, config.limits, drops_of=self._drops.of_site)
+        self._live = LiveSockets(
+            self._hub,
+            self.gate,
+            self.sites,
+            config.limits,
+            drops_of=self._drops.of_site,
+            address_of=self._address_of,
+        )
         self._collect_metrics = CollectMetrics(registry)
         self._collector = Collector(
             self._pipeline(),
@@ -212,7 +220,8 @@ class Server:
             visitors=VisitorHasher(self._salts.of, enabled=config.privacy.visitor == "daily"),
             sessions=self._sessions,
             duplicates=self._duplicates,
-            site_limiter=RateLimiter(config.limits.site_events_per_s, config.sites.max_sites, time.monotonic),
+            site_limiter=RateLimiter(config.limits.site_events_per_s, 2 * config.sites.max_sites, time.monotonic),
+            new_sites=hourly(config.limits.address_new_sites_per_h, config.limits.limiter_addresses, time.monotonic),
         )
         return Pipeline(parts, config.collect, config.limits, time.time, self._drops.note)
 
@@ -365,8 +374,9 @@ class Server:
     async def _listen(self) -> None:
         config = self.config
         app = web.Application()
+        app[BODY_TIMEOUT_S] = config.limits.body_timeout_s
         app.router.add_routes(wrap(self.routes(), self._http))
-        app.router.add_routes(wrap([web.route("*", "/{tail:.*}", nothing_here)], self._http))
+        add_rest(app, self._http)
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -405,6 +415,7 @@ class Server:
             tracker.collect_path,
             tracker.script_path,
             held_bytes=config.limits.unfinished_bodies_mb << 20,
+            body_timeout_s=config.limits.body_timeout_s,
         )
         found = [
             *collect.routes(),
@@ -432,6 +443,11 @@ class Server:
         return FunnelRoutes(service, self._queries.desk, self._saved_funnels, self._funnels, self.gate).routes()
 
     # ---- operations ----------------------------------------------------
+
+    def _address_of(self, request: web.Request) -> str:
+        """The network that a client is counted by."""
+        forwarded = request.headers.getall("X-Forwarded-For", ())
+        return network_of(self._addresses.resolve(request.remote or "", forwarded))
 
     async def _healthz(self, request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"}, headers={INSTANCE_HEADER: self._address_file.instance})

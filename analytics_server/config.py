@@ -26,7 +26,7 @@ from analytics_server.zones import find_zone, refusal
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
-Seconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 
 UrlPath = Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)+$")]
 BASE_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
@@ -90,6 +90,7 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
     trusted_batch_bytes: Positive = 10_485_760
     trusted_batch_events: Positive = 10_000
     unfinished_bodies_mb: Positive = 128
+    body_timeout_s: Seconds = 30.0
     props: Positive = 50
     prop_key_chars: Positive = 64
     prop_value_chars: Positive = 1_024
@@ -98,12 +99,15 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
     title_chars: Positive = 512
     site_events_per_s: NotNegative = 0
     address_events_per_s: NotNegative = 0
+    address_new_sites_per_h: NotNegative = 1_000
     limiter_addresses: Positive = 50_000
     query_bytes: Positive = 262_144
     query_rows: Positive = 10_000
     query_timeout_s: Seconds = 30.0
     site_waiting: Positive = 100
     live_sockets: Positive = 10_000
+    live_sockets_without_token: Positive = 200
+    address_sockets_without_token: Positive = 20
 
 
 class SqlSection(_Section, frozen=True, kw_only=True):
@@ -126,6 +130,8 @@ class IngestSection(_Section, frozen=True, kw_only=True):
     wal_dir: str = ""
     wal_max_mb: Positive = 4_096
     wal_min_free_mb: NotNegative = 256
+    historic_after_days: Positive = 31
+    historic_wal_max_mb: Positive = 1_024
     pending_events: Positive = 20_000
     flush_interval_ms: Positive = 1_000
     batch_events: Positive = 100_000

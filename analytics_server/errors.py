@@ -81,6 +81,19 @@ class UnsupportedMedia(RequestError):
     status = 415
 
 
+class ExpectationFailed(RequestError):
+    code = "expectation_failed"
+    status = 417
+
+
+class NotImplementedHere(AnalyticsError):
+    """A method that no address takes."""
+
+    code = "not_implemented"
+    status = 501
+    log_level = logging.DEBUG
+
+
 class TooManyRequests(RequestError):
     code = "too_many_requests"
     status = 429

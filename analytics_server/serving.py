@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import resource
 import time
 from bisect import bisect_left
@@ -16,8 +17,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp import web, web_response
+from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler
 from msgspec import UNSET, UnsetType
 from prometheus_client import CollectorRegistry, Gauge, Metric, ProcessCollector, disable_created_metrics
@@ -25,8 +26,16 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from analytics_server import __version__
-from analytics_server.errors import AnalyticsError, MethodNotAllowed, NotFound, RequestError
+from analytics_server.errors import (
+    AnalyticsError,
+    ExpectationFailed,
+    MethodNotAllowed,
+    NotFound,
+    NotImplementedHere,
+    RequestError,
+)
 from analytics_server.openapi.operation import Operation, Reply
+from analytics_server.websocket_frames import MaskedFrames
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +44,8 @@ LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 LAG_CHECK_S = 1.0
 MOST_FILES = 65_536
 EVERYTHING_ELSE = "/{tail}"
+EVERYTHING_PATH = "/{tail:.*}"
+SERVER_NAME = "analytics-server"
 MOST_LINE_BYTES = 8_190
 """aiohttp's own limit for the first line and for each header."""
 
@@ -143,9 +154,40 @@ class HttpMetrics:
 def wrap(routes: Iterable[web.RouteDef], metrics: HttpMetrics) -> list[web.RouteDef]:
     """The same routes, answering errors as JSON and counting."""
     return [
-        web.RouteDef(route.method, route.path, _wrapped(route.handler, route.path, metrics), route.kwargs)
+        web.RouteDef(
+            route.method,
+            route.path,
+            _wrapped(route.handler, route.path, metrics),
+            {**route.kwargs, "expect_handler": expect_continue},
+        )
         for route in routes
     ]
+
+
+async def expect_continue(request: web.Request) -> web.StreamResponse | None:
+    """RFC 9110, 10.1.1: the only expectation there is, or 417."""
+    if request.headers.get("Expect", "").strip().lower() != "100-continue":
+        return error_response(ExpectationFailed("Expect can only be 100-continue."))
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # nothing of the answer is written yet
+    return None
+
+
+class Everything(web.DynamicResource):
+    """The resource of what no other one took, also of the target that is no path: `*`."""
+
+    def __init__(self) -> None:
+        super().__init__(EVERYTHING_PATH)
+
+    def _match(self, path: str) -> dict[str, str]:
+        return {"tail": path}
+
+
+def add_rest(app: web.Application, metrics: HttpMetrics) -> None:
+    """Answer what no route takes. Last."""
+    rest = Everything()
+    rest.add_route("*", _wrapped(nothing_here, EVERYTHING_PATH, metrics), expect_handler=expect_continue)
+    app.router.register_resource(rest)
 
 
 def _wrapped(handler: Handler, path: str, metrics: HttpMetrics) -> Handler:
@@ -158,6 +200,8 @@ def _wrapped(handler: Handler, path: str, metrics: HttpMetrics) -> Handler:
         except AnalyticsError as error:
             log.log(error.log_level, "request failed", extra={"route": path, "code": error.code})
             response = error_response(error)
+            if error.status == 408:  # the rest of the body would be read as the next request
+                response.force_close()
         except web.HTTPException as error:
             if error.status < 400:  # a redirect: aiohttp wants it raised
                 observe(error.status, time.perf_counter() - started)
@@ -196,6 +240,10 @@ class HttpProtocol(RequestHandler):
 
     __slots__ = ()
 
+    def set_parser(self, parser: Any, data_received_cb: Callable[[], None] | None = None) -> None:
+        """Begin to read a WebSocket's frames."""
+        super().set_parser(MaskedFrames(parser, self.transport), data_received_cb)  # type: ignore[arg-type]
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -206,6 +254,8 @@ class HttpProtocol(RequestHandler):
         super().handle_error(request, status, exc, message)  # logs, and raises when the answer has begun
         if status >= 500:
             return self._last_answer(AnalyticsError("Something went wrong here; the server's log says what."), status)
+        if isinstance(exc, BadHttpMethod) and _REQUEST_LINE.search(exc.message):
+            return self._last_answer(NotImplementedHere("There is no such method here."), 501)
         if isinstance(exc, LineTooLong):
             text = f"The request's address or a header is longer than {MOST_LINE_BYTES} bytes: ask for less at a time."
         else:
@@ -217,6 +267,12 @@ class HttpProtocol(RequestHandler):
         answer = error_response(error)
         answer.force_close()
         return answer
+
+
+_REQUEST_LINE = re.compile(r"b'[!-~]+ [!-~]+ HTTP/1\.[01]")
+"""In the parser's message: what is readable but for its method."""
+
+web_response.SERVER_SOFTWARE = SERVER_NAME  # type: ignore[attr-defined]  # else every answer tells versions
 
 
 def _plain_error(error: web.HTTPException) -> web.Response:
@@ -232,6 +288,10 @@ def _plain_error(error: web.HTTPException) -> web.Response:
 
 async def nothing_here(request: web.Request) -> web.StreamResponse:
     """The last route: whatever no other one took. A path that answers other methods says which."""
+    if not request.path.startswith("/"):  # OPTIONS * asks about the server as a whole
+        response = error_response(MethodNotAllowed(f"{request.method} needs an address here."))
+        response.headers["Allow"] = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+        return response
     fitting = [place for place in request.app.router.resources() if place.canonical != EVERYTHING_ELSE]
     exact = [place for place in fitting if place.canonical == request.path]  # counts before {patterns} that fit, too
     allowed: set[str] = set().union(*[(await place.resolve(request))[1] for place in exact or fitting])

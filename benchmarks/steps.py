@@ -113,5 +113,6 @@ def _pipeline(settings: Settings) -> Pipeline:
             window_s=collect.duplicate_window_s, capacity=collect.max_duplicate_ids, clock=time.monotonic
         ),
         site_limiter=RateLimiter(0, config.sites.max_sites, time.monotonic),
+        new_sites=RateLimiter(0, config.sites.max_sites, time.monotonic),
     )
     return Pipeline(parts, collect, config.limits, time.time)

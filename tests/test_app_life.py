@@ -38,7 +38,7 @@ async def test_clickhouse_is_up_when_it_answers_and_takes_what_is_flushed(
 
     monkeypatch.setattr(housekeeping, "STORE_CHECK_S", 0.001)
     monkeypatch.setattr(server.store, "ping", ping)
-    server._flusher._delivery.store_is_up = flushes
+    server._flusher._recent._delivery.store_is_up = flushes
     server._http.clickhouse_up.set(1 - shown)
     keeping = asyncio.create_task(server._housekeeping.run())
     for _ in range(2):  # the second question comes after the first answer was shown

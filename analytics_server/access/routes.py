@@ -9,9 +9,10 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from analytics_server.access.body import read_within
 from analytics_server.access.gate import ID_CHARS, Gate, Principal, Role, token_hash
 from analytics_server.access.sites import SITE_ID, Sites, valid_site_id
-from analytics_server.errors import Conflict, Forbidden, NotFound, RequestError, TooLarge
+from analytics_server.errors import Conflict, Forbidden, NotFound, RequestError
 from analytics_server.model import DropCount, Site
 
 MAX_BODY = 65_536
@@ -29,7 +30,7 @@ SiteId = Annotated[
     Meta(
         min_length=1,
         max_length=SITE_CHARS,
-        extra_json_schema={"pattern": rf"^\s*{SITE_ID.pattern.replace('a-z', 'A-Za-z')}\s*$"},
+        extra_json_schema={"pattern": rf"^[ \t\r\n]*{SITE_ID.pattern.replace('a-z', 'A-Za-z')}[ \t\r\n]*$"},
     ),
 ]
 Zone = Annotated[str, Meta(max_length=ZONE_CHARS, description="IANA name, such as Europe/Stockholm.")]
@@ -260,11 +261,7 @@ def _covered(names: tuple[str, ...]) -> tuple[str, ...]:
 
 async def read_json(request: web.Request, kind: type[T]) -> T:
     """The body as a struct. Raises `RequestError`."""
-    body = b""
-    async for piece in request.content.iter_any():
-        body += piece
-        if len(body) > MAX_BODY:
-            raise TooLarge(f"The body may have {MAX_BODY} bytes.")
+    body = await read_within(request, MAX_BODY, f"The body may have {MAX_BODY} bytes.")
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

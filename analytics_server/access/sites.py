@@ -32,14 +32,17 @@ from analytics_server.zones import UTC_NAME, base_zone, find_zone, refusal
 
 log = logging.getLogger(__name__)
 
-SITE_ID = re.compile(r"[a-z0-9][a-z0-9._:/-]{0,127}")
+SITE_ID = re.compile(r"[a-z0-9](?:[a-z0-9_:-]|\.(?!\.)){0,127}")
+"""A host name, with a port if need be, or a plain name: nothing that means a path in an address or in a file system."""
 REFRESH_S = 10.0
 RETRY_S = 2.0
 
 
 def valid_site_id(text: str) -> str:
     """The site's id in its one spelling (lower case), or "" when it can't be one."""
-    site_id = text.strip().lower()
+    if not text.isascii():  # lower() makes a k of the Kelvin sign
+        return ""
+    site_id = text.strip(" \t\r\n").lower()
     return site_id if SITE_ID.fullmatch(site_id) else ""
 
 
@@ -171,13 +174,17 @@ class Sites:
     def all(self) -> list[Site]:
         return sorted(self._sites.values(), key=lambda site: site.site_id)
 
+    def may_create(self, site_id: str) -> bool:
+        """Would `get_or_create` make this site?"""
+        wanted = self._settings.create_unknown and site_id not in self._sites and site_id not in self._deleted
+        return wanted and len(self._sites) < self._settings.max_sites
+
     def get_or_create(self, site_id: str) -> Site | None:
         """The site of a beacon; an unknown one is made if the config allows, else None."""
         site = self._sites.get(site_id)
         if site is None and self._takes_all:
             return self._take(site_id)
-        wanted = self._settings.create_unknown and site_id not in self._deleted
-        if site is None and wanted and len(self._sites) < self._settings.max_sites:
+        if site is None and self.may_create(site_id):
             site = self._new(site_id, self._settings.default_timezone)
             self._sites[site_id] = self._unwritten[site_id] = site
             self._wake.set()
@@ -200,7 +207,8 @@ class Sites:
 
     async def put(self, site: Site) -> Site:
         """Create or replace a site. Raises `RequestError` for a bad id or time zone."""
-        if not site.site_id or valid_site_id(site.site_id) != site.site_id:
+        known = site.site_id in self._sites  # an older program allowed more
+        if not known and (not site.site_id or valid_site_id(site.site_id) != site.site_id):
             raise RequestError(
                 f"{site.site_id!r} can't be a site's id: use a host name such as example.com.", code="bad_site"
             )

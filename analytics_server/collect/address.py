@@ -89,6 +89,16 @@ def _unmapped(network: Network) -> Network:
     return network
 
 
+def network_of(address: str) -> str:
+    """What one client may be counted by: an IPv4 address, or the /64 of an IPv6 one, of which it has all."""
+    if ":" not in address:
+        return address
+    try:
+        return socket.inet_pton(socket.AF_INET6, address.partition("%")[0])[:8].hex()
+    except (OSError, ValueError):
+        return address
+
+
 _IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)", re.ASCII)
 """The usual spelling without leading zeroes needs no second look (01 and the like fall through)."""
 

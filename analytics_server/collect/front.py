@@ -29,7 +29,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from analytics_server.collect.address import AddressResolver, bare
 from analytics_server.collect.collector import Answer, Collector, refuse
-from analytics_server.errors import AnalyticsError
+from analytics_server.errors import AnalyticsError, NotImplementedHere
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ CLOGGED_S = 60.0
 SWEEP_S = 10.0
 
 _UNUSUAL = frozenset({"transfer-encoding", "expect", "upgrade", "te", "trailer", "proxy-connection", "content-range"})
+_CONNECT = b"CONNECT "
 _FRAMED_OTHERWISE = frozenset({"transfer-encoding", "upgrade"})
 _ANSWER_HEAD = (
     "HTTP/1.1 {status} {phrase}\r\nAccess-Control-Allow-Origin: *\r\nContent-Type: application/json\r\n"
@@ -201,6 +202,9 @@ class BeaconProtocol(asyncio.Protocol):
                 beacon = parse(data)
                 if beacon is not None and self._take(beacon, started):
                     return
+            elif data.startswith(_CONNECT):  # its target is no address, so no route of aiohttp's takes it
+                self._refuse(NotImplementedHere("This server is no proxy."))
+                return
         self._hand_over(data)
 
     # ---- inside --------------------------------------------------------
@@ -218,6 +222,13 @@ class BeaconProtocol(asyncio.Protocol):
             self._half = not self._inner._messages
             if not self._half:
                 self._active_at = time.monotonic()
+
+    def _refuse(self, error: AnalyticsError) -> None:
+        """Answer and close."""
+        transport = self._transport
+        if transport is not None:
+            transport.write(self._front.encode(refuse(error)))
+            transport.close()
 
     def _framework_is_idle(self) -> bool:
         """Is aiohttp waiting for a request on this connection? (With `_messages`, all that is asked of its inside.)"""

@@ -1,8 +1,9 @@
 """Rate limits per site and per address, with bounded memory.
 
-Token buckets that hold two seconds' worth. Addresses are kept only as Python hashes
-(salted per process), at most `capacity` of them: when there are more, the older
-generation is forgotten, which errs on the side of letting a beacon in.
+Token buckets that hold two seconds' worth, or an hour's for what is counted by the
+hour. Addresses are kept only as Python hashes (salted per process), at most `capacity`
+of them: when there are more, the older generation is forgotten, which errs on the side
+of letting a beacon in.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 BURST_S = 2.0
+HOUR_S = 3_600.0
 
 
 class RateLimiter:
-    """`rate` events per second and key; 0 switches it off."""
+    """`rate` events per second and key, in bursts of `burst_s` times that; 0 switches it off."""
 
-    __slots__ = ("_capacity", "_clock", "_old", "_rate", "_young")
+    __slots__ = ("_burst_s", "_capacity", "_clock", "_old", "_rate", "_young")
 
-    def __init__(self, rate: int, capacity: int, clock: Callable[[], float]) -> None:
+    def __init__(self, rate: float, capacity: int, clock: Callable[[], float], *, burst_s: float = BURST_S) -> None:
         self._rate = rate
+        self._burst_s = burst_s
         self._capacity = max(1, capacity // 2)
         self._clock = clock
         self._young: dict[int, tuple[float, float]] = {}
@@ -33,13 +36,22 @@ class RateLimiter:
             return True
         digest = hash(key)
         now = self._clock()
-        most = self._rate * BURST_S
+        most = self._rate * self._burst_s
         level, at = self._young.get(digest) or self._old.get(digest) or (most, now)
         level = min(most, level + (now - at) * self._rate)
-        allowed = level > 0
+        allowed = level > _NOTHING
         if allowed:
             level -= events
         if digest not in self._young and len(self._young) >= self._capacity:
             self._old, self._young = self._young, {}
         self._young[digest] = (level, now)
         return allowed
+
+
+def hourly(rate: int, capacity: int, clock: Callable[[], float]) -> RateLimiter:
+    """So many an hour and key, all of them at once if need be; 0 switches it off."""
+    return RateLimiter(rate / HOUR_S, capacity, clock, burst_s=HOUR_S)
+
+
+_NOTHING = 1e-6
+"""A bucket with less is empty: sums of fractions are not exact."""

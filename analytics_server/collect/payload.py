@@ -127,6 +127,7 @@ _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
 """An escape in JSON; the group is set for half of a surrogate pair."""
+_ISO_8601 = re.compile(r"[0-9][0-9W-]{7,9}(?:[Tt ][0-9:.,]{2,20}(?:[Zz]|[+-][0-9:.]{2,15})?)?")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
 UUID_CHARS, UUID_DIGITS = 36, 32
 _SNAKE = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -274,6 +275,8 @@ def interaction_to_beacon(interaction: ClientInteraction) -> Beacon:
 def parse_timestamp(value: str | Number) -> int | None:
     """Epoch milliseconds of an ISO 8601 text (UTC when it has no offset) or a number; None if it is neither."""
     if isinstance(value, str):
+        if _ISO_8601.fullmatch(value) is None:  # fromisoformat takes any character between day and time
+            return None
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:

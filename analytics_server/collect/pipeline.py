@@ -18,7 +18,7 @@ from itertools import count
 import msgspec
 
 from analytics_server.access.sites import Sites, valid_site_id
-from analytics_server.collect.address import bare
+from analytics_server.collect.address import bare, network_of
 from analytics_server.collect.agent import AgentParser
 from analytics_server.collect.bot import BotDetector
 from analytics_server.collect.drops import DropReason
@@ -96,6 +96,8 @@ class Parts(msgspec.Struct, frozen=True):
     sessions: Sessions
     duplicates: Duplicates
     site_limiter: RateLimiter
+    new_sites: RateLimiter
+    """By the sender's network: how many sites its first events may make."""
 
 
 class Run:
@@ -200,7 +202,7 @@ class Pipeline:
         if ts_ms is None:
             raise Reject("bad_timestamp", "timestamp must be ISO 8601 or epoch milliseconds, since the year 2000.")
         # site
-        site = parts.sites.get(beacon.site) or self._site(beacon.site, outcome)
+        site = parts.sites.get(beacon.site) or self._site(beacon.site, run)
         site_id = site.site_id
         # limits
         if not parts.site_limiter.allow(site_id):
@@ -282,14 +284,18 @@ class Pipeline:
         for site, events in Counter(beacon.site for _, beacon in beacons).items():
             self._note(site, reason.value, events, "")
 
-    def _site(self, text: str, outcome: Outcome) -> Site:
+    def _site(self, text: str, run: Run) -> Site:
         """The site of an event that names none that is known as it is spelt."""
         site_id = valid_site_id(text)
         if not site_id:
             raise Reject("bad_site", "site must be a name such as example.com, at most 128 characters.")
-        site = self._parts.sites.get_or_create(site_id)
+        sites, sender = self._parts.sites, network_of(run.origin.address)
+        if not run.trusted and sites.may_create(site_id) and not self._parts.new_sites.allow(sender):
+            run.outcome.limited += 1
+            raise Reject("too_many_requests", "This address has sent events of too many new sites. Try again later.")
+        site = sites.get_or_create(site_id)
         if site is None:
-            outcome.unknown_sites += 1
+            run.outcome.unknown_sites += 1
             raise Reject("unknown_site", f"The site {site_id!r} does not exist on this server.")
         return site
 

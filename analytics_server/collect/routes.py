@@ -12,11 +12,12 @@ import re
 from aiohttp import web
 from multidict import CIMultiDict
 
+from analytics_server.access.body import too_slow
 from analytics_server.collect.address import AddressResolver, bare
 from analytics_server.collect.collector import Answer, Collector, Kind, pixel_body, refuse
 from analytics_server.collect.tracker import load_extras
 from analytics_server.entity_tag import entity_tag, is_unchanged
-from analytics_server.errors import AnalyticsError, TooLarge, TooSlow, Unavailable
+from analytics_server.errors import AnalyticsError, TooLarge, Unavailable
 
 PIXEL = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
 PREFLIGHT = {
@@ -36,7 +37,6 @@ _HEADERS = CIMultiDict(
 )
 _HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*", re.ASCII)
 SCRIPT_MAX_AGE_S = 3_600
-BODY_TIMEOUT_S = 30.0
 
 
 class CollectRoutes:
@@ -55,6 +55,7 @@ class CollectRoutes:
         script_path: str,
         *,
         held_bytes: int,
+        body_timeout_s: float,
     ) -> None:
         self._collector = collector
         self._addresses = addresses
@@ -66,6 +67,7 @@ class CollectRoutes:
         self._script_path = script_path
         self._most_held = held_bytes
         self._held = 0
+        self._body_timeout_s = body_timeout_s
 
     def routes(self) -> list[web.RouteDef]:
         """Everything a page may send, under the configured paths."""
@@ -91,12 +93,12 @@ class CollectRoutes:
             authorization = headers.get("Authorization")
             if authorization is not None:  # before anybody can make this process hold a trusted sender's 10 MiB
                 await self._collector.admit(authorization)
-            async with asyncio.timeout(BODY_TIMEOUT_S):
+            async with asyncio.timeout(self._body_timeout_s):
                 body = await self._read(request)
         except AnalyticsError as error:
             return refuse(error)
         except TimeoutError:
-            return refuse(TooSlow(f"The body did not arrive within {BODY_TIMEOUT_S:.0f} s."))
+            return refuse(too_slow(self._body_timeout_s))
         peer = bare(request.remote or "")
         forwarded = headers.getall("X-Forwarded-For", ())
         address = self._addresses.resolve(peer, forwarded) if forwarded else peer

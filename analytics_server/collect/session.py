@@ -3,9 +3,10 @@
 A session from the client lives as long as the client names it. Without one, the
 server opens a session per visitor and closes it after `timeout_s` without an event.
 What the first event brought (source, campaign, country, device …) is fixed then and
-written on every event of the session: first touch needs no join later. Bounded: the
-least recently used session goes first. After a restart the sessions that may still
-go on are read back from ClickHouse.
+written on every event of the session: first touch needs no join later. Bounded: when the
+memory is full the least recently used session of the site that holds most goes first, so
+that what one site is sent never ends the sessions of another. After a restart the sessions
+that may still go on are read back from ClickHouse.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Callable
+
+from analytics_server.access.shares import SiteShares
 
 Attributes = tuple[str, ...]
 """Values in the order of `model.SESSION_ATTRIBUTES`."""
@@ -53,7 +56,24 @@ class Session:
         self.last_us = max(self.last_us, other.last_us)
 
 
-Key = tuple[str, str | int]
+class _SiteSessions:
+    """One site's open sessions, the least recently used first."""
+
+    __slots__ = ("by_client", "by_visitor")
+
+    def __init__(self) -> None:
+        self.by_client: OrderedDict[str, Session] = OrderedDict()
+        self.by_visitor: OrderedDict[int, list[Session]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.by_client) + len(self.by_visitor)
+
+    def pop_oldest(self) -> None:
+        """Forget one, of the kind there are more of."""
+        if len(self.by_client) > len(self.by_visitor):
+            self.by_client.popitem(last=False)
+        else:
+            self.by_visitor.popitem(last=False)
 
 
 class Sessions:
@@ -74,31 +94,33 @@ class Sessions:
         self._capacity = capacity
         self._clock = clock
         self._new_id = new_id or new_session_id
-        self._by_client: OrderedDict[Key, Session] = OrderedDict()
-        self._by_visitor: OrderedDict[Key, list[Session]] = OrderedDict()
+        self._sites: dict[str, _SiteSessions] = {}
+        self._shares = SiteShares()
 
     def __len__(self) -> int:
-        return len(self._by_client) + len(self._by_visitor)
+        return self._shares.total
 
     def of_client(self, site_id: str, session_id: str) -> Session | None:
         """The open session of that id, or None."""
-        key = (site_id, session_id)
-        session = self._by_client.get(key)
+        site = self._sites.get(site_id)
+        if site is None:
+            return None
+        session = site.by_client.get(session_id)
         if session is not None:
-            self._by_client.move_to_end(key)
+            site.by_client.move_to_end(session_id)
             session.seen_at = self._clock()
         return session
 
     def of_visitor(self, site_id: str, visitor_id: int, ts_ms: int) -> Session | None:
         """The visitor's session that is open at that time, or None."""
-        key = (site_id, visitor_id)
-        sessions = self._by_visitor.get(key)
-        if sessions is None:
+        site = self._sites.get(site_id)
+        sessions = site.by_visitor.get(visitor_id) if site is not None else None
+        if site is None or sessions is None:
             return None
         ts_us, timeout_us = ts_ms * 1000, self._timeout_us
         for session in reversed(sessions):
             if session.first_us - timeout_us <= ts_us <= session.last_us + timeout_us:
-                self._by_visitor.move_to_end(key)
+                site.by_visitor.move_to_end(visitor_id)
                 session.seen_at = self._clock()
                 return session
         return None
@@ -106,8 +128,7 @@ class Sessions:
     def open_client(self, site_id: str, session_id: str, ts_ms: int, attributes: Attributes) -> Session:
         """Begin the session that the client named."""
         session = Session(session_id, ts_ms * 1000, attributes, self._clock())
-        self._by_client[(site_id, session_id)] = session
-        self._trim()
+        self._put_client(site_id, session_id, session)
         return session
 
     def open_visitor(self, site_id: str, visitor_id: int, ts_ms: int, attributes: Attributes) -> Session:
@@ -119,16 +140,16 @@ class Sessions:
 
     def attach(self, site_id: str, visitor_id: int, session: Session) -> None:
         """Let a visitor's id lead to a session (also the new day's id, at midnight)."""
-        key = (site_id, visitor_id)
-        sessions = self._by_visitor.get(key)
+        by_visitor = self._site(site_id).by_visitor
+        sessions = by_visitor.get(visitor_id)
         if sessions is None:
-            self._by_visitor[key] = [session]
-            self._trim()
+            by_visitor[visitor_id] = [session]
+            self._count_new(site_id)
             return
         sessions.append(session)
         sessions.sort(key=_by_time)
         del sessions[:-MAX_PER_VISITOR]
-        self._by_visitor.move_to_end(key)
+        by_visitor.move_to_end(visitor_id)
 
     def restore(
         self,
@@ -148,45 +169,66 @@ class Sessions:
             for visitor_id in visitor_ids:
                 if not visitor_id:
                     continue
-                known = self._by_visitor.get((site_id, visitor_id), ())
+                by_visitor = self._site(site_id).by_visitor
+                known = by_visitor.get(visitor_id, ())
                 same = next((one for one in known if one.session_id == session_id), None)
                 if same is None:
                     self.attach(site_id, visitor_id, session)
                 else:
                     same.widen(session)
-                    self._by_visitor.move_to_end((site_id, visitor_id))
+                    by_visitor.move_to_end(visitor_id)
             return
-        key = (site_id, session_id)
-        same = self._by_client.get(key)
+        by_client = self._site(site_id).by_client
+        same = by_client.get(session_id)
         if same is None:
-            self._by_client[key] = session
-            self._trim()
+            self._put_client(site_id, session_id, session)
         else:
             same.widen(session)
-            self._by_client.move_to_end(key)
+            by_client.move_to_end(session_id)
 
     def expire(self) -> int:
         """Forget sessions that can't go on; returns how many. Call it now and then."""
         now = self._clock()
-        gone = 0
-        while self._by_client:
-            client_key, session = next(iter(self._by_client.items()))
-            if now - session.seen_at <= self._client_timeout_s:
-                break
-            del self._by_client[client_key]
-            gone += 1
-        while self._by_visitor:
-            visitor_key, sessions = next(iter(self._by_visitor.items()))
-            if now - max(session.seen_at for session in sessions) <= self._timeout_s:
-                break
-            del self._by_visitor[visitor_key]
-            gone += 1
-        return gone
+        before = len(self)
+        for site_id, site in list(self._sites.items()):
+            size = len(site)
+            while site.by_client:
+                session_id, session = next(iter(site.by_client.items()))
+                if now - session.seen_at <= self._client_timeout_s:
+                    break
+                del site.by_client[session_id]
+            while site.by_visitor:
+                visitor_id, sessions = next(iter(site.by_visitor.items()))
+                if now - max(session.seen_at for session in sessions) <= self._timeout_s:
+                    break
+                del site.by_visitor[visitor_id]
+            if len(site) < size:
+                self._shares.remove(site_id, size - len(site))
+            if not len(site):
+                del self._sites[site_id]
+        return before - len(self)
 
-    def _trim(self) -> None:
-        while len(self._by_client) + len(self._by_visitor) > self._capacity:
-            larger = self._by_client if len(self._by_client) > len(self._by_visitor) else self._by_visitor
-            larger.popitem(last=False)
+    def _site(self, site_id: str) -> _SiteSessions:
+        site = self._sites.get(site_id)
+        if site is None:
+            site = self._sites[site_id] = _SiteSessions()
+        return site
+
+    def _put_client(self, site_id: str, session_id: str, session: Session) -> None:
+        by_client = self._site(site_id).by_client
+        known = session_id in by_client
+        by_client[session_id] = session
+        if not known:
+            self._count_new(site_id)
+
+    def _count_new(self, site_id: str) -> None:
+        """One entry more; past the capacity the site that holds most loses one."""
+        shares = self._shares
+        shares.add(site_id)
+        while shares.total > self._capacity:
+            giving = shares.largest()
+            self._sites[giving].pop_oldest()
+            shares.remove(giving)
 
 
 def new_session_id() -> str:

@@ -1,8 +1,8 @@
 """What the log's own WAL segments say after a restart, while ClickHouse does not have them yet.
 
 Read before the first beacon is accepted, so it must be fast: ten million events in some ten
-seconds. Newest first, and only what can still matter: event ids while there is room for them and
-within the window, sessions that may go on. Of a row only the first few values are decoded; of
+seconds. Newest first, and only what can still matter: event ids within the window, sessions that may go
+on, of each site its share while there is room. Of a row only the first few values are decoded; of
 segments too old for either only the site. One segment at a time is in memory.
 """
 
@@ -16,6 +16,7 @@ from operator import itemgetter
 
 import msgspec
 
+from analytics_server.access.shares import SiteShares
 from analytics_server.collect.duplicates import Duplicates
 from analytics_server.collect.session import Attributes, Sessions, is_own
 from analytics_server.config import CollectSection
@@ -96,7 +97,9 @@ class Undelivered:
         self._settings = settings
         self._clock = clock
         self._parts: dict[Key, _Part] = {}
-        self._own = 0
+        self._of_site: dict[str, list[Key]] = {}
+        """The keys of `_parts` by site, the newest first."""
+        self._shares = SiteShares()
         self._texts: dict[str, str] = {}
         self.sites: set[str] = set()
         self.stop = False
@@ -109,12 +112,13 @@ class Undelivered:
         """
         now = self._clock()
         progress = _Progress(segments)
-        before = now
+        before = {True: now, False: now}  # historic ones and others are open side by side
         for sealed in reversed(segments):
-            self._read_segment(sealed, self._wanted(now - before))
+            self._read_segment(sealed, self._wanted(now - before[sealed.historic]))
             if self.stop:
                 return
-            before = segment.created_ms(sealed.batch_id) / 1000  # an older segment took nothing after that
+            created_s = segment.created_ms(sealed.batch_id) / 1000
+            before[sealed.historic] = created_s  # an older segment of the kind took nothing after that
             progress.tell(sealed)
 
     def apply(self, sessions: Sessions) -> int:
@@ -124,6 +128,8 @@ class Undelivered:
             sessions.restore(site_id, session_id, sorted(part.visitor_ids or ()), times, part.attributes)
         applied = len(self._parts)
         self._parts.clear()
+        self._of_site.clear()
+        self._shares = SiteShares()
         self._texts.clear()
         return applied
 
@@ -131,7 +137,7 @@ class Undelivered:
         """`age_s`: of the newest event that a segment may hold, by its arrival."""
         settings = self._settings
         return _Wanted(
-            ids=age_s <= settings.duplicate_window_s and self._duplicates.room() > 0,
+            ids=age_s <= settings.duplicate_window_s and self._duplicates.restorable > 0,
             own_sessions=age_s <= settings.session_timeout_s,
             client_sessions=age_s <= settings.client_session_timeout_s,
         )
@@ -153,9 +159,7 @@ class Undelivered:
 
     def _read_frame(self, payload: bytes, wanted: _Wanted) -> None:
         """Raises one of `_UNREADABLE` before anything is remembered of it."""
-        ids = wanted.ids and self._duplicates.room() > 0
-        full = len(self._parts) >= self._settings.max_sessions
-        sessions = (wanted.own_sessions or wanted.client_sessions) and (not full or self._own > 0)
+        ids, sessions = wanted.ids, wanted.own_sessions or wanted.client_sessions
         if not (ids or sessions):
             self.sites.update({row.site_id for row in _decode_sites(payload)})
             return
@@ -168,26 +172,35 @@ class Undelivered:
             self._add_sessions(rows, payload, wanted)
 
     def _add_sessions(self, rows: list[_Head], payload: bytes, wanted: _Wanted) -> None:
-        """Newest row first: the sessions that were used last are those that are kept."""
-        parts, room = self._parts, self._settings.max_sessions - len(self._parts)
+        """Newest row first: those used last are kept, and past the capacity the site with most loses its oldest."""
+        parts, shares, most = self._parts, self._shares, self._settings.max_sessions
         begun: list[tuple[int, Key]] = []
         for at, row in enumerate(rows, 1):
             key = (row.site_id, row.session_id)
             part = parts.get(key)
             if part is not None:
                 part.widen(row)
-            elif room:
+            elif shares.total < most or shares.held(row.site_id) < shares.most:
                 own = is_own(row.session_id)
                 if wanted.own_sessions if own else wanted.client_sessions:
                     first_us = min(row.session_start, row.ts)
                     parts[key] = _Part(row.session_start, first_us, row.ts, {row.visitor_id} if own else None)
                     begun.append((-at, key))
-                    room -= 1
-                    self._own += own
+                    self._count_new(key)
         if begun:
             raw = _split(payload)
             for at, key in begun:
-                parts[key].attributes = self._attributes(raw[at])
+                if key in parts:
+                    parts[key].attributes = self._attributes(raw[at])
+
+    def _count_new(self, key: Key) -> None:
+        shares, site_id = self._shares, key[0]
+        self._of_site.setdefault(site_id, []).append(key)
+        shares.add(site_id)
+        if shares.total > self._settings.max_sessions:
+            giving = shares.largest()
+            del self._parts[self._of_site[giving].pop()]
+            shares.remove(giving)
 
     def _attributes(self, raw: msgspec.Raw) -> Attributes:
         """What a session's first event brought; equal texts are kept once."""

@@ -19,9 +19,12 @@ MAX_ENGAGEMENT_MS = 86_400_000
 MAX_REVENUE = Decimal(10) ** 13
 MAX_PIXELS = 100_000
 LANGUAGE_CHARS = 35
-CURRENCY_CHARS = 3
 
 _UNSTORABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_AMOUNT = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?")
+"""What Decimal() reads is more: underscores, exponents, NaN, the digits of every script."""
+
+_CURRENCY = re.compile(r"[A-Za-z]{3}")
 _NO_DETAILS = (0, 0, "", "", "", "", 0, "", "", "")
 
 
@@ -161,16 +164,17 @@ def number(field: str, value: float | None, most: int) -> int:
 
 
 def revenue_of(amount: float | str, currency: str) -> tuple[str, str]:
+    if isinstance(amount, str) and _AMOUNT.fullmatch(amount) is None:
+        raise Reject("bad_revenue", "revenue.amount must be a number, or a text of digits such as 12.50.")
     try:
         value = Decimal(str(amount))
     except (InvalidOperation, ValueError) as error:
         raise Reject("bad_revenue", "revenue.amount must be a number.") from error
     if not value.is_finite() or value.copy_abs() >= MAX_REVENUE:
         raise Reject("bad_revenue", "revenue.amount must be a finite number below 10^13.")
-    code = currency.strip().upper()
-    if len(code) != CURRENCY_CHARS or not code.isalpha() or not code.isascii():
+    if _CURRENCY.fullmatch(currency) is None:
         raise Reject("bad_revenue", "revenue.currency must be an ISO 4217 code such as EUR.")
-    return f"{value:.4f}", code
+    return f"{value:.4f}", currency.upper()
 
 
 def screen_of(width: float, height: float) -> str:

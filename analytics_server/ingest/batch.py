@@ -3,11 +3,13 @@
 ClickHouse commits an insert atomically only within one partition, so a batch is cut by
 month. Rows from disk become Python's objects only a piece at a time, on their way to
 columns: a batch in memory is its frames, at most `batch_mb` and a group, whatever it holds.
+A batch of many months is sorted by month once, as bytes: reading all of it for each would take minutes.
 A row is known by its position in the segment, which never changes.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -23,6 +25,9 @@ Rows = Sequence[Sequence[object]]
 _TS = COLUMN_INDEX["ts"]
 _PROPS = COLUMN_INDEX["props"]
 BLOCK_ROWS = 500
+FEW_MONTHS = 3
+"""So many are picked out of all rows one after the other."""
+
 NO_MONTH = 0
 """Of a row whose time is none: no partition can take it."""
 
@@ -53,6 +58,7 @@ class Batch:
         self._frames = frames
         self._columns = columns
         self.months, self.events = self._count()
+        self._sorted: dict[int, _MonthRows] | None = None
 
     def pieces(self) -> Iterator[Rows]:
         """All rows in their order, at most BLOCK_ROWS at a time."""
@@ -68,6 +74,9 @@ class Batch:
         if len(self.months) == 1 and not without:
             yield from self.pieces()
             return
+        if self._rows is None and len(self.months) > FEW_MONTHS:
+            yield from self._by_month(month).pieces(without)
+            return
         position = 0
         for rows in self.pieces():
             chosen = [
@@ -81,6 +90,8 @@ class Batch:
 
     def positions(self, month: int, without: Collection[int] = ()) -> list[int]:
         """Where the rows of `part` stand."""
+        if self._rows is None and len(self.months) > FEW_MONTHS:
+            return [at for at in self._by_month(month).positions if at not in without]
         times = (time_us for piece in self._times() for time_us in piece)
         return [at for at, time_us in enumerate(times) if at not in without and _month(time_us) == month]
 
@@ -106,6 +117,20 @@ class Batch:
             while self._rows:
                 del self._rows[-BLOCK_ROWS:]
         self._frames.clear()
+        self._sorted = None
+
+    def _by_month(self, month: int) -> _MonthRows:
+        if self._sorted is None:
+            found = {month: _MonthRows() for month in self.months}
+            position = 0
+            for payload in self._frames:
+                for row, time_us in _raw_rows(payload, self._columns):
+                    rows = found[_month(time_us)]
+                    rows.raw.append(row)
+                    rows.positions.append(position)
+                    position += 1
+            self._sorted = found
+        return self._sorted[month]
 
     def _count(self) -> tuple[dict[int, int], int]:
         """Rows by month, and in all."""
@@ -131,6 +156,25 @@ class Batch:
         else:
             for rows in self.pieces():
                 yield [_time_of(row) for row in rows]
+
+
+class _MonthRows:
+    """The rows of one month as MessagePack in today's order of columns, and where they stand in the segment."""
+
+    __slots__ = ("positions", "raw")
+
+    def __init__(self) -> None:
+        self.raw: list[bytes | msgspec.Raw] = []
+        self.positions: array[int] = array("I")
+
+    def pieces(self, without: Collection[int]) -> Iterator[Rows]:
+        for start in range(0, len(self.raw), BLOCK_ROWS):
+            raw = self.raw[start : start + BLOCK_ROWS]
+            if without:
+                places = self.positions[start : start + BLOCK_ROWS]
+                raw = [row for row, at in zip(raw, places, strict=True) if at not in without]
+            if raw:
+                yield segment.rows_of(b"".join([segment.array_head(len(raw)), *raw]))
 
 
 def read(sealed: Sealed) -> Batch:
@@ -175,6 +219,15 @@ def _only_month(times: list[object]) -> int | None:
     except (TypeError, ValueError):
         return None
     return first if first == last != NO_MONTH else None
+
+
+def _raw_rows(payload: bytes, columns: tuple[str, ...]) -> Iterator[tuple[bytes | msgspec.Raw, object]]:
+    """A frame's rows as MessagePack, with their times."""
+    if columns == COLUMN_NAMES:
+        yield from zip(_split(payload), [head.ts for head in _heads(payload)], strict=True)
+    else:
+        for row in segment.rows_of(payload, columns):
+            yield msgspec.msgpack.encode(row), _time_of(row)
 
 
 def _decoded(payload: bytes, columns: tuple[str, ...]) -> Iterator[Rows]:

@@ -1,11 +1,12 @@
 """One batch on its way into ClickHouse: made ready, sent month by month, verified where in doubt.
 
 Preparing (reading, encoding) writes nothing and may run while another batch is being sent.
-Sending is one INSERT per month. Anything but a clean first success is ambiguous: then that
+Sending is one INSERT per month, the newest first; of a batch of many months one for a dozen, which is atomic
+for each of them but not for all. Anything but a clean first success is ambiguous: then that
 insert has ended, and then `count() … WHERE batch_id = N` decides (`verification`) — all rows there:
-done; none: send again; anything else: set aside, never guessed at. Rows that ClickHouse refuses go
-to a dead letter, which is durable before the rest is sent: what a batch consists of is its
-segment without the positions in its letter, before and after any crash.
+done; none: send again; anything else: set aside, never guessed at; each month for itself. Rows that
+ClickHouse refuses go to a dead letter, which is durable before the rest is sent: what a batch consists of
+is its segment without the positions in its letter, before and after any crash.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Literal, ParamSpec, TypeVar
 
 from analytics_server.errors import StoreBadRows, StoreError
 from analytics_server.ingest import dead_letters
-from analytics_server.ingest.batch import INSERT_COLUMNS, NO_MONTH, Batch, read, to_columns
+from analytics_server.ingest.batch import FEW_MONTHS, INSERT_COLUMNS, NO_MONTH, Batch, read, to_columns
 from analytics_server.ingest.dead_letters import Cause
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.poison import is_refusal, refused_rows
@@ -36,6 +38,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 FIRST_PAUSE_S = 0.2
+MONTHS_AT_ONCE = 12
+"""In one insert of a batch of many months: it costs time for each, in which recent events wait, and once for all."""
+
 MOST_REFUSALS = 3
 """So often an insert may be refused although none of its rows is by itself, before the segment is set aside."""
 
@@ -46,11 +51,18 @@ Pause = Callable[[float], Awaitable[bool]]
 
 @dataclass(slots=True)
 class Part:
-    """One month of a batch, ready to be sent, or why it can't be."""
+    """One month of a batch, ready to be sent, or why it can't be; or several of a batch of many."""
 
-    month: int
+    months: tuple[int, ...]
     encoded: Encoded | None
     error: StoreBadRows | None = None
+    ambiguous: bool = False
+    """Was an insert of it sent whose outcome is not known?"""
+
+    @property
+    def month(self) -> int:
+        """The only one, or the newest."""
+        return self.months[0]
 
 
 @dataclass(slots=True)
@@ -81,6 +93,7 @@ class Delivery:
         retry_max_s: float,
         jitter: random.Random,
         pause: Pause,
+        turn: asyncio.Lock,
         cluster: str = "",
     ) -> None:
         self._store = store
@@ -90,51 +103,112 @@ class Delivery:
         self._retry_max_s = retry_max_s
         self._jitter = jitter
         self._pause = pause
+        self._turn = turn
         self._verification = Verification(store, cluster=cluster, timeout_s=timeout_s)
         self.store_is_up = True
 
     # ---- before --------------------------------------------------------
 
-    async def prepare(self, sealed: Sealed, *, breath_s: float) -> Prepared:
-        """Read and encode a batch. Writes nothing."""
-        batch = await _in_thread(read, sealed)
+    async def read(self, sealed: Sealed) -> Batch:
+        """The batch of a segment."""
+        return await _in_thread(read, sealed)
+
+    async def prepare(self, sealed: Sealed, batch: Batch, *, breath_s: float) -> Prepared:
+        """Encode a batch. Writes nothing."""
         refused: dict[int, Cause] = {}
         if sealed.verify_first and (letter := await _in_thread(dead_letters.find, self._letters, sealed.batch_id)):
             refused = {row.position: letter.causes[row.cause] for row in letter.rows}
         prepared = Prepared(sealed, batch, refused)
-        for month in sorted(batch.months):
-            prepared.parts.append(await self._part(prepared, month, breath_s))
+        for months in _grouped(batch.months):
+            part = await self._part(prepared, months, breath_s)
+            prepared.parts += [part] if part.error is None else await self._singly(prepared, months)
         return prepared
 
-    async def _part(self, prepared: Prepared, month: int, breath_s: float = 0.0) -> Part:
+    async def _part(
+        self, prepared: Prepared, months: tuple[int, ...], breath_s: float = 0.0, *, ambiguous: bool = False
+    ) -> Part:
         batch_id = prepared.sealed.batch_id
-        pieces = prepared.batch.part(month, prepared.refused)
-        if month == NO_MONTH:
-            left = await _in_thread(prepared.batch.positions, month, prepared.refused)
-            return Part(month, None, StoreBadRows("The column ts holds no time.") if left else None)
+        if months == (NO_MONTH,):
+            left = await _in_thread(prepared.batch.positions, NO_MONTH, prepared.refused)
+            return Part(months, None, StoreBadRows("The column ts holds no time.") if left else None)
+        pieces = chain.from_iterable(prepared.batch.part(month, prepared.refused) for month in months)
         try:
             blocks = (to_columns(rows, batch_id) for rows in pieces)
             encoded = await self._store.encode("events", INSERT_COLUMNS, blocks, breath_s=breath_s)
         except StoreBadRows as error:
-            return Part(month, None, error)
-        return Part(month, encoded if encoded.rows else None)
+            return Part(months, None, error)
+        return Part(months, encoded if encoded.rows else None, ambiguous=ambiguous)
+
+    async def _singly(self, prepared: Prepared, months: tuple[int, ...], *, ambiguous: bool = False) -> list[Part]:
+        """Months of which something failed, each for itself: it succeeds, is verified or is refused by month."""
+        return [await self._part(prepared, (month,), ambiguous=ambiguous) for month in months]
 
     # ---- sending -------------------------------------------------------
 
     async def deliver(self, prepared: Prepared) -> Outcome:
         """Send all months, one after the other; `prepared.stored` says how many rows are known to be in."""
         await self._complete_letter(prepared)
-        for at in range(len(prepared.parts)):
-            outcome = await self._deliver_month(prepared, at)
-            if outcome != "inserted":
+        at = 0
+        while at < len(prepared.parts):
+            if at and await self._pause(0.0):
+                return "stopped"
+            part = prepared.parts[at]
+            if len(part.months) > 1 and not await self._deliver_together(prepared, part):
+                singly = await self._singly(prepared, part.months, ambiguous=True)
+                prepared.parts[at : at + 1] = singly
+                continue
+            if len(part.months) == 1 and (outcome := await self._deliver_month(prepared, at)) != "inserted":
                 return outcome
             encoded = prepared.parts[at].encoded
             prepared.stored += encoded.rows if encoded is not None else 0
+            at += 1
         return "inserted"
+
+    async def _deliver_together(self, prepared: Prepared, part: Part) -> bool:
+        """Several months in one insert, which is atomic for each; False when they are to be looked at one by one."""
+        try:
+            if prepared.sealed.verify_first:
+                missing = await self._missing(prepared, part.months)
+                if missing is None:
+                    return False
+                sent = await self._part(prepared, missing) if missing != part.months else part
+            else:
+                sent = part
+            if sent.encoded is not None:
+                await self._insert(prepared, sent, attempt=1)
+        except StoreError as error:
+            self._note_failure(prepared, error)
+            return False
+        self.store_is_up = True
+        self._metrics.flush_attempts.labels("ok").inc()
+        return True
+
+    async def _missing(self, prepared: Prepared, months: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The months of which nothing is stored; None when of one only a part is."""
+        missing = []
+        for month in months:
+            expected = len(await _in_thread(prepared.batch.positions, month, prepared.refused))
+            present = await self._stored(prepared, month, expected)
+            if present not in (0, expected):
+                return None
+            if expected and not present:
+                missing.append(month)
+        return tuple(missing)
+
+    async def _insert(self, prepared: Prepared, part: Part, *, attempt: int) -> None:
+        assert part.encoded is not None
+        query_id = f"{prepared.sealed.batch_id}-{part.month}-{attempt}-{self._jitter.getrandbits(32):x}"
+        async with self._turn:
+            await self._store.insert_encoded("events", part.encoded, timeout_s=self._timeout_s, query_id=query_id)
+
+    def _note_failure(self, prepared: Prepared, error: StoreError) -> None:
+        prepared.error = error
+        prepared.doubtful = True
+        self._metrics.flush_attempts.labels(type(error).__name__.removeprefix("Store").lower()).inc()
 
     async def _deliver_month(self, prepared: Prepared, at: int) -> Outcome:
         month = prepared.parts[at].month
-        ambiguous = prepared.sealed.verify_first
+        ambiguous = prepared.sealed.verify_first or prepared.parts[at].ambiguous
         refusal: StoreError | None = None
         refusals, attempt, delay = 0, 0, FIRST_PAUSE_S
         while True:
@@ -157,22 +231,15 @@ class Delivery:
                         return "refused"
                     refusal = None
                     if found:
-                        prepared.parts[at] = await self._part(prepared, month)
+                        prepared.parts[at] = await self._part(prepared, (month,))
                     elif await self._pause(delay):
                         return "stopped"
                     continue
                 attempt += 1
-                assert part.encoded is not None
-                await self._store.insert_encoded(
-                    "events",
-                    part.encoded,
-                    timeout_s=self._timeout_s,
-                    query_id=f"{prepared.sealed.batch_id}-{month}-{attempt}-{self._jitter.getrandbits(32):x}",
-                )
+                await self._insert(prepared, part, attempt=attempt)
             except StoreError as error:
-                prepared.error = error
-                ambiguous = prepared.doubtful = True
-                self._metrics.flush_attempts.labels(type(error).__name__.removeprefix("Store").lower()).inc()
+                self._note_failure(prepared, error)
+                ambiguous = True
                 if is_refusal(error):
                     log.error("batch refused", extra={"error": type(error).__name__, "engine_code": error.engine_code})
                     refusal = error
@@ -192,7 +259,10 @@ class Delivery:
 
     async def _count(self, prepared: Prepared, part: Part) -> int:
         """How many rows of one month of the batch are stored."""
-        present = await self._verification.stored(prepared.sealed.batch_id, part.month, _expected(prepared, part))
+        return await self._stored(prepared, part.month, _expected(prepared, part))
+
+    async def _stored(self, prepared: Prepared, month: int, expected: int) -> int:
+        present = await self._verification.stored(prepared.sealed.batch_id, month, expected)
         self._metrics.flush_ambiguous.inc()
         prepared.doubtful = prepared.doubtful or present > 0
         return present
@@ -251,6 +321,14 @@ class Delivery:
             },
         )
         return len(found)
+
+
+def _grouped(months: Collection[int]) -> list[tuple[int, ...]]:
+    """The months of each insert, the newest first."""
+    ordered = sorted((month for month in months if month != NO_MONTH), reverse=True)
+    at_once = MONTHS_AT_ONCE if len(ordered) > FEW_MONTHS else 1
+    found = [tuple(ordered[start : start + at_once]) for start in range(0, len(ordered), at_once)]
+    return [*found, (NO_MONTH,)] if NO_MONTH in months else found
 
 
 def _expected(prepared: Prepared, part: Part) -> int:

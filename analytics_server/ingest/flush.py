@@ -1,60 +1,32 @@
-"""Brings sealed WAL segments into ClickHouse, oldest first, each exactly once.
+"""Brings sealed WAL segments into ClickHouse, each exactly once: recent events, and beside them those of past months.
 
-Owns the queue: one batch is sent at a time (`delivery` says how), while the next is already
-read and encoded. A segment is deleted only after its batch is known to be in, and the rollups
-with it; what an earlier run left is verified before it is sent. What can't be delivered is set
-aside for a person, with a note, and counted. What fails without a plan (a full disk, a bug) is
-logged and tried again: the one task that empties the log must not die. A backlog lives on disk:
-memory holds the batch under way and the one after it. Logs name segments and error numbers,
-never a row.
+Two lanes work side by side (`lane`). Their inserts take turns, one each, so that what happens now waits for one
+insert of an import at most, however many months that has. A segment belongs to the historic lane
+when it was opened for it (its id says so), or when it turns out to hold more months than recent events can.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import random
-import time
-import traceback
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from analytics_server.config import IngestSection
-from analytics_server.errors import StoreError
-from analytics_server.ingest import dead_letters
-from analytics_server.ingest.batch import Batch
-from analytics_server.ingest.dead_letters import Cause, Reason
-from analytics_server.ingest.delivery import FIRST_PAUSE_S, Delivery, Prepared
-from analytics_server.ingest.doubts import DIRECTORY, Doubts
+from analytics_server.ingest.doubts import DIRECTORY
+from analytics_server.ingest.lane import Lane
 from analytics_server.ingest.metrics import IngestMetrics
-from analytics_server.ingest.recovery import keep_copy
-from analytics_server.ingest.rollups import Rollups
-from analytics_server.ingest.segment import Sealed, created_ms
+from analytics_server.ingest.reconciliation import Reconciliation
+from analytics_server.ingest.segment import Sealed
 from analytics_server.ingest.wal import Wal
 from analytics_server.store.protocol import Store
 
-log = logging.getLogger(__name__)
-
-BREATH_S = 0.001
-"""Rest of the encoding thread after each few hundred rows: it shares the interpreter with the loop, which
-would otherwise stand still for tens of milliseconds per flush."""
-
-SHORT_BREATH_S = 0.000_1
-"""The same where throughput counts: while a backlog is drained, or for a large batch."""
-
-BREATHE_UP_TO = 20_000
-MOST_FAILURES = 10
-"""So often something without a plan may fail in a row with one segment before it is given up."""
-
-PROGRESS_S = 5.0
-"""Between two lines about a backlog."""
+SHORTEST_MONTH_DAYS = 28
 
 
 class Flusher:
-    """The one consumer of sealed segments."""
+    """The consumer of sealed segments."""
 
     def __init__(
         self,
@@ -68,302 +40,89 @@ class Flusher:
         cluster: str = "",
         has_loss: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._store = store
-        self._settings = settings
-        self._metrics = metrics
-        self._letters = letters
-        self._insert_timeout_s = insert_timeout_s
-        self._jitter = jitter
-        self._queue: deque[Sealed] = deque()
-        self._changed = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._stopping = False
-        self._rollups = Rollups(store, timeout_s=insert_timeout_s, cluster=cluster, jitter=jitter, has_loss=has_loss)
-        self._suspect: Sealed | None = None
-        self._doubts_at = 0.0
-        self._doubts_pause_s = FIRST_PAUSE_S
-        self._failures = 0
-        self.delivered = 0
-        """How many batches are done with since the start."""
-        self._delivery = Delivery(
+        turn = asyncio.Lock()
+        self._reconciliation = Reconciliation(
             store,
+            settings,
             metrics,
-            letters,
+            turn,
             timeout_s=insert_timeout_s,
-            retry_max_s=settings.retry_max_s,
             jitter=jitter,
-            pause=self._pause,
             cluster=cluster,
+            has_loss=has_loss,
         )
-        self._ahead: tuple[Sealed, asyncio.Task[Prepared]] | None = None
-        self._progress = Progress()
-        self._wal: Wal | None = None
-        self._task: asyncio.Task[None] | None = None
+        make = partial(
+            Lane,
+            store=store,
+            settings=settings,
+            metrics=metrics,
+            letters=letters,
+            reconciliation=self._reconciliation,
+            turn=turn,
+            insert_timeout_s=insert_timeout_s,
+            jitter=jitter,
+            cluster=cluster,
+            most_months=settings.historic_after_days // SHORTEST_MONTH_DAYS + 2,
+        )
+        self._historic = make("historic")
+        self._recent = make("recent", pass_on=self._historic.add)
+        self._lanes = (self._recent, self._historic)
 
     def start(self, wal: Wal, left_over: list[Sealed]) -> asyncio.Task[None]:
-        """Begin to work, with what an earlier run left in front.
+        """Begin to work, with what an earlier run left in front; the task ends when a lane does.
 
-        That run sent one batch at a time, oldest first: only the first can have been under way.
+        That run sent one batch at a time of each lane, oldest first: of recent ones only the first can have been
+        under way. Of historic ones any can, because segments may have been passed on in another order.
         """
-        self._wal = wal
-        self._doubts = Doubts(wal.directory / DIRECTORY)
-        self._suspect = left_over[0] if left_over else None
+        self._reconciliation.open(wal.directory / DIRECTORY)
+        first = True
         for sealed in left_over:
+            sealed.suspect = first or sealed.historic
+            first = first and sealed.historic
             self.add(sealed)
-        self._task = asyncio.create_task(self._work(), name="flusher")
-        return self._task
+        lanes = [lane.start(wal) for lane in self._lanes]
+        return asyncio.create_task(_until_one_ends(lanes), name="flusher")
 
     def add(self, sealed: Sealed) -> None:
-        """Queue a sealed segment; its rows stay in memory only while few wait."""
-        held = sum(len(waiting.rows) for waiting in self._queue if waiting.rows is not None)
-        if held + sealed.events > self._settings.memory_events:
-            sealed.rows = None
-        self._queue.append(sealed)
-        self._idle.clear()
-        self._changed.set()
+        """Queue a sealed segment."""
+        (self._historic if sealed.historic else self._recent).add(sealed)
+
+    @property
+    def delivered(self) -> int:
+        """How many batches are done with since the start."""
+        return sum(lane.delivered for lane in self._lanes)
 
     @property
     def store_is_up(self) -> bool:
         """Did the last insert meet no obstacle?"""
-        return self._delivery.store_is_up
+        return all(lane.store_is_up for lane in self._lanes)
 
     @property
     def waiting(self) -> int:
-        """Segments not yet in ClickHouse, the one in flight included."""
-        return len(self._queue)
+        """Segments not yet in ClickHouse, those in flight included."""
+        return sum(lane.waiting for lane in self._lanes)
 
     def oldest_age_s(self, now: float) -> float:
         """Age of the oldest segment that waits, seconds; 0 when none does."""
-        if not self._queue:
-            return 0.0
-        return max(0.0, now - created_ms(self._queue[0].batch_id) / 1000)
+        return max(lane.oldest_age_s(now) for lane in self._lanes)
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until all is in ClickHouse; False when the time ran out (the rest stays on disk)."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self._idle.wait()
+                await self._recent.idle()  # may pass some on
+                await self._historic.idle()
         except TimeoutError:
             return False
         return True
 
     async def close(self) -> None:
-        """Stop after the insert under way; what waits stays in the log for the next start."""
-        self._stopping = True
-        self._changed.set()
-        if self._task is not None:
-            await asyncio.wait({self._task})
-        if self._ahead is not None:
-            await asyncio.wait({self._ahead[1]})
-            self._ahead = None
-
-    async def _work(self) -> None:
-        waits = 0
-        while not self._stopping:
-            await self._settle_doubts()
-            if not self._queue:
-                self._idle.set()
-                self._changed.clear()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._doubts_pause_s if self._doubts.batches else None):
-                        await self._changed.wait()
-                continue
-            sealed = self._queue[0]
-            try:
-                await self._deliver(sealed)
-                waits = 0
-            except StoreError as error:  # it could not be made ready: nothing was sent
-                log.warning("batch can't be made ready, will try again", extra={"reason": error.message[:300]})
-                waits += 1
-                await self._pause(min(FIRST_PAUSE_S * 2 ** min(waits, 10), self._settings.retry_max_s))
-            except Exception as failure:
-                await self._survive(sealed, failure)
-            else:
-                self._failures = 0
-
-    async def _survive(self, sealed: Sealed, failure: Exception) -> None:
-        """After a failure nobody planned for: the segment is verified and tried again, at last set aside."""
-        self._failures += 1
-        sealed.verify_first = True
-        self._metrics.flush_attempts.labels("failed").inc()
-        log.error(
-            "flush failed unexpectedly",
-            extra={"segment": sealed.path.name, "error": type(failure).__name__, "at": _place(failure)},
-        )
-        if self._failures >= MOST_FAILURES:
-            try:
-                await self._set_aside(sealed, "failed", events=sealed.events, cause=_cause(failure))
-            except OSError as error:
-                log.error("segment can't be set aside", extra={"segment": sealed.path.name, "reason": error.strerror})
-        await self._pause(min(FIRST_PAUSE_S * 2**self._failures, self._settings.retry_max_s))
-
-    async def _set_aside(self, sealed: Sealed, reason: Reason, *, events: int, cause: Cause | None) -> None:
-        """Keep a segment for a person; `events` of it are not in ClickHouse."""
-        assert self._wal is not None
-        loop = asyncio.get_running_loop()
-        note = partial(
-            dead_letters.write_note,
-            self._letters,
-            sealed.batch_id,
-            reason,
-            events=events,
-            batch_events=sealed.events,
-            cause=cause,
-            now=time.time(),
-        )
-        await loop.run_in_executor(None, note)
-        target = await loop.run_in_executor(None, self._wal.set_aside, sealed, self._letters)
-        self._queue.popleft()
-        self._failures = 0
-        self._metrics.dead_letter_events.inc(events)
-        log.error(
-            "segment set aside",
-            extra={"file": str(target), "events_not_stored": events, "why": dead_letters.ABOUT[reason]},
-        )
-
-    async def _deliver(self, sealed: Sealed) -> None:
-        assert self._wal is not None
-        started = time.perf_counter()
-        prepared = await self._prepared(sealed)
-        if prepared.batch.events < sealed.events:
-            await self._keep_damaged(sealed, prepared.batch.events)
-        outcome = await self._delivery.deliver(prepared)
-        if outcome == "stopped":
-            return
-        if (prepared.doubtful or sealed is self._suspect) and not await self._reconcile(sealed.batch_id):
-            await asyncio.get_running_loop().run_in_executor(None, self._doubts.add, sealed.batch_id)
-        if outcome == "inserted":
-            await asyncio.get_running_loop().run_in_executor(None, _finish, self._wal, sealed, prepared.batch)
-            self._queue.popleft()
-        else:
-            missing = sealed.events - prepared.stored - len(prepared.refused)
-            await self._set_aside(sealed, outcome, events=missing, cause=_cause(prepared.error))
-        self.delivered += 1
-        seconds = time.perf_counter() - started
-        self._metrics.flush_seconds.observe(seconds)
-        self._metrics.flush_events.observe(sealed.events)
-        log.debug("batch flushed", extra={"events": sealed.events, "outcome": outcome, "seconds": round(seconds, 4)})
-        self._progress.tell(sealed.events, self._queue)
-
-    async def _prepared(self, sealed: Sealed) -> Prepared:
-        """The batch, ready to be sent; and see to it that the next is made ready meanwhile."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None and ahead[0] is not sealed:  # nobody waits for it any more
-            await asyncio.wait({ahead[1]})
-            ahead = None
-        prepared = await (ahead[1] if ahead is not None else self._prepare(sealed))
-        if len(self._queue) > 1 and not self._stopping:
-            following = self._queue[1]
-            self._ahead = following, asyncio.create_task(self._prepare(following), name="flush-ahead")
-        return prepared
-
-    async def _prepare(self, sealed: Sealed) -> Prepared:
-        in_a_hurry = len(self._queue) > 1 or sealed.events > BREATHE_UP_TO
-        return await self._delivery.prepare(sealed, breath_s=SHORT_BREATH_S if in_a_hurry else BREATH_S)
-
-    async def _keep_damaged(self, sealed: Sealed, readable: int) -> None:
-        """The disk has lost a part of a segment: its good frames are delivered, a copy is kept."""
-        lost, sealed.events = sealed.events - readable, readable
-        self._metrics.wal_errors.labels("damaged_frame").inc()
-        await asyncio.get_running_loop().run_in_executor(
-            None, _keep_damaged, sealed, self._letters, lost, sealed.events + lost
-        )
-        self._metrics.dead_letter_events.inc(lost)
-        log.error(
-            "wal segment damaged, a copy is set aside", extra={"segment": sealed.path.name, "events_unreadable": lost}
-        )
-
-    async def _reconcile(self, batch_id: int) -> bool:
-        """Make the rollups agree with what is in `events` of a batch that was in doubt; False when it can't be now."""
-        try:
-            await self._rollups.reconcile(batch_id)
-        except StoreError as error:
-            self._metrics.flush_attempts.labels("unreconciled").inc()
-            log.warning(
-                "rollups not compared, will try again", extra={"batch": batch_id, "reason": error.message[:300]}
-            )
-            return False
-        return True
-
-    async def _settle_doubts(self) -> None:
-        """Between two batches, now and then: the oldest batch in doubt."""
-        if not self._doubts.batches or time.monotonic() < self._doubts_at:
-            return
-        batch_id = self._doubts.batches[0]
-        if await self._reconcile(batch_id):
-            self._doubts.settle(batch_id)
-            self._doubts_pause_s = FIRST_PAUSE_S
-        else:
-            self._doubts.batches.append(self._doubts.batches.pop(0))
-            self._doubts_pause_s = min(self._doubts_pause_s * 2, self._settings.retry_max_s)
-        self._doubts_at = time.monotonic() + self._doubts_pause_s
-
-    async def _pause(self, seconds: float) -> bool:
-        """Wait with jitter; True when the server is stopping."""
-        deadline = time.monotonic() + seconds * (0.5 + self._jitter.random())
-        while not self._stopping and (left := deadline - time.monotonic()) > 0:
-            self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left):
-                    await self._changed.wait()
-        return self._stopping
+        """Stop after the inserts under way; what waits stays in the log for the next start."""
+        await asyncio.gather(*(lane.close() for lane in self._lanes))
 
 
-class Progress:
-    """Tells the log now and then how far a backlog is."""
-
-    __slots__ = ("_events", "_since")
-
-    def __init__(self) -> None:
-        self._since: float | None = None
-        self._events = 0
-
-    def tell(self, events: int, waiting: deque[Sealed]) -> None:
-        """One batch more is done; the rest waits."""
-        now = time.monotonic()
-        if not waiting:
-            self._since = None
-            return
-        if self._since is None:
-            self._since, self._events = now, 0
-            return
-        self._events += events
-        seconds = now - self._since
-        if seconds >= PROGRESS_S:
-            log.info(
-                "delivering a backlog",
-                extra={
-                    "segments_left": len(waiting),
-                    "events_left": sum(sealed.events for sealed in waiting),
-                    "events_per_s": round(self._events / seconds),
-                },
-            )
-            self._since, self._events = now, 0
-
-
-def _finish(wal: Wal, sealed: Sealed, batch: Batch) -> None:
-    """Delete a delivered segment, and free its rows."""
-    wal.delete(sealed)
-    batch.release()
-
-
-def _keep_damaged(sealed: Sealed, letters: Path, lost: int, events: int) -> None:
-    dead_letters.write_note(
-        letters, sealed.batch_id, "damaged", events=lost, batch_events=events, cause=None, now=time.time()
-    )
-    keep_copy(sealed.path, letters)
-
-
-def _cause(error: Exception | None) -> Cause | None:
-    if error is None:
-        return None
-    if isinstance(error, StoreError):
-        return Cause(error=type(error).__name__, engine_code=error.engine_code, detail=error.message[:500])
-    return Cause(error=type(error).__name__, detail=_place(error))
-
-
-def _place(failure: Exception) -> str:
-    """File and line where it was raised; not the message, which may quote a row."""
-    frames = traceback.extract_tb(failure.__traceback__)
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+async def _until_one_ends(lanes: list[asyncio.Task[None]]) -> None:
+    """Raises what it raised."""
+    done, _ = await asyncio.wait(lanes, return_when=asyncio.FIRST_COMPLETED)
+    for lane in done:
+        lane.result()

@@ -18,12 +18,19 @@ Waiter = Callable[[str], None]
 
 
 class Group:
-    """`payload` are the rows as MessagePack."""
+    """`payload` are the rows as MessagePack, `old_payload` those of past months, of which only the number is kept."""
 
-    __slots__ = ("bytes", "payload", "rows", "waiters")
+    __slots__ = ("bytes", "old_events", "old_payload", "payload", "rows", "waiters")
 
     def __init__(self) -> None:
         self.payload: list[bytes] = []
         self.rows: list[Row] = []
+        self.old_payload: list[bytes] = []
+        self.old_events = 0
         self.waiters: list[Waiter] = []
         self.bytes = 0
+
+    @property
+    def events(self) -> int:
+        """All rows, of whatever time."""
+        return len(self.rows) + self.old_events

@@ -1,12 +1,12 @@
 """What an earlier run left in the log: every whole frame is kept, whatever lies around it.
 
-A torn tail of the newest WAL segment, a frame that reaches beyond the file's end, was
-never acknowledged and is cut off. A last frame that is there whole but doesn't prove
-itself is either the same, after a power cut, or damage: nobody can tell, so a copy is
-kept before it is cut. Anything else that can't be read is damage: the file is kept in
-`quarantine/`, counted and logged, and its good frames are delivered all the same. That
-includes files that hold nothing: a segment gets its name only once its head is on disk,
-and its successor only once it holds a frame.
+A torn tail of a WAL segment that was open (the newest one, and the newest of past months),
+a frame that reaches beyond the file's end, was never acknowledged and is cut off. A last
+frame that is there whole but doesn't prove itself is either the same, after a power cut, or
+damage: nobody can tell, so a copy is kept before it is cut. Anything else that can't be read
+is damage: the file is kept in `quarantine/`, counted and logged, and its good frames are
+delivered all the same. That includes files that hold nothing: a segment gets its name only
+once its head is on disk, and its successor only once it holds a frame.
 Nothing that may hold an acknowledged event is ever removed here.
 """
 
@@ -46,6 +46,7 @@ def recover(directory: Path, metrics: IngestMetrics) -> list[Sealed]:
             "files that are no wal segments lie in the wal's directory", extra={"files": strangers[:MOST_NAMES]}
         )
     paths = sorted(directory.glob(f"*{segment.SUFFIX}"))
+    newest = _newest(paths)
     for path in paths:
         if not path.is_file():
             _quarantine(path, directory, metrics, "It is no regular file.")
@@ -65,14 +66,14 @@ def recover(directory: Path, metrics: IngestMetrics) -> list[Sealed]:
                 ) from error
             _quarantine(path, directory, metrics, "The disk can't read it.")
             continue
-        if scan.damaged_bytes or (scan.torn_bytes and path is not paths[-1]):
+        if scan.damaged_bytes or (scan.torn_bytes and path not in newest):
             metrics.wal_errors.labels("damaged_frame").inc()
             keep_copy(path, directory / "quarantine")
             log.error(
                 "wal segment damaged, a copy is kept",
                 extra={"segment": path.name, "unreadable_bytes": scan.damaged_bytes + scan.torn_bytes},
             )
-        elif path is paths[-1]:
+        elif path in newest:
             if scan.torn_bytes and _is_whole(path, scan.good_bytes):
                 metrics.wal_errors.labels("torn_tail").inc()
                 _keep_before_cut(path, directory / "quarantine")
@@ -82,7 +83,7 @@ def recover(directory: Path, metrics: IngestMetrics) -> list[Sealed]:
                 )
             _settle(path, scan.good_bytes)
         if not scan.rows:
-            if path is paths[-1] or scan.damaged_bytes or scan.torn_bytes:  # of the latter a copy is kept
+            if path in newest or scan.damaged_bytes or scan.torn_bytes:  # of the latter a copy is kept
                 log.info("removed a wal segment without events", extra={"segment": path.name})
                 path.unlink()
                 removed += 1
@@ -106,6 +107,12 @@ def foreign_files(directory: Path) -> list[str]:
         and not entry.name.startswith(".")
         and not entry.name.endswith((segment.SUFFIX, DRAFT, MENDED))
     )
+
+
+def _newest(paths: list[Path]) -> set[Path]:
+    """The segments that may have been open: the newest of each kind."""
+    by_kind = {path.stem.isdecimal() and segment.is_historic(int(path.stem)): path for path in paths}
+    return set(by_kind.values())
 
 
 def _is_whole(path: Path, start: int) -> bool:

@@ -61,7 +61,7 @@ class NewerSegment(SegmentError):
 class Sealed:
     """A closed segment on its way to ClickHouse. `rows` is None when only disk has them."""
 
-    __slots__ = ("batch_id", "events", "path", "rows", "size", "verify_first")
+    __slots__ = ("batch_id", "events", "historic", "path", "rows", "size", "suspect", "verify_first")
 
     def __init__(
         self,
@@ -77,8 +77,11 @@ class Sealed:
         self.batch_id = batch_id
         self.events = events
         self.size = size
+        self.historic = is_historic(batch_id)
         self.rows = rows
         self.verify_first = verify_first
+        self.suspect = False
+        """Of an earlier run: it may have been under way when that ended, between `events` and a rollup."""
 
 
 class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,13 +114,21 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
     torn_bytes: int
 
 
-def new_batch_id(now: float, after: int = 0) -> int:
-    """63 bits: milliseconds since 2020 (41), then random bits (22). Unique without coordination.
+def new_batch_id(now: float, after: int = 0, *, historic: bool = False) -> int:
+    """63 bits: milliseconds since 2020 (41), random bits (21), and whether it is historic. Unique without coordination.
 
     Later than `after` even if the clock was set back: the order of the ids is that of the segments.
     """
     ms = max(int((now - EPOCH_S) * 1000) & 0x1FF_FFFF_FFFF, (after >> 22) + 1 if after else 0)
-    return ms << 22 | secrets.randbits(22)
+    return ms << 22 | secrets.randbits(21) << 1 | historic
+
+
+def is_historic(batch_id: int) -> bool:
+    """Was the segment opened for events of past months? Told by the id, and so by the file's name.
+
+    Only a hint for the order of delivery and for which segments were open: older programs set the bit at random.
+    """
+    return bool(batch_id & 1)
 
 
 def created_ms(batch_id: int) -> int:

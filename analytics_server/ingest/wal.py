@@ -5,7 +5,8 @@ one `writev` and one `fdatasync`, and only then are the waiting acknowledgements
 The group commit makes the cost of a sync the cost of a group. The write goes to the page
 cache, from the loop; all that waits for the disk is done beside it (`sync`, a thread of its own).
 A segment is closed ("sealed") when it is old or large enough, and a sealed segment is a
-batch. Memory holds the pending group, the one under way and the open batch, all bounded.
+batch. Events of past months go to a segment of their own (`open_segment` says why), and may take
+only a part of the log. Memory holds the pending group, the one under way and the open batch, all bounded.
 Rows are already anonymised here: no address and no user-agent string reaches disk.
 """
 
@@ -18,31 +19,28 @@ import fcntl
 import logging
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 from analytics_server.config import IngestSection
 from analytics_server.errors import WalError
 from analytics_server.ingest import segment
 from analytics_server.ingest.group import MAX_GROUP_BYTES, MOST_BYTES, Group, Waiter
+from analytics_server.ingest.log_size import LogSize
 from analytics_server.ingest.metrics import IngestMetrics
+from analytics_server.ingest.open_segment import OpenSegments
 from analytics_server.ingest.probe import is_in_place, probe
 from analytics_server.ingest.recovery import LOCK, keep, recover
 from analytics_server.ingest.segment import Sealed
-from analytics_server.ingest.segment_file import SegmentFile, Untrusted, sync_directory
+from analytics_server.ingest.segment_file import Untrusted, sync_directory
 from analytics_server.ingest.sync import Syncer, make_syncer
-from analytics_server.model import Row
+from analytics_server.model import COLUMN_INDEX, Row
 
 log = logging.getLogger(__name__)
 
 FREE_SPACE_CHECK_S = 1.0
-SLOW_DISK_S = 0.05
-"""After a commit that took longer, the next write is a thread's too: on a saturated disk even a write to the page
-cache may wait for the file system's journal, and the loop must not wait with it."""
 
 PROBE_TIMEOUT_S = 5.0
 MOVED = (
@@ -52,6 +50,11 @@ MOVED = (
 STOPPING = "The server is stopping."
 TOO_MANY = "Too many events are waiting to be written. Send them again later."
 TOO_LARGE = "The events of one request are too large to be written."
+TOO_MANY_OLD = (
+    "Too many events of past months wait for ClickHouse ([ingest] historic_wal_max_mb). Send them again later."
+)
+DAY_US = 86_400_000_000
+_TS = COLUMN_INDEX["ts"]
 
 
 class Wal:
@@ -80,6 +83,8 @@ class Wal:
         self._on_durable = on_durable
         self._clock = clock
         self._max_bytes = settings.wal_max_mb * 1_048_576
+        self._max_old_bytes = min(settings.historic_wal_max_mb * 1_048_576, self._max_bytes // 2)
+        self._old_before_us = 0
         self._group = Group()
         self._under_way = self._no_group = Group()
         self._stopping = False
@@ -92,21 +97,15 @@ class Wal:
         self._lock_fd = -1
         self._directory_fd = -1
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="wal")
-        self._bytes_lock = threading.Lock()
-        self._bytes_on_disk = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._size = LogSize(metrics)
         self._make_syncer = syncer
         self._syncer: Syncer | None = None
         self._committer: asyncio.Task[None] | None = None
         self._arrived = asyncio.Event()
-        self._file: SegmentFile | None = None
-        self._events = 0
-        self._rows: list[Row] | None = None
-        self._sequence = 0
-        self._slow = False
+        self._segments: OpenSegments | None = None
+        self._seal_due: set[bool] = set()
+        """Which of them, by whether they are historic."""
         self._last_batch_id = 0
-        self._seal_due = False
-        self._seal_timer: asyncio.TimerHandle | None = None
 
     # ---- life ----------------------------------------------------------
 
@@ -139,18 +138,28 @@ class Wal:
             ) from error
         self._directory_fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         left_over = recover(self._directory, self._metrics)
-        self._bytes_on_disk = sum(sealed.size for sealed in left_over)
-        self._metrics.wal_segments.set(len(left_over))
-        self._metrics.wal_bytes.set(self._bytes_on_disk)
+        self._size.begin(left_over)
         self._last_batch_id = max((sealed.batch_id for sealed in left_over), default=0)
         self._look()
+        self._move_horizon()
         return left_over
 
     def start(self) -> None:
         """Begin to accept; must be called on the loop that awaits the acknowledgements."""
-        self._loop = asyncio.get_running_loop()
         if self._settings.ack == "fsync":
-            self._syncer = self._make_syncer(self._loop, self._directory / LOCK)
+            self._syncer = self._make_syncer(asyncio.get_running_loop(), self._directory / LOCK)
+        self._segments = OpenSegments(
+            self._directory,
+            self._directory_fd,
+            self._settings,
+            self._metrics,
+            self._size,
+            disk=self._disk,
+            syncer=self._syncer,
+            clock=lambda: self._clock(),
+            last_batch_id=self._last_batch_id,
+            on_due=self._due,
+        )
         self._committer = asyncio.create_task(self._work(), name="wal")
 
     async def stop(self) -> None:
@@ -188,18 +197,34 @@ class Wal:
         if refusal := self.refusal():
             raise WalError(refusal)
         group = self._group
-        encoded = segment.encode_rows(rows)
-        size = len(encoded)
-        if len(group.rows) + len(rows) > self._settings.pending_events or group.bytes + size > MAX_GROUP_BYTES:
-            if group.rows:
+        old: list[Row] = []
+        if rows and rows[0][_TS] < self._old_before_us:  # type: ignore[operator]  # a request's rows are in order of time
+            old, rows = self._divided(rows)
+        encoded = segment.encode_rows(rows) if rows else b""
+        encoded_old = segment.encode_rows(old) if old else b""
+        size = len(encoded) + len(encoded_old)
+        if group.events + len(rows) + len(old) > self._settings.pending_events or group.bytes + size > MAX_GROUP_BYTES:
+            if group.events:
                 raise WalError(TOO_MANY)
             if size > MOST_BYTES:
                 raise WalError(TOO_LARGE)
         group.bytes += size
-        group.payload.append(encoded)
-        group.rows += rows
+        if rows:
+            group.payload.append(encoded)
+            group.rows += rows
+        if old:
+            group.old_payload.append(encoded_old)
+            group.old_events += len(old)
         group.waiters.append(waiter)
         self._arrived.set()
+
+    def _divided(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
+        """The rows of past months, and the others. Raises `WalError` when there is no room for the former."""
+        if self._size.historic_bytes >= self._max_old_bytes:
+            raise WalError(TOO_MANY_OLD)
+        before = self._old_before_us
+        old = [row for row in rows if row[_TS] < before]  # type: ignore[operator]
+        return old, ([row for row in rows if row[_TS] >= before] if len(old) < len(rows) else [])  # type: ignore[operator]
 
     def durable(self, rows: list[Row]) -> asyncio.Future[None]:
         """`append` as a future, which raises `WalError` when the rows were not written."""
@@ -220,26 +245,26 @@ class Wal:
         """Why nothing can be accepted now; empty when all is well."""
         if self._broken or self._stopping:
             return self._broken or STOPPING
-        if self._bytes_on_disk >= self._max_bytes:
+        if self._size.bytes >= self._max_bytes:
             return "The write-ahead log has reached its limit ([ingest] wal_max_mb): ClickHouse is behind."
         if self._full or self._moved:
             self._arrived.set()  # to look again
             return MOVED if self._moved else self._full
-        return TOO_MANY if len(self._group.rows) >= self._settings.pending_events else ""
+        return TOO_MANY if self._group.events >= self._settings.pending_events else ""
 
     async def unreadiness(self) -> str:
         """Why a beacon would be refused now, or its write would fail; empty when it would be taken.
 
         Tries to write, but not more often than once a second.
         """
-        if (refusal := self.refusal()) or self._loop is None:
+        if (refusal := self.refusal()) or self._segments is None:
             return refusal
         now = time.monotonic()
         if now - self._probed[0] >= FREE_SPACE_CHECK_S:
             self._probed = now, self._probed[1]
             try:
                 async with asyncio.timeout(PROBE_TIMEOUT_S):
-                    found = await self._loop.run_in_executor(self._disk, self._probe)
+                    found = await asyncio.get_running_loop().run_in_executor(self._disk, self._probe)
             except TimeoutError:
                 found = f"The disk of the write-ahead log has not answered for {PROBE_TIMEOUT_S:.0f} s."
             except RuntimeError:  # the log is being closed
@@ -252,25 +277,29 @@ class Wal:
         return (MOVED if self._moved else self._full) or probe(self._directory)
 
     def seal_soon(self) -> None:
-        """Seal the open segment after the commit under way (its age, tests)."""
-        self._seal_due = True
+        """Seal what is open after the commit under way."""
+        self._seal_due.update((False, True))
+        self._arrived.set()
+
+    def _due(self, historic: bool) -> None:
+        self._seal_due.add(historic)
         self._arrived.set()
 
     def delete(self, sealed: Sealed) -> None:
         """Remove a segment whose batch is known to be in ClickHouse."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(sealed.path)
-        self._forget(sealed)
+        self._size.gone(sealed)
 
     def set_aside(self, sealed: Sealed, directory: Path) -> Path:
         """Move a segment out of the log, keeping it for a person to look at."""
         target = keep(sealed.path, directory)
-        self._forget(sealed)
+        self._size.gone(sealed)
         return target
 
     @property
     def bytes_on_disk(self) -> int:
-        return self._bytes_on_disk
+        return self._size.bytes
 
     # ---- the committer -------------------------------------------------
 
@@ -291,27 +320,30 @@ class Wal:
                 self._arrived.clear()
                 await self._arrived.wait()
                 await asyncio.sleep(0)  # all that arrives in this turn of the loop goes together
-            if self._seal_due:
-                self._seal()
+            while self._seal_due:
+                self._seal(self._seal_due.pop())
             now = time.monotonic()
             if now - self._looked_at >= FREE_SPACE_CHECK_S and (self._looking is None or self._looking.done()):
                 self._looked_at = now
+                self._move_horizon()
                 self._looking = self._disk.submit(self._look)
             if self._group.waiters:
                 await self._commit()
             elif self._stopping:
-                self._seal()
+                self._seal(True)
+                self._seal(False)
                 return
 
     async def _commit(self) -> None:
         """Make the pending group durable, and tell those who wait."""
         group = self._under_way = self._group
         self._group = Group()
-        error = self._broken if group.rows else ""
-        if group.rows and not error:
+        error = self._broken if group.events else ""
+        if group.events and not error:
             started = time.perf_counter()
             try:
-                await self._write(group)
+                assert self._segments is not None
+                await self._segments.write(group)
             except Untrusted as failure:
                 self._metrics.wal_errors.labels("fsync").inc()
                 self._break(f"The write-ahead log can't be trusted any more ({failure.strerror}).")
@@ -322,87 +354,18 @@ class Wal:
                 error = f"The event could not be written to disk ({failure.strerror}). Send it again later."
             else:
                 self._metrics.wal_commit_seconds.observe(time.perf_counter() - started)
-                self._keep(group)
+                for historic in self._segments.keep(group):
+                    self._seal(historic)
         self._settle(group, error)
         self._under_way = self._no_group  # its rows need not stay in memory
 
-    async def _write(self, group: Group) -> None:
-        """Raises `OSError`: nothing of the group stays then; `Untrusted` when no group can be written any more."""
-        file = self._file or await self._open_segment()
-        payload = [segment.array_head(len(group.rows)), *group.payload]
-        before = file.size
-        pieces = [segment.frame_head(self._sequence + 1, payload), *payload]
-        began = time.perf_counter()
-        if self._slow:
-            await self._loop_or_fail().run_in_executor(self._disk, file.append, pieces)
-        else:
-            file.append(pieces)
-        if self._syncer is not None:
-            started = time.perf_counter()
-            try:
-                await self._syncer.sync(file.fd)
-            except OSError as failure:
-                with contextlib.suppress(OSError):  # it was not acknowledged: best that the next start doesn't find it
-                    file.cut(before)
-                raise Untrusted(failure.errno, f"fdatasync failed: {failure.strerror}") from failure
-            self._metrics.wal_fsync_seconds.observe(time.perf_counter() - started)
-        self._slow = time.perf_counter() - began > SLOW_DISK_S
-        self._sequence += 1
-        self._add_bytes(file.size - before)
-
-    def _keep(self, group: Group) -> None:
-        """Keep the rows for the flush, and seal a batch that is full."""
-        file = self._file
-        assert file is not None
-        self._events += len(group.rows)
-        if self._rows is not None:
-            self._rows += group.rows
-            if len(self._rows) > self._settings.memory_events:
-                self._rows = None
-        if self._events >= self._settings.batch_events or file.size >= self._settings.batch_mb * 1_048_576:
-            self._seal()
-
-    async def _open_segment(self) -> SegmentFile:
-        loop = self._loop_or_fail()
-        batch_id = segment.new_batch_id(self._clock(), self._last_batch_id)
-        make = partial(SegmentFile, self._directory, self._directory_fd, batch_id, sync=self._syncer is not None)
-        file = await loop.run_in_executor(self._disk, make)
-        self._file, self._last_batch_id = file, batch_id
-        self._events, self._rows = 0, []
-        self._add_bytes(file.size)
-        self._metrics.wal_segments.inc()
-        self._seal_timer = loop.call_later(self._settings.flush_interval_ms / 1000, self.seal_soon)
-        return file
-
-    def _seal(self) -> None:
-        self._seal_due = False
-        if self._seal_timer is not None:
-            self._seal_timer.cancel()
-            self._seal_timer = None
-        file, self._file = self._file, None
-        if file is None:
-            return
-        if file.cut_off and self._syncer is not None and not self._broken:
-            self._disk.submit(file.sync_and_close)  # the next segment is opened by the same thread, so after this
-        else:
-            file.close()
-        sealed = Sealed(file.path, file.batch_id, self._events, file.size, self._rows)
-        self._rows, self._events = None, 0
-        if sealed.events:
+    def _seal(self, historic: bool) -> None:
+        self._seal_due.discard(historic)
+        if self._segments is not None and (sealed := self._segments.seal(historic)) is not None:
             self._on_sealed(sealed)
-            return
-        self._disk.submit(self._remove_empty, sealed.path)  # before the next segment, for the same reason
-        self._forget(sealed)
-
-    def _remove_empty(self, path: Path) -> None:
-        """Remove a segment without events, so that a power cut doesn't bring it back beside a later one."""
-        with contextlib.suppress(OSError):
-            path.unlink()
-            if self._syncer is not None:
-                sync_directory(self._directory)
 
     def _settle(self, group: Group, error: str) -> None:
-        if group.rows and not error:
+        if group.rows and not error:  # what is of past months is no news to a live view
             try:
                 self._on_durable(group.rows)
             except Exception:  # the events are safe: their senders must hear so
@@ -425,20 +388,13 @@ class Wal:
         low = free < self._settings.wal_min_free_mb * 1_048_576
         self._full = "The disk is nearly full ([ingest] wal_min_free_mb). Send the events again later." if low else ""
 
-    def _loop_or_fail(self) -> asyncio.AbstractEventLoop:
-        assert self._loop is not None, "the log was not started"
-        return self._loop
+    def _move_horizon(self) -> None:
+        """What is older goes to a segment of its own."""
+        self._old_before_us = int(self._clock() * 1_000_000) - self._settings.historic_after_days * DAY_US
 
     def _break(self, reason: str) -> None:
         """Refuse everything from now on; the process has to end."""
         self._broken = reason
+        if self._segments is not None:
+            self._segments.broken = True
         self._on_broken(reason)
-
-    def _add_bytes(self, size: int) -> None:
-        with self._bytes_lock:
-            self._bytes_on_disk += size
-        self._metrics.wal_bytes.set(self._bytes_on_disk)
-
-    def _forget(self, sealed: Sealed) -> None:
-        self._add_bytes(-sealed.size)
-        self._metrics.wal_segments.dec()

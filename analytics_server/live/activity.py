@@ -11,6 +11,7 @@ is reported once it has filled a whole window.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from analytics_server.live.ranking import MAX_LABEL_CHARS, WINDOW_MINUTES, Ranking
 
@@ -29,6 +30,7 @@ class SiteActivity:
         "_count_mask",
         "_event_names",
         "_events",
+        "_grow",
         "_keep_mask",
         "_pageviews",
         "_widened_at",
@@ -41,9 +43,11 @@ class SiteActivity:
         "sources",
     )
 
-    def __init__(self, minute: int, cap: int) -> None:
+    def __init__(self, minute: int, cap: int, grow: Callable[[], None] = lambda: None) -> None:
+        """`grow` is called when the cap is reached: it may raise it."""
         self.minute = minute
         self.cap = cap
+        self._grow = grow
         self.events_seen = 0
         self.present: dict[int, Presence] = {}
         self.pages = Ranking()
@@ -123,10 +127,16 @@ class SiteActivity:
     def _rankings(self) -> tuple[Ranking, Ranking, Ranking]:
         return self.pages, self.sources, self.countries
 
+    def wanted(self) -> int:
+        """How much it should be able to keep: twice what it has, or what lets it count all again after a peak."""
+        return self._kept() * (4 * (self._keep_mask + 1) if self._keep_mask else 2)
+
     def _kept(self) -> int:
         return max(len(self.present), *(len(ranking.pairs) for ranking in self._rankings()))
 
     def _narrow(self) -> None:
+        if self._kept() > self.cap:
+            self._grow()
         while self._kept() > self.cap:
             self._keep_mask = self._keep_mask * 2 + 1
             self._count_mask = max(self._count_mask, self._keep_mask)

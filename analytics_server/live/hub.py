@@ -2,8 +2,9 @@
 
 Owns the per-site counters and when their windows move. Constraints: `record` runs on
 the beacon's hot path (about a microsecond, no I/O, never raises for any row), and
-memory is bounded by `MAX_SITES` and `MAX_PAIRS` whatever is sent: the more sites are
-active, the smaller each one's share. One hub lives in one process: with several
+memory is bounded by `MAX_SITES` and `MAX_PAIRS` whatever is sent: when all is used, those with
+most visitors count a sample of them, never those with few; past `MAX_SITES` the one with the fewest events makes
+room, so that invented names don't keep a site out. One hub lives in one process: with several
 servers behind a load balancer each shows what it took in itself.
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from analytics_server.access.shares import fair_level
 from analytics_server.live.activity import PRESENCE_US, SiteActivity
 from analytics_server.live.ranking import WINDOW_MINUTES
 from analytics_server.model import COLUMN_INDEX, PAGEVIEW, Row
@@ -20,6 +22,8 @@ from analytics_server.model import COLUMN_INDEX, PAGEVIEW, Row
 MAX_SITES = 1_000
 MAX_PAIRS = 400_000
 MAX_PAIRS_OF_SITE = 20_000
+MIN_PAIRS_OF_SITE = 256
+MAKE_ROOM_S = 1.0
 TOP_PAGES = 10
 TOP_OTHERS = 10
 
@@ -55,6 +59,7 @@ class Hub:
         self._clock = clock
         self._minute = int(clock() // 60)
         self._sites: dict[str, SiteActivity] = {}
+        self._made_room_at = -MAKE_ROOM_S
 
     def record(self, rows: Iterable[Row]) -> None:
         """Count accepted events; one older than the window is ignored."""
@@ -138,13 +143,26 @@ class Hub:
         self._share_out()
 
     def _open(self, site_id: str) -> SiteActivity | None:
-        if len(self._sites) >= MAX_SITES:
+        if len(self._sites) >= MAX_SITES and not self._make_room():
             return None
-        site = self._sites[site_id] = SiteActivity(self._minute, MAX_PAIRS_OF_SITE)
-        self._share_out()
+        site = self._sites[site_id] = SiteActivity(self._minute, MIN_PAIRS_OF_SITE, self._share_out)
         return site
 
+    def _make_room(self) -> bool:
+        """Give up the site with the fewest events, at most once a second; False when it is too early for another."""
+        now = self._clock()
+        if 0 <= now - self._made_room_at < MAKE_ROOM_S:
+            return False
+        self._made_room_at = now
+        del self._sites[min(self._sites, key=lambda site_id: self._sites[site_id].events_seen)]
+        return True
+
     def _share_out(self) -> None:
-        cap = min(MAX_PAIRS_OF_SITE, MAX_PAIRS // max(1, len(self._sites)))
-        for site in self._sites.values():
-            site.cap = cap
+        """Each site may keep what it wants, as far as all of that fits."""
+        wanted = {
+            site_id: min(MAX_PAIRS_OF_SITE, max(MIN_PAIRS_OF_SITE, site.wanted()))
+            for site_id, site in self._sites.items()
+        }
+        level = fair_level(wanted, MAX_PAIRS)
+        for site_id, site in self._sites.items():
+            site.cap = min(wanted[site_id], level)

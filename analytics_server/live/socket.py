@@ -35,6 +35,7 @@ MAX_REASON_BYTES = 123
 MAX_MISSED = 15
 SOCKETS_PER_SLICE = 100
 RECHECK_TICKS = 60
+TOO_MANY = "Too many live sockets are open: try again later."
 
 _BARE_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
 """What a token may be made of (RFC 6750), sent without any JSON around it."""
@@ -65,6 +66,23 @@ class Sites(Protocol):
 class Limits(Protocol):
     @property
     def live_sockets(self) -> int: ...
+
+    @property
+    def live_sockets_without_token(self) -> int: ...
+
+    @property
+    def address_sockets_without_token(self) -> int: ...
+
+
+class _Newcomer:
+    """A socket whose token is not known to be valid yet; `deadline` ends its waiting."""
+
+    __slots__ = ("address", "crowded_out", "deadline")
+
+    def __init__(self, address: str, deadline: asyncio.Timeout) -> None:
+        self.address = address
+        self.deadline = deadline
+        self.crowded_out = False
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +125,7 @@ class LiveSockets:
         *,
         drops_of: Callable[[str], list[DropCount]] = lambda site_id: [],
         interval_s: float = 1.0,
+        address_of: Callable[[web.Request], str] = lambda request: request.remote or "",
     ) -> None:
         """`drops_of`: what was dropped and rejected of a site, for its snapshot."""
         self._hub = hub
@@ -116,7 +135,11 @@ class LiveSockets:
         self._limits = limits
         self._interval_s = interval_s
         self._watchers: dict[str, set[_Watcher]] = {}
+        self._address_of = address_of
         self._open: set[web.WebSocketResponse] = set()
+        self._newcomers: dict[str, list[_Newcomer]] = {}
+        """By address, the oldest first. They take no place of those with a token."""
+        self._admitted = 0
         self._closing = False
         self._snapshots: dict[str, tuple[float, str]] = {}
 
@@ -212,13 +235,12 @@ class LiveSockets:
         )
         if not socket.can_prepare(request):
             raise RequestError("This address is a WebSocket: connect with ws:// or wss://.", code="websocket_required")
-        full = self._closing or len(self._open) >= self._limits.live_sockets
-        if not full:
-            self._open.add(socket)
+        self._open.add(socket)
         try:
             await socket.prepare(request)
-            if full:
-                raise _Refused(WSCloseCode.TRY_AGAIN_LATER, "Too many live sockets are open: try again later.")
+            if self._closing:
+                raise _Refused(WSCloseCode.TRY_AGAIN_LATER, TOO_MANY)
+            authorization = await self._admit(request, socket, site_id, authorization)
             await self._serve(request, socket, site_id, authorization)
         except _Refused as refused:
             await self._close_one(socket, refused.close_code, refused.reason)
@@ -226,16 +248,59 @@ class LiveSockets:
             self._open.discard(socket)
         return socket
 
-    async def _serve(
+    async def _admit(
         self, request: web.Request, socket: web.WebSocketResponse, site_id: str, authorization: str | None
-    ) -> None:
-        if authorization is None:
-            authorization = await _first_message_token(socket)
-        refused = await self._verdict(authorization, site_id)
+    ) -> str:
+        """The `Authorization` value with which the socket may watch the site. Raises `_Refused`."""
+        newcomer = None
+        try:
+            async with asyncio.timeout(AUTH_TIMEOUT_S) as deadline:
+                newcomer = self._make_room(_Newcomer(self._address_of(request), deadline))
+                if authorization is None:
+                    authorization = await _first_message_token(socket)
+                refused = await self._verdict(authorization, site_id)
+        except TimeoutError:
+            if newcomer is not None and newcomer.crowded_out:
+                raise _Refused(WSCloseCode.TRY_AGAIN_LATER, TOO_MANY) from None
+            raise _Refused(UNAUTHORIZED, f"No token came within {AUTH_TIMEOUT_S:g} s.") from None
+        finally:
+            if newcomer is not None and not newcomer.crowded_out:
+                self._forget(newcomer)
         if refused is not None:
             raise refused
+        if self._admitted >= self._limits.live_sockets:
+            raise _Refused(WSCloseCode.TRY_AGAIN_LATER, TOO_MANY)
+        return authorization
+
+    def _make_room(self, newcomer: _Newcomer) -> _Newcomer:
+        """One more without a token; past a limit the oldest of its address, or of the one with most, has to go."""
+        limits, newcomers = self._limits, self._newcomers
+        own = newcomers.setdefault(newcomer.address, [])
+        if len(own) >= limits.address_sockets_without_token:
+            self._crowd_out(own[0])
+        elif sum(map(len, newcomers.values())) >= limits.live_sockets_without_token:
+            self._crowd_out(max(newcomers.values(), key=len)[0])
+        newcomers.setdefault(newcomer.address, []).append(newcomer)
+        return newcomer
+
+    def _crowd_out(self, newcomer: _Newcomer) -> None:
+        newcomer.crowded_out = True
+        if not newcomer.deadline.expired():
+            newcomer.deadline.reschedule(asyncio.get_running_loop().time())
+        self._forget(newcomer)
+
+    def _forget(self, newcomer: _Newcomer) -> None:
+        own = self._newcomers[newcomer.address]
+        own.remove(newcomer)
+        if not own:
+            del self._newcomers[newcomer.address]
+
+    async def _serve(
+        self, request: web.Request, socket: web.WebSocketResponse, site_id: str, authorization: str
+    ) -> None:
         if request.transport is None:
             return
+        self._admitted += 1
         watcher = _Watcher(socket, request.transport, site_id, authorization)
         try:
             await socket.send_str(self._encode(site_id))
@@ -245,6 +310,7 @@ class LiveSockets:
         except ConnectionError:
             log.debug("a live socket went away before its first snapshot")
         finally:
+            self._admitted -= 1
             self._leave(watcher)
 
     async def _verdict(self, authorization: str, site_id: str) -> _Refused | None:
@@ -293,11 +359,7 @@ def _protocols(values: Iterable[str]) -> list[str]:
 
 
 async def _first_message_token(socket: web.WebSocketResponse) -> str:
-    try:
-        async with asyncio.timeout(AUTH_TIMEOUT_S):
-            message: WSMessage = await socket.receive()
-    except TimeoutError:
-        raise _Refused(UNAUTHORIZED, f"No token came within {AUTH_TIMEOUT_S:g} s.") from None
+    message: WSMessage = await socket.receive()
     if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
         raise _Refused(UNAUTHORIZED, "The socket closed without a token.")
     if message.type is WSMsgType.TEXT and _BARE_TOKEN.fullmatch(message.data):

@@ -11,7 +11,8 @@ from typing import Protocol
 import msgspec
 from aiohttp import web
 
-from analytics_server.errors import RequestError, TooLarge
+from analytics_server.access.body import read_within
+from analytics_server.errors import RequestError
 from analytics_server.query.request import QueryRequest, decode_request
 from analytics_server.query.service import QueryService
 from analytics_server.query.trends import parse_trends, run_trends
@@ -52,15 +53,8 @@ def routes(service: QueryService, gate: QueryGate) -> list[web.RouteDef]:
 
 
 async def read_body(request: web.Request, limit: int) -> bytes:
-    """The whole body, or `TooLarge` as soon as it passes the limit."""
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in request.content.iter_any():
-        size += len(piece)
-        if size > limit:
-            raise TooLarge(f"A query may have {limit} bytes at most ([limits] query_bytes).")
-        pieces.append(piece)
-    return b"".join(pieces)
+    """The whole body. Raises `TooLarge` as soon as it passes the limit, `TooSlow` when it does not end."""
+    return await read_within(request, limit, f"A query may have {limit} bytes at most ([limits] query_bytes).")
 
 
 def json_response(answer: object, *, status: int = 200) -> web.Response:

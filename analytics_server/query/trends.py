@@ -132,7 +132,7 @@ def _date_range(parameters: Mapping[str, str]) -> str | tuple[str | int, str | i
 
 def _moment(text: str) -> str | int:
     # A "+" of an offset that was not percent-encoded arrives as a space.
-    return int(text) if re.fullmatch(r"-?\d{9,15}", text) else text.replace(" ", "+") if "T" in text else text
+    return int(text) if re.fullmatch(r"-?[0-9]{9,15}", text) else text.replace(" ", "+") if "T" in text else text
 
 
 def _filters(text: str) -> tuple[object, ...]:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from analytics_server.collect import duplicates as duplicates_module
 from analytics_server.collect import undelivered as undelivered_module
 from analytics_server.collect.duplicates import Duplicates
+from analytics_server.collect.id_set import IdSet
 from analytics_server.collect.session import Sessions
 from analytics_server.collect.undelivered import Undelivered
 from analytics_server.config import CollectSection
@@ -112,7 +113,7 @@ def test_the_newest_ids_are_known_up_to_half_the_capacity(
     chunks=st.lists(st.lists(st.integers(0, (1 << 64) - 1) | st.integers(0, 300), max_size=40), max_size=5),
 )
 def test_many_numbers_at_once_are_the_same_as_one_after_the_other(before: list[int], chunks: list[list[int]]) -> None:
-    at_once, one_by_one = duplicates_module._Generation(), duplicates_module._Generation()
+    at_once, one_by_one = IdSet(), IdSet()
     for number in before:
         at_once.add(number)
         one_by_one.add(number)

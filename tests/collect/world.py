@@ -16,7 +16,7 @@ from analytics_server.collect.collector import Answer, Collector, Kind
 from analytics_server.collect.drop_counts import DropCounts
 from analytics_server.collect.duplicates import Duplicates
 from analytics_server.collect.geo import GeoLocator
-from analytics_server.collect.limits import RateLimiter
+from analytics_server.collect.limits import RateLimiter, hourly
 from analytics_server.collect.metrics import CollectMetrics
 from analytics_server.collect.pipeline import Parts, Pipeline
 from analytics_server.collect.referrer import ReferrerClassifier, load_sources
@@ -102,6 +102,7 @@ class World:
             sessions=self.sessions,
             duplicates=self.duplicates,
             site_limiter=RateLimiter(self.limits.site_events_per_s, 100, self.clock),
+            new_sites=hourly(self.limits.address_new_sites_per_h, 100, self.clock),
         )
         self.collector = Collector(
             Pipeline(parts, self.settings, self.limits, self.clock, self.drops.note),

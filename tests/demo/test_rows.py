@@ -47,6 +47,7 @@ def pipeline() -> Pipeline:
         sessions=Sessions(timeout_s=1_800, client_timeout_s=86_400, capacity=100_000, clock=time.monotonic),
         duplicates=Duplicates(window_s=86_400, capacity=100_000, clock=time.monotonic),
         site_limiter=RateLimiter(0, 10, time.monotonic),
+        new_sites=RateLimiter(0, 10, time.monotonic),
     )
     return Pipeline(parts, collect, config.limits, lambda: SMALL.span.end)
 

@@ -110,7 +110,7 @@ async def test_fault_15_whoever_syncs_a_failure_ends_the_log(
     group = [wal.durable([row(title=f"lost {number}")]) for number in range(3)]
     for _ in range(3):  # turns of the loop, until the group is being written
         await asyncio.sleep(0)
-    assert wal._under_way.rows
+    assert wal._under_way.events
     next_group = wal.durable([row(title="after")])
     results = await asyncio.gather(*group, next_group, return_exceptions=True)
 

@@ -43,7 +43,9 @@ class Life:
         self._directory = directory
         self._disk = disk
         self._syncer = WatchedSyncer(disk, honest=honest)
-        self._settings = IngestSection(flush_interval_ms=3_600_000, ack=ack, wal_min_free_mb=0)
+        self._settings = IngestSection(
+            flush_interval_ms=3_600_000, ack=ack, wal_min_free_mb=0, historic_after_days=36_500
+        )
         self._sealed: list[Sealed] = []
         self._sent = 0
         self.delivered: dict[str, int] = {}
@@ -119,7 +121,8 @@ class Life:
         wal._committer.cancel()
         await asyncio.wait({wal._committer})
         wal._disk.shutdown()
-        for fd in (wal._file.fd if wal._file else -1, wal._directory_fd, wal._lock_fd):
+        assert wal._segments is not None
+        for fd in (*[one.file.fd for one in wal._segments._open.values()], wal._directory_fd, wal._lock_fd):
             if fd >= 0:
                 os.close(fd)
 

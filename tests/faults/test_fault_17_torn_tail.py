@@ -33,7 +33,7 @@ def written(directory: Path, groups: list[list[Row]]) -> Path:
     """A WAL segment with one frame per group."""
     wal = Wal(
         directory,
-        IngestSection(flush_interval_ms=3_600_000, ack="os"),
+        IngestSection(flush_interval_ms=3_600_000, ack="os", historic_after_days=36_500),
         IngestMetrics(CollectorRegistry()),
         on_sealed=lambda sealed: None,
         on_broken=pytest.fail,

@@ -18,7 +18,7 @@ from analytics_server.ingest.sync import Syncer, make_syncer
 from analytics_server.ingest.wal import Wal
 from analytics_server.model import COLUMN_NAMES, Row
 
-NEVER = IngestSection(flush_interval_ms=3_600_000)
+NEVER = IngestSection(flush_interval_ms=3_600_000, historic_after_days=36_500)
 
 
 Before = Callable[[int], Awaitable[None]]

@@ -17,7 +17,7 @@ from analytics_server.ingest import dead_letters, segment
 from analytics_server.ingest.dead_letters import Cause, DeadLetterError, letter_id, read_all
 from analytics_server.model import COLUMN_INDEX, Row
 from tests.ingest.fake_store import POISON, UNFIT, FakeStore
-from tests.ingest.test_flusher_life import DECEMBER_US, NOVEMBER_US, Ingest, ingesting, row
+from tests.ingest.test_flusher_life import DECEMBER_US, NOVEMBER_US, SETTINGS, Ingest, ingesting, row
 
 TITLE = COLUMN_INDEX["title"]
 
@@ -36,7 +36,7 @@ async def delivered(directory: Path, store: FakeStore) -> Ingest:
     later.store = store
     later.flusher = type(later.flusher)(
         store,  # type: ignore[arg-type]
-        later.flusher._settings,
+        SETTINGS,
         later.metrics,
         later.letters,
         insert_timeout_s=5.0,

@@ -83,7 +83,7 @@ async def test_each_month_is_an_insert_of_its_own_and_only_the_failed_one_is_rep
         await ingest.deliver(row(), row(ts=DECEMBER_US), row())
 
         assert ingest.store.kept == {NOVEMBER: 2, DECEMBER: 1}
-        assert ingest.store.calls == ["insert", "insert", "end", "count", "insert"]
+        assert ingest.store.calls == ["insert", "end", "count", "insert", "insert"]
 
 
 async def test_an_insert_that_is_refused_once_and_whose_rows_are_well_is_sent_again(tmp_path: Path) -> None:

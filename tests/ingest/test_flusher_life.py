@@ -15,11 +15,12 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server.config import IngestSection
 from analytics_server.errors import StoreAmbiguous, StoreFatal, StoreRetryable
-from analytics_server.ingest import delivery, flush
+from analytics_server.ingest import delivery, lane
 from analytics_server.ingest.batch import Batch, read
 from analytics_server.ingest.dead_letters import read_all
 from analytics_server.ingest.doubts import DIRECTORY
-from analytics_server.ingest.flush import MOST_FAILURES, Flusher
+from analytics_server.ingest.flush import Flusher
+from analytics_server.ingest.lane import MOST_FAILURES
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.segment import Sealed
 from analytics_server.ingest.wal import Wal
@@ -30,7 +31,7 @@ from tests.server import wait_for
 
 NOVEMBER_US = 1_762_000_000_000_000
 DECEMBER_US = 1_765_000_000_000_000
-SETTINGS = IngestSection(flush_interval_ms=60_000, retry_max_s=0.001)
+SETTINGS = IngestSection(flush_interval_ms=60_000, retry_max_s=0.001, historic_after_days=36_500)
 
 
 def row(ts_us: int = NOVEMBER_US, title: str = "") -> Row:
@@ -105,14 +106,14 @@ async def ingesting(directory: Path) -> AsyncIterator[Ingest]:
 
 async def test_goes_on_after_a_failure_nobody_planned_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failures = iter([RuntimeError("a row"), OSError(28, "No space left on device")])
-    finish = flush._finish
+    finish = lane._finish
 
     def failing(wal: Wal, sealed: Sealed, batch: Batch) -> None:
         if failure := next(failures, None):
             raise failure
         finish(wal, sealed, batch)
 
-    monkeypatch.setattr(flush, "_finish", failing)
+    monkeypatch.setattr(lane, "_finish", failing)
     async with ingesting(tmp_path) as ingest:
         await ingest.deliver(row(), row())
         assert ingest.store.kept == {202511: 2}
@@ -148,13 +149,13 @@ async def test_a_segment_that_always_fails_is_kept_aside_and_the_next_one_is_del
 
 async def test_a_refusal_that_no_row_explains_sets_aside_what_is_missing(tmp_path: Path) -> None:
     def refuse(month: int) -> None:
-        if month == 202512:
+        if month == 202511:
             raise StoreFatal("incorrect data", engine_code=117)
 
     async with ingesting(tmp_path) as ingest:
         ingest.store.fail = refuse
-        await ingest.deliver(row(), row(), row(DECEMBER_US))
-        assert ingest.store.kept == {202511: 2}
+        await ingest.deliver(row(), row(DECEMBER_US), row(DECEMBER_US))
+        assert ingest.store.kept == {202512: 2}
         assert ingest.dead_letters == 1
         (found,) = read_all(ingest.letters)
         assert (found.letter.kind, found.letter.reason, found.letter.events) == ("segment", "refused", 1)
@@ -212,7 +213,7 @@ async def test_what_the_disk_has_lost_is_counted_and_the_rest_delivered(
 async def test_waits_for_a_store_that_is_away_before_a_batch_can_be_encoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analytics_server.ingest.flush.FIRST_PAUSE_S", 0.0001)
+    monkeypatch.setattr("analytics_server.ingest.lane.FIRST_PAUSE_S", 0.0001)
     async with ingesting(tmp_path) as ingest:
         encode, away = ingest.store.encode, iter(range(25))
 
@@ -247,7 +248,7 @@ async def test_a_batch_in_doubt_is_remembered_until_its_rollups_agree_and_holds_
 
     doubts = tmp_path / "wal" / DIRECTORY
     async with ingesting(tmp_path) as ingest:
-        monkeypatch.setattr(ingest.flusher._rollups, "reconcile", reconcile)
+        monkeypatch.setattr(ingest.flusher._reconciliation.rollups, "reconcile", reconcile)
         ingest.store.fail = lose_the_answer
         await ingest.deliver(row())
         await ingest.deliver(row())  # the next one is not held up
@@ -256,7 +257,7 @@ async def test_a_batch_in_doubt_is_remembered_until_its_rollups_agree_and_holds_
 
     calm = True
     async with ingesting(tmp_path) as ingest:
-        monkeypatch.setattr(ingest.flusher._rollups, "reconcile", reconcile)
+        monkeypatch.setattr(ingest.flusher._reconciliation.rollups, "reconcile", reconcile)
 
         async def settled() -> bool:
             return not list(doubts.iterdir())

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from analytics_server.errors import WalError
-from analytics_server.ingest import segment
-from analytics_server.ingest import wal as wal_module
+from analytics_server.ingest import open_segment, segment
 from tests.ingest.logs import logging_to, nothing
 from tests.ingest.rows import row
 from tests.server import wait_for
@@ -192,7 +191,7 @@ async def test_after_a_slow_sync_the_write_is_a_thread_s_until_the_disk_is_fast_
         return write(fd, pieces)
 
     async def slow(fd: int) -> None:
-        await asyncio.sleep(wal_module.SLOW_DISK_S * 1.5)
+        await asyncio.sleep(open_segment.SLOW_DISK_S * 1.5)
 
     monkeypatch.setattr(os, "writev", noting)
     async with logging_to(tmp_path, slow) as log:

@@ -146,16 +146,35 @@ def test_memory_stays_bounded_with_endless_new_labels_and_names() -> None:
     assert len(site.event_counts(10**6)) <= activity.MAX_EVENT_NAMES
 
 
-def test_site_beyond_the_limit_is_left_out_until_an_idle_one_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beyond_the_limit_the_site_with_the_fewest_events_makes_room_once_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(hub, "MAX_SITES", 2)
     clock = Clock()
     live = Hub(clock)
-    for name in ("a", "b", "c"):
+    for name in ("a", "a", "invented-1", "invented-2", "invented-3"):
         live.record([event_row(site_id=name)])
-    assert live.snapshot("c")["events_seen"] == 0
-    clock.now = START + 31 * 60
-    live.record([event_row(site_id="c", ts=seconds(clock.now))])
-    assert live.snapshot("c")["visitors"] == 1
+    seen = [live.snapshot(name)["events_seen"] for name in ("a", "invented-1", "invented-2", "invented-3")]
+    assert seen == [2, 0, 1, 0]
+    clock.now = START + 1
+    live.record([event_row(site_id="new", ts=seconds(clock.now))])
+    assert [live.snapshot(name)["events_seen"] for name in ("a", "invented-2", "new")] == [2, 0, 1]
+
+
+def test_many_small_sites_do_not_make_a_large_one_count_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "MAX_PAIRS", 10_000)
+    monkeypatch.setattr(hub, "MIN_PAIRS_OF_SITE", 4)
+    live = Hub(Clock())
+    numbers = random.Random(7)
+    for number in range(500):
+        live.record([event_row(site_id=f"invented-{number}", visitor_id=numbers.getrandbits(64))])
+    for _ in range(3_000):
+        live.record([event_row(visitor_id=numbers.getrandbits(64))])
+    for number in range(500):
+        live.record([event_row(site_id=f"invented-{number}", visitor_id=numbers.getrandbits(64))])
+
+    assert live.snapshot("a.example")["visitors"] == 3_000
+    assert sum(min(site.cap, hub.MAX_PAIRS) for site in live._sites.values()) <= 10_000
 
 
 def test_sample_widens_again_after_a_peak_and_counts_exactly() -> None:

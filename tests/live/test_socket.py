@@ -57,6 +57,8 @@ class FakeSites:
 @dataclass(slots=True)
 class FakeLimits:
     live_sockets: int = 100
+    live_sockets_without_token: int = 4
+    address_sockets_without_token: int = 4
 
 
 Client = TestClient[web.Request, web.Application]

@@ -22,8 +22,9 @@ MAX_TEXT_CHARS = 10_000
 MAX_ELEMENTS = 10_000
 
 _INTEGER = re.compile(r"(U?)Int(\d+)")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,9})?")
+_DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,9})?", re.ASCII)
 
 
 class _Unfit(ValueError):
@@ -143,7 +144,7 @@ def _is_one(text: str, kind: Kind) -> bool:
             case "FixedString":
                 return len(text.encode()) <= kind.numbers[0]
             case family if family.startswith("Decimal"):
-                return Decimal(text).is_finite()
+                return _DECIMAL.fullmatch(text) is not None and Decimal(text).is_finite()
     except (ValueError, AddressValueError, InvalidOperation):
         return False
     return True

@@ -14,9 +14,9 @@ import msgspec
 from aiohttp import web
 
 from analytics_server.config import LimitsSection
-from analytics_server.errors import RequestError, TooLarge
+from analytics_server.errors import RequestError
 from analytics_server.query.request import decode_request
-from analytics_server.query.routes import Reader
+from analytics_server.query.routes import Reader, read_body
 from analytics_server.query.sql.answer import FORMATS
 from analytics_server.query.sql.schema import describe
 from analytics_server.query.sql.service import SqlRequest, SqlService
@@ -43,7 +43,7 @@ def routes(service: SqlService, gate: SqlGate, limits: LimitsSection) -> list[we
 
     async def sql(request: web.Request) -> web.StreamResponse:
         reader = await gate.authenticate(request.headers.get("Authorization"))
-        body = await _read_body(request, limits.query_bytes)
+        body = await read_body(request, limits.query_bytes)
         asked = decode_request(body, SqlRequest)
         reader.require_read(asked.site_id.strip().lower())
         return await _answer(request, service, asked, *_format(request), reader.token_id)
@@ -101,14 +101,3 @@ def _single(request: web.Request, name: str) -> str:
     if len(values) > 1:
         raise RequestError(f"The parameter {name!r} is given more than once.", code="bad_request")
     return values[0] if values else ""
-
-
-async def _read_body(request: web.Request, limit: int) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in request.content.iter_any():
-        size += len(piece)
-        if size > limit:
-            raise TooLarge(f"A query may have {limit} bytes at most ([limits] query_bytes).")
-        pieces.append(piece)
-    return b"".join(pieces)

@@ -33,7 +33,12 @@ class FakeStore:
         if "system.time_zones" in sql:
             return ResultSet(columns=(), rows=[(zone,) for zone in self.zones])
         self.asked += 1
-        answer = ResultSet(columns=(), rows=list(self.rows))
+        rows = list(self.rows)
+        if sql.startswith("SELECT site_id, document, deleted"):
+            rows = [
+                (msgspec.json.decode(str(document), type=dict)["site_id"], document, gone) for document, gone in rows
+            ]
+        answer = ResultSet(columns=(), rows=rows)
         if self.meanwhile is not None:
             happening, self.meanwhile = self.meanwhile, None
             happened = happening()

@@ -30,6 +30,8 @@ class Table:
 
     async def query(self, sql: str) -> ResultSet:
         """Rows as the statement's columns have them; those of sites are kept as site_id, document, deleted."""
+        if "system.time_zones" in sql:
+            return ResultSet(columns=(), rows=[])
         rows = [row[1:] for row in self.rows] if sql.startswith("SELECT document, deleted") else self.rows
         return ResultSet(columns=(), rows=rows)
 

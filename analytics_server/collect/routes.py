@@ -12,7 +12,9 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from analytics_server.collect.address import AddressResolver
-from analytics_server.collect.collector import Answer, Collector, Kind, pixel_body, refuse
+from analytics_server.collect.answer import Answer, refuse
+from analytics_server.collect.collector import Collector, Kind
+from analytics_server.collect.payload import pixel_body
 from analytics_server.collect.tracker import etag
 from analytics_server.errors import AnalyticsError, TooLarge, TooSlow, Unavailable
 

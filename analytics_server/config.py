@@ -97,6 +97,7 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
     name_chars: Positive = 120
     url_chars: Positive = 2_048
     title_chars: Positive = 512
+    warnings: NotNegative = 100
     site_events_per_s: NotNegative = 0
     address_events_per_s: NotNegative = 0
     address_new_sites_per_h: NotNegative = 1_000

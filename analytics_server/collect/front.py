@@ -28,7 +28,8 @@ from typing import Protocol, cast
 from aiohttp.web_protocol import RequestHandler
 
 from analytics_server.collect.address import AddressResolver, bare
-from analytics_server.collect.collector import Answer, Collector, refuse
+from analytics_server.collect.answer import Answer, refuse
+from analytics_server.collect.collector import Collector
 from analytics_server.errors import AnalyticsError, NotImplementedHere
 
 log = logging.getLogger(__name__)

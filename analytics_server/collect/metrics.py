@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily
 
+from analytics_server.collect.warning import WarningCode
+
 
 class CollectMetrics:
     """One set per process, registered in the registry it is given."""
 
-    __slots__ = ("accepted", "clamped", "dropped", "failed", "rejected")
+    __slots__ = ("accepted", "clamped", "dropped", "failed", "rejected", "warnings")
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.accepted = 0
@@ -23,10 +25,15 @@ class CollectMetrics:
         self.failed = 0
         self.clamped = 0
         self.dropped: dict[str, int] = {}
+        self.warnings: dict[WarningCode, int] = dict.fromkeys(WarningCode, 0)
         registry.register(self)
 
     def drop(self, reason: str, events: int) -> None:
         self.dropped[reason] = self.dropped.get(reason, 0) + events
+
+    def warn(self, counts: dict[WarningCode, int]) -> None:
+        for code, number in counts.items():
+            self.warnings[code] += number
 
     def collect(self) -> Iterator[Metric]:
         """For the registry."""
@@ -40,6 +47,10 @@ class CollectMetrics:
         for reason, count in sorted(self.dropped.items()):
             dropped.add_metric([reason], count)
         yield dropped
+        warnings = CounterMetricFamily("ingest_warnings", "Side fields mended or left out, by code.", labels=["code"])
+        for code, count in self.warnings.items():
+            warnings.add_metric([code.value], count)
+        yield warnings
         yield CounterMetricFamily(
             "ingest_clamped_timestamps", "Events whose time was moved into the allowed span.", value=self.clamped
         )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import msgspec
 
-from analytics_server.collect.collector import Accepted
-from analytics_server.collect.payload import Beacon, ClientInteraction, ClientView
+from analytics_server.collect.answer import Accepted
+from analytics_server.collect.beacon import Beacon
+from analytics_server.collect.client import ClientInteraction, ClientView
 from analytics_server.openapi.operation import Body, Operation, Parameter, Reply
 
 
 class Beacons(msgspec.Struct):
-    """Several events."""
+    """Several events; `sent_at`: when they were sent by the sender's clock."""
 
     events: list[Beacon]
+    sent_at: str | int | float | None = None
 
 
 class BatchView(ClientView, rename="camel", tag_field="kind", tag="view"):
@@ -27,6 +29,7 @@ class ClientBatch(msgspec.Struct):
     """Several calls of the client library together."""
 
     events: list[BatchView | BatchInteraction]
+    sent_at: str | int | float | None = None
 
 
 _ERRORS = {
@@ -45,6 +48,7 @@ _TAKEN = Reply(
         "accepted": 2,
         "dropped": {"bot": 1},
         "rejected": [{"index": 3, "code": "bad_url", "message": "url must be an http or https address."}],
+        "warnings": [{"index": 0, "field": "props.tags", "code": "made_text"}],
     },
 )
 _PAGEVIEW = {"site": "example.com", "name": "pageview", "url": "https://example.com/pricing?utm_source=newsletter"}
@@ -72,7 +76,8 @@ def operations(collect_path: str, script_path: str) -> list[Operation]:
     taking = (
         ("", "track", "Send events", (Beacon, list[Beacon], Beacons), {"pageview": _PAGEVIEW, "array": [_PAGEVIEW]},
          "One event, an array of events, or an object with the key `events`. Any content type will do; gzip and "
-         "deflate are understood. A bad event is rejected by its index and spoils no other."),
+         "deflate are understood. A bad event is rejected by its index and spoils no other. A fault "
+         "in a side field costs no event: the field is mended or left out, and `warnings` says so."),
         ("/view", "view", "Send a page view, as the client library does", (ClientView,), {"view": _VIEW}, ""),
         ("/interaction", "interaction", "Send an interaction, as the client library does", (ClientInteraction,),
          {"click": _CLICK}, ""),

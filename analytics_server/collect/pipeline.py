@@ -3,7 +3,8 @@
     check → site → limits → privacy signal → bot → url → time → duplicate → visitor → session → row
 
 Each step either lets the event go on, drops it (a `DropReason`: accepted, counted, not
-kept) or rejects it (a `Rejection`: the client is told). Steps that read only the
+kept) or rejects it (a `Rejection`: the client is told). A fault in a side field is mended,
+or the field left out, with a warning. Steps that read only the
 request (signal, bot, place, agent) run once per request. What a session's first event
 brought is worked out only when a session begins; later events reuse it.
 """
@@ -20,12 +21,12 @@ import msgspec
 from analytics_server.access.sites import Sites, valid_site_id
 from analytics_server.collect.address import bare, network_of
 from analytics_server.collect.agent import AgentParser
+from analytics_server.collect.beacon import Beacon, Rejection, parse_event_id, parse_timestamp
 from analytics_server.collect.bot import BotDetector
 from analytics_server.collect.drops import DropReason
 from analytics_server.collect.duplicates import Duplicates
 from analytics_server.collect.geo import GeoLocator
 from analytics_server.collect.limits import RateLimiter
-from analytics_server.collect.payload import Beacon, Rejection, parse_event_id, parse_timestamp
 from analytics_server.collect.referrer import ReferrerClassifier
 from analytics_server.collect.session import Session, Sessions
 from analytics_server.collect.signal import privacy_signal
@@ -33,6 +34,7 @@ from analytics_server.collect.touch import FirstTouch
 from analytics_server.collect.url import CleanUrl, UrlCleaner
 from analytics_server.collect.values import DetailReader, Reject, identifier, storable
 from analytics_server.collect.visitor import DAY_S, VisitorHasher
+from analytics_server.collect.warning import WarningCode, Warnings
 from analytics_server.config import CollectSection, LimitsSection
 from analytics_server.model import Row, Site
 
@@ -60,7 +62,7 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     trusted: bool = False
 
 
-class Outcome:
+class Outcome(Warnings):
     """What became of a request's events."""
 
     __slots__ = (
@@ -68,7 +70,9 @@ class Outcome:
         *("rejected", "repeated", "rows", "unknown_sites"),
     )
 
-    def __init__(self) -> None:
+    def __init__(self, most_warnings: int) -> None:
+        self.most = most_warnings
+        self.entries = self.counts = None
         self.rows: list[Row] = []
         self.dropped: dict[str, int] = {}
         self.rejected: list[Rejection] = []
@@ -108,8 +112,8 @@ class Run:
         *("text", "title", "trusted", "url", "visitors"),
     )
 
-    def __init__(self, origin: Origin, now_ms: int) -> None:
-        self.outcome = Outcome()
+    def __init__(self, origin: Origin, now_ms: int, most_warnings: int) -> None:
+        self.outcome = Outcome(most_warnings)
         self.origin = origin
         self.trusted = origin.trusted
         self.now_ms = now_ms
@@ -155,7 +159,7 @@ class Pipeline:
 
     def begin(self, beacons: list[tuple[int, Beacon]], origin: Origin) -> Run:
         """The steps that read only the request; then `go_on` with its events, if any are left."""
-        run = Run(origin, int(self._clock() * 1000))
+        run = Run(origin, int(self._clock() * 1000), self._limits.warnings)
         settings = self._settings
         signal = privacy_signal(
             origin.dnt, origin.gpc, respect_dnt=settings.respect_dnt, respect_gpc=settings.respect_gpc
@@ -170,7 +174,7 @@ class Pipeline:
             if reason is not None:
                 self._drop_all(reason, beacons, run)
                 return run
-        run.events = [(self._time_or_none(beacon, run), index, beacon) for index, beacon in beacons]
+        run.events = [(self._time_or_none(beacon, index, run), index, beacon) for index, beacon in beacons]
         if len(beacons) > 1:
             run.events.sort(key=_by_time)
         return run
@@ -183,24 +187,25 @@ class Pipeline:
         start, run.at = run.at, run.at + most
         for ts_ms, index, beacon in run.events[start : run.at]:
             try:
-                self._steps(beacon, ts_ms, run)
+                self._steps(beacon, ts_ms, run, index)
             except Reject as rejection:
                 run.outcome.rejected.append(Rejection(index, rejection.code, rejection.message))
                 self._note(beacon.site, rejection.code, 1, rejection.message)
 
-    def _steps(self, beacon: Beacon, ts_ms: int | None, run: Run) -> None:
+    def _steps(self, beacon: Beacon, ts_ms: int | None, run: Run, index: int) -> None:
         parts, outcome, origin = self._parts, run.outcome, run.origin
+        outcome.index = index
         # check: shapes are right already, now the values
         name = beacon.name
         if len(name) > self._limits.name_chars or not storable(name):
             raise Reject("bad_name", f"name must be at most {self._limits.name_chars} printable characters.")
         session_id, user_id = beacon.session_id or "", beacon.user_id or ""
         if session_id:
-            identifier("session_id", session_id, SESSION_ID_CHARS)
+            session_id = identifier("session_id", session_id, SESSION_ID_CHARS, outcome)
         if user_id:
-            identifier("user_id", user_id, USER_ID_CHARS)
+            user_id = identifier("user_id", user_id, USER_ID_CHARS, outcome)
         if ts_ms is None:
-            raise Reject("bad_timestamp", "timestamp must be ISO 8601 or epoch milliseconds, since the year 2000.")
+            raise Reject("bad_timestamp", "timestamp must be ISO 8601 or an epoch number, since the year 2000.")
         # site
         site = parts.sites.get(beacon.site) or self._site(beacon.site, run)
         site_id = site.site_id
@@ -227,10 +232,14 @@ class Pipeline:
             about = f"The page's host {page.hostname!r} is not among the site's allowed hosts." if page.hostname else ""
             self._drop(DropReason.HOSTNAME, site_id, outcome, about)
             return
-        details = self._details.read(beacon, name)
+        details = self._details.read(beacon, name, outcome)
         # duplicate: counted once, but the client did nothing wrong
-        event_id = self._event_id(beacon.event_id, run.now_ms)
-        if beacon.event_id is not None:
+        event_id = parse_event_id(beacon.event_id) if beacon.event_id is not None else None
+        if event_id is None:
+            if beacon.event_id is not None:
+                outcome.warn("event_id", WarningCode.LEFT_OUT)
+            event_id = self._new_event_id(run.now_ms)
+        else:
             key = (site_id, event_id)
             if parts.duplicates.seen(key):
                 outcome.drop(DropReason.DUPLICATE)
@@ -241,10 +250,11 @@ class Pipeline:
         address = origin.address
         if run.trusted and beacon.ip:
             address = bare(beacon.ip) or beacon.ip
-        by_user = run.trusted and user_id and beacon.ip is None and beacon.user_agent is None
+        person = beacon.user_id or ""  # also one that is too long to be stored: nobody else's
+        by_user = run.trusted and person and beacon.ip is None and beacon.user_agent is None
         day = ts_ms // DAY_MS
         if by_user:
-            visitor_id = parts.visitors.identify_user(site_id, user_id, day)
+            visitor_id = parts.visitors.identify_user(site_id, person, day)
         else:
             who = (site_id, address, user_agent, day)
             known = run.visitors.get(who)
@@ -299,14 +309,16 @@ class Pipeline:
             raise Reject("unknown_site", f"The site {site_id!r} does not exist on this server.")
         return site
 
-    def _time_or_none(self, beacon: Beacon, run: Run) -> int | None:
+    def _time_or_none(self, beacon: Beacon, index: int, run: Run) -> int | None:
         """The event's time in epoch milliseconds; a public one too far off is clamped and counted."""
         now_ms = run.now_ms
-        if beacon.timestamp is None:
+        if beacon.timestamp is None and beacon.sent_at is None:
             return now_ms
-        ts_ms = parse_timestamp(beacon.timestamp)
+        ts_ms = now_ms if beacon.timestamp is None else parse_timestamp(beacon.timestamp)
         if ts_ms is None:
             return None
+        if beacon.sent_at is not None:
+            ts_ms = self._corrected(ts_ms, beacon, index, run)
         latest = now_ms + self._settings.max_future_s * 1000
         if run.trusted:
             earliest = OLDEST_MS
@@ -318,6 +330,19 @@ class Pipeline:
         if clamped != ts_ms:
             run.outcome.clamped += 1
         return clamped
+
+    def _corrected(self, ts_ms: int, beacon: Beacon, index: int, run: Run) -> int:
+        """The time by this server's clock: `timestamp` and `sent_at` are off by the same."""
+        sent_ms = parse_timestamp(beacon.sent_at) if beacon.sent_at is not None else None
+        if sent_ms is not None:
+            if beacon.timestamp is None:
+                return ts_ms
+            corrected_ms = run.now_ms - max(0, sent_ms - ts_ms)
+            if corrected_ms >= OLDEST_MS:
+                return corrected_ms
+        run.outcome.index = index
+        run.outcome.warn("sent_at", WarningCode.LEFT_OUT)
+        return ts_ms
 
     def _page(self, url: str | None, name: str, run: Run) -> CleanUrl:
         if not url:
@@ -333,16 +358,11 @@ class Pipeline:
         run.url, run.page = url, page
         return page
 
-    def _event_id(self, text: str | None, now_ms: int) -> bytes:
-        if text is None:
-            # UUID version 7: milliseconds, then a counter that starts at random in each process
-            number = self._next_id() & _COUNTER_MASK
-            high = now_ms << 16 | 0x7000 | number >> 62
-            return (high << 64 | 1 << 63 | number & _LOW_MASK).to_bytes(16, "big")
-        event_id = parse_event_id(text)
-        if event_id is None:
-            raise Reject("bad_event_id", "event_id must be a UUID.")
-        return event_id
+    def _new_event_id(self, now_ms: int) -> bytes:
+        # UUID version 7: milliseconds, then a counter that starts at random in each process
+        number = self._next_id() & _COUNTER_MASK
+        high = now_ms << 16 | 0x7000 | number >> 62
+        return (high << 64 | 1 << 63 | number & _LOW_MASK).to_bytes(16, "big")
 
     def _over_midnight(
         self, site_id: str, address: str, user_agent: str, visitor_id: int, ts_ms: int

@@ -14,7 +14,9 @@ from multidict import CIMultiDict
 
 from analytics_server.access.body import too_slow
 from analytics_server.collect.address import AddressResolver, bare
-from analytics_server.collect.collector import Answer, Collector, Kind, pixel_body, refuse
+from analytics_server.collect.answer import Answer, refuse
+from analytics_server.collect.collector import Collector, Kind
+from analytics_server.collect.payload import pixel_body
 from analytics_server.collect.tracker import load_extras
 from analytics_server.entity_tag import entity_tag, is_unchanged
 from analytics_server.errors import AnalyticsError, TooLarge, Unavailable

@@ -7,11 +7,11 @@ referrer and page, the browser by user agent, screen and language. Addresses are
 from __future__ import annotations
 
 from analytics_server.collect.agent import AgentParser
+from analytics_server.collect.beacon import Beacon, Screen
 from analytics_server.collect.cache import MAX_KEY_CHARS, GenerationCache
 from analytics_server.collect.campaign import NO_CAMPAIGN, campaign
 from analytics_server.collect.channel import channel, source
 from analytics_server.collect.geo import GeoLocator
-from analytics_server.collect.payload import Beacon, Screen
 from analytics_server.collect.referrer import DIRECT, SPAM, ReferrerClassifier
 from analytics_server.collect.session import Attributes
 from analytics_server.collect.url import CleanUrl, UrlCleaner

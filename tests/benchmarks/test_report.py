@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from analytics_server.collect.payload import Beacon
+from analytics_server.collect.beacon import Beacon
 from analytics_server.query.request import QueryRequest, check_request
 from benchmarks import machine, wrk
 from benchmarks.dashboard import View, details, opening, tabs

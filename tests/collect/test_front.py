@@ -13,7 +13,8 @@ from aiohttp.web_protocol import RequestHandler
 
 from analytics_server.access.gate import Principal, Role
 from analytics_server.collect.address import AddressResolver
-from analytics_server.collect.collector import Answer, Collector
+from analytics_server.collect.answer import Answer
+from analytics_server.collect.collector import Collector
 from analytics_server.collect.front import CLOGGED_S, IDLE_S, MAX_HELD_BYTES, MOST_TRUSTED_BYTES, BeaconProtocol, Front
 from tests.server import wait_for
 

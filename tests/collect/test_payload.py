@@ -10,16 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_server.collect.payload import (
-    Beacon,
-    Decoded,
-    decode_client_batch,
-    decode_interaction,
-    decode_track,
-    decode_view,
-    parse_event_id,
-    parse_timestamp,
-)
+from analytics_server.collect.beacon import Beacon, parse_event_id, parse_timestamp
+from analytics_server.collect.client import decode_client_batch, decode_interaction, decode_view
+from analytics_server.collect.payload import decode_track
+from analytics_server.collect.wire import Decoded
 from analytics_server.config import LimitsSection
 from analytics_server.errors import RequestError, TooLarge
 
@@ -33,9 +27,9 @@ def track(body: bytes) -> Decoded:
 
 DECODERS: list[Callable[[bytes], Decoded]] = [
     track,
-    decode_view,
-    decode_interaction,
-    lambda body: decode_client_batch(body, max_events=LIMITS.batch_events),
+    lambda body: decode_view(body, LIMITS),
+    lambda body: decode_interaction(body, LIMITS),
+    lambda body: decode_client_batch(body, LIMITS, max_events=LIMITS.batch_events),
 ]
 
 JSON_VALUES = st.recursive(
@@ -58,7 +52,7 @@ def test_any_bytes_are_decoded_or_refused_in_an_orderly_way(body: bytes) -> None
     refusals: set[tuple[int, str]] = set()
     for decode in DECODERS:
         try:
-            good, bad, sent = decode(body)
+            good, bad, sent, _ = decode(body)
         except RequestError as error:
             refusals.add((error.status, error.code))
             continue
@@ -71,7 +65,7 @@ def test_any_bytes_are_decoded_or_refused_in_an_orderly_way(body: bytes) -> None
 
 @pytest.mark.parametrize("body", [b'{"events":3}', b'{"events":null}', b'{"site":5,"events":"x"}'])
 def test_json_that_holds_no_events_is_not_called_unreadable(body: bytes) -> None:
-    for decode in (track, lambda body: decode_client_batch(body, max_events=10)):
+    for decode in (track, lambda body: decode_client_batch(body, LIMITS, max_events=10)):
         with pytest.raises(RequestError) as refused:
             decode(body)
         assert refused.value.code == "bad_body"
@@ -79,14 +73,14 @@ def test_json_that_holds_no_events_is_not_called_unreadable(body: bytes) -> None
 
 def test_a_batch_of_the_client_library_is_an_object() -> None:
     with pytest.raises(RequestError) as refused:
-        decode_client_batch(b'[{"kind":"view"}]', max_events=10)
+        decode_client_batch(b'[{"kind":"view"}]', LIMITS, max_events=10)
     assert refused.value.code == "bad_body"
 
 
 @given(events=st.lists(st.sampled_from([SIMPLE, {"site": 1, "name": "x"}, {"name": "x"}, 7, None]), max_size=20))
 def test_each_event_is_judged_alone(events: list[object]) -> None:
     for shape in (events, {"events": events}):
-        good, bad, sent = track(json.dumps(shape).encode())
+        good, bad, sent, _ = track(json.dumps(shape).encode())
 
         assert sent == len(events)
         assert [index for index, _ in good] == [i for i, event in enumerate(events) if event == SIMPLE]
@@ -100,7 +94,7 @@ def test_each_event_is_judged_alone(events: list[object]) -> None:
 def test_halves_of_surrogate_pairs_become_replacement_characters(text: str) -> None:
     body = json.dumps({**SIMPLE, "title": text}).encode()  # escapes halves, as JSON.stringify does
 
-    ((_, beacon),), bad, _ = track(body)
+    ((_, beacon),), bad, _, _ = track(body)
 
     whole = json.loads(body)["title"].encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     assert bad == []
@@ -125,7 +119,7 @@ def test_halves_of_surrogate_pairs_become_replacement_characters(text: str) -> N
     ],
 )
 def test_only_halves_are_replaced(title: str, read: str) -> None:
-    ((_, beacon),), _, _ = track(rb'{"site":"a","name":"x","title":"%b"}' % title.encode())
+    ((_, beacon),), _, _, _ = track(rb'{"site":"a","name":"x","title":"%b"}' % title.encode())
 
     assert beacon.title == read
 
@@ -147,7 +141,7 @@ def test_nesting_is_bounded(decode: Callable[[bytes], Decoded]) -> None:
 
 
 def test_an_envelope_with_an_event_s_keys_is_an_event() -> None:
-    good, bad, sent = track(b'{"site":"a","name":"x","events":[{"site":"b","name":"y"}]}')
+    good, bad, sent, _ = track(b'{"site":"a","name":"x","events":[{"site":"b","name":"y"}]}')
 
     assert [beacon.site for _, beacon in good] == ["a"]
     assert (bad, sent) == ([], 1)
@@ -156,10 +150,12 @@ def test_an_envelope_with_an_event_s_keys_is_an_event() -> None:
 def test_interaction_data_finds_its_columns_and_the_rest_become_props() -> None:
     data = {"elementId": "i", "elementText": 5, "scrollDepth": 40, "engagementMs": True, "colour": "red", "n": 1}
 
-    ((_, beacon),), _, _ = decode_interaction(msgspec.json.encode({"appName": "a", "type": "click", "data": data}))
+    ((_, beacon),), _, _, _ = decode_interaction(
+        msgspec.json.encode({"appName": "a", "type": "click", "data": data}), LIMITS
+    )
 
     assert beacon.element is not None
-    assert (beacon.element.id, beacon.element.text, beacon.scroll_depth, beacon.engagement_ms) == ("i", None, 40, None)
+    assert (beacon.element.id, beacon.element.text, beacon.scroll_depth, beacon.engagement_ms) == ("i", "5", 40, None)
     assert beacon.props == {"colour": "red", "n": 1}
 
 
@@ -173,7 +169,22 @@ def test_interaction_data_finds_its_columns_and_the_rest_become_props() -> None:
         ("2023-11-14T23:13:20.5+01:00", 1_700_000_000_500),
         ("2023-11-14", 1_699_920_000_000),
         ("", None),
-        ("1700000000000", None),
+        ("1700000000000", 1_700_000_000_000),
+        ("1700000000", 1_700_000_000_000),
+        ("1700000000.25", 1_700_000_000_250),
+        (1_764_000_000, 1_764_000_000_000),
+        (1_764_000_000.5, 1_764_000_000_500),
+        (1_764_000_000_123_456, 1_764_000_000_123),
+        (0, 0),
+        (1.5, 1),
+        (946_684_799, 946_684_799),
+        (946_684_800, 946_684_800_000),
+        (99_999_999_999, 99_999_999_999_000),
+        (100_000_000_000, 100_000_000_000),
+        (99_999_999_999_999, 99_999_999_999_999),
+        (100_000_000_000_000, 100_000_000_000),
+        (-5_000_000_000, -5_000_000_000_000),
+        ("20231114", 1_699_920_000_000),
         ("tomorrow", None),
         (2**53, None),
         (-(2**53), None),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from analytics_server.app import Server
 from analytics_server.collect import collector as collector_module
-from analytics_server.collect.collector import Answer
+from analytics_server.collect.answer import Answer
 from analytics_server.config import Config, IngestSection, ServerSection
 from analytics_server.ingest.group import Waiter
 from analytics_server.ingest.wal import Wal

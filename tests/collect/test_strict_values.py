@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_server.collect.payload import parse_event_id, parse_timestamp
+from analytics_server.collect.beacon import parse_event_id, parse_timestamp
 from analytics_server.collect.values import Reject, revenue_of
 from tests.collect.world import World, answered
 

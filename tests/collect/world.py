@@ -11,8 +11,9 @@ from prometheus_client import CollectorRegistry
 from analytics_server.access.gate import Gate, Principal, Role
 from analytics_server.access.sites import Sites
 from analytics_server.collect.agent import AgentParser
+from analytics_server.collect.answer import Answer
 from analytics_server.collect.bot import BotDetector
-from analytics_server.collect.collector import Answer, Collector, Kind
+from analytics_server.collect.collector import Collector, Kind
 from analytics_server.collect.drop_counts import DropCounts
 from analytics_server.collect.duplicates import Duplicates
 from analytics_server.collect.geo import GeoLocator

@@ -11,11 +11,11 @@ import pytest
 
 from analytics_server.access.sites import Sites
 from analytics_server.collect.agent import AgentParser
+from analytics_server.collect.beacon import Beacon
 from analytics_server.collect.bot import BotDetector
 from analytics_server.collect.duplicates import Duplicates
 from analytics_server.collect.geo import GeoLocator
 from analytics_server.collect.limits import RateLimiter
-from analytics_server.collect.payload import Beacon
 from analytics_server.collect.pipeline import Origin, Parts, Pipeline
 from analytics_server.collect.referrer import ReferrerClassifier, load_sources
 from analytics_server.collect.session import Sessions

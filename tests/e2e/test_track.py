@@ -224,61 +224,29 @@ async def test_size_of_a_request_with_a_token(client: Client, size: int, status:
     assert reply.status == status
 
 
-ONE_TOO_MANY_PROPS = {f"k{number}": number for number in range(51)}
-
-
 @pytest.mark.parametrize(
     ("inside", "outside", "code"),
     [
         ({"name": "n" * 120}, {"name": "n" * 121}, "bad_name"),
-        ({"session_id": "s" * 64}, {"session_id": "s" * 65}, "bad_session_id"),
-        ({"user_id": "u" * 256}, {"user_id": "u" * 257}, "bad_user_id"),
-        ({"props": dict(list(ONE_TOO_MANY_PROPS.items())[:50])}, {"props": ONE_TOO_MANY_PROPS}, "bad_props"),
-        ({"props": {"k" * 64: 1}}, {"props": {"k" * 65: 1}}, "bad_props"),
-        ({"props": {"k": "v" * 1_024}}, {"props": {"k": "v" * 1_025}}, "bad_props"),
-        ({"props": {"k": "ü" * 1_024}}, {"props": {"k": "ü" * 1_025}}, "bad_props"),
-        ({"props": {"k": 1}}, {"props": {"": 1}}, "bad_props"),
-        ({"props": {"k": None}}, {"props": {"k": {"nested": 1}}}, "bad_props"),
-        ({"props": {}}, {"props": [1]}, "bad_props"),
         ({"name": "ü"}, {"name": ""}, "bad_name"),
         ({"name": "with space"}, {"name": "new\nline"}, "bad_name"),
         ({"name": "x"}, {"name": 7}, "bad_name"),
-        ({"scroll_depth": 100}, {"scroll_depth": 101}, "bad_scroll_depth"),
-        ({"scroll_depth": 0}, {"scroll_depth": -1}, "bad_scroll_depth"),
-        ({"scroll_depth": 33.3}, {"scroll_depth": "33"}, "bad_scroll_depth"),
-        ({"engagement_ms": 86_400_000}, {"engagement_ms": 86_400_001}, "bad_engagement_ms"),
-        ({"event_id": str(uuid4())}, {"event_id": "not-a-uuid"}, "bad_event_id"),
-        ({"event_id": uuid4().hex}, {"event_id": ""}, "bad_event_id"),
         ({"url": "http://a.example/"}, {"url": "/relative"}, "bad_url"),
         ({"url": "https://user:pw@a.example/"}, {"url": "javascript:alert(1)"}, "bad_url"),
         ({"url": "https://ü.example/ä"}, {"url": "data:text/html,<b>"}, "bad_url"),
         ({"name": "custom", "url": None}, {"name": "pageview", "url": None}, "missing_url"),
         ({"timestamp": "2026-11-20T10:00:00Z"}, {"timestamp": "yesterday"}, "bad_timestamp"),
         ({"timestamp": 1_700_000_000_000}, {"timestamp": {}}, "bad_timestamp"),
-        ({"revenue": {"amount": 1, "currency": "eur"}}, {"revenue": {"amount": 1, "currency": "EURO"}}, "bad_revenue"),
-        (
-            {"revenue": {"amount": "9999999999999.9999", "currency": "USD"}},
-            {"revenue": {"amount": "10000000000000", "currency": "USD"}},
-            "bad_revenue",
-        ),
-        (
-            {"revenue": {"amount": -5, "currency": "USD"}},
-            {"revenue": {"amount": "NaN", "currency": "USD"}},
-            "bad_revenue",
-        ),
-        ({"revenue": {"amount": 0, "currency": "USD"}}, {"revenue": {"currency": "USD"}}, "bad_revenue"),
         (
             {"name": "exposure", "experiment": {"id": "a", "variant": "b"}},
             {"name": "exposure", "experiment": None},
             "missing_experiment",
         ),
         (
-            {"experiment": {"id": "a", "variant": "b"}},
-            {"experiment": {"id": "a", "variant": ""}},
+            {"name": "exposure", "experiment": {"id": "a", "variant": "b"}},
+            {"name": "exposure", "experiment": {"id": "a", "variant": ""}},
             "bad_experiment",
         ),
-        ({"element": {"id": None}}, {"element": "button"}, "bad_element"),
-        ({"screen": {"width": 1, "height": 1}}, {"screen": {"width": "wide"}}, "bad_screen"),
         ({"site": "a.example/path:8080"}, {"site": "no spaces"}, "bad_site"),
         ({"site": "s" * 128}, {"site": "s" * 129}, "bad_site"),
         ({"site": "UPPER.example"}, {"site": ""}, "bad_site"),
@@ -353,8 +321,8 @@ async def test_the_same_event_id_on_two_sites_is_two_events(client: Client, site
 async def test_a_rejected_event_does_not_use_up_its_id(client: Client, site: str) -> None:
     event_id = str(uuid4())
 
-    refused = await client.send(event(site, event_id=event_id, props={"k": "v" * 2_000}))
+    refused = await client.send(event(site, event_id=event_id, name="n" * 200))
     await client.send(event(site, event_id=event_id))
 
-    assert refused.rejected == [(0, "bad_props")]
+    assert refused.rejected == [(0, "bad_name")]
     await client.kept(site, 1)

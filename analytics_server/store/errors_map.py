@@ -40,6 +40,7 @@ NEVER_SENT = ("connection refused", "newconnectionerror", "name or service not k
 """Marks of a failure before anything reached the server."""
 
 
+_CODE = re.compile(r"Code: \d+[.,] (?:DB|Poco)::Exception: ")
 _NOISE = re.compile(
     r"Code: \d+[.,] |(?:DB|Poco)::Exception[.:]?,? ?|e\.code\(\) = \d+, |std::(?:\w+::)*\w+: |\(version [^)]*\)"
 )
@@ -47,9 +48,10 @@ _STACK = re.compile(r"[.,:]? *(?:Stack trace|\s\d{1,2}\. +(?:\./|\S*(?:DB|Poco|s
 
 
 def plain(text: str) -> str:
-    """What the engine says without its C++ names, stack and version: one line of 200 characters at most."""
-    line = _NOISE.sub("", _STACK.sub("", " ".join(text.split())))
-    return " ".join(line.split())[:200].rstrip(". ")
+    """What the engine says without its C++ names, stack and version: one line of 400 characters at most."""
+    line = _CODE.sub("", " ".join(text.split()))  # first: its number looks like that of a stack's frame
+    line = _NOISE.sub("", _STACK.sub("", line))
+    return " ".join(line.split())[:400].rstrip(". ")
 
 
 def translate(error: Exception, what: str) -> StoreError:

@@ -19,7 +19,14 @@ from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count, size, span
 from analytics_server.ingest import segment
 from analytics_server.ingest.metrics import IngestMetrics
-from analytics_server.ingest.recovery import MENDED, MOST_NAMES, foreign_files, keep_copy, recover
+from analytics_server.ingest.recovery import (
+    MENDED,
+    MOST_NAMES,
+    foreign_files,
+    keep_copy,
+    newest_of_each_kind,
+    recover,
+)
 from analytics_server.ingest.segment_file import sync_directory
 
 QUARANTINE = "quarantine"
@@ -89,16 +96,16 @@ class WalCheck(Unmendable):
             return self.ok(f"There is no log yet in {self._directory}.", segments=0, events=0)
         found = await asyncio.to_thread(segments, self._directory, self._advance)
         running = self._lock.busy
-        last = found[-1].path if found else None
+        newest = newest_of_each_kind([one.path for one in found])
         strangers = await asyncio.to_thread(foreign_files, self._directory)
         damaged = [
             one
             for one in found
-            if one.fault or one.damaged_bytes or ((one.torn_bytes or not one.events) and one.path != last)
+            if one.fault or one.damaged_bytes or ((one.torn_bytes or not one.events) and one.path not in newest)
         ]
-        if running and last is not None and damaged and damaged[-1].path == last:
-            damaged.pop()  # its head is being written
-        torn_bytes = found[-1].torn_bytes if found and not running else 0
+        if running:
+            damaged = [one for one in damaged if one.path not in newest]  # a frame is being written
+        torn_bytes = 0 if running else sum(one.torn_bytes for one in found if one.path in newest)
         events, held = sum(one.events for one in found), sum(one.bytes for one in found)
         oldest_s = max(0.0, self._now - found[0].created_s) if found and found[0].created_s else 0.0
         facts: Facts = {

@@ -46,7 +46,7 @@ def recover(directory: Path, metrics: IngestMetrics) -> list[Sealed]:
             "files that are no wal segments lie in the wal's directory", extra={"files": strangers[:MOST_NAMES]}
         )
     paths = sorted(directory.glob(f"*{segment.SUFFIX}"))
-    newest = _newest(paths)
+    newest = newest_of_each_kind(paths)
     for path in paths:
         if not path.is_file():
             _quarantine(path, directory, metrics, "It is no regular file.")
@@ -109,8 +109,8 @@ def foreign_files(directory: Path) -> list[str]:
     )
 
 
-def _newest(paths: list[Path]) -> set[Path]:
-    """The segments that may have been open: the newest of each kind."""
+def newest_of_each_kind(paths: list[Path]) -> set[Path]:
+    """The WAL segments that may have been open: the newest one, and the newest of past months."""
     by_kind = {path.stem.isdecimal() and segment.is_historic(int(path.stem)): path for path in paths}
     return set(by_kind.values())
 

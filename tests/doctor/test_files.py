@@ -249,7 +249,8 @@ async def test_an_empty_or_foreign_segment_is_an_error_before_a_start_and_named_
 
 
 async def test_an_older_segment_without_events_is_an_error(here: Place) -> None:
-    stranger, _ = put(here, groups=0, age_s=90), put(here)
+    stranger, _ = put(here, groups=0, age_s=90), put(here, groups=1)
+    put(here)  # of the other kind: segments of past months are open beside recent ones
 
     finding = await wal(here)
     done, _ = await mended(here)

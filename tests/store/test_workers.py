@@ -19,12 +19,21 @@ class Place:
 
     def __init__(self, threads: int, most_waiting: int = 100) -> None:
         self.ended: list[str] = []
+        self._end_noted = threading.Condition()
         self.order: list[str] = []
         self.gates: list[threading.Event] = []
         self.workers = Workers("test", threads, most_waiting=most_waiting, on_exit=self._note_end)
 
     def _note_end(self) -> None:
-        self.ended.append(threading.current_thread().name)
+        with self._end_noted:
+            self.ended.append(threading.current_thread().name)
+            self._end_noted.notify_all()
+
+    def wait_for_ends(self, threads: int) -> None:
+        """Until exactly so many threads have ended."""
+        with self._end_noted:
+            assert self._end_noted.wait_for(lambda: len(self.ended) >= threads, SOON_S)
+            assert len(self.ended) == threads
 
     def hold(self, tenant: str) -> Future[None]:
         """A call that has begun and goes on."""
@@ -123,7 +132,7 @@ def test_a_tenant_has_no_more_room_for_what_it_was_abandoned(place: Place) -> No
     place.let_go()
     mine.result(SOON_S)
     place.ask("next", "b").result(SOON_S)
-    assert len(place.ended) == 2
+    place.wait_for_ends(2)
 
 
 def test_what_has_not_begun_is_forgotten_when_it_is_abandoned() -> None:

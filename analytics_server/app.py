@@ -82,6 +82,7 @@ from analytics_server.serving import (
     HttpMetrics,
     HttpProtocol,
     add_rest,
+    before_routes,
     cancel,
     keep_running,
     raise_file_limit,
@@ -387,6 +388,7 @@ class Server:
         await self._runner.setup()
         inner = self._runner.server
         assert inner is not None
+        inner.request_handler = before_routes(inner.request_handler, self._http)
         loop = asyncio.get_running_loop()
         self._front = Front(
             self._collector,

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
-from aiohttp import web, web_response
+from aiohttp import HttpVersion11, web, web_response
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler
 from msgspec import UNSET, UnsetType
@@ -40,6 +40,7 @@ from analytics_server.websocket_frames import MaskedFrames
 log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+AnyHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 LAG_CHECK_S = 1.0
 MOST_FILES = 65_536
@@ -48,6 +49,9 @@ EVERYTHING_PATH = "/{tail:.*}"
 SERVER_NAME = "analytics-server"
 MOST_LINE_BYTES = 8_190
 """aiohttp's own limit for the first line and for each header."""
+
+MOST_SLASHES = 64
+"""In a path: aiohttp looks for a route under each of its beginnings, which costs the square of their number."""
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,6 +172,8 @@ async def expect_continue(request: web.Request) -> web.StreamResponse | None:
     """RFC 9110, 10.1.1: the only expectation there is, or 417."""
     if request.headers.get("Expect", "").strip().lower() != "100-continue":
         return error_response(ExpectationFailed("Expect can only be 100-continue."))
+    if request.version < HttpVersion11:  # knows no answers before the answer: the expectation is to be ignored
+        return None
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0  # nothing of the answer is written yet
     return None
@@ -188,6 +194,22 @@ def add_rest(app: web.Application, metrics: HttpMetrics) -> None:
     rest = Everything()
     rest.add_route("*", _wrapped(nothing_here, EVERYTHING_PATH, metrics), expect_handler=expect_continue)
     app.router.register_resource(rest)
+
+
+def before_routes(handle: AnyHandler, metrics: HttpMetrics) -> AnyHandler:
+    """`handle` finds the route: without paths that it would look for too long, or could not look for."""
+    observe = metrics.route(EVERYTHING_PATH)
+
+    async def look(request: web.BaseRequest) -> web.StreamResponse:
+        path = request.rel_url.path_safe
+        if path.count("/") > MOST_SLASHES:
+            observe(404, 0.0)
+            return error_response(NotFound("There is nothing at an address of so many parts."))
+        if not path:  # http://stats.example.com: RFC 9110, 4.2.3
+            return await handle(request.clone(rel_url=request.rel_url.with_path("/", keep_query=True)))
+        return await handle(request)
+
+    return look
 
 
 def _wrapped(handler: Handler, path: str, metrics: HttpMetrics) -> Handler:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import struct
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -56,6 +57,8 @@ def split(answer: bytes) -> tuple[int, bytes, bytes]:
         (b"POST /track HTTP/1.1\r\n" + HOST + b"Content-Length: 0\r\nExpect: foo\r\n", 417, "expectation_failed"),
         (b"GET /nowhere HTTP/1.1\r\n" + HOST + b"Expect: foo\r\n", 417, "expectation_failed"),
         (b"GET http://a.example/nowhere HTTP/1.1\r\n" + HOST, 404, "not_found"),
+        (b"PUT http://a.example HTTP/1.1\r\n" + HOST, 405, "method_not_allowed"),
+        (b"GET /" + b"a/" * 64 + b" HTTP/1.1\r\n" + HOST, 404, "not_found"),
         (b"GARBAGE\r\n", 400, "bad_request"),
         (b"GET /healthz HTTP/3.0\r\n" + HOST, 400, "bad_request"),
     ],
@@ -77,6 +80,8 @@ async def test_refusals_are_json_with_the_status_of_the_standard(
         (b"GET /healthz HTTP/1.1\r\n" + HOST, 200),
         (b"GET http://a.example/healthz HTTP/1.1\r\n" + HOST, 200),
         (b"GET / HTTP/1.1\r\n" + HOST, 302),
+        (b"GET http://a.example HTTP/1.1\r\n" + HOST, 302),
+        (b"GET http://a.example?x=1 HTTP/1.1\r\n" + HOST, 302),
         (b"OPTIONS /track HTTP/1.1\r\n" + HOST, 204),
         (b"GET /a.js HTTP/1.1\r\n" + HOST, 200),
         (b"GET /track/pixel.gif?site=a.example HTTP/1.1\r\n" + HOST, 200),
@@ -94,6 +99,28 @@ async def test_a_client_that_waits_for_100_gets_it(server: RunningServer) -> Non
     answer = await raw(server, sent + BEACON, enough=b"rejected")
 
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 ")
+
+
+async def test_a_client_of_http_1_0_gets_no_100(server: RunningServer) -> None:
+    sent = b"POST /track HTTP/1.0\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(BEACON)
+    answer = await raw(server, sent + BEACON, enough=b"rejected")
+
+    assert answer.startswith(b"HTTP/1.0 202 ")
+
+
+async def test_no_address_takes_long_to_be_found_nowhere(server: RunningServer) -> None:
+    """Many slashes cost no more than as many other characters: 25 such requests a second took the whole process."""
+
+    async def seconds(path: bytes) -> float:
+        sent = b"GET /%b HTTP/1.1\r\n" % path + HOST + b"Connection: close\r\n\r\n"
+        taken = []
+        for _ in range(10):
+            began = time.perf_counter()
+            assert (await raw(server, sent, enough=b"}}")).startswith(b"HTTP/1.1 404 ")
+            taken.append(time.perf_counter() - began)
+        return min(taken)
+
+    assert await seconds(b"/" * 8_000) < 5 * await seconds(b"a" * 8_000)
 
 
 # ---- bodies that never end --------------------------------------------------

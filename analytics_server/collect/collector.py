@@ -21,6 +21,7 @@ from analytics_server.collect.body import decompress
 from analytics_server.collect.client import decode_client_batch, decode_interaction, decode_view
 from analytics_server.collect.limits import RateLimiter
 from analytics_server.collect.metrics import CollectMetrics
+from analytics_server.collect.pace import Pace, is_compressed_far
 from analytics_server.collect.payload import decode_track
 from analytics_server.collect.pipeline import Origin, Outcome, Pipeline
 from analytics_server.collect.warning import Warnings
@@ -84,6 +85,7 @@ class Collector:
         self._losses = losses
         self._by_address = RateLimiter(limits.address_events_per_s, limits.limiter_addresses, clock)
         self._one_large = asyncio.Lock()
+        self._pace = Pace()
         self._behind: list[tuple[Outcome, Waiter]] | None = None
         """While a large batch is under way: who waits until it is in the log."""
 
@@ -102,7 +104,10 @@ class Collector:
             if principal is not None and (encoding is not None or len(body) > LARGE_BODY):
                 request, outcome, written = await self._take_large(kind, body, encoding, headers, address, principal)
             else:
-                request = self._read(kind, body, encoding, headers, address, principal)
+                if encoding is None or self._wal.refusal():
+                    request = self._read(kind, body, encoding, headers, address, principal)
+                else:
+                    request = await self._read_compressed(kind, body, encoding, headers, address)
                 outcome = self._take(request)
                 written = self._written(outcome)
             if written is not None:
@@ -207,6 +212,16 @@ class Collector:
             raise
         self._judge(outcome, request)
         return outcome
+
+    async def _read_compressed(
+        self, kind: Kind, body: bytes, encoding: str, headers: Mapping[str, str], address: str
+    ) -> _Request:
+        """`_read` for anybody's compressed body. Raises an `AnalyticsError`."""
+        plain = decompress(body, encoding, self.most_bytes(trusted=False))
+        if not is_compressed_far(len(body), len(plain)):
+            return self._read(kind, plain, None, headers, address, None)
+        async with self._pace.turn(address):
+            return self._read(kind, plain, None, headers, address, None)
 
     async def _take_large(
         self,

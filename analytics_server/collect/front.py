@@ -241,11 +241,13 @@ class BeaconProtocol(asyncio.Protocol):
     def _take(self, beacon: tuple[dict[str, str], bytes], started: float) -> bool:
         """Hand it to the core; False when it is aiohttp's all the same."""
         headers, body = beacon
+        if "content-encoding" in headers:  # may be large, and then waits for its turn
+            return False
         principal = None
         authorization = headers.get("authorization")
         if authorization is not None:
             principal = self._front.collector.known(authorization)
-            if principal is None or len(body) > MOST_TRUSTED_BYTES or "content-encoding" in headers:
+            if principal is None or len(body) > MOST_TRUSTED_BYTES:
                 return False
         address = self._peer
         forwarded = headers.get("x-forwarded-for")

@@ -49,7 +49,9 @@ class Pace:
         if self._waiting[network] >= WAITING_OF_NETWORK:
             raise TooManyRequests("Several large compressed bodies of this address wait already: send it again later.")
         if self._waiting.total() >= WAITING:
-            raise Unavailable("Too many large compressed bodies wait already: send it again later, or uncompressed.")
+            raise Unavailable(
+                "Too many large compressed bodies wait already: send it again later, or uncompressed.", code="busy"
+            )
         self._waiting[network] += 1
         try:
             async with self._turn:

@@ -79,8 +79,11 @@ class Site:
 
     @property
     def events(self) -> list[Event]:
-        """The events that arrived, in order; one that arrived twice counts once by its id, as it does at the server."""
-        return list({event["event_id"]: event for event in reversed(self.arrived)}.values())[::-1]
+        """The events that arrived, in order; one that arrived twice counts once by its id, as it does at the server.
+
+        Where the page has taken away what makes ids, each counts.
+        """
+        return list({event.get("event_id", id(event)): event for event in reversed(self.arrived)}.values())[::-1]
 
     @property
     def arrived(self) -> list[Event]:

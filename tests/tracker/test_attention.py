@@ -193,6 +193,17 @@ async def test_depth_of_a_layout_that_scrolls_inside_is_its_largest_scroller_s(
     assert (await left(site, page))["scroll_depth"] == depth
 
 
+@pytest.mark.parametrize(("top", "depth"), [(0, 20), (3200, 100)])
+async def test_body_may_be_what_scrolls_inside_the_page(site: Site, page: Page, top: int, depth: int) -> None:
+    body = """<style>html { height: 100%; overflow: hidden } body { margin: 0; height: 100%; overflow: auto }
+    #long { height: 4000px }</style><div id="long"></div>"""
+    await opened(site, page, body)
+    await page.clock.run_for(1_000)
+    if top:
+        await page.evaluate(FIND.replace("const box = ", "const box = document.body || "), top)
+    assert (await left(site, page))["scroll_depth"] == depth
+
+
 async def test_layout_in_which_nothing_is_known_to_scroll_has_no_depth(site: Site, page: Page) -> None:
     await opened(site, page, SHELL.format(body='<div style="height: 4000px"></div>'))
     await page.clock.run_for(1_000)

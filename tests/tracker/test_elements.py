@@ -205,3 +205,12 @@ async def test_what_a_visitor_typed_into_a_marked_element_is_not_told(site: Site
 async def test_mark_as_frameworks_write_it(site: Site, page: Page, value: str, names: list[str]) -> None:
     events = await sent(site, page, f'<button data-analytics="{value}">B</button>', "button")
     assert [event["name"] for event in events] == names
+
+
+async def test_form_in_a_slot_counts_once(site: Site, page: Page) -> None:
+    """It belongs to the page, though its events pass the shadow root that shows it."""
+    body = """<div id="host"><form id="join" onsubmit="return false"><input name="getRootNode">
+    <button id="send">Join</button></form></div>
+    <script>document.getElementById('host').attachShadow({mode: 'open'}).innerHTML = '<slot></slot>'</script>"""
+    events = await sent(site, page, body + STAY, "#send", "#send")
+    assert [event["name"] for event in events] == ["form", "form"]

@@ -57,6 +57,8 @@ REMOVED = {
     "old prototype library": "Array.prototype.toJSON = function () { return 'list' }",
     "polluted objects": "Object.prototype.extend = () => 1; Array.prototype.last = () => 1",
     "stack traces": "Error.stackTraceLimit = 0",
+    "address's class": "window.URL = '/api'",
+    "blob": "delete window.Blob",
     "vendor's symbol": "window.Sentry = {}; window.onerror = () => true",
 }
 
@@ -204,6 +206,8 @@ ODD_CALLS = [
     "analytics('set', {user_id: document.body, session_id: window})",
     "analytics('pageview', 'text')",
     "analytics(Symbol('s'))",
+    "const props = {}; props.props = props; analytics('odd', {props})",
+    "const props = {}; props.props = props; analytics('set', {props})",
 ]
 
 
@@ -233,4 +237,19 @@ async def test_listeners_live_on_after_a_feature_failed(site: Site, page: Page, 
     await site.wait(lambda site: site.named("outbound"))
     await page.goto("about:blank")
     await site.wait(lambda site: site.named("web_vital"))
+    assert errors == []
+
+
+NAMES = ["URL", "Blob", "fetch", "history", "navigation", "performance", "screen", "analyticsServer"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_constant_that_the_page_calls_as_the_platform_does_is_no_harm(
+    site: Site, page: Page, errors: list[str], name: str
+) -> None:
+    """Unlike a property of the window, it hides the platform's from every script."""
+    await page.goto(site.add("/shop", head=f"<script>const {name} = '/theirs'</script>"))
+    await site.wait_names("pageview")
+    await page.evaluate("window.history.pushState(0, '', '/next'); analytics('last')")
+    await site.wait(lambda site: site.named("last") and len(site.named("pageview")) == 2)
     assert errors == []

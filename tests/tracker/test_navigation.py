@@ -221,3 +221,16 @@ async def test_history_of_the_page_is_not_patched_where_the_browser_tells_of_cha
     await page.goto(site.add("/app"))
     await site.wait_names("pageview")
     assert await page.evaluate("history.pushState === History.prototype.pushState")
+
+
+async def test_sandboxed_page_counts_its_routes(site: Site, page: Page) -> None:
+    """Its origin is opaque, and such a page is told of no navigation."""
+    text = (
+        "<!doctype html><title>Outer</title><iframe sandbox='allow-scripts' src='/app'></iframe>"
+        "<script>document.querySelector('iframe').focus()</script>"
+    )
+    site.add("/app", "<script>onmessage = ({data}) => history.pushState(0, '', data)</script>")
+    await page.goto(site.add_raw("/outer", text))
+    await seen(site, "/app")
+    await page.evaluate("frames[0].postMessage('/app/one', '*')")
+    await seen(site, "/app", "/app/one")

@@ -35,7 +35,7 @@ def test_script_names_no_storage() -> None:
 )
 def test_endpoint_is_named_relative_to_the_script(collect_path: str, script_path: str, way: str) -> None:
     script = load_script(collect_path, script_path).decode()
-    assert f"new URL({way}," in script
+    assert f"({way}," in script
     assert COLLECT_PLACEHOLDER not in script
 
 

@@ -154,3 +154,28 @@ async def test_excluding_page_is_not_counted_where_the_second_file_is_blocked(si
     await page.goto(site.add("/blocked", attributes='data-exclude="/secret"'))
     await page.evaluate("analytics('called')")
     await silent(site, page)
+
+
+POLICIES = {
+    "trusted types": "require-trusted-types-for 'script'",
+    "no policy of trusted types": "require-trusted-types-for 'script'; trusted-types 'none'",
+    "nonce": "script-src 'nonce-n1'; connect-src {home}",
+    "nonce and strict-dynamic": "script-src 'nonce-n1' 'strict-dynamic'; connect-src {home}",
+    "host": "script-src 'unsafe-inline' {home}/a.js; connect-src {home}",
+}
+WAYS = {
+    "tag": """<script nonce="n1" src="{home}/a.js" data-exclude="/secret/*"></script>""",
+    "module": """<script nonce="n1" type="module" src="{home}/a.js" data-exclude="/secret/*"></script>""",
+    "import": """<script nonce="n1">import('{home}/a.js?exclude=/secret/*')</script>""",
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
+async def test_second_file_is_loaded_under_the_page_s_content_security_policy(
+    site: Site, page: Page, policy: str, way: str
+) -> None:
+    policy = policy.format(home=home(site))
+    meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    await page.goto(site.add_raw("/strict", f"<!doctype html><title>Strict</title>{meta}{way.format(home=home(site))}"))
+    await site.wait_names("pageview")

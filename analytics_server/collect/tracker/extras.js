@@ -12,6 +12,7 @@
   add((on, option, listen, safe, analytics) => {
     const doc = document;
     const here = location;
+    const URL = window.webkitURL || window.URL; // Pages name things of their own URL; the alias stays.
     const elements = Element.prototype;
     const attribute = (element, name) => elements.getAttribute.call(element, name);
     const matches = safe((node, selector) => elements.matches.call(node, selector));
@@ -26,7 +27,7 @@
 
     const excluded = option('exclude')
       .split(/[,;\n]|\s+(?=[/*])/)
-      .map((pattern) => plain(pattern.trim().replace(/^https?:\/\/[^/]*/i, '').replace(/#!?\/?/, '/')))
+      .map((pattern) => plain(pattern.trim().replace(/^\[?\s*["']|["']\s*\]?$/g, '').replace(/^https?:\/\/[^/]*/i, '').replace(/#!?\/?/, '/')))
       .filter((pattern) => pattern)
       .map(
         (pattern) =>
@@ -133,7 +134,8 @@
       for (const node of path) {
         if (node.nodeType === 11 && !roots.has(node)) {
           roots.add(node);
-          listen('submit', (event) => submitted(event.target), node);
+          // A form in a slot is submitted in the page, though the event passes this root too.
+          listen('submit', (event) => elements.getRootNode.call(event.target) === node && submitted(event.target), node);
         }
       }
       if (/click/.test(event.type)) clicked(event, path);

@@ -65,6 +65,13 @@ class MonthStore(FakeStore):
             raise failure
 
 
+class AllStore(MonthStore):
+    """Has nothing of what an earlier run sent."""
+
+    def stored(self, batch_id: int, month: int) -> int:
+        return 0
+
+
 def at(now_us: int, months_ago: int, title: str = "") -> Row:
     ts = now_us - months_ago * MONTH_US
     return row(ts=ts, title=f"{month_of(row(ts=ts))} {title}".strip())
@@ -368,6 +375,39 @@ async def test_a_segment_of_many_months_from_an_older_program_is_passed_on(tmp_p
 
     assert store.by_month == expected([*rows, recent(log)])
     assert store.order[0] == month_of(recent(log))
+    assert later.paths == []
+
+
+async def test_the_first_batch_of_each_kind_may_have_been_under_way_when_the_last_run_ended(tmp_path: Path) -> None:
+    """Its views may have committed without it. Of the others none was sent, and a comparison of each takes long."""
+    async with logging_to(tmp_path / "wal") as log:  # of an older program
+        for _ in range(2):
+            await log.wal.durable([*years(log), recent(log)])
+            log.wal.seal_soon()
+            await wait_for(_sealed(log, 1))
+            log.sealed.clear()
+    passed_on = len(log.paths)
+    for _ in range(2):
+        async with logging_to(tmp_path / "wal", historic_after_days=DAYS_31) as log:
+            await log.wal.durable([*years(log), recent(log)])
+    later = Log(tmp_path / "wal", SETTINGS, nothing)
+    left_over = later.wal.open()
+    flush = flusher(later, AllStore())
+    compared: list[int] = []
+
+    async def reconcile(batch_id: int) -> None:
+        compared.append(batch_id)
+
+    flush._reconciliation.rollups.reconcile = reconcile  # type: ignore[method-assign]
+    flush.start(later.wal, left_over)
+    assert await flush.drain(20.0)
+    await flush.close()
+    await later.wal.close()
+
+    kept = left_over[passed_on:]
+    first_historic = next(sealed for sealed in kept if sealed.historic)
+    first_recent = next(sealed for sealed in kept if not sealed.historic)
+    assert sorted(compared) == [left_over[0].batch_id, *sorted([first_recent.batch_id, first_historic.batch_id])]
     assert later.paths == []
 
 

@@ -245,6 +245,18 @@ async def test_a_segment_of_the_past_grows_while_the_one_before_is_on_its_way(tm
         assert max(sealed.events for sealed in log.sealed) == 3 * len(years(log))
 
 
+async def test_a_segment_of_the_past_is_not_open_for_long_whatever_waits(tmp_path: Path) -> None:
+    """Its batch id is of the time when it was opened: by that, a start finds the event ids that came lately."""
+    async with logging_to(tmp_path, historic_after_days=DAYS_31, flush_interval_ms=20) as log:
+        await log.wal.durable(years(log))
+        await wait_for(_sealed(log, 1))
+        await log.wal.durable(years(log))
+        opened, clock = len(log.paths), log.wal._clock
+        log.wal._clock = lambda: clock() + segment.MOST_OPEN_S
+        await wait_for(_sealed(log, 2))
+        assert opened == 2
+
+
 # ---- the delivery ----------------------------------------------------------
 
 

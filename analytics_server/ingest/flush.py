@@ -66,6 +66,7 @@ class Flusher:
         )
         self._historic = make("historic")
         self._recent = make("recent", pass_on=self._historic.add)
+        self._reconciliation.on_noted = self._recent.wake
         self._lanes = (self._recent, self._historic)
 
     def start(self, wal: Wal, left_over: list[Sealed]) -> asyncio.Task[None]:

@@ -124,6 +124,10 @@ class Lane:
         self._idle.clear()
         self._changed.set()
 
+    def wake(self) -> None:
+        """There may be something to do although nothing was queued."""
+        self._changed.set()
+
     @property
     def store_is_up(self) -> bool:
         """Did the last insert meet no obstacle?"""

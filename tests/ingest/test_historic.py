@@ -12,7 +12,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from analytics_server.errors import StoreAmbiguous, StoreError, StoreFatal, WalError
+from analytics_server.errors import StoreAmbiguous, StoreError, StoreFatal, StoreRetryable, WalError
 from analytics_server.ingest import segment
 from analytics_server.ingest.batch import month_of
 from analytics_server.ingest.delivery import MONTHS_AT_ONCE
@@ -421,6 +421,28 @@ async def test_the_first_batch_of_each_kind_may_have_been_under_way_when_the_las
     first_recent = next(sealed for sealed in kept if not sealed.historic)
     assert sorted(compared) == [left_over[0].batch_id, *sorted([first_recent.batch_id, first_historic.batch_id])]
     assert later.paths == []
+
+
+async def test_a_batch_of_the_past_in_doubt_is_compared_again_although_nothing_recent_comes(tmp_path: Path) -> None:
+    store = MonthStore()
+    store.break_at = [(1, StoreAmbiguous("reset"))]
+    compared = asyncio.Queue[int]()
+
+    async def reconcile(batch_id: int) -> None:
+        compared.put_nowait(batch_id)
+        if store.calls.count("compared") == 0:
+            store.calls.append("compared")
+            raise StoreRetryable("other servers are inserting")
+
+    async with logging_to(tmp_path / "wal", historic_after_days=DAYS_31) as log:
+        flush = flusher(log, store)
+        flush._reconciliation.rollups.reconcile = reconcile  # type: ignore[method-assign]
+        flush.start(log.wal, [])
+        await log.wal.durable(years(log))
+        log.wal.seal_soon()
+        async with asyncio.timeout(10.0):
+            assert await compared.get() == await compared.get()
+        await flush.close()
 
 
 async def test_a_stop_comes_between_two_inserts_of_an_import(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from analytics_server.access.shares import fair_level
 from analytics_server.collect.duplicates import Duplicates
 from analytics_server.collect.session import Sessions
 from analytics_server.config import CollectSection
-from analytics_server.ingest.segment import Sealed, new_batch_id
+from analytics_server.ingest.segment import MOST_OPEN_S, Sealed, new_batch_id
 from analytics_server.model import SESSION_ATTRIBUTES
 from analytics_server.store.protocol import Store
 
@@ -107,7 +107,8 @@ async def restore_event_ids(
 ) -> int:
     """Remember the newest ids of the window again, of each site its share; returns how many were read.
 
-    By the time of their arrival, which `batch_id` begins with, not by the event's own. `read`: the WAL segments
+    By the time of their arrival, which `batch_id` begins with (or a time shortly before it, when the WAL segment was
+    opened), not by the event's own. `read`: the WAL segments
     whose ids are known already, which may have been delivered meanwhile. They can be older than what
     was delivered before: one that was put back keeps its batch's id. Streamed: there may be millions. Raises a
     store error.
@@ -117,7 +118,7 @@ async def restore_event_ids(
         return 0
     known = {b"%016X" % sealed.batch_id for sealed in read}
     read_twice = min(sum(sealed.events for sealed in read), MOST_READ_TWICE)
-    since = new_batch_id(now - settings.duplicate_window_s) >> 22 << 22
+    since = new_batch_id(now - settings.duplicate_window_s - MOST_OPEN_S) >> 22 << 22
     counted = await store.query(
         "SELECT site_id, count() FROM events WHERE batch_id >= {since:UInt64} GROUP BY site_id",
         {"since": since},

@@ -191,7 +191,7 @@ def mend(directory: Path) -> str:
     aside = [one for one in before if (directory / QUARANTINE / one.path.name).exists() and not one.path.exists()]
     if gone := sum(not one.events for one in aside):
         done.append(f"put {count(gone, 'unreadable segment')} aside")
-    if before and before[-1].torn_bytes and not done:
+    if any(one.torn_bytes for one in before) and not done:
         done.append("cut off the torn end")
     return " and ".join(done)
 

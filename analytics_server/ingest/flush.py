@@ -66,19 +66,13 @@ class Flusher:
         )
         self._historic = make("historic")
         self._recent = make("recent", pass_on=self._historic.add)
+        self._reconciliation.on_noted = self._recent.wake
         self._lanes = (self._recent, self._historic)
 
     def start(self, wal: Wal, left_over: list[Sealed]) -> asyncio.Task[None]:
-        """Begin to work, with what an earlier run left in front; the task ends when a lane does.
-
-        That run sent one batch at a time of each lane, oldest first: of recent ones only the first can have been
-        under way. Of historic ones any can, because segments may have been passed on in another order.
-        """
+        """Begin to work, with what an earlier run left in front; the task ends when a lane does."""
         self._reconciliation.open(wal.directory / DIRECTORY)
-        first = True
         for sealed in left_over:
-            sealed.suspect = first or sealed.historic
-            first = first and sealed.historic
             self.add(sealed)
         lanes = [lane.start(wal) for lane in self._lanes]
         return asyncio.create_task(_until_one_ends(lanes), name="flusher")

@@ -89,6 +89,8 @@ class Lane:
         self._idle.set()
         self._stopping = False
         self._failures = 0
+        self._unmet = {True, False}
+        """Of which segments of an earlier run none was met yet: those that were passed on, those that were not."""
         self.delivered = 0
         """How many batches are done with since the start."""
         self._delivery = Delivery(
@@ -120,6 +122,10 @@ class Lane:
             sealed.rows = None
         self._queue.append(sealed)
         self._idle.clear()
+        self._changed.set()
+
+    def wake(self) -> None:
+        """There may be something to do although nothing was queued."""
         self._changed.set()
 
     @property
@@ -221,6 +227,7 @@ class Lane:
         assert self._wal is not None
         started = time.perf_counter()
         prepared = await self._prepared(sealed)
+        self._suspect_first(sealed, passed_on=prepared is None)
         if prepared is None:
             assert self._pass_on is not None
             self._pass_on(sealed)
@@ -245,6 +252,14 @@ class Lane:
         self._metrics.flush_events.observe(sealed.events)
         log.debug("batch flushed", extra={"events": sealed.events, "outcome": outcome, "seconds": round(seconds, 4)})
         self._progress.tell(sealed.events, self._queue)
+
+    def _suspect_first(self, sealed: Sealed, *, passed_on: bool) -> None:
+        """An earlier run sent one batch of a lane at a time, and of each kind the oldest first: historic ones, those
+        that were passed on, and the others. So of each kind only the first can have been under way when it ended."""
+        is_own = sealed.historic == (self._pass_on is None)  # else the other lane has met it
+        if sealed.verify_first and is_own and passed_on in self._unmet:
+            self._unmet.discard(passed_on)
+            sealed.suspect = True
 
     async def _prepared(self, sealed: Sealed) -> Prepared | None:
         """The batch, ready to be sent (None: pass it on); and see to it that the next is made ready meanwhile."""

@@ -1,8 +1,9 @@
 """The WAL segments that take commit groups: written, synced, sealed.
 
 There are two: one for recent events, sealed by age, and one for events of past months (historic). An import of
-many years makes an INSERT for each month of a batch, so a historic segment grows for as long as the batch before it
-is on its way: a large batch has no more months than a small one. Recent events never wait for it.
+many years makes an INSERT for each month of a batch, so a historic segment grows while the batch before it
+is on its way, for some minutes at most: a large batch has no more months than a small one. Recent events never wait
+for it.
 
 A group is in both or in neither: what was written of one that fails is cut off again, before anybody is told.
 """
@@ -180,7 +181,8 @@ class OpenSegments:
         opened.timer = asyncio.get_running_loop().call_later(seconds, self._is_old, opened)
 
     def _is_old(self, opened: OpenSegment) -> None:
-        if opened.historic and self._size.historic_waiting:
+        open_s = self._clock() - segment.created_ms(opened.file.batch_id) / 1000
+        if opened.historic and self._size.historic_waiting and open_s < segment.MOST_OPEN_S:
             self._wait(opened)
         else:
             self._on_due(opened.historic)

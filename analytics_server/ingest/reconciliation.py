@@ -46,6 +46,8 @@ class Reconciliation:
         self._doubts: Doubts | None = None
         self._due_at = 0.0
         self._pause_s = FIRST_PAUSE_S
+        self.on_noted: Callable[[], None] = lambda: None
+        """Whoever calls `settle_one` may be waiting: a batch in doubt was noted."""
 
     def open(self, directory: Path) -> None:
         """Know what an earlier run left in doubt."""
@@ -61,6 +63,7 @@ class Reconciliation:
         if not await self._reconcile(batch_id):
             assert self._doubts is not None
             await asyncio.get_running_loop().run_in_executor(None, self._doubts.add, batch_id)
+            self.on_noted()
 
     async def settle_one(self) -> None:
         """Between two batches, now and then: the oldest batch in doubt."""

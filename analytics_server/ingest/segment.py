@@ -38,6 +38,9 @@ EPOCH_S = 1_577_836_800
 MAX_FRAME_BYTES = 256 * 1_048_576
 MAX_FRAMES = 1 << 32
 """More commit groups than a process makes in years: a greater step in the sequence is no frame's."""
+MOST_OPEN_S = 600.0
+"""So long a historic segment may be open at most while others wait. What arrived since some time is looked for by its
+batch id, which is that of the segment's creation: so much earlier, at most."""
 ARRAY_MARK = b"\xdd"
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -19,6 +19,7 @@ from analytics_server.doctor.surroundings import GEO_OLD_S, GeoCheck, VersionsCh
 from analytics_server.doctor.wal import DiskCheck, WalCheck, segments
 from analytics_server.ingest.dead_letters import Cause, write_rows
 from analytics_server.ingest.recovery import LOCK
+from analytics_server.ingest.segment import is_historic
 from tests.doctor.place import Place, events, segment_bytes
 
 
@@ -87,6 +88,19 @@ async def test_a_torn_end_is_harmless_and_cut_off(here: Place) -> None:
     done, after = await mended(here)
 
     assert (found.status, found.facts["torn_bytes"]) == ("warning", 21)
+    assert done == "cut off the torn end"
+    assert (after.facts["torn_bytes"], after.facts["events"]) == (0, 24)
+    assert path.read_bytes() == whole
+
+
+async def test_a_torn_end_of_the_segment_of_past_months_is_cut_off_too(here: Place) -> None:
+    path = put(here)
+    put(here)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"\x99" * 21)
+    done, after = await mended(here)
+
+    assert is_historic(int(path.stem))
     assert done == "cut off the torn end"
     assert (after.facts["torn_bytes"], after.facts["events"]) == (0, 24)
     assert path.read_bytes() == whole

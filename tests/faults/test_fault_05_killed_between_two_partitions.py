@@ -11,6 +11,8 @@ from tests.faults.trap import RENAMES, trap
 from tests.server import Client
 
 SITE = "a.example"
+ONE_BATCH = {"ingest_historic_after_days": "36500"}
+"""Both months are of one segment, else the first may be gone before the second is sent."""
 TABLES = 1 + len(SHIPPED)
 """`events` and the targets of its views: so many parts are committed per month."""
 
@@ -31,7 +33,7 @@ async def test_clickhouse_killed_before_the_second_month(remote: Place) -> None:
 
 
 async def test_the_process_killed_before_the_second_month(make_place: MakePlace, tmp_path: Path) -> None:
-    place = make_place("embedded")
+    place = make_place("embedded", **ONE_BATCH)
     await place.start(SITE)
     async with Client(place.server) as client:
         async with trap(place.engine_pid, tmp_path, RENAMES, nth=TABLES + 1) as sprung:

@@ -77,7 +77,7 @@ async def test_fault_14_on_a_full_disk_nothing_is_accepted_that_is_not_kept(
         {
             "ingest_wal_dir": str(wal_dir),
             "ingest_wal_min_free_mb": "0",
-            "ingest_flush_interval_ms": "2000",
+            "ingest_flush_interval_ms": "10000",  # a new segment, or room where one was, would be no full disk
         },
     )
     request.addfinalizer(server.kill)

@@ -12,7 +12,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from analytics_server.errors import StoreAmbiguous, StoreError, StoreFatal, WalError
+from analytics_server.errors import StoreAmbiguous, StoreError, StoreFatal, StoreRetryable, WalError
 from analytics_server.ingest import segment
 from analytics_server.ingest.batch import month_of
 from analytics_server.ingest.delivery import MONTHS_AT_ONCE
@@ -63,6 +63,13 @@ class MonthStore(FakeStore):
                 self.by_month[int(title.split()[0])] += 1
         if failure is not None:
             raise failure
+
+
+class AllStore(MonthStore):
+    """Has nothing of what an earlier run sent."""
+
+    def stored(self, batch_id: int, month: int) -> int:
+        return 0
 
 
 def at(now_us: int, months_ago: int, title: str = "") -> Row:
@@ -238,6 +245,18 @@ async def test_a_segment_of_the_past_grows_while_the_one_before_is_on_its_way(tm
         assert max(sealed.events for sealed in log.sealed) == 3 * len(years(log))
 
 
+async def test_a_segment_of_the_past_is_not_open_for_long_whatever_waits(tmp_path: Path) -> None:
+    """Its batch id is of the time when it was opened: by that, a start finds the event ids that came lately."""
+    async with logging_to(tmp_path, historic_after_days=DAYS_31, flush_interval_ms=20) as log:
+        await log.wal.durable(years(log))
+        await wait_for(_sealed(log, 1))
+        await log.wal.durable(years(log))
+        opened, clock = len(log.paths), log.wal._clock
+        log.wal._clock = lambda: clock() + segment.MOST_OPEN_S
+        await wait_for(_sealed(log, 2))
+        assert opened == 2
+
+
 # ---- the delivery ----------------------------------------------------------
 
 
@@ -369,6 +388,61 @@ async def test_a_segment_of_many_months_from_an_older_program_is_passed_on(tmp_p
     assert store.by_month == expected([*rows, recent(log)])
     assert store.order[0] == month_of(recent(log))
     assert later.paths == []
+
+
+async def test_the_first_batch_of_each_kind_may_have_been_under_way_when_the_last_run_ended(tmp_path: Path) -> None:
+    """Its views may have committed without it. Of the others none was sent, and a comparison of each takes long."""
+    async with logging_to(tmp_path / "wal") as log:  # of an older program
+        for _ in range(2):
+            await log.wal.durable([*years(log), recent(log)])
+            log.wal.seal_soon()
+            await wait_for(_sealed(log, 1))
+            log.sealed.clear()
+    passed_on = len(log.paths)
+    for _ in range(2):
+        async with logging_to(tmp_path / "wal", historic_after_days=DAYS_31) as log:
+            await log.wal.durable([*years(log), recent(log)])
+    later = Log(tmp_path / "wal", SETTINGS, nothing)
+    left_over = later.wal.open()
+    flush = flusher(later, AllStore())
+    compared: list[int] = []
+
+    async def reconcile(batch_id: int) -> None:
+        compared.append(batch_id)
+
+    flush._reconciliation.rollups.reconcile = reconcile  # type: ignore[method-assign]
+    flush.start(later.wal, left_over)
+    assert await flush.drain(20.0)
+    await flush.close()
+    await later.wal.close()
+
+    kept = left_over[passed_on:]
+    first_historic = next(sealed for sealed in kept if sealed.historic)
+    first_recent = next(sealed for sealed in kept if not sealed.historic)
+    assert sorted(compared) == [left_over[0].batch_id, *sorted([first_recent.batch_id, first_historic.batch_id])]
+    assert later.paths == []
+
+
+async def test_a_batch_of_the_past_in_doubt_is_compared_again_although_nothing_recent_comes(tmp_path: Path) -> None:
+    store = MonthStore()
+    store.break_at = [(1, StoreAmbiguous("reset"))]
+    compared = asyncio.Queue[int]()
+
+    async def reconcile(batch_id: int) -> None:
+        compared.put_nowait(batch_id)
+        if store.calls.count("compared") == 0:
+            store.calls.append("compared")
+            raise StoreRetryable("other servers are inserting")
+
+    async with logging_to(tmp_path / "wal", historic_after_days=DAYS_31) as log:
+        flush = flusher(log, store)
+        flush._reconciliation.rollups.reconcile = reconcile  # type: ignore[method-assign]
+        flush.start(log.wal, [])
+        await log.wal.durable(years(log))
+        log.wal.seal_soon()
+        async with asyncio.timeout(10.0):
+            assert await compared.get() == await compared.get()
+        await flush.close()
 
 
 async def test_a_stop_comes_between_two_inserts_of_an_import(tmp_path: Path) -> None:

@@ -51,12 +51,18 @@ async def test_a_deleted_site_is_unknown_until_it_is_created_again(client: Clien
     await client.kept(site, 2)
 
 
-async def test_a_site_with_a_path_in_its_id_is_addressed_percent_encoded(client: Client, site: str) -> None:
-    await client.call("POST", "/api/v1/sites", {"site_id": f"{site}/shop:1"})
+async def test_a_site_with_a_port_in_its_id_can_be_addressed_percent_encoded(client: Client, site: str) -> None:
+    await client.call("POST", "/api/v1/sites", {"site_id": f"{site}:8080"})
 
-    shown = await client.call("GET", f"/api/v1/sites/{site}%2Fshop:1")
-    assert (shown.status, shown.json["site_id"]) == (200, f"{site}/shop:1")
-    assert (await client.call("DELETE", f"/api/v1/sites/{site}%2Fshop:1")).status == 204
+    shown = await client.call("GET", f"/api/v1/sites/{site}%3A8080")
+    assert (shown.status, shown.json["site_id"]) == (200, f"{site}:8080")
+    assert (await client.call("DELETE", f"/api/v1/sites/{site}%3A8080")).status == 204
+
+
+async def test_a_site_s_id_is_no_path(client: Client, site: str) -> None:
+    refused = await client.call("POST", "/api/v1/sites", {"site_id": f"{site}/shop"})
+
+    assert (refused.status, refused.code) == (400, "bad_site")
 
 
 async def test_a_token_s_sites_can_change(client: Client, site: str) -> None:

@@ -117,7 +117,6 @@ async def test_a_value_out_of_range_is_rejected_by_its_name(client: Client, fiel
         b'"timestamp":0',
         b'"timestamp":1.5',
         b'"url":"https://\xf0\x9f\x98\x80.example/\\u202e?q=%ff%00"',
-        b'"revenue":{"amount":"1e-999999999","currency":"EUR"}',
         b'"revenue":{"amount":0.1,"currency":" eur "}',
         b'"k":[' + b",".join([b"1"] * 20_000) + b"]",
         b'"k":' + b"[" * 100 + b"]" * 100,

@@ -83,7 +83,10 @@ class Site:
 
         Where the page has taken away what makes ids, each counts.
         """
-        return list({event.get("event_id", id(event)): event for event in reversed(self.arrived)}.values())[::-1]
+        found: dict[object, Event] = {}
+        for event in self.arrived:
+            found.setdefault(event.get("event_id", id(event)), event)
+        return list(found.values())
 
     @property
     def arrived(self) -> list[Event]:

@@ -110,15 +110,3 @@ async def test_call_with_an_impossible_address_sends_nothing(site: Site, page: P
     await page.goto(site.add("/shop"))
     await page.evaluate("analytics('bad', {url: 'http://['}); analytics('good')")
     await site.wait_names("pageview", "good")
-
-
-async def test_stub_that_the_page_has_kept_goes_on_working(site: Site, page: Page) -> None:
-    head = (
-        "<script>window.analytics = window.analytics || function () { (analytics.q = analytics.q || []).push(arguments)"
-        " }; const kept = analytics; kept('early')</script>"
-    )
-    await page.goto(site.add("/shop", head=head))
-    await site.wait_names("pageview", "early")
-    await page.evaluate("kept('late', {props: {plan: 'pro'}})")
-    await site.wait_names("pageview", "early", "late")
-    assert site.events[2]["props"] == {"plan": "pro"}

@@ -28,7 +28,6 @@
 
   const doc = document;
   const here = location;
-  const URL = window.webkitURL || window.URL; // Pages name things of their own URL; the alias stays.
 
   // Runs the work; what goes wrong in it never reaches the page.
   const safe =
@@ -89,7 +88,7 @@
         // The server reads `timestamp` relative to `sent_at`: a device's clock may be hours off.
         const late = now - entry.t > LATE_MS && { timestamp: entry.t, sent_at: now };
         const part = JSON.stringify({ ...late, ...entry.e });
-        const bytes = part.replace(/[^\0-~]/g, '123').length + 1; // In UTF-8, or a little more.
+        const bytes = new Blob([part]).size + 1;
         if (parts[0] && n + bytes > most) break;
         n += bytes;
         parts.push(part);
@@ -107,7 +106,7 @@
         broken = !status && !broken;
         let delay = queue[BATCH_EVENTS] ? 0 : BATCH_DELAY_MS;
         if (!status || status === 429 || status > 499) {
-          delay = RETRY_MS * 2 ** Math.min(failures++, 6) * (1 - Math.random() / 4);
+          delay = RETRY_MS * 2 ** Math.min(failures++, 6);
           flight.s.forEach((entry) => (entry.r = 1));
           queue = flight.s.concat(queue).slice(-QUEUE_EVENTS);
           timer = clearTimeout(timer); // What came meanwhile waits too.
@@ -335,7 +334,6 @@
         const stub = window[name];
         if (name && (stub === undefined || (stub.call && /\.q\b/.test(stub)))) {
           window[name] = api;
-          api.q = { push: (call) => api(...call) }; // A page that has kept the stub calls it still.
           if (stub) for (const call of stub.q || []) api(...call);
         }
       })
@@ -402,8 +400,17 @@
         acts.forEach((act) => extra.a(...act));
         start();
       });
-      // Not by an element: Trusted Types forbid its address, and a script without an element has no nonce to give it.
-      import(source.href.split(/[?#]/)[0] + '?more').catch(() => {});
+      const address = source.origin + source.pathname + '?more';
+      try {
+        // By an element, the page's load event waits for it, and so do those who wait for that.
+        const script = doc.createElement('script');
+        script.src = address;
+        script.nonce = current.nonce.trim();
+        doc.head.append(script);
+      } catch {
+        // Trusted Types forbid that, and a script without an element has no nonce to give.
+        import(address).catch(() => {});
+      }
     });
 
     const act = (event) => {

@@ -46,7 +46,7 @@ class SegmentFile:
                 raise OSError(errno.ENOSPC, "not all of the segment's head could be written")
             if sync:
                 _sync(fd)
-            os.rename(draft, self.path)
+            os.rename(draft.name, self.path.name, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
             if sync:
                 _sync(directory_fd)
         except OSError:

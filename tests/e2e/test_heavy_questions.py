@@ -12,14 +12,22 @@ from tests.server import Client, RunningServer
 
 MINE, THEIRS = "heavy.example", "light.example"
 GRACE_S = 10.0
-SEARCHES = " + ".join(f"position(repeat('a', 9999), concat('aaab{n}', toString(n)))" for n in range(60))
+SEARCHES = " + ".join(f"position(repeat('a', 9999), concat('aaab{n}', toString(n)))" for n in range(170))
 ENDLESS = f"SELECT sum(c) FROM (SELECT arrayJoin(range(99999)) AS n, {SEARCHES} AS c)"
 """Minutes in one block of rows, between which alone the engine looks at the clock."""
 
 
 @pytest.mark.parametrize("same", ["site", "token"])
 async def test_one_who_asks_what_never_ends_is_alone_in_waiting(tmp_path: Path, same: str) -> None:
-    server = RunningServer(tmp_path, {"sql_timeout_s": "1", "sql_wait_s": "8", "server_shutdown_grace_s": str(GRACE_S)})
+    server = RunningServer(
+        tmp_path,
+        {
+            "sql_timeout_s": "1",
+            "sql_wait_s": "4",
+            "sql_memory_mb": "4096",
+            "server_shutdown_grace_s": str(GRACE_S),
+        },
+    )
     await asyncio.to_thread(server.start)
     async with Client(server) as client:
         for site in (MINE, THEIRS):

@@ -18,7 +18,9 @@ ENDLESS = f"SELECT sum(c) FROM (SELECT arrayJoin(range(99999)) AS n, {SEARCHES} 
 
 
 @pytest.mark.parametrize("same", ["site", "token"])
-async def test_one_who_asks_what_never_ends_is_alone_in_waiting(tmp_path: Path, same: str) -> None:
+async def test_one_who_asks_what_never_ends_is_alone_in_waiting(
+    tmp_path: Path, request: pytest.FixtureRequest, same: str
+) -> None:
     server = RunningServer(
         tmp_path,
         {
@@ -28,6 +30,7 @@ async def test_one_who_asks_what_never_ends_is_alone_in_waiting(tmp_path: Path, 
             "server_shutdown_grace_s": str(GRACE_S),
         },
     )
+    request.addfinalizer(server.kill)  # a failed test must not leave its questions running
     await asyncio.to_thread(server.start)
     async with Client(server) as client:
         for site in (MINE, THEIRS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import cast
 
@@ -120,7 +121,9 @@ def take_in_pieces(patch: pytest.MonkeyPatch) -> None:
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop turn until it holds; a thread decodes large bodies meanwhile."""
     async with asyncio.timeout(20):
-        while not condition():
+        for _ in count():
+            if condition():
+                return
             await asyncio.sleep(0)
 
 

@@ -68,4 +68,8 @@ async def trap(
     finally:
         if tracer.returncode is None:
             tracer.terminate()
-            await tracer.wait()
+            try:
+                await asyncio.wait_for(tracer.wait(), ATTACH_TIMEOUT_S)
+            except TimeoutError:  # it holds a process that can't end while it is traced: let that go
+                tracer.kill()
+                await tracer.wait()

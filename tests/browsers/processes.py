@@ -71,17 +71,21 @@ class ProcessGroup:
         assert self._process.stdout is not None
         pipe = self._process.stdout.fileno()
         deadline = time.monotonic() + timeout_s
+        closed = False
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_READ)
-            while b"\n" not in self._received and (left := deadline - time.monotonic()) > 0:
+            while b"\n" not in self._received and not closed and (left := deadline - time.monotonic()) > 0:
                 if selector.select(left):
                     piece = os.read(pipe, PIECE_BYTES)
-                    if not piece:
-                        break
+                    closed = not piece
                     self._received += piece
         line, newline, rest = self._received.partition(b"\n")
         if not newline:
-            what = "ended" if self.has_ended else f"was silent for {timeout_s:.0f} s"
+            # The pipe is closed a moment before the process can be waited for.
+            if closed:
+                what = "ended" if self.wait(END_TIMEOUT_S) else "closed its standard output"
+            else:
+                what = f"was silent for {timeout_s:g} s"
             raise AssertionError(f"{self._process.args!r} {what}:\n{self.log}")
         self._received = rest
         return line

@@ -69,8 +69,21 @@ async def test_process_that_ignores_sigterm_is_killed_with_its_children(tmp_path
     await assert_ended(tmp_path)
 
 
-def test_silent_process_is_reported_with_its_log(tmp_path: Path) -> None:
+def test_process_that_ended_is_reported_with_its_log(tmp_path: Path) -> None:
     group = ProcessGroup(["sh", "-c", "echo reason >&2"], clean_environment(tmp_path), tmp_path / "log")
-    with pytest.raises(AssertionError, match=r"ended:\nreason"):
-        group.read_line(10)
-    group.end()
+    try:
+        with pytest.raises(AssertionError, match=r"ended:\nreason"):
+            group.read_line(10)
+    finally:
+        group.end()
+
+
+def test_silent_process_is_reported_with_its_log(tmp_path: Path) -> None:
+    script = "echo reason >&2; echo started; exec sleep 1000"
+    group = ProcessGroup(["sh", "-c", script], clean_environment(tmp_path), tmp_path / "log")
+    try:
+        assert group.read_line(10) == b"started"
+        with pytest.raises(AssertionError, match=r"was silent for 0.5 s:\nreason"):
+            group.read_line(0.5)
+    finally:
+        group.end()

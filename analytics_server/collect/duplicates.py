@@ -52,8 +52,8 @@ class Duplicates:
         site_id, now = key[0], self._clock()
         queue = self._queues.get(site_id)
         if queue is None:
-            queue = self._queues[site_id] = IdQueue(self._window_s / 2)
-        elif queue and now - queue.oldest_at() > self._window_s:
+            queue = self._queues[site_id] = self._new_queue(now)
+        elif now > queue.due_at:
             self._expire(site_id, queue, now)
         number = hash(key) & _MASK
         if not self._ids.add(number):
@@ -65,11 +65,16 @@ class Duplicates:
             self._forget_oldest(shares.largest())
         return False
 
+    def _new_queue(self, now: float) -> IdQueue:
+        return IdQueue(self._window_s / 2, due_at=now + self._window_s)
+
     def _expire(self, site_id: str, queue: IdQueue, now: float) -> None:
         for _ in range(EXPIRED_AT_ONCE):
-            if queue and now - queue.oldest_at() > self._window_s:
-                self._ids.discard(queue.pop())
-                self._shares.remove(site_id)
+            queue.due_at = (queue.oldest_at() if queue else now) + self._window_s
+            if now <= queue.due_at:
+                return
+            self._ids.discard(queue.pop())
+            self._shares.remove(site_id)
 
     def _forget_oldest(self, site_id: str) -> None:
         self._ids.discard(self._queues[site_id].pop())
@@ -117,7 +122,7 @@ class Duplicates:
         chunks: list[array[int]] = []
         for site_id, numbers in self._restored.items():
             numbers.reverse()
-            self._queues.setdefault(site_id, IdQueue(self._window_s / 2)).put_before(numbers, now)
+            self._queues.setdefault(site_id, self._new_queue(now)).put_before(numbers, now)
             chunk.extend(numbers)
             if len(chunk) >= CHUNK_IDS:
                 chunks.append(array("Q", sorted(chunk)))

@@ -354,16 +354,28 @@ def _read_head(data: bytes) -> tuple[dict[str, str], int] | None:
     end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES)
     if end < 0 or (not data.isascii() and not data[:end].isascii()):
         return None
-    head = data[data.index(b"\r\n") + 2 : end + 2].decode("ascii")
-    if _HEADERS.fullmatch(head) is None:
+    lines = data[:end].decode("ascii").split("\r\n")
+    if not "".join(lines).isprintable():  # a tab, which is allowed, is rare
         return None
-    lines = head.split("\r\n")
-    lines.pop()
+    del lines[0]
     headers: dict[str, str] = {}
     for line in lines:
-        name, _, value = line.partition(":")
-        headers[name.lower()] = value.strip(" \t")
-    return (headers, end + 4) if len(headers) == len(lines) else None
+        name, colon, value = line.partition(":")
+        known = _NAMES.get(name) or _learn_name(name)
+        if not known or not colon:
+            return None
+        headers[known] = value.strip(" ")
+    return (headers, end + 4) if headers and len(headers) == len(lines) else None
+
+
+def _learn_name(name: str) -> str:
+    """A header's name in lower case, remembered while they are few; empty when it is none."""
+    if _NAME.fullmatch(name) is None:
+        return ""
+    lowered = name.lower()
+    if len(_NAMES) < MOST_NAMES and len(name) <= MOST_NAME_CHARS:
+        _NAMES[name] = lowered
+    return lowered
 
 
 def _is_length(text: str) -> bool:
@@ -371,4 +383,8 @@ def _is_length(text: str) -> bool:
 
 
 _START_LINE = re.compile(rb"(?:GET|HEAD|POST|PUT|DELETE|OPTIONS) [!-~]+ HTTP/1\.1\r\n")
-_HEADERS = re.compile(r"(?:[A-Za-z0-9_-]+:[\t\x20-\x7e]*\r\n)+")
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_NAMES: dict[str, str] = {}
+"""Headers' names as clients spell them, in lower case: they are few."""
+MOST_NAMES = 1_000
+MOST_NAME_CHARS = 64

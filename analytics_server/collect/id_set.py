@@ -85,33 +85,38 @@ class IdSet:
 class _Part:
     """Numbers that came one after the other. Times are seconds."""
 
-    __slots__ = ("newest_at", "numbers", "opened_at")
+    __slots__ = ("newest_at", "numbers", "open_until")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, open_until: float) -> None:
         self.numbers: array[int] = array("Q")
-        self.opened_at = self.newest_at = now
+        self.newest_at = now
+        self.open_until = open_until
 
 
 class IdQueue:
     """Numbers in the order they came, 8 bytes each, in parts that know how old they are."""
 
-    __slots__ = ("_parts", "_span_s", "_start")
+    __slots__ = ("_parts", "_span_s", "_start", "due_at")
 
-    def __init__(self, span_s: float) -> None:
+    def __init__(self, span_s: float, due_at: float = 0.0) -> None:
         """`span_s`: so much later a number goes to another part."""
         self._span_s = span_s
+        self.due_at = due_at
+        """Its owner's: no number is to be taken out before."""
         self._parts: deque[_Part] = deque()
         self._start = 0
         """Of the first part, so many are gone."""
 
     def append(self, number: int, now: float) -> None:
-        parts = self._parts
-        part = parts[-1] if parts else None
-        if part is None or len(part.numbers) >= QUEUE_PART or now - part.opened_at > self._span_s:
-            part = _Part(now)
-            parts.append(part)
+        if self._parts:
+            part = self._parts[-1]
+            if now <= part.open_until and len(part.numbers) < QUEUE_PART:
+                part.numbers.append(number)
+                part.newest_at = now
+                return
+        part = _Part(now, now + self._span_s)
         part.numbers.append(number)
-        part.newest_at = now
+        self._parts.append(part)
 
     def put_before(self, numbers: array[int], now: float) -> None:
         """Numbers that are older than all that is here, the oldest first; their time counts from now."""
@@ -119,7 +124,7 @@ class IdQueue:
             del self._parts[0].numbers[: self._start]
             self._start = 0
         for end in range(len(numbers), 0, -QUEUE_PART):
-            part = _Part(now)
+            part = _Part(now, now + self._span_s)
             part.numbers = numbers[max(0, end - QUEUE_PART) : end]
             self._parts.appendleft(part)
 

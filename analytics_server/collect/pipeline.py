@@ -256,10 +256,7 @@ class Pipeline:
         if by_user:
             visitor_id = parts.visitors.identify_user(site_id, person, day)
         else:
-            who = (site_id, address, user_agent, day)
-            known = run.visitors.get(who)
-            visitor_id = parts.visitors.identify(*who) if known is None else known
-            run.visitors[who] = visitor_id
+            visitor_id = self._visitor(site_id, address, user_agent, day, run)
         # session, with what its first event brought
         session = parts.sessions.of_client(site_id, session_id) if session_id else None
         if session is None and not session_id:
@@ -363,6 +360,16 @@ class Pipeline:
         number = self._next_id() & _COUNTER_MASK
         high = now_ms << 16 | 0x7000 | number >> 62
         return (high << 64 | 1 << 63 | number & _LOW_MASK).to_bytes(16, "big")
+
+    def _visitor(self, site_id: str, address: str, user_agent: str, day: int, run: Run) -> int:
+        identify = self._parts.visitors.identify
+        if len(run.events) == 1:  # nothing to remember it for
+            return identify(site_id, address, user_agent, day)
+        who = (site_id, address, user_agent, day)
+        known = run.visitors.get(who)
+        if known is None:
+            known = run.visitors[who] = identify(*who)
+        return known
 
     def _over_midnight(
         self, site_id: str, address: str, user_agent: str, visitor_id: int, ts_ms: int

@@ -92,9 +92,11 @@ class OpenSegments:
         """Raises `OSError`: nothing of the group stays then; `Untrusted` when no group can be written any more."""
         parts: list[_Part] = []
         if group.old_events:
-            parts.append(await self._part(True, group.old_events, group.old_payload))
+            opened = self._open.get(True) or await self._make(historic=True)
+            parts.append(_Part(opened, group.old_events, group.old_payload))
         if group.rows:
-            parts.append(await self._part(False, len(group.rows), group.payload))
+            opened = self._open.get(False) or await self._make(historic=False)
+            parts.append(_Part(opened, len(group.rows), group.payload))
         began = time.perf_counter()
         for at, part in enumerate(parts):
             pieces = [segment.frame_head(self._sequence + 1 + at, part.payload), *part.payload]
@@ -157,11 +159,7 @@ class OpenSegments:
             if self._syncer is not None:
                 sync_directory(self._directory)
 
-    async def _part(self, historic: bool, events: int, payload: list[bytes]) -> _Part:
-        opened = self._open.get(historic) or await self._make(historic)
-        return _Part(opened.file, [segment.array_head(events), *payload], historic=historic)
-
-    async def _make(self, historic: bool) -> OpenSegment:
+    async def _make(self, *, historic: bool) -> OpenSegment:
         loop = asyncio.get_running_loop()
         batch_id = segment.new_batch_id(self._clock(), self._last_batch_id, historic=historic)
         make = partial(SegmentFile, self._directory, self._directory_fd, batch_id, sync=self._syncer is not None)
@@ -193,11 +191,11 @@ class _Part:
 
     __slots__ = ("before", "file", "historic", "payload")
 
-    def __init__(self, file: SegmentFile, payload: list[bytes], *, historic: bool) -> None:
-        self.file = file
-        self.before = file.size
-        self.payload = payload
-        self.historic = historic
+    def __init__(self, opened: OpenSegment, events: int, payload: list[bytes]) -> None:
+        self.file = opened.file
+        self.before = opened.file.size
+        self.payload = [segment.array_head(events), *payload]
+        self.historic = opened.historic
 
 
 def _take_back(parts: list[_Part]) -> None:

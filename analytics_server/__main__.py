@@ -12,11 +12,11 @@ import sys
 def main() -> None:
     """Entry point of every command."""
     if sys.argv[1:2] == ["healthcheck"]:
-        from analytics_server.cli_healthcheck import healthcheck
+        from analytics_server.cli.healthcheck import healthcheck
 
         healthcheck(sys.argv[2:], prog_name="analytics-server healthcheck")
     else:
-        from analytics_server.cli import main as run
+        from analytics_server.cli.main import main as run
 
         run()
 

@@ -20,32 +20,36 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from analytics_server.access.body import BODY_TIMEOUT_S
 from analytics_server.access.gate import Gate, Role
 from analytics_server.access.routes import AccessRoutes
 from analytics_server.access.saved import Saved
 from analytics_server.access.sites import Sites
 from analytics_server.access.unreadable import UnreadableDocuments
-from analytics_server.address_file import INSTANCE_HEADER, AddressFile
+from analytics_server.analyses.experiments.routes import ExperimentRoutes
+from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
+from analytics_server.analyses.funnels.materialized.keeper import FunnelKeeper
+from analytics_server.analyses.funnels.routes import FunnelRoutes
+from analytics_server.analyses.funnels.service import FunnelService
+from analytics_server.analyses.routes import routes as analysis_routes
 from analytics_server.collect.address import AddressResolver, network_of
-from analytics_server.collect.agent import AgentParser
-from analytics_server.collect.bot import BotDetector
 from analytics_server.collect.collector import Collector
 from analytics_server.collect.drop_counts import DropCounts
-from analytics_server.collect.duplicates import Duplicates
-from analytics_server.collect.front import Front
-from analytics_server.collect.geo import GeoLocator
+from analytics_server.collect.enrich.agent import AgentParser
+from analytics_server.collect.enrich.bot import BotDetector
+from analytics_server.collect.enrich.geo import GeoLocator
+from analytics_server.collect.enrich.referrer import ReferrerClassifier, load_sources
+from analytics_server.collect.enrich.url import UrlCleaner
+from analytics_server.collect.identity.duplicates import Duplicates
+from analytics_server.collect.identity.restore import restore_event_ids, restore_sessions
+from analytics_server.collect.identity.session import Sessions
+from analytics_server.collect.identity.undelivered import Undelivered
+from analytics_server.collect.identity.visitor import VisitorHasher
 from analytics_server.collect.limits import RateLimiter, hourly
 from analytics_server.collect.metrics import CollectMetrics
 from analytics_server.collect.pipeline import Parts, Pipeline
-from analytics_server.collect.referrer import ReferrerClassifier, load_sources
-from analytics_server.collect.restore import restore_event_ids, restore_sessions
+from analytics_server.collect.protocol import Front
 from analytics_server.collect.routes import CollectRoutes
-from analytics_server.collect.session import Sessions
 from analytics_server.collect.tracker import load_script
-from analytics_server.collect.undelivered import Undelivered
-from analytics_server.collect.url import UrlCleaner
-from analytics_server.collect.visitor import VisitorHasher
 from analytics_server.config import Config
 from analytics_server.dashboard.routes import routes as dashboard_routes
 from analytics_server.demo.routes import DEMO_SITE_ID
@@ -53,32 +57,10 @@ from analytics_server.demo.routes import routes as demo_routes
 from analytics_server.description import describe
 from analytics_server.errors import StoreError, StoreRetryable
 from analytics_server.housekeeping import Housekeeping, start_collecting_young
-from analytics_server.ingest.flush import Flusher
-from analytics_server.ingest.merges import Merges
-from analytics_server.ingest.metrics import IngestMetrics
-from analytics_server.ingest.segment import Sealed
-from analytics_server.ingest.wal import STOPPING, Wal
-from analytics_server.integrity import Integrity
-from analytics_server.listening import BACKLOG, addresses_of, open_sockets, reachable
-from analytics_server.live.hub import Hub
-from analytics_server.live.seed import seed_hub
-from analytics_server.live.socket import LiveSockets
-from analytics_server.openapi.routes import routes as openapi_routes
-from analytics_server.privacy.salts import Salts
-from analytics_server.query.analyses import routes as analysis_routes
-from analytics_server.query.builder import DayTotals
-from analytics_server.query.experiments.routes import ExperimentRoutes
-from analytics_server.query.funnels.keeper import FunnelKeeper
-from analytics_server.query.funnels.routes import FunnelRoutes
-from analytics_server.query.funnels.saved import SavedFunnels
-from analytics_server.query.funnels.service import FunnelService
-from analytics_server.query.routes import routes as query_routes
-from analytics_server.query.saved_routes import saved_routes
-from analytics_server.query.saving import Askers
-from analytics_server.query.service import QueryService
-from analytics_server.query.sql.routes import routes as sql_routes
-from analytics_server.query.sql.service import SqlService
-from analytics_server.serving import (
+from analytics_server.http.address_file import INSTANCE_HEADER, AddressFile
+from analytics_server.http.body import BODY_TIMEOUT_S
+from analytics_server.http.openapi.routes import routes as openapi_routes
+from analytics_server.http.serving import (
     HttpMetrics,
     HttpProtocol,
     add_rest,
@@ -88,7 +70,25 @@ from analytics_server.serving import (
     raise_file_limit,
     wrap,
 )
+from analytics_server.ingest.flush.flusher import Flusher
+from analytics_server.ingest.flush.merges import Merges
+from analytics_server.ingest.metrics import IngestMetrics
+from analytics_server.ingest.wal.log import STOPPING, Wal
+from analytics_server.ingest.wal.segment import Sealed
+from analytics_server.listening import BACKLOG, addresses_of, open_sockets, reachable
+from analytics_server.live.hub import Hub
+from analytics_server.live.seed import seed_hub
+from analytics_server.live.socket import LiveSockets
+from analytics_server.privacy.salts import Salts
+from analytics_server.query.day_totals import DayTotals
+from analytics_server.query.engine import QueryService
+from analytics_server.query.routes import routes as query_routes
+from analytics_server.saved.checks import Askers
+from analytics_server.saved.routes import saved_routes
+from analytics_server.sql.routes import routes as sql_routes
+from analytics_server.sql.service import SqlService
 from analytics_server.store import StoreInfo, make_store, migrate
+from analytics_server.store.integrity import Integrity
 from analytics_server.store.parts import PartRecord, record_path
 
 log = logging.getLogger(__name__)

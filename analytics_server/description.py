@@ -7,21 +7,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from analytics_server import __version__, serving
+from analytics_server import __version__
 from analytics_server.access import operations as access
+from analytics_server.analyses import routes as analyses
+from analytics_server.analyses.experiments import operations as experiments
+from analytics_server.analyses.funnels import operations as funnels
 from analytics_server.collect import operations as collect
 from analytics_server.config import Config
 from analytics_server.dashboard import routes as dashboard
 from analytics_server.demo import routes as demo
+from analytics_server.http import serving
+from analytics_server.http.openapi import routes as openapi
+from analytics_server.http.openapi.document import build_document
+from analytics_server.http.openapi.operation import Operation
 from analytics_server.live import operations as live
-from analytics_server.openapi import routes as openapi
-from analytics_server.openapi.document import build_document
-from analytics_server.openapi.operation import Operation
-from analytics_server.query import analyses, saved_operations, shapes
 from analytics_server.query import operations as query
-from analytics_server.query.experiments import operations as experiments
-from analytics_server.query.funnels import operations as funnels
-from analytics_server.query.sql import operations as sql
+from analytics_server.query.language import shapes
+from analytics_server.saved import operations as saved_operations
+from analytics_server.sql import operations as sql
 
 
 def describe(config: Config) -> dict[str, Any]:

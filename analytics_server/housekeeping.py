@@ -10,10 +10,10 @@ import gc
 import time
 from collections.abc import Callable
 
-from analytics_server.collect.geo import GeoLocator
-from analytics_server.collect.session import Sessions
-from analytics_server.ingest.flush import Flusher
-from analytics_server.serving import HttpMetrics
+from analytics_server.collect.enrich.geo import GeoLocator
+from analytics_server.collect.identity.session import Sessions
+from analytics_server.http.serving import HttpMetrics
+from analytics_server.ingest.flush.flusher import Flusher
 from analytics_server.store import Store
 
 STORE_CHECK_S = 15.0

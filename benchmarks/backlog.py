@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from analytics_server.config import IngestSection
-from analytics_server.ingest import segment
+from analytics_server.ingest.wal import segment
 from analytics_server.model import COLUMN_INDEX
 from benchmarks.flush import demo_rows
 

@@ -13,7 +13,7 @@ import signal
 import msgspec
 from aiohttp import web
 
-from analytics_server.collect.beacon import Beacon
+from analytics_server.collect.formats.beacon import Beacon
 
 _decode = msgspec.json.Decoder(Beacon).decode
 

@@ -19,10 +19,10 @@ from prometheus_client import CollectorRegistry
 from analytics_server.config import Config, IngestSection, ServerSection
 from analytics_server.demo.rows import RowMaker
 from analytics_server.demo.traffic import Order, visits
-from analytics_server.ingest.flush import Flusher
+from analytics_server.ingest.flush.flusher import Flusher
 from analytics_server.ingest.metrics import IngestMetrics
-from analytics_server.ingest.segment import Sealed
-from analytics_server.ingest.wal import Wal
+from analytics_server.ingest.wal.log import Wal
+from analytics_server.ingest.wal.segment import Sealed
 from analytics_server.store import make_store, migrate
 from benchmarks.report import Figure, Result, exactly
 from benchmarks.settings import Settings

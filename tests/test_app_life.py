@@ -11,7 +11,7 @@ import pytest
 
 from analytics_server import housekeeping
 from analytics_server.app import Server
-from analytics_server.collect.undelivered import Undelivered
+from analytics_server.collect.identity.undelivered import Undelivered
 from analytics_server.config import Config, IngestSection, ServerSection
 from tests.doctor.place import segment_bytes
 from tests.ingest.rows import row

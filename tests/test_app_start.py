@@ -15,7 +15,7 @@ import pytest
 
 from analytics_server.config import load_config
 from analytics_server.errors import ConfigError
-from analytics_server.ingest import segment
+from analytics_server.ingest.wal import segment
 from tests.server import RunningServer
 
 TIMEOUT_S = 60.0

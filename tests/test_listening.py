@@ -16,8 +16,8 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
-from analytics_server.address_file import FILE
 from analytics_server.errors import ConfigError
+from analytics_server.http.address_file import FILE
 from analytics_server.listening import addresses_of, base_url, open_sockets, reachable
 from tests.server import RunningServer
 

@@ -17,8 +17,8 @@ from analytics_server.access.routes import (
     TokenRequest,
     TokensAnswer,
 )
+from analytics_server.http.openapi.operation import Body, Operation, Parameter, Reply
 from analytics_server.model import Site
-from analytics_server.openapi.operation import Body, Operation, Parameter, Reply
 
 _SITE = Parameter(
     name="site_id", about="The site; a slash in it is written %2F.", type=SiteId, required=True, example="example.com"

@@ -9,10 +9,10 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from analytics_server.access.body import read_within
 from analytics_server.access.gate import ID_CHARS, Gate, Principal, Role, token_hash
 from analytics_server.access.sites import SITE_ID, Sites, valid_site_id
 from analytics_server.errors import Conflict, Forbidden, NotFound, RequestError
+from analytics_server.http.body import read_within
 from analytics_server.model import DropCount, Site
 
 MAX_BODY = 65_536

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from analytics_server.collect.beacon import Rejection
-from analytics_server.collect.warning import EventWarning, Warnings
+from analytics_server.collect.formats.beacon import Rejection
+from analytics_server.collect.formats.warnings import EventWarning, Warnings
 from analytics_server.errors import AnalyticsError
 
 ACCEPTED_ONE = b'{"accepted":1,"dropped":{},"rejected":[]}'

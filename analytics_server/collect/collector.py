@@ -16,16 +16,16 @@ import msgspec
 
 from analytics_server.access.gate import Gate, Principal
 from analytics_server.collect.answer import ONE, Answer, accept, refuse
-from analytics_server.collect.beacon import Beacon, Rejection
 from analytics_server.collect.body import decompress
-from analytics_server.collect.client import decode_client_batch, decode_interaction, decode_view
+from analytics_server.collect.formats.beacon import Beacon, Rejection
+from analytics_server.collect.formats.client_sdk import decode_client_batch, decode_interaction, decode_view
+from analytics_server.collect.formats.native import decode_track
+from analytics_server.collect.formats.warnings import Warnings
+from analytics_server.collect.formats.wire import Decoded
 from analytics_server.collect.limits import RateLimiter
 from analytics_server.collect.metrics import CollectMetrics
 from analytics_server.collect.pace import Pace, is_compressed_far
-from analytics_server.collect.payload import decode_track
 from analytics_server.collect.pipeline import Origin, Outcome, Pipeline
-from analytics_server.collect.warning import Warnings
-from analytics_server.collect.wire import Decoded
 from analytics_server.config import LimitsSection
 from analytics_server.errors import (
     AnalyticsError,
@@ -35,8 +35,8 @@ from analytics_server.errors import (
     TooManyRequests,
     WalError,
 )
-from analytics_server.ingest.group import Waiter
-from analytics_server.ingest.wal import Wal
+from analytics_server.ingest.wal.group import Waiter
+from analytics_server.ingest.wal.log import Wal
 
 Kind = Literal["track", "view", "interaction", "batch", "pixel"]
 

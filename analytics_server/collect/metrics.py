@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily
 
-from analytics_server.collect.warning import WarningCode
+from analytics_server.collect.formats.warnings import WarningCode
 
 
 class CollectMetrics:

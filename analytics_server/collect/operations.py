@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from analytics_server.collect.answer import Accepted
-from analytics_server.collect.beacon import Beacon
-from analytics_server.collect.client import ClientInteraction, ClientView
-from analytics_server.openapi.operation import Body, Operation, Parameter, Reply
+from analytics_server.collect.formats.beacon import Beacon
+from analytics_server.collect.formats.client_sdk import ClientInteraction, ClientView
+from analytics_server.http.openapi.operation import Body, Operation, Parameter, Reply
 
 
 class Beacons(msgspec.Struct):

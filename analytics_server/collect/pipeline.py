@@ -20,21 +20,21 @@ import msgspec
 
 from analytics_server.access.sites import Sites, valid_site_id
 from analytics_server.collect.address import bare, network_of
-from analytics_server.collect.agent import AgentParser
-from analytics_server.collect.beacon import Beacon, Rejection, parse_event_id, parse_timestamp
-from analytics_server.collect.bot import BotDetector
 from analytics_server.collect.drops import DropReason
-from analytics_server.collect.duplicates import Duplicates
-from analytics_server.collect.geo import GeoLocator
+from analytics_server.collect.enrich.agent import AgentParser
+from analytics_server.collect.enrich.bot import BotDetector
+from analytics_server.collect.enrich.first_touch import FirstTouch
+from analytics_server.collect.enrich.geo import GeoLocator
+from analytics_server.collect.enrich.privacy_signal import privacy_signal
+from analytics_server.collect.enrich.referrer import ReferrerClassifier
+from analytics_server.collect.enrich.url import CleanUrl, UrlCleaner
+from analytics_server.collect.enrich.values import DetailReader, Reject, identifier, storable
+from analytics_server.collect.formats.beacon import Beacon, Rejection, parse_event_id, parse_timestamp
+from analytics_server.collect.formats.warnings import WarningCode, Warnings
+from analytics_server.collect.identity.duplicates import Duplicates
+from analytics_server.collect.identity.session import Session, Sessions
+from analytics_server.collect.identity.visitor import DAY_S, VisitorHasher
 from analytics_server.collect.limits import RateLimiter
-from analytics_server.collect.referrer import ReferrerClassifier
-from analytics_server.collect.session import Session, Sessions
-from analytics_server.collect.signal import privacy_signal
-from analytics_server.collect.touch import FirstTouch
-from analytics_server.collect.url import CleanUrl, UrlCleaner
-from analytics_server.collect.values import DetailReader, Reject, identifier, storable
-from analytics_server.collect.visitor import DAY_S, VisitorHasher
-from analytics_server.collect.warning import WarningCode, Warnings
 from analytics_server.config import CollectSection, LimitsSection
 from analytics_server.model import Row, Site
 

@@ -12,14 +12,14 @@ import re
 from aiohttp import web
 from multidict import CIMultiDict
 
-from analytics_server.access.body import too_slow
 from analytics_server.collect.address import AddressResolver, bare
 from analytics_server.collect.answer import Answer, refuse
 from analytics_server.collect.collector import Collector, Kind
-from analytics_server.collect.payload import pixel_body
+from analytics_server.collect.formats.native import pixel_body
 from analytics_server.collect.tracker import load_extras
-from analytics_server.entity_tag import entity_tag, is_unchanged
 from analytics_server.errors import AnalyticsError, TooLarge, Unavailable
+from analytics_server.http.body import too_slow
+from analytics_server.http.entity_tag import entity_tag, is_unchanged
 
 PIXEL = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
 PREFLIGHT = {

@@ -19,10 +19,10 @@ from importlib.resources.abc import Traversable
 
 from aiohttp import web
 
-from analytics_server.entity_tag import entity_tag, is_unchanged
 from analytics_server.errors import NotFound
-from analytics_server.openapi.operation import Operation, Reply
-from analytics_server.openapi.pages import page
+from analytics_server.http.entity_tag import entity_tag, is_unchanged
+from analytics_server.http.openapi.operation import Operation, Reply
+from analytics_server.http.openapi.pages import page
 
 PAGE_PATH = "/dashboard"
 STATIC_PATH = "/dashboard/static"

@@ -17,9 +17,9 @@ from importlib.resources.abc import Traversable
 import msgspec
 from aiohttp import web
 
-from analytics_server.entity_tag import entity_tag, is_unchanged
-from analytics_server.openapi.operation import Operation, Reply
-from analytics_server.openapi.pages import page
+from analytics_server.http.entity_tag import entity_tag, is_unchanged
+from analytics_server.http.openapi.operation import Operation, Reply
+from analytics_server.http.openapi.pages import page
 
 DEMO_SITE_ID = "demo.example"
 """The site the demo's events belong to."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import random
 
-from analytics_server.collect.agent import AgentParser
-from analytics_server.collect.campaign import campaign
-from analytics_server.collect.channel import channel, source
-from analytics_server.collect.referrer import DIRECT, ReferrerClassifier, load_sources
-from analytics_server.collect.url import UrlCleaner
-from analytics_server.collect.visitor import DAY_S, VisitorHasher
+from analytics_server.collect.enrich.agent import AgentParser
+from analytics_server.collect.enrich.campaign import campaign
+from analytics_server.collect.enrich.channel import channel, source
+from analytics_server.collect.enrich.referrer import DIRECT, ReferrerClassifier, load_sources
+from analytics_server.collect.enrich.url import UrlCleaner
+from analytics_server.collect.identity.visitor import DAY_S, VisitorHasher
 from analytics_server.config import Config
 from analytics_server.demo.people import Person
 from analytics_server.demo.visits import Visit

@@ -14,9 +14,9 @@ from pathlib import Path
 from analytics_server.config import CollectSection
 from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count, span
 from analytics_server.doctor.wal import Segment, segments
-from analytics_server.ingest import dead_letters
-from analytics_server.ingest.batch import read
-from analytics_server.ingest.segment import Sealed, new_batch_id
+from analytics_server.ingest.flush import dead_letters
+from analytics_server.ingest.flush.batch import read
+from analytics_server.ingest.wal.segment import Sealed, new_batch_id
 from analytics_server.store.protocol import Store
 
 IDS_AT_ONCE = 2_000_000

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from analytics_server.ingest.views import Rollup
+from analytics_server.rollups.materialized_views import Rollup
 from analytics_server.store.protocol import Settings, Store
 
 PIECE_EVENTS = 1_000_000

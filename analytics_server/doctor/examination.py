@@ -31,7 +31,7 @@ from analytics_server.doctor.surroundings import ClockCheck, GeoCheck, SaltsChec
 from analytics_server.doctor.totals import DayTotalsCheck
 from analytics_server.doctor.wal import QUARANTINE, DiskCheck, WalCheck
 from analytics_server.errors import AnalyticsError, ConfigError, StoreError
-from analytics_server.ingest.views import Rollup, Views, is_gone, read_views
+from analytics_server.rollups.materialized_views import Rollup, Views, is_gone, read_views
 from analytics_server.store import Store, StoreInfo, make_store
 from analytics_server.store.engine_files import DatabaseLost, EngineFilesError, set_database_aside
 from analytics_server.store.parts import ROLLUP_TABLES, PartRecord, record_path

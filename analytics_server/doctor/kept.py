@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analytics_server.doctor.report import Facts, Finding, Unmendable, count, size
-from analytics_server.ingest import segment
-from analytics_server.ingest.dead_letters import ABOUT, read_all
+from analytics_server.ingest.flush.dead_letters import ABOUT, read_all
+from analytics_server.ingest.wal import segment
 
 MOST_NAMES = 20
 

@@ -10,7 +10,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from analytics_server.ingest.recovery import LOCK
+from analytics_server.ingest.wal.recovery import LOCK
 
 
 class DirectoryLock:

@@ -22,8 +22,8 @@ from typing import NamedTuple
 from analytics_server.doctor.calm import Calm
 from analytics_server.doctor.compare import TIMEOUT_S, Calendar, Difference, Piece, differences, scope
 from analytics_server.doctor.report import Advance
-from analytics_server.ingest.segment import new_batch_id
-from analytics_server.ingest.views import Rollup
+from analytics_server.ingest.wal.segment import new_batch_id
+from analytics_server.rollups.materialized_views import Rollup
 from analytics_server.store.protocol import Store
 
 QUIET_S = 120.0

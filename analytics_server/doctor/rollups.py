@@ -10,7 +10,7 @@ from analytics_server.doctor.compare import Calendar, Difference, Piece, differe
 from analytics_server.doctor.rebuild import Rebuilder
 from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count
 from analytics_server.errors import StoreError
-from analytics_server.ingest.views import Rollup, Views, is_gone
+from analytics_server.rollups.materialized_views import Rollup, Views, is_gone
 from analytics_server.store.protocol import Store
 
 EXAMPLES = 20
@@ -154,7 +154,7 @@ class UnfitCheck(Unmendable):
             return self.warning(
                 f"{count(len(reasons), 'view over events is', 'views over events are')} not compared: "
                 f"{view}, because {reason}.",
-                "Define it as analytics_server/ingest/views.py says, so that it can be compared and mended.",
+                "Define it as analytics_server/rollups/materialized_views.py says, so that it can be compared and mended.",
                 **facts,
             )
         return self.ok(f"{count(compared, 'rollup is', 'rollups are')} compared.", **facts)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from importlib import metadata
 
 from analytics_server import __version__
-from analytics_server.collect.geo import GeoLocator
+from analytics_server.collect.enrich.geo import GeoLocator
 from analytics_server.config import Config
 from analytics_server.doctor.report import Facts, Finding, Unmendable, size, span
 from analytics_server.privacy.salts import DAY_S, KEPT_S, Salts

@@ -17,9 +17,9 @@ from prometheus_client import CollectorRegistry
 from analytics_server.config import Config
 from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count, size, span
-from analytics_server.ingest import segment
 from analytics_server.ingest.metrics import IngestMetrics
-from analytics_server.ingest.recovery import (
+from analytics_server.ingest.wal import segment
+from analytics_server.ingest.wal.recovery import (
     MENDED,
     MOST_NAMES,
     foreign_files,
@@ -27,7 +27,7 @@ from analytics_server.ingest.recovery import (
     newest_of_each_kind,
     recover,
 )
-from analytics_server.ingest.segment_file import sync_directory
+from analytics_server.ingest.wal.segment_file import sync_directory
 
 QUARANTINE = "quarantine"
 OLD_S = 600.0

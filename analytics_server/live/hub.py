@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from analytics_server.access.shares import fair_level
+from analytics_server.fair_shares import fair_level
 from analytics_server.live.activity import PRESENCE_US, SiteActivity
 from analytics_server.live.ranking import WINDOW_MINUTES
 from analytics_server.model import COLUMN_INDEX, PAGEVIEW, Row

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from analytics_server.http.openapi.operation import Operation, Parameter, Reply
 from analytics_server.live.hub import Snapshot
-from analytics_server.openapi.operation import Operation, Parameter, Reply
 
 
 def operations() -> list[Operation]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from analytics_server.errors import RequestError
-from analytics_server.query.fields import Scope, nearest
+from analytics_server.query.dimensions import Scope, nearest
 
 
 class Share(StrEnum):

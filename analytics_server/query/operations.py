@@ -6,11 +6,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from analytics_server.openapi.operation import Body, Operation, Parameter, Reply
+from analytics_server.http.openapi.operation import Body, Operation, Parameter, Reply
 from analytics_server.query.answer import Answer, Trends
-from analytics_server.query.request import QueryRequest
-from analytics_server.query.shapes import DIMENSION
-from analytics_server.query.timerange import RANGE_NAMES
+from analytics_server.query.language.request import QueryRequest
+from analytics_server.query.language.shapes import DIMENSION
+from analytics_server.query.language.time_range import RANGE_NAMES
 from analytics_server.query.trends import DEFAULT_RANGE, DEFAULT_VALUES, INTERVALS, MAX_VALUES
 
 SITE = Parameter(

@@ -11,10 +11,10 @@ from typing import Protocol
 import msgspec
 from aiohttp import web
 
-from analytics_server.access.body import read_within
 from analytics_server.errors import RequestError
-from analytics_server.query.request import QueryRequest, decode_request
-from analytics_server.query.service import QueryService
+from analytics_server.http.body import read_within
+from analytics_server.query.engine import QueryService
+from analytics_server.query.language.request import QueryRequest, decode_request
 from analytics_server.query.trends import parse_trends, run_trends
 
 

@@ -16,12 +16,12 @@ import msgspec
 
 from analytics_server.errors import RequestError
 from analytics_server.query.answer import Trends, Value, absent, show_metric
-from analytics_server.query.compile import Page
-from analytics_server.query.desk import Cost
-from analytics_server.query.fields import Interval, nearest
-from analytics_server.query.request import Include, Pagination, QueryRequest
-from analytics_server.query.service import Asked, Groups, QueryService
-from analytics_server.query.timerange import Bucket, TimeRange, buckets
+from analytics_server.query.context import Cost
+from analytics_server.query.dimensions import Interval, nearest
+from analytics_server.query.engine import Asked, Groups, QueryService
+from analytics_server.query.language.request import Include, Pagination, QueryRequest
+from analytics_server.query.language.time_range import Bucket, TimeRange, buckets
+from analytics_server.query.sql.statement import Page
 
 DEFAULT_RANGE = "30d"
 DEFAULT_VALUES = 10

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from analytics_server.collect.beacon import Beacon
-from analytics_server.query.request import QueryRequest, check_request
+from analytics_server.collect.formats.beacon import Beacon
+from analytics_server.query.language.request import QueryRequest, check_request
 from benchmarks import machine, wrk
 from benchmarks.dashboard import View, details, opening, tabs
 from benchmarks.report import Figure, Report, Result, at_least, below, exactly, now_text, save, table

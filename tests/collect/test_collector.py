@@ -10,7 +10,7 @@ import pytest
 
 from analytics_server.collect.answer import Answer
 from analytics_server.collect.collector import EVENTS_AT_ONCE, LARGE_COMPRESSED, Kind
-from analytics_server.collect.payload import pixel_body
+from analytics_server.collect.formats.native import pixel_body
 from analytics_server.config import SitesSection
 from analytics_server.errors import RequestError
 from tests.collect.world import World, answered

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_server.collect.limits import BURST_S, RateLimiter
-from tests.collect.test_session import Clock
+from tests.collect.identity.test_session import Clock
 
 
 @given(steps=st.lists(st.tuples(st.floats(0, 3), st.integers(1, 30)), max_size=100), rate=st.integers(1, 20))

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_server.config import SitesSection
-from analytics_server.ingest.batch import to_columns
+from analytics_server.ingest.flush.batch import to_columns
 from analytics_server.model import COLUMN_INDEX, SESSION_ATTRIBUTES
-from tests.collect.test_payload import FIELDS, JSON_VALUES
+from tests.collect.formats.test_native import FIELDS, JSON_VALUES
 from tests.collect.world import NOON, World, answered
 
 MINUTE = 60

@@ -18,8 +18,8 @@ from analytics_server.app import Server
 from analytics_server.collect import collector as collector_module
 from analytics_server.collect.answer import Answer
 from analytics_server.config import Config, IngestSection, ServerSection
-from analytics_server.ingest.group import Waiter
-from analytics_server.ingest.wal import Wal
+from analytics_server.ingest.wal.group import Waiter
+from analytics_server.ingest.wal.log import Wal
 from analytics_server.model import COLUMN_INDEX, Row
 from tests.collect.world import World
 
@@ -42,7 +42,7 @@ async def test_a_repeat_shares_the_fate_of_an_event_that_is_being_written(
             raise OSError(28, "No space left on device")
         return write(fd, pieces)
 
-    monkeypatch.setattr("analytics_server.ingest.wal.os.writev", failing)
+    monkeypatch.setattr("analytics_server.ingest.wal.log.os.writev", failing)
     collector.take_fast(BEACON, HEADERS, "192.0.2.1", answers.append)
     collector.take_fast(BEACON, HEADERS, "192.0.2.1", answers.append)
     assert answers == []

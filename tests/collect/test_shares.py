@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_server.access.shares import SiteShares, fair_level
 from analytics_server.collect.address import network_of
-from analytics_server.collect.duplicates import Duplicates
-from analytics_server.collect.id_set import IdQueue
-from analytics_server.collect.restore import MOST_ALONE, choose_sites
+from analytics_server.collect.identity.duplicates import Duplicates
+from analytics_server.collect.identity.id_set import IdQueue
+from analytics_server.collect.identity.restore import MOST_ALONE, choose_sites
 from analytics_server.config import SitesSection
-from tests.collect.test_session import Clock, sessions
+from analytics_server.fair_shares import SiteShares, fair_level
+from tests.collect.identity.test_session import Clock, sessions
 from tests.collect.world import World, answered
 
 T0 = 1_700_000_000_000

@@ -10,24 +10,24 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server.access.gate import Gate, Principal, Role
 from analytics_server.access.sites import Sites
-from analytics_server.collect.agent import AgentParser
 from analytics_server.collect.answer import Answer
-from analytics_server.collect.bot import BotDetector
 from analytics_server.collect.collector import Collector, Kind
 from analytics_server.collect.drop_counts import DropCounts
-from analytics_server.collect.duplicates import Duplicates
-from analytics_server.collect.geo import GeoLocator
+from analytics_server.collect.enrich.agent import AgentParser
+from analytics_server.collect.enrich.bot import BotDetector
+from analytics_server.collect.enrich.geo import GeoLocator
+from analytics_server.collect.enrich.referrer import ReferrerClassifier, load_sources
+from analytics_server.collect.enrich.url import UrlCleaner
+from analytics_server.collect.identity.duplicates import Duplicates
+from analytics_server.collect.identity.session import Sessions
+from analytics_server.collect.identity.visitor import VisitorHasher
 from analytics_server.collect.limits import RateLimiter, hourly
 from analytics_server.collect.metrics import CollectMetrics
 from analytics_server.collect.pipeline import Parts, Pipeline
-from analytics_server.collect.referrer import ReferrerClassifier, load_sources
-from analytics_server.collect.session import Sessions
-from analytics_server.collect.url import UrlCleaner
-from analytics_server.collect.visitor import VisitorHasher
 from analytics_server.config import CollectSection, LimitsSection, SitesSection
 from analytics_server.errors import Unauthorized
-from analytics_server.ingest.group import Waiter
-from analytics_server.ingest.wal import Wal
+from analytics_server.ingest.wal.group import Waiter
+from analytics_server.ingest.wal.log import Wal
 from analytics_server.model import COLUMNS, Row
 from analytics_server.store.protocol import Store
 from tests.server import USER_AGENT

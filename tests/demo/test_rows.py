@@ -10,17 +10,17 @@ import msgspec
 import pytest
 
 from analytics_server.access.sites import Sites
-from analytics_server.collect.agent import AgentParser
-from analytics_server.collect.beacon import Beacon
-from analytics_server.collect.bot import BotDetector
-from analytics_server.collect.duplicates import Duplicates
-from analytics_server.collect.geo import GeoLocator
+from analytics_server.collect.enrich.agent import AgentParser
+from analytics_server.collect.enrich.bot import BotDetector
+from analytics_server.collect.enrich.geo import GeoLocator
+from analytics_server.collect.enrich.referrer import ReferrerClassifier, load_sources
+from analytics_server.collect.enrich.url import UrlCleaner
+from analytics_server.collect.formats.beacon import Beacon
+from analytics_server.collect.identity.duplicates import Duplicates
+from analytics_server.collect.identity.session import Sessions
+from analytics_server.collect.identity.visitor import VisitorHasher
 from analytics_server.collect.limits import RateLimiter
 from analytics_server.collect.pipeline import Origin, Parts, Pipeline
-from analytics_server.collect.referrer import ReferrerClassifier, load_sources
-from analytics_server.collect.session import Sessions
-from analytics_server.collect.url import UrlCleaner
-from analytics_server.collect.visitor import VisitorHasher
 from analytics_server.config import Config, PrivacySection
 from analytics_server.demo.rows import RowMaker
 from analytics_server.demo.send import Encoder

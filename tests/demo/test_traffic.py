@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from analytics_server.collect.agent import AgentParser
-from analytics_server.collect.bot import BotDetector
+from analytics_server.collect.enrich.agent import AgentParser
+from analytics_server.collect.enrich.bot import BotDetector
 from analytics_server.demo.calendar import Span, visit_times
 from analytics_server.demo.profiles import load_profiles
 from analytics_server.demo.traffic import visits

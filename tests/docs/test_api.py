@@ -6,7 +6,7 @@ import pytest
 
 from analytics_server.config import Config, ServerSection
 from analytics_server.description import operations
-from analytics_server.openapi.document import TAGS
+from analytics_server.http.openapi.document import TAGS
 from tests.docs.pages import all_documentation, is_current
 
 OPERATIONS = operations(Config(server=ServerSection(demo=True)))

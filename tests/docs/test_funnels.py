@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from analytics_server.openapi.operation import Operation
-from analytics_server.query.funnels import answer, definition
-from analytics_server.query.funnels.operations import operations
-from analytics_server.query.funnels.saved import MAX_SAVED, SavedFunnelAnswer
-from analytics_server.query.request import decode_request
-from analytics_server.query.window import MOST_S
+from analytics_server.analyses.funnels import answer, definition
+from analytics_server.analyses.funnels.materialized.definitions import MAX_SAVED, SavedFunnelAnswer
+from analytics_server.analyses.funnels.operations import operations
+from analytics_server.http.openapi.operation import Operation
+from analytics_server.query.language.request import decode_request
+from analytics_server.query.language.window import MOST_S
 from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs" / "funnels.md").read_text(encoding="utf-8")

@@ -6,10 +6,10 @@ import re
 
 import click
 
-from analytics_server.cli import cli
+from analytics_server.cli.main import cli
 from analytics_server.collect.drops import DropReason
-from analytics_server.collect.warning import WarningCode
-from analytics_server.query.fields import DIMENSIONS
+from analytics_server.collect.formats.warnings import WarningCode
+from analytics_server.query.dimensions import DIMENSIONS
 from analytics_server.query.metrics import METRICS
 from tests.docs.pages import ROOT, all_documentation, is_current
 from tests.whole import route_paths

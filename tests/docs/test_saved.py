@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from analytics_server.access.saved import MAX_PER_SITE, NAME_CHARS, REFRESH_S
-from analytics_server.query.library import ABOUT_CHARS, TEXT_CHARS
-from analytics_server.query.saved_operations import operations
-from analytics_server.query.saved_things import ANNOTATION_CHARS
-from analytics_server.query.saving import SHELVES, Shelf
+from analytics_server.query.language.saved_filters import ABOUT_CHARS, TEXT_CHARS
+from analytics_server.saved.checks import SHELVES, Shelf
+from analytics_server.saved.operations import operations
+from analytics_server.saved.things import ANNOTATION_CHARS
 from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs" / "saved.md").read_text(encoding="utf-8")

@@ -12,8 +12,8 @@ import msgspec
 from analytics_server.config import ClickhouseSection, Config, GeoSection, ServerSection
 from analytics_server.doctor.examination import Examination
 from analytics_server.doctor.report import Finding, Report
-from analytics_server.ingest import segment
-from analytics_server.ingest.segment import new_batch_id
+from analytics_server.ingest.wal import segment
+from analytics_server.ingest.wal.segment import new_batch_id
 from analytics_server.model import COLUMN_NAMES, Row
 from analytics_server.store import Store, make_store
 from tests.ingest.rows import NOVEMBER_US, row

@@ -17,9 +17,9 @@ from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.doctor.report import Finding
 from analytics_server.doctor.surroundings import GEO_OLD_S, GeoCheck, VersionsCheck
 from analytics_server.doctor.wal import DiskCheck, WalCheck, segments
-from analytics_server.ingest.dead_letters import Cause, write_rows
-from analytics_server.ingest.recovery import LOCK
-from analytics_server.ingest.segment import is_historic
+from analytics_server.ingest.flush.dead_letters import Cause, write_rows
+from analytics_server.ingest.wal.recovery import LOCK
+from analytics_server.ingest.wal.segment import is_historic
 from tests.doctor.place import Place, events, segment_bytes
 
 

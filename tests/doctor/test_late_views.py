@@ -8,7 +8,7 @@ from analytics_server.errors import StoreFatal
 from analytics_server.store import Store
 from tests.doctor.place import Place
 from tests.doctor.test_rollups import CHECKS, fill
-from tests.ingest import late_views
+from tests.rollups import late_views
 
 
 async def test_a_view_that_was_added_later_is_compared_and_mended(any_place: Place) -> None:

@@ -9,7 +9,7 @@ import pytest
 from analytics_server.doctor.calm import Calm
 from analytics_server.doctor.compare import Calendar, differences
 from analytics_server.errors import StoreError
-from analytics_server.ingest.views import read_views
+from analytics_server.rollups.materialized_views import read_views
 from tests.doctor.place import DAY_US, Place, events
 from tests.ingest.rows import NOVEMBER_US, row
 

@@ -9,7 +9,7 @@ import pytest
 from analytics_server.doctor.report import Finding
 from analytics_server.model import Site
 from analytics_server.privacy.salts import Salts
-from analytics_server.query.builder import DayTotals
+from analytics_server.query.day_totals import DayTotals
 from tests.doctor.place import DAY_US, NOVEMBER_S, Place, events, segment_bytes
 from tests.ingest.rows import NOVEMBER_US
 

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from analytics_server.app import LONG_BACKLOG_EVENTS
-from analytics_server.ingest import segment
+from analytics_server.ingest.wal import segment
 from tests.clickhouse import ClickHouseFront
 from tests.clickhouse_front.faults import Fault
 from tests.ingest.rows import row

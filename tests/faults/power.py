@@ -21,7 +21,7 @@ from unittest import mock
 
 import msgspec
 
-from analytics_server.ingest import segment_file
+from analytics_server.ingest.wal import segment_file
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from analytics_server.config import ClickhouseSection, Config
-from analytics_server.ingest.batch import INSERT_COLUMNS, to_columns
+from analytics_server.ingest.flush.batch import INSERT_COLUMNS, to_columns
 from analytics_server.store import Store, make_store, migrate
 from tests.faults.books import assert_balance, assert_books_balance_everywhere, read_books
 from tests.ingest.rows import NOVEMBER_US, row

@@ -22,7 +22,7 @@ ADD_A_VIEW = """
 import asyncio, sys
 from analytics_server.config import ClickhouseSection, Config
 from analytics_server.store import make_store
-from tests.ingest import late_views
+from tests.rollups import late_views
 
 async def main():
     store = make_store(Config(clickhouse=ClickhouseSection(url=sys.argv[1], database=sys.argv[2])))

@@ -15,7 +15,7 @@ from typing import Any
 import clickhouse_connect
 import pytest
 
-from analytics_server.ingest.dead_letters import read_all, rows_of
+from analytics_server.ingest.flush.dead_letters import read_all, rows_of
 from tests.faults.books import assert_books_balance_everywhere
 from tests.faults.conftest import MakePlace, Place
 from tests.faults.trap import trap

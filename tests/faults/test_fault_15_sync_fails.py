@@ -16,10 +16,10 @@ from prometheus_client import CollectorRegistry
 from analytics_server.app import Server
 from analytics_server.config import Config, IngestSection
 from analytics_server.errors import WalError
-from analytics_server.ingest import segment, sync
 from analytics_server.ingest.metrics import IngestMetrics
-from analytics_server.ingest.sync import KernelSyncer, ThreadSyncer
-from analytics_server.ingest.wal import Wal
+from analytics_server.ingest.wal import segment, sync
+from analytics_server.ingest.wal.log import Wal
+from analytics_server.ingest.wal.sync import KernelSyncer, ThreadSyncer
 from analytics_server.model import COLUMN_INDEX
 from tests.clickhouse import ClickHouseFront
 from tests.e2e.load import Load

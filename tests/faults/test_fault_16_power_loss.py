@@ -21,10 +21,10 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server.config import IngestSection
 from analytics_server.errors import WalError
-from analytics_server.ingest import segment
 from analytics_server.ingest.metrics import IngestMetrics
-from analytics_server.ingest.segment import Sealed
-from analytics_server.ingest.wal import Wal
+from analytics_server.ingest.wal import segment
+from analytics_server.ingest.wal.log import Wal
+from analytics_server.ingest.wal.segment import Sealed
 from analytics_server.model import COLUMN_INDEX
 from tests.faults.power import Disk, Moment, WatchedSyncer
 from tests.ingest.rows import row

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from analytics_server.config import IngestSection
-from analytics_server.ingest import segment
 from analytics_server.ingest.metrics import IngestMetrics
-from analytics_server.ingest.recovery import recover
-from analytics_server.ingest.wal import Wal
+from analytics_server.ingest.wal import segment
+from analytics_server.ingest.wal.log import Wal
+from analytics_server.ingest.wal.recovery import recover
 from analytics_server.model import COLUMN_INDEX, Row
 from tests.e2e.load import Load
 from tests.faults.books import assert_books_balance_everywhere

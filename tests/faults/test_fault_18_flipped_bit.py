@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from analytics_server.ingest import segment
 from analytics_server.ingest.metrics import IngestMetrics
-from analytics_server.ingest.recovery import recover
+from analytics_server.ingest.wal import segment
+from analytics_server.ingest.wal.recovery import recover
 from tests.clickhouse import ClickHouseFront
 from tests.e2e.load import Load
 from tests.faults.books import assert_books_balance_everywhere

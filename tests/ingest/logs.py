@@ -11,11 +11,11 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from analytics_server.config import IngestSection
-from analytics_server.ingest import segment
 from analytics_server.ingest.metrics import IngestMetrics
-from analytics_server.ingest.segment import Sealed
-from analytics_server.ingest.sync import Syncer, make_syncer
-from analytics_server.ingest.wal import Wal
+from analytics_server.ingest.wal import segment
+from analytics_server.ingest.wal.log import Wal
+from analytics_server.ingest.wal.segment import Sealed
+from analytics_server.ingest.wal.sync import Syncer, make_syncer
 from analytics_server.model import COLUMN_NAMES, Row
 
 NEVER = IngestSection(flush_interval_ms=3_600_000, historic_after_days=36_500)

@@ -14,7 +14,7 @@ from analytics_server.ingest.metrics import IngestMetrics
 
 def test_every_fault_and_outcome_stands_at_zero_from_the_start() -> None:
     assert ingest.__file__ is not None
-    sources = "".join(path.read_text(encoding="utf-8") for path in Path(ingest.__file__).parent.glob("*.py"))
+    sources = "".join(path.read_text(encoding="utf-8") for path in Path(ingest.__file__).parent.rglob("*.py"))
     faults = set(re.findall(r'wal_errors\.labels\("(\w+)"\)', sources)) | {"disk_full", "write"}
     outcomes = set(re.findall(r'flush_attempts\.labels\("(\w+)"\)', sources)) | {
         kind.__name__.removeprefix("Store").lower() for kind in kinds_of(StoreError)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics_server.config import LimitsSection
-from analytics_server.query.service import QueryService
+from analytics_server.query.engine import QueryService
 from tests.clickhouse import drop_database
 from tests.query.conftest import Directory, fill_store, save_things
 from tests.query.oracle import EVENT_METRICS, GOAL_METRICS, REVENUE_METRICS, SESSION_METRICS, Oracle

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from analytics_server.query.fields import find_dimension
-from analytics_server.query.timerange import TimeRange, buckets
+from analytics_server.query.dimensions import find_dimension
+from analytics_server.query.language.time_range import TimeRange, buckets
 from analytics_server.store import Store
 
 ZONES = (

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from analytics_server.query.filters import (
+from analytics_server.query.language.filters import (
     COMBINING,
     MAX_DEPTH,
     MAX_DONE,
@@ -20,7 +20,7 @@ from analytics_server.query.filters import (
     MAX_VALUES,
     OPERATORS,
 )
-from analytics_server.query.request import (
+from analytics_server.query.language.request import (
     DEFAULT_LIMIT,
     MAX_GOALS,
     MAX_ORDERS,
@@ -30,8 +30,8 @@ from analytics_server.query.request import (
     check_request,
     decode_request,
 )
-from analytics_server.query.shapes import MAX_DIMENSIONS, MAX_METRICS
-from analytics_server.query.timerange import RANGE_NAMES
+from analytics_server.query.language.shapes import MAX_DIMENSIONS, MAX_METRICS
+from analytics_server.query.language.time_range import RANGE_NAMES
 from analytics_server.query.trends import PARAMETERS
 
 ROOT = Path(__file__).parents[2]

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from analytics_server.query.compile import Page, compile_question
-from analytics_server.query.library import GoalBody
-from analytics_server.query.plan import make_plan
+from analytics_server.query.language.saved_filters import GoalBody
+from analytics_server.query.plan.plan import make_plan
+from analytics_server.query.sql.statement import Page, compile_question
 from analytics_server.store import Store
+from tests.query.language.test_conditions import Shelf
 from tests.query.questions import question
-from tests.query.test_conditions import Shelf
 
 GOLDEN = Path(__file__).parent / "golden"
 UPDATE = os.environ.get("UPDATE_GOLDEN", "") not in ("", "0")

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from analytics_server.errors import RequestError
 from analytics_server.query.answer import Answer
-from analytics_server.query.fields import DIMENSIONS, GOAL, Scope
-from analytics_server.query.service import QueryService
+from analytics_server.query.dimensions import DIMENSIONS, GOAL, Scope
+from analytics_server.query.engine import QueryService
 from tests.query.oracle import (
     COUNTING_METRICS,
     EVENT_METRICS,

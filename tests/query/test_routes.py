@@ -12,8 +12,8 @@ from aiohttp.test_utils import TestClient
 from pytest_aiohttp.plugin import AiohttpClient
 
 from analytics_server.errors import AnalyticsError, Forbidden, Unauthorized
+from analytics_server.query.engine import QueryService
 from analytics_server.query.routes import routes
-from analytics_server.query.service import QueryService
 from tests.query.questions import body
 
 Client = TestClient[web.Request, web.Application]

@@ -8,7 +8,7 @@ import pytest
 
 from analytics_server.errors import RequestError
 from analytics_server.query.answer import Trends
-from analytics_server.query.service import QueryService
+from analytics_server.query.engine import QueryService
 from analytics_server.query.trends import parse_trends, run_trends
 from tests.query.oracle import Oracle
 

@@ -1,0 +1,41 @@
+"""What `POST /api/v1/cohorts` takes and gives."""
+
+from __future__ import annotations
+
+from analytics_server.analyses.cohorts.request import CohortsAnswer, CohortsRequest
+from analytics_server.http.openapi.operation import Body, Operation, Reply
+from analytics_server.query.operations import FILTER_CODES, NO_SITE, REQUEST_CODES
+
+
+def operations() -> list[Operation]:
+    """Cohorts and retention."""
+    return [
+        Operation(
+            method="POST",
+            path="/api/v1/cohorts",
+            name="cohorts",
+            summary="Who came for the first time when, and who of them came back",
+            tag="analysis",
+            about="A matrix of cohorts by the periods after, and retention over all of them.",
+            role="read",
+            body=Body(
+                types=(CohortsRequest,),
+                examples={
+                    "weekly": {"site_id": "example.com", "date_range": "91d", "period": "week", "by": "user"},
+                    "signups": {
+                        "site_id": "example.com",
+                        "date_range": "12mo",
+                        "period": "month",
+                        "by": "user",
+                        "first": {"name": "signup"},
+                        "returning": {"name": "purchase"},
+                        "breakdown": "visit:source",
+                    },
+                },
+            ),
+            replies=(Reply(about="The cohorts of the range, oldest first.", type=CohortsAnswer),),
+            errors={400: (*REQUEST_CODES, *FILTER_CODES, "bad_step", "too_many_cohorts", "too_many_cells"), **NO_SITE},
+            asks_store=True,
+            takes_turns=True,
+        )
+    ]

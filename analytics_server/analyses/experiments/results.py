@@ -1,0 +1,344 @@
+"""Answering `POST /api/v1/experiments/{id}/results`: definition → range → SQL → numbers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta
+
+from analytics_server.access.saved import SavedThing, body_of
+from analytics_server.analyses.experiments.answer import (
+    BreakdownResult,
+    Excluded,
+    ExperimentShown,
+    GoalShown,
+    Group,
+    ResultsAnswer,
+    Tally,
+    judge,
+    sample_ratio,
+)
+from analytics_server.analyses.experiments.definition import (
+    DEFAULT_WINDOW_S,
+    MAX_GOALS,
+    MAX_VARIANTS,
+    ExperimentBody,
+    Goals,
+    GoalSpec,
+    Name,
+    SiteId,
+    Variant,
+    Window,
+    range_between,
+    read_goal,
+)
+from analytics_server.analyses.experiments.statement import (
+    COUNTED,
+    MIXED,
+    UNITS,
+    Asked,
+    select_breakdown,
+    select_currencies,
+    select_results,
+    select_sites,
+    select_variants,
+)
+from analytics_server.errors import NotFound, RequestError
+from analytics_server.model import Site
+from analytics_server.query.answer import AnswerMeta
+from analytics_server.query.context import Cost, Desk, show_range, zone_warnings
+from analytics_server.query.dimensions import GOAL, Dimension, Scope, find_dimension
+from analytics_server.query.language.event_match import Meant
+from analytics_server.query.language.filters import normalise, parse_filters
+from analytics_server.query.language.saved_filters import SiteLibrary
+from analytics_server.query.language.time_range import TimeRange
+from analytics_server.query.language.window import parse_window
+from analytics_server.query.parameters import TEXT, Binder
+
+MAX_BREAKDOWN = 20
+MAX_CURRENCIES = MAX_VARIANTS
+
+Row = tuple[object, ...]
+Rows = Sequence[Row]
+
+
+class ResultsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /api/v1/experiments/{id}/results`; what is left out is the definition's."""
+
+    site_id: SiteId = ""
+    goal: GoalSpec | None = None
+    goals: Goals = ()
+    date_range: str | tuple[str | int, str | int] | None = None
+    filters: tuple[object, ...] = ()
+    breakdown: Annotated[str, Meta(max_length=253)] = ""
+    limit: Annotated[int, Meta(ge=1, le=MAX_BREAKDOWN)] = 10
+    window: Window | None = None
+    control: Name | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A checked request: what to read, of which subjects, and what is known of the experiment."""
+
+    asked: Asked
+    binder: Binder
+    range_: TimeRange
+    shown: ExperimentShown
+    cost: Cost
+    warnings: list[str]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the rows say: groups by variant, and the subjects that are in none."""
+
+    groups: dict[str, Group] = field(default_factory=dict)
+    mixed: int = 0
+    unknown: int = 0
+    maturing: int = 0
+
+
+async def run_results(
+    desk: Desk, site: Site, id_or_key: str, thing: SavedThing | None, request: ResultsRequest
+) -> ResultsAnswer:
+    """Evaluate an experiment of the site: a saved one (`thing`), or one that is known by its exposures only.
+
+    Raises `RequestError`, `NotFound` (unknown_experiment) or a store error.
+    """
+    planned = await _with_currencies(desk, await _plan(desk, site, id_or_key, thing, request))
+    statements = [select_results(planned.asked, planned.binder)]
+    by_value = planned.asked.breakdown
+    if by_value is not None:
+        statements = [
+            select_results(replace(planned.asked, breakdown=None), planned.binder),
+            select_breakdown(planned.asked, planned.binder, request.limit),
+        ]
+    answers = await asyncio.gather(*(desk.query(sql, planned.binder.values) for sql in statements))
+    cost = planned.cost
+    for answer in answers:
+        cost = cost.plus(answer)
+    # Posteriors of many variants and values take up to seconds: not on the loop.
+    return await asyncio.to_thread(_show, planned, [answer.rows for answer in answers], cost)
+
+
+async def sites_with_exposures(desk: Desk, key: str) -> list[str]:
+    """The sites there are where the experiment of that key was shown, in order. Raises a store error."""
+    binder = Binder()
+    binder.name("experiment", key, TEXT)
+    answer = await desk.query(select_sites(), binder.values)
+    return [str(row[0]) for row in answer.rows if desk.has_site(str(row[0]))]
+
+
+async def _plan(desk: Desk, site: Site, id_or_key: str, thing: SavedThing | None, request: ResultsRequest) -> Planned:
+    library, now = desk.library(site.site_id), desk.now()
+    body = body_of(thing, ExperimentBody) if thing is not None else None
+    goals = _goals(request, body, library)
+    where = parse_filters(request.filters, library)
+    breakdown = _breakdown(request.breakdown)
+    await desk.check_patterns([*where, *(condition for goal in goals for condition in goal.where)])
+    window = parse_window(request.window if request.window is not None else body.window if body else DEFAULT_WINDOW_S)
+    range_ = await _range(desk, site, request, body, now)
+    key = body.key if body else id_or_key
+    binder = _bind(site, range_, window, key, now)
+    cost, warnings = Cost(), zone_warnings(site)
+    if body is None:
+        names, cost = await _frequent(desk, select_variants(), binder)
+        body = _from_exposures(key, names[:MAX_VARIANTS])
+        if len(names) > MAX_VARIANTS:
+            warnings.append(f"Only the {MAX_VARIANTS} variants with most exposures are evaluated.")
+    control = request.control or body.control
+    if control not in body.names:
+        raise RequestError(f"control is {control!r}, which is none of: {', '.join(body.names)}.", code="bad_experiment")
+    return Planned(
+        asked=Asked(variants=body.names, goals=goals, where=where, breakdown=breakdown),
+        binder=binder,
+        range_=range_,
+        shown=ExperimentShown(
+            id=thing.id if thing else None,
+            name=thing.name if thing else key,
+            key=key,
+            control=control,
+            weights={variant.name: variant.weight for variant in body.variants},
+            goals=[GoalShown(name=goal.label, filters=[normalise(one) for one in goal.where]) for goal in goals],
+            window=window,
+            status=body.status if thing else None,
+        ),
+        cost=cost,
+        warnings=warnings,
+    )
+
+
+async def _with_currencies(desk: Desk, planned: Planned) -> Planned:
+    """The same with the currencies to add up, which the statement must know."""
+    names, cost = await _frequent(desk, select_currencies(planned.asked, planned.binder), planned.binder)
+    warnings = list(planned.warnings)
+    if len(names) > MAX_CURRENCIES:
+        warnings.append(f"Only the {MAX_CURRENCIES} most frequent currencies are added up.")
+    asked = replace(planned.asked, currencies=tuple(sorted(names[:MAX_CURRENCIES])))
+    return replace(planned, asked=asked, cost=planned.cost.plus(cost), warnings=warnings)
+
+
+async def _frequent(desk: Desk, sql: str, binder: Binder) -> tuple[list[str], Cost]:
+    answer = await desk.query(sql, binder.values)
+    return [str(row[0]) for row in answer.rows], Cost().plus(answer)
+
+
+def _goals(request: ResultsRequest, body: ExperimentBody | None, library: SiteLibrary) -> tuple[Meant, ...]:
+    """Those that the request names, else the definition's. Raises `RequestError`."""
+    own = body.goals if body is not None else ()
+    named = [("goal", request.goal)] if request.goal is not None else []
+    named += [(f"goals[{index}]", goal) for index, goal in enumerate(request.goals)]
+    if len(named) > MAX_GOALS:
+        raise RequestError(f"goal and goals may name {MAX_GOALS} goals together.", code="bad_experiment")
+    if not named and not own:
+        raise RequestError(
+            'The experiment has no goal of its own: name one, such as {"goal": "signup"}.', code="no_goal"
+        )
+    if not named:
+        named = [(f"the experiment's goals[{index}]", goal) for index, goal in enumerate(own)]
+    return tuple(read_goal(goal, place, library, body) for place, goal in named)
+
+
+def _breakdown(name: str) -> Dimension | None:
+    """Raises `RequestError` for what is unknown or no single value of an event."""
+    if not name:
+        return None
+    dimension = find_dimension(name)
+    if dimension.scope is Scope.TIME or dimension.name == GOAL.name:
+        raise RequestError(
+            f"An experiment can't be broken down by {name!r}: choose a visit: dimension or another event: dimension.",
+            code="unsupported_dimension",
+        )
+    return dimension
+
+
+async def _range(
+    desk: Desk, site: Site, request: ResultsRequest, body: ExperimentBody | None, now: datetime
+) -> TimeRange:
+    """As asked; else from the experiment's start to its end; else all there is."""
+    if request.date_range is not None:
+        return (await desk.range_of(site, request.date_range))[0]
+    everything = (await desk.range_of(site, "all"))[0]
+    if body is None or (body.start is None and body.end is None):
+        return everything
+    if body.start is None:
+        return range_between(None, body.end, everything.zone, now)
+    end = body.end
+    if end is None and datetime.fromisoformat(body.start) < everything.end:
+        end = everything.end.isoformat()
+    return range_between(body.start, end, everything.zone, now)
+
+
+def _bind(site: Site, range_: TimeRange, window: int, key: str, now: datetime) -> Binder:
+    binder = Binder()
+    binder.name("site", site.site_id, TEXT)
+    binder.moment("start", range_.start)
+    binder.moment("exposed_until", range_.end)
+    binder.moment("end", range_.end + timedelta(seconds=window))
+    binder.moment("now", now)
+    binder.name("experiment", key, TEXT)
+    binder.name("window", window * 1_000_000, "Int64")
+    binder.name("most", MAX_VARIANTS + 1, "UInt64")  # one more than is used tells that there are more
+    return binder
+
+
+def _from_exposures(key: str, found: Sequence[str]) -> ExperimentBody:
+    """What the exposures themselves say of an experiment that nobody has saved. Raises `NotFound`."""
+    if not found:
+        raise NotFound(
+            f"There is no experiment {key[:120]!r}: none is saved by that id, key or name, and no exposure names it in"
+            " the range. GET /api/v1/experiments lists the saved ones.",
+            code="unknown_experiment",
+        )
+    names = sorted(found)
+    control = "control" if "control" in names else names[0]
+    return ExperimentBody(key=key, variants=tuple(Variant(name=name) for name in names), control=control)
+
+
+def _show(planned: Planned, rows: Sequence[Rows], cost: Cost) -> ResultsAnswer:
+    shown, asked = planned.shown, planned.asked
+    names, labels = list(shown.weights), [goal.name for goal in shown.goals]
+    counts = _count(rows[0], names, len(labels), asked.currencies)
+    goals = judge(labels, names, shown.control, counts.groups)
+    ratio = sample_ratio(shown.weights, {name: group.exposures for name, group in counts.groups.items()})
+    warnings = list(planned.warnings)
+    if ratio.mismatch:
+        warnings.append("Subjects are not split as the weights say: find out why before you use the numbers.")
+    return ResultsAnswer(
+        experiment=shown,
+        variants=goals[0].variants,
+        goals=goals,
+        sample_ratio=ratio,
+        excluded=Excluded(several_variants=counts.mixed, unknown_variant=counts.unknown),
+        maturing=counts.maturing,
+        breakdown=UNSET if asked.breakdown is None else _show_breakdown(planned, rows[1]),
+        meta=AnswerMeta(
+            table="events+sessions",
+            time_zone=planned.range_.zone.key,
+            date_range=show_range(planned.range_),
+            elapsed_ms=round(cost.elapsed_ms, 1),
+            rows_read=cost.rows_read,
+            bytes_read=cost.bytes_read,
+            approximate=[],
+            warnings=warnings,
+            total_rows=UNSET if asked.breakdown is None else _all_values(rows[1]),
+        ),
+    )
+
+
+def _show_breakdown(planned: Planned, rows: Rows) -> list[BreakdownResult]:
+    shown, asked = planned.shown, planned.asked
+    names, labels = list(shown.weights), [goal.name for goal in shown.goals]
+    by_value: dict[str, list[Row]] = {}
+    for row in rows:
+        by_value.setdefault(str(row[2]), []).append(row)
+    found = []
+    for value, part in by_value.items():
+        counts = _count(part, names, len(labels), asked.currencies)
+        exposures = sum(group.exposures for group in counts.groups.values())
+        goals = judge(labels, names, shown.control, counts.groups)
+        found.append(BreakdownResult(value=value, exposures=exposures, goals=goals))
+    return found
+
+
+def _all_values(rows: Rows) -> int:
+    """How many values the breakdown has: behind each row of `select_breakdown`."""
+    return _whole(rows[0][-1]) if rows else 0
+
+
+def _count(rows: Iterable[Row], names: Sequence[str], goals: int, currencies: Sequence[str]) -> Counts:
+    """The rows of `select_results`, by what they are about."""
+    counts = Counts()
+    width = 1 + 2 * len(currencies)
+    for row in rows:
+        state, variant, _, subjects, maturing, *values = row
+        if state == MIXED:
+            counts.mixed += _whole(subjects)
+        elif state != COUNTED:
+            counts.unknown += _whole(subjects)
+        else:
+            counts.maturing += _whole(maturing)
+            tallies = [_tally(values[place * width : (place + 1) * width], currencies) for place in range(goals)]
+            counts.groups[names[_whole(variant) - 1]] = Group(_whole(subjects), tallies)
+    return counts
+
+
+def _tally(values: Sequence[object], currencies: Sequence[str]) -> Tally:
+    """Conversions, then sum and sum of squares of each currency. One that nobody of the variant spent is left out."""
+    tally = Tally(_whole(values[0]))
+    for place, currency in enumerate(currencies):
+        total, squares = values[1 + 2 * place : 3 + 2 * place]
+        assert isinstance(squares, float), "a sum of powers comes as a float"
+        if squares:
+            tally.revenue[currency] = (Fraction(str(total)), Fraction(squares) / UNITS**2)
+    return tally
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,144 @@
+"""A saved funnel's own table: what the site's events are to it, kept by a materialized view.
+
+A *fact* is (time, subject, number): that the subject took a step, or did what an exclusion names, at an instant. Facts
+are a set, not a sum: the same fact twice is one fact. So the view may run beside the back-fill, a batch may be sent
+again, a server may die between the commit of `events` and that of the facts, and nothing is ever counted twice. From
+facts the attempts of any range follow exactly, which a state of `windowFunnel` could not give: it forgets times,
+takes no part of a range, and counts what is inserted again.
+
+The tables' names carry the funnel's id and a hash of what it means, so a change makes new ones. Pure text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from analytics_server.analyses.funnels.attempts import OTHER, WIDTH, exclusion_number
+from analytics_server.analyses.funnels.definition import By, Funnel
+from analytics_server.analyses.funnels.materialized.literals import inline
+from analytics_server.analyses.funnels.source import KNOWN, START, UNTIL, all_of, is_exclusive
+from analytics_server.errors import RequestError
+from analytics_server.query.language.conditions import count_done, matches
+from analytics_server.query.language.event_match import render_on_events
+from analytics_server.query.language.time_range import TimeRange
+from analytics_server.query.parameters import Binder
+
+VERSION = 1
+"""Rises when the meaning of facts or of days' attempts changes: they are made anew then."""
+
+PREFIX = "funnel_"
+_SUBJECTS: dict[By, tuple[str, str]] = {
+    "session": ("cityHash64(e.session_start, e.session_id)", "UInt64 CODEC(LZ4)"),
+    "visitor": ("e.visitor_id", "UInt64 CODEC(LZ4)"),
+    "user": ("e.user_id", "String CODEC(ZSTD(1))"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """One saved funnel as it means now, and its tables."""
+
+    funnel_id: str
+    site_id: str
+    funnel: Funnel
+    definition: str
+    """The hash of what it means: of the view's SELECT, and of how attempts are made of facts."""
+    select: str
+
+    @property
+    def table(self) -> str:
+        return f"{PREFIX}{self.funnel_id}_{self.definition}"
+
+    @property
+    def view(self) -> str:
+        return f"{self.table}_from_events"
+
+    def create_table(self) -> str:
+        """With the placeholders of schema files. user_id: so that a person's facts can be found and erased."""
+        kind = _SUBJECTS[self.funnel.by][1]
+        return (
+            f"CREATE TABLE IF NOT EXISTS {self.table} ${{ON_CLUSTER}} (site_id LowCardinality(String), "
+            f"ts DateTime64(6, 'UTC') CODEC(Delta, LZ4), subject {kind}, number UInt8, "
+            "user_id SimpleAggregateFunction(max, String) CODEC(ZSTD(1))) "
+            "ENGINE = ${ENGINE:AggregatingMergeTree} PARTITION BY toYYYYMM(ts) "
+            "ORDER BY (site_id, ts, subject, number) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"
+        )
+
+    def create_view(self) -> str:
+        """With the placeholders of schema files."""
+        return f"CREATE MATERIALIZED VIEW IF NOT EXISTS {self.view} ${{ON_CLUSTER}} TO {self.table} AS {self.select}"
+
+    def fill(self) -> str:
+        """Put in the facts of the events between `start` and `until`; again, if need be."""
+        part = f"AND e.ts >= {START} AND e.ts < {UNTIL} GROUP BY"
+        select = part.join(self.select.rsplit("GROUP BY", 1))
+        return f"INSERT INTO {self.table} (site_id, ts, subject, number, user_id) {select}"
+
+
+def make_facts(funnel_id: str, site_id: str, funnel: Funnel) -> Facts:
+    """The tables of a saved funnel. Raises `RequestError` (bad_funnel) for what no view can know."""
+    conditions = funnel.conditions()
+    if count_done(conditions) or any(match.dimension.joined for match in matches(conditions)):
+        raise RequestError(
+            "A saved funnel is kept up to date event by event, so it can't ask for entry or exit pages or has_done,"
+            " which only the whole session knows: ask for it with its steps instead.",
+            code="bad_funnel",
+        )
+    select = _select(funnel, site_id)
+    shape = (
+        VERSION,
+        funnel_id,
+        select,
+        funnel.window_us,
+        funnel.order,
+        [(one.after, one.before) for one in funnel.exclude],
+    )
+    definition = hashlib.sha256(repr(shape).encode()).hexdigest()[:16]
+    return Facts(funnel_id=funnel_id, site_id=site_id, funnel=funnel, definition=definition, select=select)
+
+
+def elements_of_facts(facts: Facts, pieces: Sequence[TimeRange], binder: Binder) -> str:
+    """A SELECT of `subject` and `elements`; attempts begin in the given pieces of time only."""
+    funnel, inside, needed = facts.funnel, [], []
+    for index, piece in enumerate(pieces):
+        since = binder.moment(f"since_{index}", piece.start)
+        until = binder.moment(f"until_{index}", piece.end)
+        after = binder.moment(f"after_{index}", piece.end + timedelta(seconds=funnel.window_s))
+        inside.append(f"f.ts >= {since} AND f.ts < {until}")
+        needed.append(f"f.ts >= {since} AND f.ts < {after}")
+    anchored = f"({' OR '.join(inside)})"
+    number = f"if(f.number = 1 AND NOT {anchored}, {OTHER}, f.number)"
+    taken = "" if funnel.order == "strict" else f" AND (f.number != 1 OR {anchored})"
+    at = "toUInt64(toUnixTimestamp64Micro(f.ts))"
+    return (
+        f"SELECT f.subject AS subject, groupArray(toUInt64({at} * {WIDTH} + {WIDTH - 1} - {number})) AS elements\n"
+        f"FROM {facts.table} AS f\n"
+        f"WHERE f.site_id = {{site:String}} AND ({' OR '.join(needed)}){taken}\nGROUP BY subject"
+    )
+
+
+def _select(funnel: Funnel, site_id: str) -> str:
+    binder = Binder()
+    site = binder.name("site", site_id, "String")
+    numbered = [(all_of(render_on_events(step.where, binder)), index) for index, step in enumerate(funnel.steps, 1)]
+    for index, one in enumerate(funnel.exclude):
+        numbered.append((all_of(render_on_events(one.meant.where, binder)), exclusion_number(index)))
+    if is_exclusive(funnel):
+        number = "toUInt8(multiIf(" + ", ".join(f"{sql}, {number}" for sql, number in numbered) + ", 0))"
+    else:
+        parts = ", ".join(f"if({sql}, {number}, 0)" for sql, number in numbered)
+        number = f"toUInt8(arrayJoin(arrayFilter(x -> x > 0, [{parts}])))"
+    where = [
+        f"e.site_id = {site}",
+        *([KNOWN[funnel.by]] if KNOWN[funnel.by] else []),
+        *render_on_events(funnel.where, binder),
+        "(" + " OR ".join(sql for sql, _ in numbered) + ")",
+    ]
+    sql = (
+        f"SELECT e.site_id AS site_id, e.ts AS ts, {_SUBJECTS[funnel.by][0]} AS subject, {number} AS number, "
+        f"max(e.user_id) AS user_id FROM events AS e WHERE {' AND '.join(where)} GROUP BY site_id, ts, subject, number"
+    )
+    return inline(sql, binder.values)

@@ -1,0 +1,176 @@
+"""The SQL of paths: each session's sequence, cut to the steps asked for, then the links counted and the tail grouped.
+
+Pure: values are bound. One statement, so that nodes and links are of the same moment. Rows: `step` (1 = at the
+anchor), what stands there, what follows, and the sessions that go this way; both ends as kind (`VALUE`, `TAIL`; what
+follows also `OVER` or `BEYOND`) and value ('' unless `VALUE`). Parameters: `site`, `start`, `end`, `anchor`, `steps`,
+`limit`, `until` and those of the filters.
+
+Positions count from the anchor outwards, so backward paths are reversed sequences; the answer turns them round.
+
+Values are numbers until the last moment: their places in alphabetical order. Time and number of an event make one
+64-bit number, which sorts as both and is collected several times faster than a pair (`Packing`). Where they don't fit,
+pairs are collected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analytics_server.analyses.paths.request import PathQuestion
+from analytics_server.query.dimensions import SESSION
+from analytics_server.query.language.conditions import event_column, is_about_events, render
+from analytics_server.query.parameters import MOMENT, TEXT, Binder
+from analytics_server.query.sql.range_edges import ACTIVE_UNTIL, END, START, WHOLE_SESSIONS, crossing_edge
+from analytics_server.query.sql.scope import indent, is_settled, select
+from analytics_server.query.sql.session_selection import choose_sessions
+
+VALUE, TAIL, OVER, BEYOND = 0, 1, 2, 3
+"""A value of its own; one of the tail; the session's path is over; the last step asked for, whatever follows."""
+
+_STEPS = "{steps:UInt8}"
+_LIMIT = "{limit:UInt64}"
+_UNTIL = f"{{until:{MOMENT}}}"
+_BITS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How many of the 64 bits hold the value's number; the others hold the microseconds since the range began."""
+
+    bits: int
+
+    @property
+    def most(self) -> int:
+        """The greatest number of a value."""
+        return (1 << self.bits) - 1
+
+
+def fit(span_us: int, values: int) -> Packing | None:
+    """The packing for events of that many microseconds and values, or None if there is none."""
+    packing = Packing(min(31, _BITS - max(1, span_us.bit_length())))
+    return packing if packing.bits > 0 and values <= packing.most else None
+
+
+def select_extent(question: PathQuestion) -> str:
+    """One row: when the last event of the sessions happened that may count, and how many values there are."""
+    values = select(
+        [f"uniqExact({_value(question)})"],
+        "events AS e",
+        [*_scope(question), f"e.ts >= {START}", f"e.ts <= {ACTIVE_UNTIL}"],
+    )
+    return f"SELECT {ACTIVE_UNTIL} AS until, (\n{indent(values)}\n) AS number_of_values"
+
+
+def select_paths(question: PathQuestion, packing: Packing | None, binder: Binder) -> str:
+    """The statement; also binds `until`'s placeholder, which the caller gives its value."""
+    links = _links(_sequences(question, packing, binder))
+    ranked = f"(\n{indent(_ranked(links))}\n)"
+    columns = [
+        "step",
+        f"if(source_place <= {_LIMIT}, {VALUE}, {TAIL}) AS source_kind",
+        f"if(source_kind = {VALUE}, names[source], '') AS source_name",
+        f"multiIf(next_kind != {VALUE}, next_kind, target_place <= {_LIMIT}, {VALUE}, {TAIL}) AS target_kind",
+        f"if(target_kind = {VALUE}, names[target], '') AS target_name",
+        "sum(sessions) AS count",
+    ]
+    groups = ["step", "source_kind", "source_name", "target_kind", "target_name"]
+    return f"WITH (\n{indent(_names(question, packing))}\n) AS names\n{select(columns, ranked, [], groups)}"
+
+
+def _names(question: PathQuestion, packing: Packing | None) -> str:
+    """All values in alphabetical order: a value's number is its place here."""
+    distinct = select([f"toString({_value(question)}) AS value"], "events AS e", _events(question), ["value"])
+    most = f"\nLIMIT {packing.most}" if packing else ""
+    ordered = indent(f"{distinct}\nORDER BY value{most}")
+    return select(["groupArray(value)"], f"(\n{ordered}\n)", [])
+
+
+def _ranked(links: str) -> str:
+    """Each link with the places of both its ends among the values of their step; the larger first, then by name.
+
+    All that is at a step came there from the step before, so a target's count is the sum of the links to it.
+    """
+    totals = select(
+        [
+            "*",
+            "sum(sessions) OVER (PARTITION BY step, source) AS source_total",
+            "sum(sessions) OVER (PARTITION BY step, next_kind, target) AS target_total",
+        ],
+        f"(\n{indent(links)}\n)",
+        [],
+    )
+    return select(
+        [
+            "*",
+            "dense_rank() OVER (PARTITION BY step ORDER BY source_total DESC, source) AS source_place",
+            "dense_rank() OVER (PARTITION BY step, next_kind ORDER BY target_total DESC, target) AS target_place",
+        ],
+        f"(\n{indent(totals)}\n)",
+        [],
+    )
+
+
+def _links(sequences: str) -> str:
+    """Pairs of neighbours, with how many sessions have them; the last value is followed by how the path ends."""
+    columns = [
+        "step",
+        "path[step] AS source",
+        f"multiIf(step = {_STEPS}, {BEYOND}, step = length(path), {OVER}, {VALUE}) AS next_kind",
+        f"if(next_kind = {VALUE}, path[step + 1], 0) AS target",
+        "count() AS sessions",
+    ]
+    relation = f"(\n{indent(sequences)}\n)\nARRAY JOIN arrayEnumerate(path) AS step"
+    return select(columns, relation, [], ["step", "source", "next_kind", "target"])
+
+
+def _sequences(question: PathQuestion, packing: Packing | None, binder: Binder) -> str:
+    """One row per session: the numbers of its values from the anchor outwards, as many as asked for."""
+    number = f"toUInt32(transform({_value(question)}, names, arrayEnumerate(names), 0))"
+    # Of events at the same moment the smaller value comes first, as for entry and exit pages.
+    if packing is None:
+        ordered = f"arrayMap(one -> tupleElement(one, 2), arraySort(groupArray((e.ts, {number}))))"
+    else:
+        moment = f"toUInt64(toUnixTimestamp64Micro(e.ts) - toUnixTimestamp64Micro({START}))"
+        packed = f"{moment} * {packing.most + 1} + {number}"
+        ordered = f"arrayMap(one -> toUInt32(bitAnd(one, {packing.most})), arraySort(groupArray({packed})))"
+    whole = f"arrayCompact({ordered})"
+    if question.anchor is None:
+        columns, having = [f"arraySlice({whole}, 1, {_STEPS}) AS path"], ""
+    else:
+        anchor = f"indexOf(names, {binder.name('anchor', question.anchor, TEXT)})"
+        columns = [f"{whole if question.direction == 'forward' else f'arrayReverse({whole})'} AS outwards"]
+        columns += [f"indexOf(outwards, {anchor}) AS place", f"arraySlice(outwards, place, {_STEPS}) AS path"]
+        having = "\nHAVING place > 0"
+    # An event of a value that came up after the names were read has no number yet: it came too late.
+    where = [*_events(question), f"{number} > 0", *_chosen(question, binder)]
+    return select(columns, "events AS e", where, [SESSION.events]) + having
+
+
+def _chosen(question: PathQuestion, binder: Binder) -> Sequence[str]:
+    """The events of the sessions that begin in the range and pass the filters."""
+    if not all(is_settled(condition) and not is_about_events(condition) for condition in question.where):
+        chosen = choose_sessions(question.where, binder)
+        return [f"{SESSION.events} IN (\n{indent(chosen.select([SESSION.sessions]))}\n)"]
+    # What filters ask for stands on each event, and only the few sessions that cross an edge must be looked up.
+    earlier = indent(crossing_edge([SESSION.sessions], START))
+    beyond = indent(crossing_edge([SESSION.sessions], END))
+    return [
+        f"{SESSION.events} NOT IN (\n{earlier}\n)",
+        f"(e.ts < {END} OR {SESSION.events} IN (\n{beyond}\n))",
+        *(render(c, lambda d: event_column(d, binder), binder, WHOLE_SESSIONS) for c in question.where),
+    ]
+
+
+def _events(question: PathQuestion) -> list[str]:
+    """The events that may count."""
+    return [*_scope(question), f"e.ts >= {START}", f"e.ts <= {_UNTIL}"]
+
+
+def _scope(question: PathQuestion) -> list[str]:
+    views = ["e.name = 'pageview'"] if question.by == "pageview" else []
+    return ["e.site_id = {site:String}", *views]
+
+
+def _value(question: PathQuestion) -> str:
+    return "e.path" if question.by == "pageview" else "e.name"

@@ -1,0 +1,168 @@
+"""Answering a list of sessions, and one session's timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from msgspec import UNSET
+
+from analytics_server.analyses.sessions.request import (
+    SessionEvent,
+    SessionRow,
+    SessionsAnswer,
+    SessionsRequest,
+    Timeline,
+    TimelineMeta,
+    TimelineQuestion,
+    check_sessions,
+)
+from analytics_server.analyses.sessions.statement import (
+    EVENT,
+    choose,
+    count_sessions,
+    select_events,
+    select_opened,
+    select_page,
+    select_session,
+)
+from analytics_server.errors import NotFound
+from analytics_server.model import SESSION_ATTRIBUTES
+from analytics_server.query.answer import AnswerMeta
+from analytics_server.query.context import Cost, Desk, show_range, zone_of, zone_warnings
+from analytics_server.query.parameters import COUNT, TEXT, Binder
+
+
+async def run_sessions(desk: Desk, request: SessionsRequest) -> SessionsAnswer:
+    """Answer `POST /api/v1/sessions`. Raises `RequestError`, `NotFound` or a store error."""
+    question = check_sessions(request, desk.library(request.site_id), max_rows=desk.limits.query_rows)
+    site = desk.site(request.site_id)
+    await desk.check_patterns(question.where)
+    range_, _ = await desk.range_of(site, question.date_range)
+    binder = Binder()
+    binder.name("site", site.site_id, TEXT)
+    binder.moment("start", range_.start)
+    binder.moment("end", range_.end)
+    chosen = choose(question, binder)
+    result = await desk.query(select_page(question, chosen, binder), binder.values)
+    cost = Cost().plus(result)
+    total = 0
+    if question.count_all:
+        counted = await desk.query(count_sessions(chosen), binder.values)
+        cost, total = cost.plus(counted), int(str(counted.rows[0][0]))
+    return SessionsAnswer(
+        sessions=[show_session(row, range_.zone) for row in result.rows],
+        meta=AnswerMeta(
+            table=chosen.table,
+            time_zone=range_.zone.key,
+            date_range=show_range(range_),
+            elapsed_ms=round(cost.elapsed_ms, 1),
+            rows_read=cost.rows_read,
+            bytes_read=cost.bytes_read,
+            approximate=[],
+            warnings=zone_warnings(site),
+            total_rows=total if question.count_all else UNSET,
+        ),
+        query=question.normalised() | {"date_range": list(show_range(range_))},
+    )
+
+
+async def run_timeline(desk: Desk, question: TimelineQuestion) -> Timeline:
+    """Answer `GET /api/v1/sessions/{session_id}`. Raises `RequestError`, `NotFound` or a store error."""
+    site = desk.site(question.site_id)
+    zone = zone_of(site)
+    binder = Binder()
+    binder.name("site", site.site_id, TEXT)
+    result = await desk.query(select_opened(question, binder), binder.values)
+    cost = Cost().plus(result)
+    opened = [_moment(row[0]) for row in result.rows]
+    chosen = question.opened_at or (opened[0] if opened else None)
+    if chosen is None:
+        raise unknown_session(question)
+    binder.moment("opened_at", chosen)
+    found = await desk.query(select_session(), binder.values)
+    cost = cost.plus(found)
+    if not found.rows:
+        raise unknown_session(question)
+    binder.moment("started_at", _moment(found.rows[0][4]))
+    binder.moment("ended_at", _moment(found.rows[0][5]))
+    binder.name("limit", question.limit, COUNT)
+    binder.name("offset", question.offset, COUNT)
+    events = await desk.query(select_events(), binder.values)
+    cost = cost.plus(events)
+    others = [show_opened(moment) for moment in opened if moment != chosen]
+    return Timeline(
+        session=show_session(found.rows[0], zone),
+        events=[show_event(row, zone) for row in events.rows],
+        also_opened_at=others or UNSET,
+        meta=TimelineMeta(
+            table="sessions+events",
+            time_zone=zone.key,
+            elapsed_ms=round(cost.elapsed_ms, 1),
+            rows_read=cost.rows_read,
+            bytes_read=cost.bytes_read,
+        ),
+    )
+
+
+def unknown_session(question: TimelineQuestion) -> NotFound:
+    """What is answered for a session that the site does not have."""
+    opened = f" that was opened at {show_opened(question.opened_at)}" if question.opened_at else ""
+    return NotFound(
+        f"The site has no session {question.session_id[:80]!r}{opened}: POST /api/v1/sessions lists them.",
+        code="unknown_session",
+    )
+
+
+def show_session(row: Sequence[object], zone: tzinfo) -> SessionRow:
+    """A row of `statement.ROW`."""
+    session_id, opened_at, visitors, user_id, started_at, ended_at, pageviews, events, bounce, entry, exit_, *rest = row
+    assert isinstance(visitors, list), "an array gives a list"
+    began, over = _moment(started_at), _moment(ended_at)
+    return SessionRow(
+        session_id=str(session_id),
+        opened_at=show_opened(_moment(opened_at)),
+        visitor_id=str(visitors[0]) if visitors else "",
+        user_id=str(user_id),
+        started_at=_local(began, zone),
+        ended_at=_local(over, zone),
+        duration_s=(over - began) / timedelta(seconds=1),
+        pageviews=int(str(pageviews)),
+        events=int(str(events)),
+        is_bounce=bool(bounce),
+        entry_page=str(entry),
+        exit_page=str(exit_),
+        **dict(zip(SESSION_ATTRIBUTES, map(str, rest), strict=True)),
+    )
+
+
+def show_event(row: Sequence[object], zone: tzinfo) -> SessionEvent:
+    """A row of `statement.EVENT`."""
+    known = dict(zip(EVENT, row, strict=True))
+    visitor, props = known["visitor_id"], known["props"]
+    assert isinstance(props, dict), "a map gives a dictionary"
+    numbers = {name: int(str(known[name])) for name in ("scroll_depth", "engagement_ms")}
+    own = ("ts", "visitor_id", "scroll_depth", "engagement_ms", "revenue_amount", "props")
+    return SessionEvent(
+        ts=_local(_moment(known["ts"]), zone),
+        visitor_id=str(visitor) if visitor else "",
+        scroll_depth=numbers["scroll_depth"],
+        engagement_ms=numbers["engagement_ms"],
+        revenue_amount=float(str(known["revenue_amount"])),
+        props={str(key): str(value) for key, value in props.items()},
+        **{name: str(value) for name, value in known.items() if name not in own},
+    )
+
+
+def show_opened(moment: datetime) -> str:
+    """The instant that names a session, UTC, as `opened_at` takes it in an address."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def _local(moment: datetime, zone: tzinfo) -> str:
+    return moment.astimezone(zone).isoformat(timespec="microseconds")
+
+
+def _moment(value: object) -> datetime:
+    assert isinstance(value, datetime), "a DateTime64 gives an aware time"
+    return value

@@ -1,0 +1,87 @@
+"""What a session's first event brings: where it came from, the place, the browser.
+
+Worked out only when a session begins, and traffic repeats itself: the origin is cached by
+referrer and page, the browser by user agent, screen and language. Addresses are not kept here.
+"""
+
+from __future__ import annotations
+
+from analytics_server.collect.enrich.agent import AgentParser
+from analytics_server.collect.enrich.cache import MAX_KEY_CHARS, GenerationCache
+from analytics_server.collect.enrich.campaign import NO_CAMPAIGN, campaign
+from analytics_server.collect.enrich.channel import channel, source
+from analytics_server.collect.enrich.geo import GeoLocator
+from analytics_server.collect.enrich.referrer import DIRECT, SPAM, ReferrerClassifier
+from analytics_server.collect.enrich.url import CleanUrl, UrlCleaner
+from analytics_server.collect.enrich.values import language_of, screen_of
+from analytics_server.collect.formats.beacon import Beacon, Screen
+from analytics_server.collect.identity.session import Attributes
+
+CACHED_ORIGINS = 4_096
+CACHED_BROWSERS = 4_096
+_SPAM_ORIGIN: Attributes = ()
+
+
+class FirstTouch:
+    """Reads a session's attributes, in the order of `model.SESSION_ATTRIBUTES`."""
+
+    __slots__ = ("_agents", "_browsers", "_geo", "_origins", "_referrers", "_urls")
+
+    def __init__(self, urls: UrlCleaner, referrers: ReferrerClassifier, agents: AgentParser, geo: GeoLocator) -> None:
+        self._urls = urls
+        self._referrers = referrers
+        self._agents = agents
+        self._geo = geo
+        self._origins: GenerationCache[tuple[str, str, str], Attributes] = GenerationCache(CACHED_ORIGINS)
+        self._browsers: GenerationCache[tuple[str, object, object, str], Attributes] = GenerationCache(CACHED_BROWSERS)
+
+    def read(self, beacon: Beacon, page: CleanUrl, address: str, user_agent: str, language: str) -> Attributes | None:
+        """The attributes; None when the referrer is spam. `language`: the request's, if the event has none."""
+        origin = self._origin(page, beacon.referrer or "", (beacon.url or "") if page.query else "")
+        if not origin:
+            return None
+        return (
+            origin + self._geo.locate(address) + self._browser(user_agent, beacon.screen, beacon.language or language)
+        )
+
+    def _origin(self, page: CleanUrl, referrer: str, tagged_url: str) -> Attributes:
+        """referrer, source, channel and the five campaign tags; empty for spam."""
+        key = (page.hostname, referrer, tagged_url)
+        found = self._origins.get(key)
+        if found is None:
+            found = self._read_origin(page, referrer)
+            if len(referrer) + len(tagged_url) <= MAX_KEY_CHARS:
+                self._origins.put(key, found)
+        return found
+
+    def _read_origin(self, page: CleanUrl, text: str) -> Attributes:
+        tags = campaign(page.query) if page.query else NO_CAMPAIGN
+        cleaned = self._urls.clean_referrer(text) if text else None
+        referrer = self._referrers.classify(cleaned.host, page.hostname) if cleaned is not None else DIRECT
+        if referrer.kind == SPAM:
+            return _SPAM_ORIGIN
+        if referrer is DIRECT:
+            cleaned = None
+        name, kind = source(tags, referrer, self._referrers)
+        return (
+            cleaned.text if cleaned is not None else "",
+            name,
+            channel(name, kind, tags, cleaned is not None).value,
+            tags.utm_source,
+            tags.utm_medium,
+            tags.utm_campaign,
+            tags.utm_content,
+            tags.utm_term,
+        )
+
+    def _browser(self, user_agent: str, screen: Screen | None, language: str) -> Attributes:
+        """browser, browser_version, os, os_version, device, screen and language."""
+        width, height = (screen.width, screen.height) if screen is not None else (None, None)
+        key = (user_agent, width, height, language)
+        found = self._browsers.get(key)
+        if found is None:
+            size = screen_of(width, height) if width and height else ""
+            found = (*self._agents.parse(user_agent), size, language_of(language))
+            if len(user_agent) + len(language) <= MAX_KEY_CHARS and (size or not (width or height)):
+                self._browsers.put(key, found)
+        return found

@@ -1,0 +1,136 @@
+"""Names the source behind a referrer's host or a `utm_source`: Google, search; Reddit, social.
+
+The list is `sources.json`, packed beside this module: kind → name → hosts. A host entry
+covers its subdomains, and the longest entry wins (`mail.google.com` is Gmail);
+`amazon.*` covers every country's ending and all subdomains; `=google.*` every
+country's ending but only the bare host and `www`, `m`, `images`, because the other
+subdomains are products that aren't the search. Android packages are hosts like any
+other. A source nobody listed goes by its host without `www.`, kind "referral".
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import NamedTuple
+
+import msgspec
+
+from analytics_server.collect.enrich.cache import GenerationCache
+
+CACHED_HOSTS = 8_192
+SOURCE_CHARS = 255
+REFERRAL = "referral"
+SPAM = "spam"
+
+_OWN_PREFIXES = frozenset({"", "www", "m", "images"})
+_SECOND_LEVEL = frozenset({"co", "com", "org", "net", "ne", "or"})
+_GENERIC_ENDINGS = frozenset({"com", "net", "org", "cat"})
+_COUNTRY_CODE_CHARS = 2
+
+
+class Referrer(NamedTuple):
+    """A source: its display name, and its kind.
+
+    Kinds: search, social, video, shopping, ai, email, referral, spam; "direct" when
+    nobody referred; "" for a `utm_source` that isn't a known name.
+    """
+
+    name: str
+    kind: str
+
+
+DIRECT = Referrer("Direct", "direct")
+
+
+class Sources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`sources.json`: kind → name → hosts, and name → further spellings in `utm_source`."""
+
+    kinds: dict[str, dict[str, list[str]]]
+    aliases: dict[str, list[str]]
+
+
+def load_sources() -> Sources:
+    """Read the packed list."""
+    text = resources.files("analytics_server.collect.enrich").joinpath("sources.json").read_bytes()
+    return msgspec.json.decode(text, type=Sources)
+
+
+class ReferrerClassifier:
+    """Looks hosts and campaign sources up; remembers the answers by host."""
+
+    __slots__ = ("_aliases", "_any_ending", "_hosts", "_known", "_own_ending")
+
+    def __init__(self, sources: Sources, cache_size: int = CACHED_HOSTS) -> None:
+        self._known: GenerationCache[str, Referrer] = GenerationCache(cache_size)
+        self._hosts: dict[str, Referrer] = {}
+        self._any_ending: dict[str, Referrer] = {}
+        self._own_ending: dict[str, Referrer] = {}
+        self._aliases: dict[str, Referrer] = {}
+        by_name: dict[str, Referrer] = {}
+        for kind, names in sources.kinds.items():
+            for name, hosts in names.items():
+                by_name[name] = referrer = Referrer(name, kind)
+                if kind != SPAM:
+                    self._aliases[name.lower()] = referrer
+                for host in hosts:
+                    self._enter(host, referrer)
+        for name, spellings in sources.aliases.items():
+            self._aliases.update((spelling, by_name[name]) for spelling in spellings)
+
+    def classify(self, host: str, page_hostname: str = "") -> Referrer:
+        """The source behind a referrer's host; `DIRECT` for none, or for the page's own host (but for `www.`)."""
+        if not host:
+            return DIRECT
+        if page_hostname and (host == page_hostname or _bare(host) == _bare(page_hostname)):
+            return DIRECT
+        referrer = self._known.get(host)
+        if referrer is None:
+            referrer = self._look_up(host) or Referrer(_bare(host), REFERRAL)
+            self._known.put(host, referrer)
+        return referrer
+
+    def named(self, utm_source: str) -> Referrer:
+        """The source a campaign tag names: by alias, else as a known host, else as it was sent with kind ""."""
+        lower = utm_source.lower()
+        known = self._aliases.get(lower)
+        if known is not None:
+            return known
+        host = lower.partition("://")[2] or lower
+        host = host.partition("/")[0]
+        if "." in host:
+            known = self._look_up(host)
+        return known or Referrer(utm_source[:SOURCE_CHARS], "")
+
+    def _enter(self, host: str, referrer: Referrer) -> None:
+        if host.endswith(".*"):
+            own = host.startswith("=")
+            (self._own_ending if own else self._any_ending)[host.strip("=").removesuffix(".*")] = referrer
+        else:
+            self._hosts[host] = referrer
+
+    def _look_up(self, host: str) -> Referrer | None:
+        rest = host
+        while True:
+            found = self._hosts.get(rest)
+            if found is not None:
+                return found
+            _, dot, rest = rest.partition(".")
+            if not dot:
+                return self._by_label(host)
+
+    def _by_label(self, host: str) -> Referrer | None:
+        """`…label.com`, `…label.se` and `…label.co.uk` against the entries with any ending."""
+        labels = host.split(".")
+        country = len(labels[-1]) == _COUNTRY_CODE_CHARS
+        if len(labels) < 2 or not (country or labels[-1] in _GENERIC_ENDINGS):
+            return None
+        ending = 2 if country and len(labels) > 2 and labels[-2] in _SECOND_LEVEL else 1
+        label = labels[-ending - 1]
+        found = self._any_ending.get(label)
+        if found is None and ".".join(labels[: -ending - 1]) in _OWN_PREFIXES:
+            found = self._own_ending.get(label)
+        return found
+
+
+def _bare(host: str) -> str:
+    return host.removeprefix("www.")

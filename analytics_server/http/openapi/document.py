@@ -1,0 +1,226 @@
+"""From the rooms' operations to one OpenAPI 3.1 document.
+
+Pure. Schemas come from the structs by msgspec; nothing about a shape is written here by
+hand. OpenAPI 3.1 schemas are JSON Schema 2020-12, which is what msgspec generates.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from analytics_server.http.openapi.operation import JSON, Body, Error, Operation, Parameter, Reply
+
+REF = "#/components/schemas/{name}"
+RETRY_STATUSES = (429, 503)
+SCHEME = "bearer"
+TAGS = {
+    "collect": "Beacons: public, from any origin.",
+    "query": "Questions about a site.",
+    "analysis": "Funnels, cohorts, paths, sessions.",
+    "experiments": "A/B tests: definition, assignment, results.",
+    "saved": "Goals, segments, annotations and queries that are kept with a site.",
+    "access": "Sites and tokens.",
+    "live": "Who is there now.",
+    "operations": "For whoever runs the server.",
+    "pages": "The dashboard and the demo site: pages for people.",
+}
+"""Every tag with its description, in the order in which they are shown."""
+
+ABOUT = """\
+Self-hosted web analytics. Errors are `{"error": {"code", "message"}}`; `x-error-codes` of a response lists its codes.
+`x-role` says which token an operation needs: `read` is any token that reads (also `admin`), `collect` means that a
+token is optional. Other methods of a path are answered with 405, other paths with 404.
+"""
+
+Json = dict[str, Any]
+
+
+def build_document(
+    operations: Sequence[Operation], *, version: str, url: str = "/", components: Mapping[str, Json] | None = None
+) -> Json:
+    """The document as JSON values. `components`: schemas that types refer to and are no structs.
+
+    Raises `ValueError` when two operations have one name or route.
+    """
+    _check(operations)
+    types = list(_types(operations))
+    generated, structs = msgspec.json.schema_components(types, schema_hook=_hook, ref_template=REF)
+    found = {id(kind): schema for kind, schema in zip(types, _plain(list(generated)), strict=True)}
+    known = _plain({**structs, **(components or {})})
+    sent = [found[id(kind)] for operation in operations for kind in _sent(operation)]
+    for name in known.keys() - _reached(sent, known):
+        _open(known[name])
+    paths: dict[str, Json] = {}
+    for operation in operations:
+        method, path = operation.route
+        paths.setdefault(path, {})[method.lower()] = _operation(operation, found)
+    used = {operation.tag for operation in operations}
+    return {
+        "openapi": "3.1.1",
+        "info": {
+            "title": "analytics-server",
+            "version": version,
+            "description": ABOUT,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": url}],
+        "tags": [{"name": name, "description": about} for name, about in TAGS.items() if name in used],
+        "paths": paths,
+        "components": {
+            "schemas": known,
+            "securitySchemes": {
+                SCHEME: {"type": "http", "scheme": "bearer", "description": "A token of the server: `ast_…`."}
+            },
+        },
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Lists of so many values of one kind as such: many tools don't know `prefixItems`."""
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: _plain(inner) for key, inner in value.items()}
+    first = found.get("prefixItems")
+    if isinstance(first, list) and found.get("maxItems") == len(first) and all(item == first[0] for item in first):
+        del found["prefixItems"]
+        found["items"] = first[0]
+    return found
+
+
+def _check(operations: Sequence[Operation]) -> None:
+    for what, counts in (
+        ("name", Counter(operation.name for operation in operations)),
+        ("route", Counter(str(operation.route) for operation in operations)),
+    ):
+        if twice := [key for key, count in counts.items() if count > 1]:
+            raise ValueError(f"Two operations have one {what}: {twice}.")
+    if unknown := {operation.tag for operation in operations} - set(TAGS):
+        raise ValueError(f"There is no tag {unknown}.")
+
+
+def _types(operations: Iterable[Operation]) -> Iterator[Any]:
+    """Every type that is used somewhere; found again by its identity."""
+    yield Error
+    for operation in operations:
+        yield from _sent(operation)
+        yield from (reply.type for reply in operation.replies if reply.type is not None)
+
+
+def _sent(operation: Operation) -> Iterator[Any]:
+    """The types of what clients send."""
+    yield from (parameter.type for parameter in operation.parameters)
+    if operation.body is not None:
+        yield from operation.body.types
+
+
+def _reached(values: Sequence[Any], components: Mapping[str, Json]) -> set[str]:
+    """The components that schemas refer to, directly or through others."""
+    found: set[str] = set()
+    waiting = list(values)
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            name = str(value.get("$ref", "")).rpartition("/")[2]
+            if name in components and name not in found:
+                found.add(name)
+                waiting.append(components[name])
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return found
+
+
+def _open(schema: Json) -> None:
+    """What is only ever answered: values that have a default are always there, and keys may be added."""
+    schema.pop("additionalProperties", None)
+    for name, inner in schema.get("properties", {}).items():
+        if "default" in inner:
+            del inner["default"]
+            schema["required"].append(name)
+
+
+def _hook(kind: type) -> Json:
+    if kind is object:
+        return {"description": "Any JSON value."}
+    raise NotImplementedError
+
+
+def _operation(operation: Operation, schemas: Mapping[int, Json]) -> Json:
+    path_names = {part.partition("}")[0] for part in operation.route[1].split("{")[1:]}
+    missing = path_names - {parameter.name for parameter in operation.parameters}
+    if missing:
+        raise ValueError(f"{operation.route} does not describe {missing}.")
+    found: Json = {"operationId": operation.name, "summary": operation.summary, "tags": [operation.tag]}
+    if operation.about:
+        found["description"] = operation.about
+    if operation.role:
+        found["x-role"] = operation.role
+    token: list[Json] = [{SCHEME: []}]
+    found["security"] = {"": [], "collect": [{}, *token]}.get(operation.role, token)
+    if operation.parameters:
+        found["parameters"] = [_parameter(one, one.name in path_names, schemas) for one in operation.parameters]
+    if operation.body is not None:
+        found["requestBody"] = _body(operation.body, schemas)
+    found["responses"] = {str(reply.status): _reply(reply, schemas) for reply in operation.replies} | {
+        str(status): _error(status, codes, schemas) for status, codes in operation.all_errors().items()
+    }
+    return found
+
+
+def _parameter(parameter: Parameter, in_path: bool, schemas: Mapping[int, Json]) -> Json:
+    found: Json = {
+        "name": parameter.name,
+        "in": "path" if in_path else "query",
+        "required": in_path or parameter.required,
+        "description": parameter.about,
+        "schema": schemas[id(parameter.type)],
+    }
+    if parameter.example is not None:
+        found["example"] = parameter.example
+    return found
+
+
+def _body(body: Body, schemas: Mapping[int, Json]) -> Json:
+    one_of = [schemas[id(kind)] for kind in body.types]
+    content: Json = {"schema": one_of[0] if len(one_of) == 1 else {"anyOf": one_of}}
+    if body.examples:
+        content["examples"] = {name: {"value": value} for name, value in body.examples.items()}
+    found: Json = {"required": True, "content": {body.content_type: content}}
+    return found | ({"description": body.about} if body.about else {})
+
+
+def _reply(reply: Reply, schemas: Mapping[int, Json]) -> Json:
+    found: Json = {"description": reply.about}
+    if reply.headers:
+        found["headers"] = {
+            name: {"description": about, "schema": {"type": "string"}} for name, about in reply.headers.items()
+        }
+    content: Json = {kind: {} for kind in reply.formats}
+    if reply.type is not None:
+        shown: Json = {"schema": schemas[id(reply.type)]}
+        content = {JSON: shown | ({} if reply.example is None else {"example": reply.example})} | content
+    return found | ({"content": content} if content else {})
+
+
+def _error(status: int, codes: Sequence[str], schemas: Mapping[int, Json]) -> Json:
+    found: Json = {
+        "description": f"{HTTPStatus(status).phrase}: {', '.join(f'`{code}`' for code in codes)}.",
+        "content": {JSON: {"schema": schemas[id(Error)]}},
+        "x-error-codes": list(codes),
+    }
+    if status in RETRY_STATUSES:
+        found["headers"] = {
+            "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
+        }
+    if status == 401:
+        found["headers"] = {
+            "WWW-Authenticate": {"description": "Always `Bearer`.", "schema": {"type": "string", "const": "Bearer"}}
+        }
+    return found

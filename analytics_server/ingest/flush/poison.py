@@ -1,0 +1,96 @@
+"""Finds the rows that ClickHouse refuses, without storing any.
+
+By halves: what is accepted as a whole needs no further look, what is refused is divided, so
+that one bad row among n costs about 2·log2(n) tries. A try is encoded like an insert (that
+alone finds values that don't fit their column's type) and, when it was the engine that
+refused, sent to a table of the engine `Null` with the columns and constraints of `events`:
+the engine checks the rows as it would, and keeps nothing. So trying can be broken off and
+repeated at any time, and `events` sees each accepted row in one insert only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+from analytics_server.errors import StoreBadRows, StoreError, StoreFatal
+from analytics_server.ingest.flush.batch import BLOCK_ROWS, INSERT_COLUMNS, Batch, Rows, to_columns
+from analytics_server.ingest.flush.dead_letters import DETAIL_CHARS, Cause
+from analytics_server.store.protocol import Store
+
+REFUSAL_CODES = frozenset({6, 26, 27, 38, 41, 53, 69, 70, 72, 117, 130, 131, 321, 349, 407, 469})
+"""Codes of ClickHouse that mean the rows themselves can't be stored: CANNOT_PARSE_TEXT, …_QUOTED_STRING,
+…_INPUT_ASSERTION_FAILED, …_DATE, …_DATETIME, TYPE_MISMATCH, ARGUMENT_OUT_OF_BOUND, CANNOT_CONVERT_TYPE,
+CANNOT_PARSE_NUMBER, INCORRECT_DATA, CANNOT_READ_ARRAY_FROM_TEXT, TOO_LARGE_STRING_SIZE, VALUE_IS_OUT_OF_RANGE…,
+CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN, DECIMAL_OVERFLOW, VIOLATED_CONSTRAINT."""
+
+MOST_TRIES = 2_000
+"""Beyond, the rows are no exceptions: the whole segment is set aside."""
+
+
+def is_refusal(error: StoreError) -> bool:
+    """Do the rows themselves stand in the way?"""
+    return isinstance(error, StoreBadRows) or error.engine_code in REFUSAL_CODES
+
+
+async def refused_rows(
+    store: Store, batch: Batch, batch_id: int, positions: Sequence[int], *, ask_engine: bool, timeout_s: float
+) -> dict[int, Cause] | None:
+    """Those of the positions that are refused by themselves; None when that can't be found out.
+
+    Raises the store's errors that may pass.
+    """
+    if not ask_engine:
+        return await _divide(store, batch, batch_id, positions, "", timeout_s)
+    table = f"dead_letter_probe_{batch_id}"
+    try:
+        await store.command(f"CREATE TABLE IF NOT EXISTS {table} AS events ENGINE = Null")
+    except StoreFatal:  # no right to
+        return None
+    try:
+        return await _divide(store, batch, batch_id, positions, table, timeout_s)
+    finally:
+        with contextlib.suppress(StoreError):
+            await store.command(f"DROP TABLE IF EXISTS {table}")
+
+
+async def _divide(
+    store: Store, batch: Batch, batch_id: int, positions: Sequence[int], table: str, timeout_s: float
+) -> dict[int, Cause] | None:
+    found: dict[int, Cause] = {}
+    waiting = [positions]
+    tries = 0
+    while waiting:
+        some = waiting.pop()
+        tries += 1
+        if tries > MOST_TRIES:
+            return None
+        error = await _try(store, batch, batch_id, some, table, timeout_s)
+        if error is None:
+            continue
+        if len(some) == 1:
+            found[some[0]] = Cause(
+                error=type(error).__name__, engine_code=error.engine_code, detail=error.message[:DETAIL_CHARS]
+            )
+            continue
+        half = len(some) // 2
+        waiting += [some[half:], some[:half]]
+    return found
+
+
+async def _try(
+    store: Store, batch: Batch, batch_id: int, positions: Sequence[int], table: str, timeout_s: float
+) -> StoreError | None:
+    """Would these rows be refused? Raises the store's other errors."""
+    rows: Rows = await asyncio.get_running_loop().run_in_executor(None, batch.rows_at, positions)
+    pieces = (rows[start : start + BLOCK_ROWS] for start in range(0, len(rows), BLOCK_ROWS))
+    try:
+        encoded = await store.encode("events", INSERT_COLUMNS, (to_columns(piece, batch_id) for piece in pieces))
+        if table:
+            await store.insert_encoded(table, encoded, timeout_s=timeout_s)
+    except StoreError as error:
+        if is_refusal(error):
+            return error
+        raise
+    return None

@@ -1,0 +1,194 @@
+"""What every question needs before and beside its own SQL: the site, the range, the store, the limits.
+
+Shared by the JSON query and all analyses. Owns no state but what it was given; reads the
+clock once per question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
+
+from analytics_server.access.saved import Saved
+from analytics_server.config import LimitsSection
+from analytics_server.errors import NotFound, RequestError, StoreFatal
+from analytics_server.model import Site
+from analytics_server.query.language.filters import Condition, patterns
+from analytics_server.query.language.regexps import MOST_WEIGHT, weight_of
+from analytics_server.query.language.saved_filters import SiteLibrary
+from analytics_server.query.language.time_range import RangeSpec, TimeRange, resolve_range
+from analytics_server.query.read_counts import SITE, OwnEvents
+from analytics_server.store.protocol import ResultSet, Store
+from analytics_server.zones import base_zone, find_zone
+
+CANNOT_COMPILE_REGEXP = 427
+"""ClickHouse's number for a pattern that RE2 does not understand."""
+
+TOO_COMPLEX = frozenset({167, 168})
+"""ClickHouse's numbers for a text whose tree is too deep or too big."""
+
+MAX_SQL_CHARS = 260_000
+"""ClickHouse reads 256 KiB of a text by default. Values are bound, so that only very many filters make one so long."""
+
+SETTINGS: Mapping[str, str | int] = {
+    # A session's row never leaves its month: opened_at is in the key and makes the partition.
+    "do_not_merge_across_partitions_select_final": 1,
+    # Under FINAL a subcolumn (s.entry.path) is merged by itself and comes out wrong; the whole tuple is right.
+    "optimize_functions_to_subcolumns": 0,
+}
+
+
+class SiteDirectory(Protocol):
+    """Where sites are looked up."""
+
+    def get(self, site_id: str) -> Site | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What ClickHouse spent."""
+
+    elapsed_ms: float = 0.0
+    rows_read: int = 0
+    bytes_read: int = 0
+
+    def plus(self, other: Cost | ResultSet) -> Cost:
+        """Both together."""
+        return Cost(
+            self.elapsed_ms + other.elapsed_ms, self.rows_read + other.rows_read, self.bytes_read + other.bytes_read
+        )
+
+
+class Desk:
+    """Where a question is prepared and its statements are run."""
+
+    def __init__(
+        self,
+        store: Store,
+        sites: SiteDirectory,
+        clock: Callable[[], datetime],
+        limits: LimitsSection,
+        saved: Saved | None = None,
+    ) -> None:
+        self.store = store
+        self._sites = sites
+        self._clock = clock
+        self.limits = limits
+        self.saved = saved
+        self.own_events = OwnEvents(store, timeout_s=limits.query_timeout_s)
+
+    def now(self) -> datetime:
+        """The time, UTC."""
+        return self._clock().astimezone(UTC)
+
+    def site(self, site_id: str) -> Site:
+        """The site of that id, in any case of letters. Raises `NotFound`."""
+        site = self._sites.get(site_id.strip().lower())
+        if site is None:
+            raise NotFound(f"There is no site {site_id!r}.", code="unknown_site")
+        return site
+
+    def has_site(self, site_id: str) -> bool:
+        """Is there such a site?"""
+        return self._sites.get(site_id) is not None
+
+    def library(self, site_id: str) -> SiteLibrary:
+        """The site's saved goals and segments."""
+        return SiteLibrary(self.saved, site_id.strip().lower())
+
+    async def range_of(self, site: Site, spec: RangeSpec) -> tuple[TimeRange, datetime]:
+        """The instants a date range means for the site, and now. Raises `RequestError` (bad_date_range)."""
+        now = self.now()
+        zone = zone_of(site)
+        earliest = await self._earliest(site) if spec == "all" else None
+        return resolve_range(spec, now=now, zone=zone, earliest=earliest), now
+
+    async def check_patterns(self, conditions: Sequence[Condition]) -> None:
+        """Let RE2 read the client's regular expressions before they meet any row. Raises `RequestError`."""
+        texts = patterns(conditions)
+        if not texts:
+            return
+        if (weight := sum(map(weight_of, texts))) > MOST_WEIGHT:
+            raise RequestError(
+                f"The regular expressions stand for {weight:,} steps together, {MOST_WEIGHT:,} are allowed: repeat less"
+                " in them, or use fewer.",
+                code="bad_pattern",
+            )
+        names = {f"pattern_{index}": text for index, text in enumerate(texts)}
+        probes = ", ".join(f"match('', {{{name}:String}})" for name in names)
+        try:
+            await self.query(f"SELECT {probes}", names)
+        except StoreFatal as error:
+            if error.engine_code != CANNOT_COMPILE_REGEXP:
+                raise
+            raise RequestError(
+                "A regular expression can't be read. The syntax is RE2's, without lookaround and back-references:"
+                " https://github.com/google/re2/wiki/Syntax.",
+                code="bad_pattern",
+            ) from error
+
+    async def query(
+        self, sql: str, parameters: Mapping[str, object], *, settings: Mapping[str, str | int] | None = None
+    ) -> ResultSet:
+        """Run one SELECT within the limits, in the turn of the site that its parameter `site` names.
+
+        The rows and bytes read are those that may be told (`reading`). Raises `RequestError` (too_complex),
+        `TooManyRequests` or a store error.
+        """
+        if len(sql) > MAX_SQL_CHARS:
+            raise _too_complex()
+        try:
+            result = await self.store.query(
+                sql,
+                parameters,
+                settings={**SETTINGS, **(settings or {})},
+                timeout_s=self.limits.query_timeout_s,
+                tenant=str(parameters.get(SITE, "")),
+            )
+        except StoreFatal as error:
+            if error.engine_code not in TOO_COMPLEX:
+                raise
+            raise _too_complex() from error
+        rows, size = await self.own_events.tell(result, parameters)
+        return replace(result, rows_read=rows, bytes_read=size)
+
+    async def _earliest(self, site: Site) -> datetime | None:
+        result = await self.query(
+            "SELECT count(), toUnixTimestamp(min(b.bucket)) FROM traffic AS b WHERE b.site_id = {site:String}",
+            {"site": site.site_id},
+        )
+        count, seconds = result.rows[0]
+        return datetime.fromtimestamp(int(str(seconds)), UTC) if count else None
+
+
+def _too_complex() -> RequestError:
+    return RequestError(
+        "The question has too many filters, those of its goals, segments and steps included: ask for fewer goals or"
+        " metrics at a time, or for simpler ones. What has_done looks at counts most.",
+        code="too_complex",
+    )
+
+
+def zone_of(site: Site) -> ZoneInfo:
+    """The site's time zone, or what stands in for one that can't be used."""
+    return find_zone(site.timezone) or base_zone(site.timezone)
+
+
+def zone_warnings(site: Site) -> list[str]:
+    """What an answer says of a stored time zone that can't be used; nothing for any other."""
+    if not site.stored_timezone:
+        return []
+    return [
+        f"The site's time zone {site.stored_timezone!r} is not known to ClickHouse and browsers: {site.timezone} stands"
+        " in for it. Set an IANA name such as Europe/Stockholm."
+    ]
+
+
+def show_range(range_: TimeRange) -> tuple[str, str]:
+    """Both edges in the site's time, with their offset."""
+    return range_.start.astimezone(range_.zone).isoformat(), range_.end.astimezone(range_.zone).isoformat()

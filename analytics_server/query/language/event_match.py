@@ -1,0 +1,100 @@
+"""Which events are meant: what goals, funnel steps, cohorts and experiments have in common.
+
+An `EventSpec` names events by `event`, by `filters`, by a saved `goal`, or several of them
+together (all must hold on the same event). `name` is the event's name too, unless the spec
+says otherwise which events it means; then it is what the step is called in the answer:
+
+- `{"name": "signup"}`: events named signup.
+- `{"name": "pageview", "filters": [["is", "event:page", ["/pricing"]]]}`: standard event names stay names.
+- `{"name": "Saw the prices", "filters": [["is", "event:page", ["/pricing"]]]}`: a label, because the
+  filters speak of the event's page, name or goal.
+- `{"name": "signup", "filters": [["is", "event:props:plan", ["pro"]]]}`: events named signup with that plan.
+
+Pure. Every answer shows how its specs were read (`normalised`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from analytics_server.errors import RequestError
+from analytics_server.model import STANDARD_EVENTS
+from analytics_server.query.dimensions import find_dimension
+from analytics_server.query.language.conditions import Both, Either, Named, Neither, event_column
+from analytics_server.query.language.filters import Condition, Match, normalise, parse_filters, render
+from analytics_server.query.language.saved_filters import Library
+from analytics_server.query.language.shapes import Filters
+from analytics_server.query.parameters import Binder
+
+NAME_CHARS = 120
+
+_SAYS_WHICH = frozenset({"event:name", "event:page"})
+
+
+class EventSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Some of a site's events; see the module."""
+
+    name: Annotated[str, Meta(max_length=NAME_CHARS)] = ""
+    event: Annotated[str, Meta(max_length=NAME_CHARS)] = ""
+    goal: Annotated[str, Meta(max_length=NAME_CHARS)] = ""
+    filters: Filters = ()
+
+
+class Meant(msgspec.Struct, frozen=True, kw_only=True):
+    """A spec as it was read: what it is called, and what must hold of an event."""
+
+    label: str
+    where: tuple[Condition, ...]
+
+    def normalised(self) -> dict[str, object]:
+        """As JSON, for the answer."""
+        return {"name": self.label, "filters": [normalise(condition) for condition in self.where]}
+
+
+def read_spec(spec: EventSpec, place: str, library: Library) -> Meant:
+    """Which events a spec means. `place`: where it stands in the request, for messages. Raises `RequestError`."""
+    filters = parse_filters(spec.filters, library, place=f"{place}.filters")
+    event, label = spec.event, spec.name
+    speaks = any(map(_says_which, filters))
+    if spec.name and not event and not spec.goal and (spec.name in STANDARD_EVENTS or not speaks):
+        event = spec.name
+    where: list[Condition] = []
+    if event:
+        where.append(Match(find_dimension("event:name"), "is", (event,), negated=False))
+    if spec.goal:
+        where += library.goal(spec.goal, place=f"{place}.goal")
+    where += filters
+    if not where:
+        raise RequestError(
+            f'{place} says of no event that it is meant: give "name" (or "event"), "goal" or "filters",'
+            ' such as {"name": "signup"}.',
+            code="bad_step",
+        )
+    return Meant(label=label or spec.goal or event or "events", where=tuple(where))
+
+
+def _says_which(condition: Condition) -> bool:
+    """Does a filter speak of the event's own name, page or goal, at whatever depth?"""
+    match condition:
+        case Match():
+            return condition.dimension.name in _SAYS_WHICH
+        case Both() | Either():
+            return any(map(_says_which, condition.conditions))
+        case Neither():
+            return _says_which(condition.condition)
+        case Named():
+            return condition.kind == "goal"
+    return False
+
+
+def render_on_events(where: tuple[Condition, ...], binder: Binder) -> list[str]:
+    """The conditions as SQL over a row `e` of `events`.
+
+    Dimensions that only a session's row knows (`Dimension.joined`) are read from `s.`, so whoever asks joins it
+    (see `edges.events_relation`).
+    """
+
+    return [render(condition, lambda dimension: event_column(dimension, binder), binder) for condition in where]

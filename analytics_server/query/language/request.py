@@ -1,0 +1,248 @@
+"""What a client may ask: strict decoding of the JSON query into a checked `Question`.
+
+Unknown keys are refused, names are looked up in the registry, and every message says
+where the fault is and what would be right. Nothing here knows of SQL or of the clock.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal, NoReturn, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from analytics_server.errors import RequestError
+from analytics_server.query.dimensions import GOAL, Dimension, Interval, Scope, find_dimension, nearest
+from analytics_server.query.language.filters import Condition, all_of, normalise, parse_filters
+from analytics_server.query.language.saved_filters import Library
+from analytics_server.query.language.shapes import MAX_DIMENSIONS, MAX_METRICS, Dimensions, Filters, Metrics, RangeName
+from analytics_server.query.language.shares import goals_in
+from analytics_server.query.language.time_range import ComparisonMode, RangeSpec
+from analytics_server.query.metrics import Metric, Share, find_metric
+
+MAX_GOALS = 100
+MAX_ORDERS = MAX_METRICS + MAX_DIMENSIONS
+DEFAULT_LIMIT = 100
+
+T = TypeVar("T")
+
+
+class Include(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the answer should hold besides its rows."""
+
+    total_rows: bool = False
+    time_labels: bool = False
+    comparison: ComparisonMode | None = None
+
+
+class Pagination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which rows of the ordered result are wanted."""
+
+    limit: Annotated[int, Meta(ge=1)] | None = None
+    offset: Annotated[int, Meta(ge=0, le=2**31)] = 0
+
+
+class QueryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /api/v1/query`."""
+
+    site_id: Annotated[str, Meta(min_length=1, max_length=253)]
+    metrics: Metrics
+    date_range: RangeName | tuple[str | int, str | int]
+    dimensions: Dimensions = ()
+    filters: Filters = ()
+    order_by: Annotated[tuple[tuple[str, Literal["asc", "desc"]], ...], Meta(max_length=MAX_ORDERS)] = ()
+    include: Include = Include()
+    pagination: Pagination = Pagination()
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Sort by the metric or dimension at that place of the question."""
+
+    by: Literal["metric", "dimension"]
+    index: int
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A saved goal, and what must hold of its events."""
+
+    name: str
+    condition: Condition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A request whose every name is known to the registry. `goals`: what the dimension event:goal groups by."""
+
+    site_id: str
+    metrics: tuple[Metric, ...]
+    dimensions: tuple[Dimension, ...]
+    where: tuple[Condition, ...]
+    goals: tuple[Goal, ...]
+    date_range: RangeSpec
+    order_by: tuple[Order, ...]
+    limit: int
+    offset: int
+    include: Include
+    exact: bool
+
+    @property
+    def time_index(self) -> int | None:
+        """Place of the time dimension, if there is one."""
+        return next((i for i, dimension in enumerate(self.dimensions) if dimension.scope is Scope.TIME), None)
+
+    @property
+    def interval(self) -> Interval | None:
+        """The length of the time buckets, if there are any."""
+        return None if self.time_index is None else self.dimensions[self.time_index].interval
+
+    def with_interval(self, interval: Interval) -> Question:
+        """The same question with the dimension `time` made definite."""
+        if self.time_index is None or self.interval is not None:
+            return self
+        concrete = find_dimension(f"time:{interval}")
+        dimensions = tuple(concrete if d.scope is Scope.TIME else d for d in self.dimensions)
+        return replace(self, dimensions=dimensions)
+
+    def by_first_metric(self) -> Question:
+        """The same question, the groups with most of the first metric first."""
+        return replace(self, order_by=(Order("metric", 0, True),))
+
+    def normalised(self) -> dict[str, object]:
+        """The question as JSON with full names and all defaults."""
+        names: dict[str, tuple[Metric, ...] | tuple[Dimension, ...]] = {
+            "metric": self.metrics,
+            "dimension": self.dimensions,
+        }
+        return {
+            "site_id": self.site_id,
+            "metrics": [metric.name for metric in self.metrics],
+            "dimensions": [dimension.name for dimension in self.dimensions],
+            "filters": [normalise(condition) for condition in self.where],
+            "order_by": [[names[o.by][o.index].name, "desc" if o.descending else "asc"] for o in self.order_by],
+            "include": msgspec.to_builtins(self.include),
+            "pagination": {"limit": self.limit, "offset": self.offset},
+            "exact": self.exact,
+        }
+
+
+def decode_request(body: bytes, kind: type[T]) -> T:
+    """Decode strictly; raises `RequestError` naming the place and the nearest valid key."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        _refuse(str(error), kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError(f"The body is no readable JSON: {error}.", code="bad_json") from error
+
+
+def check_request(request: QueryRequest, library: Library | None = None, *, max_rows: int) -> Question:
+    """Look up every name and check what belongs together; raises `RequestError`."""
+    metrics = _each_once("metrics", [find_metric(name) for name in request.metrics], MAX_METRICS)
+    if not metrics:
+        raise RequestError('metrics is empty: name at least one, such as ["visitors"].', code="bad_request")
+    dimensions = _each_once("dimensions", [find_dimension(name) for name in request.dimensions], MAX_DIMENSIONS)
+    if sum(dimension.scope is Scope.TIME for dimension in dimensions) > 1:
+        raise RequestError("dimensions may hold one time dimension only.", code="bad_request")
+    limit = min(DEFAULT_LIMIT, max_rows) if request.pagination.limit is None else request.pagination.limit
+    if limit > max_rows:
+        raise RequestError(f"pagination.limit may be {max_rows} at most; use offset for more.", code="bad_pagination")
+    where = parse_filters(request.filters, library)
+    question = Question(
+        site_id=request.site_id.strip().lower(),
+        metrics=metrics,
+        dimensions=dimensions,
+        where=where,
+        goals=_goals(where, library) if GOAL in dimensions else (),
+        date_range=request.date_range,
+        order_by=(),
+        limit=limit,
+        offset=request.pagination.offset,
+        include=request.include,
+        exact=request.exact,
+    )
+    if request.include.time_labels and question.time_index is None:
+        raise RequestError("include.time_labels needs a time dimension.", code="bad_request")
+    _check_shares(question)
+    return replace(question, order_by=_order(request.order_by, question))
+
+
+def _goals(where: Sequence[Condition], library: Library | None) -> tuple[Goal, ...]:
+    """The goals to group by: those that the filters choose, else all of the site."""
+    found = [Goal(name, all_of(conditions)) for name, conditions in (library.goals() if library else ())]
+    for chosen in goals_in(where):
+        found = [goal for goal in found if goal.condition in chosen]
+    if len(found) > MAX_GOALS:
+        raise RequestError(
+            f"The site has more than {MAX_GOALS} goals, too many to group by: choose some of them by a filter such as"
+            ' ["is", "event:goal", ["Signup"]].',
+            code="unsupported_combination",
+        )
+    return tuple(found)
+
+
+def _check_shares(question: Question) -> None:
+    converting = [metric.name for metric in question.metrics if metric.share not in (None, Share.OF_ALL)]
+    if converting and GOAL not in question.dimensions and not goals_in(question.where):
+        raise RequestError(
+            f'{converting[0]} needs a goal: add the dimension "event:goal", or a filter such as ["goal", "Signup"]'
+            " that stands by itself, not inside or, not or has_done. GET /api/v1/goals lists the goals.",
+            code="unsupported_combination",
+        )
+
+
+def _order(wanted: Sequence[tuple[str, str]], question: Question) -> tuple[Order, ...]:
+    """As asked; by default time upwards, else the first metric downwards."""
+    if not wanted:
+        if question.time_index is not None:
+            return (Order("dimension", question.time_index, False),)
+        return (Order("metric", 0, True),) if question.dimensions else ()
+    places = {dimension.name: ("dimension", index) for index, dimension in enumerate(question.dimensions)}
+    for index, metric in enumerate(question.metrics):
+        places |= dict.fromkeys((metric.name, *metric.aliases), ("metric", index))
+    orders = []
+    for place, (name, direction) in enumerate(wanted):
+        if name not in places:
+            raise RequestError(
+                f"order_by[{place}] names {name!r}, which is not among the query's metrics and dimensions."
+                f"{nearest(name, places)}",
+                code="bad_order",
+            )
+        by, index = places[name]
+        orders.append(Order("metric" if by == "metric" else "dimension", index, direction == "desc"))
+    return tuple(orders)
+
+
+Field = TypeVar("Field", Metric, Dimension)
+
+
+def _each_once(key: str, fields: Sequence[Field], most: int) -> tuple[Field, ...]:
+    names = [field.name for field in fields]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise RequestError(f"{key} names {repeated!r} twice.", code="bad_request")
+    if len(names) > most:
+        raise RequestError(f"{key} may hold {most} names at most.", code="bad_request")
+    return tuple(fields)
+
+
+_UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(?P<key>.*?)`(?: - at `\$\.?(?P<place>.*)`)?", re.DOTALL)
+
+
+def _refuse(message: str, kind: type) -> NoReturn:
+    unknown = _UNKNOWN_FIELD.match(message)
+    if unknown is None:
+        raise RequestError(f"The request has a wrong value: {message}.", code="bad_request")
+    place = unknown["place"] or ""
+    owner = {"include": Include, "pagination": Pagination}.get(place, kind)
+    where = f" in {place}" if place else ""
+    names = getattr(owner, "__struct_fields__", ())
+    raise RequestError(
+        f"There is no key {unknown['key']!r}{where}.{nearest(unknown['key'], names)}", code="unknown_key"
+    )

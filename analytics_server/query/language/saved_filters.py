@@ -1,0 +1,119 @@
+"""The saved goals and segments of one site, as conditions.
+
+Looked up by id or by name. What is saved was checked when it was saved; a goal or segment
+that can't be read any more is an error that names it, never a silent "everything".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from analytics_server.access.saved import Kind, Saved, SavedThing, body_of
+from analytics_server.errors import RequestError
+from analytics_server.model import PAGEVIEW
+from analytics_server.query.language.shapes import Filters
+
+if TYPE_CHECKING:
+    from analytics_server.query.language.filters import Condition
+
+TEXT_CHARS = 2_048
+ABOUT_CHARS = 1_000
+
+Currency = Annotated[str, Meta(pattern="^([A-Z]{3})?$", description="ISO 4217 code.")]
+About = Annotated[str, Meta(max_length=ABOUT_CHARS)]
+
+
+class GoalBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A goal: events of that name, and/or on pages that fit the wildcard, and/or that pass the filters.
+
+    `currency`: the one its revenue is shown in; `about`: a note. Neither changes what is counted.
+    """
+
+    event: Annotated[str, Meta(max_length=120)] = ""
+    page: Annotated[str, Meta(max_length=TEXT_CHARS)] = ""
+    filters: Filters = ()
+    currency: Currency = ""
+    about: About = ""
+
+
+class SegmentBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A segment: filters with a name."""
+
+    filters: Filters
+
+
+class Library(Protocol):
+    """Where filters look up what they name."""
+
+    def goal(self, id_or_name: str, *, place: str) -> tuple[Condition, ...]:
+        """What must hold of an event of the goal. Raises `RequestError` (unknown_goal)."""
+
+    def goals(self) -> list[tuple[str, tuple[Condition, ...]]]:
+        """All goals of the site by name: what `event:goal` groups by."""
+
+    def segment(self, id_or_name: str, *, place: str) -> tuple[Condition, ...]:
+        """The conditions of a segment. Raises `RequestError` (unknown_segment)."""
+
+
+class SiteLibrary:
+    """What is saved of one site."""
+
+    def __init__(self, saved: Saved | None, site_id: str) -> None:
+        self._saved = saved
+        self._site_id = site_id
+
+    def goal(self, id_or_name: str, *, place: str) -> tuple[Condition, ...]:
+        """What must hold of an event of the goal. Raises `RequestError` (unknown_goal)."""
+        thing = self._find(Kind.GOAL, id_or_name, place)
+        return goal_conditions(body_of(thing, GoalBody), f"the goal {thing.name!r}")
+
+    def has_goal(self, id_or_name: str) -> bool:
+        """Is there such a goal?"""
+        return self._saved is not None and self._saved.find(Kind.GOAL, self._site_id, id_or_name) is not None
+
+    def goals(self) -> list[tuple[str, tuple[Condition, ...]]]:
+        """All goals of the site by name, but for those that can't be read."""
+        if self._saved is None:
+            return []
+        return self._saved.readable(
+            self._saved.all(Kind.GOAL, self._site_id),
+            lambda thing: (thing.name, goal_conditions(body_of(thing, GoalBody), f"the goal {thing.name!r}")),
+        )
+
+    def segment(self, id_or_name: str, *, place: str) -> tuple[Condition, ...]:
+        """The conditions of a segment. Raises `RequestError` (unknown_segment)."""
+        from analytics_server.query.language.filters import parse_filters
+
+        thing = self._find(Kind.SEGMENT, id_or_name, place)
+        return parse_filters(body_of(thing, SegmentBody).filters, place=f"the segment {thing.name!r}")
+
+    def _find(self, kind: Kind, id_or_name: str, place: str) -> SavedThing:
+        thing = self._saved.find(kind, self._site_id, id_or_name) if self._saved is not None else None
+        if thing is None:
+            raise RequestError(
+                f"There is no {kind} {id_or_name!r} ({place}): GET /api/v1/{kind}s lists them.", code=f"unknown_{kind}"
+            )
+        return thing
+
+
+def goal_conditions(goal: GoalBody, place: str) -> tuple[Condition, ...]:
+    """What must hold of an event of a goal. Raises `RequestError` (bad_goal or of its filters)."""
+    from analytics_server.query.dimensions import find_dimension
+    from analytics_server.query.language.filters import Match, parse_filters
+
+    where: list[Condition] = []
+    if goal.event:
+        where.append(Match(find_dimension("event:name"), "is", (goal.event,), negated=False))
+    if goal.page:
+        if not goal.event:
+            where.append(Match(find_dimension("event:name"), "is", (PAGEVIEW,), negated=False))
+        where.append(Match(find_dimension("event:page"), "matches_wildcard", (goal.page,), negated=False))
+    where += parse_filters(goal.filters, place=f"{place}.filters")
+    if not where:
+        raise RequestError(
+            f'{place} says of no event that it is meant: give "event", "page" or "filters".', code="bad_goal"
+        )
+    return tuple(where)

@@ -1,0 +1,253 @@
+"""Which table answers which metric: the cheapest one that is exact for the question.
+
+Pure. A plan is a list of parts; each part reads one source and yields some of the
+metrics for the same dimensions, and `compile` puts the parts together. Combinations
+that have no meaning are refused here, with the reason.
+
+Sources, cheapest first:
+- `totals`: numbers of days that are over, per value of one dimension; with them the other
+  sources read only the rest of the range.
+- `traffic`: quarter-hour totals; knows times and event names only.
+- `sessions`: one row per session, for metrics of session scope.
+- `visits`: event metrics read from `sessions` where a session lies wholly inside one
+  bucket of the question, and from `events` for the few that cross an edge.
+- `entries`: sessions by the page they entered on, for `bounce_rate` by `event:page`.
+- `events`: the raw rows; the session's attributes stand on each of them.
+- `views`: sessions counted over `events`, for `sessions` by an event dimension.
+- `scrolls`: `events`, first by session and page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from analytics_server.errors import RequestError
+from analytics_server.query.dimensions import SESSION, Dimension, Scope
+from analytics_server.query.language.filters import matches
+from analytics_server.query.language.request import Question
+from analytics_server.query.language.shares import counted, goal_fields, shares_of, wider
+from analytics_server.query.language.time_range import TimeRange, on_quarter_hours
+from analytics_server.query.metrics import Kind, Metric, Share, find_metric, pieces_of
+from analytics_server.query.plan.coverage import (
+    ENTRY_PAGE,
+    WHOLE_DAY,
+    Coverage,
+    entries_are_kept,
+    is_kept,
+    kept_dimension,
+)
+
+UTC_NAMES = frozenset({"UTC", "Etc/UTC", "Etc/UCT", "Etc/Universal", "Etc/Zulu", "UCT", "Universal", "Zulu"})
+
+
+class Source(StrEnum):
+    """Where a part of the answer is read from."""
+
+    TOTALS = "totals"
+    ENTRY_TOTALS = "entry_totals"
+    TRAFFIC = "traffic"
+    SESSIONS = "sessions"
+    VISITS = "visits"
+    ENTRIES = "entries"
+    EVENTS = "events"
+    VIEWS = "views"
+    SCROLLS = "scrolls"
+
+
+_TABLES: dict[Source, tuple[str, ...]] = {
+    Source.TOTALS: ("day_totals",),
+    Source.ENTRY_TOTALS: ("day_totals", "sessions"),
+    Source.TRAFFIC: ("traffic",),
+    Source.SESSIONS: ("sessions",),
+    Source.VISITS: ("sessions", "events"),
+    Source.ENTRIES: ("sessions",),
+    Source.EVENTS: ("events",),
+    Source.VIEWS: ("events", "sessions"),
+    Source.SCROLLS: ("events",),
+}
+
+
+_EVENTS = find_metric("events")
+_SCROLL_DEPTH = find_metric("scroll_depth")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some metrics of the question, all read from one source for one range."""
+
+    source: Source
+    metrics: tuple[Metric, ...]
+    range_: TimeRange
+    coverage: Coverage | None = None
+    dimension: str = ""
+    """Of `day_totals`: under which name the numbers stand there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The parts that together hold everything that is counted for the question.
+
+    `merged`: per counted metric, by name, the formula that makes one value of the parts' rows, which
+    are stacked and grouped; empty if there is a single part, which needs none. `wider`: the questions
+    whose visitors the question's shares are of.
+    """
+
+    parts: tuple[Part, ...]
+    merged: Mapping[str, str] = field(default_factory=dict)
+    wider: Mapping[Share, Wider] = field(default_factory=dict)
+
+    @property
+    def all_parts(self) -> tuple[Part, ...]:
+        """The parts, and those of the wider questions."""
+        return (*self.parts, *(part for wide in self.wider.values() for part in wide.plan.parts))
+
+    @property
+    def table(self) -> str:
+        """The tables read, for the answer's `meta`."""
+        return "+".join(dict.fromkeys(table for part in self.all_parts for table in _TABLES[part.source]))
+
+
+@dataclass(frozen=True, slots=True)
+class Wider:
+    """Another question that is answered beside the first."""
+
+    question: Question
+    plan: Plan
+
+
+Choose = Callable[[Metric, Sequence[Source]], Source]
+
+
+def cheapest(_: Metric, sources: Sequence[Source]) -> Source:
+    """The first of the sources that can answer."""
+    return sources[0]
+
+
+def make_plan(
+    question: Question, range_: TimeRange, coverage: Coverage | None = None, choose: Choose = cheapest
+) -> Plan:
+    """Choose a source per metric. Raises `RequestError` (unsupported_combination).
+
+    `coverage`: the days that `day_totals` holds; metrics that it knows are read from there. `choose`: which of
+    the sources that can answer a metric, given cheapest first.
+    """
+    beside = {share: wider(question, share) for share in shares_of(question)}
+    plans = {share: Wider(wide, make_plan(wide, range_, coverage, choose)) for share, wide in beside.items()}
+    metrics = _with_groups(counted(question.metrics), question)
+    kept = [metric for metric in metrics if coverage is not None and is_kept(metric, question)]
+    parts: tuple[Part, ...] = ()
+    if coverage is None or not kept:
+        parts = _read(question, metrics, range_, choose)
+        return Plan(parts, {m.name: _whole(m) for m in metrics} if len(parts) > 1 else {}, plans)
+    entered = [metric for metric in metrics if entries_are_kept(metric, question)]
+    others = tuple(metric for metric in metrics if metric not in (*kept, *entered))
+    for source, found, dimension in (
+        (Source.TOTALS, kept, kept_dimension(question) or WHOLE_DAY),
+        (Source.ENTRY_TOTALS, entered, ENTRY_PAGE),
+    ):
+        pieces = tuple(dict.fromkeys(piece for metric in found for piece in pieces_of(metric)))
+        if pieces:
+            parts += (Part(source, pieces, range_, coverage, dimension),)
+        for rest in coverage.rests:
+            parts += _read(question, pieces, rest, choose)
+    parts += _read(question, others, range_, choose)
+    return Plan(parts, {m.name: _whole(m) if m in others else _summed(m) for m in metrics}, plans)
+
+
+def approximate_metrics(question: Question, plan: Plan) -> list[str]:
+    """The metrics of this answer that are counted with `uniq` and may be off by about 1 %."""
+    if question.exact:
+        return []
+    counted_roughly = {m.name for part in plan.parts if part.source is Source.VIEWS for m in part.metrics}
+    if _counts_visitors(plan):
+        counted_roughly.add("visitors")
+    for metric in question.metrics:
+        if metric.share and (_counts_visitors(plan) or _counts_visitors(plan.wider[metric.share].plan)):
+            counted_roughly.add(metric.name)
+    return [metric.name for metric in question.metrics if metric.name in counted_roughly]
+
+
+def sources_of(metric: Metric, question: Question, range_: TimeRange) -> tuple[Source, ...]:
+    """The sources that answer the metric exactly, cheapest first, besides the totals of days that are over.
+
+    Raises `RequestError` (unsupported_combination) if it has no meaning.
+    """
+    return (
+        _event_sources(metric, question, range_) if metric.scope is Scope.EVENT else _session_sources(metric, question)
+    )
+
+
+def is_utc(range_: TimeRange) -> bool:
+    """In UTC a visitor's hash already belongs to one day of the site."""
+    return range_.zone.key in UTC_NAMES
+
+
+def _with_groups(metrics: tuple[Metric, ...], question: Question) -> tuple[Metric, ...]:
+    """Groups in which nobody scrolled are groups all the same, and are known by their events."""
+    events = [metric for metric in metrics if metric.scope is Scope.EVENT]
+    return (*metrics, _EVENTS) if question.dimensions and events == [_SCROLL_DEPTH] else metrics
+
+
+def _counts_visitors(plan: Plan) -> bool:
+    return any(m.name == "visitors" for part in plan.parts if part.source is not Source.TOTALS for m in part.metrics)
+
+
+def _read(question: Question, metrics: Iterable[Metric], range_: TimeRange, choose: Choose) -> tuple[Part, ...]:
+    chosen: dict[Source, list[Metric]] = {}
+    for metric in metrics:
+        chosen.setdefault(choose(metric, sources_of(metric, question, range_)), []).append(metric)
+    return tuple(Part(source, tuple(found), range_) for source, found in chosen.items())
+
+
+def _whole(metric: Metric) -> str:
+    """A metric that one part holds alone: the others have nothing to add."""
+    return f"{'sum' if metric.kind is Kind.COUNT else 'max'}(r.m_{metric.name})"
+
+
+def _summed(metric: Metric) -> str:
+    """A metric whose pieces are added up over all parts."""
+    return metric.merged or f"sum(r.m_{metric.name})"
+
+
+def _event_sources(metric: Metric, question: Question, range_: TimeRange) -> tuple[Source, ...]:
+    if metric.scrolls:
+        return (Source.SCROLLS,)
+    filtered = [match.dimension for match in matches(question.where)]
+    fields = [*question.dimensions, *filtered, *goal_fields(question)]
+    roughly = metric.name == "visitors" and question.exact
+    found: list[Source] = []
+    if metric.traffic and not roughly and all(d.traffic for d in fields) and on_quarter_hours(range_):
+        found.append(Source.TRAFFIC)
+    whole = question.interval in (None, "day", "week", "month") and all(d.scope is not Scope.EVENT for d in fields)
+    visits = (Source.VISITS,) if metric.visits and not roughly and whole else ()
+    # has_done reads events in any case, and would have to do so for each piece of visits.
+    if visits and SESSION not in fields and any(d.scope is Scope.VISIT for d in fields):
+        return (*found, *visits, Source.EVENTS)
+    return (*found, Source.EVENTS, *visits)
+
+
+def _session_sources(metric: Metric, question: Question) -> tuple[Source, ...]:
+    by_event = [dimension for dimension in question.dimensions if dimension.scope is Scope.EVENT]
+    if not by_event:
+        return (Source.SESSIONS, Source.VIEWS) if metric.events else (Source.SESSIONS,)
+    if metric.events:
+        return (Source.VIEWS,)
+    if metric.name in ("bounce_rate", *(piece.name for piece in pieces_of(find_metric("bounce_rate")))):
+        if all(dimension.sessions for dimension in by_event):
+            return (Source.ENTRIES,)
+        raise RequestError(
+            "bounce_rate by an event dimension is known for event:page alone: it counts the sessions that entered"
+            f" there. Leave out {_names(d for d in by_event if not d.sessions)} or bounce_rate.",
+            code="unsupported_combination",
+        )
+    raise RequestError(
+        f"{metric.name} belongs to a whole session, not to one of its events, so it can't be broken down by"
+        f" {_names(by_event)}. Use a visit dimension such as visit:entry_page, or filter on the event instead.",
+        code="unsupported_combination",
+    )
+
+
+def _names(dimensions: Iterable[Dimension]) -> str:
+    return " and ".join(dimension.name for dimension in dimensions)

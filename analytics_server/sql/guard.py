@@ -1,0 +1,73 @@
+"""From a user's text to a statement that ClickHouse may run: read, weighed, printed anew.
+
+The wall between sites, and between a query and everything that is not a site's events and
+sessions. Nothing of the user's text is ever passed on: what ClickHouse gets is printed from
+the tree, node by node, from lists of what may be used. Pure; any thread may call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from analytics_server.sql.printer.context import Context
+from analytics_server.sql.printer.dialect import parse
+from analytics_server.sql.printer.functions import Functions
+from analytics_server.sql.printer.parameters import bind_parameters, check_names
+from analytics_server.sql.printer.queries import QueryPrinter
+from analytics_server.sql.printer.refusal import SqlRefused
+from analytics_server.sql.printer.tables import SITE
+from analytics_server.sql.printer.weight import check_weight
+from analytics_server.sql.tokens import check_size
+
+MAX_TOKENS = 6_000
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A statement to run, with its parameters."""
+
+    sql: str
+    parameters: Mapping[str, object]
+    builds_long_texts: bool = False
+
+
+class Guard:
+    """Turns texts into guarded statements. Keeps nothing."""
+
+    def __init__(self, functions: Functions, *, max_chars: int, max_rows: int, max_tokens: int = MAX_TOKENS) -> None:
+        self.functions = functions
+        self.max_chars = max_chars
+        self.max_rows = max_rows
+        self.max_tokens = max_tokens
+
+    def check_size(self, text: str) -> None:
+        """Refuse what is too long to be read: quick enough for the event loop. Raises `SqlRefused`."""
+        check_size(text, max_chars=self.max_chars, max_tokens=self.max_tokens)
+
+    def check(self, text: str, params: Mapping[str, object], *, site_id: str, database: str) -> Guarded:
+        """The statement that answers the text with the site's rows only. Raises `SqlRefused`."""
+        check_names(params)
+        self.check_size(text)
+        tree = parse(text)
+        check_weight(tree)
+        context = Context(text, self.functions, database, params, _wanted(tree))
+        try:
+            sql = QueryPrinter(context, tree, max_rows=self.max_rows).whole(tree)
+        except RecursionError:
+            raise SqlRefused("The query is nested too deeply.", code="sql_too_big") from None
+        site = {SITE: site_id} if f"{{{SITE}:String}}" in sql else {}  # a value that is not named would be refused
+        return Guarded(sql, {**site, **bind_parameters(context.declared, params)}, context.builds_long_texts)
+
+
+def _wanted(tree: exp.Expr) -> frozenset[str] | None:
+    """Every name in the query, so that no other columns are read; None when a star may mean any."""
+    names = set()
+    for node in tree.walk():
+        if isinstance(node, exp.Star) and not isinstance(node.parent, exp.Anonymous):
+            return None
+        if isinstance(node, exp.Identifier):
+            names.add(node.name)
+    return frozenset(names)

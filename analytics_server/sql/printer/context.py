@@ -1,0 +1,127 @@
+"""What printing a query needs to know: the user's text, names in scope, parameters, functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from sqlglot import exp
+
+from analytics_server.sql.printer.functions import Functions
+from analytics_server.sql.printer.refusal import Place, SqlRefused, place_of, shown
+from analytics_server.sql.printer.types import BadKind, Kind, parse_kind
+
+RESERVED = "__"
+"""Names that begin so are the server's."""
+
+CTE = f"{RESERVED}with_"
+"""Put before the names of a user's WITH: no table has such a name, so it can never be reached by one."""
+
+MAX_NAME_CHARS = 128
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CLAUSES = {"is_global": "GLOBAL", "global_": "GLOBAL", "method": "NATURAL", "locks": "FOR", "laterals": "LATERAL"}
+"""Parts of nodes that are called otherwise in SQL."""
+
+_ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0", "\b": "\\b", "\f": "\\f"}
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The names that one SELECT sees: its WITH and its tables, and those around it."""
+
+    ctes: frozenset[str] = frozenset()
+    tables: frozenset[str] = frozenset()
+
+    def with_ctes(self, names: set[str]) -> Scope:
+        return Scope(self.ctes | names, self.tables)
+
+    def with_tables(self, names: set[str]) -> Scope:
+        return Scope(self.ctes, self.tables | names)
+
+
+@dataclass(slots=True)
+class Context:
+    """One query on its way to ClickHouse."""
+
+    text: str
+    functions: Functions
+    database: str
+    bound: Mapping[str, object]
+    """The values of the user's parameters, not yet checked."""
+    wanted: Container[str] | None
+    """Columns to read of the tables; None: all."""
+    builds_long_texts: bool = False
+    declared: dict[str, Kind] = field(default_factory=dict)
+    """The user's parameters that the text names, with their types."""
+
+    def place(self, node: exp.Expr | None) -> Place | None:
+        """Where a node stands in the user's text, or the nearest thing inside it that is known to stand somewhere."""
+        if node is None:
+            return None
+        for each in node.walk():
+            start = each.meta.get("start")
+            if isinstance(start, int):
+                return place_of(self.text, start)
+        return None
+
+    def refuse(self, node: exp.Expr | None, message: str, code: str | None = None) -> NoReturn:
+        """Raise `SqlRefused` at a node."""
+        place = None
+        while node is not None and place is None:
+            place, node = self.place(node), node.parent
+        raise SqlRefused(message, code=code, place=place)
+
+    def refuse_clause(self, node: exp.Expr, key: str, message: str) -> NoReturn:
+        """Raise `SqlRefused` where a clause's word stands, or at the node if it is not found."""
+        start = node.meta.get("start")
+        found = re.compile(rf"\b{clause(key).split()[0]}\b", re.IGNORECASE).search(
+            self.text, start if isinstance(start, int) else 0
+        )
+        if found is None:
+            self.refuse(node, message)
+        raise SqlRefused(message, place=place_of(self.text, found.start()))
+
+    def only(self, node: exp.Expr, *allowed: str) -> None:
+        """Refuse a node that has any other part than the allowed ones."""
+        for key, value in node.args.items():
+            if value and key not in allowed:
+                self.refuse_clause(node, key, f"{clause(key)} can't be used here.")
+
+    def name(self, identifier: exp.Expr | str | None, node: exp.Expr | None = None) -> str:
+        """A name of the user's, checked and bare."""
+        if isinstance(identifier, exp.Expr):
+            node = identifier
+        text = identifier.name if isinstance(identifier, exp.Expr) else identifier or ""
+        if not text or len(text) > MAX_NAME_CHARS or _CONTROL.search(text):
+            self.refuse(node, f"A name has 1 to {MAX_NAME_CHARS} characters, and no control characters.")
+        if text.startswith(RESERVED):
+            self.refuse(node, f"Names that begin with two underscores are reserved: {shown(text)}.")
+        return text
+
+    def quoted(self, identifier: exp.Expr | str | None, node: exp.Expr | None = None) -> str:
+        """A name of the user's, checked and in back-quotes."""
+        return quote(self.name(identifier, node))
+
+    def kind(self, text: str, node: exp.Expr) -> Kind:
+        """A type that the user wrote."""
+        try:
+            return parse_kind(text)
+        except BadKind as error:
+            self.refuse(node, f"The type {shown(text)} can't be used: {error}.", "unknown_type")
+
+
+def quote(name: str) -> str:
+    """An identifier in back-quotes."""
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def literal(text: str) -> str:
+    """A string literal."""
+    return "'" + "".join(_ESCAPES.get(character, character) for character in text) + "'"
+
+
+def clause(key: str) -> str:
+    """How a part of a node is called in SQL."""
+    return _CLAUSES.get(key) or key.strip("_").replace("_", " ").upper()

@@ -1,0 +1,161 @@
+"""Prints what stands behind FROM and JOIN, and WITH.
+
+A table is `events` or `sessions`, a WITH that is in scope, or a subquery; nothing else can
+stand there. What a WITH is called in ClickHouse no table is called.
+"""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from analytics_server.sql.printer.calls import CallPrinter
+from analytics_server.sql.printer.context import CTE, Scope, quote
+from analytics_server.sql.printer.expressions import PROPS
+from analytics_server.sql.printer.refusal import nearest, shown
+from analytics_server.sql.printer.tables import TABLES
+
+SIDES = ("", "LEFT", "RIGHT", "FULL")
+STRICTNESS = ("ANY", "ALL", "SEMI", "ANTI", "ASOF")
+
+INSTEAD = {
+    "prewhere": "PREWHERE can't be used here: write WHERE, ClickHouse moves it.",
+    "sample": "SAMPLE can't be used here: the tables have no sampling key.",
+    "settings": "SETTINGS can't be used here: the server sets what a query may do.",
+    "format": "FORMAT can't be used here: name the format in the address, ?format=csv.",
+    "into": "INTO can't be used here: the answer is sent to you.",
+    "locks": "FOR UPDATE and LOCK can't be used here: nothing is ever changed.",
+}
+"""Clauses that are refused, and what to do."""
+
+
+class RelationPrinter(CallPrinter):
+    """Prints tables, subqueries, joins and WITH. Raises `SqlRefused`."""
+
+    def _with(self, node: exp.Expr, scope: Scope) -> tuple[str, Scope]:
+        if node.args.get("recursive"):
+            self.context.refuse(node, "WITH RECURSIVE can't be used here.")
+        self.context.only(node, "expressions")
+        written = []
+        for each in node.expressions:
+            self.context.only(each, "this", "alias", "scalar")
+            alias = each.args.get("alias")
+            if alias is None:
+                self.context.refuse(each, "Each part of WITH has a name.", "bad_sql")
+            self.context.only(alias, "this")
+            name = self.context.name(alias.this)
+            if each.args.get("scalar"):
+                written.append(f"{self._operand(each.this, scope)} AS {quote(name)}")
+                continue
+            if name == PROPS:
+                self.context.refuse(alias, f"{PROPS} is a column: give this another name.")
+            written.append(f"{quote(CTE + name)} AS ({self.query(each.this, scope)})")
+            scope = scope.with_ctes({name})
+        return f"WITH {', '.join(written)} ", scope
+
+    def _alias_of(self, relation: exp.Expr) -> str:
+        """The name by which a table or subquery is addressed."""
+        alias = relation.args.get("alias")
+        if alias is not None and alias.this is not None:
+            name = self.context.name(alias.this)
+            if name == PROPS:
+                self.context.refuse(alias, f"{PROPS} is a column: give the table another name.")
+            return name
+        return relation.name if isinstance(relation, exp.Table) else ""
+
+    def _relation(self, node: exp.Expr, scope: Scope) -> str:
+        if isinstance(node, exp.Final):
+            self.context.refuse(node, "FINAL can't be used here: sessions are always merged.")
+        if not isinstance(node, (exp.Table, exp.Subquery)):
+            self.context.refuse(
+                node, "Behind FROM and JOIN stand events, sessions, a WITH or a subquery.", "unknown_table"
+            )
+        self._only(node, "this", "alias", "db", "catalog")
+        if alias := node.args.get("alias"):
+            self.context.only(alias, "this")
+        name = self._alias_of(node)
+        written = self._subquery_of(node, scope) if isinstance(node, exp.Subquery) else self._table(node, scope)
+        return f"{written} AS {quote(name)}" if name else written
+
+    def _subquery_of(self, node: exp.Subquery, scope: Scope) -> str:
+        inner = node.this
+        if isinstance(inner, (exp.Table, exp.Subquery)) and not inner.args.get("alias"):
+            return self._relation(inner, scope)
+        return f"({self.query(inner, scope)})"
+
+    def _table(self, node: exp.Table, scope: Scope) -> str:
+        identifier = node.this
+        if not isinstance(identifier, exp.Identifier):
+            called = identifier.name if isinstance(identifier, exp.Expr) else "this"
+            self.context.refuse(
+                node,
+                f"The table function {shown(called)} can't be used here: read events or sessions.",
+                "unknown_table",
+            )
+        if node.args.get("db") or node.args.get("catalog"):
+            parts = [node.args[key].name for key in ("catalog", "db") if node.args.get(key)]
+            full = ".".join([*parts, identifier.name])
+            self.context.refuse(
+                node,
+                f"There is no table {shown(full)} here: there are events and sessions, without a database.",
+                "unknown_table",
+            )
+        name = self.context.name(identifier)
+        if name in scope.ctes:
+            return quote(CTE + name)
+        table = TABLES.get(name)
+        if table is None:
+            hint = nearest(name, [*TABLES, *sorted(scope.ctes)]) or " There are events and sessions."
+            self.context.refuse(node, f"There is no table {shown(name)} here.{hint}", "unknown_table")
+        return table.scoped(self.context.database, self.context.wanted)
+
+    def _join(self, join: exp.Expr, outer: Scope, inner: Scope) -> str:
+        if is_array_join(join):
+            self._only(join, "this", "expressions", "side", "kind")
+            if join.args.get("side") not in (None, "", "LEFT"):
+                self.context.refuse(join, "ARRAY JOIN may be LEFT, nothing else.")
+            members = [join.this, *(join.args.get("expressions") or [])]
+            arrays = ", ".join(self._named(member, inner) for member in members)
+            return f"{'LEFT ' if join.args.get('side') else ''}ARRAY JOIN {arrays}"
+        self._only(join, "this", "side", "kind", "on", "using")
+        side, kind = (str(join.args.get(key) or "").upper() for key in ("side", "kind"))
+        relation = self._relation(join.this, outer)
+        if side not in SIDES or kind not in ("", "INNER", "OUTER", "CROSS", *STRICTNESS):
+            self.context.refuse(join, f"{shown(f'{side} {kind} JOIN')} can't be used here.")
+        if kind == "CROSS":
+            return f"CROSS JOIN {relation}"
+        words = [kind if kind in STRICTNESS else "", side or "INNER", "JOIN"]
+        written = f"{' '.join(filter(None, words))} {relation}"
+        if (on := join.args.get("on")) is not None:
+            return f"{written} ON {self.write(on, inner)}"
+        using = join.args.get("using") or []
+        if not using:
+            self.context.refuse(join, "A JOIN needs ON or USING.", "bad_sql")
+        return f"{written} USING ({', '.join(self._column_name(each) for each in using)})"
+
+    def _column_name(self, node: exp.Expr) -> str:
+        if isinstance(node, exp.Column) and self._bare(node):
+            node = node.this
+        if not isinstance(node, exp.Identifier):
+            self.context.refuse(node, "USING takes columns' names.", "bad_sql")
+        return self.context.quoted(node)
+
+    def _named(self, node: exp.Expr, scope: Scope) -> str:
+        if not isinstance(node, exp.Alias):
+            return self.write(node, scope)
+        self.context.only(node, "this", "alias")
+        return f"{self._operand(node.this, scope)} AS {self.context.quoted(node.args['alias'])}"
+
+    def _bare(self, node: exp.Expr | None) -> bool:
+        if not isinstance(node, exp.Column) or any(node.args.get(key) for key in ("table", "db", "catalog")):
+            self.context.refuse(node, "EXCEPT takes columns' names, REPLACE takes expressions AS names.", "bad_sql")
+        return True
+
+    def _only(self, node: exp.Expr, *allowed: str) -> None:
+        for key, message in INSTEAD.items():
+            if node.args.get(key) and key not in allowed:
+                self.context.refuse_clause(node, key, message)
+        self.context.only(node, *allowed)
+
+
+def is_array_join(join: exp.Expr) -> bool:
+    return str(join.args.get("kind") or "").upper() == "ARRAY"

@@ -1,0 +1,91 @@
+"""How big a query becomes once its names stand for what they name.
+
+ClickHouse puts the expression in the place of its alias and the SELECT in the place of its
+WITH, again and again: twenty lines that each use the line before twice grow to a million
+parts, and that happens before any time limit is looked at. So it is counted here first.
+"""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from analytics_server.sql.printer.refusal import SqlRefused
+
+MAX_NODES = 3_000
+"""Parts of the query as it is written."""
+
+MAX_EXPANDED = 10_000
+"""Parts after all names are expanded."""
+
+MAX_SELECTS = 100
+"""SELECTs after all names are expanded."""
+
+MAX_NESTED_LAMBDAS = 4
+"""Lambdas inside lambdas: each goes over all elements of an array for each element of another, in one go
+that no time limit interrupts."""
+
+TOO_BIG = "sql_too_big"
+
+
+def check_weight(tree: exp.Expr) -> None:
+    """Raises `SqlRefused` for a query that is too big, or would become so."""
+    nodes = list(tree.walk())
+    if len(nodes) > MAX_NODES:
+        raise SqlRefused(f"The query has {len(nodes)} parts, {MAX_NODES} are allowed.", code=TOO_BIG)
+    nested = [node for node in nodes if isinstance(node, exp.Lambda) and node.find_ancestor(exp.Lambda)]
+    if len(nested) > MAX_NESTED_LAMBDAS:
+        raise SqlRefused(f"The query may have {MAX_NESTED_LAMBDAS} lambdas inside lambdas.", code=TOO_BIG)
+    expanded, selects = _Weigher(nodes).weigh(tree)
+    if expanded > MAX_EXPANDED:
+        raise SqlRefused(
+            f"With every alias and WITH put in, the query has more than {MAX_EXPANDED} parts:"
+            " use fewer names that stand for others.",
+            code=TOO_BIG,
+        )
+    if selects > MAX_SELECTS:
+        raise SqlRefused(
+            f"With every WITH put in, the query has {selects} SELECTs, {MAX_SELECTS} are allowed.", code=TOO_BIG
+        )
+
+
+class _Weigher:
+    """Adds up parts and SELECTs; a name weighs as much as the heaviest thing it may stand for."""
+
+    def __init__(self, nodes: list[exp.Expr]) -> None:
+        self._meant: dict[str, list[exp.Expr]] = {}
+        for node in nodes:
+            if isinstance(node, exp.CTE):
+                alias = node.args.get("alias")
+                if alias is not None:
+                    self._meant.setdefault(alias.name, []).append(node.this)
+            elif isinstance(node, exp.Alias):
+                self._meant.setdefault(node.alias, []).append(node.this)
+        self._known: dict[str, tuple[int, int]] = {}
+
+    def weigh(self, tree: exp.Expr) -> tuple[int, int]:
+        """Parts and SELECTs of a node; stops counting past the limit."""
+        parts = selects = 0
+        for node in tree.walk():
+            parts += 1
+            selects += isinstance(node, exp.Select)
+            name = node.name if isinstance(node, (exp.Column, exp.Table)) or _is_bare(node) else ""
+            if name in self._meant:
+                more_parts, more_selects = self._weigh_name(name)
+                parts, selects = parts + more_parts, selects + more_selects
+            if parts > MAX_EXPANDED or selects > MAX_SELECTS:
+                break
+        return parts, selects
+
+    def _weigh_name(self, name: str) -> tuple[int, int]:
+        if name not in self._known:
+            self._known[name] = (0, 0)  # itself inside itself: no more than once
+            weights = [self.weigh(node) for node in self._meant[name]]
+            self._known[name] = max(parts for parts, _ in weights), max(selects for _, selects in weights)
+        return self._known[name]
+
+
+def _is_bare(node: exp.Expr) -> bool:
+    """A name inside a lambda, which is no column to the parser but may be an alias to ClickHouse."""
+    return isinstance(node, exp.Identifier) and not isinstance(
+        node.parent, (exp.Column, exp.Table, exp.TableAlias, exp.Alias)
+    )

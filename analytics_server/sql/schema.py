@@ -1,0 +1,87 @@
+"""What can be asked: tables, columns, functions, types and limits, for people and tools."""
+
+from __future__ import annotations
+
+import msgspec
+
+from analytics_server.sql.answer import FORMATS
+from analytics_server.sql.printer import dialect, weight
+from analytics_server.sql.printer.functions import COMBINATORS, Function
+from analytics_server.sql.printer.parameters import MAX_PARAMETERS
+from analytics_server.sql.printer.tables import TABLES
+from analytics_server.sql.printer.types import FAMILIES
+from analytics_server.sql.service import SqlService
+
+
+class SchemaColumn(msgspec.Struct, frozen=True, kw_only=True):
+    """A column: its type in ClickHouse, and a sentence."""
+
+    name: str
+    type: str
+    about: str
+
+
+class SchemaTable(msgspec.Struct, frozen=True, kw_only=True):
+    """A table and its columns."""
+
+    name: str
+    about: str
+    columns: list[SchemaColumn]
+
+
+class SchemaFamily(msgspec.Struct, frozen=True, kw_only=True):
+    """Functions that belong together."""
+
+    family: str
+    functions: list[Function]
+
+
+class SchemaAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of `GET /api/v1/schema`."""
+
+    tables: list[SchemaTable]
+    functions: list[SchemaFamily]
+    combinators: dict[str, str]
+    types: list[str]
+    formats: list[str]
+    limits: dict[str, int | float]
+
+
+async def describe(service: SqlService, site_id: str) -> SchemaAnswer:
+    """The schema, the same for every site. Raises `NotFound` for a site that does not exist."""
+    if site_id:
+        service.desk.site(site_id)
+    available = await service.available()
+    families = [
+        SchemaFamily(family=family, functions=[each for each in functions if each.name in available])
+        for family, functions in service.guard.functions.families.items()
+    ]
+    limits = service.limits
+    return SchemaAnswer(
+        tables=[
+            SchemaTable(
+                name=table.name,
+                about=table.about,
+                columns=[SchemaColumn(name=c.name, type=c.type, about=c.about) for c in table.columns],
+            )
+            for table in TABLES.values()
+        ],
+        functions=families,
+        combinators=dict(COMBINATORS),
+        types=list(FAMILIES),
+        formats=list(FORMATS),
+        limits={
+            "timeout_s": limits.timeout_s,
+            "memory_mb": limits.memory_mb,
+            "read_rows": limits.read_rows,
+            "read_mb": limits.read_mb,
+            "rows": limits.rows,
+            "answer_mb": limits.answer_mb,
+            "characters": limits.max_chars,
+            "brackets": dialect.MAX_DEPTH,
+            "parts": weight.MAX_NODES,
+            "expanded_parts": weight.MAX_EXPANDED,
+            "selects": weight.MAX_SELECTS,
+            "parameters": MAX_PARAMETERS,
+        },
+    )

@@ -1,0 +1,268 @@
+"""Runs guarded SQL: the settings that bound it, its turn, its pieces.
+
+The engine ends a query that passes its limits, but looks at the time only between blocks of
+rows. So the answer to the client has a time limit of its own, after which the turn is passed on to
+others; the site's and the token's own is given back when the engine has truly ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from analytics_server.config import SqlSection
+from analytics_server.errors import StoreError, StoreTimeout
+from analytics_server.query.context import Desk
+from analytics_server.sql.answer import FORMATS, JsonAnswer
+from analytics_server.sql.cells import HarmlessCells
+from analytics_server.sql.concurrency import Turn, Turns
+from analytics_server.sql.engine_errors import explain
+from analytics_server.sql.guard import Guard, Guarded
+from analytics_server.sql.printer.context import literal
+from analytics_server.sql.printer.functions import Functions, load_functions
+from analytics_server.sql.printer.refusal import SqlRefused
+from analytics_server.sql.printer.tables import SETTINGS, TABLES
+
+MB = 1024 * 1024
+RANGE_ELEMENTS = 1_000_000
+"""Numbers that range() may make of one block of rows."""
+
+BLOCK_ROWS = 8_192
+"""Rows that are worked on between two looks at the clock."""
+
+SMALL_BLOCKS = {
+    "max_block_size": 1_024,
+    "max_joined_block_size_rows": 1_024,
+    "function_range_max_elements_in_block": 100_000,
+}
+"""For queries that build long texts."""
+
+PRINTED_BYTES = 2_000_000
+"""What is printed is longer than what was written: columns are spelled out."""
+
+OVERTIME_S = 2.0
+"""How much longer than the engine may run the client waits for its answer."""
+
+NUMBERS = {
+    "readonly": 1,
+    "max_block_size": BLOCK_ROWS,
+    "max_query_size": PRINTED_BYTES,
+    "function_range_max_elements_in_block": RANGE_ELEMENTS,
+    "allow_introspection_functions": 0,
+    "joined_subquery_requires_alias": 0,
+    "output_format_json_quote_64bit_integers": 0,
+    "output_format_json_quote_decimals": 0,
+    "output_format_json_quote_denormals": 0,
+    "output_format_json_escape_forward_slashes": 0,
+    "output_format_json_validate_utf8": 1,
+    **SETTINGS,
+}
+NO_SEMI_JOINS = "query_plan_convert_any_join_to_semi_or_anti_join"
+"""The engine in process lacks semi and anti joins, and fails where it makes one out of another join."""
+
+TEXTS = {
+    # The parallel kind never ends when the engine in process fails to build its table.
+    "join_algorithm": "hash",
+    "timeout_overflow_mode": "throw",
+    "read_overflow_mode": "throw",
+    "result_overflow_mode": "throw",
+    "date_time_output_format": "simple",
+}
+
+
+class SqlRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /api/v1/sql`."""
+
+    site_id: Annotated[str, Meta(min_length=1, max_length=253)]
+    query: str
+    params: dict[str, object] = {}
+
+
+class SqlService:
+    """Answers SQL on one site's rows."""
+
+    def __init__(self, desk: Desk, limits: SqlSection, functions: Functions | None = None) -> None:
+        self._store = desk.store
+        self.desk = desk
+        self.limits = limits
+        self.guard = Guard(
+            functions or load_functions(),
+            max_chars=limits.max_chars,
+            max_rows=limits.rows,
+            max_tokens=limits.max_tokens,
+        )
+        self._turns = Turns(at_once=limits.queries, per_site=limits.site_queries, wait_s=limits.wait_s)
+        self._reading = asyncio.Lock()
+        self._ending: set[asyncio.Task[None]] = set()
+        self._database = ""
+        self._closed: list[str] = []
+        """All other tables: the engine is told to show nothing of them, should the guard ever let one through."""
+        self._optional: dict[str, int] = {}
+        self._available: frozenset[str] | None = None
+
+    async def run(
+        self, request: SqlRequest, format_: str, *, token_id: str = "", raw_csv: bool = False
+    ) -> AsyncGenerator[bytes]:
+        """The answer in pieces. `raw_csv`: cells as they are, for machines.
+
+        Raises `RequestError`, `NotFound`, `Unavailable` or a `StoreError`."""
+        if format_ not in FORMATS:
+            raise SqlRefused(f"format is one of {', '.join(FORMATS)}.", code="bad_format")
+        site_id = self.desk.site(request.site_id).site_id
+        self.guard.check_size(request.query)
+        turn = await self._turns.take(site_id, token_id)
+        run = _Run()
+        try:
+            database = await self.database()
+            guarded = await self._guarded(request, site_id, database)
+            started = time.perf_counter()
+            shape = JsonAnswer(self.limits.rows) if format_ == "json" else None
+            cells = HarmlessCells() if format_ == "csv" and not raw_csv else None
+            reshaped = shape or cells
+            run.begin(self._stream(guarded, site_id, database, FORMATS[format_][0]))
+            async for piece in run.pieces(self.limits.timeout_s + OVERTIME_S):
+                if ready := reshaped.feed(piece) if reshaped else piece:
+                    yield ready
+            if cells is not None and (last := cells.end()):
+                yield last
+            if shape is not None:
+                elapsed_ms = (time.perf_counter() - started) * 1000
+                yield shape.end(elapsed_ms, await self.desk.own_events.of(site_id))
+        except StoreError as error:
+            raise explain(error, request.query) from error
+        finally:
+            await self._finish(run, turn)
+
+    async def check(self, request: SqlRequest) -> None:
+        """Refuse what the guard would refuse, without asking for a row. Raises `RequestError` or a `StoreError`."""
+        site_id, database = self.desk.site(request.site_id).site_id, await self.database()
+        await self._guarded(request, site_id, database)
+
+    async def _guarded(self, request: SqlRequest, site_id: str, database: str) -> Guarded:
+        """Read one text at a time, in a thread: two would take the interpreter from the event loop twice as often."""
+        self.guard.check_size(request.query)
+        async with self._reading:
+            return await asyncio.to_thread(
+                self.guard.check, request.query, request.params, site_id=site_id, database=database
+            )
+
+    async def database(self) -> str:
+        """The database that holds the tables, asked once."""
+        if not self._database:
+            answer = await self._store.query(
+                "SELECT currentDatabase(), countIf(s.name = {name:String}),"
+                " (SELECT groupArray(t.name) FROM system.tables AS t"
+                " WHERE t.database = currentDatabase() AND t.name NOT IN {open:Array(String)})"
+                " FROM system.settings AS s",
+                {"name": NO_SEMI_JOINS, "open": list(TABLES)},
+                timeout_s=self.limits.timeout_s,
+            )
+            database, known, closed = answer.rows[0]
+            self._closed = [str(name) for name in closed] if isinstance(closed, list | tuple) else []
+            self._optional = {NO_SEMI_JOINS: 0} if known else {}
+            self._database = str(database)
+        return self._database
+
+    async def available(self) -> frozenset[str]:
+        """The functions that this ClickHouse has, asked once."""
+        if self._available is None:
+            answer = await self._store.query("SELECT name FROM system.functions", timeout_s=self.limits.timeout_s)
+            self._available = frozenset(str(name) for (name,) in answer.rows)
+        return self._available
+
+    async def close(self) -> None:
+        """Wait a moment for queries that the engine has not ended yet."""
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=OVERTIME_S)
+
+    async def _finish(self, run: _Run, turn: Turn) -> None:
+        """Give the turn back when the engine has ended: at once, or in the background if it is still busy."""
+
+        async def end() -> None:
+            try:
+                await run.end()
+            finally:
+                self._turns.give_back(turn)
+
+        if not run.is_busy:
+            await end()
+            return
+        self._turns.pass_on(turn)
+        task = asyncio.create_task(end(), name="sql-ending")
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _stream(self, guarded: Guarded, site_id: str, database: str, format_: str) -> AsyncGenerator[bytes]:
+        settings = ", ".join(f"{name} = {value}" for name, value in self._settings(guarded, site_id, database).items())
+        async for piece in self._store.stream(
+            f"{guarded.sql}\nSETTINGS {settings}",
+            guarded.parameters,
+            format=format_,
+            settings={"wait_end_of_query": 1},
+            timeout_s=self.limits.timeout_s,
+        ):
+            yield piece
+
+    def _settings(self, guarded: Guarded, site_id: str, database: str) -> Mapping[str, str]:
+        """They stand in the statement, so that both engines take them all, `readonly` included."""
+        own = f"site_id = {literal(site_id)}"
+        filters = {f"{database}.{name}": own for name in TABLES} | {f"{database}.{name}": "0" for name in self._closed}
+        limits = {
+            "max_execution_time": self.limits.timeout_s,
+            "max_memory_usage": self.limits.memory_mb * MB,
+            "max_rows_to_read": self.limits.read_rows,
+            "max_bytes_to_read": self.limits.read_mb * MB,
+            "max_result_bytes": self.limits.answer_mb * MB,
+        }
+        numbers = {**NUMBERS, **self._optional, **(SMALL_BLOCKS if guarded.builds_long_texts else {})}
+        pairs = ", ".join(f"{literal(table)}: {literal(condition)}" for table, condition in filters.items())
+        return {
+            **{name: str(number) for name, number in limits.items()},
+            **{name: str(number) for name, number in numbers.items()},
+            **{name: literal(text) for name, text in TEXTS.items()},
+            "additional_table_filters": f"{{{pairs}}}",
+        }
+
+
+class _Run:
+    """One query in the engine: its pieces, and whether the engine is still busy with the first."""
+
+    def __init__(self) -> None:
+        self._source: AsyncGenerator[bytes] | None = None
+        self._first: asyncio.Future[bytes] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        return self._first is not None and not self._first.done()
+
+    def begin(self, source: AsyncGenerator[bytes]) -> None:
+        self._source = source
+        self._first = asyncio.ensure_future(_next(source))
+
+    async def pieces(self, wait_s: float) -> AsyncIterator[bytes]:
+        """All pieces. Raises `StoreTimeout` when the first does not come in time."""
+        assert self._source is not None, "begin comes first"
+        assert self._first is not None, "begin comes first"
+        await asyncio.wait({self._first}, timeout=wait_s)
+        if not self._first.done():
+            raise StoreTimeout("The engine has not ended the query in time.")
+        yield self._first.result()
+        async for piece in self._source:
+            yield piece
+
+    async def end(self) -> None:
+        """Return when the engine has ended."""
+        if self._first is not None:
+            await asyncio.wait({self._first})
+            self._first.exception()
+        if self._source is not None:
+            await self._source.aclose()
+
+
+async def _next(source: AsyncGenerator[bytes]) -> bytes:
+    return await anext(source, b"")

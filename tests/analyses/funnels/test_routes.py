@@ -1,0 +1,160 @@
+"""Funnels over HTTP: the life of a saved one, who may what, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import CollectorRegistry
+
+from analytics_server.access.gate import Gate, Role
+from analytics_server.access.saved import Kind, Saved
+from analytics_server.analyses.funnels.materialized import definitions as saved_module
+from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
+from analytics_server.analyses.funnels.materialized.keeper import FunnelKeeper
+from analytics_server.analyses.funnels.routes import FunnelRoutes
+from analytics_server.analyses.funnels.service import FunnelService
+from analytics_server.config import LimitsSection
+from analytics_server.http.serving import HttpMetrics, wrap
+from analytics_server.query.context import Desk
+from analytics_server.query.language.saved_filters import GoalBody
+from analytics_server.store import Store
+from tests.analyses.funnels.conftest import NOW, Sites
+
+SITE = "routes.example"
+STEPS = [{"name": "pageview"}, {"name": "signup"}]
+ASKED: dict[str, Any] = {"site_id": SITE, "date_range": "7d", "steps": STEPS}
+SAVED: dict[str, Any] = {"site_id": SITE, "name": "Way", "steps": STEPS, "window": "1h"}
+
+
+@dataclass(slots=True)
+class Door:
+    """One server's routes and its tokens."""
+
+    client: TestClient[web.Request, web.Application]
+    saved: Saved
+    tokens: dict[str, str]
+
+    async def __call__(self, method: str, path: str, value: object = None, *, token: str = "admin") -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {self.tokens[token]}"} if token else {}
+        async with self.client.request(method, f"/api/v1/funnels{path}", json=value, headers=headers) as response:
+            return response.status, await response.json() if response.content_type == "application/json" else None
+
+    async def refusal(self, method: str, path: str, value: object = None, *, token: str = "admin") -> tuple[int, str]:
+        status, answer = await self(method, path, value, token=token)
+        return status, answer["error"]["code"]
+
+
+@pytest_asyncio.fixture
+async def door(store: Store) -> AsyncIterator[Door]:
+    saved, gate = Saved(store), Gate(store)
+    await saved.load()
+    tokens = {
+        "admin": await gate.create(Role.ADMIN),
+        "read": await gate.create(Role.READ),
+        "collect": await gate.create(Role.COLLECT),
+        "foreign": await gate.create(Role.ADMIN, sites=("elsewhere.example",)),
+    }
+    desk, funnels = Desk(store, Sites(), lambda: NOW, LimitsSection(), saved), SavedFunnels(saved)
+    keeper = FunnelKeeper(store, funnels, Sites(), lambda: NOW)
+    app = web.Application()
+    routes = FunnelRoutes(FunnelService(desk, funnels, keeper), desk, funnels, keeper, gate).routes()
+    app.add_routes(wrap(routes, HttpMetrics(CollectorRegistry())))
+    async with TestClient(TestServer(app)) as client:
+        yield Door(client, saved, tokens)
+        for thing in funnels.all(SITE):
+            await funnels.delete(thing)
+
+
+async def test_the_life_of_a_saved_funnel(door: Door) -> None:
+    status, made = await door("POST", "/saved", SAVED)
+    assert (status, made["status"], made["progress"], made["window"]) == (201, "building", 0.0, "1h")
+    assert await door("GET", f"/saved/{made['id']}", token="read") == (200, made)
+    assert await door("GET", f"/saved?site_id={SITE.upper()}", token="read") == (200, {"funnels": [made]})
+    assert await door.refusal("POST", "/saved", SAVED) == (409, "name_taken")
+    status, changed = await door("PUT", f"/saved/{made['id']}", {"order": "strict"})
+    assert (status, changed["order"], changed["steps"], changed["name"]) == (200, "strict", made["steps"], "Way")
+    status, answer = await door("POST", "", {"site_id": SITE, "date_range": "7d", "funnel": "Way"}, token="read")
+    assert (status, answer["query"]["order"], answer["query"]["window"]) == (200, "strict", 3_600)
+    assert answer["meta"]["saved"] == {"id": made["id"], "name": "Way", "status": "building", "progress": 0.0}
+    assert await door("DELETE", f"/saved/{made['id']}") == (204, None)
+    assert await door.refusal("DELETE", f"/saved/{made['id']}") == (404, "unknown_funnel")
+    assert await door.refusal("POST", "", {"site_id": SITE, "date_range": "7d", "funnel": "Way"}) == (
+        404,
+        "unknown_funnel",
+    )
+
+
+@pytest.mark.parametrize("body", [[], {"steps": 7}, {"invented": 1}])
+async def test_a_funnel_that_can_not_be_read_is_left_out(door: Door, body: object) -> None:
+    made = (await door("POST", "/saved", SAVED))[1]
+    damaged = await door.saved.put(Kind.FUNNEL, SITE, "Damaged", body)
+    assert await door("GET", f"/saved?site_id={SITE}", token="read") == (200, {"funnels": [made]})
+    assert await door.refusal("GET", f"/saved/{damaged.id}") == (400, "bad_saved")
+    assert await door("DELETE", f"/saved/{damaged.id}") == (204, None)
+
+
+async def test_a_funnel_whose_goal_is_gone_has_failed(door: Door) -> None:
+    goal = await door.saved.put(Kind.GOAL, SITE, "Paid", GoalBody(event="purchase"))
+    made = (await door("POST", "/saved", SAVED | {"steps": [STEPS[0], {"goal": "Paid"}]}))[1]
+    await door.saved.delete(Kind.GOAL, SITE, goal.id)
+    status, shown = await door("GET", f"/saved/{made['id']}")
+    assert (status, shown["status"]) == (200, "failed")
+    assert "Paid" in shown["reason"]
+    assert await door("DELETE", f"/saved/{made['id']}") == (204, None)
+
+
+@pytest.mark.parametrize(
+    ("token", "method", "path", "value", "expected"),
+    [
+        ("", "POST", "", ASKED, (401, "unauthorized")),
+        ("collect", "POST", "", ASKED, (403, "forbidden")),
+        ("foreign", "POST", "", ASKED, (403, "forbidden")),
+        ("foreign", "POST", "/sessions", ASKED | {"drill": {"step": 2}}, (403, "forbidden")),
+        ("read", "POST", "/saved", SAVED, (403, "forbidden")),
+        ("foreign", "GET", f"/saved?site_id={SITE}", None, (403, "forbidden")),
+        ("read", "GET", "/saved/0123456789ab", None, (404, "unknown_funnel")),
+        ("admin", "POST", "", ASKED | {"site_id": "nowhere.example"}, (404, "unknown_site")),
+        ("admin", "GET", "/saved", None, (400, "bad_request")),
+        ("admin", "GET", f"/saved?site_id={SITE}&colour=1", None, (400, "bad_request")),
+        ("admin", "POST", "", ASKED | {"steps": STEPS[:1]}, (400, "bad_funnel")),
+        ("admin", "POST", "", {"site_id": SITE, "date_range": "7d"}, (400, "bad_funnel")),
+        ("admin", "POST", "", ASKED | {"date_range": "3 moons"}, (400, "bad_date_range")),
+        ("admin", "POST", "", ASKED | {"filters": [["matches", "event:page", ["("]]]}, (400, "bad_pattern")),
+        ("admin", "POST", "/saved", SAVED | {"filters": [["matches", "event:page", ["("]]]}, (400, "bad_pattern")),
+        ("admin", "POST", "/saved", SAVED | {"name": " "}, (400, "bad_request")),
+        ("admin", "POST", "/saved", SAVED | {"filters": [["is", "visit:entry_page", ["/"]]]}, (400, "bad_funnel")),
+        ("admin", "POST", "/sessions", ASKED, (400, "bad_request")),
+        ("admin", "POST", "/sessions", ASKED | {"drill": {"step": 1}}, (400, "bad_drill")),
+        ("admin", "POST", "/sessions", ASKED | {"drill": {"step": 3}}, (400, "bad_drill")),
+        ("admin", "POST", "/sessions", ASKED | {"drill": {"step": 2}, "breakdown": "visit:source"}, (400, "bad_drill")),
+    ],
+)  # fmt: skip
+async def test_refusals(door: Door, token: str, method: str, path: str, value: Any, expected: tuple[int, str]) -> None:
+    assert await door.refusal(method, path, value, token=token) == expected
+
+
+async def test_a_foreign_funnel_is_as_if_it_were_not_there(door: Door) -> None:
+    made = (await door("POST", "/saved", SAVED))[1]
+    for method, value in (("GET", None), ("PUT", {"window": 5}), ("DELETE", None)):
+        assert await door.refusal(method, f"/saved/{made['id']}", value, token="foreign") == (404, "unknown_funnel")
+    assert await door.refusal("PUT", f"/saved/{made['id']}", {"window": 5}, token="read") == (403, "forbidden")
+    assert await door.refusal("PUT", f"/saved/{made['id']}", {"site_id": "b.example"}) == (400, "bad_request")
+
+
+async def test_a_site_has_so_many_saved_funnels(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saved_module, "MAX_SAVED", 2)
+    for name in ("One", "Two"):
+        assert (await door("POST", "/saved", SAVED | {"name": name}))[0] == 201
+    assert await door.refusal("POST", "/saved", SAVED | {"name": "Three"}) == (400, "too_many")
+
+
+async def test_texts_with_nul_and_beyond_ascii_are_just_texts(door: Door) -> None:
+    nasty = "a\0b'\\{p:String}é😀"
+    status, answer = await door("POST", "", ASKED | {"steps": [{"event": nasty}, {"name": nasty}]})
+    assert (status, answer["steps"][1]["name"], answer["steps"][0]["count"]) == (200, nasty, 0)

@@ -1,0 +1,202 @@
+"""The commands: what they print, what they change, and errors of one line."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from analytics_server import __version__
+from analytics_server.cli.main import cli
+from analytics_server.errors import AnalyticsError, ConfigError
+from analytics_server.ingest.wal.recovery import LOCK
+
+_numbers = itertools.count(1)
+
+
+class Commands:
+    """Runs commands in this process, against the engine that all tests of this process share."""
+
+    def __init__(self, directory: Path, embedded_path: Path) -> None:
+        self._runner = CliRunner()
+        self.environment = {
+            "ANALYTICS_SERVER_DATA_DIR": str(directory),
+            "ANALYTICS_CLICKHOUSE_URL": f"chdb://{embedded_path}",
+            "ANALYTICS_CLICKHOUSE_DATABASE": f"cli_{next(_numbers)}",
+        }
+
+    def __call__(self, *arguments: str, **environment: str) -> Result:
+        return self._runner.invoke(cli, arguments, env=self.environment | environment)
+
+    def lines(self, *arguments: str) -> list[str]:
+        done = self(*arguments)
+        assert done.exit_code == 0, done.output
+        return done.stdout.splitlines()
+
+
+@pytest.fixture
+def run(tmp_path: Path, embedded_path: Path) -> Commands:
+    return Commands(tmp_path, embedded_path)
+
+
+COMMANDS = [
+    (),
+    ("serve",),
+    ("healthcheck",),
+    ("migrate",),
+    ("check-config",),
+    ("doctor",),
+    ("site",),
+    ("site", "list"),
+    ("site", "create"),
+    ("token",),
+    ("token", "list"),
+    ("token", "create"),
+    ("token", "revoke"),
+    ("dead-letters",),
+    ("dead-letters", "list"),
+    ("dead-letters", "export"),
+    ("dead-letters", "retry"),
+    ("demo",),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_every_command_explains_itself(run: Commands, command: tuple[str, ...], option: str) -> None:
+    shown = "\n".join(run.lines(*command, option))
+
+    assert shown.startswith("Usage: ")
+    assert len(shown.splitlines()) >= 5
+
+
+@pytest.mark.parametrize("group", [(), ("site",), ("token",), ("dead-letters",)], ids=" ".join)
+def test_the_list_of_commands_says_each_in_a_whole_sentence(run: Commands, group: tuple[str, ...]) -> None:
+    listed = run.lines(*group, "--help")
+
+    assert [line for line in listed[1:] if line.endswith("...")] == []
+
+
+def test_no_command_is_missing_above(run: Commands) -> None:
+    known = {command[0] for command in COMMANDS if command}
+
+    assert set(cli.commands) == known
+
+
+def test_the_version(run: Commands) -> None:
+    assert run.lines("--version") == [f"analytics-server, version {__version__}"]
+
+
+def test_sites_are_made_listed_and_changed(run: Commands) -> None:
+    assert run.lines("site", "list") == []
+    assert run.lines("site", "create", "a.example", "--timezone", "Europe/Stockholm") == ["a.example\tEurope/Stockholm"]
+    assert run.lines("site", "create", "b.example") == ["b.example\tUTC"]
+    assert run.lines("site", "create", "b.example", "--timezone", "Asia/Tokyo") == ["b.example\tAsia/Tokyo"]
+    assert run.lines("site", "list") == ["a.example\tEurope/Stockholm", "b.example\tAsia/Tokyo"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("site", "create", "no spaces"), "bad_site"), (("site", "create", "a", "--timezone", "X/Y"), "bad_timezone")],
+)
+def test_a_bad_site_is_refused(run: Commands, arguments: tuple[str, ...], code: str) -> None:
+    done = run(*arguments)
+
+    assert done.exit_code == 1
+    assert getattr(done.exception, "code", "") == code
+    assert run.lines("site", "list") == []
+
+
+def test_tokens_are_shown_once_listed_without_secret_and_revoked(run: Commands) -> None:
+    (token,) = run.lines("token", "create", "--role", "admin", "--name", "mine")
+    (limited,) = run.lines("token", "create", "--site", "a.example", "--site", "b.example")
+    listed = [line.split("\t") for line in run.lines("token", "list")]
+
+    assert token.startswith("ast_")
+    assert token != limited
+    assert [line[1:] for line in listed] == [["admin", "*", "mine"], ["read", "a.example,b.example", ""]]
+    assert not any(token in field or limited in field for line in listed for field in line)
+    assert run.lines("token", "revoke", listed[0][0]) == ["revoked"]
+    assert [line.split("\t")[1] for line in run.lines("token", "list")] == ["read"]
+    gone = run("token", "revoke", listed[0][0])
+    assert gone.exit_code == 1
+    assert "There is no token" in gone.output
+
+
+def test_an_unknown_role_is_refused_with_the_choices(run: Commands) -> None:
+    done = run("token", "create", "--role", "owner")
+
+    assert done.exit_code == 2
+    assert all(role in done.output for role in ("read", "collect", "admin"))
+
+
+def test_migrating_twice_applies_nothing_the_second_time(run: Commands) -> None:
+    first, second = run.lines("migrate"), run.lines("migrate")
+
+    assert first[0] == "applied 0001_create_events"
+    assert len(second) == 1
+    assert second[0].startswith("0 applied; the schema is up to date (embedded")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("migrate",), ("site", "list"), ("site", "create", "a.example"), ("token", "list"), ("token", "create")],
+    ids=" ".join,
+)
+def test_a_running_server_keeps_its_engine_and_one_line_says_so(
+    run: Commands, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "wal").mkdir()
+    held = os.open(tmp_path / "wal" / LOCK, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = run(*command)
+    finally:
+        os.close(held)
+
+    assert isinstance(done.exception, AnalyticsError)
+    assert done.exception.code == "server_running"
+    assert str(tmp_path) in done.exception.message
+    assert done.output == ""
+
+
+def test_check_config_prints_what_results(run: Commands) -> None:
+    done = run("check-config", ANALYTICS_SERVER_PORT="8123", ANALYTICS_CLICKHOUSE_URL="http://user:secret@host:8123/db")
+
+    assert done.exit_code == 0
+    assert "[server]" in done.stdout
+    assert "port = 8123" in done.stdout.splitlines()
+    assert "secret" not in done.output
+    assert "The configuration is valid." in done.stderr
+
+
+def test_check_config_refuses_a_mistake(run: Commands, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("[server]\nprot = 1\n")
+    by_option = run("check-config", "--config", str(tmp_path / "c.toml"))
+    by_environment = run("check-config", ANALYTICS_CONFIG=str(tmp_path / "c.toml"))
+
+    for done in (by_option, by_environment):
+        assert done.exit_code == 1
+        assert isinstance(done.exception, ConfigError)
+        assert "'port'" in done.exception.message
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "named"),
+    [
+        ("ANALYTICS_SERVER_TRUSTED_PROXIES", "10.0.0.0/8,banana", "[server] trusted_proxies: 'banana'"),
+        ("ANALYTICS_CLICKHOUSE_URL", "postgres://host/db", "[clickhouse] url = postgres://"),
+        ("ANALYTICS_CLICKHOUSE_URL", "http://host:port/db", "[clickhouse] url is no address"),
+    ],
+)
+def test_check_config_refuses_what_a_start_would(run: Commands, variable: str, value: str, named: str) -> None:
+    done = run("check-config", **{variable: value})
+
+    assert done.exit_code == 1
+    assert isinstance(done.exception, ConfigError)
+    assert named in done.exception.message
+    assert done.output == ""

@@ -1,0 +1,122 @@
+"""Goals, segments and has_done: what they stand for, and what can't be asked of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from analytics_server.errors import RequestError
+from analytics_server.query.language.event_match import render_on_events
+from analytics_server.query.language.filters import (
+    Condition,
+    Named,
+    is_about_events,
+    matches,
+    normalise,
+    parse_filters,
+    patterns,
+)
+from analytics_server.query.language.saved_filters import GoalBody, goal_conditions
+from analytics_server.query.parameters import Binder
+
+BUY = ["is", "event:name", ["buy"]]
+
+
+@dataclass(slots=True)
+class Shelf:
+    """A library in two dictionaries."""
+
+    saved_goals: Mapping[str, GoalBody] = field(default_factory=dict)
+    saved_segments: Mapping[str, list[Any]] = field(default_factory=dict)
+
+    def goal(self, id_or_name: str, *, place: str) -> tuple[Condition, ...]:
+        if id_or_name not in self.saved_goals:
+            raise RequestError(place, code="unknown_goal")
+        return goal_conditions(self.saved_goals[id_or_name], place)
+
+    def goals(self) -> list[tuple[str, tuple[Condition, ...]]]:
+        return [(name, goal_conditions(body, name)) for name, body in self.saved_goals.items()]
+
+    def segment(self, id_or_name: str, *, place: str) -> tuple[Condition, ...]:
+        if id_or_name not in self.saved_segments:
+            raise RequestError(place, code="unknown_segment")
+        return parse_filters(self.saved_segments[id_or_name], place=place)
+
+
+SHELF = Shelf(
+    {"Bought": GoalBody(event="buy"), "Bought more": GoalBody(event="buy", filters=(["is", "event:props:n", ["2"]],))},
+    {"Germans": [["is", "visit:country", ["DE"]], ["matches", "event:page", ["^/de"]]]},
+)
+
+
+def sql(*filters: Any) -> str:
+    binder = Binder()
+    text = " AND ".join(render_on_events(parse_filters(filters, SHELF), binder))
+    for name, value in binder.values.items():
+        text = text.replace(f"{{{name}:Array(String)}}", repr(value)).replace(f"{{{name}:String}}", repr(value))
+    return " ".join(text.split())
+
+
+def test_a_goal_stands_for_its_conditions() -> None:
+    assert sql(["goal", "Bought more"]) == "(e.name IN ['buy'] AND e.props['n'] IN ['2'])"
+    assert sql(["is", "event:goal", ["Bought"]]) == "e.name IN ['buy']"
+    assert sql(["is_not", "event:goal", ["Bought"]]) == "NOT (e.name IN ['buy'])"
+
+
+@pytest.mark.parametrize(
+    "item", [["segment", "Germans"], ["segment", ["Germans"]], ["is", "segment", ["Germans"]]], ids=str
+)
+def test_a_segment_stands_for_its_conditions(item: list[Any]) -> None:
+    assert sql(item) == "(e.country IN ['DE'] AND (match(e.path, '^/de')))"
+    assert patterns(parse_filters([item], SHELF)) == ("^/de",)
+
+
+def test_several_names_are_alternatives_and_are_shown_by_name() -> None:
+    found = parse_filters([["contains", "event:goal", ["BOUGHT"], {"case_sensitive": False}]], SHELF)
+    assert [normalise(condition) for condition in found] == [["or", [["goal", "Bought"], ["goal", "Bought more"]]]]
+    assert isinstance(parse_filters([["goal", "Bought"]], SHELF)[0], Named)
+
+
+def test_has_done_is_a_comparison_of_the_session() -> None:
+    asked: list[Any] = ["has_not_done", ["and", [BUY, ["matches", "event:page", ["^/x"]]]]]
+    found = parse_filters([asked], SHELF)
+    assert [normalise(condition) for condition in found] == [asked]
+    assert not is_about_events(found[0])
+    assert [match.dimension.name for match in matches(found)] == ["session"]
+    assert patterns(found) == ("^/x",)
+    inner = "SELECT e.session_key FROM events AS e WHERE e.site_id = {site:String} AND e.name IN ['buy']"
+    assert sql(["has_done", BUY]) == f"(e.session_key) IN ( {inner} )"
+    assert sql(["has_not_done", BUY]) == f"(e.session_key) NOT IN ( {inner} )"
+
+
+@pytest.mark.parametrize(
+    ("item", "code"),
+    [
+        (["goal", "Sold"], "unknown_goal"),
+        (["is", "event:goal", ["Sold"]], "unknown_goal"),
+        (["contains", "event:goal", ["Sold"]], "unknown_goal"),
+        (["matches", "event:goal", ["B"]], "bad_filter"),
+        (["matches_wildcard", "event:goal", ["B*"]], "bad_filter"),
+        (["contains", "segment", ["Ger"]], "bad_filter"),
+        (["segment", "Swiss"], "unknown_segment"),
+        (["segment", []], "bad_filter"),
+        (["segment"], "bad_filter"),
+        (["segment", "Germans", 1], "bad_filter"),
+        (["has_done", BUY, BUY], "bad_filter"),
+        (["has_done", [BUY]], "bad_filter"),
+    ],
+)
+def test_refuses_what_is_not_saved_or_can_not_be_read(item: list[Any], code: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_filters([item], SHELF)
+    assert caught.value.code == code
+
+
+def test_the_filters_of_goals_and_segments_count() -> None:
+    shelf = Shelf({}, {"Many": [["is", "event:name", ["a"]]] * 63})
+    assert parse_filters([["segment", "Many"], BUY], shelf)
+    with pytest.raises(RequestError):
+        parse_filters([["segment", "Many"], BUY, BUY], shelf)

@@ -1,0 +1,85 @@
+"""The cheapest table that is exact is chosen, and what has no meaning is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from analytics_server.errors import RequestError
+from analytics_server.query.plan.plan import make_plan
+from tests.query.questions import question
+
+
+def sources(**parts: Any) -> dict[str, str]:
+    asked, range_ = question(**parts)
+    return {metric.name: part.source.value for part in make_plan(asked, range_).parts for metric in part.metrics}
+
+
+ALL = ["visitors", "pageviews", "events", "sessions", "bounce_rate", "session_duration", "views_per_session"]
+
+
+def test_headline_reads_traffic_and_sessions() -> None:
+    found = sources(metrics=ALL)
+    assert [found[name] for name in ALL] == ["traffic"] * 3 + ["sessions"] * 4
+
+
+@pytest.mark.parametrize(
+    ("parts", "source"),
+    [
+        ({"dimensions": ["time:hour"]}, "traffic"),
+        ({"dimensions": ["time:month", "event:name"]}, "traffic"),
+        ({"filters": [["contains", "event:name", ["a"]]]}, "traffic"),
+        ({"dimensions": ["time:minute"]}, "events"),
+        ({"date_range": ["2025-01-01T00:00", "2025-01-01T00:15"]}, "traffic"),
+        ({"date_range": ["2025-01-01T00:00", "2025-01-01T00:14"]}, "events"),
+        ({"date_range": "realtime"}, "events"),
+        ({"exact": True}, "events"),
+        ({"dimensions": ["event:page"]}, "events"),
+        ({"dimensions": ["visit:source"]}, "visits"),
+        ({"dimensions": ["visit:entry_page", "time:week"]}, "visits"),
+        ({"filters": [["is", "visit:country", ["DE"]]]}, "visits"),
+        ({"filters": [["is", "visit:country", ["DE"]]], "dimensions": ["time:hour"]}, "events"),
+        ({"filters": [["is", "event:name", ["x"]]], "dimensions": ["visit:source"]}, "events"),
+        ({"dimensions": ["visit:source"], "exact": True}, "events"),
+    ],
+)
+def test_visitors_read_the_cheapest_source(parts: dict[str, Any], source: str) -> None:
+    assert sources(**parts) == {"visitors": source}
+
+
+@pytest.mark.parametrize(
+    ("metric", "dimensions", "source"),
+    [
+        ("sessions", ["visit:source", "time:hour"], "sessions"),
+        ("sessions", ["event:page"], "views"),
+        ("bounce_rate", ["event:page", "visit:source"], "entries"),
+        ("session_duration", ["time:minute"], "sessions"),
+    ],
+)
+def test_session_metrics_read_sessions(metric: str, dimensions: list[str], source: str) -> None:
+    assert sources(metrics=[metric], dimensions=dimensions) == {metric: source}
+
+
+@pytest.mark.parametrize(
+    ("metric", "dimension"),
+    [
+        ("session_duration", "event:page"),
+        ("views_per_session", "event:name"),
+        ("session_duration", "experiment:cta"),
+        ("bounce_rate", "event:props:plan"),
+        ("bounce_rate", "event:title"),
+    ],
+)
+def test_refuses_session_metrics_by_event_dimensions_without_meaning(metric: str, dimension: str) -> None:
+    asked, range_ = question(metrics=[metric], dimensions=[dimension])
+    with pytest.raises(RequestError) as caught:
+        make_plan(asked, range_)
+    assert caught.value.code == "unsupported_combination"
+    assert metric in caught.value.message
+    assert dimension in caught.value.message
+
+
+def test_names_the_tables_that_were_read() -> None:
+    asked, range_ = question(metrics=["visitors", "sessions"], dimensions=["visit:source"])
+    assert make_plan(asked, range_).table == "sessions+events"

@@ -1,0 +1,25 @@
+"""A saved thing that can't be read is left out of the list; asked for by its id it says so, and it can be deleted."""
+
+from __future__ import annotations
+
+import pytest
+
+from analytics_server.access.saved import Kind, Saved
+from tests.saved.api import KINDS, SITE, Api
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+DAMAGED = [[], {"invented": 1}, {"date": "2026-11-31", "text": "No such day."}]
+KIND = {"goals": Kind.GOAL, "segments": Kind.SEGMENT, "annotations": Kind.ANNOTATION, "queries": Kind.QUERY}
+
+
+@pytest.mark.parametrize("body", DAMAGED)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_others_are_listed(api: Api, kind: str, body: object) -> None:
+    made = await api.make(kind)
+    store = api.gate._store
+    damaged = await Saved(store).put(KIND[kind], SITE + api.own, "Damaged", body)
+    status, refusal = await api("GET", f"{kind}/{damaged.id}")  # this server learns of it
+    assert (status, "error" in refusal) == (400, True)
+    assert await api("GET", f"{kind}?site_id={SITE}", token="read") == (200, {kind: [made]})
+    assert await api("DELETE", f"{kind}/{damaged.id}") == (204, None)

@@ -123,6 +123,9 @@ SESSION_ATTRIBUTES: tuple[str, ...] = (
 )
 """Columns that every event of a session carries with the value of its first event."""
 
+Attributes = tuple[str, ...]
+"""Values in the order of `SESSION_ATTRIBUTES`."""
+
 
 class DropCount(msgspec.Struct, frozen=True, kw_only=True):
     """Events of one site that were not kept for one reason, since the server started.

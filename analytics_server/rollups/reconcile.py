@@ -36,9 +36,9 @@ import re
 from collections.abc import Callable, Sequence
 
 from analytics_server.errors import StoreFatal, StoreRetryable
-from analytics_server.ingest.flush.verification import READ_NOW
 from analytics_server.rollups.materialized_views import Rollup, is_gone, read_views
 from analytics_server.store.protocol import ResultSet, Settings, Store
+from analytics_server.store.settings import READ_NOW
 
 log = logging.getLogger(__name__)
 

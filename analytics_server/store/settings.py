@@ -47,3 +47,12 @@ def plain(parameters: Parameters | None) -> dict[str, Any] | None:
 def limited(settings: Settings | None, timeout_s: float) -> dict[str, Any]:
     """Every question carries its own time limit, so that it ends in the engine too."""
     return {"max_execution_time": timeout_s, "timeout_before_checking_execution_speed": 0, **(settings or {})}
+
+
+READ_NOW: Settings = {
+    "use_query_cache": 0,
+    "select_sequential_consistency": 0,
+    "max_parallel_replicas": 1,
+    "max_replica_delay_for_distributed_queries": 0,
+}
+"""Whatever the user's profile says: each replica answers for itself, with what it holds now."""

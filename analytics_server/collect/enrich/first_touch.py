@@ -15,7 +15,7 @@ from analytics_server.collect.enrich.referrer import DIRECT, SPAM, ReferrerClass
 from analytics_server.collect.enrich.url import CleanUrl, UrlCleaner
 from analytics_server.collect.enrich.values import language_of, screen_of
 from analytics_server.collect.formats.beacon import Beacon, Screen
-from analytics_server.collect.identity.session import Attributes
+from analytics_server.model import Attributes
 
 CACHED_ORIGINS = 4_096
 CACHED_BROWSERS = 4_096

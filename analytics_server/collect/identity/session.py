@@ -16,9 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from analytics_server.fair_shares import SiteShares
-
-Attributes = tuple[str, ...]
-"""Values in the order of `model.SESSION_ATTRIBUTES`."""
+from analytics_server.model import Attributes
 
 MILLION = 1_000_000
 MAX_PER_VISITOR = 4

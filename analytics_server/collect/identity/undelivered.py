@@ -17,12 +17,12 @@ from operator import itemgetter
 import msgspec
 
 from analytics_server.collect.identity.duplicates import Duplicates
-from analytics_server.collect.identity.session import Attributes, Sessions, is_own
+from analytics_server.collect.identity.session import Sessions, is_own
 from analytics_server.config import CollectSection
 from analytics_server.fair_shares import SiteShares
 from analytics_server.ingest.wal import segment
 from analytics_server.ingest.wal.segment import Sealed, SegmentError
-from analytics_server.model import COLUMN_INDEX, COLUMN_NAMES, SESSION_ATTRIBUTES
+from analytics_server.model import COLUMN_INDEX, COLUMN_NAMES, SESSION_ATTRIBUTES, Attributes
 
 log = logging.getLogger(__name__)
 

@@ -19,17 +19,10 @@ import re
 
 from analytics_server.errors import StoreFatal, StoreRetryable
 from analytics_server.store.protocol import ResultSet, Settings, Store
+from analytics_server.store.settings import READ_NOW
 
 _WHERE = "WHERE batch_id = {batch:UInt64} AND toYYYYMM(ts) = {month:UInt32}"
 _WORD = re.compile(r"\w+")
-
-READ_NOW: Settings = {
-    "use_query_cache": 0,
-    "select_sequential_consistency": 0,
-    "max_parallel_replicas": 1,
-    "max_replica_delay_for_distributed_queries": 0,
-}
-"""Whatever the user's profile says: each replica answers for itself, with what it holds now."""
 
 
 class Verification:

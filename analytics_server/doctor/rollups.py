@@ -154,7 +154,7 @@ class UnfitCheck(Unmendable):
             return self.warning(
                 f"{count(len(reasons), 'view over events is', 'views over events are')} not compared: "
                 f"{view}, because {reason}.",
-                "Define it as analytics_server/rollups/materialized_views.py says, so that it can be compared and mended.",
+                "Define it as analytics_server/rollups/materialized_views.py says: then it can be compared and mended.",
                 **facts,
             )
         return self.ok(f"{count(compared, 'rollup is', 'rollups are')} compared.", **facts)

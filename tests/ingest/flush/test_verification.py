@@ -11,8 +11,9 @@ from typing import cast
 import pytest
 
 from analytics_server.errors import StoreFatal, StoreRetryable
-from analytics_server.ingest.flush.verification import READ_NOW, Verification
+from analytics_server.ingest.flush.verification import Verification
 from analytics_server.store.protocol import Parameters, ResultSet, Settings, Store
+from analytics_server.store.settings import READ_NOW
 
 EXPECTED = 40
 DEAD = -1

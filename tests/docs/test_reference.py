@@ -33,7 +33,7 @@ def test_beacons_page_lists_the_warning_codes() -> None:
 
 def test_beacons_page_lists_the_rejection_codes() -> None:
     text = page("beacons.md")
-    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "analytics_server" / "collect").glob("*.py")]
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "analytics_server" / "collect").rglob("*.py")]
     literal = re.compile(r'(?:Reject\(\s*|Rejection\(\s*\w+,|code=)\s*"([a-z_]+)"')
     codes = {code for source in sources for code in literal.findall(source)}
     assert {"bad_url", "bad_kind", "bad_json", "unknown_site"} <= codes, "the pattern no longer finds the codes"

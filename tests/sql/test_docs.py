@@ -15,9 +15,7 @@ from analytics_server.sql.service import SqlRequest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "sql.md").read_text(encoding="utf-8")
-SOURCE = "".join(
-    path.read_text(encoding="utf-8") for path in (ROOT / "analytics_server" / "query" / "sql").glob("*.py")
-)
+SOURCE = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "analytics_server" / "sql").rglob("*.py"))
 
 
 def test_example_is_a_query_that_can_be_asked(guard: Guard) -> None:

@@ -24,7 +24,6 @@ from analytics_server.access.gate import Gate, Role
 from analytics_server.access.routes import AccessRoutes
 from analytics_server.access.saved import Saved
 from analytics_server.access.sites import Sites
-from analytics_server.access.unreadable import UnreadableDocuments
 from analytics_server.analyses.experiments.routes import ExperimentRoutes
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
 from analytics_server.analyses.funnels.materialized.keeper import FunnelKeeper
@@ -90,6 +89,7 @@ from analytics_server.sql.service import SqlService
 from analytics_server.store import StoreInfo, make_store, migrate
 from analytics_server.store.integrity import Integrity
 from analytics_server.store.parts import PartRecord, record_path
+from analytics_server.store.unreadable import UnreadableDocuments
 
 log = logging.getLogger(__name__)
 

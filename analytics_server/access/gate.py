@@ -18,9 +18,9 @@ from enum import StrEnum
 
 import msgspec
 
-from analytics_server.access.unreadable import NOT_READABLE, UnreadableDocuments
 from analytics_server.errors import Forbidden, StoreError, Unauthorized
 from analytics_server.store.protocol import Store
+from analytics_server.store.unreadable import NOT_READABLE, UnreadableDocuments
 
 log = logging.getLogger(__name__)
 

@@ -26,9 +26,9 @@ from typing import TypeVar
 
 import msgspec
 
-from analytics_server.access.unreadable import NOT_READABLE, UnreadableDocuments
 from analytics_server.errors import Conflict, NotFound, RequestError, StoreError
 from analytics_server.store.protocol import Store
+from analytics_server.store.unreadable import NOT_READABLE, UnreadableDocuments
 
 log = logging.getLogger(__name__)
 

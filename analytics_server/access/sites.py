@@ -23,11 +23,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import UNSET
 
-from analytics_server.access.unreadable import NOT_READABLE, UnreadableDocuments
 from analytics_server.config import SitesSection
 from analytics_server.errors import ConfigError, RequestError, StoreError, StoreFatal
 from analytics_server.model import Site
 from analytics_server.store.protocol import Store
+from analytics_server.store.unreadable import NOT_READABLE, UnreadableDocuments
 from analytics_server.zones import UTC_NAME, base_zone, find_zone, refusal
 
 log = logging.getLogger(__name__)

@@ -13,11 +13,11 @@ from prometheus_client import CollectorRegistry
 from analytics_server.access.gate import Gate, Principal, Role, token_hash
 from analytics_server.access.saved import Kind, Saved
 from analytics_server.access.sites import Sites
-from analytics_server.access.unreadable import UnreadableDocuments
 from analytics_server.config import SitesSection
 from analytics_server.model import Site
 from analytics_server.store import Store
 from analytics_server.store.protocol import ResultSet
+from analytics_server.store.unreadable import UnreadableDocuments
 
 DAMAGED = ["", "{", "null", "[]", "\udc00", '{"site_id": 1, "role": "owner", "name": 7}', "[" * 100_000]
 PRINCIPAL = Principal(token_id="0" * 12, role=Role.READ, name="good")

@@ -20,10 +20,12 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.gate import Gate, Role
-from analytics_server.access.routes import AccessRoutes
 from analytics_server.access.saved import Saved
+from analytics_server.access.site_routes import SiteRoutes
 from analytics_server.access.sites import Sites
+from analytics_server.access.token_routes import TokenRoutes
 from analytics_server.access.unreadable import UnreadableDocuments
 from analytics_server.analyses.experiments.routes import ExperimentRoutes
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
@@ -59,6 +61,7 @@ from analytics_server.errors import StoreError, StoreRetryable
 from analytics_server.housekeeping import Housekeeping, start_collecting_young
 from analytics_server.http.address_file import INSTANCE_HEADER, AddressFile
 from analytics_server.http.body import BODY_TIMEOUT_S
+from analytics_server.http.endpoint import Endpoint, route_table
 from analytics_server.http.openapi.routes import routes as openapi_routes
 from analytics_server.http.serving import (
     HttpMetrics,
@@ -410,6 +413,7 @@ class Server:
         """All routes of this configuration."""
         config = self.config
         tracker = config.tracker
+        endpoints = self.endpoints()
         collect = CollectRoutes(
             self._collector,
             self._addresses,
@@ -431,14 +435,21 @@ class Server:
             *saved_routes(Askers(self._queries, self._sql), self.saved, self.gate),
             *ExperimentRoutes(self._queries.desk, self.saved, self.gate).routes(),
             *self._live.routes(),
-            *AccessRoutes(self.gate, self.sites, self._drops.of_unknown_sites).routes(),
-            *openapi_routes(lambda: describe(config)),
+            *route_table(endpoints, GateAuthorizer(self.gate)),
+            *openapi_routes(lambda: describe(config, endpoints)),
         ]
         if config.dashboard.enabled:
             found += dashboard_routes(script_path=tracker.script_path, query_rows=config.limits.query_rows)
         if config.server.demo:
             found += demo_routes(tracker.script_path)
         return found
+
+    def endpoints(self) -> list[Endpoint]:
+        """Every route of this configuration that is declared as an endpoint."""
+        return [
+            *SiteRoutes(self.sites, self._drops.of_unknown_sites).endpoints(),
+            *TokenRoutes(self.gate).endpoints(),
+        ]
 
     def _funnel_routes(self) -> list[web.RouteDef]:
         service = FunnelService(self._queries.desk, self._saved_funnels, self._funnels)

@@ -5,10 +5,10 @@ Kept beside `app`, which wires the routes themselves; a test demands that the tw
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from analytics_server import __version__
-from analytics_server.access import operations as access
 from analytics_server.analyses import routes as analyses
 from analytics_server.analyses.experiments import operations as experiments
 from analytics_server.analyses.funnels import operations as funnels
@@ -17,6 +17,7 @@ from analytics_server.config import Config
 from analytics_server.dashboard import routes as dashboard
 from analytics_server.demo import routes as demo
 from analytics_server.http import serving
+from analytics_server.http.endpoint import Endpoint
 from analytics_server.http.openapi import routes as openapi
 from analytics_server.http.openapi.document import build_document
 from analytics_server.http.openapi.operation import Operation
@@ -27,13 +28,13 @@ from analytics_server.saved import operations as saved_operations
 from analytics_server.sql import operations as sql
 
 
-def describe(config: Config) -> dict[str, Any]:
+def describe(config: Config, endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """The OpenAPI document of this configuration."""
     url = config.server.public_url or "/"
-    return build_document(operations(config), version=__version__, url=url, components=shapes.components())
+    return build_document(operations(config, endpoints), version=__version__, url=url, components=shapes.components())
 
 
-def operations(config: Config) -> list[Operation]:
+def operations(config: Config, endpoints: Sequence[Endpoint]) -> list[Operation]:
     """A description for each route of this configuration."""
     return [
         *collect.operations(config.tracker.collect_path, config.tracker.script_path),
@@ -44,7 +45,7 @@ def operations(config: Config) -> list[Operation]:
         *saved_operations.operations(),
         *experiments.operations(),
         *live.operations(),
-        *access.operations(),
+        *endpoints,
         *serving.OPERATIONS,
         openapi.OPERATION,
         *(dashboard.operations() if config.dashboard.enabled else []),

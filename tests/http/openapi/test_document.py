@@ -24,7 +24,8 @@ PACKAGE = Path(analytics_server.__file__).parent
 @pytest.fixture(scope="module")
 def document() -> Document:
     """The document of a server with all faces enabled, as a client reads it."""
-    return Document(msgspec.json.decode(msgspec.json.encode(describe(complete_server().config))))
+    server = complete_server()
+    return Document(msgspec.json.decode(msgspec.json.encode(describe(server.config, server.endpoints()))))
 
 
 @pytest.mark.parametrize(
@@ -39,8 +40,9 @@ def document() -> Document:
     ids=["everything", "other paths, no pages"],
 )
 def test_every_route_is_described_and_every_description_has_a_route(config: Config) -> None:
-    described = {operation.route for operation in operations(config)}
-    routes = {(route.method, plain_path(route.path)) for route in Server(config).routes()}
+    server = Server(config)
+    described = {operation.route for operation in operations(config, server.endpoints())}
+    routes = {(route.method, plain_path(route.path)) for route in server.routes()}
 
     assert routes - described == set(), "these routes have no Operation"
     assert described - routes == set(), "these operations have no route"

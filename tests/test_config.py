@@ -8,10 +8,9 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from analytics_server import collect
 from analytics_server.config import OWN_PATHS, Config, load_config, section_keys
 from analytics_server.errors import ConfigError
-from tests.whole import route_paths
+from tests.whole import complete_server
 
 ALL_KEYS = [(section, key, kind) for section, keys in section_keys().items() for key, kind in keys.items()]
 
@@ -177,10 +176,9 @@ def test_a_path_beside_the_server_s_own_is_taken(script: str, collector: str) ->
 
 
 def test_every_path_of_the_server_is_reserved() -> None:
-    tracker = Config().tracker
-    theirs = {found.path for found in collect.operations.operations(tracker.collect_path, tracker.script_path)}
+    endpoints = complete_server().endpoints()
 
-    others = set(route_paths()) - theirs - {"/"}
+    others = {one.path for one in endpoints if one.tag != "collect"} - {"/"}
 
     assert [path for path in others if not any(f"{path}/".startswith(f"{own}/") for own in OWN_PATHS)] == []
     assert len(others) > 30

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from analytics_server.access.gate import Gate, Principal
+from typing import Protocol
+
+from analytics_server.access.gate import Principal
 from analytics_server.errors import Forbidden
 from analytics_server.http.authorization import ANY_ROLE, COLLECTING, MANAGING, READING, Action, Resource, Scope
 
@@ -93,10 +95,17 @@ def refusal(principal: Principal, action: Action, resource: Resource) -> str:
     return ""
 
 
+class Authenticator(Protocol):
+    """Knows tokens: the gate."""
+
+    async def authenticate(self, authorization: str | None) -> Principal:
+        """The principal of an `Authorization` header. Raises `Unauthorized`."""
+
+
 class GateAuthorizer:
     """Authentication by the gate's tokens and authorization by `allowed`, for the endpoints."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Authenticator) -> None:
         self._gate = gate
 
     async def authenticate(self, authorization: str | None) -> Principal:
@@ -107,3 +116,7 @@ class GateAuthorizer:
         """Raises `Forbidden` unless the principal may do that to the resource."""
         if why := refusal(caller, action, resource):
             raise Forbidden(why)
+
+    async def check(self, authorization: str | None, action: Action, resource: Resource) -> None:
+        """Both in one step. Raises `Unauthorized`, `Forbidden`."""
+        self.authorize(await self.authenticate(authorization), action, resource)

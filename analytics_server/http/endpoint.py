@@ -38,14 +38,16 @@ B = TypeVar("B")
 class SiteFrom(Enum):
     """Where a request names the site that its action is done to."""
 
-    BODY = "the body's key `site_id`"
+    BODY = "`site_id` of the body, or of what `parse` has made of the address"
     PATH = "the path's part `site_id`"
-    QUERY = "the query string's parameter `site_id`"
     HANDLER = "the handler finds it, and calls `Call.authorize`"
 
 
 class Call(Generic[B]):
-    """One request on its way through its endpoint: the authenticated caller and the decoded body."""
+    """One request on its way through its endpoint: the authenticated caller and the decoded body.
+
+    Of an endpoint without a body, `body` is what `parse` has made of the address.
+    """
 
     __slots__ = ("_authorize", "body", "caller", "is_authorized", "request")
 
@@ -80,7 +82,7 @@ class Endpoint(Operation):
 
     `handle` gets an authorized call. `serve` gets the request as it is: for pages, and for what authenticates by other
     means than a status (beacons, the live socket); its action is then declared for the description and the tests.
-    `site` is needed by actions on a site.
+    `site` is needed by actions on a site. `parse` reads path and query string, and raises `RequestError`.
     """
 
     action: Action | Public
@@ -88,6 +90,7 @@ class Endpoint(Operation):
     handle: Handler | None = None
     serve: RawHandler | None = None
     site: SiteFrom | None = None
+    parse: Callable[[web.Request], Any] | None = None
     reading: BodyLimits = SMALL_BODY
     allow_head: bool = True
 
@@ -134,7 +137,7 @@ def _handler(endpoint: Endpoint, authorizer: Authorizer[C]) -> RawHandler:
         caller = await authorizer.authenticate(request.headers.get("Authorization"))
         authorizer.authorize(caller, action, ALL_SITES if action.scope is Scope.ALL_SITES else ANYWHERE)
         # Every authenticated call passes here: the place for limits of a caller's rate.
-        body: Any = None
+        body = None if endpoint.parse is None else endpoint.parse(request)
         if body_type is not None:
             text = await read_within(request, reading.most_bytes, reading.too_large)
             body = reading.decode(text or reading.if_empty, body_type)
@@ -159,6 +162,4 @@ def _handler(endpoint: Endpoint, authorizer: Authorizer[C]) -> RawHandler:
 
 
 def _site_id(where: SiteFrom, call: Call[Any]) -> str:
-    if where is SiteFrom.BODY:
-        return str(call.body.site_id)
-    return call.path("site_id") if where is SiteFrom.PATH else call.request.query.get("site_id", "")
+    return call.path("site_id") if where is SiteFrom.PATH else str(call.body.site_id)

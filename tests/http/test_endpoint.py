@@ -103,11 +103,14 @@ async def test_checks_come_in_one_order(token: str, body: object, status: int) -
 
 
 async def test_a_site_may_stand_in_the_path_or_in_the_query_string() -> None:
-    async def hello(call: Call[None]) -> object:
+    async def hello(call: Call[Asked | None]) -> object:
         return "hello"
 
+    def parse(request: web.Request) -> Asked:
+        return Asked(request.query["site_id"])
+
     in_path = endpoint(path="/x/{site_id}", site=SiteFrom.PATH, body=None, handle=hello)
-    in_query = endpoint(site=SiteFrom.QUERY, body=None, handle=hello)
+    in_query = endpoint(body=None, parse=parse, handle=hello)
 
     assert (await ask(in_path, b"", path="/x/own")) == (201, b'"hello"')
     assert (await ask(in_path, b"", path="/x/foreign"))[0] == 403

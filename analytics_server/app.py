@@ -20,19 +20,25 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from analytics_server import __version__
+from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.gate import Gate, Role
-from analytics_server.access.routes import AccessRoutes
 from analytics_server.access.saved import Saved
+from analytics_server.access.site_routes import SiteRoutes
 from analytics_server.access.sites import Sites
+from analytics_server.access.token_routes import TokenRoutes
+from analytics_server.analyses.experiments.operations import operations as experiment_operations
 from analytics_server.analyses.experiments.routes import ExperimentRoutes
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
 from analytics_server.analyses.funnels.materialized.keeper import FunnelKeeper
+from analytics_server.analyses.funnels.operations import operations as funnel_operations
 from analytics_server.analyses.funnels.routes import FunnelRoutes
 from analytics_server.analyses.funnels.service import FunnelService
-from analytics_server.analyses.routes import routes as analysis_routes
+from analytics_server.analyses.routes import endpoints as analysis_endpoints
 from analytics_server.collect.address import AddressResolver, network_of
 from analytics_server.collect.collector import Collector
 from analytics_server.collect.drop_counts import DropCounts
+from analytics_server.collect.endpoints import endpoints as collect_endpoints
 from analytics_server.collect.enrich.agent import AgentParser
 from analytics_server.collect.enrich.bot import BotDetector
 from analytics_server.collect.enrich.geo import GeoLocator
@@ -50,15 +56,17 @@ from analytics_server.collect.protocol import Front
 from analytics_server.collect.routes import CollectRoutes
 from analytics_server.collect.tracker import load_script
 from analytics_server.config import Config
-from analytics_server.dashboard.routes import routes as dashboard_routes
+from analytics_server.dashboard.routes import endpoints as dashboard_endpoints
 from analytics_server.demo.routes import DEMO_SITE_ID
-from analytics_server.demo.routes import routes as demo_routes
-from analytics_server.description import describe
+from analytics_server.demo.routes import endpoints as demo_endpoints
+from analytics_server.description import joined
 from analytics_server.errors import StoreError, StoreRetryable
 from analytics_server.housekeeping import Housekeeping, start_collecting_young
 from analytics_server.http.address_file import INSTANCE_HEADER, AddressFile
 from analytics_server.http.body import BODY_TIMEOUT_S
-from analytics_server.http.openapi.routes import routes as openapi_routes
+from analytics_server.http.endpoint import Endpoint, route_table
+from analytics_server.http.health import endpoints as health_endpoints
+from analytics_server.http.openapi.routes import with_document
 from analytics_server.http.serving import (
     HttpMetrics,
     HttpProtocol,
@@ -81,10 +89,12 @@ from analytics_server.live.socket import LiveSockets
 from analytics_server.privacy.salts import Salts
 from analytics_server.query.day_totals import DayTotals
 from analytics_server.query.engine import QueryService
-from analytics_server.query.routes import routes as query_routes
+from analytics_server.query.language import shapes
+from analytics_server.query.routes import endpoints as query_endpoints
 from analytics_server.saved.checks import Askers
+from analytics_server.saved.operations import operations as saved_operations
 from analytics_server.saved.routes import saved_routes
-from analytics_server.sql.routes import routes as sql_routes
+from analytics_server.sql.routes import endpoints as sql_endpoints
 from analytics_server.sql.service import SqlService
 from analytics_server.store import StoreInfo, make_store, migrate
 from analytics_server.store.integrity import Integrity
@@ -158,7 +168,7 @@ class Server:
         self._drops = DropCounts(lambda site_id: self.sites.get(site_id) is not None, time.time)
         self._live = LiveSockets(
             self._hub,
-            self.gate,
+            GateAuthorizer(self.gate),
             self.sites,
             config.limits,
             drops_of=self._drops.of_site,
@@ -408,8 +418,11 @@ class Server:
 
     def routes(self) -> list[web.RouteDef]:
         """All routes of this configuration."""
-        config = self.config
-        tracker = config.tracker
+        return route_table(self.endpoints(), GateAuthorizer(self.gate))
+
+    def endpoints(self) -> list[Endpoint]:
+        """Every endpoint of this configuration, the API description included."""
+        config, tracker = self.config, self.config.tracker
         collect = CollectRoutes(
             self._collector,
             self._addresses,
@@ -419,26 +432,25 @@ class Server:
             held_bytes=config.limits.unfinished_bodies_mb << 20,
             body_timeout_s=config.limits.body_timeout_s,
         )
-        found = [
-            *collect.routes(),
-            web.get("/healthz", self._healthz),
-            web.get("/readyz", self._readyz),
-            web.get("/metrics", self._metrics),
-            *query_routes(self._queries, self.gate),
-            *analysis_routes(self._queries.desk, self.gate),
-            *self._funnel_routes(),
-            *sql_routes(self._sql, self.gate, config.limits),
-            *saved_routes(Askers(self._queries, self._sql), self.saved, self.gate),
-            *ExperimentRoutes(self._queries.desk, self.saved, self.gate).routes(),
-            *self._live.routes(),
-            *AccessRoutes(self.gate, self.sites, self._drops.of_unknown_sites).routes(),
-            *openapi_routes(lambda: describe(config)),
+        api = [
+            *collect_endpoints(collect.routes(), tracker.collect_path, tracker.script_path),
+            *query_endpoints(self._queries),
+            *analysis_endpoints(self._queries.desk),
+            *joined(self._funnel_routes(), funnel_operations()),
+            *sql_endpoints(self._sql),
+            *joined(saved_routes(Askers(self._queries, self._sql), self.saved, self.gate), saved_operations()),
+            *joined(ExperimentRoutes(self._queries.desk, self.saved, self.gate).routes(), experiment_operations()),
+            *self._live.endpoints(),
+            *SiteRoutes(self.sites, self._drops.of_unknown_sites).endpoints(),
+            *TokenRoutes(self.gate).endpoints(),
+            *health_endpoints(liveness=self._healthz, readiness=self._readyz, metrics=self._metrics),
         ]
         if config.dashboard.enabled:
-            found += dashboard_routes(script_path=tracker.script_path, query_rows=config.limits.query_rows)
+            api += dashboard_endpoints(script_path=tracker.script_path, query_rows=config.limits.query_rows)
         if config.server.demo:
-            found += demo_routes(tracker.script_path)
-        return found
+            api += demo_endpoints(tracker.script_path)
+        url = config.server.public_url or "/"
+        return with_document(api, version=__version__, url=url, components=shapes.components())
 
     def _funnel_routes(self) -> list[web.RouteDef]:
         service = FunnelService(self._queries.desk, self._saved_funnels, self._funnels)

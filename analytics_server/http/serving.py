@@ -14,13 +14,12 @@ import resource
 import time
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from aiohttp import HttpVersion11, web, web_response
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler
-from msgspec import UNSET, UnsetType
 from prometheus_client import CollectorRegistry, Gauge, Metric, ProcessCollector, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -34,7 +33,6 @@ from analytics_server.errors import (
     NotImplementedHere,
     RequestError,
 )
-from analytics_server.http.openapi.operation import Operation, Reply
 from analytics_server.http.websocket_frames import MaskedFrames
 
 log = logging.getLogger(__name__)
@@ -52,44 +50,6 @@ MOST_LINE_BYTES = 8_190
 
 MOST_SLASHES = 64
 """In a path: aiohttp looks for a route under each of its beginnings, which costs the square of their number."""
-
-
-class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """How the process is: `ok`, `ready` or `not_ready`, then with the reason."""
-
-    status: Literal["ok", "ready", "not_ready"]
-    reason: str | UnsetType = UNSET
-
-
-OPERATIONS = (
-    Operation(
-        method="GET",
-        path="/healthz",
-        name="get_health",
-        summary="Does the process live?",
-        tag="operations",
-        replies=(Reply(about="It does.", type=Health),),
-    ),
-    Operation(
-        method="GET",
-        path="/readyz",
-        name="get_readiness",
-        summary="Should it get traffic?",
-        tag="operations",
-        replies=(
-            Reply(about="It should.", type=Health),
-            Reply(status=503, about="It is stopping, or its log refuses events.", type=Health),
-        ),
-    ),
-    Operation(
-        method="GET",
-        path="/metrics",
-        name="get_metrics",
-        summary="Counters for Prometheus",
-        tag="operations",
-        replies=(Reply(about="Prometheus's text format.", formats=("text/plain",)),),
-    ),
-)
 
 
 class RouteTimes:

@@ -307,7 +307,7 @@ def _with_store(config: Config, work: Callable[[Store], Awaitable[None]]) -> Non
 
 
 def main() -> None:
-    """Entry point: an error of the house is one line, not a stack trace."""
+    """Entry point: an expected error is printed as one line, not as a stack trace."""
     try:
         cli()
     except (AnalyticsError, OSError) as error:

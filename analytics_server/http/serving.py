@@ -13,7 +13,7 @@ import re
 import resource
 import time
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -44,6 +44,8 @@ AnyHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 LAG_CHECK_S = 1.0
 MOST_FILES = 65_536
+RESERVED_FILES = 512
+"""Of the files this process may have open: for the engine, the log and outgoing connections."""
 EVERYTHING_ELSE = "/{tail}"
 EVERYTHING_PATH = "/{tail:.*}"
 SERVER_NAME = "analytics-server"
@@ -111,9 +113,9 @@ class RouteTimes:
 class HttpMetrics:
     """Requests, latency, loop lag and build of one process."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = registry
+        registry = self.registry = registry or CollectorRegistry()
         self._routes: dict[str, RouteTimes] = {}
         registry.register(self)
         self.loop_lag = Gauge("event_loop_lag_seconds", "How late the event loop runs.", registry=registry)
@@ -325,14 +327,9 @@ async def nothing_here(request: web.Request) -> web.StreamResponse:
     raise NotFound(f"There is nothing at {request.method} {request.path[:200]}: docs/ lists the addresses.")
 
 
-async def keep_running(work: Callable[[], Coroutine[Any, Any, None]], name: str, pause_s: float) -> None:
-    """Run a background task for ever: when it fails, say so and start it again."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            log.exception("background task failed, starting it again", extra={"task": name})
-        await asyncio.sleep(pause_s)
+def connection_limit() -> int:
+    """How many connections may be open, after the limit of open files was raised."""
+    return max(RESERVED_FILES, raise_file_limit() - RESERVED_FILES)
 
 
 def raise_file_limit() -> int:
@@ -344,12 +341,3 @@ def raise_file_limit() -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             return wanted
     return MOST_FILES if soft == resource.RLIM_INFINITY else soft
-
-
-async def cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait for their end; whoever cancels the waiting need not wait for them."""
-    ending = list(tasks)
-    for task in ending:
-        task.cancel()
-    if ending:
-        await asyncio.wait(ending)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import click
 
-from analytics_server.config import Config
+from analytics_server.config import Config, load_config
 from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.errors import AnalyticsError
 from analytics_server.store import Store, make_store
@@ -35,7 +35,7 @@ def run_async(work: Awaitable[T]) -> T:
 def read_config(path: str | None) -> Config:
     """The settings of a file, of the environment and the defaults. Raises `ConfigError`."""
     chosen = path or os.environ.get("ANALYTICS_CONFIG")
-    return loadread_config(Path(chosen) if chosen else None)
+    return load_config(Path(chosen) if chosen else None)
 
 
 config_option = click.option(

@@ -1,4 +1,4 @@
-"""From the rooms' operations to one OpenAPI 3.1 document.
+"""Builds one OpenAPI 3.1 document from all endpoints.
 
 Pure. Schemas come from the structs by msgspec; nothing about a shape is written here by
 hand. OpenAPI 3.1 schemas are JSON Schema 2020-12, which is what msgspec generates.

@@ -27,12 +27,13 @@ from analytics_server.access.saved import Saved
 from analytics_server.access.site_routes import SiteRoutes
 from analytics_server.access.sites import Sites
 from analytics_server.access.token_routes import TokenRoutes
-from analytics_server.analyses.experiments.operations import operations as experiment_operations
+from analytics_server.analyses.experiments.directory import Directory
 from analytics_server.analyses.experiments.routes import ExperimentRoutes
+from analytics_server.analyses.experiments.saved_experiments import experiment_type
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
 from analytics_server.analyses.funnels.materialized.keeper import FunnelKeeper
-from analytics_server.analyses.funnels.operations import operations as funnel_operations
-from analytics_server.analyses.funnels.routes import FunnelRoutes
+from analytics_server.analyses.funnels.routes import endpoints as funnel_endpoints
+from analytics_server.analyses.funnels.saved_funnels import funnel_type
 from analytics_server.analyses.funnels.service import FunnelService
 from analytics_server.analyses.routes import endpoints as analysis_endpoints
 from analytics_server.collect.address import AddressResolver, network_of
@@ -59,7 +60,6 @@ from analytics_server.config import Config
 from analytics_server.dashboard.routes import endpoints as dashboard_endpoints
 from analytics_server.demo.routes import DEMO_SITE_ID
 from analytics_server.demo.routes import endpoints as demo_endpoints
-from analytics_server.description import joined
 from analytics_server.errors import StoreError, StoreRetryable
 from analytics_server.housekeeping import Housekeeping, start_collecting_young
 from analytics_server.http.address_file import INSTANCE_HEADER, AddressFile
@@ -88,12 +88,16 @@ from analytics_server.live.seed import seed_hub
 from analytics_server.live.socket import LiveSockets
 from analytics_server.privacy.salts import Salts
 from analytics_server.query.day_totals import DayTotals
+from analytics_server.query.endpoint_parts import query_body
 from analytics_server.query.engine import QueryService
 from analytics_server.query.language import shapes
 from analytics_server.query.routes import endpoints as query_endpoints
-from analytics_server.saved.checks import Askers
-from analytics_server.saved.operations import operations as saved_operations
-from analytics_server.saved.routes import saved_routes
+from analytics_server.query.saved_kinds.annotations import annotation_type
+from analytics_server.query.saved_kinds.goals import goal_type
+from analytics_server.query.saved_kinds.queries import query_type
+from analytics_server.query.saved_kinds.segments import segment_type
+from analytics_server.saved.routes import endpoints as saved_endpoints
+from analytics_server.sql.codes import CHECK_CODES
 from analytics_server.sql.routes import endpoints as sql_endpoints
 from analytics_server.sql.service import SqlService
 from analytics_server.store import StoreInfo, make_store, migrate
@@ -423,6 +427,7 @@ class Server:
     def endpoints(self) -> list[Endpoint]:
         """Every endpoint of this configuration, the API description included."""
         config, tracker = self.config, self.config.tracker
+        desk, experiments = self._queries.desk, Directory(self.saved)
         collect = CollectRoutes(
             self._collector,
             self._addresses,
@@ -435,11 +440,23 @@ class Server:
         api = [
             *collect_endpoints(collect.routes(), tracker.collect_path, tracker.script_path),
             *query_endpoints(self._queries),
-            *analysis_endpoints(self._queries.desk),
-            *joined(self._funnel_routes(), funnel_operations()),
+            *analysis_endpoints(desk),
+            *funnel_endpoints(FunnelService(desk, self._saved_funnels, self._funnels), config.limits),
             *sql_endpoints(self._sql),
-            *joined(saved_routes(Askers(self._queries, self._sql), self.saved, self.gate), saved_operations()),
-            *joined(ExperimentRoutes(self._queries.desk, self.saved, self.gate).routes(), experiment_operations()),
+            *saved_endpoints(
+                (
+                    funnel_type(desk, self._saved_funnels, self._funnels),
+                    goal_type(desk),
+                    segment_type(desk),
+                    annotation_type(),
+                    query_type(self._queries, self._sql.check_text, CHECK_CODES),
+                    experiment_type(desk, experiments),
+                ),
+                self.saved,
+                desk.site,
+                query_body(config.limits),
+            ),
+            *ExperimentRoutes(desk, experiments).endpoints(),
             *self._live.endpoints(),
             *SiteRoutes(self.sites, self._drops.of_unknown_sites).endpoints(),
             *TokenRoutes(self.gate).endpoints(),
@@ -451,10 +468,6 @@ class Server:
             api += demo_endpoints(tracker.script_path)
         url = config.server.public_url or "/"
         return with_document(api, version=__version__, url=url, components=shapes.components())
-
-    def _funnel_routes(self) -> list[web.RouteDef]:
-        service = FunnelService(self._queries.desk, self._saved_funnels, self._funnels)
-        return FunnelRoutes(service, self._queries.desk, self._saved_funnels, self._funnels, self.gate).routes()
 
     # ---- operations ----------------------------------------------------
 

@@ -20,9 +20,9 @@ from importlib.resources.abc import Traversable
 from aiohttp import web
 
 from analytics_server.errors import NotFound
+from analytics_server.http.declaration import Reply
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.http.entity_tag import entity_tag, is_unchanged
-from analytics_server.http.openapi.operation import Reply
 from analytics_server.http.pages import page
 
 PAGE_PATH = "/dashboard"

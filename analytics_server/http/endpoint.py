@@ -30,7 +30,7 @@ from analytics_server.http.authorization import (
     ResourceKind,
 )
 from analytics_server.http.body import SMALL_BODY, BodyLimits, read_within
-from analytics_server.http.openapi.operation import Operation, Role
+from analytics_server.http.declaration import Operation, Role
 
 B = TypeVar("B")
 

@@ -25,8 +25,8 @@ from analytics_server.access.actions import QUERY_SITE
 from analytics_server.config import LimitsSection
 from analytics_server.errors import AnalyticsError, Forbidden, RequestError, Unauthorized
 from analytics_server.http.authorization import Resource, TokenCheck
+from analytics_server.http.declaration import Parameter, Reply
 from analytics_server.http.endpoint import Endpoint
-from analytics_server.http.openapi.operation import Parameter, Reply
 from analytics_server.live.handshake import (
     FORBIDDEN,
     UNAUTHORIZED,

@@ -7,7 +7,7 @@ import re
 from analytics_server.analyses.funnels import answer, definition
 from analytics_server.analyses.funnels.materialized.definitions import MAX_SAVED
 from analytics_server.analyses.funnels.saved_funnels import SavedFunnelAnswer
-from analytics_server.http.openapi.operation import Operation
+from analytics_server.http.declaration import Operation
 from analytics_server.query.language.request import decode_request
 from analytics_server.query.language.window import MOST_S
 from tests.docs.pages import ROOT

@@ -16,8 +16,8 @@ import pytest
 import pytest_asyncio
 
 from analytics_server.http.authorization import Action
+from analytics_server.http.declaration import plain_path
 from analytics_server.http.endpoint import Endpoint
-from analytics_server.http.openapi.operation import plain_path
 from tests.e2e.conftest import running
 from tests.server import Client, Reply, RunningServer
 from tests.whole import complete_server

@@ -20,8 +20,8 @@ from analytics_server.analyses.experiments.planning import PlanAnswer, PlanReque
 from analytics_server.analyses.experiments.results import ResultsRequest, run_results, sites_with_exposures
 from analytics_server.errors import AnalyticsError, RequestError
 from analytics_server.http.authorization import PUBLIC, Caller
+from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
-from analytics_server.http.openapi.operation import Body, Parameter, Reply
 from analytics_server.http.parameters import known_values
 from analytics_server.query.context import Desk
 from analytics_server.query.endpoint_parts import FILTER_CODES, REQUEST_CODES, query_body

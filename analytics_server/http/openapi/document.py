@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from analytics_server.http.openapi.operation import JSON, Body, Error, Operation, Parameter, Reply
+from analytics_server.http.declaration import JSON, Body, Error, Operation, Parameter, Reply
 
 REF = "#/components/schemas/{name}"
 RETRY_STATUSES = (429, 503)

@@ -10,9 +10,9 @@ from aiohttp import web
 
 from analytics_server import __version__
 from analytics_server.http.authorization import PUBLIC
+from analytics_server.http.declaration import Reply
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.http.openapi.document import Json, build_document
-from analytics_server.http.openapi.operation import Reply
 
 
 def with_document(endpoints: Sequence[Endpoint], *, url: str, components: Mapping[str, Json]) -> list[Endpoint]:

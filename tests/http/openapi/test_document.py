@@ -12,9 +12,9 @@ from jsonschema import Draft202012Validator
 import analytics_server
 from analytics_server.app import Server
 from analytics_server.config import Config, DashboardSection, ServerSection, TrackerSection
+from analytics_server.http.declaration import Operation, Parameter, Reply, plain_path
 from analytics_server.http.endpoint import route_table
 from analytics_server.http.openapi.document import build_document
-from analytics_server.http.openapi.operation import Operation, Parameter, Reply, plain_path
 from tests.http.openapi.document import Document, references
 from tests.whole import api_description, route_paths
 

@@ -18,7 +18,8 @@ from analytics_server.access.gate import Gate, Role
 from analytics_server.access.saved import Saved
 from analytics_server.config import LimitsSection, SqlSection
 from analytics_server.http.endpoint import route_table
-from analytics_server.http.serving import HttpMetrics, wrap
+from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.serving import wrap
 from analytics_server.model import Site
 from analytics_server.query.endpoint_parts import query_body
 from analytics_server.query.engine import QueryService

@@ -24,7 +24,8 @@ from analytics_server.analyses.funnels.saved_funnels import funnel_type
 from analytics_server.analyses.funnels.service import FunnelService
 from analytics_server.config import LimitsSection
 from analytics_server.http.endpoint import route_table
-from analytics_server.http.serving import HttpMetrics, wrap
+from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.serving import wrap
 from analytics_server.query.context import Desk
 from analytics_server.query.endpoint_parts import query_body
 from analytics_server.query.language.saved_filters import GoalBody

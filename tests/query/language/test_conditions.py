@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from analytics_server.errors import RequestError
-from analytics_server.query.language.event_match import render_on_events
 from analytics_server.query.language.filters import (
     Condition,
     Named,
@@ -21,6 +20,7 @@ from analytics_server.query.language.filters import (
 )
 from analytics_server.query.language.saved_filters import GoalBody, goal_conditions
 from analytics_server.query.parameters import Binder
+from analytics_server.query.sql.render import render_on_events
 
 BUY = ["is", "event:name", ["buy"]]
 

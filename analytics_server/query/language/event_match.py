@@ -23,9 +23,9 @@ from msgspec import Meta
 from analytics_server.errors import RequestError
 from analytics_server.model import STANDARD_EVENTS
 from analytics_server.query.dimensions import find_dimension
-from analytics_server.query.language.conditions import Both, Either, Named, Neither
-from analytics_server.query.language.filters import Condition, Match, normalise, parse_filters
-from analytics_server.query.language.saved_filters import Library
+from analytics_server.query.language.conditions import Both, Condition, Either, Match, Named, Neither, normalise
+from analytics_server.query.language.filters import parse_filters
+from analytics_server.query.language.library import Library
 from analytics_server.query.language.shapes import Filters
 
 NAME_CHARS = 120

@@ -27,30 +27,8 @@ from analytics_server.query.language.conditions import (
     Neither,
     all_matches,
     count_done,
-    is_about_events,
-    matches,
-    normalise,
-    patterns,
 )
-from analytics_server.query.language.saved_filters import Library
-
-__all__ = [
-    "OPERATORS",
-    "Both",
-    "Condition",
-    "Done",
-    "Either",
-    "Match",
-    "Named",
-    "Neither",
-    "all_matches",
-    "all_of",
-    "is_about_events",
-    "matches",
-    "normalise",
-    "parse_filters",
-    "patterns",
-]
+from analytics_server.query.language.library import Library
 
 MAX_DEPTH = 8
 MAX_FILTERS = 64

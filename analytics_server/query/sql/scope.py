@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Literal
 
 from analytics_server.query.dimensions import GOAL, SESSION, Dimension, Scope
-from analytics_server.query.language.filters import Condition, matches
+from analytics_server.query.language.conditions import Condition, matches
 from analytics_server.query.language.request import Question
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.parameters import TEXTS, Binder

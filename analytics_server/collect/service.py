@@ -30,9 +30,10 @@ from analytics_server.collect.identity.undelivered import Undelivered
 from analytics_server.collect.identity.visitor import VisitorHasher
 from analytics_server.collect.limits import RateLimiter, hourly
 from analytics_server.collect.metrics import CollectMetrics
-from analytics_server.collect.pipeline import Parts, Pipeline
+from analytics_server.collect.pipeline import Pipeline
 from analytics_server.collect.protocol import Front, Observe
 from analytics_server.collect.routes import CollectRoutes
+from analytics_server.collect.steps.parts import Parts
 from analytics_server.collect.tracker import load_script
 from analytics_server.config import Config
 from analytics_server.http.endpoint import Endpoint

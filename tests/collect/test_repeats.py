@@ -190,7 +190,7 @@ async def test_a_request_that_crashes_leaves_no_id_behind(monkeypatch: pytest.Mo
 
     requests = Requests()
     with monkeypatch.context() as patch:
-        patch.setattr(requests.world.sessions, "of_client", crash)
+        patch.setattr(requests.world.sessions, "open_client", crash)
         with pytest.raises(RuntimeError):
             requests.send("crashes in the pipeline", msgspec.json.encode(two))
     with monkeypatch.context() as patch:

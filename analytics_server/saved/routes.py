@@ -121,7 +121,7 @@ class SavedRoutes:
     def endpoints(self) -> list[Endpoint]:
         """The five declarations."""
         type_, texts = self._type, self._type.texts
-        one = (Parameter(name="id", about=f"The {type_.noun}'s id.", type=_ID, required=True),)
+        one = (texts.id or Parameter(name="id", about=f"The {type_.noun}'s id.", type=_ID, required=True),)
         no_site, unknown = {404: ("unknown_site",)}, {404: (f"unknown_{type_.kind}",)}
         refused = {400: (*texts.codes, *REQUEST_CODES)}
         taken = {409: texts.conflicts} if texts.conflicts else {}

@@ -16,6 +16,7 @@ from msgspec import UNSET
 
 from analytics_server.access.saved import MAX_PER_SITE, Kind, SavedThing, body_of
 from analytics_server.errors import NotFound, RequestError
+from analytics_server.http.openapi.operation import Parameter
 from analytics_server.model import Site
 
 Check = Callable[[Any, Site, SavedThing | None], Awaitable[tuple[str, msgspec.Struct]]]
@@ -53,6 +54,8 @@ class SavedTexts:
     changes: Mapping[str, object]
     codes: tuple[str, ...]
     conflicts: tuple[str, ...] = ("name_taken",)
+    id: Parameter | None = None
+    """The path's id, where other paths of the same shape (`/plan`) forbid to say that it is always hexadecimal."""
 
 
 async def _nothing(*_: SavedThing | None) -> None:

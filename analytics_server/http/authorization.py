@@ -16,7 +16,7 @@ COLLECTING = frozenset({"collect", "admin"})
 ANY_ROLE = frozenset({"read", "collect", "admin"})
 
 
-class Scope(Enum):
+class ResourceKind(Enum):
     """What an action is done to."""
 
     NOTHING = "nothing"
@@ -33,7 +33,7 @@ class Action:
 
     name: str
     about: str
-    scope: Scope
+    resource: ResourceKind
     roles: frozenset[str]
     refusal: str = "This token has the role {role}; reading needs read or admin."
     optional_token: bool = False
@@ -50,17 +50,17 @@ class Action:
 class Resource:
     """What an action is done to: one site, all sites, or nothing in particular."""
 
-    scope: Scope
+    kind: ResourceKind
     site_id: str = ""
 
     @classmethod
     def site(cls, site_id: str) -> Resource:
         """One site. `site_id`: stripped and in lower case."""
-        return cls(Scope.SITE, site_id)
+        return cls(ResourceKind.SITE, site_id)
 
 
-ALL_SITES = Resource(Scope.ALL_SITES)
-ANYWHERE = Resource(Scope.NOTHING)
+ALL_SITES = Resource(ResourceKind.ALL_SITES)
+ANYWHERE = Resource(ResourceKind.NOTHING)
 """Asks whether the action could be allowed on any resource: decided by the role alone, before a site is known."""
 
 
@@ -77,12 +77,15 @@ class Caller(Protocol):
     """The authenticated principal of a request, as far as handlers need it."""
 
     @property
-    def token_id(self) -> str: ...
+    def token_id(self) -> str:
+        """What tells principals apart, also in logs and audit entries: no secret."""
 
     @property
-    def sites(self) -> tuple[str, ...]: ...
+    def sites(self) -> tuple[str, ...]:
+        """The sites that it covers; empty for all."""
 
-    def covers(self, site_id: str) -> bool: ...
+    def covers(self, site_id: str) -> bool:
+        """Does it cover the site?"""
 
 
 C = TypeVar("C", bound=Caller)

@@ -27,7 +27,7 @@ from analytics_server.http.authorization import (
     Caller,
     Public,
     Resource,
-    Scope,
+    ResourceKind,
 )
 from analytics_server.http.body import SMALL_BODY, BodyLimits, read_within
 from analytics_server.http.openapi.operation import Operation, Role
@@ -103,7 +103,7 @@ class Endpoint(Operation):
                 raise ValueError(f"{self.route} is public: it has no caller, so it needs serve.")
             return
         object.__setattr__(self, "role", self.action.role)
-        if self.handle is not None and (self.action.scope is Scope.SITE) != (self.site is not None):
+        if self.handle is not None and (self.action.resource is ResourceKind.SITE) != (self.site is not None):
             raise ValueError(f"{self.route}: an action on a site, and no other, says where the site stands.")
 
     @property
@@ -135,7 +135,7 @@ def _handler(endpoint: Endpoint, authorizer: Authorizer[C]) -> RawHandler:
 
     async def answer(request: web.Request) -> web.StreamResponse:
         caller = await authorizer.authenticate(request.headers.get("Authorization"))
-        authorizer.authorize(caller, action, ALL_SITES if action.scope is Scope.ALL_SITES else ANYWHERE)
+        authorizer.authorize(caller, action, ALL_SITES if action.resource is ResourceKind.ALL_SITES else ANYWHERE)
         # Every authenticated call passes here: the place for limits of a caller's rate.
         body = None if endpoint.parse is None else endpoint.parse(request)
         if body_type is not None:
@@ -146,7 +146,7 @@ def _handler(endpoint: Endpoint, authorizer: Authorizer[C]) -> RawHandler:
             caller,
             body,
             lambda resource: authorizer.authorize(caller, action, resource),
-            action.scope is not Scope.SITE,
+            action.resource is not ResourceKind.SITE,
         )
         if endpoint.site is not None and endpoint.site is not SiteFrom.HANDLER:
             call.authorize(_site_id(endpoint.site, call))

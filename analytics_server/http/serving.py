@@ -13,7 +13,7 @@ import re
 import resource
 import time
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -42,6 +42,8 @@ AnyHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 LAG_CHECK_S = 1.0
 MOST_FILES = 65_536
+RESERVED_FILES = 512
+"""Of the files this process may have open: for the engine, the log and outgoing connections."""
 EVERYTHING_ELSE = "/{tail}"
 EVERYTHING_PATH = "/{tail:.*}"
 SERVER_NAME = "analytics-server"
@@ -71,9 +73,9 @@ class RouteTimes:
 class HttpMetrics:
     """Requests, latency, loop lag and build of one process."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = registry
+        registry = self.registry = registry or CollectorRegistry()
         self._routes: dict[str, RouteTimes] = {}
         registry.register(self)
         self.loop_lag = Gauge("event_loop_lag_seconds", "How late the event loop runs.", registry=registry)
@@ -110,6 +112,7 @@ class HttpMetrics:
             self.loop_lag.set(max(0.0, time.perf_counter() - started - LAG_CHECK_S))
 
     def expose(self) -> web.Response:
+        """All metrics in Prometheus' text format."""
         response = web.Response(body=generate_latest(self.registry))
         response.headers["Content-Type"] = CONTENT_TYPE_LATEST
         return response
@@ -204,6 +207,7 @@ def _wrapped(handler: Handler, path: str, metrics: HttpMetrics) -> Handler:
 
 
 def error_response(error: AnalyticsError) -> web.Response:
+    """The error as JSON, with the headers that its status asks for."""
     headers = {"Cache-Control": "no-store"}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
@@ -233,6 +237,7 @@ class HttpProtocol(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
+        """The answer to what can't be read as a request. Raises where an answer has begun."""
         super().handle_error(request, status, exc, message)  # logs, and raises when the answer has begun
         if status >= 500:
             return self._last_answer(AnalyticsError("Something went wrong here; the server's log says what."), status)
@@ -285,14 +290,9 @@ async def nothing_here(request: web.Request) -> web.StreamResponse:
     raise NotFound(f"There is nothing at {request.method} {request.path[:200]}: docs/ lists the addresses.")
 
 
-async def keep_running(work: Callable[[], Coroutine[Any, Any, None]], name: str, pause_s: float) -> None:
-    """Run a background task for ever: when it fails, say so and start it again."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            log.exception("background task failed, starting it again", extra={"task": name})
-        await asyncio.sleep(pause_s)
+def connection_limit() -> int:
+    """How many connections may be open, after the limit of open files was raised."""
+    return max(RESERVED_FILES, raise_file_limit() - RESERVED_FILES)
 
 
 def raise_file_limit() -> int:
@@ -304,12 +304,3 @@ def raise_file_limit() -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             return wanted
     return MOST_FILES if soft == resource.RLIM_INFINITY else soft
-
-
-async def cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait for their end; whoever cancels the waiting need not wait for them."""
-    ending = list(tasks)
-    for task in ending:
-        task.cancel()
-    if ending:
-        await asyncio.wait(ending)

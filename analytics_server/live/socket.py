@@ -23,6 +23,7 @@ import orjson
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from analytics_server.access.actions import QUERY_SITE
+from analytics_server.config import LimitsSection
 from analytics_server.errors import AnalyticsError, Forbidden, RequestError, Unauthorized
 from analytics_server.http.authorization import Resource, TokenCheck
 from analytics_server.http.endpoint import Endpoint
@@ -58,19 +59,11 @@ ABOUT = (
 log = logging.getLogger(__name__)
 
 
-class Sites(Protocol):
-    def get(self, site_id: str) -> object | None: ...
+class KnownSites(Protocol):
+    """Which sites there are."""
 
-
-class Limits(Protocol):
-    @property
-    def live_sockets(self) -> int: ...
-
-    @property
-    def live_sockets_without_token(self) -> int: ...
-
-    @property
-    def address_sockets_without_token(self) -> int: ...
+    def get(self, site_id: str) -> object | None:
+        """The site, or None."""
 
 
 class _Newcomer:
@@ -119,8 +112,8 @@ class LiveSockets:
         self,
         hub: Hub,
         tokens: TokenCheck,
-        sites: Sites,
-        limits: Limits,
+        sites: KnownSites,
+        limits: LimitsSection,
         *,
         drops_of: Callable[[str], list[DropCount]] = lambda site_id: [],
         interval_s: float = 1.0,

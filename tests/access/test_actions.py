@@ -6,7 +6,7 @@ import pytest
 
 from analytics_server.access.actions import ACTIONS, allowed, refusal
 from analytics_server.access.gate import Principal, Role
-from analytics_server.http.authorization import ALL_SITES, ANYWHERE, Action, Resource, Scope
+from analytics_server.http.authorization import ALL_SITES, ANYWHERE, Action, Resource, ResourceKind
 
 OWN, FOREIGN = Resource.site("own.example"), Resource.site("foreign.example")
 READ, COLLECT, ADMIN = Role.READ, Role.COLLECT, Role.ADMIN
@@ -40,11 +40,11 @@ def test_a_role_may_what_the_table_says(action: Action, role: Role) -> None:
     may = role in MAY[action.name]
 
     assert allowed(principal(role), action, ANYWHERE) == may
-    if action.scope is Scope.SITE:
+    if action.resource is ResourceKind.SITE:
         assert allowed(principal(role), action, OWN) == may
         assert allowed(principal(role, "own.example"), action, OWN) == may
         assert not allowed(principal(role, "own.example"), action, FOREIGN)
-    if action.scope is Scope.ALL_SITES:
+    if action.resource is ResourceKind.ALL_SITES:
         assert allowed(principal(role), action, ALL_SITES) == may
         assert not allowed(principal(role, "own.example"), action, ALL_SITES)
 
@@ -53,5 +53,5 @@ def test_a_role_may_what_the_table_says(action: Action, role: Role) -> None:
 def test_a_refusal_says_why(action: Action) -> None:
     for role in Role:
         assert bool(refusal(principal(role), action, ANYWHERE)) == (role not in MAY[action.name])
-    if action.scope is Scope.SITE:
+    if action.resource is ResourceKind.SITE:
         assert "'foreign.example'" in refusal(principal(ADMIN, "own.example"), action, FOREIGN)

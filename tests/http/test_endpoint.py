@@ -12,14 +12,14 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
 from analytics_server.errors import Forbidden, Unauthorized
-from analytics_server.http.authorization import PUBLIC, READING, Action, Resource, Scope
+from analytics_server.http.authorization import PUBLIC, READING, Action, Resource, ResourceKind
 from analytics_server.http.body import BodyLimits
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom, route_table
 from analytics_server.http.openapi.operation import Body, Reply
 from analytics_server.http.serving import HttpMetrics, wrap
 
-SITE_ACTION = Action(name="on_site", about="x", scope=Scope.SITE, roles=READING)
-PLAIN = Action(name="plain", about="x", scope=Scope.NOTHING, roles=READING)
+SITE_ACTION = Action(name="on_site", about="x", resource=ResourceKind.SITE, roles=READING)
+PLAIN = Action(name="plain", about="x", resource=ResourceKind.NOTHING, roles=READING)
 
 
 class Asked(msgspec.Struct, forbid_unknown_fields=True):
@@ -49,7 +49,9 @@ class Authorizer:
         return Someone(role="read" if authorization == "Bearer ok" else "collect")
 
     def authorize(self, caller: Someone, action: Action, resource: Resource) -> None:
-        if caller.role not in action.roles or (resource.scope is Scope.SITE and not caller.covers(resource.site_id)):
+        if caller.role not in action.roles or (
+            resource.kind is ResourceKind.SITE and not caller.covers(resource.site_id)
+        ):
             raise Forbidden("no")
 
 

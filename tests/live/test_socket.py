@@ -14,6 +14,7 @@ from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from analytics_server.access.actions import QUERY_SITE
+from analytics_server.config import LimitsSection
 from analytics_server.errors import AnalyticsError, Forbidden, Unauthorized
 from analytics_server.http.authorization import Action, Resource
 from analytics_server.live import socket as live_socket
@@ -50,13 +51,6 @@ class FakeSites:
         return site_id if site_id in self.known else None
 
 
-@dataclass(slots=True)
-class FakeLimits:
-    live_sockets: int = 100
-    live_sockets_without_token: int = 4
-    address_sockets_without_token: int = 4
-
-
 Client = TestClient[web.Request, web.Application]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -80,7 +74,8 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
 @asynccontextmanager
 async def house(live_sockets: int = 100, interval_s: float = 3600.0) -> AsyncIterator[House]:
     hub, tokens = Hub(Clock()), FakeTokens()
-    sockets = LiveSockets(hub, tokens, FakeSites(), FakeLimits(live_sockets), interval_s=interval_s)
+    limits = LimitsSection(live_sockets=live_sockets, live_sockets_without_token=4, address_sockets_without_token=4)
+    sockets = LiveSockets(hub, tokens, FakeSites(), limits, interval_s=interval_s)
     app = web.Application(middlewares=[errors_as_json])
     app.add_routes(public_routes(sockets.endpoints()))
     async with TestClient(TestServer(app)) as client:

@@ -8,22 +8,21 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from analytics_server import __version__
 from analytics_server.http.authorization import PUBLIC
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.http.openapi.document import Json, build_document
 from analytics_server.http.openapi.operation import Reply
 
 
-def with_document(
-    endpoints: Sequence[Endpoint], *, version: str, url: str, components: Mapping[str, Json]
-) -> list[Endpoint]:
+def with_document(endpoints: Sequence[Endpoint], *, url: str, components: Mapping[str, Json]) -> list[Endpoint]:
     """The endpoints and one more, which answers with the document of them all."""
     made: list[bytes] = []
     every = list(endpoints)
 
     async def show(request: web.Request) -> web.Response:
         if not made:
-            made.append(msgspec.json.encode(build_document(every, version=version, url=url, components=components)))
+            made.append(msgspec.json.encode(build_document(every, version=__version__, url=url, components=components)))
         return web.Response(
             body=made[0],
             content_type="application/json",

@@ -15,13 +15,13 @@ from aiohttp import web
 from msgspec import Meta
 
 from analytics_server.access.actions import EDIT_SAVED, VIEW_SAVED
-from analytics_server.access.saved import ID_BYTES, Saved, SavedThing
 from analytics_server.errors import RequestError
 from analytics_server.http.body import BodyLimits
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.http.openapi.operation import Body, Parameter, Reply
 from analytics_server.http.parameters import known_values
 from analytics_server.model import Site
+from analytics_server.saved.store import ID_BYTES, Saved, SavedThing
 from analytics_server.saved.types import SavedType
 
 REQUEST_CODES = ("bad_json", "bad_request", "unknown_key", "bad_name", "bad_saved")

@@ -8,7 +8,6 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import replace
 
-from analytics_server.access.saved import Kind, SavedThing, body_of
 from analytics_server.analyses.experiments.definition import (
     Definition,
     ExperimentBody,
@@ -28,6 +27,7 @@ from analytics_server.http.openapi.operation import Parameter
 from analytics_server.model import Site
 from analytics_server.query.context import Desk, zone_of
 from analytics_server.query.language.event_match import NAME_CHARS
+from analytics_server.saved.store import Kind, SavedThing, body_of
 from analytics_server.saved.types import SavedText, SavedTexts, SavedType
 
 

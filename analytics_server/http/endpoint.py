@@ -150,6 +150,7 @@ class Endpoint:
             add(403, "forbidden")
         if self.body is not None:
             add(400, "bad_body")
+            add(408, "request_timeout")
             add(413, "too_large")
         if self.asks_store:
             add(503, "store_error", "store_unavailable", "store_ambiguous")

@@ -106,6 +106,7 @@ class Server:
         await integrity.inspect(embedded=info.kind == "embedded")
         applied = await migrate(self.store, cluster=self.config.clickhouse.cluster)
         await self.access.load(integrity)
+        await integrity.reading("saved", self._questions.saved.load)
         await integrity.reading("salts", self._salts.load)
         wal.start()
         await reading
@@ -165,7 +166,7 @@ class Server:
 
     def _start_tasks(self, *, embedded: bool) -> None:
         start = self._tasks.start
-        start(self.access.saved.run, "saved")
+        start(self._questions.saved.run, "saved")
         start(self._live.run, "live")
         start(self.http.watch_loop, "loop-lag")
         start(self.housekeeping.run, "housekeeping")

@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
-from analytics_server.access.saved import Saved
 from analytics_server.config import LimitsSection
 from analytics_server.errors import NotFound, RequestError, StoreFatal
 from analytics_server.model import Site
@@ -23,6 +22,7 @@ from analytics_server.query.language.regexps import MOST_WEIGHT, weight_of
 from analytics_server.query.language.saved_filters import SiteLibrary
 from analytics_server.query.language.time_range import RangeSpec, TimeRange, resolve_range
 from analytics_server.query.read_counts import SITE, OwnEvents
+from analytics_server.saved.store import Saved
 from analytics_server.store.protocol import ResultSet, Store
 from analytics_server.zones import base_zone, find_zone
 

@@ -15,7 +15,6 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.gate import Gate, Role
-from analytics_server.access.saved import Saved
 from analytics_server.config import LimitsSection, SqlSection
 from analytics_server.http.endpoint import route_table
 from analytics_server.http.metrics import HttpMetrics
@@ -28,6 +27,7 @@ from analytics_server.query.saved_kinds.goals import goal_type
 from analytics_server.query.saved_kinds.queries import query_type
 from analytics_server.query.saved_kinds.segments import segment_type
 from analytics_server.saved.routes import endpoints
+from analytics_server.saved.store import Saved
 from analytics_server.saved.types import SavedType
 from analytics_server.sql.codes import CHECK_CODES
 from analytics_server.sql.service import SqlService

@@ -16,7 +16,6 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.gate import Gate, Role
-from analytics_server.access.saved import Kind, Saved
 from analytics_server.analyses.experiments.directory import Directory
 from analytics_server.analyses.experiments.routes import ExperimentRoutes
 from analytics_server.analyses.experiments.saved_experiments import experiment_type
@@ -28,6 +27,7 @@ from analytics_server.model import Site
 from analytics_server.query.context import Desk
 from analytics_server.query.endpoint_parts import query_body
 from analytics_server.saved.routes import endpoints
+from analytics_server.saved.store import Kind, Saved
 from analytics_server.store import Store, make_store, migrate
 from tests.analyses.experiments.lab import FOREIGN, NOW, SITE, SITES, Lab
 from tests.analyses.experiments.stream import ZONE

@@ -15,7 +15,6 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.gate import Gate, Role
-from analytics_server.access.saved import Kind, Saved
 from analytics_server.analyses.funnels.definition import FunnelBody
 from analytics_server.analyses.funnels.materialized.definitions import MAX_SAVED, SavedFunnels
 from analytics_server.analyses.funnels.materialized.keeper import FunnelKeeper
@@ -30,6 +29,7 @@ from analytics_server.query.context import Desk
 from analytics_server.query.endpoint_parts import query_body
 from analytics_server.query.language.saved_filters import GoalBody
 from analytics_server.saved.routes import endpoints
+from analytics_server.saved.store import Kind, Saved
 from analytics_server.store import Store
 from tests.analyses.funnels.conftest import NOW, Sites
 

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
 
-from analytics_server.access.saved import SavedThing
 from analytics_server.analyses.funnels.answer import Status
 from analytics_server.analyses.funnels.materialized.builder import SETTLE_S, DayBuilder, build_id
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
@@ -27,6 +26,7 @@ from analytics_server.analyses.funnels.materialized.facts import PREFIX, Facts
 from analytics_server.errors import AnalyticsError, RequestError, StoreError, StoreFatal, StoreRetryable
 from analytics_server.model import Site
 from analytics_server.query.context import zone_of
+from analytics_server.saved.store import SavedThing
 from analytics_server.store.migrate import render
 from analytics_server.store.protocol import Store
 

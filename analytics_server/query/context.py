@@ -23,6 +23,7 @@ from analytics_server.query.language.regexps import MOST_WEIGHT, weight_of
 from analytics_server.query.language.saved_filters import SiteLibrary
 from analytics_server.query.language.time_range import RangeSpec, TimeRange, resolve_range
 from analytics_server.query.read_counts import SITE, OwnEvents
+from analytics_server.query.sql.select import Query, print_line, print_sql
 from analytics_server.store.protocol import ResultSet, Store
 from analytics_server.zones import base_zone, find_zone
 
@@ -133,13 +134,16 @@ class Desk:
             ) from error
 
     async def query(
-        self, sql: str, parameters: Mapping[str, object], *, settings: Mapping[str, str | int] | None = None
+        self, query: Query | str, parameters: Mapping[str, object], *, settings: Mapping[str, str | int] | None = None
     ) -> ResultSet:
-        """Run one SELECT within the limits, in the turn of the site that its parameter `site` names.
+        """Print and run one SELECT within the limits, in the turn of the site that its parameter `site` names.
 
         The rows and bytes read are those that may be told (`reading`). Raises `RequestError` (too_complex),
         `TooManyRequests` or a store error.
         """
+        sql = query if isinstance(query, str) else print_sql(query)
+        if len(sql) > MAX_SQL_CHARS and not isinstance(query, str):
+            sql = print_line(query)  # without the indentation of deep nesting
         if len(sql) > MAX_SQL_CHARS:
             raise _too_complex()
         try:

@@ -20,7 +20,6 @@ from analytics_server.query.answer import Answer, AnswerMeta, Comparison, Result
 from analytics_server.query.context import Cost, Desk, SiteDirectory, show_range, zone_warnings
 from analytics_server.query.dimensions import Scope
 from analytics_server.query.language.request import QueryRequest, Question, check_request, decode_request
-from analytics_server.query.language.shares import shares_of, wider
 from analytics_server.query.language.time_range import (
     TimeRange,
     buckets,
@@ -120,13 +119,13 @@ class QueryService:
     ) -> Groups:
         """Run one question over one range."""
         coverage = None
-        wide = [wider(question, share) for share in shares_of(question)]
-        if self._days is not None and any(kept_dimension(each) is not None for each in (question, *wide)):
+        asked = (question, *question.wider.values())
+        if self._days is not None and any(kept_dimension(each) is not None for each in asked):
             now, limit = self.desk.now(), self.limits.query_timeout_s
             coverage = await self._days.coverage(question.site_id, range_, now, timeout_s=limit)
         plan = make_plan(question, range_, coverage)
         statement = compile_question(question, plan, range_, page=page, only=only)
-        result = await self.desk.query(statement.sql, statement.parameters)
+        result = await self.desk.query(statement.query, statement.parameters)
         cost = Cost().plus(result)
         width, count = len(question.dimensions), len(question.metrics)
         rows: dict[Key, Values] = {row[:width]: row[width : width + count] for row in result.rows}
@@ -136,7 +135,7 @@ class QueryService:
                 total = _whole(result.rows[0][-1])
             elif page.offset:
                 counting = count_rows(compile_question(question, plan, range_, only=only))
-                counted = await self.desk.query(counting.sql, counting.parameters)
+                counted = await self.desk.query(counting.query, counting.parameters)
                 cost, total = cost.plus(counted), _whole(counted.rows[0][0])
         return Groups(rows, total, plan, cost)
 

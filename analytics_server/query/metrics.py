@@ -9,6 +9,7 @@ whole sessions and of scrolled pages. Placeholders that are filled in when SQL i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -223,6 +224,15 @@ def find_metric(name: str) -> Metric:
     if metric is None:
         raise RequestError(f"There is no metric {name!r}.{nearest(name, _METRICS)}", code="unknown_metric")
     return metric
+
+
+VISITORS = find_metric("visitors")
+"""What shares are of."""
+
+
+def counted(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
+    """What has to be read for these metrics: visitors for a share, the metric itself otherwise."""
+    return tuple(dict.fromkeys(VISITORS if metric.share else metric for metric in metrics))
 
 
 def pieces_of(metric: Metric) -> tuple[Metric, ...]:

@@ -14,9 +14,8 @@ from analytics_server.errors import RequestError
 from analytics_server.query.dimensions import CURRENCY, GOAL
 from analytics_server.query.language.conditions import Condition, Either, Match
 from analytics_server.query.language.request import Question
-from analytics_server.query.language.shares import VISITORS, counted
 from analytics_server.query.language.time_range import TimeRange
-from analytics_server.query.metrics import Kind, find_metric
+from analytics_server.query.metrics import VISITORS, Kind, counted, find_metric
 
 MOST_NAMED = 10
 """So many currencies are named when a question is refused for having several."""

@@ -22,7 +22,7 @@ from analytics_server.analyses.cohorts.request import (
     check_cohorts,
 )
 from analytics_server.analyses.cohorts.statement import (
-    Source,
+    CohortTable,
     cheapest_source,
     select_breakdown,
     select_cohorts,
@@ -80,7 +80,7 @@ class Grid:
         return starts_at(number + 1, self.question.period, self.range_) <= self.now
 
 
-async def run_cohorts(desk: Desk, request: CohortsRequest, *, source: Source | None = None) -> CohortsAnswer:
+async def run_cohorts(desk: Desk, request: CohortsRequest, *, source: CohortTable | None = None) -> CohortsAnswer:
     """Answer `POST /api/v1/cohorts`. `source`: read that table although a cheaper one would do.
 
     Raises `RequestError`, `NotFound` or a store error.

@@ -61,6 +61,7 @@ from analytics_server.query.language.saved_filters import SiteLibrary
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.language.window import parse_window
 from analytics_server.query.parameters import TEXT, Binder
+from analytics_server.query.sql.select import Select
 
 MAX_BREAKDOWN = 20
 MAX_CURRENCIES = MAX_VARIANTS
@@ -185,8 +186,8 @@ async def _with_currencies(desk: Desk, planned: Planned) -> Planned:
     return replace(planned, asked=asked, cost=planned.cost.plus(cost), warnings=warnings)
 
 
-async def _frequent(desk: Desk, sql: str, binder: Binder) -> tuple[list[str], Cost]:
-    answer = await desk.query(sql, binder.values)
+async def _frequent(desk: Desk, query: Select, binder: Binder) -> tuple[list[str], Cost]:
+    answer = await desk.query(query, binder.values)
     return [str(row[0]) for row in answer.rows], Cost().plus(answer)
 
 

@@ -18,7 +18,7 @@ from analytics_server.analyses.funnels.answer import (
     ValueAnswer,
     show_steps,
 )
-from analytics_server.analyses.funnels.compile import Statement, compile_funnel
+from analytics_server.analyses.funnels.compile import compile_funnel
 from analytics_server.analyses.funnels.definition import (
     DrillRequest,
     Funnel,
@@ -37,6 +37,7 @@ from analytics_server.model import Site
 from analytics_server.query.context import Cost, Desk, show_range, zone_warnings
 from analytics_server.query.dimensions import Dimension
 from analytics_server.query.language.time_range import TimeRange
+from analytics_server.query.sql.select import Statement
 from analytics_server.store.protocol import ResultSet
 
 GONE = frozenset({60, 81, 218})
@@ -182,7 +183,7 @@ class FunnelService:
         )
 
     async def _ask(self, statement: Statement) -> ResultSet:
-        return await self._desk.query(statement.sql, statement.parameters)
+        return await self._desk.query(statement.query, statement.parameters)
 
     def _query(self, asked: Asked) -> dict[str, object]:
         return {

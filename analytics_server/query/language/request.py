@@ -7,8 +7,8 @@ where the fault is and what would be right. Nothing here knows of SQL or of the 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, NoReturn, TypeVar
 
 import msgspec
@@ -16,13 +16,14 @@ from msgspec import Meta
 
 from analytics_server.errors import RequestError
 from analytics_server.query.dimensions import GOAL, Dimension, Interval, Scope, find_dimension, nearest
-from analytics_server.query.language.conditions import Condition, normalise
+from analytics_server.query.language.conditions import Condition, matches, normalise
+from analytics_server.query.language.filter_classes import FilterClasses, classify
 from analytics_server.query.language.filters import all_of, parse_filters
-from analytics_server.query.language.goal_filters import goals_in
+from analytics_server.query.language.goal_filters import goals_in, without_goals
 from analytics_server.query.language.library import Library
 from analytics_server.query.language.shapes import MAX_DIMENSIONS, MAX_METRICS, Dimensions, Filters, Metrics, RangeName
 from analytics_server.query.language.time_range import ComparisonMode, RangeSpec
-from analytics_server.query.metrics import Metric, Share, find_metric
+from analytics_server.query.metrics import VISITORS, Metric, Share, find_metric
 
 MAX_GOALS = 100
 MAX_ORDERS = MAX_METRICS + MAX_DIMENSIONS
@@ -79,7 +80,11 @@ class Goal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A request whose every name is known to the registry. `goals`: what the dimension event:goal groups by."""
+    """A request whose every name is known to the registry. `goals`: what the dimension event:goal groups by.
+
+    What follows from these is worked out once: `filters`, the conditions by what they depend on; `wider`, per kind of
+    share that is asked for, the question whose visitors it is a share of.
+    """
 
     site_id: str
     metrics: tuple[Metric, ...]
@@ -92,6 +97,18 @@ class Question:
     offset: int
     include: Include
     exact: bool
+    filters: FilterClasses = field(init=False, repr=False, compare=False)
+    wider: Mapping[Share, Question] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        shares = dict.fromkeys(metric.share for metric in self.metrics if metric.share)
+        object.__setattr__(self, "filters", classify(self.where))
+        object.__setattr__(self, "wider", {share: _wider(self, share) for share in shares})
+
+    @property
+    def goal_dimensions(self) -> tuple[Dimension, ...]:
+        """What the goals that the question groups by look at."""
+        return tuple(match.dimension for match in matches([goal.condition for goal in self.goals]))
 
     @property
     def time_index(self) -> int | None:
@@ -131,6 +148,19 @@ class Question:
             "pagination": {"limit": self.limit, "offset": self.offset},
             "exact": self.exact,
         }
+
+
+def _wider(question: Question, share: Share) -> Question:
+    """The question whose visitors a share is of."""
+    grouped = share is Share.OF_GROUP_WITHOUT_GOAL
+    return replace(
+        question,
+        metrics=(VISITORS,),
+        dimensions=tuple(d for d in question.dimensions if d is not GOAL) if grouped else (),
+        where=question.where if share is Share.OF_ALL else without_goals(question.where),
+        order_by=(),
+        goals=(),
+    )
 
 
 def decode_request(body: bytes, kind: type[T]) -> T:

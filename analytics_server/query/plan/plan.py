@@ -27,9 +27,8 @@ from analytics_server.errors import RequestError
 from analytics_server.query.dimensions import SESSION, Dimension, Scope
 from analytics_server.query.language.conditions import matches
 from analytics_server.query.language.request import Question
-from analytics_server.query.language.shares import counted, goal_fields, shares_of, wider
 from analytics_server.query.language.time_range import TimeRange, on_quarter_hours
-from analytics_server.query.metrics import Kind, Metric, Share, find_metric, pieces_of
+from analytics_server.query.metrics import Kind, Metric, Share, counted, find_metric, pieces_of
 from analytics_server.query.plan.coverage import (
     ENTRY_PAGE,
     WHOLE_DAY,
@@ -133,8 +132,7 @@ def make_plan(
     `coverage`: the days that `day_totals` holds; metrics that it knows are read from there. `choose`: which of
     the sources that can answer a metric, given cheapest first.
     """
-    beside = {share: wider(question, share) for share in shares_of(question)}
-    plans = {share: Wider(wide, make_plan(wide, range_, coverage, choose)) for share, wide in beside.items()}
+    plans = {share: Wider(wide, make_plan(wide, range_, coverage, choose)) for share, wide in question.wider.items()}
     metrics = _with_groups(counted(question.metrics), question)
     kept = [metric for metric in metrics if coverage is not None and is_kept(metric, question)]
     parts: tuple[Part, ...] = ()
@@ -215,7 +213,7 @@ def _event_sources(metric: Metric, question: Question, range_: TimeRange) -> tup
     if metric.scrolls:
         return (Source.SCROLLS,)
     filtered = [match.dimension for match in matches(question.where)]
-    fields = [*question.dimensions, *filtered, *goal_fields(question)]
+    fields = [*question.dimensions, *filtered, *question.goal_dimensions]
     roughly = metric.name == "visitors" and question.exact
     found: list[Source] = []
     if metric.traffic and not roughly and all(d.traffic for d in fields) and on_quarter_hours(range_):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from analytics_server.analyses.cohorts.request import CohortsAnswer, CohortsRequest, check_cohorts
 from analytics_server.analyses.cohorts.run import run_cohorts
-from analytics_server.analyses.cohorts.statement import Source, cheapest_source
+from analytics_server.analyses.cohorts.statement import CohortTable, cheapest_source
 from analytics_server.model import Site
 from tests.analyses.sessions.people import NOW, Event, Past
 from tests.analyses.sessions.places import Place, asked, date_ranges, filters, many, sites
@@ -121,7 +121,7 @@ def check_curve(answer: CohortsAnswer) -> None:
     )
 
 
-def check(place: Place, site: Site, source: Source | None = None, **question: Any) -> CohortsAnswer:
+def check(place: Place, site: Site, source: CohortTable | None = None, **question: Any) -> CohortsAnswer:
     request = asked(CohortsRequest, site_id=site.site_id, **question)
     answer = place.run(run_cohorts(place.desk, request, source=source))
     start, end = (datetime.fromisoformat(edge) for edge in answer.meta.date_range)

@@ -14,6 +14,7 @@ from analytics_server.query.language.filters import parse_filters
 from analytics_server.query.language.saved_filters import GoalBody, goal_conditions
 from analytics_server.query.parameters import Binder
 from analytics_server.query.sql.render import render_on_events
+from analytics_server.query.sql.select import compose_list, print_expression
 
 BUY = ["is", "event:name", ["buy"]]
 
@@ -47,7 +48,7 @@ SHELF = Shelf(
 
 def sql(*filters: Any) -> str:
     binder = Binder()
-    text = " AND ".join(render_on_events(parse_filters(filters, SHELF), binder))
+    text = print_expression(compose_list(" AND ", render_on_events(parse_filters(filters, SHELF), binder)))
     for name, value in binder.values.items():
         text = text.replace(f"{{{name}:Array(String)}}", repr(value)).replace(f"{{{name}:String}}", repr(value))
     return " ".join(text.split())

@@ -27,6 +27,7 @@ from analytics_server.analyses.funnels.materialized.facts import PREFIX, Facts
 from analytics_server.errors import AnalyticsError, RequestError, StoreError, StoreFatal, StoreRetryable
 from analytics_server.model import Site
 from analytics_server.query.context import zone_of
+from analytics_server.query.sql.select import Table, print_line, select
 from analytics_server.store.migrate import render
 from analytics_server.store.protocol import Store
 
@@ -56,10 +57,7 @@ _TABLES = (
     "SELECT name FROM system.tables WHERE database = currentDatabase() AND match(name, "
     f"'^{PREFIX}[0-9a-f]+_[0-9a-f]{{16}}(_from_events)?$')"
 )
-_RUNNING = (
-    "SELECT query_id FROM @processes WHERE match(query, "
-    r"'(?i)^\\s*INSERT\\s+INTO\\s+(TABLE\\s+)?(`?\\w+`?\\.)?`?events`?\\b')"
-)
+_INSERTS_INTO_EVENTS = r"match(query, '(?i)^\\s*INSERT\\s+INTO\\s+(TABLE\\s+)?(`?\\w+`?\\.)?`?events`?\\b')"
 _SETTINGS: dict[str, str | int] = {"max_threads": 1, "max_insert_threads": 1, "min_insert_block_size_rows": 10_000_000}
 
 
@@ -292,7 +290,7 @@ class FunnelKeeper:
     async def _inserts_ended(self) -> None:
         """Wait until the inserts that began before the view was there have ended. Raises `StoreRetryable`."""
         processes = f"clusterAllReplicas('{self._cluster}', system.processes)" if self._cluster else "system.processes"
-        sql = _RUNNING.replace("@processes", processes)
+        sql = print_line(select(["query_id"], Table(processes), [_INSERTS_INTO_EVENTS]))
         before = {row[0] for row in (await self._store.query(sql)).rows}
         deadline = time.monotonic() + ENDING_S
         while before:

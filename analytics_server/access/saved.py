@@ -157,8 +157,17 @@ class Saved:
         """All of one kind, whatever the site."""
         return [thing for (k, _), things in self._by_site().items() if k is kind for thing in things.values()]
 
-    async def put(self, kind: Kind, site_id: str, name: str, body: object, *, id_: str = "") -> SavedThing:
-        """Save a thing, new or (with the id of one that exists) changed.
+    async def put(
+        self,
+        kind: Kind,
+        site_id: str,
+        name: str,
+        body: object,
+        *,
+        id_: str = "",
+        most_per_site: int | None = None,
+    ) -> SavedThing:
+        """Save a thing, new or (with the id of one that exists) changed. `most_per_site`: `MAX_PER_SITE` if left out.
 
         Raises `Conflict` (name_taken), `RequestError` (bad_name, too_many), `NotFound` for one that another server
         has deleted meanwhile, or a store error.
@@ -169,11 +178,12 @@ class Saved:
             await self.load()
             before = self.get(kind, site_id, id_)
             if was_here and before is None:
-                raise NotFound(f"The {kind} {id_!r} has just been deleted.")
+                raise NotFound(f"The {kind} {id_!r} has just been deleted.", code=f"unknown_{kind}")
             self._refuse_taken(kind, site_id, name, id_)
-            if before is None and len(self._by_site().get((kind, site_id), ())) >= MAX_PER_SITE:
+            most = MAX_PER_SITE if most_per_site is None else most_per_site
+            if before is None and len(self._by_site().get((kind, site_id), ())) >= most:
                 raise RequestError(
-                    f"A site may have {MAX_PER_SITE} saved things of a kind ({kind}): delete some.", code="too_many"
+                    f"A site may have {most} saved things of a kind ({kind}): delete some.", code="too_many"
                 )
             now_ms = int(self._clock() * 1000)
             thing = SavedThing(

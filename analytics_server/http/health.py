@@ -11,8 +11,8 @@ from msgspec import UNSET, UnsetType
 
 from analytics_server.http.address_file import INSTANCE_HEADER
 from analytics_server.http.authorization import PUBLIC
+from analytics_server.http.declaration import Reply
 from analytics_server.http.endpoint import Endpoint
-from analytics_server.http.openapi.operation import Reply
 from analytics_server.http.serving import HttpMetrics
 
 

@@ -1,7 +1,7 @@
 """What every HTTP answer needs: errors as JSON, counters, health.
 
-Handlers are wrapped one by one instead of by a middleware, so that the way of a
-beacon has no layer it does not need. Nothing a client sends ends in a stack trace.
+Handlers are wrapped one by one instead of by a middleware, so that beacons pass no
+layer that they do not need. Nothing a client sends ends in a stack trace.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class HttpMetrics:
         yield seconds
 
     async def watch_loop(self) -> None:
-        """Measure the loop's lag for ever."""
+        """Measure how late the event loop runs, until cancelled."""
         while True:
             started = time.perf_counter()
             await asyncio.sleep(LAG_CHECK_S)

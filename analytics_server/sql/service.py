@@ -143,6 +143,10 @@ class SqlService:
         site_id, database = self.desk.site(request.site_id).site_id, await self.database()
         await self._guarded(request, site_id, database)
 
+    async def check_text(self, site_id: str, text: str, params: Mapping[str, object]) -> None:
+        """`check` for a text that is to be saved."""
+        await self.check(SqlRequest(site_id=site_id, query=text, params=dict(params)))
+
     async def _guarded(self, request: SqlRequest, site_id: str, database: str) -> Guarded:
         """Read one text at a time, in a thread: two would take the interpreter from the event loop twice as often."""
         self.guard.check_size(request.query)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from analytics_server.access.actions import QUERY_SITE
 from analytics_server.analyses.cohorts.request import CohortsAnswer, CohortsRequest
 from analytics_server.analyses.cohorts.run import run_cohorts
+from analytics_server.http.declaration import Body, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
-from analytics_server.http.openapi.operation import Body, Reply
 from analytics_server.query.context import Desk
 from analytics_server.query.endpoint_parts import FILTER_CODES, NO_SITE, REQUEST_CODES, query_body
 

@@ -24,8 +24,8 @@ from analytics_server.analyses.sessions.request import (
 )
 from analytics_server.analyses.sessions.run import run_sessions, run_timeline
 from analytics_server.errors import RequestError
+from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
-from analytics_server.http.openapi.operation import Body, Parameter, Reply
 from analytics_server.http.parameters import single_values
 from analytics_server.query.context import Desk
 from analytics_server.query.endpoint_parts import FILTER_CODES, NO_SITE, REQUEST_CODES, SITE, query_body

@@ -11,13 +11,13 @@ from zoneinfo import available_timezones
 import msgspec
 import pytest
 
-from analytics_server.access.saved import Saved
+from analytics_server.access.saved import Kind, Saved
 from analytics_server.access.sites import Sites
 from analytics_server.analyses.cohorts.request import CohortsRequest
 from analytics_server.analyses.cohorts.run import run_cohorts
 from analytics_server.analyses.experiments.results import ResultsRequest, run_results
-from analytics_server.analyses.funnels.definition import FunnelRequest
-from analytics_server.analyses.funnels.materialized.definitions import SavedFunnelRequest, SavedFunnels
+from analytics_server.analyses.funnels.definition import FunnelBody, FunnelRequest
+from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
 from analytics_server.analyses.funnels.materialized.keeper import FunnelKeeper
 from analytics_server.analyses.funnels.service import FunnelService
 from analytics_server.analyses.paths.request import PathsRequest
@@ -143,12 +143,8 @@ async def test_a_site_that_fails_does_not_stop_the_saved_funnels_of_the_others(s
     sites, saved = await stored(own), Saved(own)
     funnels = SavedFunnels(saved)
     for site_id in STORED:
-        await funnels.put(
-            msgspec.convert(
-                {"site_id": site_id, "name": "One", "steps": [{"event": "pageview"}, {"event": "click"}]},
-                SavedFunnelRequest,
-            )
-        )
+        body = msgspec.convert({"steps": [{"event": "pageview"}, {"event": "click"}]}, FunnelBody)
+        await saved.put(Kind.FUNNEL, site_id, "One", body)
     unlucky = cast(Store, Unlucky(own, "a.example", error))
     keeper = FunnelKeeper(unlucky, funnels, sites, lambda: NOW, settle_s=0.0)
 

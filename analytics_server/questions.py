@@ -30,18 +30,18 @@ class Questions:
     def __init__(self, config: Config, store: Store, access: AccessService, *, must_wait: Callable[[], bool]) -> None:
         self._saved = access.saved
         self._queries = QueryService(store, access.sites, _utc_now, config.limits, access.saved)
-        self.sql = SqlService(self._queries.desk, config.sql)
-        self.analyses = AnalysesService(store, access, self._queries.desk, _utc_now, config.clickhouse.cluster)
+        self.sql = SqlService(self._queries.context, config.sql)
+        self.analyses = AnalysesService(store, access, self._queries.context, _utc_now, config.clickhouse.cluster)
         self.day_totals = DayTotals(store, access.sites, _utc_now, must_wait=must_wait)
 
     def endpoints(self) -> list[Endpoint]:
         """All endpoints; handlers raise `AnalyticsError`."""
-        desk = self._queries.desk
+        context = self._queries.context
         funnels, experiments = self.analyses.saved_types()
         types = (
             funnels,
-            goal_type(desk),
-            segment_type(desk),
+            goal_type(context),
+            segment_type(context),
             annotation_type(),
             query_type(self._queries, self.sql.check_text, CHECK_CODES),
             experiments,
@@ -50,7 +50,7 @@ class Questions:
             *query_endpoints(self._queries),
             *self.analyses.endpoints(),
             *sql_endpoints(self.sql),
-            *saved_endpoints(types, self._saved, desk.site, query_body(desk.limits)),
+            *saved_endpoints(types, self._saved, context.site, query_body(context.limits)),
             *self.analyses.experiment_endpoints(),
         ]
 

@@ -10,13 +10,13 @@ from analytics_server.analyses.experiments.directory import Directory
 from analytics_server.analyses.experiments.routes import ExperimentRoutes
 from analytics_server.analyses.experiments.saved_experiments import experiment_type
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
-from analytics_server.analyses.funnels.materialized.keeper import FunnelKeeper
+from analytics_server.analyses.funnels.materialized.keeper import FunnelMaintenance
 from analytics_server.analyses.funnels.routes import endpoints as funnel_endpoints
 from analytics_server.analyses.funnels.saved_funnels import funnel_type
 from analytics_server.analyses.funnels.service import FunnelService
 from analytics_server.analyses.routes import endpoints as analysis_endpoints
 from analytics_server.http.endpoint import Endpoint
-from analytics_server.query.context import Desk
+from analytics_server.query.context import QueryContext
 from analytics_server.saved.types import SavedType
 from analytics_server.store import Store
 
@@ -25,25 +25,25 @@ class AnalysesService:
     """`now` gives the time with its zone; `cluster` is "" for one server."""
 
     def __init__(
-        self, store: Store, access: AccessService, desk: Desk, now: Callable[[], datetime], cluster: str
+        self, store: Store, access: AccessService, context: QueryContext, now: Callable[[], datetime], cluster: str
     ) -> None:
-        self._desk = desk
+        self._context = context
         self._experiments = Directory(access.saved)
         self._saved_funnels = SavedFunnels(access.saved)
-        self.funnel_tables = FunnelKeeper(store, self._saved_funnels, access.sites, now, cluster=cluster)
+        self.funnel_tables = FunnelMaintenance(store, self._saved_funnels, access.sites, now, cluster=cluster)
 
     def endpoints(self) -> list[Endpoint]:
         """Cohorts, paths, sessions and funnels; handlers raise `AnalyticsError`."""
-        funnels = FunnelService(self._desk, self._saved_funnels, self.funnel_tables)
-        return [*analysis_endpoints(self._desk), *funnel_endpoints(funnels, self._desk.limits)]
+        funnels = FunnelService(self._context, self._saved_funnels, self.funnel_tables)
+        return [*analysis_endpoints(self._context), *funnel_endpoints(funnels, self._context.limits)]
 
     def experiment_endpoints(self) -> list[Endpoint]:
         """What is asked of experiments."""
-        return ExperimentRoutes(self._desk, self._experiments).endpoints()
+        return ExperimentRoutes(self._context, self._experiments).endpoints()
 
     def saved_types(self) -> tuple[SavedType, SavedType]:
         """Saved funnels, and experiments."""
         return (
-            funnel_type(self._desk, self._saved_funnels, self.funnel_tables),
-            experiment_type(self._desk, self._experiments),
+            funnel_type(self._context, self._saved_funnels, self.funnel_tables),
+            experiment_type(self._context, self._experiments),
         )

@@ -22,7 +22,7 @@ from analytics_server.query.language.conditions import Condition, patterns
 from analytics_server.query.language.regexps import MOST_WEIGHT, weight_of
 from analytics_server.query.language.saved_filters import SiteLibrary
 from analytics_server.query.language.time_range import RangeSpec, TimeRange, resolve_range
-from analytics_server.query.read_counts import SITE, OwnEvents
+from analytics_server.query.read_counts import SITE, SiteEventCounts
 from analytics_server.query.sql.select import Query, print_line, print_sql
 from analytics_server.store.protocol import ResultSet, Store
 from analytics_server.zones import base_zone, find_zone
@@ -65,7 +65,7 @@ class Cost:
         )
 
 
-class Desk:
+class QueryContext:
     """Where a question is prepared and its statements are run."""
 
     def __init__(
@@ -81,7 +81,7 @@ class Desk:
         self._clock = clock
         self.limits = limits
         self.saved = saved
-        self.own_events = OwnEvents(store, timeout_s=limits.query_timeout_s)
+        self.own_events = SiteEventCounts(store, timeout_s=limits.query_timeout_s)
 
     def now(self) -> datetime:
         """The time, UTC."""

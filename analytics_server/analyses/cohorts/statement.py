@@ -23,8 +23,8 @@ from analytics_server.query.sql.select import (
     ArrayJoin,
     Expression,
     Join,
+    Relation,
     Select,
-    Source,
     Subquery,
     Table,
     and_,
@@ -163,7 +163,7 @@ def _from_events(question: CohortQuestion, binder: Binder) -> Select:
 _KEYS = {"user": "cityHash64(e.user_id)", "session": "e.session_key", "visitor": "e.visitor_id"}
 
 
-def _known(question: CohortQuestion, source: Source, first: Expression) -> list[Expression]:
+def _known(question: CohortQuestion, source: Relation, first: Expression) -> list[Expression]:
     """Which events may belong to a subject of the cohorts shown."""
     if question.by == "user":
         return ["e.user_id != ''"]

@@ -4,7 +4,7 @@ Pure: values are bound, expressions come from the field registry. One statement 
 exposures and conversions are of the same moment. Its parts, from the inside:
 
 - `known`: sessions in which a user was known at some time. A subject is an event's user, else the user of its
-  session, else the session: somebody who signs up after the exposure is one subject, not two.
+  session, else the session: a user who signs up after the exposure is one subject, not two.
 - `exposed`: subjects with an exposure in the range: the first one's time and value of the breakdown, and whether
   all exposures show the same variant.
 - the goals' events, joined to the subjects by user or by session, counted if later than the exposure and within
@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 
 from analytics_server.query.dimensions import Dimension
 from analytics_server.query.language.conditions import Condition
-from analytics_server.query.language.event_match import Meant
+from analytics_server.query.language.event_match import EventMatch
 from analytics_server.query.language.filter_classes import reads_pages
 from analytics_server.query.parameters import TEXT, TEXTS, Binder
 from analytics_server.query.sql.range_edges import EDGES
@@ -33,8 +33,8 @@ from analytics_server.query.sql.select import (
     ArrayJoin,
     Expression,
     Join,
+    Relation,
     Select,
-    Source,
     Subquery,
     and_,
     compose,
@@ -62,11 +62,11 @@ _LATER = "g.ts > x.first_at AND g.ts <= x.until"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ResultsQuestion:
     """What the statement depends on, beside the bound range."""
 
     variants: tuple[str, ...]
-    goals: tuple[Meant, ...]
+    goals: tuple[EventMatch, ...]
     where: tuple[Condition, ...]
     breakdown: Dimension | None = None
     currencies: tuple[str, ...] = ()
@@ -79,12 +79,12 @@ def select_variants() -> Select:
 
 
 def select_sites() -> Select:
-    """All sites where the experiment was shown: of every tenant, so whoever asks must not see them all."""
+    """All sites where the experiment was shown: of every tenant, so the caller filters them by its rights."""
     where = ["e.name = 'exposure'", f"e.experiment = {{experiment:{TEXT}}}"]
     return replace(select(["e.site_id AS site"], EVENTS, where, ["site"]), order_by=("site",))
 
 
-def select_currencies(asked: Asked, binder: Binder) -> Select:
+def select_currencies(asked: ResultsQuestion, binder: Binder) -> Select:
     """The currencies of the goals' events, the most frequent first."""
     where = [*_goal_reached([_all_of(goal.where, binder) for goal in asked.goals]), "e.revenue_amount != 0"]
     source = _events(_all_conditions(asked))
@@ -93,7 +93,7 @@ def select_currencies(asked: Asked, binder: Binder) -> Select:
     )
 
 
-def select_results(asked: Asked, binder: Binder) -> Select:
+def select_results(asked: ResultsQuestion, binder: Binder) -> Select:
     """Rows: state, variant (its place, from 1), value (of the breakdown), subjects, maturing; then per goal the
     conversions, and per currency the sum and the sum of squares of what subjects spent."""
     state = f"multiIf(p.least != p.most, {MIXED}, p.least = 0, {UNKNOWN}, {COUNTED})"
@@ -116,7 +116,7 @@ def select_results(asked: Asked, binder: Binder) -> Select:
     return select(columns, Subquery(_subjects(asked, binder), "p"), [], ["state", "variant", "value"])
 
 
-def select_breakdown(asked: Asked, binder: Binder, limit: int) -> Select:
+def select_breakdown(asked: ResultsQuestion, binder: Binder, limit: int) -> Select:
     """The same rows for the values with most subjects, these first, and behind each row how many values there are."""
     rows = select(["*"], Subquery(select_results(asked, binder)), [f"state = {COUNTED}"])
     totals = select(["*", "sum(subjects) OVER (PARTITION BY value) AS total"], Subquery(rows))
@@ -127,7 +127,7 @@ def select_breakdown(asked: Asked, binder: Binder, limit: int) -> Select:
     return replace(found, order_by=("place", "variant"))
 
 
-def _subjects(asked: Asked, binder: Binder) -> Select:
+def _subjects(asked: ResultsQuestion, binder: Binder) -> Select:
     """One row per exposed subject: what it was shown, and per goal whether (`c_`) and by how much revenue (`r_`)."""
     columns = [f"any(x.{name}) AS {name}" for name in _facts(asked)]
     for goal in range(len(asked.goals)):
@@ -141,7 +141,7 @@ def _subjects(asked: Asked, binder: Binder) -> Select:
     return select(columns, source, [], ["x.subject"])
 
 
-def _goal_events(asked: Asked, binder: Binder) -> Select:
+def _goal_events(asked: ResultsQuestion, binder: Binder) -> Select:
     goals = [_all_of(goal.where, binder) for goal in asked.goals]
     columns: list[Expression] = [
         f"if(e.user_id = '', e.session_key, {_hashed('e.user_id')}) AS key",
@@ -153,7 +153,7 @@ def _goal_events(asked: Asked, binder: Binder) -> Select:
     return select(columns, _events(_all_conditions(asked)), _goal_reached(goals))
 
 
-def _keys(asked: Asked, binder: Binder) -> Select:
+def _keys(asked: ResultsQuestion, binder: Binder) -> Select:
     """The exposed subjects, once per key by which their events are found: the user's, and of sessions without one."""
     sessions = select(
         ["k.person AS person", "groupArray(k.session_key) AS sessions"], Subquery(_known(), "k"), [], ["person"]
@@ -166,7 +166,7 @@ def _keys(asked: Asked, binder: Binder) -> Select:
     return select([f"o.{name} AS {name}" for name in ("subject", *_facts(asked))] + ["key"], source)
 
 
-def _exposed(asked: Asked, binder: Binder) -> Select:
+def _exposed(asked: ResultsQuestion, binder: Binder) -> Select:
     """`least` and `most` are places among the known variants, from 1; 0 is any other."""
     first = ["min(e.ts) AS first_at"]
     if asked.breakdown is not None:
@@ -196,7 +196,7 @@ def _known() -> Select:
     return select(columns, SESSION_PARTS, where, ["s.session_key"])
 
 
-def _facts(asked: Asked) -> list[str]:
+def _facts(asked: ResultsQuestion) -> list[str]:
     """What is known of a subject from its exposures."""
     return ["least", "most", "first_at", "until", *(["value"] if asked.breakdown is not None else [])]
 
@@ -215,11 +215,11 @@ def _goal_reached(goals: Sequence[Expression]) -> list[Expression]:
     return [*EDGES.events, or_(goals)]
 
 
-def _all_conditions(asked: Asked) -> list[Condition]:
+def _all_conditions(asked: ResultsQuestion) -> list[Condition]:
     return [condition for goal in asked.goals for condition in goal.where]
 
 
-def _events(conditions: Sequence[Condition], *, joined: bool = False) -> Source:
+def _events(conditions: Sequence[Condition], *, joined: bool = False) -> Relation:
     """`events` as `e`, with the session's row beside it where a dimension needs that."""
     if not joined and not reads_pages(conditions):
         return EVENTS

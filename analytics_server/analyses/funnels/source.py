@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from analytics_server.analyses.funnels.attempts import OTHER, element, exclusion_number
 from analytics_server.analyses.funnels.definition import By, Funnel
 from analytics_server.query.dimensions import Dimension
-from analytics_server.query.language.conditions import Both, Condition, Match, Named
+from analytics_server.query.language.conditions import And, Condition, Match, SavedFilter
 from analytics_server.query.language.filter_classes import reads_pages
 from analytics_server.query.parameters import MOMENT, Binder
 from analytics_server.query.sql.range_edges import EDGES, SESSION_MARGIN_S
@@ -40,7 +40,7 @@ def elements_of_events(
     Parameters that the caller binds: `site`, `start`, `end` and `until`, the end plus the window.
     """
     steps = [and_(render_on_events(step.where, binder)) for step in funnel.steps]
-    barred = [and_(render_on_events(one.meant.where, binder)) for one in funnel.exclude]
+    barred = [and_(render_on_events(one.events.where, binder)) for one in funnel.exclude]
     entry = compose(steps[0], f" AND e.ts < {EDGES.end}")
     wanted = [entry, *steps[1:], *barred] if funnel.order != "strict" else [*steps, *barred]
     numbered = [(entry, 1), *((step, number) for number, step in enumerate(steps[1:], 2))]
@@ -88,7 +88,7 @@ def _collected(funnel: Funnel, numbered: Sequence[tuple[Expression, int]]) -> Ex
 def is_exclusive(funnel: Funnel) -> bool:
     """Is it plain from the names that no event is more than one thing?"""
     seen: set[str] = set()
-    for where in (*(step.where for step in funnel.steps), *(one.meant.where for one in funnel.exclude)):
+    for where in (*(step.where for step in funnel.steps), *(one.events.where for one in funnel.exclude)):
         names = _names(where)
         if not names or seen & names:
             return False
@@ -102,10 +102,10 @@ def _names(where: Sequence[Condition]) -> set[str]:
         match condition:
             case Match(method="is", negated=False, case_sensitive=True) if condition.dimension.name == "event:name":
                 return set(condition.values)
-            case Named():
+            case SavedFilter():
                 if found := _names((condition.condition,)):
                     return found
-            case Both():
+            case And():
                 if found := _names(condition.conditions):
                     return found
     return set()

@@ -62,7 +62,7 @@ class QueryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class SortKey:
     """Sort by the metric or dimension at that place of the question."""
 
     by: Literal["metric", "dimension"]
@@ -92,7 +92,7 @@ class Question:
     where: tuple[Condition, ...]
     goals: tuple[Goal, ...]
     date_range: RangeSpec
-    order_by: tuple[Order, ...]
+    order_by: tuple[SortKey, ...]
     limit: int
     offset: int
     include: Include
@@ -130,7 +130,7 @@ class Question:
 
     def by_first_metric(self) -> Question:
         """The same question, the groups with most of the first metric first."""
-        return replace(self, order_by=(Order("metric", 0, True),))
+        return replace(self, order_by=(SortKey("metric", 0, True),))
 
     def normalised(self) -> dict[str, object]:
         """The question as JSON with full names and all defaults."""
@@ -228,12 +228,12 @@ def _check_shares(question: Question) -> None:
         )
 
 
-def _order(wanted: Sequence[tuple[str, str]], question: Question) -> tuple[Order, ...]:
+def _order(wanted: Sequence[tuple[str, str]], question: Question) -> tuple[SortKey, ...]:
     """As asked; by default time upwards, else the first metric downwards."""
     if not wanted:
         if question.time_index is not None:
-            return (Order("dimension", question.time_index, False),)
-        return (Order("metric", 0, True),) if question.dimensions else ()
+            return (SortKey("dimension", question.time_index, False),)
+        return (SortKey("metric", 0, True),) if question.dimensions else ()
     places = {dimension.name: ("dimension", index) for index, dimension in enumerate(question.dimensions)}
     for index, metric in enumerate(question.metrics):
         places |= dict.fromkeys((metric.name, *metric.aliases), ("metric", index))
@@ -246,7 +246,7 @@ def _order(wanted: Sequence[tuple[str, str]], question: Question) -> tuple[Order
                 code="bad_order",
             )
         by, index = places[name]
-        orders.append(Order("metric" if by == "metric" else "dimension", index, direction == "desc"))
+        orders.append(SortKey("metric" if by == "metric" else "dimension", index, direction == "desc"))
     return tuple(orders)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from analytics_server.errors import RequestError
 from analytics_server.query.dimensions import GOAL, SESSION, Dimension
-from analytics_server.query.language.conditions import Both, Condition, Done, Either, Match, Named, Neither, matches
+from analytics_server.query.language.conditions import And, Condition, HasDone, Match, Not, Or, SavedFilter, matches
 from analytics_server.query.parameters import TEXT, TEXTS, Binder
 from analytics_server.query.sql.select import Expression, and_, is_in, not_, or_, select
 from analytics_server.query.sql.sources import EVENTS, SITE_OF_EVENTS, events_with_sessions, session_pages
@@ -47,15 +47,15 @@ def render(condition: Condition, column: Column, binder: Binder, reach: Reach = 
         case Match():
             comparison = _render_match(condition, column(condition.dimension), binder)
             return not_(comparison) if condition.negated else comparison
-        case Both():
+        case And():
             return and_([render(inner, column, binder, reach) for inner in condition.conditions] or ["1"])
-        case Either():
+        case Or():
             return or_([render(inner, column, binder, reach) for inner in condition.conditions] or ["0"])
-        case Neither():
+        case Not():
             return not_(render(condition.condition, column, binder, reach))
-        case Done():
+        case HasDone():
             return _render_done(condition, column, binder, reach)
-        case Named():
+        case SavedFilter():
             return render(condition.condition, column, binder, reach)
 
 
@@ -106,7 +106,7 @@ def _render_match(match: Match, column: str, binder: Binder) -> str:
     return "(" + " OR ".join(f"match({column}, {binder.bind(text, TEXT)})" for text in expressions) + ")"
 
 
-def _render_done(done: Done, column: Column, binder: Binder, reach: Reach) -> Expression:
+def _render_done(done: HasDone, column: Column, binder: Binder, reach: Reach) -> Expression:
     """The session is among those of the events that meet the condition."""
     key = column(SESSION)
     inner = (SESSION.events,) if key in (SESSION.events, SESSION.sessions) else _WHOLE_KEY

@@ -17,7 +17,7 @@ from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.parameters import TEXT, TEXTS, Binder
 from analytics_server.query.sql.range_edges import RangeEdges
 from analytics_server.query.sql.render import Column, Reach, render, with_key
-from analytics_server.query.sql.select import Expression, Select, Source, compose, compose_list, select
+from analytics_server.query.sql.select import Expression, Relation, Select, compose, compose_list, select
 from analytics_server.query.sql.templates import fill
 
 Rows = Literal["traffic", "events", "sessions"]
@@ -124,7 +124,7 @@ def named(groups: Sequence[Expression]) -> list[Expression]:
 def grouped(
     groups: Sequence[Expression],
     metrics: Sequence[Expression],
-    source: Source,
+    source: Relation,
     where: Sequence[Expression],
     prewhere: Sequence[Expression] = (),
 ) -> Select:

@@ -54,7 +54,7 @@ class Subquery:
 class Join:
     """Two sources side by side. `on`: by what, such as `ON a.x = b.x` or `USING (x)`."""
 
-    left: Source
+    left: Relation
     how: Literal["INNER", "LEFT", "RIGHT"]
     right: Subquery
     on: str
@@ -64,7 +64,7 @@ class Join:
 class ArrayJoin:
     """A source with a row for each element of an array expression."""
 
-    source: Source
+    source: Relation
     array: str
 
 
@@ -76,7 +76,7 @@ class Select:
     """
 
     columns: tuple[Expression, ...]
-    source: Source | None
+    source: Relation | None
     prewhere: tuple[Expression, ...] = ()
     where: tuple[Expression, ...] = ()
     group_by: tuple[Expression, ...] = ()
@@ -96,7 +96,7 @@ class Union:
 
 
 Query = Select | Union
-Source = Table | Subquery | Join | ArrayJoin
+Relation = Table | Subquery | Join | ArrayJoin
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Statement:
 
 def select(
     columns: Iterable[Expression],
-    source: Source | None,
+    source: Relation | None,
     where: Iterable[Expression] = (),
     group_by: Iterable[Expression] = (),
     prewhere: Iterable[Expression] = (),
@@ -267,7 +267,7 @@ class _Printer:
             else:
                 yield from self._nested(piece, depth)
 
-    def _source(self, source: Source, depth: int) -> Iterator[str]:
+    def _source(self, source: Relation, depth: int) -> Iterator[str]:
         match source:
             case Table():
                 yield source.name + (f" AS {source.alias}" if source.alias else "") + (" FINAL" if source.final else "")

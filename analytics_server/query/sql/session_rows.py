@@ -9,8 +9,8 @@ from analytics_server.query.sql.scope import Scoped
 from analytics_server.query.sql.select import (
     Expression,
     Query,
+    Relation,
     Select,
-    Source,
     Subquery,
     Union,
     and_,
@@ -76,6 +76,6 @@ def overlapping(
     )
 
 
-def events_source(scoped: Scoped, *, join: bool) -> Source:
+def events_source(scoped: Scoped, *, join: bool) -> Relation:
     """`events`, with the session's row beside each event where that is needed."""
     return events_with_sessions(overlapping(scoped, BESIDE_EVENTS, [], final=True)) if join else EVENTS

@@ -13,17 +13,17 @@ from dataclasses import dataclass, field, replace
 
 from analytics_server.query.language.request import Question
 from analytics_server.query.language.time_range import TimeRange
-from analytics_server.query.metrics import VISITORS, Kind, Metric, Share
+from analytics_server.query.metrics import VISITORS, Metric, MetricKind, Share
 from analytics_server.query.parameters import COUNT, TEXT, Binder
-from analytics_server.query.plan.plan import Part, Plan, Wider
+from analytics_server.query.plan.plan import Plan, PlanPart, Wider
 from analytics_server.query.sql.range_edges import RangeEdges, edges_named
 from analytics_server.query.sql.scope import Scoped, names_of
 from analytics_server.query.sql.select import (
     Expression,
     Join,
     Query,
+    Relation,
     Select,
-    Source,
     Statement,
     Subquery,
     compose,
@@ -36,7 +36,7 @@ Only = Mapping[int, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ResultPage:
     """Which of the ordered rows are wanted, and whether to count all of them."""
 
     limit: int
@@ -45,7 +45,7 @@ class Page:
 
 
 def compile_question(
-    question: Question, plan: Plan, range_: TimeRange, *, page: Page | None = None, only: Only | None = None
+    question: Question, plan: Plan, range_: TimeRange, *, page: ResultPage | None = None, only: Only | None = None
 ) -> Statement:
     """One SELECT that answers the question for a range.
 
@@ -66,7 +66,7 @@ def compile_question(
     shares: dict[Share, Expression] = {
         share: compiler.visitors(wide) for share, wide in plan.wider.items() if share is not group
     }
-    source: Source = Subquery(rows, "r")
+    source: Relation = Subquery(rows, "r")
     if group is not None:
         source, shares[group] = compiler.join_groups(source, question, plan.wider[group])
     columns: list[Expression] = [f"r.{name} AS {name}" for name in names]
@@ -109,7 +109,7 @@ class _Compiler:
         rows, counts = self.rows(wide.question, wide.plan, {})
         return compose(select([counts[VISITORS.name]], Subquery(rows, "r")))
 
-    def join_groups(self, source: Source, question: Question, wide: Wider) -> tuple[Join, str]:
+    def join_groups(self, source: Relation, question: Question, wide: Wider) -> tuple[Join, str]:
         """The rows `r` joined with the groups of a wider question, and the visitors of these."""
         rows, counts = self.rows(wide.question, wide.plan, {})
         names = names_of(len(wide.question.dimensions))
@@ -118,7 +118,7 @@ class _Compiler:
         on = " AND ".join(f"r.d_{ours} = g.d_{theirs}" for theirs, ours in enumerate(places))
         return Join(source, "LEFT", Subquery(grouped, "g"), f"ON {on}"), f"g.m_{VISITORS.name}"
 
-    def _select(self, question: Question, part: Part, only: Only) -> Select:
+    def _select(self, question: Question, part: PlanPart, only: Only) -> Select:
         return select_part(
             part,
             Scoped(
@@ -162,11 +162,11 @@ def count_rows(statement: Statement) -> Statement:
     return Statement(select(["count() AS total_rows"], Subquery(statement.query)), statement.parameters)
 
 
-def _stack(rows: Select, dimensions: Sequence[str], metrics: Sequence[Metric], part: Part) -> Select:
+def _stack(rows: Select, dimensions: Sequence[str], metrics: Sequence[Metric], part: PlanPart) -> Select:
     """A part with the columns of all parts: its own metrics, and nothing for the others."""
     columns = [f"p.{name} AS {name}" for name in dimensions]
     for metric in metrics:
-        nothing = "toUInt64(0)" if metric.kind is Kind.COUNT else "CAST(NULL, 'Nullable(Float64)')"
+        nothing = "toUInt64(0)" if metric.kind is MetricKind.COUNT else "CAST(NULL, 'Nullable(Float64)')"
         columns.append(f"{f'p.m_{metric.name}' if metric in part.metrics else nothing} AS m_{metric.name}")
     return select(columns, Subquery(rows, "p"))
 

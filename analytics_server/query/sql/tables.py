@@ -14,7 +14,7 @@ from analytics_server.query.language.filter_classes import reads_pages
 from analytics_server.query.metrics import Metric
 from analytics_server.query.parameters import COUNTS, DAY, DAYS, TEXT
 from analytics_server.query.plan.coverage import totals_column
-from analytics_server.query.plan.plan import Part, Source, is_utc
+from analytics_server.query.plan.plan import PlanPart, PlanSource, is_utc
 from analytics_server.query.sql.scope import Scoped, grouped, named, names_of
 from analytics_server.query.sql.select import Expression, Join, Select, Subquery, Table, is_in, select
 from analytics_server.query.sql.session_parts import select_visits
@@ -23,30 +23,30 @@ from analytics_server.query.sql.sources import SESSIONS
 from analytics_server.query.sql.templates import fill
 
 
-def select_part(part: Part, scoped: Scoped) -> Select:
+def select_part(part: PlanPart, scoped: Scoped) -> Select:
     """The SELECT of a part, grouped by the question's dimensions."""
     match part.source:
-        case Source.TOTALS:
+        case PlanSource.TOTALS:
             return _select_totals(part, scoped)
-        case Source.ENTRY_TOTALS:
+        case PlanSource.ENTRY_TOTALS:
             return _select_entry_totals(part, scoped)
-        case Source.TRAFFIC:
+        case PlanSource.TRAFFIC:
             return _select_traffic(part.metrics, scoped)
-        case Source.SESSIONS:
+        case PlanSource.SESSIONS:
             return _select_sessions(part.metrics, scoped)
-        case Source.ENTRIES:
+        case PlanSource.ENTRIES:
             return _select_entries(part.metrics, scoped)
-        case Source.EVENTS:
+        case PlanSource.EVENTS:
             return _select_events(part.metrics, scoped)
-        case Source.VIEWS:
+        case PlanSource.VIEWS:
             return _select_views(part.metrics, scoped)
-        case Source.VISITS:
+        case PlanSource.VISITS:
             return select_visits(part.metrics, scoped)
-        case Source.SCROLLS:
+        case PlanSource.SCROLLS:
             return _select_scrolls(part.metrics, scoped)
 
 
-def _select_totals(part: Part, scoped: Scoped) -> Select:
+def _select_totals(part: PlanPart, scoped: Scoped) -> Select:
     """Sums of the builds that hold, of the one dimension that the question is about."""
     coverage, question = part.coverage, scoped.question
     assert coverage is not None, "a part that reads totals says which"
@@ -54,7 +54,7 @@ def _select_totals(part: Part, scoped: Scoped) -> Select:
     groups: list[Expression] = [totals_column(dimension) for dimension in question.dimensions]
     # A row stands for events and for sessions; a group exists only if what is asked for happened in it.
     counted = {"events" if metric.scope is Scope.EVENT else "sessions" for metric in part.metrics}
-    if part.source is Source.ENTRY_TOTALS:
+    if part.source is PlanSource.ENTRY_TOTALS:
         counted = {"viewed_sessions"}
     where = [
         "t.site_id = {site:String}",
@@ -69,7 +69,7 @@ def _select_totals(part: Part, scoped: Scoped) -> Select:
     return grouped(groups, [f"sum(t.{m.name}) AS m_{m.name}" for m in part.metrics], Table("day_totals", "t"), where)
 
 
-def _select_entry_totals(part: Part, scoped: Scoped) -> Select:
+def _select_entry_totals(part: PlanPart, scoped: Scoped) -> Select:
     """Totals by entry page, less the few sessions of these days whose first page view lies after the range."""
     metrics, coverage = part.metrics, part.coverage
     assert coverage is not None, "a part that reads totals says which"
@@ -182,7 +182,7 @@ def _select_views(metrics: Sequence[Metric], scoped: Scoped) -> Select:
 
 
 def _select_scrolls(metrics: Sequence[Metric], scoped: Scoped) -> Select:
-    """The deepest scroll per session and page, then the mean of them; what nobody scrolled has none."""
+    """The deepest scroll per session and page, then the mean of them; pages that were not scrolled have none."""
     groups = scoped.expressions("events", "e.ts")
     names = names_of(len(groups))
     where = [*_events_in_range(scoped, scoped.question.where), "e.scroll_depth > 0", *scoped.wanted(groups)]

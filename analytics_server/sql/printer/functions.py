@@ -58,7 +58,7 @@ ZONE_PLACES = {
 }
 """From which argument on a function may read a time zone; the other functions of times: from the second on.
 
-ClickHouse opens the zone's file: of one named `file:/…` any file of the host, and waits for ever for one that never
+ClickHouse opens the zone's file: of one named `file:/…` any file of the host, and waits without end for one that never
 ends, with all other queries that name a zone. So a zone must be a text that can be looked at here.
 """
 

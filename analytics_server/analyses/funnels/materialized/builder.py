@@ -2,7 +2,7 @@
 
 A build is written in this order: count, rest a moment, see that `events` and `sessions` hold what was counted, insert
 the attempts, count again, and only then the row in `funnel_builds` that makes them valid. Whatever happens in
-between leaves rows that nobody reads. Right answers don't need it, only fast ones.
+between leaves rows that are never read. Right answers don't need it, only fast ones.
 """
 
 from __future__ import annotations

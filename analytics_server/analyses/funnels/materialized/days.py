@@ -1,9 +1,9 @@
 """Which days of a saved funnel are kept, and the statement that adds them up.
 
 `funnel_days` holds the best attempts that begin on each local day that is over. A range is divided into such days
-and the rest, whose attempts are made of the funnel's facts. Whoever has attempts in several parts keeps the best of
-them; who can't is only counted. A build holds while `traffic` and `openings` count as many events as when it was
-made, just as for `day_totals` (see there): nothing has to mark a day as changed, so nothing can forget to.
+and the rest, whose attempts are made of the funnel's facts. A subject with attempts in several parts keeps the best of
+them; subjects that can't have any elsewhere are only counted. A build holds while `traffic` and `openings` count as
+many events as when it was made, just as for `day_totals` (see there): nothing has to mark a day as changed.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def divide(range_: TimeRange, held: dict[date, int]) -> Division:
     return Division(tuple(used), tuple(TimeRange(a, b, range_.zone) for a, b in rest))
 
 
-class DayBook:
+class FunnelDayReader:
     """Says which days are held; asks once a second at most."""
 
     def __init__(self, store: Store, *, cache_s: float = CACHE_S) -> None:

@@ -136,7 +136,7 @@ def _facts_of_events(funnel: Funnel, site_id: str) -> Select:
     site = literals.bind(site_id, TEXT)
     numbered = [(and_(render_on_events(step.where, literals)), index) for index, step in enumerate(funnel.steps, 1)]
     for index, one in enumerate(funnel.exclude):
-        numbered.append((and_(render_on_events(one.meant.where, literals)), exclusion_number(index)))
+        numbered.append((and_(render_on_events(one.events.where, literals)), exclusion_number(index)))
     if is_exclusive(funnel):
         parts = compose_list(", ", [compose(condition, f", {number}") for condition, number in numbered])
         number = compose("toUInt8(multiIf(", parts, ", 0))")

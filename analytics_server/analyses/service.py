@@ -10,7 +10,7 @@ from analytics_server.analyses.experiments.directory import Directory
 from analytics_server.analyses.experiments.routes import ExperimentRoutes
 from analytics_server.analyses.experiments.saved_experiments import experiment_type
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
-from analytics_server.analyses.funnels.materialized.keeper import FunnelMaintenance
+from analytics_server.analyses.funnels.materialized.maintenance import FunnelMaintenance
 from analytics_server.analyses.funnels.routes import endpoints as funnel_endpoints
 from analytics_server.analyses.funnels.saved_funnels import funnel_type
 from analytics_server.analyses.funnels.service import FunnelService

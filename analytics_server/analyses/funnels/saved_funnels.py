@@ -16,7 +16,7 @@ from analytics_server.analyses.funnels.answer import Status
 from analytics_server.analyses.funnels.definition import By, ExclusionSpec, FunnelBody, Order, SiteId
 from analytics_server.analyses.funnels.materialized.definitions import MAX_SAVED, SavedFunnels
 from analytics_server.analyses.funnels.materialized.facts import make_facts
-from analytics_server.analyses.funnels.materialized.keeper import FunnelMaintenance
+from analytics_server.analyses.funnels.materialized.maintenance import FunnelMaintenance
 from analytics_server.analyses.funnels.routes import FUNNEL_CODES, PATH, example
 from analytics_server.errors import RequestError
 from analytics_server.model import Site

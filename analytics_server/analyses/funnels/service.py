@@ -31,7 +31,7 @@ from analytics_server.analyses.funnels.definition import (
 from analytics_server.analyses.funnels.drill import SESSION_COLUMNS, SESSIONS, compile_drill, session_keys
 from analytics_server.analyses.funnels.materialized.days import CACHE_S, FunnelDayReader, compile_saved
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
-from analytics_server.analyses.funnels.materialized.keeper import FunnelMaintenance
+from analytics_server.analyses.funnels.materialized.maintenance import FunnelMaintenance
 from analytics_server.errors import RequestError, StoreFatal
 from analytics_server.model import Site
 from analytics_server.query.context import Cost, QueryContext, show_range, zone_warnings

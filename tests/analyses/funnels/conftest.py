@@ -12,7 +12,7 @@ import pytest
 
 from analytics_server.access.saved import Saved
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
-from analytics_server.analyses.funnels.materialized.keeper import FunnelMaintenance
+from analytics_server.analyses.funnels.materialized.maintenance import FunnelMaintenance
 from analytics_server.analyses.funnels.service import FunnelService
 from analytics_server.config import ClickhouseSection, Config, LimitsSection
 from analytics_server.model import Site

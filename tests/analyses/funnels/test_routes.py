@@ -18,7 +18,7 @@ from analytics_server.access.gate import Gate, Role
 from analytics_server.access.saved import Kind, Saved
 from analytics_server.analyses.funnels.definition import FunnelBody
 from analytics_server.analyses.funnels.materialized.definitions import MAX_SAVED, SavedFunnels
-from analytics_server.analyses.funnels.materialized.keeper import FunnelMaintenance
+from analytics_server.analyses.funnels.materialized.maintenance import FunnelMaintenance
 from analytics_server.analyses.funnels.routes import endpoints as funnel_endpoints
 from analytics_server.analyses.funnels.saved_funnels import funnel_type
 from analytics_server.analyses.funnels.service import FunnelService

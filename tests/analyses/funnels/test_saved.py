@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from analytics_server.access.saved import Kind, SavedThing
 from analytics_server.analyses.funnels.definition import FunnelBody, FunnelRequest
-from analytics_server.analyses.funnels.materialized import keeper as maintenance
+from analytics_server.analyses.funnels.materialized import maintenance
 from analytics_server.analyses.funnels.materialized.builder import build_id
 from analytics_server.analyses.funnels.materialized.facts import Facts
 from analytics_server.errors import NotFound

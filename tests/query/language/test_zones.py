@@ -18,7 +18,7 @@ from analytics_server.analyses.cohorts.run import run_cohorts
 from analytics_server.analyses.experiments.results import ResultsRequest, run_results
 from analytics_server.analyses.funnels.definition import FunnelBody, FunnelRequest
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
-from analytics_server.analyses.funnels.materialized.keeper import FunnelMaintenance
+from analytics_server.analyses.funnels.materialized.maintenance import FunnelMaintenance
 from analytics_server.analyses.funnels.service import FunnelService
 from analytics_server.analyses.paths.request import PathsRequest
 from analytics_server.analyses.paths.run import run_paths

@@ -47,7 +47,8 @@ SETTINGS: Mapping[str, str | int] = {
 class SiteDirectory(Protocol):
     """Where sites are looked up."""
 
-    def get(self, site_id: str) -> Site | None: ...
+    def get(self, site_id: str) -> Site | None:
+        """The site of that id in lower case, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)

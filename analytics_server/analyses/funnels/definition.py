@@ -118,6 +118,7 @@ class Funnel:
 
     @property
     def window_us(self) -> int:
+        """How long an attempt may last, in microseconds."""
         return self.window_s * 1_000_000
 
     def conditions(self) -> tuple[Condition, ...]:

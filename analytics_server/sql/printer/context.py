@@ -35,9 +35,11 @@ class NameScope:
     tables: frozenset[str] = frozenset()
 
     def with_ctes(self, names: set[str]) -> NameScope:
+        """The scope inside a WITH that gives these names."""
         return NameScope(self.ctes | names, self.tables)
 
     def with_tables(self, names: set[str]) -> NameScope:
+        """The scope inside a FROM that gives these names."""
         return NameScope(self.ctes, self.tables | names)
 
 

@@ -120,6 +120,7 @@ class ExpressionPrinter:
         return printer(self, node, scope)
 
     def listed(self, nodes: Sequence[exp.Expr], scope: NameScope) -> str:
+        """The expressions as SQL, separated by commas."""
         return ", ".join(self.write(node, scope) for node in nodes)
 
     # ---- names -------------------------------------------------------------

@@ -81,6 +81,7 @@ class Called:
 
     @property
     def is_aggregate(self) -> bool:
+        """Does the call aggregate the rows of a group?"""
         return self.family == AGGREGATES
 
     @property
@@ -90,6 +91,7 @@ class Called:
 
     @property
     def takes_window(self) -> bool:
+        """May OVER follow the call?"""
         return self.family in (AGGREGATES, WINDOWS)
 
 

@@ -56,6 +56,7 @@ class QueryPrinter(RelationPrinter):
         return f"SELECT * FROM ({self.query(node, NameScope())}) LIMIT {self._max_rows + 1}"
 
     def query(self, node: exp.Expr, scope: NameScope) -> str:
+        """A SELECT, or several joined by UNION and the like, as SQL. Raises `SqlRefused`."""
         if isinstance(node, exp.Select):
             return self._select(node, scope)
         if type(node) not in SET_OPERATIONS:
@@ -212,6 +213,7 @@ class QueryPrinter(RelationPrinter):
         return f"{self.context.quoted(node.this)} AS ({self.window(node, scope)})"
 
     def order(self, node: exp.Expr, scope: NameScope) -> str:
+        """An ORDER BY as SQL. Raises `SqlRefused`."""
         self.context.only(node, "expressions")
         only = node.expressions[0].this if len(node.expressions) == 1 else None
         if isinstance(only, exp.Column) and only.name.upper() == "ALL" and not only.this.args.get("quoted"):

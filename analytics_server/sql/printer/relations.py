@@ -158,4 +158,5 @@ class RelationPrinter(CallPrinter):
 
 
 def is_array_join(join: exp.Expr) -> bool:
+    """Is the join an ARRAY JOIN?"""
     return str(join.args.get("kind") or "").upper() == "ARRAY"

@@ -52,6 +52,7 @@ class ReadableTable:
 
     @property
     def names(self) -> list[str]:
+        """The names of the columns, in the order users see."""
         return [column.name for column in self.columns]
 
     def scoped(self, database: str, wanted: Container[str] | None) -> str:

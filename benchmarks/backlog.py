@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from analytics_server.batch_ids import created_ms, new_batch_id
 from analytics_server.config import IngestSection
 from analytics_server.ingest.wal import segment
 from analytics_server.model import COLUMN_INDEX
@@ -41,11 +42,11 @@ def fill(directory: Path, events: int, per_segment: int) -> Backlog:
     pool = demo_rows(min(events, POOL_ROWS))
     batch_id = written = segments = size = 0
     while written < events:
-        batch_id = segment.new_batch_id(time.time(), batch_id)
+        batch_id = new_batch_id(time.time(), batch_id)
         count = min(per_segment, events - written)
         path = directory / f"{batch_id:020d}{segment.SUFFIX}"
         with path.open("wb") as file:
-            file.write(segment.head_bytes(batch_id, segment.created_ms(batch_id)))
+            file.write(segment.head_bytes(batch_id, created_ms(batch_id)))
             for sequence, start in enumerate(range(0, count, GROUP_ROWS), 1):
                 rows = min(GROUP_ROWS, count - start)
                 payload = [segment.array_head(rows), *_rows(pool, written + start, rows)]

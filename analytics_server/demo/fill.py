@@ -18,13 +18,13 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from analytics_server.access.sites import Sites, check_timezone, valid_site_id
+from analytics_server.batch_ids import new_batch_id
 from analytics_server.config import Config
 from analytics_server.demo.progress import Meter
 from analytics_server.demo.rows import RowMaker
 from analytics_server.demo.traffic import Order, visits
 from analytics_server.errors import AnalyticsError, RequestError
 from analytics_server.ingest.flush.batch import INSERT_COLUMNS, Batch, to_columns
-from analytics_server.ingest.wal.segment import new_batch_id
 from analytics_server.model import COLUMN_NAMES
 from analytics_server.store import Store, make_store, migrate
 

@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from analytics_server.batch_ids import ARRIVED_SINCE, OF_BATCH, first_batch_id
 from analytics_server.config import CollectSection
 from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count, span
 from analytics_server.doctor.wal import Segment, segments
 from analytics_server.ingest.flush import dead_letters
 from analytics_server.ingest.flush.batch import read
-from analytics_server.ingest.wal.segment import Sealed, new_batch_id
+from analytics_server.ingest.wal.segment import Sealed
 from analytics_server.store.protocol import Store
 
 IDS_AT_ONCE = 2_000_000
@@ -72,7 +73,7 @@ class BatchesCheck(Unmendable):
 
     async def _stored(self, batch_id: int) -> Counter[int]:
         answer = await self._store.query(
-            "SELECT toYYYYMM(ts) AS month, count() FROM events WHERE batch_id = {batch:UInt64} GROUP BY month",
+            f"SELECT toYYYYMM(ts) AS month, count() FROM events WHERE {OF_BATCH} GROUP BY month",
             {"batch": batch_id},
         )
         return Counter({int(str(month)): int(str(rows)) for month, rows in answer.rows})
@@ -102,9 +103,9 @@ class EventIdsCheck(Unmendable):
     async def examine(self) -> Finding:
         if not self._window_s:
             return self.ok("Repeated event ids are not looked for ([collect] duplicate_window_s = 0).", window_s=0)
-        since = new_batch_id(self._clock() - self._window_s) >> 22 << 22
+        since = first_batch_id(self._clock() - self._window_s)
         answer = await self._store.query(
-            "SELECT count() FROM events WHERE batch_id >= {since:UInt64}", {"since": since}, timeout_s=300
+            f"SELECT count() FROM events WHERE {ARRIVED_SINCE}", {"arrived_since": since}, timeout_s=300
         )
         total = int(str(answer.rows[0][0]))
         doubles, surplus, examples = 0, 0, list[str]()
@@ -112,15 +113,15 @@ class EventIdsCheck(Unmendable):
         for share in range(shares):
             self._advance("event ids", share, shares)
             answer = await self._store.query(
-                """
+                f"""
                 SELECT count(), sum(times) - count(), groupArray(5)((site_id, toString(event_id)))
                 FROM (
                     SELECT site_id, event_id, count() AS times FROM events
-                    WHERE batch_id >= {since:UInt64} AND cityHash64(event_id) % {shares:UInt32} = {share:UInt32}
+                    WHERE {ARRIVED_SINCE} AND cityHash64(event_id) % {{shares:UInt32}} = {{share:UInt32}}
                     GROUP BY site_id, event_id HAVING times > 1
                 )
                 """,
-                {"since": since, "shares": shares, "share": share},
+                {"arrived_since": since, "shares": shares, "share": share},
                 timeout_s=300,
             )
             found, more, some = answer.rows[0]

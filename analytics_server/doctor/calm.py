@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from analytics_server.batch_ids import FINGERPRINT
 from analytics_server.doctor.compare import SETTINGS, TIMEOUT_S, Piece, scope
 from analytics_server.store.protocol import Store
 
@@ -61,7 +62,7 @@ class Calm:
         condition, parameters = scope(piece)
         days = condition[condition.index("(toDate") :]  # an event that has just come may lie outside the known times
         answer = await self._store.query(
-            f"SELECT count(), sum(sipHash64(batch_id)) FROM events WHERE {days}",
+            f"SELECT {FINGERPRINT} FROM events WHERE {days}",
             {"days": parameters["days"]},
             settings=SETTINGS,
             timeout_s=TIMEOUT_S,

@@ -19,10 +19,10 @@ from datetime import date
 from functools import partial
 from typing import NamedTuple
 
+from analytics_server.batch_ids import ARRIVED_SINCE, first_batch_id
 from analytics_server.doctor.calm import Calm
 from analytics_server.doctor.compare import TIMEOUT_S, Calendar, Difference, Piece, differences, scope
 from analytics_server.doctor.report import Advance
-from analytics_server.ingest.wal.segment import new_batch_id
 from analytics_server.rollups.materialized_views import Rollup
 from analytics_server.store.protocol import Store
 
@@ -102,12 +102,12 @@ class Rebuilder:
         return wrong
 
     async def _is_quiet(self, days: set[date]) -> bool:
-        since = new_batch_id(self._clock() - QUIET_S) >> 22 << 22
+        since = first_batch_id(self._clock() - QUIET_S)
         whole = {day.replace(day=1) for day in days}
         answer = await self._store.query(
-            "SELECT count() FROM events WHERE batch_id >= {since:UInt64} "
+            f"SELECT count() FROM events WHERE {ARRIVED_SINCE} "
             "AND (toStartOfMonth(ts) IN {months:Array(Date)} OR toStartOfMonth(session_start) IN {months:Array(Date)})",
-            {"since": since, "months": sorted(whole)},
+            {"arrived_since": since, "months": sorted(whole)},
             timeout_s=TIMEOUT_S,
         )
         return not int(str(answer.rows[0][0]))

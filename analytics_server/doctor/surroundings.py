@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from importlib import metadata
 
 from analytics_server import __version__
+from analytics_server.batch_ids import ARRIVED_SINCE, created_ms, first_batch_id
 from analytics_server.collect.enrich.geo import GeoLocator
 from analytics_server.config import Config
 from analytics_server.doctor.report import Facts, Finding, Unmendable, size, span
@@ -130,13 +131,13 @@ class ClockCheck(Unmendable):
             return 0.0
         # Batches of imports and of tests may have other ids: those beyond a year from now are no times.
         now = self._clock()
-        latest = (int(now + 366 * DAY_S - 1_577_836_800) * 1000) << 22
+        latest = first_batch_id(now + 366 * DAY_S)
         answer = await self._store.query(
-            "SELECT max(batch_id) FROM events WHERE batch_id < {latest:UInt64} AND batch_id >= {now:UInt64}",
-            {"latest": latest, "now": (int(now - 1_577_836_800) * 1000) << 22},
+            f"SELECT max(batch_id) FROM events WHERE {ARRIVED_SINCE} AND batch_id < {{latest:UInt64}}",
+            {"latest": latest, "arrived_since": first_batch_id(now)},
         )
         newest = int(str(answer.rows[0][0]))
-        return max(0.0, (newest >> 22) / 1000 + 1_577_836_800 - now) if newest else 0.0
+        return max(0.0, created_ms(newest) / 1000 - now) if newest else 0.0
 
 
 class SaltsCheck(Unmendable):

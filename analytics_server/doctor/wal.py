@@ -14,6 +14,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from analytics_server.batch_ids import created_ms
 from analytics_server.config import Config
 from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count, size, span
@@ -50,7 +51,7 @@ class Segment:
     @property
     def created_s(self) -> float:
         """Unix time of its creation, which its name begins with."""
-        return segment.created_ms(int(self.path.stem)) / 1000 if self.path.stem.isdigit() else 0.0
+        return created_ms(int(self.path.stem)) / 1000 if self.path.stem.isdigit() else 0.0
 
 
 def segments(directory: Path, advance: Advance = lambda what, done, total: None) -> list[Segment]:

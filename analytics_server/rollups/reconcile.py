@@ -35,6 +35,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 
+from analytics_server.batch_ids import FINGERPRINT, OF_BATCH
 from analytics_server.errors import StoreFatal, StoreRetryable
 from analytics_server.rollups.materialized_views import Rollup, is_gone, read_views
 from analytics_server.store.protocol import ResultSet, Settings, Store
@@ -86,7 +87,9 @@ class Rollups:
         Raises a store error; `StoreRetryable` also when other servers were inserting all the time.
         """
         await self._store.catch_up(["events"], timeout_s=self._timeout_s)
-        scope = await self._query("SELECT min(least(ts, session_start)), count() FROM events WHERE " + _BATCH, batch_id)
+        scope = await self._query(
+            "SELECT min(least(ts, session_start)), count() FROM events WHERE " + OF_BATCH, batch_id
+        )
         since, events = scope.rows[0]
         if not events:
             return
@@ -160,9 +163,7 @@ class Rollups:
 
     async def _batches(self, batch_id: int, since: object) -> tuple[object, ...]:
         """What changes when a batch arrives for the sites of this one."""
-        answer = await self._query(
-            f"SELECT count(), sum(sipHash64(batch_id)) FROM events WHERE {_SCOPE}", batch_id, since
-        )
+        answer = await self._query(f"SELECT {FINGERPRINT} FROM events WHERE {_SCOPE}", batch_id, since)
         return answer.rows[0]
 
     async def _difference(self, rollup: Rollup, batch_id: int, since: object, *, lower: bool) -> tuple[int, int, int]:
@@ -181,7 +182,7 @@ class Rollups:
         """Is all that the rollup counts too much this batch, or what one of its inserts held, once or more?"""
         if self._has_loss():
             return False
-        answer = await self._query(f"SELECT DISTINCT toYYYYMM(ts) AS month FROM events WHERE {_BATCH}", batch_id)
+        answer = await self._query(f"SELECT DISTINCT toYYYYMM(ts) AS month FROM events WHERE {OF_BATCH}", batch_id)
         months = [int(str(month)) for (month,) in answer.rows]
         for chosen in [months, *([month] for month in months if len(months) > 1)]:
             answer = await self._query(multiples(rollup, chosen), batch_id, since)
@@ -198,10 +199,10 @@ class Rollups:
         return await self._store.query(sql, parameters, settings=settings, timeout_s=self._timeout_s)
 
 
-_BATCH = "batch_id = {batch:UInt64}"
 _SINCE = f"subtractDays({{since:DateTime64(6, 'UTC')}}, {MARGIN_DAYS})"
 _SCOPE = (
-    f"site_id IN (SELECT DISTINCT site_id FROM events WHERE {_BATCH}) AND (ts >= {_SINCE} OR session_start >= {_SINCE})"
+    f"site_id IN (SELECT DISTINCT site_id FROM events WHERE {OF_BATCH}) "
+    f"AND (ts >= {_SINCE} OR session_start >= {_SINCE})"
 )
 """All events that may share a key with the batch: an event may be years older than its session's start (an import)."""
 
@@ -212,7 +213,7 @@ def differences(rollup: Rollup) -> str:
     `has_surplus`: the rollup counts more events for that key than there are.
     """
     keys = ", ".join(rollup.keys)
-    affected = f"({keys}) IN (SELECT {keys} FROM ({rollup.over(_BATCH)}))"
+    affected = f"({keys}) IN (SELECT {keys} FROM ({rollup.over(OF_BATCH)}))"
     sums = ", ".join(f"sum({name}) AS {name}" for name in rollup.sums)
     lacking = [f"expected.{name} - present.{name}" for name in rollup.sums]
     chosen = [f"expected.{name} AS {name}" for name in (*rollup.keys, *rollup.others)]
@@ -249,7 +250,7 @@ def multiples(rollup: Rollup, months: Sequence[int]) -> str:
     Keys whose surplus is no multiple of what the batch gave them; the least and the greatest multiple.
     """
     keys, counter = ", ".join(rollup.keys), rollup.counter
-    given = rollup.over(f"{_BATCH} AND toYYYYMM(ts) IN ({', '.join(map(str, months))})")
+    given = rollup.over(f"{OF_BATCH} AND toYYYYMM(ts) IN ({', '.join(map(str, months))})")
     return (
         "SELECT countIf(NOT given OR surplus % given), min(intDiv(surplus, greatest(given, 1))), "
         "max(intDiv(surplus, greatest(given, 1))) FROM ("
@@ -269,7 +270,7 @@ def repetition(rollup: Rollup) -> str:
     given = [f"x.{name} AS {name}" for name in chosen]
     return (
         f"INSERT INTO {rollup.target} ({', '.join(chosen)}) SETTINGS async_insert = 0, insert_deduplicate = 0 "
-        f"SELECT {', '.join(given)} FROM ({rollup.over(_BATCH)}) AS x"
+        f"SELECT {', '.join(given)} FROM ({rollup.over(OF_BATCH)}) AS x"
     )
 
 

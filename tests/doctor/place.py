@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
+from analytics_server.batch_ids import first_batch_id
 from analytics_server.config import ClickhouseSection, Config, GeoSection, ServerSection
 from analytics_server.doctor.examination import Examination
 from analytics_server.doctor.report import Finding, Report
 from analytics_server.ingest.wal import segment
-from analytics_server.ingest.wal.segment import new_batch_id
 from analytics_server.model import COLUMN_NAMES, Row
 from analytics_server.store import Store, make_store
 from tests.ingest.rows import NOVEMBER_US, row
@@ -80,7 +80,7 @@ class Place:
     def batch_id(self, age_s: float) -> int:
         """An id of a batch that arrived so long ago; later ones are greater."""
         self._batches += 1
-        return (new_batch_id(self.clock() - age_s) >> 22 << 22) + self._batches
+        return first_batch_id(self.clock() - age_s) + self._batches
 
     def clock(self) -> float:
         import time

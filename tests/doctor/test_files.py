@@ -11,6 +11,7 @@ import pytest
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
+from analytics_server.batch_ids import is_historic
 from analytics_server.config import IngestSection
 from analytics_server.doctor.kept import DeadLettersCheck, QuarantineCheck
 from analytics_server.doctor.lock import DirectoryLock
@@ -19,7 +20,6 @@ from analytics_server.doctor.surroundings import GEO_OLD_S, GeoCheck, VersionsCh
 from analytics_server.doctor.wal import DiskCheck, WalCheck, segments
 from analytics_server.ingest.flush.dead_letters import Cause, write_rows
 from analytics_server.ingest.wal.recovery import LOCK
-from analytics_server.ingest.wal.segment import is_historic
 from tests.doctor.place import Place, events, segment_bytes
 
 

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from analytics_server.app import LONG_BACKLOG_EVENTS
+from analytics_server.batch_ids import created_ms, new_batch_id
 from analytics_server.ingest.wal import segment
 from tests.clickhouse import ClickHouseFront
 from tests.clickhouse_front.faults import Fault
@@ -151,7 +152,7 @@ def fill(directory: Path, events: int, per_segment: int, *, age_s: float = 60.0)
     ids = [uuid4() for _ in range(events)]
     batch_id = 0
     for start in range(0, events, per_segment):
-        batch_id = segment.new_batch_id(now - 60, batch_id)
+        batch_id = new_batch_id(now - 60, batch_id)
         rows = [
             msgspec.msgpack.encode(
                 row(
@@ -165,6 +166,6 @@ def fill(directory: Path, events: int, per_segment: int, *, age_s: float = 60.0)
             for number in range(start, min(start + per_segment, events))
         ]
         payload = [segment.array_head(len(rows)), *rows]
-        pieces = [segment.head_bytes(batch_id, segment.created_ms(batch_id)), segment.frame_head(1, payload), *payload]
+        pieces = [segment.head_bytes(batch_id, created_ms(batch_id)), segment.frame_head(1, payload), *payload]
         (directory / f"{batch_id:020d}{segment.SUFFIX}").write_bytes(b"".join(pieces))
     return ids

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from analytics_server.batch_ids import created_ms
 from analytics_server.config import IngestSection
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.wal import segment
@@ -61,7 +62,7 @@ def recovered(path: Path) -> list[object]:
     Cut within its head it can be no segment that was being created: it is kept and counted.
     """
     metrics = IngestMetrics(CollectorRegistry())
-    head_bytes = len(segment.head_bytes(int(path.stem), segment.created_ms(int(path.stem))))
+    head_bytes = len(segment.head_bytes(int(path.stem), created_ms(int(path.stem))))
     if path.stat().st_size < head_bytes:
         cut = path.read_bytes()
         assert recover(path.parent, metrics) == []

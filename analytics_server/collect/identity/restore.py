@@ -13,11 +13,12 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from analytics_server.batch_ids import ARRIVED_SINCE, first_batch_id
 from analytics_server.collect.identity.duplicates import Duplicates
 from analytics_server.collect.identity.session import Sessions
 from analytics_server.config import CollectSection
 from analytics_server.fair_shares import fair_level
-from analytics_server.ingest.wal.segment import MOST_OPEN_S, Sealed, new_batch_id
+from analytics_server.ingest.wal.segment import MOST_OPEN_S, Sealed
 from analytics_server.model import SESSION_ATTRIBUTES
 from analytics_server.store.protocol import Store
 
@@ -39,12 +40,12 @@ async def restore_sessions(sessions: Sessions, store: Store, now: float, setting
         SELECT site_id, session_id, toUnixTimestamp64Micro(session_start) AS opened, toUnixTimestamp64Micro(ts) AS at,
                {", ".join(SESSION_ATTRIBUTES)}
         FROM events
-        WHERE batch_id >= greatest({{arrived:UInt64}}, (
+        WHERE {ARRIVED_SINCE} AND batch_id >= (
               SELECT min(batch_id) FROM (
                   SELECT batch_id FROM events
-                  WHERE batch_id >= {{arrived:UInt64}} AND ts < {{client_since:DateTime64(6, 'UTC')}}
+                  WHERE {ARRIVED_SINCE} AND ts < {{client_since:DateTime64(6, 'UTC')}}
                   ORDER BY batch_id DESC
-                  LIMIT {{most:UInt32}})))
+                  LIMIT {{most:UInt32}}))
           AND ts < {{client_since:DateTime64(6, 'UTC')}}
           AND NOT match(session_id, '^s[0-9a-f]{{16}}$')
         ORDER BY batch_id DESC, ts DESC
@@ -52,7 +53,7 @@ async def restore_sessions(sessions: Sessions, store: Store, now: float, setting
         LIMIT {{most:UInt32}}
         """,
         {
-            "arrived": new_batch_id(client_since.timestamp()) >> 22 << 22,
+            "arrived_since": first_batch_id(client_since.timestamp()),
             "client_since": client_since,
             "most": settings.max_sessions,
         },
@@ -118,10 +119,10 @@ async def restore_event_ids(
         return 0
     known = {b"%016X" % sealed.batch_id for sealed in read}
     read_twice = min(sum(sealed.events for sealed in read), MOST_READ_TWICE)
-    since = new_batch_id(now - settings.duplicate_window_s - MOST_OPEN_S) >> 22 << 22
+    since = first_batch_id(now - settings.duplicate_window_s - MOST_OPEN_S)
     counted = await store.query(
-        "SELECT site_id, count() FROM events WHERE batch_id >= {since:UInt64} GROUP BY site_id",
-        {"since": since},
+        f"SELECT site_id, count() FROM events WHERE {ARRIVED_SINCE} GROUP BY site_id",
+        {"arrived_since": since},
         timeout_s=120.0,
     )
     counts = _counts(counted.rows)
@@ -134,11 +135,11 @@ async def restore_event_ids(
             f"""
             SELECT hex(event_id), leftPad(hex(batch_id), 16, '0'), site_id
             FROM events
-            WHERE batch_id >= {{since:UInt64}} {choice.condition}
+            WHERE {ARRIVED_SINCE} {choice.condition}
             ORDER BY batch_id DESC
             LIMIT {{most:UInt32}}
             """,
-            {"since": since, "sites": choice.sites, "most": choice.most + read_twice},
+            {"arrived_since": since, "sites": choice.sites, "most": choice.most + read_twice},
             format="TabSeparatedRaw",
             timeout_s=120.0,
         ):

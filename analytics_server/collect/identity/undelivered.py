@@ -16,6 +16,7 @@ from operator import itemgetter
 
 import msgspec
 
+from analytics_server.batch_ids import created_ms
 from analytics_server.collect.identity.duplicates import Duplicates
 from analytics_server.collect.identity.session import Sessions, is_own
 from analytics_server.config import CollectSection
@@ -117,7 +118,7 @@ class Undelivered:
             self._read_segment(sealed, self._wanted(now - before[sealed.historic]))
             if self.stop:
                 return
-            created_s = segment.created_ms(sealed.batch_id) / 1000
+            created_s = created_ms(sealed.batch_id) / 1000
             before[sealed.historic] = created_s  # an older segment of the kind took nothing after that
             progress.tell(sealed)
 

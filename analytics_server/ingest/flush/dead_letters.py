@@ -11,7 +11,6 @@ once like any other. Kind "segment": a whole segment that was set aside.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,12 +19,12 @@ from typing import Literal
 
 import msgspec
 
+from analytics_server.batch_ids import twin_batch_id
 from analytics_server.errors import AnalyticsError
 from analytics_server.ingest.wal import segment
 from analytics_server.ingest.wal.segment_file import sync_directory
 
 SUFFIX = ".json"
-RANDOM_BITS = 22
 DETAIL_CHARS = 500
 
 Reason = Literal["refused", "partly_stored", "failed", "damaged", "unknown"]
@@ -90,10 +89,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 def letter_id(batch_id: int) -> int:
     """The batch id of the rows refused of a batch: always the same, and of the same millisecond."""
-    digest = hashlib.blake2b(str(batch_id).encode(), digest_size=8, person=b"dead letter").digest()
-    low = int.from_bytes(digest, "big") & ((1 << RANDOM_BITS) - 1)
-    made = batch_id >> RANDOM_BITS << RANDOM_BITS | low
-    return made if made != batch_id else made ^ 1
+    return twin_batch_id(batch_id, purpose=b"dead letter")
 
 
 def find(directory: Path, batch_id: int) -> Letter | None:

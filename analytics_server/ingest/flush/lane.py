@@ -22,6 +22,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from analytics_server.batch_ids import created_ms
 from analytics_server.config import IngestSection
 from analytics_server.errors import StoreError
 from analytics_server.ingest.flush import dead_letters
@@ -32,7 +33,7 @@ from analytics_server.ingest.flush.reconciliation import Reconciliation
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.wal.log import Wal
 from analytics_server.ingest.wal.recovery import keep_copy
-from analytics_server.ingest.wal.segment import Sealed, created_ms
+from analytics_server.ingest.wal.segment import Sealed
 from analytics_server.store.protocol import Store
 
 log = logging.getLogger(__name__)

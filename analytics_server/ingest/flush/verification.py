@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import re
 
+from analytics_server.batch_ids import OF_BATCH
 from analytics_server.errors import StoreFatal, StoreRetryable
 from analytics_server.store.protocol import ResultSet, Settings, Store
 from analytics_server.store.settings import READ_NOW
 
-_WHERE = "WHERE batch_id = {batch:UInt64} AND toYYYYMM(ts) = {month:UInt32}"
+_WHERE = f"WHERE {OF_BATCH} AND toYYYYMM(ts) = {{month:UInt32}}"
 _WORD = re.compile(r"\w+")
 
 

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from analytics_server.batch_ids import created_ms, new_batch_id
 from analytics_server.config import IngestSection
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.wal import segment
@@ -161,7 +162,7 @@ class OpenSegments:
 
     async def _make(self, *, historic: bool) -> OpenSegment:
         loop = asyncio.get_running_loop()
-        batch_id = segment.new_batch_id(self._clock(), self._last_batch_id, historic=historic)
+        batch_id = new_batch_id(self._clock(), self._last_batch_id, historic=historic)
         make = partial(SegmentFile, self._directory, self._directory_fd, batch_id, sync=self._syncer is not None)
         opened = OpenSegment(await loop.run_in_executor(self._disk, make), historic=historic)
         self._open[historic], self._last_batch_id = opened, batch_id
@@ -179,7 +180,7 @@ class OpenSegments:
         opened.timer = asyncio.get_running_loop().call_later(seconds, self._is_old, opened)
 
     def _is_old(self, opened: OpenSegment) -> None:
-        open_s = self._clock() - segment.created_ms(opened.file.batch_id) / 1000
+        open_s = self._clock() - created_ms(opened.file.batch_id) / 1000
         if opened.historic and self._size.historic_waiting and open_s < segment.MOST_OPEN_S:
             self._wait(opened)
         else:

@@ -19,6 +19,7 @@ import os
 import shutil
 from pathlib import Path
 
+from analytics_server.batch_ids import is_historic
 from analytics_server.errors import WalError
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.wal import segment
@@ -111,7 +112,7 @@ def foreign_files(directory: Path) -> list[str]:
 
 def newest_of_each_kind(paths: list[Path]) -> set[Path]:
     """The WAL segments that may have been open: the newest one, and the newest of past months."""
-    by_kind = {path.stem.isdecimal() and segment.is_historic(int(path.stem)): path for path in paths}
+    by_kind = {path.stem.isdecimal() and is_historic(int(path.stem)): path for path in paths}
     return set(by_kind.values())
 
 

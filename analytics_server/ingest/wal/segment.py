@@ -13,7 +13,6 @@ A head of this program's columns can therefore be made again when it is damaged.
 from __future__ import annotations
 
 import os
-import secrets
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from analytics_server.batch_ids import created_ms, is_historic
 from analytics_server.errors import AnalyticsError
 from analytics_server.model import COLUMN_NAMES, COLUMNS, Row
 
@@ -33,8 +33,6 @@ _HEAD = struct.Struct("<4sHHI")
 _FRAME = struct.Struct("<IIQ")
 _CHECKSUM = slice(_HEAD.size - 4, _HEAD.size)
 FRAME_HEAD_BYTES = _FRAME.size
-EPOCH_S = 1_577_836_800
-"""2020, where batch ids begin."""
 MAX_FRAME_BYTES = 256 * 1_048_576
 MAX_FRAMES = 1 << 32
 """More commit groups than a process makes in years: a greater step in the sequence is no frame's."""
@@ -115,28 +113,6 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
     good_bytes: int
     damaged_bytes: int
     torn_bytes: int
-
-
-def new_batch_id(now: float, after: int = 0, *, historic: bool = False) -> int:
-    """63 bits: milliseconds since 2020 (41), random bits (21), and whether it is historic. Unique without coordination.
-
-    Later than `after` even if the clock was set back: the order of the ids is that of the segments.
-    """
-    ms = max(int((now - EPOCH_S) * 1000) & 0x1FF_FFFF_FFFF, (after >> 22) + 1 if after else 0)
-    return ms << 22 | secrets.randbits(21) << 1 | historic
-
-
-def is_historic(batch_id: int) -> bool:
-    """Was the segment opened for events of past months? Told by the id, and so by the file's name.
-
-    Only a hint for the order of delivery and for which segments were open: older programs set the bit at random.
-    """
-    return bool(batch_id & 1)
-
-
-def created_ms(batch_id: int) -> int:
-    """When a batch began, milliseconds since 1970."""
-    return (batch_id >> 22) + EPOCH_S * 1000
 
 
 def head_bytes(batch_id: int, created_ms: int) -> bytes:

@@ -12,6 +12,7 @@ import errno
 import os
 from pathlib import Path
 
+from analytics_server.batch_ids import created_ms
 from analytics_server.ingest.wal import segment
 from analytics_server.ingest.wal.sync import sync_data
 
@@ -38,7 +39,7 @@ class SegmentFile:
         self.batch_id = batch_id
         self.path = directory / f"{batch_id:020d}{segment.SUFFIX}"
         self.cut_off = False
-        head = segment.head_bytes(batch_id, segment.created_ms(batch_id))
+        head = segment.head_bytes(batch_id, created_ms(batch_id))
         draft = self.path.with_suffix(DRAFT)
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:

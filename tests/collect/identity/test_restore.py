@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 from uuid import uuid4
 
+from analytics_server.batch_ids import new_batch_id
 from analytics_server.collect.identity.duplicates import Duplicates
 from analytics_server.collect.identity.restore import restore_event_ids
 from analytics_server.config import CollectSection
-from analytics_server.ingest.wal.segment import MOST_OPEN_S, new_batch_id
+from analytics_server.ingest.wal.segment import MOST_OPEN_S
 from analytics_server.store.protocol import ResultSet, Store
 
 SITE = "a.example"

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analytics_server.batch_ids import created_ms, new_batch_id
 from analytics_server.collect.identity import duplicates as duplicates_module
 from analytics_server.collect.identity import undelivered as undelivered_module
 from analytics_server.collect.identity.duplicates import Duplicates
@@ -46,10 +47,10 @@ def write(directory: Path, ages_s: Sequence[float], contents: Sequence[Frames]) 
     """Segments opened so long before NOW, oldest first."""
     found: list[Sealed] = []
     for age_s, frames in zip(ages_s, contents, strict=True):
-        batch_id = segment.new_batch_id(NOW - age_s, found[-1].batch_id if found else 0)
+        batch_id = new_batch_id(NOW - age_s, found[-1].batch_id if found else 0)
         path = directory / f"{batch_id:020d}{segment.SUFFIX}"
         payloads = [b"".join([segment.array_head(len(rows)), *map(msgspec.msgpack.encode, rows)]) for rows in frames]
-        pieces = [segment.head_bytes(batch_id, segment.created_ms(batch_id))]
+        pieces = [segment.head_bytes(batch_id, created_ms(batch_id))]
         for sequence, payload in enumerate(payloads, 1):
             pieces += [segment.frame_head(sequence, [payload]), payload]
         path.write_bytes(b"".join(pieces))

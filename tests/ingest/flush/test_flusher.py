@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from analytics_server.batch_ids import created_ms
 from analytics_server.errors import StoreAmbiguous, StoreError, StoreFatal, StoreRetryable, StoreTimeout
 from tests.ingest.flush.test_flusher_life import DECEMBER_US, NOVEMBER_US, Ingest, ingesting
 from tests.ingest.rows import row
@@ -163,7 +164,7 @@ async def test_the_age_of_what_waits_is_known(tmp_path: Path) -> None:
     (sealed,) = again.wal.open()
     again.flusher.add(sealed)
 
-    begun = (sealed.batch_id >> 22) / 1000 + 1_577_836_800
+    begun = created_ms(sealed.batch_id) / 1000
     assert again.flusher.oldest_age_s(begun + 90) == pytest.approx(90, abs=0.01)
     assert again.flusher.waiting == 1
     await again.wal.close()

@@ -12,6 +12,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from analytics_server.batch_ids import is_historic
 from analytics_server.errors import StoreAmbiguous, StoreError, StoreFatal, StoreRetryable, WalError
 from analytics_server.ingest.flush.batch import month_of
 from analytics_server.ingest.flush.delivery import MONTHS_AT_ONCE
@@ -121,7 +122,7 @@ async def test_an_event_is_of_the_past_from_so_many_days_on(tmp_path: Path, days
 
         assert len(log.paths) == segments
         assert len(log.durable) == (2 if segments == 1 else 1)
-        assert sorted(segment.is_historic(int(path.stem)) for path in log.paths) == [False, True][:segments]
+        assert sorted(is_historic(int(path.stem)) for path in log.paths) == [False, True][:segments]
 
 
 async def test_both_parts_of_a_request_are_synced_before_it_is_acknowledged(tmp_path: Path) -> None:

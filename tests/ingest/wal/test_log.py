@@ -11,7 +11,6 @@ import pytest
 
 from analytics_server.errors import WalError
 from analytics_server.ingest.wal import log as wal_module
-from analytics_server.ingest.wal.segment import new_batch_id
 from analytics_server.ingest.wal.sync import ThreadSyncer
 from tests.ingest.logs import NEVER, Log, Watched, logging_to, nothing
 from tests.ingest.rows import row
@@ -288,11 +287,3 @@ async def test_segments_keep_their_order_when_the_clock_is_set_back(tmp_path: Pa
         await log.wal.close()
 
     assert log.titles() == ["a", "aa", "b", "bb"]
-
-
-def test_batch_ids_grow_with_time_and_fit_into_63_bits() -> None:
-    now = 1_762_000_000.0
-    ids = [new_batch_id(now + number) for number in range(1_000)]
-
-    assert ids == sorted(set(ids))
-    assert all(0 < batch_id < 1 << 63 for batch_id in (*ids, new_batch_id(4_102_444_800.0)))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from analytics_server.batch_ids import created_ms
 from analytics_server.config import IngestSection
 from analytics_server.errors import WalError
 from analytics_server.ingest.metrics import IngestMetrics
@@ -413,7 +414,7 @@ async def test_a_segment_that_was_being_created_is_no_damage(tmp_path: Path) -> 
     draft = tmp_path / f"{int(path.stem) + 1:020d}.new"
     draft.write_bytes(b"AWAL")
     newest = tmp_path / f"{int(path.stem) + 2:020d}.wal"
-    newest.write_bytes(segment.head_bytes(int(newest.stem), segment.created_ms(int(newest.stem))))
+    newest.write_bytes(segment.head_bytes(int(newest.stem), created_ms(int(newest.stem))))
     counted = metrics()
 
     (found,) = recover(tmp_path, counted)

@@ -1,0 +1,69 @@
+"""Today's server starts on the data directory of every version that is kept here, and answers as that version did."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.server import Client, RunningServer
+from tests.upgrade.kept import ANSWERS, Kept, ask, differences
+
+ARCHIVES = sorted(Path(__file__).parent.glob("data-*.tar.xz"))
+
+
+@pytest.fixture(params=ARCHIVES, ids=lambda path: path.name.removesuffix(".tar.xz"))
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    with tarfile.open(request.param) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+async def test_an_older_data_directory_gives_the_same_answers(place: Path) -> None:
+    kept = msgspec.json.decode((place / ANSWERS).read_bytes(), type=Kept)
+    server = RunningServer(place, {"ingest_flush_interval_ms": "100"})
+    await asyncio.to_thread(server.start)
+    async with Client(server) as client:
+        await client.flushed()
+        found = [await ask(client, kept.tokens, answered.question) for answered in kept.answers]
+    assert server.terminate() == 0
+
+    wrong = {
+        f"{expected.question.method} {expected.question.path} {expected.question.body}": differs
+        for expected, now in zip(kept.answers, found, strict=True)
+        if (differs := differences([expected.status, expected.answer], [now.status, now.answer]))
+    }
+    assert not wrong
+    assert "Traceback" not in server.log
+    letters = command(server, "dead-letters", "export", "--all").splitlines()
+    assert differences(kept.dead_letters, [msgspec.json.decode(line) for line in letters]) == []
+    assert rollups(command(server, "doctor", "--json", fails=True)) == {"ok"}
+
+
+def rollups(report: str) -> set[Any]:
+    """The status of every finding about what is derived from events."""
+    findings = msgspec.json.decode(report)["findings"]
+    about = [
+        finding for finding in findings if finding["check"].startswith(("rollup", "day_totals", "views", "schema"))
+    ]
+    assert len(about) >= 8, [finding["check"] for finding in findings]
+    return {finding["status"] for finding in about}
+
+
+def command(server: RunningServer, *arguments: str, fails: bool = False) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "analytics_server", *arguments],
+        env=server.environment(),
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=120,
+    )
+    assert fails or done.returncode == 0, done.stderr
+    return done.stdout

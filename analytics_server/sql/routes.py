@@ -59,7 +59,7 @@ def endpoints(service: SqlService) -> list[Endpoint]:
             action=QUERY_SITE,
             site=SiteFrom.BODY,
             handle=sql,
-            reading=query_body(service.desk.limits),
+            reading=query_body(service.context.limits),
             parameters=(
                 Parameter(
                     name="format", about="The answer's format; `json` if left out.", type=_FORMAT, example="json"

@@ -117,10 +117,10 @@ class Api:
 
 def saved_types(service: QueryService) -> tuple[SavedType, ...]:
     """The types that belong to questions."""
-    sql = SqlService(service.desk, SqlSection())
+    sql = SqlService(service.context, SqlSection())
     return (
-        goal_type(service.desk),
-        segment_type(service.desk),
+        goal_type(service.context),
+        segment_type(service.context),
         annotation_type(),
         query_type(service, sql.check_text, CHECK_CODES),
     )
@@ -130,7 +130,7 @@ async def serve(store: Store, directory: Directory) -> Api:
     saved, gate = Saved(store), Gate(store)
     service = QueryService(store, directory, lambda: NOW, LimitsSection(), saved)
     app = web.Application()
-    declared = endpoints(saved_types(service), saved, service.desk.site, query_body(service.desk.limits))
+    declared = endpoints(saved_types(service), saved, service.context.site, query_body(service.context.limits))
     app.add_routes(wrap(route_table(declared, GateAuthorizer(gate)), HttpMetrics(CollectorRegistry())))
     client = TestClient(TestServer(app))
     await client.start_server()

@@ -33,6 +33,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analytics_server.errors import StoreError
+from analytics_server.store.error_codes import EngineCode
 from analytics_server.store.protocol import Store
 
 SITE = "site_id"
@@ -55,8 +56,7 @@ IDEMPOTENT = frozenset(
 )
 """Aggregate functions, without the endings `If`, `Array`, `OrNull` and `OrDefault`, for which twice is once."""
 
-_GONE = frozenset({60, 218})
-"""UNKNOWN_TABLE, TABLE_IS_DROPPED."""
+_GONE = frozenset({EngineCode.UNKNOWN_TABLE, EngineCode.TABLE_IS_DROPPED})
 
 _LITERAL = re.compile(r"'(?:[^'\\]|\\.|'')*'", re.DOTALL)
 _SOURCE = re.compile(r"\bFROM\s+(?:`?\w+`?\.)?`?events`?\s+AS\s+e\b")

@@ -29,7 +29,7 @@ from analytics_server.errors import ConfigError, StoreFatal, StoreRetryable
 from analytics_server.listening import address_text
 from analytics_server.store.engine_files import examine
 from analytics_server.store.errors_map import plain
-from analytics_server.store.protocol import Store, StoreInfo
+from analytics_server.store.protocol import IN_PROCESS, OVER_HTTP, Store, StoreInfo
 from analytics_server.store.threaded import ThreadedStore
 
 log = logging.getLogger(__name__)
@@ -116,6 +116,7 @@ def _embedded(config: Config, path: Path) -> ThreadedStore:
 
     return ThreadedStore(
         kind="embedded",
+        capabilities=IN_PROCESS,
         location=str(path),
         database=database,
         make_client=lambda: connect(database),
@@ -160,6 +161,7 @@ def _server(config: Config) -> ThreadedStore:
 
     return ThreadedStore(
         kind="server",
+        capabilities=OVER_HTTP,
         location=f"{parts.scheme}://{address_text(parts.hostname or '', parts.port or 8123)}/{database}",
         database=database,
         make_client=lambda: connect(database),

@@ -25,8 +25,9 @@ from analytics_server.housekeeping import Housekeeping, start_collecting_young
 from analytics_server.http.endpoint import Endpoint, route_table
 from analytics_server.http.health import HealthRoutes
 from analytics_server.http.listener import Listener
+from analytics_server.http.metrics import HttpMetrics
 from analytics_server.http.openapi.routes import with_document
-from analytics_server.http.serving import HttpMetrics, connection_limit
+from analytics_server.http.serving import connection_limit
 from analytics_server.ingest.service import IngestService
 from analytics_server.ingest.wal.segment import Sealed
 from analytics_server.lifecycle import BackgroundTasks

@@ -33,27 +33,27 @@ class Questions:
         sites, saved = access.sites, Saved(store, unreadable=access.unreadable)
         self.saved = saved
         self._queries = QueryService(store, sites, _utc_now, config.limits, saved)
-        self.sql = SqlService(self._queries.desk, config.sql)
-        self.analyses = AnalysesService(store, sites, saved, self._queries.desk, _utc_now, config.clickhouse.cluster)
+        self.sql = SqlService(self._queries.context, config.sql)
+        self.analyses = AnalysesService(store, sites, saved, self._queries.context, _utc_now, config.clickhouse.cluster)
         self.day_totals = DayTotals(store, sites, _utc_now, must_wait=must_wait)
 
     def endpoints(self) -> list[Endpoint]:
         """All endpoints; handlers raise `AnalyticsError`."""
-        desk = self._queries.desk
+        context = self._queries.context
         return [
             *query_endpoints(self._queries),
-            *saved_endpoints(self._saved_types(), self.saved, desk.site, query_body(desk.limits)),
+            *saved_endpoints(self._saved_types(), self.saved, context.site, query_body(context.limits)),
             *self.analyses.endpoints(),
             *sql_endpoints(self.sql),
         ]
 
     def _saved_types(self) -> list[SavedType]:
         """All types of saved things."""
-        desk = self._queries.desk
+        context = self._queries.context
         return [
             *self.analyses.saved_types(),
-            goal_type(desk),
-            segment_type(desk),
+            goal_type(context),
+            segment_type(context),
             annotation_type(),
             query_type(self._queries, self.sql.check_text, CHECK_CODES),
         ]

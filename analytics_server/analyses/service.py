@@ -10,13 +10,13 @@ from analytics_server.analyses.experiments.directory import Directory
 from analytics_server.analyses.experiments.routes import ExperimentRoutes
 from analytics_server.analyses.experiments.saved_experiments import experiment_type
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
-from analytics_server.analyses.funnels.materialized.keeper import FunnelKeeper
+from analytics_server.analyses.funnels.materialized.maintenance import FunnelMaintenance
 from analytics_server.analyses.funnels.routes import endpoints as funnel_endpoints
 from analytics_server.analyses.funnels.saved_funnels import funnel_type
 from analytics_server.analyses.funnels.service import FunnelService
 from analytics_server.analyses.routes import endpoints as analysis_endpoints
 from analytics_server.http.endpoint import Endpoint
-from analytics_server.query.context import Desk
+from analytics_server.query.context import QueryContext
 from analytics_server.saved.store import Saved
 from analytics_server.saved.types import SavedType
 from analytics_server.store import Store
@@ -26,25 +26,25 @@ class AnalysesService:
     """`now` gives the time with its zone; `cluster` is "" for one server."""
 
     def __init__(
-        self, store: Store, sites: Sites, saved: Saved, desk: Desk, now: Callable[[], datetime], cluster: str
+        self, store: Store, sites: Sites, saved: Saved, context: QueryContext, now: Callable[[], datetime], cluster: str
     ) -> None:
-        self._desk = desk
+        self._context = context
         self._saved_funnels = SavedFunnels(saved)
         self._experiments = Directory(saved)
-        self.funnel_tables = FunnelKeeper(store, self._saved_funnels, sites, now, cluster=cluster)
+        self.funnel_tables = FunnelMaintenance(store, self._saved_funnels, sites, now, cluster=cluster)
 
     def endpoints(self) -> list[Endpoint]:
         """All endpoints; handlers raise `AnalyticsError`."""
-        funnels = FunnelService(self._desk, self._saved_funnels, self.funnel_tables)
+        funnels = FunnelService(self._context, self._saved_funnels, self.funnel_tables)
         return [
-            *analysis_endpoints(self._desk),
-            *funnel_endpoints(funnels, self._desk.limits),
-            *ExperimentRoutes(self._desk, self._experiments).endpoints(),
+            *analysis_endpoints(self._context),
+            *funnel_endpoints(funnels, self._context.limits),
+            *ExperimentRoutes(self._context, self._experiments).endpoints(),
         ]
 
     def saved_types(self) -> list[SavedType]:
         """What can be saved for the analyses."""
         return [
-            funnel_type(self._desk, self._saved_funnels, self.funnel_tables),
-            experiment_type(self._desk, self._experiments),
+            funnel_type(self._context, self._saved_funnels, self.funnel_tables),
+            experiment_type(self._context, self._experiments),
         ]

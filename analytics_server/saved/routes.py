@@ -17,8 +17,8 @@ from msgspec import Meta
 from analytics_server.access.actions import EDIT_SAVED, VIEW_SAVED
 from analytics_server.errors import RequestError
 from analytics_server.http.body import BodyLimits
+from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
-from analytics_server.http.openapi.operation import Body, Parameter, Reply
 from analytics_server.http.parameters import known_values
 from analytics_server.model import Site
 from analytics_server.saved.store import ID_BYTES, Saved, SavedThing

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from analytics_server.errors import NotFound, RequestError
-from analytics_server.http.openapi.operation import Parameter
+from analytics_server.http.declaration import Parameter
 from analytics_server.model import Site
 from analytics_server.saved.store import MAX_PER_SITE, Kind, SavedThing, body_of
 

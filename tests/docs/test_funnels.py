@@ -7,7 +7,7 @@ import re
 from analytics_server.analyses.funnels import answer, definition
 from analytics_server.analyses.funnels.materialized.definitions import MAX_SAVED
 from analytics_server.analyses.funnels.saved_funnels import SavedFunnelAnswer
-from analytics_server.http.openapi.operation import Operation
+from analytics_server.http.endpoint import Endpoint
 from analytics_server.query.language.request import decode_request
 from analytics_server.query.language.window import MOST_S
 from tests.docs.pages import ROOT
@@ -38,7 +38,7 @@ def test_names_every_key() -> None:
 
 
 def test_names_every_address_and_error() -> None:
-    def codes(operation: Operation) -> set[str]:
+    def codes(operation: Endpoint) -> set[str]:
         return {code for found in operation.all_errors().values() for code in found}
 
     for operation in OPERATIONS:

@@ -17,7 +17,8 @@ from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.gate import Gate, Role
 from analytics_server.config import LimitsSection, SqlSection
 from analytics_server.http.endpoint import route_table
-from analytics_server.http.serving import HttpMetrics, wrap
+from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.serving import wrap
 from analytics_server.model import Site
 from analytics_server.query.endpoint_parts import query_body
 from analytics_server.query.engine import QueryService
@@ -116,10 +117,10 @@ class Api:
 
 def saved_types(service: QueryService) -> tuple[SavedType, ...]:
     """The types that belong to questions."""
-    sql = SqlService(service.desk, SqlSection())
+    sql = SqlService(service.context, SqlSection())
     return (
-        goal_type(service.desk),
-        segment_type(service.desk),
+        goal_type(service.context),
+        segment_type(service.context),
         annotation_type(),
         query_type(service, sql.check_text, CHECK_CODES),
     )
@@ -129,7 +130,7 @@ async def serve(store: Store, directory: Directory) -> Api:
     saved, gate = Saved(store), Gate(store)
     service = QueryService(store, directory, lambda: NOW, LimitsSection(), saved)
     app = web.Application()
-    declared = endpoints(saved_types(service), saved, service.desk.site, query_body(service.desk.limits))
+    declared = endpoints(saved_types(service), saved, service.context.site, query_body(service.context.limits))
     app.add_routes(wrap(route_table(declared, GateAuthorizer(gate)), HttpMetrics(CollectorRegistry())))
     client = TestClient(TestServer(app))
     await client.start_server()

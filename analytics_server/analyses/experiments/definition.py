@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from analytics_server.errors import RequestError
 from analytics_server.query.language.conditions import Condition
-from analytics_server.query.language.event_match import NAME_CHARS, EventSpec, Meant, read_spec
+from analytics_server.query.language.event_match import NAME_CHARS, EventMatch, EventSpec, read_spec
 from analytics_server.query.language.saved_filters import SiteLibrary
 from analytics_server.query.language.time_range import EARLIEST, LATEST, TimeRange, resolve_range
 from analytics_server.query.language.window import parse_window
@@ -164,7 +164,7 @@ def range_between(start: Moment | None, end: Moment | None, zone: ZoneInfo, now:
     return resolve_range((first, LATEST.isoformat() if end is None else end), now=now, zone=zone)
 
 
-def read_goal(goal: GoalSpec, place: str, library: SiteLibrary, own: ExperimentBody | None = None) -> Meant:
+def read_goal(goal: GoalSpec, place: str, library: SiteLibrary, own: ExperimentBody | None = None) -> EventMatch:
     """Which events a goal means. Raises `RequestError`.
 
     A text is looked up among the labels of the definition's own goals, then among the site's saved goals by id and

@@ -20,10 +20,10 @@ from analytics_server.analyses.experiments.planning import PlanAnswer, PlanReque
 from analytics_server.analyses.experiments.results import ResultsRequest, run_results, sites_with_exposures
 from analytics_server.errors import AnalyticsError, RequestError
 from analytics_server.http.authorization import PUBLIC, Caller
+from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
-from analytics_server.http.openapi.operation import Body, Parameter, Reply
 from analytics_server.http.parameters import known_values
-from analytics_server.query.context import Desk
+from analytics_server.query.context import QueryContext
 from analytics_server.query.endpoint_parts import FILTER_CODES, REQUEST_CODES, query_body
 
 CHECK_CODES = (*REQUEST_CODES, *FILTER_CODES, "bad_experiment", "bad_step", "bad_window")
@@ -56,13 +56,13 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
 class ExperimentRoutes:
     """Handlers for planning, results and assignment."""
 
-    def __init__(self, desk: Desk, directory: Directory) -> None:
-        self._desk = desk
+    def __init__(self, context: QueryContext, directory: Directory) -> None:
+        self._context = context
         self._directory = directory
 
     def endpoints(self) -> list[Endpoint]:
         """The declarations."""
-        reading = query_body(self._desk.limits)
+        reading = query_body(self._context.limits)
         subject = Annotated[str, Meta(min_length=1, max_length=SUBJECT_CHARS)]
         return [
             Endpoint(
@@ -90,7 +90,7 @@ class ExperimentRoutes:
                 action=QUERY_SITE,
                 site=SiteFrom.HANDLER,
                 handle=self.results,
-                reading=query_body(self._desk.limits, if_empty=b"{}"),
+                reading=query_body(self._context.limits, if_empty=b"{}"),
                 parameters=(_ID_OR_KEY,),
                 body=Body(
                     types=(ResultsRequest,),
@@ -161,12 +161,12 @@ class ExperimentRoutes:
             found = self._directory.find(id_or_key, site_id)
         else:
             found = self._directory.find_covered(
-                id_or_key, lambda each: caller.covers(each) and self._desk.has_site(each)
+                id_or_key, lambda each: caller.covers(each) and self._context.has_site(each)
             )
             site_id = found.thing.site_id if found else await self._site_of_exposures(caller, id_or_key)
             call.authorize(site_id)
-        site = self._desk.site(site_id)
-        return await run_results(self._desk, site, id_or_key, found.thing if found else None, asked)
+        site = self._context.site(site_id)
+        return await run_results(self._context, site, id_or_key, found.thing if found else None, asked)
 
     async def assign(self, request: web.Request) -> web.Response:
         """Public: errors are readable from any page as well."""
@@ -185,7 +185,7 @@ class ExperimentRoutes:
 
     async def _site_of_exposures(self, caller: Caller, key: str) -> str:
         """The only site that the token covers where an experiment without a definition was shown."""
-        found = [site_id for site_id in await sites_with_exposures(self._desk, key) if caller.covers(site_id)]
+        found = [site_id for site_id in await sites_with_exposures(self._context, key) if caller.covers(site_id)]
         if not found:
             raise unknown(key)
         if len(found) > 1:
@@ -208,11 +208,11 @@ class ExperimentRoutes:
         id_or_key = request.match_info["id"]
         site_id = given["site_id"].strip().lower()
         known = self._directory.find(id_or_key, site_id) if site_id else self._find_public(request, id_or_key)
-        if known is None or not self._desk.has_site(known.thing.site_id):
+        if known is None or not self._context.has_site(known.thing.site_id):
             raise unknown(id_or_key)
         body = known.body
         variant = None
-        if body.is_open(self._desk.now()):
+        if body.is_open(self._context.now()):
             variant = assign(body.key, subject, [(variant.name, variant.weight) for variant in body.variants])
         return Assignment(experiment=body.key, variant=variant)
 
@@ -221,15 +221,15 @@ class ExperimentRoutes:
 
         A page whose host is a site gets no other site's variants.
         """
-        found = self._directory.find_first(id_or_key, self._desk.has_site)
+        found = self._directory.find_first(id_or_key, self._context.has_site)
         if not found or found[0].thing.id == id_or_key:
             return found[0] if found else None
         hosts = _hosts_of_page(request)
         own = [known for known in found if known.thing.site_id in hosts]
         allowing = [
-            known for known in found if not hosts.isdisjoint(self._desk.site(known.thing.site_id).allowed_hosts)
+            known for known in found if not hosts.isdisjoint(self._context.site(known.thing.site_id).allowed_hosts)
         ]
-        others = [] if any(self._desk.has_site(host) for host in hosts) else found
+        others = [] if any(self._context.has_site(host) for host in hosts) else found
         return next(iter([*own, *allowing, *others]), None)
 
 

@@ -23,9 +23,9 @@ from analytics_server.analyses.experiments.definition import (
 )
 from analytics_server.analyses.experiments.directory import Directory
 from analytics_server.analyses.experiments.routes import CHECK_CODES, PATH
-from analytics_server.http.openapi.operation import Parameter
+from analytics_server.http.declaration import Parameter
 from analytics_server.model import Site
-from analytics_server.query.context import Desk, zone_of
+from analytics_server.query.context import QueryContext, zone_of
 from analytics_server.query.language.event_match import NAME_CHARS
 from analytics_server.saved.store import Kind, SavedThing, body_of
 from analytics_server.saved.types import SavedText, SavedTexts, SavedType
@@ -62,15 +62,15 @@ class ExperimentsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     experiments: list[ExperimentAnswer]
 
 
-def experiment_type(desk: Desk, directory: Directory) -> SavedType:
+def experiment_type(context: QueryContext, directory: Directory) -> SavedType:
     """Experiments. `directory` knows which keys are taken."""
 
     async def check(asked: ExperimentRequest, site: Site, before: SavedThing | None) -> tuple[str, ExperimentBody]:
         """A definition whose results can be asked for; a key or name that stays keeps the time since it is in use."""
         old = body_of(before, ExperimentBody) if before else None
-        body, conditions = check_definition(asked, desk.library(site.site_id), zone_of(site), desk.now(), old)
-        await desk.check_patterns(conditions)
-        now_ms = int(desk.now().timestamp() * 1000)
+        body, conditions = check_definition(asked, context.library(site.site_id), zone_of(site), context.now(), old)
+        await context.check_patterns(conditions)
+        now_ms = int(context.now().timestamp() * 1000)
         body = replace(body, key_since_ms=now_ms, name_since_ms=now_ms)
         if before is not None and old is not None:
             if old.key == body.key:

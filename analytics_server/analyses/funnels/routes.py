@@ -7,8 +7,8 @@ from analytics_server.analyses.funnels.answer import DrillAnswer, FunnelAnswer
 from analytics_server.analyses.funnels.definition import DrillRequest, FunnelRequest
 from analytics_server.analyses.funnels.service import FunnelService
 from analytics_server.config import LimitsSection
+from analytics_server.http.declaration import Body, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
-from analytics_server.http.openapi.operation import Body, Reply
 from analytics_server.query.endpoint_parts import FILTER_CODES, REQUEST_CODES, query_body
 
 PATH = "/api/v1/funnels"

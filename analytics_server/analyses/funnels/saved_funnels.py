@@ -15,11 +15,11 @@ from analytics_server.analyses.funnels.answer import Status
 from analytics_server.analyses.funnels.definition import By, ExclusionSpec, FunnelBody, Order, SiteId
 from analytics_server.analyses.funnels.materialized.definitions import MAX_SAVED, SavedFunnels
 from analytics_server.analyses.funnels.materialized.facts import make_facts
-from analytics_server.analyses.funnels.materialized.keeper import FunnelKeeper
+from analytics_server.analyses.funnels.materialized.maintenance import FunnelMaintenance
 from analytics_server.analyses.funnels.routes import FUNNEL_CODES, PATH, example
 from analytics_server.errors import RequestError
 from analytics_server.model import Site
-from analytics_server.query.context import Desk
+from analytics_server.query.context import QueryContext
 from analytics_server.query.language.event_match import NAME_CHARS, EventSpec
 from analytics_server.saved.store import Kind, SavedThing
 from analytics_server.saved.types import SavedText, SavedTexts, SavedType
@@ -69,28 +69,28 @@ class SavedFunnelsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     funnels: list[SavedFunnelAnswer]
 
 
-def funnel_type(desk: Desk, funnels: SavedFunnels, keeper: FunnelKeeper) -> SavedType:
-    """Funnels. `keeper` fills their tables, and drops those of funnels that are deleted or count something else."""
+def funnel_type(context: QueryContext, funnels: SavedFunnels, maintenance: FunnelMaintenance) -> SavedType:
+    """Funnels. `maintenance` fills their tables, and drops those of funnels that are deleted or changed."""
 
     async def check(asked: SavedFunnelRequest, site: Site, before: SavedThing | None) -> tuple[str, FunnelBody]:
         """A funnel's goals, segments and patterns can be read, and a table can be made for it."""
         body = FunnelBody(**{key: getattr(asked, key) for key in FunnelBody.__struct_fields__})
         funnel = funnels.funnel(site.site_id, body)
-        await desk.check_patterns(funnel.conditions())
+        await context.check_patterns(funnel.conditions())
         make_facts(before.id if before else "0", site.site_id, funnel)
         return asked.name, body
 
     def details(thing: SavedThing, site: Site) -> Mapping[str, object]:
         try:
-            state = keeper.state(funnels.facts(thing))
+            state = maintenance.state(funnels.facts(thing))
         except RequestError as error:
             return {"status": "failed", "progress": 0.0, "reason": error.message}
         return {"status": state.status, "progress": state.progress, "reason": state.reason}
 
     async def after_put(thing: SavedThing, before: SavedThing | None) -> None:
         if before is not None:
-            await keeper.forget(before, now=thing)
-        keeper.wake()
+            await maintenance.forget(before, now=thing)
+        maintenance.wake()
 
     return SavedType(
         kind=Kind.FUNNEL,
@@ -105,7 +105,7 @@ def funnel_type(desk: Desk, funnels: SavedFunnels, keeper: FunnelKeeper) -> Save
         check=check,
         details=details,
         after_put=after_put,
-        after_delete=keeper.forget,
+        after_delete=maintenance.forget,
         most_per_site=MAX_SAVED,
         texts=SavedTexts(
             tag="saved",

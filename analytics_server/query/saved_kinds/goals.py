@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from analytics_server.errors import RequestError
 from analytics_server.model import Site
-from analytics_server.query.context import Desk
+from analytics_server.query.context import QueryContext
 from analytics_server.query.endpoint_parts import FILTER_CODES
 from analytics_server.query.language.saved_filters import TEXT_CHARS, About, Currency, GoalBody, goal_conditions
 from analytics_server.query.language.shapes import Filters
@@ -53,15 +53,15 @@ class GoalsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     goals: list[GoalAnswer]
 
 
-def goal_type(desk: Desk) -> SavedType:
-    """Goals. `desk` checks their regular expressions."""
+def goal_type(context: QueryContext) -> SavedType:
+    """Goals. `context` checks their regular expressions."""
 
     async def check(asked: GoalRequest, site: Site, before: SavedThing | None) -> tuple[str, GoalBody]:
         """A goal must say which events it means."""
         body = GoalBody(
             event=asked.event, page=asked.page, filters=asked.filters, currency=asked.currency, about=asked.about
         )
-        await desk.check_patterns(goal_conditions(body, "The goal"))
+        await context.check_patterns(goal_conditions(body, "The goal"))
         name = asked.event or asked.page if asked.name is UNSET else asked.name
         if not name:
             raise RequestError("name is missing: a goal by filters alone needs one.", code="bad_name")

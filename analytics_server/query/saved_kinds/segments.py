@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from analytics_server.errors import RequestError
 from analytics_server.model import Site
-from analytics_server.query.context import Desk
+from analytics_server.query.context import QueryContext
 from analytics_server.query.endpoint_parts import FILTER_CODES
 from analytics_server.query.language.filters import parse_filters
 from analytics_server.query.language.saved_filters import SegmentBody
@@ -48,8 +48,8 @@ class SegmentsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     segments: list[SegmentAnswer]
 
 
-def segment_type(desk: Desk) -> SavedType:
-    """Segments. `desk` checks their regular expressions."""
+def segment_type(context: QueryContext) -> SavedType:
+    """Segments. `context` checks their regular expressions."""
 
     async def check(asked: SegmentRequest, site: Site, before: SavedThing | None) -> tuple[str, SegmentBody]:
         """A segment must leave something out."""
@@ -57,7 +57,7 @@ def segment_type(desk: Desk) -> SavedType:
             raise RequestError(
                 'filters is empty: give at least one, such as ["is", "event:page", ["/"]].', code="bad_filter"
             )
-        await desk.check_patterns(parse_filters(asked.filters))
+        await context.check_patterns(parse_filters(asked.filters))
         return asked.name, SegmentBody(filters=asked.filters)
 
     return SavedType(

@@ -89,7 +89,7 @@ def ask(place: Place, events: Sequence[Happening], **parts: Any) -> ResultsAnswe
 
     async def run() -> ResultsAnswer:
         await insert(place.store, site.site_id, events, other=other.site_id)
-        return await run_results(place.desk(), site, "e1", saved(site.site_id), request)
+        return await run_results(place.context(), site, "e1", saved(site.site_id), request)
 
     return asyncio.run(run())
 
@@ -259,7 +259,7 @@ def test_of_many_variants_the_most_frequent_are_evaluated(place: Place) -> None:
 
     async def run() -> ResultsAnswer:
         await insert(place.store, site.site_id, events)
-        return await run_results(place.desk(), site, "many", None, msgspec.convert({"goal": "buy"}, ResultsRequest))
+        return await run_results(place.context(), site, "many", None, msgspec.convert({"goal": "buy"}, ResultsRequest))
 
     answer = asyncio.run(run())
     assert [variant.name for variant in answer.variants] == [f"v{n:02}" for n in range(10)]

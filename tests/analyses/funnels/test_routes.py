@@ -17,14 +17,15 @@ from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.gate import Gate, Role
 from analytics_server.analyses.funnels.definition import FunnelBody
 from analytics_server.analyses.funnels.materialized.definitions import MAX_SAVED, SavedFunnels
-from analytics_server.analyses.funnels.materialized.keeper import FunnelKeeper
+from analytics_server.analyses.funnels.materialized.maintenance import FunnelMaintenance
 from analytics_server.analyses.funnels.routes import endpoints as funnel_endpoints
 from analytics_server.analyses.funnels.saved_funnels import funnel_type
 from analytics_server.analyses.funnels.service import FunnelService
 from analytics_server.config import LimitsSection
 from analytics_server.http.endpoint import route_table
-from analytics_server.http.serving import HttpMetrics, wrap
-from analytics_server.query.context import Desk
+from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.serving import wrap
+from analytics_server.query.context import QueryContext
 from analytics_server.query.endpoint_parts import query_body
 from analytics_server.query.language.saved_filters import GoalBody
 from analytics_server.saved.routes import endpoints
@@ -66,12 +67,12 @@ async def door(store: Store) -> AsyncIterator[Door]:
         "collect": await gate.create(Role.COLLECT),
         "foreign": await gate.create(Role.ADMIN, sites=("elsewhere.example",)),
     }
-    desk, funnels = Desk(store, Sites(), lambda: NOW, LimitsSection(), saved), SavedFunnels(saved)
-    keeper = FunnelKeeper(store, funnels, Sites(), lambda: NOW)
+    context, funnels = QueryContext(store, Sites(), lambda: NOW, LimitsSection(), saved), SavedFunnels(saved)
+    maintenance = FunnelMaintenance(store, funnels, Sites(), lambda: NOW)
     app = web.Application()
     declared = [
-        *funnel_endpoints(FunnelService(desk, funnels, keeper), desk.limits),
-        *endpoints([funnel_type(desk, funnels, keeper)], saved, desk.site, query_body(desk.limits)),
+        *funnel_endpoints(FunnelService(context, funnels, maintenance), context.limits),
+        *endpoints([funnel_type(context, funnels, maintenance)], saved, context.site, query_body(context.limits)),
     ]
     app.add_routes(wrap(route_table(declared, GateAuthorizer(gate)), HttpMetrics(CollectorRegistry())))
     async with TestClient(TestServer(app)) as client:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from analytics_server.analyses.funnels.definition import FunnelBody, FunnelRequest
-from analytics_server.analyses.funnels.materialized import keeper
+from analytics_server.analyses.funnels.materialized import maintenance
 from analytics_server.analyses.funnels.materialized.builder import build_id
 from analytics_server.analyses.funnels.materialized.facts import Facts
 from analytics_server.errors import NotFound
@@ -47,8 +47,8 @@ async def delete(place: Place, thing: SavedThing) -> None:
 
 
 async def settle(place: Place) -> None:
-    """Run the keeper until every funnel is ready."""
-    while await place.keeper.round():
+    """Run the maintenance until every funnel is ready."""
+    while await place.maintenance.round():
         pass
 
 
@@ -89,7 +89,7 @@ def test_saved_funnels_equal_direct_ones(place: Place, asked: Streams) -> None:
         check_ranges(place, site_id, [*before, *late], case, days=False)
     for thing in things:
         place.runner.run(delete(place, thing))
-        place.runner.run(place.keeper.forget(thing))
+        place.runner.run(place.maintenance.forget(thing))
 
 
 def test_ways_over_midnight_are_whole_in_kept_days(place: Place) -> None:
@@ -133,7 +133,7 @@ def test_ways_over_midnight_are_whole_in_kept_days(place: Place) -> None:
             assert "funnel_days" in saved.meta.table
         assert direct.steps[1].count > 0
         place.runner.run(delete(place, thing))
-        place.runner.run(place.keeper.forget(thing))
+        place.runner.run(place.maintenance.forget(thing))
 
 
 NASTY = "FROM events AS e' GROUP BY \\ {p_0:String} \0 é😀"
@@ -164,7 +164,7 @@ def test_flush_and_doctor_can_work_with_the_view(place: Place, by: str) -> None:
     expected = f"SELECT count() FROM ({rollup.over('site_id = {site:String}')})"
     assert place.runner.run(place.store.query(expected, {"site": site_id})).rows == [(3,)]
     place.runner.run(delete(place, thing))
-    place.runner.run(place.keeper.forget(thing))
+    place.runner.run(place.maintenance.forget(thing))
     left = f"SELECT count() FROM system.tables WHERE database = currentDatabase() AND startsWith(name, '{facts.table}')"
     assert place.runner.run(place.store.query(left)).rows == [(0,)]
 
@@ -194,7 +194,7 @@ def test_events_inserted_between_view_and_fill_are_counted_once(place: Place) ->
             place.store.query("DELETE FROM funnel_fills WHERE definition = {d:String}", {"d": facts.definition})
         )
     place.runner.run(delete(place, thing))
-    place.runner.run(place.keeper.forget(thing))
+    place.runner.run(place.maintenance.forget(thing))
 
 
 def test_building_is_said_and_answered_directly(place: Place) -> None:
@@ -217,10 +217,10 @@ def test_tables_that_nobody_saved_are_dropped_in_the_end(place: Place, monkeypat
     table = place.funnels.facts(thing).table
     place.runner.run(delete(place, thing))  # by another server, which died before it dropped them
     there = f"SELECT count() FROM system.tables WHERE database = currentDatabase() AND startsWith(name, '{table}')"
-    place.runner.run(place.keeper.round())
+    place.runner.run(place.maintenance.round())
     assert place.runner.run(place.store.query(there)).rows == [(2,)]
-    monkeypatch.setattr(keeper, "ORPHAN_S", 0.0)
-    place.runner.run(place.keeper.round())
+    monkeypatch.setattr(maintenance, "ORPHAN_S", 0.0)
+    place.runner.run(place.maintenance.round())
     assert place.runner.run(place.store.query(there)).rows == [(0,)]
 
 
@@ -230,7 +230,7 @@ def test_days_that_nobody_reads_are_swept(place: Place) -> None:
     place.runner.run(
         place.store.insert("funnel_days", columns, [["a"] * 2, ["b"] * 2, [NOW.date()] * 2, [old, old << 1], [1] * 2])
     )
-    place.runner.run(place.keeper.sweep())
+    place.runner.run(place.maintenance.sweep())
     rows = place.runner.run(place.store.query("SELECT build_id FROM funnel_days WHERE definition = 'b'")).rows
     assert rows == [(old << 1,)]
     place.runner.run(place.store.query("DELETE FROM funnel_days WHERE definition = 'b'"))
@@ -245,12 +245,12 @@ def test_a_funnel_that_cannot_be_filled_has_failed_and_is_tried_again(
     monkeypatch.setattr(Facts, "fill", lambda facts: "INSERT INTO no_such_table SELECT 1")
     event = Happening(at=BASE, name="click", path="", plan="", source="", session=1, opened_at=BASE, user_id="")
     place.runner.run(insert(place.store, {site_id: [event]}))
-    assert place.runner.run(place.keeper.round())
-    state = place.keeper.state(facts)
+    assert place.runner.run(place.maintenance.round())
+    state = place.maintenance.state(facts)
     assert (state.status, state.usable) == ("failed", False)
     assert "no_such_table" in state.reason
     monkeypatch.undo()
     place.runner.run(settle(place))
     assert (state.status, state.reason) == ("ready", "")
     place.runner.run(delete(place, thing))
-    place.runner.run(place.keeper.forget(thing))
+    place.runner.run(place.maintenance.forget(thing))

@@ -29,7 +29,7 @@ from analytics_server.query.language.saved_filters import SiteLibrary
 from analytics_server.query.language.time_range import TimeRange, choose_interval
 from analytics_server.query.metrics import METRICS, Metric
 from analytics_server.query.plan.coverage import Coverage, DayReader
-from analytics_server.query.plan.plan import Plan, Source, cheapest, make_plan
+from analytics_server.query.plan.plan import Plan, PlanSource, cheapest, make_plan
 from analytics_server.query.sql.statement import compile_question
 from analytics_server.saved.store import Saved
 from analytics_server.store import Store
@@ -93,7 +93,7 @@ class Choice:
 
     place: int
 
-    def __call__(self, _: Metric, sources: Sequence[Source]) -> Source:
+    def __call__(self, _: Metric, sources: Sequence[PlanSource]) -> PlanSource:
         return sources[min(self.place, len(sources) - 1)]
 
 

@@ -20,6 +20,7 @@ from analytics_server.config import Config
 from analytics_server.doctor.batches import BatchesCheck, EventIdsCheck
 from analytics_server.doctor.calm import Calm
 from analytics_server.doctor.compare import Calendar
+from analytics_server.doctor.documents import DocumentsCheck
 from analytics_server.doctor.kept import DeadLettersCheck, QuarantineCheck
 from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.doctor.parts import PartsCheck, RecordedLossCheck
@@ -184,6 +185,7 @@ class Examination:
             BatchesCheck(store, config.wal_dir, config.data_dir / DEAD_LETTERS),
             EventIdsCheck(store, config.collect, self._clock, self._advance),
             SaltsCheck(store, self._clock, lambda: self._status("clock") == "ok"),
+            DocumentsCheck(store, config.sites),
         )
         try:
             views, rollups, calendar = await _read(store)

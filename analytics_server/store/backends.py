@@ -96,7 +96,7 @@ def _embedded(config: Config, path: Path) -> ThreadedStore:
         """The first handle stays open as an anchor: when the last one closes, the engine stops.
 
         The engine's files can be read by anyone who reaches them, the day's salts included, with which a visitor's
-        hash leads back to an address: nobody else on the machine gets into the directory.
+        hash leads back to an address: no other user of the machine may enter the directory.
         """
         examine(path, database)
         try:
@@ -177,6 +177,7 @@ class OneAttemptPool(PoolManager):
     INSERT a second time: only the store's caller may decide that, after verifying the outcome."""
 
     def urlopen(self, *args: Any, **kwargs: Any) -> Any:
+        """The base's `urlopen`, with a closed connection as an error that is not repeated."""
         try:
             return super().urlopen(*args, **kwargs)
         except ProtocolError as error:

@@ -110,3 +110,8 @@ def translate(error: Exception, what: str) -> StoreError:
         return StoreAmbiguous(message)
     # Raised before anything was sent, while Python's values became ClickHouse's: the message may quote a value.
     return StoreBadRows(f"{what} failed before it was sent: {type(error).__name__}.")
+
+
+def not_sent(error: StoreError) -> StoreError:
+    """The error of a call of which nothing was sent yet: fatal only if the server itself refused it."""
+    return error if error.engine_code else StoreRetryable(error.message)

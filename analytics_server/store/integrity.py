@@ -178,7 +178,7 @@ class Integrity:
         return bool(moved)
 
     def has_lost(self, table: str) -> bool:
-        """Does the table lack rows that nobody has given up, or could it not be read?"""
+        """Does the table lack rows whose loss was not accepted, or could it not be read?"""
         return table in self._unread or any(loss.table == table for loss in self._losses)
 
     # ---- while it runs -------------------------------------------------

@@ -29,7 +29,7 @@ from analytics_server.errors import (
     TooManyRequests,
 )
 from analytics_server.store.error_codes import EngineCode
-from analytics_server.store.errors_map import translate
+from analytics_server.store.errors_map import not_sent, translate
 from analytics_server.store.native import encode, wire_type
 from analytics_server.store.protocol import Capabilities, Encoded, Parameters, ResultSet, Settings, StoreInfo
 from analytics_server.store.settings import ALL_ANSWER, INSERT_SETTINGS, SERVER_INSERT_SETTINGS, limited, plain
@@ -86,6 +86,7 @@ class ThreadedStore:
     # ---- life ----------------------------------------------------------
 
     async def open(self) -> StoreInfo:
+        """See `Store.open`."""
         if self._anchor is None:
             self._anchor = await self._run(self._writer, "Opening ClickHouse", self._prepare)
         version = await self._run(
@@ -94,6 +95,7 @@ class ThreadedStore:
         return StoreInfo(kind=self._kind, version=version, location=self._location)
 
     async def close(self) -> None:
+        """See `Store.close`."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._close)
 
@@ -113,6 +115,7 @@ class ThreadedStore:
         self._anchor = None
 
     async def ping(self) -> bool:
+        """See `Store.ping`."""
         try:
             await self.query("SELECT 1", timeout_s=5.0)
         except StoreError:
@@ -122,6 +125,7 @@ class ThreadedStore:
     # ---- work ----------------------------------------------------------
 
     async def command(self, sql: str, parameters: Parameters | None = None) -> None:
+        """See `Store.command`."""
         await self._run(self._writer, "A statement", lambda: self._client().command(sql, parameters=plain(parameters)))
 
     async def query(
@@ -133,6 +137,7 @@ class ThreadedStore:
         timeout_s: float = 30.0,
         tenant: str = "",
     ) -> ResultSet:
+        """See `Store.query`."""
         merged = limited(settings, timeout_s)
 
         def ask() -> ResultSet:
@@ -159,6 +164,7 @@ class ThreadedStore:
         timeout_s: float = 60.0,
         query_id: str = "",
     ) -> None:
+        """See `Store.insert`."""
         encoded = await self.encode(table, columns, [data])
         await self.insert_encoded(table, encoded, settings=settings, timeout_s=timeout_s, query_id=query_id)
 
@@ -170,6 +176,8 @@ class ThreadedStore:
         *,
         breath_s: float = 0.0,
     ) -> Encoded:
+        """See `Store.encode`."""
+
         def work() -> Encoded:
             types = [wire_type(kind) for kind in self._types_of(self._client(), table, tuple(columns))]
             return encode(columns, types, blocks, compress=self.capabilities.compresses_inserts, breath_s=breath_s)
@@ -185,6 +193,7 @@ class ThreadedStore:
         timeout_s: float = 60.0,
         query_id: str = "",
     ) -> None:
+        """See `Store.insert_encoded`."""
         named: dict[str, str] = dict(SERVER_INSERT_SETTINGS) if self.capabilities.keeps_query_log else {}
         if query_id and self.capabilities.inserts_outlive_calls:
             named["query_id"] = query_id
@@ -205,6 +214,7 @@ class ThreadedStore:
         await self._run(self._writer, f"An insert into {table}", write)
 
     async def end_inserts(self, id_prefix: str, *, timeout_s: float = 60.0) -> None:
+        """See `Store.end_inserts`."""
         if not self.capabilities.inserts_outlive_calls:
             return
         condition, parameters = "WHERE startsWith(query_id, {prefix:String})", {"prefix": id_prefix}
@@ -224,6 +234,7 @@ class ThreadedStore:
             await asyncio.sleep(END_CHECK_S)
 
     async def catch_up(self, tables: Sequence[str], *, timeout_s: float = 60.0) -> None:
+        """See `Store.catch_up`."""
         if not self._cluster:
             return
         limits = {"receive_timeout": int(timeout_s), "distributed_ddl_task_timeout": int(timeout_s)}
@@ -244,6 +255,7 @@ class ThreadedStore:
         settings: Settings | None = None,
         timeout_s: float = 60.0,
     ) -> AsyncIterator[bytes]:
+        """See `Store.stream`."""
         merged = limited(settings, timeout_s)
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(maxsize=8)
@@ -305,7 +317,7 @@ class ThreadedStore:
             try:
                 client = self._make_client()
             except Exception as error:
-                raise _not_sent(translate(error, "Opening a connection to ClickHouse")) from error
+                raise not_sent(translate(error, "Opening a connection to ClickHouse")) from error
             self._local.client = client
             with self._lock:
                 self._clients.append(client)
@@ -385,8 +397,3 @@ class ThreadedStore:
                 raise translate(error, what) from error
 
         return guarded
-
-
-def _not_sent(error: StoreError) -> StoreError:
-    """Nothing was sent yet: only what the server itself refused for good is fatal."""
-    return error if error.engine_code else StoreRetryable(error.message)

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from analytics_server.batch_ids import ARRIVED_SINCE, OF_BATCH, first_batch_id
 from analytics_server.config import CollectSection
-from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count, span
+from analytics_server.doctor.report import Facts, Finding, Unmendable, count, span
 from analytics_server.doctor.wal import Segment, segments
 from analytics_server.ingest.flush import dead_letters
 from analytics_server.ingest.flush.batch import read
 from analytics_server.ingest.wal.segment import Sealed
+from analytics_server.rollups.rebuild import Advance
 from analytics_server.store.protocol import Store
 
 IDS_AT_ONCE = 2_000_000

@@ -18,20 +18,20 @@ import msgspec
 from analytics_server import __version__
 from analytics_server.config import Config
 from analytics_server.doctor.batches import BatchesCheck, EventIdsCheck
-from analytics_server.doctor.calm import Calm
-from analytics_server.doctor.compare import Calendar
-from analytics_server.doctor.kept import DeadLettersCheck, QuarantineCheck
+from analytics_server.doctor.day_totals import DayTotalsCheck
+from analytics_server.doctor.environment import ClockCheck, GeoCheck, SaltsCheck, VersionsCheck
 from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.doctor.parts import PartsCheck, RecordedLossCheck
-from analytics_server.doctor.rebuild import Rebuilder
-from analytics_server.doctor.report import EXIT_CODES, FORMAT, Advance, Check, Finding, Report, Status, worst
+from analytics_server.doctor.report import EXIT_CODES, FORMAT, Check, Finding, Report, Status, worst
 from analytics_server.doctor.rollups import RollupCheck, UnfitCheck
 from analytics_server.doctor.schema import SchemaCheck, ViewsCheck
-from analytics_server.doctor.surroundings import ClockCheck, GeoCheck, SaltsCheck, VersionsCheck
-from analytics_server.doctor.totals import DayTotalsCheck
+from analytics_server.doctor.set_aside import DeadLettersCheck, QuarantineCheck
 from analytics_server.doctor.wal import QUARANTINE, DiskCheck, WalCheck
 from analytics_server.errors import AnalyticsError, ConfigError, StoreError
+from analytics_server.rollups.comparison import Calendar
 from analytics_server.rollups.materialized_views import Rollup, Views, is_gone, read_views
+from analytics_server.rollups.quiet import Calm
+from analytics_server.rollups.rebuild import Advance, Rebuilder
 from analytics_server.store import Store, StoreInfo, make_store
 from analytics_server.store.engine_files import DatabaseLost, EngineFilesError, set_database_aside
 from analytics_server.store.parts import ROLLUP_TABLES, PartRecord, record_path

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count
+from analytics_server.doctor.report import Facts, Finding, Unmendable, count
+from analytics_server.rollups.rebuild import Advance
 from analytics_server.store.parts import (
     ROLLUP_TABLES,
     TABLES,

@@ -6,7 +6,7 @@ ever added, and `format` rises if that can't be kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -19,9 +19,6 @@ Facts = dict[str, Fact]
 FORMAT = 1
 EXIT_CODES: dict[Status, int] = {"ok": 0, "warning": 1, "error": 2}
 """The status of the whole is that of its worst check; the exit code says which."""
-
-Advance = Callable[[str, int, int], None]
-"""Told how far a long check is: what it looks at, steps done, steps in all."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import date
 from functools import partial
 
-from analytics_server.doctor.calm import Calm
-from analytics_server.doctor.compare import Calendar, Difference, Piece, differences
-from analytics_server.doctor.rebuild import Rebuilder
-from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count
+from analytics_server.doctor.report import Facts, Finding, Unmendable, count
 from analytics_server.errors import StoreError
+from analytics_server.rollups.comparison import Calendar, Difference, Piece, differences
 from analytics_server.rollups.materialized_views import Rollup, Views, is_gone
+from analytics_server.rollups.quiet import Calm
+from analytics_server.rollups.rebuild import Advance, Rebuilder
 from analytics_server.store.protocol import Store
 
 EXAMPLES = 20

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from analytics_server.batch_ids import created_ms
 from analytics_server.config import Config
 from analytics_server.doctor.lock import DirectoryLock
-from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count, size, span
+from analytics_server.doctor.report import Facts, Finding, Unmendable, count, size, span
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.wal import segment
 from analytics_server.ingest.wal.recovery import (
@@ -29,6 +29,7 @@ from analytics_server.ingest.wal.recovery import (
     recover,
 )
 from analytics_server.ingest.wal.segment_file import sync_directory
+from analytics_server.rollups.rebuild import Advance
 
 QUARANTINE = "quarantine"
 OLD_S = 600.0

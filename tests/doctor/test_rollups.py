@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from analytics_server.doctor.calm import Calm
-from analytics_server.doctor.compare import Calendar, differences
 from analytics_server.errors import StoreError
+from analytics_server.rollups.comparison import Calendar, differences
 from analytics_server.rollups.materialized_views import read_views
+from analytics_server.rollups.quiet import Calm
 from tests.doctor.place import DAY_US, Place, events
 from tests.ingest.rows import NOVEMBER_US, row
 
@@ -149,7 +149,7 @@ async def test_pieces_are_days_of_one_month_with_a_bounded_number_of_events(
     rollups = (await read_views(place.store)).rollups
     calendar = await Calendar.read(place.store, rollups)
     whole = calendar.pieces()
-    monkeypatch.setattr("analytics_server.doctor.compare.PIECE_EVENTS", 20)
+    monkeypatch.setattr("analytics_server.rollups.comparison.PIECE_EVENTS", 20)
     small = calendar.pieces()
 
     assert len(whole) == 2

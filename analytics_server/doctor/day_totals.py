@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from analytics_server.doctor.compare import SETTINGS, TIMEOUT_S
-from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count
+from analytics_server.doctor.report import Facts, Finding, Unmendable, count
 from analytics_server.query.language.time_range import TimeRange, midnight
 from analytics_server.query.plan.coverage import DAY, EVENT_DIMENSIONS, VISIT_DIMENSIONS, show_moment, survey
+from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
+from analytics_server.rollups.rebuild import Advance
 from analytics_server.store.protocol import Store
 from analytics_server.zones import find_zone
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from analytics_server.batch_ids import FINGERPRINT
-from analytics_server.doctor.compare import SETTINGS, TIMEOUT_S, Piece, scope
+from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S, Piece, scope
 from analytics_server.store.protocol import Store
 
 T = TypeVar("T")

@@ -20,11 +20,13 @@ from functools import partial
 from typing import NamedTuple
 
 from analytics_server.batch_ids import ARRIVED_SINCE, first_batch_id
-from analytics_server.doctor.calm import Calm
-from analytics_server.doctor.compare import TIMEOUT_S, Calendar, Difference, Piece, differences, scope
-from analytics_server.doctor.report import Advance
+from analytics_server.rollups.comparison import TIMEOUT_S, Calendar, Difference, Piece, differences, scope
 from analytics_server.rollups.materialized_views import Rollup
+from analytics_server.rollups.quiet import Calm
 from analytics_server.store.protocol import Store
+
+Advance = Callable[[str, int, int], None]
+"""Told how far a long work is: what it looks at, steps done, steps in all."""
 
 QUIET_S = 120.0
 """A month is quiet when its newest batch is older: nobody is inserting into it."""

@@ -16,6 +16,7 @@ from analytics_server.query.language.time_range import TimeRange, midnight
 from analytics_server.query.plan.coverage import DAY, EVENT_DIMENSIONS, VISIT_DIMENSIONS, show_moment, survey
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
 from analytics_server.rollups.rebuild import Advance
+from analytics_server.rollups.registry import DAY_TOTALS, OF_SITE
 from analytics_server.store.protocol import Store
 from analytics_server.zones import find_zone
 
@@ -127,12 +128,8 @@ class DayTotalsCheck(Unmendable):
                 continue
             by_site.setdefault(site, []).append(day)
         for site, days in by_site.items():
-            for table in ("day_builds", "day_totals"):  # in this order: totals without a build are not read
-                await self._store.command(
-                    f"ALTER TABLE {table} DELETE WHERE site_id = {{site:String}} AND day IN {{days:Array(Date)}} "
-                    "SETTINGS mutations_sync = 2",
-                    {"site": site, "days": days},
-                )
+            for statement in DAY_TOTALS.discard(f"{OF_SITE} AND {DAY_TOTALS.of_days}"):
+                await self._store.command(statement, {"site": site, "days": days})
         total = sum(map(len, by_site.values()))
         return f"threw away the totals of {count(total, 'day')}" if total else ""
 

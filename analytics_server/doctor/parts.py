@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from analytics_server.doctor.report import Facts, Finding, Unmendable, count
 from analytics_server.rollups.rebuild import Advance
+from analytics_server.rollups.registry import SHIPPED_ROLLUPS
 from analytics_server.store.parts import (
-    ROLLUP_TABLES,
     TABLES,
     DataPart,
     PartLoss,
@@ -73,7 +73,7 @@ class PartsCheck(Unmendable):
         return self.error(told(found), REMEDY, **facts)
 
     async def repair(self) -> str:
-        wanted = [part for part in self._unreadable if self._accept_loss or part.table in ROLLUP_TABLES]
+        wanted = [part for part in self._unreadable if self._accept_loss or part.table in SHIPPED_ROLLUPS]
         for part in wanted:
             await set_aside(self._store, part)
         done = [f"moved {count(len(wanted), 'damaged part')} to detached/"] if wanted else []

@@ -9,7 +9,7 @@ from analytics_server.doctor.report import Facts, Finding, Unmendable, count
 from analytics_server.errors import StoreError
 from analytics_server.rollups.comparison import Calendar, Difference, Piece, differences
 from analytics_server.rollups.materialized_views import Rollup, Views, is_gone
-from analytics_server.rollups.quiet import Calm
+from analytics_server.rollups.quiet import QuietPeriod
 from analytics_server.rollups.rebuild import Advance, Rebuilder
 from analytics_server.store.protocol import Store
 
@@ -33,7 +33,7 @@ class RollupCheck(Unmendable):
         rollup: Rollup,
         calendar: Calendar,
         rebuilder: Rebuilder,
-        calm: Calm,
+        quiet: QuietPeriod,
         advance: Advance,
         *,
         accept_loss: bool = False,
@@ -44,7 +44,7 @@ class RollupCheck(Unmendable):
         self._calendar = calendar
         self._rebuilder = rebuilder
         self._advance = advance
-        self._calm = calm
+        self._quiet = quiet
         self._accept_loss = accept_loss
         self._damaged: list[Difference] = []
         self._unsure: list[date] = []
@@ -109,11 +109,11 @@ class RollupCheck(Unmendable):
         found = await look()
         if not found:
             return []
-        calm = await self._calm.during(piece, look)
-        if calm is None:
+        sure = await self._quiet.during(piece, look)
+        if sure is None:
             self._unsure += [one.day for one in found]
             return []
-        return calm
+        return sure
 
     async def repair(self) -> str:
         wanted = [one for one in self._damaged if self._accept_loss or not one.surplus]

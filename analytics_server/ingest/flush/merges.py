@@ -18,11 +18,12 @@ import logging
 from collections.abc import Callable
 
 from analytics_server.errors import StoreError
+from analytics_server.rollups.registry import SHIPPED_ROLLUPS
 from analytics_server.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
-TABLES = ("events", "sessions", "traffic", "openings", "activity")
+TABLES = ("events", *SHIPPED_ROLLUPS)
 """All that the schema's own views write to. Saved funnels' tables know mutations."""
 
 LOOK_S = 1.0

@@ -43,7 +43,7 @@ class Filled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SiteNotEmpty(AnalyticsError):
-    """The site has events already, and nobody said to add to them."""
+    """The site has events already, and `add` was not given."""
 
     code = "site_not_empty"
 

@@ -30,6 +30,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def span(self) -> Span:
+        """The range that is filled, in seconds."""
         return Span(self.days, self.end, ZoneInfo(self.timezone))
 
 

@@ -47,7 +47,7 @@ NOTHING: Details = (0, 0, "", "", "", "", 0, "", "", "")
 
 
 class Event(NamedTuple):
-    """`at_ms` counts from the beginning of the visit; `user_id` is "" while nobody is known."""
+    """`at_ms` counts from the beginning of the visit; `user_id` is "" while the user is not known."""
 
     at_ms: int
     name: str

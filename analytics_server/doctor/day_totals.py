@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from analytics_server.doctor.report import Facts, Finding, Unmendable, count
+from analytics_server.doctor.report import BaseCheck, Facts, Finding, count
 from analytics_server.query.language.time_range import TimeRange, midnight
 from analytics_server.query.plan.coverage import DAY, EVENT_DIMENSIONS, VISIT_DIMENSIONS, show_moment, survey
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
@@ -76,7 +76,7 @@ class _Site:
         return TimeRange(midnight(self.first, self.zone), midnight(self.last + DAY, self.zone), self.zone)
 
 
-class DayTotalsCheck(Unmendable):
+class DayTotalsCheck(BaseCheck):
     """Compares every build that queries would read with `events` and `sessions`."""
 
     name = "day_totals"
@@ -90,6 +90,7 @@ class DayTotalsCheck(Unmendable):
         self._stale: list[tuple[str, date]] = []
 
     async def examine(self) -> Finding:
+        """Compare the totals of all builds in use with events and sessions, site by site."""
         self._wrong, self._stale = [], []
         self._surplus.clear()
         checked = 0
@@ -122,6 +123,7 @@ class DayTotalsCheck(Unmendable):
         return self.ok(f"The kept totals of {count(checked, 'closed day')} equal events{also}.", **facts)
 
     async def repair(self) -> str:
+        """Discard wrong and stale days; those with a surplus only with consent."""
         by_site: dict[str, list[date]] = {}
         for site, day in (*self._wrong, *self._stale):
             if (site, day) in self._surplus and not self._accept_loss:

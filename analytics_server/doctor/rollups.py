@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from functools import partial
 
-from analytics_server.doctor.report import Facts, Finding, Unmendable, count
+from analytics_server.doctor.report import BaseCheck, Facts, Finding, count
 from analytics_server.errors import StoreError
 from analytics_server.rollups.comparison import Calendar, Difference, Piece, differences
 from analytics_server.rollups.materialized_views import Rollup, Views, is_gone
@@ -20,7 +20,7 @@ SURPLUS_REMEDY = (
 )
 
 
-class RollupCheck(Unmendable):
+class RollupCheck(BaseCheck):
     """Compares, and repairs through a `Rebuilder`.
 
     Days on which the rollup counts more events than there are stay as they are unless `accept_loss`: if `events` has
@@ -50,6 +50,7 @@ class RollupCheck(Unmendable):
         self._unsure: list[date] = []
 
     async def examine(self) -> Finding:
+        """Compare in pieces of bounded size; a rollup that is dropped meanwhile is no fault."""
         try:
             return await self._examine()
         except StoreError as error:
@@ -116,6 +117,7 @@ class RollupCheck(Unmendable):
         return sure
 
     async def repair(self) -> str:
+        """Rebuild the days that differ; those with a surplus only with consent."""
         wanted = [one for one in self._damaged if self._accept_loss or not one.surplus]
         if not wanted:
             return ""
@@ -134,7 +136,7 @@ class RollupCheck(Unmendable):
         return f"rebuilt {count(done.days, 'day')} in {count(done.months, 'month')} from events"
 
 
-class UnfitCheck(Unmendable):
+class UnfitCheck(BaseCheck):
     """Views over `events` that can't be compared, each with the reason: their authors are told, nothing is done."""
 
     name = "rollups"
@@ -143,6 +145,7 @@ class UnfitCheck(Unmendable):
         self._views = views
 
     async def examine(self) -> Finding:
+        """List views that are no rollups, and rollups without a time."""
         compared = sum(bool(rollup.time) for rollup in self._views.rollups)
         reasons = dict(self._views.unfit)
         for rollup in self._views.rollups:

@@ -37,6 +37,7 @@ class Piece:
 
     @property
     def month(self) -> int:
+        """As a number, such as 202611."""
         return self.days[0].year * 100 + self.days[0].month
 
 

@@ -1,7 +1,7 @@
 """The rollups there are: materialized views over `events`, read from the database itself.
 
 Used by the flush (a batch whose outcome was in doubt) and by doctor (comparison, repair). Views
-come and go while servers run, so nothing is remembered between two uses, and whoever works with a
+come and go while servers run, so nothing is remembered between two uses, and code that works with a
 rollup has to expect that it has been dropped meanwhile (`is_gone`). Back-filling a new one is its
 creator's: the view first, then the events there were before it.
 
@@ -122,6 +122,7 @@ class Rollup:
 
     @property
     def counts_events(self) -> bool:
+        """Has it a sum that shows when a key misses events?"""
         return bool(self.counter)
 
     @property
@@ -283,7 +284,7 @@ def _aggregate(target: str, name: str, kind: str) -> Aggregate:
         function, merged = state[1], f"{state[1]}Merge{state[2] or ''}(t.{name})"
         finished = f"finalizeAggregation(x.{name})"
     else:
-        raise _Unfit(f"{target}.{name} is neither a key nor an aggregate")
+        raise _Unfit(f"{target}.{name} is not a key and not an aggregate")
     base = function
     while _ENDING.search(base) and base not in IDEMPOTENT:
         base = _ENDING.sub("", base)

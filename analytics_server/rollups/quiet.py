@@ -1,7 +1,7 @@
 """When rollups can be compared with `events`: only while nothing is being inserted.
 
 ClickHouse commits an insert into `events` and what its views write one after the other, so rows under way look like
-damage. What differs while no insert ran, neither before nor after, and no batch arrived in between (and on a cluster,
+damage. What differs while no insert ran before or after, and no batch arrived in between (and on a cluster,
 every replica had what the others have) is damage. Its amount stays true whatever is flushed later, because a flush adds
 the same to both sides.
 """
@@ -42,7 +42,7 @@ class InsertWatch:
         self._settings = settings
 
     async def is_inserting(self, tables: Sequence[str]) -> bool:
-        """Does anyone insert into one of these tables right now? Raises a store error."""
+        """Does any process insert into one of these tables right now? Raises a store error."""
         answer = await self._store.query(
             f"SELECT count() FROM {self._processes} WHERE match(query, "
             rf"'(?i)^\\s*INSERT\\s+INTO\\s+(TABLE\\s+)?(`?\\w+`?\\.)?`?({'|'.join(tables)})`?\\b')",

@@ -3,7 +3,7 @@
 Two ways. *Replace*: the month is put together in a table beside it (the sound days copied,
 the others computed from `events`), compared with `events` on all its days, and takes the old
 one's place in one step; nothing is ever half done, and dying on the way changes nothing.
-But what a server inserts meanwhile would be lost, so it is used where nobody writes, and
+But what a server inserts meanwhile would be lost, so it is used where no other process writes, and
 where a server runs the month is compared once more afterwards, and what it lacks added.
 *Add*: for a month into which events are still coming, the missing or surplus amounts are written down
 in a quiet moment (`quiet`), and one row each makes them up. That can't take back a surplus in
@@ -29,7 +29,7 @@ Advance = Callable[[str, int, int], None]
 """Told how far a long work is: what it looks at, steps done, steps in all."""
 
 QUIET_S = 120.0
-"""A month is quiet when its newest batch is older: nobody is inserting into it."""
+"""A month is quiet when its newest batch is older: no inserts are going into it."""
 
 _INSERT = (
     "SETTINGS async_insert = 0, insert_deduplicate = 0, join_use_nulls = 0, max_partitions_per_insert_block = 1000, "
@@ -127,7 +127,7 @@ class Rebuilder:
 
     async def _put_in_place(self, rollup: Rollup, month: int, beside: str) -> None:
         """The table beside has the month. The engine in process leaves replaced parts on disk, and reads them again
-        after a restart; parts of a partition that is dropped are gone at once. Nobody else reads there meanwhile."""
+        after a restart; parts of a partition that is dropped are gone at once. Only this process reads there."""
         if self._exclusive:
             await self._store.command(f"ALTER TABLE {rollup.target} DROP PARTITION {month}")
         await self._store.command(f"ALTER TABLE {rollup.target} REPLACE PARTITION {month} FROM {beside}")
@@ -195,7 +195,7 @@ class Rebuilder:
         return True
 
     async def _table_beside(self, rollup: Rollup) -> str:
-        """An empty table like the target, which nobody else knows; one of an earlier repair that died is dropped.
+        """An empty table like the target, which no other code reads; one of an earlier repair that died is dropped.
 
         Never with SYNC: that waits for the reading threads' handles, which keep hold of what they asked last.
         """

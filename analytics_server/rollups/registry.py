@@ -129,7 +129,7 @@ def derived_tables(views: Views) -> list[DerivedTable]:
 
 
 def _declared(rollup: Rollup) -> DerivedTable:
-    """One of a family, or a view that nobody declared, which is judged by its shape."""
+    """One of a family, or a view that is not declared, which is judged by its shape."""
     is_fact = rollup.target.startswith(FUNNEL_FACTS.name)
     person = USER if is_fact or USER in rollup.keys else None
     return DerivedTable(name=rollup.target, filling=Filling.VIEW, time=rollup.time, person=person)

@@ -8,7 +8,7 @@ together that questions would become slow or memory short. Nothing of this outli
 that starts merges.
 A ClickHouse server is never told to stop its merges: it has other work, and would not forget it.
 
-A mutation of these tables waits with their merges: whoever needs one in a running server releases first.
+A mutation of these tables waits with their merges: code that needs one in a running server releases first.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Merges:
         """Parts of all tables when the backlog began."""
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Look again and again, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
             try:

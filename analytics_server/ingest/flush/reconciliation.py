@@ -47,7 +47,7 @@ class Reconciliation:
         self._due_at = 0.0
         self._pause_s = FIRST_PAUSE_S
         self.on_noted: Callable[[], None] = lambda: None
-        """Whoever calls `settle_one` may be waiting: a batch in doubt was noted."""
+        """Called when a batch in doubt was noted: the caller of `settle_one` may be waiting for one."""
 
     def open(self, directory: Path) -> None:
         """Know what an earlier run left in doubt."""

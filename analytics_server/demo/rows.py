@@ -17,7 +17,7 @@ from analytics_server.collect.enrich.url import UrlCleaner
 from analytics_server.collect.identity.visitor import DAY_S, VisitorHasher
 from analytics_server.config import Config
 from analytics_server.demo.people import Person
-from analytics_server.demo.visits import Visit
+from analytics_server.demo.sessions import Visit
 from analytics_server.demo.world import HOSTNAME
 
 DAY_MS = DAY_S * 1000

@@ -18,8 +18,8 @@ import msgspec
 
 from analytics_server.demo.fill import Filled, SiteNotEmpty, check_order
 from analytics_server.demo.progress import Meter
+from analytics_server.demo.sessions import Event, Visit
 from analytics_server.demo.traffic import Order, visits
-from analytics_server.demo.visits import Event, Visit
 from analytics_server.demo.world import HOSTNAME
 from analytics_server.errors import AnalyticsError, Unavailable
 

@@ -15,7 +15,7 @@ import msgspec
 from analytics_server.demo.calendar import Span, visit_times
 from analytics_server.demo.people import People
 from analytics_server.demo.profiles import load_profiles
-from analytics_server.demo.visits import Visit, Visitors
+from analytics_server.demo.sessions import Visit, Visitors
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):

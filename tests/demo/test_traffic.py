@@ -14,8 +14,8 @@ from analytics_server.collect.enrich.agent import AgentParser
 from analytics_server.collect.enrich.bot import BotDetector
 from analytics_server.demo.calendar import Span, visit_times
 from analytics_server.demo.profiles import load_profiles
+from analytics_server.demo.sessions import EXPERIMENT, Visit
 from analytics_server.demo.traffic import visits
-from analytics_server.demo.visits import EXPERIMENT, Visit
 from analytics_server.demo.world import Deck
 from analytics_server.model import PASSIVE_EVENTS, STANDARD_EVENTS
 from tests.demo.orders import SMALL, order

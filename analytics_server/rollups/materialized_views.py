@@ -284,7 +284,7 @@ def _aggregate(target: str, name: str, kind: str) -> Aggregate:
         function, merged = state[1], f"{state[1]}Merge{state[2] or ''}(t.{name})"
         finished = f"finalizeAggregation(x.{name})"
     else:
-        raise _Unfit(f"{target}.{name} is not a key and not an aggregate")
+        raise _Unfit(f"{target}.{name} is neither a key nor an aggregate")
     base = function
     while _ENDING.search(base) and base not in IDEMPOTENT:
         base = _ENDING.sub("", base)

@@ -182,14 +182,17 @@ class Config(_Section, frozen=True, kw_only=True):
 
     @property
     def data_dir(self) -> Path:
+        """Where everything lies that this server keeps, absolute."""
         return Path(self.server.data_dir).expanduser().resolve()
 
     @property
     def wal_dir(self) -> Path:
+        """The write-ahead log's directory, absolute."""
         return Path(self.ingest.wal_dir).expanduser().resolve() if self.ingest.wal_dir else self.data_dir / "wal"
 
     @property
     def clickhouse_url(self) -> str:
+        """The store's address: without a setting the engine in process, in the data directory."""
         return self.clickhouse.url or f"chdb://{self.data_dir / 'clickhouse'}"
 
 

@@ -49,7 +49,7 @@ class Housekeeping:
         self._geo_interval_s = geo_interval_s
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Run until cancelled."""
         ticks = 0
         collected_at, events_before = time.monotonic(), 0
         while True:

@@ -24,13 +24,14 @@ _STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) 
 
 QUIET = ("urllib3", "clickhouse_connect", "aiohttp.websocket")
 """Their warnings quote whole addresses with parameters, or a visitor's address and the subprotocols offered, which may
-hold a token; whatever fails there is raised, and logged by the house."""
+hold a token; whatever fails there is raised, and logged by the caller."""
 
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """One JSON object, on one line."""
         entry: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -47,6 +48,7 @@ class TextFormatter(logging.Formatter):
     """A line to read in a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Time, level, message and fields as `key=value`."""
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         fields = " ".join(f"{key}={_escape(value)}" for key, value in _fields(record).items())
         line = f"{time} {record.levelname.lower():7} {_escape(record.getMessage())} {fields}".rstrip()

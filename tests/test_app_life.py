@@ -38,14 +38,14 @@ async def test_clickhouse_is_up_when_it_answers_and_takes_what_is_flushed(
 
     monkeypatch.setattr(housekeeping, "STORE_CHECK_S", 0.001)
     monkeypatch.setattr(server.store, "ping", ping)
-    server._flusher._recent._delivery.store_is_up = flushes
-    server._http.clickhouse_up.set(1 - shown)
-    keeping = asyncio.create_task(server._housekeeping.run())
+    server.ingest.flusher._recent._delivery.store_is_up = flushes
+    server.http.clickhouse_up.set(1 - shown)
+    keeping = asyncio.create_task(server.housekeeping.run())
     for _ in range(2):  # the second question comes after the first answer was shown
         await asyncio.wait_for(asked.acquire(), PATIENCE_S)
     keeping.cancel()
 
-    assert f"\nclickhouse_up {shown}.0\n".encode() in bytes(server._http.expose().body)  # type: ignore[arg-type]
+    assert f"\nclickhouse_up {shown}.0\n".encode() in bytes(server.http.expose().body)  # type: ignore[arg-type]
     await server.stop()
 
 
@@ -63,11 +63,11 @@ async def test_a_stop_breaks_off_the_reading_of_a_long_log(tmp_path: Path, monke
 
     monkeypatch.setattr(Undelivered, "_read_segment", slowly)
     server = server_on(tmp_path)
-    server._reading = asyncio.create_task(server._read_log(server._wal.open()))
+    server.reading = asyncio.create_task(server.collect.read_log(server.ingest.wal.open()))
     await asyncio.to_thread(begun.wait, PATIENCE_S)
     stopping = asyncio.create_task(server.stop())
     await asyncio.sleep(0)
-    assert server._undelivered.stop
+    assert server.collect._undelivered.stop
     assert not stopping.done()
     stopped.set()
     await asyncio.wait_for(stopping, PATIENCE_S)

@@ -8,9 +8,9 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from analytics_server import collect, description
-from analytics_server.config import OWN_PATHS, Config, ServerSection, load_config, section_keys
+from analytics_server.config import OWN_PATHS, Config, load_config, section_keys
 from analytics_server.errors import ConfigError
+from tests.whole import complete_server
 
 ALL_KEYS = [(section, key, kind) for section, keys in section_keys().items() for key, kind in keys.items()]
 
@@ -176,11 +176,9 @@ def test_a_path_beside_the_server_s_own_is_taken(script: str, collector: str) ->
 
 
 def test_every_path_of_the_server_is_reserved() -> None:
-    config = Config(server=ServerSection(demo=True))
-    tracker = config.tracker
-    theirs = {found.path for found in collect.operations.operations(tracker.collect_path, tracker.script_path)}
+    endpoints = complete_server().endpoints()
 
-    others = {found.path for found in description.operations(config)} - theirs - {"/"}
+    others = {one.path for one in endpoints if one.tag != "collect"} - {"/"}
 
     assert [path for path in others if not any(f"{path}/".startswith(f"{own}/") for own in OWN_PATHS)] == []
     assert len(others) > 30

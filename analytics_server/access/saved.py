@@ -14,23 +14,19 @@ older one is found by the name.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import re
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeVar
 
 import msgspec
 
-from analytics_server.access.unreadable import NOT_READABLE, UnreadableDocuments
-from analytics_server.errors import Conflict, NotFound, RequestError, StoreError
+from analytics_server.errors import Conflict, NotFound, RequestError
+from analytics_server.store.documents import Documents, DocumentTable, Key
 from analytics_server.store.protocol import Store
-
-log = logging.getLogger(__name__)
+from analytics_server.store.unreadable import NOT_READABLE, UnreadableDocuments
 
 T = TypeVar("T")
 
@@ -51,10 +47,7 @@ class Kind(StrEnum):
     QUERY = "query"
 
 
-LIST = (
-    "SELECT kind, site_id, id, document, toUnixTimestamp64Micro(updated_at) FROM saved FINAL WHERE deleted = 0"
-    " ORDER BY kind, site_id, id"
-)
+SAVED = DocumentTable(name="saved", key_columns=("kind", "site_id", "id"))
 NAME_CHARS = 120
 NAME_PATTERN = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f])?$"
 """No control characters, no spaces around it."""
@@ -93,56 +86,36 @@ class Saved:
         clock: Callable[[], float] = time.time,
         unreadable: UnreadableDocuments | None = None,
     ) -> None:
-        self._store = store
-        self._unreadable = unreadable or UnreadableDocuments()
-        self._skipped: dict[tuple[Kind, str], int] = {}
-        """Things whose body could not be read, with the time of the change that was tried."""
+        self._documents = Documents(
+            store,
+            SAVED,
+            decode=_decode,
+            encode=_encode,
+            label=lambda key: (key[0], key[2]),
+            clock=clock,
+            unreadable=unreadable,
+        )
         self._clock = clock
         self._things: dict[tuple[Kind, str], dict[str, SavedThing]] = {}
-        self._changes = 0
-        self._changing = asyncio.Lock()
-        self._newest_us = 0
-        self.revision = 0
-        """Another number whenever something may have changed: for those who keep what they made of the documents."""
+        self._indexed = -1
+
+    @property
+    def revision(self) -> int:
+        """Another number whenever a document has changed: for those who keep what they derived from the documents."""
+        return self._documents.revision
 
     async def load(self) -> None:
         """Read everything again. Raises a store error."""
-        changes = self._changes
-        answer = await self._store.query(LIST)
-        found: dict[tuple[Kind, str], dict[str, SavedThing]] = {}
-        unreadable: dict[str, set[str]] = {}
-        for kind_name, site_id, id_, text, changed_us in answer.rows:
-            self._newest_us = max(self._newest_us, int(str(changed_us)))  # another server's clock may be ahead
-            try:
-                kind = Kind(str(kind_name))
-                document = msgspec.json.decode(str(text), type=_Document)
-            except NOT_READABLE as error:  # a newer server knows more kinds, or another shape
-                unreadable.setdefault(str(kind_name), set()).add(str(id_))
-                self._unreadable.note(str(kind_name), str(id_), type(error).__name__)
-                continue
-            thing = SavedThing(
-                kind=kind,
-                site_id=str(site_id),
-                id=str(id_),
-                name=document.name,
-                body=document.body,
-                created_at_ms=document.created_at_ms,
-                updated_at_ms=document.updated_at_ms,
-            )
-            found.setdefault((kind, thing.site_id), {})[thing.id] = thing
-        self._still_unreadable(found, unreadable)
-        if changes == self._changes:  # else the answer may be older than what was changed here meanwhile
-            self._things = found
-            self.revision += 1
+        await self._documents.load()
 
-    def _still_unreadable(
-        self, found: dict[tuple[Kind, str], dict[str, SavedThing]], unreadable: dict[str, set[str]]
-    ) -> None:
-        changed_at = {(thing.kind, thing.id): thing.updated_at_ms for of in found.values() for thing in of.values()}
-        self._skipped = {key: at for key, at in self._skipped.items() if changed_at.get(key) == at}
-        for kind in {*unreadable, *Kind}:
-            skipped = {id_ for skipped_kind, id_ in self._skipped if skipped_kind == kind}
-            self._unreadable.keep_only(kind, unreadable.get(kind, set()) | skipped)
+    def _by_site(self) -> dict[tuple[Kind, str], dict[str, SavedThing]]:
+        """All things by kind and site, then by id."""
+        if self._indexed != self._documents.revision:
+            self._indexed = self._documents.revision
+            self._things = {}
+            for _, thing in self._documents.items():
+                self._things.setdefault((thing.kind, thing.site_id), {})[thing.id] = thing
+        return self._things
 
     def readable(self, things: Iterable[SavedThing], read: Callable[[SavedThing], T]) -> list[T]:
         """What `read` makes of the things. One for which it raises `RequestError` is left out, named and counted."""
@@ -155,40 +128,34 @@ class Saved:
         return found
 
     def skip(self, thing: SavedThing, error: RequestError) -> None:
-        """A thing can't be read and is left out: name and count it."""
-        self._skipped[thing.kind, thing.id] = thing.updated_at_ms
-        self._unreadable.note(thing.kind, thing.id, error.code)
+        """A thing can't be read and is left out: name and count it until it changes."""
+        self._documents.skip(_key(thing), error.code)
 
     async def run(self) -> None:
-        """Refresh for ever: a task to own."""
-        while True:
-            await asyncio.sleep(REFRESH_S)
-            try:
-                await self.load()
-            except StoreError as error:
-                log.debug("saved things not refreshed", extra={"reason": error.message[:200]})
+        """Refresh at intervals until cancelled: a task to own."""
+        await self._documents.run(REFRESH_S)
 
     def get(self, kind: Kind, site_id: str, id_: str) -> SavedThing | None:
         """The thing of that id."""
-        return self._things.get((kind, site_id), {}).get(id_)
+        return self._by_site().get((kind, site_id), {}).get(id_)
 
     def find(self, kind: Kind, site_id: str, id_or_name: str) -> SavedThing | None:
         """The thing of that id or, if there is none, of that name (the oldest, should there be two)."""
-        things = self._things.get((kind, site_id), {})
+        things = self._by_site().get((kind, site_id), {})
         named = (thing for thing in things.values() if thing.name == id_or_name)
         return things.get(id_or_name) or min(named, key=lambda thing: (thing.created_at_ms, thing.id), default=None)
 
     def by_id(self, kind: Kind, id_: str) -> SavedThing | None:
         """The thing of that id, whatever the site."""
-        return next((things[id_] for (k, _), things in self._things.items() if k is kind and id_ in things), None)
+        return next((things[id_] for (k, _), things in self._by_site().items() if k is kind and id_ in things), None)
 
     def all(self, kind: Kind, site_id: str) -> list[SavedThing]:
         """All of one kind and site, by name."""
-        return sorted(self._things.get((kind, site_id), {}).values(), key=lambda thing: (thing.name, thing.id))
+        return sorted(self._by_site().get((kind, site_id), {}).values(), key=lambda thing: (thing.name, thing.id))
 
     def of_kind(self, kind: Kind) -> list[SavedThing]:
         """All of one kind, whatever the site."""
-        return [thing for (k, _), things in self._things.items() if k is kind for thing in things.values()]
+        return [thing for (k, _), things in self._by_site().items() if k is kind for thing in things.values()]
 
     async def put(self, kind: Kind, site_id: str, name: str, body: object, *, id_: str = "") -> SavedThing:
         """Save a thing, new or (with the id of one that exists) changed.
@@ -197,14 +164,14 @@ class Saved:
         has deleted meanwhile, or a store error.
         """
         check_name(name)
-        async with self._changing:
+        async with self._documents.changing:
             was_here = self.get(kind, site_id, id_) is not None
             await self.load()
             before = self.get(kind, site_id, id_)
             if was_here and before is None:
                 raise NotFound(f"The {kind} {id_!r} has just been deleted.")
             self._refuse_taken(kind, site_id, name, id_)
-            if before is None and len(self._things.get((kind, site_id), ())) >= MAX_PER_SITE:
+            if before is None and len(self._by_site().get((kind, site_id), ())) >= MAX_PER_SITE:
                 raise RequestError(
                     f"A site may have {MAX_PER_SITE} saved things of a kind ({kind}): delete some.", code="too_many"
                 )
@@ -218,8 +185,7 @@ class Saved:
                 created_at_ms=before.created_at_ms if before else now_ms,
                 updated_at_ms=now_ms,
             )
-            await self._write(thing, deleted=0)
-            self._keep(thing)
+            await self._documents.put(_key(thing), thing)
             if before is None or before.name != name:
                 await self._yield_name(thing, before)
             return thing
@@ -230,56 +196,51 @@ class Saved:
         try:
             self._refuse_taken(thing.kind, thing.site_id, thing.name, thing.id)
         except Conflict:
-            await self._write(before or thing, deleted=0 if before else 1)
             if before is not None:
-                self._keep(before)
+                await self._documents.put(_key(before), before)
             else:
-                self._forget(thing)
+                await self._documents.delete(_key(thing), thing)
             raise
 
     def _refuse_taken(self, kind: Kind, site_id: str, name: str, id_: str) -> None:
-        things = self._things.get((kind, site_id), {}).values()
+        things = self._by_site().get((kind, site_id), {}).values()
         if kind not in NAMES_MAY_REPEAT and any(thing.name == name and thing.id != id_ for thing in things):
             raise Conflict(f"There is a {kind} named {name!r} already: choose another name.", code="name_taken")
 
-    def _keep(self, thing: SavedThing) -> None:
-        self._changes += 1
-        self.revision += 1
-        self._things.setdefault((thing.kind, thing.site_id), {})[thing.id] = thing
-
-    def _forget(self, thing: SavedThing) -> None:
-        self._changes += 1
-        self.revision += 1
-        self._things.get((thing.kind, thing.site_id), {}).pop(thing.id, None)
-
     async def delete(self, kind: Kind, site_id: str, id_: str) -> bool:
         """Delete a thing; False when there is none. Raises a store error."""
-        async with self._changing:
+        async with self._documents.changing:
             thing = self.get(kind, site_id, id_)
             if thing is None:
                 return False
-            await self._write(thing, deleted=1)
-            self._forget(thing)
+            await self._documents.delete(_key(thing), thing)
             return True
 
-    async def _write(self, thing: SavedThing, *, deleted: int) -> None:
-        document = _Document(
-            name=thing.name, body=thing.body, created_at_ms=thing.created_at_ms, updated_at_ms=thing.updated_at_ms
-        )
-        # Two changes in one microsecond, or a clock that was set back, must not turn the order round.
-        self._newest_us = max(int(self._clock() * 1_000_000), self._newest_us + 1)
-        await self._store.insert(
-            "saved",
-            ("kind", "site_id", "id", "document", "deleted", "updated_at"),
-            [
-                [str(thing.kind)],
-                [thing.site_id],
-                [thing.id],
-                [msgspec.json.encode(document).decode()],
-                [deleted],
-                [datetime.fromtimestamp(self._newest_us / 1_000_000, UTC)],
-            ],
-        )
+
+def _key(thing: SavedThing) -> Key:
+    return str(thing.kind), thing.site_id, thing.id
+
+
+def _decode(key: Key, text: str) -> SavedThing:
+    """Raises one of `NOT_READABLE`, also for a kind that only a newer version knows."""
+    kind, site_id, id_ = key
+    document = msgspec.json.decode(text, type=_Document)
+    return SavedThing(
+        kind=Kind(kind),
+        site_id=site_id,
+        id=id_,
+        name=document.name,
+        body=document.body,
+        created_at_ms=document.created_at_ms,
+        updated_at_ms=document.updated_at_ms,
+    )
+
+
+def _encode(thing: SavedThing) -> str:
+    document = _Document(
+        name=thing.name, body=thing.body, created_at_ms=thing.created_at_ms, updated_at_ms=thing.updated_at_ms
+    )
+    return msgspec.json.encode(document).decode()
 
 
 def check_name(name: str) -> None:

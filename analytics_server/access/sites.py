@@ -17,23 +17,24 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import UNSET
 
-from analytics_server.access.unreadable import NOT_READABLE, UnreadableDocuments
 from analytics_server.config import SitesSection
 from analytics_server.errors import ConfigError, RequestError, StoreError, StoreFatal
 from analytics_server.model import Site
+from analytics_server.store.documents import Documents, DocumentTable, Key
 from analytics_server.store.protocol import Store
+from analytics_server.store.unreadable import UnreadableDocuments
 from analytics_server.zones import UTC_NAME, base_zone, find_zone, refusal
 
 log = logging.getLogger(__name__)
 
 SITE_ID = re.compile(r"[a-z0-9](?:[a-z0-9_:-]|\.(?!\.)){0,127}")
 """A host name, with a port if need be, or a plain name: nothing that means a path in an address or in a file system."""
+SITES = DocumentTable(name="sites", key_columns=("site_id",), keys_return=True)
 REFRESH_S = 10.0
 RETRY_S = 2.0
 
@@ -57,63 +58,50 @@ class Sites:
         unreadable: UnreadableDocuments | None = None,
     ) -> None:
         self._store = store
-        self._unreadable = unreadable or UnreadableDocuments()
+        self._documents = Documents(
+            store,
+            SITES,
+            decode=self._decode,
+            encode=lambda site: msgspec.json.encode(msgspec.structs.replace(site, stored_timezone=UNSET)).decode(),
+            label=lambda key: ("site", key[0]),
+            clock=clock,
+            unreadable=unreadable,
+        )
         self._settings = settings
         self._clock = clock
         self._sites: dict[str, Site] = {}
+        """What is stored and what is not yet, by id: one look-up per beacon."""
         self._unwritten: dict[str, Site] = {}
         self._provisional: dict[str, Site] = {}
         self._takes_all = False
-        self._deleted: frozenset[str] = frozenset()
         self._engine_zones: frozenset[str] | None = None
         self._named: frozenset[tuple[str, str]] = frozenset()
-        self._changes = 0
         self._wake = asyncio.Event()
-        self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
         """Read all sites. Raises a store error, or `ConfigError` if ClickHouse lacks the default time zone."""
         await self._ask_zones()
-        changes = self._changes
-        found, deleted = await self._read()
-        if changes == self._changes:  # else the answer may be older than what was changed here meanwhile
-            self._sites = self._provisional | found | self._unwritten
-            self._deleted = deleted
+        await self._read()
 
-    async def _read(self) -> tuple[dict[str, Site], frozenset[str]]:
-        """The sites, and the ids of those that were deleted.
+    async def _read(self) -> None:
+        """The stored sites, and those made here beside them.
 
         A site whose document can't be read keeps what is known of it here, or has the defaults: its events go on
         to be taken, and nothing is written over what a newer version may have stored.
         """
-        answer = await self._store.query("SELECT document, deleted FROM sites FINAL")
-        sites: dict[bool, dict[str, Site]] = {False: {}, True: {}}
-        damaged = set()
-        for document, deleted in answer.rows:
-            try:
-                site = msgspec.json.decode(str(document), type=Site)
-            except NOT_READABLE:
-                damaged.add(document)
-            else:
-                sites[bool(deleted)][site.site_id] = self._usable(site)
-        await self._add_damaged(sites, damaged)
-        self._warn(sites[False].values())
-        return sites[False], frozenset(sites[True])
+        await self._documents.load()
+        stored = {site_id: site for (site_id,), site in self._documents.items()}
+        for (site_id,) in self._documents.unreadable:
+            stored[site_id] = self._sites.get(site_id) or Site(site_id=site_id)
+        self._sites = self._provisional | stored | self._unwritten
+        self._warn(stored.values())
 
-    async def _add_damaged(self, sites: dict[bool, dict[str, Site]], documents: set[object]) -> None:
-        """The ids stand in a column of their own, which is asked for only here."""
-        unreadable = []
-        if documents:
-            answer = await self._store.query("SELECT site_id, document, deleted FROM sites FINAL")
-            for site_id, document, deleted in answer.rows:
-                if document in documents:
-                    name = str(site_id)
-                    sites[bool(deleted)][name] = self._sites.get(name) or Site(site_id=name)
-                    if not deleted:
-                        unreadable.append(name)
-                        self._unreadable.note("site", name, "its document is damaged, or of a newer version")
-        self._unreadable.keep_only("site", unreadable)
+    def _decode(self, key: Key, text: str) -> Site:
+        return self._usable(msgspec.json.decode(text, type=Site))
+
+    def _is_deleted(self, site_id: str) -> bool:
+        return (site_id,) in self._documents.deleted
 
     def _usable(self, site: Site) -> Site:
         """The site with a time zone that every question can be answered in."""
@@ -176,7 +164,7 @@ class Sites:
 
     def may_create(self, site_id: str) -> bool:
         """Would `get_or_create` make this site?"""
-        wanted = self._settings.create_unknown and site_id not in self._sites and site_id not in self._deleted
+        wanted = self._settings.create_unknown and site_id not in self._sites and not self._is_deleted(site_id)
         return wanted and len(self._sites) < self._settings.max_sites
 
     def get_or_create(self, site_id: str) -> Site | None:
@@ -199,7 +187,7 @@ class Sites:
         self._takes_all = True
 
     def _take(self, site_id: str) -> Site | None:
-        if site_id in self._deleted or len(self._sites) >= self._settings.max_sites:
+        if self._is_deleted(site_id) or len(self._sites) >= self._settings.max_sites:
             return None
         site = self._new(site_id, self._settings.default_timezone)
         self._sites[site_id] = self._provisional[site_id] = site
@@ -220,26 +208,22 @@ class Sites:
                 code="bad_timezone",
             )
         site = msgspec.structs.replace(site, stored_timezone=UNSET)
-        async with self._writing:
-            await self._write([site], deleted=0)
-            self._changes += 1
+        async with self._documents.changing:
+            await self._documents.put((site.site_id,), site)
             self._sites[site.site_id] = site
             self._provisional.pop(site.site_id, None)
-            self._deleted -= {site.site_id}
             self._unwritten.pop(site.site_id, None)
         return site
 
     async def delete(self, site_id: str) -> bool:
         """Forget a site until it is `put` again; False when there is none. Raises a store error."""
-        async with self._writing:
+        async with self._documents.changing:
             site = self._sites.get(site_id)
             if site is None:
                 return False
-            await self._write([site], deleted=1)
-            self._changes += 1
-            self._sites.pop(site_id, None)
-            self._unwritten.pop(site_id, None)
-            self._deleted |= {site_id}
+            await self._documents.delete((site_id,), site)
+            for known in (self._sites, self._unwritten, self._provisional):
+                known.pop(site_id, None)
             return True
 
     async def create(self, site_id: str, timezone: str = "", *, allowed_hosts: tuple[str, ...] = ()) -> Site:
@@ -269,34 +253,25 @@ class Sites:
 
     async def _write_new(self) -> None:
         """Write the sites that a first event made here, unless another server or the command line was faster."""
-        async with self._writing:
+        async with self._documents.changing:
             new = dict(self._unwritten)
             if not new:
                 return
-            known, deleted = await self._read()
-            if unknown := [site for site_id, site in new.items() if site_id not in known and site_id not in deleted]:
-                await self._write(unknown, deleted=0)
-            self._changes += 1  # a `load` under way has not seen them, and soon they are no longer unwritten
+            await self._documents.load()
+            unknown: dict[Key, Site] = {(site_id,): site for site_id, site in new.items() if self._is_unknown(site_id)}
+            if unknown:
+                await self._documents.put_all(unknown)
             for site_id in new:
                 self._unwritten.pop(site_id, None)
-                if site_id in known:
-                    self._sites[site_id] = known[site_id]
-                elif site_id in deleted:
+                if stored := self._documents.get((site_id,)):
+                    self._sites[site_id] = stored
+                elif self._is_deleted(site_id):
                     self._sites.pop(site_id, None)
-                    self._deleted |= {site_id}
 
-    async def _write(self, sites: list[Site], *, deleted: int) -> None:
-        now = datetime.fromtimestamp(self._clock(), UTC)
-        await self._store.insert(
-            "sites",
-            ("site_id", "document", "deleted", "updated_at"),
-            [
-                [site.site_id for site in sites],
-                [msgspec.json.encode(msgspec.structs.replace(site, stored_timezone=UNSET)).decode() for site in sites],
-                [deleted] * len(sites),
-                [now] * len(sites),
-            ],
-        )
+    def _is_unknown(self, site_id: str) -> bool:
+        key = (site_id,)
+        documents = self._documents
+        return documents.get(key) is None and key not in documents.deleted and key not in documents.unreadable
 
 
 def check_timezone(name: str) -> ZoneInfo:

@@ -1,25 +1,14 @@
-"""The routes of cohorts, paths and sessions, and their descriptions, together: what `app` wires."""
+"""The endpoints of cohorts, paths and sessions together: what `app` wires."""
 
 from __future__ import annotations
 
-from aiohttp import web
-
-from analytics_server.analyses.cohorts.operations import operations as cohort_operations
-from analytics_server.analyses.cohorts.routes import routes as cohort_routes
-from analytics_server.analyses.paths.operations import operations as path_operations
-from analytics_server.analyses.paths.routes import routes as path_routes
-from analytics_server.analyses.sessions.operations import operations as session_operations
-from analytics_server.analyses.sessions.routes import routes as session_routes
-from analytics_server.http.openapi.operation import Operation
+from analytics_server.analyses.cohorts.routes import endpoints as cohort_endpoints
+from analytics_server.analyses.paths.routes import endpoints as path_endpoints
+from analytics_server.analyses.sessions.routes import endpoints as session_endpoints
+from analytics_server.http.endpoint import Endpoint
 from analytics_server.query.context import Desk
-from analytics_server.query.routes import QueryGate
 
 
-def routes(desk: Desk, gate: QueryGate) -> list[web.RouteDef]:
+def endpoints(desk: Desk) -> list[Endpoint]:
     """All three. Handlers raise `AnalyticsError`."""
-    return [*cohort_routes(desk, gate), *path_routes(desk, gate), *session_routes(desk, gate)]
-
-
-def operations() -> list[Operation]:
-    """A description for each of `routes`."""
-    return [*cohort_operations(), *path_operations(), *session_operations()]
+    return [*cohort_endpoints(desk), *path_endpoints(desk), *session_endpoints(desk)]

@@ -46,9 +46,9 @@ async def run_server(config: Config) -> int:
         await _stop(server, 1, error)
         raise
     _greet(server, info)
-    broken = asyncio.create_task(server.broken.wait())
+    broken = asyncio.create_task(server.ingest.broken.wait())
     await asyncio.wait({interrupted, broken}, return_when=asyncio.FIRST_COMPLETED)
-    failed = server.broken.is_set()
+    failed = server.ingest.broken.is_set()
     for task in (interrupted, broken):
         task.cancel()
     code = EXIT_BROKEN if failed else 0
@@ -78,14 +78,14 @@ async def _stop(server: Server, code: int, failure: Exception | None = None) -> 
 def _greet(server: Server, info: StoreInfo) -> None:
     """What a new user needs to go on: link, tag, and where the data lies."""
     config = server.config
-    base = config.server.public_url.rstrip("/") or base_url(*server.address)
-    own = [found.site_id for found in server.sites.all() if found.site_id not in (DEMO_SITE_ID, MADE_UP_SITE_ID)]
+    base = config.server.public_url.rstrip("/") or base_url(*server.listener.address)
+    own = [found.site_id for found in server.access.sites.all() if found.site_id not in (DEMO_SITE_ID, MADE_UP_SITE_ID)]
     site = own[0] if own else "example.com"
     lines = ["", f"  analytics-server {__version__} is running at {base}", ""]
     if config.dashboard.enabled:
-        if server.new_admin_token:
+        if server.access.new_admin_token:
             lines += [
-                f"  Dashboard    {base}/dashboard#token={server.new_admin_token}",
+                f"  Dashboard    {base}/dashboard#token={server.access.new_admin_token}",
                 "               (the admin token is shown this once; only its hash is kept)",
             ]
         elif os.environ.get("ANALYTICS_ADMIN_TOKEN"):

@@ -25,7 +25,8 @@ from analytics_server.collect.formats.wire import Decoded
 from analytics_server.collect.limits import RateLimiter
 from analytics_server.collect.metrics import CollectMetrics
 from analytics_server.collect.pace import Pace, is_compressed_far
-from analytics_server.collect.pipeline import Origin, Outcome, Pipeline
+from analytics_server.collect.pipeline import Pipeline
+from analytics_server.collect.steps.run import Origin, Outcome
 from analytics_server.config import LimitsSection
 from analytics_server.errors import (
     AnalyticsError,
@@ -81,6 +82,7 @@ class Collector:
         self._gate = gate
         self._limits = limits
         self._metrics = metrics
+        metrics.steps = pipeline.counts
         self._forget_ids = forget_ids
         self._losses = losses
         self._by_address = RateLimiter(limits.address_events_per_s, limits.limiter_addresses, clock)

@@ -20,9 +20,10 @@ from importlib.resources.abc import Traversable
 from aiohttp import web
 
 from analytics_server.errors import NotFound
+from analytics_server.http.endpoint import Endpoint
 from analytics_server.http.entity_tag import entity_tag, is_unchanged
-from analytics_server.http.openapi.operation import Operation, Reply
-from analytics_server.http.openapi.pages import page
+from analytics_server.http.openapi.operation import Reply
+from analytics_server.http.pages import page
 
 PAGE_PATH = "/dashboard"
 STATIC_PATH = "/dashboard/static"
@@ -76,18 +77,18 @@ class Asset:
     etag: str
 
 
-def routes(*, script_path: str = "/a.js", query_rows: int = 10_000) -> list[web.RouteDef]:
-    """The dashboard's routes.
+def endpoints(*, script_path: str = "/a.js", query_rows: int = 10_000) -> list[Endpoint]:
+    """The dashboard's page and files.
 
     `script_path`: where the tracker lies, for the tag it shows. `query_rows`: how many rows one query may ask for.
     """
     files = _read_files()
     version = _version(files)
-    page = files.pop("index.html").decode()
-    page = page.replace("{{static}}", f"{STATIC_PATH.removeprefix('/')}/{version}")
-    page = page.replace("{{script_path}}", html.escape(script_path, quote=True))
-    page = page.replace("{{query_rows}}", str(query_rows))
-    page_asset = _asset("index.html", page.encode())
+    text = files.pop("index.html").decode()
+    text = text.replace("{{static}}", f"{STATIC_PATH.removeprefix('/')}/{version}")
+    text = text.replace("{{script_path}}", html.escape(script_path, quote=True))
+    text = text.replace("{{query_rows}}", str(query_rows))
+    page_asset = _asset("index.html", text.encode())
     assets = {name: _asset(name, body) for name, body in files.items()}
 
     async def show_page(request: web.Request) -> web.StreamResponse:
@@ -99,33 +100,27 @@ def routes(*, script_path: str = "/a.js", query_rows: int = 10_000) -> list[web.
             raise NotFound("There is no such file of the dashboard; reload the page.")
         return _respond(request, asset, FOR_EVER)
 
-    return [
-        web.get("/", _redirect),
-        web.get(PAGE_PATH, show_page),
-        web.get(PAGE_PATH + "/", _redirect_up),
-        web.get(STATIC_PATH + "/{version}/{name:.+}", show_file),
-    ]
-
-
-def operations() -> list[Operation]:
-    """The dashboard's pages and files."""
     unchanged = Reply(status=304, about="The browser has it already (`If-None-Match`).")
-    files = tuple(sorted({kind.partition(";")[0] for kind in CONTENT_TYPES.values()}))
+    kinds = tuple(sorted({kind.partition(";")[0] for kind in CONTENT_TYPES.values()}))
     return [
-        page("GET", "/", "Leads to the dashboard", Reply(status=302, about="To `dashboard`.")),
+        page("GET", "/", _redirect, "Leads to the dashboard", Reply(status=302, about="To `dashboard`.")),
         page(
             "GET",
             PAGE_PATH,
+            show_page,
             "The dashboard",
             Reply(about="The page.", formats=("text/html",), headers=_ETAG),
             unchanged,
         ),
-        page("GET", PAGE_PATH + "/", "Leads to the dashboard", Reply(status=302, about="To `/dashboard`.")),
+        page(
+            "GET", PAGE_PATH + "/", _redirect_up, "Leads to the dashboard", Reply(status=302, about="To `/dashboard`.")
+        ),
         page(
             "GET",
             STATIC_PATH + "/{version}/{name:.+}",
+            show_file,
             "A file of the dashboard",
-            Reply(about="The file; it never changes.", formats=files, headers=_ETAG),
+            Reply(about="The file; it never changes.", formats=kinds, headers=_ETAG),
             unchanged,
         ),
     ]

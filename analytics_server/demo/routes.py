@@ -17,9 +17,10 @@ from importlib.resources.abc import Traversable
 import msgspec
 from aiohttp import web
 
+from analytics_server.http.endpoint import Endpoint
 from analytics_server.http.entity_tag import entity_tag, is_unchanged
-from analytics_server.http.openapi.operation import Operation, Reply
-from analytics_server.http.openapi.pages import page
+from analytics_server.http.openapi.operation import Reply
+from analytics_server.http.pages import page
 
 DEMO_SITE_ID = "demo.example"
 """The site the demo's events belong to."""
@@ -73,8 +74,8 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     price: str
 
 
-def routes(script_path: str) -> list[web.RouteDef]:
-    """All routes of the demo site; the tracker is loaded from `script_path`.
+def endpoints(script_path: str) -> list[Endpoint]:
+    """All pages of the demo site; the tracker is loaded from `script_path`.
 
     Reads the pages from the package: call it at start.
     """
@@ -99,31 +100,25 @@ def routes(script_path: str) -> list[web.RouteDef]:
                 **{key: html.escape(str(value)) for key, value in msgspec.structs.asdict(product).items()},
             },
         )
+    about = "A page of the demo site"
     return [
-        *(web.get(path, _page(body)) for path, body in found.items()),
-        *(web.get(path, _static(pages, path, kind)) for path, kind in _STATIC.items()),
-        web.get("/demo/", _to_home),
-        web.get("/demo/app", app),
-        web.get("/demo/app/{view:.*}", app),
-        web.post("/demo/signup", _signed_up),
-        web.get("/demo/{path:.*}", _page(render("not_found", status=404), status=404)),
+        *(page("GET", path, _page(body), about) for path, body in found.items()),
+        *(
+            page("GET", path, _static(pages, path, kind), about, Reply(about="The file.", formats=(kind,)))
+            for path, kind in _STATIC.items()
+        ),
+        page("GET", "/demo/", _to_home, about, Reply(status=308, about="To `/demo`.")),
+        page("GET", "/demo/app", app, about),
+        page("GET", "/demo/app/{view:.*}", app, about),
+        page("POST", "/demo/signup", _signed_up, "Forgets the form", Reply(status=303, about="To `/demo/welcome`.")),
+        page(
+            "GET",
+            "/demo/{path:.*}",
+            _page(render("not_found", status=404), status=404),
+            about,
+            Reply(status=404, about="A page that says so.", formats=("text/html",)),
+        ),
     ]
-
-
-def operations() -> list[Operation]:
-    """The demo site's pages and files."""
-    special = {
-        "/demo/": (Reply(status=308, about="To `/demo`."),),
-        "/demo/{path:.*}": (Reply(status=404, about="A page that says so.", formats=("text/html",)),),
-        **{path: (Reply(about="The file.", formats=(kind,)),) for path, kind in _STATIC.items()},
-    }
-    signed_up = page("POST", "/demo/signup", "Forgets the form", Reply(status=303, about="To `/demo/welcome`."))
-    found = [
-        page(route.method, route.path, "A page of the demo site", *special.get(route.path, ()))
-        for route in routes("/a.js")
-        if route.method == "GET"
-    ]
-    return [*found, signed_up]
 
 
 class _Renderer:

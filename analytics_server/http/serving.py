@@ -13,14 +13,13 @@ import re
 import resource
 import time
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any
 
 import msgspec
 from aiohttp import HttpVersion11, web, web_response
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler
-from msgspec import UNSET, UnsetType
 from prometheus_client import CollectorRegistry, Gauge, Metric, ProcessCollector, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -34,7 +33,6 @@ from analytics_server.errors import (
     NotImplementedHere,
     RequestError,
 )
-from analytics_server.http.openapi.operation import Operation, Reply
 from analytics_server.http.websocket_frames import MaskedFrames
 
 log = logging.getLogger(__name__)
@@ -44,6 +42,8 @@ AnyHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 LAG_CHECK_S = 1.0
 MOST_FILES = 65_536
+RESERVED_FILES = 512
+"""Of the files this process may have open: for the engine, the log and outgoing connections."""
 EVERYTHING_ELSE = "/{tail}"
 EVERYTHING_PATH = "/{tail:.*}"
 SERVER_NAME = "analytics-server"
@@ -52,44 +52,6 @@ MOST_LINE_BYTES = 8_190
 
 MOST_SLASHES = 64
 """In a path: aiohttp looks for a route under each of its beginnings, which costs the square of their number."""
-
-
-class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """How the process is: `ok`, `ready` or `not_ready`, then with the reason."""
-
-    status: Literal["ok", "ready", "not_ready"]
-    reason: str | UnsetType = UNSET
-
-
-OPERATIONS = (
-    Operation(
-        method="GET",
-        path="/healthz",
-        name="get_health",
-        summary="Does the process live?",
-        tag="operations",
-        replies=(Reply(about="It does.", type=Health),),
-    ),
-    Operation(
-        method="GET",
-        path="/readyz",
-        name="get_readiness",
-        summary="Should it get traffic?",
-        tag="operations",
-        replies=(
-            Reply(about="It should.", type=Health),
-            Reply(status=503, about="It is stopping, or its log refuses events.", type=Health),
-        ),
-    ),
-    Operation(
-        method="GET",
-        path="/metrics",
-        name="get_metrics",
-        summary="Counters for Prometheus",
-        tag="operations",
-        replies=(Reply(about="Prometheus's text format.", formats=("text/plain",)),),
-    ),
-)
 
 
 class RouteTimes:
@@ -111,9 +73,9 @@ class RouteTimes:
 class HttpMetrics:
     """Requests, latency, loop lag and build of one process."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = registry
+        registry = self.registry = registry or CollectorRegistry()
         self._routes: dict[str, RouteTimes] = {}
         registry.register(self)
         self.loop_lag = Gauge("event_loop_lag_seconds", "How late the event loop runs.", registry=registry)
@@ -150,6 +112,7 @@ class HttpMetrics:
             self.loop_lag.set(max(0.0, time.perf_counter() - started - LAG_CHECK_S))
 
     def expose(self) -> web.Response:
+        """All metrics in Prometheus' text format."""
         response = web.Response(body=generate_latest(self.registry))
         response.headers["Content-Type"] = CONTENT_TYPE_LATEST
         return response
@@ -244,6 +207,7 @@ def _wrapped(handler: Handler, path: str, metrics: HttpMetrics) -> Handler:
 
 
 def error_response(error: AnalyticsError) -> web.Response:
+    """The error as JSON, with the headers that its status asks for."""
     headers = {"Cache-Control": "no-store"}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
@@ -273,6 +237,7 @@ class HttpProtocol(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
+        """The answer to what can't be read as a request. Raises where an answer has begun."""
         super().handle_error(request, status, exc, message)  # logs, and raises when the answer has begun
         if status >= 500:
             return self._last_answer(AnalyticsError("Something went wrong here; the server's log says what."), status)
@@ -325,14 +290,9 @@ async def nothing_here(request: web.Request) -> web.StreamResponse:
     raise NotFound(f"There is nothing at {request.method} {request.path[:200]}: docs/ lists the addresses.")
 
 
-async def keep_running(work: Callable[[], Coroutine[Any, Any, None]], name: str, pause_s: float) -> None:
-    """Run a background task for ever: when it fails, say so and start it again."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            log.exception("background task failed, starting it again", extra={"task": name})
-        await asyncio.sleep(pause_s)
+def connection_limit() -> int:
+    """How many connections may be open, after the limit of open files was raised."""
+    return max(RESERVED_FILES, raise_file_limit() - RESERVED_FILES)
 
 
 def raise_file_limit() -> int:
@@ -344,12 +304,3 @@ def raise_file_limit() -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             return wanted
     return MOST_FILES if soft == resource.RLIM_INFINITY else soft
-
-
-async def cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait for their end; whoever cancels the waiting need not wait for them."""
-    ending = list(tasks)
-    for task in ending:
-        task.cancel()
-    if ending:
-        await asyncio.wait(ending)

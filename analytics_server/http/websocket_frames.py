@@ -17,9 +17,11 @@ PROTOCOL_ERROR_FRAME = b"\x88\x02\x03\xea"
 class Parser(Protocol):
     """What reads the frames."""
 
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]: ...
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """Take some bytes: whether it is over, and what is left of them."""
 
-    def feed_eof(self) -> None: ...
+    def feed_eof(self) -> None:
+        """The connection has ended."""
 
 
 class MaskedFrames:
@@ -49,6 +51,7 @@ class MaskedFrames:
         return self._parser.feed_data(data)
 
     def feed_eof(self) -> None:
+        """The connection has ended."""
         self._parser.feed_eof()
 
     def _are_masked(self, data: bytes) -> bool:

@@ -1,17 +1,20 @@
 """Fill the live hub at start from what ClickHouse already holds.
 
 Owns one query: the last half hour of `events`, grouped to what the hub counts and
-bounded in rows, so that a restart does not show an empty live view. A failure is
-the caller's to log: the hub simply starts empty.
+bounded in rows, so that a restart does not show an empty live view. When it fails the hub starts empty.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 
+from analytics_server.errors import StoreError
 from analytics_server.live.hub import Hub, SeedRow
 from analytics_server.live.ranking import WINDOW_MINUTES
 from analytics_server.store.protocol import Parameters, ResultSet, Settings
+
+log = logging.getLogger(__name__)
 
 MAX_SEED_ROWS = 200_000
 SEED_TIMEOUT_S = 10.0
@@ -50,14 +53,14 @@ class QueryStore(Protocol):
 async def seed_hub(hub: Hub, store: QueryStore, now: float) -> int:
     """Count the stored events of the window that ends at `now` (seconds since the epoch).
 
-    Returns the number of grouped rows read. Raises the store's errors.
+    Returns the number of grouped rows read, 0 when the store failed.
     """
     since_us = int((now - WINDOW_MINUTES * 60) * 1_000_000)
-    answer = await store.query(
-        _SQL,
-        {"since": since_us, "limit": MAX_SEED_ROWS},
-        timeout_s=SEED_TIMEOUT_S,
-    )
+    try:
+        answer = await store.query(_SQL, {"since": since_us, "limit": MAX_SEED_ROWS}, timeout_s=SEED_TIMEOUT_S)
+    except StoreError as error:
+        log.warning("live numbers begin empty", extra={"reason": error.message[:200]})
+        return 0
     hub.seed(_seed_row(row) for row in reversed(answer.rows))
     return len(answer.rows)
 

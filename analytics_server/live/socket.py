@@ -22,8 +22,13 @@ import msgspec
 import orjson
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
+from analytics_server.access.actions import QUERY_SITE
+from analytics_server.config import LimitsSection
 from analytics_server.errors import AnalyticsError, Forbidden, RequestError, Unauthorized
-from analytics_server.live.hub import Hub
+from analytics_server.http.authorization import Resource, TokenCheck
+from analytics_server.http.endpoint import Endpoint
+from analytics_server.http.openapi.operation import Parameter, Reply
+from analytics_server.live.hub import Hub, Snapshot
 from analytics_server.model import DropCount
 
 SUBPROTOCOL = "bearer"
@@ -44,34 +49,21 @@ UNAUTHORIZED = 4401
 FORBIDDEN = 4403
 UNKNOWN_SITE = 4404
 
+ABOUT = (
+    "A WebSocket upgrade. The token comes in the `Authorization` header, as the second subprotocol after "
+    '`bearer` or as the only one, or as the first message `{"token": "…"}`; never in the address. A snapshot '
+    "comes at once and then every second (the schema of 101 is that of a message). Close codes: 4401 token "
+    "unknown, 4403 not for this site, 4404 no such site, 1013 too many sockets, 1001 the server stops."
+)
+
 log = logging.getLogger(__name__)
 
 
-class Principal(Protocol):
-    """Who asks: the part of `access` the live view needs."""
+class KnownSites(Protocol):
+    """Which sites there are."""
 
-    def require_read(self, site_id: str) -> None:
-        """Raises `Forbidden` where the token may not read the site."""
-
-
-class Gate(Protocol):
-    async def authenticate(self, authorization: str | None) -> Principal:
-        """The principal of `Bearer TOKEN`; raises `Unauthorized`."""
-
-
-class Sites(Protocol):
-    def get(self, site_id: str) -> object | None: ...
-
-
-class Limits(Protocol):
-    @property
-    def live_sockets(self) -> int: ...
-
-    @property
-    def live_sockets_without_token(self) -> int: ...
-
-    @property
-    def address_sockets_without_token(self) -> int: ...
+    def get(self, site_id: str) -> object | None:
+        """The site, or None."""
 
 
 class _Newcomer:
@@ -119,9 +111,9 @@ class LiveSockets:
     def __init__(
         self,
         hub: Hub,
-        gate: Gate,
-        sites: Sites,
-        limits: Limits,
+        tokens: TokenCheck,
+        sites: KnownSites,
+        limits: LimitsSection,
         *,
         drops_of: Callable[[str], list[DropCount]] = lambda site_id: [],
         interval_s: float = 1.0,
@@ -130,7 +122,7 @@ class LiveSockets:
         """`drops_of`: what was dropped and rejected of a site, for its snapshot."""
         self._hub = hub
         self._drops_of = drops_of
-        self._gate = gate
+        self._tokens = tokens
         self._sites = sites
         self._limits = limits
         self._interval_s = interval_s
@@ -143,8 +135,23 @@ class LiveSockets:
         self._closing = False
         self._snapshots: dict[str, tuple[float, str]] = {}
 
-    def routes(self) -> list[web.RouteDef]:
-        return [web.get("/api/v1/live", self._handle)]
+    def endpoints(self) -> list[Endpoint]:
+        """The live socket. It authenticates by itself: it refuses by close codes, not by statuses."""
+        return [
+            Endpoint(
+                method="GET",
+                path="/api/v1/live",
+                name="watch_live",
+                summary="WebSocket: who is there now",
+                tag="live",
+                about=ABOUT,
+                action=QUERY_SITE,
+                serve=self._handle,
+                parameters=(Parameter(name="site_id", about="The site.", required=True, example="example.com"),),
+                replies=(Reply(status=101, about="Switching to WebSocket.", type=Snapshot),),
+                errors={400: ("missing_site_id", "websocket_required")},
+            )
+        ]
 
     @property
     def open_sockets(self) -> int:
@@ -316,8 +323,7 @@ class LiveSockets:
     async def _verdict(self, authorization: str, site_id: str) -> _Refused | None:
         """Why this token may not watch this site, or None."""
         try:
-            principal = await self._gate.authenticate(authorization)
-            principal.require_read(site_id)
+            await self._tokens.check(authorization, QUERY_SITE, Resource.site(site_id))
         except Unauthorized as error:
             return _Refused(UNAUTHORIZED, error.message)
         except Forbidden as error:

@@ -1,55 +1,126 @@
-"""The query's HTTP face: bytes in, JSON out, with the body's size and the token checked first.
-
-A token is asked for before anything is read, and its right to the site before
-anything is looked up, so that an answer never tells whether a foreign site exists.
-"""
+"""Queries over HTTP: `POST /api/v1/query` and `GET /api/v1/trends`."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Annotated
 
-import msgspec
 from aiohttp import web
+from msgspec import Meta
 
-from analytics_server.errors import RequestError
+from analytics_server.access.actions import QUERY_SITE
+from analytics_server.http.answer import json_response
 from analytics_server.http.body import read_within
+from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
+from analytics_server.http.openapi.operation import Body, Parameter, Reply
+from analytics_server.http.parameters import single_values
+from analytics_server.query.answer import Answer, Trends
+from analytics_server.query.endpoint_parts import NO_SITE, QUESTION_CODES, SITE, query_body
 from analytics_server.query.engine import QueryService
-from analytics_server.query.language.request import QueryRequest, decode_request
-from analytics_server.query.trends import parse_trends, run_trends
+from analytics_server.query.language.request import QueryRequest
+from analytics_server.query.language.shapes import DIMENSION
+from analytics_server.query.language.time_range import RANGE_NAMES
+from analytics_server.query.trends import (
+    DEFAULT_RANGE,
+    DEFAULT_VALUES,
+    INTERVALS,
+    MAX_VALUES,
+    TrendsRequest,
+    parse_trends,
+    run_trends,
+)
+
+# A parameter that is empty is one that was left out.
+_INTERVAL = Annotated[str, Meta(extra_json_schema={"enum": [*INTERVALS, ""]})]
+_RANGE = Annotated[str, Meta(extra_json_schema={"enum": [*RANGE_NAMES, ""]})]
+_BREAKDOWN = Annotated[str, Meta(extra_json_schema={"anyOf": [DIMENSION, {"const": ""}]})]
+_LIMIT = Annotated[
+    object,
+    Meta(extra_json_schema={"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_VALUES}, {"const": ""}]}),
+]
+_TRENDS_PARAMETERS = (
+    SITE,
+    Parameter(name="metrics", about="Separated by commas; `visitors` if left out.", example="visitors,pageviews"),
+    Parameter(name="interval", about="Chosen by the length of the range if left out.", type=_INTERVAL),
+    Parameter(name="from", about="As in a pair of `date_range`.", example="2026-10-01"),
+    Parameter(name="to", about="As in a pair of `date_range`; the last day is included.", example="2026-10-31"),
+    Parameter(name="date_range", about=f"A named range instead; `{DEFAULT_RANGE}` if nothing is given.", type=_RANGE),
+    Parameter(
+        name="breakdown",
+        about="A dimension: a row per bucket and value.",
+        type=_BREAKDOWN,
+        example="visit:source",
+    ),
+    Parameter(name="filters", about="The JSON of a list of filters."),
+    Parameter(name="limit", about=f"How many values of the breakdown; {DEFAULT_VALUES} if left out.", type=_LIMIT),
+)
 
 
-class Reader(Protocol):
-    """Whoever asks. `require_read` raises `Forbidden` for a site that is not theirs."""
+def endpoints(service: QueryService) -> list[Endpoint]:
+    """The JSON query and the charts."""
 
-    def require_read(self, site_id: str) -> None: ...
+    async def query(call: Call[QueryRequest]) -> Answer:
+        return await service.run(call.body)
+
+    async def trends(call: Call[TrendsRequest]) -> Trends:
+        return await run_trends(service, call.body)
+
+    return [
+        Endpoint(
+            method="POST",
+            path="/api/v1/query",
+            name="query",
+            summary="One question, one table",
+            tag="query",
+            about="Metrics by dimensions, filtered, with comparison.",
+            action=QUERY_SITE,
+            site=SiteFrom.BODY,
+            handle=query,
+            reading=query_body(service.limits),
+            body=Body(
+                types=(QueryRequest,),
+                examples={
+                    "sources": {
+                        "site_id": "example.com",
+                        "metrics": ["visitors", "pageviews", "bounce_rate"],
+                        "date_range": "7d",
+                        "dimensions": ["visit:source"],
+                        "filters": [["is", "event:page", ["/a", "/b"]]],
+                        "order_by": [["visitors", "desc"]],
+                        "include": {"total_rows": True, "comparison": "previous_period"},
+                        "pagination": {"limit": 100, "offset": 0},
+                    },
+                    "headline": {"site_id": "example.com", "metrics": ["visitors"], "date_range": "day"},
+                },
+            ),
+            replies=(Reply(about="Rows in the order asked for.", type=Answer),),
+            errors={400: QUESTION_CODES, **NO_SITE},
+            asks_store=True,
+            takes_turns=True,
+        ),
+        Endpoint(
+            method="GET",
+            path="/api/v1/trends",
+            name="trends",
+            summary="Flat rows for a chart, empty buckets filled",
+            tag="query",
+            action=QUERY_SITE,
+            site=SiteFrom.BODY,
+            handle=trends,
+            parse=_parse_trends,
+            parameters=_TRENDS_PARAMETERS,
+            replies=(Reply(about="One row per bucket, or per bucket and value.", type=Trends),),
+            errors={400: QUESTION_CODES, **NO_SITE},
+            asks_store=True,
+            takes_turns=True,
+        ),
+    ]
 
 
-class QueryGate(Protocol):
-    """Turns an Authorization header into a reader; raises `Unauthorized`."""
-
-    async def authenticate(self, authorization: str | None) -> Reader: ...
+def _parse_trends(request: web.Request) -> TrendsRequest:
+    return parse_trends(single_values(request))
 
 
-def routes(service: QueryService, gate: QueryGate) -> list[web.RouteDef]:
-    """`POST /api/v1/query` and `GET /api/v1/trends`. Handlers raise `AnalyticsError`."""
-
-    async def query(request: web.Request) -> web.Response:
-        reader = await gate.authenticate(request.headers.get("Authorization"))
-        body = await read_body(request, service.limits.query_bytes)
-        asked = decode_request(body, QueryRequest)
-        reader.require_read(asked.site_id.strip().lower())
-        return json_response(await service.run(asked))
-
-    async def trends(request: web.Request) -> web.Response:
-        reader = await gate.authenticate(request.headers.get("Authorization"))
-        repeated = [name for name in request.query if len(request.query.getall(name)) > 1]
-        if repeated:
-            raise RequestError(f"The parameter {repeated[0]!r} is given more than once.", code="bad_request")
-        asked = parse_trends(dict(request.query))
-        reader.require_read(asked.query.site_id.strip().lower())
-        return json_response(await run_trends(service, asked))
-
-    return [web.post("/api/v1/query", query), web.get("/api/v1/trends", trends)]
+# ---- for rooms that are not converted to endpoints yet ----------------------
 
 
 async def read_body(request: web.Request, limit: int) -> bytes:
@@ -57,11 +128,4 @@ async def read_body(request: web.Request, limit: int) -> bytes:
     return await read_within(request, limit, f"A query may have {limit} bytes at most ([limits] query_bytes).")
 
 
-def json_response(answer: object, *, status: int = 200) -> web.Response:
-    """An answer that no cache keeps."""
-    return web.Response(
-        body=msgspec.json.encode(answer),
-        status=status,
-        content_type="application/json",
-        headers={"Cache-Control": "no-store"},
-    )
+__all__ = ["endpoints", "json_response", "read_body"]

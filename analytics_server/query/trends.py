@@ -37,6 +37,11 @@ class TrendsRequest(msgspec.Struct, frozen=True, kw_only=True):
     breakdown: str | None
     limit: int
 
+    @property
+    def site_id(self) -> str:
+        """The site that the chart is about."""
+        return self.query.site_id
+
 
 def parse_trends(parameters: Mapping[str, str]) -> TrendsRequest:
     """The URL's parameters, checked. Raises `RequestError`."""

@@ -1,4 +1,4 @@
-"""SQL's HTTP face: `POST /api/v1/sql` and `GET /api/v1/schema`.
+"""SQL over HTTP: `POST /api/v1/sql` and `GET /api/v1/schema`.
 
 The status is sent with the first piece of the answer: until then every fault becomes an
 error answer. A fault after that cuts the connection, so that no half answer looks whole.
@@ -8,55 +8,114 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import Protocol
+from typing import Annotated
 
-import msgspec
 from aiohttp import web
+from msgspec import Meta
 
-from analytics_server.config import LimitsSection
+from analytics_server.access.actions import QUERY_SITE, VIEW_SCHEMA
 from analytics_server.errors import RequestError
-from analytics_server.query.language.request import decode_request
-from analytics_server.query.routes import Reader, read_body
-from analytics_server.sql.answer import FORMATS
-from analytics_server.sql.schema import describe
+from analytics_server.http.answer import json_response
+from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
+from analytics_server.http.openapi.operation import Body, Parameter, Reply
+from analytics_server.http.parameters import single_values
+from analytics_server.query.endpoint_parts import NO_SITE, query_body
+from analytics_server.sql.answer import FORMATS, SqlAnswer
+from analytics_server.sql.codes import RUN_CODES
+from analytics_server.sql.schema import SchemaAnswer, describe
 from analytics_server.sql.service import SqlRequest, SqlService
 
 CSV_KINDS = ("safe", "raw")
 NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
-
-class SqlReader(Reader, Protocol):
-    """Whoever asks; turns are counted by `token_id`."""
-
-    @property
-    def token_id(self) -> str: ...
+_CSV = Annotated[str, Meta(extra_json_schema={"enum": list(CSV_KINDS)})]
+_FORMAT = Annotated[str, Meta(extra_json_schema={"enum": list(FORMATS)})]
 
 
-class SqlGate(Protocol):
-    """Turns an Authorization header into a reader; raises `Unauthorized`."""
+def endpoints(service: SqlService) -> list[Endpoint]:
+    """SQL and what it may ask."""
 
-    async def authenticate(self, authorization: str | None) -> SqlReader: ...
+    async def sql(call: Call[SqlRequest]) -> web.StreamResponse:
+        format_, raw_csv = _format(call.request)
+        return await _answer(call.request, service, call.body, format_, raw_csv, call.caller.token_id)
 
-
-def routes(service: SqlService, gate: SqlGate, limits: LimitsSection) -> list[web.RouteDef]:
-    """Handlers raise `AnalyticsError`."""
-
-    async def sql(request: web.Request) -> web.StreamResponse:
-        reader = await gate.authenticate(request.headers.get("Authorization"))
-        body = await read_body(request, limits.query_bytes)
-        asked = decode_request(body, SqlRequest)
-        reader.require_read(asked.site_id.strip().lower())
-        return await _answer(request, service, asked, *_format(request), reader.token_id)
-
-    async def schema(request: web.Request) -> web.Response:
-        reader = await gate.authenticate(request.headers.get("Authorization"))
-        site_id = _single(request, "site_id")
+    async def schema(call: Call[None]) -> web.Response:
+        site_id = single_values(call.request).get("site_id", "")
         if site_id:
-            reader.require_read(site_id.strip().lower())
-        answer = await describe(service, site_id)
-        return web.Response(body=msgspec.json.encode(answer), content_type="application/json", headers=NO_STORE)
+            call.authorize(site_id)
+        response = json_response(await describe(service, site_id))
+        response.headers.update(NO_STORE)
+        return response
 
-    return [web.post("/api/v1/sql", sql), web.get("/api/v1/schema", schema)]
+    return [
+        Endpoint(
+            method="POST",
+            path="/api/v1/sql",
+            name="sql",
+            summary="A SELECT on the site's events and sessions",
+            tag="query",
+            about="In ClickHouse's dialect, over the tables `events` and `sessions`. `GET /api/v1/schema` names "
+            "columns and functions. Values go into `params` and stand as `{name:Type}` in the text.",
+            action=QUERY_SITE,
+            site=SiteFrom.BODY,
+            handle=sql,
+            reading=query_body(service.desk.limits),
+            parameters=(
+                Parameter(
+                    name="format", about="The answer's format; `json` if left out.", type=_FORMAT, example="json"
+                ),
+                Parameter(
+                    name="csv",
+                    about="How CSV holds texts that a spreadsheet would take for formulas: with an apostrophe in front"
+                    " (`safe`, if left out), or as they are (`raw`, for machines).",
+                    type=_CSV,
+                    example="safe",
+                ),
+            ),
+            body=Body(
+                types=(SqlRequest,),
+                examples={
+                    "pages": {
+                        "site_id": "example.com",
+                        "query": "SELECT path, count() AS views FROM events WHERE name = {name:String} "
+                        "GROUP BY path ORDER BY views DESC LIMIT 10",
+                        "params": {"name": "pageview"},
+                    }
+                },
+            ),
+            replies=(
+                Reply(
+                    about="Columns and rows; `meta.truncated` says whether rows were cut off.",
+                    type=SqlAnswer,
+                    formats=tuple(kind.partition(";")[0] for name, (_, kind) in FORMATS.items() if name != "json"),
+                    headers={"X-Row-Limit": "An answer longer than so many rows was cut off there."},
+                ),
+            ),
+            errors={
+                400: (*RUN_CODES, "bad_format", "bad_json", "bad_request", "unknown_key"),
+                429: ("too_many_queries",),
+                503: ("busy",),
+                **NO_SITE,
+            },
+            asks_store=True,
+            takes_turns=True,
+        ),
+        Endpoint(
+            method="GET",
+            path="/api/v1/schema",
+            name="get_schema",
+            summary="Tables, columns, functions and limits of SQL",
+            tag="query",
+            about="The same for every site.",
+            action=VIEW_SCHEMA,
+            handle=schema,
+            parameters=(Parameter(name="site_id", about="A site the token covers.", example="example.com"),),
+            replies=(Reply(about="What can be asked.", type=SchemaAnswer),),
+            errors={400: ("bad_request",), **NO_SITE},
+            asks_store=True,
+            takes_turns=True,
+        ),
+    ]
 
 
 async def _answer(
@@ -89,15 +148,8 @@ def _format(request: web.Request) -> tuple[str, bool]:
         raise RequestError(
             f"There is no parameter {unknown[0]!r}: format and csv are the only ones.", code="unknown_key"
         )
-    format_ = _single(request, "format") if "format" in request.query else "json"
-    kind = _single(request, "csv") if "csv" in request.query else "safe"
+    given = single_values(request)
+    kind = given.get("csv", "safe")
     if kind not in CSV_KINDS:
         raise RequestError(f"csv is one of {', '.join(CSV_KINDS)}.", code="bad_format")
-    return format_, kind == "raw"
-
-
-def _single(request: web.Request, name: str) -> str:
-    values = request.query.getall(name, [])
-    if len(values) > 1:
-        raise RequestError(f"The parameter {name!r} is given more than once.", code="bad_request")
-    return values[0] if values else ""
+    return given.get("format", "json"), kind == "raw"

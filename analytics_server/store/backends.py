@@ -7,9 +7,12 @@ chdb is imported only when it is used: against a server it costs no memory.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
+import logging
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -22,13 +25,16 @@ from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from analytics_server.config import Config
-from analytics_server.errors import ConfigError, StoreFatal
+from analytics_server.errors import ConfigError, StoreFatal, StoreRetryable
 from analytics_server.listening import address_text
 from analytics_server.store.engine_files import examine
 from analytics_server.store.errors_map import plain
-from analytics_server.store.protocol import Store
+from analytics_server.store.protocol import Store, StoreInfo
 from analytics_server.store.threaded import ThreadedStore
 
+log = logging.getLogger(__name__)
+
+OPEN_RETRY_S = 1.0
 EMBEDDED_SETTINGS: dict[str, str] = {"allow_introspection_functions": "0"}
 
 
@@ -48,6 +54,19 @@ def make_store(config: Config) -> Store:
         f"[clickhouse] url = {parts.scheme}://… is not supported: "
         "use chdb:///path for the engine in process or http(s)://host:port/database for a server."
     )
+
+
+async def open_store(store: Store, *, timeout_s: float) -> StoreInfo:
+    """Open it, waiting so long for a ClickHouse that does not answer yet. Raises a store error."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return await store.open()
+        except StoreRetryable as error:
+            if time.monotonic() > deadline:
+                raise
+            log.warning("waiting for ClickHouse", extra={"reason": error.message[:200]})
+            await asyncio.sleep(OPEN_RETRY_S)
 
 
 def check_store(config: Config) -> None:

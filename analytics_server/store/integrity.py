@@ -14,11 +14,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge
 
 from analytics_server.errors import StoreError, StoreFatal
-from analytics_server.store import Store
 from analytics_server.store.parts import (
     ROLLUP_TABLES,
     STATE_TABLES,
@@ -31,9 +31,11 @@ from analytics_server.store.parts import (
     oldest_salt,
     read_detached,
     read_parts,
+    record_path,
     set_aside,
     set_aside_unreadable,
 )
+from analytics_server.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
@@ -75,22 +77,22 @@ _ADVICE = {"remedy": REMEDY}
 
 
 class Integrity:
-    """`embedded`: the engine's files belong to this process alone, so its parts can be recorded."""
+    """The record of parts lies in `data_dir`; `delivered` counts the batches delivered so far."""
 
     def __init__(
         self,
         store: Store,
-        record: PartRecord,
+        data_dir: Path,
         registry: CollectorRegistry,
         delivered: Callable[[], int],
         *,
-        embedded: bool,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
-        self._record = record
+        self._data_dir = data_dir
+        self._record: PartRecord | None = None
         self._delivered = delivered
-        self._embedded = embedded
+        self._embedded = False
         self._clock = clock
         self._losses: list[PartLoss] = []
         self._unread: set[str] = set()
@@ -110,11 +112,14 @@ class Integrity:
 
     # ---- at the start --------------------------------------------------
 
-    async def inspect(self) -> None:
+    async def inspect(self, *, embedded: bool) -> None:
         """Read the small tables, compare the parts with the record, and tell what is lost. Raises a store error.
 
-        Before the schema is brought up to date, so that what a migration does is no loss.
+        Before the schema is brought up to date, so that what a migration does is no loss. `embedded`: the engine's
+        files belong to this process alone, so its parts can be recorded.
         """
+        self._embedded = embedded
+        self._record = PartRecord(record_path(self._data_dir))
         for table in STATE_TABLES:
             await self.reading(table, partial(self._read_whole, table))
         if self._embedded:
@@ -228,6 +233,7 @@ class Integrity:
 
     def _note(self, present: Sequence[DataPart], detached: Sequence[DetachedPart]) -> list[PartLoss]:
         """What is lost; and what is there, on disk. Parts of a ClickHouse server aren't recorded: others drop some."""
+        assert self._record is not None, "not inspected"
         found = self._record.compare(present, detached, oldest_salt=oldest_salt(self._clock()))
         try:
             self._record.write(present if self._embedded else (), found)

@@ -33,12 +33,7 @@ class FakeStore:
         if "system.time_zones" in sql:
             return ResultSet(columns=(), rows=[(zone,) for zone in self.zones])
         self.asked += 1
-        rows = list(self.rows)
-        if sql.startswith("SELECT site_id, document, deleted"):
-            rows = [
-                (msgspec.json.decode(str(document), type=dict)["site_id"], document, gone) for document, gone in rows
-            ]
-        answer = ResultSet(columns=(), rows=rows)
+        answer = ResultSet(columns=(), rows=list(self.rows))
         if self.meanwhile is not None:
             happening, self.meanwhile = self.meanwhile, None
             happened = happening()
@@ -51,11 +46,11 @@ class FakeStore:
 
 
 def token_row() -> tuple[object, ...]:
-    return token_hash(TOKEN), msgspec.json.encode(PRINCIPAL).decode()
+    return token_hash(TOKEN), msgspec.json.encode(PRINCIPAL).decode(), 0, 1
 
 
 def site_row(site: Site, *, deleted: int = 0) -> tuple[object, ...]:
-    return msgspec.json.encode(site).decode(), deleted
+    return site.site_id, msgspec.json.encode(site).decode(), deleted, 1
 
 
 async def test_a_token_that_was_revoked_elsewhere_ends_for_callers_who_do_not_wait(
@@ -68,8 +63,9 @@ async def test_a_token_that_was_revoked_elsewhere_ends_for_callers_who_do_not_wa
     store.rows.clear()
     assert gate.known(f"Bearer {TOKEN}") == PRINCIPAL
     gate.keep_fresh()
-    assert gate._task is not None
-    await gate._task
+    refreshing = gate._documents._task
+    assert refreshing is not None
+    await refreshing
     assert gate.known(f"Bearer {TOKEN}") is None
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_server.access import saved as module
-from analytics_server.access.saved import LIST, Kind, Saved, SavedThing, body_of
+from analytics_server.access.saved import SAVED, Kind, Saved, SavedThing, body_of
 from analytics_server.config import ClickhouseSection, Config
 from analytics_server.errors import Conflict, NotFound, RequestError
 from analytics_server.store import Store, make_store, migrate
@@ -36,10 +36,10 @@ class Table:
         self.before_insert: Callable[[], Awaitable[None]] | None = None
 
     async def query(self, sql: str) -> ResultSet:
-        assert sql == LIST
+        assert sql == SAVED.select
         newest = {key: max(versions, key=lambda version: version[0]) for key, versions in self.rows.items()}
         rows: list[tuple[object, ...]] = [
-            (*key, text, changed_us) for key, (changed_us, text, deleted) in newest.items() if not deleted
+            (*key, text, 0, changed_us) for key, (changed_us, text, deleted) in newest.items() if not deleted
         ]
         return ResultSet(columns=(), rows=rows)
 

@@ -142,7 +142,7 @@ async def test_another_zone_stands_in_for_a_stored_one_that_can_not_be_used(
 
 
 async def test_a_site_that_can_not_be_read_leaves_the_others_alone() -> None:
-    made, _ = sites(('{"site_id": "a.example", "timezone": 3}', 0), site_row(Site(site_id="b.example")))
+    made, _ = sites(("a.example", '{"site_id": "a.example", "timezone": 3}', 0, 1), site_row(Site(site_id="b.example")))
     await made.load()
 
     assert made.all() == [Site(site_id="a.example"), Site(site_id="b.example")]
@@ -243,6 +243,17 @@ async def test_a_site_deleted_during_a_refresh_stays_deleted() -> None:
     made, store = sites(site_row(Site(site_id="a.example")))
     await made.load()
     store.meanwhile = lambda: made.delete("a.example")
+    await made.load()
+
+    assert made.get("a.example") is made.get_or_create("a.example") is None
+
+
+async def test_a_deleted_site_does_not_come_back_although_the_table_was_damaged() -> None:
+    made, store = sites()
+    made.take_all()
+    assert made.get_or_create("a.example") is not None
+    assert await made.delete("a.example")
+    store.rows[:] = [site_row(Site(site_id="a.example"), deleted=1)]
     await made.load()
 
     assert made.get("a.example") is made.get_or_create("a.example") is None

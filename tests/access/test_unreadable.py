@@ -13,11 +13,11 @@ from prometheus_client import CollectorRegistry
 from analytics_server.access.gate import Gate, Principal, Role, token_hash
 from analytics_server.access.saved import Kind, Saved
 from analytics_server.access.sites import Sites
-from analytics_server.access.unreadable import UnreadableDocuments
 from analytics_server.config import SitesSection
 from analytics_server.model import Site
 from analytics_server.store import Store
 from analytics_server.store.protocol import ResultSet
+from analytics_server.store.unreadable import UnreadableDocuments
 
 DAMAGED = ["", "{", "null", "[]", "\udc00", '{"site_id": 1, "role": "owner", "name": 7}', "[" * 100_000]
 PRINCIPAL = Principal(token_id="0" * 12, role=Role.READ, name="good")
@@ -29,11 +29,7 @@ class Table:
         self.written: list[Sequence[Sequence[Any]]] = []
 
     async def query(self, sql: str) -> ResultSet:
-        """Rows as the statement's columns have them; those of sites are kept as site_id, document, deleted."""
-        if "system.time_zones" in sql:
-            return ResultSet(columns=(), rows=[])
-        rows = [row[1:] for row in self.rows] if sql.startswith("SELECT document, deleted") else self.rows
-        return ResultSet(columns=(), rows=rows)
+        return ResultSet(columns=(), rows=[] if "system.time_zones" in sql else self.rows)
 
     async def insert(self, table: str, columns: Sequence[str], data: Sequence[Sequence[Any]]) -> None:
         self.written.append(data)
@@ -69,7 +65,9 @@ def encoded(value: object) -> str:
 @pytest.mark.parametrize("document", DAMAGED)
 async def test_a_site(watch: Watch, document: str) -> None:
     good = Site(site_id="good.example", timezone="Asia/Tokyo")
-    table = Table([("bad.example", document, 0), ("good.example", encoded(good), 0), ("gone.example", document, 1)])
+    table = Table(
+        [("bad.example", document, 0, 1), ("good.example", encoded(good), 0, 1), ("gone.example", document, 1, 1)]
+    )
     sites = Sites(cast(Store, table), SitesSection(), unreadable=watch.documents)
     for _ in range(2):
         await sites.load()
@@ -80,17 +78,17 @@ async def test_a_site(watch: Watch, document: str) -> None:
     assert watch.count("site") == 1
     await sites._write_new()
     assert table.written == []  # nothing is written over what a newer version may have stored
-    table.rows[0] = ("bad.example", encoded(Site(site_id="bad.example", timezone="Asia/Tokyo")), 0)
+    table.rows[0] = ("bad.example", encoded(Site(site_id="bad.example", timezone="Asia/Tokyo")), 0, 1)
     await sites.load()
     assert watch.count("site") == 0
 
 
 async def test_a_site_that_was_read_before_keeps_what_is_known_of_it(watch: Watch) -> None:
     site = Site(site_id="a.example", allowed_hosts=("a.example",))
-    table = Table([("a.example", encoded(site), 0)])
+    table = Table([("a.example", encoded(site), 0, 1)])
     sites = Sites(cast(Store, table), SitesSection(), unreadable=watch.documents)
     await sites.load()
-    table.rows = [("a.example", "{", 0)]
+    table.rows = [("a.example", "{", 0, 1)]
     await sites.load()
     assert sites.get("a.example") == site
 
@@ -98,7 +96,8 @@ async def test_a_site_that_was_read_before_keeps_what_is_known_of_it(watch: Watc
 @pytest.mark.parametrize("document", DAMAGED)
 async def test_a_token(watch: Watch, document: str) -> None:
     bad, good = token_hash("bad"), token_hash("good")
-    gate = Gate(cast(Store, Table([(bad, document), (good, encoded(PRINCIPAL))])), unreadable=watch.documents)
+    table = Table([(bad, document, 0, 1), (good, encoded(PRINCIPAL), 0, 1)])
+    gate = Gate(cast(Store, table), unreadable=watch.documents)
     for _ in range(2):
         await gate.load()
     assert gate.known("Bearer good") == PRINCIPAL
@@ -112,9 +111,9 @@ async def test_a_token(watch: Watch, document: str) -> None:
 async def test_a_saved_thing(watch: Watch, document: str, kind: str) -> None:
     good = encoded({"name": "good", "body": {}, "created_at_ms": 1, "updated_at_ms": 1})
     rows: list[tuple[object, ...]] = [
-        (kind, "a.example", "bad", document, 1),
-        (Kind.GOAL, "a.example", "good", good, 1),
-        (Kind.GOAL, "b.example", "other", good, 1),
+        (kind, "a.example", "bad", document, 0, 1),
+        (Kind.GOAL, "a.example", "good", good, 0, 1),
+        (Kind.GOAL, "b.example", "other", good, 0, 1),
     ]
     saved = Saved(cast(Store, Table(rows)), unreadable=watch.documents)
     for _ in range(2):

@@ -205,6 +205,26 @@ async def test_every_event_is_counted_once(outcome: str) -> None:
     assert world.sample("ingest_dropped_total", reason="duplicate") == (outcome == "duplicate")
 
 
+async def test_each_step_counts_what_it_does_not_pass_on() -> None:
+    world = World(respect_dnt=True)
+    beacon = view(event_id="6f9619ff-8b86-4d01-b42d-00cf4fc964ff")
+    await world.send([beacon, {**beacon, "url": "x"}, {"site": "a b", "name": "x"}, beacon])
+    await world.send([view(), view()], headers={"dnt": "1"})
+    await world.send(view(user_agent="curl/8.5.0"), token="collect")
+
+    counts = {step: (count.dropped, count.rejected) for step, count in world.pipeline.counts.items()}
+    assert {step: count for step, count in counts.items() if count != (0, 0)} == {
+        "privacy_signal": (2, 0),
+        "site": (0, 1),
+        "sender": (1, 0),
+        "page": (0, 1),
+        "duplicate": (1, 0),
+    }
+    assert world.sample("ingest_step_events_total", step="privacy_signal", outcome="dropped") == 2
+    assert world.sample("ingest_step_events_total", step="page", outcome="rejected") == 1
+    assert world.sample("ingest_step_events_total", step="row", outcome="rejected") == 0
+
+
 async def test_rejections_come_in_the_order_of_the_request() -> None:
     world = World()
     events = [view(timestamp=(NOON - number) * 1000, name="" if number % 2 else "x") for number in range(6)]

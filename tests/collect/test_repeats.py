@@ -32,7 +32,7 @@ async def test_a_repeat_shares_the_fate_of_an_event_that_is_being_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = Server(Config(server=ServerSection(data_dir=str(tmp_path)), ingest=IngestSection(ack="os")))
-    collector, wal = server._collector, server._wal
+    collector, wal = server.collect.collector, server.ingest.wal
     wal.open()
     answers: list[Answer] = []
     write, fails = os.writev, True
@@ -190,7 +190,7 @@ async def test_a_request_that_crashes_leaves_no_id_behind(monkeypatch: pytest.Mo
 
     requests = Requests()
     with monkeypatch.context() as patch:
-        patch.setattr(requests.world.sessions, "of_client", crash)
+        patch.setattr(requests.world.sessions, "open_client", crash)
         with pytest.raises(RuntimeError):
             requests.send("crashes in the pipeline", msgspec.json.encode(two))
     with monkeypatch.context() as patch:

@@ -23,7 +23,8 @@ from analytics_server.collect.identity.session import Sessions
 from analytics_server.collect.identity.visitor import VisitorHasher
 from analytics_server.collect.limits import RateLimiter, hourly
 from analytics_server.collect.metrics import CollectMetrics
-from analytics_server.collect.pipeline import Parts, Pipeline
+from analytics_server.collect.pipeline import Pipeline
+from analytics_server.collect.steps.parts import Parts
 from analytics_server.config import CollectSection, LimitsSection, SitesSection
 from analytics_server.errors import Unauthorized
 from analytics_server.ingest.wal.group import Waiter
@@ -105,8 +106,9 @@ class World:
             site_limiter=RateLimiter(self.limits.site_events_per_s, 100, self.clock),
             new_sites=hourly(self.limits.address_new_sites_per_h, 100, self.clock),
         )
+        self.pipeline = Pipeline(parts, self.settings, self.limits, self.clock, self.drops.note)
         self.collector = Collector(
-            Pipeline(parts, self.settings, self.limits, self.clock, self.drops.note),
+            self.pipeline,
             cast(Wal, self.wal),
             cast(Gate, FakeGate()),
             self.limits,

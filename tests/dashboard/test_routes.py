@@ -12,8 +12,9 @@ import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from analytics_server.dashboard.routes import routes
+from analytics_server.dashboard.routes import endpoints
 from analytics_server.errors import AnalyticsError
+from tests.http.authorizer import public_routes
 
 Client = TestClient[web.Request, web.Application]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -31,7 +32,7 @@ async def client() -> AsyncIterator[Client]:
             return web.Response(status=error.status)
 
     app = web.Application(middlewares=[not_found])
-    app.add_routes(routes(script_path='/x".js'))
+    app.add_routes(public_routes(endpoints(script_path='/x".js')))
     async with TestClient(TestServer(app), auto_decompress=False) as client:
         yield client
 

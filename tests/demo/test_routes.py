@@ -12,7 +12,8 @@ from aiohttp.test_utils import TestClient
 from pytest_aiohttp import AiohttpClient
 
 from analytics_server.demo import routes as demo
-from analytics_server.demo.routes import DEMO_SITE_ID, routes
+from analytics_server.demo.routes import DEMO_SITE_ID, endpoints
+from tests.http.authorizer import public_routes
 
 ELSEWHERE = {"/dashboard", "/a.js"}
 DEAD = "/demo/careers"
@@ -23,7 +24,7 @@ Client = TestClient[web.Request, web.Application]
 @pytest.fixture
 async def client(aiohttp_client: AiohttpClient) -> Client:
     app = web.Application()
-    app.add_routes(routes("/a.js"))
+    app.add_routes(public_routes(endpoints("/a.js")))
     return await aiohttp_client(app)
 
 
@@ -124,6 +125,6 @@ async def test_slash_after_demo_leads_to_the_start(client: Client) -> None:
 
 async def test_tracker_may_have_another_path(aiohttp_client: AiohttpClient) -> None:
     app = web.Application()
-    app.add_routes(routes("/js/stats.js"))
+    app.add_routes(public_routes(endpoints("/js/stats.js")))
     text = await (await (await aiohttp_client(app)).get("/demo")).text()
     assert '<script defer src="/js/stats.js"' in text

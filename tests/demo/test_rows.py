@@ -20,7 +20,9 @@ from analytics_server.collect.identity.duplicates import Duplicates
 from analytics_server.collect.identity.session import Sessions
 from analytics_server.collect.identity.visitor import VisitorHasher
 from analytics_server.collect.limits import RateLimiter
-from analytics_server.collect.pipeline import Origin, Parts, Pipeline
+from analytics_server.collect.pipeline import Pipeline
+from analytics_server.collect.steps.parts import Parts
+from analytics_server.collect.steps.run import Origin
 from analytics_server.config import Config, PrivacySection
 from analytics_server.demo.rows import RowMaker
 from analytics_server.demo.send import Encoder

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from analytics_server.config import Config, ServerSection
-from analytics_server.description import operations
 from analytics_server.http.openapi.document import TAGS
 from tests.docs.pages import all_documentation, is_current
+from tests.whole import complete_server
 
-OPERATIONS = operations(Config(server=ServerSection(demo=True)))
+OPERATIONS = complete_server().endpoints()
 ROLES = {"": "", "collect": "collect, optional"}
 FOR_PEOPLE = {"pages"}
 

@@ -80,13 +80,13 @@ async def test_fault_15_a_server_whose_log_is_broken_is_not_ready(tmp_path: Path
     config = Config(server=msgspec.structs.replace(Config().server, data_dir=str(tmp_path)))
     server = Server(config)
     request = make_mocked_request("GET", "/readyz")
-    before = await server._readyz(request)
-    server._wal._break("The write-ahead log can't be trusted any more.")
-    after = await server._readyz(request)
+    before = await server.health.readyz(request)
+    server.ingest.wal._break("The write-ahead log can't be trusted any more.")
+    after = await server.health.readyz(request)
 
     assert (before.status, after.status) == (200, 503)
-    assert server.broken.is_set()
-    await server._wal.close()
+    assert server.ingest.broken.is_set()
+    await server.ingest.wal.close()
 
 
 @pytest.mark.parametrize("way", [KernelSyncer, ThreadSyncer])

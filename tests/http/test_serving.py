@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from analytics_server.http.serving import cancel, keep_running, raise_file_limit
+from analytics_server.http.serving import raise_file_limit
+from analytics_server.lifecycle import cancel, keep_running
 from tests.clickhouse import ClickHouseFront
 from tests.clickhouse_front.faults import Fault
 from tests.server import Client, RunningServer, raw

@@ -13,10 +13,14 @@ import pytest
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestClient, TestServer
 
+from analytics_server.access.actions import QUERY_SITE
+from analytics_server.config import LimitsSection
 from analytics_server.errors import AnalyticsError, Forbidden, Unauthorized
+from analytics_server.http.authorization import Action, Resource
 from analytics_server.live import socket as live_socket
 from analytics_server.live.hub import Hub
 from analytics_server.live.socket import LiveSockets
+from tests.http.authorizer import public_routes
 from tests.live.rows import Clock, event_row
 from tests.server import wait_for
 
@@ -25,25 +29,18 @@ URL = "/api/v1/live?site_id=a.example"
 
 
 @dataclass(slots=True)
-class FakePrincipal:
-    site_id: str
-
-    def require_read(self, site_id: str) -> None:
-        if self.site_id not in ("*", site_id):
-            raise Forbidden(f"This token may not read {site_id}.")
-
-
-@dataclass(slots=True)
-class FakeGate:
+class FakeTokens:
     tokens: dict[str, str] = field(default_factory=lambda: {TOKEN: "a.example", "all": "*"})
     calls: int = 0
 
-    async def authenticate(self, authorization: str | None) -> FakePrincipal:
+    async def check(self, authorization: str | None, action: Action, resource: Resource) -> None:
+        assert action is QUERY_SITE
         self.calls += 1
         kind, _, token = (authorization or "").partition(" ")
         if kind != "Bearer" or token not in self.tokens:
             raise Unauthorized("The token is unknown. " + "Make a new one. " * 20)
-        return FakePrincipal(self.tokens[token])
+        if self.tokens[token] not in ("*", resource.site_id):
+            raise Forbidden(f"This token may not read {resource.site_id}.")
 
 
 @dataclass(slots=True)
@@ -54,13 +51,6 @@ class FakeSites:
         return site_id if site_id in self.known else None
 
 
-@dataclass(slots=True)
-class FakeLimits:
-    live_sockets: int = 100
-    live_sockets_without_token: int = 4
-    address_sockets_without_token: int = 4
-
-
 Client = TestClient[web.Request, web.Application]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -68,7 +58,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @dataclass(slots=True)
 class House:
     hub: Hub
-    gate: FakeGate
+    tokens: FakeTokens
     sockets: LiveSockets
     client: Client
 
@@ -83,12 +73,13 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
 
 @asynccontextmanager
 async def house(live_sockets: int = 100, interval_s: float = 3600.0) -> AsyncIterator[House]:
-    hub, gate = Hub(Clock()), FakeGate()
-    sockets = LiveSockets(hub, gate, FakeSites(), FakeLimits(live_sockets), interval_s=interval_s)
+    hub, tokens = Hub(Clock()), FakeTokens()
+    limits = LimitsSection(live_sockets=live_sockets, live_sockets_without_token=4, address_sockets_without_token=4)
+    sockets = LiveSockets(hub, tokens, FakeSites(), limits, interval_s=interval_s)
     app = web.Application(middlewares=[errors_as_json])
-    app.add_routes(sockets.routes())
+    app.add_routes(public_routes(sockets.endpoints()))
     async with TestClient(TestServer(app)) as client:
-        yield House(hub, gate, sockets, client)
+        yield House(hub, tokens, sockets, client)
 
 
 async def snapshot_of(socket: aiohttp.ClientWebSocketResponse) -> dict[str, object]:
@@ -145,7 +136,7 @@ async def test_token_in_the_url_is_not_looked_at() -> None:
     async with house() as h, h.client.ws_connect(f"{URL}&token={TOKEN}") as socket:
         await socket.send_str("{}")
         assert await close_code(socket) == 4401
-        assert h.gate.calls == 0
+        assert h.tokens.calls == 0
 
 
 @pytest.mark.parametrize("first", ['{"token":"wrong"}', '{"token":7}', "nonsense", "[]", '{"token":""}'])
@@ -258,7 +249,7 @@ async def test_all_sockets_of_a_site_share_one_snapshot(monkeypatch: pytest.Monk
 async def test_revoked_token_closes_its_sockets_with_4401() -> None:
     async with house() as h, h.client.ws_connect(URL, protocols=("bearer", TOKEN)) as socket:
         await snapshot_of(socket)
-        h.gate.tokens.clear()
+        h.tokens.tokens.clear()
         closing = asyncio.create_task(h.sockets.recheck())
         assert await close_code(socket) == 4401
         await closing

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from analytics_server.query.language.conditions import OPERATORS
 from analytics_server.query.language.filters import (
     COMBINING,
     MAX_DEPTH,
@@ -18,7 +19,6 @@ from analytics_server.query.language.filters import (
     MAX_PATTERNS,
     MAX_VALUE_CHARS,
     MAX_VALUES,
-    OPERATORS,
 )
 from analytics_server.query.language.request import (
     DEFAULT_LIMIT,

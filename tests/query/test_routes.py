@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,31 +10,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from pytest_aiohttp.plugin import AiohttpClient
 
-from analytics_server.errors import AnalyticsError, Forbidden, Unauthorized
+from analytics_server.errors import AnalyticsError
 from analytics_server.query.engine import QueryService
-from analytics_server.query.routes import routes
+from analytics_server.query.routes import endpoints
+from tests.http.authorizer import routes_for_a_reader
 from tests.query.questions import body
 
 Client = TestClient[web.Request, web.Application]
 TOKEN = {"Authorization": "Bearer good"}
-
-
-@dataclass(frozen=True, slots=True)
-class OneSite:
-    """A reader of all sites but one."""
-
-    def require_read(self, site_id: str) -> None:
-        if site_id == "utc.example":
-            raise Forbidden("not yours")
-
-
-class Doorkeeper:
-    """Knows one token."""
-
-    async def authenticate(self, authorization: str | None) -> OneSite:
-        if authorization != TOKEN["Authorization"]:
-            raise Unauthorized("no token")
-        return OneSite()
 
 
 @web.middleware
@@ -51,7 +33,7 @@ async def errors(
 @pytest.fixture
 async def client(aiohttp_client: AiohttpClient, service: QueryService) -> Client:
     app = web.Application(middlewares=[errors])
-    app.add_routes(routes(service, Doorkeeper()))
+    app.add_routes(routes_for_a_reader(endpoints(service), "berlin.example", "elsewhere.example"))
     return await aiohttp_client(app)
 
 

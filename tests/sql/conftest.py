@@ -18,7 +18,10 @@ from analytics_server.sql.guard import Guard
 from analytics_server.sql.printer.functions import Functions, load_functions
 from analytics_server.sql.service import SqlRequest, SqlService
 from analytics_server.store import Store, make_store, migrate
+from tests.query.conftest import store, world
 from tests.sql.world import MINE, SITES, Event, World, insert_world, make_world
+
+__all__ = ["store", "world"]
 
 NOW = datetime(2026, 11, 6, 12, tzinfo=UTC)
 TIMEOUT_S = 2.0
@@ -84,18 +87,18 @@ def filled(request: pytest.FixtureRequest, worlds: tuple[World, list[Event]]) ->
         section = ClickhouseSection(url=f"chdb://{location}", database="sql_test", threads=3)
     else:
         section = ClickhouseSection(url=str(request.getfixturevalue("clickhouse_url")), threads=3)
-    store = make_store(Config(clickhouse=section))
+    opened = make_store(Config(clickhouse=section))
 
     async def prepare() -> None:
-        await store.open()
-        await migrate(store)
-        answer = await store.query("SELECT count() FROM events")
+        await opened.open()
+        await migrate(opened)
+        answer = await opened.query("SELECT count() FROM events")
         if answer.rows[0][0] == 0:
-            await insert_world(store, *worlds)
+            await insert_world(opened, *worlds)
 
     asyncio.run(prepare())
-    yield kind, store
-    asyncio.run(store.close())
+    yield kind, opened
+    asyncio.run(opened.close())
 
 
 def make_service(store: Store, **changes: Any) -> SqlService:

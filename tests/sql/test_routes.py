@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -11,31 +10,15 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from pytest_aiohttp.plugin import AiohttpClient
 
-from analytics_server.config import LimitsSection
-from analytics_server.errors import AnalyticsError, Forbidden, Unauthorized
+from analytics_server.errors import AnalyticsError
 from analytics_server.http.serving import error_response
-from analytics_server.sql.routes import routes
+from analytics_server.sql.routes import endpoints
+from tests.http.authorizer import routes_for_a_reader
 from tests.sql.conftest import Asker
 from tests.sql.world import FOREIGN, MINE
 
 Client = TestClient[web.Request, web.Application]
 TOKEN = {"Authorization": "Bearer good"}
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    token_id: str = "a-token"
-
-    def require_read(self, site_id: str) -> None:
-        if site_id == FOREIGN:
-            raise Forbidden("not yours")
-
-
-class Doorkeeper:
-    async def authenticate(self, authorization: str | None) -> Reader:
-        if authorization != TOKEN["Authorization"]:
-            raise Unauthorized("no token")
-        return Reader()
 
 
 @web.middleware
@@ -50,7 +33,7 @@ async def errors(request: web.Request, handler: Any) -> web.StreamResponse:
 @pytest.fixture
 async def client(aiohttp_client: AiohttpClient, asker: Asker) -> Client:
     app = web.Application(middlewares=[errors])
-    app.add_routes(routes(asker.service, Doorkeeper(), LimitsSection()))
+    app.add_routes(routes_for_a_reader(endpoints(asker.service), MINE, "nowhere.example"))
     return await aiohttp_client(app)
 
 

@@ -15,7 +15,8 @@ import msgspec
 from aiohttp import web
 
 from analytics_server.collect.tracker import load_extras, load_script
-from analytics_server.demo.routes import routes
+from analytics_server.demo.routes import endpoints
+from tests.http.authorizer import public_routes
 
 COLLECT_PATH = "/track"
 SCRIPT_PATH = "/a.js"
@@ -60,7 +61,7 @@ class Site:
                 web.route("*", "/track", self._track),
                 web.route("*", "/prefix/track", self._track),
                 web.route("*", "/elsewhere", self._track),
-                *routes(SCRIPT_PATH),
+                *public_routes(endpoints(SCRIPT_PATH)),
                 web.get("/hold", self._hold),
                 web.get("/{path:.*}", self._page),
             ]

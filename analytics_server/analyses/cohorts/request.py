@@ -16,9 +16,10 @@ from analytics_server.analyses.cohorts.calendar import Period
 from analytics_server.errors import RequestError
 from analytics_server.query.answer import AnswerMeta
 from analytics_server.query.dimensions import GOAL, Dimension, Scope, find_dimension
+from analytics_server.query.language.conditions import Condition, normalise
 from analytics_server.query.language.event_match import EventSpec, Meant, read_spec
-from analytics_server.query.language.filters import Condition, normalise, parse_filters
-from analytics_server.query.language.saved_filters import Library
+from analytics_server.query.language.filters import parse_filters
+from analytics_server.query.language.library import Library
 from analytics_server.query.language.time_range import RangeSpec
 
 Subject = Literal["user", "session", "visitor"]

@@ -1,23 +1,52 @@
-"""`POST /api/v1/cohorts` over HTTP: the token first, then the body, then the right to the site."""
+"""Cohorts and retention over HTTP: `POST /api/v1/cohorts`."""
 
 from __future__ import annotations
 
-from aiohttp import web
-
-from analytics_server.analyses.cohorts.request import CohortsRequest
+from analytics_server.access.actions import QUERY_SITE
+from analytics_server.analyses.cohorts.request import CohortsAnswer, CohortsRequest
 from analytics_server.analyses.cohorts.run import run_cohorts
+from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
+from analytics_server.http.openapi.operation import Body, Reply
 from analytics_server.query.context import Desk
-from analytics_server.query.language.request import decode_request
-from analytics_server.query.routes import QueryGate, json_response, read_body
+from analytics_server.query.endpoint_parts import FILTER_CODES, NO_SITE, REQUEST_CODES, query_body
 
 
-def routes(desk: Desk, gate: QueryGate) -> list[web.RouteDef]:
-    """The route table. Handlers raise `AnalyticsError`."""
+def endpoints(desk: Desk) -> list[Endpoint]:
+    """Cohorts and retention."""
 
-    async def cohorts(request: web.Request) -> web.Response:
-        reader = await gate.authenticate(request.headers.get("Authorization"))
-        asked = decode_request(await read_body(request, desk.limits.query_bytes), CohortsRequest)
-        reader.require_read(asked.site_id.strip().lower())
-        return json_response(await run_cohorts(desk, asked))
+    async def cohorts(call: Call[CohortsRequest]) -> CohortsAnswer:
+        return await run_cohorts(desk, call.body)
 
-    return [web.post("/api/v1/cohorts", cohorts)]
+    return [
+        Endpoint(
+            method="POST",
+            path="/api/v1/cohorts",
+            name="cohorts",
+            summary="Who came for the first time when, and who of them came back",
+            tag="analysis",
+            about="A matrix of cohorts by the periods after, and retention over all of them.",
+            action=QUERY_SITE,
+            site=SiteFrom.BODY,
+            handle=cohorts,
+            reading=query_body(desk.limits),
+            body=Body(
+                types=(CohortsRequest,),
+                examples={
+                    "weekly": {"site_id": "example.com", "date_range": "91d", "period": "week", "by": "user"},
+                    "signups": {
+                        "site_id": "example.com",
+                        "date_range": "12mo",
+                        "period": "month",
+                        "by": "user",
+                        "first": {"name": "signup"},
+                        "returning": {"name": "purchase"},
+                        "breakdown": "visit:source",
+                    },
+                },
+            ),
+            replies=(Reply(about="The cohorts of the range, oldest first.", type=CohortsAnswer),),
+            errors={400: (*REQUEST_CODES, *FILTER_CODES, "bad_step", "too_many_cohorts", "too_many_cells"), **NO_SITE},
+            asks_store=True,
+            takes_turns=True,
+        )
+    ]

@@ -14,11 +14,10 @@ from typing import Literal
 from analytics_server.analyses.cohorts.calendar import NONE, number_sql
 from analytics_server.analyses.cohorts.request import CohortQuestion
 from analytics_server.query.dimensions import find_dimension
-from analytics_server.query.language.conditions import all_matches, event_column
-from analytics_server.query.language.event_match import render_on_events
-from analytics_server.query.language.filters import Condition, matches, render
+from analytics_server.query.language.conditions import Condition, all_matches, matches
 from analytics_server.query.parameters import MOMENT, Binder
 from analytics_server.query.sql.range_edges import BESIDE_EVENTS, SESSION_MARGIN_S, events_with_sessions
+from analytics_server.query.sql.render import event_column, render, render_on_events
 from analytics_server.query.sql.scope import indent, select
 
 Source = Literal["activity", "events"]

@@ -15,8 +15,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from analytics_server.access.saved import SavedThing, body_of
 from analytics_server.errors import RequestError
+from analytics_server.query.language.conditions import Condition
 from analytics_server.query.language.event_match import NAME_CHARS, EventSpec, Meant, read_spec
-from analytics_server.query.language.filters import Condition
 from analytics_server.query.language.saved_filters import SiteLibrary
 from analytics_server.query.language.time_range import EARLIEST, LATEST, TimeRange, resolve_range
 from analytics_server.query.language.window import parse_window

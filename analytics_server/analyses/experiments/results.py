@@ -54,8 +54,9 @@ from analytics_server.model import Site
 from analytics_server.query.answer import AnswerMeta
 from analytics_server.query.context import Cost, Desk, show_range, zone_warnings
 from analytics_server.query.dimensions import GOAL, Dimension, Scope, find_dimension
+from analytics_server.query.language.conditions import normalise
 from analytics_server.query.language.event_match import Meant
-from analytics_server.query.language.filters import normalise, parse_filters
+from analytics_server.query.language.filters import parse_filters
 from analytics_server.query.language.saved_filters import SiteLibrary
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.language.window import parse_window

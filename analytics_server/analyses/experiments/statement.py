@@ -23,11 +23,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analytics_server.query.dimensions import Dimension
-from analytics_server.query.language.conditions import event_column
+from analytics_server.query.language.conditions import Condition, matches
 from analytics_server.query.language.event_match import Meant
-from analytics_server.query.language.filters import Condition, matches, render
 from analytics_server.query.parameters import TEXT, TEXTS, Binder
 from analytics_server.query.sql.range_edges import BESIDE_EVENTS, END, START, WHOLE_SESSIONS, events_with_sessions
+from analytics_server.query.sql.render import event_column, render
 from analytics_server.query.sql.scope import indent, select
 
 UNITS = 10_000

@@ -13,9 +13,9 @@ from analytics_server.analyses.funnels.attempts import best_attempts
 from analytics_server.analyses.funnels.definition import Funnel
 from analytics_server.analyses.funnels.source import elements_of_events
 from analytics_server.query.dimensions import Dimension
-from analytics_server.query.language.conditions import event_column
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.parameters import Binder
+from analytics_server.query.sql.render import event_column
 from analytics_server.query.sql.scope import indent
 
 MIDDLE = "0.499999999, 0.5"

@@ -15,10 +15,10 @@ from msgspec import UNSET, Meta, UnsetType
 
 from analytics_server.errors import RequestError
 from analytics_server.query.dimensions import GOAL, Dimension, Scope, find_dimension
-from analytics_server.query.language.conditions import Condition, all_matches, count_done
+from analytics_server.query.language.conditions import Condition, all_matches, count_done, normalise
 from analytics_server.query.language.event_match import NAME_CHARS, EventSpec, Meant, read_spec
-from analytics_server.query.language.filters import normalise, parse_filters
-from analytics_server.query.language.saved_filters import Library
+from analytics_server.query.language.filters import parse_filters
+from analytics_server.query.language.library import Library
 from analytics_server.query.language.window import parse_window
 
 MIN_STEPS = 2

@@ -15,9 +15,9 @@ from analytics_server.analyses.funnels.attempts import OTHER, element, exclusion
 from analytics_server.analyses.funnels.definition import By, Funnel
 from analytics_server.query.dimensions import Dimension
 from analytics_server.query.language.conditions import Both, Condition, Match, Named, matches
-from analytics_server.query.language.event_match import render_on_events
 from analytics_server.query.parameters import Binder
 from analytics_server.query.sql.range_edges import SESSION_MARGIN_S
+from analytics_server.query.sql.render import render_on_events
 
 START = "{start:DateTime64(6, 'UTC')}"
 END = "{end:DateTime64(6, 'UTC')}"

@@ -10,8 +10,9 @@ from msgspec import Meta
 
 from analytics_server.errors import RequestError
 from analytics_server.query.answer import AnswerMeta
-from analytics_server.query.language.filters import Condition, normalise, parse_filters
-from analytics_server.query.language.saved_filters import Library
+from analytics_server.query.language.conditions import Condition, normalise
+from analytics_server.query.language.filters import parse_filters
+from analytics_server.query.language.library import Library
 from analytics_server.query.language.time_range import RangeSpec
 
 MIN_STEPS = 2

@@ -1,23 +1,44 @@
-"""`POST /api/v1/paths` over HTTP: the token first, then the body, then the right to the site."""
+"""Paths over HTTP: `POST /api/v1/paths`."""
 
 from __future__ import annotations
 
-from aiohttp import web
-
-from analytics_server.analyses.paths.request import PathsRequest
+from analytics_server.access.actions import QUERY_SITE
+from analytics_server.analyses.paths.request import PathsAnswer, PathsRequest
 from analytics_server.analyses.paths.run import run_paths
+from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
+from analytics_server.http.openapi.operation import Body, Reply
 from analytics_server.query.context import Desk
-from analytics_server.query.language.request import decode_request
-from analytics_server.query.routes import QueryGate, json_response, read_body
+from analytics_server.query.endpoint_parts import FILTER_CODES, NO_SITE, REQUEST_CODES, query_body
 
 
-def routes(desk: Desk, gate: QueryGate) -> list[web.RouteDef]:
-    """The route table. Handlers raise `AnalyticsError`."""
+def endpoints(desk: Desk) -> list[Endpoint]:
+    """Paths."""
 
-    async def paths(request: web.Request) -> web.Response:
-        reader = await gate.authenticate(request.headers.get("Authorization"))
-        asked = decode_request(await read_body(request, desk.limits.query_bytes), PathsRequest)
-        reader.require_read(asked.site_id.strip().lower())
-        return json_response(await run_paths(desk, asked))
+    async def paths(call: Call[PathsRequest]) -> PathsAnswer:
+        return await run_paths(desk, call.body)
 
-    return [web.post("/api/v1/paths", paths)]
+    return [
+        Endpoint(
+            method="POST",
+            path="/api/v1/paths",
+            name="paths",
+            summary="Which way sessions take through pages or events",
+            tag="analysis",
+            about="Nodes and links of a sankey diagram, forward from a start or backward from an end.",
+            action=QUERY_SITE,
+            site=SiteFrom.BODY,
+            handle=paths,
+            reading=query_body(desk.limits),
+            body=Body(
+                types=(PathsRequest,),
+                examples={
+                    "forward": {"site_id": "example.com", "date_range": "30d", "start": "/", "steps": 4},
+                    "backward": {"site_id": "example.com", "date_range": "30d", "end": "signup", "by": "event"},
+                },
+            ),
+            replies=(Reply(about="The graph, from left to right in time.", type=PathsAnswer),),
+            errors={400: (*REQUEST_CODES, *FILTER_CODES), **NO_SITE},
+            asks_store=True,
+            takes_turns=True,
+        )
+    ]

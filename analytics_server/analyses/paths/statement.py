@@ -19,9 +19,10 @@ from dataclasses import dataclass
 
 from analytics_server.analyses.paths.request import PathQuestion
 from analytics_server.query.dimensions import SESSION
-from analytics_server.query.language.conditions import event_column, is_about_events, render
+from analytics_server.query.language.conditions import is_about_events
 from analytics_server.query.parameters import MOMENT, TEXT, Binder
 from analytics_server.query.sql.range_edges import ACTIVE_UNTIL, END, START, WHOLE_SESSIONS, crossing_edge
+from analytics_server.query.sql.render import event_column, render
 from analytics_server.query.sql.scope import indent, is_settled, select
 from analytics_server.query.sql.session_selection import choose_sessions
 

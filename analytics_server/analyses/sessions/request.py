@@ -17,9 +17,10 @@ from msgspec import UNSET, Meta, UnsetType
 from analytics_server.errors import RequestError
 from analytics_server.query.answer import AnswerMeta
 from analytics_server.query.dimensions import nearest
-from analytics_server.query.language.filters import Condition, normalise, parse_filters
+from analytics_server.query.language.conditions import Condition, normalise
+from analytics_server.query.language.filters import parse_filters
+from analytics_server.query.language.library import Library
 from analytics_server.query.language.request import DEFAULT_LIMIT, Pagination
-from analytics_server.query.language.saved_filters import Library
 from analytics_server.query.language.time_range import EARLIEST, LATEST, RangeSpec
 
 ORDERS = ("started_at", "ended_at", "duration_s", "pageviews", "events")

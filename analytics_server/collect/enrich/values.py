@@ -1,8 +1,8 @@
 """The values of an event, checked and made storable.
 
 Owns what a field may hold (docs/beacons.md lists it). What a side field may not hold is mended or left out, with
-a warning; what makes the event meaningless is a `Reject` with its code. Control characters, line separators and
-lone surrogates never reach the store; every other character does.
+a warning: nothing here costs the event. Control characters, line separators and lone surrogates never reach the
+store; every other character does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 
 from analytics_server.collect.enrich.url import UrlCleaner, mask_emails
-from analytics_server.collect.formats.beacon import Beacon, Exposure, PropValue, Revenue
+from analytics_server.collect.formats.beacon import Beacon, PropValue, Revenue
 from analytics_server.collect.formats.leniency import plain_decimal, text_of
 from analytics_server.collect.formats.warnings import WarningCode, Warnings
 from analytics_server.config import LimitsSection
@@ -32,14 +32,7 @@ _CURRENCY = re.compile(r"[A-Za-z]{3}")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8})*")
 _NO_REVENUE: tuple[str | int, str] = (0, "")
 _NO_DETAILS = (0, 0, "", "", "", "", 0, "", "", "")
-
-
-class Reject(Exception):
-    """Leaves the steps for one event with its rejection's code and message."""
-
-    def __init__(self, code: str, message: str) -> None:
-        self.code = code
-        self.message = message
+_NOTHING = (*_NO_DETAILS, None)
 
 
 class DetailReader:
@@ -52,11 +45,9 @@ class DetailReader:
         self._limits = limits
         self._mask: Callable[[str], str] | None = mask_emails if mask else None
 
-    def read(self, beacon: Beacon, name: str, warnings: Warnings) -> tuple[object, ...]:
+    def read(self, beacon: Beacon, warnings: Warnings) -> tuple[object, ...]:
         """The columns from scroll_depth to props."""
         element, revenue, experiment = beacon.element, beacon.revenue, beacon.experiment
-        if name == "exposure":
-            check_exposure(experiment)
         if (
             element is None
             and revenue is None
@@ -64,7 +55,7 @@ class DetailReader:
             and beacon.scroll_depth is None
             and beacon.engagement_ms is None
         ):
-            return (*_NO_DETAILS, self._props(beacon.props, warnings) if beacon.props else None)
+            return (*_NO_DETAILS, self._props(beacon.props, warnings)) if beacon.props else _NOTHING
         scroll = number("scroll_depth", beacon.scroll_depth, 100, warnings)
         engagement = number("engagement_ms", beacon.engagement_ms, MAX_ENGAGEMENT_MS, warnings)
         element_id = tag = text = href = ""
@@ -135,14 +126,6 @@ class DetailReader:
         return self._mask(value) if self._mask is not None and "@" in value else value
 
 
-def check_exposure(experiment: Exposure | None) -> None:
-    """An exposure without experiment and variant says nothing: raises `Reject`."""
-    if experiment is None:
-        raise Reject("missing_experiment", "An exposure needs experiment.id and experiment.variant.")
-    if not cut(experiment.id, 120) or not cut(experiment.variant, 120):
-        raise Reject("bad_experiment", "experiment.id and experiment.variant must not be empty.")
-
-
 def identifier(field: str, value: str, cap: int, warnings: Warnings) -> str:
     """The id, or nothing: cutting it, or taking characters out, could make one of two."""
     if len(value) <= cap and storable(value):
@@ -165,6 +148,7 @@ def printable(value: str) -> str:
 
 
 def storable(value: str) -> bool:
+    """Does the text hold nothing that must not reach the store?"""
     return value.isprintable() or _UNSTORABLE.search(value) is None
 
 
@@ -181,40 +165,32 @@ def number(field: str, value: float | None, most: int, warnings: Warnings) -> in
 
 def _revenue(revenue: Revenue, warnings: Warnings) -> tuple[str | int, str]:
     """Amount and currency, both or neither; an amount may be spelt as people write it."""
-    try:
-        return revenue_of(revenue.amount, revenue.currency)
-    except Reject:
-        pass
+    if (read := revenue_of(revenue.amount, revenue.currency)) is not None:
+        return read
     amount = plain_decimal(revenue.amount) if isinstance(revenue.amount, str) else revenue.amount
-    if amount is not None:
-        try:
-            read = revenue_of(amount, revenue.currency.strip())
-        except Reject:
-            pass
-        else:
-            if amount != revenue.amount:
-                warnings.warn("revenue.amount", WarningCode.MADE_NUMBER)
-            return read
+    if amount is not None and (read := revenue_of(amount, revenue.currency.strip())) is not None:
+        if amount != revenue.amount:
+            warnings.warn("revenue.amount", WarningCode.MADE_NUMBER)
+        return read
     warnings.warn("revenue", WarningCode.LEFT_OUT)
     return _NO_REVENUE
 
 
-def revenue_of(amount: float | str, currency: str) -> tuple[str, str]:
-    """Amount and currency as they are stored. Raises `Reject`, which costs the revenue and not the event."""
-    if isinstance(amount, str) and _AMOUNT.fullmatch(amount) is None:
-        raise Reject("bad_revenue", "revenue.amount must be a number, or a text of digits such as 12.50.")
+def revenue_of(amount: float | str, currency: str) -> tuple[str, str] | None:
+    """Amount with four decimals and ISO 4217 code as they are stored; None when either can't be."""
+    if (isinstance(amount, str) and _AMOUNT.fullmatch(amount) is None) or _CURRENCY.fullmatch(currency) is None:
+        return None
     try:
         value = Decimal(str(amount))
-    except (InvalidOperation, ValueError) as error:
-        raise Reject("bad_revenue", "revenue.amount must be a number.") from error
+    except (InvalidOperation, ValueError):
+        return None
     if not value.is_finite() or value.copy_abs() >= MAX_REVENUE:
-        raise Reject("bad_revenue", "revenue.amount must be a finite number below 10^13.")
-    if _CURRENCY.fullmatch(currency) is None:
-        raise Reject("bad_revenue", "revenue.currency must be an ISO 4217 code such as EUR.")
+        return None
     return f"{value:.4f}", currency.upper()
 
 
 def screen_of(width: float, height: float) -> str:
+    """`WIDTHxHEIGHT` in whole pixels; empty when that can be no screen."""
     if not (0 < width < MAX_PIXELS and 0 < height < MAX_PIXELS):
         return ""
     return f"{int(width)}x{int(height)}"

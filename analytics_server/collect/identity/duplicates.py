@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from analytics_server.collect.identity.id_set import IdQueue, IdSet
 from analytics_server.fair_shares import SiteShares
 
-Key = tuple[str, bytes]
+EventKey = tuple[str, bytes]
 """A site and an event's id, which is unique within it."""
 
 _MASK = (1 << 64) - 1
@@ -45,7 +45,7 @@ class Duplicates:
     def __len__(self) -> int:
         return self._ids.count
 
-    def seen(self, key: Key) -> bool:
+    def seen(self, key: EventKey) -> bool:
         """Was this id already accepted for the site? Remembers it if not. Off when the window is 0."""
         if not self._window_s:
             return False
@@ -91,7 +91,7 @@ class Duplicates:
         """How many were taken back so far, by site."""
         return {site_id: len(numbers) for site_id, numbers in self._restored.items()}
 
-    def restore(self, keys: Sequence[Key]) -> None:
+    def restore(self, keys: Sequence[EventKey]) -> None:
         """Take ids of a former run, newest first; past `restorable` the site with most loses its oldest.
 
         They are known after `settle`: sorting many at once is three times as fast as putting each in its place.
@@ -133,11 +133,11 @@ class Duplicates:
 
     # ---- when writing failed -------------------------------------------
 
-    def remembers(self, keys: Iterable[Key]) -> bool:
+    def remembers(self, keys: Iterable[EventKey]) -> bool:
         """Are all these ids known?"""
         return all(hash(key) & _MASK in self._ids for key in keys)
 
-    def forget(self, keys: Iterable[Key]) -> None:
+    def forget(self, keys: Iterable[EventKey]) -> None:
         """Take ids back whose events could not be written."""
         self.losses += 1
         found: dict[str, set[int]] = {}

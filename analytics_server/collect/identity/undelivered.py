@@ -55,7 +55,7 @@ _decode_row = msgspec.msgpack.Decoder(list[object]).decode
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
-Key = tuple[str, str]
+SessionKey = tuple[str, str]
 
 
 @dataclass(slots=True)
@@ -97,8 +97,8 @@ class Undelivered:
         self._duplicates = duplicates
         self._settings = settings
         self._clock = clock
-        self._parts: dict[Key, _Part] = {}
-        self._of_site: dict[str, list[Key]] = {}
+        self._parts: dict[SessionKey, _Part] = {}
+        self._of_site: dict[str, list[SessionKey]] = {}
         """The keys of `_parts` by site, the newest first."""
         self._shares = SiteShares()
         self._texts: dict[str, str] = {}
@@ -175,7 +175,7 @@ class Undelivered:
     def _add_sessions(self, rows: list[_Head], payload: bytes, wanted: _Wanted) -> None:
         """Newest row first: those used last are kept, and past the capacity the site with most loses its oldest."""
         parts, shares, most = self._parts, self._shares, self._settings.max_sessions
-        begun: list[tuple[int, Key]] = []
+        begun: list[tuple[int, SessionKey]] = []
         for at, row in enumerate(rows, 1):
             key = (row.site_id, row.session_id)
             part = parts.get(key)
@@ -194,7 +194,7 @@ class Undelivered:
                 if key in parts:
                     parts[key].attributes = self._attributes(raw[at])
 
-    def _count_new(self, key: Key) -> None:
+    def _count_new(self, key: SessionKey) -> None:
         shares, site_id = self._shares, key[0]
         self._of_site.setdefault(site_id, []).append(key)
         shares.add(site_id)

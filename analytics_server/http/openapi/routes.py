@@ -1,38 +1,44 @@
-"""`GET /openapi.json`: the document, made at the first request and kept."""
+"""`GET /openapi.json`: the document of all endpoints, made at the first request and kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from analytics_server.http.openapi.operation import Operation, Reply
-
-PATH = "/openapi.json"
-
-OPERATION = Operation(
-    method="GET",
-    path=PATH,
-    name="get_openapi",
-    summary="This document",
-    tag="operations",
-    replies=(Reply(about="OpenAPI 3.1.", type=dict[str, Any]),),
-)
+from analytics_server import __version__
+from analytics_server.http.authorization import PUBLIC
+from analytics_server.http.endpoint import Endpoint
+from analytics_server.http.openapi.document import Json, build_document
+from analytics_server.http.openapi.operation import Reply
 
 
-def routes(describe: Callable[[], dict[str, Any]]) -> list[web.RouteDef]:
-    """The route. `describe` makes the document and is called once."""
+def with_document(endpoints: Sequence[Endpoint], *, url: str, components: Mapping[str, Json]) -> list[Endpoint]:
+    """The endpoints and one more, which answers with the document of them all."""
     made: list[bytes] = []
+    every = list(endpoints)
 
     async def show(request: web.Request) -> web.Response:
         if not made:
-            made.append(msgspec.json.encode(describe()))
+            made.append(msgspec.json.encode(build_document(every, version=__version__, url=url, components=components)))
         return web.Response(
             body=made[0],
             content_type="application/json",
             headers={"Cache-Control": "no-cache", "Access-Control-Allow-Origin": "*"},
         )
 
-    return [web.get(PATH, show)]
+    every.append(
+        Endpoint(
+            method="GET",
+            path="/openapi.json",
+            name="get_openapi",
+            summary="This document",
+            tag="operations",
+            action=PUBLIC,
+            serve=show,
+            replies=(Reply(about="OpenAPI 3.1.", type=dict[str, Any]),),
+        )
+    )
+    return every

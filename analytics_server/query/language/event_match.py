@@ -23,11 +23,10 @@ from msgspec import Meta
 from analytics_server.errors import RequestError
 from analytics_server.model import STANDARD_EVENTS
 from analytics_server.query.dimensions import find_dimension
-from analytics_server.query.language.conditions import Both, Either, Named, Neither, event_column
-from analytics_server.query.language.filters import Condition, Match, normalise, parse_filters, render
-from analytics_server.query.language.saved_filters import Library
+from analytics_server.query.language.conditions import Both, Condition, Either, Match, Named, Neither, normalise
+from analytics_server.query.language.filters import parse_filters
+from analytics_server.query.language.library import Library
 from analytics_server.query.language.shapes import Filters
-from analytics_server.query.parameters import Binder
 
 NAME_CHARS = 120
 
@@ -88,13 +87,3 @@ def _says_which(condition: Condition) -> bool:
         case Named():
             return condition.kind == "goal"
     return False
-
-
-def render_on_events(where: tuple[Condition, ...], binder: Binder) -> list[str]:
-    """The conditions as SQL over a row `e` of `events`.
-
-    Dimensions that only a session's row knows (`Dimension.joined`) are read from `s.`, so whoever asks joins it
-    (see `edges.events_relation`).
-    """
-
-    return [render(condition, lambda dimension: event_column(dimension, binder), binder) for condition in where]

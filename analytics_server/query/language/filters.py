@@ -5,7 +5,7 @@ A filter is `[operator, dimension, [values]]`, or `and`, `or`, `not` around othe
 or segment, which stands for its conditions. The list of filters is an `and`. The whole
 tree is a statement about one event and its session; a session is kept when at least one
 of its events in the range satisfies it. Pure; the depth, the number of filters and of
-values are bounded. The tree itself and its SQL are in `conditions`.
+values are bounded. The tree itself is in `conditions`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from analytics_server.query.dimensions import GOAL, Scope, find_dimension, neare
 from analytics_server.query.language.conditions import (
     OPERATORS,
     Both,
-    Column,
     Condition,
     Done,
     Either,
@@ -28,35 +27,8 @@ from analytics_server.query.language.conditions import (
     Neither,
     all_matches,
     count_done,
-    is_about_events,
-    matches,
-    normalise,
-    patterns,
-    render,
-    wildcard_pattern,
 )
-from analytics_server.query.language.saved_filters import Library
-
-__all__ = [
-    "OPERATORS",
-    "Both",
-    "Column",
-    "Condition",
-    "Done",
-    "Either",
-    "Match",
-    "Named",
-    "Neither",
-    "all_matches",
-    "all_of",
-    "is_about_events",
-    "matches",
-    "normalise",
-    "parse_filters",
-    "patterns",
-    "render",
-    "wildcard_pattern",
-]
+from analytics_server.query.language.library import Library
 
 MAX_DEPTH = 8
 MAX_FILTERS = 64

@@ -16,10 +16,11 @@ from msgspec import Meta
 
 from analytics_server.errors import RequestError
 from analytics_server.query.dimensions import GOAL, Dimension, Interval, Scope, find_dimension, nearest
-from analytics_server.query.language.filters import Condition, all_of, normalise, parse_filters
-from analytics_server.query.language.saved_filters import Library
+from analytics_server.query.language.conditions import Condition, normalise
+from analytics_server.query.language.filters import all_of, parse_filters
+from analytics_server.query.language.goal_filters import goals_in
+from analytics_server.query.language.library import Library
 from analytics_server.query.language.shapes import MAX_DIMENSIONS, MAX_METRICS, Dimensions, Filters, Metrics, RangeName
-from analytics_server.query.language.shares import goals_in
 from analytics_server.query.language.time_range import ComparisonMode, RangeSpec
 from analytics_server.query.metrics import Metric, Share, find_metric
 

@@ -6,7 +6,7 @@ that can't be read any more is an error that names it, never a silent "everythin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -14,10 +14,10 @@ from msgspec import Meta
 from analytics_server.access.saved import Kind, Saved, SavedThing, body_of
 from analytics_server.errors import RequestError
 from analytics_server.model import PAGEVIEW
+from analytics_server.query.dimensions import find_dimension
+from analytics_server.query.language.conditions import Condition, Match
+from analytics_server.query.language.filters import parse_filters
 from analytics_server.query.language.shapes import Filters
-
-if TYPE_CHECKING:
-    from analytics_server.query.language.filters import Condition
 
 TEXT_CHARS = 2_048
 ABOUT_CHARS = 1_000
@@ -43,19 +43,6 @@ class SegmentBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A segment: filters with a name."""
 
     filters: Filters
-
-
-class Library(Protocol):
-    """Where filters look up what they name."""
-
-    def goal(self, id_or_name: str, *, place: str) -> tuple[Condition, ...]:
-        """What must hold of an event of the goal. Raises `RequestError` (unknown_goal)."""
-
-    def goals(self) -> list[tuple[str, tuple[Condition, ...]]]:
-        """All goals of the site by name: what `event:goal` groups by."""
-
-    def segment(self, id_or_name: str, *, place: str) -> tuple[Condition, ...]:
-        """The conditions of a segment. Raises `RequestError` (unknown_segment)."""
 
 
 class SiteLibrary:
@@ -85,8 +72,6 @@ class SiteLibrary:
 
     def segment(self, id_or_name: str, *, place: str) -> tuple[Condition, ...]:
         """The conditions of a segment. Raises `RequestError` (unknown_segment)."""
-        from analytics_server.query.language.filters import parse_filters
-
         thing = self._find(Kind.SEGMENT, id_or_name, place)
         return parse_filters(body_of(thing, SegmentBody).filters, place=f"the segment {thing.name!r}")
 
@@ -101,9 +86,6 @@ class SiteLibrary:
 
 def goal_conditions(goal: GoalBody, place: str) -> tuple[Condition, ...]:
     """What must hold of an event of a goal. Raises `RequestError` (bad_goal or of its filters)."""
-    from analytics_server.query.dimensions import find_dimension
-    from analytics_server.query.language.filters import Match, parse_filters
-
     where: list[Condition] = []
     if goal.event:
         where.append(Match(find_dimension("event:name"), "is", (goal.event,), negated=False))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from analytics_server.query.dimensions import DIMENSIONS, Dimension, Scope, find_dimension
-from analytics_server.query.language.filters import Match, Named, matches
+from analytics_server.query.language.conditions import Match, Named, matches
 from analytics_server.query.language.request import Question
 from analytics_server.query.language.time_range import TimeRange, midnight
 from analytics_server.query.metrics import Metric

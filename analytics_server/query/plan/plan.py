@@ -25,7 +25,7 @@ from enum import StrEnum
 
 from analytics_server.errors import RequestError
 from analytics_server.query.dimensions import SESSION, Dimension, Scope
-from analytics_server.query.language.filters import matches
+from analytics_server.query.language.conditions import matches
 from analytics_server.query.language.request import Question
 from analytics_server.query.language.shares import counted, goal_fields, shares_of, wider
 from analytics_server.query.language.time_range import TimeRange, on_quarter_hours

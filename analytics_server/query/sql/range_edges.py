@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from analytics_server.query.language.conditions import Reach
+from analytics_server.query.sql.render import Reach
 from analytics_server.query.sql.scope import Scoped, indent, is_settled, key_of_session, select
 
 SESSION_MARGIN_S = 86_400

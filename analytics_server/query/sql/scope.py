@@ -11,11 +11,11 @@ from datetime import datetime
 from typing import Literal
 
 from analytics_server.query.dimensions import GOAL, SESSION, Dimension, Scope
-from analytics_server.query.language.conditions import Reach, with_key
-from analytics_server.query.language.filters import Condition, matches, render
+from analytics_server.query.language.conditions import Condition, matches
 from analytics_server.query.language.request import Question
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.parameters import TEXTS, Binder
+from analytics_server.query.sql.render import Reach, render, with_key
 
 Column = Callable[[Dimension], str]
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analytics_server.query.language.filters import matches
+from analytics_server.query.language.conditions import matches
 from analytics_server.query.language.request import Question
 from analytics_server.query.metrics import Metric
 from analytics_server.query.plan.plan import is_utc

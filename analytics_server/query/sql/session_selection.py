@@ -10,14 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analytics_server.query.dimensions import SESSION, Dimension
-from analytics_server.query.language.conditions import (
-    Condition,
-    event_column,
-    is_about_events,
-    matches,
-    render,
-    with_key,
-)
+from analytics_server.query.language.conditions import Condition, is_about_events, matches
 from analytics_server.query.parameters import Binder
 from analytics_server.query.sql.range_edges import (
     BESIDE_EVENTS,
@@ -27,6 +20,7 @@ from analytics_server.query.sql.range_edges import (
     events_with_sessions,
     started_in_range,
 )
+from analytics_server.query.sql.render import event_column, render, with_key
 from analytics_server.query.sql.scope import indent, is_settled, select
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analytics_server.query.dimensions import Dimension, Scope
-from analytics_server.query.language.filters import Condition, is_about_events, matches
+from analytics_server.query.language.conditions import Condition, is_about_events, matches
 from analytics_server.query.language.request import Question
 from analytics_server.query.language.shares import goal_fields
 from analytics_server.query.metrics import Metric

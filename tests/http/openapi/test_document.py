@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
-import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
 import analytics_server
 from analytics_server.app import Server
 from analytics_server.config import Config, DashboardSection, ServerSection, TrackerSection
-from analytics_server.description import describe, operations
+from analytics_server.http.endpoint import route_table
 from analytics_server.http.openapi.document import build_document
 from analytics_server.http.openapi.operation import Operation, Parameter, Reply, plain_path
 from tests.http.openapi.document import Document, references
-from tests.whole import complete_server, route_paths
+from tests.whole import api_description, route_paths
 
 PACKAGE = Path(analytics_server.__file__).parent
 
@@ -24,7 +24,7 @@ PACKAGE = Path(analytics_server.__file__).parent
 @pytest.fixture(scope="module")
 def document() -> Document:
     """The document of a server with all faces enabled, as a client reads it."""
-    return Document(msgspec.json.decode(msgspec.json.encode(describe(complete_server().config))))
+    return Document(asyncio.run(api_description()))
 
 
 @pytest.mark.parametrize(
@@ -38,12 +38,14 @@ def document() -> Document:
     ],
     ids=["everything", "other paths, no pages"],
 )
-def test_every_route_is_described_and_every_description_has_a_route(config: Config) -> None:
-    described = {operation.route for operation in operations(config)}
-    routes = {(route.method, plain_path(route.path)) for route in Server(config).routes()}
+def test_every_route_is_an_endpoint_and_every_endpoint_has_a_route(config: Config) -> None:
+    server = Server(config)
+    endpoints = server.endpoints()
+    declared = [endpoint.route for endpoint in endpoints]
+    routes = route_table(endpoints, server.access.authorizer)
 
-    assert routes - described == set(), "these routes have no Operation"
-    assert described - routes == set(), "these operations have no route"
+    assert [(route.method, plain_path(route.path)) for route in routes] == declared
+    assert len(set(declared)) == len(declared)
 
 
 def test_the_document_holds_every_path(document: Document) -> None:

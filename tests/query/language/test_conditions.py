@@ -9,18 +9,11 @@ from typing import Any
 import pytest
 
 from analytics_server.errors import RequestError
-from analytics_server.query.language.event_match import render_on_events
-from analytics_server.query.language.filters import (
-    Condition,
-    Named,
-    is_about_events,
-    matches,
-    normalise,
-    parse_filters,
-    patterns,
-)
+from analytics_server.query.language.conditions import Condition, Named, is_about_events, matches, normalise, patterns
+from analytics_server.query.language.filters import parse_filters
 from analytics_server.query.language.saved_filters import GoalBody, goal_conditions
 from analytics_server.query.parameters import Binder
+from analytics_server.query.sql.render import render_on_events
 
 BUY = ["is", "event:name", ["buy"]]
 

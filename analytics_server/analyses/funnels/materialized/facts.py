@@ -22,9 +22,9 @@ from analytics_server.analyses.funnels.materialized.literals import inline
 from analytics_server.analyses.funnels.source import KNOWN, START, UNTIL, all_of, is_exclusive
 from analytics_server.errors import RequestError
 from analytics_server.query.language.conditions import count_done, matches
-from analytics_server.query.language.event_match import render_on_events
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.parameters import Binder
+from analytics_server.query.sql.render import render_on_events
 
 VERSION = 1
 """Rises when the meaning of facts or of days' attempts changes: they are made anew then."""

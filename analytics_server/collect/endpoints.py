@@ -1,13 +1,22 @@
-"""What the beacon endpoints take and give, under the configured paths."""
+"""The beacon endpoints' declarations: each route of `CollectRoutes` joined to what it takes and gives.
+
+Their handlers authenticate by themselves, since a token is optional and errors are readable from any page.
+"""
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Iterable
 
+import msgspec
+from aiohttp import web
+
+from analytics_server.access.actions import COLLECT
 from analytics_server.collect.answer import Accepted
 from analytics_server.collect.formats.beacon import Beacon
 from analytics_server.collect.formats.client_sdk import ClientInteraction, ClientView
-from analytics_server.http.openapi.operation import Body, Operation, Parameter, Reply
+from analytics_server.http.authorization import PUBLIC
+from analytics_server.http.endpoint import Endpoint
+from analytics_server.http.openapi.operation import Body, Parameter, Reply
 
 
 class Beacons(msgspec.Struct):
@@ -70,8 +79,12 @@ _PIXEL = (
 )
 
 
-def operations(collect_path: str, script_path: str) -> list[Operation]:
-    """Beacons, pixel, preflights and the script."""
+def endpoints(routes: Iterable[web.RouteDef], collect_path: str, script_path: str) -> list[Endpoint]:
+    """Beacons, pixel, preflights and the script, answered by `routes`: those of `CollectRoutes`.
+
+    Raises `KeyError` where there is no such route.
+    """
+    found = {(route.method, route.path): route for route in routes}
     path = collect_path.rstrip("/")
     taking = (
         ("", "track", "Send events", (Beacon, list[Beacon], Beacons), {"pageview": _PAGEVIEW, "array": [_PAGEVIEW]},
@@ -84,46 +97,57 @@ def operations(collect_path: str, script_path: str) -> list[Operation]:
         ("/batch", "batch", "Send several calls of the client library together", (ClientBatch, ),
          {"both": {"events": [{"kind": "view", **_VIEW}, {"kind": "interaction", **_CLICK}]}}, ""),
     )  # fmt: skip
-    found = []
+    declared = []
     for suffix, name, summary, types, examples, about in taking:
-        found += [
-            Operation(
+        declared += [
+            Endpoint(
                 method="POST",
                 path=path + suffix,
                 name=f"send_{name}",
                 summary=summary,
                 tag="collect",
                 about=about,
-                role="collect",
+                action=COLLECT,
+                serve=found["POST", path + suffix].handler,
                 body=Body(types=types, examples=examples),
                 replies=(_TAKEN,),
                 errors=_ERRORS,
             ),
-            _preflight(path + suffix, name),
+            _preflight(found["OPTIONS", path + suffix], name),
         ]
-    return [*found, _pixel(path), _preflight(f"{path}/pixel.gif", "pixel"), _script(script_path)]
+    pixel = f"{path}/pixel.gif"
+    return [
+        *declared,
+        _pixel(found["GET", pixel]),
+        _preflight(found["OPTIONS", pixel], "pixel"),
+        _script(found["GET", script_path]),
+    ]
 
 
-def _preflight(path: str, name: str) -> Operation:
-    return Operation(
+def _preflight(route: web.RouteDef, name: str) -> Endpoint:
+    return Endpoint(
         method="OPTIONS",
-        path=path,
+        path=route.path,
         name=f"preflight_{name}",
         summary="A browser asks whether it may send",
         tag="collect",
+        action=PUBLIC,
+        serve=route.handler,
         replies=(Reply(status=204, about="Any origin may, without credentials."),),
     )
 
 
-def _pixel(path: str) -> Operation:
-    return Operation(
+def _pixel(route: web.RouteDef) -> Endpoint:
+    return Endpoint(
         method="GET",
-        path=f"{path}/pixel.gif",
+        path=route.path,
         name="get_pixel",
         summary="Send an event by loading an image",
         tag="collect",
         about="For pages without script. An image whatever became of the event, unless the request as a whole fails.",
-        role="collect",
+        action=COLLECT,
+        serve=route.handler,
+        allow_head=False,
         parameters=tuple(
             Parameter(name=name, about=about, required=required, example=example)
             for name, about, required, example in _PIXEL
@@ -134,13 +158,15 @@ def _pixel(path: str) -> Operation:
     )
 
 
-def _script(script_path: str) -> Operation:
-    return Operation(
+def _script(route: web.RouteDef) -> Endpoint:
+    return Endpoint(
         method="GET",
-        path=script_path,
+        path=route.path,
         name="get_script",
         summary="The tracker script",
         tag="collect",
+        action=PUBLIC,
+        serve=route.handler,
         replies=(
             Reply(about="The script.", formats=("text/javascript",), headers={"ETag": "For `If-None-Match`."}),
             Reply(status=304, about="The browser has it already (`If-None-Match`)."),

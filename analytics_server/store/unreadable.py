@@ -44,6 +44,10 @@ class UnreadableDocuments:
         if kind in self._ids:
             self._ids[kind] &= set(ids)
 
+    def ids(self) -> dict[str, tuple[str, ...]]:
+        """What is unreadable now: ids by kind, sorted; kinds without any are left out."""
+        return {kind: tuple(sorted(ids)) for kind, ids in sorted(self._ids.items()) if ids}
+
     def collect(self) -> Iterator[Metric]:
         """For the registry."""
         family = GaugeMetricFamily(

@@ -1,0 +1,73 @@
+"""Access control of one server: tokens and sites, read at the start and kept up to date."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry
+
+from analytics_server.access.actions import GateAuthorizer
+from analytics_server.access.gate import Gate, Role
+from analytics_server.access.saved import Saved
+from analytics_server.access.site_routes import SiteRoutes
+from analytics_server.access.sites import Sites
+from analytics_server.access.token_routes import TokenRoutes
+from analytics_server.config import Config
+from analytics_server.http.endpoint import Endpoint
+from analytics_server.model import DropCount
+from analytics_server.store import Store
+from analytics_server.store.unreadable import UnreadableDocuments
+
+log = logging.getLogger(__name__)
+
+NEW_TOKEN = "Restore a backup, or stop the server and run analytics-server token create --role admin."
+
+
+class DamageReader(Protocol):
+    """Reads tables that may be damaged."""
+
+    async def reading(self, table: str, work: Callable[[], Awaitable[object]]) -> None:
+        """Do some work that reads the table; go on without it where its files are damaged."""
+        ...
+
+    def has_lost(self, table: str) -> bool:
+        """Are rows of the table missing?"""
+        ...
+
+
+class AccessService:
+    """`admin_token`: one that is accepted beside those that are stored, or an empty text."""
+
+    def __init__(self, config: Config, store: Store, registry: CollectorRegistry, *, admin_token: str) -> None:
+        unreadable = UnreadableDocuments()
+        unreadable.register(registry)
+        self._admin_token = admin_token
+        self.gate = Gate(store, unreadable=unreadable)
+        self.authorizer = GateAuthorizer(self.gate)
+        self.sites = Sites(store, config.sites, unreadable=unreadable)
+        self.saved = Saved(store, unreadable=unreadable)
+        self.new_admin_token = ""
+        """Made by `load` when there was none; shown once."""
+
+    def endpoints(self, drops_of_unknown_sites: Callable[[], list[DropCount]]) -> list[Endpoint]:
+        """Sites and tokens over HTTP."""
+        return [*SiteRoutes(self.sites, drops_of_unknown_sites).endpoints(), *TokenRoutes(self.gate).endpoints()]
+
+    async def load(self, damage: DamageReader) -> None:
+        """Read tokens, sites and saved things. Raises a store error."""
+        await damage.reading("tokens", self.gate.load)
+        await self._ensure_admin(damage)
+        await damage.reading("sites", self.sites.load)
+        if damage.has_lost("sites"):
+            self.sites.take_all()
+        await damage.reading("saved", self.saved.load)
+
+    async def _ensure_admin(self, damage: DamageReader) -> None:
+        if self._admin_token:
+            self.gate.accept(self._admin_token, Role.ADMIN, "ANALYTICS_ADMIN_TOKEN")
+        elif damage.has_lost("tokens"):  # damage must not make an admin of everyone who reads this server's output
+            log.error("no admin token is made, because tokens are lost", extra={"remedy": NEW_TOKEN})
+        elif not any(principal.role is Role.ADMIN for principal in self.gate.tokens()):
+            self.new_admin_token = await self.gate.create(Role.ADMIN, name="first start")

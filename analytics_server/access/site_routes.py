@@ -1,0 +1,219 @@
+"""Sites over HTTP: `/api/v1/sites`. Reading needs a token that reads; managing needs an admin's for all sites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from analytics_server.access.actions import LIST_SITES, MANAGE_SITES, VIEW_SITE
+from analytics_server.access.sites import SITE_ID, Sites, valid_site_id
+from analytics_server.errors import Conflict, NotFound, RequestError
+from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
+from analytics_server.http.openapi.operation import Body, Parameter, Reply
+from analytics_server.model import DropCount, Site
+
+ZONE_CHARS = 64
+HOST_CHARS = 253
+SITE_CHARS = 128
+MAX_LISTED = 1_000
+"""So many hosts a site may allow, and so many sites a token may cover."""
+
+SiteId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=SITE_CHARS,
+        extra_json_schema={"pattern": rf"^[ \t\r\n]*{SITE_ID.pattern.replace('a-z', 'A-Za-z')}[ \t\r\n]*$"},
+    ),
+]
+Zone = Annotated[str, Meta(max_length=ZONE_CHARS, description="IANA name, such as Europe/Stockholm.")]
+Hosts = Annotated[
+    tuple[Annotated[str, Meta(min_length=1, max_length=HOST_CHARS)], ...],
+    Meta(max_length=MAX_LISTED, description="Events from pages on other hosts are dropped. Empty: any host."),
+]
+
+
+class SiteRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A new site."""
+
+    site_id: SiteId
+    timezone: Zone = ""
+    allowed_hosts: Hosts = ()
+
+
+class SiteChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to change; what is left out stays. `site_id` can't change; it may be sent along."""
+
+    site_id: SiteId | None = None
+    timezone: Zone | None = None
+    allowed_hosts: Hosts | None = None
+
+
+class SitesAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The sites that the token covers, by id.
+
+    `drops`: what was not kept because no site has the name it was sent to, the latest first; for tokens of all sites.
+    """
+
+    sites: list[Site]
+    drops: list[DropCount] = []
+
+
+_SITE = Parameter(
+    name="site_id", about="The site; a slash in it is written %2F.", type=SiteId, required=True, example="example.com"
+)
+_NO_SITE = {404: ("unknown_site",)}
+
+
+class SiteRoutes:
+    """Handlers for `/api/v1/sites`."""
+
+    def __init__(self, sites: Sites, drops_of_unknown_sites: Callable[[], list[DropCount]] = list) -> None:
+        self._sites = sites
+        self._drops_of_unknown_sites = drops_of_unknown_sites
+
+    def endpoints(self) -> list[Endpoint]:
+        """The declarations."""
+        return [
+            Endpoint(
+                method="GET",
+                path="/api/v1/sites",
+                name="list_sites",
+                summary="The sites the token covers",
+                tag="access",
+                action=LIST_SITES,
+                handle=self.list_sites,
+                replies=(Reply(about="By id.", type=SitesAnswer),),
+            ),
+            Endpoint(
+                method="POST",
+                path="/api/v1/sites",
+                name="create_site",
+                summary="Create a site",
+                tag="access",
+                about="Needs an admin token for all sites. A site that was deleted comes back this way, with its data.",
+                action=MANAGE_SITES,
+                handle=self.create_site,
+                body=Body(
+                    types=(SiteRequest,),
+                    examples={
+                        "site": {
+                            "site_id": "shop.example.com",
+                            "timezone": "Europe/Stockholm",
+                            "allowed_hosts": ["shop.example.com"],
+                        }
+                    },
+                ),
+                replies=(Reply(status=201, about="Created.", type=Site),),
+                errors={400: ("bad_site", "bad_timezone"), 409: ("site_exists",)},
+                asks_store=True,
+            ),
+            Endpoint(
+                method="GET",
+                path="/api/v1/sites/{site_id}",
+                name="get_site",
+                summary="One site",
+                tag="access",
+                action=VIEW_SITE,
+                site=SiteFrom.PATH,
+                handle=self.show_site,
+                parameters=(_SITE,),
+                replies=(Reply(about="The site.", type=Site),),
+                errors=_NO_SITE,
+                asks_store=True,
+            ),
+            Endpoint(
+                method="PUT",
+                path="/api/v1/sites/{site_id}",
+                name="change_site",
+                summary="Change a site",
+                tag="access",
+                about="Needs an admin token for all sites. What is left out stays. A new time zone shifts the days of "
+                "everything already stored.",
+                action=MANAGE_SITES,
+                handle=self.change_site,
+                parameters=(_SITE,),
+                body=Body(types=(SiteChange,), examples={"zone": {"timezone": "Asia/Tokyo"}}),
+                replies=(Reply(about="The site as it is now.", type=Site),),
+                errors={400: ("bad_site", "bad_timezone"), **_NO_SITE},
+                asks_store=True,
+            ),
+            Endpoint(
+                method="DELETE",
+                path="/api/v1/sites/{site_id}",
+                name="delete_site",
+                summary="Delete a site",
+                tag="access",
+                about="Needs an admin token for all sites. Its beacons are refused from then on and its data can't be "
+                "asked for any more; what is stored stays until it expires or is erased, or the site is created again.",
+                action=MANAGE_SITES,
+                handle=self.delete_site,
+                parameters=(_SITE,),
+                replies=(Reply(status=204, about="Deleted."),),
+                errors=_NO_SITE,
+                asks_store=True,
+            ),
+        ]
+
+    async def list_sites(self, call: Call[None]) -> SitesAnswer:
+        """The sites that the caller covers."""
+        sites = [site for site in self._sites.all() if call.caller.covers(site.site_id)]
+        return SitesAnswer(sites=sites, drops=[] if call.caller.sites else self._drops_of_unknown_sites())
+
+    async def show_site(self, call: Call[None]) -> Site:
+        """One site. Raises `NotFound`."""
+        site_id = _site_id(call)
+        if self._sites.get(site_id) is None:  # another server may have made it just now
+            await self._sites.load()
+        return self._site(site_id)
+
+    async def create_site(self, call: Call[SiteRequest]) -> Site:
+        """Make a site. Raises `Conflict` for one that exists."""
+        wanted = call.body
+        site_id = valid_site_id(wanted.site_id) or wanted.site_id
+        await self._sites.load()
+        if self._sites.get(site_id) is not None:
+            raise Conflict(f"The site {site_id!r} exists already: change it with PUT.", code="site_exists")
+        return await self._sites.create(site_id, wanted.timezone, allowed_hosts=_hosts(wanted.allowed_hosts))
+
+    async def change_site(self, call: Call[SiteChange]) -> Site:
+        """Change a site's settings. Raises `NotFound`, `RequestError`."""
+        change = call.body
+        await self._sites.load()  # what is left out stays as another server has left it
+        site = self._site(_site_id(call))
+        if change.site_id is not None and valid_site_id(change.site_id) != site.site_id:
+            raise RequestError(f"site_id can't change: the address names {site.site_id!r}.", code="bad_site")
+        if change.timezone is not None:
+            site = msgspec.structs.replace(site, timezone=change.timezone)
+        if change.allowed_hosts is not None:
+            site = msgspec.structs.replace(site, allowed_hosts=_hosts(change.allowed_hosts))
+        return await self._sites.put(site)
+
+    async def delete_site(self, call: Call[None]) -> None:
+        """Delete a site; its events stay stored. Raises `NotFound`."""
+        site_id = _site_id(call)
+        await self._sites.load()
+        if not await self._sites.delete(site_id):
+            raise _unknown_site(site_id)
+
+    def _site(self, site_id: str) -> Site:
+        site = self._sites.get(site_id)
+        if site is None:
+            raise _unknown_site(site_id)
+        return site
+
+
+def _site_id(call: Call[None] | Call[SiteChange]) -> str:
+    return call.path("site_id").strip().lower()
+
+
+def _unknown_site(site_id: str) -> NotFound:
+    return NotFound(f"The site {site_id[:128]!r} does not exist.", code="unknown_site")
+
+
+def _hosts(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Hosts as events spell them."""
+    return tuple(name.strip().lower() for name in names)

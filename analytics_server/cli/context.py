@@ -1,0 +1,68 @@
+"""What the commands share: their config, the event loop they run on, and a store of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from analytics_server.config import Config, load_config
+from analytics_server.doctor.lock import DirectoryLock
+from analytics_server.errors import AnalyticsError
+from analytics_server.store import Store, make_store
+
+T = TypeVar("T")
+
+
+def run_async(work: Awaitable[T]) -> T:
+    """Run a coroutine on uvloop where there is one."""
+
+    async def main() -> T:
+        return await work
+
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())
+
+
+def read_config(path: str | None) -> Config:
+    """The settings of a file, of the environment and the defaults. Raises `ConfigError`."""
+    chosen = path or os.environ.get("ANALYTICS_CONFIG")
+    return load_config(Path(chosen) if chosen else None)
+
+
+config_option = click.option(
+    "--config", "config_path", metavar="FILE", help="Config file (TOML). Also: ANALYTICS_CONFIG. Default: none."
+)
+
+
+def with_store(config: Config, work: Callable[[Store], Awaitable[None]]) -> None:
+    """Open the store, work, close it. The engine in process is left to a server that has it open."""
+
+    async def main() -> None:
+        store = make_store(config)
+        try:
+            await work(store)
+        finally:
+            await store.close()
+
+    lock = DirectoryLock(config.wal_dir)
+    if config.clickhouse_url.startswith("chdb:"):
+        lock.take(keep=True)
+    if lock.busy:
+        raise AnalyticsError(
+            f"A server is running on {config.data_dir} and owns the database there. Stop it first,"
+            " or ask it over HTTP: /api/v1/sites and /api/v1/tokens.",
+            code="server_running",
+        )
+    try:
+        run_async(main())
+    finally:
+        lock.release()

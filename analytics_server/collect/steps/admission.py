@@ -1,0 +1,114 @@
+"""The first steps of an event: is it well formed, is its site known, may it come now, and who sent it?"""
+
+from __future__ import annotations
+
+from analytics_server.access.sites import valid_site_id
+from analytics_server.collect.address import bare, network_of
+from analytics_server.collect.drops import DropReason
+from analytics_server.collect.enrich.values import identifier, storable
+from analytics_server.collect.steps.parts import EventFunction, Parts
+from analytics_server.collect.steps.run import Run
+from analytics_server.collect.steps.verdict import Drop, Reject, Verdict
+from analytics_server.config import CollectSection, LimitsSection
+from analytics_server.model import Site
+
+SESSION_ID_CHARS = 64
+USER_ID_CHARS = 256
+
+_BAD_TIMESTAMP = Reject("bad_timestamp", "timestamp must be ISO 8601 or an epoch number, since the year 2000.")
+_BAD_SITE = Reject("bad_site", "site must be a name such as example.com, at most 128 characters.")
+_NEW_SITES = Reject("too_many_requests", "This address has sent events of too many new sites. Try again later.")
+_BOT = Drop(DropReason.BOT)
+
+
+def make_check(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
+    """The shapes are right already: check the values of name, ids and time."""
+    name_chars = limits.name_chars
+    bad_name = Reject("bad_name", f"name must be at most {name_chars} printable characters.")
+
+    def step(run: Run) -> Verdict:
+        beacon = run.beacon
+        run.name = name = beacon.name
+        if len(name) > name_chars or not (name.isprintable() or storable(name)):
+            return bad_name
+        session_id, user_id = beacon.session_id or "", beacon.user_id or ""
+        if session_id:
+            session_id = identifier("session_id", session_id, SESSION_ID_CHARS, run.outcome)
+        if user_id:
+            user_id = identifier("user_id", user_id, USER_ID_CHARS, run.outcome)
+        run.session_id, run.user_id = session_id, user_id
+        return _BAD_TIMESTAMP if run.ts_ms is None else None
+
+    return step
+
+
+def make_site(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
+    """Find the event's site, or make it where the settings allow."""
+    sites, new_sites = parts.sites, parts.new_sites
+    get = sites.get
+
+    def make_or_reject(run: Run) -> Site | Reject:
+        """For a name that is not known as it is spelt."""
+        site_id = valid_site_id(run.beacon.site)
+        if not site_id:
+            return _BAD_SITE
+        if not run.trusted and sites.may_create(site_id) and not new_sites.allow(network_of(run.origin.address)):
+            run.outcome.limited += 1
+            return _NEW_SITES
+        site = sites.get_or_create(site_id)
+        if site is None:
+            run.outcome.unknown_sites += 1
+            return Reject("unknown_site", f"The site {site_id!r} does not exist on this server.")
+        return site
+
+    def step(run: Run) -> Verdict:
+        site = get(run.beacon.site)
+        if site is None:
+            made = make_or_reject(run)
+            if isinstance(made, Reject):
+                return made
+            site = made
+        run.site, run.site_id = site, site.site_id
+        return None
+
+    return step
+
+
+def make_rate_limit(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
+    """Refuse what a site sends beyond its rate."""
+    allow = parts.site_limiter.allow
+
+    def step(run: Run) -> Verdict:
+        site_id = run.site_id
+        if allow(site_id):
+            return None
+        run.outcome.limited += 1
+        return Reject("too_many_requests", f"The site {site_id!r} sends more events than it may. Try again later.")
+
+    return step
+
+
+def make_sender(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
+    """Of a trusted server's event: whose address and user agent it is about; drop it when that is automation's."""
+    drop_bots, is_bot = settings.drop_bots, parts.bots.is_bot
+
+    def step(run: Run) -> Verdict:
+        beacon, origin = run.beacon, run.origin
+        address, user_agent = beacon.ip, beacon.user_agent
+        run.by_user = address is None and user_agent is None and bool(beacon.user_id)
+        run.address = (bare(address) or address) if address else origin.address
+        if user_agent is None:
+            run.user_agent = origin.user_agent
+            return None
+        run.user_agent = user_agent
+        if drop_bots:
+            known = run.user_agents
+            if known is None:
+                known = run.user_agents = set()
+            if user_agent not in known:
+                if is_bot(user_agent) is not None:
+                    return _BOT
+                known.add(user_agent)
+        return None
+
+    return step

@@ -1,0 +1,75 @@
+"""The steps that read what an event says of its page and of itself."""
+
+from __future__ import annotations
+
+from analytics_server.collect.drops import DropReason
+from analytics_server.collect.enrich.values import DetailReader, cut
+from analytics_server.collect.formats.beacon import Exposure
+from analytics_server.collect.steps.parts import EventFunction, Parts
+from analytics_server.collect.steps.run import NO_PAGE, Run
+from analytics_server.collect.steps.verdict import Drop, Reject, Verdict
+from analytics_server.config import CollectSection, LimitsSection
+from analytics_server.model import PAGEVIEW
+
+EXPOSURE = "exposure"
+
+_MISSING_EXPERIMENT = Reject("missing_experiment", "An exposure needs experiment.id and experiment.variant.")
+_BAD_EXPERIMENT = Reject("bad_experiment", "experiment.id and experiment.variant must not be empty.")
+_MISSING_URL = Reject("missing_url", "A pageview needs a url.")
+
+
+def make_page(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
+    """Clean the page's URL; drop events of hosts that the site does not allow."""
+    clean = parts.urls.clean
+    bad_url = Reject(
+        "bad_url", f"url must be an absolute http or https address of at most {limits.url_chars} characters."
+    )
+
+    def step(run: Run) -> Verdict:
+        url = run.beacon.url
+        if not url:
+            if run.name == PAGEVIEW:
+                return _MISSING_URL
+            run.url, run.page = "", NO_PAGE
+        elif url != run.url:
+            page = clean(url)
+            if page is None:
+                return bad_url
+            run.url, run.page = url, page
+        return _foreign_host(run) if run.site.allowed_hosts else None
+
+    return step
+
+
+def _foreign_host(run: Run) -> Verdict:
+    """The drop of an event whose page is not of an allowed host; a server's own event needs no page."""
+    hostname = run.page.hostname
+    if hostname in run.site.allowed_hosts or (run.trusted and not hostname):
+        return None
+    about = f"The page's host {hostname!r} is not among the site's allowed hosts." if hostname else ""
+    return Drop(DropReason.HOSTNAME, about)
+
+
+def make_details(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
+    """Read the columns from scroll_depth to props, and the title."""
+    details = DetailReader(parts.urls, limits, mask=settings.mask_emails)
+    read, read_text, title_chars = details.read, details.text, limits.title_chars
+
+    def step(run: Run) -> Verdict:
+        beacon = run.beacon
+        if run.name == EXPOSURE and (fault := _exposure_fault(beacon.experiment)) is not None:
+            return fault
+        run.details = read(beacon, run.outcome)
+        title = beacon.title
+        if title != run.title:
+            run.title, run.text = title, read_text(title, title_chars)
+        return None
+
+    return step
+
+
+def _exposure_fault(experiment: Exposure | None) -> Reject | None:
+    """An exposure without experiment and variant says nothing."""
+    if experiment is None:
+        return _MISSING_EXPERIMENT
+    return None if cut(experiment.id, 120) and cut(experiment.variant, 120) else _BAD_EXPERIMENT

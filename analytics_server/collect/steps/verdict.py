@@ -1,0 +1,28 @@
+"""What a step says of an event that it does not pass on: dropped with a typed reason, or rejected with a code.
+
+Both are values: they are expected, and an exception would cost more than the step.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from analytics_server.collect.drops import DropReason
+
+
+class Drop(msgspec.Struct, frozen=True):
+    """The event is accepted, counted and not kept. `about`: what there is to say beyond the reason."""
+
+    reason: DropReason
+    about: str = ""
+
+
+class Reject(msgspec.Struct, frozen=True):
+    """The event is refused, and the client is told the code and the message."""
+
+    code: str
+    message: str
+
+
+Verdict = Drop | Reject | None
+"""None: the event goes on to the next step."""

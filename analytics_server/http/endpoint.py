@@ -1,0 +1,165 @@
+"""Endpoints: a route declared once, with its action, body, replies and errors; the handler follows from it.
+
+From one declaration come the handler (authentication, reading and decoding the body, authorization, the JSON answer),
+the operation of the API description, and the tests that try every role on every route. A route without an action can't
+be declared: what anyone may call says `PUBLIC`.
+
+Order of a request: authentication, then the role, then the body, then the right to the site, then the handler. Nothing
+is read for a caller who could not use it, and nothing is looked up of a site that the caller may not see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+from aiohttp import web
+
+from analytics_server.http.answer import json_response
+from analytics_server.http.authorization import (
+    ALL_SITES,
+    ANYWHERE,
+    Action,
+    Authorizer,
+    C,
+    Caller,
+    Public,
+    Resource,
+    ResourceKind,
+)
+from analytics_server.http.body import SMALL_BODY, BodyLimits, read_within
+from analytics_server.http.openapi.operation import Operation, Role
+
+B = TypeVar("B")
+
+
+class SiteFrom(Enum):
+    """Where a request names the site that its action is done to."""
+
+    BODY = "`site_id` of the body, or of what `parse` has made of the address"
+    PATH = "the path's part `site_id`"
+    HANDLER = "the handler finds it, and calls `Call.authorize`"
+
+
+class Call(Generic[B]):
+    """One request on its way through its endpoint: the authenticated caller and the decoded body.
+
+    Of an endpoint without a body, `body` is what `parse` has made of the address.
+    """
+
+    __slots__ = ("_authorize", "body", "caller", "is_authorized", "request")
+
+    def __init__(
+        self, request: web.Request, caller: Caller, body: B, authorize: Callable[[Resource], None], is_authorized: bool
+    ) -> None:
+        self.request = request
+        self.caller = caller
+        self.body = body
+        self.is_authorized = is_authorized
+        self._authorize = authorize
+
+    def path(self, name: str) -> str:
+        """A variable part of the path, decoded."""
+        return self.request.match_info[name]
+
+    def authorize(self, site_id: str) -> None:
+        """Raises `Forbidden` unless the caller may do the endpoint's action on the site."""
+        self._authorize(Resource.site(site_id.strip().lower()))
+        self.is_authorized = True
+
+
+Handler = Callable[[Call[Any]], Awaitable[object]]
+"""Answers a call: with a value to be encoded as JSON, None for an empty body, or a response of its own."""
+
+RawHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint(Operation):
+    """A method of a path: what it is for (`Operation`), what a caller must be allowed to do, and who answers.
+
+    `handle` gets an authorized call. `serve` gets the request as it is: for pages, and for what authenticates by other
+    means than a status (beacons, the live socket); its action is then declared for the description and the tests.
+    `site` is needed by actions on a site. `parse` reads path and query string, and raises `RequestError`.
+    """
+
+    action: Action | Public
+    role: Role = field(init=False, default="")
+    handle: Handler | None = None
+    serve: RawHandler | None = None
+    site: SiteFrom | None = None
+    parse: Callable[[web.Request], Any] | None = None
+    reading: BodyLimits = SMALL_BODY
+    allow_head: bool = True
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for a declaration that contradicts itself."""
+        if (self.handle is None) == (self.serve is None):
+            raise ValueError(f"{self.route} needs one of handle and serve.")
+        if isinstance(self.action, Public):
+            if self.handle is not None:
+                raise ValueError(f"{self.route} is public: it has no caller, so it needs serve.")
+            return
+        object.__setattr__(self, "role", self.action.role)
+        if self.handle is not None and (self.action.resource is ResourceKind.SITE) != (self.site is not None):
+            raise ValueError(f"{self.route}: an action on a site, and no other, says where the site stands.")
+
+    @property
+    def status(self) -> int:
+        """The status of its first reply: that of a value that the handler returns."""
+        return self.replies[0].status
+
+
+def route_table(endpoints: Iterable[Endpoint], authorizer: Authorizer[C]) -> list[web.RouteDef]:
+    """The routes of the endpoints. Handlers raise `AnalyticsError`."""
+    return [
+        web.RouteDef(
+            endpoint.method,
+            endpoint.path,
+            endpoint.serve or _handler(endpoint, authorizer),
+            {"allow_head": endpoint.allow_head} if endpoint.method == "GET" else {},
+        )
+        for endpoint in endpoints
+    ]
+
+
+def _handler(endpoint: Endpoint, authorizer: Authorizer[C]) -> RawHandler:
+    action, handle, reading = endpoint.action, endpoint.handle, endpoint.reading
+    assert isinstance(action, Action)
+    assert handle is not None
+    body_type: Any = None
+    if endpoint.body is not None:
+        (body_type,) = endpoint.body.types
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        caller = await authorizer.authenticate(request.headers.get("Authorization"))
+        authorizer.authorize(caller, action, ALL_SITES if action.resource is ResourceKind.ALL_SITES else ANYWHERE)
+        # Every authenticated call passes here: the place for limits of a caller's rate.
+        body = None if endpoint.parse is None else endpoint.parse(request)
+        if body_type is not None:
+            text = await read_within(request, reading.most_bytes, reading.too_large)
+            body = reading.decode(text or reading.if_empty, body_type)
+        call = Call(
+            request,
+            caller,
+            body,
+            lambda resource: authorizer.authorize(caller, action, resource),
+            action.resource is not ResourceKind.SITE,
+        )
+        if endpoint.site is not None and endpoint.site is not SiteFrom.HANDLER:
+            call.authorize(_site_id(endpoint.site, call))
+        result = await handle(call)
+        if not call.is_authorized:
+            raise RuntimeError(f"{endpoint.route} answered without asking whether the caller may.")
+        # What was done by whom is known here: the place for audit entries.
+        if isinstance(result, web.StreamResponse):
+            return result
+        return web.Response(status=endpoint.status) if result is None else json_response(result, status=endpoint.status)
+
+    return answer
+
+
+def _site_id(where: SiteFrom, call: Call[Any]) -> str:
+    return call.path("site_id") if where is SiteFrom.PATH else str(call.body.site_id)

@@ -1,0 +1,79 @@
+"""The listening sockets of one server and the aiohttp application behind them.
+
+Owns the order of their start and stop. The protocol of a connection is made by the caller, around aiohttp's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from analytics_server.config import Config
+from analytics_server.http.address_file import AddressFile
+from analytics_server.http.body import BODY_TIMEOUT_S
+from analytics_server.http.serving import HttpMetrics, HttpProtocol, add_rest, before_routes, wrap
+from analytics_server.listening import BACKLOG, Address, addresses_of, open_sockets, reachable
+
+MakeProtocol = Callable[[], asyncio.Protocol]
+
+
+class Listener:
+    """`shutdown_timeout_s`: how long requests under way may still take when it closes."""
+
+    def __init__(self, config: Config, metrics: HttpMetrics, *, shutdown_timeout_s: float) -> None:
+        self._config = config
+        self._metrics = metrics
+        self._shutdown_timeout_s = shutdown_timeout_s
+        self._runner: web.AppRunner | None = None
+        self._sockets: list[asyncio.Server] = []
+        self.address_file = AddressFile(config.data_dir)
+        self.address: Address = (config.server.host, config.server.port)
+        """Where a client on this machine reaches it, once it listens."""
+
+    @property
+    def is_open(self) -> bool:
+        """Has it listened?"""
+        return bool(self._sockets)
+
+    async def open(
+        self, routes: Iterable[web.RouteDef], wrap_protocol: Callable[[Callable[[], RequestHandler]], MakeProtocol]
+    ) -> None:
+        """Listen. `wrap_protocol` makes the connections' protocol around aiohttp's. Raises `ConfigError`."""
+        app = web.Application()
+        app[BODY_TIMEOUT_S] = self._config.limits.body_timeout_s
+        app.router.add_routes(wrap(routes, self._metrics))
+        add_rest(app, self._metrics)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            auto_decompress=False,
+            handle_signals=False,
+            shutdown_timeout=self._shutdown_timeout_s,
+        )
+        await self._runner.setup()
+        inner = self._runner.server
+        assert inner is not None
+        inner.request_handler = before_routes(inner.request_handler, self._metrics)
+        loop = asyncio.get_running_loop()
+        make = wrap_protocol(lambda: HttpProtocol(inner, loop=loop, **inner._kwargs))
+        sockets = open_sockets(self._config.server.host, self._config.server.port)
+        bound = addresses_of(sockets)
+        for bound_socket in sockets:
+            self._sockets.append(await loop.create_server(make, sock=bound_socket, backlog=BACKLOG))
+        self.address = reachable(bound)[0]
+        self.address_file.write(bound)
+
+    def stop_listening(self) -> None:
+        """Take no new connection."""
+        for listening in self._sockets:
+            listening.close()
+        if self._sockets:
+            self.address_file.remove()
+
+    async def close(self) -> None:
+        """Wait for the requests under way, and close all connections."""
+        if self._runner is not None:
+            await self._runner.cleanup()

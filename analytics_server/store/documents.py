@@ -1,0 +1,256 @@
+"""Versioned small documents: what sites, tokens and saved things are stored as.
+
+Owns the cache of one such table, its refresh and the order of versions. Every row is a version of a document, JSON
+text under a key; the newest by `updated_at` counts (a ReplacingMergeTree, read with FINAL), and the last version of a
+deleted document says so. Look-ups are in memory and never wait. What another server changed is known after the next
+`load`.
+
+Revision rule, the same for all tables:
+- A version is later than every version that was read or written here, whatever the clock says, so that a server
+  whose clock is behind can change what another one made.
+- The deletion of a document whose key never comes back is later than any change made elsewhere at the same moment.
+- An answer of ClickHouse that may be older than what the cache holds (a change was made here, or a later question was
+  answered, while it was on its way) is not taken over.
+
+A document that this version can't read is left out, named in the log and counted (see `unreadable`). It never hides
+its neighbours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, ItemsView, Mapping
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+
+import msgspec
+
+from analytics_server.errors import StoreError
+from analytics_server.store.protocol import Store
+from analytics_server.store.unreadable import NOT_READABLE, UnreadableDocuments
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+Key = tuple[str, ...]
+"""The values of a table's key columns."""
+
+DELETED_FOR_GOOD = datetime(2200, 1, 1, tzinfo=UTC)
+"""`updated_at` of a final deletion."""
+
+
+class DocumentTable(msgspec.Struct, frozen=True, kw_only=True):
+    """Where documents of one sort are stored.
+
+    `key_columns`: what makes a row a version of another. `keys_return`: may a deleted document's key be used again?
+    Then the keys of deleted documents are read too.
+    """
+
+    name: str
+    key_columns: tuple[str, ...]
+    keys_return: bool = False
+
+    @property
+    def select(self) -> str:
+        """The statement that reads the newest versions: key columns, document, deleted, microseconds since 1970."""
+        keys = ", ".join(self.key_columns)
+        where = "" if self.keys_return else " WHERE deleted = 0"
+        return (
+            f"SELECT {keys}, document, deleted, toUnixTimestamp64Micro(updated_at) FROM {self.name} FINAL{where}"
+            f" ORDER BY {keys}"
+        )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of an insert."""
+        return (*self.key_columns, "document", "deleted", "updated_at")
+
+
+class Documents(Generic[T]):
+    """The documents of one table, decoded.
+
+    `decode` makes a value of a key and a text, and raises one of `NOT_READABLE` for a text it can't read; `encode` is
+    its inverse. `label`: kind and id of a key, as logs and metrics name it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        table: DocumentTable,
+        *,
+        decode: Callable[[Key, str], T],
+        encode: Callable[[T], str],
+        label: Callable[[Key], tuple[str, str]],
+        clock: Callable[[], float] = time.time,
+        unreadable: UnreadableDocuments | None = None,
+    ) -> None:
+        self._store = store
+        self._table = table
+        self._decode = decode
+        self._encode = encode
+        self._label = label
+        self._clock = clock
+        self._unreadable = unreadable or UnreadableDocuments()
+        self._noted: set[str] = set()
+        self._texts: dict[Key, str] = {}
+        self._values: dict[Key, T] = {}
+        self._skipped: dict[Key, str] = {}
+        self._newest_us = 0
+        self._changes = 0
+        self._asked = 0
+        self._answered = 0
+        self._loaded_at = 0.0
+        self._refreshing = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self.changing = asyncio.Lock()
+        """Held by the owner while it reads, decides and writes."""
+        self.deleted: frozenset[Key] = frozenset()
+        """The keys of deleted documents, of a table whose keys return."""
+        self.unreadable: frozenset[Key] = frozenset()
+        """The keys of documents that could not be decoded."""
+        self.revision = 0
+        """Another number whenever a document has changed: for those who keep what they derived from the documents."""
+
+    # ---- what is known -------------------------------------------------
+
+    def get(self, key: Key) -> T | None:
+        """The document of that key."""
+        return self._values.get(key)
+
+    def items(self) -> ItemsView[Key, T]:
+        """All documents that can be read, in the order of their keys, those changed here since the last load behind."""
+        return self._values.items()
+
+    def skip(self, key: Key, reason: str) -> None:
+        """Count a document as unreadable although it was decoded: its inner part can't be read. Until it changes."""
+        if key in self._texts:
+            self._skipped[key] = self._texts[key]
+            self._note(key, reason)
+
+    # ---- reading -------------------------------------------------------
+
+    async def load(self) -> None:
+        """Read all documents again. Raises a store error."""
+        changes, self._asked = self._changes, self._asked + 1
+        asked = self._asked
+        answer = await self._store.query(self._table.select)
+        if changes != self._changes or asked < self._answered:  # the cache is newer than this answer
+            return
+        self._answered = asked
+        texts: dict[Key, str] = {}
+        deleted: set[Key] = set()
+        for *columns, text, is_deleted, changed_us in answer.rows:
+            key = tuple(map(str, columns))
+            self._newest_us = max(self._newest_us, int(str(changed_us)))  # another server's clock may be ahead
+            if is_deleted:
+                deleted.add(key)
+            else:
+                texts[key] = str(text)
+        self._take_over(texts, frozenset(deleted))
+        self._loaded_at = time.monotonic()
+
+    def _take_over(self, texts: dict[Key, str], deleted: frozenset[Key]) -> None:
+        values: dict[Key, T] = {}
+        unreadable = set()
+        for key, text in texts.items():
+            if key in self._values and self._texts[key] == text:
+                values[key] = self._values[key]
+                continue
+            try:
+                values[key] = self._decode(key, text)
+            except NOT_READABLE as error:
+                unreadable.add(key)
+                self._note(key, type(error).__name__)
+        has_changed = texts != self._texts or deleted != self.deleted
+        self._texts, self._values = texts, values
+        self.deleted, self.unreadable = deleted, frozenset(unreadable)
+        self.revision += has_changed
+        self._count_unreadable()
+
+    def _note(self, key: Key, reason: str) -> None:
+        kind, id_ = self._label(key)
+        self._noted.add(kind)
+        self._unreadable.note(kind, id_, reason)
+
+    def _count_unreadable(self) -> None:
+        """Forget those that can be read by now, or are gone."""
+        self._skipped = {key: text for key, text in self._skipped.items() if self._texts.get(key) == text}
+        now: dict[str, set[str]] = {kind: set() for kind in self._noted}
+        for kind, id_ in map(self._label, (*self.unreadable, *self._skipped)):
+            now[kind].add(id_)
+        for kind, ids in now.items():
+            self._unreadable.keep_only(kind, ids)
+
+    # ---- keeping the cache fresh ---------------------------------------
+
+    async def refresh(self, older_than_s: float) -> None:
+        """Read again if the last reading is older; while ClickHouse is away, memory answers."""
+        if time.monotonic() - self._loaded_at < older_than_s or self._refreshing.locked():
+            return
+        async with self._refreshing:
+            try:
+                await self.load()
+            except StoreError as error:
+                self._loaded_at = time.monotonic()
+                log.debug("documents not refreshed", extra={"table": self._table.name, "reason": type(error).__name__})
+
+    def refresh_soon(self, older_than_s: float) -> None:
+        """`refresh` in the background: for callers who must not wait for ClickHouse."""
+        if time.monotonic() - self._loaded_at >= older_than_s and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self.refresh(older_than_s), name=self._table.name)
+
+    async def run(self, interval_s: float) -> None:
+        """Refresh at intervals until cancelled: a task to own."""
+        while True:
+            await asyncio.sleep(interval_s)
+            await self.refresh(0.0)
+
+    # ---- writing -------------------------------------------------------
+
+    async def put(self, key: Key, value: T) -> None:
+        """Write the next version of a document. Raises a store error."""
+        await self.put_all({key: value})
+
+    async def put_all(self, values: Mapping[Key, T]) -> None:
+        """Write the next version of several documents in one block. Raises a store error."""
+        texts = {key: self._encode(value) for key, value in values.items()}
+        await self._write(texts, is_deleted=False)
+        self._texts.update(texts)
+        self._values.update(values)
+        self.deleted -= values.keys()
+        self.unreadable -= values.keys()
+        self._changed()
+
+    async def delete(self, key: Key, value: T) -> None:
+        """Write that a document is deleted; `value`: what it was, in case it was never stored. Raises a store error."""
+        await self._write({key: self._texts.get(key) or self._encode(value)}, is_deleted=True)
+        self._texts.pop(key, None)
+        self._values.pop(key, None)
+        self.unreadable -= {key}
+        if self._table.keys_return:
+            self.deleted |= {key}
+        self._changed()
+
+    def _changed(self) -> None:
+        self._changes += 1
+        self.revision += 1
+        self._count_unreadable()
+
+    async def _write(self, texts: Mapping[Key, str], *, is_deleted: bool) -> None:
+        self._newest_us = max(int(self._clock() * 1_000_000), self._newest_us + 1)
+        at = datetime.fromtimestamp(self._newest_us / 1_000_000, UTC)
+        if is_deleted and not self._table.keys_return:
+            at = DELETED_FOR_GOOD
+        await self._store.insert(
+            self._table.name,
+            self._table.columns,
+            [
+                *(list(column) for column in zip(*texts, strict=True)),
+                list(texts.values()),
+                [int(is_deleted)] * len(texts),
+                [at] * len(texts),
+            ],
+        )

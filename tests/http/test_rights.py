@@ -1,0 +1,256 @@
+"""Every route by every role, on a site of its own and on a foreign one, from the table of endpoints.
+
+What each route needs is written down here a second time, by hand: a right that changes has to be changed here as well.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from urllib.parse import quote, urlencode
+
+import aiohttp
+import msgspec
+import pytest
+import pytest_asyncio
+
+from analytics_server.http.authorization import Action
+from analytics_server.http.endpoint import Endpoint
+from analytics_server.http.openapi.operation import plain_path
+from tests.e2e.conftest import running
+from tests.server import Client, Reply, RunningServer
+from tests.whole import complete_server
+
+in_one_loop = pytest.mark.asyncio(loop_scope="module")
+
+OWN, FOREIGN = "own.example", "foreign.example"
+EXAMPLE = "example.com"
+SOCKET = "watch_live"
+
+NEEDS = {
+    "collect": "send_track send_view send_interaction send_batch get_pixel",
+    "any token": "plan_experiment",
+    "read": "list_sites",
+    "read, or the site where one is named": "get_schema",
+    "read the site": """
+        query trends cohorts paths sessions session session_by_query funnel funnel_sessions sql watch_live get_site
+        list_goals list_segments list_annotations list_saved_queries list_funnels list_experiments""",
+    "read the thing's site": """
+        get_goal get_segment get_annotation get_saved_query get_funnel show_experiment experiment_results""",
+    "manage the site": """
+        create_goal create_segment create_annotation create_saved_query create_funnel create_experiment""",
+    "manage the thing's site": """
+        change_goal change_segment change_annotation change_saved_query change_funnel change_experiment
+        delete_goal delete_segment delete_annotation delete_saved_query delete_funnel delete_experiment""",
+    "manage all sites": """
+        create_site change_site delete_site list_tokens create_token get_token change_token revoke_token""",
+}
+NEED = {name: need for need, names in NEEDS.items() for name in names.split()}
+HIDES_FIRST = {
+    *("get_funnel", "change_funnel", "delete_funnel"),
+    *("show_experiment", "change_experiment", "delete_experiment"),
+}
+"""These look whose a thing is before they look at the role."""
+
+ENDPOINTS = complete_server().endpoints()
+PUBLIC_NAMES = {
+    "assign_variant",
+    "assign_variant_preflight",
+    "get_health",
+    "get_metrics",
+    "get_openapi",
+    "get_readiness",
+    "get_script",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A kind of caller: the role of its token and the sites that it covers, none for all."""
+
+    name: str
+    role: str
+    sites: tuple[str, ...] = ()
+
+    def covers(self, site: str) -> bool:
+        return not self.sites or site in self.sites
+
+
+ROLES = (
+    Role("none", ""),
+    Role("unknown token", "?"),
+    Role("malformed header", "?"),
+    Role("read", "read"),
+    Role("read of one site", "read", (OWN,)),
+    Role("collect", "collect"),
+    Role("collect of one site", "collect", (OWN,)),
+    Role("admin", "admin"),
+    Role("admin of one site", "admin", (OWN,)),
+    Role("admin of another site", "admin", (FOREIGN,)),
+)
+
+
+def expected(need: str, role: Role, site: str) -> str:
+    """`ok`, `401`, `403`, or `404` where a thing of a foreign site is not to be seen."""
+    if need == "collect":
+        allowed = role.role in ("", "collect", "admin")
+        return "401" if role.role == "?" else "ok" if allowed and role.covers(site) else "403"
+    if role.role in ("", "?"):
+        return "401"
+    if need == "any token":
+        return "ok"
+    if role.role == "collect" or (role.role == "read" and need.startswith("manage")):
+        return "403"
+    if need == "manage all sites":
+        return "403" if role.sites else "ok"
+    if need == "read" or role.covers(site):
+        return "ok"
+    return "404" if "thing" in need else "403"
+
+
+@dataclass(slots=True)
+class World:
+    """A server with two sites, a token for each role, and things saved with both sites."""
+
+    server: RunningServer
+    client: Client
+    headers: dict[str, dict[str, str]]
+    things: dict[tuple[str, str], str] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    async def ask(self, endpoint: Endpoint, role: Role, site: str) -> Reply:
+        """The endpoint's first example, about the site."""
+        address = await self._address(endpoint, site)
+        body = None
+        if endpoint.body is not None:
+            body = about(site, next(iter(endpoint.body.examples.values())))
+        return await self.client.request(endpoint.method, address, body, self.headers[role.name])
+
+    async def close_code(self, role: Role, site: str) -> int:
+        """What the live socket says: 0 for a snapshot, else the code that it closes with."""
+        url = f"{self.server.url}/api/v1/live?site_id={site}"
+        headers = self.headers[role.name] or {"Authorization": ""}
+        async with aiohttp.ClientSession() as session, session.ws_connect(url, headers=headers) as socket:
+            message = await socket.receive(timeout=10)
+            return 0 if message.type is aiohttp.WSMsgType.TEXT else int(message.data)
+
+    async def _address(self, endpoint: Endpoint, site: str) -> str:
+        path, query = plain_path(endpoint.path), {}
+        for parameter in endpoint.parameters:
+            place = f"{{{parameter.name}}}"
+            value = site if parameter.example == EXAMPLE else str(parameter.example or "x")
+            if place not in path:
+                if parameter.required or parameter.name == "site_id":
+                    query[parameter.name] = value
+                continue
+            if parameter.name in ("id", "token_id"):
+                value = await self._thing(path[: path.index(place) - 1], parameter.name, site)
+            path = path.replace(place, quote(value, safe=""))
+        return path + ("?" + urlencode(query) if query else "")
+
+    async def _thing(self, collection: str, key: str, site: str) -> str:
+        """The id of a thing of the site, made where there is none (any more)."""
+        if (collection, site) not in self.things:
+            (maker,) = [one for one in ENDPOINTS if (one.method, one.path) == ("POST", collection)]
+            assert maker.body is not None
+            body = msgspec.json.decode(about(site, next(iter(maker.body.examples.values()))))
+            number = next(self.numbers)
+            body |= {name: f"{name}{number}" for name in ("name", "key") if name in body}
+            made = await self.client.call("POST", collection, body)
+            assert made.status == 201, made.body
+            self.things[collection, site] = made.json[key]
+        return self.things[collection, site]
+
+    async def restore(self, endpoint: Endpoint, site: str) -> None:
+        """After a deletion."""
+        self.things.pop((endpoint.path.rpartition("/")[0], site), None)
+        if endpoint.name == "delete_site":
+            assert (await self.client.call("POST", "/api/v1/sites", {"site_id": site})).status == 201
+
+
+def about(site: str, example: object) -> bytes:
+    """An example of the description, about the site."""
+    return msgspec.json.encode(example).replace(f'"{EXAMPLE}"'.encode(), f'"{site}"'.encode())
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with running(tmp_path_factory.mktemp("rights"), {"server_demo": "true"}) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(server: RunningServer) -> AsyncIterator[World]:
+    async with Client(server) as client:
+        headers = {
+            "none": {},
+            "unknown token": {"Authorization": "Bearer wrong"},
+            "malformed header": {"Authorization": f"Basic {server.token}"},
+        }
+        for role in ROLES:
+            if role.name not in headers:
+                made = await client.call("POST", "/api/v1/tokens", {"role": role.role, "sites": role.sites})
+                assert made.status == 201, made.body
+                headers[role.name] = {"Authorization": f"Bearer {made.json['token']}"}
+        for site in (OWN, FOREIGN):
+            assert (await client.call("POST", "/api/v1/sites", {"site_id": site})).status == 201
+            url = f"https://{site}/"
+            event = {"site": site, "name": "pageview", "url": url, "session_id": "s1", "user_id": "u1"}
+            assert (await client.send([event, {**event, "name": "signup"}])).json["accepted"] == 2
+        await client.flushed()
+        yield World(server, client, headers)
+
+
+def test_each_route_stands_in_the_table_or_is_public() -> None:
+    guarded = {one.name for one in ENDPOINTS if isinstance(one.action, Action)}
+    public = {one.name for one in ENDPOINTS if one.name not in guarded and one.tag != "pages"}
+
+    assert guarded == set(NEED)
+    assert {name for name in public if not name.startswith("preflight_")} == PUBLIC_NAMES
+
+
+@in_one_loop
+@pytest.mark.parametrize(
+    "endpoint", [one for one in ENDPOINTS if one.name in NEED and one.name != SOCKET], ids=lambda one: one.name
+)
+async def test_a_role_may_what_the_table_says(world: World, endpoint: Endpoint) -> None:
+    for role, site in itertools.product(ROLES, (OWN, FOREIGN)):
+        reply = await world.ask(endpoint, role, site)
+        wanted = expected(NEED[endpoint.name], role, site)
+        where = f"{endpoint.name} by {role.name} on {site}: {reply.status} {reply.body[:300]!r}, wanted {wanted}"
+        if NEED[endpoint.name] == "collect" and wanted == "403" and role.role != "read":
+            assert foreign_events_are_refused(reply), where
+        elif wanted == "ok":
+            assert reply.status in {*(one.status for one in endpoint.replies), *exists(endpoint)}, where
+            if endpoint.method == "DELETE":
+                await world.restore(endpoint, site)
+        elif endpoint.name in HIDES_FIRST and not role.covers(site):
+            assert str(reply.status) in (wanted, "404"), where
+        else:
+            assert str(reply.status) == wanted, where
+
+
+def exists(endpoint: Endpoint) -> set[int]:
+    """What a second attempt to make the same thing is answered with."""
+    return {409} & endpoint.errors.keys() if endpoint.name.startswith("create_") else set()
+
+
+def foreign_events_are_refused(reply: Reply) -> bool:
+    """Events of a site that a token does not cover are rejected one by one; an image says nothing of it."""
+    return reply.headers["Content-Type"] == "image/gif" or (reply.status, reply.json["accepted"]) == (202, 0)
+
+
+@in_one_loop
+async def test_the_live_socket_closes_with_a_code_for_each_refusal(world: World) -> None:
+    codes = {"ok": 0, "401": 4401, "403": 4403}
+    for role, site in itertools.product(ROLES, (OWN, FOREIGN)):
+        assert await world.close_code(role, site) == codes[expected(NEED[SOCKET], role, site)], (role.name, site)
+
+
+@in_one_loop
+@pytest.mark.parametrize("endpoint", [one for one in ENDPOINTS if one.name not in NEED], ids=lambda one: one.name)
+async def test_what_is_public_asks_for_no_token(world: World, endpoint: Endpoint) -> None:
+    for role in ROLES[:4]:
+        reply = await world.ask(endpoint, role, OWN)
+        assert reply.status in {*(one.status for one in endpoint.replies), 400, 404}, (role.name, reply.body)

@@ -160,7 +160,8 @@ _BUILD_SETTINGS: dict[str, str | int] = {
 class SiteList(Protocol):
     """The sites there are."""
 
-    def all(self) -> list[Site]: ...
+    def all(self) -> list[Site]:
+        """Every site, also those without events."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from analytics_server.access.sites import Sites
 from analytics_server.analyses.experiments.definition import ExperimentBody
 from analytics_server.analyses.funnels.definition import FunnelBody
 from analytics_server.config import SitesSection
-from analytics_server.doctor.report import Finding, Unmendable, count
+from analytics_server.doctor.report import BaseCheck, Finding, count
 from analytics_server.query.language.saved_filters import GoalBody, SegmentBody
 from analytics_server.query.saved_kinds.annotations import AnnotationBody
 from analytics_server.query.saved_kinds.queries import QueryBody
@@ -31,7 +31,7 @@ MOST_NAMED = 20
 """So many documents are named in the message; all of them in the facts."""
 
 
-class DocumentsCheck(Unmendable):
+class DocumentsCheck(BaseCheck):
     """Can every stored document be read? Those that can't are left out by the server, and hide no others."""
 
     name = "documents"

@@ -1,7 +1,7 @@
 """The rollups there are: materialized views over `events`, read from the database itself.
 
 Used by the flush (a batch whose outcome was in doubt) and by doctor (comparison, repair). Views
-come and go while servers run, so nothing is remembered between two uses, and whoever works with a
+come and go while servers run, so nothing is remembered between two uses, and code that works with a
 rollup has to expect that it has been dropped meanwhile (`is_gone`). Back-filling a new one is its
 creator's: the view first, then the events there were before it.
 
@@ -122,6 +122,7 @@ class Rollup:
 
     @property
     def counts_events(self) -> bool:
+        """Has it a sum that shows when a key misses events?"""
         return bool(self.counter)
 
     @property

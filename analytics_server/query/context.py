@@ -139,7 +139,7 @@ class QueryContext:
     ) -> ResultSet:
         """Print and run one SELECT within the limits, in the turn of the site that its parameter `site` names.
 
-        The rows and bytes read are those that may be told (`reading`). Raises `RequestError` (too_complex),
+        The rows and bytes read are those that may be told (`read_counts`). Raises `RequestError` (too_complex),
         `TooManyRequests` or a store error.
         """
         sql = query if isinstance(query, str) else print_sql(query)

@@ -135,7 +135,7 @@ def is_kept(metric: Metric, question: Question) -> bool:
 
 
 def entries_are_kept(metric: Metric, question: Question) -> bool:
-    """Can `bounce_rate` by event:page be added up by entry page? (`sources` takes off who enters after the range.)"""
+    """Can `bounce_rate` by event:page be added up by entry page? (`sql/tables` leaves out later entries.)"""
     names = [dimension.name for dimension in question.dimensions if dimension.scope is not Scope.TIME]
     return metric.name == "bounce_rate" and names == ["event:page"] and not question.where
 

@@ -1,7 +1,7 @@
 """Which table answers which metric: the cheapest one that is exact for the question.
 
 Pure. A plan is a list of parts; each part reads one source and yields some of the
-metrics for the same dimensions, and `compile` puts the parts together. Combinations
+metrics for the same dimensions, and `sql/statement` puts the parts together. Combinations
 that have no meaning are refused here, with the reason.
 
 Sources, cheapest first:

@@ -18,6 +18,8 @@ from analytics_server.query.saved_kinds.goals import goal_type
 from analytics_server.query.saved_kinds.queries import query_type
 from analytics_server.query.saved_kinds.segments import segment_type
 from analytics_server.saved.routes import endpoints as saved_endpoints
+from analytics_server.saved.store import Saved
+from analytics_server.saved.types import SavedType
 from analytics_server.sql.codes import CHECK_CODES
 from analytics_server.sql.routes import endpoints as sql_endpoints
 from analytics_server.sql.service import SqlService
@@ -28,30 +30,32 @@ class Questions:
     """`must_wait`: work in the background that only makes answers faster has to wait."""
 
     def __init__(self, config: Config, store: Store, access: AccessService, *, must_wait: Callable[[], bool]) -> None:
-        self._saved = access.saved
-        self._queries = QueryService(store, access.sites, _utc_now, config.limits, access.saved)
+        sites, saved = access.sites, Saved(store, unreadable=access.unreadable)
+        self.saved = saved
+        self._queries = QueryService(store, sites, _utc_now, config.limits, saved)
         self.sql = SqlService(self._queries.context, config.sql)
-        self.analyses = AnalysesService(store, access, self._queries.context, _utc_now, config.clickhouse.cluster)
-        self.day_totals = DayTotals(store, access.sites, _utc_now, must_wait=must_wait)
+        self.analyses = AnalysesService(store, sites, saved, self._queries.context, _utc_now, config.clickhouse.cluster)
+        self.day_totals = DayTotals(store, sites, _utc_now, must_wait=must_wait)
 
     def endpoints(self) -> list[Endpoint]:
         """All endpoints; handlers raise `AnalyticsError`."""
         context = self._queries.context
-        funnels, experiments = self.analyses.saved_types()
-        types = (
-            funnels,
+        return [
+            *query_endpoints(self._queries),
+            *saved_endpoints(self._saved_types(), self.saved, context.site, query_body(context.limits)),
+            *self.analyses.endpoints(),
+            *sql_endpoints(self.sql),
+        ]
+
+    def _saved_types(self) -> list[SavedType]:
+        """All types of saved things."""
+        context = self._queries.context
+        return [
+            *self.analyses.saved_types(),
             goal_type(context),
             segment_type(context),
             annotation_type(),
             query_type(self._queries, self.sql.check_text, CHECK_CODES),
-            experiments,
-        )
-        return [
-            *query_endpoints(self._queries),
-            *self.analyses.endpoints(),
-            *sql_endpoints(self.sql),
-            *saved_endpoints(types, self._saved, context.site, query_body(context.limits)),
-            *self.analyses.experiment_endpoints(),
         ]
 
 

@@ -1,11 +1,11 @@
-"""The analyses of one server: cohorts, paths, sessions, funnels and experiments, with their endpoints."""
+"""The analyses of one server: cohorts, paths, sessions, funnels and experiments, with their routes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
 
-from analytics_server.access.service import AccessService
+from analytics_server.access.sites import Sites
 from analytics_server.analyses.experiments.directory import Directory
 from analytics_server.analyses.experiments.routes import ExperimentRoutes
 from analytics_server.analyses.experiments.saved_experiments import experiment_type
@@ -17,6 +17,7 @@ from analytics_server.analyses.funnels.service import FunnelService
 from analytics_server.analyses.routes import endpoints as analysis_endpoints
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.query.context import QueryContext
+from analytics_server.saved.store import Saved
 from analytics_server.saved.types import SavedType
 from analytics_server.store import Store
 
@@ -25,25 +26,25 @@ class AnalysesService:
     """`now` gives the time with its zone; `cluster` is "" for one server."""
 
     def __init__(
-        self, store: Store, access: AccessService, context: QueryContext, now: Callable[[], datetime], cluster: str
+        self, store: Store, sites: Sites, saved: Saved, context: QueryContext, now: Callable[[], datetime], cluster: str
     ) -> None:
         self._context = context
-        self._experiments = Directory(access.saved)
-        self._saved_funnels = SavedFunnels(access.saved)
-        self.funnel_tables = FunnelMaintenance(store, self._saved_funnels, access.sites, now, cluster=cluster)
+        self._saved_funnels = SavedFunnels(saved)
+        self._experiments = Directory(saved)
+        self.funnel_tables = FunnelMaintenance(store, self._saved_funnels, sites, now, cluster=cluster)
 
     def endpoints(self) -> list[Endpoint]:
-        """Cohorts, paths, sessions and funnels; handlers raise `AnalyticsError`."""
+        """All endpoints; handlers raise `AnalyticsError`."""
         funnels = FunnelService(self._context, self._saved_funnels, self.funnel_tables)
-        return [*analysis_endpoints(self._context), *funnel_endpoints(funnels, self._context.limits)]
+        return [
+            *analysis_endpoints(self._context),
+            *funnel_endpoints(funnels, self._context.limits),
+            *ExperimentRoutes(self._context, self._experiments).endpoints(),
+        ]
 
-    def experiment_endpoints(self) -> list[Endpoint]:
-        """What is asked of experiments."""
-        return ExperimentRoutes(self._context, self._experiments).endpoints()
-
-    def saved_types(self) -> tuple[SavedType, SavedType]:
-        """Saved funnels, and experiments."""
-        return (
+    def saved_types(self) -> list[SavedType]:
+        """What can be saved for the analyses."""
+        return [
             funnel_type(self._context, self._saved_funnels, self.funnel_tables),
             experiment_type(self._context, self._experiments),
-        )
+        ]

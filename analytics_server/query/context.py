@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
-from analytics_server.access.saved import Saved
 from analytics_server.config import LimitsSection
 from analytics_server.errors import NotFound, RequestError, StoreFatal
 from analytics_server.model import Site
@@ -24,6 +23,7 @@ from analytics_server.query.language.saved_filters import SiteLibrary
 from analytics_server.query.language.time_range import RangeSpec, TimeRange, resolve_range
 from analytics_server.query.read_counts import SITE, SiteEventCounts
 from analytics_server.query.sql.select import Query, print_line, print_sql
+from analytics_server.saved.store import Saved
 from analytics_server.store.protocol import ResultSet, Store
 from analytics_server.zones import base_zone, find_zone
 

@@ -14,7 +14,6 @@ from functools import reduce
 
 from msgspec import UNSET, UnsetType
 
-from analytics_server.access.saved import Saved
 from analytics_server.config import LimitsSection
 from analytics_server.query.answer import Answer, AnswerMeta, Comparison, ResultRow, absent, show_change, show_metric
 from analytics_server.query.context import Cost, QueryContext, SiteDirectory, show_range, zone_warnings
@@ -31,6 +30,7 @@ from analytics_server.query.plan.coverage import CACHE_S, DayReader, kept_dimens
 from analytics_server.query.plan.plan import Plan, approximate_metrics, make_plan
 from analytics_server.query.sql.statement import Only, ResultPage, compile_question, count_rows
 from analytics_server.query.warnings import MOST_NAMED, currencies_of, needs_currency, one_currency, warnings_of
+from analytics_server.saved.store import Saved
 from analytics_server.store.protocol import Store
 
 Key = tuple[object, ...]

@@ -15,13 +15,13 @@ from aiohttp import web
 from msgspec import Meta
 
 from analytics_server.access.actions import EDIT_SAVED, VIEW_SAVED
-from analytics_server.access.saved import ID_BYTES, Saved, SavedThing
 from analytics_server.errors import RequestError
 from analytics_server.http.body import BodyLimits
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.http.parameters import known_values
 from analytics_server.model import Site
+from analytics_server.saved.store import ID_BYTES, Saved, SavedThing
 from analytics_server.saved.types import SavedType
 
 REQUEST_CODES = ("bad_json", "bad_request", "unknown_key", "bad_name", "bad_saved")
@@ -121,7 +121,7 @@ class SavedRoutes:
     def endpoints(self) -> list[Endpoint]:
         """The five declarations."""
         type_, texts = self._type, self._type.texts
-        one = (Parameter(name="id", about=f"The {type_.noun}'s id.", type=_ID, required=True),)
+        one = (texts.id or Parameter(name="id", about=f"The {type_.noun}'s id.", type=_ID, required=True),)
         no_site, unknown = {404: ("unknown_site",)}, {404: (f"unknown_{type_.kind}",)}
         refused = {400: (*texts.codes, *REQUEST_CODES)}
         taken = {409: texts.conflicts} if texts.conflicts else {}

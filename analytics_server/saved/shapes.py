@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from analytics_server.access.saved import NAME_CHARS, NAME_PATTERN
+from analytics_server.saved.store import NAME_CHARS, NAME_PATTERN
 
 SiteId = Annotated[str, Meta(min_length=1, max_length=253)]
 Name = Annotated[

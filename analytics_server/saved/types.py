@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from analytics_server.access.saved import MAX_PER_SITE, Kind, SavedThing, body_of
 from analytics_server.errors import NotFound, RequestError
+from analytics_server.http.declaration import Parameter
 from analytics_server.model import Site
+from analytics_server.saved.store import MAX_PER_SITE, Kind, SavedThing, body_of
 
 Check = Callable[[Any, Site, SavedThing | None], Awaitable[tuple[str, msgspec.Struct]]]
 """Name and document of a request for a site, once it can be relied on; the thing that it replaces, if any.
@@ -53,6 +54,8 @@ class SavedTexts:
     changes: Mapping[str, object]
     codes: tuple[str, ...]
     conflicts: tuple[str, ...] = ("name_taken",)
+    id: Parameter | None = None
+    """The path's id, where other paths of the same shape (`/plan`) forbid to say that it is always hexadecimal."""
 
 
 async def _nothing(*_: SavedThing | None) -> None:

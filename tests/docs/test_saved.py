@@ -7,12 +7,12 @@ import re
 import msgspec
 import pytest
 
-from analytics_server.access.saved import MAX_PER_SITE, NAME_CHARS, REFRESH_S
 from analytics_server.query.language.saved_filters import ABOUT_CHARS, TEXT_CHARS
 from analytics_server.query.saved_kinds.annotations import ANNOTATION_CHARS, AnnotationRequest
 from analytics_server.query.saved_kinds.goals import GoalRequest
 from analytics_server.query.saved_kinds.queries import SavedQueryRequest
 from analytics_server.query.saved_kinds.segments import SegmentRequest
+from analytics_server.saved.store import MAX_PER_SITE, NAME_CHARS, REFRESH_S
 from tests.docs.pages import ROOT
 from tests.whole import complete_server
 

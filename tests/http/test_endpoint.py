@@ -16,7 +16,8 @@ from analytics_server.http.authorization import PUBLIC, READING, Action, Resourc
 from analytics_server.http.body import BodyLimits
 from analytics_server.http.declaration import Body, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom, route_table
-from analytics_server.http.serving import HttpMetrics, wrap
+from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.serving import wrap
 
 SITE_ACTION = Action(name="on_site", about="x", resource=ResourceKind.SITE, roles=READING)
 PLAIN = Action(name="plain", about="x", resource=ResourceKind.NOTHING, roles=READING)

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from analytics_server.access.saved import Kind, Saved
 from analytics_server.config import LimitsSection
 from analytics_server.errors import NotFound, RequestError
 from analytics_server.model import Site
@@ -17,6 +16,7 @@ from analytics_server.query.context import MAX_SQL_CHARS
 from analytics_server.query.engine import QueryService
 from analytics_server.query.language.request import MAX_GOALS
 from analytics_server.query.warnings import DAILY_VISITORS, NO_GOALS, PARTIAL_COMPARISON, RUNNING
+from analytics_server.saved.store import Kind, Saved
 from analytics_server.store import Store
 from tests.query.conftest import Directory
 from tests.query.oracle import Oracle

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_server.access.saved import Saved
 from analytics_server.analyses.cohorts.request import CohortsRequest
 from analytics_server.analyses.cohorts.run import run_cohorts
 from analytics_server.analyses.experiments.results import ResultsRequest, run_results
@@ -29,6 +28,7 @@ from analytics_server.query.engine import QueryService
 from analytics_server.query.language.request import QueryRequest
 from analytics_server.query.read_counts import BYTE_STEP, EVENT_BYTES, ROW_STEP, told_bytes, told_rows
 from analytics_server.query.trends import parse_trends, run_trends
+from analytics_server.saved.store import Saved
 from analytics_server.sql.service import SqlRequest, SqlService
 from analytics_server.store import Store
 from tests.query.conftest import Directory

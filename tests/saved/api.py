@@ -15,10 +15,10 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.gate import Gate, Role
-from analytics_server.access.saved import Saved
 from analytics_server.config import LimitsSection, SqlSection
 from analytics_server.http.endpoint import route_table
-from analytics_server.http.serving import HttpMetrics, wrap
+from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.serving import wrap
 from analytics_server.model import Site
 from analytics_server.query.endpoint_parts import query_body
 from analytics_server.query.engine import QueryService
@@ -27,6 +27,7 @@ from analytics_server.query.saved_kinds.goals import goal_type
 from analytics_server.query.saved_kinds.queries import query_type
 from analytics_server.query.saved_kinds.segments import segment_type
 from analytics_server.saved.routes import endpoints
+from analytics_server.saved.store import Saved
 from analytics_server.saved.types import SavedType
 from analytics_server.sql.codes import CHECK_CODES
 from analytics_server.sql.service import SqlService

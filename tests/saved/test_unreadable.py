@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analytics_server.access.saved import Kind, Saved
+from analytics_server.saved.store import Kind, Saved
 from tests.saved.api import KINDS, SITE, Api
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -1,6 +1,6 @@
 """What an experiment is: its variants, what counts as success, and when it ran.
 
-A definition is a document of `access.saved`, kind experiment. Everything in it is checked here
+A definition is a saved thing (`saved.store`) of the kind experiment. Everything in it is checked here
 before it is saved, so that a result can only fail over what has gone since (a deleted goal).
 """
 

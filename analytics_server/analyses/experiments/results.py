@@ -12,7 +12,6 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta
 
-from analytics_server.access.saved import SavedThing, body_of
 from analytics_server.analyses.experiments.answer import (
     BreakdownResult,
     Excluded,
@@ -62,6 +61,7 @@ from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.language.window import parse_window
 from analytics_server.query.parameters import TEXT, Binder
 from analytics_server.query.sql.select import Select
+from analytics_server.saved.store import SavedThing, body_of
 
 MAX_BREAKDOWN = 20
 MAX_CURRENCIES = MAX_VARIANTS

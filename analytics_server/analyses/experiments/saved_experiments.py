@@ -8,7 +8,6 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import replace
 
-from analytics_server.access.saved import Kind, SavedThing, body_of
 from analytics_server.analyses.experiments.definition import (
     Definition,
     ExperimentBody,
@@ -24,9 +23,11 @@ from analytics_server.analyses.experiments.definition import (
 )
 from analytics_server.analyses.experiments.directory import Directory
 from analytics_server.analyses.experiments.routes import CHECK_CODES, PATH
+from analytics_server.http.declaration import Parameter
 from analytics_server.model import Site
 from analytics_server.query.context import QueryContext, zone_of
 from analytics_server.query.language.event_match import NAME_CHARS
+from analytics_server.saved.store import Kind, SavedThing, body_of
 from analytics_server.saved.types import SavedText, SavedTexts, SavedType
 
 
@@ -115,5 +116,6 @@ def experiment_type(context: QueryContext, directory: Directory) -> SavedType:
             changes={"stop": {"status": "stopped"}},
             codes=CHECK_CODES,
             conflicts=("name_taken", "key_taken"),
+            id=Parameter(name="id", about="The definition's id.", required=True, example="9f3c2a1b7d4e"),
         ),
     )

@@ -11,7 +11,6 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from analytics_server.access.saved import Kind, SavedThing
 from analytics_server.analyses.funnels.answer import Status
 from analytics_server.analyses.funnels.definition import By, ExclusionSpec, FunnelBody, Order, SiteId
 from analytics_server.analyses.funnels.materialized.definitions import MAX_SAVED, SavedFunnels
@@ -22,6 +21,7 @@ from analytics_server.errors import RequestError
 from analytics_server.model import Site
 from analytics_server.query.context import QueryContext
 from analytics_server.query.language.event_match import NAME_CHARS, EventSpec
+from analytics_server.saved.store import Kind, SavedThing
 from analytics_server.saved.types import SavedText, SavedTexts, SavedType
 
 SavedName = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS, pattern=r"^\S(.*\S)?$")]

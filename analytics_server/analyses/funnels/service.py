@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 
 from msgspec import UNSET, UnsetType
 
-from analytics_server.access.saved import SavedThing
 from analytics_server.analyses.funnels.answer import (
     DrillAnswer,
     DrilledSession,
@@ -38,6 +37,7 @@ from analytics_server.query.context import Cost, QueryContext, show_range, zone_
 from analytics_server.query.dimensions import Dimension
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.sql.select import Statement
+from analytics_server.saved.store import SavedThing
 from analytics_server.store.protocol import ResultSet
 
 GONE = frozenset({60, 81, 218})

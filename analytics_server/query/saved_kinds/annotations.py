@@ -9,12 +9,12 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from analytics_server.access.saved import NAME_CHARS, Kind, SavedThing, body_of
 from analytics_server.errors import RequestError
 from analytics_server.model import Site
 from analytics_server.query.context import zone_of
 from analytics_server.query.language.time_range import EARLIEST, LATEST, midnight, parse_moment
 from analytics_server.saved.shapes import Name, SiteId
+from analytics_server.saved.store import NAME_CHARS, Kind, SavedThing, body_of
 from analytics_server.saved.types import SavedType, plain_texts
 
 ANNOTATION_CHARS = 1_000

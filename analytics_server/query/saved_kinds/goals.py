@@ -7,7 +7,6 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from analytics_server.access.saved import NAME_CHARS, Kind, SavedThing
 from analytics_server.errors import RequestError
 from analytics_server.model import Site
 from analytics_server.query.context import QueryContext
@@ -15,6 +14,7 @@ from analytics_server.query.endpoint_parts import FILTER_CODES
 from analytics_server.query.language.saved_filters import TEXT_CHARS, About, Currency, GoalBody, goal_conditions
 from analytics_server.query.language.shapes import Filters
 from analytics_server.saved.shapes import Name, SiteId
+from analytics_server.saved.store import NAME_CHARS, Kind, SavedThing
 from analytics_server.saved.types import SavedType, plain_texts
 
 

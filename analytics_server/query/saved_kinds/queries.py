@@ -8,7 +8,6 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from analytics_server.access.saved import Kind, SavedThing
 from analytics_server.errors import RequestError
 from analytics_server.model import Site
 from analytics_server.query.endpoint_parts import QUESTION_CODES
@@ -17,6 +16,7 @@ from analytics_server.query.language.request import QueryRequest, decode_request
 from analytics_server.query.plan.plan import make_plan
 from analytics_server.query.sql.statement import compile_question
 from analytics_server.saved.shapes import Name, SiteId
+from analytics_server.saved.store import Kind, SavedThing
 from analytics_server.saved.types import SavedType, plain_texts
 
 QuestionBody = Annotated[dict[str, object], Meta(extra_json_schema={"$ref": "#/components/schemas/QueryRequest"})]

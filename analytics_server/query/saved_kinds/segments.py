@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from analytics_server.access.saved import Kind, SavedThing
 from analytics_server.errors import RequestError
 from analytics_server.model import Site
 from analytics_server.query.context import QueryContext
@@ -14,6 +13,7 @@ from analytics_server.query.language.filters import parse_filters
 from analytics_server.query.language.saved_filters import SegmentBody
 from analytics_server.query.language.shapes import Filters
 from analytics_server.saved.shapes import Name, SiteId
+from analytics_server.saved.store import Kind, SavedThing
 from analytics_server.saved.types import SavedType, plain_texts
 
 

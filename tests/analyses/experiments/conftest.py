@@ -16,17 +16,18 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.gate import Gate, Role
-from analytics_server.access.saved import Kind, Saved
 from analytics_server.analyses.experiments.directory import Directory
 from analytics_server.analyses.experiments.routes import ExperimentRoutes
 from analytics_server.analyses.experiments.saved_experiments import experiment_type
 from analytics_server.config import ClickhouseSection, Config, LimitsSection
 from analytics_server.http.endpoint import route_table
-from analytics_server.http.serving import HttpMetrics, wrap
+from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.serving import wrap
 from analytics_server.model import Site
 from analytics_server.query.context import QueryContext
 from analytics_server.query.endpoint_parts import query_body
 from analytics_server.saved.routes import endpoints
+from analytics_server.saved.store import Kind, Saved
 from analytics_server.store import Store, make_store, migrate
 from tests.analyses.experiments.lab import FOREIGN, NOW, SITE, SITES, Lab
 from tests.analyses.experiments.stream import ZONE

@@ -12,10 +12,10 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analytics_server.access.saved import Kind, SavedThing
 from analytics_server.analyses.experiments.answer import GoalResult, ResultsAnswer
 from analytics_server.analyses.experiments.definition import ExperimentBody, Variant
 from analytics_server.analyses.experiments.results import ResultsRequest, run_results
+from analytics_server.saved.store import Kind, SavedThing
 from tests.analyses.experiments.conftest import Place
 from tests.analyses.experiments.oracle import Counted, Oracle
 from tests.analyses.experiments.stream import HOUR, KEY, START, WINDOW_S, Happening, happenings, insert

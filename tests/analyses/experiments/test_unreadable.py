@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analytics_server.access.saved import Kind
+from analytics_server.saved.store import Kind
 from tests.analyses.experiments.lab import FOREIGN, SITE, Lab
 
 SOUND = {"key": "bad", "variants": [{"name": "a"}, {"name": "b"}], "control": "a"}

@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from analytics_server.access.saved import Saved
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
 from analytics_server.analyses.funnels.materialized.maintenance import FunnelMaintenance
 from analytics_server.analyses.funnels.service import FunnelService
 from analytics_server.config import ClickhouseSection, Config, LimitsSection
 from analytics_server.model import Site
 from analytics_server.query.context import QueryContext
+from analytics_server.saved.store import Saved
 from analytics_server.store import Store, make_store, migrate
 from tests.clickhouse import drop_database
 

@@ -15,7 +15,6 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.gate import Gate, Role
-from analytics_server.access.saved import Kind, Saved
 from analytics_server.analyses.funnels.definition import FunnelBody
 from analytics_server.analyses.funnels.materialized.definitions import MAX_SAVED, SavedFunnels
 from analytics_server.analyses.funnels.materialized.maintenance import FunnelMaintenance
@@ -24,11 +23,13 @@ from analytics_server.analyses.funnels.saved_funnels import funnel_type
 from analytics_server.analyses.funnels.service import FunnelService
 from analytics_server.config import LimitsSection
 from analytics_server.http.endpoint import route_table
-from analytics_server.http.serving import HttpMetrics, wrap
+from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.serving import wrap
 from analytics_server.query.context import QueryContext
 from analytics_server.query.endpoint_parts import query_body
 from analytics_server.query.language.saved_filters import GoalBody
 from analytics_server.saved.routes import endpoints
+from analytics_server.saved.store import Kind, Saved
 from analytics_server.store import Store
 from tests.analyses.funnels.conftest import NOW, Sites
 

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from analytics_server.access.saved import Kind, SavedThing
 from analytics_server.analyses.funnels.definition import FunnelBody, FunnelRequest
 from analytics_server.analyses.funnels.materialized import maintenance
 from analytics_server.analyses.funnels.materialized.builder import build_id
 from analytics_server.analyses.funnels.materialized.facts import Facts
 from analytics_server.errors import NotFound
 from analytics_server.rollups.materialized_views import read_views
+from analytics_server.saved.store import Kind, SavedThing
 from tests.analyses.funnels import oracle
 from tests.analyses.funnels.conftest import NOW, Place, iso
 from tests.analyses.funnels.streams import BASE, DAY_US, SECOND, Happening, insert, streams

@@ -19,7 +19,8 @@ from analytics_server.analyses.paths.request import MAX_NODES, MAX_STEPS, TEXT_C
 from analytics_server.analyses.routes import endpoints
 from analytics_server.analyses.sessions.request import MAX_OFFSET, SESSION_ID_CHARS, USER_ID_CHARS
 from analytics_server.config import LimitsSection
-from analytics_server.http.serving import HttpMetrics, wrap
+from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.serving import wrap
 from analytics_server.model import Site
 from analytics_server.query.context import QueryContext
 from analytics_server.store import Store

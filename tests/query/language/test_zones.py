@@ -11,7 +11,6 @@ from zoneinfo import available_timezones
 import msgspec
 import pytest
 
-from analytics_server.access.saved import Kind, Saved
 from analytics_server.access.sites import Sites
 from analytics_server.analyses.cohorts.request import CohortsRequest
 from analytics_server.analyses.cohorts.run import run_cohorts
@@ -31,6 +30,7 @@ from analytics_server.query.day_totals import DayTotals
 from analytics_server.query.engine import QueryService
 from analytics_server.query.language.request import QueryRequest
 from analytics_server.query.trends import parse_trends, run_trends
+from analytics_server.saved.store import Kind, Saved
 from analytics_server.store import Store
 from analytics_server.store.protocol import ResultSet
 from analytics_server.zones import find_zone

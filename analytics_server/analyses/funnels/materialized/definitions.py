@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-from analytics_server.access.saved import BAD_SAVED, Kind, Saved, SavedThing, body_of
 from analytics_server.analyses.funnels.definition import (
     Funnel,
     FunnelBody,
@@ -14,6 +13,7 @@ from analytics_server.analyses.funnels.materialized.facts import Facts, make_fac
 from analytics_server.errors import NotFound, RequestError
 from analytics_server.query.language.event_match import NAME_CHARS
 from analytics_server.query.language.saved_filters import SiteLibrary
+from analytics_server.saved.store import BAD_SAVED, Kind, Saved, SavedThing, body_of
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from analytics_server.access.saved import SavedThing
 from analytics_server.analyses.funnels.answer import Status
 from analytics_server.analyses.funnels.materialized.builder import SETTLE_S, DayBuilder, build_id
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
@@ -26,6 +25,7 @@ from analytics_server.analyses.funnels.materialized.facts import PREFIX, Facts
 from analytics_server.errors import AnalyticsError, RequestError, StoreError, StoreFatal, StoreRetryable
 from analytics_server.query.context import SiteDirectory, zone_of
 from analytics_server.query.sql.select import Table, print_line, select
+from analytics_server.saved.store import SavedThing
 from analytics_server.store.migrate import render
 from analytics_server.store.protocol import Store
 

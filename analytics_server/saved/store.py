@@ -1,15 +1,12 @@
-"""What people save of a site: goals, funnels, segments, experiments, annotations, queries.
+"""Saved things: the goals, funnels, segments, experiments, annotations and queries of sites, as documents.
 
-A saved thing is a JSON document with an id and a name. Kept in ClickHouse, shared by all
-servers, and in memory: look-ups never wait. What another server changed is known here after
-`REFRESH_S` at most, or at once after `load`. What a document means belongs to those who ask
-(`query`), who check it before it is put here; here it is text.
+A saved thing is a JSON document with an id and a name, kept as `store.documents` are: shared by all servers, and in
+memory. What a document means belongs to the rooms that use it, which check it before it is put here; here it is text.
 
-Names are unique per kind and site (of annotations they need not be). ClickHouse has no
-unique keys, so a change reads the table before and after: of two servers that save the same
-new name at the same moment the one that sees the other's takes its own back, both if they
-see each other. One of them can only stay unseen where a cluster's replicas lag; then the
-older one is found by the name.
+Names are unique per kind and site (of annotations they need not be). ClickHouse has no unique keys, so a change reads
+the table before and after: of two servers that save the same new name at the same moment the one that sees the
+other's takes its own back, both if they see each other. One of them can only stay unseen where a cluster's replicas
+lag; then the older one is found by the name.
 """
 
 from __future__ import annotations

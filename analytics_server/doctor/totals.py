@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 from analytics_server.doctor.compare import SETTINGS, TIMEOUT_S
 from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count
 from analytics_server.query.language.time_range import TimeRange, midnight
-from analytics_server.query.plan.coverage import DAY, EVENT_DIMENSIONS, VISIT_DIMENSIONS, show_moment, survey
+from analytics_server.query.parameters import show_moment
+from analytics_server.query.plan.coverage import DAY, EVENT_DIMENSIONS, VISIT_DIMENSIONS, survey
 from analytics_server.store.protocol import Store
 from analytics_server.zones import find_zone
 

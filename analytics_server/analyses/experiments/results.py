@@ -52,7 +52,7 @@ from analytics_server.errors import NotFound, RequestError
 from analytics_server.model import Site
 from analytics_server.query.answer import AnswerMeta
 from analytics_server.query.context import Cost, QueryContext, show_range, zone_warnings
-from analytics_server.query.dimensions import GOAL, Dimension, Scope, find_dimension
+from analytics_server.query.dimensions import Dimension, find_dimension, has_one_value
 from analytics_server.query.language.conditions import normalise
 from analytics_server.query.language.event_match import EventMatch
 from analytics_server.query.language.filters import parse_filters
@@ -214,7 +214,7 @@ def _breakdown(name: str) -> Dimension | None:
     if not name:
         return None
     dimension = find_dimension(name)
-    if dimension.scope is Scope.TIME or dimension.name == GOAL.name:
+    if not has_one_value(dimension):
         raise RequestError(
             f"An experiment can't be broken down by {name!r}: choose a visit: dimension or another event: dimension.",
             code="unsupported_dimension",

@@ -22,7 +22,6 @@ from zoneinfo import ZoneInfo
 
 from analytics_server.errors import StoreError
 from analytics_server.model import Site
-from analytics_server.query.build_ids import first_build_id, new_build_id
 from analytics_server.query.context import zone_of
 from analytics_server.query.language.time_range import TimeRange, midnight
 from analytics_server.query.parameters import show_moment
@@ -35,6 +34,7 @@ from analytics_server.query.plan.coverage import (
     WHOLE_DAY,
     survey,
 )
+from analytics_server.rollups.build_ids import first_build_id, new_build_id
 from analytics_server.store.protocol import ResultSet, Store
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from analytics_server.analyses.funnels.definition import FunnelBody, FunnelReque
 from analytics_server.analyses.funnels.materialized import maintenance
 from analytics_server.analyses.funnels.materialized.facts import Facts
 from analytics_server.errors import NotFound
-from analytics_server.query.build_ids import first_build_id
+from analytics_server.rollups.build_ids import first_build_id
 from analytics_server.rollups.materialized_views import read_views
 from analytics_server.saved.store import Kind, SavedThing
 from tests.analyses.funnels import oracle

@@ -16,11 +16,11 @@ from zoneinfo import ZoneInfo
 from analytics_server.analyses.funnels.compile import bind_range, direct_attempts
 from analytics_server.analyses.funnels.materialized.days import survey
 from analytics_server.analyses.funnels.materialized.facts import Facts
-from analytics_server.query.build_ids import first_build_id, new_build_id
 from analytics_server.query.language.time_range import TimeRange, midnight
 from analytics_server.query.parameters import show_moment
 from analytics_server.query.plan.coverage import DAY, MAX_DAYS
 from analytics_server.query.sql.select import Subquery, print_sql, select
+from analytics_server.rollups.build_ids import first_build_id, new_build_id
 from analytics_server.store.protocol import ResultSet, Store
 
 SETTLE_S = 2.0

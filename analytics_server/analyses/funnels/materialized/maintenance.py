@@ -23,9 +23,9 @@ from analytics_server.analyses.funnels.materialized.builder import SETTLE_S, Day
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
 from analytics_server.analyses.funnels.materialized.facts import PREFIX, Facts
 from analytics_server.errors import AnalyticsError, RequestError, StoreError, StoreFatal, StoreRetryable
-from analytics_server.query.build_ids import first_build_id
 from analytics_server.query.context import SiteDirectory, zone_of
 from analytics_server.query.sql.select import Table, print_line, select
+from analytics_server.rollups.build_ids import first_build_id
 from analytics_server.saved.store import SavedThing
 from analytics_server.store.migrate import render
 from analytics_server.store.protocol import Store

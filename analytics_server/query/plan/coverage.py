@@ -127,12 +127,11 @@ def kept_dimension(question: Question) -> str | None:
     return None
 
 
-def is_kept(metric: Metric, question: Question) -> bool:
-    """Does `day_totals` hold this metric for the question's dimension? Sessions by event dimensions it doesn't."""
-    name = kept_dimension(question)
-    if name is None or metric.name not in METRICS:
+def is_kept(metric: Metric, dimension: str) -> bool:
+    """Does `day_totals` hold this metric for that dimension? Sessions by event dimensions it doesn't."""
+    if metric.name not in METRICS:
         return False
-    return metric.scope is Scope.EVENT or name == WHOLE_DAY or find_dimension(name).scope is Scope.VISIT
+    return metric.scope is Scope.EVENT or dimension == WHOLE_DAY or find_dimension(dimension).scope is Scope.VISIT
 
 
 def entries_are_kept(metric: Metric, question: Question) -> bool:

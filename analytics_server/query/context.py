@@ -12,11 +12,13 @@ from datetime import UTC, datetime
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from analytics_server.config import LimitsSection
 from analytics_server.errors import NotFound, RequestError, StoreFatal
 from analytics_server.model import Site
+from analytics_server.query.answer import AnswerMeta
 from analytics_server.query.language.conditions import Condition, patterns
 from analytics_server.query.language.regexps import MOST_WEIGHT, weight_of
 from analytics_server.query.language.saved_filters import SiteLibrary
@@ -24,14 +26,11 @@ from analytics_server.query.language.time_range import RangeSpec, TimeRange, res
 from analytics_server.query.read_counts import SITE, SiteEventCounts
 from analytics_server.query.sql.select import Query, print_line, print_sql
 from analytics_server.saved.store import Saved
+from analytics_server.store.error_codes import EngineCode
 from analytics_server.store.protocol import ResultSet, Store
 from analytics_server.zones import base_zone, find_zone
 
-CANNOT_COMPILE_REGEXP = 427
-"""ClickHouse's number for a pattern that RE2 does not understand."""
-
-TOO_COMPLEX = frozenset({167, 168})
-"""ClickHouse's numbers for a text whose tree is too deep or too big."""
+TOO_COMPLEX = frozenset({EngineCode.TOO_DEEP_AST, EngineCode.TOO_BIG_AST})
 
 MAX_SQL_CHARS = 260_000
 """ClickHouse reads 256 KiB of a text by default. Values are bound, so that only very many filters make one so long."""
@@ -126,7 +125,7 @@ class QueryContext:
         try:
             await self.query(f"SELECT {probes}", names)
         except StoreFatal as error:
-            if error.engine_code != CANNOT_COMPILE_REGEXP:
+            if error.engine_code != EngineCode.CANNOT_COMPILE_REGEXP:
                 raise
             raise RequestError(
                 "A regular expression can't be read. The syntax is RE2's, without lookaround and back-references:"
@@ -139,7 +138,7 @@ class QueryContext:
     ) -> ResultSet:
         """Print and run one SELECT within the limits, in the turn of the site that its parameter `site` names.
 
-        The rows and bytes read are those that may be told (`reading`). Raises `RequestError` (too_complex),
+        The rows and bytes read are those that may be told (`read_counts`). Raises `RequestError` (too_complex),
         `TooManyRequests` or a store error.
         """
         sql = query if isinstance(query, str) else print_sql(query)
@@ -192,6 +191,23 @@ def zone_warnings(site: Site) -> list[str]:
         f"The site's time zone {site.stored_timezone!r} is not known to ClickHouse and browsers: {site.timezone} stands"
         " in for it. Set an IANA name such as Europe/Stockholm."
     ]
+
+
+def meta_of(
+    table: str, range_: TimeRange, cost: Cost, warnings: list[str], *, total_rows: int | UnsetType = UNSET
+) -> AnswerMeta:
+    """What an analysis' answer rests on: nothing approximate, and no comparison."""
+    return AnswerMeta(
+        table=table,
+        time_zone=range_.zone.key,
+        date_range=show_range(range_),
+        elapsed_ms=round(cost.elapsed_ms, 1),
+        rows_read=cost.rows_read,
+        bytes_read=cost.bytes_read,
+        approximate=[],
+        warnings=warnings,
+        total_rows=total_rows,
+    )
 
 
 def show_range(range_: TimeRange) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 A build is written in this order: count, rest a moment, insert the totals, compare them
 with the count, count again, and only then the row in `day_builds` that makes them valid.
 Whatever happens in between (late events, a crash, another server building the same day)
-leaves rows that are never read. Totals of events that arrive later are not repaired but
+leaves rows that nobody reads. Totals of events that arrive later are not repaired but
 built anew, under another `build_id`; what no build refers to any more is deleted later.
 Nothing here is needed for right answers, only for fast ones: a store that is away is
 logged and tried again in the next round.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from analytics_server.errors import StoreError
 from analytics_server.model import Site
 from analytics_server.query.context import zone_of
 from analytics_server.query.language.time_range import TimeRange, midnight
+from analytics_server.query.parameters import show_moment
 from analytics_server.query.plan.coverage import (
     DAY,
     EVENT_DIMENSIONS,
@@ -32,9 +32,9 @@ from analytics_server.query.plan.coverage import (
     VERSION,
     VISIT_DIMENSIONS,
     WHOLE_DAY,
-    show_moment,
     survey,
 )
+from analytics_server.rollups.build_ids import first_build_id, new_build_id
 from analytics_server.store.protocol import ResultSet, Store
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ WHERE t.build_id < {before:UInt64} AND t.build_id NOT IN (SELECT b.build_id FROM
 LIMIT {limit:UInt64}
 """
 
-# One block, so one part; one thread, because no request waits for it.
+# One block, so one part; one thread, because nobody waits for it.
 _BUILD_SETTINGS: dict[str, str | int] = {
     "max_threads": 1,
     "max_insert_threads": 1,
@@ -161,7 +161,7 @@ class SiteList(Protocol):
     """The sites there are."""
 
     def all(self) -> list[Site]:
-        """All sites."""
+        """Every site, also those without events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ class DayTotals:
         self._seen: dict[str, tuple[str, date]] = {}
 
     async def run(self) -> None:
-        """Build until cancelled: all sites in every round, at once those that are new, or whose day or zone changed.
+        """Build for ever: all sites in every round, at once those that are new, or whose day or zone changed.
 
         Not while `must_wait` says so (a backlog is being delivered): the totals would be stale at once.
         """
@@ -258,7 +258,7 @@ class DayTotals:
         range_ = TimeRange(midnight(first, zone), midnight(today, zone), zone)
         days = await survey(self._store, site_id, range_, first, last, timeout_s=QUERY_TIMEOUT_S)
         known = days.others | days.stale
-        patient = _build_id(self._clock().timestamp() - self._rebuild_s)
+        patient = first_build_id(self._clock().timestamp() - self._rebuild_s)
         wanted = sorted(
             (
                 day
@@ -284,7 +284,7 @@ class DayTotals:
 
     async def sweep(self) -> None:
         """Delete totals that no build refers to any more, long after the last query can have read them."""
-        before = _build_id(self._clock().timestamp() - ORPHAN_S)
+        before = first_build_id(self._clock().timestamp() - ORPHAN_S)
         try:
             found = await self._query(_ORPHANS, {"before": before, "limit": SWEEP_BUILDS})
             orphans = [row[0] for row in found.rows]
@@ -314,7 +314,7 @@ class DayTotals:
 
     async def _build(self, job: _Job, *, deadline: float) -> bool:
         """Write one day's totals; False if the day changed meanwhile, which the next round heals."""
-        build_id = max(_build_id(self._clock().timestamp(), secrets.randbits(_RANDOM_BITS)), job.newest + 1)
+        build_id = new_build_id(self._clock().timestamp(), job.newest)
         parameters = job.span | {
             "day": job.day.isoformat(),
             "build": build_id,
@@ -359,11 +359,3 @@ class DayTotals:
         return await self._store.query(
             sql.strip(), parameters, settings={"max_threads": 1} | (settings or {}), timeout_s=timeout_s
         )
-
-
-_RANDOM_BITS = 12
-
-
-def _build_id(at_s: float, random: int = 0) -> int:
-    """Milliseconds since 1970 and some random bits: newer builds are greater, two servers' differ."""
-    return int(at_s * 1000) << _RANDOM_BITS | random

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from analytics_server.config import IngestSection
-from analytics_server.ingest.flush.doubts import DIRECTORY
-from analytics_server.ingest.flush.lane import Lane
+from analytics_server.ingest.flush.delivery_queue import Lane
+from analytics_server.ingest.flush.in_doubt import DIRECTORY
 from analytics_server.ingest.flush.reconciliation import Reconciliation
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.wal.log import Wal

@@ -16,7 +16,7 @@ from pathlib import Path
 from analytics_server.config import IngestSection
 from analytics_server.errors import StoreError
 from analytics_server.ingest.flush.delivery import FIRST_PAUSE_S
-from analytics_server.ingest.flush.doubts import Doubts
+from analytics_server.ingest.flush.in_doubt import Doubts
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.rollups.reconcile import Reconciler
 from analytics_server.store.protocol import Store

@@ -8,7 +8,6 @@ between leaves rows that nobody reads. Right answers don't need it, only fast on
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -20,6 +19,7 @@ from analytics_server.analyses.funnels.materialized.facts import Facts
 from analytics_server.query.language.time_range import TimeRange, midnight
 from analytics_server.query.plan.coverage import DAY, MAX_DAYS
 from analytics_server.query.sql.scope import indent
+from analytics_server.rollups.build_ids import first_build_id, new_build_id
 from analytics_server.store.protocol import ResultSet, Store
 
 SETTLE_S = 2.0
@@ -30,7 +30,6 @@ REBUILD_S = 300.0
 CHUNK_DAYS = 10
 TIMEOUT_S = 300.0
 QUARTER_S = 900
-_RANDOM_BITS = 12
 
 _DAYS = """
 SELECT toDate(t.bucket, {tz:String}) AS day, sum(t.events) FROM traffic AS t
@@ -110,7 +109,7 @@ class DayBuilder:
             "end": _text(midnight(today, zone)),
         }
         found = await self._query(_DAYS, span)
-        patient = build_id(now.timestamp() - REBUILD_S)
+        patient = first_build_id(now.timestamp() - REBUILD_S)
         wanted = []
         for day, events in found.rows:
             assert isinstance(day, date)
@@ -145,7 +144,7 @@ class DayBuilder:
         """Write one day; False if it changed meanwhile, which the next round heals."""
         if await self._counts(_PRESENT, job.span) != job.counts:
             return False
-        build = max(build_id(self._clock().timestamp(), secrets.randbits(_RANDOM_BITS)), job.newest + 1)
+        build = new_build_id(self._clock().timestamp(), job.newest)
         range_ = TimeRange(midnight(job.day, zone), midnight(job.day + DAY, zone), zone)
         binder = bind_range(facts.site_id, range_, facts.funnel)
         shared = _CROSSING if facts.funnel.by == "session" else "1"
@@ -197,11 +196,6 @@ class DayBuilder:
         return await self._store.query(
             sql.strip(), parameters, settings={"max_threads": 1} | (settings or {}), timeout_s=TIMEOUT_S
         )
-
-
-def build_id(at_s: float, random: int = 0) -> int:
-    """Milliseconds since 1970 and some random bits: newer builds are greater, two servers' differ."""
-    return int(at_s * 1000) << _RANDOM_BITS | random
 
 
 def _until(facts: Facts, range_: TimeRange) -> tuple[datetime, datetime]:

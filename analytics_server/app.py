@@ -25,8 +25,9 @@ from analytics_server.housekeeping import Housekeeping, start_collecting_young
 from analytics_server.http.endpoint import Endpoint, route_table
 from analytics_server.http.health import HealthRoutes
 from analytics_server.http.listener import Listener
+from analytics_server.http.metrics import HttpMetrics
 from analytics_server.http.openapi.routes import with_document
-from analytics_server.http.serving import HttpMetrics, connection_limit
+from analytics_server.http.serving import connection_limit
 from analytics_server.ingest.service import IngestService
 from analytics_server.ingest.wal.segment import Sealed
 from analytics_server.lifecycle import BackgroundTasks
@@ -105,6 +106,7 @@ class Server:
         await integrity.inspect(embedded=info.kind == "embedded")
         applied = await migrate(self.store, cluster=self.config.clickhouse.cluster)
         await self.access.load(integrity)
+        await integrity.reading("saved", self._questions.saved.load)
         await integrity.reading("salts", self._salts.load)
         wal.start()
         await reading
@@ -164,7 +166,7 @@ class Server:
 
     def _start_tasks(self, *, embedded: bool) -> None:
         start = self._tasks.start
-        start(self.access.saved.run, "saved")
+        start(self._questions.saved.run, "saved")
         start(self._live.run, "live")
         start(self.http.watch_loop, "loop-lag")
         start(self.housekeeping.run, "housekeeping")

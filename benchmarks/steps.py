@@ -84,11 +84,9 @@ def _steps(pipeline: Pipeline, decoded: list[list[tuple[int, Beacon]]], origins:
     runs = [pipeline.begin(beacons, origin) for beacons, origin in zip(decoded, origins, strict=True)]
     per = 1e6 / len(runs)
     figures = [Figure(name="the request's steps", value=(time.perf_counter() - started) * per, unit="µs/event")]
-    for run in runs:
-        run.ts_ms, _, run.beacon = run.events[0]
     for name, step in pipeline.event_steps(trusted=False):
         started = time.perf_counter()
-        passed = [run for run in runs if step(run) is None]
+        passed = [run for run in runs if step(run.events[0], run) is None]
         figures.append(Figure(name=f"step: {name}", value=(time.perf_counter() - started) * per, unit="µs/event"))
         runs = passed
     return figures

@@ -79,6 +79,7 @@ class AddressResolver:
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+_MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 
 
 def _unmapped(network: Network) -> Network:
@@ -90,13 +91,20 @@ def _unmapped(network: Network) -> Network:
 
 
 def network_of(address: str) -> str:
-    """What one client may be counted by: an IPv4 address, or the /64 of an IPv6 one, of which it has all."""
+    """What of an address stands for one client: all of IPv4, the /64 network of IPv6, of which a client has all.
+
+    A client is counted and hashed by it: the lower half of an IPv6 address changes every few hours. An IPv4 address
+    written in IPv6 (::ffff:192.0.2.1) is the IPv4 address; what is no address is left as it is.
+    """
     if ":" not in address:
         return address
     try:
-        return socket.inet_pton(socket.AF_INET6, address.partition("%")[0])[:8].hex()
-    except (OSError, ValueError):
+        packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
+    except (OSError, ValueError):  # ValueError: a NUL in it
         return address
+    if packed.startswith(_MAPPED_PREFIX):
+        return socket.inet_ntop(socket.AF_INET, packed[len(_MAPPED_PREFIX) :])
+    return packed[:8].hex()
 
 
 _IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)", re.ASCII)

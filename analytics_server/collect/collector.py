@@ -288,9 +288,8 @@ class Collector:
     def _judge(self, outcome: Outcome, request: _Request) -> None:
         if request.warnings is not None:
             outcome.include(request.warnings)
-        if request.rejected:
+        if request.rejected or outcome.rejected:
             outcome.rejected = sorted(request.rejected + outcome.rejected, key=_by_index)
-        if outcome.rejected:
             self._check_whole(outcome, request.sent)
 
     def _written(self, outcome: Outcome) -> asyncio.Future[None] | None:

@@ -27,6 +27,11 @@ class RateLimiter:
         self._young: dict[int, tuple[float, float]] = {}
         self._old: dict[int, tuple[float, float]] = {}
 
+    @property
+    def is_on(self) -> bool:
+        """Is there a limit at all?"""
+        return self._rate > 0
+
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 

@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
-from analytics_server.access.saved import Saved
 from analytics_server.config import LimitsSection
 from analytics_server.errors import NotFound, RequestError, StoreFatal
 from analytics_server.model import Site
@@ -22,7 +21,9 @@ from analytics_server.query.language.conditions import Condition, patterns
 from analytics_server.query.language.regexps import MOST_WEIGHT, weight_of
 from analytics_server.query.language.saved_filters import SiteLibrary
 from analytics_server.query.language.time_range import RangeSpec, TimeRange, resolve_range
-from analytics_server.query.read_counts import SITE, OwnEvents
+from analytics_server.query.read_counts import SITE, SiteEventCounts
+from analytics_server.query.sql.select import Query, print_line, print_sql
+from analytics_server.saved.store import Saved
 from analytics_server.store.protocol import ResultSet, Store
 from analytics_server.zones import base_zone, find_zone
 
@@ -46,7 +47,8 @@ SETTINGS: Mapping[str, str | int] = {
 class SiteDirectory(Protocol):
     """Where sites are looked up."""
 
-    def get(self, site_id: str) -> Site | None: ...
+    def get(self, site_id: str) -> Site | None:
+        """The site of that id in lower case, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Cost:
         )
 
 
-class Desk:
+class QueryContext:
     """Where a question is prepared and its statements are run."""
 
     def __init__(
@@ -80,7 +82,7 @@ class Desk:
         self._clock = clock
         self.limits = limits
         self.saved = saved
-        self.own_events = OwnEvents(store, timeout_s=limits.query_timeout_s)
+        self.own_events = SiteEventCounts(store, timeout_s=limits.query_timeout_s)
 
     def now(self) -> datetime:
         """The time, UTC."""
@@ -133,13 +135,16 @@ class Desk:
             ) from error
 
     async def query(
-        self, sql: str, parameters: Mapping[str, object], *, settings: Mapping[str, str | int] | None = None
+        self, query: Query | str, parameters: Mapping[str, object], *, settings: Mapping[str, str | int] | None = None
     ) -> ResultSet:
-        """Run one SELECT within the limits, in the turn of the site that its parameter `site` names.
+        """Print and run one SELECT within the limits, in the turn of the site that its parameter `site` names.
 
         The rows and bytes read are those that may be told (`reading`). Raises `RequestError` (too_complex),
         `TooManyRequests` or a store error.
         """
+        sql = query if isinstance(query, str) else print_sql(query)
+        if len(sql) > MAX_SQL_CHARS and not isinstance(query, str):
+            sql = print_line(query)  # without the indentation of deep nesting
         if len(sql) > MAX_SQL_CHARS:
             raise _too_complex()
         try:

@@ -13,7 +13,7 @@ import re
 from analytics_server.errors import RequestError, StoreError, StoreFatal, StoreRetryable, StoreTimeout
 from analytics_server.sql.printer.context import CTE
 from analytics_server.sql.printer.expressions import PARAMETER
-from analytics_server.sql.printer.refusal import Place, SqlRefused, nearest, place_of, shown
+from analytics_server.sql.printer.refusal import SqlRefused, TextPosition, nearest, place_of, shown
 from analytics_server.sql.printer.tables import TABLES
 
 UNKNOWN_IDENTIFIER = 47
@@ -144,7 +144,7 @@ def _sentence(sentence: str, text: str) -> str:
     return f"{sentence[:MAX_SENTENCE]}."
 
 
-def _find(name: str, text: str) -> Place | None:
+def _find(name: str, text: str) -> TextPosition | None:
     """Where the user wrote a name first."""
     if not name:
         return None

@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from analytics_server.config import SqlSection
 from analytics_server.errors import StoreError, StoreTimeout
-from analytics_server.query.context import Desk
+from analytics_server.query.context import QueryContext
 from analytics_server.sql.answer import FORMATS, JsonAnswer
 from analytics_server.sql.cells import HarmlessCells
 from analytics_server.sql.concurrency import Turn, Turns
@@ -86,9 +86,9 @@ class SqlRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class SqlService:
     """Answers SQL on one site's rows."""
 
-    def __init__(self, desk: Desk, limits: SqlSection, functions: Functions | None = None) -> None:
-        self._store = desk.store
-        self.desk = desk
+    def __init__(self, context: QueryContext, limits: SqlSection, functions: Functions | None = None) -> None:
+        self._store = context.store
+        self.context = context
         self.limits = limits
         self.guard = Guard(
             functions or load_functions(),
@@ -113,7 +113,7 @@ class SqlService:
         Raises `RequestError`, `NotFound`, `Unavailable` or a `StoreError`."""
         if format_ not in FORMATS:
             raise SqlRefused(f"format is one of {', '.join(FORMATS)}.", code="bad_format")
-        site_id = self.desk.site(request.site_id).site_id
+        site_id = self.context.site(request.site_id).site_id
         self.guard.check_size(request.query)
         turn = await self._turns.take(site_id, token_id)
         run = _Run()
@@ -132,7 +132,7 @@ class SqlService:
                 yield last
             if shape is not None:
                 elapsed_ms = (time.perf_counter() - started) * 1000
-                yield shape.end(elapsed_ms, await self.desk.own_events.of(site_id))
+                yield shape.end(elapsed_ms, await self.context.own_events.of(site_id))
         except StoreError as error:
             raise explain(error, request.query) from error
         finally:
@@ -140,8 +140,12 @@ class SqlService:
 
     async def check(self, request: SqlRequest) -> None:
         """Refuse what the guard would refuse, without asking for a row. Raises `RequestError` or a `StoreError`."""
-        site_id, database = self.desk.site(request.site_id).site_id, await self.database()
+        site_id, database = self.context.site(request.site_id).site_id, await self.database()
         await self._guarded(request, site_id, database)
+
+    async def check_text(self, site_id: str, text: str, params: Mapping[str, object]) -> None:
+        """`check` for a text that is to be saved."""
+        await self.check(SqlRequest(site_id=site_id, query=text, params=dict(params)))
 
     async def _guarded(self, request: SqlRequest, site_id: str, database: str) -> Guarded:
         """Read one text at a time, in a thread: two would take the interpreter from the event loop twice as often."""

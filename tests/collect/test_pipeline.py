@@ -260,3 +260,37 @@ async def test_ids_made_here_are_unique_and_grow() -> None:
 
     assert len(set(ids)) == 500
     assert all(isinstance(made, bytes) and made[6] >> 4 == 7 and made[8] >> 6 == 2 for made in ids)
+
+
+async def test_rejections_of_a_batch_are_told_in_the_order_of_the_request() -> None:
+    """Whatever their times are, and whichever step refuses them."""
+    world = World()
+    events = [view(timestamp=(NOON - number) * 1000, url="x" if number % 2 else None) for number in range(6)]
+
+    assert [r["index"] for r in answered(await world.send(events))["rejected"]] == [0, 1, 2, 3, 4, 5]
+
+
+async def test_events_of_one_sender_in_a_batch_have_one_visitor_and_others_have_another() -> None:
+    """What is remembered from one event to the next never reaches an event of another sender."""
+    world = World()
+    chrome, firefox = (f"Mozilla/5.0 (X11; Linux x86_64) {name}/140.0 Safari/537.36" for name in ("Chrome", "Firefox"))
+    senders: list[dict[str, object]] = [
+        {"ip": "192.0.2.7", "user_agent": chrome},
+        {"ip": "192.0.2.7", "user_agent": chrome},
+        {"ip": "192.0.2.7", "user_agent": firefox},
+        {"ip": "192.0.2.8", "user_agent": firefox},
+        {"user_id": "u"},
+        {"ip": "192.0.2.7", "user_agent": chrome},
+        {"ip": "192.0.2.7"},
+        {"user_agent": chrome},
+        {"site": "b.example", "ip": "192.0.2.7", "user_agent": chrome},
+    ]
+    await world.send([{**view(), **sender} for sender in senders], token="collect")
+    alone = World()
+    for sender in senders:
+        await alone.send({**view(), **sender}, token="collect")
+
+    visitors = [event["visitor_id"] for event in world.events]
+    assert visitors == [event["visitor_id"] for event in alone.events]
+    assert visitors[0] == visitors[1] == visitors[5]
+    assert len(set(visitors)) == 7

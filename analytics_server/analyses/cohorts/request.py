@@ -17,7 +17,7 @@ from analytics_server.errors import RequestError
 from analytics_server.query.answer import AnswerMeta
 from analytics_server.query.dimensions import GOAL, Dimension, Scope, find_dimension
 from analytics_server.query.language.conditions import Condition, normalise
-from analytics_server.query.language.event_match import EventSpec, Meant, read_spec
+from analytics_server.query.language.event_match import EventMatch, EventSpec, read_spec
 from analytics_server.query.language.filters import parse_filters
 from analytics_server.query.language.library import Library
 from analytics_server.query.language.time_range import RangeSpec
@@ -98,8 +98,8 @@ class CohortQuestion:
     date_range: RangeSpec
     period: Period
     by: Subject
-    first: Meant | None
-    returning: Meant | None
+    first: EventMatch | None
+    returning: EventMatch | None
     where: tuple[Condition, ...]
     breakdown: Dimension | None
     limit: int
@@ -157,9 +157,9 @@ def find_breakdown(name: str) -> Dimension:
     return dimension
 
 
-def _read(spec: EventSpec | None, place: str, library: Library) -> Meant | None:
+def _read(spec: EventSpec | None, place: str, library: Library) -> EventMatch | None:
     return None if spec is None or spec == EventSpec() else read_spec(spec, place, library)
 
 
-def _shown(meant: Meant | None) -> dict[str, object] | None:
-    return None if meant is None else meant.normalised()
+def _shown(events: EventMatch | None) -> dict[str, object] | None:
+    return None if events is None else events.normalised()

@@ -112,7 +112,7 @@ def parse_timestamp(value: str | Number) -> int | None:
 
 def parse_event_id(text: str) -> bytes | None:
     """The 16 bytes of a UUID in its usual spellings, or None."""
-    if len(text) == UUID_CHARS and text[8] == text[13] == text[18] == text[23] == "-":  # the usual spelling
+    if len(text) == UUID_CHARS and text[8:24:5] == "----":  # the usual spelling
         digits = text.replace("-", "")
         if len(digits) == UUID_DIGITS:
             try:

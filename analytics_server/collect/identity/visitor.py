@@ -10,8 +10,9 @@ the same device. Address and user agent are forgotten once this returns.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from collections.abc import Callable
+
+from analytics_server.collect.address import network_of
 
 DAY_S = 86_400
 
@@ -29,7 +30,8 @@ class VisitorHasher:
 
     def identify(self, site_id: str, address: str, user_agent: str, day: int) -> int:
         """The visitor's 64-bit id on that day; 0 when ids are switched off."""
-        return self._hash(day, f"{day}\n{site_id}\n{network_of(address)}\n{user_agent}")
+        network = network_of(address) if ":" in address else address
+        return self._hash(day, f"{day}\n{site_id}\n{network}\n{user_agent}")
 
     def identify_user(self, site_id: str, user_id: str, day: int) -> int:
         """The id for a server-side event that tells a user but neither address nor user agent."""
@@ -40,16 +42,3 @@ class VisitorHasher:
             return 0
         digest = _blake2b(text.encode("utf-8", "replace"), digest_size=8, key=self._salt_of(day)).digest()
         return int.from_bytes(digest, "little") or 1
-
-
-def network_of(address: str) -> str:
-    """What of an address goes into the hash: all of IPv4, the /64 network of IPv6."""
-    if ":" not in address:
-        return address
-    try:
-        parsed = ipaddress.IPv6Address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return (int(parsed) >> 64).to_bytes(8, "big").hex()

@@ -7,7 +7,7 @@ from analytics_server.collect.address import bare, network_of
 from analytics_server.collect.drops import DropReason
 from analytics_server.collect.enrich.values import identifier, storable
 from analytics_server.collect.steps.parts import EventFunction, Parts
-from analytics_server.collect.steps.run import Run
+from analytics_server.collect.steps.run import Event, Run
 from analytics_server.collect.steps.verdict import Drop, Reject, Verdict
 from analytics_server.config import CollectSection, LimitsSection
 from analytics_server.model import Site
@@ -26,18 +26,20 @@ def make_check(parts: Parts, settings: CollectSection, limits: LimitsSection) ->
     name_chars = limits.name_chars
     bad_name = Reject("bad_name", f"name must be at most {name_chars} printable characters.")
 
-    def step(run: Run) -> Verdict:
-        beacon = run.beacon
-        run.name = name = beacon.name
+    def step(event: Event, run: Run) -> Verdict:
+        beacon = event.beacon
+        event.name = name = beacon.name
         if len(name) > name_chars or not (name.isprintable() or storable(name)):
             return bad_name
         session_id, user_id = beacon.session_id or "", beacon.user_id or ""
+        if session_id or user_id:
+            run.outcome.index = event.index
         if session_id:
             session_id = identifier("session_id", session_id, SESSION_ID_CHARS, run.outcome)
         if user_id:
             user_id = identifier("user_id", user_id, USER_ID_CHARS, run.outcome)
-        run.session_id, run.user_id = session_id, user_id
-        return _BAD_TIMESTAMP if run.ts_ms is None else None
+        event.session_id, event.user_id = session_id, user_id
+        return _BAD_TIMESTAMP if event.ts_ms is None else None
 
     return step
 
@@ -47,9 +49,9 @@ def make_site(parts: Parts, settings: CollectSection, limits: LimitsSection) -> 
     sites, new_sites = parts.sites, parts.new_sites
     get = sites.get
 
-    def make_or_reject(run: Run) -> Site | Reject:
+    def make_or_reject(event: Event, run: Run) -> Site | Reject:
         """For a name that is not known as it is spelt."""
-        site_id = valid_site_id(run.beacon.site)
+        site_id = valid_site_id(event.beacon.site)
         if not site_id:
             return _BAD_SITE
         if not run.trusted and sites.may_create(site_id) and not new_sites.allow(network_of(run.origin.address)):
@@ -61,25 +63,27 @@ def make_site(parts: Parts, settings: CollectSection, limits: LimitsSection) -> 
             return Reject("unknown_site", f"The site {site_id!r} does not exist on this server.")
         return site
 
-    def step(run: Run) -> Verdict:
-        site = get(run.beacon.site)
+    def step(event: Event, run: Run) -> Verdict:
+        site = get(event.beacon.site)
         if site is None:
-            made = make_or_reject(run)
+            made = make_or_reject(event, run)
             if isinstance(made, Reject):
                 return made
             site = made
-        run.site, run.site_id = site, site.site_id
+        event.site, event.site_id = site, site.site_id
         return None
 
     return step
 
 
-def make_rate_limit(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
-    """Refuse what a site sends beyond its rate."""
+def make_rate_limit(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction | None:
+    """Refuse what a site sends beyond its rate, if there is one."""
+    if not parts.site_limiter.is_on:
+        return None
     allow = parts.site_limiter.allow
 
-    def step(run: Run) -> Verdict:
-        site_id = run.site_id
+    def step(event: Event, run: Run) -> Verdict:
+        site_id = event.site_id
         if allow(site_id):
             return None
         run.outcome.limited += 1
@@ -92,23 +96,27 @@ def make_sender(parts: Parts, settings: CollectSection, limits: LimitsSection) -
     """Of a trusted server's event: whose address and user agent it is about; drop it when that is automation's."""
     drop_bots, is_bot = settings.drop_bots, parts.bots.is_bot
 
-    def step(run: Run) -> Verdict:
-        beacon, origin = run.beacon, run.origin
+    def step(event: Event, run: Run) -> Verdict:
+        beacon, last = event.beacon, run.sender
         address, user_agent = beacon.ip, beacon.user_agent
-        run.by_user = address is None and user_agent is None and bool(beacon.user_id)
-        run.address = (bare(address) or address) if address else origin.address
-        if user_agent is None:
-            run.user_agent = origin.user_agent
+        if last is not None and address == last.beacon.ip and user_agent == last.beacon.user_agent:
+            event.address, event.user_agent = last.address, last.user_agent
             return None
-        run.user_agent = user_agent
-        if drop_bots:
-            known = run.user_agents
-            if known is None:
-                known = run.user_agents = set()
-            if user_agent not in known:
-                if is_bot(user_agent) is not None:
-                    return _BOT
-                known.add(user_agent)
+        if address:
+            event.address = bare(address) or address
+        if user_agent is None:
+            event.by_user = address is None and bool(beacon.user_id)
+        else:
+            event.user_agent = user_agent
+            if drop_bots:
+                known = run.user_agents
+                if known is None:
+                    known = run.user_agents = set()
+                if user_agent not in known:
+                    if is_bot(user_agent) is not None:
+                        return _BOT
+                    known.add(user_agent)
+        run.sender = event if address is not None else None
         return None
 
     return step

@@ -6,7 +6,7 @@ from analytics_server.collect.drops import DropReason
 from analytics_server.collect.enrich.values import DetailReader, cut
 from analytics_server.collect.formats.beacon import Exposure
 from analytics_server.collect.steps.parts import EventFunction, Parts
-from analytics_server.collect.steps.run import NO_PAGE, Run
+from analytics_server.collect.steps.run import NO_PAGE, Event, Run
 from analytics_server.collect.steps.verdict import Drop, Reject, Verdict
 from analytics_server.config import CollectSection, LimitsSection
 from analytics_server.model import PAGEVIEW
@@ -25,26 +25,29 @@ def make_page(parts: Parts, settings: CollectSection, limits: LimitsSection) -> 
         "bad_url", f"url must be an absolute http or https address of at most {limits.url_chars} characters."
     )
 
-    def step(run: Run) -> Verdict:
-        url = run.beacon.url
+    def step(event: Event, run: Run) -> Verdict:
+        url = event.beacon.url
         if not url:
-            if run.name == PAGEVIEW:
+            if event.name == PAGEVIEW:
                 return _MISSING_URL
-            run.url, run.page = "", NO_PAGE
-        elif url != run.url:
+            event.page = NO_PAGE
+        elif url == run.url:
+            event.page = run.page
+        else:
             page = clean(url)
             if page is None:
                 return bad_url
-            run.url, run.page = url, page
-        return _foreign_host(run) if run.site.allowed_hosts else None
+            run.url = url
+            run.page = event.page = page
+        return _foreign_host(event, run) if event.site.allowed_hosts else None
 
     return step
 
 
-def _foreign_host(run: Run) -> Verdict:
+def _foreign_host(event: Event, run: Run) -> Verdict:
     """The drop of an event whose page is not of an allowed host; a server's own event needs no page."""
-    hostname = run.page.hostname
-    if hostname in run.site.allowed_hosts or (run.trusted and not hostname):
+    hostname = event.page.hostname
+    if hostname in event.site.allowed_hosts or (run.trusted and not hostname):
         return None
     about = f"The page's host {hostname!r} is not among the site's allowed hosts." if hostname else ""
     return Drop(DropReason.HOSTNAME, about)
@@ -55,14 +58,17 @@ def make_details(parts: Parts, settings: CollectSection, limits: LimitsSection) 
     details = DetailReader(parts.urls, limits, mask=settings.mask_emails)
     read, read_text, title_chars = details.read, details.text, limits.title_chars
 
-    def step(run: Run) -> Verdict:
-        beacon = run.beacon
-        if run.name == EXPOSURE and (fault := _exposure_fault(beacon.experiment)) is not None:
+    def step(event: Event, run: Run) -> Verdict:
+        beacon = event.beacon
+        if event.name == EXPOSURE and (fault := _exposure_fault(beacon.experiment)) is not None:
             return fault
-        run.details = read(beacon, run.outcome)
+        outcome = run.outcome
+        outcome.index = event.index
+        event.details = read(beacon, outcome)
         title = beacon.title
         if title != run.title:
             run.title, run.text = title, read_text(title, title_chars)
+        event.text = run.text
         return None
 
     return step

@@ -17,7 +17,7 @@ from analytics_server.collect.identity.duplicates import Duplicates
 from analytics_server.collect.identity.session import Sessions
 from analytics_server.collect.identity.visitor import VisitorHasher
 from analytics_server.collect.limits import RateLimiter
-from analytics_server.collect.steps.run import Run
+from analytics_server.collect.steps.run import Event, Run
 from analytics_server.collect.steps.verdict import Drop, Verdict
 from analytics_server.config import CollectSection, LimitsSection
 
@@ -42,8 +42,8 @@ class Parts(msgspec.Struct, frozen=True):
 RequestFunction = Callable[[Run], Drop | None]
 """Reads what holds for all events of the request; a drop is theirs together."""
 
-EventFunction = Callable[[Run], Verdict]
-"""Reads and fills in the event that is under way."""
+EventFunction = Callable[[Event, Run], Verdict]
+"""Reads one event of the request, and fills in what the steps after it need."""
 
 
 class RequestStep(msgspec.Struct, frozen=True):
@@ -57,11 +57,12 @@ class RequestStep(msgspec.Struct, frozen=True):
 
 
 class EventStep(msgspec.Struct, frozen=True):
-    """A named step of each event, likewise. `trusted_only`: for requests with a token that may collect."""
+    """A named step of each event, likewise. `make` gives None when the settings leave it nothing to do."""
 
     name: str
-    make: Callable[[Parts, CollectSection, LimitsSection], EventFunction]
+    make: Callable[[Parts, CollectSection, LimitsSection], EventFunction | None]
     trusted_only: bool = False
+    """Only for requests with a token that may collect."""
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from analytics_server.collect.enrich.privacy_signal import privacy_signal
 from analytics_server.collect.formats.beacon import Beacon, parse_timestamp
 from analytics_server.collect.formats.warnings import WarningCode
 from analytics_server.collect.steps.parts import Parts, RequestFunction
-from analytics_server.collect.steps.run import Run
+from analytics_server.collect.steps.run import Event, Run
 from analytics_server.collect.steps.verdict import Drop
 from analytics_server.config import CollectSection, LimitsSection
 
@@ -39,7 +39,12 @@ def make_bot(parts: Parts, settings: CollectSection, limits: LimitsSection) -> R
         if run.trusted or not drop_bots:
             return None
         origin = run.origin
-        reason = is_bot(origin.user_agent, sec_purpose=origin.sec_purpose, purpose=origin.purpose, x_moz=origin.x_moz)
+        if origin.sec_purpose or origin.purpose or origin.x_moz:
+            reason = is_bot(
+                origin.user_agent, sec_purpose=origin.sec_purpose, purpose=origin.purpose, x_moz=origin.x_moz
+            )
+        else:
+            reason = is_bot(origin.user_agent)
         return None if reason is None else _DROPS[reason]
 
     return step
@@ -69,12 +74,12 @@ def make_time(parts: Parts, settings: CollectSection, limits: LimitsSection) -> 
         return clamped
 
     def step(run: Run) -> Drop | None:
-        now_ms, events = run.now_ms, run.events
+        now_ms, origin, events = run.now_ms, run.origin, run.events
         for index, beacon in run.beacons:
             if beacon.timestamp is None and beacon.sent_at is None:
-                events.append((now_ms, index, beacon))
+                events.append(Event(index, beacon, now_ms, origin))
             else:
-                events.append((time_of(beacon, index, run), index, beacon))
+                events.append(Event(index, beacon, time_of(beacon, index, run), origin))
         if len(events) > 1:
             events.sort(key=_by_time)
         return None
@@ -96,5 +101,5 @@ def _corrected(ts_ms: int, beacon: Beacon, index: int, run: Run) -> int:
     return ts_ms
 
 
-def _by_time(item: tuple[int | None, int, Beacon]) -> int:
-    return item[0] or 0
+def _by_time(event: Event) -> int:
+    return event.ts_ms or 0

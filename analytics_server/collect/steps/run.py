@@ -1,8 +1,7 @@
 """One request's events on their way through the steps, and what became of them.
 
-Constraint: one `Run` and one `Outcome` are made for each request, thousands of times a second. The fields of a
-`Run` are grouped by life: those of the request, those remembered from one event to the next, and those of the
-event that is under way, which each step fills in for the steps after it.
+Constraint: a `Run`, an `Outcome` and an `Event` are made for each request, thousands of times a second: plain
+slots, and no container before it is needed.
 """
 
 from __future__ import annotations
@@ -57,30 +56,47 @@ class Outcome(Warnings):
         self.dropped[reason.value] = self.dropped.get(reason.value, 0) + events
 
 
-class Run:
-    """One request's events, in order of their times once the steps of the request are done."""
+class Event:
+    """One event on its way: what is known of it, filled in by each step for the steps after it."""
 
     __slots__ = (
-        *("at", "beacons", "events", "now_ms", "origin", "outcome", "trusted"),
-        *("page", "text", "title", "url", "user_agents", "visitors"),
-        *("address", "beacon", "by_user", "day", "details", "event_id", "name"),
-        *("session", "session_id", "site", "site_id", "ts_ms", "ts_us", "user_agent", "user_id", "visitor_id"),
+        *("address", "beacon", "by_user", "details", "event_id", "index", "name", "page", "session", "session_id"),
+        *("site", "site_id", "text", "ts_ms", "ts_us", "user_agent", "user_id", "visitor_id"),
     )
 
-    # of the event under way
-    beacon: Beacon
     name: str
-    ts_ms: int | None
     session_id: str
     user_id: str
     site: Site
     site_id: str
+    page: CleanUrl
     details: tuple[object, ...]
+    text: str
+    """The title as it is stored."""
     event_id: bytes
-    day: int
     visitor_id: int
     session: Session
     ts_us: int
+
+    def __init__(self, index: int, beacon: Beacon, ts_ms: int | None, origin: Origin) -> None:
+        self.index = index
+        """Its place in the request."""
+        self.beacon = beacon
+        self.ts_ms = ts_ms
+        """Milliseconds since 1970; None when the time that was sent is none."""
+        self.address = origin.address
+        self.user_agent = origin.user_agent
+        self.by_user = False
+        """Is it known by the application's id of a person alone?"""
+
+
+class Run:
+    """One request's events on their way, and what is remembered from one event to the next."""
+
+    __slots__ = (
+        *("at", "beacons", "events", "now_ms", "origin", "outcome", "trusted"),
+        *("hashed", "page", "sender", "text", "title", "url", "user_agents", "visitors"),
+    )
 
     def __init__(self, beacons: list[tuple[int, Beacon]], origin: Origin, now_ms: int, most_warnings: int) -> None:
         self.beacons = beacons
@@ -89,21 +105,20 @@ class Run:
         self.trusted = origin.trusted
         self.now_ms = now_ms
         self.outcome = Outcome(most_warnings)
-        self.events: list[tuple[int | None, int, Beacon]] = []
-        """Time (None: it is none), index and event; in order of time."""
+        self.events: list[Event] = []
+        """In order of their times, once the steps of the request are done."""
         self.at = 0
         """So many of `events` are done."""
-        # whose events they are: of a trusted server's, each event may say so itself
-        self.address = origin.address
-        self.user_agent = origin.user_agent
-        self.by_user = False
-        """By the application's id of a person alone."""
-        # remembered from one event to the next: those that follow are often on the same page
+        # of the last event: those that follow are often on the same page and of the same visitor
         self.url = ""
         self.page = NO_PAGE
         self.title: str | None = None
         self.text = ""
-        """What is stored of `title`."""
+        self.sender: Event | None = None
+        """Of a trusted server, when it told an address."""
+        self.hashed: Event | None = None
+        """The one whose visitor id was made of address and user agent."""
+        # of all events so far
         self.user_agents: set[str] | None = None
         """Those that are no bots, when a server tells its visitors' own."""
         self.visitors: dict[tuple[str, str, str, int], int] | None = None

@@ -12,7 +12,7 @@ from analytics_server.collect.formats.warnings import WarningCode
 from analytics_server.collect.identity.session import Session
 from analytics_server.collect.identity.visitor import DAY_S
 from analytics_server.collect.steps.parts import EventFunction, Parts
-from analytics_server.collect.steps.run import Run
+from analytics_server.collect.steps.run import Event, Run
 from analytics_server.collect.steps.verdict import Drop, Verdict
 from analytics_server.config import CollectSection, LimitsSection
 
@@ -35,18 +35,19 @@ def make_duplicate(parts: Parts, settings: CollectSection, limits: LimitsSection
         high = now_ms << 16 | 0x7000 | number >> 62
         return (high << 64 | 1 << 63 | number & _LOW_MASK).to_bytes(16, "big")
 
-    def step(run: Run) -> Verdict:
-        text = run.beacon.event_id
+    def step(event: Event, run: Run) -> Verdict:
+        text = event.beacon.event_id
         if text is None:
-            run.event_id = new_id(run.now_ms)
+            event.event_id = new_id(run.now_ms)
             return None
         event_id = parse_event_id(text)
         if event_id is None:
+            run.outcome.index = event.index
             run.outcome.warn("event_id", WarningCode.LEFT_OUT)
-            run.event_id = new_id(run.now_ms)
+            event.event_id = new_id(run.now_ms)
             return None
-        run.event_id = event_id
-        key = (run.site_id, event_id)
+        event.event_id = event_id
+        key = (event.site_id, event_id)
         if seen(key):
             run.outcome.repeated.append(key)
             return _DUPLICATE
@@ -60,23 +61,37 @@ def make_visitor(parts: Parts, settings: CollectSection, limits: LimitsSection) 
     """Hash address and user agent, or the user of a server that tells neither, to the day's visitor."""
     identify, identify_user = parts.visitors.identify, parts.visitors.identify_user
 
-    def step(run: Run) -> Verdict:
-        assert run.ts_ms is not None
-        run.day = day = run.ts_ms // DAY_MS
-        if run.by_user:
+    def known_or_hashed(who: tuple[str, str, str, int], run: Run) -> int:
+        """Of a batch, the visitors are remembered until its end."""
+        if len(run.events) == 1:
+            return identify(*who)
+        known = run.visitors
+        if known is None:
+            known = run.visitors = {}
+        visitor_id = known.get(who)
+        if visitor_id is None:
+            visitor_id = known[who] = identify(*who)
+        return visitor_id
+
+    def step(event: Event, run: Run) -> Verdict:
+        assert event.ts_ms is not None  # checked by the first step
+        day = event.ts_ms // DAY_MS
+        site_id, address, user_agent, last = event.site_id, event.address, event.user_agent, run.hashed
+        if event.by_user:
             # also by an id that is too long to be stored: it is no other user's
-            run.visitor_id = identify_user(run.site_id, run.beacon.user_id or "", day)
-        elif len(run.events) == 1:  # nothing to remember it for
-            run.visitor_id = identify(run.site_id, run.address, run.user_agent, day)
+            event.visitor_id = identify_user(site_id, event.beacon.user_id or "", day)
+        elif (
+            last is not None
+            and last.address is address
+            and last.user_agent is user_agent
+            and last.site_id is site_id
+            and last.ts_ms is not None
+            and last.ts_ms // DAY_MS == day
+        ):
+            event.visitor_id = last.visitor_id
         else:
-            known = run.visitors
-            if known is None:
-                known = run.visitors = {}
-            who = (run.site_id, run.address, run.user_agent, day)
-            visitor_id = known.get(who)
-            if visitor_id is None:
-                visitor_id = known[who] = identify(*who)
-            run.visitor_id = visitor_id
+            event.visitor_id = known_or_hashed((site_id, address, user_agent, day), run)
+            run.hashed = event
         return None
 
     return step
@@ -89,34 +104,34 @@ def make_session(parts: Parts, settings: CollectSection, limits: LimitsSection) 
     read_touch = FirstTouch(parts.urls, parts.referrers, parts.agents, parts.geo).read
     timeout_ms = settings.session_timeout_s * 1000
 
-    def over_midnight(run: Run, ts_ms: int) -> Session | None:
+    def over_midnight(event: Event, ts_ms: int) -> Session | None:
         """Just after midnight UTC the visitor has a new id: the session goes on under both."""
-        before = identify(run.site_id, run.address, run.user_agent, run.day - 1)
-        session = of_visitor(run.site_id, before, ts_ms)
-        if session is not None and run.visitor_id:
-            sessions.attach(run.site_id, run.visitor_id, session)
+        before = identify(event.site_id, event.address, event.user_agent, ts_ms // DAY_MS - 1)
+        session = of_visitor(event.site_id, before, ts_ms)
+        if session is not None and event.visitor_id:
+            sessions.attach(event.site_id, event.visitor_id, session)
         return session
 
-    def step(run: Run) -> Verdict:
-        site_id, session_id, ts_ms = run.site_id, run.session_id, run.ts_ms
+    def step(event: Event, run: Run) -> Verdict:
+        site_id, session_id, ts_ms = event.site_id, event.session_id, event.ts_ms
         assert ts_ms is not None
         if session_id:
             session = of_client(site_id, session_id)
         else:
-            session = of_visitor(site_id, run.visitor_id, ts_ms)
-            if session is None and not run.by_user and ts_ms % DAY_MS < timeout_ms:
-                session = over_midnight(run, ts_ms)
+            session = of_visitor(site_id, event.visitor_id, ts_ms)
+            if session is None and not event.by_user and ts_ms % DAY_MS < timeout_ms:
+                session = over_midnight(event, ts_ms)
         if session is not None:
-            run.session, run.ts_us = session, session.place(ts_ms)
+            event.session, event.ts_us = session, session.place(ts_ms)
             return None
-        attributes = read_touch(run.beacon, run.page, run.address, run.user_agent, run.origin.language)
+        attributes = read_touch(event.beacon, event.page, event.address, event.user_agent, run.origin.language)
         if attributes is None:
             return _SPAM_REFERRER
         if session_id:
-            run.session = sessions.open_client(site_id, session_id, ts_ms, attributes)
+            event.session = sessions.open_client(site_id, session_id, ts_ms, attributes)
         else:
-            run.session = sessions.open_visitor(site_id, run.visitor_id, ts_ms, attributes)
-        run.ts_us = ts_ms * 1000
+            event.session = sessions.open_visitor(site_id, event.visitor_id, ts_ms, attributes)
+        event.ts_us = ts_ms * 1000
         return None
 
     return step
@@ -125,25 +140,11 @@ def make_session(parts: Parts, settings: CollectSection, limits: LimitsSection) 
 def make_row(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
     """The anonymous row, its values in the order of `model.COLUMNS`."""
 
-    def step(run: Run) -> Verdict:
-        session, page = run.session, run.page
-        run.outcome.rows.append(
-            (
-                run.site_id,
-                run.ts_us,
-                run.name,
-                run.event_id,
-                session.session_id,
-                session.start_us,
-                run.visitor_id,
-                run.user_id,
-                page.hostname,
-                page.path,
-                run.text,
-                *session.attributes,
-                *run.details,
-            )
-        )
+    def step(event: Event, run: Run) -> Verdict:
+        session, page = event.session, event.page
+        head = (event.site_id, event.ts_us, event.name, event.event_id, session.session_id, session.start_us)
+        ids = (event.visitor_id, event.user_id, page.hostname, page.path, event.text)
+        run.outcome.rows.append((*head, *ids, *session.attributes, *event.details))
         return None
 
     return step

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from analytics_server.query.dimensions import DIMENSIONS, Dimension, Scope, find_dimension
-from analytics_server.query.language.conditions import Match, Named, matches
+from analytics_server.query.language.conditions import Match, SavedFilter, matches
 from analytics_server.query.language.request import Question
 from analytics_server.query.language.time_range import TimeRange, midnight
 from analytics_server.query.metrics import Metric
@@ -118,7 +118,9 @@ def kept_dimension(question: Question) -> str | None:
         return None
     if not filtered:
         return WHOLE_DAY
-    match tuple(condition.condition if isinstance(condition, Named) else condition for condition in question.where):
+    match tuple(
+        condition.condition if isinstance(condition, SavedFilter) else condition for condition in question.where
+    ):
         case (Match(method="is", negated=False, case_sensitive=True, values=(_,)) as only,):
             return only.dimension.name if only.dimension.name in _KEPT else None
     return None
@@ -185,7 +187,7 @@ class DayReader:
         if task is None:
             task = asyncio.create_task(self._ask(key, range_, timeout_s), name="day-totals")
             self._asking[key] = task
-        # One asker that goes away must not take the answer from the others.
+        # A caller that is cancelled must not take the answer from the others.
         return cover(range_, await asyncio.shield(task))
 
     async def _ask(self, key: tuple[str, str, date, date], range_: TimeRange, timeout_s: float) -> Days:

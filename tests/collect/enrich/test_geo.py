@@ -10,7 +10,7 @@ import pytest
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
-from analytics_server.collect.enrich.geo import NOWHERE, GeoLocator, Place
+from analytics_server.collect.enrich.geo import NOWHERE, GeoLocator, GeoPlace
 
 Record = dict[str, object]
 
@@ -53,33 +53,33 @@ def database(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("ip", "place"),
     [
-        ("81.2.69.142", Place("GB", "England", "London")),
-        ("8.8.8.8", Place("US", "", "")),
-        ("9.9.9.9", Place("CH", "ZH", "")),
-        ("10.9.1.1", Place("SE", "", "")),
-        ("2001:4860:4860::8888", Place("US", "", "")),
-        ("::ffff:81.2.69.142", Place("GB", "England", "London")),
+        ("81.2.69.142", GeoPlace("GB", "England", "London")),
+        ("8.8.8.8", GeoPlace("US", "", "")),
+        ("9.9.9.9", GeoPlace("CH", "ZH", "")),
+        ("10.9.1.1", GeoPlace("SE", "", "")),
+        ("2001:4860:4860::8888", GeoPlace("US", "", "")),
+        ("::ffff:81.2.69.142", GeoPlace("GB", "England", "London")),
         ("127.0.0.1", NOWHERE),
         ("192.168.1.1", NOWHERE),
         ("::1", NOWHERE),
     ],
 )
-def test_reads_maxminds_schema(database: Path, ip: str, place: Place) -> None:
+def test_reads_maxminds_schema(database: Path, ip: str, place: GeoPlace) -> None:
     assert GeoLocator(database).locate(ip) == place
 
 
 @pytest.mark.parametrize(
     ("ip", "place"),
     [
-        ("81.2.69.142", Place("GB", "England", "London")),
-        ("8.8.8.8", Place("US", "", "")),
-        ("9.9.9.9", Place("CH", "Zurich", "Zurich")),
-        ("1.1.1.1", Place("AU", "", "x" * 100)),
+        ("81.2.69.142", GeoPlace("GB", "England", "London")),
+        ("8.8.8.8", GeoPlace("US", "", "")),
+        ("9.9.9.9", GeoPlace("CH", "Zurich", "Zurich")),
+        ("1.1.1.1", GeoPlace("AU", "", "x" * 100)),
         ("2.2.2.2", NOWHERE),
         ("3.3.3.3", NOWHERE),
     ],
 )
-def test_reads_flat_schemas(tmp_path: Path, ip: str, place: Place) -> None:
+def test_reads_flat_schemas(tmp_path: Path, ip: str, place: GeoPlace) -> None:
     assert GeoLocator(_write(tmp_path / "flat.mmdb", FLAT)).locate(ip) == place
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_server.collect.identity.visitor import VisitorHasher, network_of
+from analytics_server.collect.address import network_of
+from analytics_server.collect.identity.visitor import VisitorHasher
 
 HASHER = VisitorHasher(lambda day: b"salt of the day " * 2, enabled=True)
 

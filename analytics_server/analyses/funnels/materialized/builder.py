@@ -2,7 +2,7 @@
 
 A build is written in this order: count, rest a moment, see that `events` and `sessions` hold what was counted, insert
 the attempts, count again, and only then the row in `funnel_builds` that makes them valid. Whatever happens in
-between leaves rows that nobody reads. Right answers don't need it, only fast ones.
+between leaves rows that are never read. Right answers don't need it, only fast ones.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from analytics_server.analyses.funnels.materialized.days import survey
 from analytics_server.analyses.funnels.materialized.facts import Facts
 from analytics_server.query.language.time_range import TimeRange, midnight
 from analytics_server.query.plan.coverage import DAY, MAX_DAYS
-from analytics_server.query.sql.scope import indent
+from analytics_server.query.sql.select import Subquery, print_sql, select
 from analytics_server.rollups.build_ids import first_build_id, new_build_id
 from analytics_server.store.protocol import ResultSet, Store
 
@@ -149,13 +149,26 @@ class DayBuilder:
         binder = bind_range(facts.site_id, range_, facts.funnel)
         shared = _CROSSING if facts.funnel.by == "session" else "1"
         attempts = direct_attempts(facts.funnel, binder)
+        made = select(
+            [
+                "{site:String}",
+                "{definition:String}",
+                "{day:Date}",
+                "{build:UInt64}",
+                f"{shared} AS is_shared",
+                "a.level",
+                "if(is_shared OR a.level > 1, toString(a.subject), '') AS who",
+                "if(is_shared, a.start, 0) AS begun",
+                "a.after",
+                "count()",
+            ],
+            Subquery(attempts, "a"),
+            group_by=["is_shared", "a.level", "who", "begun", "a.after"],
+        )
         insert = (
             "INSERT INTO funnel_days\n"
             "    (site_id, definition, day, build_id, shared, level, subject, start, after, subjects)\n"
-            "SELECT {site:String}, {definition:String}, {day:Date}, {build:UInt64},\n"
-            f"    {shared} AS is_shared, a.level, if(is_shared OR a.level > 1, toString(a.subject), '') AS who,\n"
-            "    if(is_shared, a.start, 0) AS begun, a.after, count()\n"
-            f"FROM (\n{indent(attempts)}\n) AS a\nGROUP BY is_shared, a.level, who, begun, a.after"
+            f"{print_sql(made)}"
         )
         parameters = (
             binder.values

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from analytics_server.config import LimitsSection
 from analytics_server.errors import NotFound, RequestError, StoreFatal
 from analytics_server.model import Site
-from analytics_server.query.answer import AnswerMeta
+from analytics_server.query.answer import AnswerMeta, whole_number
 from analytics_server.query.language.conditions import Condition, patterns
 from analytics_server.query.language.regexps import MOST_WEIGHT, weight_of
 from analytics_server.query.language.saved_filters import SiteLibrary
@@ -170,7 +170,7 @@ class QueryContext:
             {"site": site.site_id},
         )
         count, seconds = result.rows[0]
-        return datetime.fromtimestamp(int(str(seconds)), UTC) if count else None
+        return datetime.fromtimestamp(whole_number(seconds), UTC) if count else None
 
 
 def _too_complex() -> RequestError:

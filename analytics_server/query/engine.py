@@ -15,6 +15,7 @@ from functools import reduce
 from msgspec import UNSET, UnsetType
 
 from analytics_server.config import LimitsSection
+from analytics_server.model import stored_site_id
 from analytics_server.query.answer import (
     Answer,
     AnswerMeta,
@@ -116,7 +117,7 @@ class QueryService:
 
     async def prepare(self, request: QueryRequest) -> PreparedQuestion:
         """Check a request and fix its range and interval."""
-        site_id = request.site_id.strip().lower()
+        site_id = stored_site_id(request.site_id)
         question = check_request(request, self.context.library(site_id), max_rows=self.limits.query_rows)
         site = self.context.site(site_id)
         await self.context.check_patterns([*question.where, *(goal.condition for goal in question.goals)])

@@ -26,14 +26,11 @@ from analytics_server.query.language.time_range import RangeSpec, TimeRange, res
 from analytics_server.query.read_counts import SITE, SiteEventCounts
 from analytics_server.query.sql.select import Query, print_line, print_sql
 from analytics_server.saved.store import Saved
+from analytics_server.store.error_codes import EngineCode
 from analytics_server.store.protocol import ResultSet, Store
 from analytics_server.zones import base_zone, find_zone
 
-CANNOT_COMPILE_REGEXP = 427
-"""ClickHouse's number for a pattern that RE2 does not understand."""
-
-TOO_COMPLEX = frozenset({167, 168})
-"""ClickHouse's numbers for a text whose tree is too deep or too big."""
+TOO_COMPLEX = frozenset({EngineCode.TOO_DEEP_AST, EngineCode.TOO_BIG_AST})
 
 MAX_SQL_CHARS = 260_000
 """ClickHouse reads 256 KiB of a text by default. Values are bound, so that only very many filters make one so long."""
@@ -128,7 +125,7 @@ class QueryContext:
         try:
             await self.query(f"SELECT {probes}", names)
         except StoreFatal as error:
-            if error.engine_code != CANNOT_COMPILE_REGEXP:
+            if error.engine_code != EngineCode.CANNOT_COMPILE_REGEXP:
                 raise
             raise RequestError(
                 "A regular expression can't be read. The syntax is RE2's, without lookaround and back-references:"

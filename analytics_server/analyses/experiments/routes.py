@@ -47,7 +47,7 @@ _ID_OR_KEY = Parameter(
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
-    """What to show. `variant` null: take nobody in; show what was there before and send no exposure."""
+    """What to show. `variant` null: the subject is not taken in; show what was there before and send no exposure."""
 
     experiment: str
     variant: str | None

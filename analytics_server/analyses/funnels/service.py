@@ -39,10 +39,11 @@ from analytics_server.query.dimensions import Dimension
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.sql.select import Statement
 from analytics_server.saved.store import SavedThing
+from analytics_server.store.error_codes import EngineCode
 from analytics_server.store.protocol import ResultSet
 
-GONE = frozenset({60, 81, 218})
-"""ClickHouse's numbers for a table that is not there (any more): the funnel has just been changed or deleted."""
+GONE = frozenset({EngineCode.UNKNOWN_TABLE, EngineCode.UNKNOWN_DATABASE, EngineCode.TABLE_IS_DROPPED})
+"""The table is not there (any more): the funnel has just been changed or deleted."""
 
 
 @dataclass(frozen=True, slots=True)

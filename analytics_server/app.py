@@ -25,8 +25,9 @@ from analytics_server.housekeeping import Housekeeping, start_collecting_young
 from analytics_server.http.endpoint import Endpoint, route_table
 from analytics_server.http.health import HealthRoutes
 from analytics_server.http.listener import Listener
+from analytics_server.http.metrics import HttpMetrics
 from analytics_server.http.openapi.routes import with_document
-from analytics_server.http.serving import HttpMetrics, connection_limit
+from analytics_server.http.serving import connection_limit
 from analytics_server.ingest.service import IngestService
 from analytics_server.ingest.wal.segment import Sealed
 from analytics_server.lifecycle import BackgroundTasks
@@ -102,9 +103,10 @@ class Server:
         self.listener.address_file.remove()  # of a run that was killed
         reading = self.reading = asyncio.create_task(self.collect.read_log(left_over), name="reading")
         info = await open_store(self.store, timeout_s=self.config.clickhouse.start_timeout_s)
-        await integrity.inspect(embedded=info.kind == "embedded")
+        await integrity.inspect()
         applied = await migrate(self.store, cluster=self.config.clickhouse.cluster)
         await self.access.load(integrity)
+        await integrity.reading("saved", self._questions.saved.load)
         await integrity.reading("salts", self._salts.load)
         wal.start()
         await reading
@@ -116,7 +118,7 @@ class Server:
         self.access.sites.start()
         await integrity.reading("salts", self._salts.load)  # another server may have made today's at the same moment
         self._salts.start()
-        self._start_tasks(embedded=info.kind == "embedded")
+        self._start_tasks()
         start_collecting_young()
         await self.listener.open(route_table(self.endpoints(), self.access.authorizer), self._make_front)
         facts = {"engine": info.kind, "clickhouse": info.version, "migrations": len(applied)}
@@ -162,14 +164,14 @@ class Server:
         if is_long:
             self.ingest.deliver(left_over)
 
-    def _start_tasks(self, *, embedded: bool) -> None:
+    def _start_tasks(self) -> None:
         start = self._tasks.start
-        start(self.access.saved.run, "saved")
+        start(self._questions.saved.run, "saved")
         start(self._live.run, "live")
         start(self.http.watch_loop, "loop-lag")
         start(self.housekeeping.run, "housekeeping")
         start(self.integrity.run, "integrity")
-        if embedded:
+        if self.store.capabilities.owns_files:
             start(self.ingest.merges.run, "merges")
         start(self._questions.day_totals.run, "day-totals")
         start(self._questions.analyses.funnel_tables.run, "saved-funnels")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from analytics_server.collect.enrich.geo import GeoLocator
 from analytics_server.collect.identity.session import Sessions
-from analytics_server.http.serving import HttpMetrics
+from analytics_server.http.metrics import HttpMetrics
 from analytics_server.ingest.flush.flusher import Flusher
 from analytics_server.store import Store
 

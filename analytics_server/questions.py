@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from analytics_server.access.joined_routes import joined
 from analytics_server.access.service import AccessService
 from analytics_server.analyses.service import AnalysesService
 from analytics_server.config import Config
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.query.day_totals import DayTotals
+from analytics_server.query.endpoint_parts import query_body
 from analytics_server.query.engine import QueryService
 from analytics_server.query.routes import endpoints as query_endpoints
-from analytics_server.saved.checks import Askers
-from analytics_server.saved.operations import operations as saved_operations
-from analytics_server.saved.routes import saved_routes
+from analytics_server.query.saved_kinds.annotations import annotation_type
+from analytics_server.query.saved_kinds.goals import goal_type
+from analytics_server.query.saved_kinds.queries import query_type
+from analytics_server.query.saved_kinds.segments import segment_type
+from analytics_server.saved.routes import endpoints as saved_endpoints
+from analytics_server.saved.store import Saved
+from analytics_server.saved.types import SavedType
+from analytics_server.sql.codes import CHECK_CODES
 from analytics_server.sql.routes import endpoints as sql_endpoints
 from analytics_server.sql.service import SqlService
 from analytics_server.store import Store
@@ -25,20 +30,32 @@ class Questions:
     """`must_wait`: work in the background that only makes answers faster has to wait."""
 
     def __init__(self, config: Config, store: Store, access: AccessService, *, must_wait: Callable[[], bool]) -> None:
-        self._access = access
-        self._queries = QueryService(store, access.sites, _utc_now, config.limits, access.saved)
-        self.sql = SqlService(self._queries.desk, config.sql)
-        self.analyses = AnalysesService(store, access, self._queries.desk, _utc_now, config.clickhouse.cluster)
-        self.day_totals = DayTotals(store, access.sites, _utc_now, must_wait=must_wait)
+        sites, saved = access.sites, Saved(store, unreadable=access.unreadable)
+        self.saved = saved
+        self._queries = QueryService(store, sites, _utc_now, config.limits, saved)
+        self.sql = SqlService(self._queries.context, config.sql)
+        self.analyses = AnalysesService(store, sites, saved, self._queries.context, _utc_now, config.clickhouse.cluster)
+        self.day_totals = DayTotals(store, sites, _utc_now, must_wait=must_wait)
 
     def endpoints(self) -> list[Endpoint]:
         """All endpoints; handlers raise `AnalyticsError`."""
-        gate = self._access.gate
+        context = self._queries.context
         return [
             *query_endpoints(self._queries),
+            *saved_endpoints(self._saved_types(), self.saved, context.site, query_body(context.limits)),
             *self.analyses.endpoints(),
             *sql_endpoints(self.sql),
-            *joined(saved_routes(Askers(self._queries, self.sql), self._access.saved, gate), saved_operations()),
+        ]
+
+    def _saved_types(self) -> list[SavedType]:
+        """All types of saved things."""
+        context = self._queries.context
+        return [
+            *self.analyses.saved_types(),
+            goal_type(context),
+            segment_type(context),
+            annotation_type(),
+            query_type(self._queries, self.sql.check_text, CHECK_CODES),
         ]
 
 

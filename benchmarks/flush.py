@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server.config import Config, IngestSection, ServerSection
 from analytics_server.demo.rows import RowMaker
-from analytics_server.demo.traffic import Order, visits
+from analytics_server.demo.traffic import TrafficOrder, planned_sessions
 from analytics_server.ingest.flush.flusher import Flusher
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.wal.log import Wal
@@ -101,7 +101,7 @@ def demo_rows(count: int) -> list[tuple[object, ...]]:
     """Rows of the demo's traffic within one month, in order of time."""
     maker = RowMaker("bench.example", Config(), 1)
     made: list[tuple[object, ...]] = []
-    order = Order(
+    order = TrafficOrder(
         site="bench.example",
         days=20,
         sessions=max(1, count // EVENTS_PER_VISIT),
@@ -110,8 +110,8 @@ def demo_rows(count: int) -> list[tuple[object, ...]]:
         timezone="UTC",
     )
     while len(made) < count:
-        for visit in visits(order):
-            made.extend(map(tuple, maker.rows(visit)))
+        for session in planned_sessions(order):
+            made.extend(map(tuple, maker.rows(session)))
             if len(made) >= count:
                 break
     return made[:count]

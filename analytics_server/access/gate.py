@@ -1,8 +1,8 @@
-"""Who may ask: bearer tokens, their roles and the sites they cover.
+"""Authentication by bearer tokens, with their roles and the sites they cover.
 
 A token is 256 random bits, shown once; only its SHA-256 is kept (a hash without
 salt is enough for a secret that can't be guessed). Roles: `read` answers questions,
-`collect` may send trusted events, `admin` may do both and manage.
+`collect` may send trusted events, `admin` may do both and manage; `actions.py` decides who may do what.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from enum import StrEnum
 
 import msgspec
 
-from analytics_server.errors import Forbidden, Unauthorized
+from analytics_server.errors import Unauthorized
+from analytics_server.http.authorization import COLLECTING
 from analytics_server.store.documents import Documents, DocumentTable, Key
 from analytics_server.store.protocol import Store
 from analytics_server.store.unreadable import UnreadableDocuments
@@ -32,7 +33,7 @@ class Role(StrEnum):
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Whoever a token stands for. `sites` empty = all sites."""
+    """The holder of a token. `sites` empty: all sites."""
 
     token_id: str
     role: Role
@@ -41,32 +42,17 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     created_at_ms: int = 0
 
     def covers(self, site_id: str) -> bool:
+        """Does it cover the site?"""
         return not self.sites or site_id in self.sites
-
-    def require_read(self, site_id: str) -> None:
-        """Raises `Forbidden` unless this token may read the site."""
-        if self.role not in (Role.READ, Role.ADMIN):
-            raise Forbidden(f"This token has the role {self.role}; reading needs read or admin.")
-        if not self.covers(site_id):
-            raise Forbidden(f"This token does not cover the site {site_id!r}.")
-
-    def require_admin(self) -> None:
-        """Raises `Forbidden` unless this token is an admin's."""
-        if self.role is not Role.ADMIN:
-            raise Forbidden(f"This token has the role {self.role}; this call needs admin.")
-
-    def require_admin_of(self, site_id: str) -> None:
-        """Raises `Forbidden` unless this token is an admin's and covers the site."""
-        self.require_admin()
-        if not self.covers(site_id):
-            raise Forbidden(f"This token does not cover the site {site_id!r}.")
 
     @property
     def may_collect(self) -> bool:
-        return self.role in (Role.COLLECT, Role.ADMIN)
+        """May it send trusted events?"""
+        return self.role in COLLECTING
 
 
 def new_token() -> str:
+    """A secret that can't be guessed, with the prefix by which scanners find it."""
     return TOKEN_PREFIX + secrets.token_urlsafe(32)
 
 

@@ -10,7 +10,6 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.gate import Gate, Role
-from analytics_server.access.saved import Saved
 from analytics_server.access.site_routes import SiteRoutes
 from analytics_server.access.sites import Sites
 from analytics_server.access.token_routes import TokenRoutes
@@ -41,13 +40,12 @@ class AccessService:
     """`admin_token`: one that is accepted beside those that are stored, or an empty text."""
 
     def __init__(self, config: Config, store: Store, registry: CollectorRegistry, *, admin_token: str) -> None:
-        unreadable = UnreadableDocuments()
+        unreadable = self.unreadable = UnreadableDocuments()
         unreadable.register(registry)
         self._admin_token = admin_token
         self.gate = Gate(store, unreadable=unreadable)
         self.authorizer = GateAuthorizer(self.gate)
         self.sites = Sites(store, config.sites, unreadable=unreadable)
-        self.saved = Saved(store, unreadable=unreadable)
         self.new_admin_token = ""
         """Made by `load` when there was none; shown once."""
 
@@ -56,13 +54,12 @@ class AccessService:
         return [*SiteRoutes(self.sites, drops_of_unknown_sites).endpoints(), *TokenRoutes(self.gate).endpoints()]
 
     async def load(self, damage: DamageReader) -> None:
-        """Read tokens, sites and saved things. Raises a store error."""
+        """Read tokens and sites. Raises a store error."""
         await damage.reading("tokens", self.gate.load)
         await self._ensure_admin(damage)
         await damage.reading("sites", self.sites.load)
         if damage.has_lost("sites"):
             self.sites.take_all()
-        await damage.reading("saved", self.saved.load)
 
     async def _ensure_admin(self, damage: DamageReader) -> None:
         if self._admin_token:

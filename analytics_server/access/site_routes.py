@@ -11,8 +11,8 @@ from msgspec import Meta
 from analytics_server.access.actions import LIST_SITES, MANAGE_SITES, VIEW_SITE
 from analytics_server.access.sites import SITE_ID, Sites, valid_site_id
 from analytics_server.errors import Conflict, NotFound, RequestError
+from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
-from analytics_server.http.openapi.operation import Body, Parameter, Reply
 from analytics_server.model import DropCount, Site
 
 ZONE_CHARS = 64

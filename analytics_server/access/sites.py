@@ -148,6 +148,7 @@ class Sites:
         self._task = asyncio.create_task(self._work(), name="sites")
 
     async def close(self) -> None:
+        """End the background work and write the sites that first events made."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -157,9 +158,11 @@ class Sites:
             log.warning("new sites not written", extra={"reason": error.message[:200]})
 
     def get(self, site_id: str) -> Site | None:
+        """The site of that id, from memory."""
         return self._sites.get(site_id)
 
     def all(self) -> list[Site]:
+        """All sites, by id."""
         return sorted(self._sites.values(), key=lambda site: site.site_id)
 
     def may_create(self, site_id: str) -> bool:
@@ -227,6 +230,7 @@ class Sites:
             return True
 
     async def create(self, site_id: str, timezone: str = "", *, allowed_hosts: tuple[str, ...] = ()) -> Site:
+        """Create a site; `timezone` is the configured default if left out. Raises as `put` does."""
         site = self._new(site_id, timezone or self._settings.default_timezone)
         return await self.put(msgspec.structs.replace(site, allowed_hosts=allowed_hosts))
 

@@ -12,8 +12,8 @@ from analytics_server.access.gate import ID_CHARS, Gate, Principal, Role, token_
 from analytics_server.access.site_routes import MAX_LISTED, SiteId
 from analytics_server.access.sites import valid_site_id
 from analytics_server.errors import NotFound, RequestError
+from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint
-from analytics_server.http.openapi.operation import Body, Parameter, Reply
 
 NAME_CHARS = 120
 

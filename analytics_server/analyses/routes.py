@@ -6,9 +6,9 @@ from analytics_server.analyses.cohorts.routes import endpoints as cohort_endpoin
 from analytics_server.analyses.paths.routes import endpoints as path_endpoints
 from analytics_server.analyses.sessions.routes import endpoints as session_endpoints
 from analytics_server.http.endpoint import Endpoint
-from analytics_server.query.context import Desk
+from analytics_server.query.context import QueryContext
 
 
-def endpoints(desk: Desk) -> list[Endpoint]:
+def endpoints(context: QueryContext) -> list[Endpoint]:
     """All three. Handlers raise `AnalyticsError`."""
-    return [*cohort_endpoints(desk), *path_endpoints(desk), *session_endpoints(desk)]
+    return [*cohort_endpoints(context), *path_endpoints(context), *session_endpoints(context)]

@@ -11,11 +11,11 @@ from analytics_server.config import Config
 from analytics_server.demo.fill import fill
 from analytics_server.demo.progress import Bar
 from analytics_server.demo.send import send
-from analytics_server.demo.traffic import Order
+from analytics_server.demo.traffic import TrafficOrder
 from analytics_server.errors import RequestError
 
 
-async def run_demo(order: Order, config: Config, *, url: str, token: str, add: bool) -> None:
+async def run_demo(order: TrafficOrder, config: Config, *, url: str, token: str, add: bool) -> None:
     """Fill a site with made-up traffic: through the server at `url`, or straight into the store."""
     if url and not token:
         raise RequestError("--url needs --token: one of role admin (analytics-server token create --role admin).")

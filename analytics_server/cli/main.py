@@ -141,9 +141,9 @@ def demo(
 ) -> None:
     """Fill a site with realistic made-up traffic."""
     from analytics_server.cli.demo import end_of, run_demo
-    from analytics_server.demo.traffic import Order
+    from analytics_server.demo.traffic import TrafficOrder
 
-    order = Order(site=site, days=days, sessions=sessions, seed=seed, end=end_of(end), timezone=timezone)
+    order = TrafficOrder(site=site, days=days, sessions=sessions, seed=seed, end=end_of(end), timezone=timezone)
     run_async(run_demo(order, read_config(config_path), url=url, token=token, add=add))
 
 

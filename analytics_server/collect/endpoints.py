@@ -15,8 +15,8 @@ from analytics_server.collect.answer import Accepted
 from analytics_server.collect.formats.beacon import Beacon
 from analytics_server.collect.formats.client_sdk import ClientInteraction, ClientView
 from analytics_server.http.authorization import PUBLIC
+from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Endpoint
-from analytics_server.http.openapi.operation import Body, Parameter, Reply
 
 
 class Beacons(msgspec.Struct):

@@ -2,7 +2,7 @@
 
 Owns how they are served: read once at start, compressed once, kept in memory.
 Constraint: a file's address contains the hash of the whole set, so browsers may keep
-files for ever and never mix two versions; the page itself is asked for each time. No
+files without asking again and never mix two versions; the page itself is asked for each time. No
 request reaches the file system, so no path can climb out of the folder. The headers
 allow what the page needs and nothing else: its own scripts, styles and fonts, and
 connections to its own origin.
@@ -20,16 +20,16 @@ from importlib.resources.abc import Traversable
 from aiohttp import web
 
 from analytics_server.errors import NotFound
+from analytics_server.http.declaration import Reply
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.http.entity_tag import entity_tag, is_unchanged
-from analytics_server.http.openapi.operation import Reply
 from analytics_server.http.pages import page
 
 PAGE_PATH = "/dashboard"
 STATIC_PATH = "/dashboard/static"
 HASH_CHARS = 16
-FOR_EVER = "public, max-age=31536000, immutable"
-ASK_FIRST = "no-cache"
+IMMUTABLE = "public, max-age=31536000, immutable"
+REVALIDATED = "no-cache"
 _ETAG = {"ETag": "For `If-None-Match`."}
 
 CONTENT_TYPES = {
@@ -92,13 +92,13 @@ def endpoints(*, script_path: str = "/a.js", query_rows: int = 10_000) -> list[E
     assets = {name: _asset(name, body) for name, body in files.items()}
 
     async def show_page(request: web.Request) -> web.StreamResponse:
-        return _respond(request, page_asset, ASK_FIRST)
+        return _respond(request, page_asset, REVALIDATED)
 
     async def show_file(request: web.Request) -> web.StreamResponse:
         asset = assets.get(request.match_info["name"])
         if asset is None or request.match_info["version"] != version:
             raise NotFound("There is no such file of the dashboard; reload the page.")
-        return _respond(request, asset, FOR_EVER)
+        return _respond(request, asset, IMMUTABLE)
 
     unchanged = Reply(status=304, about="The browser has it already (`If-None-Match`).")
     kinds = tuple(sorted({kind.partition(";")[0] for kind in CONTENT_TYPES.values()}))

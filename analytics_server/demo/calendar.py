@@ -1,4 +1,4 @@
-"""When visits begin: growth, weekdays, the hours of the site's zone, and days that differ.
+"""When sessions begin: growth, weekdays, the hours of the site's zone, and days that differ.
 
 The range is cut into quarters of an hour of UTC; each gets the weight of its local hour
 and weekday, so daylight-saving days have the right length. Times are epoch seconds.
@@ -41,8 +41,8 @@ class Span:
         return (moment - self.start) / max(1.0, self.end - self.start)
 
 
-def visit_times(span: Span, visits: int, rng: random.Random) -> list[float]:
-    """When each visit begins, in order."""
+def session_times(span: Span, sessions: int, rng: random.Random) -> list[float]:
+    """When each session begins, in order."""
     quarters, weights = [], []
     days: dict[date, float] = {}
     moment = span.start
@@ -58,7 +58,7 @@ def visit_times(span: Span, visits: int, rng: random.Random) -> list[float]:
         weights.append(growth * _WEEKDAYS[local.weekday()] * _HOURS[local.hour] * days[day] * length)
         moment += QUARTER_S
     sums = list(accumulate(weights))
-    drawn = rng.choices(quarters, cum_weights=sums, k=visits)
+    drawn = rng.choices(quarters, cum_weights=sums, k=sessions)
     return sorted(min(start + rng.random() * QUARTER_S, span.end - 1) for start in drawn)
 
 

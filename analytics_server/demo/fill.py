@@ -22,7 +22,7 @@ from analytics_server.batch_ids import new_batch_id
 from analytics_server.config import Config
 from analytics_server.demo.progress import Meter
 from analytics_server.demo.rows import RowMaker
-from analytics_server.demo.traffic import Order, visits
+from analytics_server.demo.traffic import TrafficOrder, planned_sessions
 from analytics_server.errors import AnalyticsError, RequestError
 from analytics_server.ingest.flush.batch import INSERT_COLUMNS, Batch, to_columns
 from analytics_server.model import COLUMN_NAMES
@@ -43,7 +43,7 @@ class Filled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SiteNotEmpty(AnalyticsError):
-    """The site has events already, and nobody said to add to them."""
+    """The site has events already, and `add` was not given."""
 
     code = "site_not_empty"
 
@@ -66,7 +66,7 @@ class ServerRunning(AnalyticsError):
         )
 
 
-def check_order(order: Order) -> None:
+def check_order(order: TrafficOrder) -> None:
     """Raises `RequestError` for an order that can't be carried out."""
     if valid_site_id(order.site) != order.site:
         raise RequestError(f"{order.site!r} can't be a site's id: use a host name such as example.com.")
@@ -78,7 +78,7 @@ def check_order(order: Order) -> None:
         check_timezone(order.timezone)
 
 
-async def fill(order: Order, config: Config, meter: Meter, *, add: bool) -> Filled:
+async def fill(order: TrafficOrder, config: Config, meter: Meter, *, add: bool) -> Filled:
     """Open the store that the config names, fill the site, close it."""
     check_order(order)
     with _alone(config):
@@ -91,7 +91,7 @@ async def fill(order: Order, config: Config, meter: Meter, *, add: bool) -> Fill
             await store.close()
 
 
-async def fill_store(order: Order, config: Config, store: Store, meter: Meter, *, add: bool) -> Filled:
+async def fill_store(order: TrafficOrder, config: Config, store: Store, meter: Meter, *, add: bool) -> Filled:
     """Fill a site through an open store with the schema in place. Raises `SiteNotEmpty`."""
     sites = Sites(store, config.sites)
     await sites.load()
@@ -109,8 +109,8 @@ async def fill_store(order: Order, config: Config, store: Store, meter: Meter, *
     rows: list[list[object]] = []
     sessions = events = 0
     try:
-        for visit in visits(order):
-            made = maker.rows(visit)
+        for session in planned_sessions(order):
+            made = maker.rows(session)
             rows.extend(made)
             sessions += 1
             meter.advance(1, len(made))

@@ -1,8 +1,8 @@
-"""Who visits: new people, people who come back the same day, and those with an account.
+"""Who comes: new people, people who come back the same day, and those with an account.
 
-Owns who returns when. An account is made by signing up during a visit; from then on its
+Owns who returns when. An account is made by signing up during a session; from then on its
 returns are drawn: of a hundred, 45 never come back, 35 now and then, 20 often, less as
-weeks go by. Returns replace new visitors, so the number of visits stays as ordered.
+weeks go by. Returns replace new visitors, so the number of sessions stays as ordered.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import random
 from collections import deque
 
 from analytics_server.demo.profiles import Profile
-from analytics_server.demo.world import ANY_PLACE, NEW_WAYS, RETURN_WAYS, Deck, Place, Way
+from analytics_server.demo.world import ANY_PLACE, NEW_WAYS, RETURN_WAYS, Deck, VisitorPlace, Way
 
 DAY_S = 86_400
 AGAIN_TODAY = 0.12
-"""Share of visits by somebody who was here in the last hours."""
+"""Share of sessions by somebody who was here in the last hours."""
 REMEMBERED = 400
 VARIANTS = ("choose", "taste")
 _LOYALTY: Deck[float] = Deck([(45, 0.0), (35, 0.4), (20, 1.5)])
@@ -28,7 +28,7 @@ class Person:
 
     __slots__ = ("address", "place", "profile", "seen_at", "user_id", "variant")
 
-    def __init__(self, profile: Profile, place: Place, address: str, variant: str) -> None:
+    def __init__(self, profile: Profile, place: VisitorPlace, address: str, variant: str) -> None:
         self.profile = profile
         self.place = place
         self.address = address
@@ -38,7 +38,7 @@ class Person:
 
 
 class People:
-    """Draws the person of each visit; `moment` is epoch seconds and never goes back."""
+    """Draws the person of each session; `moment` is epoch seconds and never goes back."""
 
     def __init__(self, profiles: list[Profile], rng: random.Random, start: float, end: float) -> None:
         self._rng = rng

@@ -17,7 +17,8 @@ STEPS_OF_BAR = 500
 class Meter(Protocol):
     """Told of sessions done and events written."""
 
-    def advance(self, sessions: int, events: int) -> None: ...
+    def advance(self, sessions: int, events: int) -> None:
+        """So many sessions and events more are done."""
 
 
 class Bar:
@@ -52,6 +53,7 @@ class Bar:
             self._progress.stop()
 
     def advance(self, sessions: int, events: int) -> None:
+        """So many sessions and events more are done; shown now and then."""
         self._started = self._started or time.perf_counter()
         self._sessions += sessions
         self._events += events

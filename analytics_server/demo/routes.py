@@ -17,9 +17,9 @@ from importlib.resources.abc import Traversable
 import msgspec
 from aiohttp import web
 
+from analytics_server.http.declaration import Reply
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.http.entity_tag import entity_tag, is_unchanged
-from analytics_server.http.openapi.operation import Reply
 from analytics_server.http.pages import page
 
 DEMO_SITE_ID = "demo.example"

@@ -1,7 +1,7 @@
 """Visits as rows of `events`, enriched by the same parts as real beacons.
 
 User agent, referrer, campaign and channel go through `collect`'s parsers, once per
-distinct input, so a made-up visit reads exactly as a real one would. Only the place is
+distinct input, so a made-up session reads exactly as a real one would. Only the place is
 given instead of looked up: the demo must have countries without a database.
 """
 
@@ -17,7 +17,7 @@ from analytics_server.collect.enrich.url import UrlCleaner
 from analytics_server.collect.identity.visitor import DAY_S, VisitorHasher
 from analytics_server.config import Config
 from analytics_server.demo.people import Person
-from analytics_server.demo.visits import Visit
+from analytics_server.demo.sessions import PlannedSession
 from analytics_server.demo.world import HOSTNAME
 
 DAY_MS = DAY_S * 1000
@@ -28,7 +28,7 @@ SALT_BYTES = 16
 
 
 class RowMaker:
-    """Turns visits into rows in the order of `model.COLUMNS`; draws ids from the seed."""
+    """Turns sessions into rows in the order of `model.COLUMNS`; draws ids from the seed."""
 
     def __init__(self, site_id: str, config: Config, seed: int) -> None:
         self._site_id = site_id
@@ -40,16 +40,16 @@ class RowMaker:
         self._agents = AgentParser(config.collect.user_agent_cache)
         self._origins: dict[tuple[str, str], tuple[str, ...]] = {}
 
-    def rows(self, visit: Visit) -> list[list[object]]:
-        """The rows of a visit, in order of time."""
-        person, start_ms = visit.person, visit.start_ms
-        site_id, session_id = self._site_id, visit.session_id
-        attributes = (*self._origin(visit), *self._browser(person))
-        start_us = (start_ms + visit.events[0].at_ms) * 1000
+    def rows(self, session: PlannedSession) -> list[list[object]]:
+        """The rows of a session, in order of time."""
+        person, start_ms = session.person, session.start_ms
+        site_id, session_id = self._site_id, session.session_id
+        attributes = (*self._origin(session), *self._browser(person))
+        start_us = (start_ms + session.events[0].at_ms) * 1000
         bits = self._rng.getrandbits
         rows: list[list[object]] = []
         day = visitor_id = -1
-        for event in visit.events:
+        for event in session.events:
             ts_ms = start_ms + event.at_ms
             if ts_ms // DAY_MS != day:
                 day = ts_ms // DAY_MS
@@ -74,14 +74,14 @@ class RowMaker:
             )
         return rows
 
-    def _origin(self, visit: Visit) -> tuple[str, ...]:
+    def _origin(self, session: PlannedSession) -> tuple[str, ...]:
         """referrer, source, channel and the five campaign tags."""
-        key = (visit.url, visit.referrer)
+        key = (session.url, session.referrer)
         found = self._origins.get(key)
         if found is None:
-            page = self._urls.clean(visit.url)
+            page = self._urls.clean(session.url)
             tags = campaign(page.query if page else {})
-            cleaned = self._urls.clean_referrer(visit.referrer) if visit.referrer else None
+            cleaned = self._urls.clean_referrer(session.referrer) if session.referrer else None
             referrer = self._referrers.classify(cleaned.host, HOSTNAME) if cleaned is not None else DIRECT
             name, kind = source(tags, referrer, self._referrers)
             found = (

@@ -18,8 +18,8 @@ import msgspec
 
 from analytics_server.demo.fill import Filled, SiteNotEmpty, check_order
 from analytics_server.demo.progress import Meter
-from analytics_server.demo.traffic import Order, visits
-from analytics_server.demo.visits import Event, Visit
+from analytics_server.demo.sessions import Event, PlannedSession
+from analytics_server.demo.traffic import TrafficOrder, planned_sessions
 from analytics_server.demo.world import HOSTNAME
 from analytics_server.errors import AnalyticsError, Unavailable
 
@@ -56,7 +56,7 @@ class _Query(msgspec.Struct):
     results: list[Row]
 
 
-async def send(order: Order, url: str, token: str, meter: Meter, *, add: bool) -> Filled:
+async def send(order: TrafficOrder, url: str, token: str, meter: Meter, *, add: bool) -> Filled:
     """Fill a site of the server at `url`. Raises `AnalyticsError` with what the server said."""
     check_order(order)
     headers = {"Authorization": f"Bearer {token}"}
@@ -68,14 +68,14 @@ async def send(order: Order, url: str, token: str, meter: Meter, *, add: bool) -
         raise Unavailable(f"The server at {url} can't be reached: {str(error) or type(error).__name__}.") from error
 
 
-async def _send(server: _Server, order: Order, meter: Meter, *, add: bool) -> Filled:
+async def _send(server: _Server, order: TrafficOrder, meter: Meter, *, add: bool) -> Filled:
     order = msgspec.structs.replace(order, timezone=await server.prepare(order, add=add))
     started = time.perf_counter()
     encode = Encoder(order.site, order.seed)
     batch: list[dict[str, object]] = []
     sessions = events = 0
-    for visit in visits(order):
-        beacons = encode(visit)
+    for session in planned_sessions(order):
+        beacons = encode(session)
         sessions += 1
         for beacon in beacons:
             batch.append(beacon)
@@ -94,7 +94,7 @@ class _Server:
     def __init__(self, client: aiohttp.ClientSession) -> None:
         self._client = client
 
-    async def prepare(self, order: Order, *, add: bool) -> str:
+    async def prepare(self, order: TrafficOrder, *, add: bool) -> str:
         """Make or check the site; returns its time zone."""
         status, body = await self._call("GET", "api/v1/sites")
         if status != 200:
@@ -158,29 +158,29 @@ class Encoder:
         self._site = site
         self._rng = random.Random(f"rows {seed}")
 
-    def __call__(self, visit: Visit) -> list[dict[str, object]]:
-        person = visit.person
+    def __call__(self, session: PlannedSession) -> list[dict[str, object]]:
+        person = session.person
         width, height = person.profile.screen.split("x")
         common: dict[str, object] = {
             "site": self._site,
-            "session_id": visit.session_id,
+            "session_id": session.session_id,
             "screen": {"width": int(width), "height": int(height)},
             "language": person.place.language,
             "ip": person.address,
             "user_agent": person.profile.user_agent,
         }
-        beacons = [self._beacon(common, visit, event) for event in visit.events]
-        beacons[0]["url"] = visit.url
-        if visit.referrer:
-            beacons[0]["referrer"] = visit.referrer
+        beacons = [self._beacon(common, session, event) for event in session.events]
+        beacons[0]["url"] = session.url
+        if session.referrer:
+            beacons[0]["referrer"] = session.referrer
         return beacons
 
-    def _beacon(self, common: Mapping[str, object], visit: Visit, event: Event) -> dict[str, object]:
+    def _beacon(self, common: Mapping[str, object], session: PlannedSession, event: Event) -> dict[str, object]:
         beacon = {
             **common,
             "name": event.name,
             "event_id": str(uuid.UUID(int=self._rng.getrandbits(128), version=4)),
-            "timestamp": visit.start_ms + event.at_ms,
+            "timestamp": session.start_ms + event.at_ms,
             "url": f"https://{HOSTNAME}{event.page.path}",
             "title": event.page.title,
         }

@@ -1,6 +1,6 @@
-"""An order of made-up traffic, and the visits that it stands for.
+"""An order of made-up traffic, and the sessions that it stands for.
 
-Same order, same visits: everything is drawn from the seed, given the end of the range.
+Same order, same sessions: everything is drawn from the seed, given the end of the range.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from analytics_server.demo.calendar import Span, visit_times
+from analytics_server.demo.calendar import Span, session_times
 from analytics_server.demo.people import People
 from analytics_server.demo.profiles import load_profiles
-from analytics_server.demo.visits import Visit, Visitors
+from analytics_server.demo.sessions import PlannedSession, Visitors
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What to make: `sessions` visits over `days` days of the zone, up to `end` (a moment, or a whole day)."""
+class TrafficOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """What to make: so many `sessions` over `days` days of the zone, up to `end` (a moment, or a whole day)."""
 
     site: str
     days: int
@@ -30,19 +30,20 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def span(self) -> Span:
+        """The range that is filled, in seconds."""
         return Span(self.days, self.end, ZoneInfo(self.timezone))
 
 
-def visits(order: Order) -> Iterator[Visit]:
-    """All visits in the order in which they begin; events after the end of the range are left out."""
+def planned_sessions(order: TrafficOrder) -> Iterator[PlannedSession]:
+    """All sessions in the order in which they begin; events after the end of the range are left out."""
     span = order.span
     rng = random.Random(order.seed)
     people = People(load_profiles(), rng, span.start, span.end)
     visitors = Visitors(people, rng)
     end_ms = int(span.end * 1000)
-    for moment in visit_times(span, order.sessions, rng):
-        visit = visitors.visit(moment)
-        if visit.start_ms + visit.events[-1].at_ms >= end_ms:
-            kept = [event for event in visit.events if visit.start_ms + event.at_ms < end_ms]
-            visit = visit._replace(events=kept or visit.events[:1])
-        yield visit
+    for moment in session_times(span, order.sessions, rng):
+        session = visitors.session(moment)
+        if session.start_ms + session.events[-1].at_ms >= end_ms:
+            kept = [event for event in session.events if session.start_ms + event.at_ms < end_ms]
+            session = session._replace(events=kept or session.events[:1])
+        yield session

@@ -1,6 +1,6 @@
-"""What the made-up traffic is made of: pages, places, and where visits come from.
+"""What the made-up traffic is made of: pages, places, and where sessions come from.
 
-Data only; who does what with it is `visits.py`. The site is the demo's coffee roastery
+Data only; who does what with it is `sessions.py`. The site is the demo's coffee roastery
 (Larkspur) as a larger shop with a magazine would look. Nothing here was measured on a
 real site, but for the browsers (`profiles.py`); docs/demo.md says so to users.
 """
@@ -34,7 +34,7 @@ class Deck(Generic[T]):
         return self.values[bisect_left(self._sums, rng.random() * self._total)]
 
 
-class Page(NamedTuple):
+class ShopPage(NamedTuple):
     """A page; `kind` decides what is done there and where one goes next."""
 
     path: str
@@ -43,8 +43,8 @@ class Page(NamedTuple):
     price: float = 0.0
 
 
-def _page(path: str, title: str, kind: str, price: float = 0.0) -> Page:
-    return Page(path, f"{title} · {BRAND}", kind, price)
+def _page(path: str, title: str, kind: str, price: float = 0.0) -> ShopPage:
+    return ShopPage(path, f"{title} · {BRAND}", kind, price)
 
 
 HOME = _page("/", "Coffee worth getting up for", "home")
@@ -106,7 +106,7 @@ _ANGLES = (
 )
 
 
-def _articles() -> list[Page]:
+def _articles() -> list[ShopPage]:
     slugs = [angle.format(subject) for angle, subject in product(_ANGLES, _SUBJECTS)]
     random.Random(7).shuffle(slugs)
     return [_page(f"/blog/{slug}", slug.replace("-", " ").capitalize(), "article") for slug in slugs]
@@ -116,7 +116,7 @@ ARTICLES = _articles()
 """168 articles, the most read first."""
 
 
-def _zipf(pages: Sequence[Page], exponent: float) -> Deck[Page]:
+def _zipf(pages: Sequence[ShopPage], exponent: float) -> Deck[ShopPage]:
     """The n-th page is read n^-exponent times as often as the first."""
     return Deck([((rank + 1) ** -exponent, page) for rank, page in enumerate(pages)])
 
@@ -138,7 +138,7 @@ MISSING: Deck[str] = Deck([(4, "/shop"), (3, "/blog/latte-art"), (1, "/wp-login.
 SEARCHES = ("decaf", "espresso", "grinder", "gift", "ethiopia", "filter", "subscription", "cold brew")
 
 
-class Place(NamedTuple):
+class VisitorPlace(NamedTuple):
     """Where people are. `network` is the start of addresses registered there, for sending by HTTP."""
 
     country: str
@@ -148,12 +148,12 @@ class Place(NamedTuple):
     network: str
 
 
-def _places() -> Deck[Place]:
-    rows: list[tuple[float, Place]] = []
+def _places() -> Deck[VisitorPlace]:
+    rows: list[tuple[float, VisitorPlace]] = []
     for weight, country, network, languages, cities in _COUNTRIES:
         for share, (region, city) in zip((0.55, 0.3, 0.15), cities, strict=False):
             for part, language in zip((0.85, 0.15), languages, strict=False):
-                rows.append((weight * share * part, Place(country, region, city, language, network)))
+                rows.append((weight * share * part, VisitorPlace(country, region, city, language, network)))
     return Deck(rows)
 
 
@@ -193,7 +193,7 @@ ANY_PLACE = _places()
 
 
 class Way(NamedTuple):
-    """How a visit begins: referrer, query of the first page, where it lands, how keen its people are.
+    """How a session begins: referrer, query of the first page, where it lands, how keen its people are.
 
     `landing`: "home", "article", "product", "pricing" or "missing". `keen` multiplies the
     chance to go on. `days`: share of the range in which it runs (campaigns begin and end).

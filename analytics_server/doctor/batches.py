@@ -13,11 +13,12 @@ from pathlib import Path
 
 from analytics_server.batch_ids import ARRIVED_SINCE, OF_BATCH, first_batch_id
 from analytics_server.config import CollectSection
-from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count, span
-from analytics_server.doctor.wal import Segment, segments
+from analytics_server.doctor.report import BaseCheck, Facts, Finding, count, span
+from analytics_server.doctor.wal import ScannedSegment, segments
 from analytics_server.ingest.flush import dead_letters
 from analytics_server.ingest.flush.batch import read
 from analytics_server.ingest.wal.segment import Sealed
+from analytics_server.rollups.rebuild import Advance
 from analytics_server.store.protocol import Store
 
 IDS_AT_ONCE = 2_000_000
@@ -25,7 +26,7 @@ IDS_AT_ONCE = 2_000_000
 EXAMPLES = 5
 
 
-class BatchesCheck(Unmendable):
+class BatchesCheck(BaseCheck):
     """The batches in the log, less what dead letters hold of them, against the rows of `events` with their ids."""
 
     name = "batches"
@@ -36,6 +37,7 @@ class BatchesCheck(Unmendable):
         self._dead_letters = dead_letters
 
     async def examine(self) -> Finding:
+        """Count the rows of each batch in the log, and compare with the segment."""
         readable = [one for one in await asyncio.to_thread(segments, self._directory) if not one.fault and one.events]
         whole, partial, absent = 0, [], 0
         for one in readable:
@@ -79,7 +81,7 @@ class BatchesCheck(Unmendable):
         return Counter({int(str(month)): int(str(rows)) for month, rows in answer.rows})
 
 
-def _is_torn(one: Segment, stored: Counter[int], refused: frozenset[int]) -> bool:
+def _is_torn(one: ScannedSegment, stored: Counter[int], refused: frozenset[int]) -> bool:
     """Has a month of the batch some of its rows, but not all?"""
     try:
         batch = read(Sealed(one.path, one.batch_id, one.events, one.bytes, None))
@@ -88,7 +90,7 @@ def _is_torn(one: Segment, stored: Counter[int], refused: frozenset[int]) -> boo
     return any(rows != len(batch.positions(month, refused)) for month, rows in stored.items())
 
 
-class EventIdsCheck(Unmendable):
+class EventIdsCheck(BaseCheck):
     """What a start remembers of event ids, and whether one of them was counted twice."""
 
     name = "event_ids"
@@ -101,6 +103,7 @@ class EventIdsCheck(Unmendable):
         self._advance = advance
 
     async def examine(self) -> Finding:
+        """Look for event ids that count twice, some two million at a time."""
         if not self._window_s:
             return self.ok("Repeated event ids are not looked for ([collect] duplicate_window_s = 0).", window_s=0)
         since = first_batch_id(self._clock() - self._window_s)

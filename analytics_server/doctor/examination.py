@@ -18,23 +18,25 @@ import msgspec
 from analytics_server import __version__
 from analytics_server.config import Config
 from analytics_server.doctor.batches import BatchesCheck, EventIdsCheck
-from analytics_server.doctor.calm import Calm
-from analytics_server.doctor.compare import Calendar
-from analytics_server.doctor.kept import DeadLettersCheck, QuarantineCheck
+from analytics_server.doctor.day_totals import DayTotalsCheck
+from analytics_server.doctor.documents import DocumentsCheck
+from analytics_server.doctor.environment import ClockCheck, GeoCheck, SaltsCheck, VersionsCheck
 from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.doctor.parts import PartsCheck, RecordedLossCheck
-from analytics_server.doctor.rebuild import Rebuilder
-from analytics_server.doctor.report import EXIT_CODES, FORMAT, Advance, Check, Finding, Report, Status, worst
+from analytics_server.doctor.report import EXIT_CODES, FORMAT, Check, Finding, Report, Status, worst
 from analytics_server.doctor.rollups import RollupCheck, UnfitCheck
 from analytics_server.doctor.schema import SchemaCheck, ViewsCheck
-from analytics_server.doctor.surroundings import ClockCheck, GeoCheck, SaltsCheck, VersionsCheck
-from analytics_server.doctor.totals import DayTotalsCheck
+from analytics_server.doctor.set_aside import DeadLettersCheck, QuarantineCheck
 from analytics_server.doctor.wal import QUARANTINE, DiskCheck, WalCheck
 from analytics_server.errors import AnalyticsError, ConfigError, StoreError
+from analytics_server.rollups.comparison import Calendar
 from analytics_server.rollups.materialized_views import Rollup, Views, is_gone, read_views
+from analytics_server.rollups.quiet import QuietPeriod
+from analytics_server.rollups.rebuild import Advance, Rebuilder
+from analytics_server.rollups.registry import SHIPPED_ROLLUPS
 from analytics_server.store import Store, StoreInfo, make_store
 from analytics_server.store.engine_files import DatabaseLost, EngineFilesError, set_database_aside
-from analytics_server.store.parts import ROLLUP_TABLES, PartRecord, record_path
+from analytics_server.store.parts import PartRecord, record_path
 
 DEAD_LETTERS = "dead-letters"
 
@@ -163,7 +165,7 @@ class Examination:
 
     async def _settle(self, parts: PartsCheck) -> None:
         """Rollups that were rebuilt lack nothing any more, whatever became of their parts."""
-        await parts.settle([name for name in ROLLUP_TABLES if self._status(f"rollup_{name}") == "ok"])
+        await parts.settle([name for name in SHIPPED_ROLLUPS if self._status(f"rollup_{name}") == "ok"])
         place = next(number for number, finding in enumerate(self._findings) if finding.check == parts.name)
         repaired = self._findings[place].repaired
         self._findings[place] = msgspec.structs.replace(await self._examined(parts), repaired=repaired)
@@ -184,13 +186,14 @@ class Examination:
             BatchesCheck(store, config.wal_dir, config.data_dir / DEAD_LETTERS),
             EventIdsCheck(store, config.collect, self._clock, self._advance),
             SaltsCheck(store, self._clock, lambda: self._status("clock") == "ok"),
+            DocumentsCheck(store, config.sites),
         )
         try:
             views, rollups, calendar = await _read(store)
         except AnalyticsError as error:
             self._say("rollups", "error", f"The rollups can't be read: {error.message}")
             return
-        calm = Calm(
+        quiet = QuietPeriod(
             store,
             [rollup.target for rollup in rollups],
             exclusive=self._embedded,
@@ -198,9 +201,9 @@ class Examination:
             rest_s=self._rest_s,
         )
         await self._make(UnfitCheck(views))
-        rebuilder = Rebuilder(store, calm, exclusive=self._embedded, clock=self._clock, advance=self._advance)
+        rebuilder = Rebuilder(store, quiet, exclusive=self._embedded, clock=self._clock, advance=self._advance)
         for rollup in rollups:
-            check = RollupCheck(store, rollup, calendar, rebuilder, calm, self._advance, accept_loss=self._accept_loss)
+            check = RollupCheck(store, rollup, calendar, rebuilder, quiet, self._advance, accept_loss=self._accept_loss)
             await self._make(check)
         await self._make(DayTotalsCheck(store, self._advance, accept_loss=self._accept_loss))
 

@@ -39,6 +39,7 @@ class DirectoryLock:
             os.close(fd)
 
     def release(self) -> None:
+        """Give the lock back, if it is held."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

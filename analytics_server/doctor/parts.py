@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count
+from analytics_server.doctor.report import BaseCheck, Facts, Finding, count
+from analytics_server.rollups.rebuild import Advance
+from analytics_server.rollups.registry import SHIPPED_ROLLUPS
 from analytics_server.store.parts import (
-    ROLLUP_TABLES,
     TABLES,
     DataPart,
     PartLoss,
@@ -31,7 +32,7 @@ EXAMPLES = 50
 SHOWN = 3
 
 
-class PartsCheck(Unmendable):
+class PartsCheck(BaseCheck):
     """Parts that are missing, detached or damaged, with the rows they had. `local`: ClickHouse runs in this process."""
 
     name = "parts"
@@ -55,6 +56,7 @@ class PartsCheck(Unmendable):
         self._unreadable: list[DataPart] = []
 
     async def examine(self) -> Finding:
+        """Read every part, and compare with those that were recorded."""
         present = await read_parts(self._store)
         self._unreadable = []
         tables = list(dict.fromkeys(part.table for part in present))
@@ -72,7 +74,8 @@ class PartsCheck(Unmendable):
         return self.error(told(found), REMEDY, **facts)
 
     async def repair(self) -> str:
-        wanted = [part for part in self._unreadable if self._accept_loss or part.table in ROLLUP_TABLES]
+        """Move unreadable parts of rollups to detached/; with consent those of any table."""
+        wanted = [part for part in self._unreadable if self._accept_loss or part.table in SHIPPED_ROLLUPS]
         for part in wanted:
             await set_aside(self._store, part)
         done = [f"moved {count(len(wanted), 'damaged part')} to detached/"] if wanted else []
@@ -90,7 +93,7 @@ class PartsCheck(Unmendable):
         return any(loss.table in tables for loss in before)
 
 
-class RecordedLossCheck(Unmendable):
+class RecordedLossCheck(BaseCheck):
     """What a running server has noted: its tables can't be looked at now."""
 
     name = "parts"
@@ -99,6 +102,7 @@ class RecordedLossCheck(Unmendable):
         self._losses = record.losses
 
     async def examine(self) -> Finding:
+        """Report what the record says."""
         if not self._losses:
             return self.ok("The running server misses no data part.", lost=[])
         return self.error(told(self._losses), REMEDY, lost=[shown(loss) for loss in self._losses[:EXAMPLES]])

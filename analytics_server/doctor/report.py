@@ -6,7 +6,7 @@ ever added, and `format` rises if that can't be kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -19,9 +19,6 @@ Facts = dict[str, Fact]
 FORMAT = 1
 EXIT_CODES: dict[Status, int] = {"ok": 0, "warning": 1, "error": 2}
 """The status of the whole is that of its worst check; the exit code says which."""
-
-Advance = Callable[[str, int, int], None]
-"""Told how far a long check is: what it looks at, steps done, steps in all."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,26 +54,32 @@ class Check(Protocol):
 
     name: str
 
-    async def examine(self) -> Finding: ...
+    async def examine(self) -> Finding:
+        """Look, change nothing. Raises a store error or `OSError`."""
 
-    async def repair(self) -> str: ...
+    async def repair(self) -> str:
+        """Mend what `examine` found; what was done, "" for nothing. Raises a store error or `OSError`."""
 
 
-class Unmendable:
-    """Base of checks whose faults only a person can mend."""
+class BaseCheck:
+    """Base of checks: findings under the check's name, and no repair unless there is one."""
 
     name = ""
 
     async def repair(self) -> str:
+        """Nothing can be mended but by a person."""
         return ""
 
     def ok(self, message: str, **facts: Fact) -> Finding:
+        """A finding that all is well."""
         return Finding(check=self.name, status="ok", message=message, facts=facts)
 
     def warning(self, message: str, remedy: str, **facts: Fact) -> Finding:
+        """A finding that needs a look."""
         return Finding(check=self.name, status="warning", message=message, remedy=remedy, facts=facts)
 
     def error(self, message: str, remedy: str, **facts: Fact) -> Finding:
+        """A finding that needs a repair."""
         return Finding(check=self.name, status="error", message=message, remedy=remedy, facts=facts)
 
 

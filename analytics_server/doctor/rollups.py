@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import date
 from functools import partial
 
-from analytics_server.doctor.calm import Calm
-from analytics_server.doctor.compare import Calendar, Difference, Piece, differences
-from analytics_server.doctor.rebuild import Rebuilder
-from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count
+from analytics_server.doctor.report import BaseCheck, Facts, Finding, count
 from analytics_server.errors import StoreError
+from analytics_server.rollups.comparison import Calendar, Difference, Piece, differences
 from analytics_server.rollups.materialized_views import Rollup, Views, is_gone
+from analytics_server.rollups.quiet import QuietPeriod
+from analytics_server.rollups.rebuild import Advance, Rebuilder
 from analytics_server.store.protocol import Store
 
 EXAMPLES = 20
@@ -20,7 +20,7 @@ SURPLUS_REMEDY = (
 )
 
 
-class RollupCheck(Unmendable):
+class RollupCheck(BaseCheck):
     """Compares, and repairs through a `Rebuilder`.
 
     Days on which the rollup counts more events than there are stay as they are unless `accept_loss`: if `events` has
@@ -33,7 +33,7 @@ class RollupCheck(Unmendable):
         rollup: Rollup,
         calendar: Calendar,
         rebuilder: Rebuilder,
-        calm: Calm,
+        quiet: QuietPeriod,
         advance: Advance,
         *,
         accept_loss: bool = False,
@@ -44,12 +44,13 @@ class RollupCheck(Unmendable):
         self._calendar = calendar
         self._rebuilder = rebuilder
         self._advance = advance
-        self._calm = calm
+        self._quiet = quiet
         self._accept_loss = accept_loss
         self._damaged: list[Difference] = []
         self._unsure: list[date] = []
 
     async def examine(self) -> Finding:
+        """Compare in pieces of bounded size; a rollup that is dropped meanwhile is no fault."""
         try:
             return await self._examine()
         except StoreError as error:
@@ -109,13 +110,14 @@ class RollupCheck(Unmendable):
         found = await look()
         if not found:
             return []
-        calm = await self._calm.during(piece, look)
-        if calm is None:
+        sure = await self._quiet.during(piece, look)
+        if sure is None:
             self._unsure += [one.day for one in found]
             return []
-        return calm
+        return sure
 
     async def repair(self) -> str:
+        """Rebuild the days that differ; those with a surplus only with consent."""
         wanted = [one for one in self._damaged if self._accept_loss or not one.surplus]
         if not wanted:
             return ""
@@ -134,7 +136,7 @@ class RollupCheck(Unmendable):
         return f"rebuilt {count(done.days, 'day')} in {count(done.months, 'month')} from events"
 
 
-class UnfitCheck(Unmendable):
+class UnfitCheck(BaseCheck):
     """Views over `events` that can't be compared, each with the reason: their authors are told, nothing is done."""
 
     name = "rollups"
@@ -143,6 +145,7 @@ class UnfitCheck(Unmendable):
         self._views = views
 
     async def examine(self) -> Finding:
+        """List views that are no rollups, and rollups without a time."""
         compared = sum(bool(rollup.time) for rollup in self._views.rollups)
         reasons = dict(self._views.unfit)
         for rollup in self._views.rollups:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from analytics_server.doctor.report import Facts, Finding, Unmendable, count
+from analytics_server.doctor.report import BaseCheck, Facts, Finding, count
 from analytics_server.errors import AnalyticsError
 from analytics_server.store import Store, migrate
 from analytics_server.store.migrate import render, schema_migrations, statements
@@ -47,7 +47,7 @@ async def has_tables(store: Store) -> bool:
     return bool(answer.rows[0][0])
 
 
-class SchemaCheck(Unmendable):
+class SchemaCheck(BaseCheck):
     """Is each schema file applied, unchanged, and none that this program doesn't know?"""
 
     name = "schema"
@@ -57,6 +57,7 @@ class SchemaCheck(Unmendable):
         self._cluster = cluster
 
     async def examine(self) -> Finding:
+        """Compare the schema files with those that were applied."""
         shipped = schema_migrations()
         applied: dict[int, str] = {}
         if await has_tables(self._store):
@@ -89,6 +90,7 @@ class SchemaCheck(Unmendable):
         return self.ok(f"All {len(shipped)} schema files are applied.", **facts)
 
     async def repair(self) -> str:
+        """Apply what is missing."""
         try:
             done = await migrate(self._store, cluster=self._cluster)
         except AnalyticsError:
@@ -96,7 +98,7 @@ class SchemaCheck(Unmendable):
         return f"applied {count(len(done), 'schema file')}" if done else ""
 
 
-class ViewsCheck(Unmendable):
+class ViewsCheck(BaseCheck):
     """Is each materialized view there, with the shipped SELECT and target?"""
 
     name = "views"
@@ -106,6 +108,7 @@ class ViewsCheck(Unmendable):
         self._cluster = cluster
 
     async def examine(self) -> Finding:
+        """Compare names, targets and SELECTs."""
         missing, different, misled = await self._compare()
         wrong = [*missing, *different, *misled]
         names = [view.name for view in wrong]
@@ -134,6 +137,7 @@ class ViewsCheck(Unmendable):
         )
 
     async def repair(self) -> str:
+        """Define views again that are missing or differ."""
         missing, different, misled = await self._compare()
         for view in misled:
             await self._store.command(f"DROP VIEW IF EXISTS {view.name}{self._on_cluster()}")

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from analytics_server.batch_ids import created_ms
 from analytics_server.config import Config
 from analytics_server.doctor.lock import DirectoryLock
-from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count, size, span
+from analytics_server.doctor.report import BaseCheck, Facts, Finding, count, size, span
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.wal import segment
 from analytics_server.ingest.wal.recovery import (
@@ -29,6 +29,7 @@ from analytics_server.ingest.wal.recovery import (
     recover,
 )
 from analytics_server.ingest.wal.segment_file import sync_directory
+from analytics_server.rollups.rebuild import Advance
 
 QUARANTINE = "quarantine"
 OLD_S = 600.0
@@ -37,7 +38,7 @@ NEARLY = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class ScannedSegment:
     """One file of the log as it lies there. `fault` is why it can't be read, "" if it can."""
 
     path: Path
@@ -54,7 +55,7 @@ class Segment:
         return created_ms(int(self.path.stem)) / 1000 if self.path.stem.isdigit() else 0.0
 
 
-def segments(directory: Path, advance: Advance = lambda what, done, total: None) -> list[Segment]:
+def segments(directory: Path, advance: Advance = lambda what, done, total: None) -> list[ScannedSegment]:
     """All WAL segments, oldest first, each read to its end; what vanishes meanwhile was delivered."""
     found = []
     paths = sorted(directory.glob(f"*{segment.SUFFIX}")) if directory.is_dir() else []
@@ -65,22 +66,22 @@ def segments(directory: Path, advance: Advance = lambda what, done, total: None)
             try:
                 scan = segment.scan(path)
             except segment.SegmentError as error:
-                found.append(Segment(path, 0, 0, held, 0, 0, error.message))
+                found.append(ScannedSegment(path, 0, 0, held, 0, 0, error.message))
                 continue
         except FileNotFoundError:
             if path.is_symlink():
-                found.append(Segment(path, 0, 0, 0, 0, 0, "It is a link that leads nowhere."))
+                found.append(ScannedSegment(path, 0, 0, 0, 0, 0, "It is a link that leads nowhere."))
             continue
         except OSError as error:
-            found.append(Segment(path, 0, 0, 0, 0, 0, f"It can't be read ({error.strerror})."))
+            found.append(ScannedSegment(path, 0, 0, 0, 0, 0, f"It can't be read ({error.strerror})."))
             continue
         found.append(
-            Segment(path, scan.header.batch_id, scan.rows, held, scan.damaged_bytes, scan.torn_bytes, fault="")
+            ScannedSegment(path, scan.header.batch_id, scan.rows, held, scan.damaged_bytes, scan.torn_bytes, fault="")
         )
     return found
 
 
-class WalCheck(Unmendable):
+class WalCheck(BaseCheck):
     """Who has the log, is every frame of it readable, how old and how large is it."""
 
     name = "wal"
@@ -93,6 +94,7 @@ class WalCheck(Unmendable):
         self._advance = advance
 
     async def examine(self) -> Finding:
+        """Read every segment to its end."""
         if not self._directory.is_dir():
             return self.ok(f"There is no log yet in {self._directory}.", segments=0, events=0)
         found = await asyncio.to_thread(segments, self._directory, self._advance)
@@ -171,6 +173,7 @@ class WalCheck(Unmendable):
         return self.ok(f"{who}; {waiting if found else 'the log is empty'}.", **facts)
 
     async def repair(self) -> str:
+        """Do what a start would: cut off a torn end, put unreadable segments into quarantine."""
         if self._lock.busy or not self._directory.is_dir():
             return ""
         return await asyncio.to_thread(mend, self._directory)
@@ -213,7 +216,7 @@ def _rewrite(path: Path) -> None:
     sync_directory(path.parent)
 
 
-class DiskCheck(Unmendable):
+class DiskCheck(BaseCheck):
     """Room on the disks of the data and of the log."""
 
     name = "disk"
@@ -223,6 +226,7 @@ class DiskCheck(Unmendable):
         self._least = config.ingest.wal_min_free_mb * 1_048_576
 
     async def examine(self) -> Finding:
+        """Compare the disk's free space with the limit of the log."""
         free, total, place = min((*_room(place), str(place)) for place in self._places)
         facts: Facts = {"free_bytes": free, "total_bytes": total, "least_bytes": self._least, "directory": place}
         said = f"{size(free)} of {size(total)} are free in {place}"

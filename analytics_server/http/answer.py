@@ -1,9 +1,11 @@
-"""JSON answers: one encoding, and headers that keep caches from storing what only the caller may see."""
+"""JSON answers and errors: one encoding, and headers that keep caches from storing what only the caller may see."""
 
 from __future__ import annotations
 
 import msgspec
 from aiohttp import web
+
+from analytics_server.errors import AnalyticsError
 
 
 def json_response(value: object, *, status: int = 200) -> web.Response:
@@ -13,4 +15,19 @@ def json_response(value: object, *, status: int = 200) -> web.Response:
         status=status,
         content_type="application/json",
         headers={"Cache-Control": "no-store"},
+    )
+
+
+def error_response(error: AnalyticsError) -> web.Response:
+    """The error as JSON, with the headers that its status asks for."""
+    headers = {"Cache-Control": "no-store"}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return web.Response(
+        body=msgspec.json.encode({"error": {"code": error.code, "message": error.message}}),
+        status=error.status,
+        content_type="application/json",
+        headers=headers,
     )

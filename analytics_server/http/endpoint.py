@@ -10,7 +10,7 @@ is read for a caller who could not use it, and nothing is looked up of a site th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Generic, TypeVar
@@ -30,7 +30,7 @@ from analytics_server.http.authorization import (
     ResourceKind,
 )
 from analytics_server.http.body import SMALL_BODY, BodyLimits, read_within
-from analytics_server.http.openapi.operation import Operation, Role
+from analytics_server.http.declaration import Body, Parameter, Reply, plain_path
 
 B = TypeVar("B")
 
@@ -77,39 +77,87 @@ RawHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint(Operation):
-    """A method of a path: what it is for (`Operation`), what a caller must be allowed to do, and who answers.
+class Endpoint:
+    """A method of a path: what it is for, what a caller must be allowed to do, and who answers.
+
+    `name` is unique among all, `tag` one of `openapi.document.TAGS`. Parameters whose names stand in the path belong
+    there, all others to the query string. The first reply is the one whose status a handler's value is sent with.
 
     `handle` gets an authorized call. `serve` gets the request as it is: for pages, and for what authenticates by other
     means than a status (beacons, the live socket); its action is then declared for the description and the tests.
     `site` is needed by actions on a site. `parse` reads path and query string, and raises `RequestError`.
+
+    `errors`: the codes of each status beyond those that follow from `action`, `body` and `asks_store`, and from
+    `takes_turns` where a site's questions wait for each other.
     """
 
+    method: str
+    path: str
+    name: str
+    summary: str
+    tag: str
     action: Action | Public
-    role: Role = field(init=False, default="")
+    replies: tuple[Reply, ...]
     handle: Handler | None = None
     serve: RawHandler | None = None
     site: SiteFrom | None = None
+    parameters: tuple[Parameter, ...] = ()
     parse: Callable[[web.Request], Any] | None = None
+    body: Body | None = None
     reading: BodyLimits = SMALL_BODY
+    about: str = ""
+    errors: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    asks_store: bool = False
+    takes_turns: bool = False
     allow_head: bool = True
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for a declaration that contradicts itself."""
         if (self.handle is None) == (self.serve is None):
             raise ValueError(f"{self.route} needs one of handle and serve.")
+        if self.body is not None and self.handle is not None and (len(self.body.types) != 1 or self.parse is not None):
+            raise ValueError(f"{self.route} needs one type of body, and no other way to read what is asked.")
         if isinstance(self.action, Public):
             if self.handle is not None:
                 raise ValueError(f"{self.route} is public: it has no caller, so it needs serve.")
-            return
-        object.__setattr__(self, "role", self.action.role)
-        if self.handle is not None and (self.action.resource is ResourceKind.SITE) != (self.site is not None):
+        elif self.handle is not None and (self.action.resource is ResourceKind.SITE) != (self.site is not None):
             raise ValueError(f"{self.route}: an action on a site, and no other, says where the site stands.")
+
+    @property
+    def route(self) -> tuple[str, str]:
+        """Method and path as OpenAPI writes it: `{name:.+}` becomes `{name}`."""
+        return self.method.upper(), plain_path(self.path)
+
+    @property
+    def role(self) -> str:
+        """The role that it needs: `read`, `admin`, `collect` where a token is optional, or empty if it is public."""
+        return "" if isinstance(self.action, Public) else self.action.role
 
     @property
     def status(self) -> int:
         """The status of its first reply: that of a value that the handler returns."""
         return self.replies[0].status
+
+    def all_errors(self) -> dict[int, tuple[str, ...]]:
+        """The codes of each status that it may answer with, sorted."""
+        found: dict[int, set[str]] = {status: set(codes) for status, codes in self.errors.items()}
+
+        def add(status: int, *codes: str) -> None:
+            found.setdefault(status, set()).update(codes)
+
+        if self.role and all(reply.status != 101 for reply in self.replies):  # a WebSocket says so by its close code
+            add(401, "unauthorized")
+            add(403, "forbidden")
+        if self.body is not None:
+            add(400, "bad_body")
+            add(408, "request_timeout")
+            add(413, "too_large")
+        if self.asks_store:
+            add(503, "store_error", "store_unavailable", "store_ambiguous")
+            add(504, "query_timeout")
+        if self.takes_turns:
+            add(429, "too_many_queries")
+        return {status: tuple(sorted(codes)) for status, codes in sorted(found.items())}
 
 
 def route_table(endpoints: Iterable[Endpoint], authorizer: Authorizer[C]) -> list[web.RouteDef]:
@@ -129,9 +177,7 @@ def _handler(endpoint: Endpoint, authorizer: Authorizer[C]) -> RawHandler:
     action, handle, reading = endpoint.action, endpoint.handle, endpoint.reading
     assert isinstance(action, Action)
     assert handle is not None
-    body_type: Any = None
-    if endpoint.body is not None:
-        (body_type,) = endpoint.body.types
+    body_type: Any = None if endpoint.body is None else endpoint.body.types[0]
 
     async def answer(request: web.Request) -> web.StreamResponse:
         caller = await authorizer.authenticate(request.headers.get("Authorization"))

@@ -11,9 +11,9 @@ from msgspec import UNSET, UnsetType
 
 from analytics_server.http.address_file import INSTANCE_HEADER
 from analytics_server.http.authorization import PUBLIC
+from analytics_server.http.declaration import Reply
 from analytics_server.http.endpoint import Endpoint
-from analytics_server.http.openapi.operation import Reply
-from analytics_server.http.serving import HttpMetrics
+from analytics_server.http.metrics import HttpMetrics
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,8 @@ from aiohttp.web_protocol import RequestHandler
 from analytics_server.config import Config
 from analytics_server.http.address_file import AddressFile
 from analytics_server.http.body import BODY_TIMEOUT_S
-from analytics_server.http.serving import HttpMetrics, HttpProtocol, add_rest, before_routes, wrap
+from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.serving import HttpProtocol, add_rest, before_routes, wrap
 from analytics_server.listening import BACKLOG, Address, addresses_of, open_sockets, reachable
 
 MakeProtocol = Callable[[], asyncio.Protocol]

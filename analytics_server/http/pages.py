@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from analytics_server.http.authorization import PUBLIC
+from analytics_server.http.declaration import Parameter, Reply, plain_path
 from analytics_server.http.endpoint import Endpoint, RawHandler
-from analytics_server.http.openapi.operation import Parameter, Reply, plain_path
 
 
 def page(method: str, path: str, serve: RawHandler, summary: str, *replies: Reply) -> Endpoint:

@@ -1,7 +1,7 @@
-"""What every HTTP answer needs: errors as JSON, counters, health.
+"""Serving routes on aiohttp: errors as JSON, times counted, answers to what no route takes.
 
-Handlers are wrapped one by one instead of by a middleware, so that the way of a
-beacon has no layer it does not need. Nothing a client sends ends in a stack trace.
+Handlers are wrapped one by one instead of by a middleware, so that beacons pass no
+layer that they do not need. Nothing a client sends ends in a stack trace.
 """
 
 from __future__ import annotations
@@ -12,19 +12,13 @@ import logging
 import re
 import resource
 import time
-from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-import msgspec
 from aiohttp import HttpVersion11, web, web_response
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler
-from prometheus_client import CollectorRegistry, Gauge, Metric, ProcessCollector, disable_created_metrics
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from analytics_server import __version__
 from analytics_server.errors import (
     AnalyticsError,
     ExpectationFailed,
@@ -33,14 +27,14 @@ from analytics_server.errors import (
     NotImplementedHere,
     RequestError,
 )
+from analytics_server.http.answer import error_response
+from analytics_server.http.metrics import HttpMetrics
 from analytics_server.http.websocket_frames import MaskedFrames
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 AnyHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
-LAG_CHECK_S = 1.0
 MOST_FILES = 65_536
 RESERVED_FILES = 512
 """Of the files this process may have open: for the engine, the log and outgoing connections."""
@@ -52,70 +46,6 @@ MOST_LINE_BYTES = 8_190
 
 MOST_SLASHES = 64
 """In a path: aiohttp looks for a route under each of its beginnings, which costs the square of their number."""
-
-
-class RouteTimes:
-    """Answers of one route, by status and time: plain numbers, since only the loop writes them."""
-
-    __slots__ = ("buckets", "by_status", "seconds")
-
-    def __init__(self) -> None:
-        self.by_status: dict[int, int] = {}
-        self.buckets = [0] * (len(LATENCY_BUCKETS) + 1)
-        self.seconds = 0.0
-
-    def __call__(self, status: int, seconds: float) -> None:
-        self.by_status[status] = self.by_status.get(status, 0) + 1
-        self.buckets[bisect_left(LATENCY_BUCKETS, seconds)] += 1
-        self.seconds += seconds
-
-
-class HttpMetrics:
-    """Requests, latency, loop lag and build of one process."""
-
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        registry = self.registry = registry or CollectorRegistry()
-        self._routes: dict[str, RouteTimes] = {}
-        registry.register(self)
-        self.loop_lag = Gauge("event_loop_lag_seconds", "How late the event loop runs.", registry=registry)
-        self.clickhouse_up = Gauge("clickhouse_up", "1 when the last flush or check succeeded.", registry=registry)
-        build = Gauge("build_info", "The program's version.", ["version"], registry=registry)
-        build.labels(__version__).set(1)
-        ProcessCollector(registry=registry)
-
-    def route(self, path: str) -> RouteTimes:
-        """The counters of one route."""
-        return self._routes.setdefault(path, RouteTimes())
-
-    def collect(self) -> Iterator[Metric]:
-        """For the registry: requests and their times."""
-        requests = CounterMetricFamily("http_requests", "HTTP requests.", labels=["route", "code"])
-        seconds = HistogramMetricFamily("http_request_duration_seconds", "Time to answer.", labels=["route"])
-        for path, times in self._routes.items():
-            for status, count in times.by_status.items():
-                requests.add_metric([path, str(status)], count)
-            if times.by_status:
-                buckets, total = [], 0
-                for bound, count in zip((*LATENCY_BUCKETS, "+Inf"), times.buckets, strict=True):
-                    total += count
-                    buckets.append((str(bound), total))
-                seconds.add_metric([path], buckets, times.seconds)
-        yield requests
-        yield seconds
-
-    async def watch_loop(self) -> None:
-        """Measure the loop's lag for ever."""
-        while True:
-            started = time.perf_counter()
-            await asyncio.sleep(LAG_CHECK_S)
-            self.loop_lag.set(max(0.0, time.perf_counter() - started - LAG_CHECK_S))
-
-    def expose(self) -> web.Response:
-        """All metrics in Prometheus' text format."""
-        response = web.Response(body=generate_latest(self.registry))
-        response.headers["Content-Type"] = CONTENT_TYPE_LATEST
-        return response
 
 
 def wrap(routes: Iterable[web.RouteDef], metrics: HttpMetrics) -> list[web.RouteDef]:
@@ -204,21 +134,6 @@ def _wrapped(handler: Handler, path: str, metrics: HttpMetrics) -> Handler:
         return response
 
     return handle
-
-
-def error_response(error: AnalyticsError) -> web.Response:
-    """The error as JSON, with the headers that its status asks for."""
-    headers = {"Cache-Control": "no-store"}
-    if error.retry_after_s is not None:
-        headers["Retry-After"] = str(error.retry_after_s)
-    if error.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    return web.Response(
-        body=msgspec.json.encode({"error": {"code": error.code, "message": error.message}}),
-        status=error.status,
-        content_type="application/json",
-        headers=headers,
-    )
 
 
 class HttpProtocol(RequestHandler):

@@ -25,7 +25,7 @@ class Parser(Protocol):
 
 
 class MaskedFrames:
-    """Stands before a parser and lets only masked frames through."""
+    """Checks frames before they reach a parser, and passes only masked ones on."""
 
     __slots__ = ("_head", "_left", "_parser", "_refused", "_transport")
 

@@ -3,7 +3,7 @@
 Owns the open sockets and the one task that feeds them. Constraints: a site's snapshot
 is taken and encoded once a second however many sockets watch it; nothing is ever
 queued for a reader: one that has not taken the previous snapshot is skipped, and
-dropped after `MAX_MISSED` of them; a site nobody watches costs nothing. The token
+dropped after `MAX_MISSED` of them; a site that is not watched costs nothing. The token
 comes in the `Authorization` header, as a subprotocol (the second after `bearer`, or the
 only one), or in the first message: never in the URL, where logs would keep it.
 """
@@ -13,26 +13,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 import orjson
-from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+from aiohttp import WSCloseCode, web
 
 from analytics_server.access.actions import QUERY_SITE
 from analytics_server.config import LimitsSection
 from analytics_server.errors import AnalyticsError, Forbidden, RequestError, Unauthorized
 from analytics_server.http.authorization import Resource, TokenCheck
+from analytics_server.http.declaration import Parameter, Reply
 from analytics_server.http.endpoint import Endpoint
-from analytics_server.http.openapi.operation import Parameter, Reply
+from analytics_server.live.handshake import (
+    FORBIDDEN,
+    UNAUTHORIZED,
+    UNKNOWN_SITE,
+    RefusedSocket,
+    UnauthenticatedSockets,
+    first_message_token,
+    handshake_token,
+)
 from analytics_server.live.hub import Hub, Snapshot
 from analytics_server.model import DropCount
 
-SUBPROTOCOL = "bearer"
-AUTH_TIMEOUT_S = 10.0
 HEARTBEAT_S = 30.0
 CLOSE_TIMEOUT_S = 2.0
 MAX_MESSAGE_BYTES = 4_096
@@ -40,14 +46,6 @@ MAX_REASON_BYTES = 123
 MAX_MISSED = 15
 SOCKETS_PER_SLICE = 100
 RECHECK_TICKS = 60
-TOO_MANY = "Too many live sockets are open: try again later."
-
-_BARE_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
-"""What a token may be made of (RFC 6750), sent without any JSON around it."""
-
-UNAUTHORIZED = 4401
-FORBIDDEN = 4403
-UNKNOWN_SITE = 4404
 
 ABOUT = (
     "A WebSocket upgrade. The token comes in the `Authorization` header, as the second subprotocol after "
@@ -64,30 +62,6 @@ class KnownSites(Protocol):
 
     def get(self, site_id: str) -> object | None:
         """The site, or None."""
-
-
-class _Newcomer:
-    """A socket whose token is not known to be valid yet; `deadline` ends its waiting."""
-
-    __slots__ = ("address", "crowded_out", "deadline")
-
-    def __init__(self, address: str, deadline: asyncio.Timeout) -> None:
-        self.address = address
-        self.deadline = deadline
-        self.crowded_out = False
-
-
-class Hello(msgspec.Struct, frozen=True, kw_only=True):
-    """The first message, where the token did not come with the handshake."""
-
-    token: str
-
-
-class _Refused(Exception):
-    def __init__(self, close_code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.close_code = close_code
-        self.reason = reason
 
 
 class _Watcher:
@@ -129,8 +103,7 @@ class LiveSockets:
         self._watchers: dict[str, set[_Watcher]] = {}
         self._address_of = address_of
         self._open: set[web.WebSocketResponse] = set()
-        self._newcomers: dict[str, list[_Newcomer]] = {}
-        """By address, the oldest first. They take no place of those with a token."""
+        self._unauthenticated = UnauthenticatedSockets(limits)
         self._admitted = 0
         self._closing = False
         self._snapshots: dict[str, tuple[float, str]] = {}
@@ -182,12 +155,12 @@ class LiveSockets:
 
     async def recheck(self) -> None:
         """Close the sockets whose token has been revoked or narrowed since."""
-        verdicts: dict[tuple[str, str], _Refused | None] = {}
+        verdicts: dict[tuple[str, str], RefusedSocket | None] = {}
         for site_id, watchers in list(self._watchers.items()):
             for watcher in list(watchers):
                 key = (watcher.authorization, site_id)
                 if key not in verdicts:
-                    verdicts[key] = await self._verdict(*key)
+                    verdicts[key] = await self._refusal(*key)
                 refused = verdicts[key]
                 if refused is not None:
                     self._leave(watcher)
@@ -232,7 +205,7 @@ class LiveSockets:
         site_id = request.query.get("site_id", "").strip().lower()
         if not site_id:
             raise RequestError("site_id is missing: ask for /api/v1/live?site_id=example.com.", code="missing_site_id")
-        authorization, chosen = _handshake_token(request)
+        authorization, chosen = handshake_token(request)
         socket = web.WebSocketResponse(
             protocols=(chosen,) if chosen else (),
             heartbeat=HEARTBEAT_S,
@@ -246,10 +219,10 @@ class LiveSockets:
         try:
             await socket.prepare(request)
             if self._closing:
-                raise _Refused(WSCloseCode.TRY_AGAIN_LATER, TOO_MANY)
+                raise RefusedSocket.too_many()
             authorization = await self._admit(request, socket, site_id, authorization)
             await self._serve(request, socket, site_id, authorization)
-        except _Refused as refused:
+        except RefusedSocket as refused:
             await self._close_one(socket, refused.close_code, refused.reason)
         finally:
             self._open.discard(socket)
@@ -258,49 +231,16 @@ class LiveSockets:
     async def _admit(
         self, request: web.Request, socket: web.WebSocketResponse, site_id: str, authorization: str | None
     ) -> str:
-        """The `Authorization` value with which the socket may watch the site. Raises `_Refused`."""
-        newcomer = None
-        try:
-            async with asyncio.timeout(AUTH_TIMEOUT_S) as deadline:
-                newcomer = self._make_room(_Newcomer(self._address_of(request), deadline))
-                if authorization is None:
-                    authorization = await _first_message_token(socket)
-                refused = await self._verdict(authorization, site_id)
-        except TimeoutError:
-            if newcomer is not None and newcomer.crowded_out:
-                raise _Refused(WSCloseCode.TRY_AGAIN_LATER, TOO_MANY) from None
-            raise _Refused(UNAUTHORIZED, f"No token came within {AUTH_TIMEOUT_S:g} s.") from None
-        finally:
-            if newcomer is not None and not newcomer.crowded_out:
-                self._forget(newcomer)
+        """The `Authorization` value with which the socket may watch the site. Raises `RefusedSocket`."""
+        async with self._unauthenticated.waiting(self._address_of(request)):
+            if authorization is None:
+                authorization = await first_message_token(socket)
+            refused = await self._refusal(authorization, site_id)
         if refused is not None:
             raise refused
         if self._admitted >= self._limits.live_sockets:
-            raise _Refused(WSCloseCode.TRY_AGAIN_LATER, TOO_MANY)
+            raise RefusedSocket.too_many()
         return authorization
-
-    def _make_room(self, newcomer: _Newcomer) -> _Newcomer:
-        """One more without a token; past a limit the oldest of its address, or of the one with most, has to go."""
-        limits, newcomers = self._limits, self._newcomers
-        own = newcomers.setdefault(newcomer.address, [])
-        if len(own) >= limits.address_sockets_without_token:
-            self._crowd_out(own[0])
-        elif sum(map(len, newcomers.values())) >= limits.live_sockets_without_token:
-            self._crowd_out(max(newcomers.values(), key=len)[0])
-        newcomers.setdefault(newcomer.address, []).append(newcomer)
-        return newcomer
-
-    def _crowd_out(self, newcomer: _Newcomer) -> None:
-        newcomer.crowded_out = True
-        if not newcomer.deadline.expired():
-            newcomer.deadline.reschedule(asyncio.get_running_loop().time())
-        self._forget(newcomer)
-
-    def _forget(self, newcomer: _Newcomer) -> None:
-        own = self._newcomers[newcomer.address]
-        own.remove(newcomer)
-        if not own:
-            del self._newcomers[newcomer.address]
 
     async def _serve(
         self, request: web.Request, socket: web.WebSocketResponse, site_id: str, authorization: str
@@ -320,18 +260,18 @@ class LiveSockets:
             self._admitted -= 1
             self._leave(watcher)
 
-    async def _verdict(self, authorization: str, site_id: str) -> _Refused | None:
+    async def _refusal(self, authorization: str, site_id: str) -> RefusedSocket | None:
         """Why this token may not watch this site, or None."""
         try:
             await self._tokens.check(authorization, QUERY_SITE, Resource.site(site_id))
         except Unauthorized as error:
-            return _Refused(UNAUTHORIZED, error.message)
+            return RefusedSocket(UNAUTHORIZED, error.message)
         except Forbidden as error:
-            return _Refused(FORBIDDEN, error.message)
+            return RefusedSocket(FORBIDDEN, error.message)
         except AnalyticsError as error:
-            return _Refused(WSCloseCode.TRY_AGAIN_LATER, error.message)
+            return RefusedSocket(WSCloseCode.TRY_AGAIN_LATER, error.message)
         if self._sites.get(site_id) is None:
-            return _Refused(UNKNOWN_SITE, "There is no such site.")
+            return RefusedSocket(UNKNOWN_SITE, "There is no such site.")
         return None
 
     def _leave(self, watcher: _Watcher) -> None:
@@ -344,34 +284,6 @@ class LiveSockets:
             self._snapshots.pop(watcher.site_id, None)
 
 
-def _handshake_token(request: web.Request) -> tuple[str | None, str]:
-    """The `Authorization` value the handshake brought, and the subprotocol to answer with: browsers insist on one."""
-    offered = _protocols(request.headers.getall("Sec-WebSocket-Protocol", ()))
-    if offered and offered[0] == SUBPROTOCOL:
-        return f"Bearer {offered[1] if len(offered) > 1 else ''}", SUBPROTOCOL
-    authorization = request.headers.get("Authorization")
-    if authorization is None and len(offered) == 1:
-        return f"Bearer {offered[0]}", offered[0]
-    return authorization, ""
-
-
 def _reason(text: str) -> bytes:
     """At most what a close frame can carry, cut at a whole character."""
     return text.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()
-
-
-def _protocols(values: Iterable[str]) -> list[str]:
-    return [part.strip() for value in values for part in value.split(",") if part.strip()]
-
-
-async def _first_message_token(socket: web.WebSocketResponse) -> str:
-    message: WSMessage = await socket.receive()
-    if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-        raise _Refused(UNAUTHORIZED, "The socket closed without a token.")
-    if message.type is WSMsgType.TEXT and _BARE_TOKEN.fullmatch(message.data):
-        return f"Bearer {message.data}"
-    try:
-        hello = msgspec.json.decode(message.data, type=Hello)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise _Refused(UNAUTHORIZED, 'The first message must be {"token":"…"}.') from None
-    return f"Bearer {hello.token}"

@@ -3,7 +3,7 @@
 A visitor's hash is keyed with the salt of the event's UTC day. Today's and
 yesterday's salts exist (a late beacon still belongs to its own day), tomorrow's is
 made shortly before midnight so that all servers agree on it; older ones are dropped
-with their partition. Once a salt is gone, nobody can connect an address with a hash.
+with their partition. Once a salt is gone, no one can connect an address with a hash.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Salts:
         return salt if salt is not None else self._by_day[self.today()]
 
     def today(self) -> int:
+        """Number of the current UTC day; it has a salt afterwards, if need be one of this process alone."""
         today = int(self._clock()) // DAY_S
         if today not in self._by_day:  # the clock passed midnight while ClickHouse was away
             self._by_day[today] = secrets.token_bytes(SALT_BYTES)
@@ -74,6 +75,7 @@ class Salts:
         self._task = asyncio.create_task(self._work(), name="salts")
 
     async def close(self) -> None:
+        """Stop the background task."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -90,7 +92,7 @@ class Salts:
             self._forget_old()
 
     def _forget_old(self) -> None:
-        """Whatever ClickHouse does: no salt stays in memory beyond its time."""
+        """Also while ClickHouse is away: no salt stays in memory beyond its time."""
         oldest = int(self._clock() - KEPT_S) // DAY_S + 1
         for day in [day for day in self._by_day if day < oldest]:
             del self._by_day[day]

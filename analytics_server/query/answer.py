@@ -9,12 +9,18 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from analytics_server.query.metrics import Kind, Metric
+from analytics_server.query.metrics import Metric, MetricKind
 
 Value = int | float | None
 
-_DIGITS = {Kind.PERCENT: 1, Kind.SECONDS: 1, Kind.MEAN: 2, Kind.AMOUNT: 4, Kind.MEAN_AMOUNT: 4}
-_SUMS = (Kind.COUNT, Kind.AMOUNT)
+_DIGITS = {
+    MetricKind.PERCENT: 1,
+    MetricKind.SECONDS: 1,
+    MetricKind.MEAN: 2,
+    MetricKind.AMOUNT: 4,
+    MetricKind.MEAN_AMOUNT: 4,
+}
+_SUMS = (MetricKind.COUNT, MetricKind.AMOUNT)
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +79,7 @@ def show_metric(metric: Metric, value: object) -> Value:
     """A value from SQL as JSON shows it."""
     if value is None:
         return absent(metric)
-    if metric.kind is Kind.COUNT:
+    if metric.kind is MetricKind.COUNT:
         return int(value) if isinstance(value, int | float) else 0
     return round(float(value), _DIGITS[metric.kind]) if isinstance(value, int | float) else None
 
@@ -87,7 +93,7 @@ def show_change(metric: Metric, value: Value, before: Value) -> Value:
     """Change against the compared range: points for per cent, else per cent of the value before."""
     if value is None or before is None:
         return None
-    if metric.kind is Kind.PERCENT:
+    if metric.kind is MetricKind.PERCENT:
         return round(value - before, 1)
     if before == 0:
         return 0.0 if value == 0 else 100.0

@@ -12,25 +12,25 @@ from datetime import UTC, datetime
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from analytics_server.access.saved import Saved
 from analytics_server.config import LimitsSection
 from analytics_server.errors import NotFound, RequestError, StoreFatal
 from analytics_server.model import Site
+from analytics_server.query.answer import AnswerMeta
 from analytics_server.query.language.conditions import Condition, patterns
 from analytics_server.query.language.regexps import MOST_WEIGHT, weight_of
 from analytics_server.query.language.saved_filters import SiteLibrary
 from analytics_server.query.language.time_range import RangeSpec, TimeRange, resolve_range
-from analytics_server.query.read_counts import SITE, OwnEvents
+from analytics_server.query.read_counts import SITE, SiteEventCounts
+from analytics_server.query.sql.select import Query, print_line, print_sql
+from analytics_server.saved.store import Saved
+from analytics_server.store.error_codes import EngineCode
 from analytics_server.store.protocol import ResultSet, Store
 from analytics_server.zones import base_zone, find_zone
 
-CANNOT_COMPILE_REGEXP = 427
-"""ClickHouse's number for a pattern that RE2 does not understand."""
-
-TOO_COMPLEX = frozenset({167, 168})
-"""ClickHouse's numbers for a text whose tree is too deep or too big."""
+TOO_COMPLEX = frozenset({EngineCode.TOO_DEEP_AST, EngineCode.TOO_BIG_AST})
 
 MAX_SQL_CHARS = 260_000
 """ClickHouse reads 256 KiB of a text by default. Values are bound, so that only very many filters make one so long."""
@@ -46,7 +46,8 @@ SETTINGS: Mapping[str, str | int] = {
 class SiteDirectory(Protocol):
     """Where sites are looked up."""
 
-    def get(self, site_id: str) -> Site | None: ...
+    def get(self, site_id: str) -> Site | None:
+        """The site of that id in lower case, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Cost:
         )
 
 
-class Desk:
+class QueryContext:
     """Where a question is prepared and its statements are run."""
 
     def __init__(
@@ -80,7 +81,7 @@ class Desk:
         self._clock = clock
         self.limits = limits
         self.saved = saved
-        self.own_events = OwnEvents(store, timeout_s=limits.query_timeout_s)
+        self.own_events = SiteEventCounts(store, timeout_s=limits.query_timeout_s)
 
     def now(self) -> datetime:
         """The time, UTC."""
@@ -124,7 +125,7 @@ class Desk:
         try:
             await self.query(f"SELECT {probes}", names)
         except StoreFatal as error:
-            if error.engine_code != CANNOT_COMPILE_REGEXP:
+            if error.engine_code != EngineCode.CANNOT_COMPILE_REGEXP:
                 raise
             raise RequestError(
                 "A regular expression can't be read. The syntax is RE2's, without lookaround and back-references:"
@@ -133,13 +134,16 @@ class Desk:
             ) from error
 
     async def query(
-        self, sql: str, parameters: Mapping[str, object], *, settings: Mapping[str, str | int] | None = None
+        self, query: Query | str, parameters: Mapping[str, object], *, settings: Mapping[str, str | int] | None = None
     ) -> ResultSet:
-        """Run one SELECT within the limits, in the turn of the site that its parameter `site` names.
+        """Print and run one SELECT within the limits, in the turn of the site that its parameter `site` names.
 
-        The rows and bytes read are those that may be told (`reading`). Raises `RequestError` (too_complex),
+        The rows and bytes read are those that may be told (`read_counts`). Raises `RequestError` (too_complex),
         `TooManyRequests` or a store error.
         """
+        sql = query if isinstance(query, str) else print_sql(query)
+        if len(sql) > MAX_SQL_CHARS and not isinstance(query, str):
+            sql = print_line(query)  # without the indentation of deep nesting
         if len(sql) > MAX_SQL_CHARS:
             raise _too_complex()
         try:
@@ -187,6 +191,23 @@ def zone_warnings(site: Site) -> list[str]:
         f"The site's time zone {site.stored_timezone!r} is not known to ClickHouse and browsers: {site.timezone} stands"
         " in for it. Set an IANA name such as Europe/Stockholm."
     ]
+
+
+def meta_of(
+    table: str, range_: TimeRange, cost: Cost, warnings: list[str], *, total_rows: int | UnsetType = UNSET
+) -> AnswerMeta:
+    """What an analysis' answer rests on: nothing approximate, and no comparison."""
+    return AnswerMeta(
+        table=table,
+        time_zone=range_.zone.key,
+        date_range=show_range(range_),
+        elapsed_ms=round(cost.elapsed_ms, 1),
+        rows_read=cost.rows_read,
+        bytes_read=cost.bytes_read,
+        approximate=[],
+        warnings=warnings,
+        total_rows=total_rows,
+    )
 
 
 def show_range(range_: TimeRange) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from analytics_server.config import LimitsSection
 from analytics_server.http.body import BodyLimits
-from analytics_server.http.openapi.operation import Parameter
+from analytics_server.http.declaration import Parameter
 from analytics_server.query.language.request import decode_request
 
 SITE = Parameter(

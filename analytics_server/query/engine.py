@@ -14,13 +14,11 @@ from functools import reduce
 
 from msgspec import UNSET, UnsetType
 
-from analytics_server.access.saved import Saved
 from analytics_server.config import LimitsSection
 from analytics_server.query.answer import Answer, AnswerMeta, Comparison, ResultRow, absent, show_change, show_metric
-from analytics_server.query.context import Cost, Desk, SiteDirectory, show_range, zone_warnings
+from analytics_server.query.context import Cost, QueryContext, SiteDirectory, show_range, zone_warnings
 from analytics_server.query.dimensions import Scope
 from analytics_server.query.language.request import QueryRequest, Question, check_request, decode_request
-from analytics_server.query.language.shares import shares_of, wider
 from analytics_server.query.language.time_range import (
     TimeRange,
     buckets,
@@ -30,8 +28,9 @@ from analytics_server.query.language.time_range import (
 )
 from analytics_server.query.plan.coverage import CACHE_S, DayReader, kept_dimension
 from analytics_server.query.plan.plan import Plan, approximate_metrics, make_plan
-from analytics_server.query.sql.statement import Only, Page, compile_question, count_rows
+from analytics_server.query.sql.statement import Only, ResultPage, compile_question, count_rows
 from analytics_server.query.warnings import MOST_NAMED, currencies_of, needs_currency, one_currency, warnings_of
+from analytics_server.saved.store import Saved
 from analytics_server.store.protocol import Store
 
 Key = tuple[object, ...]
@@ -39,7 +38,7 @@ Values = Sequence[object]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PreparedQuestion:
     """A question with everything needed to answer it."""
 
     question: Question
@@ -80,7 +79,7 @@ class QueryService:
         cache_s: float = CACHE_S,
     ) -> None:
         self._days = DayReader(store, cache_s=cache_s) if use_totals else None
-        self.desk = Desk(store, sites, clock, limits, saved)
+        self.context = QueryContext(store, sites, clock, limits, saved)
         self.limits = limits
 
     async def run(self, request: bytes | QueryRequest) -> Answer:
@@ -91,7 +90,7 @@ class QueryService:
         question, range_ = asked.question, asked.range_
         mode = question.include.comparison
         before = comparison_range(range_, mode, now=asked.now) if mode else None
-        page = Page(question.limit, question.offset, count_all=question.include.total_rows)
+        page = ResultPage(question.limit, question.offset, count_all=question.include.total_rows)
         currency = await self.currency(question, range_, *([before] if before else []))
         by_text = any(dimension.scope is not Scope.TIME for dimension in question.dimensions)
         if before is None:
@@ -106,27 +105,27 @@ class QueryService:
             )
         return self._answer(asked, groups, before, earlier, currency)
 
-    async def prepare(self, request: QueryRequest) -> Asked:
+    async def prepare(self, request: QueryRequest) -> PreparedQuestion:
         """Check a request and fix its range and interval."""
         site_id = request.site_id.strip().lower()
-        question = check_request(request, self.desk.library(site_id), max_rows=self.limits.query_rows)
-        site = self.desk.site(site_id)
-        await self.desk.check_patterns([*question.where, *(goal.condition for goal in question.goals)])
-        range_, now = await self.desk.range_of(site, question.date_range)
-        return Asked(question.with_interval(choose_interval(range_)), range_, now)
+        question = check_request(request, self.context.library(site_id), max_rows=self.limits.query_rows)
+        site = self.context.site(site_id)
+        await self.context.check_patterns([*question.where, *(goal.condition for goal in question.goals)])
+        range_, now = await self.context.range_of(site, question.date_range)
+        return PreparedQuestion(question.with_interval(choose_interval(range_)), range_, now)
 
     async def fetch(
-        self, question: Question, range_: TimeRange, *, page: Page | None = None, only: Only | None = None
+        self, question: Question, range_: TimeRange, *, page: ResultPage | None = None, only: Only | None = None
     ) -> Groups:
         """Run one question over one range."""
         coverage = None
-        wide = [wider(question, share) for share in shares_of(question)]
-        if self._days is not None and any(kept_dimension(each) is not None for each in (question, *wide)):
-            now, limit = self.desk.now(), self.limits.query_timeout_s
+        asked = (question, *question.wider.values())
+        if self._days is not None and any(kept_dimension(each) is not None for each in asked):
+            now, limit = self.context.now(), self.limits.query_timeout_s
             coverage = await self._days.coverage(question.site_id, range_, now, timeout_s=limit)
         plan = make_plan(question, range_, coverage)
         statement = compile_question(question, plan, range_, page=page, only=only)
-        result = await self.desk.query(statement.sql, statement.parameters)
+        result = await self.context.query(statement.query, statement.parameters)
         cost = Cost().plus(result)
         width, count = len(question.dimensions), len(question.metrics)
         rows: dict[Key, Values] = {row[:width]: row[width : width + count] for row in result.rows}
@@ -136,7 +135,7 @@ class QueryService:
                 total = _whole(result.rows[0][-1])
             elif page.offset:
                 counting = count_rows(compile_question(question, plan, range_, only=only))
-                counted = await self.desk.query(counting.sql, counting.parameters)
+                counted = await self.context.query(counting.query, counting.parameters)
                 cost, total = cost.plus(counted), _whole(counted.rows[0][0])
         return Groups(rows, total, plan, cost)
 
@@ -147,14 +146,14 @@ class QueryService:
         """
         if not needs_currency(question):
             return None
-        page = Page(MOST_NAMED)
+        page = ResultPage(MOST_NAMED)
         found = await asyncio.gather(*(self.fetch(currencies_of(question), range_, page=page) for range_ in ranges))
         code = one_currency({str(key[0]) for groups in found for key in groups.rows})
         return Currency(code, reduce(Cost.plus, (groups.cost for groups in found), Cost()))
 
     def meta(
         self,
-        asked: Asked,
+        asked: PreparedQuestion,
         groups: Groups,
         cost: Cost,
         before: TimeRange | None = None,
@@ -173,7 +172,7 @@ class QueryService:
             bytes_read=cost.bytes_read,
             approximate=approximate_metrics(question, groups.plan),
             warnings=[
-                *zone_warnings(self.desk.site(question.site_id)),
+                *zone_warnings(self.context.site(question.site_id)),
                 *warnings_of(question, range_, asked.now, compared=before is not None),
             ],
             currency=currency.code if currency is not None and currency.code else UNSET,
@@ -191,7 +190,7 @@ class QueryService:
 
     def _answer(
         self,
-        asked: Asked,
+        asked: PreparedQuestion,
         groups: Groups,
         before: TimeRange | None,
         earlier: Groups | None,

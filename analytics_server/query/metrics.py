@@ -1,7 +1,7 @@
 """The only registry of metrics: names, meaning and SQL.
 
 An expression is written once per source it can be read from: `e.` is a row of `events`,
-`s.` one of `sessions`, `t.` and `v.` the subqueries that `sources` makes of `traffic`, of
+`s.` one of `sessions`, `t.` and `v.` the subqueries that `sql/tables` makes of `traffic`, of
 whole sessions and of scrolled pages. Placeholders that are filled in when SQL is made:
 `@uniq` (how distinct things are counted), `@visitor` and `@session` (what makes them distinct), `@visitors`
 (distinct visitors of whole sessions).
@@ -9,6 +9,7 @@ whole sessions and of scrolled pages. Placeholders that are filled in when SQL i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -24,7 +25,7 @@ class Share(StrEnum):
     OF_GROUP_WITHOUT_GOAL = "of_group_without_goal"
 
 
-class Kind(StrEnum):
+class MetricKind(StrEnum):
     """How a metric's value is shown. Amounts are money: added up, or a mean of them."""
 
     COUNT = "count"
@@ -47,7 +48,7 @@ class Metric:
     name: str
     about: str
     scope: Scope
-    kind: Kind = Kind.COUNT
+    kind: MetricKind = MetricKind.COUNT
     aliases: tuple[str, ...] = ()
     events: str = ""
     sessions: str = ""
@@ -96,14 +97,14 @@ METRICS: tuple[Metric, ...] = (
         name="scroll_depth",
         about="Mean over sessions and pages of the deepest scroll that was reported, in per cent of the page.",
         scope=Scope.EVENT,
-        kind=Kind.PERCENT,
+        kind=MetricKind.PERCENT,
         scrolls="if(count() = 0, NULL, avg(v.depth))",
     ),
     Metric(
         name="engagement_time",
         about="Mean engaged time per page view, in seconds.",
         scope=Scope.EVENT,
-        kind=Kind.SECONDS,
+        kind=MetricKind.SECONDS,
         aliases=("time_on_page",),
         events="if(countIf(e.name = 'pageview') = 0, NULL, sum(e.engagement_ms) / countIf(e.name = 'pageview') / 1000)",
         pieces=("pageviews", "engagement_ms"),
@@ -113,28 +114,28 @@ METRICS: tuple[Metric, ...] = (
         name="conversion_rate",
         about="Visitors with an event of the goal, in per cent of the visitors of the whole query without the goal.",
         scope=Scope.EVENT,
-        kind=Kind.PERCENT,
+        kind=MetricKind.PERCENT,
         share=Share.OF_ALL_WITHOUT_GOAL,
     ),
     Metric(
         name="group_conversion_rate",
         about="Visitors with an event of the goal, in per cent of the group's visitors without the goal.",
         scope=Scope.EVENT,
-        kind=Kind.PERCENT,
+        kind=MetricKind.PERCENT,
         share=Share.OF_GROUP_WITHOUT_GOAL,
     ),
     Metric(
         name="total_revenue",
         about="Revenue added up, in one currency.",
         scope=Scope.EVENT,
-        kind=Kind.AMOUNT,
+        kind=MetricKind.AMOUNT,
         events="toFloat64(sum(e.revenue_amount))",
     ),
     Metric(
         name="average_revenue",
         about="Mean revenue of the events that have one, in one currency.",
         scope=Scope.EVENT,
-        kind=Kind.MEAN_AMOUNT,
+        kind=MetricKind.MEAN_AMOUNT,
         events="if(countIf(e.revenue_currency != '') = 0, NULL, "
         "toFloat64(sum(e.revenue_amount)) / countIf(e.revenue_currency != ''))",
     ),
@@ -142,14 +143,14 @@ METRICS: tuple[Metric, ...] = (
         name="percentage",
         about="The row's visitors in per cent of the visitors of the query without its dimensions.",
         scope=Scope.EVENT,
-        kind=Kind.PERCENT,
+        kind=MetricKind.PERCENT,
         share=Share.OF_ALL,
     ),
     Metric(
         name="bounce_rate",
         about="Per cent of the sessions with a pageview that have exactly one and no interaction.",
         scope=Scope.VISIT,
-        kind=Kind.PERCENT,
+        kind=MetricKind.PERCENT,
         sessions="if(countIf(s.pageviews > 0) = 0, NULL, "
         "100 * countIf(s.pageviews = 1 AND s.interactions = 0) / countIf(s.pageviews > 0))",
         pieces=("viewed_sessions", "bounces"),
@@ -159,7 +160,7 @@ METRICS: tuple[Metric, ...] = (
         name="session_duration",
         about="Mean time from a session's first to its last event, in seconds.",
         scope=Scope.VISIT,
-        kind=Kind.SECONDS,
+        kind=MetricKind.SECONDS,
         aliases=("visit_duration",),
         sessions="if(count() = 0, NULL, "
         "avg(toUnixTimestamp64Micro(s.ended_at) - toUnixTimestamp64Micro(s.started_at)) / 1000000)",
@@ -170,7 +171,7 @@ METRICS: tuple[Metric, ...] = (
         name="views_per_session",
         about="Mean number of page views per session.",
         scope=Scope.VISIT,
-        kind=Kind.MEAN,
+        kind=MetricKind.MEAN,
         aliases=("views_per_visit",),
         sessions="if(count() = 0, NULL, sum(s.pageviews) / count())",
         pieces=("sessions", "session_views"),
@@ -223,6 +224,15 @@ def find_metric(name: str) -> Metric:
     if metric is None:
         raise RequestError(f"There is no metric {name!r}.{nearest(name, _METRICS)}", code="unknown_metric")
     return metric
+
+
+VISITORS = find_metric("visitors")
+"""What shares are of."""
+
+
+def counted(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
+    """What has to be read for these metrics: visitors for a share, the metric itself otherwise."""
+    return tuple(dict.fromkeys(VISITORS if metric.share else metric for metric in metrics))
 
 
 def pieces_of(metric: Metric) -> tuple[Metric, ...]:

@@ -43,7 +43,7 @@ def _told(read: int, own: int, step: int) -> int:
     return min(own, step * max(1, -(-read // step)))
 
 
-class OwnEvents:
+class SiteEventCounts:
     """How many events each site has, asked once in a while."""
 
     def __init__(self, store: Store, *, timeout_s: float) -> None:

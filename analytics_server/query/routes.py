@@ -8,10 +8,8 @@ from aiohttp import web
 from msgspec import Meta
 
 from analytics_server.access.actions import QUERY_SITE
-from analytics_server.http.answer import json_response
-from analytics_server.http.body import read_within
+from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
-from analytics_server.http.openapi.operation import Body, Parameter, Reply
 from analytics_server.http.parameters import single_values
 from analytics_server.query.answer import Answer, Trends
 from analytics_server.query.endpoint_parts import NO_SITE, QUESTION_CODES, SITE, query_body
@@ -118,14 +116,3 @@ def endpoints(service: QueryService) -> list[Endpoint]:
 
 def _parse_trends(request: web.Request) -> TrendsRequest:
     return parse_trends(single_values(request))
-
-
-# ---- for rooms that are not converted to endpoints yet ----------------------
-
-
-async def read_body(request: web.Request, limit: int) -> bytes:
-    """The whole body. Raises `TooLarge` as soon as it passes the limit, `TooSlow` when it does not end."""
-    return await read_within(request, limit, f"A query may have {limit} bytes at most ([limits] query_bytes).")
-
-
-__all__ = ["endpoints", "json_response", "read_body"]

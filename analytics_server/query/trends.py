@@ -18,10 +18,10 @@ from analytics_server.errors import RequestError
 from analytics_server.query.answer import Trends, Value, absent, show_metric
 from analytics_server.query.context import Cost
 from analytics_server.query.dimensions import Interval, nearest
-from analytics_server.query.engine import Asked, Groups, QueryService
+from analytics_server.query.engine import Groups, PreparedQuestion, QueryService
 from analytics_server.query.language.request import Include, Pagination, QueryRequest
 from analytics_server.query.language.time_range import Bucket, TimeRange, buckets
-from analytics_server.query.sql.statement import Page
+from analytics_server.query.sql.statement import ResultPage
 
 DEFAULT_RANGE = "30d"
 DEFAULT_VALUES = 10
@@ -85,7 +85,7 @@ async def run_trends(service: QueryService, request: TrendsRequest) -> Trends:
     cost = Cost()
     if request.breakdown is not None:
         top = replace(question, dimensions=question.dimensions[1:], metrics=question.metrics[:1])
-        groups = await service.fetch(top.by_first_metric(), range_, page=Page(request.limit))
+        groups = await service.fetch(top.by_first_metric(), range_, page=ResultPage(request.limit))
         values = [str(key[0]) for key in groups.rows]
         cost = groups.cost
     wanted = buckets(range_, interval, limit=service.limits.query_rows // max(1, len(values or ())))
@@ -100,7 +100,7 @@ async def run_trends(service: QueryService, request: TrendsRequest) -> Trends:
 
 
 def _fill(
-    asked: Asked, found: Groups, wanted: Sequence[Bucket], values: Sequence[str] | None
+    asked: PreparedQuestion, found: Groups, wanted: Sequence[Bucket], values: Sequence[str] | None
 ) -> list[dict[str, str | Value]]:
     """A row per bucket (and value), whether anything happened in it or not."""
     metrics = asked.question.metrics

@@ -12,11 +12,10 @@ from datetime import datetime, timedelta
 
 from analytics_server.errors import RequestError
 from analytics_server.query.dimensions import CURRENCY, GOAL
-from analytics_server.query.language.conditions import Condition, Either, Match
+from analytics_server.query.language.conditions import Condition, Match, Or
 from analytics_server.query.language.request import Question
-from analytics_server.query.language.shares import VISITORS, counted
 from analytics_server.query.language.time_range import TimeRange
-from analytics_server.query.metrics import Kind, find_metric
+from analytics_server.query.metrics import VISITORS, MetricKind, counted, find_metric
 
 MOST_NAMED = 10
 """So many currencies are named when a question is refused for having several."""
@@ -32,7 +31,7 @@ NO_GOALS = "The site has no saved goals to group by."
 
 def needs_currency(question: Question) -> bool:
     """Does the answer hold amounts whose currency its rows don't name?"""
-    amounts = any(metric.kind in (Kind.AMOUNT, Kind.MEAN_AMOUNT) for metric in question.metrics)
+    amounts = any(metric.kind in (MetricKind.AMOUNT, MetricKind.MEAN_AMOUNT) for metric in question.metrics)
     return amounts and CURRENCY not in question.dimensions
 
 
@@ -40,7 +39,7 @@ def currencies_of(question: Question) -> Question:
     """Which currencies the events have that the question adds up."""
     where: list[Condition] = [*question.where, Match(CURRENCY, "is", ("",), negated=True)]
     if GOAL in question.dimensions:
-        where.append(Either(tuple(goal.condition for goal in question.goals)))
+        where.append(Or(tuple(goal.condition for goal in question.goals)))
     return replace(
         question,
         metrics=(find_metric("events"),),
@@ -65,7 +64,7 @@ def one_currency(found: Collection[str]) -> str:
 
 
 def warnings_of(question: Question, range_: TimeRange, now: datetime, *, compared: bool) -> list[str]:
-    """What whoever reads the numbers should know."""
+    """What a reader of the numbers should know."""
     found: list[str] = []
     if VISITORS in counted(question.metrics) and question.interval in (None, "week", "month") and _has_days(range_):
         found.append(DAILY_VISITORS)

@@ -1,7 +1,7 @@
 """The rollups there are: materialized views over `events`, read from the database itself.
 
 Used by the flush (a batch whose outcome was in doubt) and by doctor (comparison, repair). Views
-come and go while servers run, so nothing is remembered between two uses, and whoever works with a
+come and go while servers run, so nothing is remembered between two uses, and code that works with a
 rollup has to expect that it has been dropped meanwhile (`is_gone`). Back-filling a new one is its
 creator's: the view first, then the events there were before it.
 
@@ -33,6 +33,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analytics_server.errors import StoreError
+from analytics_server.store.error_codes import EngineCode
 from analytics_server.store.protocol import Store
 
 SITE = "site_id"
@@ -55,8 +56,7 @@ IDEMPOTENT = frozenset(
 )
 """Aggregate functions, without the endings `If`, `Array`, `OrNull` and `OrDefault`, for which twice is once."""
 
-_GONE = frozenset({60, 218})
-"""UNKNOWN_TABLE, TABLE_IS_DROPPED."""
+_GONE = frozenset({EngineCode.UNKNOWN_TABLE, EngineCode.TABLE_IS_DROPPED})
 
 _LITERAL = re.compile(r"'(?:[^'\\]|\\.|'')*'", re.DOTALL)
 _SOURCE = re.compile(r"\bFROM\s+(?:`?\w+`?\.)?`?events`?\s+AS\s+e\b")
@@ -122,6 +122,7 @@ class Rollup:
 
     @property
     def counts_events(self) -> bool:
+        """Has it a sum that shows when a key misses events?"""
         return bool(self.counter)
 
     @property

@@ -10,7 +10,7 @@ which no count shows that a key misses events gets the batch's own rows again, w
 nothing in its sums, and needs no comparison for it.
 
 Other servers may flush the same keys meanwhile, and between their two commits a
-comparison would lie. So a difference counts only if it was seen in a calm: no insert
+comparison would lie. So a difference counts only if it was seen in a quiet moment: no insert
 into `events` or a rollup ran before it or after it, and no batch arrived between (and on a
 cluster, every replica had got what the others have). Such a difference stays true whatever is
 flushed later, because a flush adds the same to both sides. The statement that makes it up
@@ -32,13 +32,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import re
 from collections.abc import Callable, Sequence
 
-from analytics_server.batch_ids import FINGERPRINT, OF_BATCH
+from analytics_server.batch_ids import OF_BATCH
 from analytics_server.errors import StoreFatal, StoreRetryable
 from analytics_server.rollups.materialized_views import Rollup, is_gone, read_views
-from analytics_server.store.protocol import ResultSet, Settings, Store
+from analytics_server.rollups.quiet import InsertWatch
+from analytics_server.store.protocol import ResultSet, Store
 from analytics_server.store.settings import READ_NOW
 
 log = logging.getLogger(__name__)
@@ -47,18 +47,16 @@ MARGIN_DAYS = 1
 """Keys may be rounded down in time; more than any rollup rounds."""
 
 ROUNDS = 12
-"""So often a calm is looked for before the caller is asked to come again; each wait is longer than the last."""
+"""So often a quiet moment is looked for before the caller is asked to come again; each wait is longer than the last."""
 
 WAIT_S = 0.05
 
 MOST_REPEATS = 3
 """A batch that was sent more often while its views committed without it: less likely than a loss of events."""
 
-_WORD = re.compile(r"\w+")
 
-
-class Rollups:
-    """Reconciles batch by batch.
+class Reconciler:
+    """Reconciles the rollups with `events`, batch by batch.
 
     `cluster` names the cluster whose replicas are all asked what they are inserting; "" for one server.
     `has_loss` tells whether `events` is known to have lost some.
@@ -74,11 +72,9 @@ class Rollups:
         has_loss: Callable[[], bool] = lambda: False,
     ) -> None:
         self._has_loss = has_loss
-        if cluster and not _WORD.fullmatch(cluster):
-            raise StoreFatal(f"{cluster!r} can't be the name of a cluster.")
         self._store = store
         self._timeout_s = timeout_s
-        self._cluster = cluster
+        self._watch = InsertWatch(store, cluster=cluster, timeout_s=timeout_s, settings=READ_NOW)
         self._jitter = jitter or random.Random()
 
     async def reconcile(self, batch_id: int) -> None:
@@ -118,15 +114,16 @@ class Rollups:
             return True
         # In this order: an insert that begins after the first look at what runs is not among the batches
         # seen before it, and one that has ended by the last look is among those seen after it.
+        tables = ["events", *(rollup.target for rollup in compared)]
         before = await self._batches(batch_id, since)
-        if await self._inserting(compared):
+        if await self._watch.is_inserting(tables):
             return False
-        await self._store.catch_up(["events", *(rollup.target for rollup in compared)], timeout_s=self._timeout_s)
+        await self._store.catch_up(tables, timeout_s=self._timeout_s)
         found = [
             (rollup, await self._difference(rollup, batch_id, since, lower=rollup.view in raised))
             for rollup in compared
         ]
-        if await self._inserting(compared) or await self._batches(batch_id, since) != before:
+        if await self._watch.is_inserting(tables) or await self._batches(batch_id, since) != before:
             return False
         differing = [(rollup, fingerprint) for rollup, (keys, fingerprint, _) in found if keys]
         for rollup, fingerprint in differing:
@@ -150,21 +147,9 @@ class Rollups:
             log.error("views over events that can't be reconciled", extra={"batch": batch_id, "views": views.unfit})
         return not differing
 
-    async def _inserting(self, rollups: Sequence[Rollup]) -> bool:
-        """Does anyone insert into `events` or a rollup right now?"""
-        names = "|".join(["events", *(rollup.target for rollup in rollups)])
-        processes = f"clusterAllReplicas('{self._cluster}', system.processes)" if self._cluster else "system.processes"
-        running = await self._query(
-            f"SELECT count() FROM {processes} WHERE match(query, "
-            rf"'(?i)^\\s*INSERT\\s+INTO\\s+(TABLE\\s+)?(`?\\w+`?\\.)?`?({names})`?\\b')",
-            settings={"skip_unavailable_shards": 0},
-        )
-        return running.rows != [(0,)]
-
     async def _batches(self, batch_id: int, since: object) -> tuple[object, ...]:
         """What changes when a batch arrives for the sites of this one."""
-        answer = await self._query(f"SELECT {FINGERPRINT} FROM events WHERE {_SCOPE}", batch_id, since)
-        return answer.rows[0]
+        return await self._watch.batches(_SCOPE, {"batch": batch_id, "since": since})
 
     async def _difference(self, rollup: Rollup, batch_id: int, since: object, *, lower: bool) -> tuple[int, int, int]:
         """How many keys of one rollup are to be made up, their fingerprint, and how many are left with a surplus."""
@@ -191,12 +176,10 @@ class Rollups:
                 return True
         return False
 
-    async def _query(
-        self, sql: str, batch_id: int | None = None, since: object = None, *, settings: Settings = READ_NOW
-    ) -> ResultSet:
+    async def _query(self, sql: str, batch_id: int | None = None, since: object = None) -> ResultSet:
         given = {"batch": batch_id, "since": since}
         parameters = {name: value for name, value in given.items() if value is not None}
-        return await self._store.query(sql, parameters, settings=settings, timeout_s=self._timeout_s)
+        return await self._store.query(sql, parameters, settings=READ_NOW, timeout_s=self._timeout_s)
 
 
 _SINCE = f"subtractDays({{since:DateTime64(6, 'UTC')}}, {MARGIN_DAYS})"

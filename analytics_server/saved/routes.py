@@ -1,131 +1,218 @@
-"""Goals, segments, annotations and saved queries over HTTP: `/api/v1/{goals,segments,annotations,queries}`.
+"""Saved things over HTTP: list, create, show, change and delete, the same for every type.
 
-A token that reads may list them; making, changing and deleting needs an admin's that
-covers the site. Whoever may not see a site is not told whether a thing of it exists.
+A token that reads may list and see them; creating, changing and deleting needs an admin's. A thing of a site that the
+token does not cover is as if it were not there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterable
 from operator import itemgetter
+from typing import Annotated, Any
 
+import msgspec
 from aiohttp import web
+from msgspec import Meta
 
-from analytics_server.access.gate import Gate, Principal, Role
-from analytics_server.access.saved import Saved, SavedThing
-from analytics_server.errors import Forbidden, NotFound, RequestError
-from analytics_server.query.dimensions import nearest
-from analytics_server.query.language.request import decode_request
-from analytics_server.query.routes import json_response, read_body
-from analytics_server.saved.checks import SHELVES, Askers, Shelf
+from analytics_server.access.actions import EDIT_SAVED, VIEW_SAVED
+from analytics_server.errors import RequestError
+from analytics_server.http.body import BodyLimits
+from analytics_server.http.declaration import Body, Parameter, Reply
+from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
+from analytics_server.http.parameters import known_values
+from analytics_server.model import Site
+from analytics_server.saved.store import ID_BYTES, Saved, SavedThing
+from analytics_server.saved.types import SavedType
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
-
-
-def saved_routes(askers: Askers, saved: Saved, gate: Gate) -> list[web.RouteDef]:
-    """The routes of all four kinds."""
-    found: list[web.RouteDef] = []
-    for shelf in SHELVES:
-        desk = _ShelfRoutes(shelf, askers, saved, gate)
-        path = f"/api/v1/{shelf.plural}"
-        found += [
-            web.get(path, desk.list_all),
-            web.post(path, desk.create),
-            web.get(path + "/{id}", desk.show),
-            web.put(path + "/{id}", desk.change),
-            web.delete(path + "/{id}", desk.delete),
-        ]
-    return found
+REQUEST_CODES = ("bad_json", "bad_request", "unknown_key", "bad_name", "bad_saved")
+_ID = Annotated[str, Meta(pattern=f"^[0-9a-f]{{{2 * ID_BYTES}}}$")]
+_SITE = Parameter(
+    name="site_id",
+    about="The site.",
+    type=Annotated[str, Meta(min_length=1, pattern=r"\S")],
+    required=True,
+    example="example.com",
+)
 
 
-class _ShelfRoutes:
-    """The handlers of one kind."""
+class SavedListRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The query string of a list. `site_id`: stripped and in lower case."""
 
-    def __init__(self, shelf: Shelf, askers: Askers, saved: Saved, gate: Gate) -> None:
-        self._shelf = shelf
-        self._askers = askers
-        self._desk = askers.query.desk
+    site_id: str
+
+
+def endpoints(
+    types: Iterable[SavedType], saved: Saved, site_of: Callable[[str], Site], reading: BodyLimits
+) -> list[Endpoint]:
+    """The endpoints of all types. `site_of` raises `NotFound` (unknown_site); `reading`: how bodies are read."""
+    return [endpoint for each in types for endpoint in SavedRoutes(each, saved, site_of, reading).endpoints()]
+
+
+class SavedRoutes:
+    """The handlers of one type."""
+
+    def __init__(self, type_: SavedType, saved: Saved, site_of: Callable[[str], Site], reading: BodyLimits) -> None:
+        self._type = type_
         self._saved = saved
-        self._gate = gate
+        self._site_of = site_of
+        self._reading = reading
 
-    async def list_all(self, request: web.Request) -> web.Response:
-        principal = await self._principal(request)
-        site_id = _site_parameter(request)
-        principal.require_read(site_id)
-        site = self._desk.site(site_id)
-        things = self._saved.all(self._shelf.kind, site.site_id)
+    # ---- handlers ------------------------------------------------------
+
+    async def list_all(self, call: Call[SavedListRequest]) -> msgspec.Struct:
+        """A site's things; one that can't be read is left out."""
+        site = self._site_of(call.body.site_id)
+        things = self._saved.all(self._type.kind, site.site_id)
         shown = self._saved.readable(
-            things, lambda thing: (self._shelf.place(thing, site), self._shelf.show(thing, site))
+            things, lambda thing: (self._type.order(thing, site), self._type.show(thing, site))
         )
-        return json_response(self._shelf.answer_all([answer for _, answer in sorted(shown, key=itemgetter(0))]))
+        return self._type.show_all([answer for _, answer in sorted(shown, key=itemgetter(0))])
 
-    async def create(self, request: web.Request) -> web.Response:
-        principal = await self._principal(request)
-        principal.require_admin()
-        asked = decode_request(await self._body(request), self._shelf.request)
-        site_id = str(getattr(asked, "site_id")).strip().lower()  # noqa: B009
-        principal.require_admin_of(site_id)
-        site = self._desk.site(site_id)
-        name, body = await self._shelf.check(asked, site, self._askers)
-        thing = await self._saved.put(self._shelf.kind, site.site_id, name, body)
-        return json_response(self._shelf.show(thing, site), status=201)
+    async def create(self, call: Call[Any]) -> msgspec.Struct:
+        """Save a new thing."""
+        site = self._site_of(call.body.site_id)
+        await self._saved.load()  # what another server has saved counts when the request is checked
+        return self._type.show(await self._put(call.body, site, None), site)
 
-    async def show(self, request: web.Request) -> web.Response:
-        principal = await self._principal(request)
-        if principal.role is Role.COLLECT:
-            raise Forbidden("This token may only collect.")
-        thing = await self._thing(request, principal)
-        return json_response(self._shelf.show(thing, self._desk.site(thing.site_id)))
+    async def show(self, call: Call[None]) -> msgspec.Struct:
+        """One thing; another server may have made it just now."""
+        thing = await self._thing(call, is_fresh=False)
+        return self._type.show(thing, self._site_of(thing.site_id))
 
-    async def change(self, request: web.Request) -> web.Response:
-        principal = await self._principal(request)
-        principal.require_admin()
-        change = decode_request(await self._body(request), self._shelf.change)
-        await self._saved.load()  # what is left out stays as another server has left it
-        thing = await self._thing(request, principal)
-        site = self._desk.site(thing.site_id)
-        name, body = await self._shelf.check(self._shelf.changed(thing, change), site, self._askers)
-        changed = await self._saved.put(self._shelf.kind, site.site_id, name, body, id_=thing.id)
-        return json_response(self._shelf.show(changed, site))
+    async def change(self, call: Call[Any]) -> msgspec.Struct:
+        """Change a thing; what is left out stays as another server has left it."""
+        thing = await self._thing(call, is_fresh=True)
+        site = self._site_of(thing.site_id)
+        return self._type.show(await self._put(self._type.changed(thing, call.body), site, thing), site)
 
-    async def delete(self, request: web.Request) -> web.Response:
-        principal = await self._principal(request)
-        principal.require_admin()
-        thing = await self._thing(request, principal)
-        if not await self._saved.delete(self._shelf.kind, thing.site_id, thing.id):
-            raise self._unknown()
-        return web.Response(status=204)
+    async def delete(self, call: Call[None]) -> None:
+        """Delete a thing, also one that can't be read or whose site was deleted."""
+        thing = await self._thing(call, is_fresh=True)
+        if not await self._saved.delete(self._type.kind, thing.site_id, thing.id):
+            raise self._type.unknown()
+        await self._type.after_delete(thing)
 
-    async def _principal(self, request: web.Request) -> Principal:
-        return await self._gate.authenticate(request.headers.get("Authorization"))
-
-    async def _body(self, request: web.Request) -> bytes:
-        return await read_body(request, self._desk.limits.query_bytes)
-
-    async def _thing(self, request: web.Request, principal: Principal) -> SavedThing:
-        """What the address names. Raises `NotFound`, also for a thing of a site that the token does not cover."""
-        id_ = request.match_info["id"]
-        thing = self._saved.by_id(self._shelf.kind, id_)
-        if thing is None:  # another server may have made it just now
-            await self._saved.load()
-            thing = self._saved.by_id(self._shelf.kind, id_)
-        if thing is None or not principal.covers(thing.site_id):
-            raise self._unknown()
+    async def _put(self, asked: msgspec.Struct, site: Site, before: SavedThing | None) -> SavedThing:
+        name, body = await self._type.check(asked, site, before)
+        thing = await self._saved.put(
+            self._type.kind,
+            site.site_id,
+            name,
+            body,
+            id_=before.id if before else "",
+            most_per_site=self._type.most_per_site,
+        )
+        await self._type.after_put(thing, before)
         return thing
 
-    def _unknown(self) -> NotFound:
-        shelf = self._shelf
-        return NotFound(
-            f"There is no {shelf.noun} of that id: GET /api/v1/{shelf.plural}?site_id=… lists them.",
-            code=f"unknown_{shelf.kind}",
-        )
+    async def _thing(self, call: Call[Any], *, is_fresh: bool) -> SavedThing:
+        """What the address names. Raises `NotFound`, also for a thing of a site that the caller does not cover."""
+        id_ = call.path("id")
+        if is_fresh or self._saved.by_id(self._type.kind, id_) is None:
+            await self._saved.load()
+        thing = self._saved.by_id(self._type.kind, id_)
+        if thing is None or not call.caller.covers(thing.site_id):
+            raise self._type.unknown()
+        call.authorize(thing.site_id)
+        return thing
+
+    # ---- declarations --------------------------------------------------
+
+    def endpoints(self) -> list[Endpoint]:
+        """The five declarations."""
+        type_, texts = self._type, self._type.texts
+        one = (texts.id or Parameter(name="id", about=f"The {type_.noun}'s id.", type=_ID, required=True),)
+        no_site, unknown = {404: ("unknown_site",)}, {404: (f"unknown_{type_.kind}",)}
+        refused = {400: (*texts.codes, *REQUEST_CODES)}
+        taken = {409: texts.conflicts} if texts.conflicts else {}
+        return [
+            Endpoint(
+                method="GET",
+                path=type_.path,
+                name=texts.list_all.name,
+                summary=texts.list_all.summary,
+                tag=texts.tag,
+                about=texts.list_all.about,
+                action=VIEW_SAVED,
+                site=SiteFrom.BODY,
+                handle=self.list_all,
+                parse=_parse_list,
+                parameters=(_SITE,),
+                replies=(Reply(about=texts.list_all.reply, type=type_.answers),),
+                errors={400: ("bad_request", "bad_saved", "unknown_key"), **no_site},
+            ),
+            Endpoint(
+                method="POST",
+                path=type_.path,
+                name=texts.create.name,
+                summary=texts.create.summary,
+                tag=texts.tag,
+                about=texts.create.about,
+                action=EDIT_SAVED,
+                site=SiteFrom.BODY,
+                handle=self.create,
+                reading=self._reading,
+                body=Body(types=(type_.request,), examples=texts.examples),
+                replies=(Reply(status=201, about=texts.create.reply, type=type_.answer),),
+                errors={400: (*refused[400], "too_many"), **no_site, **taken},
+                asks_store=True,
+                takes_turns=True,
+            ),
+            Endpoint(
+                method="GET",
+                path=type_.path + "/{id}",
+                name=texts.show.name,
+                summary=texts.show.summary,
+                tag=texts.tag,
+                about=texts.show.about,
+                action=VIEW_SAVED,
+                site=SiteFrom.HANDLER,
+                handle=self.show,
+                parameters=one,
+                replies=(Reply(about=texts.show.reply, type=type_.answer),),
+                errors={400: ("bad_saved",), 404: (*unknown[404], *no_site[404])},
+                asks_store=True,
+                takes_turns=True,
+            ),
+            Endpoint(
+                method="PUT",
+                path=type_.path + "/{id}",
+                name=texts.change.name,
+                summary=texts.change.summary,
+                tag=texts.tag,
+                about=texts.change.about,
+                action=EDIT_SAVED,
+                site=SiteFrom.HANDLER,
+                handle=self.change,
+                reading=self._reading,
+                parameters=one,
+                body=Body(types=(type_.change,), examples=texts.changes),
+                replies=(Reply(about=texts.change.reply, type=type_.answer),),
+                errors={**refused, 404: (*unknown[404], *no_site[404]), **taken},
+                asks_store=True,
+                takes_turns=True,
+            ),
+            Endpoint(
+                method="DELETE",
+                path=type_.path + "/{id}",
+                name=texts.delete.name,
+                summary=texts.delete.summary,
+                tag=texts.tag,
+                about=texts.delete.about,
+                action=EDIT_SAVED,
+                site=SiteFrom.HANDLER,
+                handle=self.delete,
+                parameters=one,
+                replies=(Reply(status=204, about=texts.delete.reply),),
+                errors=unknown,
+                asks_store=True,
+                takes_turns=True,
+            ),
+        ]
 
 
-def _site_parameter(request: web.Request) -> str:
-    for name in request.query:
-        if name != "site_id":
-            raise RequestError(f"There is no parameter {name!r}.{nearest(name, ['site_id'])}", code="unknown_key")
-    given = request.query.getall("site_id", [])
-    if len(given) != 1 or not given[0].strip():
+def _parse_list(request: web.Request) -> SavedListRequest:
+    site_id = known_values(request, "site_id")["site_id"].strip().lower()
+    if not site_id:
         raise RequestError("Name one site: ?site_id=example.com.", code="bad_request")
-    return given[0].strip().lower()
+    return SavedListRequest(site_id=site_id)

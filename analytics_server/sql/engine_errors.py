@@ -13,23 +13,65 @@ import re
 from analytics_server.errors import RequestError, StoreError, StoreFatal, StoreRetryable, StoreTimeout
 from analytics_server.sql.printer.context import CTE
 from analytics_server.sql.printer.expressions import PARAMETER
-from analytics_server.sql.printer.refusal import Place, SqlRefused, nearest, place_of, shown
+from analytics_server.sql.printer.refusal import SqlRefused, TextPosition, nearest, place_of, shown
 from analytics_server.sql.printer.tables import TABLES
+from analytics_server.store.error_codes import EngineCode
 
-UNKNOWN_IDENTIFIER = 47
-UNKNOWN_FUNCTIONS = (46, 63)
-MEMORY = (173, 241)
-TOO_MUCH_READ = (158, 307)
-TOO_MUCH_RETURNED = (396,)
-BAD_PATTERN = 427
-LOGICAL_ERROR = 49
+UNKNOWN_FUNCTIONS = (EngineCode.UNKNOWN_FUNCTION, EngineCode.UNKNOWN_AGGREGATE_FUNCTION)
+MEMORY = (EngineCode.CANNOT_ALLOCATE_MEMORY, EngineCode.MEMORY_LIMIT_EXCEEDED)
+TOO_MUCH_READ = (EngineCode.TOO_MANY_ROWS, EngineCode.TOO_MANY_BYTES)
 
 EXPLAINED = frozenset(
-    {6, 12, 17, 20, 27, 32, 35, 36, 38, 41, 42, 43, 44, 49, 50, 53, 69, 70, 72, 80, 117, 127, 128, 130, 131, 134, 135}
-    | {153, 179, 182, 184, 190, 207, 215, 258, 301, 321, 349, 352, 386, 403, 407, 433, 436, 440, 441, 457, 475}
-    | {530, 563, 568, 691, 695}
+    {
+        EngineCode.CANNOT_PARSE_TEXT,
+        EngineCode.PARAMETER_OUT_OF_BOUND,
+        EngineCode.NUMBER_OF_COLUMNS_DOESNT_MATCH,
+        EngineCode.CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+        EngineCode.ATTEMPT_TO_READ_AFTER_EOF,
+        EngineCode.TOO_FEW_ARGUMENTS_FOR_FUNCTION,
+        EngineCode.BAD_ARGUMENTS,
+        EngineCode.CANNOT_PARSE_DATE,
+        EngineCode.CANNOT_PARSE_DATETIME,
+        EngineCode.NUMBER_OF_ARGUMENTS_DOESNT_MATCH,
+        EngineCode.ILLEGAL_TYPE_OF_ARGUMENT,
+        EngineCode.ILLEGAL_COLUMN,
+        EngineCode.LOGICAL_ERROR,
+        EngineCode.UNKNOWN_TYPE,
+        EngineCode.TYPE_MISMATCH,
+        EngineCode.ARGUMENT_OUT_OF_BOUND,
+        EngineCode.CANNOT_CONVERT_TYPE,
+        EngineCode.CANNOT_PARSE_NUMBER,
+        EngineCode.INCORRECT_QUERY,
+        EngineCode.INCORRECT_DATA,
+        EngineCode.ILLEGAL_INDEX,
+        EngineCode.TOO_LARGE_ARRAY_SIZE,
+        EngineCode.CANNOT_READ_ARRAY_FROM_TEXT,
+        EngineCode.TOO_LARGE_STRING_SIZE,
+        EngineCode.PARAMETERS_TO_AGGREGATE_FUNCTIONS_MUST_BE_LITERALS,
+        EngineCode.ZERO_ARRAY_OR_TUPLE_INDEX,
+        EngineCode.ILLEGAL_DIVISION,
+        EngineCode.MULTIPLE_EXPRESSIONS_FOR_ALIAS,
+        EngineCode.ILLEGAL_PREWHERE,
+        EngineCode.ILLEGAL_AGGREGATION,
+        EngineCode.SIZES_OF_ARRAYS_DONT_MATCH,
+        EngineCode.AMBIGUOUS_IDENTIFIER,
+        EngineCode.NOT_AN_AGGREGATE,
+        EngineCode.UNION_ALL_RESULT_STRUCTURES_MISMATCH,
+        EngineCode.VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE,
+        EngineCode.CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN,
+        EngineCode.AMBIGUOUS_COLUMN_NAME,
+        EngineCode.NO_COMMON_TYPE,
+        EngineCode.INVALID_JOIN_ON_EXPRESSION,
+        EngineCode.DECIMAL_OVERFLOW,
+        EngineCode.INVALID_LIMIT_EXPRESSION,
+        EngineCode.CANNOT_PARSE_DOMAIN_VALUE_FROM_STRING,
+        EngineCode.BAD_QUERY_PARAMETER,
+        EngineCode.INVALID_WITH_FILL_EXPRESSION,
+        EngineCode.CANNOT_READ_MAP_FROM_TEXT,
+        EngineCode.UNKNOWN_ELEMENT_OF_ENUM,
+    }
 )
-"""ClickHouse's numbers of errors whose first sentence helps: types, numbers of arguments, aggregation, parsing."""
+"""Errors whose first sentence helps: types, numbers of arguments, aggregation, parsing."""
 
 MAX_SENTENCE = 300
 _TEXT = re.compile(r"DB::Exception:\s*(?P<text>.*)", re.DOTALL)
@@ -61,7 +103,7 @@ def explain(error: StoreError, text: str) -> Exception:
             "The query reads more than it may ([sql] read_rows, read_mb): read fewer days or columns.",
             code="sql_too_much_read",
         )
-    if code in TOO_MUCH_RETURNED:
+    if code == EngineCode.TOO_MANY_ROWS_OR_BYTES:
         return SqlRefused(
             "The answer is larger than it may be ([sql] answer_mb): ask for fewer rows or columns.",
             code="sql_answer_too_big",
@@ -76,7 +118,7 @@ def explain(error: StoreError, text: str) -> Exception:
 def _refused(code: int, message: str, text: str) -> RequestError:
     said = _TEXT.search(message)
     sentence = said["text"] if said else message
-    if code == UNKNOWN_IDENTIFIER:
+    if code == EngineCode.UNKNOWN_IDENTIFIER:
         return _unknown_column(sentence, text)
     if code in UNKNOWN_FUNCTIONS:
         name = _first_name(sentence)
@@ -87,13 +129,13 @@ def _refused(code: int, message: str, text: str) -> RequestError:
             code="unknown_function",
             place=_find(name, text),
         )
-    if code == BAD_PATTERN:
+    if code == EngineCode.CANNOT_COMPILE_REGEXP:
         return SqlRefused(
             "A regular expression can't be read. The syntax is RE2's, without lookaround and back-references;"
             " in SQL a backslash is written twice.",
             code="bad_pattern",
         )
-    if code == LOGICAL_ERROR and "JOIN combination" in message:
+    if code == EngineCode.LOGICAL_ERROR and "JOIN combination" in message:
         return SqlRefused(
             "This server's ClickHouse has no SEMI, ANTI and ASOF joins: write IN (SELECT …) or NOT IN (SELECT …).",
             code="unsupported_join",
@@ -144,7 +186,7 @@ def _sentence(sentence: str, text: str) -> str:
     return f"{sentence[:MAX_SENTENCE]}."
 
 
-def _find(name: str, text: str) -> Place | None:
+def _find(name: str, text: str) -> TextPosition | None:
     """Where the user wrote a name first."""
     if not name:
         return None

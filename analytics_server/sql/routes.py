@@ -16,8 +16,8 @@ from msgspec import Meta
 from analytics_server.access.actions import QUERY_SITE, VIEW_SCHEMA
 from analytics_server.errors import RequestError
 from analytics_server.http.answer import json_response
+from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
-from analytics_server.http.openapi.operation import Body, Parameter, Reply
 from analytics_server.http.parameters import single_values
 from analytics_server.query.endpoint_parts import NO_SITE, query_body
 from analytics_server.sql.answer import FORMATS, SqlAnswer
@@ -59,7 +59,7 @@ def endpoints(service: SqlService) -> list[Endpoint]:
             action=QUERY_SITE,
             site=SiteFrom.BODY,
             handle=sql,
-            reading=query_body(service.desk.limits),
+            reading=query_body(service.context.limits),
             parameters=(
                 Parameter(
                     name="format", about="The answer's format; `json` if left out.", type=_FORMAT, example="json"

@@ -50,7 +50,7 @@ class SchemaAnswer(msgspec.Struct, frozen=True, kw_only=True):
 async def describe(service: SqlService, site_id: str) -> SchemaAnswer:
     """The schema, the same for every site. Raises `NotFound` for a site that does not exist."""
     if site_id:
-        service.desk.site(site_id)
+        service.context.site(site_id)
     available = await service.available()
     families = [
         SchemaFamily(family=family, functions=[each for each in functions if each.name in available])

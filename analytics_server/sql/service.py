@@ -1,7 +1,7 @@
-"""Runs guarded SQL: the settings that bound it, its turn, its pieces.
+"""Runs guarded SQL: the settings that bound it, its slot, its pieces.
 
 The engine ends a query that passes its limits, but looks at the time only between blocks of
-rows. So the answer to the client has a time limit of its own, after which the turn is passed on to
+rows. So the answer to the client has a time limit of its own, after which the slot is given to
 others; the site's and the token's own is given back when the engine has truly ended.
 """
 
@@ -17,10 +17,10 @@ from msgspec import Meta
 
 from analytics_server.config import SqlSection
 from analytics_server.errors import StoreError, StoreTimeout
-from analytics_server.query.context import Desk
+from analytics_server.query.context import QueryContext
 from analytics_server.sql.answer import FORMATS, JsonAnswer
 from analytics_server.sql.cells import HarmlessCells
-from analytics_server.sql.concurrency import Turn, Turns
+from analytics_server.sql.concurrency import ConcurrencyLimit, Slot
 from analytics_server.sql.engine_errors import explain
 from analytics_server.sql.guard import Guard, Guarded
 from analytics_server.sql.printer.context import literal
@@ -86,9 +86,9 @@ class SqlRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class SqlService:
     """Answers SQL on one site's rows."""
 
-    def __init__(self, desk: Desk, limits: SqlSection, functions: Functions | None = None) -> None:
-        self._store = desk.store
-        self.desk = desk
+    def __init__(self, context: QueryContext, limits: SqlSection, functions: Functions | None = None) -> None:
+        self._store = context.store
+        self.context = context
         self.limits = limits
         self.guard = Guard(
             functions or load_functions(),
@@ -96,7 +96,7 @@ class SqlService:
             max_rows=limits.rows,
             max_tokens=limits.max_tokens,
         )
-        self._turns = Turns(at_once=limits.queries, per_site=limits.site_queries, wait_s=limits.wait_s)
+        self._slots = ConcurrencyLimit(at_once=limits.queries, per_site=limits.site_queries, wait_s=limits.wait_s)
         self._reading = asyncio.Lock()
         self._ending: set[asyncio.Task[None]] = set()
         self._database = ""
@@ -113,9 +113,9 @@ class SqlService:
         Raises `RequestError`, `NotFound`, `Unavailable` or a `StoreError`."""
         if format_ not in FORMATS:
             raise SqlRefused(f"format is one of {', '.join(FORMATS)}.", code="bad_format")
-        site_id = self.desk.site(request.site_id).site_id
+        site_id = self.context.site(request.site_id).site_id
         self.guard.check_size(request.query)
-        turn = await self._turns.take(site_id, token_id)
+        slot = await self._slots.acquire(site_id, token_id)
         run = _Run()
         try:
             database = await self.database()
@@ -132,16 +132,20 @@ class SqlService:
                 yield last
             if shape is not None:
                 elapsed_ms = (time.perf_counter() - started) * 1000
-                yield shape.end(elapsed_ms, await self.desk.own_events.of(site_id))
+                yield shape.end(elapsed_ms, await self.context.own_events.of(site_id))
         except StoreError as error:
             raise explain(error, request.query) from error
         finally:
-            await self._finish(run, turn)
+            await self._finish(run, slot)
 
     async def check(self, request: SqlRequest) -> None:
         """Refuse what the guard would refuse, without asking for a row. Raises `RequestError` or a `StoreError`."""
-        site_id, database = self.desk.site(request.site_id).site_id, await self.database()
+        site_id, database = self.context.site(request.site_id).site_id, await self.database()
         await self._guarded(request, site_id, database)
+
+    async def check_text(self, site_id: str, text: str, params: Mapping[str, object]) -> None:
+        """`check` for a text that is to be saved."""
+        await self.check(SqlRequest(site_id=site_id, query=text, params=dict(params)))
 
     async def _guarded(self, request: SqlRequest, site_id: str, database: str) -> Guarded:
         """Read one text at a time, in a thread: two would take the interpreter from the event loop twice as often."""
@@ -180,19 +184,19 @@ class SqlService:
         if self._ending:
             await asyncio.wait(self._ending, timeout=OVERTIME_S)
 
-    async def _finish(self, run: _Run, turn: Turn) -> None:
-        """Give the turn back when the engine has ended: at once, or in the background if it is still busy."""
+    async def _finish(self, run: _Run, slot: Slot) -> None:
+        """Give the slot back when the engine has ended: at once, or in the background if it is still busy."""
 
         async def end() -> None:
             try:
                 await run.end()
             finally:
-                self._turns.give_back(turn)
+                self._slots.release(slot)
 
         if not run.is_busy:
             await end()
             return
-        self._turns.pass_on(turn)
+        self._slots.reassign(slot)
         task = asyncio.create_task(end(), name="sql-ending")
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)

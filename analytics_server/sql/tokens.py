@@ -1,7 +1,7 @@
 """How many tokens a SQL text has, counted in a millisecond: reading one properly costs a hundred times that.
 
 A text is refused by its length and its tokens before anything else is done with it, so that texts which are refused
-anyway cost next to nothing, whoever sends them how fast. An estimate: quotes and comments are known, nothing else.
+anyway cost next to nothing, however fast they are sent. An estimate: quotes and comments are known, nothing else.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from analytics_server.errors import ConfigError, StoreFatal, StoreRetryable
 from analytics_server.listening import address_text
 from analytics_server.store.engine_files import examine
 from analytics_server.store.errors_map import plain
-from analytics_server.store.protocol import Store, StoreInfo
+from analytics_server.store.protocol import IN_PROCESS, OVER_HTTP, Store, StoreInfo
 from analytics_server.store.threaded import ThreadedStore
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ def _embedded(config: Config, path: Path) -> ThreadedStore:
         """The first handle stays open as an anchor: when the last one closes, the engine stops.
 
         The engine's files can be read by anyone who reaches them, the day's salts included, with which a visitor's
-        hash leads back to an address: nobody else on the machine gets into the directory.
+        hash leads back to an address: no other user of the machine may enter the directory.
         """
         examine(path, database)
         try:
@@ -116,6 +116,7 @@ def _embedded(config: Config, path: Path) -> ThreadedStore:
 
     return ThreadedStore(
         kind="embedded",
+        capabilities=IN_PROCESS,
         location=str(path),
         database=database,
         make_client=lambda: connect(database),
@@ -160,6 +161,7 @@ def _server(config: Config) -> ThreadedStore:
 
     return ThreadedStore(
         kind="server",
+        capabilities=OVER_HTTP,
         location=f"{parts.scheme}://{address_text(parts.hostname or '', parts.port or 8123)}/{database}",
         database=database,
         make_client=lambda: connect(database),
@@ -175,6 +177,7 @@ class OneAttemptPool(PoolManager):
     INSERT a second time: only the store's caller may decide that, after verifying the outcome."""
 
     def urlopen(self, *args: Any, **kwargs: Any) -> Any:
+        """The base's `urlopen`, with a closed connection as an error that is not repeated."""
         try:
             return super().urlopen(*args, **kwargs)
         except ProtocolError as error:

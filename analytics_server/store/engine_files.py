@@ -82,7 +82,7 @@ def _usable(path: Path) -> None:
 
 
 def _owner(path: Path) -> str:
-    """What to do about files that belong to somebody else."""
+    """What to do about files that belong to another user."""
     user = os.geteuid()
     try:
         owner = path.stat().st_uid

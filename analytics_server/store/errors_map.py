@@ -1,7 +1,6 @@
-"""Turns the client library's exceptions into the house's four kinds of store error.
+"""Turns the client library's exceptions into the four kinds of store error.
 
-Constraint: nothing outside `store/` ever sees a clickhouse-connect exception. The
-numbers are ClickHouse's own error codes (`SELECT code, name FROM system.errors`).
+Constraint: nothing outside `store/` ever sees a clickhouse-connect exception.
 """
 
 from __future__ import annotations
@@ -12,33 +11,63 @@ from clickhouse_connect.driver.exceptions import DataError, ProgrammingError
 from clickhouse_connect.driver.exceptions import Error as DriverError
 
 from analytics_server.errors import StoreAmbiguous, StoreBadRows, StoreError, StoreFatal, StoreRetryable, StoreTimeout
+from analytics_server.store.error_codes import EngineCode
 
-TIMEOUT_CODES = frozenset({159, 160, 209})
-"""TIMEOUT_EXCEEDED, TOO_SLOW, SOCKET_TIMEOUT."""
+TIMEOUT_CODES = frozenset({EngineCode.TIMEOUT_EXCEEDED, EngineCode.TOO_SLOW, EngineCode.SOCKET_TIMEOUT})
 
 RETRYABLE_CODES = frozenset(
-    {164, 202, 203, 210, 225, 236, 241, 242, 243, 252, 279, 285, 286, 319, 394, 425, 439, 473, 519, 999}
+    {
+        EngineCode.READONLY,
+        EngineCode.TOO_MANY_SIMULTANEOUS_QUERIES,
+        EngineCode.NO_FREE_CONNECTION,
+        EngineCode.NETWORK_ERROR,
+        EngineCode.NO_ZOOKEEPER,
+        EngineCode.ABORTED,
+        EngineCode.MEMORY_LIMIT_EXCEEDED,
+        EngineCode.TABLE_IS_READ_ONLY,
+        EngineCode.NOT_ENOUGH_SPACE,
+        EngineCode.TOO_MANY_PARTS,
+        EngineCode.ALL_CONNECTION_TRIES_FAILED,
+        EngineCode.TOO_FEW_LIVE_REPLICAS,
+        EngineCode.UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE,
+        EngineCode.UNKNOWN_STATUS_OF_INSERT,
+        EngineCode.QUERY_WAS_CANCELLED,
+        EngineCode.SYSTEM_ERROR,
+        EngineCode.CANNOT_SCHEDULE_TASK,
+        EngineCode.DEADLOCK_AVOIDED,
+        EngineCode.NO_REMOTE_SHARD_AVAILABLE,
+        EngineCode.KEEPER_EXCEPTION,
+    }
 )
-"""READONLY, TOO_MANY_SIMULTANEOUS_QUERIES, NO_FREE_CONNECTION, NETWORK_ERROR, NO_ZOOKEEPER, ABORTED,
-MEMORY_LIMIT_EXCEEDED, TABLE_IS_READ_ONLY, NOT_ENOUGH_SPACE, TOO_MANY_PARTS, ALL_CONNECTION_TRIES_FAILED,
-TOO_FEW_LIVE_REPLICAS, UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE, UNKNOWN_STATUS_OF_INSERT, QUERY_WAS_CANCELLED,
-SYSTEM_ERROR, CANNOT_SCHEDULE_TASK, DEADLOCK_AVOIDED, NO_REMOTE_SHARD_AVAILABLE, KEEPER_EXCEPTION."""
+
+DAMAGE_CODES = frozenset(
+    {
+        EngineCode.ATTEMPT_TO_READ_AFTER_EOF,
+        EngineCode.CANNOT_READ_ALL_DATA,
+        EngineCode.CHECKSUM_DOESNT_MATCH,
+        EngineCode.CANNOT_READ_FROM_FILE_DESCRIPTOR,
+        EngineCode.CANNOT_OPEN_FILE,
+        EngineCode.FILE_DOESNT_EXIST,
+        EngineCode.INCORRECT_DATA,
+        EngineCode.TOO_LARGE_ARRAY_SIZE,
+        EngineCode.TOO_LARGE_STRING_SIZE,
+        EngineCode.NO_FILE_IN_DATA_PART,
+        EngineCode.BAD_SIZE_OF_FILE_IN_DATA_PART,
+        EngineCode.CORRUPTED_DATA,
+        EngineCode.CANNOT_DECOMPRESS,
+        EngineCode.UNKNOWN_CODEC,
+    }
+)
+"""What a read of damaged files ends in."""
 
 _URL_QUERY = re.compile(r"\?[^\s'\")]+=[^\s'\")]*")
 """The parameters of a question, which may name a person, stand in the address that the HTTP client's errors quote."""
-
-DAMAGE_CODES = frozenset({32, 33, 40, 74, 76, 107, 117, 128, 131, 226, 228, 246, 271, 432})
-"""ATTEMPT_TO_READ_AFTER_EOF, CANNOT_READ_ALL_DATA, CHECKSUM_DOESNT_MATCH, CANNOT_READ_FROM_FILE_DESCRIPTOR,
-CANNOT_OPEN_FILE, FILE_DOESNT_EXIST, INCORRECT_DATA, TOO_LARGE_ARRAY_SIZE, TOO_LARGE_STRING_SIZE,
-NO_FILE_IN_DATA_PART, BAD_SIZE_OF_FILE_IN_DATA_PART, CORRUPTED_DATA, CANNOT_DECOMPRESS, UNKNOWN_CODEC: what a
-read of damaged files ends in."""
 
 _DAMAGED_PART = re.compile(r"reading from part \S*?([^/\s]+)/? in table \S*?\.?`?(\w+)`? \(")
 """ClickHouse's own words for where it was."""
 
 NEVER_SENT = ("connection refused", "newconnectionerror", "name or service not known", "connecttimeout")
 """Marks of a failure before anything reached the server."""
-
 
 _CODE = re.compile(r"Code: \d+[.,] (?:DB|Poco)::Exception: ")
 _NOISE = re.compile(
@@ -55,7 +84,7 @@ def plain(text: str) -> str:
 
 
 def translate(error: Exception, what: str) -> StoreError:
-    """The house's error for whatever the client raised while doing `what`."""
+    """The store error for what the client raised while doing `what`."""
     text = _URL_QUERY.sub("?…", " ".join(str(error).split()))
     code = getattr(error, "code", None)
     engine_code = code if isinstance(code, int) else 0
@@ -81,3 +110,8 @@ def translate(error: Exception, what: str) -> StoreError:
         return StoreAmbiguous(message)
     # Raised before anything was sent, while Python's values became ClickHouse's: the message may quote a value.
     return StoreBadRows(f"{what} failed before it was sent: {type(error).__name__}.")
+
+
+def not_sent(error: StoreError) -> StoreError:
+    """The error of a call of which nothing was sent yet: fatal only if the server itself refused it."""
+    return error if error.engine_code else StoreRetryable(error.message)

@@ -92,7 +92,7 @@ class Integrity:
         self._data_dir = data_dir
         self._record: PartRecord | None = None
         self._delivered = delivered
-        self._embedded = False
+        self._owns_files = False
         self._clock = clock
         self._losses: list[PartLoss] = []
         self._unread: set[str] = set()
@@ -112,17 +112,16 @@ class Integrity:
 
     # ---- at the start --------------------------------------------------
 
-    async def inspect(self, *, embedded: bool) -> None:
+    async def inspect(self) -> None:
         """Read the small tables, compare the parts with the record, and tell what is lost. Raises a store error.
 
-        Before the schema is brought up to date, so that what a migration does is no loss. `embedded`: the engine's
-        files belong to this process alone, so its parts can be recorded.
+        Before the schema is brought up to date, so that what a migration does is no loss. Parts are recorded only
+        where the engine's files belong to this process alone.
         """
-        self._embedded = embedded
         self._record = PartRecord(record_path(self._data_dir))
         for table in STATE_TABLES:
             await self.reading(table, partial(self._read_whole, table))
-        if self._embedded:
+        if self._owns_files:
             await self._check_newest()
         await self._compare()
         self._open = True
@@ -163,7 +162,7 @@ class Integrity:
                 if error.damaged_part is None:
                     raise
                 failure = error
-            if not self._embedded or not await self._set_aside(failure, table):
+            if not self._owns_files or not await self._set_aside(failure, table):
                 break
         self._unread.add(table)
         log.error(
@@ -179,7 +178,7 @@ class Integrity:
         return bool(moved)
 
     def has_lost(self, table: str) -> bool:
-        """Does the table lack rows that nobody has given up, or could it not be read?"""
+        """Does the table lack rows whose loss was not accepted, or could it not be read?"""
         return table in self._unread or any(loss.table == table for loss in self._losses)
 
     # ---- while it runs -------------------------------------------------
@@ -208,7 +207,7 @@ class Integrity:
 
     async def _compare(self) -> None:
         present = await read_parts(self._store)
-        detached = await read_detached(self._store, local=self._embedded)
+        detached = await read_detached(self._store, local=self._owns_files)
         found = await asyncio.to_thread(self._note, present, detached)
         for loss in found:
             if loss not in self._losses:
@@ -236,7 +235,7 @@ class Integrity:
         assert self._record is not None, "not inspected"
         found = self._record.compare(present, detached, oldest_salt=oldest_salt(self._clock()))
         try:
-            self._record.write(present if self._embedded else (), found)
+            self._record.write(present if self._owns_files else (), found)
         except OSError as error:
             log.warning("data parts not recorded", extra={"reason": error.strerror})
         return found

@@ -50,6 +50,7 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def checksum(self) -> str:
+        """SHA-256 of the file's text, hex."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 

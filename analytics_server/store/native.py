@@ -56,7 +56,7 @@ class _Repeated:
             try:
                 dest += b"".join(map(self._known.__getitem__, column))
                 return
-            except TypeError:  # not all are texts: whatever the library does, whoever the neighbours are
+            except TypeError:  # not all are texts: then all are encoded as the library does
                 pass
         self._type.write_column(column, dest, ctx)
 

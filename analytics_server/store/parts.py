@@ -84,11 +84,12 @@ class PartLoss(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def table(self) -> str:
+        """The table that the part belongs to."""
         return self.part.table
 
     @property
     def rows(self) -> int:
-        """-1 if nobody knows."""
+        """-1 if unknown."""
         return self.part.rows
 
     @property
@@ -226,7 +227,7 @@ class _Present:
 
 
 def _is_over(loss: PartLoss, there: _Present, aside: Mapping[tuple[str, str], DetachedPart]) -> bool:
-    """Was the part put back; or taken away by somebody, if that is all that was known of it?"""
+    """Was the part put back; or taken away, if that is all that was known of it?"""
     if loss.part.files_hash:
         return there.has(loss.part)
     return (loss.table, loss.name) not in aside

@@ -1,4 +1,4 @@
-"""What the rest of the house may ask of ClickHouse, whichever way it runs.
+"""What the rest of the program may ask of ClickHouse, whichever way it runs.
 
 One contract, two engines: `embedded` (chdb, in this process) and `server`
 (ClickHouse over HTTP). All calls are coroutines; the blocking client runs in the
@@ -28,11 +28,52 @@ class ResultSet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Which engine answers: `kind` is "embedded" or "server", `version` its own."""
+    """Which engine answers, to be shown: `kind` is "embedded" or "server", `version` its own.
+
+    What follows from it is asked of `Capabilities`.
+    """
 
     kind: str
     version: str
     location: str
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store's engine can do, and what this process has to do for it: asked instead of which engine it is.
+
+    `owns_files`: the engine's files belong to this process alone, so its data parts can be recorded and set aside, and
+    merges are started here at quiet moments.
+
+    `inserts_outlive_calls`: an insert may go on in the engine after its call has failed, so it is given an id by which
+    it can be ended.
+
+    `compresses_inserts`: blocks are compressed on their way. `keeps_query_log`: the engine logs each statement, which
+    inserts turn off.
+
+    `spoils_failed_handles`: after a failed statement the connection's next answer is wrong; it has to be replaced.
+    """
+
+    owns_files: bool
+    inserts_outlive_calls: bool
+    compresses_inserts: bool
+    keeps_query_log: bool
+    spoils_failed_handles: bool
+
+
+IN_PROCESS = Capabilities(
+    owns_files=True,
+    inserts_outlive_calls=False,
+    compresses_inserts=False,
+    keeps_query_log=False,
+    spoils_failed_handles=True,
+)
+OVER_HTTP = Capabilities(
+    owns_files=False,
+    inserts_outlive_calls=True,
+    compresses_inserts=True,
+    keeps_query_log=True,
+    spoils_failed_handles=False,
+)
 
 
 class Encoded(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +90,10 @@ class Store(Protocol):
 
     Raises `StoreRetryable`, `StoreAmbiguous`, `StoreFatal` or `StoreTimeout`.
     """
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the engine can do; known before it is opened."""
 
     async def open(self) -> StoreInfo:
         """Connect (creating the database if need be); raises `StoreRetryable`."""

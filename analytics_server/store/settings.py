@@ -41,6 +41,7 @@ ALL_ANSWER: Settings = {"skip_unavailable_shards": 0}
 
 
 def plain(parameters: Parameters | None) -> dict[str, Any] | None:
+    """Parameters as the client library takes them; None for none."""
     return dict(parameters) if parameters else None
 
 

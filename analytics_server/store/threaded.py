@@ -28,16 +28,15 @@ from analytics_server.errors import (
     StoreTimeout,
     TooManyRequests,
 )
-from analytics_server.store.errors_map import translate
+from analytics_server.store.error_codes import EngineCode
+from analytics_server.store.errors_map import not_sent, translate
 from analytics_server.store.native import encode, wire_type
-from analytics_server.store.protocol import Encoded, Parameters, ResultSet, Settings, StoreInfo
+from analytics_server.store.protocol import Capabilities, Encoded, Parameters, ResultSet, Settings, StoreInfo
 from analytics_server.store.settings import ALL_ANSWER, INSERT_SETTINGS, SERVER_INSERT_SETTINGS, limited, plain
 from analytics_server.store.workers import Closed, Full, Workers
 
 T = TypeVar("T")
 
-NO_SUCH_COLUMN = 16
-UNKNOWN_TABLE = 60
 END_CHECK_S = 0.2
 TIMEOUT_MARGIN_S = 5.0
 """How much longer the caller waits than the engine is told to run."""
@@ -56,6 +55,7 @@ class ThreadedStore:
         self,
         *,
         kind: str,
+        capabilities: Capabilities,
         location: str,
         database: str,
         make_client: Callable[[], Client],
@@ -65,6 +65,7 @@ class ThreadedStore:
         site_waiting: int = 100,
     ) -> None:
         self._kind = kind
+        self.capabilities = capabilities
         self._location = location
         self.database = database
         self._cluster = cluster
@@ -85,6 +86,7 @@ class ThreadedStore:
     # ---- life ----------------------------------------------------------
 
     async def open(self) -> StoreInfo:
+        """See `Store.open`."""
         if self._anchor is None:
             self._anchor = await self._run(self._writer, "Opening ClickHouse", self._prepare)
         version = await self._run(
@@ -93,6 +95,7 @@ class ThreadedStore:
         return StoreInfo(kind=self._kind, version=version, location=self._location)
 
     async def close(self) -> None:
+        """See `Store.close`."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._close)
 
@@ -112,6 +115,7 @@ class ThreadedStore:
         self._anchor = None
 
     async def ping(self) -> bool:
+        """See `Store.ping`."""
         try:
             await self.query("SELECT 1", timeout_s=5.0)
         except StoreError:
@@ -121,6 +125,7 @@ class ThreadedStore:
     # ---- work ----------------------------------------------------------
 
     async def command(self, sql: str, parameters: Parameters | None = None) -> None:
+        """See `Store.command`."""
         await self._run(self._writer, "A statement", lambda: self._client().command(sql, parameters=plain(parameters)))
 
     async def query(
@@ -132,6 +137,7 @@ class ThreadedStore:
         timeout_s: float = 30.0,
         tenant: str = "",
     ) -> ResultSet:
+        """See `Store.query`."""
         merged = limited(settings, timeout_s)
 
         def ask() -> ResultSet:
@@ -158,6 +164,7 @@ class ThreadedStore:
         timeout_s: float = 60.0,
         query_id: str = "",
     ) -> None:
+        """See `Store.insert`."""
         encoded = await self.encode(table, columns, [data])
         await self.insert_encoded(table, encoded, settings=settings, timeout_s=timeout_s, query_id=query_id)
 
@@ -169,9 +176,11 @@ class ThreadedStore:
         *,
         breath_s: float = 0.0,
     ) -> Encoded:
+        """See `Store.encode`."""
+
         def work() -> Encoded:
             types = [wire_type(kind) for kind in self._types_of(self._client(), table, tuple(columns))]
-            return encode(columns, types, blocks, compress=self._kind == "server", breath_s=breath_s)
+            return encode(columns, types, blocks, compress=self.capabilities.compresses_inserts, breath_s=breath_s)
 
         return await self._run(self._encoder, "An insert's encoding", work)
 
@@ -184,8 +193,9 @@ class ThreadedStore:
         timeout_s: float = 60.0,
         query_id: str = "",
     ) -> None:
-        named: dict[str, str] = dict(SERVER_INSERT_SETTINGS) if self._kind == "server" else {}
-        if query_id and self._kind == "server":
+        """See `Store.insert_encoded`."""
+        named: dict[str, str] = dict(SERVER_INSERT_SETTINGS) if self.capabilities.keeps_query_log else {}
+        if query_id and self.capabilities.inserts_outlive_calls:
             named["query_id"] = query_id
         merged = {**INSERT_SETTINGS, **named, **(settings or {}), "max_execution_time": timeout_s}
 
@@ -204,7 +214,8 @@ class ThreadedStore:
         await self._run(self._writer, f"An insert into {table}", write)
 
     async def end_inserts(self, id_prefix: str, *, timeout_s: float = 60.0) -> None:
-        if self._kind == "embedded":  # an insert in process returns only when it has ended
+        """See `Store.end_inserts`."""
+        if not self.capabilities.inserts_outlive_calls:
             return
         condition, parameters = "WHERE startsWith(query_id, {prefix:String})", {"prefix": id_prefix}
         processes, kill, at_once = "system.processes", "KILL QUERY", dict[str, int]()
@@ -223,6 +234,7 @@ class ThreadedStore:
             await asyncio.sleep(END_CHECK_S)
 
     async def catch_up(self, tables: Sequence[str], *, timeout_s: float = 60.0) -> None:
+        """See `Store.catch_up`."""
         if not self._cluster:
             return
         limits = {"receive_timeout": int(timeout_s), "distributed_ddl_task_timeout": int(timeout_s)}
@@ -231,7 +243,7 @@ class ThreadedStore:
             try:
                 await self._statement(statement, None, {**limits, "distributed_ddl_output_mode": "throw"})
             except StoreError as error:  # a table that was dropped meanwhile has nothing to catch up with
-                if error.engine_code != UNKNOWN_TABLE:
+                if error.engine_code != EngineCode.UNKNOWN_TABLE:
                     raise
 
     async def stream(
@@ -243,6 +255,7 @@ class ThreadedStore:
         settings: Settings | None = None,
         timeout_s: float = 60.0,
     ) -> AsyncIterator[bytes]:
+        """See `Store.stream`."""
         merged = limited(settings, timeout_s)
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(maxsize=8)
@@ -304,7 +317,7 @@ class ThreadedStore:
             try:
                 client = self._make_client()
             except Exception as error:
-                raise _not_sent(translate(error, "Opening a connection to ClickHouse")) from error
+                raise not_sent(translate(error, "Opening a connection to ClickHouse")) from error
             self._local.client = client
             with self._lock:
                 self._clients.append(client)
@@ -313,7 +326,7 @@ class ThreadedStore:
     def _discard_client(self) -> None:
         """After a failure the engine in process puts what the failed query had already written in front of
         the handle's next answer, and keeps its locks: the thread takes a new handle for its next call."""
-        if self._kind == "embedded":
+        if self.capabilities.spoils_failed_handles:
             self._drop_client()
 
     def _drop_client(self) -> None:
@@ -340,7 +353,7 @@ class ThreadedStore:
             if missing := [column for column in columns if column not in by_name]:
                 raise StoreFatal(
                     f"The table {table} lacks the columns {', '.join(missing)}: run analytics-server migrate.",
-                    engine_code=NO_SUCH_COLUMN,
+                    engine_code=EngineCode.NO_SUCH_COLUMN_IN_TABLE,
                 )
             types = [by_name[column] for column in columns]
             if len(self._column_types) > 256:
@@ -384,8 +397,3 @@ class ThreadedStore:
                 raise translate(error, what) from error
 
         return guarded
-
-
-def _not_sent(error: StoreError) -> StoreError:
-    """Nothing was sent yet: only what the server itself refused for good is fatal."""
-    return error if error.engine_code else StoreRetryable(error.message)

@@ -81,7 +81,7 @@ class Workers:
         return future
 
     def abandon(self, future: Future[Any]) -> None:
-        """Nobody waits for this call any more: forget it, or let another thread take its thread's place."""
+        """The caller no longer waits: forget the call, or let another thread take its thread's place."""
         future.cancel()  # no more than that if it has not begun
         with self._changed:
             call = self._calls.get(future)

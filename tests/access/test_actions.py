@@ -38,6 +38,7 @@ def test_every_action_is_in_the_table() -> None:
 @pytest.mark.parametrize("role", Role)
 def test_a_role_may_what_the_table_says(action: Action, role: Role) -> None:
     may = role in MAY[action.name]
+    assert principal(role).may_collect == (role in MAY["collect"])
 
     assert allowed(principal(role), action, ANYWHERE) == may
     if action.resource is ResourceKind.SITE:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_server.access.gate import Gate, Principal, Role, new_token, token_hash
-from analytics_server.errors import Forbidden, StoreRetryable, Unauthorized
+from analytics_server.access.gate import Gate, Role, new_token, token_hash
+from analytics_server.errors import StoreRetryable, Unauthorized
 from analytics_server.store.protocol import Parameters, ResultSet, Store
 from tests.access.test_refresh import PRINCIPAL, TOKEN, FakeStore, token_row
 
@@ -19,32 +19,6 @@ from tests.access.test_refresh import PRINCIPAL, TOKEN, FakeStore, token_row
 def gate(*rows: tuple[object, ...]) -> tuple[Gate, FakeStore]:
     store = FakeStore(*rows)
     return Gate(cast(Store, store)), store
-
-
-@pytest.mark.parametrize(
-    ("role", "reads", "collects", "manages"),
-    [(Role.READ, True, False, False), (Role.COLLECT, False, True, False), (Role.ADMIN, True, True, True)],
-)
-def test_what_a_role_may(role: Role, reads: bool, collects: bool, manages: bool) -> None:
-    principal = Principal(token_id="x", role=role)
-
-    def allowed(call: str) -> bool:
-        try:
-            principal.require_read("a") if call == "read" else principal.require_admin()
-        except Forbidden:
-            return False
-        return True
-
-    assert (allowed("read"), principal.may_collect, allowed("admin")) == (reads, collects, manages)
-
-
-def test_sites_limit_a_token_and_none_means_all() -> None:
-    limited = Principal(token_id="x", role=Role.READ, sites=("a", "b"))
-
-    limited.require_read("a")
-    with pytest.raises(Forbidden, match="'c'"):
-        limited.require_read("c")
-    Principal(token_id="x", role=Role.READ).require_read("anything")
 
 
 async def test_only_the_hash_is_stored() -> None:
@@ -170,13 +144,3 @@ async def test_a_revoked_token_does_not_come_back_by_a_change_elsewhere() -> Non
     for gate_ in (one, other):
         await gate_.load()
         assert gate_.known(f"Bearer {token}") is None
-
-
-def test_an_admin_manages_the_sites_its_token_covers() -> None:
-    limited = Principal(token_id="x", role=Role.ADMIN, sites=("a",))
-
-    limited.require_admin_of("a")
-    with pytest.raises(Forbidden, match="'b'"):
-        limited.require_admin_of("b")
-    with pytest.raises(Forbidden, match="needs admin"):
-        Principal(token_id="x", role=Role.READ).require_admin_of("a")

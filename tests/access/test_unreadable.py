@@ -11,10 +11,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from analytics_server.access.gate import Gate, Principal, Role, token_hash
-from analytics_server.access.saved import Kind, Saved
 from analytics_server.access.sites import Sites
 from analytics_server.config import SitesSection
 from analytics_server.model import Site
+from analytics_server.saved.store import Kind, Saved
 from analytics_server.store import Store
 from analytics_server.store.protocol import ResultSet
 from analytics_server.store.unreadable import UnreadableDocuments

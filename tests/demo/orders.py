@@ -6,12 +6,12 @@ from datetime import date
 
 import msgspec
 
-from analytics_server.demo.traffic import Order
+from analytics_server.demo.traffic import TrafficOrder
 
-SMALL = Order(site="demo", days=28, sessions=1_500, seed=1, end=date(2026, 3, 31), timezone="Europe/Stockholm")
+SMALL = TrafficOrder(site="demo", days=28, sessions=1_500, seed=1, end=date(2026, 3, 31), timezone="Europe/Stockholm")
 """Holds the night when Sweden's clocks go forward."""
 
 
-def order(**changes: object) -> Order:
+def order(**changes: object) -> TrafficOrder:
     """`SMALL`, with changes."""
     return msgspec.structs.replace(SMALL, **changes)

@@ -14,7 +14,7 @@ from analytics_server.config import ClickhouseSection, Config, ServerSection
 from analytics_server.demo.fill import ServerRunning, SiteNotEmpty, check_order, fill, fill_store
 from analytics_server.demo.progress import Bar
 from analytics_server.demo.rows import RowMaker
-from analytics_server.demo.traffic import visits
+from analytics_server.demo.traffic import planned_sessions
 from analytics_server.errors import RequestError
 from analytics_server.store import Store, make_store, migrate
 from tests.demo.orders import order
@@ -56,7 +56,7 @@ async def count(store: Store, site: str) -> tuple[int, int, int]:
 async def test_fills_a_new_site_with_exactly_the_ordered_traffic(store: Store, config: Config) -> None:
     wanted = order(site="exact.example", sessions=300)
     filled = await fill_store(wanted, config, store, bar(), add=False)
-    expected = sum(len(visit.events) for visit in visits(wanted))
+    expected = sum(len(session.events) for session in planned_sessions(wanted))
     assert (filled.sessions, filled.events) == (300, expected)
     assert await count(store, "exact.example") == (expected, expected, 300)
 
@@ -69,7 +69,9 @@ async def test_stores_every_row_as_it_was_made(store: Store, config: Config) -> 
         " toString(revenue_amount), props FROM events WHERE site_id = 'rows.example' ORDER BY ts, session_id"
     )
     maker = RowMaker("rows.example", config, wanted.seed)
-    rows = sorted((row for visit in visits(wanted) for row in maker.rows(visit)), key=lambda row: (row[1], row[4]))
+    rows = sorted(
+        (row for session in planned_sessions(wanted) for row in maker.rows(session)), key=lambda row: (row[1], row[4])
+    )
     assert len(answer.rows) == len(rows)
     for stored, made in zip(answer.rows, rows, strict=True):
         assert stored[:8] == (made[1], made[2], made[4], made[6], made[9], made[13], made[19], made[29])

@@ -26,7 +26,7 @@ from analytics_server.collect.steps.run import Origin
 from analytics_server.config import Config, PrivacySection
 from analytics_server.demo.rows import RowMaker
 from analytics_server.demo.send import Encoder
-from analytics_server.demo.traffic import visits
+from analytics_server.demo.traffic import planned_sessions
 from analytics_server.model import COLUMN_INDEX, COLUMN_NAMES, SESSION_ATTRIBUTES
 from analytics_server.store import make_store
 from tests.demo.orders import SMALL, order
@@ -57,12 +57,12 @@ def pipeline() -> Pipeline:
 def compared() -> Iterator[tuple[list[object], tuple[object, ...]]]:
     """Pairs of a made-up row and the pipeline's row for the same event."""
     maker, encoder, run = RowMaker(SMALL.site, Config(), 1), Encoder(SMALL.site, 1), pipeline()
-    for visit in islice(visits(SMALL), 400):
-        beacons = msgspec.convert(encoder(visit), list[Beacon])
+    for session in islice(planned_sessions(SMALL), 400):
+        beacons = msgspec.convert(encoder(session), list[Beacon])
         outcome = run.run(list(enumerate(beacons)), Origin("127.0.0.1", "", trusted=True))
         assert not outcome.rejected
         assert not outcome.dropped
-        yield from zip(maker.rows(visit), outcome.rows, strict=True)
+        yield from zip(maker.rows(session), outcome.rows, strict=True)
 
 
 def test_rows_equal_what_the_pipeline_makes_of_the_same_beacons() -> None:
@@ -78,15 +78,15 @@ def test_rows_equal_what_the_pipeline_makes_of_the_same_beacons() -> None:
 def test_attributes_are_equal_over_a_session() -> None:
     maker = RowMaker(SMALL.site, Config(), 1)
     indexes = [COLUMN_INDEX[name] for name in (*SESSION_ATTRIBUTES, "session_id", "session_start")]
-    for visit in islice(visits(SMALL), 300):
-        assert len({tuple(row[index] for index in indexes) for row in maker.rows(visit)}) == 1
+    for session in islice(planned_sessions(SMALL), 300):
+        assert len({tuple(row[index] for index in indexes) for row in maker.rows(session)}) == 1
 
 
 def test_visitor_id_differs_per_utc_day_and_person() -> None:
     maker = RowMaker(SMALL.site, Config(), 1)
     days: dict[object, set[int]] = {}
-    for visit in visits(SMALL):
-        for row in maker.rows(visit):
+    for session in planned_sessions(SMALL):
+        for row in maker.rows(session):
             visitor, ts_us = row[COLUMN_INDEX["visitor_id"]], row[COLUMN_INDEX["ts"]]
             assert visitor
             assert isinstance(ts_us, int)
@@ -97,15 +97,15 @@ def test_visitor_id_differs_per_utc_day_and_person() -> None:
 
 def test_visitor_ids_are_left_out_when_the_config_says_so() -> None:
     maker = RowMaker(SMALL.site, Config(privacy=PrivacySection(visitor="off")), 1)
-    rows = [row for visit in islice(visits(SMALL), 20) for row in maker.rows(visit)]
+    rows = [row for session in islice(planned_sessions(SMALL), 20) for row in maker.rows(session)]
     assert {row[COLUMN_INDEX["visitor_id"]] for row in rows} == {0}
 
 
 def test_event_ids_are_distinct_version_4_uuids_drawn_from_the_seed() -> None:
     def ids(seed: int) -> list[object]:
         maker = RowMaker(SMALL.site, Config(), seed)
-        chosen = islice(visits(order(sessions=100)), 100)
-        return [row[COLUMN_INDEX["event_id"]] for visit in chosen for row in maker.rows(visit)]
+        chosen = islice(planned_sessions(order(sessions=100)), 100)
+        return [row[COLUMN_INDEX["event_id"]] for session in chosen for row in maker.rows(session)]
 
     found = ids(1)
     assert len(set(found)) == len(found)
@@ -118,4 +118,4 @@ def test_event_ids_are_distinct_version_4_uuids_drawn_from_the_seed() -> None:
 def test_channels_are_those_of_the_classifier(channel: str) -> None:
     maker = RowMaker(SMALL.site, Config(), 1)
     index = COLUMN_INDEX["channel"]
-    assert any(row[index] == channel for visit in visits(SMALL) for row in maker.rows(visit))
+    assert any(row[index] == channel for session in planned_sessions(SMALL) for row in maker.rows(session))

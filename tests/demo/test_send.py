@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from analytics_server.demo.traffic import visits
+from analytics_server.demo.traffic import planned_sessions
 from tests.demo.orders import order
 from tests.server import RunningServer
 
@@ -31,7 +31,7 @@ def demo(running: RunningServer, *options: str) -> subprocess.CompletedProcess[s
 
 
 def expected(sessions: int) -> str:
-    events = sum(len(visit.events) for visit in visits(order(sessions=sessions, timezone="UTC")))
+    events = sum(len(session.events) for session in planned_sessions(order(sessions=sessions, timezone="UTC")))
     return f"{sessions} sessions with {events:,} events"
 
 

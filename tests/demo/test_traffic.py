@@ -12,10 +12,10 @@ import pytest
 
 from analytics_server.collect.enrich.agent import AgentParser
 from analytics_server.collect.enrich.bot import BotDetector
-from analytics_server.demo.calendar import Span, visit_times
+from analytics_server.demo.calendar import Span, session_times
 from analytics_server.demo.profiles import load_profiles
-from analytics_server.demo.traffic import visits
-from analytics_server.demo.visits import EXPERIMENT, Visit
+from analytics_server.demo.sessions import EXPERIMENT, PlannedSession
+from analytics_server.demo.traffic import planned_sessions
 from analytics_server.demo.world import Deck
 from analytics_server.model import PASSIVE_EVENTS, STANDARD_EVENTS
 from tests.demo.orders import SMALL, order
@@ -24,17 +24,17 @@ STOCKHOLM = ZoneInfo("Europe/Stockholm")
 
 
 @pytest.fixture(scope="module")
-def made() -> list[Visit]:
-    return list(visits(SMALL))
+def made() -> list[PlannedSession]:
+    return list(planned_sessions(SMALL))
 
 
 @pytest.fixture(scope="module")
-def many() -> list[Visit]:
-    return list(visits(order(sessions=12_000)))
+def many() -> list[PlannedSession]:
+    return list(planned_sessions(order(sessions=12_000)))
 
 
-def names(visit: Visit) -> set[str]:
-    return {event.name for event in visit.events}
+def names(session: PlannedSession) -> set[str]:
+    return {event.name for event in session.events}
 
 
 def test_profiles_are_browsers_and_no_bots() -> None:
@@ -65,12 +65,12 @@ def test_span_up_to_a_moment_ends_there() -> None:
     span = Span(2, moment, STOCKHOLM)
     assert span.end == moment.timestamp()
     assert span.first_day == date(2026, 3, 30)
-    assert all(span.start <= at < span.end for at in visit_times(span, 500, random.Random(1)))
+    assert all(span.start <= at < span.end for at in session_times(span, 500, random.Random(1)))
 
 
 def test_visit_times_follow_the_local_day_and_the_week() -> None:
     span = Span(28, date(2026, 3, 31), STOCKHOLM)
-    moments = [datetime.fromtimestamp(at, STOCKHOLM) for at in visit_times(span, 20_000, random.Random(1))]
+    moments = [datetime.fromtimestamp(at, STOCKHOLM) for at in session_times(span, 20_000, random.Random(1))]
     hours = Counter(moment.hour for moment in moments)
     assert hours[10] > 5 * hours[3]
     weekdays = Counter(moment.weekday() for moment in moments)
@@ -79,7 +79,7 @@ def test_visit_times_follow_the_local_day_and_the_week() -> None:
 
 def test_traffic_grows_over_the_range() -> None:
     span = Span(28, date(2026, 3, 31), STOCKHOLM)
-    moments = visit_times(span, 20_000, random.Random(1))
+    moments = session_times(span, 20_000, random.Random(1))
     week = timedelta(days=7).total_seconds()
     first = sum(at < span.start + week for at in moments)
     last = sum(at >= span.end - week for at in moments)
@@ -89,86 +89,88 @@ def test_traffic_grows_over_the_range() -> None:
 def test_same_seed_makes_the_same_visits() -> None:
     def shape(seed: int) -> list[object]:
         return [
-            (visit.session_id, visit.start_ms, visit.url, visit.person.address, visit.events)
-            for visit in visits(order(sessions=200, seed=seed))
+            (session.session_id, session.start_ms, session.url, session.person.address, session.events)
+            for session in planned_sessions(order(sessions=200, seed=seed))
         ]
 
     assert shape(1) == shape(1)
     assert shape(1) != shape(2)
 
 
-def test_as_many_sessions_as_ordered_in_order_of_time(made: list[Visit]) -> None:
+def test_as_many_sessions_as_ordered_in_order_of_time(made: list[PlannedSession]) -> None:
     assert len(made) == SMALL.sessions
-    assert len({visit.session_id for visit in made}) == SMALL.sessions
-    assert [visit.start_ms for visit in made] == sorted(visit.start_ms for visit in made)
+    assert len({session.session_id for session in made}) == SMALL.sessions
+    assert [session.start_ms for session in made] == sorted(session.start_ms for session in made)
 
 
-def test_events_of_a_visit_follow_each_other_and_end_with_the_range(made: list[Visit]) -> None:
+def test_events_of_a_visit_follow_each_other_and_end_with_the_range(made: list[PlannedSession]) -> None:
     end_ms = int(SMALL.span.end * 1000)
-    for visit in made:
-        times = [event.at_ms for event in visit.events]
+    for session in made:
+        times = [event.at_ms for event in session.events]
         assert times == sorted(set(times))
-        assert visit.start_ms + times[-1] < end_ms
-        assert visit.events[0].name == "pageview"
+        assert session.start_ms + times[-1] < end_ms
+        assert session.events[0].name == "pageview"
 
 
-def test_every_kind_of_event_occurs(many: list[Visit]) -> None:
-    seen = {event.name for visit in many for event in visit.events}
+def test_every_kind_of_event_occurs(many: list[PlannedSession]) -> None:
+    seen = {event.name for session in many for event in session.events}
     assert seen >= STANDARD_EVENTS
     assert {"add_to_basket", "signup", "purchase", "search"} <= seen
 
 
-def test_bounces_are_between_a_third_and_two_thirds(many: list[Visit]) -> None:
-    def bounced(visit: Visit) -> bool:
-        pageviews = sum(event.name == "pageview" for event in visit.events)
-        return pageviews == 1 and names(visit) <= set(PASSIVE_EVENTS)
+def test_bounces_are_between_a_third_and_two_thirds(many: list[PlannedSession]) -> None:
+    def bounced(session: PlannedSession) -> bool:
+        pageviews = sum(event.name == "pageview" for event in session.events)
+        return pageviews == 1 and names(session) <= set(PASSIVE_EVENTS)
 
     assert 1 / 3 < sum(map(bounced, many)) / len(many) < 2 / 3
 
 
-def test_funnel_loses_people_at_every_step(many: list[Visit]) -> None:
-    kinds = [{event.page.kind for event in visit.events} | names(visit) for visit in many]
+def test_funnel_loses_people_at_every_step(many: list[PlannedSession]) -> None:
+    kinds = [{event.page.kind for event in session.events} | names(session) for session in many]
     steps = ("home", "product", "pricing", "signup", "purchase")
     counts = [sum(seen >= set(steps[: index + 1]) for seen in kinds) for index in range(len(steps))]
     assert all(0 < after < before for before, after in pairwise(counts))
 
 
-def test_pages_are_read_very_unequally(many: list[Visit]) -> None:
-    views = Counter(event.page.path for visit in many for event in visit.events if event.page.kind == "article")
+def test_pages_are_read_very_unequally(many: list[PlannedSession]) -> None:
+    views = Counter(event.page.path for session in many for event in session.events if event.page.kind == "article")
     ranked = [count for _, count in views.most_common()]
     assert len(ranked) > 100
     assert ranked[0] > 5 * ranked[20]
 
 
-def test_experiment_has_an_effect(many: list[Visit]) -> None:
+def test_experiment_has_an_effect(many: list[PlannedSession]) -> None:
     seen: Counter[str] = Counter()
     converted: Counter[str] = Counter()
-    for visit in many:
-        exposures = [event.details[-1] for event in visit.events if event.details[-2] == EXPERIMENT]
+    for session in many:
+        exposures = [event.details[-1] for event in session.events if event.details[-2] == EXPERIMENT]
         if exposures:
             seen[exposures[0]] += 1
-            converted[exposures[0]] += "signup" in names(visit)
+            converted[exposures[0]] += "signup" in names(session)
     assert seen["taste"] == pytest.approx(seen["choose"], rel=0.1)
     assert converted["taste"] / seen["taste"] > 1.1 * converted["choose"] / seen["choose"]
 
 
-def test_accounts_come_back_less_week_by_week(many: list[Visit]) -> None:
+def test_accounts_come_back_less_week_by_week(many: list[PlannedSession]) -> None:
     week_ms = 7 * 86_400_000
-    signed_up = {event.user_id: visit.start_ms for visit in many for event in visit.events if event.name == "signup"}
+    signed_up = {
+        event.user_id: session.start_ms for session in many for event in session.events if event.name == "signup"
+    }
     returned: dict[int, set[str]] = {}
     early = {user for user, at in signed_up.items() if at < many[0].start_ms + week_ms}
-    for visit in many:
-        user = visit.events[0].user_id
+    for session in many:
+        user = session.events[0].user_id
         if user in early:
-            returned.setdefault((visit.start_ms - signed_up[user]) // week_ms, set()).add(user)
+            returned.setdefault((session.start_ms - signed_up[user]) // week_ms, set()).add(user)
     assert len(early) > 20
     assert len(returned[0]) > len(returned[2]) > 0
 
 
-def test_nobody_is_known_before_signing_up(made: list[Visit]) -> None:
+def test_nobody_is_known_before_signing_up(made: list[PlannedSession]) -> None:
     known: set[str] = set()
-    for visit in made:
-        for event in visit.events:
+    for session in made:
+        for event in session.events:
             if event.name == "signup":
                 known.add(event.user_id)
             assert not event.user_id or event.user_id in known

@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 
 from analytics_server.analyses.funnels import answer, definition
-from analytics_server.analyses.funnels.materialized.definitions import MAX_SAVED, SavedFunnelAnswer
-from analytics_server.analyses.funnels.operations import operations
-from analytics_server.http.openapi.operation import Operation
+from analytics_server.analyses.funnels.materialized.definitions import MAX_SAVED
+from analytics_server.analyses.funnels.saved_funnels import SavedFunnelAnswer
+from analytics_server.http.endpoint import Endpoint
 from analytics_server.query.language.request import decode_request
 from analytics_server.query.language.window import MOST_S
 from tests.docs.pages import ROOT
+from tests.whole import complete_server
 
 PAGE = (ROOT / "docs" / "funnels.md").read_text(encoding="utf-8")
 ELSEWHERE = "".join(
     (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("api.md", "query-api.md", "saved.md")
 )
+
+OPERATIONS = [one for one in complete_server().endpoints() if one.path.startswith("/api/v1/funnels")]
 
 
 def test_names_every_key() -> None:
@@ -35,10 +38,10 @@ def test_names_every_key() -> None:
 
 
 def test_names_every_address_and_error() -> None:
-    def codes(operation: Operation) -> set[str]:
+    def codes(operation: Endpoint) -> set[str]:
         return {code for found in operation.all_errors().values() for code in found}
 
-    for operation in operations():
+    for operation in OPERATIONS:
         assert operation.path in PAGE
         for code in codes(operation):
             assert f"`{code}`" in PAGE + ELSEWHERE, f"no page documents {code}"

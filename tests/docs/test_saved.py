@@ -7,36 +7,44 @@ import re
 import msgspec
 import pytest
 
-from analytics_server.access.saved import MAX_PER_SITE, NAME_CHARS, REFRESH_S
 from analytics_server.query.language.saved_filters import ABOUT_CHARS, TEXT_CHARS
-from analytics_server.saved.checks import SHELVES, Shelf
-from analytics_server.saved.operations import operations
-from analytics_server.saved.things import ANNOTATION_CHARS
+from analytics_server.query.saved_kinds.annotations import ANNOTATION_CHARS, AnnotationRequest
+from analytics_server.query.saved_kinds.goals import GoalRequest
+from analytics_server.query.saved_kinds.queries import SavedQueryRequest
+from analytics_server.query.saved_kinds.segments import SegmentRequest
+from analytics_server.saved.store import MAX_PER_SITE, NAME_CHARS, REFRESH_S
 from tests.docs.pages import ROOT
+from tests.whole import complete_server
 
 PAGE = (ROOT / "docs" / "saved.md").read_text(encoding="utf-8")
 ELSEWHERE = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("api.md", "query-api.md"))
 """Filters' errors, and those that can come from anywhere."""
+PATHS = ("goals", "segments", "annotations", "queries")
+OPERATIONS = [
+    one for one in complete_server().endpoints() if one.path.startswith(tuple(f"/api/v1/{kind}" for kind in PATHS))
+]
 
 
-@pytest.mark.parametrize("shelf", SHELVES, ids=lambda shelf: shelf.plural)
-def test_names_every_address_and_key(shelf: Shelf) -> None:
-    assert f"/api/v1/{shelf.plural}" in PAGE
-    assert f"/api/v1/{shelf.plural}/{{id}}" in PAGE
-    for kind in (shelf.request, shelf.change, shelf.answer):
-        for key in kind.__struct_fields__:
-            assert f"`{key}`" in PAGE, f"docs/saved.md leaves out {key} of {shelf.plural}"
+@pytest.mark.parametrize("kind", PATHS)
+def test_names_every_address_and_key(kind: str) -> None:
+    assert f"/api/v1/{kind}" in PAGE
+    assert f"/api/v1/{kind}/{{id}}" in PAGE
+    for one in OPERATIONS:
+        if one.path.startswith(f"/api/v1/{kind}") and one.body is not None:
+            for type_ in (*one.body.types, one.replies[0].type):
+                for key in type_.__struct_fields__:
+                    assert f"`{key}`" in PAGE, f"docs/saved.md leaves out {key} of {kind}"
 
 
 def test_every_example_can_be_decoded() -> None:
     examples = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
-    assert len(examples) == len(SHELVES)
-    for example, shelf in zip(examples, SHELVES, strict=True):
-        msgspec.json.decode(example, type=shelf.request)
+    requests = [GoalRequest, SegmentRequest, AnnotationRequest, SavedQueryRequest]
+    for example, request in zip(examples, requests, strict=True):
+        msgspec.json.decode(example, type=request)
 
 
 def test_names_every_error() -> None:
-    for operation in operations():
+    for operation in OPERATIONS:
         for codes in operation.all_errors().values():
             for code in codes:
                 if not operation.name.endswith("_saved_query"):  # refused like the question it is

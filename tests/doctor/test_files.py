@@ -13,10 +13,10 @@ from netaddr import IPSet
 
 from analytics_server.batch_ids import is_historic
 from analytics_server.config import IngestSection
-from analytics_server.doctor.kept import DeadLettersCheck, QuarantineCheck
+from analytics_server.doctor.environment import GEO_OLD_S, GeoCheck, VersionsCheck
 from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.doctor.report import Finding
-from analytics_server.doctor.surroundings import GEO_OLD_S, GeoCheck, VersionsCheck
+from analytics_server.doctor.set_aside import DeadLettersCheck, QuarantineCheck
 from analytics_server.doctor.wal import DiskCheck, WalCheck, segments
 from analytics_server.ingest.flush.dead_letters import Cause, write_rows
 from analytics_server.ingest.wal.recovery import LOCK
@@ -235,7 +235,7 @@ async def test_versions_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     found = await VersionsCheck(embedded=True).examine()
     assert found.status == "ok"
     assert found.facts["msgspec"] == msgspec.__version__
-    monkeypatch.setattr("analytics_server.doctor.surroundings.LIBRARIES", ("aiohttp", "no-such-library"))
+    monkeypatch.setattr("analytics_server.doctor.environment.LIBRARIES", ("aiohttp", "no-such-library"))
     lacking = await VersionsCheck(embedded=False).examine()
     assert (lacking.status, "no-such-library" in lacking.message) == ("error", True)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
-from analytics_server.doctor.calm import Calm
-from analytics_server.doctor.compare import Calendar, differences
 from analytics_server.errors import StoreError
+from analytics_server.rollups.comparison import Calendar, differences
 from analytics_server.rollups.materialized_views import read_views
+from analytics_server.rollups.quiet import InsertWatch
 from tests.doctor.place import DAY_US, Place, events
 from tests.ingest.rows import NOVEMBER_US, row
 
@@ -149,7 +150,7 @@ async def test_pieces_are_days_of_one_month_with_a_bounded_number_of_events(
     rollups = (await read_views(place.store)).rollups
     calendar = await Calendar.read(place.store, rollups)
     whole = calendar.pieces()
-    monkeypatch.setattr("analytics_server.doctor.compare.PIECE_EVENTS", 20)
+    monkeypatch.setattr("analytics_server.rollups.comparison.PIECE_EVENTS", 20)
     small = calendar.pieces()
 
     assert len(whole) == 2
@@ -258,10 +259,10 @@ async def test_a_difference_that_may_be_under_way_is_a_warning_and_not_touched(
     await place.insert(events(1), age_s=1)
     await place.store.command("TRUNCATE TABLE openings")
 
-    async def busy(self: Calm) -> bool:
+    async def busy(self: InsertWatch, tables: Sequence[str]) -> bool:
         return True
 
-    monkeypatch.setattr(Calm, "_inserting", busy)
+    monkeypatch.setattr(InsertWatch, "is_inserting", busy)
     found = (await place.look(repair=True))["rollup_openings"]
 
     assert (found.status, found.facts["rows_wrong"]) == ("warning", 0)

@@ -14,9 +14,10 @@ from prometheus_client import CollectorRegistry
 from analytics_server.errors import Forbidden, Unauthorized
 from analytics_server.http.authorization import PUBLIC, READING, Action, Resource, ResourceKind
 from analytics_server.http.body import BodyLimits
+from analytics_server.http.declaration import Body, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom, route_table
-from analytics_server.http.openapi.operation import Body, Reply
-from analytics_server.http.serving import HttpMetrics, wrap
+from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.serving import wrap
 
 SITE_ACTION = Action(name="on_site", about="x", resource=ResourceKind.SITE, roles=READING)
 PLAIN = Action(name="plain", about="x", resource=ResourceKind.NOTHING, roles=READING)
@@ -147,8 +148,18 @@ async def test_a_handler_that_never_asks_for_the_right_to_its_site_does_not_answ
         {"action": PUBLIC},
         {"site": None},
         {"action": PLAIN},
+        {"body": Body(types=(Asked, Someone))},
+        {"parse": str},
     ],
-    ids=["no handler", "two handlers", "public with a caller", "no site", "a site for nothing"],
+    ids=[
+        "no handler",
+        "two handlers",
+        "public with a caller",
+        "no site",
+        "a site for nothing",
+        "two bodies",
+        "a body and parameters",
+    ],
 )
 def test_a_declaration_that_contradicts_itself_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"needs|where"):

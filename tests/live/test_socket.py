@@ -17,6 +17,7 @@ from analytics_server.access.actions import QUERY_SITE
 from analytics_server.config import LimitsSection
 from analytics_server.errors import AnalyticsError, Forbidden, Unauthorized
 from analytics_server.http.authorization import Action, Resource
+from analytics_server.live import handshake
 from analytics_server.live import socket as live_socket
 from analytics_server.live.hub import Hub
 from analytics_server.live.socket import LiveSockets
@@ -158,7 +159,7 @@ async def test_bearer_without_a_token_closes_with_4401() -> None:
 
 
 async def test_silence_closes_with_4401(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_socket, "AUTH_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(handshake, "AUTH_TIMEOUT_S", 0.01)
     async with house() as h, h.client.ws_connect(URL) as socket:
         assert await close_code(socket) == 4401
 

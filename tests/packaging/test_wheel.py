@@ -56,7 +56,7 @@ def test_holds_every_module_and_data_file(wheel: Path) -> None:
         if path.suffix in DATA_SUFFIXES and "__pycache__" not in path.parts
     }
     packed = set(zipfile.ZipFile(wheel).namelist())
-    assert expected <= packed, sorted(expected - packed)
+    assert expected | {"analytics_server/py.typed"} <= packed, sorted(expected - packed)
 
 
 def test_holds_the_schema_and_nothing_beside_the_package(wheel: Path) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from analytics_server.access.saved import Kind, Saved
 from analytics_server.config import ClickhouseSection, Config, LimitsSection
 from analytics_server.model import COLUMN_NAMES, Site
 from analytics_server.query.engine import QueryService
+from analytics_server.saved.store import Kind, Saved
 from analytics_server.store import Store, make_store, migrate
 from tests.query.oracle import Oracle
 from tests.query.questions import NOW

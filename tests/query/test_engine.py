@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from analytics_server.access.saved import Kind, Saved
 from analytics_server.config import LimitsSection
 from analytics_server.errors import NotFound, RequestError
 from analytics_server.model import Site
@@ -17,6 +16,7 @@ from analytics_server.query.context import MAX_SQL_CHARS
 from analytics_server.query.engine import QueryService
 from analytics_server.query.language.request import MAX_GOALS
 from analytics_server.query.warnings import DAILY_VISITORS, NO_GOALS, PARTIAL_COMPARISON, RUNNING
+from analytics_server.saved.store import Kind, Saved
 from analytics_server.store import Store
 from tests.query.conftest import Directory
 from tests.query.oracle import Oracle
@@ -193,9 +193,9 @@ async def test_warns_of_what_the_numbers_are_not(service: QueryService) -> None:
 
 
 async def test_goals_and_segments_are_known_by_name_and_by_id(service: QueryService) -> None:
-    assert service.desk.saved is not None
-    goal = service.desk.saved.find(Kind.GOAL, SITE, "Signed up")
-    segment = service.desk.saved.find(Kind.SEGMENT, SITE, "Germans")
+    assert service.context.saved is not None
+    goal = service.context.saved.find(Kind.GOAL, SITE, "Signed up")
+    segment = service.context.saved.find(Kind.SEGMENT, SITE, "Germans")
     assert goal is not None
     assert segment is not None
     for kind, thing in (("goal", goal), ("segment", segment)):
@@ -251,10 +251,10 @@ async def test_a_statement_of_the_greatest_length_is_answered_and_a_longer_one_r
         return f"SELECT length('{'x' * (chars - len(around))}')"
 
     around = "SELECT length('')"
-    longest = await service.desk.query(statement(MAX_SQL_CHARS), {})
+    longest = await service.context.query(statement(MAX_SQL_CHARS), {})
     assert longest.rows == [(MAX_SQL_CHARS - len(around),)]
     with pytest.raises(RequestError) as caught:
-        await service.desk.query(statement(MAX_SQL_CHARS + 1), {})
+        await service.context.query(statement(MAX_SQL_CHARS + 1), {})
     assert caught.value.code == "too_complex"
 
 

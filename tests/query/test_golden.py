@@ -11,9 +11,9 @@ import pytest
 
 from analytics_server.query.language.saved_filters import GoalBody
 from analytics_server.query.plan.plan import make_plan
-from analytics_server.query.sql.statement import Page, compile_question
+from analytics_server.query.sql.statement import ResultPage, compile_question
 from analytics_server.store import Store
-from tests.query.language.test_conditions import Shelf
+from tests.query.language.test_conditions import SavedInMemory
 from tests.query.questions import question
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -96,12 +96,12 @@ QUESTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-SHELF = Shelf({"Ordered": GoalBody(event="purchase"), "Read": GoalBody(page="/blog/*")})
+SAVED = SavedInMemory({"Ordered": GoalBody(event="purchase"), "Read": GoalBody(page="/blog/*")})
 
 
 def compiled(name: str) -> tuple[str, dict[str, object]]:
-    asked, range_ = question(**QUESTIONS[name], library=SHELF)
-    page = Page(asked.limit, asked.offset, count_all=True)
+    asked, range_ = question(**QUESTIONS[name], library=SAVED)
+    page = ResultPage(asked.limit, asked.offset, count_all=True)
     statement = compile_question(asked, make_plan(asked, range_), range_, page=page)
     return statement.sql, statement.parameters
 

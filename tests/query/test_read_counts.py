@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_server.access.saved import Saved
 from analytics_server.analyses.cohorts.request import CohortsRequest
 from analytics_server.analyses.cohorts.run import run_cohorts
 from analytics_server.analyses.experiments.results import ResultsRequest, run_results
 from analytics_server.analyses.funnels.definition import FunnelRequest
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
-from analytics_server.analyses.funnels.materialized.keeper import FunnelKeeper
+from analytics_server.analyses.funnels.materialized.maintenance import FunnelMaintenance
 from analytics_server.analyses.funnels.service import FunnelService
 from analytics_server.analyses.paths.request import PathsRequest
 from analytics_server.analyses.paths.run import run_paths
@@ -29,6 +28,7 @@ from analytics_server.query.engine import QueryService
 from analytics_server.query.language.request import QueryRequest
 from analytics_server.query.read_counts import BYTE_STEP, EVENT_BYTES, ROW_STEP, told_bytes, told_rows
 from analytics_server.query.trends import parse_trends, run_trends
+from analytics_server.saved.store import Saved
 from analytics_server.sql.service import SqlRequest, SqlService
 from analytics_server.store import Store
 from tests.query.conftest import Directory
@@ -51,18 +51,18 @@ async def insert(store: Store, events: list[Event]) -> None:
 
 async def told(service: QueryService, sql: SqlService, funnels: FunnelService) -> list[tuple[int, int]]:
     """Rows and bytes of every kind of answer about the site."""
-    desk = service.desk
+    context = service.context
     answers: list[Any] = [
         await service.run(request(QueryRequest, metrics=["visitors"], dimensions=["event:page"])),
         await service.run(request(QueryRequest, metrics=["bounce_rate"], filters=[["contains", "event:title", ["a"]]])),
         await run_trends(service, parse_trends({"site_id": MINE, "metrics": "visitors", "date_range": "year"})),
-        await run_sessions(desk, request(SessionsRequest)),
-        await run_timeline(desk, TimelineQuestion(site_id=MINE, session_id="s", opened_at=None, limit=10, offset=0)),
-        await run_paths(desk, request(PathsRequest)),
-        await run_cohorts(desk, request(CohortsRequest)),
+        await run_sessions(context, request(SessionsRequest)),
+        await run_timeline(context, TimelineQuestion(site_id=MINE, session_id="s", opened_at=None, limit=10, offset=0)),
+        await run_paths(context, request(PathsRequest)),
+        await run_cohorts(context, request(CohortsRequest)),
         await funnels.run(request(FunnelRequest, steps=[{"event": "pageview"}, {"event": "click"}])),
         await run_results(
-            desk, desk.site(MINE), "cta", None, ResultsRequest(goal="click", date_range="year", control="b")
+            context, context.site(MINE), "cta", None, ResultsRequest(goal="click", date_range="year", control="b")
         ),
     ]
     found = [(answer.meta.rows_read, answer.meta.bytes_read) for answer in answers]
@@ -78,9 +78,9 @@ async def test_neighbours_in_the_same_granule_change_nothing(store: Store) -> No
     saved = Saved(own)
     service = QueryService(own, Directory({MINE: Site(site_id=MINE)}), lambda: NOW, LimitsSection(), saved)
     kept = SavedFunnels(saved)
-    keeper = FunnelKeeper(own, kept, Directory(), lambda: NOW)
-    funnels = FunnelService(service.desk, kept, keeper)
-    sql = SqlService(service.desk, SqlSection())
+    maintenance = FunnelMaintenance(own, kept, Directory(), lambda: NOW)
+    funnels = FunnelService(service.context, kept, maintenance)
+    sql = SqlService(service.context, SqlSection())
     first = replace(
         make_world(seed=3, sessions=1)[0],
         site_id=MINE,

@@ -10,7 +10,7 @@ import pytest
 
 from analytics_server.config import ClickhouseSection, Config
 from analytics_server.rollups.materialized_views import read_views
-from analytics_server.rollups.reconcile import Rollups
+from analytics_server.rollups.reconcile import Reconciler
 from analytics_server.store import Store, make_store, migrate
 from tests.rollups import late_views
 from tests.rollups.test_reconcile import COMPARISON, Interrupted, insert, rows_of, state
@@ -97,7 +97,7 @@ async def test_a_view_that_can_not_be_kept_exact_is_named_and_left_alone(store: 
     views = await read_views(store)
     await insert(store, 1)
     before = await rows_of(store, "SELECT count(), sum(events) FROM late")
-    await Rollups(store, timeout_s=30).reconcile(1)
+    await Reconciler(store, timeout_s=30).reconcile(1)
 
     assert list(views.unfit) == ["late_from_events"]
     assert reason in views.unfit["late_from_events"]
@@ -128,7 +128,7 @@ async def test_a_rollup_without_a_count_gets_a_missed_batch(store: Store) -> Non
     await insert(store, 3)
     missed = await rows_of(store, late_views.STATE)
 
-    rollups = Rollups(store, timeout_s=30)
+    rollups = Reconciler(store, timeout_s=30)
     for _ in range(2):
         await rollups.reconcile(2)
         assert await rows_of(store, late_views.STATE) == expected != missed
@@ -136,7 +136,7 @@ async def test_a_rollup_without_a_count_gets_a_missed_batch(store: Store) -> Non
 
 
 async def test_a_view_that_came_after_the_first_batch_is_known_to_the_next(store: Store) -> None:
-    rollups = Rollups(store, timeout_s=30)
+    rollups = Reconciler(store, timeout_s=30)
     await insert(store, 1)
     await rollups.reconcile(1)
     await late_views.add(store)
@@ -174,7 +174,7 @@ async def test_a_rollup_that_is_dropped_meanwhile_does_not_matter(store: Store, 
 
     happening: tuple[str, Callable[[], Awaitable[None]]] = MOMENTS[moment], dropped
     interrupted = Interrupted(store, happening)
-    await Rollups(cast(Store, interrupted), timeout_s=30).reconcile(1)
+    await Reconciler(cast(Store, interrupted), timeout_s=30).reconcile(1)
 
     assert not interrupted.left
     assert await state(store) == expected
@@ -199,7 +199,7 @@ async def test_replicas_catch_up_before_anything_is_concluded_from_one(store: St
         await store.command(late_views.VIEW)
 
     interrupted = Interrupted(store, ("catch up", arrive))
-    await Rollups(cast(Store, interrupted), timeout_s=30).reconcile(2)
+    await Reconciler(cast(Store, interrupted), timeout_s=30).reconcile(2)
 
     assert not interrupted.left
     assert await rows_of(store, "SELECT sum(events) FROM openings") == [(80,)]

@@ -16,7 +16,7 @@ from analytics_server.errors import StoreAmbiguous, StoreRetryable
 from analytics_server.ingest.flush.batch import INSERT_COLUMNS, to_columns
 from analytics_server.model import Row
 from analytics_server.rollups.materialized_views import read_views
-from analytics_server.rollups.reconcile import Rollups
+from analytics_server.rollups.reconcile import Reconciler
 from analytics_server.store import Store, make_store, migrate
 from analytics_server.store.protocol import Parameters, ResultSet, Settings
 from tests.clickhouse import ClickHouseFront
@@ -129,7 +129,7 @@ async def test_a_rollup_that_missed_a_batch_gets_it(store: Store, missing: list[
         await store.command(creates[name])
     await insert(store, 3)
     assert await state(store) != expected
-    await Rollups(store, timeout_s=30).reconcile(2)
+    await Reconciler(store, timeout_s=30).reconcile(2)
 
     assert await state(store) == expected
 
@@ -142,7 +142,7 @@ async def test_a_rollup_that_has_a_batch_twice_loses_one(store: Store) -> None:
     await store.command("ALTER TABLE events DELETE WHERE batch_id = 2 SETTINGS mutations_sync = 2")
     await insert(store, 2)
     doubled = await state(store)
-    await Rollups(store, timeout_s=30).reconcile(2)
+    await Reconciler(store, timeout_s=30).reconcile(2)
 
     assert doubled != expected
     assert await state(store) == expected
@@ -155,7 +155,7 @@ async def test_a_rollup_that_has_a_batch_several_times_loses_the_others(store: S
     for _ in range(2):
         await store.command("ALTER TABLE events DELETE WHERE batch_id = 2 SETTINGS mutations_sync = 2")
         await insert(store, 2)
-    await Rollups(store, timeout_s=30).reconcile(2)
+    await Reconciler(store, timeout_s=30).reconcile(2)
 
     assert await state(store) == expected
 
@@ -168,7 +168,7 @@ async def test_what_events_have_lost_is_not_taken_from_the_rollups(
     expected = await state(store)
     await store.command("ALTER TABLE events DELETE WHERE batch_id = 1 SETTINGS mutations_sync = 2")
     for number in (2, 3):
-        await Rollups(store, timeout_s=30).reconcile(number)
+        await Reconciler(store, timeout_s=30).reconcile(number)
 
     assert await state(store) == expected
     assert "rollups count more events than there are" in caplog.text
@@ -178,7 +178,7 @@ async def test_doing_it_again_changes_nothing(store: Store) -> None:
     for number in (1, 2):
         await insert(store, number)
     expected = await state(store)
-    rollups = Rollups(store, timeout_s=30)
+    rollups = Reconciler(store, timeout_s=30)
     for _ in range(3):
         await rollups.reconcile(1)
         await rollups.reconcile(2)
@@ -195,7 +195,7 @@ async def test_an_event_years_older_than_its_session_is_not_forgotten(store: Sto
         await store.insert("events", INSERT_COLUMNS, to_columns(rows, number))
     expected = await state(store)
 
-    await Rollups(store, timeout_s=30).reconcile(2)
+    await Reconciler(store, timeout_s=30).reconcile(2)
 
     assert await state(store) == expected
 
@@ -204,7 +204,7 @@ async def test_a_batch_that_is_not_there_changes_nothing(store: Store) -> None:
     await insert(store, 1)
     expected = await state(store)
 
-    await Rollups(store, timeout_s=30).reconcile(999)
+    await Reconciler(store, timeout_s=30).reconcile(999)
 
     assert await state(store) == expected
 
@@ -298,7 +298,7 @@ async def test_nothing_is_counted_twice_while_another_server_is_between_its_two_
     two: tuple[Store, Store], clickhouse_front: ClickHouseFront
 ) -> None:
     ours, theirs = two
-    rollups = Rollups(ours, timeout_s=30)
+    rollups = Reconciler(ours, timeout_s=30)
     await insert(ours, 1)
     await rollups.reconcile(1)
     creates = await drop_views(ours)
@@ -334,7 +334,7 @@ async def test_a_batch_that_arrives_meanwhile_is_counted_once(two: tuple[Store, 
     await half_insert(ours, 1)
 
     interrupted = Interrupted(ours, (moment, lambda: insert(theirs, 2)))
-    await Rollups(cast(Store, interrupted), timeout_s=30).reconcile(1)
+    await Reconciler(cast(Store, interrupted), timeout_s=30).reconcile(1)
 
     assert not interrupted.left
     assert await rows_of(ours, "SELECT sum(events) FROM traffic") == [(80,)]
@@ -359,7 +359,7 @@ async def test_a_batch_that_comes_and_ends_around_the_comparison_is_counted_once
         least.extend(await rows_of(theirs, "SELECT sum(events) FROM traffic"))
 
     interrupted = Interrupted(ours, (COMPARISON, begin), (LOOK, end), ("INSERT INTO traffic", before_the_repair))
-    await Rollups(cast(Store, interrupted), timeout_s=30).reconcile(1)
+    await Reconciler(cast(Store, interrupted), timeout_s=30).reconcile(1)
 
     assert not interrupted.left
     assert least == [(40,)]
@@ -371,8 +371,8 @@ async def test_a_difference_that_another_server_has_made_up_is_not_made_up_again
     ours, theirs = two
     await half_insert(ours, 1)
 
-    interrupted = Interrupted(ours, ("INSERT INTO openings", lambda: Rollups(theirs, timeout_s=30).reconcile(1)))
-    await Rollups(cast(Store, interrupted), timeout_s=30).reconcile(1)
+    interrupted = Interrupted(ours, ("INSERT INTO openings", lambda: Reconciler(theirs, timeout_s=30).reconcile(1)))
+    await Reconciler(cast(Store, interrupted), timeout_s=30).reconcile(1)
 
     assert not interrupted.left
     assert await rows_of(ours, "SELECT sum(events) FROM openings") == [(40,)]
@@ -384,8 +384,8 @@ async def test_two_servers_that_reconcile_at_once_end_with_the_same(two: tuple[S
     await half_insert(ours, 1)
     await half_insert(ours, 2)
     await asyncio.gather(
-        Rollups(ours, timeout_s=30, jitter=random.Random(1)).reconcile(1),
-        Rollups(theirs, timeout_s=30, jitter=random.Random(2)).reconcile(2),
+        Reconciler(ours, timeout_s=30, jitter=random.Random(1)).reconcile(1),
+        Reconciler(theirs, timeout_s=30, jitter=random.Random(2)).reconcile(2),
     )
 
     assert await rows_of(ours, "SELECT sum(events) FROM openings") == [(80,)]
@@ -398,7 +398,7 @@ async def test_a_repair_of_unknown_outcome_is_compared_again(
     ours, _ = two
     await half_insert(ours, 1)
     clickhouse_front.faults.add(Fault(kind="drop_response", statement="insert", contains="traffic"))
-    rollups = Rollups(ours, timeout_s=30)
+    rollups = Reconciler(ours, timeout_s=30)
     with pytest.raises(StoreAmbiguous):
         await rollups.reconcile(1)
     await rollups.reconcile(1)

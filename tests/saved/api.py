@@ -13,14 +13,23 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
+from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.gate import Gate, Role
-from analytics_server.access.saved import Saved
 from analytics_server.config import LimitsSection, SqlSection
-from analytics_server.http.serving import HttpMetrics, wrap
+from analytics_server.http.endpoint import route_table
+from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.serving import wrap
 from analytics_server.model import Site
+from analytics_server.query.endpoint_parts import query_body
 from analytics_server.query.engine import QueryService
-from analytics_server.saved.checks import Askers
-from analytics_server.saved.routes import saved_routes
+from analytics_server.query.saved_kinds.annotations import annotation_type
+from analytics_server.query.saved_kinds.goals import goal_type
+from analytics_server.query.saved_kinds.queries import query_type
+from analytics_server.query.saved_kinds.segments import segment_type
+from analytics_server.saved.routes import endpoints
+from analytics_server.saved.store import Saved
+from analytics_server.saved.types import SavedType
+from analytics_server.sql.codes import CHECK_CODES
 from analytics_server.sql.service import SqlService
 from analytics_server.store import Store
 
@@ -106,16 +115,23 @@ class Api:
         return str(answer["error"]["code"])
 
 
+def saved_types(service: QueryService) -> tuple[SavedType, ...]:
+    """The types that belong to questions."""
+    sql = SqlService(service.context, SqlSection())
+    return (
+        goal_type(service.context),
+        segment_type(service.context),
+        annotation_type(),
+        query_type(service, sql.check_text, CHECK_CODES),
+    )
+
+
 async def serve(store: Store, directory: Directory) -> Api:
     saved, gate = Saved(store), Gate(store)
     service = QueryService(store, directory, lambda: NOW, LimitsSection(), saved)
     app = web.Application()
-    app.add_routes(
-        wrap(
-            saved_routes(Askers(service, SqlService(service.desk, SqlSection())), saved, gate),
-            HttpMetrics(CollectorRegistry()),
-        )
-    )
+    declared = endpoints(saved_types(service), saved, service.context.site, query_body(service.context.limits))
+    app.add_routes(wrap(route_table(declared, GateAuthorizer(gate)), HttpMetrics(CollectorRegistry())))
     client = TestClient(TestServer(app))
     await client.start_server()
     tokens = {

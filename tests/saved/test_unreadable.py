@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analytics_server.access.saved import Kind, Saved
+from analytics_server.saved.store import Kind, Saved
 from tests.saved.api import KINDS, SITE, Api
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -17,7 +17,7 @@ KIND = {"goals": Kind.GOAL, "segments": Kind.SEGMENT, "annotations": Kind.ANNOTA
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_others_are_listed(api: Api, kind: str, body: object) -> None:
     made = await api.make(kind)
-    damaged = await Saved(api.service.desk.store).put(KIND[kind], SITE + api.own, "Damaged", body)
+    damaged = await Saved(api.service.context.store).put(KIND[kind], SITE + api.own, "Damaged", body)
     status, refusal = await api("GET", f"{kind}/{damaged.id}")  # this server learns of it
     assert (status, "error" in refusal) == (400, True)
     assert await api("GET", f"{kind}?site_id={SITE}", token="read") == (200, {kind: [made]})

@@ -13,7 +13,7 @@ import pytest
 
 from analytics_server.config import ClickhouseSection, Config, LimitsSection, SqlSection
 from analytics_server.model import Site
-from analytics_server.query.context import Desk
+from analytics_server.query.context import QueryContext
 from analytics_server.sql.guard import Guard
 from analytics_server.sql.printer.functions import Functions, load_functions
 from analytics_server.sql.service import SqlRequest, SqlService
@@ -103,7 +103,7 @@ def filled(request: pytest.FixtureRequest, worlds: tuple[World, list[Event]]) ->
 
 def make_service(store: Store, **changes: Any) -> SqlService:
     limits = SqlSection(**{"timeout_s": TIMEOUT_S, "rows": 1_000, "memory_mb": 256, **changes})
-    return SqlService(Desk(store, Directory(), lambda: NOW, LimitsSection()), limits)
+    return SqlService(QueryContext(store, Directory(), lambda: NOW, LimitsSection()), limits)
 
 
 @pytest.fixture

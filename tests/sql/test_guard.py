@@ -14,7 +14,7 @@ from analytics_server.sql.printer import dialect, weight
 from analytics_server.sql.printer.functions import AGGREGATES, Functions
 from analytics_server.sql.printer.refusal import SqlRefused
 from analytics_server.sql.printer.tables import EVENTS, SESSIONS
-from analytics_server.sql.printer.types import BadKind, parse_kind
+from analytics_server.sql.printer.types import BadSqlType, parse_type
 from tests.sql.hostile import TEXTS
 from tests.sql.useful import QUERIES
 
@@ -77,8 +77,8 @@ def test_a_time_zone_is_one_that_clickhouse_and_browsers_know(guard: Guard, zone
 )
 def test_a_time_zone_is_a_name(guard: Guard, zone: str) -> None:
     refusal(guard, "SELECT toHour(ts, {zone:String}) FROM events", {"zone": zone})
-    with pytest.raises(BadKind):
-        parse_kind(f"DateTime('{zone}')")
+    with pytest.raises(BadSqlType):
+        parse_type(f"DateTime('{zone}')")
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+5", "Etc/GMT-14"])
@@ -87,7 +87,7 @@ def test_a_named_time_zone_is_printed(guard: Guard, zone: str) -> None:
     assert "toHour(`ts`, {user_zone:String})" in printed(
         guard, "SELECT toHour(ts, {zone:String}) FROM events", {"zone": zone}
     )
-    assert str(parse_kind(f"DateTime64(3, '{zone}')")) == f"DateTime64(3, '{zone}')"
+    assert str(parse_type(f"DateTime64(3, '{zone}')")) == f"DateTime64(3, '{zone}')"
 
 
 def test_table_becomes_a_subquery_of_one_site_with_the_columns_that_are_named(guard: Guard) -> None:
@@ -217,7 +217,7 @@ def test_functions_have_a_signature_and_a_sentence(functions: Functions) -> None
     ],
 )
 def test_reads_types(text: str, kind: str) -> None:
-    assert str(parse_kind(text)) == kind
+    assert str(parse_type(text)) == kind
 
 
 @pytest.mark.parametrize(
@@ -230,8 +230,8 @@ def test_reads_types(text: str, kind: str) -> None:
     ],
 )  # fmt: skip
 def test_refuses_types(text: str) -> None:
-    with pytest.raises(BadKind):
-        parse_kind(text)
+    with pytest.raises(BadSqlType):
+        parse_type(text)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient
 from pytest_aiohttp.plugin import AiohttpClient
 
 from analytics_server.errors import AnalyticsError
-from analytics_server.http.serving import error_response
+from analytics_server.http.answer import error_response
 from analytics_server.sql.routes import endpoints
 from tests.http.authorizer import routes_for_a_reader
 from tests.sql.conftest import Asker

@@ -16,6 +16,7 @@ from analytics_server.config import ClickhouseSection, Config
 from analytics_server.errors import ConfigError, StoreRetryable
 from analytics_server.store import make_store
 from analytics_server.store.errors_map import RETRYABLE_CODES
+from analytics_server.store.protocol import OVER_HTTP
 from analytics_server.store.threaded import ThreadedStore
 
 OURS = "WHERE startsWith(query_id, {prefix:String})"
@@ -47,7 +48,14 @@ def on_cluster(client: NotingClient, cluster: str = "near") -> ThreadedStore:
         return cast(Client, client)
 
     return ThreadedStore(
-        kind="server", location="", database="db", make_client=make, prepare=make, threads=1, cluster=cluster
+        kind="server",
+        capabilities=OVER_HTTP,
+        location="",
+        database="db",
+        make_client=make,
+        prepare=make,
+        threads=1,
+        cluster=cluster,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from analytics_server.store.protocol import Encoded
+from analytics_server.store.protocol import IN_PROCESS, OVER_HTTP, Capabilities, Encoded
 from analytics_server.store.settings import INSERT_SETTINGS, SERVER_INSERT_SETTINGS
 from analytics_server.store.threaded import ThreadedStore
 
@@ -27,11 +27,12 @@ class FakeClient:
         """Nothing is open."""
 
 
-@pytest.mark.parametrize(("kind", "told"), [("server", SERVER_INSERT_SETTINGS), ("embedded", {})])
-async def test_a_server_does_not_log_inserts(kind: str, told: dict[str, str]) -> None:
+@pytest.mark.parametrize(("capabilities", "told"), [(OVER_HTTP, SERVER_INSERT_SETTINGS), (IN_PROCESS, {})])
+async def test_a_server_does_not_log_inserts(capabilities: Capabilities, told: dict[str, str]) -> None:
     client = FakeClient()
     store = ThreadedStore(
-        kind=kind,
+        kind="",
+        capabilities=capabilities,
         location="",
         database="d",
         make_client=lambda: cast(Client, client),
@@ -40,6 +41,6 @@ async def test_a_server_does_not_log_inserts(kind: str, told: dict[str, str]) ->
     )
     await store.insert_encoded("t", Encoded(columns=("a",), rows=1, pieces=[b""]), query_id="one")
     await store.close()
-    expected = INSERT_SETTINGS | told | ({"query_id": "one"} if kind == "server" else {})
+    expected = INSERT_SETTINGS | told | ({"query_id": "one"} if capabilities.inserts_outlive_calls else {})
     assert {name: value for name, value in client.settings.items() if name != "max_execution_time"} == expected
-    assert client.settings.get("log_queries") == ("0" if kind == "server" else None)
+    assert client.settings.get("log_queries") == ("0" if capabilities.keeps_query_log else None)

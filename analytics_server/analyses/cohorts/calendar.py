@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 from analytics_server.query.language.time_range import TimeRange, midnight
+from analytics_server.query.sql.templates import fill
 
 Period = Literal["day", "week", "month"]
 
@@ -41,7 +42,7 @@ def first_day(number: int, period: Period) -> date:
 
 def number_sql(at: str, period: Period) -> str:
     """The period of a moment as SQL; needs the parameter `tz`."""
-    return _SQL[period].replace("@at", at)
+    return fill(_SQL[period], at=at)
 
 
 def starts_at(number: int, period: Period, range_: TimeRange) -> datetime:

@@ -15,9 +15,9 @@ from msgspec import UNSET, Meta, UnsetType
 from analytics_server.analyses.cohorts.calendar import Period
 from analytics_server.errors import RequestError
 from analytics_server.query.answer import AnswerMeta
-from analytics_server.query.dimensions import GOAL, Dimension, Scope, find_dimension
+from analytics_server.query.dimensions import Dimension, find_dimension, has_one_value
 from analytics_server.query.language.conditions import Condition, normalise
-from analytics_server.query.language.event_match import EventSpec, Meant, read_spec
+from analytics_server.query.language.event_match import EventMatch, EventSpec, read_spec
 from analytics_server.query.language.filters import parse_filters
 from analytics_server.query.language.library import Library
 from analytics_server.query.language.time_range import RangeSpec
@@ -98,8 +98,8 @@ class CohortQuestion:
     date_range: RangeSpec
     period: Period
     by: Subject
-    first: Meant | None
-    returning: Meant | None
+    first: EventMatch | None
+    returning: EventMatch | None
     where: tuple[Condition, ...]
     breakdown: Dimension | None
     limit: int
@@ -148,7 +148,7 @@ def check_cohorts(request: CohortsRequest, library: Library) -> CohortQuestion:
 def find_breakdown(name: str) -> Dimension:
     """A dimension that an event has one value of. Raises `RequestError`."""
     dimension = find_dimension(name)
-    if dimension.scope is Scope.TIME or dimension is GOAL:
+    if not has_one_value(dimension):
         raise RequestError(
             f"breakdown can't be {name!r}: it needs a dimension with one value for each event, such as visit:source"
             " or event:props:plan.",
@@ -157,9 +157,9 @@ def find_breakdown(name: str) -> Dimension:
     return dimension
 
 
-def _read(spec: EventSpec | None, place: str, library: Library) -> Meant | None:
+def _read(spec: EventSpec | None, place: str, library: Library) -> EventMatch | None:
     return None if spec is None or spec == EventSpec() else read_spec(spec, place, library)
 
 
-def _shown(meant: Meant | None) -> dict[str, object] | None:
-    return None if meant is None else meant.normalised()
+def _shown(events: EventMatch | None) -> dict[str, object] | None:
+    return None if events is None else events.normalised()

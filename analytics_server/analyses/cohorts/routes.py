@@ -5,17 +5,17 @@ from __future__ import annotations
 from analytics_server.access.actions import QUERY_SITE
 from analytics_server.analyses.cohorts.request import CohortsAnswer, CohortsRequest
 from analytics_server.analyses.cohorts.run import run_cohorts
+from analytics_server.http.declaration import Body, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
-from analytics_server.http.openapi.operation import Body, Reply
-from analytics_server.query.context import Desk
+from analytics_server.query.context import QueryContext
 from analytics_server.query.endpoint_parts import FILTER_CODES, NO_SITE, REQUEST_CODES, query_body
 
 
-def endpoints(desk: Desk) -> list[Endpoint]:
+def endpoints(context: QueryContext) -> list[Endpoint]:
     """Cohorts and retention."""
 
     async def cohorts(call: Call[CohortsRequest]) -> CohortsAnswer:
-        return await run_cohorts(desk, call.body)
+        return await run_cohorts(context, call.body)
 
     return [
         Endpoint(
@@ -28,7 +28,7 @@ def endpoints(desk: Desk) -> list[Endpoint]:
             action=QUERY_SITE,
             site=SiteFrom.BODY,
             handle=cohorts,
-            reading=query_body(desk.limits),
+            reading=query_body(context.limits),
             body=Body(
                 types=(CohortsRequest,),
                 examples={

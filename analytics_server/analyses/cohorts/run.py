@@ -22,15 +22,14 @@ from analytics_server.analyses.cohorts.request import (
     check_cohorts,
 )
 from analytics_server.analyses.cohorts.statement import (
-    Source,
+    CohortTable,
     cheapest_source,
     select_breakdown,
     select_cohorts,
     tables_of,
 )
 from analytics_server.errors import RequestError
-from analytics_server.query.answer import AnswerMeta
-from analytics_server.query.context import Cost, Desk, show_range, zone_warnings
+from analytics_server.query.context import Cost, QueryContext, meta_of, show_range, zone_warnings
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.parameters import COUNT, TEXT, Binder
 
@@ -80,19 +79,21 @@ class Grid:
         return starts_at(number + 1, self.question.period, self.range_) <= self.now
 
 
-async def run_cohorts(desk: Desk, request: CohortsRequest, *, source: Source | None = None) -> CohortsAnswer:
+async def run_cohorts(
+    context: QueryContext, request: CohortsRequest, *, source: CohortTable | None = None
+) -> CohortsAnswer:
     """Answer `POST /api/v1/cohorts`. `source`: read that table although a cheaper one would do.
 
     Raises `RequestError`, `NotFound` or a store error.
     """
-    question = check_cohorts(request, desk.library(request.site_id))
-    site = desk.site(request.site_id)
-    await desk.check_patterns((*question.first_where, *question.returning_where))
-    range_, now = await desk.range_of(site, question.date_range)
+    question = check_cohorts(request, context.library(request.site_id))
+    site = context.site(request.site_id)
+    await context.check_patterns((*question.first_where, *question.returning_where))
+    range_, now = await context.range_of(site, question.date_range)
     grid = make_grid(question, range_, now)
     chosen = source or cheapest_source(question)
     binder = _bind(grid)
-    result = await desk.query(select_cohorts(question, chosen, binder), binder.values)
+    result = await context.query(select_cohorts(question, chosen, binder), binder.values)
     cohorts, curve = grid.lay_out(_cells(result.rows))
     cost = Cost().plus(result)
     groups: list[CohortGroup] | None = None
@@ -100,7 +101,7 @@ async def run_cohorts(desk: Desk, request: CohortsRequest, *, source: Source | N
     if question.breakdown is not None:
         binder = _bind(grid)
         binder.name("limit", question.limit, COUNT)
-        result = await desk.query(select_breakdown(question, binder), binder.values)
+        result = await context.query(select_breakdown(question, binder), binder.values)
         cost = cost.plus(result)
         groups = [_group(grid, row) for row in result.rows]
         all_values = _whole(result.rows[0][2]) if result.rows else 0
@@ -109,15 +110,11 @@ async def run_cohorts(desk: Desk, request: CohortsRequest, *, source: Source | N
         cohorts=cohorts,
         curve=curve,
         breakdown=UNSET if groups is None else groups,
-        meta=AnswerMeta(
-            table=tables_of(question, chosen),
-            time_zone=range_.zone.key,
-            date_range=show_range(range_),
-            elapsed_ms=round(cost.elapsed_ms, 1),
-            rows_read=cost.rows_read,
-            bytes_read=cost.bytes_read,
-            approximate=[],
-            warnings=[*zone_warnings(site), *_WARNINGS[question.by]],
+        meta=meta_of(
+            tables_of(question, chosen),
+            range_,
+            cost,
+            [*zone_warnings(site), *_WARNINGS[question.by]],
             total_rows=UNSET if groups is None else all_values,
         ),
         query=question.normalised() | {"date_range": list(show_range(range_)), "periods": grid.columns},

@@ -14,13 +14,35 @@ from typing import Literal
 from analytics_server.analyses.cohorts.calendar import NONE, number_sql
 from analytics_server.analyses.cohorts.request import CohortQuestion
 from analytics_server.query.dimensions import find_dimension
-from analytics_server.query.language.conditions import Condition, all_matches, matches
+from analytics_server.query.language.conditions import Condition, all_matches
+from analytics_server.query.language.filter_classes import reads_pages
 from analytics_server.query.parameters import MOMENT, Binder
-from analytics_server.query.sql.range_edges import BESIDE_EVENTS, SESSION_MARGIN_S, events_with_sessions
+from analytics_server.query.sql.range_edges import SESSION_MARGIN_S
 from analytics_server.query.sql.render import event_column, render, render_on_events
-from analytics_server.query.sql.scope import indent, select
+from analytics_server.query.sql.select import (
+    ArrayJoin,
+    Expression,
+    Join,
+    Relation,
+    Select,
+    Subquery,
+    Table,
+    and_,
+    compose,
+    is_in,
+    or_,
+    select,
+)
+from analytics_server.query.sql.sources import (
+    BESIDE_EVENTS,
+    EVENTS,
+    SESSIONS,
+    SITE_OF_EVENTS,
+    SITE_OF_SESSIONS,
+    events_with_sessions,
+)
 
-Source = Literal["activity", "events"]
+CohortTable = Literal["activity", "events"]
 
 _NAME = find_dimension("event:name")
 _SINCE = f"{{since:{MOMENT}}}"
@@ -31,25 +53,25 @@ _CELLS = (
 )
 
 
-def cheapest_source(question: CohortQuestion) -> Source:
+def cheapest_source(question: CohortQuestion) -> CohortTable:
     """`activity` knows users and the names of their events; everything else is read from `events`."""
     used = all_matches((*question.first_where, *question.returning_where))
     named = all(match.dimension is _NAME for match in used)
     return "activity" if question.by == "user" and question.breakdown is None and named else "events"
 
 
-def tables_of(question: CohortQuestion, source: Source) -> str:
+def tables_of(question: CohortQuestion, source: CohortTable) -> str:
     """The tables read, for the answer's `meta`."""
     return "events+sessions" if source == "events" and _is_joined(question) else source
 
 
-def select_cohorts(question: CohortQuestion, source: Source, binder: Binder) -> str:
+def select_cohorts(question: CohortQuestion, source: CohortTable, binder: Binder) -> Select:
     """Rows: cohort, period, subjects."""
     subjects = _from_activity(question, binder) if source == "activity" else _from_events(question, binder)
     return _counted(subjects, ["cohort"])
 
 
-def select_breakdown(question: CohortQuestion, binder: Binder) -> str:
+def select_breakdown(question: CohortQuestion, binder: Binder) -> Select:
     """Rows: value, its subjects in the cohorts shown, how many values there are, and its cells as in `select_cohorts`.
 
     The values with most subjects first; parameter `limit`: how many.
@@ -61,66 +83,87 @@ def select_breakdown(question: CohortQuestion, binder: Binder) -> str:
         "count() OVER () AS all_values",
         "groupArray((cohort, period, subjects)) AS cells",
     ]
-    return (
-        select(columns, f"(\n{indent(cells)}\n)", [], ["value"]) + "\nORDER BY size DESC, value\nLIMIT {limit:UInt64}"
+    return Select(
+        columns=tuple(columns),
+        source=Subquery(cells),
+        group_by=("value",),
+        order_by=("size DESC", "value"),
+        limit="{limit:UInt64}",
     )
 
 
-def _counted(subjects: str, groups: Sequence[str]) -> str:
-    relation = f"(\n{indent(subjects)}\n)\nARRAY JOIN arrayPushBack(active, toUInt16({NONE})) AS period"
-    return select([*groups, "period", "count() AS subjects"], relation, [_CELLS], [*groups, "period"])
+def _counted(subjects: Select, groups: Sequence[str]) -> Select:
+    source = ArrayJoin(Subquery(subjects), f"arrayPushBack(active, toUInt16({NONE})) AS period")
+    return select([*groups, "period", "count() AS subjects"], source, [_CELLS], [*groups, "period"])
 
 
-def _from_activity(question: CohortQuestion, binder: Binder) -> str:
+def _from_activity(question: CohortQuestion, binder: Binder) -> Select:
     """One row per user and day: its first and last event say in which periods it lies (see schema/0007)."""
     first, returning = (_on_names(where, binder) for where in (question.first_where, question.returning_where))
     began, ended = (number_sql(f"a.{name}", question.period) for name in ("first_at", "last_at"))
+    columns: list[Expression]
     if first == returning:
         columns = [
             f"min({began}) AS cohort",
             # Few days lie in two periods: the first is added only for them.
             f"arrayDistinct(arrayConcat(groupArray({ended}), groupArrayIf({began}, {began} != {ended}))) AS active",
         ]
-        where = ["a.site_id = {site:String}", first]
+        chosen = first
     else:
-        crossing = f"{returning} AND {began} != {ended}"
+        crossing = compose(returning, f" AND {began} != {ended}")
         columns = [
-            f"minIf({began}, {first}) AS cohort",
-            f"arrayDistinct(arrayConcat(groupArrayIf({ended}, {returning}), groupArrayIf({began}, {crossing})))"
-            " AS active",
+            compose(f"minIf({began}, ", first, ") AS cohort"),
+            compose(
+                f"arrayDistinct(arrayConcat(groupArrayIf({ended}, ",
+                returning,
+                f"), groupArrayIf({began}, ",
+                crossing,
+                "))) AS active",
+            ),
         ]
-        where = ["a.site_id = {site:String}", f"({first} OR {returning})"]
-    return select(columns, "activity AS a", where, ["a.user_key"]) + f"\nHAVING {_SHOWN}"
+        chosen = or_([first, returning])
+    return Select(
+        columns=tuple(columns),
+        source=Table("activity", "a"),
+        where=("a.site_id = {site:String}", chosen),
+        group_by=("a.user_key",),
+        having=(_SHOWN,),
+    )
 
 
-def _on_names(where: tuple[Condition, ...], binder: Binder) -> str:
+def _on_names(where: tuple[Condition, ...], binder: Binder) -> Expression:
     """Days of any event have a row of their own, without a name."""
     if not where:
         return "a.name = ''"
-    return f"({' AND '.join(['a.name != ' + chr(39) * 2, *(render(c, lambda _: 'a.name', binder) for c in where)])})"
+    return and_(["a.name != ''", *(render(condition, lambda _: "a.name", binder) for condition in where)])
 
 
-def _from_events(question: CohortQuestion, binder: Binder) -> str:
+def _from_events(question: CohortQuestion, binder: Binder) -> Select:
     first, returning = (_holds(where, binder) for where in (question.first_where, question.returning_where))
-    key, relation = _KEYS[question.by], _relation(question)
+    source = _source(question)
     period = number_sql("e.ts", question.period)
-    columns = [f"groupUniqArrayIf({period}, {returning}) AS active"]
+    columns = [compose(f"groupUniqArrayIf({period}, ", returning, ") AS active")]
     if question.breakdown is None:
-        columns.append(f"minIf({period}, {first}) AS cohort")
+        columns.append(compose(f"minIf({period}, ", first, ") AS cohort"))
     else:
         value = f"toString({event_column(question.breakdown, binder)})"
         began = number_sql("tupleElement(began, 1)", question.period)
         # Of several first events at the same moment the smallest value counts.
-        columns += [f"minIf((e.ts, {value}), {first}) AS began", f"{began} AS cohort"]
+        columns += [compose(f"minIf((e.ts, {value}), ", first, ") AS began"), f"{began} AS cohort"]
         columns.append("tupleElement(began, 2) AS value")
-    where = ["e.site_id = {site:String}", *_known(question, relation, first), f"({first} OR {returning})"]
-    return select(columns, relation, where, [key]) + f"\nHAVING {_SHOWN}"
+    return Select(
+        columns=tuple(columns),
+        source=source,
+        where=(SITE_OF_EVENTS, *_known(question, source, first), or_([first, returning])),
+        group_by=(_KEYS[question.by],),
+        having=(_SHOWN,),
+    )
 
 
 _KEYS = {"user": "cityHash64(e.user_id)", "session": "e.session_key", "visitor": "e.visitor_id"}
 
 
-def _known(question: CohortQuestion, relation: str, first: str) -> list[str]:
+def _known(question: CohortQuestion, source: Relation, first: Expression) -> list[Expression]:
     """Which events may belong to a subject of the cohorts shown."""
     if question.by == "user":
         return ["e.user_id != ''"]
@@ -131,24 +174,24 @@ def _known(question: CohortQuestion, relation: str, first: str) -> list[str]:
             f"e.ts >= toStartOfDay({_SINCE})",
             f"e.ts < toStartOfDay({_UNTIL}) + INTERVAL 1 DAY",
         ]
-    began = ["e.site_id = {site:String}", f"e.ts >= {_SINCE}", f"e.ts < {_UNTIL}", first]
-    earliest = select(["min(e.session_start)"], relation, began)
+    began = [SITE_OF_EVENTS, f"e.ts >= {_SINCE}", f"e.ts < {_UNTIL}", first]
+    earliest = select(["min(e.session_start)"], source, began)
     return [
-        f"e.session_key IN (\n{indent(select(['e.session_key'], relation, began))}\n)",
-        f"e.ts >= (\n{indent(earliest)}\n) - INTERVAL {SESSION_MARGIN_S} SECOND",
+        is_in(("e.session_key",), select(["e.session_key"], source, began)),
+        compose("e.ts >= ", earliest, f" - INTERVAL {SESSION_MARGIN_S} SECOND"),
     ]
 
 
-def _holds(where: tuple[Condition, ...], binder: Binder) -> str:
-    return f"({' AND '.join(render_on_events(where, binder))})" if where else "1"
+def _holds(where: tuple[Condition, ...], binder: Binder) -> Expression:
+    return and_(render_on_events(where, binder)) if where else "1"
 
 
 def _is_joined(question: CohortQuestion) -> bool:
-    used = [match.dimension for match in matches((*question.first_where, *question.returning_where))]
-    return any(dimension.joined for dimension in [*used, *([question.breakdown] if question.breakdown else [])])
+    by_page = question.breakdown is not None and question.breakdown.joined
+    return by_page or reads_pages((*question.first_where, *question.returning_where))
 
 
-def _relation(question: CohortQuestion) -> str:
+def _source(question: CohortQuestion) -> Table | Join:
     if not _is_joined(question):
-        return "events AS e"
-    return events_with_sessions(select(BESIDE_EVENTS, "sessions AS s FINAL", ["s.site_id = {site:String}"]))
+        return EVENTS
+    return events_with_sessions(select(BESIDE_EVENTS, SESSIONS, [SITE_OF_SESSIONS]))

@@ -137,15 +137,17 @@ class Tally:
 
 
 @dataclass(slots=True)
-class Group:
+class VariantCounts:
     """What was counted of one variant; `tallies` by the place of the goal."""
 
     exposures: int
     tallies: list[Tally]
 
 
-def judge(goals: Sequence[str], names: Sequence[str], control: str, groups: Mapping[str, Group]) -> list[GoalResult]:
-    """Every goal and variant; a variant without a group has nobody."""
+def judge(
+    goals: Sequence[str], names: Sequence[str], control: str, groups: Mapping[str, VariantCounts]
+) -> list[GoalResult]:
+    """Every goal and variant; a variant without a group has no subjects."""
     found = []
     for place, goal in enumerate(goals):
         tallies = {name: groups[name].tallies[place] if name in groups else Tally() for name in names}
@@ -155,7 +157,7 @@ def judge(goals: Sequence[str], names: Sequence[str], control: str, groups: Mapp
 
 
 def sample_ratio(weights: Mapping[str, float], exposures: Mapping[str, int]) -> SampleRatio:
-    """The split against the weights. A variant that nobody new is shown is left out."""
+    """The split against the weights. A variant that is shown to no new subject is left out."""
     open_ = [name for name, weight in weights.items() if weight > 0]
     whole = sum(weights.values())
     tested = split_test([exposures.get(name, 0) for name in open_], [weights[name] for name in open_])
@@ -208,7 +210,7 @@ def _variants(
 
 
 def _verdicts(names: Sequence[str], sizes: Mapping[str, int], tallies: Mapping[str, Tally]) -> dict[str, Verdict]:
-    """Of the variants with subjects: what nobody has seen can't be the best. None if there is no choice."""
+    """Of the variants with subjects: a variant without any can't be the best. None if there is no choice."""
     seen = [name for name in names if sizes[name]]
     if len(seen) < 2:
         return {}

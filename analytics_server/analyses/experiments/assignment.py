@@ -5,7 +5,7 @@ score = −ln(u) / weight; the lowest score wins. Texts are UTF-8. Each variant 
 ("weighted rendezvous hashing", after C. Schindelhauer and G. Schomaker, "Weighted distributed hash tables", 2005).
 
 Why not buckets on a line: here a subject only ever moves to a variant whose weight grew relative to its own, so
-a new variant takes its share evenly from the others and moves nobody between those. Another key is another draw:
+a new variant takes its share evenly from the others and moves no subject between those. Another key is another draw:
 experiments are independent.
 """
 

@@ -1,6 +1,6 @@
 """What an experiment is: its variants, what counts as success, and when it ran.
 
-A definition is a document of `access.saved`, kind experiment. Everything in it is checked here
+A definition is a saved thing (`saved.store`) of the kind experiment. Everything in it is checked here
 before it is saved, so that a result can only fail over what has gone since (a deleted goal).
 """
 
@@ -11,12 +11,11 @@ from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 
-from analytics_server.access.saved import SavedThing, body_of
 from analytics_server.errors import RequestError
 from analytics_server.query.language.conditions import Condition
-from analytics_server.query.language.event_match import NAME_CHARS, EventSpec, Meant, read_spec
+from analytics_server.query.language.event_match import NAME_CHARS, EventMatch, EventSpec, read_spec
 from analytics_server.query.language.saved_filters import SiteLibrary
 from analytics_server.query.language.time_range import EARLIEST, LATEST, TimeRange, resolve_range
 from analytics_server.query.language.window import parse_window
@@ -62,21 +61,6 @@ class ExperimentRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     status: Status = "running"
 
 
-class ExperimentChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of `PUT /api/v1/experiments/{id}`: what is left out stays as it is."""
-
-    site_id: SiteId | UnsetType = UNSET
-    name: Name | UnsetType = UNSET
-    variants: Variants | UnsetType = UNSET
-    key: Annotated[str, Meta(max_length=NAME_CHARS)] | UnsetType = UNSET
-    control: Annotated[str, Meta(max_length=NAME_CHARS)] | UnsetType = UNSET
-    goals: Goals | UnsetType = UNSET
-    window: Window | UnsetType = UNSET
-    start: Moment | UnsetType | None = UNSET
-    end: Moment | UnsetType | None = UNSET
-    status: Status | UnsetType = UNSET
-
-
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
     """What saved and shown definitions have in common.
 
@@ -118,34 +102,11 @@ class ExperimentBody(Definition, frozen=True, kw_only=True):
     key_since_ms: int = 0
     name_since_ms: int = 0
 
-
-class ExperimentAnswer(Definition, frozen=True, kw_only=True):
-    """A definition with its id, as the API shows it."""
-
-    id: str
-    site_id: str
-    name: str
-    created_at_ms: int
-    updated_at_ms: int
-
-
-class ExperimentsAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The definitions of a site, by name."""
-
-    experiments: list[ExperimentAnswer]
-
-
-def show(thing: SavedThing) -> ExperimentAnswer:
-    """A saved definition as the API shows it."""
-    body = body_of(thing, ExperimentBody)
-    return ExperimentAnswer(
-        **{name: getattr(body, name) for name in Definition.__struct_fields__},
-        id=thing.id,
-        site_id=thing.site_id,
-        name=thing.name,
-        created_at_ms=thing.created_at_ms,
-        updated_at_ms=thing.updated_at_ms,
-    )
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for a stored start or end that is no instant."""
+        for text in (self.start, self.end):
+            if text is not None and datetime.fromisoformat(text).tzinfo is None:
+                raise ValueError(f"{text!r} has no offset")
 
 
 def check_definition(
@@ -197,26 +158,13 @@ def check_definition(
     return body, [condition for goal in goals for condition in goal.where]
 
 
-def changed(thing: SavedThing, change: ExperimentChange) -> ExperimentRequest:
-    """The request that would have made the definition as it shall become. Raises `RequestError` (bad_experiment)."""
-    if change.site_id is not UNSET and change.site_id.strip().lower() != thing.site_id:
-        raise _bad(f"site_id can't change: the experiment belongs to {thing.site_id!r}")
-    body = body_of(thing, ExperimentBody)
-    kept = {name: getattr(body, name) for name in Definition.__struct_fields__}
-    given = {name: getattr(change, name) for name in change.__struct_fields__}
-    wanted = {name: value for name, value in given.items() if value is not UNSET and name != "site_id"}
-    if "variants" in wanted and "control" not in wanted and body.control not in [v.name for v in wanted["variants"]]:
-        raise _bad(f"control was {body.control!r}, which is none of the new variants: name another one")
-    return ExperimentRequest(**({"name": thing.name} | kept | wanted), site_id=thing.site_id)
-
-
 def range_between(start: Moment | None, end: Moment | None, zone: ZoneInfo, now: datetime) -> TimeRange:
     """From start to end, either of which may be open. Raises `RequestError` (bad_date_range)."""
     first = EARLIEST.isoformat() if start is None else start
     return resolve_range((first, LATEST.isoformat() if end is None else end), now=now, zone=zone)
 
 
-def read_goal(goal: GoalSpec, place: str, library: SiteLibrary, own: ExperimentBody | None = None) -> Meant:
+def read_goal(goal: GoalSpec, place: str, library: SiteLibrary, own: ExperimentBody | None = None) -> EventMatch:
     """Which events a goal means. Raises `RequestError`.
 
     A text is looked up among the labels of the definition's own goals, then among the site's saved goals by id and

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from analytics_server.access.saved import Kind, Saved, SavedThing, body_of
 from analytics_server.analyses.experiments.definition import ExperimentBody
 from analytics_server.errors import Conflict, NotFound, RequestError
+from analytics_server.saved.store import Kind, Saved, SavedThing, body_of
 
 
 @dataclass(frozen=True, slots=True)

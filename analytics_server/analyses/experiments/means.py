@@ -33,7 +33,7 @@ class Sample:
 
     @property
     def mean(self) -> Fraction | None:
-        """Of all subjects; None of nobody."""
+        """Of all subjects; None without any."""
         return self.total / self.count if self.count else None
 
     @property
@@ -63,7 +63,7 @@ def mean_interval(sample: Sample) -> Interval | None:
 
 
 def compare_means(sample: Sample, control: Sample) -> Gap | None:
-    """A mean against control's; None if either has nobody. Without any variance there is no interval and no test."""
+    """A mean against control's; None if either has no subjects. Without variance there is no interval and no test."""
     ours, theirs = sample.mean, control.mean
     if ours is None or theirs is None:
         return None

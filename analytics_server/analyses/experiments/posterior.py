@@ -40,7 +40,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class SharePosterior:
     """The posterior of one variant's share."""
 
     a: int
@@ -57,15 +57,15 @@ class Share:
         return math.exp(_relative_log(self.a, self.b, self.peak, at))
 
 
-def share_of(successes: int, total: int) -> Share:
+def share_of(successes: int, total: int) -> SharePosterior:
     """The posterior after so many successes of so many."""
     a, b = 1 + successes, 1 + total - successes
     if not total:
-        return Share(a=1, b=1, peak=0.5, low=0.0, high=1.0, sd=1.0)
+        return SharePosterior(a=1, b=1, peak=0.5, low=0.0, high=1.0, sd=1.0)
     peak = successes / total
     whole = a + b
     sd = math.sqrt(a / whole * (b / whole) / (whole + 1))
-    return Share(a=a, b=b, peak=peak, low=_edge(a, b, peak, 0.0), high=_edge(a, b, peak, 1.0), sd=sd)
+    return SharePosterior(a=a, b=b, peak=peak, low=_edge(a, b, peak, 0.0), high=_edge(a, b, peak, 1.0), sd=sd)
 
 
 def compare(counts: Sequence[tuple[int, int]]) -> list[Verdict]:
@@ -90,7 +90,7 @@ def compare(counts: Sequence[tuple[int, int]]) -> list[Verdict]:
 
 
 def _add_panel(
-    shares: Sequence[Share],
+    shares: Sequence[SharePosterior],
     masses: Sequence[float],
     below: list[float],
     best: list[float],
@@ -137,7 +137,7 @@ def _products_without_one(values: Sequence[float]) -> list[float]:
     return found
 
 
-def _panels(shares: Sequence[Share]) -> list[tuple[float, float]]:
+def _panels(shares: Sequence[SharePosterior]) -> list[tuple[float, float]]:
     """From the first to the last mass, in steps of the narrowest density there, ending where one begins or ends."""
     edges = sorted({edge for share in shares for edge in (share.low, share.high)})
     found: list[tuple[float, float]] = []

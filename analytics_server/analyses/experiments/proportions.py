@@ -1,6 +1,6 @@
 """Shares and how far they can be trusted: intervals, differences, tests. Pure; no value is ever NaN.
 
-Where a number has no meaning (nobody was exposed, nothing to divide by) the answer is None.
+Where a number has no meaning (no subjects, nothing to divide by) the answer is None.
 Formulas:
 
 - Wilson's score interval: E. B. Wilson, "Probable inference", JASA 22 (1927).
@@ -25,7 +25,7 @@ SRM_P = 0.001
 
 
 def wilson(successes: int, total: int) -> Interval | None:
-    """Wilson's 95 % interval of a share; None of nobody."""
+    """Wilson's 95 % interval of a share; None without any subjects."""
     if total == 0:
         return None
     share, square = successes / total, Z_95 * Z_95

@@ -12,15 +12,14 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta
 
-from analytics_server.access.saved import SavedThing, body_of
 from analytics_server.analyses.experiments.answer import (
     BreakdownResult,
     Excluded,
     ExperimentShown,
     GoalShown,
-    Group,
     ResultsAnswer,
     Tally,
+    VariantCounts,
     judge,
     sample_ratio,
 )
@@ -42,7 +41,7 @@ from analytics_server.analyses.experiments.statement import (
     COUNTED,
     MIXED,
     UNITS,
-    Asked,
+    ResultsQuestion,
     select_breakdown,
     select_currencies,
     select_results,
@@ -51,16 +50,17 @@ from analytics_server.analyses.experiments.statement import (
 )
 from analytics_server.errors import NotFound, RequestError
 from analytics_server.model import Site
-from analytics_server.query.answer import AnswerMeta
-from analytics_server.query.context import Cost, Desk, show_range, zone_warnings
-from analytics_server.query.dimensions import GOAL, Dimension, Scope, find_dimension
+from analytics_server.query.context import Cost, QueryContext, meta_of, zone_warnings
+from analytics_server.query.dimensions import Dimension, find_dimension, has_one_value
 from analytics_server.query.language.conditions import normalise
-from analytics_server.query.language.event_match import Meant
+from analytics_server.query.language.event_match import EventMatch
 from analytics_server.query.language.filters import parse_filters
 from analytics_server.query.language.saved_filters import SiteLibrary
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.language.window import parse_window
 from analytics_server.query.parameters import TEXT, Binder
+from analytics_server.query.sql.select import Select
+from analytics_server.saved.store import SavedThing, body_of
 
 MAX_BREAKDOWN = 20
 MAX_CURRENCIES = MAX_VARIANTS
@@ -84,10 +84,10 @@ class ResultsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class PreparedResults:
     """A checked request: what to read, of which subjects, and what is known of the experiment."""
 
-    asked: Asked
+    asked: ResultsQuestion
     binder: Binder
     range_: TimeRange
     shown: ExperimentShown
@@ -99,20 +99,20 @@ class Planned:
 class Counts:
     """What the rows say: groups by variant, and the subjects that are in none."""
 
-    groups: dict[str, Group] = field(default_factory=dict)
+    groups: dict[str, VariantCounts] = field(default_factory=dict)
     mixed: int = 0
     unknown: int = 0
     maturing: int = 0
 
 
 async def run_results(
-    desk: Desk, site: Site, id_or_key: str, thing: SavedThing | None, request: ResultsRequest
+    context: QueryContext, site: Site, id_or_key: str, thing: SavedThing | None, request: ResultsRequest
 ) -> ResultsAnswer:
     """Evaluate an experiment of the site: a saved one (`thing`), or one that is known by its exposures only.
 
     Raises `RequestError`, `NotFound` (unknown_experiment) or a store error.
     """
-    planned = await _with_currencies(desk, await _plan(desk, site, id_or_key, thing, request))
+    planned = await _with_currencies(context, await _plan(context, site, id_or_key, thing, request))
     statements = [select_results(planned.asked, planned.binder)]
     by_value = planned.asked.breakdown
     if by_value is not None:
@@ -120,7 +120,7 @@ async def run_results(
             select_results(replace(planned.asked, breakdown=None), planned.binder),
             select_breakdown(planned.asked, planned.binder, request.limit),
         ]
-    answers = await asyncio.gather(*(desk.query(sql, planned.binder.values) for sql in statements))
+    answers = await asyncio.gather(*(context.query(sql, planned.binder.values) for sql in statements))
     cost = planned.cost
     for answer in answers:
         cost = cost.plus(answer)
@@ -128,36 +128,38 @@ async def run_results(
     return await asyncio.to_thread(_show, planned, [answer.rows for answer in answers], cost)
 
 
-async def sites_with_exposures(desk: Desk, key: str) -> list[str]:
+async def sites_with_exposures(context: QueryContext, key: str) -> list[str]:
     """The sites there are where the experiment of that key was shown, in order. Raises a store error."""
     binder = Binder()
     binder.name("experiment", key, TEXT)
-    answer = await desk.query(select_sites(), binder.values)
-    return [str(row[0]) for row in answer.rows if desk.has_site(str(row[0]))]
+    answer = await context.query(select_sites(), binder.values)
+    return [str(row[0]) for row in answer.rows if context.has_site(str(row[0]))]
 
 
-async def _plan(desk: Desk, site: Site, id_or_key: str, thing: SavedThing | None, request: ResultsRequest) -> Planned:
-    library, now = desk.library(site.site_id), desk.now()
+async def _plan(
+    context: QueryContext, site: Site, id_or_key: str, thing: SavedThing | None, request: ResultsRequest
+) -> PreparedResults:
+    library, now = context.library(site.site_id), context.now()
     body = body_of(thing, ExperimentBody) if thing is not None else None
     goals = _goals(request, body, library)
     where = parse_filters(request.filters, library)
     breakdown = _breakdown(request.breakdown)
-    await desk.check_patterns([*where, *(condition for goal in goals for condition in goal.where)])
+    await context.check_patterns([*where, *(condition for goal in goals for condition in goal.where)])
     window = parse_window(request.window if request.window is not None else body.window if body else DEFAULT_WINDOW_S)
-    range_ = await _range(desk, site, request, body, now)
+    range_ = await _range(context, site, request, body, now)
     key = body.key if body else id_or_key
     binder = _bind(site, range_, window, key, now)
     cost, warnings = Cost(), zone_warnings(site)
     if body is None:
-        names, cost = await _frequent(desk, select_variants(), binder)
+        names, cost = await _frequent(context, select_variants(), binder)
         body = _from_exposures(key, names[:MAX_VARIANTS])
         if len(names) > MAX_VARIANTS:
             warnings.append(f"Only the {MAX_VARIANTS} variants with most exposures are evaluated.")
     control = request.control or body.control
     if control not in body.names:
         raise RequestError(f"control is {control!r}, which is none of: {', '.join(body.names)}.", code="bad_experiment")
-    return Planned(
-        asked=Asked(variants=body.names, goals=goals, where=where, breakdown=breakdown),
+    return PreparedResults(
+        asked=ResultsQuestion(variants=body.names, goals=goals, where=where, breakdown=breakdown),
         binder=binder,
         range_=range_,
         shown=ExperimentShown(
@@ -175,9 +177,9 @@ async def _plan(desk: Desk, site: Site, id_or_key: str, thing: SavedThing | None
     )
 
 
-async def _with_currencies(desk: Desk, planned: Planned) -> Planned:
+async def _with_currencies(context: QueryContext, planned: PreparedResults) -> PreparedResults:
     """The same with the currencies to add up, which the statement must know."""
-    names, cost = await _frequent(desk, select_currencies(planned.asked, planned.binder), planned.binder)
+    names, cost = await _frequent(context, select_currencies(planned.asked, planned.binder), planned.binder)
     warnings = list(planned.warnings)
     if len(names) > MAX_CURRENCIES:
         warnings.append(f"Only the {MAX_CURRENCIES} most frequent currencies are added up.")
@@ -185,12 +187,12 @@ async def _with_currencies(desk: Desk, planned: Planned) -> Planned:
     return replace(planned, asked=asked, cost=planned.cost.plus(cost), warnings=warnings)
 
 
-async def _frequent(desk: Desk, sql: str, binder: Binder) -> tuple[list[str], Cost]:
-    answer = await desk.query(sql, binder.values)
+async def _frequent(context: QueryContext, query: Select, binder: Binder) -> tuple[list[str], Cost]:
+    answer = await context.query(query, binder.values)
     return [str(row[0]) for row in answer.rows], Cost().plus(answer)
 
 
-def _goals(request: ResultsRequest, body: ExperimentBody | None, library: SiteLibrary) -> tuple[Meant, ...]:
+def _goals(request: ResultsRequest, body: ExperimentBody | None, library: SiteLibrary) -> tuple[EventMatch, ...]:
     """Those that the request names, else the definition's. Raises `RequestError`."""
     own = body.goals if body is not None else ()
     named = [("goal", request.goal)] if request.goal is not None else []
@@ -211,7 +213,7 @@ def _breakdown(name: str) -> Dimension | None:
     if not name:
         return None
     dimension = find_dimension(name)
-    if dimension.scope is Scope.TIME or dimension.name == GOAL.name:
+    if not has_one_value(dimension):
         raise RequestError(
             f"An experiment can't be broken down by {name!r}: choose a visit: dimension or another event: dimension.",
             code="unsupported_dimension",
@@ -220,12 +222,12 @@ def _breakdown(name: str) -> Dimension | None:
 
 
 async def _range(
-    desk: Desk, site: Site, request: ResultsRequest, body: ExperimentBody | None, now: datetime
+    context: QueryContext, site: Site, request: ResultsRequest, body: ExperimentBody | None, now: datetime
 ) -> TimeRange:
     """As asked; else from the experiment's start to its end; else all there is."""
     if request.date_range is not None:
-        return (await desk.range_of(site, request.date_range))[0]
-    everything = (await desk.range_of(site, "all"))[0]
+        return (await context.range_of(site, request.date_range))[0]
+    everything = (await context.range_of(site, "all"))[0]
     if body is None or (body.start is None and body.end is None):
         return everything
     if body.start is None:
@@ -250,7 +252,7 @@ def _bind(site: Site, range_: TimeRange, window: int, key: str, now: datetime) -
 
 
 def _from_exposures(key: str, found: Sequence[str]) -> ExperimentBody:
-    """What the exposures themselves say of an experiment that nobody has saved. Raises `NotFound`."""
+    """What the exposures themselves say of an experiment that is not saved. Raises `NotFound`."""
     if not found:
         raise NotFound(
             f"There is no experiment {key[:120]!r}: none is saved by that id, key or name, and no exposure names it in"
@@ -262,7 +264,7 @@ def _from_exposures(key: str, found: Sequence[str]) -> ExperimentBody:
     return ExperimentBody(key=key, variants=tuple(Variant(name=name) for name in names), control=control)
 
 
-def _show(planned: Planned, rows: Sequence[Rows], cost: Cost) -> ResultsAnswer:
+def _show(planned: PreparedResults, rows: Sequence[Rows], cost: Cost) -> ResultsAnswer:
     shown, asked = planned.shown, planned.asked
     names, labels = list(shown.weights), [goal.name for goal in shown.goals]
     counts = _count(rows[0], names, len(labels), asked.currencies)
@@ -279,21 +281,17 @@ def _show(planned: Planned, rows: Sequence[Rows], cost: Cost) -> ResultsAnswer:
         excluded=Excluded(several_variants=counts.mixed, unknown_variant=counts.unknown),
         maturing=counts.maturing,
         breakdown=UNSET if asked.breakdown is None else _show_breakdown(planned, rows[1]),
-        meta=AnswerMeta(
-            table="events+sessions",
-            time_zone=planned.range_.zone.key,
-            date_range=show_range(planned.range_),
-            elapsed_ms=round(cost.elapsed_ms, 1),
-            rows_read=cost.rows_read,
-            bytes_read=cost.bytes_read,
-            approximate=[],
-            warnings=warnings,
+        meta=meta_of(
+            "events+sessions",
+            planned.range_,
+            cost,
+            warnings,
             total_rows=UNSET if asked.breakdown is None else _all_values(rows[1]),
         ),
     )
 
 
-def _show_breakdown(planned: Planned, rows: Rows) -> list[BreakdownResult]:
+def _show_breakdown(planned: PreparedResults, rows: Rows) -> list[BreakdownResult]:
     shown, asked = planned.shown, planned.asked
     names, labels = list(shown.weights), [goal.name for goal in shown.goals]
     by_value: dict[str, list[Row]] = {}
@@ -326,12 +324,12 @@ def _count(rows: Iterable[Row], names: Sequence[str], goals: int, currencies: Se
         else:
             counts.maturing += _whole(maturing)
             tallies = [_tally(values[place * width : (place + 1) * width], currencies) for place in range(goals)]
-            counts.groups[names[_whole(variant) - 1]] = Group(_whole(subjects), tallies)
+            counts.groups[names[_whole(variant) - 1]] = VariantCounts(_whole(subjects), tallies)
     return counts
 
 
 def _tally(values: Sequence[object], currencies: Sequence[str]) -> Tally:
-    """Conversions, then sum and sum of squares of each currency. One that nobody of the variant spent is left out."""
+    """Conversions, then sum and sum of squares of each currency. One that none of the variant spent is left out."""
     tally = Tally(_whole(values[0]))
     for place, currency in enumerate(currencies):
         total, squares = values[1 + 2 * place : 3 + 2 * place]

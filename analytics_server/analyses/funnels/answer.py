@@ -1,6 +1,6 @@
 """The shape of a funnel's answer, and how it is made of the numbers that SQL gives.
 
-Conversions are per cent with two digits; times are seconds with three, null where nobody took the step.
+Conversions are per cent with two digits; times are seconds with three, null for a step without subjects.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from analytics_server.query.language.event_match import Meant
+from analytics_server.query.language.event_match import EventMatch
 
 CONVERSION_DIGITS = 2
 SECONDS_DIGITS = 3
@@ -98,7 +98,7 @@ class DrillAnswer(msgspec.Struct, frozen=True, kw_only=True):
     query: dict[str, object]
 
 
-def show_steps(steps: Sequence[Meant], numbers: Sequence[object]) -> list[StepAnswer]:
+def show_steps(steps: Sequence[EventMatch], numbers: Sequence[object]) -> list[StepAnswer]:
     """The steps from a statement's columns: all counts, then per step from the second on the two medians."""
     counts = [int(str(number)) for number in numbers[: len(steps)]]
     medians = numbers[len(steps) :]

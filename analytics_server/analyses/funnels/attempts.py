@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 from analytics_server.analyses.funnels.definition import Funnel
 from analytics_server.query.parameters import Binder
-from analytics_server.query.sql.scope import indent
+from analytics_server.query.sql.select import Select, Subquery, select
 
 WIDTH = 32
 """An element is its time in microseconds times this, plus what tells its number."""
@@ -46,44 +46,44 @@ def exclusion_number(index: int) -> int:
     return _EXCLUSIONS_FROM + 1 + index
 
 
-def best_attempts(funnel: Funnel, elements: str, binder: Binder, extra: Sequence[str] = ()) -> str:
+def best_attempts(funnel: Funnel, elements: Select, binder: Binder, extra: Sequence[str] = ()) -> Select:
     """A SELECT of the best attempts from a SELECT of `subject` and `elements`; `extra` columns are handed through."""
     binder.name("window", funnel.window_us, "UInt64")
-    carried = "".join(f", {name}" for name in extra)
-    kept = f"subject{carried}, first, ats"
+    carried = ["subject", *extra]
+    kept = [*carried, "first", "ats"]
     chains = "arrayMap(a -> emptyArrayUInt64(), ats)"
     for step in range(len(funnel.steps), 1, -1):  # One in the other: far quicker to analyse than nested SELECTs.
         chains = _chains(funnel, step, chains)
-    around = _select([kept, "numbers", *_around(funnel)], _sorted(funnel, elements, carried))
-    others = "".join(f", x{index}" for index in range(len(funnel.exclude)))
-    others += ", moment" if funnel.order == "strict" else ""
-    sql = _select([f"{kept}, numbers{others}", f"{chains} AS chains"], around)
-    sql = _select([f"subject{carried}, first, ats, chains", f"{_scores(funnel)} AS scores"], sql)
-    sql = _select(
+    around = _select([*kept, "numbers", *_around(funnel)], _sorted(funnel, elements, carried))
+    others = [f"x{index}" for index in range(len(funnel.exclude))]
+    others += ["moment"] if funnel.order == "strict" else []
+    chained = _select([*kept, "numbers", *others, f"{chains} AS chains"], around)
+    scored = _select([*kept, "chains", f"{_scores(funnel)} AS scores"], chained)
+    best = _select(
         [
-            f"subject{carried}, empty(ats) AS alone, arrayMax(scores) AS score",
+            *carried,
+            "empty(ats) AS alone",
+            "arrayMax(scores) AS score",
             f"if(alone, 1, intDiv(score, {_SCORE})) AS level",
             f"if(alone, first, toUInt64({_SCORE - 1} - score % {_SCORE})) AS start",
             f"arraySlice(chains[indexOf(scores, score)], {len(funnel.exclude) + 1}) AS chain",
         ],
-        sql,
+        scored,
     )
     times = "arraySort(chain)" if funnel.order == "any" else "chain"
     after = f"arraySlice(arrayMap(t -> toUInt64(t - start), {times}), 1, level - 1)"
-    return _select([f"subject{carried}, level, start", f"{after} AS after"], sql) + "\nWHERE level > 0"
+    return _select([*carried, "level", "start", f"{after} AS after"], best, "level > 0")
 
 
-def _sorted(funnel: Funnel, elements: str, carried: str) -> str:
+def _sorted(funnel: Funnel, elements: Select, carried: Sequence[str]) -> Select:
     """Times and numbers in order, and only where there is more than a first step to look at."""
     last = len(funnel.steps)
     more = f"{_number('x')} BETWEEN 2 AND {last if funnel.order == 'any' else 2}"
     first = _at(f"arrayMin(arrayFilter(x -> {_number('x')} = 1, elements))")
     way = f"if(arrayExists(x -> {more} AND {_at('x')} > first, elements), arraySort(elements), emptyArrayUInt64())"
-    entered = (
-        _select([f"subject{carried}, elements, {first} AS first", f"{way} AS way"], elements) + "\nWHERE first > 0"
-    )
+    entered = _select([*carried, "elements", f"{first} AS first", f"{way} AS way"], elements, "first > 0")
     ats, numbers = f"arrayMap(x -> {_at('x')}, way)", f"arrayMap(x -> toUInt8({_number('x')}), way)"
-    return _select([f"subject{carried}, first", f"{ats} AS ats", f"{numbers} AS numbers"], entered)
+    return _select([*carried, "first", f"{ats} AS ats", f"{numbers} AS numbers"], entered)
 
 
 def _around(funnel: Funnel) -> list[str]:
@@ -173,9 +173,8 @@ def _scores(funnel: Funnel) -> str:
     return _map(funnel, f"if({' AND '.join(conditions)}, {score}, 0)", "chains")
 
 
-def _select(columns: Sequence[str], source: str) -> str:
-    lines = ",\n    ".join(columns)
-    return f"SELECT {lines}\nFROM (\n{indent(source)}\n)"
+def _select(columns: Sequence[str], rows: Select, *where: str) -> Select:
+    return select(columns, Subquery(rows), where)
 
 
 def _at(element_: str) -> str:

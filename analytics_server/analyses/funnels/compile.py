@@ -6,7 +6,7 @@ The same statement adds up the attempts wherever they come from. Each attempt is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import timedelta
 
 from analytics_server.analyses.funnels.attempts import best_attempts
@@ -16,18 +16,10 @@ from analytics_server.query.dimensions import Dimension
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.parameters import Binder
 from analytics_server.query.sql.render import event_column
-from analytics_server.query.sql.scope import indent
+from analytics_server.query.sql.select import Query, Select, Statement, Subquery, select
 
 MIDDLE = "0.499999999, 0.5"
 """The two values in the middle, which are the same one for an odd number of them: the median is their mean."""
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """SQL and its parameters."""
-
-    sql: str
-    parameters: dict[str, object]
 
 
 def bind_range(site_id: str, range_: TimeRange, funnel: Funnel) -> Binder:
@@ -40,23 +32,20 @@ def bind_range(site_id: str, range_: TimeRange, funnel: Funnel) -> Binder:
     return binder
 
 
-def direct_attempts(funnel: Funnel, binder: Binder) -> str:
+def direct_attempts(funnel: Funnel, binder: Binder) -> Select:
     """A SELECT of the best attempts, from `events`."""
     return best_attempts(funnel, elements_of_events(funnel, binder), binder)
 
 
-def attempts_with_entries(funnel: Funnel, binder: Binder, entry: str, dimension: Dimension | None = None) -> str:
+def attempts_with_entries(funnel: Funnel, binder: Binder, entry: str, dimension: Dimension | None = None) -> Select:
     """The same with `value`: what the expression `entry` is at step 1.
 
     Of several first steps at the very same instant the smallest value counts. `dimension`: the one that `entry` reads.
     """
     elements = elements_of_events(funnel, binder, entry, dimension)
     attempts = best_attempts(funnel, elements, binder, extra=("entries",))
-    return (
-        "SELECT subject, level, start, after,\n"
-        "    arrayMin(arrayMap(entry -> entry.2, arrayFilter(entry -> entry.1 = start, entries))) AS value\n"
-        f"FROM (\n{indent(attempts)}\n)"
-    )
+    value = "arrayMin(arrayMap(entry -> entry.2, arrayFilter(entry -> entry.1 = start, entries))) AS value"
+    return select(["subject", "level", "start", "after", value], Subquery(attempts))
 
 
 def compile_funnel(
@@ -72,7 +61,7 @@ def compile_funnel(
     return Statement(added_up(funnel, _each_once(attempts), by_value=True), binder.values)
 
 
-def added_up(funnel: Funnel, attempts: str, *, by_value: bool = False) -> str:
+def added_up(funnel: Funnel, attempts: Query, *, by_value: bool = False) -> Select:
     """The numbers of all steps; by value also those of each, most entries first, the total's row leading."""
     steps = range(1, len(funnel.steps) + 1)
     columns = [f"sumIf(a.subjects, a.level >= {step}) AS count_{step}" for step in steps]
@@ -82,15 +71,13 @@ def added_up(funnel: Funnel, attempts: str, *, by_value: bool = False) -> str:
         gone = since if step == 2 else f"{since} - a.after[{step - 2}]"
         columns.append(f"quantilesExactIf({MIDDLE})({since}, {reached}) AS median_{step}")
         columns.append(f"quantilesExactIf({MIDDLE})({gone}, {reached}) AS step_median_{step}")
-    numbers = ",\n    ".join(columns)
+    source = Subquery(attempts, "a")
     if not by_value:
-        return f"SELECT\n    {numbers}\nFROM (\n{indent(attempts)}\n) AS a"
-    return (
-        f"SELECT\n    grouping(a.value) AS is_total, a.value AS value,\n    count() OVER () AS rows,\n    {numbers}\n"
-        f"FROM (\n{indent(attempts)}\n) AS a\nGROUP BY GROUPING SETS ((a.value), ())\n"
-        "ORDER BY is_total DESC, count_1 DESC, value\nLIMIT {limit:UInt64}"
-    )
+        return select(columns, source)
+    leading = ["grouping(a.value) AS is_total", "a.value AS value", "count() OVER () AS rows"]
+    found = select([*leading, *columns], source, group_by=["GROUPING SETS ((a.value), ())"])
+    return replace(found, order_by=("is_total DESC", "count_1 DESC", "value"), limit="{limit:UInt64}")
 
 
-def _each_once(attempts: str) -> str:
-    return f"SELECT *, 1 AS subjects\nFROM (\n{indent(attempts)}\n)"
+def _each_once(attempts: Select) -> Select:
+    return select(["*", "1 AS subjects"], Subquery(attempts))

@@ -14,9 +14,9 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from analytics_server.errors import RequestError
-from analytics_server.query.dimensions import GOAL, Dimension, Scope, find_dimension
+from analytics_server.query.dimensions import Dimension, find_dimension, has_one_value
 from analytics_server.query.language.conditions import Condition, all_matches, count_done, normalise
-from analytics_server.query.language.event_match import NAME_CHARS, EventSpec, Meant, read_spec
+from analytics_server.query.language.event_match import NAME_CHARS, EventMatch, EventSpec, read_spec
 from analytics_server.query.language.filters import parse_filters
 from analytics_server.query.language.library import Library
 from analytics_server.query.language.window import parse_window
@@ -100,7 +100,7 @@ class DrillRequest(FunnelRequest, frozen=True, kw_only=True, forbid_unknown_fiel
 class Exclusion:
     """Events between step `after` and step `before` (0: the deepest reached) that void an attempt."""
 
-    meant: Meant
+    events: EventMatch
     after: int
     before: int
 
@@ -109,7 +109,7 @@ class Exclusion:
 class Funnel:
     """A funnel whose every name is known."""
 
-    steps: tuple[Meant, ...]
+    steps: tuple[EventMatch, ...]
     window_s: int
     order: Order
     by: By
@@ -118,11 +118,12 @@ class Funnel:
 
     @property
     def window_us(self) -> int:
+        """How long an attempt may last, in microseconds."""
         return self.window_s * 1_000_000
 
     def conditions(self) -> tuple[Condition, ...]:
         """All conditions of steps, exclusions and filters."""
-        parts = [*(step.where for step in self.steps), *(one.meant.where for one in self.exclude), self.where]
+        parts = [*(step.where for step in self.steps), *(one.events.where for one in self.exclude), self.where]
         return tuple(condition for part in parts for condition in part)
 
     def normalised(self) -> dict[str, object]:
@@ -133,7 +134,7 @@ class Funnel:
             "order": self.order,
             "by": self.by,
             "exclude": [
-                one.meant.normalised() | {"after": one.after, "before": one.before or None} for one in self.exclude
+                one.events.normalised() | {"after": one.after, "before": one.before or None} for one in self.exclude
             ],
             "filters": [normalise(condition) for condition in self.where],
         }
@@ -185,7 +186,7 @@ def check_funnel(body: FunnelBody, library: Library) -> Funnel:
 def find_breakdown(name: str) -> Dimension:
     """A dimension that an event has one value of. Raises `RequestError` (unknown_dimension, unsupported_dimension)."""
     dimension = find_dimension(name)
-    if dimension.scope is Scope.TIME or dimension is GOAL:
+    if not has_one_value(dimension):
         raise RequestError(
             f"breakdown can't be {name!r}: it needs a dimension with one value for each event, such as visit:source.",
             code="unsupported_dimension",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analytics_server.analyses.funnels.compile import Statement, attempts_with_entries, bind_range
+from analytics_server.analyses.funnels.compile import attempts_with_entries, bind_range
 from analytics_server.analyses.funnels.definition import Drill, Funnel
 from analytics_server.query.language.time_range import TimeRange
-from analytics_server.query.sql.scope import indent
+from analytics_server.query.sql.select import Select, Statement, Subquery
 
 SESSION_COLUMNS = ("entry_page", "source", "country")
 
@@ -35,13 +35,15 @@ def compile_drill(
     binder.name("limit", 1 if only_first else drill.limit, "UInt64")
     binder.name("offset", 0 if only_first else drill.offset, "UInt64")
     attempts = attempts_with_entries(funnel, binder, _SESSION_KEY)
-    sql = (
-        "SELECT count() OVER () AS total, a.level, a.start, a.subject, a.value.1, a.value.2\n"
-        f"FROM (\n{indent(attempts)}\n) AS a\n"
-        f"WHERE a.level {'>=' if drill.kind == 'reached' else '='} {{step:UInt64}}\n"
-        "ORDER BY a.start DESC, a.value, a.subject\nLIMIT {limit:UInt64} OFFSET {offset:UInt64}"
+    query = Select(
+        columns=("count() OVER () AS total", "a.level", "a.start", "a.subject", "a.value.1", "a.value.2"),
+        source=Subquery(attempts, "a"),
+        where=(f"a.level {'>=' if drill.kind == 'reached' else '='} {{step:UInt64}}",),
+        order_by=("a.start DESC", "a.value", "a.subject"),
+        limit="{limit:UInt64}",
+        offset="{offset:UInt64}",
     )
-    return Statement(sql, binder.values)
+    return Statement(query, binder.values)
 
 
 def session_keys(site_id: str, keys: Sequence[tuple[object, object]]) -> dict[str, object]:

@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 
 from msgspec import UNSET, UnsetType
 
-from analytics_server.access.saved import SavedThing
 from analytics_server.analyses.funnels.answer import (
     DrillAnswer,
     DrilledSession,
@@ -18,7 +17,7 @@ from analytics_server.analyses.funnels.answer import (
     ValueAnswer,
     show_steps,
 )
-from analytics_server.analyses.funnels.compile import Statement, compile_funnel
+from analytics_server.analyses.funnels.compile import compile_funnel
 from analytics_server.analyses.funnels.definition import (
     DrillRequest,
     Funnel,
@@ -29,22 +28,25 @@ from analytics_server.analyses.funnels.definition import (
     refuse_parts,
 )
 from analytics_server.analyses.funnels.drill import SESSION_COLUMNS, SESSIONS, compile_drill, session_keys
-from analytics_server.analyses.funnels.materialized.days import CACHE_S, DayBook, compile_saved
+from analytics_server.analyses.funnels.materialized.days import CACHE_S, FunnelDayReader, compile_saved
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
-from analytics_server.analyses.funnels.materialized.keeper import FunnelKeeper
+from analytics_server.analyses.funnels.materialized.maintenance import FunnelMaintenance
 from analytics_server.errors import RequestError, StoreFatal
 from analytics_server.model import Site
-from analytics_server.query.context import Cost, Desk, show_range, zone_warnings
+from analytics_server.query.context import Cost, QueryContext, show_range, zone_warnings
 from analytics_server.query.dimensions import Dimension
 from analytics_server.query.language.time_range import TimeRange
+from analytics_server.query.sql.select import Statement
+from analytics_server.saved.store import SavedThing
+from analytics_server.store.error_codes import EngineCode
 from analytics_server.store.protocol import ResultSet
 
-GONE = frozenset({60, 81, 218})
-"""ClickHouse's numbers for a table that is not there (any more): the funnel has just been changed or deleted."""
+GONE = frozenset({EngineCode.UNKNOWN_TABLE, EngineCode.UNKNOWN_DATABASE, EngineCode.TABLE_IS_DROPPED})
+"""The table is not there (any more): the funnel has just been changed or deleted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PreparedFunnel:
     """A funnel with everything needed to answer it. `saved`: the document it was read from."""
 
     funnel: Funnel
@@ -57,11 +59,13 @@ class Asked:
 class FunnelService:
     """Answers funnels of known sites. Raises `RequestError`, `NotFound` or a `StoreError`."""
 
-    def __init__(self, desk: Desk, saved: SavedFunnels, keeper: FunnelKeeper, *, cache_s: float = CACHE_S) -> None:
-        self._desk = desk
+    def __init__(
+        self, context: QueryContext, saved: SavedFunnels, maintenance: FunnelMaintenance, *, cache_s: float = CACHE_S
+    ) -> None:
+        self._context = context
         self._saved = saved
-        self._keeper = keeper
-        self._days = DayBook(desk.store, cache_s=cache_s)
+        self._maintenance = maintenance
+        self._days = FunnelDayReader(context.store, cache_s=cache_s)
 
     async def run(self, request: FunnelRequest) -> FunnelAnswer:
         """Answer `POST /api/v1/funnels`."""
@@ -71,21 +75,21 @@ class FunnelService:
             return await self._whole(asked)
         return await self._broken_down(asked, breakdown, request.limit)
 
-    async def prepare(self, request: FunnelRequest) -> Asked:
+    async def prepare(self, request: FunnelRequest) -> PreparedFunnel:
         """Check a request and fix its range."""
         site_id = request.site_id.strip().lower()
         saved: SavedThing | None = None
         if request.funnel is not UNSET:
             refuse_parts(request)
-            site = self._desk.site(site_id)
+            site = self._context.site(site_id)
             saved = self._saved.find(site_id, request.funnel)
             funnel = self._saved.facts(saved).funnel  # its patterns were checked when it was saved
         else:
-            funnel = check_funnel(body_of_request(request), self._desk.library(site_id))
-            site = self._desk.site(site_id)
-            await self._desk.check_patterns(funnel.conditions())
-        range_, now = await self._desk.range_of(site, request.date_range)
-        return Asked(funnel, site, range_, now, saved)
+            funnel = check_funnel(body_of_request(request), self._context.library(site_id))
+            site = self._context.site(site_id)
+            await self._context.check_patterns(funnel.conditions())
+        range_, now = await self._context.range_of(site, request.date_range)
+        return PreparedFunnel(funnel, site, range_, now, saved)
 
     async def sessions(self, request: DrillRequest) -> DrillAnswer:
         """Answer `POST /api/v1/funnels/sessions`."""
@@ -106,7 +110,7 @@ class FunnelService:
         known: dict[tuple[object, ...], tuple[object, ...]] = {}
         if rows:
             parameters = session_keys(asked.site.site_id, [(row[4], row[5]) for row in rows])
-            sessions = await self._desk.query(SESSIONS, parameters)
+            sessions = await self._context.query(SESSIONS, parameters)
             cost = cost.plus(sessions)
             known = {row[:2]: row[2:] for row in sessions.rows}
         elif drill.offset:
@@ -135,7 +139,7 @@ class FunnelService:
             sessions=listed, total=total, meta=self._meta(asked, "events+sessions", cost), query=self._query(asked)
         )
 
-    async def _whole(self, asked: Asked) -> FunnelAnswer:
+    async def _whole(self, asked: PreparedFunnel) -> FunnelAnswer:
         funnel = asked.funnel
         found = await self._from_facts(asked)
         if found is None:
@@ -149,14 +153,14 @@ class FunnelService:
             query=self._query(asked),
         )
 
-    async def _from_facts(self, asked: Asked) -> tuple[str, ResultSet] | None:
+    async def _from_facts(self, asked: PreparedFunnel) -> tuple[str, ResultSet] | None:
         """Which tables and what they say; None if the funnel has none of its own, or not yet."""
         if asked.saved is None:
             return None
         facts = self._saved.facts(asked.saved)
-        if not self._keeper.state(facts).usable:
+        if not self._maintenance.state(facts).usable:
             return None
-        division = await self._days.divide(facts, asked.range_, timeout_s=self._desk.limits.query_timeout_s)
+        division = await self._days.divide(facts, asked.range_, timeout_s=self._context.limits.query_timeout_s)
         tables = [name for name, used in (("funnel_days", division.builds), (facts.table, division.rest)) if used]
         try:
             return "+".join(tables), await self._ask(compile_saved(facts, asked.range_, division))
@@ -165,7 +169,7 @@ class FunnelService:
                 raise
             return None
 
-    async def _broken_down(self, asked: Asked, breakdown: Dimension, limit: int) -> FunnelAnswer:
+    async def _broken_down(self, asked: PreparedFunnel, breakdown: Dimension, limit: int) -> FunnelAnswer:
         funnel = asked.funnel
         found = await self._ask(compile_funnel(funnel, asked.site.site_id, asked.range_, breakdown, limit))
         nothing = [0] * (3 * len(funnel.steps) - 2)
@@ -182,9 +186,9 @@ class FunnelService:
         )
 
     async def _ask(self, statement: Statement) -> ResultSet:
-        return await self._desk.query(statement.sql, statement.parameters)
+        return await self._context.query(statement.query, statement.parameters)
 
-    def _query(self, asked: Asked) -> dict[str, object]:
+    def _query(self, asked: PreparedFunnel) -> dict[str, object]:
         return {
             "site_id": asked.site.site_id,
             "date_range": list(show_range(asked.range_)),
@@ -193,7 +197,7 @@ class FunnelService:
 
     def _meta(
         self,
-        asked: Asked,
+        asked: PreparedFunnel,
         table: str,
         cost: Cost,
         *,
@@ -201,7 +205,7 @@ class FunnelService:
     ) -> FunnelMeta:
         saved: SavedState | UnsetType = UNSET
         if asked.saved is not None:
-            state = self._keeper.state(self._saved.facts(asked.saved))
+            state = self._maintenance.state(self._saved.facts(asked.saved))
             saved = SavedState(id=asked.saved.id, name=asked.saved.name, status=state.status, progress=state.progress)
         return FunnelMeta(
             table=table,
@@ -216,7 +220,7 @@ class FunnelService:
         )
 
 
-def _warnings(asked: Asked) -> list[str]:
+def _warnings(asked: PreparedFunnel) -> list[str]:
     found = zone_warnings(asked.site)
     if asked.funnel.by == "visitor":
         found.append("A visitor is known for one day (UTC) only: steps taken on a later day are not seen.")

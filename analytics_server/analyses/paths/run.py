@@ -20,8 +20,7 @@ from analytics_server.analyses.paths.request import (
     check_paths,
 )
 from analytics_server.analyses.paths.statement import BEYOND, OVER, TAIL, fit, select_extent, select_paths
-from analytics_server.query.answer import AnswerMeta
-from analytics_server.query.context import Cost, Desk, show_range, zone_warnings
+from analytics_server.query.context import Cost, QueryContext, meta_of, show_range, zone_warnings
 from analytics_server.query.parameters import COUNT, TEXT, Binder
 
 
@@ -42,20 +41,20 @@ class _Place:
 _ORDER: tuple[Kind, ...] = ("value", "other", "entry", "exit")
 
 
-async def run_paths(desk: Desk, request: PathsRequest, *, packed: bool = True) -> PathsAnswer:
+async def run_paths(context: QueryContext, request: PathsRequest, *, packed: bool = True) -> PathsAnswer:
     """Answer `POST /api/v1/paths`. `packed` False: collect pairs, as where a packing does not fit.
 
     Raises `RequestError`, `NotFound` or a store error.
     """
-    question = check_paths(request, desk.library(request.site_id))
-    site = desk.site(request.site_id)
-    await desk.check_patterns(question.where)
-    range_, _ = await desk.range_of(site, question.date_range)
+    question = check_paths(request, context.library(request.site_id))
+    site = context.site(request.site_id)
+    await context.check_patterns(question.where)
+    range_, _ = await context.range_of(site, question.date_range)
     binder = Binder()
     binder.name("site", site.site_id, TEXT)
     binder.moment("start", range_.start)
     binder.moment("end", range_.end)
-    extent = await desk.query(select_extent(question), binder.values)
+    extent = await context.query(select_extent(question), binder.values)
     until, values = extent.rows[0]
     assert isinstance(until, datetime), "a DateTime64 gives an aware time"
     span_us = (until - range_.start) // timedelta(microseconds=1)
@@ -63,7 +62,7 @@ async def run_paths(desk: Desk, request: PathsRequest, *, packed: bool = True) -
     binder.moment("until", until)
     binder.name("steps", question.steps, COUNT)
     binder.name("limit", question.limit, COUNT)
-    result = await desk.query(select_paths(question, packing, binder), binder.values)
+    result = await context.query(select_paths(question, packing, binder), binder.values)
     nodes, links = make_graph(question, result.rows)
     cost = Cost().plus(extent).plus(result)
     anchored = 1 if question.direction == "forward" else question.steps
@@ -72,15 +71,11 @@ async def run_paths(desk: Desk, request: PathsRequest, *, packed: bool = True) -
         sessions=sum(node.count for node in nodes if node.step == anchored and node.kind in ("value", "other")),
         nodes=nodes,
         links=links,
-        meta=AnswerMeta(
-            table="events+sessions",
-            time_zone=range_.zone.key,
-            date_range=show_range(range_),
-            elapsed_ms=round(cost.elapsed_ms, 1),
-            rows_read=cost.rows_read,
-            bytes_read=cost.bytes_read,
-            approximate=[],
-            warnings=zone_warnings(site),
+        meta=meta_of(
+            "events+sessions",
+            range_,
+            cost,
+            zone_warnings(site),
         ),
         query=question.normalised() | {"date_range": list(show_range(range_))},
     )

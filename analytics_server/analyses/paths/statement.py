@@ -15,16 +15,25 @@ pairs are collected.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from analytics_server.analyses.paths.request import PathQuestion
 from analytics_server.query.dimensions import SESSION
-from analytics_server.query.language.conditions import is_about_events
+from analytics_server.query.language.filter_classes import classify
 from analytics_server.query.parameters import MOMENT, TEXT, Binder
-from analytics_server.query.sql.range_edges import ACTIVE_UNTIL, END, START, WHOLE_SESSIONS, crossing_edge
-from analytics_server.query.sql.render import event_column, render
-from analytics_server.query.sql.scope import indent, is_settled, select
+from analytics_server.query.sql.range_edges import EDGES, crossing_edge
+from analytics_server.query.sql.render import render_on_events
+from analytics_server.query.sql.select import (
+    ArrayJoin,
+    Expression,
+    Select,
+    Subquery,
+    compose,
+    is_in,
+    select,
+)
 from analytics_server.query.sql.session_selection import choose_sessions
+from analytics_server.query.sql.sources import EVENTS, SITE_OF_EVENTS
 
 VALUE, TAIL, OVER, BEYOND = 0, 1, 2, 3
 """A value of its own; one of the tail; the session's path is over; the last step asked for, whatever follows."""
@@ -53,20 +62,20 @@ def fit(span_us: int, values: int) -> Packing | None:
     return packing if packing.bits > 0 and values <= packing.most else None
 
 
-def select_extent(question: PathQuestion) -> str:
+def select_extent(question: PathQuestion) -> Select:
     """One row: when the last event of the sessions happened that may count, and how many values there are."""
     values = select(
         [f"uniqExact({_value(question)})"],
-        "events AS e",
-        [*_scope(question), f"e.ts >= {START}", f"e.ts <= {ACTIVE_UNTIL}"],
+        EVENTS,
+        [*_scope(question), f"e.ts >= {EDGES.start}", compose("e.ts <= ", EDGES.active_until)],
     )
-    return f"SELECT {ACTIVE_UNTIL} AS until, (\n{indent(values)}\n) AS number_of_values"
+    columns = [compose(EDGES.active_until, " AS until"), compose(values, " AS number_of_values")]
+    return select(columns, None)
 
 
-def select_paths(question: PathQuestion, packing: Packing | None, binder: Binder) -> str:
+def select_paths(question: PathQuestion, packing: Packing | None, binder: Binder) -> Select:
     """The statement; also binds `until`'s placeholder, which the caller gives its value."""
     links = _links(_sequences(question, packing, binder))
-    ranked = f"(\n{indent(_ranked(links))}\n)"
     columns = [
         "step",
         f"if(source_place <= {_LIMIT}, {VALUE}, {TAIL}) AS source_kind",
@@ -76,18 +85,24 @@ def select_paths(question: PathQuestion, packing: Packing | None, binder: Binder
         "sum(sessions) AS count",
     ]
     groups = ["step", "source_kind", "source_name", "target_kind", "target_name"]
-    return f"WITH (\n{indent(_names(question, packing))}\n) AS names\n{select(columns, ranked, [], groups)}"
+    found = select(columns, Subquery(_ranked(links)), [], groups)
+    return replace(found, scalars=(("names", _names(question, packing)),))
 
 
-def _names(question: PathQuestion, packing: Packing | None) -> str:
+def _names(question: PathQuestion, packing: Packing | None) -> Select:
     """All values in alphabetical order: a value's number is its place here."""
-    distinct = select([f"toString({_value(question)}) AS value"], "events AS e", _events(question), ["value"])
-    most = f"\nLIMIT {packing.most}" if packing else ""
-    ordered = indent(f"{distinct}\nORDER BY value{most}")
-    return select(["groupArray(value)"], f"(\n{ordered}\n)", [])
+    ordered = Select(
+        columns=(f"toString({_value(question)}) AS value",),
+        source=EVENTS,
+        where=tuple(_events(question)),
+        group_by=("value",),
+        order_by=("value",),
+        limit=str(packing.most) if packing else "",
+    )
+    return select(["groupArray(value)"], Subquery(ordered))
 
 
-def _ranked(links: str) -> str:
+def _ranked(links: Select) -> Select:
     """Each link with the places of both its ends among the values of their step; the larger first, then by name.
 
     All that is at a step came there from the step before, so a target's count is the sum of the links to it.
@@ -98,8 +113,7 @@ def _ranked(links: str) -> str:
             "sum(sessions) OVER (PARTITION BY step, source) AS source_total",
             "sum(sessions) OVER (PARTITION BY step, next_kind, target) AS target_total",
         ],
-        f"(\n{indent(links)}\n)",
-        [],
+        Subquery(links),
     )
     return select(
         [
@@ -107,12 +121,11 @@ def _ranked(links: str) -> str:
             "dense_rank() OVER (PARTITION BY step ORDER BY source_total DESC, source) AS source_place",
             "dense_rank() OVER (PARTITION BY step, next_kind ORDER BY target_total DESC, target) AS target_place",
         ],
-        f"(\n{indent(totals)}\n)",
-        [],
+        Subquery(totals),
     )
 
 
-def _links(sequences: str) -> str:
+def _links(sequences: Select) -> Select:
     """Pairs of neighbours, with how many sessions have them; the last value is followed by how the path ends."""
     columns = [
         "step",
@@ -121,56 +134,61 @@ def _links(sequences: str) -> str:
         f"if(next_kind = {VALUE}, path[step + 1], 0) AS target",
         "count() AS sessions",
     ]
-    relation = f"(\n{indent(sequences)}\n)\nARRAY JOIN arrayEnumerate(path) AS step"
-    return select(columns, relation, [], ["step", "source", "next_kind", "target"])
+    source = ArrayJoin(Subquery(sequences), "arrayEnumerate(path) AS step")
+    return select(columns, source, [], ["step", "source", "next_kind", "target"])
 
 
-def _sequences(question: PathQuestion, packing: Packing | None, binder: Binder) -> str:
+def _sequences(question: PathQuestion, packing: Packing | None, binder: Binder) -> Select:
     """One row per session: the numbers of its values from the anchor outwards, as many as asked for."""
     number = f"toUInt32(transform({_value(question)}, names, arrayEnumerate(names), 0))"
     # Of events at the same moment the smaller value comes first, as for entry and exit pages.
     if packing is None:
         ordered = f"arrayMap(one -> tupleElement(one, 2), arraySort(groupArray((e.ts, {number}))))"
     else:
-        moment = f"toUInt64(toUnixTimestamp64Micro(e.ts) - toUnixTimestamp64Micro({START}))"
+        moment = f"toUInt64(toUnixTimestamp64Micro(e.ts) - toUnixTimestamp64Micro({EDGES.start}))"
         packed = f"{moment} * {packing.most + 1} + {number}"
         ordered = f"arrayMap(one -> toUInt32(bitAnd(one, {packing.most})), arraySort(groupArray({packed})))"
     whole = f"arrayCompact({ordered})"
     if question.anchor is None:
-        columns, having = [f"arraySlice({whole}, 1, {_STEPS}) AS path"], ""
+        columns, having = [f"arraySlice({whole}, 1, {_STEPS}) AS path"], []
     else:
         anchor = f"indexOf(names, {binder.name('anchor', question.anchor, TEXT)})"
         columns = [f"{whole if question.direction == 'forward' else f'arrayReverse({whole})'} AS outwards"]
         columns += [f"indexOf(outwards, {anchor}) AS place", f"arraySlice(outwards, place, {_STEPS}) AS path"]
-        having = "\nHAVING place > 0"
+        having = ["place > 0"]
     # An event of a value that came up after the names were read has no number yet: it came too late.
-    where = [*_events(question), f"{number} > 0", *_chosen(question, binder)]
-    return select(columns, "events AS e", where, [SESSION.events]) + having
+    return Select(
+        columns=tuple(columns),
+        source=EVENTS,
+        where=(*_events(question), f"{number} > 0", *_chosen(question, binder)),
+        group_by=(SESSION.events,),
+        having=tuple(having),
+    )
 
 
-def _chosen(question: PathQuestion, binder: Binder) -> Sequence[str]:
+def _chosen(question: PathQuestion, binder: Binder) -> Sequence[Expression]:
     """The events of the sessions that begin in the range and pass the filters."""
-    if not all(is_settled(condition) and not is_about_events(condition) for condition in question.where):
+    if len(classify(question.where).settled) < len(question.where):
         chosen = choose_sessions(question.where, binder)
-        return [f"{SESSION.events} IN (\n{indent(chosen.select([SESSION.sessions]))}\n)"]
+        return [is_in((SESSION.events,), chosen.select([SESSION.sessions]))]
     # What filters ask for stands on each event, and only the few sessions that cross an edge must be looked up.
-    earlier = indent(crossing_edge([SESSION.sessions], START))
-    beyond = indent(crossing_edge([SESSION.sessions], END))
+    earlier = crossing_edge([SESSION.sessions], EDGES.start)
+    beyond = crossing_edge([SESSION.sessions], EDGES.end)
     return [
-        f"{SESSION.events} NOT IN (\n{earlier}\n)",
-        f"(e.ts < {END} OR {SESSION.events} IN (\n{beyond}\n))",
-        *(render(c, lambda d: event_column(d, binder), binder, WHOLE_SESSIONS) for c in question.where),
+        is_in((SESSION.events,), earlier, negated=True),
+        compose(f"(e.ts < {EDGES.end} OR ", is_in((SESSION.events,), beyond), ")"),
+        *render_on_events(question.where, binder, EDGES.whole_sessions),
     ]
 
 
 def _events(question: PathQuestion) -> list[str]:
     """The events that may count."""
-    return [*_scope(question), f"e.ts >= {START}", f"e.ts <= {_UNTIL}"]
+    return [*_scope(question), f"e.ts >= {EDGES.start}", f"e.ts <= {_UNTIL}"]
 
 
 def _scope(question: PathQuestion) -> list[str]:
     views = ["e.name = 'pageview'"] if question.by == "pageview" else []
-    return ["e.site_id = {site:String}", *views]
+    return [SITE_OF_EVENTS, *views]
 
 
 def _value(question: PathQuestion) -> str:

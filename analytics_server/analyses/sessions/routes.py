@@ -24,10 +24,10 @@ from analytics_server.analyses.sessions.request import (
 )
 from analytics_server.analyses.sessions.run import run_sessions, run_timeline
 from analytics_server.errors import RequestError
+from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
-from analytics_server.http.openapi.operation import Body, Parameter, Reply
 from analytics_server.http.parameters import single_values
-from analytics_server.query.context import Desk
+from analytics_server.query.context import QueryContext
 from analytics_server.query.endpoint_parts import FILTER_CODES, NO_SITE, REQUEST_CODES, SITE, query_body
 
 _SESSION = Parameter(
@@ -50,20 +50,20 @@ _PARAMETERS = (
 _ERRORS = {400: ("bad_request", "unknown_key", "bad_pagination"), 404: ("unknown_site", "unknown_session")}
 
 
-def endpoints(desk: Desk) -> list[Endpoint]:
+def endpoints(context: QueryContext) -> list[Endpoint]:
     """The list, and one session's events."""
 
     async def sessions(call: Call[SessionsRequest]) -> SessionsAnswer:
-        return await run_sessions(desk, call.body)
+        return await run_sessions(context, call.body)
 
     async def timeline(call: Call[TimelineQuestion]) -> Timeline:
-        return await run_timeline(desk, call.body)
+        return await run_timeline(context, call.body)
 
     def parse(request: web.Request) -> TimelineQuestion:
         given = single_values(request)
         if given.keys() & request.match_info.keys():
             raise RequestError("The parameter 'session_id' is given more than once.", code="bad_request")
-        return check_timeline({**given, **request.match_info}, max_rows=desk.limits.query_rows)
+        return check_timeline({**given, **request.match_info}, max_rows=context.limits.query_rows)
 
     return [
         Endpoint(
@@ -76,7 +76,7 @@ def endpoints(desk: Desk) -> list[Endpoint]:
             action=QUERY_SITE,
             site=SiteFrom.BODY,
             handle=sessions,
-            reading=query_body(desk.limits),
+            reading=query_body(context.limits),
             body=Body(
                 types=(SessionsRequest,),
                 examples={

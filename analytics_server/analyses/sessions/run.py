@@ -28,59 +28,54 @@ from analytics_server.analyses.sessions.statement import (
 )
 from analytics_server.errors import NotFound
 from analytics_server.model import SESSION_ATTRIBUTES
-from analytics_server.query.answer import AnswerMeta
-from analytics_server.query.context import Cost, Desk, show_range, zone_of, zone_warnings
+from analytics_server.query.context import Cost, QueryContext, meta_of, show_range, zone_of, zone_warnings
 from analytics_server.query.parameters import COUNT, TEXT, Binder
 
 
-async def run_sessions(desk: Desk, request: SessionsRequest) -> SessionsAnswer:
+async def run_sessions(context: QueryContext, request: SessionsRequest) -> SessionsAnswer:
     """Answer `POST /api/v1/sessions`. Raises `RequestError`, `NotFound` or a store error."""
-    question = check_sessions(request, desk.library(request.site_id), max_rows=desk.limits.query_rows)
-    site = desk.site(request.site_id)
-    await desk.check_patterns(question.where)
-    range_, _ = await desk.range_of(site, question.date_range)
+    question = check_sessions(request, context.library(request.site_id), max_rows=context.limits.query_rows)
+    site = context.site(request.site_id)
+    await context.check_patterns(question.where)
+    range_, _ = await context.range_of(site, question.date_range)
     binder = Binder()
     binder.name("site", site.site_id, TEXT)
     binder.moment("start", range_.start)
     binder.moment("end", range_.end)
     chosen = choose(question, binder)
-    result = await desk.query(select_page(question, chosen, binder), binder.values)
+    result = await context.query(select_page(question, chosen, binder), binder.values)
     cost = Cost().plus(result)
     total = 0
     if question.count_all:
-        counted = await desk.query(count_sessions(chosen), binder.values)
+        counted = await context.query(count_sessions(chosen), binder.values)
         cost, total = cost.plus(counted), int(str(counted.rows[0][0]))
     return SessionsAnswer(
         sessions=[show_session(row, range_.zone) for row in result.rows],
-        meta=AnswerMeta(
-            table=chosen.table,
-            time_zone=range_.zone.key,
-            date_range=show_range(range_),
-            elapsed_ms=round(cost.elapsed_ms, 1),
-            rows_read=cost.rows_read,
-            bytes_read=cost.bytes_read,
-            approximate=[],
-            warnings=zone_warnings(site),
+        meta=meta_of(
+            chosen.table,
+            range_,
+            cost,
+            zone_warnings(site),
             total_rows=total if question.count_all else UNSET,
         ),
         query=question.normalised() | {"date_range": list(show_range(range_))},
     )
 
 
-async def run_timeline(desk: Desk, question: TimelineQuestion) -> Timeline:
+async def run_timeline(context: QueryContext, question: TimelineQuestion) -> Timeline:
     """Answer `GET /api/v1/sessions/{session_id}`. Raises `RequestError`, `NotFound` or a store error."""
-    site = desk.site(question.site_id)
+    site = context.site(question.site_id)
     zone = zone_of(site)
     binder = Binder()
     binder.name("site", site.site_id, TEXT)
-    result = await desk.query(select_opened(question, binder), binder.values)
+    result = await context.query(select_opened(question, binder), binder.values)
     cost = Cost().plus(result)
     opened = [_moment(row[0]) for row in result.rows]
     chosen = question.opened_at or (opened[0] if opened else None)
     if chosen is None:
         raise unknown_session(question)
     binder.moment("opened_at", chosen)
-    found = await desk.query(select_session(), binder.values)
+    found = await context.query(select_session(), binder.values)
     cost = cost.plus(found)
     if not found.rows:
         raise unknown_session(question)
@@ -88,7 +83,7 @@ async def run_timeline(desk: Desk, question: TimelineQuestion) -> Timeline:
     binder.moment("ended_at", _moment(found.rows[0][5]))
     binder.name("limit", question.limit, COUNT)
     binder.name("offset", question.offset, COUNT)
-    events = await desk.query(select_events(), binder.values)
+    events = await context.query(select_events(), binder.values)
     cost = cost.plus(events)
     others = [show_opened(moment) for moment in opened if moment != chosen]
     return Timeline(

@@ -6,11 +6,14 @@ within one statement: first the keys of the page, from the few columns that filt
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from analytics_server.analyses.sessions.request import SessionsQuestion, TimelineQuestion
 from analytics_server.model import SESSION_ATTRIBUTES
 from analytics_server.query.parameters import COUNT, MOMENT, TEXT, Binder
-from analytics_server.query.sql.scope import indent, select
+from analytics_server.query.sql.select import Select, is_in, select
 from analytics_server.query.sql.session_selection import Selection, choose_sessions
+from analytics_server.query.sql.sources import EVENTS, SESSION_PARTS, SESSIONS, SITE_OF_EVENTS, SITE_OF_SESSIONS
 
 MOST_OPENED = 100
 """So many sessions of one id are named."""
@@ -61,7 +64,7 @@ _ORDER = {
     "pageviews": "s.pageviews",
     "events": "s.events",
 }
-_KEY = "s.opened_at, s.session_id"
+_KEY = ("s.opened_at", "s.session_id")
 _OPENED = f"{{opened_at:{MOMENT}}}"
 
 
@@ -72,53 +75,59 @@ def choose(question: SessionsQuestion, binder: Binder) -> Selection:
         return chosen
     # After the merge: a user may become known in the middle of a session.
     mine = f"s.user_id = {binder.bind(question.user_id, TEXT)}"
-    return Selection(chosen.settled, (*chosen.merged, mine))
+    return replace(chosen, merged=(*chosen.merged, mine))
 
 
-def select_page(question: SessionsQuestion, chosen: Selection, binder: Binder) -> str:
+def select_page(question: SessionsQuestion, chosen: Selection, binder: Binder) -> Select:
     """One page of rows, each as `ROW`."""
     limit, offset = binder.name("limit", question.limit, COUNT), binder.name("offset", question.offset, COUNT)
     sorting = [f"{_ORDER[name]}{' DESC' if down else ''}" for name, down in question.order_by]
     # The key makes the order of sessions definite that are alike otherwise, so that pages don't overlap.
     last = " DESC" if question.order_by[0][1] else ""
-    order = f"\nORDER BY {', '.join([*sorting, f's.opened_at{last}', f's.session_id{last}'])}"
-    keys = f"{chosen.select(['s.opened_at', 's.session_id'])}{order}\nLIMIT {limit} OFFSET {offset}"
-    where = ["s.site_id = {site:String}", f"({_KEY}) IN (\n{indent(keys)}\n)"]
-    return select(ROW, "sessions AS s FINAL", where) + order
+    order = (*sorting, *(f"{name}{last}" for name in _KEY))
+    keys = replace(chosen.select(_KEY), order_by=order, limit=limit, offset=offset)
+    return replace(select(ROW, SESSIONS, [SITE_OF_SESSIONS, is_in(_KEY, keys)]), order_by=order)
 
 
-def count_sessions(chosen: Selection) -> str:
+def count_sessions(chosen: Selection) -> Select:
     """How many sessions the list has in all."""
     return chosen.select(["count()"])
 
 
-def select_opened(question: TimelineQuestion, binder: Binder) -> str:
+def select_opened(question: TimelineQuestion, binder: Binder) -> Select:
     """When sessions of that id were opened, the newest first."""
     session = f"s.session_id = {binder.name('session', question.session_id, TEXT)}"
-    found = select(["DISTINCT s.opened_at"], "sessions AS s", ["s.site_id = {site:String}", session])
-    return f"{found}\nORDER BY s.opened_at DESC\nLIMIT {MOST_OPENED}"
-
-
-def select_session() -> str:
-    """The session's row; parameters `site`, `session`, `opened_at`."""
-    return select(
-        ROW,
-        "sessions AS s FINAL",
-        ["s.site_id = {site:String}", f"s.opened_at = {_OPENED}", "s.session_id = {session:String}"],
+    return Select(
+        columns=("DISTINCT s.opened_at",),
+        source=SESSION_PARTS,
+        where=(SITE_OF_SESSIONS, session),
+        order_by=("s.opened_at DESC",),
+        limit=str(MOST_OPENED),
     )
 
 
-def select_events() -> str:
+def select_session() -> Select:
+    """The session's row; parameters `site`, `session`, `opened_at`."""
+    return select(
+        ROW,
+        SESSIONS,
+        [SITE_OF_SESSIONS, f"s.opened_at = {_OPENED}", "s.session_id = {session:String}"],
+    )
+
+
+def select_events() -> Select:
     """The session's events in order; besides, parameters `started_at`, `ended_at`, `limit`, `offset`."""
-    events = select(
-        [f"e.{name}" for name in EVENT],
-        "events AS e",
-        [
-            "e.site_id = {site:String}",
+    return Select(
+        columns=tuple(f"e.{name}" for name in EVENT),
+        source=EVENTS,
+        where=(
+            SITE_OF_EVENTS,
             f"e.ts >= {{started_at:{MOMENT}}}",
             f"e.ts <= {{ended_at:{MOMENT}}}",
             "e.session_id = {session:String}",
             f"e.session_start = {_OPENED}",
-        ],
+        ),
+        order_by=("e.ts", "e.path", "e.name", "e.event_id"),
+        limit="{limit:UInt64}",
+        offset="{offset:UInt64}",
     )
-    return f"{events}\nORDER BY e.ts, e.path, e.name, e.event_id\nLIMIT {{limit:UInt64}} OFFSET {{offset:UInt64}}"

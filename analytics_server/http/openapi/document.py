@@ -1,4 +1,4 @@
-"""From the rooms' operations to one OpenAPI 3.1 document.
+"""Builds one OpenAPI 3.1 document from all endpoints.
 
 Pure. Schemas come from the structs by msgspec; nothing about a shape is written here by
 hand. OpenAPI 3.1 schemas are JSON Schema 2020-12, which is what msgspec generates.
@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from analytics_server.http.openapi.operation import JSON, Body, Error, Operation, Parameter, Reply
+from analytics_server.http.declaration import JSON, Body, Error, Parameter, Reply
+from analytics_server.http.endpoint import Endpoint
 
 REF = "#/components/schemas/{name}"
 RETRY_STATUSES = (429, 503)
@@ -26,7 +27,7 @@ TAGS = {
     "saved": "Goals, segments, annotations and queries that are kept with a site.",
     "access": "Sites and tokens.",
     "live": "Who is there now.",
-    "operations": "For whoever runs the server.",
+    "operations": "For those who run the server.",
     "pages": "The dashboard and the demo site: pages for people.",
 }
 """Every tag with its description, in the order in which they are shown."""
@@ -41,25 +42,25 @@ Json = dict[str, Any]
 
 
 def build_document(
-    operations: Sequence[Operation], *, version: str, url: str = "/", components: Mapping[str, Json] | None = None
+    endpoints: Sequence[Endpoint], *, version: str, url: str = "/", components: Mapping[str, Json] | None = None
 ) -> Json:
     """The document as JSON values. `components`: schemas that types refer to and are no structs.
 
-    Raises `ValueError` when two operations have one name or route.
+    Raises what `check` raises.
     """
-    _check(operations)
-    types = list(_types(operations))
+    check(endpoints)
+    types = list(_types(endpoints))
     generated, structs = msgspec.json.schema_components(types, schema_hook=_hook, ref_template=REF)
     found = {id(kind): schema for kind, schema in zip(types, _plain(list(generated)), strict=True)}
     known = _plain({**structs, **(components or {})})
-    sent = [found[id(kind)] for operation in operations for kind in _sent(operation)]
+    sent = [found[id(kind)] for endpoint in endpoints for kind in _sent(endpoint)]
     for name in known.keys() - _reached(sent, known):
         _open(known[name])
     paths: dict[str, Json] = {}
-    for operation in operations:
-        method, path = operation.route
-        paths.setdefault(path, {})[method.lower()] = _operation(operation, found)
-    used = {operation.tag for operation in operations}
+    for endpoint in endpoints:
+        method, path = endpoint.route
+        paths.setdefault(path, {})[method.lower()] = _operation(endpoint, found)
+    used = {endpoint.tag for endpoint in endpoints}
     return {
         "openapi": "3.1.1",
         "info": {
@@ -94,30 +95,38 @@ def _plain(value: Any) -> Any:
     return found
 
 
-def _check(operations: Sequence[Operation]) -> None:
+def check(endpoints: Sequence[Endpoint]) -> None:
+    """Raises `ValueError` where two endpoints have one name or route, or one does not describe its path."""
     for what, counts in (
-        ("name", Counter(operation.name for operation in operations)),
-        ("route", Counter(str(operation.route) for operation in operations)),
+        ("name", Counter(endpoint.name for endpoint in endpoints)),
+        ("route", Counter(str(endpoint.route) for endpoint in endpoints)),
     ):
         if twice := [key for key, count in counts.items() if count > 1]:
-            raise ValueError(f"Two operations have one {what}: {twice}.")
-    if unknown := {operation.tag for operation in operations} - set(TAGS):
+            raise ValueError(f"Two endpoints have one {what}: {twice}.")
+    if unknown := {endpoint.tag for endpoint in endpoints} - set(TAGS):
         raise ValueError(f"There is no tag {unknown}.")
+    for endpoint in endpoints:
+        if missing := _path_names(endpoint) - {parameter.name for parameter in endpoint.parameters}:
+            raise ValueError(f"{endpoint.route} does not describe {missing}.")
 
 
-def _types(operations: Iterable[Operation]) -> Iterator[Any]:
+def _path_names(endpoint: Endpoint) -> set[str]:
+    return {part.partition("}")[0] for part in endpoint.route[1].split("{")[1:]}
+
+
+def _types(endpoints: Iterable[Endpoint]) -> Iterator[Any]:
     """Every type that is used somewhere; found again by its identity."""
     yield Error
-    for operation in operations:
-        yield from _sent(operation)
-        yield from (reply.type for reply in operation.replies if reply.type is not None)
+    for endpoint in endpoints:
+        yield from _sent(endpoint)
+        yield from (reply.type for reply in endpoint.replies if reply.type is not None)
 
 
-def _sent(operation: Operation) -> Iterator[Any]:
+def _sent(endpoint: Endpoint) -> Iterator[Any]:
     """The types of what clients send."""
-    yield from (parameter.type for parameter in operation.parameters)
-    if operation.body is not None:
-        yield from operation.body.types
+    yield from (parameter.type for parameter in endpoint.parameters)
+    if endpoint.body is not None:
+        yield from endpoint.body.types
 
 
 def _reached(values: Sequence[Any], components: Mapping[str, Json]) -> set[str]:
@@ -152,24 +161,21 @@ def _hook(kind: type) -> Json:
     raise NotImplementedError
 
 
-def _operation(operation: Operation, schemas: Mapping[int, Json]) -> Json:
-    path_names = {part.partition("}")[0] for part in operation.route[1].split("{")[1:]}
-    missing = path_names - {parameter.name for parameter in operation.parameters}
-    if missing:
-        raise ValueError(f"{operation.route} does not describe {missing}.")
-    found: Json = {"operationId": operation.name, "summary": operation.summary, "tags": [operation.tag]}
-    if operation.about:
-        found["description"] = operation.about
-    if operation.role:
-        found["x-role"] = operation.role
+def _operation(endpoint: Endpoint, schemas: Mapping[int, Json]) -> Json:
+    path_names = _path_names(endpoint)
+    found: Json = {"operationId": endpoint.name, "summary": endpoint.summary, "tags": [endpoint.tag]}
+    if endpoint.about:
+        found["description"] = endpoint.about
+    if endpoint.role:
+        found["x-role"] = endpoint.role
     token: list[Json] = [{SCHEME: []}]
-    found["security"] = {"": [], "collect": [{}, *token]}.get(operation.role, token)
-    if operation.parameters:
-        found["parameters"] = [_parameter(one, one.name in path_names, schemas) for one in operation.parameters]
-    if operation.body is not None:
-        found["requestBody"] = _body(operation.body, schemas)
-    found["responses"] = {str(reply.status): _reply(reply, schemas) for reply in operation.replies} | {
-        str(status): _error(status, codes, schemas) for status, codes in operation.all_errors().items()
+    found["security"] = {"": [], "collect": [{}, *token]}.get(endpoint.role, token)
+    if endpoint.parameters:
+        found["parameters"] = [_parameter(one, one.name in path_names, schemas) for one in endpoint.parameters]
+    if endpoint.body is not None:
+        found["requestBody"] = _body(endpoint.body, schemas)
+    found["responses"] = {str(reply.status): _reply(reply, schemas) for reply in endpoint.replies} | {
+        str(status): _error(status, codes, schemas) for status, codes in endpoint.all_errors().items()
     }
     return found
 

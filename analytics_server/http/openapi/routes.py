@@ -10,13 +10,16 @@ from aiohttp import web
 
 from analytics_server import __version__
 from analytics_server.http.authorization import PUBLIC
+from analytics_server.http.declaration import Reply
 from analytics_server.http.endpoint import Endpoint
-from analytics_server.http.openapi.document import Json, build_document
-from analytics_server.http.openapi.operation import Reply
+from analytics_server.http.openapi.document import Json, build_document, check
 
 
 def with_document(endpoints: Sequence[Endpoint], *, url: str, components: Mapping[str, Json]) -> list[Endpoint]:
-    """The endpoints and one more, which answers with the document of them all."""
+    """The endpoints and one more, which answers with the document of them all.
+
+    Raises `ValueError` for endpoints that can't stand in one document, so that a wrong one is found at the start.
+    """
     made: list[bytes] = []
     every = list(endpoints)
 
@@ -41,4 +44,5 @@ def with_document(endpoints: Sequence[Endpoint], *, url: str, components: Mappin
             replies=(Reply(about="OpenAPI 3.1.", type=dict[str, Any]),),
         )
     )
+    check(every)
     return every

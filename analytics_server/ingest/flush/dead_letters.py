@@ -75,6 +75,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def positions(self) -> frozenset[int]:
+        """The positions in the batch of the rows that the letter holds."""
         return frozenset(row.position for row in self.rows)
 
 

@@ -50,7 +50,7 @@ Pause = Callable[[float], Awaitable[bool]]
 
 
 @dataclass(slots=True)
-class Part:
+class BatchPart:
     """One month of a batch, ready to be sent, or why it can't be; or several of a batch of many."""
 
     months: tuple[int, ...]
@@ -72,7 +72,7 @@ class Prepared:
     sealed: Sealed
     batch: Batch
     refused: dict[int, Cause]
-    parts: list[Part] = field(default_factory=list)
+    parts: list[BatchPart] = field(default_factory=list)
     doubtful: bool = False
     """Was the outcome of an insert ever in doubt, with something stored?"""
     stored: int = 0
@@ -113,33 +113,33 @@ class Delivery:
         """The batch of a segment."""
         return await _in_thread(read, sealed)
 
-    async def prepare(self, sealed: Sealed, batch: Batch, *, breath_s: float) -> Prepared:
+    async def prepare(self, sealed: Sealed, batch: Batch, *, rest_s: float) -> Prepared:
         """Encode a batch. Writes nothing."""
         refused: dict[int, Cause] = {}
         if sealed.verify_first and (letter := await _in_thread(dead_letters.find, self._letters, sealed.batch_id)):
             refused = {row.position: letter.causes[row.cause] for row in letter.rows}
         prepared = Prepared(sealed, batch, refused)
         for months in _grouped(batch.months):
-            part = await self._part(prepared, months, breath_s)
+            part = await self._part(prepared, months, rest_s)
             prepared.parts += [part] if part.error is None else await self._singly(prepared, months)
         return prepared
 
     async def _part(
-        self, prepared: Prepared, months: tuple[int, ...], breath_s: float = 0.0, *, ambiguous: bool = False
-    ) -> Part:
+        self, prepared: Prepared, months: tuple[int, ...], rest_s: float = 0.0, *, ambiguous: bool = False
+    ) -> BatchPart:
         batch_id = prepared.sealed.batch_id
         if months == (NO_MONTH,):
             left = await _in_thread(prepared.batch.positions, NO_MONTH, prepared.refused)
-            return Part(months, None, StoreBadRows("The column ts holds no time.") if left else None)
+            return BatchPart(months, None, StoreBadRows("The column ts holds no time.") if left else None)
         pieces = chain.from_iterable(prepared.batch.part(month, prepared.refused) for month in months)
         try:
             blocks = (to_columns(rows, batch_id) for rows in pieces)
-            encoded = await self._store.encode("events", INSERT_COLUMNS, blocks, breath_s=breath_s)
+            encoded = await self._store.encode("events", INSERT_COLUMNS, blocks, breath_s=rest_s)
         except StoreBadRows as error:
-            return Part(months, None, error)
-        return Part(months, encoded if encoded.rows else None, ambiguous=ambiguous)
+            return BatchPart(months, None, error)
+        return BatchPart(months, encoded if encoded.rows else None, ambiguous=ambiguous)
 
-    async def _singly(self, prepared: Prepared, months: tuple[int, ...], *, ambiguous: bool = False) -> list[Part]:
+    async def _singly(self, prepared: Prepared, months: tuple[int, ...], *, ambiguous: bool = False) -> list[BatchPart]:
         """Months of which something failed, each for itself: it succeeds, is verified or is refused by month."""
         return [await self._part(prepared, (month,), ambiguous=ambiguous) for month in months]
 
@@ -164,7 +164,7 @@ class Delivery:
             at += 1
         return "inserted"
 
-    async def _deliver_together(self, prepared: Prepared, part: Part) -> bool:
+    async def _deliver_together(self, prepared: Prepared, part: BatchPart) -> bool:
         """Several months in one insert, which is atomic for each; False when they are to be looked at one by one."""
         try:
             if prepared.sealed.verify_first:
@@ -195,7 +195,7 @@ class Delivery:
                 missing.append(month)
         return tuple(missing)
 
-    async def _insert(self, prepared: Prepared, part: Part, *, attempt: int) -> None:
+    async def _insert(self, prepared: Prepared, part: BatchPart, *, attempt: int) -> None:
         assert part.encoded is not None
         query_id = f"{prepared.sealed.batch_id}-{part.month}-{attempt}-{self._jitter.getrandbits(32):x}"
         async with self._turn:
@@ -257,7 +257,7 @@ class Delivery:
                 self._metrics.flush_attempts.labels("ok").inc()
                 return "inserted"
 
-    async def _count(self, prepared: Prepared, part: Part) -> int:
+    async def _count(self, prepared: Prepared, part: BatchPart) -> int:
         """How many rows of one month of the batch are stored."""
         return await self._stored(prepared, part.month, _expected(prepared, part))
 
@@ -267,7 +267,7 @@ class Delivery:
         prepared.doubtful = prepared.doubtful or present > 0
         return present
 
-    def _partly_stored(self, prepared: Prepared, part: Part, present: int) -> None:
+    def _partly_stored(self, prepared: Prepared, part: BatchPart, present: int) -> None:
         expected = _expected(prepared, part)
         log.error(
             "batch is partly stored, set aside",
@@ -290,7 +290,7 @@ class Delivery:
         rows = await _in_thread(batch.rows_at, sorted(refused))
         await _in_thread(dead_letters.write_rows, self._letters, batch_id, batch.events, refused, rows, time.time())
 
-    async def _set_bad_rows_aside(self, prepared: Prepared, part: Part, refusal: StoreError | None) -> int | None:
+    async def _set_bad_rows_aside(self, prepared: Prepared, part: BatchPart, refusal: StoreError | None) -> int | None:
         """Write the rows of a month that are refused by themselves to the dead letter; how many they are.
 
         None when that can't be found out.
@@ -331,7 +331,7 @@ def _grouped(months: Collection[int]) -> list[tuple[int, ...]]:
     return [*found, (NO_MONTH,)] if NO_MONTH in months else found
 
 
-def _expected(prepared: Prepared, part: Part) -> int:
+def _expected(prepared: Prepared, part: BatchPart) -> int:
     return part.encoded.rows if part.encoded is not None else prepared.batch.months[part.month]
 
 

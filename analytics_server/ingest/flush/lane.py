@@ -38,14 +38,14 @@ from analytics_server.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
-BREATH_S = 0.001
+LONG_REST_S = 0.001
 """Rest of the encoding thread after each few hundred rows: it shares the interpreter with the loop, which
 would otherwise stand still for tens of milliseconds per flush."""
 
-SHORT_BREATH_S = 0.000_1
+SHORT_REST_S = 0.000_1
 """The same where throughput counts: while a backlog is drained, or for a large batch."""
 
-BREATHE_UP_TO = 20_000
+LONG_REST_UP_TO = 20_000
 MOST_FAILURES = 10
 """So often something without a plan may fail in a row with one segment before it is given up."""
 
@@ -185,7 +185,7 @@ class Lane:
                 self._failures = 0
 
     async def _survive(self, sealed: Sealed, failure: Exception) -> None:
-        """After a failure nobody planned for: the segment is verified and tried again, at last set aside."""
+        """After a failure that no code expects: the segment is verified and tried again, at last set aside."""
         self._failures += 1
         sealed.verify_first = True
         self._metrics.flush_attempts.labels("failed").inc()
@@ -265,7 +265,7 @@ class Lane:
     async def _prepared(self, sealed: Sealed) -> Prepared | None:
         """The batch, ready to be sent (None: pass it on); and see to it that the next is made ready meanwhile."""
         ahead, self._ahead = self._ahead, None
-        if ahead is not None and ahead[0] is not sealed:  # nobody waits for it any more
+        if ahead is not None and ahead[0] is not sealed:  # it is not needed any more
             await asyncio.wait({ahead[1]})
             ahead = None
         prepared = await (ahead[1] if ahead is not None else self._prepare(sealed))
@@ -275,11 +275,11 @@ class Lane:
         return prepared
 
     async def _prepare(self, sealed: Sealed) -> Prepared | None:
-        in_a_hurry = len(self._queue) > 1 or sealed.events > BREATHE_UP_TO
+        in_a_hurry = len(self._queue) > 1 or sealed.events > LONG_REST_UP_TO
         batch = await self._delivery.read(sealed)
         if self._pass_on is not None and len(batch.months) > self._most_months:
             return None
-        return await self._delivery.prepare(sealed, batch, breath_s=SHORT_BREATH_S if in_a_hurry else BREATH_S)
+        return await self._delivery.prepare(sealed, batch, rest_s=SHORT_REST_S if in_a_hurry else LONG_REST_S)
 
     async def _keep_damaged(self, sealed: Sealed, readable: int) -> None:
         """The disk has lost a part of a segment: its good frames are delivered, a copy is kept."""

@@ -8,7 +8,7 @@ together that questions would become slow or memory short. Nothing of this outli
 that starts merges.
 A ClickHouse server is never told to stop its merges: it has other work, and would not forget it.
 
-A mutation of these tables waits with their merges: whoever needs one in a running server releases first.
+A mutation of these tables waits with their merges: code that needs one in a running server releases first.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import logging
 from collections.abc import Callable
 
 from analytics_server.errors import StoreError
+from analytics_server.rollups.registry import SHIPPED_ROLLUPS
 from analytics_server.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
-TABLES = ("events", "sessions", "traffic", "openings", "activity")
+TABLES = ("events", *SHIPPED_ROLLUPS)
 """All that the schema's own views write to. Saved funnels' tables know mutations."""
 
 LOOK_S = 1.0
@@ -62,7 +63,7 @@ class Merges:
         """Parts of all tables when the backlog began."""
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Look again and again, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
             try:

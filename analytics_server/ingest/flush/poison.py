@@ -17,13 +17,30 @@ from collections.abc import Sequence
 from analytics_server.errors import StoreBadRows, StoreError, StoreFatal
 from analytics_server.ingest.flush.batch import BLOCK_ROWS, INSERT_COLUMNS, Batch, Rows, to_columns
 from analytics_server.ingest.flush.dead_letters import DETAIL_CHARS, Cause
+from analytics_server.store.error_codes import EngineCode
 from analytics_server.store.protocol import Store
 
-REFUSAL_CODES = frozenset({6, 26, 27, 38, 41, 53, 69, 70, 72, 117, 130, 131, 321, 349, 407, 469})
-"""Codes of ClickHouse that mean the rows themselves can't be stored: CANNOT_PARSE_TEXT, …_QUOTED_STRING,
-…_INPUT_ASSERTION_FAILED, …_DATE, …_DATETIME, TYPE_MISMATCH, ARGUMENT_OUT_OF_BOUND, CANNOT_CONVERT_TYPE,
-CANNOT_PARSE_NUMBER, INCORRECT_DATA, CANNOT_READ_ARRAY_FROM_TEXT, TOO_LARGE_STRING_SIZE, VALUE_IS_OUT_OF_RANGE…,
-CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN, DECIMAL_OVERFLOW, VIOLATED_CONSTRAINT."""
+REFUSAL_CODES = frozenset(
+    {
+        EngineCode.CANNOT_PARSE_TEXT,
+        EngineCode.CANNOT_PARSE_QUOTED_STRING,
+        EngineCode.CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+        EngineCode.CANNOT_PARSE_DATE,
+        EngineCode.CANNOT_PARSE_DATETIME,
+        EngineCode.TYPE_MISMATCH,
+        EngineCode.ARGUMENT_OUT_OF_BOUND,
+        EngineCode.CANNOT_CONVERT_TYPE,
+        EngineCode.CANNOT_PARSE_NUMBER,
+        EngineCode.INCORRECT_DATA,
+        EngineCode.CANNOT_READ_ARRAY_FROM_TEXT,
+        EngineCode.TOO_LARGE_STRING_SIZE,
+        EngineCode.VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE,
+        EngineCode.CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN,
+        EngineCode.DECIMAL_OVERFLOW,
+        EngineCode.VIOLATED_CONSTRAINT,
+    }
+)
+"""The rows themselves can't be stored."""
 
 MOST_TRIES = 2_000
 """Beyond, the rows are no exceptions: the whole segment is set aside."""

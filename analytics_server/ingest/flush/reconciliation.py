@@ -1,7 +1,7 @@
 """Rollups that must agree with `events` again after a batch in doubt: at once if possible, else later.
 
 Owns what is still to be compared, and when. `turn` keeps this process's own inserts away meanwhile: a comparison
-needs a calm moment.
+needs a quiet moment.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from analytics_server.errors import StoreError
 from analytics_server.ingest.flush.delivery import FIRST_PAUSE_S
 from analytics_server.ingest.flush.doubts import Doubts
 from analytics_server.ingest.metrics import IngestMetrics
-from analytics_server.rollups.reconcile import Rollups
+from analytics_server.rollups.reconcile import Reconciler
 from analytics_server.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -42,12 +42,12 @@ class Reconciliation:
         self._settings = settings
         self._metrics = metrics
         self._turn = turn
-        self.rollups = Rollups(store, timeout_s=timeout_s, cluster=cluster, jitter=jitter, has_loss=has_loss)
+        self.reconciler = Reconciler(store, timeout_s=timeout_s, cluster=cluster, jitter=jitter, has_loss=has_loss)
         self._doubts: Doubts | None = None
         self._due_at = 0.0
         self._pause_s = FIRST_PAUSE_S
         self.on_noted: Callable[[], None] = lambda: None
-        """Whoever calls `settle_one` may be waiting: a batch in doubt was noted."""
+        """Called when a batch in doubt was noted: the caller of `settle_one` may be waiting for one."""
 
     def open(self, directory: Path) -> None:
         """Know what an earlier run left in doubt."""
@@ -83,7 +83,7 @@ class Reconciliation:
         """False when it can't be now."""
         try:
             async with self._turn:
-                await self.rollups.reconcile(batch_id)
+                await self.reconciler.reconcile(batch_id)
         except StoreError as error:
             self._metrics.flush_attempts.labels("unreconciled").inc()
             log.warning(

@@ -34,28 +34,28 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class Both:
+class And:
     """All of the conditions hold (on the same event)."""
 
     conditions: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Either:
+class Or:
     """At least one of the conditions holds."""
 
     conditions: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Neither:
+class Not:
     """The condition does not hold."""
 
     condition: Condition
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class HasDone:
     """Some event of the session meets the condition, whenever it happened, also outside the range."""
 
     condition: Condition
@@ -63,7 +63,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class SavedFilter:
     """A saved goal or segment, which stands for its condition."""
 
     kind: Literal["goal", "segment"]
@@ -71,7 +71,7 @@ class Named:
     condition: Condition
 
 
-Condition = Match | Both | Either | Neither | Done | Named
+Condition = Match | And | Or | Not | HasDone | SavedFilter
 
 _THE_SESSION = Match(SESSION, "is", (), negated=False)
 
@@ -94,11 +94,11 @@ def count_done(conditions: Sequence[Condition]) -> int:
     found = 0
     for condition in conditions:
         match condition:
-            case Done():
+            case HasDone():
                 found += 1 + count_done((condition.condition,))
-            case Neither() | Named():
+            case Not() | SavedFilter():
                 found += count_done((condition.condition,))
-            case Both() | Either():
+            case And() | Or():
                 found += count_done(condition.conditions)
     return found
 
@@ -120,15 +120,15 @@ def normalise(condition: Condition) -> list[object]:
             operator = next(name for name, how in OPERATORS.items() if how == (condition.method, condition.negated))
             options = [] if condition.case_sensitive else [{"case_sensitive": False}]
             return [operator, condition.dimension.name, list(condition.values), *options]
-        case Both():
+        case And():
             return ["and", [normalise(inner) for inner in condition.conditions]]
-        case Either():
+        case Or():
             return ["or", [normalise(inner) for inner in condition.conditions]]
-        case Neither():
+        case Not():
             return ["not", normalise(condition.condition)]
-        case Done():
+        case HasDone():
             return ["has_not_done" if condition.negated else "has_done", normalise(condition.condition)]
-        case Named():
+        case SavedFilter():
             return [condition.kind, condition.name]
 
 
@@ -137,11 +137,11 @@ def _walk(conditions: Sequence[Condition], *, deep: bool) -> Iterator[Match]:
         match condition:
             case Match():
                 yield condition
-            case Done():
+            case HasDone():
                 yield _THE_SESSION
                 if deep:
                     yield from _walk((condition.condition,), deep=deep)
-            case Neither() | Named():
+            case Not() | SavedFilter():
                 yield from _walk((condition.condition,), deep=deep)
-            case Both() | Either():
+            case And() | Or():
                 yield from _walk(condition.conditions, deep=deep)

@@ -1,4 +1,4 @@
-"""Which events are meant: what goals, funnel steps, cohorts and experiments have in common.
+"""Which events a specification matches: what goals, funnel steps, cohorts and experiments have in common.
 
 An `EventSpec` names events by `event`, by `filters`, by a saved `goal`, or several of them
 together (all must hold on the same event). `name` is the event's name too, unless the spec
@@ -23,7 +23,7 @@ from msgspec import Meta
 from analytics_server.errors import RequestError
 from analytics_server.model import STANDARD_EVENTS
 from analytics_server.query.dimensions import find_dimension
-from analytics_server.query.language.conditions import Both, Condition, Either, Match, Named, Neither, normalise
+from analytics_server.query.language.conditions import And, Condition, Match, Not, Or, SavedFilter, normalise
 from analytics_server.query.language.filters import parse_filters
 from analytics_server.query.language.library import Library
 from analytics_server.query.language.shapes import Filters
@@ -42,7 +42,7 @@ class EventSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     filters: Filters = ()
 
 
-class Meant(msgspec.Struct, frozen=True, kw_only=True):
+class EventMatch(msgspec.Struct, frozen=True, kw_only=True):
     """A spec as it was read: what it is called, and what must hold of an event."""
 
     label: str
@@ -53,7 +53,7 @@ class Meant(msgspec.Struct, frozen=True, kw_only=True):
         return {"name": self.label, "filters": [normalise(condition) for condition in self.where]}
 
 
-def read_spec(spec: EventSpec, place: str, library: Library) -> Meant:
+def read_spec(spec: EventSpec, place: str, library: Library) -> EventMatch:
     """Which events a spec means. `place`: where it stands in the request, for messages. Raises `RequestError`."""
     filters = parse_filters(spec.filters, library, place=f"{place}.filters")
     event, label = spec.event, spec.name
@@ -72,7 +72,7 @@ def read_spec(spec: EventSpec, place: str, library: Library) -> Meant:
             ' such as {"name": "signup"}.',
             code="bad_step",
         )
-    return Meant(label=label or spec.goal or event or "events", where=tuple(where))
+    return EventMatch(label=label or spec.goal or event or "events", where=tuple(where))
 
 
 def _says_which(condition: Condition) -> bool:
@@ -80,10 +80,10 @@ def _says_which(condition: Condition) -> bool:
     match condition:
         case Match():
             return condition.dimension.name in _SAYS_WHICH
-        case Both() | Either():
+        case And() | Or():
             return any(map(_says_which, condition.conditions))
-        case Neither():
+        case Not():
             return _says_which(condition.condition)
-        case Named():
+        case SavedFilter():
             return condition.kind == "goal"
     return False

@@ -17,14 +17,14 @@ from analytics_server.errors import RequestError
 from analytics_server.query.dimensions import GOAL, Scope, find_dimension, nearest
 from analytics_server.query.language.conditions import (
     OPERATORS,
-    Both,
+    And,
     Condition,
-    Done,
-    Either,
+    HasDone,
     Match,
     Method,
-    Named,
-    Neither,
+    Not,
+    Or,
+    SavedFilter,
     all_matches,
     count_done,
 )
@@ -87,12 +87,12 @@ def _parse(item: object, place: str, depth: int, library: Library | None) -> Con
         if len(item) != 2 or not isinstance(item[1], list) or not item[1]:
             raise _bad(f'{place} must be ["{operator}", [filter, …]] with at least one filter')
         inner = tuple(_parse(part, f"{place}[1][{index}]", depth + 1, library) for index, part in enumerate(item[1]))
-        return Both(inner) if operator == "and" else Either(inner)
+        return And(inner) if operator == "and" else Or(inner)
     if operator in ("not", "has_done", "has_not_done"):
         if len(item) != 2:
             raise _bad(f'{place} must be ["{operator}", filter]')
         condition = _parse(item[1], f"{place}[1]", depth + 1, library)
-        return Neither(condition) if operator == "not" else Done(condition, negated=operator == "has_not_done")
+        return Not(condition) if operator == "not" else HasDone(condition, negated=operator == "has_not_done")
     if operator in ("goal", "segment"):
         if len(item) != 2:
             raise _bad(f'{place} must be ["{operator}", name or id]')
@@ -145,9 +145,9 @@ def _parse_named(
     else:
         raise _bad(f"{place}: a {kind} is chosen by its name or id, with is{' or contains' * (kind == 'goal')}")
     find = library.goal if kind == "goal" else library.segment
-    conditions = tuple(Named(kind, value, all_of(find(value, place=place))) for value in dict.fromkeys(known))
-    found = conditions[0] if len(conditions) == 1 else Either(conditions)
-    return Neither(found) if negated else found
+    conditions = tuple(SavedFilter(kind, value, all_of(find(value, place=place))) for value in dict.fromkeys(known))
+    found = conditions[0] if len(conditions) == 1 else Or(conditions)
+    return Not(found) if negated else found
 
 
 def _goals_like(
@@ -173,7 +173,7 @@ def _goals_like(
 
 def all_of(conditions: tuple[Condition, ...]) -> Condition:
     """One condition that holds when all of them do."""
-    return conditions[0] if len(conditions) == 1 else Both(conditions)
+    return conditions[0] if len(conditions) == 1 else And(conditions)
 
 
 def _parse_values(values: list[object], method: Method, place: str) -> tuple[str, ...]:

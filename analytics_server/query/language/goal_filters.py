@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analytics_server.query.language.conditions import Both, Condition, Either, Named
+from analytics_server.query.language.conditions import And, Condition, Or, SavedFilter
 
 
 def chosen_goals(condition: Condition) -> tuple[Condition, ...]:
     """What the goals mean among which the condition chooses; nothing if it does anything else."""
     match condition:
-        case Named(kind="goal"):
+        case SavedFilter(kind="goal"):
             return (condition.condition,)
-        case Either():
+        case Or():
             found = [chosen_goals(inner) for inner in condition.conditions]
             return tuple(goal for goals in found for goal in goals) if found and all(found) else ()
     return ()
@@ -24,7 +24,7 @@ def without_goals(where: Sequence[Condition]) -> tuple[Condition, ...]:
     for condition in where:
         if chosen_goals(condition):
             continue
-        if isinstance(condition, Both):
+        if isinstance(condition, And):
             inner = without_goals(condition.conditions)
             kept += inner if inner != condition.conditions else (condition,)
         else:
@@ -39,6 +39,6 @@ def goals_in(where: Sequence[Condition]) -> list[tuple[Condition, ...]]:
         goals = chosen_goals(condition)
         if goals:
             found.append(goals)
-        elif isinstance(condition, Both):
+        elif isinstance(condition, And):
             found += goals_in(condition.conditions)
     return found

@@ -7,8 +7,8 @@ where the fault is and what would be right. Nothing here knows of SQL or of the 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, NoReturn, TypeVar
 
 import msgspec
@@ -16,13 +16,14 @@ from msgspec import Meta
 
 from analytics_server.errors import RequestError
 from analytics_server.query.dimensions import GOAL, Dimension, Interval, Scope, find_dimension, nearest
-from analytics_server.query.language.conditions import Condition, normalise
+from analytics_server.query.language.conditions import Condition, matches, normalise
+from analytics_server.query.language.filter_classes import FilterClasses, classify
 from analytics_server.query.language.filters import all_of, parse_filters
-from analytics_server.query.language.goal_filters import goals_in
+from analytics_server.query.language.goal_filters import goals_in, without_goals
 from analytics_server.query.language.library import Library
 from analytics_server.query.language.shapes import MAX_DIMENSIONS, MAX_METRICS, Dimensions, Filters, Metrics, RangeName
 from analytics_server.query.language.time_range import ComparisonMode, RangeSpec
-from analytics_server.query.metrics import Metric, Share, find_metric
+from analytics_server.query.metrics import VISITORS, Metric, Share, find_metric
 
 MAX_GOALS = 100
 MAX_ORDERS = MAX_METRICS + MAX_DIMENSIONS
@@ -61,7 +62,7 @@ class QueryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class SortKey:
     """Sort by the metric or dimension at that place of the question."""
 
     by: Literal["metric", "dimension"]
@@ -79,7 +80,11 @@ class Goal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A request whose every name is known to the registry. `goals`: what the dimension event:goal groups by."""
+    """A request whose every name is known to the registry. `goals`: what the dimension event:goal groups by.
+
+    What follows from these is worked out once: `filters`, the conditions by what they depend on; `wider`, per kind of
+    share that is asked for, the question whose visitors it is a share of.
+    """
 
     site_id: str
     metrics: tuple[Metric, ...]
@@ -87,11 +92,23 @@ class Question:
     where: tuple[Condition, ...]
     goals: tuple[Goal, ...]
     date_range: RangeSpec
-    order_by: tuple[Order, ...]
+    order_by: tuple[SortKey, ...]
     limit: int
     offset: int
     include: Include
     exact: bool
+    filters: FilterClasses = field(init=False, repr=False, compare=False)
+    wider: Mapping[Share, Question] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        shares = dict.fromkeys(metric.share for metric in self.metrics if metric.share)
+        object.__setattr__(self, "filters", classify(self.where))
+        object.__setattr__(self, "wider", {share: _wider(self, share) for share in shares})
+
+    @property
+    def goal_dimensions(self) -> tuple[Dimension, ...]:
+        """What the goals that the question groups by look at."""
+        return tuple(match.dimension for match in matches([goal.condition for goal in self.goals]))
 
     @property
     def time_index(self) -> int | None:
@@ -113,7 +130,7 @@ class Question:
 
     def by_first_metric(self) -> Question:
         """The same question, the groups with most of the first metric first."""
-        return replace(self, order_by=(Order("metric", 0, True),))
+        return replace(self, order_by=(SortKey("metric", 0, True),))
 
     def normalised(self) -> dict[str, object]:
         """The question as JSON with full names and all defaults."""
@@ -131,6 +148,19 @@ class Question:
             "pagination": {"limit": self.limit, "offset": self.offset},
             "exact": self.exact,
         }
+
+
+def _wider(question: Question, share: Share) -> Question:
+    """The question whose visitors a share is of."""
+    grouped = share is Share.OF_GROUP_WITHOUT_GOAL
+    return replace(
+        question,
+        metrics=(VISITORS,),
+        dimensions=tuple(d for d in question.dimensions if d is not GOAL) if grouped else (),
+        where=question.where if share is Share.OF_ALL else without_goals(question.where),
+        order_by=(),
+        goals=(),
+    )
 
 
 def decode_request(body: bytes, kind: type[T]) -> T:
@@ -198,12 +228,12 @@ def _check_shares(question: Question) -> None:
         )
 
 
-def _order(wanted: Sequence[tuple[str, str]], question: Question) -> tuple[Order, ...]:
+def _order(wanted: Sequence[tuple[str, str]], question: Question) -> tuple[SortKey, ...]:
     """As asked; by default time upwards, else the first metric downwards."""
     if not wanted:
         if question.time_index is not None:
-            return (Order("dimension", question.time_index, False),)
-        return (Order("metric", 0, True),) if question.dimensions else ()
+            return (SortKey("dimension", question.time_index, False),)
+        return (SortKey("metric", 0, True),) if question.dimensions else ()
     places = {dimension.name: ("dimension", index) for index, dimension in enumerate(question.dimensions)}
     for index, metric in enumerate(question.metrics):
         places |= dict.fromkeys((metric.name, *metric.aliases), ("metric", index))
@@ -216,7 +246,7 @@ def _order(wanted: Sequence[tuple[str, str]], question: Question) -> tuple[Order
                 code="bad_order",
             )
         by, index = places[name]
-        orders.append(Order("metric" if by == "metric" else "dimension", index, direction == "desc"))
+        orders.append(SortKey("metric" if by == "metric" else "dimension", index, direction == "desc"))
     return tuple(orders)
 
 

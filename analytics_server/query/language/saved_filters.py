@@ -11,13 +11,13 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from analytics_server.access.saved import Kind, Saved, SavedThing, body_of
 from analytics_server.errors import RequestError
 from analytics_server.model import PAGEVIEW
 from analytics_server.query.dimensions import find_dimension
 from analytics_server.query.language.conditions import Condition, Match
 from analytics_server.query.language.filters import parse_filters
 from analytics_server.query.language.shapes import Filters
+from analytics_server.saved.store import Kind, Saved, SavedThing, body_of
 
 TEXT_CHARS = 2_048
 ABOUT_CHARS = 1_000

@@ -1,7 +1,7 @@
 """Which table answers which metric: the cheapest one that is exact for the question.
 
 Pure. A plan is a list of parts; each part reads one source and yields some of the
-metrics for the same dimensions, and `compile` puts the parts together. Combinations
+metrics for the same dimensions, and `sql/statement` puts the parts together. Combinations
 that have no meaning are refused here, with the reason.
 
 Sources, cheapest first:
@@ -27,9 +27,8 @@ from analytics_server.errors import RequestError
 from analytics_server.query.dimensions import SESSION, Dimension, Scope
 from analytics_server.query.language.conditions import matches
 from analytics_server.query.language.request import Question
-from analytics_server.query.language.shares import counted, goal_fields, shares_of, wider
 from analytics_server.query.language.time_range import TimeRange, on_quarter_hours
-from analytics_server.query.metrics import Kind, Metric, Share, find_metric, pieces_of
+from analytics_server.query.metrics import Metric, MetricKind, Share, counted, find_metric, pieces_of
 from analytics_server.query.plan.coverage import (
     ENTRY_PAGE,
     WHOLE_DAY,
@@ -42,7 +41,7 @@ from analytics_server.query.plan.coverage import (
 UTC_NAMES = frozenset({"UTC", "Etc/UTC", "Etc/UCT", "Etc/Universal", "Etc/Zulu", "UCT", "Universal", "Zulu"})
 
 
-class Source(StrEnum):
+class PlanSource(StrEnum):
     """Where a part of the answer is read from."""
 
     TOTALS = "totals"
@@ -56,16 +55,16 @@ class Source(StrEnum):
     SCROLLS = "scrolls"
 
 
-_TABLES: dict[Source, tuple[str, ...]] = {
-    Source.TOTALS: ("day_totals",),
-    Source.ENTRY_TOTALS: ("day_totals", "sessions"),
-    Source.TRAFFIC: ("traffic",),
-    Source.SESSIONS: ("sessions",),
-    Source.VISITS: ("sessions", "events"),
-    Source.ENTRIES: ("sessions",),
-    Source.EVENTS: ("events",),
-    Source.VIEWS: ("events", "sessions"),
-    Source.SCROLLS: ("events",),
+_TABLES: dict[PlanSource, tuple[str, ...]] = {
+    PlanSource.TOTALS: ("day_totals",),
+    PlanSource.ENTRY_TOTALS: ("day_totals", "sessions"),
+    PlanSource.TRAFFIC: ("traffic",),
+    PlanSource.SESSIONS: ("sessions",),
+    PlanSource.VISITS: ("sessions", "events"),
+    PlanSource.ENTRIES: ("sessions",),
+    PlanSource.EVENTS: ("events",),
+    PlanSource.VIEWS: ("events", "sessions"),
+    PlanSource.SCROLLS: ("events",),
 }
 
 
@@ -74,10 +73,10 @@ _SCROLL_DEPTH = find_metric("scroll_depth")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PlanPart:
     """Some metrics of the question, all read from one source for one range."""
 
-    source: Source
+    source: PlanSource
     metrics: tuple[Metric, ...]
     range_: TimeRange
     coverage: Coverage | None = None
@@ -94,12 +93,12 @@ class Plan:
     whose visitors the question's shares are of.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[PlanPart, ...]
     merged: Mapping[str, str] = field(default_factory=dict)
     wider: Mapping[Share, Wider] = field(default_factory=dict)
 
     @property
-    def all_parts(self) -> tuple[Part, ...]:
+    def all_parts(self) -> tuple[PlanPart, ...]:
         """The parts, and those of the wider questions."""
         return (*self.parts, *(part for wide in self.wider.values() for part in wide.plan.parts))
 
@@ -117,10 +116,10 @@ class Wider:
     plan: Plan
 
 
-Choose = Callable[[Metric, Sequence[Source]], Source]
+Choose = Callable[[Metric, Sequence[PlanSource]], PlanSource]
 
 
-def cheapest(_: Metric, sources: Sequence[Source]) -> Source:
+def cheapest(_: Metric, sources: Sequence[PlanSource]) -> PlanSource:
     """The first of the sources that can answer."""
     return sources[0]
 
@@ -133,23 +132,23 @@ def make_plan(
     `coverage`: the days that `day_totals` holds; metrics that it knows are read from there. `choose`: which of
     the sources that can answer a metric, given cheapest first.
     """
-    beside = {share: wider(question, share) for share in shares_of(question)}
-    plans = {share: Wider(wide, make_plan(wide, range_, coverage, choose)) for share, wide in beside.items()}
+    plans = {share: Wider(wide, make_plan(wide, range_, coverage, choose)) for share, wide in question.wider.items()}
     metrics = _with_groups(counted(question.metrics), question)
-    kept = [metric for metric in metrics if coverage is not None and is_kept(metric, question)]
-    parts: tuple[Part, ...] = ()
+    held = None if coverage is None else kept_dimension(question)
+    kept = [metric for metric in metrics if held is not None and is_kept(metric, held)]
+    parts: tuple[PlanPart, ...] = ()
     if coverage is None or not kept:
         parts = _read(question, metrics, range_, choose)
         return Plan(parts, {m.name: _whole(m) for m in metrics} if len(parts) > 1 else {}, plans)
     entered = [metric for metric in metrics if entries_are_kept(metric, question)]
     others = tuple(metric for metric in metrics if metric not in (*kept, *entered))
     for source, found, dimension in (
-        (Source.TOTALS, kept, kept_dimension(question) or WHOLE_DAY),
-        (Source.ENTRY_TOTALS, entered, ENTRY_PAGE),
+        (PlanSource.TOTALS, kept, held or WHOLE_DAY),
+        (PlanSource.ENTRY_TOTALS, entered, ENTRY_PAGE),
     ):
         pieces = tuple(dict.fromkeys(piece for metric in found for piece in pieces_of(metric)))
         if pieces:
-            parts += (Part(source, pieces, range_, coverage, dimension),)
+            parts += (PlanPart(source, pieces, range_, coverage, dimension),)
         for rest in coverage.rests:
             parts += _read(question, pieces, rest, choose)
     parts += _read(question, others, range_, choose)
@@ -160,7 +159,7 @@ def approximate_metrics(question: Question, plan: Plan) -> list[str]:
     """The metrics of this answer that are counted with `uniq` and may be off by about 1 %."""
     if question.exact:
         return []
-    counted_roughly = {m.name for part in plan.parts if part.source is Source.VIEWS for m in part.metrics}
+    counted_roughly = {m.name for part in plan.parts if part.source is PlanSource.VIEWS for m in part.metrics}
     if _counts_visitors(plan):
         counted_roughly.add("visitors")
     for metric in question.metrics:
@@ -169,7 +168,7 @@ def approximate_metrics(question: Question, plan: Plan) -> list[str]:
     return [metric.name for metric in question.metrics if metric.name in counted_roughly]
 
 
-def sources_of(metric: Metric, question: Question, range_: TimeRange) -> tuple[Source, ...]:
+def sources_of(metric: Metric, question: Question, range_: TimeRange) -> tuple[PlanSource, ...]:
     """The sources that answer the metric exactly, cheapest first, besides the totals of days that are over.
 
     Raises `RequestError` (unsupported_combination) if it has no meaning.
@@ -185,25 +184,27 @@ def is_utc(range_: TimeRange) -> bool:
 
 
 def _with_groups(metrics: tuple[Metric, ...], question: Question) -> tuple[Metric, ...]:
-    """Groups in which nobody scrolled are groups all the same, and are known by their events."""
+    """Groups without any scroll are groups all the same, and are known by their events."""
     events = [metric for metric in metrics if metric.scope is Scope.EVENT]
     return (*metrics, _EVENTS) if question.dimensions and events == [_SCROLL_DEPTH] else metrics
 
 
 def _counts_visitors(plan: Plan) -> bool:
-    return any(m.name == "visitors" for part in plan.parts if part.source is not Source.TOTALS for m in part.metrics)
+    return any(
+        m.name == "visitors" for part in plan.parts if part.source is not PlanSource.TOTALS for m in part.metrics
+    )
 
 
-def _read(question: Question, metrics: Iterable[Metric], range_: TimeRange, choose: Choose) -> tuple[Part, ...]:
-    chosen: dict[Source, list[Metric]] = {}
+def _read(question: Question, metrics: Iterable[Metric], range_: TimeRange, choose: Choose) -> tuple[PlanPart, ...]:
+    chosen: dict[PlanSource, list[Metric]] = {}
     for metric in metrics:
         chosen.setdefault(choose(metric, sources_of(metric, question, range_)), []).append(metric)
-    return tuple(Part(source, tuple(found), range_) for source, found in chosen.items())
+    return tuple(PlanPart(source, tuple(found), range_) for source, found in chosen.items())
 
 
 def _whole(metric: Metric) -> str:
     """A metric that one part holds alone: the others have nothing to add."""
-    return f"{'sum' if metric.kind is Kind.COUNT else 'max'}(r.m_{metric.name})"
+    return f"{'sum' if metric.kind is MetricKind.COUNT else 'max'}(r.m_{metric.name})"
 
 
 def _summed(metric: Metric) -> str:
@@ -211,32 +212,32 @@ def _summed(metric: Metric) -> str:
     return metric.merged or f"sum(r.m_{metric.name})"
 
 
-def _event_sources(metric: Metric, question: Question, range_: TimeRange) -> tuple[Source, ...]:
+def _event_sources(metric: Metric, question: Question, range_: TimeRange) -> tuple[PlanSource, ...]:
     if metric.scrolls:
-        return (Source.SCROLLS,)
+        return (PlanSource.SCROLLS,)
     filtered = [match.dimension for match in matches(question.where)]
-    fields = [*question.dimensions, *filtered, *goal_fields(question)]
+    fields = [*question.dimensions, *filtered, *question.goal_dimensions]
     roughly = metric.name == "visitors" and question.exact
-    found: list[Source] = []
+    found: list[PlanSource] = []
     if metric.traffic and not roughly and all(d.traffic for d in fields) and on_quarter_hours(range_):
-        found.append(Source.TRAFFIC)
+        found.append(PlanSource.TRAFFIC)
     whole = question.interval in (None, "day", "week", "month") and all(d.scope is not Scope.EVENT for d in fields)
-    visits = (Source.VISITS,) if metric.visits and not roughly and whole else ()
+    visits = (PlanSource.VISITS,) if metric.visits and not roughly and whole else ()
     # has_done reads events in any case, and would have to do so for each piece of visits.
     if visits and SESSION not in fields and any(d.scope is Scope.VISIT for d in fields):
-        return (*found, *visits, Source.EVENTS)
-    return (*found, Source.EVENTS, *visits)
+        return (*found, *visits, PlanSource.EVENTS)
+    return (*found, PlanSource.EVENTS, *visits)
 
 
-def _session_sources(metric: Metric, question: Question) -> tuple[Source, ...]:
+def _session_sources(metric: Metric, question: Question) -> tuple[PlanSource, ...]:
     by_event = [dimension for dimension in question.dimensions if dimension.scope is Scope.EVENT]
     if not by_event:
-        return (Source.SESSIONS, Source.VIEWS) if metric.events else (Source.SESSIONS,)
+        return (PlanSource.SESSIONS, PlanSource.VIEWS) if metric.events else (PlanSource.SESSIONS,)
     if metric.events:
-        return (Source.VIEWS,)
+        return (PlanSource.VIEWS,)
     if metric.name in ("bounce_rate", *(piece.name for piece in pieces_of(find_metric("bounce_rate")))):
         if all(dimension.sessions for dimension in by_event):
-            return (Source.ENTRIES,)
+            return (PlanSource.ENTRIES,)
         raise RequestError(
             "bounce_rate by an event dimension is known for event:page alone: it counts the sessions that entered"
             f" there. Leave out {_names(d for d in by_event if not d.sessions)} or bounce_rate.",

@@ -1,18 +1,20 @@
 """Sessions and the edges of a range: which rows to read, and which sessions cross.
 
-Pure text. A session's row has the key (site_id, opened_at, session_id), which its events
-carry as (session_start, session_id), both hashed as `session_key`. `opened_at` is close
-to the true start, `started_at`, but not equal to it when events arrive late, hence
-`SESSION_MARGIN_S`.
+A session's row has the key (site_id, opened_at, session_id), which its events carry as (session_start, session_id),
+both hashed as `session_key`. `opened_at` is close to the true start, `started_at`, but not equal to it when events
+arrive late, hence `SESSION_MARGIN_S`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
+from analytics_server.query.parameters import MOMENT
 from analytics_server.query.sql.render import Reach
-from analytics_server.query.sql.scope import Scoped, indent, is_settled, key_of_session, select
+from analytics_server.query.sql.select import Expression, Scalar, Select, Table, compose, select
+from analytics_server.query.sql.sources import SESSIONS, SITE_OF_EVENTS, SITE_OF_SESSIONS
 
 SESSION_MARGIN_S = 86_400
 """How far a session's first event may lie from the time the session was opened, in seconds.
@@ -20,92 +22,119 @@ SESSION_MARGIN_S = 86_400
 Public beacons lie at most a day behind. A trusted import that sends a session's events out
 of order by more than this is missing from answers whose range ends in between."""
 
-START = "{start:DateTime64(6, 'UTC')}"
-END = "{end:DateTime64(6, 'UTC')}"
 
-STARTED = (f"s.started_at >= {START}", f"s.started_at < {END}")
-"""The sessions that belong to the range."""
+@dataclass(frozen=True, slots=True)
+class RangeEdges:
+    """A range by the placeholders of its first instant and of the first one after it."""
 
-HOURS = (
-    "arrayJoin(arrayMap("
-    f"step -> toStartOfHour(greatest(s.started_at, {START})) + INTERVAL step HOUR, "
-    f"range(toUInt32(dateDiff('hour', greatest(s.started_at, {START}),"
-    f" least(s.ended_at, {END})) + 1)))) AS hour"
-)
-"""Each hour of the range in which a session may have events."""
+    start: str
+    end: str
 
-BESIDE_EVENTS = (
-    "s.opened_at AS opened_at",
-    "s.session_id AS session_id",
-    "s.started_at AS started_at",
-    "tupleElement(s.entry, 'path') AS entry_page",
-    "tupleElement(s.exit, 'path') AS exit_page",
-)
-"""What an event needs of its session's row."""
+    @property
+    def events(self) -> tuple[str, ...]:
+        """The site's events in the range."""
+        return SITE_OF_EVENTS, f"e.ts >= {self.start}", f"e.ts < {self.end}"
+
+    @property
+    def started(self) -> tuple[str, str]:
+        """The sessions that belong to the range."""
+        return f"s.started_at >= {self.start}", f"s.started_at < {self.end}"
+
+    @property
+    def hours(self) -> str:
+        """Each hour of the range in which a session may have events, as the column `hour`."""
+        first = f"greatest(s.started_at, {self.start})"
+        return (
+            "arrayJoin(arrayMap("
+            f"step -> toStartOfHour({first}) + INTERVAL step HOUR, "
+            f"range(toUInt32(dateDiff('hour', {first}, least(s.ended_at, {self.end})) + 1)))) AS hour"
+        )
+
+    def opened_near(self, since: Expression = "") -> list[Expression]:
+        """Conditions on the table's key that no session of the range fails; `since` instead of the range's start."""
+        return [
+            SITE_OF_SESSIONS,
+            compose("s.opened_at >= ", since or self.start, f" - INTERVAL {SESSION_MARGIN_S} SECOND"),
+            f"s.opened_at < {self.end} + INTERVAL {SESSION_MARGIN_S} SECOND",
+        ]
+
+    def opened_well_inside(self) -> list[Expression]:
+        """Conditions on the key besides the site, met only by sessions that lie wholly inside the range."""
+        return [
+            f"s.opened_at >= {self.start} + INTERVAL {SESSION_MARGIN_S} SECOND",
+            compose("s.opened_at < ", open_since(self.end)),
+        ]
+
+    def started_in_range(self) -> list[Expression]:
+        """The sessions that belong to the range, with conditions on the table's key."""
+        return [*self.opened_near(), *self.started]
+
+    def overlapping(self) -> list[Expression]:
+        """The sessions, or parts of them, with events in the range."""
+        return [
+            *self.opened_near(open_since(self.start)),
+            f"s.started_at < {self.end}",
+            f"s.ended_at >= {self.start}",
+        ]
+
+    @property
+    def active_until(self) -> Expression:
+        """No session that begins in the range has an event after this."""
+        return compose(
+            Scalar(
+                _active(
+                    self.end,
+                    f"if(count() = 0, {self.end}, max(o.ended_at))",
+                    f"{self.end} + INTERVAL {SESSION_MARGIN_S} SECOND",
+                )
+            )
+        )
+
+    @property
+    def whole_sessions(self) -> Reach:
+        """All events of the sessions that have one in the range: what has_done has to look at."""
+        return _whole_sessions(self)
 
 
-_SESSION_COLUMN = re.compile(r"\bs\.(\w+)")
-_MERGED_BY = {
-    "started_at": "min",
-    "ended_at": "max",
-    "user_id": "max",
-    "pageviews": "sum",
-    "events": "sum",
-    "interactions": "sum",
-    "entry": "min",
-    "exit": "max",
-    "visitor_ids": "groupUniqArrayArray",
-}
-"""How the columns of `sessions` merge (schema/0002), where it isn't `any`."""
+@lru_cache(maxsize=64)
+def _whole_sessions(edges: RangeEdges) -> Reach:
+    since = open_since(edges.start)
+    return Reach(
+        events=(
+            compose("e.ts >= ", since, f" - INTERVAL {SESSION_MARGIN_S} SECOND"),
+            compose("e.ts <= ", edges.active_until),
+        ),
+        sessions=tuple(edges.opened_near(since)[1:]),
+    )
 
 
-def opened_near_range(since: str = START) -> list[str]:
-    """Conditions on the table's key that no session of the range fails."""
-    return [
-        "s.site_id = {site:String}",
-        f"s.opened_at >= {since} - INTERVAL {SESSION_MARGIN_S} SECOND",
-        f"s.opened_at < {END} + INTERVAL {SESSION_MARGIN_S} SECOND",
-    ]
+def edges_named(suffix: str = "") -> RangeEdges:
+    """The edges whose parameters are called `start` and `end`, with a suffix."""
+    return RangeEdges(f"{{start{suffix}:{MOMENT}}}", f"{{end{suffix}:{MOMENT}}}")
 
 
-def opened_well_inside() -> list[str]:
-    """Conditions on the table's key alone, met only by sessions that lie wholly inside the range."""
-    return [
-        "s.site_id = {site:String}",
-        f"s.opened_at >= {START} + INTERVAL {SESSION_MARGIN_S} SECOND",
-        f"s.opened_at < {open_since(END)}",
-    ]
+EDGES = edges_named()
+"""Of a statement about one range, with the parameters `start` and `end`."""
 
 
-def started_in_range() -> list[str]:
-    """The same with conditions on the table's key."""
-    return [*opened_near_range(), *STARTED]
+@lru_cache(maxsize=64)
+def open_since(edge: str) -> Expression:
+    """When the longest-running session that is still active at an edge of the range was opened.
 
-
-def few_sessions(used: Sequence[str], conditions: Sequence[str], *, exact: bool) -> str:
-    """`sessions` as `s` where conditions leave few rows: merged by grouping, which FINAL would do for all rows' keys.
-
-    `conditions` hold for all parts of a session's row alike; `used` are the expressions that read `s`.
+    Read without FINAL: a part of a session's row has `ended_at` past the edge exactly if the
+    merged row has.
     """
-    names = sorted(set(_SESSION_COLUMN.findall("\n".join(used))))
-    columns = [f"{_MERGED_BY.get(name, 'any')}(s.{name}) AS {name}" for name in names]
-    key = key_of_session(exact=exact).split(", ")
-    return f"(\n{indent(select(columns, 'sessions AS s', opened_near_range(), key, conditions))}\n) AS s"
+    return compose(Scalar(_active(edge, f"if(count() = 0, {edge}, min(o.opened_at))", edge)))
 
 
-def crossing(scoped: Scoped, columns: Sequence[str], *edges: str) -> str:
-    """The sessions that begin before an edge of the range and end at or after it, each once."""
-    return "\nUNION DISTINCT\n".join(crossing_edge(columns, edge, _settled(scoped)) for edge in edges)
-
-
-def crossing_edge(columns: Sequence[str], edge: str, settled: Sequence[str] = ()) -> str:
+def crossing_edge(columns: Sequence[Expression], edge: str, settled: Sequence[Expression] = ()) -> Select:
     """The sessions that begin before one edge and end at or after it; `settled`: true of every part of their rows."""
     return select(
         columns,
-        "sessions AS s FINAL",
+        SESSIONS,
         [
-            "s.site_id = {site:String}",
-            f"s.opened_at >= {open_since(edge)}",
+            SITE_OF_SESSIONS,
+            compose("s.opened_at >= ", open_since(edge)),
             f"s.opened_at < {edge} + INTERVAL {SESSION_MARGIN_S} SECOND",
             f"s.started_at < {edge}",
             f"s.ended_at >= {edge}",
@@ -114,70 +143,10 @@ def crossing_edge(columns: Sequence[str], edge: str, settled: Sequence[str] = ()
     )
 
 
-def not_whole(scoped: Scoped, columns: Sequence[str], inside: Sequence[str], *, final: bool) -> str:
-    """The sessions with events in the range that don't lie wholly inside one unit of it.
-
-    Without `final`, the parts of sessions that don't: parts that are not merged may each be whole.
-    """
-    return overlapping(scoped, columns, [f"NOT ({' AND '.join(inside)})"], final=final)
-
-
-def events_with_sessions(sessions: str) -> str:
-    """`events`, with the row of the given sessions beside each event."""
-    return (
-        f"events AS e\nINNER JOIN (\n{indent(sessions)}\n) AS s"
-        " ON e.session_start = s.opened_at AND e.session_id = s.session_id"
-    )
-
-
-def events_relation(scoped: Scoped, *, join: bool) -> str:
-    """`events`, with the session's row beside each event where that is needed."""
-    return events_with_sessions(overlapping(scoped, BESIDE_EVENTS, [], final=True)) if join else "events AS e"
-
-
-def overlapping(scoped: Scoped, columns: Sequence[str], where: Sequence[str], *, final: bool = False) -> str:
-    """The sessions, or parts of them, with events in the range."""
+def _active(edge: str, column: str, opened_before: str) -> Select:
+    """One value of the sessions that were opened before an instant and are active at an edge."""
     return select(
-        columns,
-        f"sessions AS s{' FINAL' if final else ''}",
-        [*opened_near_range(open_since(START)), f"s.started_at < {END}", f"s.ended_at >= {START}", *where],
-        prewhere=_settled(scoped),
+        [column],
+        Table("sessions", "o"),
+        ["o.site_id = {site:String}", f"o.opened_at < {opened_before}", f"o.ended_at >= {edge}"],
     )
-
-
-def _settled(scoped: Scoped) -> list[str]:
-    return scoped.on_sessions([condition for condition in scoped.question.where if is_settled(condition)])
-
-
-def open_since(edge: str) -> str:
-    """When the longest-running session that is still active at an edge of the range was opened.
-
-    Read without FINAL: a part of a session's row has `ended_at` past the edge exactly if the
-    merged row has.
-    """
-    return (
-        f"(SELECT if(count() = 0, {edge}, min(o.opened_at)) FROM sessions AS o"
-        f" WHERE o.site_id = {{site:String}} AND o.opened_at < {edge} AND o.ended_at >= {edge})"
-    )
-
-
-def _active_until(edge: str) -> str:
-    """When the last event of a session happened that was opened before an edge of the range, or soon after it."""
-    return (
-        f"(SELECT if(count() = 0, {edge}, max(o.ended_at)) FROM sessions AS o"
-        f" WHERE o.site_id = {{site:String}} AND o.opened_at < {edge} + INTERVAL {SESSION_MARGIN_S} SECOND"
-        f" AND o.ended_at >= {edge})"
-    )
-
-
-ACTIVE_UNTIL = _active_until(END)
-"""No session that begins in the range has an event after this."""
-
-WHOLE_SESSIONS = Reach(
-    events=(
-        f"e.ts >= {open_since(START)} - INTERVAL {SESSION_MARGIN_S} SECOND",
-        f"e.ts <= {ACTIVE_UNTIL}",
-    ),
-    sessions=tuple(opened_near_range(open_since(START))[1:]),
-)
-"""All events of the sessions that have one in the range: what has_done has to look at."""

@@ -1,31 +1,35 @@
-"""What every source is made of: the question in its range, and the pieces of a SELECT.
+"""What every part of a statement is made of: the question in its range, and its dimensions and filters as expressions.
 
-Pure text: identifiers come from the field registry, values are bound.
+Pure: identifiers come from the registry, values are bound.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 from analytics_server.query.dimensions import GOAL, SESSION, Dimension, Scope
-from analytics_server.query.language.conditions import Condition, matches
+from analytics_server.query.language.conditions import Condition
 from analytics_server.query.language.request import Question
 from analytics_server.query.language.time_range import TimeRange
-from analytics_server.query.parameters import TEXTS, Binder
-from analytics_server.query.sql.render import Reach, render, with_key
+from analytics_server.query.parameters import TEXT, TEXTS, Binder
+from analytics_server.query.sql.range_edges import RangeEdges
+from analytics_server.query.sql.render import Column, Reach, render, with_key
+from analytics_server.query.sql.select import Expression, Relation, Select, compose, compose_list, select
+from analytics_server.query.sql.templates import fill
 
-Column = Callable[[Dimension], str]
+Rows = Literal["traffic", "events", "sessions"]
+"""Which rows an expression reads: `b` of `traffic`, `e` of `events` or `s` of `sessions`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scoped:
     """What all parts share: the question, the range, the parameters, and the wanted groups.
 
     `only`: per place of a dimension the values to keep; none = all groups. `until`: the end of the
-    question's range, of which `range_` may be a part. `reach`: the events that has_done looks at.
+    question's range, of which `range_` may be a part; `edges` are those of `range_`.
     """
 
     question: Question
@@ -33,115 +37,96 @@ class Scoped:
     until: datetime
     binder: Binder
     only: Mapping[int, Sequence[str]]
-    reach: Reach
+    edges: RangeEdges
+    reach: Reach = field(init=False)
 
-    def expressions(self, source: Literal["traffic", "events", "sessions"], at: str) -> list[str]:
-        """The question's dimensions as expressions over a source whose rows are dated by `at`."""
-        return [self._expression(place, source, at) for place in range(len(self.question.dimensions))]
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reach", self.edges.whole_sessions)
 
-    def _expression(self, place: int, source: Literal["traffic", "events", "sessions"], at: str) -> str:
+    @property
+    def event_key(self) -> tuple[str, ...]:
+        """An event's session: by its hash, which is far cheaper to read and compare, unless that must not be."""
+        return ("e.session_start", "e.session_id") if self.question.exact else (SESSION.events,)
+
+    @property
+    def session_key(self) -> tuple[str, ...]:
+        """The same of a session's row."""
+        return ("s.opened_at", "s.session_id") if self.question.exact else (SESSION.sessions,)
+
+    @property
+    def settled(self) -> list[Expression]:
+        """The filters that every part of a session's row decides, over a row `s` of `sessions`."""
+        return self.on_sessions(self.question.filters.settled)
+
+    def expressions(self, rows: Rows, at: str) -> list[Expression]:
+        """The question's dimensions as expressions over rows that are dated by `at`."""
+        return [self._expression(place, rows, at) for place in range(len(self.question.dimensions))]
+
+    def _expression(self, place: int, rows: Rows, at: str) -> Expression:
         dimension = self.question.dimensions[place]
-        sql: str = getattr(dimension, source)
-        return self._goals(place, source) if dimension is GOAL else self._keyed(sql, dimension).replace("@at", at)
+        if dimension is GOAL:
+            return self._goals(place, rows)
+        template: str = getattr(dimension, rows)
+        key = {"key": self.binder.bind(dimension.key, TEXT)} if dimension.key else {}
+        return fill(template, at=at, **key)
 
-    def _goals(self, place: int, source: Literal["traffic", "events", "sessions"]) -> str:
+    def _goals(self, place: int, rows: Rows) -> Expression:
         """A row per goal that the event is one of; the wanted ones are chosen here, before the rows multiply."""
         wanted = self.only.get(place)
         goals = [goal for goal in self.question.goals if wanted is None or goal.name in wanted]
-        column = self._traffic_column if source == "traffic" else self._event_column
-        holds = ", ".join(render(goal.condition, column, self.binder, self.reach) for goal in goals)
+        column = self._traffic_column if rows == "traffic" else self._event_column
+        holds = compose_list(", ", [render(goal.condition, column, self.binder, self.reach) for goal in goals])
         names = self.binder.bind([goal.name for goal in goals], TEXTS)
-        return f"arrayJoin(arrayFilter((goal, holds) -> holds, {names}, CAST([{holds}], 'Array(UInt8)')))"
+        return compose(f"arrayJoin(arrayFilter((goal, holds) -> holds, {names}, CAST([", holds, "], 'Array(UInt8)')))")
 
-    def conditions(self, where: Sequence[Condition], column: Column) -> list[str]:
+    def conditions(self, where: Sequence[Condition], column: Column) -> list[Expression]:
         """Conditions as SQL over the columns that `column` names."""
         return [render(condition, column, self.binder, self.reach) for condition in where]
 
-    def on_events(self, where: Sequence[Condition]) -> list[str]:
+    def on_events(self, where: Sequence[Condition]) -> list[Expression]:
         """Conditions over a row `e` of `events`."""
         return self.conditions(where, self._event_column)
 
-    def on_sessions(self, where: Sequence[Condition]) -> list[str]:
+    def on_sessions(self, where: Sequence[Condition]) -> list[Expression]:
         """Conditions over a row `s` of `sessions`."""
-        return self.conditions(
-            where, lambda d: key_of_session(exact=self.question.exact) if d is SESSION else self._keyed(d.sessions, d)
-        )
+        return self.conditions(where, self._session_column)
 
-    def wanted(self, groups: Sequence[str]) -> list[str]:
+    def wanted(self, groups: Sequence[Expression]) -> list[Expression]:
         """Keep only the groups that were asked for by value."""
         return [
-            f"{groups[index]} IN {self.binder.bind(values, TEXTS)}"
+            compose(groups[index], f" IN {self.binder.bind(values, TEXTS)}")
             for index, values in self.only.items()
             if self.question.dimensions[index].scope is not Scope.TIME and self.question.dimensions[index] is not GOAL
         ]
 
     def _event_column(self, dimension: Dimension) -> str:
+        return ", ".join(self.event_key) if dimension is SESSION else with_key(dimension.events, dimension, self.binder)
+
+    def _session_column(self, dimension: Dimension) -> str:
         if dimension is SESSION:
-            return key_of_event(exact=self.question.exact)
-        return self._keyed(dimension.events, dimension)
+            return ", ".join(self.session_key)
+        return with_key(dimension.sessions, dimension, self.binder)
 
     def _traffic_column(self, dimension: Dimension) -> str:
         return dimension.traffic
 
-    def _keyed(self, sql: str, dimension: Dimension) -> str:
-        return with_key(sql, dimension, self.binder)
+
+def names_of(count: int) -> list[str]:
+    """The names of so many dimensions' columns, `d_0 …`."""
+    return [f"d_{index}" for index in range(count)]
 
 
-def key_of_event(*, exact: bool) -> str:
-    """An event's session: by its hash, which is far cheaper to read and compare, unless that must not be."""
-    return "e.session_start, e.session_id" if exact else SESSION.events
-
-
-def key_of_session(*, exact: bool) -> str:
-    """The same of a session's row."""
-    return "s.opened_at, s.session_id" if exact else SESSION.sessions
-
-
-def is_settled(condition: Condition) -> bool:
-    """Is the condition true of a session from its first event on, so that any part of its row decides it?
-
-    Attributes of the first touch are the same on all events; entry and exit page are not known before the rows
-    are merged.
-    """
-    return all(is_first_touch(match.dimension) for match in matches((condition,)))
-
-
-def is_first_touch(dimension: Dimension) -> bool:
-    """Does the dimension stand on each event of a session with the same value?"""
-    return dimension.scope is Scope.VISIT and not dimension.joined
-
-
-def named(groups: Sequence[str]) -> list[str]:
+def named(groups: Sequence[Expression]) -> list[Expression]:
     """The dimensions' columns, `d_0 …`."""
-    return [f"{sql} AS d_{index}" for index, sql in enumerate(groups)]
+    return [compose(group, f" AS {name}") for group, name in zip(groups, names_of(len(groups)), strict=True)]
 
 
 def grouped(
-    groups: Sequence[str], metrics: Sequence[str], relation: str, where: Sequence[str], prewhere: Sequence[str] = ()
-) -> str:
+    groups: Sequence[Expression],
+    metrics: Sequence[Expression],
+    source: Relation,
+    where: Sequence[Expression],
+    prewhere: Sequence[Expression] = (),
+) -> Select:
     """A SELECT of metrics by the question's dimensions."""
-    names = [f"d_{index}" for index in range(len(groups))]
-    return select([*named(groups), *metrics], relation, where, names, prewhere)
-
-
-def select(
-    columns: Sequence[str],
-    relation: str,
-    where: Sequence[str],
-    group_by: Sequence[str] = (),
-    prewhere: Sequence[str] = (),
-) -> str:
-    """One SELECT. `prewhere` is applied before FINAL merges rows: only what holds for all parts of a row alike."""
-    lines = ["SELECT", indent(",\n".join(columns)), f"FROM {relation}"]
-    if prewhere:
-        lines += ["PREWHERE", indent("\nAND ".join(prewhere))]
-    if where:
-        lines += ["WHERE", indent("\nAND ".join(where))]
-    if group_by:
-        lines.append(f"GROUP BY {', '.join(group_by)}")
-    return "\n".join(lines)
-
-
-def indent(sql: str) -> str:
-    """One level deeper."""
-    return "\n".join(f"    {line}" for line in sql.split("\n"))
+    return select([*named(groups), *metrics], source, where, names_of(len(groups)), prewhere)

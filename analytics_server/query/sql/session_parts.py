@@ -16,24 +16,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analytics_server.query.language.conditions import matches
+from analytics_server.query.language.filter_classes import reads_pages
 from analytics_server.query.language.request import Question
 from analytics_server.query.metrics import Metric
 from analytics_server.query.plan.plan import is_utc
-from analytics_server.query.sql.range_edges import (
-    BESIDE_EVENTS,
-    END,
-    HOURS,
-    START,
-    crossing,
-    events_with_sessions,
-    not_whole,
-    open_since,
-    opened_near_range,
-    opened_well_inside,
-    overlapping,
+from analytics_server.query.sql.range_edges import open_since
+from analytics_server.query.sql.scope import Scoped, named, names_of
+from analytics_server.query.sql.select import (
+    Query,
+    Select,
+    Subquery,
+    Union,
+    and_,
+    compose,
+    is_in,
+    select,
 )
-from analytics_server.query.sql.scope import Scoped, indent, is_settled, key_of_event, key_of_session, named, select
+from analytics_server.query.sql.session_rows import crossing, not_whole, overlapping
+from analytics_server.query.sql.sources import (
+    BESIDE_EVENTS,
+    EVENTS,
+    SESSION_PARTS,
+    SESSIONS,
+    SITE_OF_SESSIONS,
+    events_with_sessions,
+)
+from analytics_server.query.sql.templates import fill
 
 _UNIT_OF = {
     "day": "toDate({}, {{tz:String}})",
@@ -45,17 +53,17 @@ _UNIT_OF = {
 _DAILY = "bitXor({0}, intHash64(toDate({1}, {{tz:String}})))"
 
 
-def select_visits(metrics: Sequence[Metric], scoped: Scoped) -> str:
+def select_visits(metrics: Sequence[Metric], scoped: Scoped) -> Select:
     """The SELECT, grouped by the question's dimensions."""
     question = scoped.question
     utc = is_utc(scoped.range_)
     units = [_UNIT_OF[unit] for unit in _units(metrics, question, utc=utc)]
     inside = [
-        f"s.started_at >= {START}",
-        f"s.ended_at < {END}",
+        f"s.started_at >= {scoped.edges.start}",
+        f"s.ended_at < {scoped.edges.end}",
         *(f"{unit.format('s.started_at')} = {unit.format('s.ended_at')}" for unit in units),
     ]
-    joined = any(d.joined for d in (*question.dimensions, *(match.dimension for match in matches(question.where))))
+    joined = reads_pages(question.where) or any(dimension.joined for dimension in question.dimensions)
     visitors = _listed_visitors(utc=utc)
     if units and not joined:
         visitors = _one_visitor(utc=utc)
@@ -64,52 +72,49 @@ def select_visits(metrics: Sequence[Metric], scoped: Scoped) -> str:
             inside.append("s.visitor_ids.size0 = 1")
     edges = _edges_of(metrics, scoped, inside if units else [], joined=joined)
     branches = _whole_sessions(scoped, inside, visitors, edges, joined=joined, everywhere=bool(units))
-    branches.append(_events_of_others(scoped, visitors, edges, joined=joined))
-    names = [f"d_{index}" for index in range(len(question.dimensions))]
+    branches.append(_events_of_others(scoped, visitors, edges))
+    names = names_of(len(question.dimensions))
     columns = [
         *(f"v.{name} AS {name}" for name in names),
-        *(f"{m.visits} AS m_{m.name}".replace("@visitors", visitors.counted) for m in metrics),
+        *(f"{fill(m.visits, visitors=visitors.counted)} AS m_{m.name}" for m in metrics),
     ]
-    stacked = "\n    UNION ALL\n".join(map(indent, branches))
-    return select(columns, f"(\n{stacked}\n) AS v", [], names)
+    return select(columns, Subquery(Union(tuple(branches)), "v"), [], names)
 
 
 def _whole_sessions(
     scoped: Scoped, inside: Sequence[str], visitors: _Visitors, edges: _Edges, *, joined: bool, everywhere: bool
-) -> list[str]:
+) -> list[Select]:
     """The rows of sessions that are whole. `everywhere`: also well inside the range it depends on their times."""
-    where = scoped.question.where
     groups = scoped.expressions("sessions", "s.started_at")
     values = [*named(groups), visitors.of_session, "s.pageviews AS pageviews", "s.events AS events"]
-    settled = scoped.on_sessions([condition for condition in where if is_settled(condition)])
+    settled = scoped.settled
     wanted = scoped.wanted(groups)
     # Part of a session that began long before the range may be whole, and nothing says that another part is not.
-    near = opened_near_range(open_since(START)) if everywhere else opened_near_range()
+    near = scoped.edges.opened_near(open_since(scoped.edges.start)) if everywhere else scoped.edges.opened_near()
     if joined:
-        unsettled = scoped.on_sessions([condition for condition in where if not is_settled(condition)])
-        return [select(values, "sessions AS s FINAL", [*near, *inside, *unsettled, *wanted], prewhere=settled)]
+        unsettled = scoped.on_sessions(scoped.question.filters.unsettled)
+        return [select(values, SESSIONS, [*near, *inside, *unsettled, *wanted], prewhere=settled)]
     branches = []
     if not everywhere:
-        branches.append(select(values, "sessions AS s", [*opened_well_inside(), *settled, *wanted]))
-        near.append(f"NOT ({' AND '.join(opened_well_inside()[1:])})")
-    apart = [f"({edges.key}) NOT IN (\n{indent(edges.keys)}\n)"] if edges.keys else []
-    branches.append(select(values, "sessions AS s", [*near, *inside, *apart, *wanted], prewhere=settled))
+        well_inside = scoped.edges.opened_well_inside()
+        branches.append(select(values, SESSION_PARTS, [SITE_OF_SESSIONS, *well_inside, *settled, *wanted]))
+        near.append(compose("NOT ", and_(well_inside)))
+    apart = [is_in(scoped.session_key, edges.keys, negated=True)] if edges.keys is not None else []
+    branches.append(select(values, SESSION_PARTS, [*near, *inside, *apart, *wanted], prewhere=settled))
     return branches
 
 
-def _events_of_others(scoped: Scoped, visitors: _Visitors, edges: _Edges, *, joined: bool) -> str:
+def _events_of_others(scoped: Scoped, visitors: _Visitors, edges: _Edges) -> Select:
     """The events of the sessions that are not whole."""
     groups = scoped.expressions("events", "e.ts")
     return select(
         [*named(groups), visitors.of_event, "toUInt64(e.name = 'pageview') AS pageviews", "toUInt64(1) AS events"],
-        events_with_sessions(edges.sessions) if joined else "events AS e",
+        EVENTS if edges.sessions is None else events_with_sessions(edges.sessions),
         [
-            "e.site_id = {site:String}",
-            f"e.ts >= {START}",
-            f"e.ts < {END}",
+            *scoped.edges.events,
             *scoped.on_events(scoped.question.where),
             # The table's key begins with site and hour: with them the few sessions are found by index.
-            f"(toStartOfHour(e.ts), {key_of_event(exact=scoped.question.exact)}) IN (\n{indent(edges.hours)}\n)",
+            is_in(("toStartOfHour(e.ts)", *scoped.event_key), edges.hours),
             *scoped.wanted(groups),
         ],
     )
@@ -148,27 +153,28 @@ def _one_visitor(*, utc: bool) -> _Visitors:
 
 @dataclass(frozen=True, slots=True)
 class _Edges:
-    """The sessions that are not whole, as subqueries: their hours; their rows, if needed; their keys, to leave out."""
+    """The sessions that are not whole: their hours; their rows, if needed; their keys, if they must be left out."""
 
-    hours: str
-    sessions: str
-    key: str
-    keys: str
+    hours: Query
+    sessions: Query | None
+    keys: Query | None
 
 
 def _edges_of(metrics: Sequence[Metric], scoped: Scoped, inside: Sequence[str], *, joined: bool) -> _Edges:
     """`inside`: what must hold of a row that is whole; nothing if only the edges of the range matter."""
-    key = key_of_session(exact=scoped.question.exact)
+    key = scoped.session_key
     merged = joined or not inside
 
-    def rows(columns: Sequence[str]) -> str:
-        return not_whole(scoped, columns, inside, final=merged) if inside else crossing(scoped, columns, START, END)
+    def rows(columns: Sequence[str]) -> Query:
+        if inside:
+            return not_whole(scoped, columns, inside, final=merged)
+        return crossing(scoped, columns, scoped.edges.start, scoped.edges.end)
 
-    keys = "" if joined or all(metric.name == "visitors" for metric in metrics) else rows([key])
+    keys = None if joined or all(metric.name == "visitors" for metric in metrics) else rows(key)
     # Where parts are left out with the one that is not whole, their hours are needed too.
-    columns = [HOURS, *key.split(", ")]
-    hours = rows(columns) if merged or not keys else overlapping(scoped, columns, [f"({key}) IN (\n{indent(keys)}\n)"])
-    return _Edges(hours, rows(BESIDE_EVENTS) if joined else "", key, keys)
+    columns = [scoped.edges.hours, *key]
+    hours = rows(columns) if merged or keys is None else overlapping(scoped, columns, [is_in(key, keys)])
+    return _Edges(hours, rows(BESIDE_EVENTS) if joined else None, keys)
 
 
 def _units(metrics: Sequence[Metric], question: Question, *, utc: bool) -> list[str]:

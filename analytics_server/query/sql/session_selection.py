@@ -10,35 +10,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analytics_server.query.dimensions import SESSION, Dimension
-from analytics_server.query.language.conditions import Condition, is_about_events, matches
+from analytics_server.query.language.conditions import Condition, count_done
+from analytics_server.query.language.filter_classes import classify, reads_pages
 from analytics_server.query.parameters import Binder
-from analytics_server.query.sql.range_edges import (
+from analytics_server.query.sql.range_edges import EDGES
+from analytics_server.query.sql.render import render, render_on_events, with_key
+from analytics_server.query.sql.select import Expression, Select, is_in, select
+from analytics_server.query.sql.sources import (
     BESIDE_EVENTS,
-    END,
-    START,
-    WHOLE_SESSIONS,
+    EVENTS,
+    SESSIONS,
+    SITE_OF_SESSIONS,
     events_with_sessions,
-    started_in_range,
 )
-from analytics_server.query.sql.render import event_column, render, with_key
-from analytics_server.query.sql.scope import indent, is_settled, select
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The conditions on a row `s` of `sessions FINAL`; `settled` ones may be applied before rows are merged."""
+    """The conditions on a row `s` of `sessions FINAL`; `settled` ones may be applied before rows are merged.
 
-    settled: tuple[str, ...]
-    merged: tuple[str, ...]
+    `table`: the tables it reads, for an answer's `meta`.
+    """
 
-    def select(self, columns: Sequence[str]) -> str:
+    settled: tuple[Expression, ...]
+    merged: tuple[Expression, ...]
+    table: str
+
+    def select(self, columns: Sequence[str]) -> Select:
         """A SELECT of the chosen sessions."""
-        return select(columns, "sessions AS s FINAL", self.merged, prewhere=self.settled)
-
-    @property
-    def table(self) -> str:
-        """The tables it reads, for an answer's `meta`."""
-        return "sessions+events" if any("events AS e" in text for text in (*self.settled, *self.merged)) else "sessions"
+        return select(columns, SESSIONS, self.merged, prewhere=self.settled)
 
 
 def choose_sessions(where: Sequence[Condition], binder: Binder) -> Selection:
@@ -47,20 +47,23 @@ def choose_sessions(where: Sequence[Condition], binder: Binder) -> Selection:
     def on_session(dimension: Dimension) -> str:
         return with_key(dimension.sessions, dimension, binder)
 
-    about_events = [condition for condition in where if is_about_events(condition)]
-    others = [condition for condition in where if not is_about_events(condition)]
-    settled = [render(c, on_session, binder, WHOLE_SESSIONS) for c in others if is_settled(c)]
-    merged = [render(c, on_session, binder, WHOLE_SESSIONS) for c in others if not is_settled(c)]
-    if about_events:
-        settled.append(f"{SESSION.sessions} IN (\n{indent(_matching(about_events, binder))}\n)")
-    return Selection(tuple(settled), (*started_in_range(), *merged))
+    filters, reach = classify(where), EDGES.whole_sessions
+    settled = [render(condition, on_session, binder, reach) for condition in filters.settled]
+    merged = [render(condition, on_session, binder, reach) for condition in filters.unsettled]
+    if filters.about_events:
+        settled.append(is_in((SESSION.sessions,), _matching(filters.about_events, binder)))
+    reads_events = bool(filters.about_events) or count_done(where) > 0
+    return Selection(
+        settled=tuple(settled),
+        merged=(*EDGES.started_in_range(), *merged),
+        table="sessions+events" if reads_events else "sessions",
+    )
 
 
-def _matching(where: Sequence[Condition], binder: Binder) -> str:
-    conditions = [render(c, lambda d: event_column(d, binder), binder, WHOLE_SESSIONS) for c in where]
-    relation = "events AS e"
-    if any(match.dimension.joined for match in matches(where)):
-        beside = select(BESIDE_EVENTS, "sessions AS s FINAL", ["s.site_id = {site:String}", *WHOLE_SESSIONS.sessions])
-        relation = events_with_sessions(beside)
-    in_range = ["e.site_id = {site:String}", f"e.ts >= {START}", f"e.ts < {END}"]
-    return select([SESSION.events], relation, [*in_range, *conditions])
+def _matching(where: Sequence[Condition], binder: Binder) -> Select:
+    """The sessions with an event in the range that meets the conditions."""
+    reach = EDGES.whole_sessions
+    conditions = render_on_events(where, binder, reach)
+    beside = select(BESIDE_EVENTS, SESSIONS, [SITE_OF_SESSIONS, *reach.sessions])
+    source = events_with_sessions(beside) if reads_pages(where) else EVENTS
+    return select([SESSION.events], source, [*EDGES.events, *conditions])

@@ -8,69 +8,53 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analytics_server.query.dimensions import Dimension, Scope
-from analytics_server.query.language.conditions import Condition, is_about_events, matches
-from analytics_server.query.language.request import Question
-from analytics_server.query.language.shares import goal_fields
+from analytics_server.query.dimensions import Scope
+from analytics_server.query.language.conditions import Condition
+from analytics_server.query.language.filter_classes import reads_pages
 from analytics_server.query.metrics import Metric
 from analytics_server.query.parameters import COUNTS, DAY, DAYS, TEXT
 from analytics_server.query.plan.coverage import totals_column
-from analytics_server.query.plan.plan import Part, Source, is_utc
-from analytics_server.query.sql.range_edges import (
-    END,
-    START,
-    STARTED,
-    crossing,
-    events_relation,
-    few_sessions,
-    overlapping,
-    started_in_range,
-)
-from analytics_server.query.sql.scope import (
-    Scoped,
-    grouped,
-    indent,
-    is_settled,
-    key_of_event,
-    key_of_session,
-    named,
-    select,
-)
+from analytics_server.query.plan.plan import PlanPart, PlanSource, is_utc
+from analytics_server.query.sql.scope import Scoped, grouped, named, names_of
+from analytics_server.query.sql.select import Expression, Join, Select, Subquery, Table, is_in, select
 from analytics_server.query.sql.session_parts import select_visits
+from analytics_server.query.sql.session_rows import crossing, events_source, few_sessions, overlapping
+from analytics_server.query.sql.sources import SESSIONS
+from analytics_server.query.sql.templates import fill
 
 
-def select_part(part: Part, scoped: Scoped) -> str:
+def select_part(part: PlanPart, scoped: Scoped) -> Select:
     """The SELECT of a part, grouped by the question's dimensions."""
     match part.source:
-        case Source.TOTALS:
+        case PlanSource.TOTALS:
             return _select_totals(part, scoped)
-        case Source.ENTRY_TOTALS:
+        case PlanSource.ENTRY_TOTALS:
             return _select_entry_totals(part, scoped)
-        case Source.TRAFFIC:
+        case PlanSource.TRAFFIC:
             return _select_traffic(part.metrics, scoped)
-        case Source.SESSIONS:
+        case PlanSource.SESSIONS:
             return _select_sessions(part.metrics, scoped)
-        case Source.ENTRIES:
+        case PlanSource.ENTRIES:
             return _select_entries(part.metrics, scoped)
-        case Source.EVENTS:
+        case PlanSource.EVENTS:
             return _select_events(part.metrics, scoped)
-        case Source.VIEWS:
+        case PlanSource.VIEWS:
             return _select_views(part.metrics, scoped)
-        case Source.VISITS:
+        case PlanSource.VISITS:
             return select_visits(part.metrics, scoped)
-        case Source.SCROLLS:
+        case PlanSource.SCROLLS:
             return _select_scrolls(part.metrics, scoped)
 
 
-def _select_totals(part: Part, scoped: Scoped) -> str:
+def _select_totals(part: PlanPart, scoped: Scoped) -> Select:
     """Sums of the builds that hold, of the one dimension that the question is about."""
     coverage, question = part.coverage, scoped.question
     assert coverage is not None, "a part that reads totals says which"
     binder = scoped.binder
-    groups = [totals_column(dimension) for dimension in question.dimensions]
+    groups: list[Expression] = [totals_column(dimension) for dimension in question.dimensions]
     # A row stands for events and for sessions; a group exists only if what is asked for happened in it.
     counted = {"events" if metric.scope is Scope.EVENT else "sessions" for metric in part.metrics}
-    if part.source is Source.ENTRY_TOTALS:
+    if part.source is PlanSource.ENTRY_TOTALS:
         counted = {"viewed_sessions"}
     where = [
         "t.site_id = {site:String}",
@@ -82,15 +66,15 @@ def _select_totals(part: Part, scoped: Scoped) -> str:
         *scoped.conditions(question.where, lambda _: "t.value"),
         *scoped.wanted(groups),
     ]
-    return grouped(groups, [f"sum(t.{m.name}) AS m_{m.name}" for m in part.metrics], "day_totals AS t", where)
+    return grouped(groups, [f"sum(t.{m.name}) AS m_{m.name}" for m in part.metrics], Table("day_totals", "t"), where)
 
 
-def _select_entry_totals(part: Part, scoped: Scoped) -> str:
+def _select_entry_totals(part: PlanPart, scoped: Scoped) -> Select:
     """Totals by entry page, less the few sessions of these days whose first page view lies after the range."""
     metrics, coverage = part.metrics, part.coverage
     assert coverage is not None, "a part that reads totals says which"
     groups = scoped.expressions("sessions", "s.started_at")
-    names = [f"d_{index}" for index in range(len(groups))]
+    names = names_of(len(groups))
     columns = [
         *named(groups),
         "s.started_at AS started_at",
@@ -100,34 +84,34 @@ def _select_entry_totals(part: Part, scoped: Scoped) -> str:
     ]
     days = scoped.binder.name("held_days", [day.isoformat() for day in coverage.days], DAYS)
     where = [
-        f"s.started_at >= {START}",
+        f"s.started_at >= {scoped.edges.start}",
         f"toDate(s.started_at, {{tz:String}}) IN {days}",
         f"s.entered_at >= {scoped.binder.moment('until', scoped.until)}",
         "s.pageviews > 0",
     ]
-    relation = f"(\n{indent(crossing(scoped, columns, END))}\n) AS s"
+    source = Subquery(crossing(scoped, columns, scoped.edges.end), "s")
     kept = [f"s.{name} AS {name}" for name in names]
-    late = select([*kept, *(f"{m.sessions} AS m_{m.name}" for m in metrics)], relation, where, names)
+    late = select([*kept, *(f"{m.sessions} AS m_{m.name}" for m in metrics)], source, where, names)
     left = [
         *(f"t.{name} AS {name}" for name in names),
         *(f"toUInt64(t.m_{m.name} - l.m_{m.name}) AS m_{m.name}" for m in metrics),
     ]
-    totals = _select_totals(part, scoped)
-    joined = f"(\n{indent(totals)}\n) AS t\nLEFT JOIN (\n{indent(late)}\n) AS l USING ({', '.join(names)})"
+    totals = Subquery(_select_totals(part, scoped), "t")
+    joined = Join(totals, "LEFT", Subquery(late, "l"), f"USING ({', '.join(names)})")
     return select(left, joined, ["t.m_viewed_sessions > l.m_viewed_sessions"])
 
 
-def _select_traffic(metrics: Sequence[Metric], scoped: Scoped) -> str:
+def _select_traffic(metrics: Sequence[Metric], scoped: Scoped) -> Select:
     """Visitors are counted per local day and then added up: (day, visitor) pairs."""
     groups = scoped.expressions("traffic", "b.bucket")
     where = [
         "b.site_id = {site:String}",
-        f"b.bucket >= {START}",
-        f"b.bucket < {END}",
+        f"b.bucket >= {scoped.edges.start}",
+        f"b.bucket < {scoped.edges.end}",
         *scoped.conditions(scoped.question.where, lambda _: "b.name"),
         *scoped.wanted(groups),
     ]
-    names = [f"d_{index}" for index in range(len(groups))]
+    names = names_of(len(groups))
     inner = select(
         [
             *named(groups),
@@ -135,84 +119,82 @@ def _select_traffic(metrics: Sequence[Metric], scoped: Scoped) -> str:
             "sumIf(b.events, b.name = 'pageview') AS pageviews",
             "sum(b.events) AS events",
         ],
-        "traffic AS b",
+        Table("traffic", "b"),
         where,
         [*names, "toDate(b.bucket, {tz:String})"],
     )
     columns = [*(f"t.{name} AS {name}" for name in names), *(f"{m.traffic} AS m_{m.name}" for m in metrics)]
-    return select(columns, f"(\n{indent(inner)}\n) AS t", [], names)
+    return select(columns, Subquery(inner, "t"), [], names)
 
 
-def _select_sessions(metrics: Sequence[Metric], scoped: Scoped) -> str:
+def _select_sessions(metrics: Sequence[Metric], scoped: Scoped) -> Select:
     groups = scoped.expressions("sessions", "s.started_at")
-    settled, others = _session_filters(scoped)
+    settled, others = scoped.settled, scoped.on_sessions(scoped.question.filters.unsettled)
     values = [f"{m.sessions} AS m_{m.name}" for m in metrics]
     where = [*others, *scoped.wanted(groups)]
-    exact = scoped.question.exact
-    about_events = _matching_events(scoped, key_of_event(exact=exact))
-    if not about_events:
-        return grouped(groups, values, "sessions AS s FINAL", [*started_in_range(), *where], settled)
-    settled.append(f"({key_of_session(exact=exact)}) IN (\n{indent(about_events)}\n)")
-    where = [*STARTED, *where]
-    return grouped(groups, values, few_sessions([*groups, *values, *where], settled, exact=exact), where)
+    about_events = _matching_events(scoped, scoped.event_key)
+    if about_events is None:
+        return grouped(groups, values, SESSIONS, [*scoped.edges.started_in_range(), *where], settled)
+    settled.append(is_in(scoped.session_key, about_events))
+    where = [*scoped.edges.started, *where]
+    return grouped(groups, values, few_sessions(scoped, [*groups, *values, *where], settled), where)
 
 
-def _select_entries(metrics: Sequence[Metric], scoped: Scoped) -> str:
+def _select_entries(metrics: Sequence[Metric], scoped: Scoped) -> Select:
     """Sessions by entry page; the entering page view lies in the range and passes the filters."""
-    exact = scoped.question.exact
     groups = scoped.expressions("sessions", "s.started_at")
-    settled, others = _session_filters(scoped)
-    about_events = _matching_events(scoped, f"{key_of_event(exact=exact)}, e.path")
-    if about_events:
+    settled, others = scoped.settled, scoped.on_sessions(scoped.question.filters.unsettled)
+    about_events = _matching_events(scoped, (*scoped.event_key, "e.path"))
+    if about_events is not None:
         # After the merge: which page a session entered on is not known before.
-        others.append(f"({key_of_session(exact=exact)}, tupleElement(s.entry, 'path')) IN (\n{indent(about_events)}\n)")
+        others.append(is_in((*scoped.session_key, "tupleElement(s.entry, 'path')"), about_events))
     where = [
-        *started_in_range(),
+        *scoped.edges.started_in_range(),
         f"tupleElement(s.entry, 'at') < {scoped.binder.moment('until', scoped.until)}",
         *others,
         *scoped.wanted(groups),
     ]
-    return grouped(groups, [f"{m.sessions} AS m_{m.name}" for m in metrics], "sessions AS s FINAL", where, settled)
+    return grouped(groups, [f"{m.sessions} AS m_{m.name}" for m in metrics], SESSIONS, where, settled)
 
 
-def _select_events(metrics: Sequence[Metric], scoped: Scoped) -> str:
+def _select_events(metrics: Sequence[Metric], scoped: Scoped) -> Select:
     groups = scoped.expressions("events", "e.ts")
     where = [*_events_in_range(scoped, scoped.question.where), *scoped.wanted(groups)]
-    relation = events_relation(scoped, join=_needs_join(scoped.question, scoped.question.dimensions))
-    return grouped(groups, [f"{_event_metric(m, scoped)} AS m_{m.name}" for m in metrics], relation, where)
+    source = events_source(scoped, join=_needs_join(scoped))
+    return grouped(groups, [f"{_event_metric(m, scoped)} AS m_{m.name}" for m in metrics], source, where)
 
 
-def _select_views(metrics: Sequence[Metric], scoped: Scoped) -> str:
+def _select_views(metrics: Sequence[Metric], scoped: Scoped) -> Select:
     """Sessions that start in the range, by the values on their events in the range."""
     question = scoped.question
     where = _events_in_range(scoped, question.where)
     if question.time_index is None:
         groups = scoped.expressions("events", "e.ts")
-        relation = events_relation(scoped, join=_needs_join(question, question.dimensions))
-        earlier = crossing(scoped, [key_of_session(exact=question.exact)], START)
-        where.append(f"({key_of_event(exact=question.exact)}) NOT IN (\n{indent(earlier)}\n)")
+        source = events_source(scoped, join=_needs_join(scoped))
+        earlier = crossing(scoped, scoped.session_key, scoped.edges.start)
+        where.append(is_in(scoped.event_key, earlier, negated=True))
     else:
         groups = scoped.expressions("events", "s.started_at")
-        relation = events_relation(scoped, join=True)
-        where.append(f"s.started_at >= {START}")
+        source = events_source(scoped, join=True)
+        where.append(f"s.started_at >= {scoped.edges.start}")
     where += scoped.wanted(groups)
-    return grouped(groups, [f"{_event_metric(m, scoped)} AS m_{m.name}" for m in metrics], relation, where)
+    return grouped(groups, [f"{_event_metric(m, scoped)} AS m_{m.name}" for m in metrics], source, where)
 
 
-def _select_scrolls(metrics: Sequence[Metric], scoped: Scoped) -> str:
-    """The deepest scroll per session and page, then the mean of them; what nobody scrolled has none."""
+def _select_scrolls(metrics: Sequence[Metric], scoped: Scoped) -> Select:
+    """The deepest scroll per session and page, then the mean of them; pages that were not scrolled have none."""
     groups = scoped.expressions("events", "e.ts")
-    names = [f"d_{index}" for index in range(len(groups))]
+    names = names_of(len(groups))
     where = [*_events_in_range(scoped, scoped.question.where), "e.scroll_depth > 0", *scoped.wanted(groups)]
-    relation = events_relation(scoped, join=_needs_join(scoped.question, scoped.question.dimensions))
+    source = events_source(scoped, join=_needs_join(scoped))
     if scoped.question.exact:
-        key = [key_of_event(exact=True), "e.path"]
+        key = [*scoped.event_key, "e.path"]
     else:
         # One number for session and page: far cheaper to group by than both.
-        key = [f"cityHash64({key_of_event(exact=False)}, e.path)"]
-    inner = select([*named(groups), "max(e.scroll_depth) AS depth"], relation, where, [*names, *key])
+        key = [f"cityHash64({', '.join(scoped.event_key)}, e.path)"]
+    inner = select([*named(groups), "max(e.scroll_depth) AS depth"], source, where, [*names, *key])
     columns = [*(f"v.{name} AS {name}" for name in names), *(f"{m.scrolls} AS m_{m.name}" for m in metrics)]
-    return select(columns, f"(\n{indent(inner)}\n) AS v", [], names)
+    return select(columns, Subquery(inner, "v"), [], names)
 
 
 def _event_metric(metric: Metric, scoped: Scoped) -> str:
@@ -226,46 +208,34 @@ def _event_metric(metric: Metric, scoped: Scoped) -> str:
         # One 64-bit number per (day, visitor): far cheaper to count than a pair.
         visitor = f"bitXor(e.visitor_id, intHash64({day}))"
     uniq = "uniqExact" if question.exact else "uniq"
-    session = key_of_event(exact=question.exact)
-    return metric.events.replace("@uniq", uniq).replace("@visitor", visitor).replace("@session", session)
+    session = ", ".join(scoped.event_key)
+    return fill(metric.events, uniq=uniq, uniqIf=f"{uniq}If", visitor=visitor, session=session)
 
 
-def _events_in_range(scoped: Scoped, where: Sequence[Condition]) -> list[str]:
+def _events_in_range(scoped: Scoped, where: Sequence[Condition]) -> list[Expression]:
     """The events that meet the conditions; what only merged sessions tell is asked of them, which spares a join."""
-    of_sessions = [condition for condition in where if _is_of_merged_session(condition)]
-    found = ["e.site_id = {site:String}", f"e.ts >= {START}", f"e.ts < {END}"]
-    found += scoped.on_events([condition for condition in where if condition not in of_sessions])
+    merged = scoped.question.filters.of_merged_sessions
+    found: list[Expression] = [*scoped.edges.events]
+    found += scoped.on_events([condition for condition in where if condition not in merged])
+    of_sessions = [condition for condition in where if condition in merged]
     if of_sessions:
-        exact = scoped.question.exact
-        keys = overlapping(scoped, [key_of_session(exact=exact)], scoped.on_sessions(of_sessions), final=True)
-        found.append(f"({key_of_event(exact=exact)}) IN (\n{indent(keys)}\n)")
+        keys = overlapping(scoped, scoped.session_key, scoped.on_sessions(of_sessions), final=True)
+        found.append(is_in(scoped.event_key, keys))
     return found
 
 
-def _is_of_merged_session(condition: Condition) -> bool:
-    """Is the condition about the session alone, and about what no event of it tells?"""
-    return not is_about_events(condition) and any(match.dimension.joined for match in matches((condition,)))
-
-
-def _session_filters(scoped: Scoped) -> tuple[list[str], list[str]]:
-    """Conditions on the session itself: those that hold for every part of its row, and the others."""
-    where = [condition for condition in scoped.question.where if not is_about_events(condition)]
-    return (
-        scoped.on_sessions([condition for condition in where if is_settled(condition)]),
-        scoped.on_sessions([condition for condition in where if not is_settled(condition)]),
-    )
-
-
-def _matching_events(scoped: Scoped, columns: str) -> str:
-    """The events in the range that meet the conditions on events; empty if there are none such."""
-    where = [condition for condition in scoped.question.where if is_about_events(condition)]
+def _matching_events(scoped: Scoped, columns: Sequence[str]) -> Select | None:
+    """The events in the range that meet the conditions on events; none if there are no such conditions."""
+    where = scoped.question.filters.about_events
     if not where:
-        return ""
-    relation = events_relation(scoped, join=any(match.dimension.joined for match in matches(where)))
-    return select([columns], relation, _events_in_range(scoped, where))
+        return None
+    source = events_source(scoped, join=reads_pages(where))
+    return select(columns, source, _events_in_range(scoped, where))
 
 
-def _needs_join(question: Question, dimensions: Sequence[Dimension]) -> bool:
-    beside = [condition for condition in question.where if not _is_of_merged_session(condition)]
-    filtered = (match.dimension for match in matches(beside))
-    return any(d.joined for d in (*dimensions, *filtered, *goal_fields(question)))
+def _needs_join(scoped: Scoped) -> bool:
+    """Do the question's groups, filters or goals ask events for what only the session's row knows?"""
+    question = scoped.question
+    return reads_pages(question.filters.beside_events) or any(
+        dimension.joined for dimension in (*question.dimensions, *question.goal_dimensions)
+    )

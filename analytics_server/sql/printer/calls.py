@@ -14,7 +14,7 @@ from typing import ClassVar
 from sqlglot import exp
 
 from analytics_server.query.language.regexps import MOST_WEIGHT, weight_of
-from analytics_server.sql.printer.context import Context, Scope, literal
+from analytics_server.sql.printer.context import Context, NameScope, literal
 from analytics_server.sql.printer.expressions import ExpressionPrinter, Print
 from analytics_server.sql.printer.functions import TYPE_ARGUMENT, Called
 from analytics_server.sql.printer.refusal import shown
@@ -57,13 +57,13 @@ class CallPrinter(ExpressionPrinter):
             )
         return known
 
-    def _function(self, node: exp.Expr, scope: Scope) -> str:
+    def _function(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "expressions")
         known = self._known(node)
         self._sizes.check(known.name, node)
         return f"{known.name}({self._arguments(known, node, node.expressions, scope)})"
 
-    def _parametric(self, node: exp.Expr, scope: Scope) -> str:
+    def _parametric(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "expressions", "params")
         known = self._known(node)
         if not known.is_aggregate:
@@ -74,7 +74,7 @@ class CallPrinter(ExpressionPrinter):
         arguments = self._arguments(known, node, node.args["params"], scope)
         return f"{known.name}({self.listed(node.expressions, scope)})({arguments})"
 
-    def _arguments(self, known: Called, node: exp.Expr, arguments: Sequence[exp.Expr], scope: Scope) -> str:
+    def _arguments(self, known: Called, node: exp.Expr, arguments: Sequence[exp.Expr], scope: NameScope) -> str:
         if known.name == "count" and len(arguments) == 1 and type(arguments[0]) is exp.Star:
             self.context.only(arguments[0])
             return ""
@@ -99,12 +99,12 @@ class CallPrinter(ExpressionPrinter):
             written[0] = literal(self._aggregate_name(known, arguments[0]))
         return ", ".join(written)
 
-    def _regexp(self, node: exp.Expr, scope: Scope) -> str:
+    def _regexp(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "expression")
         self._check_pattern(node.expression)
         return f"match({self.write(node.this, scope)}, {self.write(node.expression, scope)})"
 
-    def _joined(self, node: exp.Expr, scope: Scope) -> str:
+    def _joined(self, node: exp.Expr, scope: NameScope) -> str:
         self._sizes.check("concat", node)
         return self._binary(node, scope)
 
@@ -124,10 +124,10 @@ class CallPrinter(ExpressionPrinter):
                 "sql_too_big",
             )
 
-    def _argument(self, node: exp.Expr, scope: Scope) -> str:
+    def _argument(self, node: exp.Expr, scope: NameScope) -> str:
         return self._lambda(node, scope) if isinstance(node, exp.Lambda) else self.write(node, scope)
 
-    def _lambda(self, node: exp.Lambda, scope: Scope) -> str:
+    def _lambda(self, node: exp.Lambda, scope: NameScope) -> str:
         self.context.only(node, "this", "expressions")
         if self._lambda_depth == MAX_LAMBDA_DEPTH:
             self.context.refuse(
@@ -172,20 +172,20 @@ class CallPrinter(ExpressionPrinter):
 
     # ---- windows ---------------------------------------------------------------
 
-    def _filter(self, node: exp.Expr, scope: Scope) -> str:
+    def _filter(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "expression")
         condition = node.expression
         if not isinstance(node.this, (exp.Anonymous, exp.ParameterizedAgg)) or not isinstance(condition, exp.Where):
             self.context.refuse(node, "FILTER (WHERE …) follows an aggregate function.")
         return f"{self.write(node.this, scope)} FILTER (WHERE {self.write(condition.this, scope)})"
 
-    def _nulls(self, node: exp.Expr, scope: Scope) -> str:
+    def _nulls(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this")
         if not isinstance(node.this, (exp.Anonymous, exp.ParameterizedAgg)):
             self.context.refuse(node, "IGNORE NULLS and RESPECT NULLS follow a function.")
         return f"{self.write(node.this, scope)} {'IGNORE' if isinstance(node, exp.IgnoreNulls) else 'RESPECT'} NULLS"
 
-    def _window(self, node: exp.Expr, scope: Scope) -> str:
+    def _window(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "partition_by", "order", "spec", "alias", "over")
         called = node.this
         inner = called.this if isinstance(called, (exp.Filter, exp.IgnoreNulls, exp.RespectNulls)) else called
@@ -198,7 +198,7 @@ class CallPrinter(ExpressionPrinter):
             self.context.refuse(node, "A window has a name or a description, not both.")
         return f"{self.write(called, scope)} OVER ({self.window(node, scope)})"
 
-    def window(self, node: exp.Expr, scope: Scope) -> str:
+    def window(self, node: exp.Expr, scope: NameScope) -> str:
         """What stands in a window's brackets."""
         pieces = []
         if parts := node.args.get("partition_by"):
@@ -215,7 +215,7 @@ class CallPrinter(ExpressionPrinter):
             pieces.append(f"{kind} {'BETWEEN ' if end else ''}{start}{end}")
         return " ".join(pieces)
 
-    def _edge(self, spec: exp.Expr, key: str, scope: Scope) -> str:
+    def _edge(self, spec: exp.Expr, key: str, scope: NameScope) -> str:
         edge, side = spec.args.get(key), spec.args.get(f"{key}_side")
         if edge == "CURRENT ROW":
             return "CURRENT ROW"
@@ -228,7 +228,7 @@ class CallPrinter(ExpressionPrinter):
         return f"{self.write(edge, scope)} {side}"
 
     @abstractmethod
-    def order(self, node: exp.Expr, scope: Scope) -> str:
+    def order(self, node: exp.Expr, scope: NameScope) -> str:
         """Print an ORDER BY."""
 
 

@@ -10,8 +10,8 @@ from typing import NoReturn
 from sqlglot import exp
 
 from analytics_server.sql.printer.functions import Functions
-from analytics_server.sql.printer.refusal import Place, SqlRefused, place_of, shown
-from analytics_server.sql.printer.types import BadKind, Kind, parse_kind
+from analytics_server.sql.printer.refusal import SqlRefused, TextPosition, place_of, shown
+from analytics_server.sql.printer.types import BadSqlType, SqlType, parse_type
 
 RESERVED = "__"
 """Names that begin so are the server's."""
@@ -28,17 +28,19 @@ _ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class NameScope:
     """The names that one SELECT sees: its WITH and its tables, and those around it."""
 
     ctes: frozenset[str] = frozenset()
     tables: frozenset[str] = frozenset()
 
-    def with_ctes(self, names: set[str]) -> Scope:
-        return Scope(self.ctes | names, self.tables)
+    def with_ctes(self, names: set[str]) -> NameScope:
+        """The scope inside a WITH that gives these names."""
+        return NameScope(self.ctes | names, self.tables)
 
-    def with_tables(self, names: set[str]) -> Scope:
-        return Scope(self.ctes, self.tables | names)
+    def with_tables(self, names: set[str]) -> NameScope:
+        """The scope inside a FROM that gives these names."""
+        return NameScope(self.ctes, self.tables | names)
 
 
 @dataclass(slots=True)
@@ -53,10 +55,10 @@ class Context:
     wanted: Container[str] | None
     """Columns to read of the tables; None: all."""
     builds_long_texts: bool = False
-    declared: dict[str, Kind] = field(default_factory=dict)
+    declared: dict[str, SqlType] = field(default_factory=dict)
     """The user's parameters that the text names, with their types."""
 
-    def place(self, node: exp.Expr | None) -> Place | None:
+    def place(self, node: exp.Expr | None) -> TextPosition | None:
         """Where a node stands in the user's text, or the nearest thing inside it that is known to stand somewhere."""
         if node is None:
             return None
@@ -104,11 +106,11 @@ class Context:
         """A name of the user's, checked and in back-quotes."""
         return quote(self.name(identifier, node))
 
-    def kind(self, text: str, node: exp.Expr) -> Kind:
+    def kind(self, text: str, node: exp.Expr) -> SqlType:
         """A type that the user wrote."""
         try:
-            return parse_kind(text)
-        except BadKind as error:
+            return parse_type(text)
+        except BadSqlType as error:
             self.refuse(node, f"The type {shown(text)} can't be used: {error}.", "unknown_type")
 
 

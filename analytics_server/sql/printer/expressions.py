@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from sqlglot import exp
 
-from analytics_server.sql.printer.context import CTE, Context, Scope, literal, quote
+from analytics_server.sql.printer.context import CTE, Context, NameScope, literal, quote
 from analytics_server.sql.printer.dialect import RAW
 from analytics_server.sql.printer.refusal import shown
 
@@ -67,7 +67,7 @@ _ATOMS = (
     exp.Exists,
 )
 
-Print = Callable[[Any, exp.Expr, Scope], str]
+Print = Callable[[Any, exp.Expr, NameScope], str]
 """A method that prints one kind of node."""
 
 
@@ -107,10 +107,10 @@ class ExpressionPrinter:
         self.context = context
 
     @abstractmethod
-    def query(self, node: exp.Expr, scope: Scope) -> str:
+    def query(self, node: exp.Expr, scope: NameScope) -> str:
         """Print a SELECT or a union of some, without brackets."""
 
-    def write(self, node: object, scope: Scope) -> str:
+    def write(self, node: object, scope: NameScope) -> str:
         """Print any expression."""
         if not isinstance(node, exp.Expr):
             self.context.refuse(None, "The query can't be read.", "bad_sql")
@@ -119,16 +119,17 @@ class ExpressionPrinter:
             self.context.refuse(node, f"{called(node)} can't be used here.")
         return printer(self, node, scope)
 
-    def listed(self, nodes: Sequence[exp.Expr], scope: Scope) -> str:
+    def listed(self, nodes: Sequence[exp.Expr], scope: NameScope) -> str:
+        """The expressions as SQL, separated by commas."""
         return ", ".join(self.write(node, scope) for node in nodes)
 
     # ---- names -------------------------------------------------------------
 
-    def _identifier(self, node: exp.Expr, scope: Scope) -> str:
+    def _identifier(self, node: exp.Expr, scope: NameScope) -> str:
         """The name of a lambda's argument."""
         return self.context.quoted(node)
 
-    def _column(self, node: exp.Expr, scope: Scope) -> str:
+    def _column(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "table", "db", "catalog")
         last = node.this
         before = [node.args[key] for key in ("catalog", "db", "table") if node.args.get(key)]
@@ -140,7 +141,7 @@ class ExpressionPrinter:
             return _CONSTANTS[last.name.lower()]
         return self._path([*before, last], scope)
 
-    def _path(self, parts: Sequence[exp.Expr], scope: Scope) -> str:
+    def _path(self, parts: Sequence[exp.Expr], scope: NameScope) -> str:
         """Names with dots: a table's column, a key of the properties, an element of a tuple."""
         names = [self.context.name(part) for part in parts]
         owner = 1 if len(names) > 1 and names[0] in scope.tables else 0
@@ -157,7 +158,7 @@ class ExpressionPrinter:
             tuple_ = f"tupleElement({tuple_}, {int(place)})"
         return tuple_
 
-    def _dot(self, node: exp.Expr, scope: Scope) -> str:
+    def _dot(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "expression")
         held, element = self.write(node.this, scope), node.expression
         if isinstance(element, exp.Literal):
@@ -168,7 +169,7 @@ class ExpressionPrinter:
 
     # ---- values ------------------------------------------------------------
 
-    def _literal(self, node: exp.Expr, scope: Scope) -> str:
+    def _literal(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "is_string")
         if node.args.get("is_string"):
             return literal(str(node.this))
@@ -177,20 +178,20 @@ class ExpressionPrinter:
             self.context.refuse(node, f"{shown(text)} is no number.", "bad_sql")
         return text
 
-    def _hex(self, node: exp.Expr, scope: Scope) -> str:
+    def _hex(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "is_integer")
         text = str(node.this)
         if not re.fullmatch(r"[0-9a-fA-F]{1,16}", text):
             self.context.refuse(node, "A hexadecimal number has 16 digits at most.", "bad_sql")
         return str(int(text, 16))
 
-    def _null(self, node: exp.Expr, scope: Scope) -> str:
+    def _null(self, node: exp.Expr, scope: NameScope) -> str:
         return "NULL"
 
-    def _boolean(self, node: exp.Expr, scope: Scope) -> str:
+    def _boolean(self, node: exp.Expr, scope: NameScope) -> str:
         return "true" if node.this else "false"
 
-    def _placeholder(self, node: exp.Expr, scope: Scope) -> str:
+    def _placeholder(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "kind")
         kind_node = node.args.get("kind")
         if not isinstance(kind_node, exp.DataType):
@@ -204,15 +205,15 @@ class ExpressionPrinter:
             self.context.refuse(node, f"The parameter {name} has two types, {known} and {kind}.", "bad_parameter")
         return f"{{{PARAMETER}{name}:{kind}}}"
 
-    def _array(self, node: exp.Expr, scope: Scope) -> str:
+    def _array(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "expressions")
         return f"[{self.listed(node.expressions, scope)}]"
 
-    def _tuple(self, node: exp.Expr, scope: Scope) -> str:
+    def _tuple(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "expressions")
         return f"tuple({self.listed(node.expressions, scope)})"
 
-    def _interval(self, node: exp.Expr, scope: Scope) -> str:
+    def _interval(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "unit")
         unit = node.args.get("unit")
         name = unit.name.upper().removesuffix("S") if isinstance(unit, exp.Var) else ""
@@ -225,7 +226,7 @@ class ExpressionPrinter:
             return f"toInterval{name.capitalize()}({count.this})"
         return f"toInterval{name.capitalize()}({self.write(count, scope)})"
 
-    def _cast(self, node: exp.Expr, scope: Scope) -> str:
+    def _cast(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "to")
         to = node.args["to"]
         text = to.name if isinstance(to, exp.Literal) else str(to.meta.get(RAW, ""))
@@ -233,11 +234,11 @@ class ExpressionPrinter:
 
     # ---- operators -----------------------------------------------------------
 
-    def _operand(self, node: exp.Expr, scope: Scope) -> str:
+    def _operand(self, node: exp.Expr, scope: NameScope) -> str:
         written = self.write(node, scope)
         return written if type(node) in _ATOMS else f"({written})"
 
-    def _binary(self, node: exp.Expr, scope: Scope) -> str:
+    def _binary(self, node: exp.Expr, scope: NameScope) -> str:
         chain = next((each for each in CHAINS if type(node) in each), (type(node),))
         pieces: list[str] = []
         left: exp.Expr = node
@@ -249,46 +250,46 @@ class ExpressionPrinter:
                 break
         return " ".join([self._operand(left, scope), *reversed(pieces)])
 
-    def _match(self, node: exp.Expr, scope: Scope) -> str:
+    def _match(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "expression", "negate")
         negated = "NOT " if node.args.get("negate") else ""
         left, right = self._operand(node.this, scope), self._operand(node.expression, scope)
         return f"{left} {negated}{MATCHES[type(node)]} {right}"
 
-    def _int_div(self, node: exp.Expr, scope: Scope) -> str:
+    def _int_div(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "expression")
         return f"intDiv({self.write(node.this, scope)}, {self.write(node.expression, scope)})"
 
-    def _not(self, node: exp.Expr, scope: Scope) -> str:
+    def _not(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this")
         return f"NOT {self._operand(node.this, scope)}"
 
-    def _neg(self, node: exp.Expr, scope: Scope) -> str:
+    def _neg(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this")
         return f"-{self._operand(node.this, scope)}"
 
-    def _paren(self, node: exp.Expr, scope: Scope) -> str:
+    def _paren(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this")
         return f"({self.write(node.this, scope)})"
 
-    def _between(self, node: exp.Expr, scope: Scope) -> str:
+    def _between(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "low", "high")
         low, high = (self._operand(node.args[key], scope) for key in ("low", "high"))
         return f"{self._operand(node.this, scope)} BETWEEN {low} AND {high}"
 
-    def _is(self, node: exp.Expr, scope: Scope) -> str:
+    def _is(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "expression")
         if not isinstance(node.expression, exp.Null):
             self.context.refuse(node, "IS is followed by NULL or NOT NULL.")
         return f"isNull({self.write(node.this, scope)})"
 
-    def _if(self, node: exp.Expr, scope: Scope) -> str:
+    def _if(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "true", "false")
         if node.args.get("false") is None:
             self.context.refuse(node, "A condition ? value needs : and another value.", "bad_sql")
         return f"if({self.listed([node.this, node.args['true'], node.args['false']], scope)})"
 
-    def _case(self, node: exp.Expr, scope: Scope) -> str:
+    def _case(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "ifs", "default")
         written = ["CASE"]
         if node.this is not None:
@@ -300,19 +301,19 @@ class ExpressionPrinter:
             written.append(f"ELSE {self.write(node.args['default'], scope)}")
         return f"({' '.join(written)} END)"
 
-    def _bracket(self, node: exp.Expr, scope: Scope) -> str:
+    def _bracket(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "expressions")
         if len(node.expressions) != 1:
             self.context.refuse(node, "One place or key stands in brackets.", "bad_sql")
         return f"arrayElement({self.write(node.this, scope)}, {self.write(node.expressions[0], scope)})"
 
-    def _alias(self, node: exp.Expr, scope: Scope) -> str:
+    def _alias(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "alias")
         return f"({self.write(node.this, scope)} AS {self.context.quoted(node.args['alias'])})"
 
     # ---- sets and subqueries -------------------------------------------------
 
-    def _in(self, node: exp.Expr, scope: Scope) -> str:
+    def _in(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "query", "field", "expressions")
         left = self._operand(node.this, scope)
         query, field = node.args.get("query"), node.args.get("field")
@@ -323,7 +324,7 @@ class ExpressionPrinter:
             return f"{left} IN {self._only_member(members[0], field is None, scope)}"
         return f"{left} IN ({self.listed(members, scope)})"
 
-    def _only_member(self, member: exp.Expr, bracketed: bool, scope: Scope) -> str:
+    def _only_member(self, member: exp.Expr, bracketed: bool, scope: NameScope) -> str:
         """A name alone behind IN would be taken for a table's: of those, only a WITH's may stand there."""
         bare = member
         while isinstance(bare, exp.Paren):
@@ -338,7 +339,7 @@ class ExpressionPrinter:
             return self._subquery(bare, scope)
         return f"({self.write(bare, scope)})" if bracketed else self.write(bare, scope)
 
-    def _subquery(self, node: exp.Expr, scope: Scope) -> str:
+    def _subquery(self, node: exp.Expr, scope: NameScope) -> str:
         """A SELECT in brackets, as a value or a set."""
         if isinstance(node, exp.Subquery):
             self.context.only(node, "this", "alias")
@@ -349,7 +350,7 @@ class ExpressionPrinter:
                 return self._subquery(node, scope)
         return f"({self.query(node, scope)})"
 
-    def _exists(self, node: exp.Expr, scope: Scope) -> str:
+    def _exists(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this")
         return f"EXISTS {self._subquery(node.this, scope)}"
 

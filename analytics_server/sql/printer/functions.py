@@ -58,7 +58,7 @@ ZONE_PLACES = {
 }
 """From which argument on a function may read a time zone; the other functions of times: from the second on.
 
-ClickHouse opens the zone's file: of one named `file:/…` any file of the host, and waits for ever for one that never
+ClickHouse opens the zone's file: of one named `file:/…` any file of the host, and waits without end for one that never
 ends, with all other queries that name a zone. So a zone must be a text that can be looked at here.
 """
 
@@ -81,6 +81,7 @@ class Called:
 
     @property
     def is_aggregate(self) -> bool:
+        """Does the call aggregate the rows of a group?"""
         return self.family == AGGREGATES
 
     @property
@@ -90,6 +91,7 @@ class Called:
 
     @property
     def takes_window(self) -> bool:
+        """May OVER follow the call?"""
         return self.family in (AGGREGATES, WINDOWS)
 
 

@@ -15,7 +15,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from analytics_server.sql.printer.expressions import PARAMETER
 from analytics_server.sql.printer.refusal import SqlRefused, shown
-from analytics_server.sql.printer.types import Kind
+from analytics_server.sql.printer.types import SqlType
 
 MAX_PARAMETERS = 100
 MAX_TEXT_CHARS = 10_000
@@ -31,7 +31,7 @@ class _Unfit(ValueError):
     """What the type would want instead."""
 
 
-def bind_parameters(declared: Mapping[str, Kind], given: Mapping[str, object]) -> dict[str, object]:
+def bind_parameters(declared: Mapping[str, SqlType], given: Mapping[str, object]) -> dict[str, object]:
     """The parameters as they are sent. Raises `SqlRefused` (bad_parameter)."""
     missing = sorted(declared.keys() - given.keys())
     if missing:
@@ -60,7 +60,7 @@ def _bad(message: str) -> SqlRefused:
     return SqlRefused(message, code="bad_parameter")
 
 
-def _fit(value: object, kind: Kind) -> object:
+def _fit(value: object, kind: SqlType) -> object:
     family = kind.family
     if family == "Nullable":
         return None if value is None else _fit(value, kind.parts[0])
@@ -90,7 +90,7 @@ def _finite(value: float) -> bool:
         return False
 
 
-def _array(value: object, kind: Kind) -> list[object]:
+def _array(value: object, kind: SqlType) -> list[object]:
     if not isinstance(value, list):
         raise _Unfit("an array")
     if len(value) > MAX_ELEMENTS:
@@ -112,7 +112,7 @@ def _integer(value: object, *, signed: bool, bits: int) -> str:
     return str(value)
 
 
-def _text(value: object, kind: Kind) -> str:
+def _text(value: object, kind: SqlType) -> str:
     if kind.family.startswith("Decimal") and isinstance(value, int | float) and not isinstance(value, bool):
         value = repr(value)
     if not isinstance(value, str):
@@ -128,7 +128,7 @@ def _text(value: object, kind: Kind) -> str:
     return value
 
 
-def _is_one(text: str, kind: Kind) -> bool:
+def _is_one(text: str, kind: SqlType) -> bool:
     try:
         match kind.family:
             case "Date" | "Date32":

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from analytics_server.sql.printer.context import Context, Scope, clause, quote
+from analytics_server.sql.printer.context import Context, NameScope, clause, quote
 from analytics_server.sql.printer.dialect import SPAN
 from analytics_server.sql.printer.expressions import PROPS
 from analytics_server.sql.printer.relations import RelationPrinter, is_array_join
@@ -52,10 +52,11 @@ class QueryPrinter(RelationPrinter):
         if isinstance(node, exp.Select):
             limit = node.args.get("limit")
             if not (isinstance(limit, exp.Limit) and limit.args.get("limit_options")):
-                return self._select(node, Scope(), top=self._max_rows + 1)
-        return f"SELECT * FROM ({self.query(node, Scope())}) LIMIT {self._max_rows + 1}"
+                return self._select(node, NameScope(), top=self._max_rows + 1)
+        return f"SELECT * FROM ({self.query(node, NameScope())}) LIMIT {self._max_rows + 1}"
 
-    def query(self, node: exp.Expr, scope: Scope) -> str:
+    def query(self, node: exp.Expr, scope: NameScope) -> str:
+        """A SELECT, or several joined by UNION and the like, as SQL. Raises `SqlRefused`."""
         if isinstance(node, exp.Select):
             return self._select(node, scope)
         if type(node) not in SET_OPERATIONS:
@@ -64,7 +65,7 @@ class QueryPrinter(RelationPrinter):
 
     # ---- parts of a query ----------------------------------------------------
 
-    def _union(self, node: exp.Expr, scope: Scope) -> str:
+    def _union(self, node: exp.Expr, scope: NameScope) -> str:
         self._only(node, "this", "expression", "distinct", "with_")
         operands: list[exp.Expr] = []
         operators: list[str] = []
@@ -86,7 +87,7 @@ class QueryPrinter(RelationPrinter):
             pieces[:3] = [f"({' '.join(pieces[:3])})"]
         return " ".join(pieces)
 
-    def _part(self, node: exp.Expr, scope: Scope, *, bare: bool = False) -> str:
+    def _part(self, node: exp.Expr, scope: NameScope, *, bare: bool = False) -> str:
         """One side of a union."""
         if isinstance(node, exp.Subquery):
             self._only(node, "this")
@@ -95,7 +96,7 @@ class QueryPrinter(RelationPrinter):
             return f"({self.query(node, scope)})"
         return self.query(node, scope)
 
-    def _select(self, node: exp.Expr, scope: Scope, *, top: int | None = None) -> str:
+    def _select(self, node: exp.Expr, scope: NameScope, *, top: int | None = None) -> str:
         self._only(node, *_SELECT_PARTS)
         pieces = []
         if with_ := node.args.get("with_"):
@@ -116,7 +117,7 @@ class QueryPrinter(RelationPrinter):
         pieces += self._limits(node, inner, top)
         return " ".join(pieces)
 
-    def _distinct(self, node: exp.Expr, scope: Scope) -> str:
+    def _distinct(self, node: exp.Expr, scope: NameScope) -> str:
         distinct = node.args.get("distinct")
         if distinct is None:
             return ""
@@ -129,12 +130,12 @@ class QueryPrinter(RelationPrinter):
 
     # ---- the columns ---------------------------------------------------------
 
-    def _items(self, items: Sequence[exp.Expr], scope: Scope, *, named: bool) -> str:
+    def _items(self, items: Sequence[exp.Expr], scope: NameScope, *, named: bool) -> str:
         if not items:
             self.context.refuse(items[0] if items else None, "SELECT what? Name a column.", "bad_sql")
         return ", ".join(self._item(item, scope, named=named) for item in items)
 
-    def _item(self, item: exp.Expr, scope: Scope, *, named: bool) -> str:
+    def _item(self, item: exp.Expr, scope: NameScope, *, named: bool) -> str:
         star = item if isinstance(item, exp.Star) else item.this if isinstance(item, exp.Column) else None
         if isinstance(star, exp.Star):
             return self._star(item, star, scope)
@@ -154,7 +155,7 @@ class QueryPrinter(RelationPrinter):
         text = re.sub(r"[\s\x00-\x1f\x7f]+", " ", self.context.text[span[0] : span[1]]).strip()
         return text[:MAX_TITLE_CHARS].lstrip("_")
 
-    def _star(self, item: exp.Expr, star: exp.Star, scope: Scope) -> str:
+    def _star(self, item: exp.Expr, star: exp.Star, scope: NameScope) -> str:
         self.context.only(item, "this", "table", "except_", "replace")
         self.context.only(star, "except_", "replace")
         written = "*"
@@ -176,7 +177,7 @@ class QueryPrinter(RelationPrinter):
 
     # ---- clauses ---------------------------------------------------------------
 
-    def _conditions(self, node: exp.Expr, scope: Scope) -> list[str]:
+    def _conditions(self, node: exp.Expr, scope: NameScope) -> list[str]:
         pieces = []
         for key in ("where", "group", "having", "windows", "qualify", "order"):
             part = node.args.get(key)
@@ -193,7 +194,7 @@ class QueryPrinter(RelationPrinter):
                 pieces.append(f"{clause(key)} {self.write(part.this, scope)}")
         return pieces
 
-    def _group(self, node: exp.Expr, scope: Scope) -> str:
+    def _group(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "expressions", "all", "rollup", "cube")
         if node.args.get("all"):
             return "GROUP BY ALL"
@@ -207,11 +208,12 @@ class QueryPrinter(RelationPrinter):
             return f"GROUP BY {type(only).__name__.upper()}({self.listed(only.expressions, scope)})"
         return f"GROUP BY {self.listed(node.expressions, scope)}"
 
-    def _named_window(self, node: exp.Expr, scope: Scope) -> str:
+    def _named_window(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "partition_by", "order", "spec")
         return f"{self.context.quoted(node.this)} AS ({self.window(node, scope)})"
 
-    def order(self, node: exp.Expr, scope: Scope) -> str:
+    def order(self, node: exp.Expr, scope: NameScope) -> str:
+        """An ORDER BY as SQL. Raises `SqlRefused`."""
         self.context.only(node, "expressions")
         only = node.expressions[0].this if len(node.expressions) == 1 else None
         if isinstance(only, exp.Column) and only.name.upper() == "ALL" and not only.this.args.get("quoted"):
@@ -219,7 +221,7 @@ class QueryPrinter(RelationPrinter):
             return f"ORDER BY ALL{' DESC' if node.expressions[0].args.get('desc') else ''}"
         return "ORDER BY " + ", ".join(self._ordered(each, scope) for each in node.expressions)
 
-    def _ordered(self, node: exp.Expr, scope: Scope) -> str:
+    def _ordered(self, node: exp.Expr, scope: NameScope) -> str:
         if not isinstance(node, exp.Ordered):
             return self.write(node, scope)
         self.context.only(node, "this", "desc", "nulls_first", "with_fill")
@@ -236,13 +238,13 @@ class QueryPrinter(RelationPrinter):
                 written += f" INTERPOLATE ({', '.join(self._interpolated(each, scope) for each in values)})"
         return written
 
-    def _interpolated(self, node: exp.Expr, scope: Scope) -> str:
+    def _interpolated(self, node: exp.Expr, scope: NameScope) -> str:
         """`column AS expression`, the other way round than elsewhere."""
         if not isinstance(node, exp.Alias):
             return self.write(node, scope)
         return f"{self.context.quoted(node.args['alias'])} AS {self.write(node.this, scope)}"
 
-    def _limits(self, node: exp.Expr, scope: Scope, top: int | None) -> list[str]:
+    def _limits(self, node: exp.Expr, scope: NameScope, top: int | None) -> list[str]:
         limit, offset, by = (node.args.get(key) for key in ("limit", "offset", "limit_by"))
         pieces = []
         if offset is not None and offset.expressions:  # LIMIT n OFFSET m BY …
@@ -276,7 +278,7 @@ class QueryPrinter(RelationPrinter):
             "with_ties"
         ) else ""
 
-    def _limit_by(self, limit: exp.Expr, by: Sequence[exp.Expr], offset: exp.Expr | None, scope: Scope) -> str:
+    def _limit_by(self, limit: exp.Expr, by: Sequence[exp.Expr], offset: exp.Expr | None, scope: NameScope) -> str:
         self.context.only(limit, "expression", "expressions", "offset")
         skipped = f" OFFSET {self._count(offset)}" if offset is not None else ""
         return f"LIMIT {self._count(limit.expression)}{skipped} BY {self.listed(by, scope)}"
@@ -284,7 +286,7 @@ class QueryPrinter(RelationPrinter):
     def _count(self, node: exp.Expr | None) -> int:
         """A number of rows: written out, or a parameter."""
         if isinstance(node, exp.Placeholder):
-            self.write(node, Scope())  # declares it
+            self.write(node, NameScope())  # declares it
             value = self.context.bound.get(node.this.name)
             if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_ROWS_ASKED:
                 return value

@@ -14,7 +14,7 @@ SHOWN_CHARS = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TextPosition:
     """A place in the user's text; both count from 1."""
 
     line: int
@@ -29,15 +29,15 @@ class SqlRefused(RequestError):
 
     code = "sql_not_allowed"
 
-    def __init__(self, message: str, *, code: str | None = None, place: Place | None = None) -> None:
+    def __init__(self, message: str, *, code: str | None = None, place: TextPosition | None = None) -> None:
         super().__init__(f"{_capital(str(place))}: {message}" if place else message, code=code)
         self.place = place
 
 
-def place_of(text: str, offset: int) -> Place:
+def place_of(text: str, offset: int) -> TextPosition:
     """Line and column of a character of the text."""
     before = text[:offset]
-    return Place(before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1)
+    return TextPosition(before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1)
 
 
 def shown(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from analytics_server.sql.printer.calls import CallPrinter
-from analytics_server.sql.printer.context import CTE, Scope, quote
+from analytics_server.sql.printer.context import CTE, NameScope, quote
 from analytics_server.sql.printer.expressions import PROPS
 from analytics_server.sql.printer.refusal import nearest, shown
 from analytics_server.sql.printer.tables import TABLES
@@ -31,7 +31,7 @@ INSTEAD = {
 class RelationPrinter(CallPrinter):
     """Prints tables, subqueries, joins and WITH. Raises `SqlRefused`."""
 
-    def _with(self, node: exp.Expr, scope: Scope) -> tuple[str, Scope]:
+    def _with(self, node: exp.Expr, scope: NameScope) -> tuple[str, NameScope]:
         if node.args.get("recursive"):
             self.context.refuse(node, "WITH RECURSIVE can't be used here.")
         self.context.only(node, "expressions")
@@ -62,7 +62,7 @@ class RelationPrinter(CallPrinter):
             return name
         return relation.name if isinstance(relation, exp.Table) else ""
 
-    def _relation(self, node: exp.Expr, scope: Scope) -> str:
+    def _relation(self, node: exp.Expr, scope: NameScope) -> str:
         if isinstance(node, exp.Final):
             self.context.refuse(node, "FINAL can't be used here: sessions are always merged.")
         if not isinstance(node, (exp.Table, exp.Subquery)):
@@ -76,13 +76,13 @@ class RelationPrinter(CallPrinter):
         written = self._subquery_of(node, scope) if isinstance(node, exp.Subquery) else self._table(node, scope)
         return f"{written} AS {quote(name)}" if name else written
 
-    def _subquery_of(self, node: exp.Subquery, scope: Scope) -> str:
+    def _subquery_of(self, node: exp.Subquery, scope: NameScope) -> str:
         inner = node.this
         if isinstance(inner, (exp.Table, exp.Subquery)) and not inner.args.get("alias"):
             return self._relation(inner, scope)
         return f"({self.query(inner, scope)})"
 
-    def _table(self, node: exp.Table, scope: Scope) -> str:
+    def _table(self, node: exp.Table, scope: NameScope) -> str:
         identifier = node.this
         if not isinstance(identifier, exp.Identifier):
             called = identifier.name if isinstance(identifier, exp.Expr) else "this"
@@ -108,7 +108,7 @@ class RelationPrinter(CallPrinter):
             self.context.refuse(node, f"There is no table {shown(name)} here.{hint}", "unknown_table")
         return table.scoped(self.context.database, self.context.wanted)
 
-    def _join(self, join: exp.Expr, outer: Scope, inner: Scope) -> str:
+    def _join(self, join: exp.Expr, outer: NameScope, inner: NameScope) -> str:
         if is_array_join(join):
             self._only(join, "this", "expressions", "side", "kind")
             if join.args.get("side") not in (None, "", "LEFT"):
@@ -139,7 +139,7 @@ class RelationPrinter(CallPrinter):
             self.context.refuse(node, "USING takes columns' names.", "bad_sql")
         return self.context.quoted(node)
 
-    def _named(self, node: exp.Expr, scope: Scope) -> str:
+    def _named(self, node: exp.Expr, scope: NameScope) -> str:
         if not isinstance(node, exp.Alias):
             return self.write(node, scope)
         self.context.only(node, "this", "alias")
@@ -158,4 +158,5 @@ class RelationPrinter(CallPrinter):
 
 
 def is_array_join(join: exp.Expr) -> bool:
+    """Is the join an ARRAY JOIN?"""
     return str(join.args.get("kind") or "").upper() == "ARRAY"

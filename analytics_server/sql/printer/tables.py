@@ -42,7 +42,7 @@ class TableColumn:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ReadableTable:
     """A table as users see it. `source` is what is read, with FINAL where rows are still to be merged."""
 
     name: str
@@ -52,6 +52,7 @@ class Table:
 
     @property
     def names(self) -> list[str]:
+        """The names of the columns, in the order users see."""
         return [column.name for column in self.columns]
 
     def scoped(self, database: str, wanted: Container[str] | None) -> str:
@@ -89,14 +90,14 @@ _MOMENT = "DateTime64(6, 'UTC')"
 _ABOUT = {column.name: column.about for column in COLUMNS}
 _TYPES = {column.name: column.type for column in COLUMNS}
 
-EVENTS = Table(
+EVENTS = ReadableTable(
     name="events",
     about="One row per event.",
     final=False,
     columns=tuple(_stored(column.name, column.type, column.about) for column in COLUMNS if column.name not in HIDDEN),
 )
 
-SESSIONS = Table(
+SESSIONS = ReadableTable(
     name="sessions",
     about="One row per session.",
     final=True,

@@ -60,16 +60,16 @@ _TOKEN = re.compile(r"\s*(?:(?P<word>\w+)|(?P<text>'[^'\\]*')|(?P<mark>[(),]))")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
-class BadKind(ValueError):
+class BadSqlType(ValueError):
     """The text names no type that may be used; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class SqlType:
     """A type: its family and its arguments. `names` are those of a named tuple's elements."""
 
     family: str
-    parts: tuple[Kind, ...] = ()
+    parts: tuple[SqlType, ...] = ()
     numbers: tuple[int, ...] = ()
     zone: str = ""
     names: tuple[str, ...] = ()
@@ -90,8 +90,8 @@ def is_zone(text: str) -> bool:
     return find_zone(text) is not None
 
 
-def parse_kind(text: str) -> Kind:
-    """Read a type. Raises `BadKind`."""
+def parse_type(text: str) -> SqlType:
+    """Read a type. Raises `BadSqlType`."""
     reader = _Reader(text)
     kind = reader.kind(0)
     reader.end()
@@ -106,85 +106,85 @@ class _Reader:
         self._at = 0
         self._parts = 0
 
-    def kind(self, depth: int) -> Kind:
+    def kind(self, depth: int) -> SqlType:
         self._parts += 1
         if depth > MAX_DEPTH or self._parts > MAX_PARTS:
-            raise BadKind("the type has too many parts")
+            raise BadSqlType("the type has too many parts")
         name = self._take()
         family = name if name in FAMILIES else ALIASES.get(name.upper(), "")
         if not family:
-            raise BadKind(f"there is no type {name[:40]!r} here")
+            raise BadSqlType(f"there is no type {name[:40]!r} here")
         if family in PLAIN and family != "DateTime":
-            return Kind(family)
+            return SqlType(family)
         if not self._match("("):
             if family == "DateTime":
-                return Kind(family)
+                return SqlType(family)
             if family == "DateTime64":
-                return Kind(family, numbers=(3,))
-            raise BadKind(f"{family} needs arguments in parentheses")
+                return SqlType(family, numbers=(3,))
+            raise BadSqlType(f"{family} needs arguments in parentheses")
         kind = self._arguments(family, depth)
         self._expect(")")
         return kind
 
     def end(self) -> None:
         if self._at != len(self._tokens):
-            raise BadKind("there is something behind the type")
+            raise BadSqlType("there is something behind the type")
 
-    def _arguments(self, family: str, depth: int) -> Kind:
+    def _arguments(self, family: str, depth: int) -> SqlType:
         if family == "DateTime":
-            return Kind(family, zone=self._zone())
+            return SqlType(family, zone=self._zone())
         if family == "DateTime64":
             digits = self._number(9)
-            return Kind(family, numbers=(digits,), zone=self._zone() if self._match(",") else "")
+            return SqlType(family, numbers=(digits,), zone=self._zone() if self._match(",") else "")
         if family == "FixedString":
-            return Kind(family, numbers=(self._number(MAX_FIXED_BYTES, least=1),))
+            return SqlType(family, numbers=(self._number(MAX_FIXED_BYTES, least=1),))
         if family in DIGITS:
-            return Kind(family, numbers=(self._number(DIGITS[family]),))
+            return SqlType(family, numbers=(self._number(DIGITS[family]),))
         if family == "Decimal":
             precision = self._number(76, least=1)
             scale = self._number(precision) if self._match(",") else 0
-            return Kind(family, numbers=(precision, scale))
+            return SqlType(family, numbers=(precision, scale))
         if family == "Tuple":
             return self._tuple(depth)
         parts = [self.kind(depth + 1)]
         while self._match(","):
             parts.append(self.kind(depth + 1))
         if len(parts) != WRAPPERS[family]:
-            raise BadKind(f"{family} has {WRAPPERS[family]} argument(s)")
-        return Kind(family, tuple(parts))
+            raise BadSqlType(f"{family} has {WRAPPERS[family]} argument(s)")
+        return SqlType(family, tuple(parts))
 
-    def _tuple(self, depth: int) -> Kind:
+    def _tuple(self, depth: int) -> SqlType:
         names, parts = [], []
         while True:
             following = self._tokens[self._at + 1] if self._at + 1 < len(self._tokens) else ""
             if following not in ("(", ")", ",", ""):
                 name = self._take()
                 if not _NAME.fullmatch(name):
-                    raise BadKind("a tuple's element has a name of letters, digits and underscores")
+                    raise BadSqlType("a tuple's element has a name of letters, digits and underscores")
                 names.append(name)
             parts.append(self.kind(depth + 1))
             if not self._match(","):
                 break
         if names and len(names) != len(parts):
-            raise BadKind("all elements of a tuple have names, or none")
-        return Kind("Tuple", tuple(parts), names=tuple(names))
+            raise BadSqlType("all elements of a tuple have names, or none")
+        return SqlType("Tuple", tuple(parts), names=tuple(names))
 
     def _zone(self) -> str:
         text = self._take()
         zone = text[1:-1]
         if not text.startswith("'") or not is_zone(zone):
-            raise BadKind("a time zone is a quoted name such as 'Europe/Berlin'")
+            raise BadSqlType("a time zone is a quoted name such as 'Europe/Berlin'")
         return zone
 
     def _number(self, most: int, least: int = 0) -> int:
         text = self._take()
         if not text.isascii() or not text.isdigit() or len(text) > 4 or not least <= int(text) <= most:
-            raise BadKind(f"a number from {least} to {most} is expected")
+            raise BadSqlType(f"a number from {least} to {most} is expected")
         return int(text)
 
     def _take(self) -> str:
         if self._at >= len(self._tokens):
-            raise BadKind("the type ends too early")
+            raise BadSqlType("the type ends too early")
         self._at += 1
         return self._tokens[self._at - 1]
 
@@ -196,7 +196,7 @@ class _Reader:
 
     def _expect(self, mark: str) -> None:
         if not self._match(mark):
-            raise BadKind(f"a {mark!r} is expected")
+            raise BadSqlType(f"a {mark!r} is expected")
 
 
 def _tokens(text: str) -> Iterator[str]:
@@ -205,6 +205,6 @@ def _tokens(text: str) -> Iterator[str]:
     while at < len(text):
         found = _TOKEN.match(text, at)
         if found is None:
-            raise BadKind("there is a character that no type has")
+            raise BadSqlType("there is a character that no type has")
         yield found["word"] or found["text"] or found["mark"]
         at = found.end()

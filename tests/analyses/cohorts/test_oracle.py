@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from analytics_server.analyses.cohorts.request import CohortsAnswer, CohortsRequest, check_cohorts
 from analytics_server.analyses.cohorts.run import run_cohorts
-from analytics_server.analyses.cohorts.statement import Source, cheapest_source
+from analytics_server.analyses.cohorts.statement import CohortTable, cheapest_source
 from analytics_server.model import Site
 from tests.analyses.sessions.people import NOW, Event, Past
 from tests.analyses.sessions.places import Place, asked, date_ranges, filters, many, sites
@@ -121,9 +121,9 @@ def check_curve(answer: CohortsAnswer) -> None:
     )
 
 
-def check(place: Place, site: Site, source: Source | None = None, **question: Any) -> CohortsAnswer:
+def check(place: Place, site: Site, source: CohortTable | None = None, **question: Any) -> CohortsAnswer:
     request = asked(CohortsRequest, site_id=site.site_id, **question)
-    answer = place.run(run_cohorts(place.desk, request, source=source))
+    answer = place.run(run_cohorts(place.context, request, source=source))
     start, end = (datetime.fromisoformat(edge) for edge in answer.meta.date_range)
     expected = Expected(place.pasts[site.site_id], question, start, end)
     assert shown(answer.cohorts) == expected.matrix()
@@ -159,7 +159,7 @@ def test_both_tables_give_what_the_events_say(
 ) -> None:
     question = {"date_range": span, "period": period, "by": "user", "first": first, "returning": returning}
     request = asked(CohortsRequest, site_id=site.site_id, filters=where, **question)
-    assert cheapest_source(check_cohorts(request, place.desk.library(site.site_id))) == "activity"
+    assert cheapest_source(check_cohorts(request, place.context.library(site.site_id))) == "activity"
     tables = [check(place, site, source, filters=where, periods=most, **question) for source in ("activity", "events")]
     assert [answer.meta.table for answer in tables] == ["activity", "events"]
 

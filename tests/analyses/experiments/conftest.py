@@ -1,4 +1,4 @@
-"""A desk on each engine: the one in process that all query tests share, and a server over HTTP."""
+"""A context on each engine: the one in process that all query tests share, and a server over HTTP."""
 
 from __future__ import annotations
 
@@ -14,13 +14,20 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
+from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.gate import Gate, Role
-from analytics_server.access.saved import Kind, Saved
+from analytics_server.analyses.experiments.directory import Directory
 from analytics_server.analyses.experiments.routes import ExperimentRoutes
+from analytics_server.analyses.experiments.saved_experiments import experiment_type
 from analytics_server.config import ClickhouseSection, Config, LimitsSection
-from analytics_server.http.serving import HttpMetrics, wrap
+from analytics_server.http.endpoint import route_table
+from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.serving import wrap
 from analytics_server.model import Site
-from analytics_server.query.context import Desk
+from analytics_server.query.context import QueryContext
+from analytics_server.query.endpoint_parts import query_body
+from analytics_server.saved.routes import endpoints
+from analytics_server.saved.store import Kind, Saved
 from analytics_server.store import Store, make_store, migrate
 from tests.analyses.experiments.lab import FOREIGN, NOW, SITE, SITES, Lab
 from tests.analyses.experiments.stream import ZONE
@@ -46,8 +53,8 @@ class Place:
         self.sites[site.site_id] = site
         return site
 
-    def desk(self) -> Desk:
-        return Desk(self.store, self, lambda: moment(self.now), LimitsSection())
+    def context(self) -> QueryContext:
+        return QueryContext(self.store, self, lambda: moment(self.now), LimitsSection())
 
 
 @pytest.fixture(scope="module", params=["embedded", "server"])
@@ -85,8 +92,13 @@ async def lab(store: Store) -> AsyncIterator[Lab]:
         "foreign": await gate.create(Role.ADMIN, sites=(FOREIGN,)),
     }
     clock = [NOW]
-    desk = Desk(store, SITES, lambda: clock[0], LimitsSection(), saved)
+    context = QueryContext(store, SITES, lambda: clock[0], LimitsSection(), saved)
     app = web.Application()
-    app.add_routes(wrap(ExperimentRoutes(desk, saved, gate).routes(), HttpMetrics(CollectorRegistry())))
+    directory = Directory(saved)
+    declared = [
+        *endpoints([experiment_type(context, directory)], saved, context.site, query_body(context.limits)),
+        *ExperimentRoutes(context, directory).endpoints(),
+    ]
+    app.add_routes(wrap(route_table(declared, GateAuthorizer(gate)), HttpMetrics(CollectorRegistry())))
     async with TestClient(TestServer(app)) as client:
         yield Lab(client, saved, tokens, clock)

@@ -9,8 +9,8 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from analytics_server.access.saved import Saved
 from analytics_server.model import Site
+from analytics_server.saved.store import Saved
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SITE, FOREIGN, EMPTY = "lab.example", "foreign-lab.example", "empty-lab.example"

@@ -15,13 +15,13 @@ from analytics_server.analyses.experiments.definition import (
     MAX_GOALS,
     MAX_VARIANTS,
     MAX_WEIGHT,
-    ExperimentChange,
     ExperimentRequest,
     Variant,
 )
 from analytics_server.analyses.experiments.planning import PlanAnswer, PlanRequest, plan_experiment
 from analytics_server.analyses.experiments.results import MAX_BREAKDOWN, ResultsRequest
 from analytics_server.analyses.experiments.routes import ASSIGN_MAX_AGE_S, SUBJECT_CHARS, Assignment
+from analytics_server.analyses.experiments.saved_experiments import ExperimentChange
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
@@ -63,7 +63,7 @@ def test_names_every_number() -> None:
 
 
 def test_names_every_error_code() -> None:
-    sources = (ROOT / "analytics_server" / "query" / "experiments").glob("*.py")
+    sources = (ROOT / "analytics_server" / "analyses" / "experiments").glob("*.py")
     codes = {code for source in sources for code in re.findall(r'code="(\w+)"', source.read_text(encoding="utf-8"))}
     shared = (ROOT / "docs" / "query-api.md").read_text(encoding="utf-8")
     assert {"no_goal", "key_taken", "bad_subject"} <= codes, "the pattern no longer finds the codes"

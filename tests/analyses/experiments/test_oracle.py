@@ -12,10 +12,10 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analytics_server.access.saved import Kind, SavedThing
 from analytics_server.analyses.experiments.answer import GoalResult, ResultsAnswer
 from analytics_server.analyses.experiments.definition import ExperimentBody, Variant
 from analytics_server.analyses.experiments.results import ResultsRequest, run_results
+from analytics_server.saved.store import Kind, SavedThing
 from tests.analyses.experiments.conftest import Place
 from tests.analyses.experiments.oracle import Counted, Oracle
 from tests.analyses.experiments.stream import HOUR, KEY, START, WINDOW_S, Happening, happenings, insert
@@ -89,7 +89,7 @@ def ask(place: Place, events: Sequence[Happening], **parts: Any) -> ResultsAnswe
 
     async def run() -> ResultsAnswer:
         await insert(place.store, site.site_id, events, other=other.site_id)
-        return await run_results(place.desk(), site, "e1", saved(site.site_id), request)
+        return await run_results(place.context(), site, "e1", saved(site.site_id), request)
 
     return asyncio.run(run())
 
@@ -259,7 +259,7 @@ def test_of_many_variants_the_most_frequent_are_evaluated(place: Place) -> None:
 
     async def run() -> ResultsAnswer:
         await insert(place.store, site.site_id, events)
-        return await run_results(place.desk(), site, "many", None, msgspec.convert({"goal": "buy"}, ResultsRequest))
+        return await run_results(place.context(), site, "many", None, msgspec.convert({"goal": "buy"}, ResultsRequest))
 
     answer = asyncio.run(run())
     assert [variant.name for variant in answer.variants] == [f"v{n:02}" for n in range(10)]

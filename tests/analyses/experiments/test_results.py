@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from analytics_server.access.saved import Kind
 from analytics_server.analyses.experiments.definition import MAX_GOALS
 from analytics_server.query.language.saved_filters import GoalBody
+from analytics_server.saved.store import Kind
 from analytics_server.store import Store
 from tests.analyses.experiments.lab import EMPTY, FOREIGN, NOW, SITE, Lab
 from tests.analyses.experiments.stream import Happening, insert

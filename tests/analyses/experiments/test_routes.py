@@ -126,7 +126,7 @@ async def test_changes_are_checked_like_new_ones(lab: Lab) -> None:
     path = f"/{(await lab.make())['id']}"
     variants = [{"name": "x"}, {"name": "y"}]
     assert await lab.refusal(path, {"variants": variants}, method="PUT") == (400, "bad_experiment")
-    assert await lab.refusal(path, {"site_id": FOREIGN}, method="PUT") == (400, "bad_experiment")
+    assert await lab.refusal(path, {"site_id": FOREIGN}, method="PUT") == (400, "bad_request")
     assert await lab.refusal(path, {"window": "1y"}, method="PUT") == (400, "bad_window")
     assert await lab.refusal(path, {"id": "x"}, method="PUT") == (400, "unknown_key")
     assert (await lab("PUT", path, {"variants": variants, "control": "y"}))[1]["control"] == "y"

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from analytics_server.access.saved import Kind
+from analytics_server.saved.store import Kind
 from tests.analyses.experiments.lab import FOREIGN, SITE, Lab
 
-DAMAGED = [{}, [], {"key": 7, "variants": "two"}, {"key": "bad", "invented": True}]
+SOUND = {"key": "bad", "variants": [{"name": "a"}, {"name": "b"}], "control": "a"}
+DAMAGED: list[object] = [
+    {},
+    [],
+    {"key": 7, "variants": "two"},
+    {"key": "bad", "invented": True},
+    {**SOUND, "start": "soon"},
+    {**SOUND, "end": "2026-11-01T00:00:00"},
+]
 
 
 @pytest.mark.parametrize("body", DAMAGED)

@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from analytics_server.access.saved import Saved
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
-from analytics_server.analyses.funnels.materialized.keeper import FunnelKeeper
+from analytics_server.analyses.funnels.materialized.maintenance import FunnelMaintenance
 from analytics_server.analyses.funnels.service import FunnelService
 from analytics_server.config import ClickhouseSection, Config, LimitsSection
 from analytics_server.model import Site
-from analytics_server.query.context import Desk
+from analytics_server.query.context import QueryContext
+from analytics_server.saved.store import Saved
 from analytics_server.store import Store, make_store, migrate
 from tests.clickhouse import drop_database
 
@@ -40,7 +40,7 @@ class Place:
     runner: asyncio.Runner
     saved: Saved
     funnels: SavedFunnels
-    keeper: FunnelKeeper
+    maintenance: FunnelMaintenance
     service: FunnelService
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -60,7 +60,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
         else make_store(Config(clickhouse=ClickhouseSection(url=url, database=DATABASE, threads=2)))
     )
     saved = Saved(store)
-    desk = Desk(store, Sites(), lambda: NOW, LimitsSection(), saved)
+    context = QueryContext(store, Sites(), lambda: NOW, LimitsSection(), saved)
     with asyncio.Runner() as runner:
 
         async def prepare() -> None:
@@ -70,8 +70,10 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
         if not in_process:
             runner.run(prepare())
         funnels = SavedFunnels(saved)
-        keeper = FunnelKeeper(store, funnels, Sites(), lambda: NOW, settle_s=0.0)
-        yield Place(store, runner, saved, funnels, keeper, FunnelService(desk, funnels, keeper, cache_s=0.0))
+        maintenance = FunnelMaintenance(store, funnels, Sites(), lambda: NOW, settle_s=0.0)
+        yield Place(
+            store, runner, saved, funnels, maintenance, FunnelService(context, funnels, maintenance, cache_s=0.0)
+        )
         if not in_process:
             runner.run(store.close())
             drop_database(url, DATABASE)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analytics_server.analyses.funnels.materialized.literals import inline, quote
-from analytics_server.query.parameters import TEXT, TEXTS, Binder
+from analytics_server.analyses.funnels.materialized.literals import Literals, quote
+from analytics_server.query.parameters import TEXT, TEXTS
 from tests.analyses.funnels.conftest import Place
 
 NASTY = st.text(st.sampled_from("'\\\"`\0\n\r\t{}%$\x7f;--/*aé😀\u2028:String"), max_size=12) | st.text(
@@ -35,9 +35,11 @@ def test_a_literal_is_plain_ascii_without_a_quote_inside(texts: list[str]) -> No
 
 
 def test_what_looks_like_a_parameter_inside_a_text_stays_text() -> None:
-    binder = Binder()
-    sql = f"{binder.bind('{p_1:String}', TEXT)} IN {binder.bind(['a', '{p_0:String}'], TEXTS)}"
-    assert inline(sql, binder.values) == f"{quote('{p_1:String}')} IN ['a', {quote('{p_0:String}')}]"
+    literals = Literals()
+    assert literals.bind("{p_1:String}", TEXT) == quote("{p_1:String}")
+    assert literals.bind(["a", "{p_0:String}"], TEXTS) == f"['a', {quote('{p_0:String}')}]"
+    with pytest.raises(TypeError, match="can't be a parameter"):
+        literals.name("site", "a", TEXT)
 
 
 def test_a_lone_surrogate_has_no_literal() -> None:

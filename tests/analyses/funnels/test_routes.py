@@ -6,23 +6,30 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
+from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.gate import Gate, Role
-from analytics_server.access.saved import Kind, Saved
-from analytics_server.analyses.funnels.materialized import definitions as saved_module
-from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
-from analytics_server.analyses.funnels.materialized.keeper import FunnelKeeper
-from analytics_server.analyses.funnels.routes import FunnelRoutes
+from analytics_server.analyses.funnels.definition import FunnelBody
+from analytics_server.analyses.funnels.materialized.definitions import MAX_SAVED, SavedFunnels
+from analytics_server.analyses.funnels.materialized.maintenance import FunnelMaintenance
+from analytics_server.analyses.funnels.routes import endpoints as funnel_endpoints
+from analytics_server.analyses.funnels.saved_funnels import funnel_type
 from analytics_server.analyses.funnels.service import FunnelService
 from analytics_server.config import LimitsSection
-from analytics_server.http.serving import HttpMetrics, wrap
-from analytics_server.query.context import Desk
+from analytics_server.http.endpoint import route_table
+from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.serving import wrap
+from analytics_server.query.context import QueryContext
+from analytics_server.query.endpoint_parts import query_body
 from analytics_server.query.language.saved_filters import GoalBody
+from analytics_server.saved.routes import endpoints
+from analytics_server.saved.store import Kind, Saved
 from analytics_server.store import Store
 from tests.analyses.funnels.conftest import NOW, Sites
 
@@ -60,15 +67,18 @@ async def door(store: Store) -> AsyncIterator[Door]:
         "collect": await gate.create(Role.COLLECT),
         "foreign": await gate.create(Role.ADMIN, sites=("elsewhere.example",)),
     }
-    desk, funnels = Desk(store, Sites(), lambda: NOW, LimitsSection(), saved), SavedFunnels(saved)
-    keeper = FunnelKeeper(store, funnels, Sites(), lambda: NOW)
+    context, funnels = QueryContext(store, Sites(), lambda: NOW, LimitsSection(), saved), SavedFunnels(saved)
+    maintenance = FunnelMaintenance(store, funnels, Sites(), lambda: NOW)
     app = web.Application()
-    routes = FunnelRoutes(FunnelService(desk, funnels, keeper), desk, funnels, keeper, gate).routes()
-    app.add_routes(wrap(routes, HttpMetrics(CollectorRegistry())))
+    declared = [
+        *funnel_endpoints(FunnelService(context, funnels, maintenance), context.limits),
+        *endpoints([funnel_type(context, funnels, maintenance)], saved, context.site, query_body(context.limits)),
+    ]
+    app.add_routes(wrap(route_table(declared, GateAuthorizer(gate)), HttpMetrics(CollectorRegistry())))
     async with TestClient(TestServer(app)) as client:
         yield Door(client, saved, tokens)
-        for thing in funnels.all(SITE):
-            await funnels.delete(thing)
+        for thing in saved.all(Kind.FUNNEL, SITE):
+            await saved.delete(Kind.FUNNEL, SITE, thing.id)
 
 
 async def test_the_life_of_a_saved_funnel(door: Door) -> None:
@@ -121,7 +131,7 @@ async def test_a_funnel_whose_goal_is_gone_has_failed(door: Door) -> None:
         ("read", "GET", "/saved/0123456789ab", None, (404, "unknown_funnel")),
         ("admin", "POST", "", ASKED | {"site_id": "nowhere.example"}, (404, "unknown_site")),
         ("admin", "GET", "/saved", None, (400, "bad_request")),
-        ("admin", "GET", f"/saved?site_id={SITE}&colour=1", None, (400, "bad_request")),
+        ("admin", "GET", f"/saved?site_id={SITE}&colour=1", None, (400, "unknown_key")),
         ("admin", "POST", "", ASKED | {"steps": STEPS[:1]}, (400, "bad_funnel")),
         ("admin", "POST", "", {"site_id": SITE, "date_range": "7d"}, (400, "bad_funnel")),
         ("admin", "POST", "", ASKED | {"date_range": "3 moons"}, (400, "bad_date_range")),
@@ -147,10 +157,11 @@ async def test_a_foreign_funnel_is_as_if_it_were_not_there(door: Door) -> None:
     assert await door.refusal("PUT", f"/saved/{made['id']}", {"site_id": "b.example"}) == (400, "bad_request")
 
 
-async def test_a_site_has_so_many_saved_funnels(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saved_module, "MAX_SAVED", 2)
-    for name in ("One", "Two"):
-        assert (await door("POST", "/saved", SAVED | {"name": name}))[0] == 201
+async def test_a_site_has_so_many_saved_funnels(door: Door) -> None:
+    body = msgspec.convert({"steps": STEPS}, FunnelBody)
+    for number in range(MAX_SAVED - 1):
+        await door.saved.put(Kind.FUNNEL, SITE, str(number), body)
+    assert (await door("POST", "/saved", SAVED | {"name": "Two"}))[0] == 201
     assert await door.refusal("POST", "/saved", SAVED | {"name": "Three"}) == (400, "too_many")
 
 
@@ -158,3 +169,19 @@ async def test_texts_with_nul_and_beyond_ascii_are_just_texts(door: Door) -> Non
     nasty = "a\0b'\\{p:String}é😀"
     status, answer = await door("POST", "", ASKED | {"steps": [{"event": nasty}, {"name": nasty}]})
     assert (status, answer["steps"][1]["name"], answer["steps"][0]["count"]) == (200, nasty, 0)
+
+
+async def test_another_server_s_funnel_is_found_and_changed_as_it_is_now(door: Door, store: Store) -> None:
+    elsewhere = Saved(store)
+    body = msgspec.convert({"steps": STEPS}, FunnelBody)
+    thing = await elsewhere.put(Kind.FUNNEL, SITE, "way", body)
+    assert (await door("GET", f"/saved/{thing.id}", token="read"))[1]["name"] == "way"
+    await elsewhere.put(Kind.FUNNEL, SITE, "road", body, id_=thing.id)
+    status, changed = await door("PUT", f"/saved/{thing.id}", {"window": "1h"})
+    assert (status, changed["name"], changed["window"]) == (200, "road", "1h")
+
+
+async def test_a_funnel_of_a_deleted_site_can_be_deleted(door: Door) -> None:
+    gone = await door.saved.put(Kind.FUNNEL, "nowhere.example", "way", msgspec.convert({"steps": STEPS}, FunnelBody))
+    assert await door.refusal("GET", f"/saved/{gone.id}") == (404, "unknown_site")
+    assert await door("DELETE", f"/saved/{gone.id}") == (204, None)

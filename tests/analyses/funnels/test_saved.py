@@ -7,25 +7,19 @@ from datetime import datetime
 
 import msgspec
 import pytest
-from aiohttp.test_utils import make_mocked_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from analytics_server.access.gate import Principal, Role
-from analytics_server.access.saved import Saved, SavedThing
 from analytics_server.analyses.funnels.definition import FunnelBody, FunnelRequest
-from analytics_server.analyses.funnels.materialized import keeper
-from analytics_server.analyses.funnels.materialized.builder import build_id
-from analytics_server.analyses.funnels.materialized.definitions import SavedFunnelRequest, SavedFunnels
+from analytics_server.analyses.funnels.materialized import maintenance
 from analytics_server.analyses.funnels.materialized.facts import Facts
-from analytics_server.analyses.funnels.routes import FunnelRoutes
-from analytics_server.config import LimitsSection
 from analytics_server.errors import NotFound
-from analytics_server.query.context import Desk
+from analytics_server.rollups.build_ids import first_build_id
 from analytics_server.rollups.materialized_views import read_views
+from analytics_server.saved.store import Kind, SavedThing
 from tests.analyses.funnels import oracle
-from tests.analyses.funnels.conftest import NOW, Place, Sites, iso
+from tests.analyses.funnels.conftest import NOW, Place, iso
 from tests.analyses.funnels.streams import BASE, DAY_US, SECOND, Happening, insert, streams
 from tests.analyses.funnels.test_oracle import Case, cases, numbers, patiently
 from tests.query.world import micros
@@ -45,12 +39,16 @@ many = st.lists(st.tuples(streams(), streams(), cases(), st.sampled_from("ubnk")
 
 async def save(place: Place, site_id: str, sent: dict[str, object], name: str = "way") -> SavedThing:
     body = {key: value for key, value in sent.items() if key in FunnelBody.__struct_fields__}
-    return await place.funnels.put(msgspec.convert({"site_id": site_id, "name": name, **body}, SavedFunnelRequest))
+    return await place.saved.put(Kind.FUNNEL, site_id, name, msgspec.convert(body, FunnelBody))
+
+
+async def delete(place: Place, thing: SavedThing) -> None:
+    await place.saved.delete(Kind.FUNNEL, thing.site_id, thing.id)
 
 
 async def settle(place: Place) -> None:
-    """Run the keeper until every funnel is ready."""
-    while await place.keeper.round():
+    """Run the maintenance until every funnel is ready."""
+    while await place.maintenance.round():
         pass
 
 
@@ -90,8 +88,8 @@ def test_saved_funnels_equal_direct_ones(place: Place, asked: Streams) -> None:
     for site_id, before, late, case in sites:
         check_ranges(place, site_id, [*before, *late], case, days=False)
     for thing in things:
-        place.runner.run(place.funnels.delete(thing))
-        place.runner.run(place.keeper.forget(thing))
+        place.runner.run(delete(place, thing))
+        place.runner.run(place.maintenance.forget(thing))
 
 
 def test_ways_over_midnight_are_whole_in_kept_days(place: Place) -> None:
@@ -134,8 +132,8 @@ def test_ways_over_midnight_are_whole_in_kept_days(place: Place) -> None:
             assert saved.steps == direct.steps
             assert "funnel_days" in saved.meta.table
         assert direct.steps[1].count > 0
-        place.runner.run(place.funnels.delete(thing))
-        place.runner.run(place.keeper.forget(thing))
+        place.runner.run(delete(place, thing))
+        place.runner.run(place.maintenance.forget(thing))
 
 
 NASTY = "FROM events AS e' GROUP BY \\ {p_0:String} \0 é😀"
@@ -165,8 +163,8 @@ def test_flush_and_doctor_can_work_with_the_view(place: Place, by: str) -> None:
     assert place.runner.run(place.store.query(sql)).rows == [([1, 2, 21],)]
     expected = f"SELECT count() FROM ({rollup.over('site_id = {site:String}')})"
     assert place.runner.run(place.store.query(expected, {"site": site_id})).rows == [(3,)]
-    place.runner.run(place.funnels.delete(thing))
-    place.runner.run(place.keeper.forget(thing))
+    place.runner.run(delete(place, thing))
+    place.runner.run(place.maintenance.forget(thing))
     left = f"SELECT count() FROM system.tables WHERE database = currentDatabase() AND startsWith(name, '{facts.table}')"
     assert place.runner.run(place.store.query(left)).rows == [(0,)]
 
@@ -195,8 +193,8 @@ def test_events_inserted_between_view_and_fill_are_counted_once(place: Place) ->
         place.runner.run(
             place.store.query("DELETE FROM funnel_fills WHERE definition = {d:String}", {"d": facts.definition})
         )
-    place.runner.run(place.funnels.delete(thing))
-    place.runner.run(place.keeper.forget(thing))
+    place.runner.run(delete(place, thing))
+    place.runner.run(place.maintenance.forget(thing))
 
 
 def test_building_is_said_and_answered_directly(place: Place) -> None:
@@ -207,33 +205,9 @@ def test_building_is_said_and_answered_directly(place: Place) -> None:
     assert answer.meta.table == "events"
     assert answer.meta.saved is not UNSET
     assert (answer.meta.saved.name, answer.meta.saved.status) == ("way", "building")
-    place.runner.run(place.funnels.delete(thing))
+    place.runner.run(delete(place, thing))
     with pytest.raises(NotFound):
         place.runner.run(place.service.run(asked))
-
-
-class Admin:
-    """A gate that lets everybody do everything."""
-
-    async def authenticate(self, authorization: str | None) -> Principal:
-        return Principal(token_id="admin", role=Role.ADMIN)
-
-
-def test_a_funnel_that_another_server_has_just_saved_is_found_and_changed_as_it_is_now(place: Place) -> None:
-    site_id = place.new_site()
-    place.runner.run(place.saved.load())
-    elsewhere = SavedFunnels(Saved(place.store))
-    steps = [{"name": "pageview"}, {"name": "click"}]
-    asked = msgspec.convert({"site_id": site_id, "name": "way", "steps": steps}, SavedFunnelRequest)
-    thing = place.runner.run(elsewhere.put(asked))
-    desk = Desk(place.store, Sites(), lambda: NOW, LimitsSection(), place.saved)
-    routes = FunnelRoutes(place.service, desk, place.funnels, place.keeper, Admin())
-    request = make_mocked_request("GET", f"/api/v1/funnels/saved/{thing.id}", match_info={"id": thing.id})
-    assert place.runner.run(routes._mine(request)).name == "way"
-
-    place.runner.run(elsewhere.put(msgspec.structs.replace(asked, name="road"), id_=thing.id))
-    assert place.runner.run(routes._mine(request, to_change=True)).name == "road"
-    place.runner.run(place.funnels.delete(thing))
 
 
 def test_tables_that_nobody_saved_are_dropped_in_the_end(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,22 +215,22 @@ def test_tables_that_nobody_saved_are_dropped_in_the_end(place: Place, monkeypat
     thing = place.runner.run(save(place, site_id, {"steps": [{"name": "pageview"}, {"name": "click"}]}))
     place.runner.run(settle(place))
     table = place.funnels.facts(thing).table
-    place.runner.run(place.funnels.delete(thing))  # by another server, which died before it dropped them
+    place.runner.run(delete(place, thing))  # by another server, which died before it dropped them
     there = f"SELECT count() FROM system.tables WHERE database = currentDatabase() AND startsWith(name, '{table}')"
-    place.runner.run(place.keeper.round())
+    place.runner.run(place.maintenance.round())
     assert place.runner.run(place.store.query(there)).rows == [(2,)]
-    monkeypatch.setattr(keeper, "ORPHAN_S", 0.0)
-    place.runner.run(place.keeper.round())
+    monkeypatch.setattr(maintenance, "ORPHAN_S", 0.0)
+    place.runner.run(place.maintenance.round())
     assert place.runner.run(place.store.query(there)).rows == [(0,)]
 
 
 def test_days_that_nobody_reads_are_swept(place: Place) -> None:
-    old = build_id(NOW.timestamp() - 3 * 3_600)
+    old = first_build_id(NOW.timestamp() - 3 * 3_600)
     columns = ["site_id", "definition", "day", "build_id", "subjects"]
     place.runner.run(
         place.store.insert("funnel_days", columns, [["a"] * 2, ["b"] * 2, [NOW.date()] * 2, [old, old << 1], [1] * 2])
     )
-    place.runner.run(place.keeper.sweep())
+    place.runner.run(place.maintenance.sweep())
     rows = place.runner.run(place.store.query("SELECT build_id FROM funnel_days WHERE definition = 'b'")).rows
     assert rows == [(old << 1,)]
     place.runner.run(place.store.query("DELETE FROM funnel_days WHERE definition = 'b'"))
@@ -271,12 +245,12 @@ def test_a_funnel_that_cannot_be_filled_has_failed_and_is_tried_again(
     monkeypatch.setattr(Facts, "fill", lambda facts: "INSERT INTO no_such_table SELECT 1")
     event = Happening(at=BASE, name="click", path="", plan="", source="", session=1, opened_at=BASE, user_id="")
     place.runner.run(insert(place.store, {site_id: [event]}))
-    assert place.runner.run(place.keeper.round())
-    state = place.keeper.state(facts)
+    assert place.runner.run(place.maintenance.round())
+    state = place.maintenance.state(facts)
     assert (state.status, state.usable) == ("failed", False)
     assert "no_such_table" in state.reason
     monkeypatch.undo()
     place.runner.run(settle(place))
     assert (state.status, state.reason) == ("ready", "")
-    place.runner.run(place.funnels.delete(thing))
-    place.runner.run(place.keeper.forget(thing))
+    place.runner.run(delete(place, thing))
+    place.runner.run(place.maintenance.forget(thing))

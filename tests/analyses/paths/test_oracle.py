@@ -87,7 +87,7 @@ def check_sums(answer: PathsAnswer, steps: int) -> None:
 
 def check(place: Place, site: Site, *, packed: bool = True, **question: Any) -> PathsAnswer:
     request = asked(PathsRequest, site_id=site.site_id, **question)
-    answer = place.run(run_paths(place.desk, request, packed=packed))
+    answer = place.run(run_paths(place.context, request, packed=packed))
     past = place.pasts[site.site_id]
     start, end = (datetime.fromisoformat(edge) for edge in answer.meta.date_range)
     steps = question["steps"]

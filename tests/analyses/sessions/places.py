@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from analytics_server.config import ClickhouseSection, Config, LimitsSection
-from analytics_server.query.context import Desk
+from analytics_server.query.context import QueryContext
 from analytics_server.query.language.request import decode_request
 from analytics_server.store import Store, make_store, migrate
 from tests.analyses.sessions.people import (
@@ -40,10 +40,10 @@ sites = st.sampled_from(SITES)
 
 
 class Place:
-    """One engine and a desk on it. No dataclass: hypothesis would show all events."""
+    """One engine and a context on it. No dataclass: hypothesis would show all events."""
 
-    def __init__(self, desk: Desk, runner: asyncio.Runner, events: list[Event]) -> None:
-        self.desk = desk
+    def __init__(self, context: QueryContext, runner: asyncio.Runner, events: list[Event]) -> None:
+        self.context = context
         self._runner = runner
         self.pasts = {site.site_id: Past(events, site) for site in SITES}
 
@@ -52,7 +52,7 @@ class Place:
 
 
 def open_place(url: str, store: Store | None, database: str) -> Iterator[Place]:
-    """A desk on the open store, or on one of its own at `url`."""
+    """A context on the open store, or on one of its own at `url`."""
     events = make_people(seed=7, sessions=90)
     own = store is None
     used = store or make_store(Config(clickhouse=ClickhouseSection(url=url, database=database, threads=2)))
@@ -67,8 +67,8 @@ def open_place(url: str, store: Store | None, database: str) -> Iterator[Place]:
                 await insert_people(used, events)
 
         runner.run(prepare())
-        desk = Desk(used, Directory(), lambda: NOW, LimitsSection())
-        yield Place(desk, runner, events)
+        context = QueryContext(used, Directory(), lambda: NOW, LimitsSection())
+        yield Place(context, runner, events)
         if own:
             runner.run(used.close())
 

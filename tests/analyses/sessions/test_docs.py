@@ -82,7 +82,7 @@ def test_every_part_of_the_answer_is_documented(part: str) -> None:
 
 @pytest.mark.parametrize("part", PAGES)
 def test_every_error_is_documented(part: str) -> None:
-    folder = ROOT / "analytics_server" / "query" / part
+    folder = ROOT / "analytics_server" / "analyses" / part
     source = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
     query_page = (ROOT / "docs" / "query-api.md").read_text(encoding="utf-8")
     for code in set(re.findall(r'code="(\w+)"', source)):

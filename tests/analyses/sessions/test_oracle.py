@@ -82,7 +82,7 @@ def order_of(past: Past, key: Key, order_by: list[list[str]]) -> list[Any]:
 
 
 def ask(place: Place, site: Site, **question: Any) -> SessionsAnswer:
-    return place.run(run_sessions(place.desk, asked(SessionsRequest, site_id=site.site_id, **question)))
+    return place.run(run_sessions(place.context, asked(SessionsRequest, site_id=site.site_id, **question)))
 
 
 orders = st.lists(
@@ -129,7 +129,7 @@ def event_of(past: Past, event: Event) -> dict[str, Any]:
 
 def timeline(place: Place, site: Site, **parameters: str) -> Timeline:
     question = check_timeline({"site_id": site.site_id, **parameters}, max_rows=10_000)
-    return place.run(run_timeline(place.desk, question))
+    return place.run(run_timeline(place.context, question))
 
 
 @settings(parent=many, max_examples=40)

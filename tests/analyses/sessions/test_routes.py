@@ -19,9 +19,10 @@ from analytics_server.analyses.paths.request import MAX_NODES, MAX_STEPS, TEXT_C
 from analytics_server.analyses.routes import endpoints
 from analytics_server.analyses.sessions.request import MAX_OFFSET, SESSION_ID_CHARS, USER_ID_CHARS
 from analytics_server.config import LimitsSection
-from analytics_server.http.serving import HttpMetrics, wrap
+from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.serving import wrap
 from analytics_server.model import Site
-from analytics_server.query.context import Desk
+from analytics_server.query.context import QueryContext
 from analytics_server.store import Store
 from tests.analyses.sessions.people import NOW, Event, insert_people
 from tests.http.authorizer import routes_for_a_reader
@@ -82,10 +83,10 @@ def filled(store: Store) -> Store:
 
 @pytest_asyncio.fixture
 async def client(filled: Store) -> AsyncIterator[Client]:
-    desk = Desk(filled, Directory(), lambda: NOW, LimitsSection())
+    context = QueryContext(filled, Directory(), lambda: NOW, LimitsSection())
     app = web.Application()
     app.router.add_routes(
-        wrap(routes_for_a_reader(endpoints(desk), SITE, "elsewhere.example"), HttpMetrics(CollectorRegistry()))
+        wrap(routes_for_a_reader(endpoints(context), SITE, "elsewhere.example"), HttpMetrics(CollectorRegistry()))
     )
     async with TestClient(TestServer(app)) as made:
         yield Client(made)

@@ -33,7 +33,7 @@ class OneEvent:
             yield f"{self._event_id.hex()}\t{self._batch_id:016X}\t{SITE}\n".encode()
 
     def _has(self, parameters: dict[str, Any]) -> bool:
-        return self._batch_id >= int(parameters["since"])
+        return self._batch_id >= int(parameters["arrived_since"])
 
 
 async def is_known(opened_s: float) -> bool:

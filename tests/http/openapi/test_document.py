@@ -7,14 +7,17 @@ import re
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from jsonschema import Draft202012Validator
 
 import analytics_server
+from analytics_server.access.actions import QUERY_SITE
 from analytics_server.app import Server
 from analytics_server.config import Config, DashboardSection, ServerSection, TrackerSection
-from analytics_server.http.endpoint import route_table
+from analytics_server.http.authorization import PUBLIC
+from analytics_server.http.declaration import Body, Parameter, Reply, plain_path
+from analytics_server.http.endpoint import Endpoint, route_table
 from analytics_server.http.openapi.document import build_document
-from analytics_server.http.openapi.operation import Operation, Parameter, Reply, plain_path
 from tests.http.openapi.document import Document, references
 from tests.whole import api_description, route_paths
 
@@ -144,7 +147,11 @@ def test_answers_name_what_is_always_there_and_may_grow_while_requests_are_close
     assert "date_range" not in schemas["AnnotationAnswer"]["required"]
 
 
-def operation(**changes: object) -> Operation:
+async def nothing(request: web.Request) -> web.StreamResponse:
+    return web.Response()
+
+
+def endpoint(**changes: object) -> Endpoint:
     given = {
         "method": "GET",
         "path": "/x",
@@ -152,31 +159,34 @@ def operation(**changes: object) -> Operation:
         "summary": "An x",
         "tag": "query",
         "replies": (Reply(about="x"),),
+        "action": PUBLIC,
+        "serve": nothing,
     }
-    return Operation(**{**given, **changes})  # type: ignore[arg-type]
+    return Endpoint(**{**given, **changes})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        [operation(), operation(name="y")],
-        [operation(), operation(path="/y")],
-        [operation(path="/x/{id}")],
-        [operation(tag="nothing")],
-        [operation(path="/x/{id:.*}", parameters=(Parameter(name="name", about="x"),))],
+        [endpoint(), endpoint(name="y")],
+        [endpoint(), endpoint(path="/y")],
+        [endpoint(path="/x/{id}")],
+        [endpoint(tag="nothing")],
+        [endpoint(path="/x/{id:.*}", parameters=(Parameter(name="name", about="x"),))],
     ],
     ids=["route twice", "name twice", "parameter missing", "unknown tag", "another parameter"],
 )
-def test_a_wrong_description_is_refused(wrong: list[Operation]) -> None:
+def test_a_wrong_description_is_refused(wrong: list[Endpoint]) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         build_document(wrong, version="1")
 
 
 def test_errors_follow_from_role_body_and_store() -> None:
-    plain = operation(errors={404: ("unknown_site",)})
-    asking = operation(role="read", asks_store=True, errors={503: ("busy",)})
+    plain = endpoint(errors={404: ("unknown_site",)})
+    asking = endpoint(action=QUERY_SITE, asks_store=True, errors={503: ("busy",)})
 
     assert plain.all_errors() == {404: ("unknown_site",)}
     assert set(asking.all_errors()) == {401, 403, 503, 504}
+    assert endpoint(body=Body(types=(dict,))).all_errors().keys() == {400, 408, 413}
     assert "busy" in asking.all_errors()[503]
     assert "store_unavailable" in asking.all_errors()[503]

@@ -338,3 +338,7 @@ def test_a_letter_has_a_batch_id_of_its_own_and_of_the_same_time(batch_id: int) 
     assert own != batch_id
     assert own >> 22 == batch_id >> 22
     assert own == letter_id(batch_id)
+
+
+def test_a_letter_is_found_again_under_the_id_that_earlier_versions_gave_it() -> None:
+    assert letter_id(77 << 22) == 323275409

@@ -248,7 +248,7 @@ async def test_a_batch_in_doubt_is_remembered_until_its_rollups_agree_and_holds_
 
     doubts = tmp_path / "wal" / DIRECTORY
     async with ingesting(tmp_path) as ingest:
-        monkeypatch.setattr(ingest.flusher._reconciliation.rollups, "reconcile", reconcile)
+        monkeypatch.setattr(ingest.flusher._reconciliation.reconciler, "reconcile", reconcile)
         ingest.store.fail = lose_the_answer
         await ingest.deliver(row())
         await ingest.deliver(row())  # the next one is not held up
@@ -257,7 +257,7 @@ async def test_a_batch_in_doubt_is_remembered_until_its_rollups_agree_and_holds_
 
     calm = True
     async with ingesting(tmp_path) as ingest:
-        monkeypatch.setattr(ingest.flusher._reconciliation.rollups, "reconcile", reconcile)
+        monkeypatch.setattr(ingest.flusher._reconciliation.reconciler, "reconcile", reconcile)
 
         async def settled() -> bool:
             return not list(doubts.iterdir())

@@ -167,9 +167,9 @@ ON_THE_ENGINE = """
 import asyncio, sys
 import chdb
 from analytics_server.config import ClickhouseSection, Config
-from analytics_server.doctor.calm import Calm
+from analytics_server.rollups.quiet import InsertWatch
 from analytics_server.errors import StoreRetryable
-from analytics_server.rollups.reconcile import Rollups
+from analytics_server.rollups.reconcile import Reconciler
 from analytics_server.ingest.flush.verification import Verification
 from analytics_server.store import make_store, migrate
 from tests.rollups.test_reconcile import insert, rows_of
@@ -197,17 +197,17 @@ async def main():
     await insert(store, 3)
     await store.command("TRUNCATE TABLE openings")
     try:
-        await Rollups(store, timeout_s=20.0, cluster="half").reconcile(3)
+        await Reconciler(store, timeout_s=20.0, cluster="half").reconcile(3)
     except StoreRetryable:
         pass
     else:
-        raise AssertionError("half a cluster was calm")
+        raise AssertionError("half a cluster was quiet")
     assert await rows_of(store, "SELECT sum(events) FROM openings") == [(0,)]
     for batch in (1, 3):
-        await Rollups(store, timeout_s=20.0, cluster="alone").reconcile(batch)
+        await Reconciler(store, timeout_s=20.0, cluster="alone").reconcile(batch)
     assert await rows_of(store, "SELECT sum(events) FROM openings") == [(80,)]
-    calm = Calm(store, ["openings"], exclusive=False, cluster="alone", rest_s=0.1)
-    assert not await calm._inserting()
+    watch = InsertWatch(store, cluster="alone", timeout_s=20.0, settings={})
+    assert not await watch.is_inserting(["openings"])
     await store.close()
     anchor.close()
 

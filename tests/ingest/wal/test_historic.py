@@ -411,7 +411,7 @@ async def test_the_first_batch_of_each_kind_may_have_been_under_way_when_the_las
     async def reconcile(batch_id: int) -> None:
         compared.append(batch_id)
 
-    flush._reconciliation.rollups.reconcile = reconcile  # type: ignore[method-assign]
+    flush._reconciliation.reconciler.reconcile = reconcile  # type: ignore[method-assign]
     flush.start(later.wal, left_over)
     assert await flush.drain(20.0)
     await flush.close()
@@ -437,7 +437,7 @@ async def test_a_batch_of_the_past_in_doubt_is_compared_again_although_nothing_r
 
     async with logging_to(tmp_path / "wal", historic_after_days=DAYS_31) as log:
         flush = flusher(log, store)
-        flush._reconciliation.rollups.reconcile = reconcile  # type: ignore[method-assign]
+        flush._reconciliation.reconciler.reconcile = reconcile  # type: ignore[method-assign]
         flush.start(log.wal, [])
         await log.wal.durable(years(log))
         log.wal.seal_soon()

@@ -4,7 +4,11 @@
 -- tz = 'Europe/Berlin'
 -- limit = 100
 -- offset = 0
-SELECT r.d_0 AS d_0, r.m_visitors AS m_0, r.m_pageviews AS m_1, count() OVER () AS total_rows
+SELECT
+    r.d_0 AS d_0,
+    r.m_visitors AS m_0,
+    r.m_pageviews AS m_1,
+    count() OVER () AS total_rows
 FROM (
     SELECT
         t.d_0 AS d_0,

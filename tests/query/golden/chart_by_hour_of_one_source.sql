@@ -5,7 +5,10 @@
 -- p_4 = ['Google']
 -- limit = 100
 -- offset = 0
-SELECT r.d_0 AS d_0, r.m_visitors AS m_0, count() OVER () AS total_rows
+SELECT
+    r.d_0 AS d_0,
+    r.m_visitors AS m_0,
+    count() OVER () AS total_rows
 FROM (
     SELECT
         toUnixTimestamp(e.ts) - 60 * toMinute(e.ts, {tz:String}) - toSecond(e.ts) AS d_0,

@@ -8,24 +8,32 @@
 -- p_7 = ['Ordered', 'Read']
 -- limit = 100
 -- offset = 0
-SELECT r.d_0 AS d_0, r.d_1 AS d_1, r.m_visitors AS m_0, 100 * r.m_visitors / nullIf(g.m_visitors, 0) AS m_1, 100 * r.m_visitors / nullIf((
-    SELECT r.m_visitors FROM (
+SELECT
+    r.d_0 AS d_0,
+    r.d_1 AS d_1,
+    r.m_visitors AS m_0,
+    100 * r.m_visitors / nullIf(g.m_visitors, 0) AS m_1,
+    100 * r.m_visitors / nullIf((
         SELECT
-            sum(t.visitors) AS m_visitors
+            r.m_visitors
         FROM (
             SELECT
-                uniqIfMerge(b.visitors) AS visitors,
-                sumIf(b.events, b.name = 'pageview') AS pageviews,
-                sum(b.events) AS events
-            FROM traffic AS b
-            WHERE
-                b.site_id = {site:String}
-                AND b.bucket >= {start:DateTime64(6, 'UTC')}
-                AND b.bucket < {end:DateTime64(6, 'UTC')}
-            GROUP BY toDate(b.bucket, {tz:String})
-        ) AS t
-    ) AS r
-), 0) AS m_2, count() OVER () AS total_rows
+                sum(t.visitors) AS m_visitors
+            FROM (
+                SELECT
+                    uniqIfMerge(b.visitors) AS visitors,
+                    sumIf(b.events, b.name = 'pageview') AS pageviews,
+                    sum(b.events) AS events
+                FROM traffic AS b
+                WHERE
+                    b.site_id = {site:String}
+                    AND b.bucket >= {start:DateTime64(6, 'UTC')}
+                    AND b.bucket < {end:DateTime64(6, 'UTC')}
+                GROUP BY toDate(b.bucket, {tz:String})
+            ) AS t
+        ) AS r
+    ), 0) AS m_2,
+    count() OVER () AS total_rows
 FROM (
     SELECT
         toStartOfMonth(e.ts, {tz:String}) AS d_0,
@@ -39,7 +47,9 @@ FROM (
     GROUP BY d_0, d_1
 ) AS r
 LEFT JOIN (
-    SELECT r.d_0 AS d_0, r.m_visitors AS m_visitors
+    SELECT
+        r.d_0 AS d_0,
+        r.m_visitors AS m_visitors
     FROM (
         SELECT
             t.d_0 AS d_0,

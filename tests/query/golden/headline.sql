@@ -4,9 +4,22 @@
 -- tz = 'Europe/Berlin'
 -- limit = 100
 -- offset = 0
-SELECT sum(r.m_visitors) AS m_0, sum(r.m_sessions) AS m_1, sum(r.m_pageviews) AS m_2, max(r.m_bounce_rate) AS m_3, max(r.m_session_duration) AS m_4, max(r.m_views_per_session) AS m_5, count() OVER () AS total_rows
+SELECT
+    sum(r.m_visitors) AS m_0,
+    sum(r.m_sessions) AS m_1,
+    sum(r.m_pageviews) AS m_2,
+    max(r.m_bounce_rate) AS m_3,
+    max(r.m_session_duration) AS m_4,
+    max(r.m_views_per_session) AS m_5,
+    count() OVER () AS total_rows
 FROM (
-    SELECT p.m_visitors AS m_visitors, p.m_pageviews AS m_pageviews, toUInt64(0) AS m_sessions, CAST(NULL, 'Nullable(Float64)') AS m_bounce_rate, CAST(NULL, 'Nullable(Float64)') AS m_session_duration, CAST(NULL, 'Nullable(Float64)') AS m_views_per_session
+    SELECT
+        p.m_visitors AS m_visitors,
+        p.m_pageviews AS m_pageviews,
+        toUInt64(0) AS m_sessions,
+        CAST(NULL, 'Nullable(Float64)') AS m_bounce_rate,
+        CAST(NULL, 'Nullable(Float64)') AS m_session_duration,
+        CAST(NULL, 'Nullable(Float64)') AS m_views_per_session
     FROM (
         SELECT
             sum(t.visitors) AS m_visitors,
@@ -25,7 +38,13 @@ FROM (
         ) AS t
     ) AS p
     UNION ALL
-    SELECT toUInt64(0) AS m_visitors, toUInt64(0) AS m_pageviews, p.m_sessions AS m_sessions, p.m_bounce_rate AS m_bounce_rate, p.m_session_duration AS m_session_duration, p.m_views_per_session AS m_views_per_session
+    SELECT
+        toUInt64(0) AS m_visitors,
+        toUInt64(0) AS m_pageviews,
+        p.m_sessions AS m_sessions,
+        p.m_bounce_rate AS m_bounce_rate,
+        p.m_session_duration AS m_session_duration,
+        p.m_views_per_session AS m_views_per_session
     FROM (
         SELECT
             count() AS m_sessions,

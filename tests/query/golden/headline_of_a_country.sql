@@ -5,9 +5,18 @@
 -- p_4 = ['DE']
 -- limit = 100
 -- offset = 0
-SELECT sum(r.m_visitors) AS m_0, sum(r.m_pageviews) AS m_1, sum(r.m_sessions) AS m_2, max(r.m_bounce_rate) AS m_3, count() OVER () AS total_rows
+SELECT
+    sum(r.m_visitors) AS m_0,
+    sum(r.m_pageviews) AS m_1,
+    sum(r.m_sessions) AS m_2,
+    max(r.m_bounce_rate) AS m_3,
+    count() OVER () AS total_rows
 FROM (
-    SELECT p.m_visitors AS m_visitors, p.m_pageviews AS m_pageviews, toUInt64(0) AS m_sessions, CAST(NULL, 'Nullable(Float64)') AS m_bounce_rate
+    SELECT
+        p.m_visitors AS m_visitors,
+        p.m_pageviews AS m_pageviews,
+        toUInt64(0) AS m_sessions,
+        CAST(NULL, 'Nullable(Float64)') AS m_bounce_rate
     FROM (
         SELECT
             uniqIf(v.visitor, v.visitor != 0) AS m_visitors,
@@ -84,7 +93,11 @@ FROM (
         ) AS v
     ) AS p
     UNION ALL
-    SELECT toUInt64(0) AS m_visitors, toUInt64(0) AS m_pageviews, p.m_sessions AS m_sessions, p.m_bounce_rate AS m_bounce_rate
+    SELECT
+        toUInt64(0) AS m_visitors,
+        toUInt64(0) AS m_pageviews,
+        p.m_sessions AS m_sessions,
+        p.m_bounce_rate AS m_bounce_rate
     FROM (
         SELECT
             count() AS m_sessions,

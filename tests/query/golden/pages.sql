@@ -5,9 +5,18 @@
 -- until = '2025-11-09 23:00:00.000000'
 -- limit = 100
 -- offset = 0
-SELECT r.d_0 AS d_0, sum(r.m_visitors) AS m_0, sum(r.m_sessions) AS m_1, max(r.m_bounce_rate) AS m_2, count() OVER () AS total_rows
+SELECT
+    r.d_0 AS d_0,
+    sum(r.m_visitors) AS m_0,
+    sum(r.m_sessions) AS m_1,
+    max(r.m_bounce_rate) AS m_2,
+    count() OVER () AS total_rows
 FROM (
-    SELECT p.d_0 AS d_0, p.m_visitors AS m_visitors, toUInt64(0) AS m_sessions, CAST(NULL, 'Nullable(Float64)') AS m_bounce_rate
+    SELECT
+        p.d_0 AS d_0,
+        p.m_visitors AS m_visitors,
+        toUInt64(0) AS m_sessions,
+        CAST(NULL, 'Nullable(Float64)') AS m_bounce_rate
     FROM (
         SELECT
             e.path AS d_0,
@@ -20,7 +29,11 @@ FROM (
         GROUP BY d_0
     ) AS p
     UNION ALL
-    SELECT p.d_0 AS d_0, toUInt64(0) AS m_visitors, p.m_sessions AS m_sessions, CAST(NULL, 'Nullable(Float64)') AS m_bounce_rate
+    SELECT
+        p.d_0 AS d_0,
+        toUInt64(0) AS m_visitors,
+        p.m_sessions AS m_sessions,
+        CAST(NULL, 'Nullable(Float64)') AS m_bounce_rate
     FROM (
         SELECT
             e.path AS d_0,
@@ -44,7 +57,11 @@ FROM (
         GROUP BY d_0
     ) AS p
     UNION ALL
-    SELECT p.d_0 AS d_0, toUInt64(0) AS m_visitors, toUInt64(0) AS m_sessions, p.m_bounce_rate AS m_bounce_rate
+    SELECT
+        p.d_0 AS d_0,
+        toUInt64(0) AS m_visitors,
+        toUInt64(0) AS m_sessions,
+        p.m_bounce_rate AS m_bounce_rate
     FROM (
         SELECT
             tupleElement(s.entry, 'path') AS d_0,

@@ -4,9 +4,18 @@
 -- tz = 'Europe/Berlin'
 -- limit = 100
 -- offset = 0
-SELECT r.d_0 AS d_0, sum(r.m_pageviews) AS m_0, max(r.m_scroll_depth) AS m_1, max(r.m_engagement_time) AS m_2, count() OVER () AS total_rows
+SELECT
+    r.d_0 AS d_0,
+    sum(r.m_pageviews) AS m_0,
+    max(r.m_scroll_depth) AS m_1,
+    max(r.m_engagement_time) AS m_2,
+    count() OVER () AS total_rows
 FROM (
-    SELECT p.d_0 AS d_0, p.m_pageviews AS m_pageviews, p.m_engagement_time AS m_engagement_time, CAST(NULL, 'Nullable(Float64)') AS m_scroll_depth
+    SELECT
+        p.d_0 AS d_0,
+        p.m_pageviews AS m_pageviews,
+        p.m_engagement_time AS m_engagement_time,
+        CAST(NULL, 'Nullable(Float64)') AS m_scroll_depth
     FROM (
         SELECT
             e.path AS d_0,
@@ -20,7 +29,11 @@ FROM (
         GROUP BY d_0
     ) AS p
     UNION ALL
-    SELECT p.d_0 AS d_0, toUInt64(0) AS m_pageviews, CAST(NULL, 'Nullable(Float64)') AS m_engagement_time, p.m_scroll_depth AS m_scroll_depth
+    SELECT
+        p.d_0 AS d_0,
+        toUInt64(0) AS m_pageviews,
+        CAST(NULL, 'Nullable(Float64)') AS m_engagement_time,
+        p.m_scroll_depth AS m_scroll_depth
     FROM (
         SELECT
             v.d_0 AS d_0,

@@ -9,9 +9,16 @@
 -- until = '2025-11-09 23:00:00.000000'
 -- limit = 100
 -- offset = 0
-SELECT r.d_0 AS d_0, sum(r.m_visitors) AS m_0, max(r.m_bounce_rate) AS m_1, count() OVER () AS total_rows
+SELECT
+    r.d_0 AS d_0,
+    sum(r.m_visitors) AS m_0,
+    max(r.m_bounce_rate) AS m_1,
+    count() OVER () AS total_rows
 FROM (
-    SELECT p.d_0 AS d_0, p.m_visitors AS m_visitors, CAST(NULL, 'Nullable(Float64)') AS m_bounce_rate
+    SELECT
+        p.d_0 AS d_0,
+        p.m_visitors AS m_visitors,
+        CAST(NULL, 'Nullable(Float64)') AS m_bounce_rate
     FROM (
         SELECT
             e.path AS d_0,
@@ -26,7 +33,10 @@ FROM (
         GROUP BY d_0
     ) AS p
     UNION ALL
-    SELECT p.d_0 AS d_0, toUInt64(0) AS m_visitors, p.m_bounce_rate AS m_bounce_rate
+    SELECT
+        p.d_0 AS d_0,
+        toUInt64(0) AS m_visitors,
+        p.m_bounce_rate AS m_bounce_rate
     FROM (
         SELECT
             tupleElement(s.entry, 'path') AS d_0,
@@ -43,7 +53,8 @@ FROM (
             AND tupleElement(s.entry, 'at') < {until:DateTime64(6, 'UTC')}
             AND (s.session_key, tupleElement(s.entry, 'path')) IN (
                 SELECT
-                    e.session_key, e.path
+                    e.session_key,
+                    e.path
                 FROM events AS e
                 WHERE
                     e.site_id = {site:String}

@@ -6,7 +6,11 @@
 -- p_5 = 'cta'
 -- limit = 100
 -- offset = 0
-SELECT r.d_0 AS d_0, r.d_1 AS d_1, r.m_events AS m_0, count() OVER () AS total_rows
+SELECT
+    r.d_0 AS d_0,
+    r.d_1 AS d_1,
+    r.m_events AS m_0,
+    count() OVER () AS total_rows
 FROM (
     SELECT
         e.props[{p_4:String}] AS d_0,

@@ -4,24 +4,31 @@
 -- tz = 'Europe/Berlin'
 -- limit = 100
 -- offset = 0
-SELECT r.d_0 AS d_0, r.m_total_revenue AS m_0, r.m_average_revenue AS m_1, 100 * r.m_visitors / nullIf((
-    SELECT r.m_visitors FROM (
+SELECT
+    r.d_0 AS d_0,
+    r.m_total_revenue AS m_0,
+    r.m_average_revenue AS m_1,
+    100 * r.m_visitors / nullIf((
         SELECT
-            sum(t.visitors) AS m_visitors
+            r.m_visitors
         FROM (
             SELECT
-                uniqIfMerge(b.visitors) AS visitors,
-                sumIf(b.events, b.name = 'pageview') AS pageviews,
-                sum(b.events) AS events
-            FROM traffic AS b
-            WHERE
-                b.site_id = {site:String}
-                AND b.bucket >= {start:DateTime64(6, 'UTC')}
-                AND b.bucket < {end:DateTime64(6, 'UTC')}
-            GROUP BY toDate(b.bucket, {tz:String})
-        ) AS t
-    ) AS r
-), 0) AS m_2, count() OVER () AS total_rows
+                sum(t.visitors) AS m_visitors
+            FROM (
+                SELECT
+                    uniqIfMerge(b.visitors) AS visitors,
+                    sumIf(b.events, b.name = 'pageview') AS pageviews,
+                    sum(b.events) AS events
+                FROM traffic AS b
+                WHERE
+                    b.site_id = {site:String}
+                    AND b.bucket >= {start:DateTime64(6, 'UTC')}
+                    AND b.bucket < {end:DateTime64(6, 'UTC')}
+                GROUP BY toDate(b.bucket, {tz:String})
+            ) AS t
+        ) AS r
+    ), 0) AS m_2,
+    count() OVER () AS total_rows
 FROM (
     SELECT
         e.revenue_currency AS d_0,

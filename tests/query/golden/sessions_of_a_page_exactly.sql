@@ -5,7 +5,9 @@
 -- p_4 = ['/blog/a']
 -- limit = 100
 -- offset = 0
-SELECT r.m_sessions AS m_0, count() OVER () AS total_rows
+SELECT
+    r.m_sessions AS m_0,
+    count() OVER () AS total_rows
 FROM (
     SELECT
         count() AS m_sessions
@@ -16,7 +18,8 @@ FROM (
         PREWHERE
             (s.opened_at, s.session_id) IN (
                 SELECT
-                    e.session_start, e.session_id
+                    e.session_start,
+                    e.session_id
                 FROM events AS e
                 WHERE
                     e.site_id = {site:String}

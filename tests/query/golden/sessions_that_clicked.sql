@@ -6,7 +6,10 @@
 -- p_5 = ['click']
 -- limit = 100
 -- offset = 0
-SELECT r.m_sessions AS m_0, r.m_session_duration AS m_1, count() OVER () AS total_rows
+SELECT
+    r.m_sessions AS m_0,
+    r.m_session_duration AS m_1,
+    count() OVER () AS total_rows
 FROM (
     SELECT
         count() AS m_sessions,

@@ -4,9 +4,16 @@
 -- tz = 'Europe/Berlin'
 -- limit = 100
 -- offset = 0
-SELECT r.d_0 AS d_0, sum(r.m_visitors) AS m_0, max(r.m_bounce_rate) AS m_1, count() OVER () AS total_rows
+SELECT
+    r.d_0 AS d_0,
+    sum(r.m_visitors) AS m_0,
+    max(r.m_bounce_rate) AS m_1,
+    count() OVER () AS total_rows
 FROM (
-    SELECT p.d_0 AS d_0, p.m_visitors AS m_visitors, CAST(NULL, 'Nullable(Float64)') AS m_bounce_rate
+    SELECT
+        p.d_0 AS d_0,
+        p.m_visitors AS m_visitors,
+        CAST(NULL, 'Nullable(Float64)') AS m_bounce_rate
     FROM (
         SELECT
             v.d_0 AS d_0,
@@ -54,7 +61,10 @@ FROM (
         GROUP BY d_0
     ) AS p
     UNION ALL
-    SELECT p.d_0 AS d_0, toUInt64(0) AS m_visitors, p.m_bounce_rate AS m_bounce_rate
+    SELECT
+        p.d_0 AS d_0,
+        toUInt64(0) AS m_visitors,
+        p.m_bounce_rate AS m_bounce_rate
     FROM (
         SELECT
             s.source AS d_0,

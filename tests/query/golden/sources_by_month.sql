@@ -4,7 +4,11 @@
 -- tz = 'Europe/Berlin'
 -- limit = 100
 -- offset = 0
-SELECT r.d_0 AS d_0, r.d_1 AS d_1, r.m_pageviews AS m_0, count() OVER () AS total_rows
+SELECT
+    r.d_0 AS d_0,
+    r.d_1 AS d_1,
+    r.m_pageviews AS m_0,
+    count() OVER () AS total_rows
 FROM (
     SELECT
         v.d_0 AS d_0,

@@ -4,7 +4,10 @@
 -- tz = 'UTC'
 -- limit = 100
 -- offset = 0
-SELECT r.d_0 AS d_0, r.m_visitors AS m_0, count() OVER () AS total_rows
+SELECT
+    r.d_0 AS d_0,
+    r.m_visitors AS m_0,
+    count() OVER () AS total_rows
 FROM (
     SELECT
         v.d_0 AS d_0,

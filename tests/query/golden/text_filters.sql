@@ -9,7 +9,9 @@
 -- p_8 = '(?i)\\A(?:Example\\.com)\\z'
 -- limit = 100
 -- offset = 0
-SELECT r.m_events AS m_0, count() OVER () AS total_rows
+SELECT
+    r.m_events AS m_0,
+    count() OVER () AS total_rows
 FROM (
     SELECT
         count() AS m_events

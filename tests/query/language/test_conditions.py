@@ -9,17 +9,25 @@ from typing import Any
 import pytest
 
 from analytics_server.errors import RequestError
-from analytics_server.query.language.conditions import Condition, Named, is_about_events, matches, normalise, patterns
+from analytics_server.query.language.conditions import (
+    Condition,
+    SavedFilter,
+    is_about_events,
+    matches,
+    normalise,
+    patterns,
+)
 from analytics_server.query.language.filters import parse_filters
 from analytics_server.query.language.saved_filters import GoalBody, goal_conditions
 from analytics_server.query.parameters import Binder
 from analytics_server.query.sql.render import render_on_events
+from analytics_server.query.sql.select import compose_list, print_expression
 
 BUY = ["is", "event:name", ["buy"]]
 
 
 @dataclass(slots=True)
-class Shelf:
+class SavedInMemory:
     """A library in two dictionaries."""
 
     saved_goals: Mapping[str, GoalBody] = field(default_factory=dict)
@@ -39,7 +47,7 @@ class Shelf:
         return parse_filters(self.saved_segments[id_or_name], place=place)
 
 
-SHELF = Shelf(
+SAVED = SavedInMemory(
     {"Bought": GoalBody(event="buy"), "Bought more": GoalBody(event="buy", filters=(["is", "event:props:n", ["2"]],))},
     {"Germans": [["is", "visit:country", ["DE"]], ["matches", "event:page", ["^/de"]]]},
 )
@@ -47,7 +55,7 @@ SHELF = Shelf(
 
 def sql(*filters: Any) -> str:
     binder = Binder()
-    text = " AND ".join(render_on_events(parse_filters(filters, SHELF), binder))
+    text = print_expression(compose_list(" AND ", render_on_events(parse_filters(filters, SAVED), binder)))
     for name, value in binder.values.items():
         text = text.replace(f"{{{name}:Array(String)}}", repr(value)).replace(f"{{{name}:String}}", repr(value))
     return " ".join(text.split())
@@ -64,18 +72,18 @@ def test_a_goal_stands_for_its_conditions() -> None:
 )
 def test_a_segment_stands_for_its_conditions(item: list[Any]) -> None:
     assert sql(item) == "(e.country IN ['DE'] AND (match(e.path, '^/de')))"
-    assert patterns(parse_filters([item], SHELF)) == ("^/de",)
+    assert patterns(parse_filters([item], SAVED)) == ("^/de",)
 
 
 def test_several_names_are_alternatives_and_are_shown_by_name() -> None:
-    found = parse_filters([["contains", "event:goal", ["BOUGHT"], {"case_sensitive": False}]], SHELF)
+    found = parse_filters([["contains", "event:goal", ["BOUGHT"], {"case_sensitive": False}]], SAVED)
     assert [normalise(condition) for condition in found] == [["or", [["goal", "Bought"], ["goal", "Bought more"]]]]
-    assert isinstance(parse_filters([["goal", "Bought"]], SHELF)[0], Named)
+    assert isinstance(parse_filters([["goal", "Bought"]], SAVED)[0], SavedFilter)
 
 
 def test_has_done_is_a_comparison_of_the_session() -> None:
     asked: list[Any] = ["has_not_done", ["and", [BUY, ["matches", "event:page", ["^/x"]]]]]
-    found = parse_filters([asked], SHELF)
+    found = parse_filters([asked], SAVED)
     assert [normalise(condition) for condition in found] == [asked]
     assert not is_about_events(found[0])
     assert [match.dimension.name for match in matches(found)] == ["session"]
@@ -104,12 +112,12 @@ def test_has_done_is_a_comparison_of_the_session() -> None:
 )
 def test_refuses_what_is_not_saved_or_can_not_be_read(item: list[Any], code: str) -> None:
     with pytest.raises(RequestError) as caught:
-        parse_filters([item], SHELF)
+        parse_filters([item], SAVED)
     assert caught.value.code == code
 
 
 def test_the_filters_of_goals_and_segments_count() -> None:
-    shelf = Shelf({}, {"Many": [["is", "event:name", ["a"]]] * 63})
-    assert parse_filters([["segment", "Many"], BUY], shelf)
+    saved = SavedInMemory({}, {"Many": [["is", "event:name", ["a"]]] * 63})
+    assert parse_filters([["segment", "Many"], BUY], saved)
     with pytest.raises(RequestError):
-        parse_filters([["segment", "Many"], BUY, BUY], shelf)
+        parse_filters([["segment", "Many"], BUY, BUY], saved)

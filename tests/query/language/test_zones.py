@@ -11,14 +11,13 @@ from zoneinfo import available_timezones
 import msgspec
 import pytest
 
-from analytics_server.access.saved import Saved
 from analytics_server.access.sites import Sites
 from analytics_server.analyses.cohorts.request import CohortsRequest
 from analytics_server.analyses.cohorts.run import run_cohorts
 from analytics_server.analyses.experiments.results import ResultsRequest, run_results
-from analytics_server.analyses.funnels.definition import FunnelRequest
-from analytics_server.analyses.funnels.materialized.definitions import SavedFunnelRequest, SavedFunnels
-from analytics_server.analyses.funnels.materialized.keeper import FunnelKeeper
+from analytics_server.analyses.funnels.definition import FunnelBody, FunnelRequest
+from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
+from analytics_server.analyses.funnels.materialized.maintenance import FunnelMaintenance
 from analytics_server.analyses.funnels.service import FunnelService
 from analytics_server.analyses.paths.request import PathsRequest
 from analytics_server.analyses.paths.run import run_paths
@@ -31,6 +30,7 @@ from analytics_server.query.day_totals import DayTotals
 from analytics_server.query.engine import QueryService
 from analytics_server.query.language.request import QueryRequest
 from analytics_server.query.trends import parse_trends, run_trends
+from analytics_server.saved.store import Kind, Saved
 from analytics_server.store import Store
 from analytics_server.store.protocol import ResultSet
 from analytics_server.zones import find_zone
@@ -79,7 +79,7 @@ async def test_every_question_is_answered_and_says_which_zone_stands_in(store: S
     saved = Saved(own)
     service = QueryService(own, sites, lambda: NOW, LimitsSection(), saved)
     funnels = SavedFunnels(saved)
-    keeper = FunnelKeeper(own, funnels, sites, lambda: NOW, settle_s=0.0)
+    maintenance = FunnelMaintenance(own, funnels, sites, lambda: NOW, settle_s=0.0)
     experiment = {"goal": "click", "date_range": "year"}
     for site_id, zone in (("a.example", "UTC"), ("b.example", "Europe/Berlin"), ("c.example", "UTC")):
         asked: dict[str, object] = {"site_id": site_id, "date_range": "year"}
@@ -90,14 +90,14 @@ async def test_every_question_is_answered_and_says_which_zone_stands_in(store: S
         answers: list[Any] = [
             await service.run(request(QueryRequest, metrics=["events"], dimensions=["time:day"])),
             await run_trends(service, parse_trends({"site_id": site_id, "metrics": "visitors", "date_range": "year"})),
-            await run_sessions(service.desk, request(SessionsRequest)),
-            await run_paths(service.desk, request(PathsRequest)),
-            await run_cohorts(service.desk, request(CohortsRequest)),
-            await FunnelService(service.desk, funnels, keeper).run(
+            await run_sessions(service.context, request(SessionsRequest)),
+            await run_paths(service.context, request(PathsRequest)),
+            await run_cohorts(service.context, request(CohortsRequest)),
+            await FunnelService(service.context, funnels, maintenance).run(
                 request(FunnelRequest, steps=[{"event": "pageview"}, {"event": "click"}])
             ),
             await run_results(
-                service.desk, service.desk.site(site_id), "cta", None, msgspec.convert(experiment, ResultsRequest)
+                service.context, service.context.site(site_id), "cta", None, msgspec.convert(experiment, ResultsRequest)
             ),
         ]
         for answer in answers:
@@ -143,18 +143,14 @@ async def test_a_site_that_fails_does_not_stop_the_saved_funnels_of_the_others(s
     sites, saved = await stored(own), Saved(own)
     funnels = SavedFunnels(saved)
     for site_id in STORED:
-        await funnels.put(
-            msgspec.convert(
-                {"site_id": site_id, "name": "One", "steps": [{"event": "pageview"}, {"event": "click"}]},
-                SavedFunnelRequest,
-            )
-        )
+        body = msgspec.convert({"steps": [{"event": "pageview"}, {"event": "click"}]}, FunnelBody)
+        await saved.put(Kind.FUNNEL, site_id, "One", body)
     unlucky = cast(Store, Unlucky(own, "a.example", error))
-    keeper = FunnelKeeper(unlucky, funnels, sites, lambda: NOW, settle_s=0.0)
+    maintenance = FunnelMaintenance(unlucky, funnels, sites, lambda: NOW, settle_s=0.0)
 
-    assert await keeper.round()
+    assert await maintenance.round()
 
-    states = {facts.site_id: keeper.state(facts).status for facts in funnels.all_facts()}
+    states = {facts.site_id: maintenance.state(facts).status for facts in funnels.all_facts()}
     assert states.pop("a.example") != "ready"
     assert states == {"b.example": "ready", "c.example": "ready"}
     await own.close()

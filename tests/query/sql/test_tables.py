@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 
-from analytics_server.access.saved import Saved
 from analytics_server.config import LimitsSection
 from analytics_server.errors import RequestError
 from analytics_server.model import SESSION_ATTRIBUTES, Site
@@ -30,8 +29,9 @@ from analytics_server.query.language.saved_filters import SiteLibrary
 from analytics_server.query.language.time_range import TimeRange, choose_interval
 from analytics_server.query.metrics import METRICS, Metric
 from analytics_server.query.plan.coverage import Coverage, DayReader
-from analytics_server.query.plan.plan import Plan, Source, cheapest, make_plan
+from analytics_server.query.plan.plan import Plan, PlanSource, cheapest, make_plan
 from analytics_server.query.sql.statement import compile_question
+from analytics_server.saved.store import Saved
 from analytics_server.store import Store
 from tests.query.conftest import Directory, insert_events, save_things
 from tests.query.oracle import GOAL_METRICS, REVENUE_METRICS, Answer, Oracle, chosen_goals
@@ -93,7 +93,7 @@ class Choice:
 
     place: int
 
-    def __call__(self, _: Metric, sources: Sequence[Source]) -> Source:
+    def __call__(self, _: Metric, sources: Sequence[PlanSource]) -> PlanSource:
         return sources[min(self.place, len(sources) - 1)]
 
 

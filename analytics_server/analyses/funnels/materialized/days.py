@@ -1,9 +1,9 @@
 """Which days of a saved funnel are kept, and the statement that adds them up.
 
 `funnel_days` holds the best attempts that begin on each local day that is over. A range is divided into such days
-and the rest, whose attempts are made of the funnel's facts. Whoever has attempts in several parts keeps the best of
-them; who can't is only counted. A build holds while `traffic` and `openings` count as many events as when it was
-made, just as for `day_totals` (see there): nothing has to mark a day as changed, so nothing can forget to.
+and the rest, whose attempts are made of the funnel's facts. A subject with attempts in several parts keeps the best of
+them; subjects that can't have any elsewhere are only counted. A build holds while `traffic` and `openings` count as
+many events as when it was made, just as for `day_totals` (see there): nothing has to mark a day as changed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from analytics_server.analyses.funnels.attempts import best_attempts
-from analytics_server.analyses.funnels.compile import Statement, added_up, bind_range
+from analytics_server.analyses.funnels.compile import added_up, bind_range
 from analytics_server.analyses.funnels.materialized.facts import Facts, elements_of_facts
-from analytics_server.query.language.time_range import TimeRange, midnight
-from analytics_server.query.plan.coverage import DAY
-from analytics_server.query.sql.scope import indent
+from analytics_server.query.language.time_range import TimeRange, local_days
+from analytics_server.query.sql.select import Query, Select, Statement, Subquery, Table, print_sql, select, union_all
 from analytics_server.store.protocol import Store
 
 MAX_REST_PIECES = 4
@@ -35,12 +34,6 @@ SELECT
 FROM funnel_builds AS b FINAL
 WHERE b.site_id = {site:String} AND b.definition = {definition:String} AND b.timezone = {tz:String}
     AND b.day >= {first:Date} AND b.day <= {last:Date}
-"""
-_BUCKETS = """
-SELECT toUnixTimestamp(t.bucket) AS at, sum(t.events) FROM @table AS t
-WHERE t.site_id = {site:String} AND t.bucket >= toDateTime({since:Int64}, 'UTC')
-    AND t.bucket < toDateTime({until:Int64}, 'UTC')
-GROUP BY at ORDER BY at
 """
 _SETTINGS: dict[str, str | int] = {"do_not_merge_across_partitions_select_final": 0}
 
@@ -89,10 +82,11 @@ async def survey(
 
     async def sums(table: str, since: int, until: int) -> _Sums:
         span = {"site": facts.site_id, "since": since, "until": until}
-        sql = _BUCKETS.replace("@table", table)
         if since >= until:
             return _Sums([])
-        return _Sums((await store.query(sql, span, timeout_s=timeout_s, tenant=facts.site_id)).rows)
+        return _Sums(
+            (await store.query(print_sql(_quarters(table)), span, timeout_s=timeout_s, tenant=facts.site_id)).rows
+        )
 
     events, opened = await asyncio.gather(
         sums("traffic", min(one.since for one in builds), max(one.until for one in builds)),
@@ -108,6 +102,21 @@ async def survey(
     }
 
 
+def _quarters(table: str) -> Select:
+    """How many events a table counts in each quarter of an hour between `since` and `until`, seconds since 1970."""
+    return Select(
+        columns=("toUnixTimestamp(t.bucket) AS at", "sum(t.events)"),
+        source=Table(table, "t"),
+        where=(
+            "t.site_id = {site:String}",
+            "t.bucket >= toDateTime({since:Int64}, 'UTC')",
+            "t.bucket < toDateTime({until:Int64}, 'UTC')",
+        ),
+        group_by=("at",),
+        order_by=("at",),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Division:
     """A range as builds to add up and pieces to work out."""
@@ -120,10 +129,7 @@ def divide(range_: TimeRange, held: dict[date, int]) -> Division:
     """Divide a range into days that are held and the rest."""
     builds: list[tuple[datetime, datetime, int]] = []
     rest: list[tuple[datetime, datetime]] = []
-    day = range_.start.astimezone(range_.zone).date()
-    start = midnight(day, range_.zone)
-    while start < range_.end:
-        end = midnight(day + DAY, range_.zone)
+    for day, start, end in local_days(range_):
         inside = max(start, range_.start), min(end, range_.end)
         if inside == (start, end) and day in held:
             builds.append((start, end, held[day]))
@@ -132,14 +138,13 @@ def divide(range_: TimeRange, held: dict[date, int]) -> Division:
                 rest[-1] = (rest[-1][0], inside[1])
             else:
                 rest.append(inside)
-        day, start = day + DAY, end
     if len(rest) > MAX_REST_PIECES:
         rest[MAX_REST_PIECES - 1 :] = [(rest[MAX_REST_PIECES - 1][0], rest[-1][1])]
     used = [build for since, until, build in builds if not any(a <= since and until <= b for a, b in rest)]
     return Division(tuple(used), tuple(TimeRange(a, b, range_.zone) for a, b in rest))
 
 
-class DayBook:
+class FunnelDayReader:
     """Says which days are held; asks once a second at most."""
 
     def __init__(self, store: Store, *, cache_s: float = CACHE_S) -> None:
@@ -168,27 +173,45 @@ def compile_saved(facts: Facts, range_: TimeRange, division: Division) -> Statem
     binder = bind_range(facts.site_id, range_, facts.funnel)
     binder.name("definition", facts.definition, "String")
     binder.name("builds", list(division.builds), "Array(UInt64)")
-    kept = (
-        "FROM funnel_days AS d\n    WHERE d.site_id = {site:String} AND d.definition = {definition:String}"
-        " AND d.build_id IN {builds:Array(UInt64)} AND d.shared = "
-    )
-    parts = []
+    parts: list[Select] = []
     if division.builds:
-        parts.append(f"SELECT d.subject AS subject, d.level AS level, d.start AS start, d.after AS after\n    {kept}1")
+        names = ("subject", "level", "start", "after")
+        parts.append(_kept([f"d.{name} AS {name}" for name in names], shared=True))
     if division.rest:
         attempts = best_attempts(facts.funnel, elements_of_facts(facts, division.rest, binder), binder)
-        parts.append(
-            f"SELECT toString(r.subject) AS subject, toUInt8(r.level) AS level, r.start AS start, r.after AS after\n"
-            f"FROM (\n{indent(attempts)}\n) AS r"
-        )
-    best = f"SELECT level, after, toUInt64(1) AS subjects\nFROM (\n{indent(parts[0])}\n)"
-    if division.builds:
-        every = indent(indent("\nUNION ALL\n".join(parts)))
-        best = (
-            "SELECT b.1 AS level, b.2 AS after, toUInt64(1) AS subjects\nFROM (\n"
-            "    SELECT argMin((c.level, c.after), (-toInt16(c.level), c.start)) AS b\n"
-            f"    FROM (\n{every}\n    ) AS c\n    GROUP BY c.subject\n)"
-        )
-    if division.builds:
-        best += f"\nUNION ALL\nSELECT d.level, d.after, d.subjects\n    {kept}0"
+        columns = [
+            "toString(r.subject) AS subject",
+            "toUInt8(r.level) AS level",
+            "r.start AS start",
+            "r.after AS after",
+        ]
+        parts.append(select(columns, Subquery(attempts, "r")))
+    if not division.builds:
+        best: Query = select(["level", "after", "toUInt64(1) AS subjects"], Subquery(union_all(parts)))
+        return Statement(added_up(facts.funnel, best), binder.values)
+    of_each = select(
+        ["argMin((c.level, c.after), (-toInt16(c.level), c.start)) AS b"],
+        Subquery(union_all(parts), "c"),
+        group_by=["c.subject"],
+    )
+    best = union_all(
+        [
+            select(["b.1 AS level", "b.2 AS after", "toUInt64(1) AS subjects"], Subquery(of_each)),
+            _kept(["d.level", "d.after", "d.subjects"], shared=False),
+        ]
+    )
     return Statement(added_up(facts.funnel, best), binder.values)
+
+
+def _kept(columns: Sequence[str], *, shared: bool) -> Select:
+    """The attempts of the days: of subjects who may have others elsewhere, one by one, or of all others, counted."""
+    return select(
+        columns,
+        Table("funnel_days", "d"),
+        [
+            "d.site_id = {site:String}",
+            "d.definition = {definition:String}",
+            "d.build_id IN {builds:Array(UInt64)}",
+            f"d.shared = {int(shared)}",
+        ],
+    )

@@ -13,18 +13,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from analytics_server.analyses.funnels.attempts import OTHER, WIDTH, exclusion_number
 from analytics_server.analyses.funnels.definition import By, Funnel
-from analytics_server.analyses.funnels.materialized.literals import inline
-from analytics_server.analyses.funnels.source import KNOWN, START, UNTIL, all_of, is_exclusive
+from analytics_server.analyses.funnels.materialized.literals import Literals
+from analytics_server.analyses.funnels.source import UNTIL, is_exclusive, known_subject
 from analytics_server.errors import RequestError
-from analytics_server.query.language.conditions import count_done, matches
+from analytics_server.query.language.conditions import count_done
+from analytics_server.query.language.filter_classes import reads_pages
 from analytics_server.query.language.time_range import TimeRange
-from analytics_server.query.parameters import Binder
+from analytics_server.query.parameters import TEXT, Binder
+from analytics_server.query.sql.range_edges import EDGES
 from analytics_server.query.sql.render import render_on_events
+from analytics_server.query.sql.select import Select, Table, and_, compose, compose_list, or_, print_line, select
+from analytics_server.query.sql.sources import EVENTS
 
 VERSION = 1
 """Rises when the meaning of facts or of days' attempts changes: they are made anew then."""
@@ -46,14 +50,17 @@ class Facts:
     funnel: Funnel
     definition: str
     """The hash of what it means: of the view's SELECT, and of how attempts are made of facts."""
-    select: str
+    query: Select
+    """What each event is to the funnel; holds no parameters, because a view's SELECT can't."""
 
     @property
     def table(self) -> str:
+        """The table of the facts."""
         return f"{PREFIX}{self.funnel_id}_{self.definition}"
 
     @property
     def view(self) -> str:
+        """The view that fills the table."""
         return f"{self.table}_from_events"
 
     def create_table(self) -> str:
@@ -69,38 +76,39 @@ class Facts:
 
     def create_view(self) -> str:
         """With the placeholders of schema files."""
-        return f"CREATE MATERIALIZED VIEW IF NOT EXISTS {self.view} ${{ON_CLUSTER}} TO {self.table} AS {self.select}"
+        made = f"CREATE MATERIALIZED VIEW IF NOT EXISTS {self.view} ${{ON_CLUSTER}} TO {self.table}"
+        return f"{made} AS {print_line(self.query)}"
 
     def fill(self) -> str:
         """Put in the facts of the events between `start` and `until`; again, if need be."""
-        part = f"AND e.ts >= {START} AND e.ts < {UNTIL} GROUP BY"
-        select = part.join(self.select.rsplit("GROUP BY", 1))
-        return f"INSERT INTO {self.table} (site_id, ts, subject, number, user_id) {select}"
+        between = (f"e.ts >= {EDGES.start}", f"e.ts < {UNTIL}")
+        query = replace(self.query, where=(*self.query.where, *between))
+        return f"INSERT INTO {self.table} (site_id, ts, subject, number, user_id) {print_line(query)}"
 
 
 def make_facts(funnel_id: str, site_id: str, funnel: Funnel) -> Facts:
     """The tables of a saved funnel. Raises `RequestError` (bad_funnel) for what no view can know."""
     conditions = funnel.conditions()
-    if count_done(conditions) or any(match.dimension.joined for match in matches(conditions)):
+    if count_done(conditions) or reads_pages(conditions):
         raise RequestError(
             "A saved funnel is kept up to date event by event, so it can't ask for entry or exit pages or has_done,"
             " which only the whole session knows: ask for it with its steps instead.",
             code="bad_funnel",
         )
-    select = _select(funnel, site_id)
+    query = _facts_of_events(funnel, site_id)
     shape = (
         VERSION,
         funnel_id,
-        select,
+        print_line(query),
         funnel.window_us,
         funnel.order,
         [(one.after, one.before) for one in funnel.exclude],
     )
     definition = hashlib.sha256(repr(shape).encode()).hexdigest()[:16]
-    return Facts(funnel_id=funnel_id, site_id=site_id, funnel=funnel, definition=definition, select=select)
+    return Facts(funnel_id=funnel_id, site_id=site_id, funnel=funnel, definition=definition, query=query)
 
 
-def elements_of_facts(facts: Facts, pieces: Sequence[TimeRange], binder: Binder) -> str:
+def elements_of_facts(facts: Facts, pieces: Sequence[TimeRange], binder: Binder) -> Select:
     """A SELECT of `subject` and `elements`; attempts begin in the given pieces of time only."""
     funnel, inside, needed = facts.funnel, [], []
     for index, piece in enumerate(pieces):
@@ -111,34 +119,44 @@ def elements_of_facts(facts: Facts, pieces: Sequence[TimeRange], binder: Binder)
         needed.append(f"f.ts >= {since} AND f.ts < {after}")
     anchored = f"({' OR '.join(inside)})"
     number = f"if(f.number = 1 AND NOT {anchored}, {OTHER}, f.number)"
-    taken = "" if funnel.order == "strict" else f" AND (f.number != 1 OR {anchored})"
     at = "toUInt64(toUnixTimestamp64Micro(f.ts))"
-    return (
-        f"SELECT f.subject AS subject, groupArray(toUInt64({at} * {WIDTH} + {WIDTH - 1} - {number})) AS elements\n"
-        f"FROM {facts.table} AS f\n"
-        f"WHERE f.site_id = {{site:String}} AND ({' OR '.join(needed)}){taken}\nGROUP BY subject"
+    where = ["f.site_id = {site:String}", f"({' OR '.join(needed)})"]
+    if funnel.order != "strict":
+        where.append(f"(f.number != 1 OR {anchored})")
+    return select(
+        ["f.subject AS subject", f"groupArray(toUInt64({at} * {WIDTH} + {WIDTH - 1} - {number})) AS elements"],
+        Table(facts.table, "f"),
+        where,
+        ["subject"],
     )
 
 
-def _select(funnel: Funnel, site_id: str) -> str:
-    binder = Binder()
-    site = binder.name("site", site_id, "String")
-    numbered = [(all_of(render_on_events(step.where, binder)), index) for index, step in enumerate(funnel.steps, 1)]
+def _facts_of_events(funnel: Funnel, site_id: str) -> Select:
+    literals = Literals()
+    site = literals.bind(site_id, TEXT)
+    numbered = [(and_(render_on_events(step.where, literals)), index) for index, step in enumerate(funnel.steps, 1)]
     for index, one in enumerate(funnel.exclude):
-        numbered.append((all_of(render_on_events(one.meant.where, binder)), exclusion_number(index)))
+        numbered.append((and_(render_on_events(one.events.where, literals)), exclusion_number(index)))
     if is_exclusive(funnel):
-        number = "toUInt8(multiIf(" + ", ".join(f"{sql}, {number}" for sql, number in numbered) + ", 0))"
+        parts = compose_list(", ", [compose(condition, f", {number}") for condition, number in numbered])
+        number = compose("toUInt8(multiIf(", parts, ", 0))")
     else:
-        parts = ", ".join(f"if({sql}, {number}, 0)" for sql, number in numbered)
-        number = f"toUInt8(arrayJoin(arrayFilter(x -> x > 0, [{parts}])))"
-    where = [
-        f"e.site_id = {site}",
-        *([KNOWN[funnel.by]] if KNOWN[funnel.by] else []),
-        *render_on_events(funnel.where, binder),
-        "(" + " OR ".join(sql for sql, _ in numbered) + ")",
-    ]
-    sql = (
-        f"SELECT e.site_id AS site_id, e.ts AS ts, {_SUBJECTS[funnel.by][0]} AS subject, {number} AS number, "
-        f"max(e.user_id) AS user_id FROM events AS e WHERE {' AND '.join(where)} GROUP BY site_id, ts, subject, number"
+        parts = compose_list(", ", [compose("if(", condition, f", {number}, 0)") for condition, number in numbered])
+        number = compose("toUInt8(arrayJoin(arrayFilter(x -> x > 0, [", parts, "])))")
+    return select(
+        [
+            "e.site_id AS site_id",
+            "e.ts AS ts",
+            f"{_SUBJECTS[funnel.by][0]} AS subject",
+            compose(number, " AS number"),
+            "max(e.user_id) AS user_id",
+        ],
+        EVENTS,
+        [
+            f"e.site_id = {site}",
+            *known_subject(funnel),
+            *render_on_events(funnel.where, literals),
+            or_([condition for condition, _ in numbered]),
+        ],
+        ["site_id", "ts", "subject", "number"],
     )
-    return inline(sql, binder.values)

@@ -6,11 +6,11 @@ as the escapes of its UTF-8 bytes, so that no lexer can be of another opinion ab
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Sequence
+
+from analytics_server.query.parameters import Binder
 
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _-./:,;=+*#@!?&()[]<>|^~")
-_PARAMETER = re.compile(r"\{(\w+):(String|Array\(String\)|UInt64|Array\(UInt64\))\}")
 
 
 def quote(text: str) -> str:
@@ -18,16 +18,13 @@ def quote(text: str) -> str:
     return "'" + "".join(chr(byte) if byte in _PLAIN else f"\\x{byte:02X}" for byte in text.encode()) + "'"
 
 
-def inline(sql: str, values: Mapping[str, object]) -> str:
-    """The same SQL with its parameters as literals."""
-    return _PARAMETER.sub(lambda match: _literal(values[match[1]]), sql)
+class Literals(Binder):
+    """Binds each value by its literal instead of a parameter."""
 
+    def bind(self, value: str | Sequence[str], kind: str) -> str:
+        """The literal of a text or a list of texts."""
+        return quote(value) if isinstance(value, str) else f"[{', '.join(map(quote, value))}]"
 
-def _literal(value: object) -> str:
-    if isinstance(value, str):
-        return quote(value)
-    if isinstance(value, int):
-        return str(int(value))
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_literal(one) for one in value)}]"
-    raise TypeError(f"{type(value).__name__} has no literal here.")
+    def name(self, name: str, value: object, kind: str) -> str:
+        """Refused: only a parameter has a name."""
+        raise TypeError(f"{name} can't be a parameter here.")

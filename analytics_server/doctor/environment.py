@@ -17,7 +17,7 @@ from analytics_server import __version__
 from analytics_server.batch_ids import ARRIVED_SINCE, created_ms, first_batch_id
 from analytics_server.collect.enrich.geo import GeoLocator
 from analytics_server.config import Config
-from analytics_server.doctor.report import Facts, Finding, Unmendable, size, span
+from analytics_server.doctor.report import BaseCheck, Facts, Finding, size, span
 from analytics_server.privacy.salts import DAY_S, KEPT_S, Salts
 from analytics_server.store.protocol import Store
 
@@ -30,7 +30,7 @@ SKEW_ERROR_S = 60.0
 CLOCK_MARGIN_S = 60.0
 
 
-class VersionsCheck(Unmendable):
+class VersionsCheck(BaseCheck):
     """Python and the libraries the server can't run without."""
 
     name = "versions"
@@ -39,6 +39,7 @@ class VersionsCheck(Unmendable):
         self._wanted = (*LIBRARIES, ENGINE) if embedded else LIBRARIES
 
     async def examine(self) -> Finding:
+        """Ask for the versions that are installed."""
         found, missing = {}, []
         for library in self._wanted:
             try:
@@ -58,7 +59,7 @@ class VersionsCheck(Unmendable):
         )
 
 
-class GeoCheck(Unmendable):
+class GeoCheck(BaseCheck):
     """Is the file that gives countries there, readable, and not too old?"""
 
     name = "geo"
@@ -68,6 +69,7 @@ class GeoCheck(Unmendable):
         self._now = now
 
     async def examine(self) -> Finding:
+        """Open the file as the server does."""
         if not self._path:
             return self.ok("No geo database is set: countries stay empty.", file="")
         locator = await asyncio.to_thread(GeoLocator, self._path)
@@ -94,7 +96,7 @@ class GeoCheck(Unmendable):
         return self.ok(f"{said}.", **facts)
 
 
-class ClockCheck(Unmendable):
+class ClockCheck(BaseCheck):
     """This machine's clock against ClickHouse's, and against what is stored already."""
 
     name = "clock"
@@ -104,6 +106,7 @@ class ClockCheck(Unmendable):
         self._clock = clock
 
     async def examine(self) -> Finding:
+        """Compare this clock with ClickHouse's and with the newest batch."""
         before = self._clock()
         answer = await self._store.query("SELECT toUnixTimestamp64Micro(now64(6))")
         skew_s = (before + self._clock()) / 2 - int(str(answer.rows[0][0])) / 1_000_000
@@ -140,7 +143,7 @@ class ClockCheck(Unmendable):
         return max(0.0, created_ms(newest) / 1000 - now) if newest else 0.0
 
 
-class SaltsCheck(Unmendable):
+class SaltsCheck(BaseCheck):
     """Salts older than 48 hours must be gone; there is none for a day that hasn't begun."""
 
     name = "salts"
@@ -152,6 +155,7 @@ class SaltsCheck(Unmendable):
         self._old = False
 
     async def examine(self) -> Finding:
+        """List the days that have a salt."""
         today = datetime.fromtimestamp(self._clock(), UTC).date()
         oldest = today - timedelta(days=KEPT_S // DAY_S - 1)
         answer = await self._store.query("SELECT DISTINCT toString(day) FROM salts ORDER BY day")
@@ -179,6 +183,7 @@ class SaltsCheck(Unmendable):
         return self.ok(f"Salts of {', '.join(days)}; none is older than 48 hours.", days=days)
 
     async def repair(self) -> str:
+        """Destroy old salts, unless a wrong clock may be what makes them old."""
         if not self._old or not self._clock_agrees():
             return ""
         await Salts(self._store, self._clock).load()

@@ -1,15 +1,12 @@
-"""What people save of a site: goals, funnels, segments, experiments, annotations, queries.
+"""Saved things: the goals, funnels, segments, experiments, annotations and queries of sites, as documents.
 
-A saved thing is a JSON document with an id and a name. Kept in ClickHouse, shared by all
-servers, and in memory: look-ups never wait. What another server changed is known here after
-`REFRESH_S` at most, or at once after `load`. What a document means belongs to those who ask
-(`query`), who check it before it is put here; here it is text.
+A saved thing is a JSON document with an id and a name, kept as `store.documents` are: shared by all servers, and in
+memory. What a document means belongs to the rooms that use it, which check it before it is put here; here it is text.
 
-Names are unique per kind and site (of annotations they need not be). ClickHouse has no
-unique keys, so a change reads the table before and after: of two servers that save the same
-new name at the same moment the one that sees the other's takes its own back, both if they
-see each other. One of them can only stay unseen where a cluster's replicas lag; then the
-older one is found by the name.
+Names are unique per kind and site (of annotations they need not be). ClickHouse has no unique keys, so a change reads
+the table before and after: of two servers that save the same new name at the same moment the one that sees the
+other's takes its own back, both if they see each other. One of them can only stay unseen where a cluster's replicas
+lag; then the older one is found by the name.
 """
 
 from __future__ import annotations
@@ -157,8 +154,17 @@ class Saved:
         """All of one kind, whatever the site."""
         return [thing for (k, _), things in self._by_site().items() if k is kind for thing in things.values()]
 
-    async def put(self, kind: Kind, site_id: str, name: str, body: object, *, id_: str = "") -> SavedThing:
-        """Save a thing, new or (with the id of one that exists) changed.
+    async def put(
+        self,
+        kind: Kind,
+        site_id: str,
+        name: str,
+        body: object,
+        *,
+        id_: str = "",
+        most_per_site: int | None = None,
+    ) -> SavedThing:
+        """Save a thing, new or (with the id of one that exists) changed. `most_per_site`: `MAX_PER_SITE` if left out.
 
         Raises `Conflict` (name_taken), `RequestError` (bad_name, too_many), `NotFound` for one that another server
         has deleted meanwhile, or a store error.
@@ -169,11 +175,12 @@ class Saved:
             await self.load()
             before = self.get(kind, site_id, id_)
             if was_here and before is None:
-                raise NotFound(f"The {kind} {id_!r} has just been deleted.")
+                raise NotFound(f"The {kind} {id_!r} has just been deleted.", code=f"unknown_{kind}")
             self._refuse_taken(kind, site_id, name, id_)
-            if before is None and len(self._by_site().get((kind, site_id), ())) >= MAX_PER_SITE:
+            most = MAX_PER_SITE if most_per_site is None else most_per_site
+            if before is None and len(self._by_site().get((kind, site_id), ())) >= most:
                 raise RequestError(
-                    f"A site may have {MAX_PER_SITE} saved things of a kind ({kind}): delete some.", code="too_many"
+                    f"A site may have {most} saved things of a kind ({kind}): delete some.", code="too_many"
                 )
             now_ms = int(self._clock() * 1000)
             thing = SavedThing(

@@ -13,10 +13,10 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_server.access import saved as module
-from analytics_server.access.saved import SAVED, Kind, Saved, SavedThing, body_of
 from analytics_server.config import ClickhouseSection, Config
 from analytics_server.errors import Conflict, NotFound, RequestError
+from analytics_server.saved import store as module
+from analytics_server.saved.store import SAVED, Kind, Saved, SavedThing, body_of
 from analytics_server.store import Store, make_store, migrate
 from analytics_server.store.protocol import ResultSet
 from tests.server import wait_for

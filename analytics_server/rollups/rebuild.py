@@ -3,12 +3,12 @@
 Two ways. *Replace*: the month is put together in a table beside it (the sound days copied,
 the others computed from `events`), compared with `events` on all its days, and takes the old
 one's place in one step; nothing is ever half done, and dying on the way changes nothing.
-But what a server inserts meanwhile would be lost, so it is used where nobody writes, and
+But what a server inserts meanwhile would be lost, so it is used where no other process writes, and
 where a server runs the month is compared once more afterwards, and what it lacks added.
 *Add*: for a month into which events are still coming, the missing or surplus amounts are written down
-in a calm (see there), and one row each makes them up. That can't take back a surplus in
+in a quiet moment (`quiet`), and one row each makes them up. That can't take back a surplus in
 `min`, `max` or `uniq`: if one is left, the month is replaced all the same, by a table that lacked nothing
-a moment before, in a calm; and what slipped in between is added. Only if doctor dies in that moment does the
+a moment before, in a quiet moment; and what slipped in between is added. Only if doctor dies in that moment does the
 rollup lack it, until doctor runs again.
 """
 
@@ -20,14 +20,16 @@ from functools import partial
 from typing import NamedTuple
 
 from analytics_server.batch_ids import ARRIVED_SINCE, first_batch_id
-from analytics_server.doctor.calm import Calm
-from analytics_server.doctor.compare import TIMEOUT_S, Calendar, Difference, Piece, differences, scope
-from analytics_server.doctor.report import Advance
+from analytics_server.rollups.comparison import TIMEOUT_S, Calendar, Difference, Piece, differences, scope
 from analytics_server.rollups.materialized_views import Rollup
+from analytics_server.rollups.quiet import QuietPeriod
 from analytics_server.store.protocol import Store
 
+Advance = Callable[[str, int, int], None]
+"""Told how far a long work is: what it looks at, steps done, steps in all."""
+
 QUIET_S = 120.0
-"""A month is quiet when its newest batch is older: nobody is inserting into it."""
+"""A month is quiet when its newest batch is older: no inserts are going into it."""
 
 _INSERT = (
     "SETTINGS async_insert = 0, insert_deduplicate = 0, join_use_nulls = 0, max_partitions_per_insert_block = 1000, "
@@ -48,13 +50,13 @@ class Rebuilder:
     """Repairs rollups. `exclusive`: no server can be writing (the engine is in this process)."""
 
     def __init__(
-        self, store: Store, calm: Calm, *, exclusive: bool, clock: Callable[[], float], advance: Advance
+        self, store: Store, quiet: QuietPeriod, *, exclusive: bool, clock: Callable[[], float], advance: Advance
     ) -> None:
         self._store = store
         self._exclusive = exclusive
         self._clock = clock
         self._advance = advance
-        self._calm = calm
+        self._quiet = quiet
 
     async def rebuild(self, rollup: Rollup, calendar: Calendar, damaged: Sequence[Difference]) -> Rebuilt:
         """Make the days of these differences right. Raises a store error; what was done until then stays."""
@@ -97,7 +99,7 @@ class Rebuilder:
         wrong: set[date] = set()
         for piece in calendar.pieces(sorted(days)):
             look = partial(differences, self._store, rollup, piece, table=table)
-            found = await self._calm.during(piece, look)
+            found = await self._quiet.during(piece, look)
             wrong |= set(piece.days) & days if found is None else {one.day for one in found}
         return wrong
 
@@ -125,7 +127,7 @@ class Rebuilder:
 
     async def _put_in_place(self, rollup: Rollup, month: int, beside: str) -> None:
         """The table beside has the month. The engine in process leaves replaced parts on disk, and reads them again
-        after a restart; parts of a partition that is dropped are gone at once. Nobody else reads there meanwhile."""
+        after a restart; parts of a partition that is dropped are gone at once. Only this process reads there."""
         if self._exclusive:
             await self._store.command(f"ALTER TABLE {rollup.target} DROP PARTITION {month}")
         await self._store.command(f"ALTER TABLE {rollup.target} REPLACE PARTITION {month} FROM {beside}")
@@ -138,7 +140,7 @@ class Rebuilder:
         complete = True
         for piece in calendar.pieces(sorted(_days(calendar, month))):
             fill = partial(self._fill, rollup, piece, beside)
-            complete = complete and await self._calm.during(piece, fill) is not None
+            complete = complete and await self._quiet.during(piece, fill) is not None
         if complete:
             await self._put_in_place(rollup, month, beside)
         await self._store.command(f"DROP TABLE IF EXISTS {beside}")
@@ -177,8 +179,8 @@ class Rebuilder:
         beside = await self._table_beside(rollup)
         columns = ", ".join(rollup.columns)
         for piece in calendar.pieces(sorted(days)):
-            if await self._calm.during(piece, partial(self._note, rollup, piece, beside)) is None:
-                continue  # never calm: what still differs is told
+            if await self._quiet.during(piece, partial(self._note, rollup, piece, beside)) is None:
+                continue  # never quiet: what still differs is told
             await self._store.command(
                 f"INSERT INTO {rollup.target} ({columns}) {_INSERT} SELECT {columns} FROM {beside}"
             )
@@ -193,7 +195,7 @@ class Rebuilder:
         return True
 
     async def _table_beside(self, rollup: Rollup) -> str:
-        """An empty table like the target, which nobody else knows; one of an earlier repair that died is dropped.
+        """An empty table like the target, which no other code reads; one of an earlier repair that died is dropped.
 
         Never with SYNC: that waits for the reading threads' handles, which keep hold of what they asked last.
         """

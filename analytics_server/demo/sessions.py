@@ -1,6 +1,6 @@
 """What people do on the site: from how they came to a list of events.
 
-A visit is a walk from page to page; the kind of page decides how long one stays, what
+A session is a walk from page to page; the kind of page decides how long one stays, what
 one does there, and where one goes next. The funnel is home or product → pricing →
 signup → welcome → purchase, and loses people at every step. The experiment on the home
 page works: who sees `taste` goes on to a coffee, and finishes signing up, more often.
@@ -33,7 +33,7 @@ from analytics_server.demo.world import (
     SIGNUP,
     WELCOME,
     Deck,
-    Page,
+    ShopPage,
     Way,
 )
 
@@ -47,17 +47,17 @@ NOTHING: Details = (0, 0, "", "", "", "", 0, "", "", "")
 
 
 class Event(NamedTuple):
-    """`at_ms` counts from the beginning of the visit; `user_id` is "" while nobody is known."""
+    """`at_ms` counts from the beginning of the session; `user_id` is "" while the user is not known."""
 
     at_ms: int
     name: str
-    page: Page
+    page: ShopPage
     user_id: str
     details: Details = NOTHING
     props: dict[str, str] | None = None
 
 
-class Visit(NamedTuple):
+class PlannedSession(NamedTuple):
     """One session: who, when (epoch milliseconds), how, and what they did, in order of time."""
 
     person: Person
@@ -109,29 +109,29 @@ _FIXED = {
     "about": ABOUT,
     "magazine": MAGAZINE,
 }
-_APP_PAGES: Deck[Page] = Deck([(5, APP), (4, ORDERS), (3, BREWS)])
+_APP_PAGES: Deck[ShopPage] = Deck([(5, APP), (4, ORDERS), (3, BREWS)])
 
 
 class Visitors:
-    """Makes visits; keeps nothing of one once it is made, but for the people's accounts."""
+    """Makes sessions; keeps nothing of one once it is made, but for the people's accounts."""
 
     def __init__(self, people: People, rng: random.Random) -> None:
         self._people = people
         self._rng = rng
 
-    def visit(self, moment: float) -> Visit:
-        """The visit that begins at `moment` (epoch seconds)."""
+    def session(self, moment: float) -> PlannedSession:
+        """The session that begins at `moment` (epoch seconds)."""
         person, way = self._people.visitor(moment)
         walk = _Walk(self._rng, person, way, self._people, moment)
         walk.run()
         first = walk.events[0].page.path
         url = f"https://{HOSTNAME}{first}{'?' + way.query if way.query else ''}"
         session_id = f"d{self._rng.getrandbits(64):016x}"
-        return Visit(person, int(moment * 1000), url, way.referrer, session_id, walk.events)
+        return PlannedSession(person, int(moment * 1000), url, way.referrer, session_id, walk.events)
 
 
 class _Walk:
-    """One visit while it is being made."""
+    """One session while it is being made."""
 
     __slots__ = ("_keen", "_moment", "_now_ms", "_people", "_person", "_rng", "_way", "events")
 
@@ -168,11 +168,11 @@ class _Walk:
             page = following
             self._now_ms += 150 + int(rng.random() * 700)
 
-    def _add(self, name: str, page: Page, details: Details = NOTHING, props: dict[str, str] | None = None) -> None:
+    def _add(self, name: str, page: ShopPage, details: Details = NOTHING, props: dict[str, str] | None = None) -> None:
         self._now_ms += 1
         self.events.append(Event(self._now_ms, name, page, self._person.user_id, details, props))
 
-    def _page(self, kind: str) -> Page:
+    def _page(self, kind: str) -> ShopPage:
         fixed = _FIXED.get(kind)
         if fixed is not None:
             return fixed
@@ -182,9 +182,9 @@ class _Walk:
             return ANY_COFFEE.draw(self._rng)
         if kind == "app":
             return _APP_PAGES.draw(self._rng)
-        return Page(MISSING.draw(self._rng), "There is nothing here · Larkspur Coffee", "missing")
+        return ShopPage(MISSING.draw(self._rng), "There is nothing here · Larkspur Coffee", "missing")
 
-    def _choose_next(self, page: Page, kind: _Kind) -> str:
+    def _choose_next(self, page: ShopPage, kind: _Kind) -> str:
         following = kind.next.draw(self._rng)
         if page.kind == "home" and self._person.variant == "taste" and self._rng.random() < 0.12:
             return "product"
@@ -192,7 +192,7 @@ class _Walk:
             return "home"
         return "app" if following == "signup" and self._person.user_id else following
 
-    def _on_arrival(self, page: Page, number: int) -> None:
+    def _on_arrival(self, page: ShopPage, number: int) -> None:
         """What happens by itself when a page opens."""
         rng = self._rng
         if page.kind == "missing":
@@ -203,7 +203,7 @@ class _Walk:
             value = f"{rng.lognormvariate(7.3, 0.4):.0f}"
             self._add("web_vital", page, props={"name": "LCP", "value": value})
 
-    def _act(self, page: Page, stay_ms: int) -> Page | None:
+    def _act(self, page: ShopPage, stay_ms: int) -> ShopPage | None:
         """What is done on a page; the page that it leads to, if it does."""
         rng = self._rng
         luck = rng.random() / self._keen
@@ -235,7 +235,7 @@ class _Walk:
             self._add("search", page, props={"term": SEARCHES[int(rng.random() * len(SEARCHES))]})
         return None
 
-    def _buy(self, page: Page, stay_ms: int, buys: bool) -> None:
+    def _buy(self, page: ShopPage, stay_ms: int, buys: bool) -> None:
         slug = page.path.rpartition("/")[2]
         self._pause(stay_ms, 0.5)
         self._add("add_to_basket", page, props={"product": slug})
@@ -244,7 +244,7 @@ class _Walk:
             self._pause(stay_ms, 1.5)
             self._sell(page, page.price * bags, {"product": slug, "bags": str(bags)})
 
-    def _sign_up(self, page: Page, stay_ms: int, luck: float) -> Page | None:
+    def _sign_up(self, page: ShopPage, stay_ms: int, luck: float) -> ShopPage | None:
         if self._person.user_id or luck > (0.48 if self._person.variant == "taste" else 0.38):
             return None
         plan = PLANS.draw(self._rng)
@@ -258,7 +258,7 @@ class _Walk:
             self._sell(page, PLAN_PRICES[plan], {"plan": plan})
         return WELCOME
 
-    def _sell(self, page: Page, amount: float, props: dict[str, str]) -> None:
+    def _sell(self, page: ShopPage, amount: float, props: dict[str, str]) -> None:
         self._add("purchase", page, (*NOTHING[:6], f"{amount:.4f}", CURRENCY, "", ""), props)
 
     def _pause(self, stay_ms: int, share: float) -> None:

@@ -7,14 +7,14 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from analytics_server.doctor.report import Facts, Finding, Unmendable, count, size
+from analytics_server.doctor.report import BaseCheck, Facts, Finding, count, size
 from analytics_server.ingest.flush.dead_letters import ABOUT, read_all
 from analytics_server.ingest.wal import segment
 
 MOST_NAMES = 20
 
 
-class QuarantineCheck(Unmendable):
+class QuarantineCheck(BaseCheck):
     """Damaged WAL segments, and other files found in their place, kept as they were."""
 
     name = "quarantine"
@@ -23,6 +23,7 @@ class QuarantineCheck(Unmendable):
         self._directory = directory
 
     async def examine(self) -> Finding:
+        """Count files and the events that can be read in them."""
         files = await asyncio.to_thread(_inventory, self._directory)
         events, held = sum(one.events for one in files), sum(one.bytes for one in files)
         unreadable = [one.name for one in files if not one.events]
@@ -66,7 +67,7 @@ def _inventory(directory: Path) -> list[KeptFile]:
     return found
 
 
-class DeadLettersCheck(Unmendable):
+class DeadLettersCheck(BaseCheck):
     """Events that ClickHouse would not take."""
 
     name = "dead_letters"
@@ -75,6 +76,7 @@ class DeadLettersCheck(Unmendable):
         self._directory = directory
 
     async def examine(self) -> Finding:
+        """Count letters and events by reason."""
         found = await asyncio.to_thread(read_all, self._directory)
         events: Counter[str] = Counter()
         for one in found:

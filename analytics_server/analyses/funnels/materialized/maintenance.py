@@ -1,4 +1,4 @@
-"""Keeps the tables of saved funnels: makes them, fills them with what was there before, and drops what nobody saved.
+"""Maintains the tables of saved funnels: makes them, fills them from earlier events, drops those of no saved funnel.
 
 Order of a fill: the table, its view (from then on every new insert brings its facts), a wait until the inserts that
 began before have ended, and then the events that are there, newest first, some days at a time. Each piece may be done
@@ -17,16 +17,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Protocol
 
-from analytics_server.access.saved import SavedThing
 from analytics_server.analyses.funnels.answer import Status
-from analytics_server.analyses.funnels.materialized.builder import SETTLE_S, DayBuilder, build_id
+from analytics_server.analyses.funnels.materialized.builder import SETTLE_S, DayBuilder
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
 from analytics_server.analyses.funnels.materialized.facts import PREFIX, Facts
 from analytics_server.errors import AnalyticsError, RequestError, StoreError, StoreFatal, StoreRetryable
-from analytics_server.model import Site
-from analytics_server.query.context import zone_of
+from analytics_server.query.context import SiteDirectory, zone_of
+from analytics_server.query.sql.select import Table, print_line, select
+from analytics_server.rollups.build_ids import first_build_id
+from analytics_server.saved.store import SavedThing
 from analytics_server.store.migrate import render
 from analytics_server.store.protocol import Store
 
@@ -56,21 +56,12 @@ _TABLES = (
     "SELECT name FROM system.tables WHERE database = currentDatabase() AND match(name, "
     f"'^{PREFIX}[0-9a-f]+_[0-9a-f]{{16}}(_from_events)?$')"
 )
-_RUNNING = (
-    "SELECT query_id FROM @processes WHERE match(query, "
-    r"'(?i)^\\s*INSERT\\s+INTO\\s+(TABLE\\s+)?(`?\\w+`?\\.)?`?events`?\\b')"
-)
+_INSERTS_INTO_EVENTS = r"match(query, '(?i)^\\s*INSERT\\s+INTO\\s+(TABLE\\s+)?(`?\\w+`?\\.)?`?events`?\\b')"
 _SETTINGS: dict[str, str | int] = {"max_threads": 1, "max_insert_threads": 1, "min_insert_block_size_rows": 10_000_000}
 
 
-class Sites(Protocol):
-    """Where sites are looked up."""
-
-    def get(self, site_id: str) -> Site | None: ...
-
-
 @dataclass(slots=True)
-class State:
+class FunnelState:
     """What is known of one funnel's tables. `usable`: its facts are complete; `reason`: why it failed."""
 
     status: Status = "building"
@@ -89,14 +80,14 @@ class _Fill:
     age_s: float
 
 
-class FunnelKeeper:
+class FunnelMaintenance:
     """Owns the states of the saved funnels; `run` is a task to own."""
 
     def __init__(
         self,
         store: Store,
         saved: SavedFunnels,
-        sites: Sites,
+        sites: SiteDirectory,
         clock: Callable[[], datetime],
         *,
         cluster: str = "",
@@ -109,20 +100,20 @@ class FunnelKeeper:
         self._cluster = cluster
         self._builder = DayBuilder(store, clock, settle_s=settle_s)
         self._server = secrets.token_hex(6)
-        self._states: dict[str, State] = {}
+        self._states: dict[str, FunnelState] = {}
         self._orphans: dict[str, float] = {}
         self._wake = asyncio.Event()
 
-    def state(self, facts: Facts) -> State:
+    def state(self, facts: Facts) -> FunnelState:
         """What is known of a funnel's tables."""
-        return self._states.setdefault(facts.definition, State())
+        return self._states.setdefault(facts.definition, FunnelState())
 
     def wake(self) -> None:
         """Something was saved: look at once."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Keep the tables for ever."""
+        """Maintain the tables until cancelled."""
         next_sweep = time.monotonic()
         while True:
             busy = False
@@ -183,7 +174,7 @@ class FunnelKeeper:
 
     async def sweep(self) -> None:
         """Delete days' attempts that no build refers to any more, long after the last question can have read them."""
-        before = build_id(self._clock().timestamp() - OLD_S)
+        before = first_build_id(self._clock().timestamp() - OLD_S)
         found = await self._store.query(
             "SELECT DISTINCT d.build_id FROM funnel_days AS d WHERE d.build_id < {before:UInt64} "
             "AND d.build_id NOT IN (SELECT b.build_id FROM funnel_builds AS b FINAL) LIMIT 1000",
@@ -217,7 +208,7 @@ class FunnelKeeper:
             await self._days(facts, state, first=first)
         return state.status != "ready"
 
-    def _show(self, state: State, fill: _Fill) -> None:
+    def _show(self, state: FunnelState, fill: _Fill) -> None:
         state.usable = fill.filled >= _FILLED
         state.status = "ready" if fill.filled == _READY else "building"
         if state.status == "ready":
@@ -225,7 +216,7 @@ class FunnelKeeper:
         elif fill.server != self._server:
             state.progress = FILL_SHARE if state.usable else 0.0
 
-    async def _fill(self, facts: Facts, state: State, fill: _Fill | None) -> None:
+    async def _fill(self, facts: Facts, state: FunnelState, fill: _Fill | None) -> None:
         began = time.monotonic()
         if fill is None:
             await self._store.command(render(facts.create_table(), self._cluster))
@@ -261,7 +252,7 @@ class FunnelKeeper:
             extra={"site": facts.site_id, "events": total, "seconds": round(time.monotonic() - began, 1)},
         )
 
-    async def _days(self, facts: Facts, state: State, *, first: bool) -> None:
+    async def _days(self, facts: Facts, state: FunnelState, *, first: bool) -> None:
         site = self._sites.get(facts.site_id)
         if site is None:
             return
@@ -292,7 +283,7 @@ class FunnelKeeper:
     async def _inserts_ended(self) -> None:
         """Wait until the inserts that began before the view was there have ended. Raises `StoreRetryable`."""
         processes = f"clusterAllReplicas('{self._cluster}', system.processes)" if self._cluster else "system.processes"
-        sql = _RUNNING.replace("@processes", processes)
+        sql = print_line(select(["query_id"], Table(processes), [_INSERTS_INTO_EVENTS]))
         before = {row[0] for row in (await self._store.query(sql)).rows}
         deadline = time.monotonic() + ENDING_S
         while before:
@@ -303,7 +294,7 @@ class FunnelKeeper:
         if self._cluster:
             await self._store.command("SYSTEM SYNC REPLICA events")
 
-    # ---- the books -----------------------------------------------------
+    # ---- what is stored of fills ----------------------------------------
 
     async def _fills(self) -> dict[str, _Fill]:
         found = await self._store.query(

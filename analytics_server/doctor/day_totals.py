@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from analytics_server.doctor.compare import SETTINGS, TIMEOUT_S
-from analytics_server.doctor.report import Advance, Facts, Finding, Unmendable, count
+from analytics_server.doctor.report import BaseCheck, Facts, Finding, count
 from analytics_server.query.language.time_range import TimeRange, midnight
-from analytics_server.query.plan.coverage import DAY, EVENT_DIMENSIONS, VISIT_DIMENSIONS, show_moment, survey
+from analytics_server.query.parameters import show_moment
+from analytics_server.query.plan.coverage import DAY, EVENT_DIMENSIONS, VISIT_DIMENSIONS, survey
+from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
+from analytics_server.rollups.rebuild import Advance
+from analytics_server.rollups.registry import DAY_TOTALS, OF_SITE
 from analytics_server.store.protocol import Store
 from analytics_server.zones import find_zone
 
@@ -74,7 +77,7 @@ class _Site:
         return TimeRange(midnight(self.first, self.zone), midnight(self.last + DAY, self.zone), self.zone)
 
 
-class DayTotalsCheck(Unmendable):
+class DayTotalsCheck(BaseCheck):
     """Compares every build that queries would read with `events` and `sessions`."""
 
     name = "day_totals"
@@ -88,6 +91,7 @@ class DayTotalsCheck(Unmendable):
         self._stale: list[tuple[str, date]] = []
 
     async def examine(self) -> Finding:
+        """Compare the totals of all builds in use with events and sessions, site by site."""
         self._wrong, self._stale = [], []
         self._surplus.clear()
         checked = 0
@@ -120,18 +124,15 @@ class DayTotalsCheck(Unmendable):
         return self.ok(f"The kept totals of {count(checked, 'closed day')} equal events{also}.", **facts)
 
     async def repair(self) -> str:
+        """Discard wrong and stale days; those with a surplus only with consent."""
         by_site: dict[str, list[date]] = {}
         for site, day in (*self._wrong, *self._stale):
             if (site, day) in self._surplus and not self._accept_loss:
                 continue
             by_site.setdefault(site, []).append(day)
         for site, days in by_site.items():
-            for table in ("day_builds", "day_totals"):  # in this order: totals without a build are not read
-                await self._store.command(
-                    f"ALTER TABLE {table} DELETE WHERE site_id = {{site:String}} AND day IN {{days:Array(Date)}} "
-                    "SETTINGS mutations_sync = 2",
-                    {"site": site, "days": days},
-                )
+            for statement in DAY_TOTALS.discard(f"{OF_SITE} AND {DAY_TOTALS.of_days}"):
+                await self._store.command(statement, {"site": site, "days": days})
         total = sum(map(len, by_site.values()))
         return f"threw away the totals of {count(total, 'day')}" if total else ""
 

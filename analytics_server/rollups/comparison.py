@@ -37,6 +37,7 @@ class Piece:
 
     @property
     def month(self) -> int:
+        """As a number, such as 202611."""
         return self.days[0].year * 100 + self.days[0].month
 
 
@@ -106,11 +107,15 @@ class Calendar:
         return Piece(tuple(days), since_us, max(last_us + 2 * DAY_US - 1, *(until for _, _, until in known)))
 
 
+ON_DAYS = "(toDate(ts) IN {days:Array(Date)} OR toDate(session_start) IN {days:Array(Date)})"
+"""SQL: the events that can concern days of a rollup, by their own time or that of their session."""
+
+
 def scope(piece: Piece) -> tuple[str, dict[str, object]]:
     """The condition on `events` for all that can concern a piece, and its parameters."""
     return (
         "ts >= fromUnixTimestamp64Micro({since:Int64}, 'UTC') AND ts <= fromUnixTimestamp64Micro({until:Int64}, 'UTC') "
-        "AND (toDate(ts) IN {days:Array(Date)} OR toDate(session_start) IN {days:Array(Date)})",
+        f"AND {ON_DAYS}",
         {"since": piece.since_us, "until": piece.until_us, "days": list(piece.days)},
     )
 

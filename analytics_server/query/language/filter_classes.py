@@ -1,0 +1,58 @@
+"""Filters by what they depend on: single events, the session from its first event on, or the session's whole row.
+
+Worked out once for a question; which rows may be left out before they are merged or joined rests on it. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analytics_server.query.dimensions import Scope
+from analytics_server.query.language.conditions import Condition, matches
+
+
+@dataclass(frozen=True, slots=True)
+class FilterClasses:
+    """The conditions of a question, each class in the order of the question.
+
+    `about_events`: their truth depends on single events. Of the others, `settled` are true of a session from its first
+    event on, `unsettled` are known once the parts of its row are merged, and `of_merged_sessions`, some of these, ask
+    for what no event tells. `beside_events`: all but the latter.
+    """
+
+    about_events: tuple[Condition, ...]
+    settled: tuple[Condition, ...]
+    unsettled: tuple[Condition, ...]
+    of_merged_sessions: tuple[Condition, ...]
+    beside_events: tuple[Condition, ...]
+
+
+def classify(where: Sequence[Condition]) -> FilterClasses:
+    """The conditions by what they depend on."""
+    about_events: list[Condition] = []
+    settled: list[Condition] = []
+    unsettled: list[Condition] = []
+    of_merged_sessions: list[Condition] = []
+    beside_events: list[Condition] = []
+    for condition in where:
+        dimensions = [match.dimension for match in matches((condition,))]
+        about_event = any(dimension.scope is Scope.EVENT for dimension in dimensions)
+        by_page = any(dimension.joined for dimension in dimensions)
+        # Attributes of the first touch are the same on all events of a session; entry and exit page are not known
+        # before the parts of its row are merged.
+        first_touch = all(dimension.scope is Scope.VISIT for dimension in dimensions) and not by_page
+        (about_events if about_event else settled if first_touch else unsettled).append(condition)
+        (of_merged_sessions if by_page and not about_event else beside_events).append(condition)
+    return FilterClasses(
+        about_events=tuple(about_events),
+        settled=tuple(settled),
+        unsettled=tuple(unsettled),
+        of_merged_sessions=tuple(of_merged_sessions),
+        beside_events=tuple(beside_events),
+    )
+
+
+def reads_pages(conditions: Sequence[Condition]) -> bool:
+    """Do conditions ask for what no event tells, only the session's row: its entry or exit page?"""
+    return any(match.dimension.joined for match in matches(conditions))

@@ -1,0 +1,34 @@
+"""What is stored of a saved funnel is found again by later versions."""
+
+from __future__ import annotations
+
+import msgspec
+
+from analytics_server.analyses.funnels.definition import FunnelBody, check_funnel
+from analytics_server.analyses.funnels.materialized.facts import Facts, make_facts
+from analytics_server.query.language.saved_filters import SiteLibrary
+
+VIEW = (
+    "SELECT e.site_id AS site_id, e.ts AS ts, cityHash64(e.session_start, e.session_id) AS subject, "
+    r"toUInt8(multiIf((e.name IN ['a\x27b']), 1, (e.name IN ['b']), 2, (e.name IN ['c']), 3, 0)) AS number, "
+    "max(e.user_id) AS user_id FROM events AS e "
+    r"WHERE e.site_id = 's' AND ((e.name IN ['a\x27b']) OR (e.name IN ['b']) OR (e.name IN ['c']))"
+)
+GROUPS = "GROUP BY site_id, ts, subject, number"
+
+
+def facts() -> Facts:
+    steps = [{"name": "a'b"}, {"name": "b"}, {"name": "c"}]
+    body = msgspec.convert({"steps": steps, "window": "1d", "order": "ordered", "by": "session"}, FunnelBody)
+    return make_facts("f1", "s", check_funnel(body, SiteLibrary(None, "s")))
+
+
+def test_the_name_of_a_funnels_table_never_changes() -> None:
+    """Another name would make the tables of every saved funnel anew after an upgrade."""
+    assert facts().table == "funnel_f1_bbc3d39c44011338"
+    assert facts().create_view().endswith(f" TO funnel_f1_bbc3d39c44011338 AS {VIEW} {GROUPS}")
+
+
+def test_a_fill_reads_what_the_view_reads_between_two_moments() -> None:
+    between = "AND e.ts >= {start:DateTime64(6, 'UTC')} AND e.ts < {until:DateTime64(6, 'UTC')}"
+    assert facts().fill().endswith(f" {VIEW} {between} {GROUPS}")

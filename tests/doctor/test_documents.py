@@ -1,0 +1,47 @@
+"""Doctor names the stored documents that can't be read, each by its kind and id."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from analytics_server.access.gate import Gate, Role
+from analytics_server.config import SitesSection
+from analytics_server.doctor.documents import BODIES, DocumentsCheck
+from analytics_server.saved.store import Kind, Saved
+from tests.doctor.place import Place
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def test_every_kind_has_a_body() -> None:
+    assert set(BODIES) == set(Kind)
+
+
+async def test_unreadable_documents_are_named(any_place: Place) -> None:
+    store = any_place.store
+    check = DocumentsCheck(store, SitesSection())
+    await Gate(store).create(Role.READ)
+    saved = Saved(store)
+    sound = await saved.put(Kind.GOAL, "a.example", "Signup", {"event": "signup"})
+    assert (await check.examine()).status == "ok"
+
+    bodies = {kind: await saved.put(kind, "a.example", "Damaged", {"invented": 1}) for kind in Kind}
+    await store.insert(
+        "saved",
+        ("kind", "site_id", "id", "document", "deleted", "updated_at"),
+        [["alert"], ["a.example"], ["x"], ["{}"], [0], [NOW]],
+    )
+    columns = ("document", "deleted", "updated_at")
+    await store.insert("sites", ("site_id", *columns), [["b.example"], ["{"], [0], [NOW]])
+    await store.insert("tokens", ("token_hash", *columns), [["0" * 64], ["null"], [0], [NOW]])
+
+    found = await check.examine()
+    assert found.status == "warning"
+    named = found.facts["unreadable"]
+    assert isinstance(named, list)
+    assert set(named) == {
+        *("alert x", "site b.example", f"token {'0' * 12}"),
+        *(f"{kind} {thing.id}" for kind, thing in bodies.items()),
+    }
+    assert sound.id not in found.message
+    assert bodies[Kind.EXPERIMENT].id in found.message

@@ -19,7 +19,7 @@ class SiteShares:
     def __init__(self) -> None:
         self._held: dict[str, int] = {}
         self._by_count: dict[int, dict[str, None]] | None = None
-        """The sites that hold so many, the one that came to it first in front; none until somebody asks."""
+        """The sites that hold so many, the one that came to it first in front; None until the largest is asked for."""
         self._most = 0
         self.total = 0
 
@@ -28,6 +28,7 @@ class SiteShares:
         return len(self._held)
 
     def held(self, site_id: str) -> int:
+        """How many entries the site holds."""
         return self._held.get(site_id, 0)
 
     @property

@@ -1,4 +1,4 @@
-"""Whose request is it, behind proxies? Reads X-Forwarded-For from the right.
+"""The client's IP address behind proxies: reads X-Forwarded-For from the right.
 
 Only hops that a trusted proxy wrote count: the right-most entry that is no trusted
 proxy is the client. What stands further left the client may have forged.

@@ -22,7 +22,7 @@ from analytics_server.collect.formats.warnings import Warnings
 from analytics_server.collect.formats.wire import Decoded
 from analytics_server.collect.limits import RateLimiter
 from analytics_server.collect.metrics import CollectMetrics
-from analytics_server.collect.pace import Pace, is_compressed_far
+from analytics_server.collect.pace import DecompressionThrottle, is_compressed_far
 from analytics_server.collect.pipeline import Pipeline
 from analytics_server.collect.steps.run import Origin, Outcome
 from analytics_server.config import LimitsSection
@@ -83,7 +83,7 @@ class Collector:
         self._losses = losses
         self._by_address = RateLimiter(limits.address_events_per_s, limits.limiter_addresses, clock)
         self._one_large = asyncio.Lock()
-        self._pace = Pace()
+        self._pace = DecompressionThrottle()
         self._behind: list[tuple[Outcome, Waiter]] | None = None
         """While a large batch is under way: who waits until it is in the log."""
 
@@ -215,7 +215,7 @@ class Collector:
     async def _read_compressed(
         self, format: Format, body: bytes, encoding: str, headers: Mapping[str, str], address: str
     ) -> _Request:
-        """`_read` for anybody's compressed body. Raises an `AnalyticsError`."""
+        """`_read` for a compressed body without a token. Raises an `AnalyticsError`."""
         plain = decompress(body, encoding, self.most_bytes(trusted=False))
         if not is_compressed_far(len(body), len(plain)):
             return self._read(format, plain, None, headers, address, None)
@@ -250,7 +250,7 @@ class Collector:
             return await self._take_in_pieces(request)
 
     async def _take_in_pieces(self, request: _Request) -> tuple[_Request, Outcome, asyncio.Future[None] | None]:
-        """The pipeline in pieces, so that nobody else waits for a large batch; its rows reach the log in one.
+        """The pipeline in pieces, so that other requests do not wait for a large batch; its rows reach the log in one.
 
         The ids of its events are known before it is in the log: a request that repeats one is put behind it, so
         that as ever it is answered after the event it repeats has met its fate.
@@ -293,7 +293,7 @@ class Collector:
         """Done when the rows, and all that came before, are durable; raises `WalError` when they are lost.
 
         None when there is nothing to wait for.
-        A loss is noted at once, before anybody else is told, and also when the client has gone.
+        A loss is noted at once, before any other waiter is told, and also when the client has gone.
         """
         if not outcome.rows and not outcome.repeated:
             return None

@@ -1,8 +1,8 @@
-"""Bodies that were compressed far: read one after another, with rests, so that beacons go on meanwhile.
+"""Throttling of bodies that grow much when decompressed: one after another, with pauses, so that beacons go on.
 
 A kilobyte of gzip may stand for a megabyte of the smallest values (`{},{},…`), which takes a tenth of a second to
-read: twenty such requests a second from anybody would keep all beacons waiting for seconds. Nothing is refused for how
-it looks. Who sends the like waits for those before it, and a tenth of the time is theirs together. Bounded: so many
+read: twenty such requests a second would keep all beacons waiting for seconds. Nothing is refused for how
+it looks. Such a body waits for those before it, and together they get a tenth of the time. Bounded: so many
 wait of one network, and so many of all. Only the event loop uses it.
 """
 
@@ -34,8 +34,8 @@ def is_compressed_far(compressed: int, plain: int) -> bool:
     return plain > SMALL_BYTES and plain > MOST_TIMES * compressed
 
 
-class Pace:
-    """Whose turn it is to be read."""
+class DecompressionThrottle:
+    """Which body may be decoded now."""
 
     def __init__(self) -> None:
         self._waiting: Counter[str] = Counter()

@@ -46,8 +46,8 @@ ACCEPTED = 202
 class CollectRoutes:
     """Owns the handlers; `script` is the tracker as it is served.
 
-    `held_bytes`: what unfinished bodies of all senders without a token may hold together. Who opens many
-    connections and never ends what was begun on them must not take the memory of everybody else.
+    `held_bytes`: what unfinished bodies of all senders without a token may hold together. A client that opens
+    many connections and leaves its requests unfinished must not exhaust the memory.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class CollectRoutes:
         headers = request.headers
         try:
             authorization = headers.get("Authorization")
-            if authorization is not None:  # before anybody can make this process hold a trusted sender's 10 MiB
+            if authorization is not None:  # before an unauthenticated client can make this process hold 10 MiB
                 await self._collector.admit(authorization)
             async with asyncio.timeout(self._body_timeout_s):
                 body = await self._read(request)

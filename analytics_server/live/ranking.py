@@ -1,4 +1,4 @@
-"""Who was where: labels ranked by their distinct visitors of the last half hour.
+"""Labels ranked by their distinct visitors of the last half hour.
 
 Owns one list of the live view (pages, sources or countries of one site).
 Constraint: adding costs well under a microsecond and reading is independent of the

@@ -47,7 +47,9 @@ class QueryStore(Protocol):
         *,
         settings: Settings | None = None,
         timeout_s: float = 30.0,
-    ) -> ResultSet: ...
+    ) -> ResultSet:
+        """As the store answers. Raises a store error."""
+        ...
 
 
 async def seed_hub(hub: Hub, store: QueryStore, now: float) -> int:

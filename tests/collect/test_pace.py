@@ -8,7 +8,7 @@ import gzip
 import pytest
 
 from analytics_server.collect.answer import BeaconAnswer
-from analytics_server.collect.pace import WAITING, WAITING_OF_NETWORK, Pace, is_compressed_far
+from analytics_server.collect.pace import WAITING, WAITING_OF_NETWORK, DecompressionThrottle, is_compressed_far
 from analytics_server.errors import TooManyRequests, Unavailable
 from tests.collect.world import FORMAT, World, answered
 from tests.server import USER_AGENT
@@ -33,7 +33,7 @@ async def test_after_such_a_body_comes_a_rest_of_nine_times_as_long(monkeypatch:
 
     monkeypatch.setattr("analytics_server.collect.pace.time.monotonic", lambda: now)
     monkeypatch.setattr("analytics_server.collect.pace.asyncio.sleep", sleep)
-    pace = Pace()
+    pace = DecompressionThrottle()
     for took_s in (0.1, 0.5, 0.0):
         async with pace.turn("192.0.2.1"):
             now += took_s
@@ -60,7 +60,7 @@ async def test_a_batch_of_like_events_is_taken_whole() -> None:
 
 
 async def test_few_wait_of_one_network_and_not_many_of_all() -> None:
-    pace = Pace()
+    pace = DecompressionThrottle()
     free = asyncio.Event()
 
     async def hold(address: str) -> None:

@@ -247,4 +247,6 @@ def test_the_addresses_of_one_ipv6_network_count_as_one() -> None:
     assert network_of("2001:db8:1:2::1") == network_of("2001:db8:1:2:ffff::9") != network_of("2001:db8:1:3::1")
     assert network_of("192.0.2.1") == "192.0.2.1"
     assert network_of("fe80::1%eth0") == network_of("fe80::2")
+    assert network_of("::ffff:192.0.2.1") == network_of("::ffff:192.0.2.1%1") == "192.0.2.1"
     assert network_of("no:address") == "no:address"
+    assert network_of("2001:db8::1\x00") == "2001:db8::1\x00"

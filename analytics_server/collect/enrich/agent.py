@@ -2,7 +2,7 @@
 
 ua-parser's rules in the Rust engine name browser and system (50 to 150 µs, hence the
 cache). Its device rules are left out: the kind of device needs a dozen words, theirs are
-hundreds of telephone models nobody asked for, and most of the memory and start-up time.
+hundreds of telephone models that no question needs, and most of the memory and start-up time.
 
 Known limits: since iPadOS 13 Safari on an iPad says it is a Mac, and telling them apart
 would need fingerprinting, so such an iPad counts as Desktop. Windows 11 says Windows 10,

@@ -1,4 +1,4 @@
-"""Is it a person? Judges the user agent and the headers of a page loaded ahead of time.
+"""Bot detection: judges the user agent, and the headers of a page loaded ahead of time (prefetch).
 
 Layers, cheapest first: no or garbage user agent; words that only automation uses
 (HTTP libraries, headless browsers, monitors); is-crawler. ua-parser's Spider rules are

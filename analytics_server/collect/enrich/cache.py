@@ -4,7 +4,7 @@ Two generations instead of an LRU list: a look-up is one or two dict reads and
 writes nothing on a hit, and when the young generation is full it becomes the old
 one and the previous old one is forgotten. What is used often is carried over,
 what is not is gone after two turns. It holds at most `capacity` entries; long
-keys aren't kept, so that nobody can fill the memory with a few huge strings.
+keys aren't kept, so that a few huge strings can't fill the memory.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The rules and their order follow GA4's default channel group
 (https://support.google.com/analytics/answer/9756891); AI assistants stand before
 organic search. Two things differ on purpose: click ids of Google and Microsoft ads make
-their own search engines' traffic paid, since nobody here is linked to an ads account;
+their own search engines' traffic paid, since no ads account is linked here;
 and there is no "Unassigned": a visit with a named source that matches no rule is a
 Referral, one without any is Direct.
 """

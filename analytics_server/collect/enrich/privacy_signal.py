@@ -1,4 +1,4 @@
-"""Did the browser ask to be left alone? Reads Do Not Track and Global Privacy Control.
+"""Opt-out signals of the browser: Do Not Track and Global Privacy Control.
 
 Only the value "1" is a request (W3C: Tracking Preference Expression; Global Privacy
 Control); anything else, "0" included, is none.

@@ -5,7 +5,7 @@ covers its subdomains, and the longest entry wins (`mail.google.com` is Gmail);
 `amazon.*` covers every country's ending and all subdomains; `=google.*` every
 country's ending but only the bare host and `www`, `m`, `images`, because the other
 subdomains are products that aren't the search. Android packages are hosts like any
-other. A source nobody listed goes by its host without `www.`, kind "referral".
+other. A source that is not listed goes by its host without `www.`, kind "referral".
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Referrer(NamedTuple):
     """A source: its display name, and its kind.
 
     Kinds: search, social, video, shopping, ai, email, referral, spam; "direct" when
-    nobody referred; "" for a `utm_source` that isn't a known name.
+    there is no referrer; "" for a `utm_source` that isn't a known name.
     """
 
     name: str

@@ -22,6 +22,7 @@ MAX_ENGAGEMENT_MS = 86_400_000
 MAX_REVENUE = Decimal(10) ** 13
 MAX_PIXELS = 100_000
 LANGUAGE_CHARS = 35
+EXPERIMENT_CHARS = 120
 REGION_CHARS, SCRIPT_CHARS = 2, 4
 
 _UNSTORABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -66,7 +67,7 @@ class DetailReader:
         amount, currency = _NO_REVENUE if revenue is None else _revenue(revenue, warnings)
         test = variant = ""
         if experiment is not None:
-            test, variant = cut(experiment.id, 120), cut(experiment.variant, 120)
+            test, variant = cut(experiment.id, EXPERIMENT_CHARS), cut(experiment.variant, EXPERIMENT_CHARS)
             if not test or not variant:
                 test = variant = ""
                 warnings.warn("experiment", WarningCode.LEFT_OUT)

@@ -19,11 +19,15 @@ Number = int | float
 
 
 class Screen(msgspec.Struct, gc=False):
+    """The screen's size in CSS pixels."""
+
     width: Number | None = None
     height: Number | None = None
 
 
 class Element(msgspec.Struct, gc=False):
+    """The element of the page that was used."""
+
     id: str | None = None
     tag: str | None = None
     text: str | None = None
@@ -31,11 +35,15 @@ class Element(msgspec.Struct, gc=False):
 
 
 class Revenue(msgspec.Struct, gc=False):
+    """An amount in the currency's own unit; `currency` is an ISO 4217 code."""
+
     amount: Number | str
     currency: str
 
 
 class Exposure(msgspec.Struct, gc=False):
+    """The variant of an experiment that was shown."""
+
     id: str
     variant: str
 
@@ -84,7 +92,7 @@ _EPOCH_TEXT = re.compile(r"[0-9]{9,16}(?:\.[0-9]{1,9})?")
 
 
 def parse_timestamp(value: str | Number) -> int | None:
-    """Epoch milliseconds of an ISO 8601 text (UTC when it has no offset) or an epoch number; None if it is neither."""
+    """Epoch milliseconds of an ISO 8601 text (UTC when it has no offset) or an epoch number; None for all else."""
     if isinstance(value, str):
         if _EPOCH_TEXT.fullmatch(value):
             return parse_timestamp(float(value))

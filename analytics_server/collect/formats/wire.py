@@ -67,7 +67,7 @@ def read_any(raw: bytes | Raw) -> object:
 
 
 def mended(body: bytes) -> bytes | None:
-    """The body without a byte order mark and with halves of surrogate pairs replaced; None if it has neither.
+    """The body without a byte order mark and with halves of surrogate pairs replaced; None when nothing changes.
 
     Browsers send halves: JSON.stringify escapes what is left of an emoji that a script has cut in two.
     """

@@ -3,7 +3,7 @@
 An id is remembered for the window at least, for one and a half windows at most while its site sends others, and
 as long as there is room: past the capacity the site that holds most forgets its oldest, so that no site can make
 another's ids be forgotten. About 20 bytes an id: 64-bit hashes, keyed with this process's own random key, so
-nobody can choose colliding ids (by chance, with ten million ids remembered, one new id in 10^12 is taken for a
+a client can't choose colliding ids (by chance, with ten million ids remembered, one new id in 10^12 is taken for a
 repeated one). An id is remembered only once its event is durable or on its way to be; if writing fails it is
 forgotten, so that the client's retry is kept.
 """
@@ -38,7 +38,7 @@ class Duplicates:
         self._queues: dict[str, IdQueue] = {}
         self._shares = SiteShares()
         self.losses = 0
-        """So often ids were taken back: what was known before that may not be on disk."""
+        """How often ids were taken back: what was known before that may not be on disk."""
         self._restored: dict[str, array[int]] = {}
         """Ids of a former run until they are settled, the newest first. They count in the shares."""
 

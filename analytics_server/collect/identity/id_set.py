@@ -34,9 +34,10 @@ class IdSet:
 
     def add(self, number: int) -> bool:
         """Put it in; False when it was there."""
-        shard = self._shards[number >> _SHIFT]
+        at = number >> _SHIFT
+        shard = self._shards[at]
         if shard is None:
-            self._shards[number >> _SHIFT] = array("Q", (number,))
+            self._shards[at] = array("Q", (number,))
         else:
             place = bisect_left(shard, number)
             if place < len(shard) and shard[place] == number:

@@ -1,10 +1,10 @@
-"""Who an event counts as: a keyed hash with the day's salt, forgotten with it.
+"""The visitor of an event: a keyed hash with the day's random salt, pseudonymous for that day only.
 
 visitor = BLAKE2b-64(key = the UTC day's random salt; day, site, address, user agent).
 The day is hashed too, so an id never spans two days even where an old day has no salt
-of its own (imports). The site is hashed, so nobody can be followed from site to site.
-An IPv6 address counts by its /64 network: the lower half changes every few hours on
-the same device. Address and user agent are forgotten once this returns.
+of its own (imports). The site is hashed, so a person can't be followed from site to site.
+An IPv6 address counts by its /64 network (`address.network_of`). Address and user
+agent are forgotten once this returns.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class VisitorHasher:
         return self._hash(day, f"{day}\n{site_id}\n{address}\n{user_agent}")
 
     def identify_user(self, site_id: str, user_id: str, day: int) -> int:
-        """The id for a server-side event that tells a user but neither address nor user agent."""
+        """The id for a server-side event that tells a user, and no address or user agent."""
         return self._hash(day, f"{day}\n{site_id}\nuser\n{user_id}")
 
     def _hash(self, day: int, text: str) -> int:

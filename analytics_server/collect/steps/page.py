@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analytics_server.collect.drops import DropReason
-from analytics_server.collect.enrich.values import DetailReader, cut
+from analytics_server.collect.enrich.values import EXPERIMENT_CHARS, DetailReader, cut
 from analytics_server.collect.formats.beacon import Exposure
 from analytics_server.collect.steps.parts import EventFunction, Parts
 from analytics_server.collect.steps.run import NO_PAGE, Event, Run
@@ -78,4 +78,5 @@ def _exposure_fault(experiment: Exposure | None) -> Reject | None:
     """An exposure without experiment and variant says nothing."""
     if experiment is None:
         return _MISSING_EXPERIMENT
-    return None if cut(experiment.id, 120) and cut(experiment.variant, 120) else _BAD_EXPERIMENT
+    named = cut(experiment.id, EXPERIMENT_CHARS) and cut(experiment.variant, EXPERIMENT_CHARS)
+    return None if named else _BAD_EXPERIMENT

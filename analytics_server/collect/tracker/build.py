@@ -44,6 +44,7 @@ def _inline_numbers(text: str) -> str:
 
 
 def main() -> int:
+    """Write both files; 1 when the script has become too large."""
     script, extras = build(), build(EXTRAS_SOURCE)
     size = gzip_bytes(fill(script, "/track", "/a.js"))
     if size > MAX_GZIP_BYTES:

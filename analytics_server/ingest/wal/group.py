@@ -1,4 +1,4 @@
-"""A commit group: rows that are made durable together, and who waits for it."""
+"""A commit group of the WAL: rows that are made durable together, and the acknowledgements that wait for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Waiter = Callable[[str], None]
 """Called on the loop once the rows are durable, with "", or with why they are not."""
 
 
-class Group:
+class CommitGroup:
     """`payload` are the rows as MessagePack, `old_payload` those of past months, of which only the number is kept."""
 
     __slots__ = ("bytes", "old_events", "old_payload", "payload", "rows", "waiters")

@@ -28,7 +28,7 @@ from analytics_server.config import IngestSection
 from analytics_server.errors import WalError
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.wal import segment
-from analytics_server.ingest.wal.group import MAX_GROUP_BYTES, MOST_BYTES, Group, Waiter
+from analytics_server.ingest.wal.group import MAX_GROUP_BYTES, MOST_BYTES, CommitGroup, Waiter
 from analytics_server.ingest.wal.log_size import LogSize
 from analytics_server.ingest.wal.open_segment import OpenSegments
 from analytics_server.ingest.wal.probe import is_in_place, probe
@@ -85,8 +85,8 @@ class Wal:
         self._max_bytes = settings.wal_max_mb * 1_048_576
         self._max_old_bytes = min(settings.historic_wal_max_mb * 1_048_576, self._max_bytes // 2)
         self._old_before_us = 0
-        self._group = Group()
-        self._under_way = self._no_group = Group()
+        self._group = CommitGroup()
+        self._under_way = self._no_group = CommitGroup()
         self._stopping = False
         self._broken = ""
         self._full = ""
@@ -299,18 +299,19 @@ class Wal:
 
     @property
     def bytes_on_disk(self) -> int:
+        """Bytes of all segments."""
         return self._size.bytes
 
     # ---- the committer -------------------------------------------------
 
     async def _work(self) -> None:
-        """The task's life: nobody may wait for an answer that will never come."""
+        """The task's life: when it fails, every waiter is told."""
         try:
             await self._commit_groups()
         except BaseException as failure:
             log.critical("the log's writer failed", exc_info=failure)
             self._break(f"The write-ahead log's writer failed ({type(failure).__name__}).")
-            group, self._group = self._group, Group()
+            group, self._group = self._group, CommitGroup()
             self._settle(self._under_way, self._broken)
             self._settle(group, self._broken)
 
@@ -337,7 +338,7 @@ class Wal:
     async def _commit(self) -> None:
         """Make the pending group durable, and tell those who wait."""
         group = self._under_way = self._group
-        self._group = Group()
+        self._group = CommitGroup()
         error = self._broken if group.events else ""
         if group.events and not error:
             started = time.perf_counter()
@@ -364,7 +365,7 @@ class Wal:
         if self._segments is not None and (sealed := self._segments.seal(historic)) is not None:
             self._on_sealed(sealed)
 
-    def _settle(self, group: Group, error: str) -> None:
+    def _settle(self, group: CommitGroup, error: str) -> None:
         if group.rows and not error:  # what is of past months is no news to a live view
             try:
                 self._on_durable(group.rows)

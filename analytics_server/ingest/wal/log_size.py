@@ -34,6 +34,7 @@ class LogSize:
         self._metrics.wal_bytes.set(self.bytes)
 
     def grow(self, size: int, *, historic: bool) -> None:
+        """A segment has become larger by so many bytes."""
         with self._lock:
             self.bytes += size
             if historic:
@@ -41,10 +42,12 @@ class LogSize:
         self._metrics.wal_bytes.set(self.bytes)
 
     def opened(self, size: int, *, historic: bool) -> None:
+        """There is a segment more."""
         self.grow(size, historic=historic)
         self._metrics.wal_segments.inc()
 
     def sealed(self, sealed: Sealed) -> None:
+        """An open segment was closed: it waits for delivery."""
         with self._lock:
             self.historic_waiting += sealed.historic
 

@@ -5,7 +5,7 @@ many years makes an INSERT for each month of a batch, so a historic segment grow
 is on its way, for some minutes at most: a large batch has no more months than a small one. Recent events never wait
 for it.
 
-A group is in both or in neither: what was written of one that fails is cut off again, before anybody is told.
+A group is written to both or to none: what was written of one that fails is cut off again, before a waiter is told.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from analytics_server.batch_ids import created_ms, new_batch_id
 from analytics_server.config import IngestSection
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.wal import segment
-from analytics_server.ingest.wal.group import Group
+from analytics_server.ingest.wal.group import CommitGroup
 from analytics_server.ingest.wal.log_size import LogSize
 from analytics_server.ingest.wal.segment import Sealed
 from analytics_server.ingest.wal.segment_file import SegmentFile, Untrusted, sync_directory
@@ -89,7 +89,7 @@ class OpenSegments:
         self.broken = False
         """No file may be synced any more."""
 
-    async def write(self, group: Group) -> None:
+    async def write(self, group: CommitGroup) -> None:
         """Raises `OSError`: nothing of the group stays then; `Untrusted` when no group can be written any more."""
         parts: list[_Part] = []
         if group.old_events:
@@ -124,7 +124,7 @@ class OpenSegments:
         for part in parts:
             self._size.grow(part.file.size - part.before, historic=part.historic)
 
-    def keep(self, group: Group) -> list[bool]:
+    def keep(self, group: CommitGroup) -> list[bool]:
         """Keep the rows of a written group for the flush; which segments are full, by whether they are historic."""
         full = []
         if group.old_events and self._keep(True, [], group.old_events):

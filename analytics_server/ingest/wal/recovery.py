@@ -3,7 +3,7 @@
 A torn tail of a WAL segment that was open (the newest one, and the newest of past months),
 a frame that reaches beyond the file's end, was never acknowledged and is cut off. A last
 frame that is there whole but doesn't prove itself is either the same, after a power cut, or
-damage: nobody can tell, so a copy is kept before it is cut. Anything else that can't be read
+damage: that can't be told, so a copy is kept before it is cut. Anything else that can't be read
 is damage: the file is kept in `quarantine/`, counted and logged, and its good frames are
 delivered all the same. That includes files that hold nothing: a segment gets its name only
 once its head is on disk, and its successor only once it holds a frame.

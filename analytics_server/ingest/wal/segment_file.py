@@ -89,6 +89,7 @@ class SegmentFile:
             raise Untrusted(failure.errno, f"ftruncate failed: {failure.strerror}") from failure
 
     def close(self) -> None:
+        """Close the descriptor."""
         with contextlib.suppress(OSError):  # all that was acknowledged is synced
             os.close(self.fd)
 

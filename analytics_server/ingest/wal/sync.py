@@ -38,7 +38,9 @@ class Syncer(Protocol):
         """Done when the file's bytes are on disk; `OSError` when they may not be."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release what it holds; no sync may be under way."""
+        ...
 
 
 class KernelSyncer:
@@ -67,6 +69,7 @@ class KernelSyncer:
         loop.add_reader(self._context.fileno, self._on_event)
 
     def sync(self, fd: int) -> asyncio.Future[None]:
+        """Ask the kernel; done when it reports the end."""
         assert self._waiting is None, "one sync at a time"
         future = self._loop.create_future()
         operation = Operation.fdsync(fd)
@@ -114,6 +117,7 @@ class KernelSyncer:
             future.set_exception(failure)
 
     def close(self) -> None:
+        """Listen to the kernel no more."""
         self._loop.remove_reader(self._context.fileno)
 
 
@@ -136,9 +140,11 @@ class ThreadSyncer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wal-sync")
 
     def sync(self, fd: int) -> asyncio.Future[None]:
+        """Sync on the thread."""
         return self._loop.run_in_executor(self._thread, sync_data, fd)
 
     def close(self) -> None:
+        """End the thread after the sync under way."""
         self._thread.shutdown(wait=False)
 
 

@@ -13,7 +13,7 @@ ACCEPTED_ONE = b'{"accepted":1,"dropped":{},"rejected":[]}'
 _encode_json = msgspec.json.Encoder().encode
 
 
-class Answer(msgspec.Struct, frozen=True):
+class BeaconAnswer(msgspec.Struct, frozen=True):
     """What the front sends back."""
 
     status: int
@@ -31,17 +31,17 @@ class Accepted(msgspec.Struct, frozen=True):
     more_warnings: int | UnsetType = UNSET
 
 
-ONE = Answer(202, ACCEPTED_ONE)
+ONE = BeaconAnswer(202, ACCEPTED_ONE)
 """The usual answer, always the same object."""
 
 
-def accept(accepted: int, dropped: dict[str, int], rejected: list[Rejection], warnings: Warnings) -> Answer:
+def accept(accepted: int, dropped: dict[str, int], rejected: list[Rejection], warnings: Warnings) -> BeaconAnswer:
     """The answer for events that were read: how many were taken, and what became of the others."""
     shown, more = warnings.shown()
-    return Answer(202, _encode_json(Accepted(accepted, dropped, rejected, shown or UNSET, more or UNSET)))
+    return BeaconAnswer(202, _encode_json(Accepted(accepted, dropped, rejected, shown or UNSET, more or UNSET)))
 
 
-def refuse(error: AnalyticsError) -> Answer:
+def refuse(error: AnalyticsError) -> BeaconAnswer:
     """The answer for a request that failed as a whole."""
     body = _encode_json({"error": {"code": error.code, "message": error.message}})
-    return Answer(error.status, body, error.retry_after_s)
+    return BeaconAnswer(error.status, body, error.retry_after_s)

@@ -10,16 +10,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import msgspec
 
 from analytics_server.access.gate import Gate, Principal
-from analytics_server.collect.answer import ONE, Answer, accept, refuse
+from analytics_server.collect.answer import ONE, BeaconAnswer, accept, refuse
 from analytics_server.collect.body import decompress
 from analytics_server.collect.formats.beacon import Beacon, Rejection
-from analytics_server.collect.formats.client_sdk import decode_client_batch, decode_interaction, decode_view
-from analytics_server.collect.formats.native import decode_track
+from analytics_server.collect.formats.table import Format
 from analytics_server.collect.formats.warnings import Warnings
 from analytics_server.collect.formats.wire import Decoded
 from analytics_server.collect.limits import RateLimiter
@@ -38,8 +36,6 @@ from analytics_server.errors import (
 )
 from analytics_server.ingest.wal.group import Waiter
 from analytics_server.ingest.wal.log import Wal
-
-Kind = Literal["track", "view", "interaction", "batch", "pixel"]
 
 EVENTS_AT_ONCE = 1_000
 """A larger batch is taken in pieces of so many events, some 15 ms each: the loop must not stand still for long."""
@@ -95,7 +91,7 @@ class Collector:
         """How large a body may be, before and after decompression."""
         return self._limits.trusted_batch_bytes if trusted else self._limits.batch_bytes
 
-    async def collect(self, kind: Kind, body: bytes, headers: Mapping[str, str], address: str) -> Answer:
+    async def collect(self, format: Format, body: bytes, headers: Mapping[str, str], address: str) -> BeaconAnswer:
         """Handle one beacon. Never raises for what a client sent."""
         try:
             principal = None
@@ -104,12 +100,12 @@ class Collector:
                 principal = await self.admit(authorization)
             encoding = headers.get("content-encoding")
             if principal is not None and (encoding is not None or len(body) > LARGE_BODY):
-                request, outcome, written = await self._take_large(kind, body, encoding, headers, address, principal)
+                request, outcome, written = await self._take_large(format, body, encoding, headers, address, principal)
             else:
                 if encoding is None or self._wal.refusal():
-                    request = self._read(kind, body, encoding, headers, address, principal)
+                    request = self._read(format, body, encoding, headers, address, principal)
                 else:
-                    request = await self._read_compressed(kind, body, encoding, headers, address)
+                    request = await self._read_compressed(format, body, encoding, headers, address)
                 outcome = self._take(request)
                 written = self._written(outcome)
             if written is not None:
@@ -133,17 +129,18 @@ class Collector:
 
     def take_fast(
         self,
+        format: Format,
         body: bytes,
         headers: Mapping[str, str],
         address: str,
-        respond: Callable[[Answer], None],
+        respond: Callable[[BeaconAnswer], None],
         principal: Principal | None = None,
     ) -> None:
-        """`POST /track` without a coroutine: `respond` is called once, now or later. `principal`: as `known` says."""
+        """`collect` without a coroutine: `respond` is called once, now or later. `principal`: as `known` says."""
         try:
             if principal is not None and not principal.may_collect:
                 raise Forbidden(MAY_NOT_COLLECT)
-            request = self._read("track", body, headers.get("content-encoding"), headers, address, principal)
+            request = self._read(format, body, headers.get("content-encoding"), headers, address, principal)
             outcome, sent = self._take(request), request.sent
             if not outcome.rows and not outcome.repeated:
                 respond(self.kept(outcome, sent))
@@ -165,7 +162,7 @@ class Collector:
 
     def _read(
         self,
-        kind: Kind,
+        format: Format,
         body: bytes,
         encoding: str | None,
         headers: Mapping[str, str],
@@ -183,7 +180,7 @@ class Collector:
             body = decompress(body, encoding, most)
         if len(body) > most:
             raise TooLarge(f"The body has {len(body)} bytes; {most} are allowed.")
-        beacons, rejected, sent, warnings = decoded or self._decode(kind, body, trusted=trusted)
+        beacons, rejected, sent, warnings = decoded or self._decode(format, body, trusted=trusted)
         if not trusted and not self._by_address.allow(address, max(1, sent)):
             raise TooManyRequests("Too many events from this address. Send them again later.")
         origin = Origin(
@@ -216,18 +213,18 @@ class Collector:
         return outcome
 
     async def _read_compressed(
-        self, kind: Kind, body: bytes, encoding: str, headers: Mapping[str, str], address: str
+        self, format: Format, body: bytes, encoding: str, headers: Mapping[str, str], address: str
     ) -> _Request:
         """`_read` for anybody's compressed body. Raises an `AnalyticsError`."""
         plain = decompress(body, encoding, self.most_bytes(trusted=False))
         if not is_compressed_far(len(body), len(plain)):
-            return self._read(kind, plain, None, headers, address, None)
+            return self._read(format, plain, None, headers, address, None)
         async with self._pace.turn(address):
-            return self._read(kind, plain, None, headers, address, None)
+            return self._read(format, plain, None, headers, address, None)
 
     async def _take_large(
         self,
-        kind: Kind,
+        format: Format,
         body: bytes,
         encoding: str | None,
         headers: Mapping[str, str],
@@ -244,8 +241,8 @@ class Collector:
             decoded = None
             if encoding is None and len(body) <= self.most_bytes(trusted=True) and not self._wal.refusal():
                 # By a thread: where each event has a fault, reading 10,000 of them takes some 0.3 s.
-                decoded = await asyncio.to_thread(self._decode, kind, body, trusted=True)
-            request = self._read(kind, body, encoding, headers, address, principal, decoded)
+                decoded = await asyncio.to_thread(self._decode, format, body, trusted=True)
+            request = self._read(format, body, encoding, headers, address, principal, decoded)
             if len(request.beacons) <= EVENTS_AT_ONCE:
                 outcome = self._take(request)
                 return request, outcome, self._written(outcome)
@@ -330,16 +327,10 @@ class Collector:
         self._forget_ids(outcome.event_ids)
         self._metrics.failed += len(outcome.rows)
 
-    def _decode(self, kind: Kind, body: bytes, *, trusted: bool) -> Decoded:
+    def _decode(self, format: Format, body: bytes, *, trusted: bool) -> Decoded:
         limits = self._limits
         max_events = limits.trusted_batch_events if trusted else limits.batch_events
-        if kind in ("track", "pixel"):
-            return decode_track(body, limits, max_events=max_events)
-        if kind == "batch":
-            return decode_client_batch(body, limits, max_events=max_events)
-        if len(body) > limits.event_bytes:
-            raise TooLarge(f"One event may have {limits.event_bytes} bytes; this one has {len(body)}.")
-        return decode_view(body, limits) if kind == "view" else decode_interaction(body, limits)
+        return format.decode(body, limits, max_events=max_events)
 
     def _check_whole(self, outcome: Outcome, sent: int) -> None:
         """When one fault took every event, the request as a whole gets its status."""
@@ -350,7 +341,7 @@ class Collector:
             self._metrics.rejected += sent
             raise TooManyRequests(outcome.rejected[0].message)
 
-    def kept(self, outcome: Outcome, sent: int) -> Answer:
+    def kept(self, outcome: Outcome, sent: int) -> BeaconAnswer:
         """The rows are durable (or there were none): count, and word the answer.
 
         A repeated event is accepted only if the one before it was written: raises `WalError`. That one was known

@@ -1,13 +1,12 @@
-"""The fast way in: a plain `POST /track` is answered without the web framework.
+"""The fast front: an ordinary beacon is answered without the web framework.
 
 One protocol stands before aiohttp's on every connection. When the framework is idle
 and the bytes that arrive are exactly one complete, ordinary beacon, the core gets it
 at once and its answer is written straight to the transport; everything else — other
 paths, unknown tokens, chunked or partial bodies, anything unusual in the head — goes to
 aiohttp unchanged. Nothing is parsed twice, nothing is guessed: in doubt it is aiohttp's.
-Where one request ends and the next begins is known by Content-Length alone; a connection
-on which that can't be told is aiohttp's for good, so that no bytes of one request are
-ever read as the start of another. It costs a third of the framework's time per beacon
+A connection on which can't be told where the next request begins (`request_head`) is
+aiohttp's until it is closed. It costs a third of the framework's time per beacon
 (benchmarks/).
 
 Also bounds what a client can make the process hold: connections that idle too long, never
@@ -19,24 +18,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import time
 from collections.abc import Callable
+from enum import Enum, auto
 from http import HTTPStatus
 from typing import Protocol, cast
 
 from aiohttp.web_protocol import RequestHandler
 
 from analytics_server.collect.address import AddressResolver, bare
-from analytics_server.collect.answer import Answer, refuse
+from analytics_server.collect.answer import BeaconAnswer, refuse
 from analytics_server.collect.collector import Collector
+from analytics_server.collect.formats.table import FORMATS, Format
+from analytics_server.collect.front.flow_control import FlowControl
+from analytics_server.collect.front.request_head import MAX_HEAD_BYTES, parse, size_of
 from analytics_server.errors import AnalyticsError, NotImplementedHere
 
 log = logging.getLogger(__name__)
 
-MAX_HEAD_BYTES = 8_192
-MAX_LENGTH_DIGITS = 8
-MAX_HELD_BYTES = 262_144
 MOST_TRUSTED_BYTES = 65_536
 """A larger body of a trusted sender may hold so many events that they are better taken in pieces."""
 
@@ -46,9 +45,7 @@ CLOGGED_S = 60.0
 """How long a client may leave its answers unread."""
 SWEEP_S = 10.0
 
-_UNUSUAL = frozenset({"transfer-encoding", "expect", "upgrade", "te", "trailer", "proxy-connection", "content-range"})
 _CONNECT = b"CONNECT "
-_FRAMED_OTHERWISE = frozenset({"transfer-encoding", "upgrade"})
 _ANSWER_HEAD = (
     "HTTP/1.1 {status} {phrase}\r\nAccess-Control-Allow-Origin: *\r\nContent-Type: application/json\r\n"
     "X-Content-Type-Options: nosniff\r\n{more}Content-Length: {length}\r\n\r\n"
@@ -76,7 +73,9 @@ class Front:
     ) -> None:
         self.collector = collector
         self.addresses = addresses
-        self.start_line = f"POST {path} HTTP/1.1\r\n".encode()
+        self._fast = {
+            f"{format.method} {path}{format.suffix} HTTP/1.1\r\n".encode(): format for format in FORMATS if format.fast
+        }
         self.observe = observe
         self._make_inner = make_inner
         self.connections: set[BeaconProtocol] = set()
@@ -84,14 +83,14 @@ class Front:
         self.under_way = 0
         self.stopping = False
         self._settled = asyncio.Event()
-        self._last: Answer | None = None
+        self._last: BeaconAnswer | None = None
         self._last_bytes = b""
 
     def __call__(self) -> BeaconProtocol:
         return BeaconProtocol(self, self._make_inner())
 
     async def sweep(self) -> None:
-        """Close idle connections for ever."""
+        """Close idle connections, every few seconds until it is cancelled."""
         while True:
             await asyncio.sleep(SWEEP_S)
             now = time.monotonic()
@@ -109,13 +108,17 @@ class Front:
                 async with asyncio.timeout(timeout_s):
                     await self._settled.wait()
 
+    def format_of(self, data: bytes) -> Format | None:
+        """The format of a request that may be answered without aiohttp, by its first line."""
+        return self._fast.get(data[: data.find(b"\n", 0, MAX_HEAD_BYTES) + 1])
+
     def answered(self) -> None:
         """One beacon less is under way."""
         self.under_way -= 1
         if not self.under_way:
             self._settled.set()
 
-    def encode(self, answer: Answer) -> bytes:
+    def encode(self, answer: BeaconAnswer) -> bytes:
         """The answer as bytes; the usual one, which is always the same object, is encoded once."""
         if answer is self._last:
             return self._last_bytes
@@ -128,40 +131,60 @@ class Front:
         return encoded
 
 
+class FrontState(Enum):
+    """Where a connection is. aiohttp's own state is asked of its handler (`_framework_is_idle`)."""
+
+    CLOSED = auto()
+    """Not made yet, or lost."""
+    READY = auto()
+    """The next byte begins a request."""
+    BEACON = auto()
+    """A beacon that was taken here waits for its answer."""
+    BODY = auto()
+    """Bytes of a request's body are still to come for aiohttp."""
+    FRAMEWORK = auto()
+    """aiohttp's until it is closed: where the next request begins can't be told any more."""
+
+
 class BeaconProtocol(asyncio.Protocol):
     """One connection: beacons are taken here, the rest is aiohttp's."""
 
-    __slots__ = ("_active_at", "_busy", "_clogged_at", "_ended", "_front", "_half", "_held", "_held_bytes", "_inner",
-                 "_owed", "_paused", "_peer", "_started", "_theirs", "_transport", "_untouched")  # fmt: skip
+    __slots__ = (
+        *("_flow", "_front", "_inner", "_peer", "_transport"),
+        *("_active_at", "_client_done", "_head_unfinished", "_inner_used", "_owed", "_started", "_state"),
+    )
 
     def __init__(self, front: Front, inner: RequestHandler) -> None:
+        # of the connection
         self._front = front
         self._inner = inner
         self._transport: asyncio.Transport | None = None
+        self._flow: FlowControl | None = None
         self._peer = ""
-        self._busy = False
-        self._theirs = False
-        """For good: where the next request begins can't be told any more."""
-        self._untouched = True
-        self._half = False
+        self._inner_used = False
+        """Has aiohttp got any bytes?"""
+        self._client_done = False
+        """The client will send no more."""
+        # of the request
+        self._state = FrontState.CLOSED
         self._owed = 0
-        """Bytes of a request's body that are still to come for aiohttp."""
-        self._ended = False
-        self._clogged_at = 0.0
-        self._held: list[bytes] = []
-        self._held_bytes = 0
-        self._paused = False
+        """In `BODY`: so many bytes are still to come."""
+        self._head_unfinished = False
+        """Has aiohttp got the beginning of a request's head, and not its end?"""
         self._active_at = 0.0
         self._started = 0.0
 
     # ---- asyncio.Protocol ----------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection, unless there are too many or the server is stopping."""
         front = self._front
         if front.stopping or len(front.connections) >= front.most_connections:
             cast(asyncio.Transport, transport).abort()
             return
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = made = cast(asyncio.Transport, transport)
+        self._flow = FlowControl(made)
+        self._state = FrontState.READY
         peer = transport.get_extra_info("peername")
         self._peer = bare(peer[0]) if isinstance(peer, tuple) else ""
         self._active_at = time.monotonic()
@@ -169,39 +192,52 @@ class BeaconProtocol(asyncio.Protocol):
         self._inner.connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if self._transport is None:
+        """Forget the connection; a beacon under way is still made durable."""
+        if self._transport is None or self._flow is None:
             return
         self._transport = None
-        self._held.clear()
+        self._flow.clear()
+        if self._state is not FrontState.BEACON:
+            self._state = FrontState.CLOSED
         self._front.connections.discard(self)
         self._inner.connection_lost(exc)
 
     def eof_received(self) -> bool:
         """The client has sent all it will send: a beacon under way still gets its answer."""
-        self._ended = True
+        self._client_done = True
         if self._transport is not None:
             self._inner.eof_received()
-        return self._busy
+        return self._state is FrontState.BEACON
 
     def pause_writing(self) -> None:
-        self._clogged_at = time.monotonic()
+        """The client leaves its answers unread."""
+        if self._flow is not None:
+            self._flow.clogged_at = time.monotonic()
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        self._clogged_at = 0.0
+        """The client reads again: go on with what it sent meanwhile."""
+        flow = self._flow
+        if flow is not None:
+            flow.clogged_at = 0.0
         self._inner.resume_writing()
-        if self._held and not self._busy:
-            self._release()
+        if flow is not None and flow.holds and self._state is not FrontState.BEACON:
+            self.data_received(flow.release())
 
     def data_received(self, data: bytes) -> None:
-        if self._busy or self._clogged_at:
-            self._hold(data)
+        """A whole ordinary beacon is taken here at once; all else goes to aiohttp unchanged."""
+        flow, state = self._flow, self._state
+        if flow is None:
             return
-        if not self._theirs and not self._owed and self._framework_is_idle():
+        if state is FrontState.BEACON or flow.clogged_at:
+            flow.hold(data)
+            return
+        if state is FrontState.READY and self._framework_is_idle():
             self._active_at = started = time.monotonic()
-            if data.startswith(self._front.start_line):
+            format = self._front.format_of(data)
+            if format is not None:
                 beacon = parse(data)
-                if beacon is not None and self._take(beacon, started):
+                if beacon is not None and self._take(format, beacon, started):
                     return
             elif data.startswith(_CONNECT):  # its target is no address, so no route of aiohttp's takes it
                 self._refuse(NotImplementedHere("This server is no proxy."))
@@ -212,16 +248,19 @@ class BeaconProtocol(asyncio.Protocol):
 
     def _hand_over(self, data: bytes) -> None:
         """Give bytes to aiohttp, keeping count of where its request ends."""
-        if not self._theirs:
-            size = self._owed or size_of(data)
+        if self._state is not FrontState.FRAMEWORK:
+            size = self._owed if self._state is FrontState.BODY else size_of(data)
             self._owed = size - len(data)
-            self._theirs = not size or self._owed < 0
+            if not size or self._owed < 0:
+                self._state = FrontState.FRAMEWORK
+            else:
+                self._state = FrontState.BODY if self._owed else FrontState.READY
         idle = self._framework_is_idle()
-        self._untouched = False
+        self._inner_used = True
         self._inner.data_received(data)
         if idle:
-            self._half = not self._inner._messages
-            if not self._half:
+            self._head_unfinished = not self._inner._messages
+            if not self._head_unfinished:
                 self._active_at = time.monotonic()
 
     def _refuse(self, error: AnalyticsError) -> None:
@@ -233,12 +272,12 @@ class BeaconProtocol(asyncio.Protocol):
 
     def _framework_is_idle(self) -> bool:
         """Is aiohttp waiting for a request on this connection? (With `_messages`, all that is asked of its inside.)"""
-        if self._untouched:
+        if not self._inner_used:
             return True
         waiter = self._inner._waiter
         return waiter is not None and not waiter.done()
 
-    def _take(self, beacon: tuple[dict[str, str], bytes], started: float) -> bool:
+    def _take(self, format: Format, beacon: tuple[dict[str, str], bytes], started: float) -> bool:
         """Hand it to the core; False when it is aiohttp's all the same."""
         headers, body = beacon
         if "content-encoding" in headers:  # may be large, and then waits for its turn
@@ -253,138 +292,53 @@ class BeaconProtocol(asyncio.Protocol):
         forwarded = headers.get("x-forwarded-for")
         if forwarded is not None:
             address = self._front.addresses.resolve(address, (forwarded,))
-        self._busy = True
+        self._state = FrontState.BEACON
         self._started = started
         self._front.under_way += 1
         try:
-            self._front.collector.take_fast(body, headers, address, self._respond, principal)
+            self._front.collector.take_fast(format, body, headers, address, self._respond, principal)
         except Exception:
             log.exception("request crashed", extra={"route": "fast"})
-            if self._busy:
+            if self._state is FrontState.BEACON:
                 self._respond(refuse(AnalyticsError("Something went wrong here; the server's log says what.")))
         return True
 
-    def _respond(self, answer: Answer) -> None:
-        self._busy = False
+    def _respond(self, answer: BeaconAnswer) -> None:
         self._front.answered()
-        transport = self._transport
-        if transport is None:
+        transport, flow = self._transport, self._flow
+        if transport is None or flow is None:
+            self._state = FrontState.CLOSED
             return
+        self._state = FrontState.READY
         transport.write(self._front.encode(answer))
         now = time.monotonic()
         self._active_at = now
         self._front.observe(answer.status, now - self._started)
-        if self._held and not self._clogged_at:
-            self._release()
-        if (self._ended or self._front.stopping) and not self._busy:
+        if flow.holds and not flow.clogged_at:
+            self.data_received(flow.release())
+        if (self._client_done or self._front.stopping) and self._is_answered:
             transport.close()
 
-    def _release(self) -> None:
-        """Go on with what was held."""
-        data = b"".join(self._held)
-        self._held.clear()
-        self._held_bytes = 0
-        transport = self._transport
-        if self._paused and transport is not None and not transport.is_closing():
-            self._paused = False
-            transport.resume_reading()
-        self.data_received(data)
-
-    def _hold(self, data: bytes) -> None:
-        """The client sends on before it has read its answer: wait with it, within bounds."""
-        self._held.append(data)
-        self._held_bytes += len(data)
-        if self._held_bytes > MAX_HELD_BYTES and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
+    @property
+    def _is_answered(self) -> bool:
+        """No beacon is under way here. (Asked anew: what was held may have begun another.)"""
+        return self._state is not FrontState.BEACON
 
     def close_if_idle(self, now: float) -> None:
         """Close the connection when nothing happens on it, its head never ends, or answers are never read."""
-        transport = self._transport
-        if transport is None:
+        transport, flow = self._transport, self._flow
+        if transport is None or flow is None:
             return
-        if self._clogged_at and now - self._clogged_at > CLOGGED_S:
+        if flow.clogged_at and now - flow.clogged_at > CLOGGED_S:
             transport.abort()
-        elif self._busy or not self._framework_is_idle():
+        elif self._state is FrontState.BEACON or not self._framework_is_idle():
             self._active_at = now
-        elif now - self._active_at > (HEAD_S if self._half else IDLE_S):
+        elif now - self._active_at > (HEAD_S if self._head_unfinished else IDLE_S):
             transport.close()
-        elif not self._half:
+        elif not self._head_unfinished:
             self._inner.keep_alive(True)  # its own timer knows nothing of the beacons taken here
 
     def close_when_answered(self) -> None:
         """Close the connection now if nothing is under way on it."""
-        if self._transport is not None and not self._busy and not self._owed and self._framework_is_idle():
+        if self._transport is not None and self._state is FrontState.READY and self._framework_is_idle():
             self._transport.close()
-
-
-def parse(data: bytes) -> tuple[dict[str, str], bytes] | None:
-    """Headers (lower-case names) and body of exactly one ordinary request, or None: then it's aiohttp's."""
-    found = _read_head(data)
-    if found is None:
-        return None
-    headers, start = found
-    body = data[start:]
-    length = headers.get("content-length", "")
-    if (
-        not _is_length(length)
-        or int(length) != len(body)
-        or not _UNUSUAL.isdisjoint(headers)
-        or "host" not in headers
-        or headers.get("connection", "keep-alive").lower() != "keep-alive"
-    ):
-        return None
-    return headers, body
-
-
-def size_of(data: bytes) -> int:
-    """Bytes of the request that begins here, head and body; 0 when that can't be told for certain."""
-    found = _read_head(data)
-    if found is None or _START_LINE.match(data) is None:
-        return 0
-    headers, start = found
-    if not _FRAMED_OTHERWISE.isdisjoint(headers):
-        return 0
-    length = headers.get("content-length", "0")
-    return start + int(length) if _is_length(length) else 0
-
-
-def _read_head(data: bytes) -> tuple[dict[str, str], int] | None:
-    """Headers of an ordinary head, none of them twice, and where the body begins; None for any other."""
-    end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES)
-    if end < 0 or (not data.isascii() and not data[:end].isascii()):
-        return None
-    lines = data[:end].decode("ascii").split("\r\n")
-    if not "".join(lines).isprintable():  # a tab, which is allowed, is rare
-        return None
-    del lines[0]
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        known = _NAMES.get(name) or _learn_name(name)
-        if not known or not colon:
-            return None
-        headers[known] = value.strip(" ")
-    return (headers, end + 4) if headers and len(headers) == len(lines) else None
-
-
-def _learn_name(name: str) -> str:
-    """A header's name in lower case, remembered while they are few; empty when it is none."""
-    if _NAME.fullmatch(name) is None:
-        return ""
-    lowered = name.lower()
-    if len(_NAMES) < MOST_NAMES and len(name) <= MOST_NAME_CHARS:
-        _NAMES[name] = lowered
-    return lowered
-
-
-def _is_length(text: str) -> bool:
-    return text.isdecimal() and len(text) <= MAX_LENGTH_DIGITS
-
-
-_START_LINE = re.compile(rb"(?:GET|HEAD|POST|PUT|DELETE|OPTIONS) [!-~]+ HTTP/1\.1\r\n")
-_NAME = re.compile(r"[A-Za-z0-9_-]+")
-_NAMES: dict[str, str] = {}
-"""Headers' names as clients spell them, in lower case: they are few."""
-MOST_NAMES = 1_000
-MOST_NAME_CHARS = 64

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from multidict import CIMultiDict
 
 from analytics_server.collect.address import AddressResolver, bare
-from analytics_server.collect.answer import Answer, refuse
-from analytics_server.collect.collector import Collector, Kind
-from analytics_server.collect.formats.native import pixel_body
+from analytics_server.collect.answer import BeaconAnswer, refuse
+from analytics_server.collect.collector import Collector
+from analytics_server.collect.formats.table import FORMATS, Format
 from analytics_server.collect.tracker import load_extras
 from analytics_server.errors import AnalyticsError, TooLarge, Unavailable
 from analytics_server.http.body import too_slow
 from analytics_server.http.entity_tag import entity_tag, is_unchanged
 
-PIXEL = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
 PREFLIGHT = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, GET, OPTIONS",
@@ -39,6 +39,7 @@ _HEADERS = CIMultiDict(
 )
 _HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*", re.ASCII)
 SCRIPT_MAX_AGE_S = 3_600
+ACCEPTED = 202
 
 
 class CollectRoutes:
@@ -65,7 +66,7 @@ class CollectRoutes:
         self._script_etag = entity_tag(script)
         self._extras = load_extras()
         self._extras_etag = entity_tag(self._extras)
-        self._collect_path = collect_path.rstrip("/")
+        self._collect_path = collect_path
         self._script_path = script_path
         self._most_held = held_bytes
         self._held = 0
@@ -73,23 +74,28 @@ class CollectRoutes:
 
     def routes(self) -> list[web.RouteDef]:
         """Everything a page may send, under the configured paths."""
-        found = [
-            web.get(self._script_path, self.script),
-            web.get(f"{self._collect_path}/pixel.gif", self.pixel, allow_head=False),
-            web.options(f"{self._collect_path}/pixel.gif", self.preflight),
-        ]
-        for suffix, kind in (("", "track"), ("/view", "view"), ("/interaction", "interaction"), ("/batch", "batch")):
-            path = self._collect_path + suffix
-            found += [web.post(path, self._handler(kind)), web.options(path, self.preflight)]  # type: ignore[arg-type]
+        found = [web.get(self._script_path, self.script)]
+        for format in FORMATS:
+            path = self._collect_path + format.suffix
+            found += [
+                web.route(format.method, path, self._handler(format)),
+                web.options(path, self.preflight),
+            ]
         return found
 
-    def _handler(self, kind: Kind):  # type: ignore[no-untyped-def]
+    def _handler(self, format: Format) -> Callable[[web.Request], Awaitable[web.Response]]:
+        take = self._take_body if format.query_to_body is None else self._take_query
+
         async def handle(request: web.Request) -> web.Response:
-            return _respond(await self._take(request, kind))
+            answer = await take(request, format)
+            if format.reply is None or answer.status != ACCEPTED:
+                return _respond(answer)
+            reply = format.reply
+            return web.Response(body=reply.body, content_type=reply.content_type, headers=reply.headers)
 
         return handle
 
-    async def _take(self, request: web.Request, kind: Kind) -> Answer:
+    async def _take_body(self, request: web.Request, format: Format) -> BeaconAnswer:
         headers = request.headers
         try:
             authorization = headers.get("Authorization")
@@ -104,7 +110,7 @@ class CollectRoutes:
         peer = bare(request.remote or "")
         forwarded = headers.getall("X-Forwarded-For", ())
         address = self._addresses.resolve(peer, forwarded) if forwarded else peer
-        return await self._collector.collect(kind, body, headers, address)
+        return await self._collector.collect(format, body, headers, address)
 
     async def _read(self, request: web.Request) -> bytes:
         trusted = "Authorization" in request.headers
@@ -134,27 +140,22 @@ class CollectRoutes:
         return b"".join(pieces)
 
     async def preflight(self, request: web.Request) -> web.Response:
+        """Any page may send, without credentials."""
         # What a page's own wrapper of fetch adds (tracing, say) must not cost the beacon.
         wanted = request.headers.get("Access-Control-Request-Headers", "")
         allowed = wanted if _HEADER_NAMES.fullmatch(wanted) else ALLOWED_HEADERS
         return web.Response(status=204, headers={**PREFLIGHT, "Access-Control-Allow-Headers": allowed})
 
-    async def pixel(self, request: web.Request) -> web.Response:
-        """An image for pages without script: always an image, whatever became of the event."""
+    async def _take_query(self, request: web.Request, format: Format) -> BeaconAnswer:
+        """For pages without script: what an image's address says."""
+        assert format.query_to_body is not None
         headers = request.headers
         try:
-            body = pixel_body(request.query, _readable(headers.get("Referer", "")))
+            body = format.query_to_body(request.query, _readable(headers.get("Referer", "")))
         except AnalyticsError as error:
-            return _respond(refuse(error))
+            return refuse(error)
         address = self._addresses.resolve(bare(request.remote or ""), headers.getall("X-Forwarded-For", ()))
-        answer = await self._collector.collect("pixel", body, headers, address)
-        if answer.status != 202:
-            return _respond(answer)
-        return web.Response(
-            body=PIXEL,
-            content_type="image/gif",
-            headers={"Cache-Control": "no-store", "Access-Control-Allow-Origin": "*"},
-        )
+        return await self._collector.collect(format, body, headers, address)
 
     async def script(self, request: web.Request) -> web.Response:
         """The tracker, or with `?more` what it loads on pages that ask for more."""
@@ -179,7 +180,7 @@ def _readable(value: str) -> str:
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _respond(answer: Answer) -> web.Response:
+def _respond(answer: BeaconAnswer) -> web.Response:
     headers = _HEADERS
     if answer.retry_after_s is not None:
         headers = CIMultiDict(_HEADERS)

@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 
 from analytics_server.doctor.report import BaseCheck, Facts, Finding, count
 from analytics_server.query.language.time_range import TimeRange, midnight
-from analytics_server.query.plan.coverage import DAY, EVENT_DIMENSIONS, VISIT_DIMENSIONS, show_moment, survey
+from analytics_server.query.parameters import show_moment
+from analytics_server.query.plan.coverage import DAY, EVENT_DIMENSIONS, VISIT_DIMENSIONS, survey
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
 from analytics_server.rollups.rebuild import Advance
 from analytics_server.rollups.registry import DAY_TOTALS, OF_SITE

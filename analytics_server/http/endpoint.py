@@ -115,6 +115,8 @@ class Endpoint:
         """Raises `ValueError` for a declaration that contradicts itself."""
         if (self.handle is None) == (self.serve is None):
             raise ValueError(f"{self.route} needs one of handle and serve.")
+        if self.body is not None and self.handle is not None and (len(self.body.types) != 1 or self.parse is not None):
+            raise ValueError(f"{self.route} needs one type of body, and no other way to read what is asked.")
         if isinstance(self.action, Public):
             if self.handle is not None:
                 raise ValueError(f"{self.route} is public: it has no caller, so it needs serve.")
@@ -148,6 +150,7 @@ class Endpoint:
             add(403, "forbidden")
         if self.body is not None:
             add(400, "bad_body")
+            add(408, "request_timeout")
             add(413, "too_large")
         if self.asks_store:
             add(503, "store_error", "store_unavailable", "store_ambiguous")
@@ -174,9 +177,7 @@ def _handler(endpoint: Endpoint, authorizer: Authorizer[C]) -> RawHandler:
     action, handle, reading = endpoint.action, endpoint.handle, endpoint.reading
     assert isinstance(action, Action)
     assert handle is not None
-    body_type: Any = None
-    if endpoint.body is not None:
-        (body_type,) = endpoint.body.types
+    body_type: Any = None if endpoint.body is None else endpoint.body.types[0]
 
     async def answer(request: web.Request) -> web.StreamResponse:
         caller = await authorizer.authenticate(request.headers.get("Authorization"))

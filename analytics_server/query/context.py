@@ -12,11 +12,13 @@ from datetime import UTC, datetime
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from analytics_server.config import LimitsSection
 from analytics_server.errors import NotFound, RequestError, StoreFatal
 from analytics_server.model import Site
+from analytics_server.query.answer import AnswerMeta
 from analytics_server.query.language.conditions import Condition, patterns
 from analytics_server.query.language.regexps import MOST_WEIGHT, weight_of
 from analytics_server.query.language.saved_filters import SiteLibrary
@@ -136,7 +138,7 @@ class QueryContext:
     ) -> ResultSet:
         """Print and run one SELECT within the limits, in the turn of the site that its parameter `site` names.
 
-        The rows and bytes read are those that may be told (`reading`). Raises `RequestError` (too_complex),
+        The rows and bytes read are those that may be told (`read_counts`). Raises `RequestError` (too_complex),
         `TooManyRequests` or a store error.
         """
         sql = query if isinstance(query, str) else print_sql(query)
@@ -189,6 +191,23 @@ def zone_warnings(site: Site) -> list[str]:
         f"The site's time zone {site.stored_timezone!r} is not known to ClickHouse and browsers: {site.timezone} stands"
         " in for it. Set an IANA name such as Europe/Stockholm."
     ]
+
+
+def meta_of(
+    table: str, range_: TimeRange, cost: Cost, warnings: list[str], *, total_rows: int | UnsetType = UNSET
+) -> AnswerMeta:
+    """What an analysis' answer rests on: nothing approximate, and no comparison."""
+    return AnswerMeta(
+        table=table,
+        time_zone=range_.zone.key,
+        date_range=show_range(range_),
+        elapsed_ms=round(cost.elapsed_ms, 1),
+        rows_read=cost.rows_read,
+        bytes_read=cost.bytes_read,
+        approximate=[],
+        warnings=warnings,
+        total_rows=total_rows,
+    )
 
 
 def show_range(range_: TimeRange) -> tuple[str, str]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from analytics_server.errors import StoreError
 from analytics_server.model import Site
 from analytics_server.query.context import zone_of
 from analytics_server.query.language.time_range import TimeRange, midnight
+from analytics_server.query.parameters import show_moment
 from analytics_server.query.plan.coverage import (
     DAY,
     EVENT_DIMENSIONS,
@@ -32,9 +32,9 @@ from analytics_server.query.plan.coverage import (
     VERSION,
     VISIT_DIMENSIONS,
     WHOLE_DAY,
-    show_moment,
     survey,
 )
+from analytics_server.rollups.build_ids import first_build_id, new_build_id
 from analytics_server.store.protocol import ResultSet, Store
 
 log = logging.getLogger(__name__)
@@ -258,7 +258,7 @@ class DayTotals:
         range_ = TimeRange(midnight(first, zone), midnight(today, zone), zone)
         days = await survey(self._store, site_id, range_, first, last, timeout_s=QUERY_TIMEOUT_S)
         known = days.others | days.stale
-        patient = _build_id(self._clock().timestamp() - self._rebuild_s)
+        patient = first_build_id(self._clock().timestamp() - self._rebuild_s)
         wanted = sorted(
             (
                 day
@@ -284,7 +284,7 @@ class DayTotals:
 
     async def sweep(self) -> None:
         """Delete totals that no build refers to any more, long after the last query can have read them."""
-        before = _build_id(self._clock().timestamp() - ORPHAN_S)
+        before = first_build_id(self._clock().timestamp() - ORPHAN_S)
         try:
             found = await self._query(_ORPHANS, {"before": before, "limit": SWEEP_BUILDS})
             orphans = [row[0] for row in found.rows]
@@ -314,7 +314,7 @@ class DayTotals:
 
     async def _build(self, job: _Job, *, deadline: float) -> bool:
         """Write one day's totals; False if the day changed meanwhile, which the next round heals."""
-        build_id = max(_build_id(self._clock().timestamp(), secrets.randbits(_RANDOM_BITS)), job.newest + 1)
+        build_id = new_build_id(self._clock().timestamp(), job.newest)
         parameters = job.span | {
             "day": job.day.isoformat(),
             "build": build_id,
@@ -359,11 +359,3 @@ class DayTotals:
         return await self._store.query(
             sql.strip(), parameters, settings={"max_threads": 1} | (settings or {}), timeout_s=timeout_s
         )
-
-
-_RANDOM_BITS = 12
-
-
-def _build_id(at_s: float, random: int = 0) -> int:
-    """Milliseconds since 1970 and some random bits: newer builds are greater, two servers' differ."""
-    return int(at_s * 1000) << _RANDOM_BITS | random

@@ -185,6 +185,11 @@ def find_dimension(name: str) -> Dimension:
     raise RequestError(f"There is no dimension {name!r}.{nearest(name, names)}", code="unknown_dimension")
 
 
+def has_one_value(dimension: Dimension) -> bool:
+    """Does each event have one value of it, so that events can be divided by it? Not of times, nor of goals."""
+    return dimension.scope is not Scope.TIME and dimension is not GOAL
+
+
 NEAREST_CHARS = 120
 """Of a wrong name, so that a long one is not compared at length."""
 

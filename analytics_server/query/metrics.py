@@ -1,7 +1,7 @@
 """The only registry of metrics: names, meaning and SQL.
 
 An expression is written once per source it can be read from: `e.` is a row of `events`,
-`s.` one of `sessions`, `t.` and `v.` the subqueries that `sources` makes of `traffic`, of
+`s.` one of `sessions`, `t.` and `v.` the subqueries that `sql/tables` makes of `traffic`, of
 whole sessions and of scrolled pages. Placeholders that are filled in when SQL is made:
 `@uniq` (how distinct things are counted), `@visitor` and `@session` (what makes them distinct), `@visitors`
 (distinct visitors of whole sessions).

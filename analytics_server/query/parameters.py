@@ -36,4 +36,9 @@ class Binder:
 
     def moment(self, name: str, value: datetime) -> str:
         """A placeholder for an instant, exact to the microsecond."""
-        return self.name(name, value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f"), MOMENT)
+        return self.name(name, show_moment(value), MOMENT)
+
+
+def show_moment(moment: datetime) -> str:
+    """An instant as ClickHouse reads it: UTC, exact to the microsecond."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")

@@ -1,7 +1,7 @@
-"""Runs guarded SQL: the settings that bound it, its turn, its pieces.
+"""Runs guarded SQL: the settings that bound it, its slot, its pieces.
 
 The engine ends a query that passes its limits, but looks at the time only between blocks of
-rows. So the answer to the client has a time limit of its own, after which the turn is passed on to
+rows. So the answer to the client has a time limit of its own, after which the slot is given to
 others; the site's and the token's own is given back when the engine has truly ended.
 """
 
@@ -20,7 +20,7 @@ from analytics_server.errors import StoreError, StoreTimeout
 from analytics_server.query.context import QueryContext
 from analytics_server.sql.answer import FORMATS, JsonAnswer
 from analytics_server.sql.cells import HarmlessCells
-from analytics_server.sql.concurrency import Turn, Turns
+from analytics_server.sql.concurrency import ConcurrencyLimit, Slot
 from analytics_server.sql.engine_errors import explain
 from analytics_server.sql.guard import Guard, Guarded
 from analytics_server.sql.printer.context import literal
@@ -96,7 +96,7 @@ class SqlService:
             max_rows=limits.rows,
             max_tokens=limits.max_tokens,
         )
-        self._turns = Turns(at_once=limits.queries, per_site=limits.site_queries, wait_s=limits.wait_s)
+        self._slots = ConcurrencyLimit(at_once=limits.queries, per_site=limits.site_queries, wait_s=limits.wait_s)
         self._reading = asyncio.Lock()
         self._ending: set[asyncio.Task[None]] = set()
         self._database = ""
@@ -115,7 +115,7 @@ class SqlService:
             raise SqlRefused(f"format is one of {', '.join(FORMATS)}.", code="bad_format")
         site_id = self.context.site(request.site_id).site_id
         self.guard.check_size(request.query)
-        turn = await self._turns.take(site_id, token_id)
+        slot = await self._slots.acquire(site_id, token_id)
         run = _Run()
         try:
             database = await self.database()
@@ -136,7 +136,7 @@ class SqlService:
         except StoreError as error:
             raise explain(error, request.query) from error
         finally:
-            await self._finish(run, turn)
+            await self._finish(run, slot)
 
     async def check(self, request: SqlRequest) -> None:
         """Refuse what the guard would refuse, without asking for a row. Raises `RequestError` or a `StoreError`."""
@@ -184,19 +184,19 @@ class SqlService:
         if self._ending:
             await asyncio.wait(self._ending, timeout=OVERTIME_S)
 
-    async def _finish(self, run: _Run, turn: Turn) -> None:
-        """Give the turn back when the engine has ended: at once, or in the background if it is still busy."""
+    async def _finish(self, run: _Run, slot: Slot) -> None:
+        """Give the slot back when the engine has ended: at once, or in the background if it is still busy."""
 
         async def end() -> None:
             try:
                 await run.end()
             finally:
-                self._turns.give_back(turn)
+                self._slots.release(slot)
 
         if not run.is_busy:
             await end()
             return
-        self._turns.pass_on(turn)
+        self._slots.reassign(slot)
         task = asyncio.create_task(end(), name="sql-ending")
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)

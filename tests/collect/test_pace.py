@@ -7,10 +7,10 @@ import gzip
 
 import pytest
 
-from analytics_server.collect.answer import Answer
+from analytics_server.collect.answer import BeaconAnswer
 from analytics_server.collect.pace import WAITING, WAITING_OF_NETWORK, Pace, is_compressed_far
 from analytics_server.errors import TooManyRequests, Unavailable
-from tests.collect.world import World, answered
+from tests.collect.world import FORMAT, World, answered
 from tests.server import USER_AGENT
 
 EMPTY = gzip.compress(b'{"events":[' + b"{}," * 349_000 + b"{}]}")
@@ -19,8 +19,8 @@ EMPTY = gzip.compress(b'{"events":[' + b"{}," * 349_000 + b"{}]}")
 HEADERS = {"user-agent": USER_AGENT, "content-encoding": "gzip"}
 
 
-async def collect(world: World, body: bytes, address: str) -> Answer:
-    return await world.collector.collect("batch", body, HEADERS, address)
+async def collect(world: World, body: bytes, address: str) -> BeaconAnswer:
+    return await world.collector.collect(FORMAT["batch"], body, HEADERS, address)
 
 
 async def test_after_such_a_body_comes_a_rest_of_nine_times_as_long(monkeypatch: pytest.MonkeyPatch) -> None:

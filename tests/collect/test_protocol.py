@@ -13,12 +13,13 @@ from aiohttp.web_protocol import RequestHandler
 
 from analytics_server.access.gate import Principal, Role
 from analytics_server.collect.address import AddressResolver
-from analytics_server.collect.answer import Answer
+from analytics_server.collect.answer import BeaconAnswer
 from analytics_server.collect.collector import Collector
+from analytics_server.collect.formats.table import Format
+from analytics_server.collect.front.flow_control import MAX_HELD_BYTES
 from analytics_server.collect.protocol import (
     CLOGGED_S,
     IDLE_S,
-    MAX_HELD_BYTES,
     MOST_TRUSTED_BYTES,
     BeaconProtocol,
     Front,
@@ -26,7 +27,7 @@ from analytics_server.collect.protocol import (
 from tests.server import wait_for
 
 BODY = b'{"site":"a.example"}'
-ANSWER = Answer(202, b"{}")
+ANSWER = BeaconAnswer(202, b"{}")
 
 
 def post(path: str = "/track", body: bytes = BODY, more: bytes = b"") -> bytes:
@@ -46,7 +47,7 @@ class Taker:
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
         self.principals: list[Principal | None] = []
-        self.waiting: list[Callable[[Answer], None]] = []
+        self.waiting: list[Callable[[BeaconAnswer], None]] = []
         self.at_once = True
         self.took = asyncio.Event()
 
@@ -55,10 +56,11 @@ class Taker:
 
     def take_fast(
         self,
+        format: Format,
         body: bytes,
         headers: Mapping[str, str],
         address: str,
-        respond: Callable[[Answer], None],
+        respond: Callable[[BeaconAnswer], None],
         principal: Principal | None = None,
     ) -> None:
         self.bodies.append(body)
@@ -203,7 +205,7 @@ async def test_a_client_that_has_closed_its_sending_side_gets_its_answer() -> No
         caller.writer.write(post())
         caller.writer.write_eof()
         await server.taker.took.wait()
-        await _until(lambda: _only(server.front)._ended)
+        await _until(lambda: _only(server.front)._client_done)
         server.taker.answer()
         assert await caller.answer() == (202, b"{}")
         assert await caller.closed()

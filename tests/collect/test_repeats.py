@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from analytics_server.app import Server
 from analytics_server.collect import collector as collector_module
-from analytics_server.collect.answer import Answer
+from analytics_server.collect.answer import BeaconAnswer
+from analytics_server.collect.formats.table import TRACK
 from analytics_server.config import Config, IngestSection, ServerSection
 from analytics_server.ingest.wal.group import Waiter
 from analytics_server.ingest.wal.log import Wal
@@ -34,7 +35,7 @@ async def test_a_repeat_shares_the_fate_of_an_event_that_is_being_written(
     server = Server(Config(server=ServerSection(data_dir=str(tmp_path)), ingest=IngestSection(ack="os")))
     collector, wal = server.collect.collector, server.ingest.wal
     wal.open()
-    answers: list[Answer] = []
+    answers: list[BeaconAnswer] = []
     write, fails = os.writev, True
 
     def failing(fd: int, pieces: list[bytes]) -> int:
@@ -43,16 +44,16 @@ async def test_a_repeat_shares_the_fate_of_an_event_that_is_being_written(
         return write(fd, pieces)
 
     monkeypatch.setattr("analytics_server.ingest.wal.log.os.writev", failing)
-    collector.take_fast(BEACON, HEADERS, "192.0.2.1", answers.append)
-    collector.take_fast(BEACON, HEADERS, "192.0.2.1", answers.append)
+    collector.take_fast(TRACK, BEACON, HEADERS, "192.0.2.1", answers.append)
+    collector.take_fast(TRACK, BEACON, HEADERS, "192.0.2.1", answers.append)
     assert answers == []
     wal.start()
-    assert (await collector.collect("track", BEACON, HEADERS, "192.0.2.1")).status == 503
+    assert (await collector.collect(TRACK, BEACON, HEADERS, "192.0.2.1")).status == 503
     assert [answer.status for answer in answers] == [503, 503]
 
     fails = False
-    assert (await collector.collect("track", BEACON, HEADERS, "192.0.2.1")).status == 202
-    assert (await collector.collect("track", BEACON, HEADERS, "192.0.2.1")).status == 202
+    assert (await collector.collect(TRACK, BEACON, HEADERS, "192.0.2.1")).status == 202
+    assert (await collector.collect(TRACK, BEACON, HEADERS, "192.0.2.1")).status == 202
     await wal.close()
 
 
@@ -87,16 +88,16 @@ class Requests:
         self.answers: dict[str, int] = {}
 
     def send(self, who: str, body: bytes = BEACON) -> None:
-        def respond(answer: Answer) -> None:
+        def respond(answer: BeaconAnswer) -> None:
             self.answers[who] = answer.status
 
-        self.world.collector.take_fast(body, HEADERS, "192.0.2.1", respond)
+        self.world.collector.take_fast(TRACK, body, HEADERS, "192.0.2.1", respond)
 
-    def large(self) -> asyncio.Task[Answer]:
+    def large(self) -> asyncio.Task[BeaconAnswer]:
         """A trusted batch with the event in its midst."""
         headers = {**HEADERS, "authorization": "Bearer collect"}
         body = msgspec.json.encode(LARGE)
-        return asyncio.create_task(self.world.collector.collect("track", body, headers, "192.0.2.1"))
+        return asyncio.create_task(self.world.collector.collect(TRACK, body, headers, "192.0.2.1"))
 
     def knows(self) -> bool:
         """Is an id remembered?"""
@@ -106,8 +107,8 @@ class Requests:
         """Does a request wait for the log?"""
         return bool(self.log._waiting)
 
-    async def call(self) -> asyncio.Task[Answer]:
-        task = asyncio.create_task(self.world.collector.collect("track", BEACON, HEADERS, "192.0.2.1"))
+    async def call(self) -> asyncio.Task[BeaconAnswer]:
+        task = asyncio.create_task(self.world.collector.collect(TRACK, BEACON, HEADERS, "192.0.2.1"))
         await asyncio.sleep(0)  # until it waits for the log
         return task
 
@@ -270,7 +271,7 @@ def test_whatever_the_order_an_acknowledged_id_is_written_once(steps: list[str])
 
 async def play(steps: list[str]) -> None:
     requests = Requests()
-    tasks: list[asyncio.Task[Answer]] = []
+    tasks: list[asyncio.Task[BeaconAnswer]] = []
     acknowledged = False
     for number, step in enumerate([*steps, *["commit"] * len(steps)]):
         if step == "send":

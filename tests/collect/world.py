@@ -10,14 +10,15 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server.access.gate import Gate, Principal, Role
 from analytics_server.access.sites import Sites
-from analytics_server.collect.answer import Answer
-from analytics_server.collect.collector import Collector, Kind
+from analytics_server.collect.answer import BeaconAnswer
+from analytics_server.collect.collector import Collector
 from analytics_server.collect.drop_counts import DropCounts
 from analytics_server.collect.enrich.agent import AgentParser
 from analytics_server.collect.enrich.bot import BotDetector
 from analytics_server.collect.enrich.geo import GeoLocator
 from analytics_server.collect.enrich.referrer import ReferrerClassifier, load_sources
 from analytics_server.collect.enrich.url import UrlCleaner
+from analytics_server.collect.formats.table import FORMATS
 from analytics_server.collect.identity.duplicates import Duplicates
 from analytics_server.collect.identity.session import Sessions
 from analytics_server.collect.identity.visitor import VisitorHasher
@@ -35,6 +36,9 @@ from tests.server import USER_AGENT
 
 NOON = 1_763_899_200.0
 """2025-11-23 12:00 UTC, a Sunday."""
+
+
+FORMAT = {format.name: format for format in FORMATS}
 
 
 class FakeWal:
@@ -125,17 +129,17 @@ class World:
         self,
         beacon: object,
         *,
-        kind: Kind = "track",
+        kind: str = "track",
         address: str = "192.0.2.1",
         token: str = "",
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> BeaconAnswer:
         """One request; headers by lower-case names."""
         body = beacon if isinstance(beacon, bytes) else msgspec.json.encode(beacon)
         sent = {"user-agent": USER_AGENT, **(headers or {})}
         if token:
             sent["authorization"] = f"Bearer {token}"
-        return await self.collector.collect(kind, body, sent, address)
+        return await self.collector.collect(FORMAT[kind], body, sent, address)
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -147,5 +151,5 @@ class World:
         return self.registry.get_sample_value(name, labels) or 0.0
 
 
-def answered(answer: Answer) -> dict[str, Any]:
+def answered(answer: BeaconAnswer) -> dict[str, Any]:
     return cast(dict[str, Any], msgspec.json.decode(answer.body))

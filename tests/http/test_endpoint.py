@@ -148,8 +148,18 @@ async def test_a_handler_that_never_asks_for_the_right_to_its_site_does_not_answ
         {"action": PUBLIC},
         {"site": None},
         {"action": PLAIN},
+        {"body": Body(types=(Asked, Someone))},
+        {"parse": str},
     ],
-    ids=["no handler", "two handlers", "public with a caller", "no site", "a site for nothing"],
+    ids=[
+        "no handler",
+        "two handlers",
+        "public with a caller",
+        "no site",
+        "a site for nothing",
+        "two bodies",
+        "a body and parameters",
+    ],
 )
 def test_a_declaration_that_contradicts_itself_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"needs|where"):

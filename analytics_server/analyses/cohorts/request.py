@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, UnsetType
 from analytics_server.analyses.cohorts.calendar import Period
 from analytics_server.errors import RequestError
 from analytics_server.query.answer import AnswerMeta
-from analytics_server.query.dimensions import GOAL, Dimension, Scope, find_dimension
+from analytics_server.query.dimensions import Dimension, find_dimension, has_one_value
 from analytics_server.query.language.conditions import Condition, normalise
 from analytics_server.query.language.event_match import EventMatch, EventSpec, read_spec
 from analytics_server.query.language.filters import parse_filters
@@ -148,7 +148,7 @@ def check_cohorts(request: CohortsRequest, library: Library) -> CohortQuestion:
 def find_breakdown(name: str) -> Dimension:
     """A dimension that an event has one value of. Raises `RequestError`."""
     dimension = find_dimension(name)
-    if dimension.scope is Scope.TIME or dimension is GOAL:
+    if not has_one_value(dimension):
         raise RequestError(
             f"breakdown can't be {name!r}: it needs a dimension with one value for each event, such as visit:source"
             " or event:props:plan.",

@@ -29,8 +29,7 @@ from analytics_server.analyses.cohorts.statement import (
     tables_of,
 )
 from analytics_server.errors import RequestError
-from analytics_server.query.answer import AnswerMeta
-from analytics_server.query.context import Cost, QueryContext, show_range, zone_warnings
+from analytics_server.query.context import Cost, QueryContext, meta_of, show_range, zone_warnings
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.parameters import COUNT, TEXT, Binder
 
@@ -111,15 +110,11 @@ async def run_cohorts(
         cohorts=cohorts,
         curve=curve,
         breakdown=UNSET if groups is None else groups,
-        meta=AnswerMeta(
-            table=tables_of(question, chosen),
-            time_zone=range_.zone.key,
-            date_range=show_range(range_),
-            elapsed_ms=round(cost.elapsed_ms, 1),
-            rows_read=cost.rows_read,
-            bytes_read=cost.bytes_read,
-            approximate=[],
-            warnings=[*zone_warnings(site), *_WARNINGS[question.by]],
+        meta=meta_of(
+            tables_of(question, chosen),
+            range_,
+            cost,
+            [*zone_warnings(site), *_WARNINGS[question.by]],
             total_rows=UNSET if groups is None else all_values,
         ),
         query=question.normalised() | {"date_range": list(show_range(range_)), "periods": grid.columns},

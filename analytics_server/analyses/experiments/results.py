@@ -50,9 +50,8 @@ from analytics_server.analyses.experiments.statement import (
 )
 from analytics_server.errors import NotFound, RequestError
 from analytics_server.model import Site
-from analytics_server.query.answer import AnswerMeta
-from analytics_server.query.context import Cost, QueryContext, show_range, zone_warnings
-from analytics_server.query.dimensions import GOAL, Dimension, Scope, find_dimension
+from analytics_server.query.context import Cost, QueryContext, meta_of, zone_warnings
+from analytics_server.query.dimensions import Dimension, find_dimension, has_one_value
 from analytics_server.query.language.conditions import normalise
 from analytics_server.query.language.event_match import EventMatch
 from analytics_server.query.language.filters import parse_filters
@@ -214,7 +213,7 @@ def _breakdown(name: str) -> Dimension | None:
     if not name:
         return None
     dimension = find_dimension(name)
-    if dimension.scope is Scope.TIME or dimension.name == GOAL.name:
+    if not has_one_value(dimension):
         raise RequestError(
             f"An experiment can't be broken down by {name!r}: choose a visit: dimension or another event: dimension.",
             code="unsupported_dimension",
@@ -282,15 +281,11 @@ def _show(planned: PreparedResults, rows: Sequence[Rows], cost: Cost) -> Results
         excluded=Excluded(several_variants=counts.mixed, unknown_variant=counts.unknown),
         maturing=counts.maturing,
         breakdown=UNSET if asked.breakdown is None else _show_breakdown(planned, rows[1]),
-        meta=AnswerMeta(
-            table="events+sessions",
-            time_zone=planned.range_.zone.key,
-            date_range=show_range(planned.range_),
-            elapsed_ms=round(cost.elapsed_ms, 1),
-            rows_read=cost.rows_read,
-            bytes_read=cost.bytes_read,
-            approximate=[],
-            warnings=warnings,
+        meta=meta_of(
+            "events+sessions",
+            planned.range_,
+            cost,
+            warnings,
             total_rows=UNSET if asked.breakdown is None else _all_values(rows[1]),
         ),
     )

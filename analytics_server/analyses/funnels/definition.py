@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from analytics_server.errors import RequestError
-from analytics_server.query.dimensions import GOAL, Dimension, Scope, find_dimension
+from analytics_server.query.dimensions import Dimension, find_dimension, has_one_value
 from analytics_server.query.language.conditions import Condition, all_matches, count_done, normalise
 from analytics_server.query.language.event_match import NAME_CHARS, EventMatch, EventSpec, read_spec
 from analytics_server.query.language.filters import parse_filters
@@ -186,7 +186,7 @@ def check_funnel(body: FunnelBody, library: Library) -> Funnel:
 def find_breakdown(name: str) -> Dimension:
     """A dimension that an event has one value of. Raises `RequestError` (unknown_dimension, unsupported_dimension)."""
     dimension = find_dimension(name)
-    if dimension.scope is Scope.TIME or dimension is GOAL:
+    if not has_one_value(dimension):
         raise RequestError(
             f"breakdown can't be {name!r}: it needs a dimension with one value for each event, such as visit:source.",
             code="unsupported_dimension",

@@ -20,8 +20,7 @@ from analytics_server.analyses.paths.request import (
     check_paths,
 )
 from analytics_server.analyses.paths.statement import BEYOND, OVER, TAIL, fit, select_extent, select_paths
-from analytics_server.query.answer import AnswerMeta
-from analytics_server.query.context import Cost, QueryContext, show_range, zone_warnings
+from analytics_server.query.context import Cost, QueryContext, meta_of, show_range, zone_warnings
 from analytics_server.query.parameters import COUNT, TEXT, Binder
 
 
@@ -72,15 +71,11 @@ async def run_paths(context: QueryContext, request: PathsRequest, *, packed: boo
         sessions=sum(node.count for node in nodes if node.step == anchored and node.kind in ("value", "other")),
         nodes=nodes,
         links=links,
-        meta=AnswerMeta(
-            table="events+sessions",
-            time_zone=range_.zone.key,
-            date_range=show_range(range_),
-            elapsed_ms=round(cost.elapsed_ms, 1),
-            rows_read=cost.rows_read,
-            bytes_read=cost.bytes_read,
-            approximate=[],
-            warnings=zone_warnings(site),
+        meta=meta_of(
+            "events+sessions",
+            range_,
+            cost,
+            zone_warnings(site),
         ),
         query=question.normalised() | {"date_range": list(show_range(range_))},
     )

@@ -28,8 +28,7 @@ from analytics_server.analyses.sessions.statement import (
 )
 from analytics_server.errors import NotFound
 from analytics_server.model import SESSION_ATTRIBUTES
-from analytics_server.query.answer import AnswerMeta
-from analytics_server.query.context import Cost, QueryContext, show_range, zone_of, zone_warnings
+from analytics_server.query.context import Cost, QueryContext, meta_of, show_range, zone_of, zone_warnings
 from analytics_server.query.parameters import COUNT, TEXT, Binder
 
 
@@ -52,15 +51,11 @@ async def run_sessions(context: QueryContext, request: SessionsRequest) -> Sessi
         cost, total = cost.plus(counted), int(str(counted.rows[0][0]))
     return SessionsAnswer(
         sessions=[show_session(row, range_.zone) for row in result.rows],
-        meta=AnswerMeta(
-            table=chosen.table,
-            time_zone=range_.zone.key,
-            date_range=show_range(range_),
-            elapsed_ms=round(cost.elapsed_ms, 1),
-            rows_read=cost.rows_read,
-            bytes_read=cost.bytes_read,
-            approximate=[],
-            warnings=zone_warnings(site),
+        meta=meta_of(
+            chosen.table,
+            range_,
+            cost,
+            zone_warnings(site),
             total_rows=total if question.count_all else UNSET,
         ),
         query=question.normalised() | {"date_range": list(show_range(range_))},

@@ -135,10 +135,12 @@ class BotDetector:
             return DropReason.PREFETCH
         if len(user_agent) > MAX_USER_AGENT_CHARS:
             user_agent = user_agent[:MAX_USER_AGENT_CHARS]
-        verdict = self._verdicts.get(user_agent)
+        verdict = self._verdicts.young.get(user_agent)
         if verdict is None:
-            verdict = self._judge(user_agent)
-            self._verdicts.put(user_agent, verdict)
+            verdict = self._verdicts.get(user_agent)
+            if verdict is None:
+                verdict = self._judge(user_agent)
+                self._verdicts.put(user_agent, verdict)
         return DropReason.BOT if verdict else None
 
     def _judge(self, user_agent: str) -> bool:

@@ -22,19 +22,20 @@ MAX_KEY_CHARS = 512
 class GenerationCache(Generic[K, V]):
     """At most `capacity` (≥ 2) remembered answers. Values are never None."""
 
-    __slots__ = ("_half", "_old", "_young")
+    __slots__ = ("_half", "_old", "young")
 
     def __init__(self, capacity: int) -> None:
         self._half = max(1, capacity // 2)
-        self._young: dict[K, V] = {}
+        self.young: dict[K, V] = {}
+        """Where most is found: the hottest paths look here before they call `get`."""
         self._old: dict[K, V] = {}
 
     def __len__(self) -> int:
-        return len(self._young.keys() | self._old.keys())
+        return len(self.young.keys() | self._old.keys())
 
     def get(self, key: K) -> V | None:
         """What was put under the key, or None."""
-        found = self._young.get(key)
+        found = self.young.get(key)
         if found is None:
             found = self._old.get(key)
             if found is not None:
@@ -45,12 +46,12 @@ class GenerationCache(Generic[K, V]):
         """Remember an answer; may forget the generation before."""
         if isinstance(key, str) and len(key) > MAX_KEY_CHARS:
             return
-        if len(self._young) >= self._half:
-            self._old = self._young
-            self._young = {}
-        self._young[key] = value
+        if len(self.young) >= self._half:
+            self._old = self.young
+            self.young = {}
+        self.young[key] = value
 
     def clear(self) -> None:
         """Forget all."""
-        self._young = {}
+        self.young = {}
         self._old = {}

@@ -47,7 +47,7 @@ class FirstTouch:
     def _origin(self, page: CleanUrl, referrer: str, tagged_url: str) -> Attributes:
         """referrer, source, channel and the five campaign tags; empty for spam."""
         key = (page.hostname, referrer, tagged_url)
-        found = self._origins.get(key)
+        found = self._origins.young.get(key) or self._origins.get(key)
         if found is None:
             found = self._read_origin(page, referrer)
             if len(referrer) + len(tagged_url) <= MAX_KEY_CHARS:
@@ -78,7 +78,7 @@ class FirstTouch:
         """browser, browser_version, os, os_version, device, screen and language."""
         width, height = (screen.width, screen.height) if screen is not None else (None, None)
         key = (user_agent, width, height, language)
-        found = self._browsers.get(key)
+        found = self._browsers.young.get(key) or self._browsers.get(key)
         if found is None:
             size = screen_of(width, height) if width and height else ""
             found = (*self._agents.parse(user_agent), size, language_of(language))

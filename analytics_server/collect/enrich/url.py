@@ -126,11 +126,13 @@ class UrlCleaner:
 
     def clean(self, raw: str) -> CleanUrl | None:
         """The page's URL, or None: not http(s), no host, too long, or a control character in it."""
-        found = self._urls.get(raw)
+        found = self._urls.young.get(raw)
         if found is None:
-            found = self._clean(raw)
-            if found is not None:
-                self._urls.put(raw, found)
+            found = self._urls.get(raw)
+            if found is None:
+                found = self._clean(raw)
+                if found is not None:
+                    self._urls.put(raw, found)
         return found
 
     def clean_referrer(self, raw: str) -> CleanReferrer | None:

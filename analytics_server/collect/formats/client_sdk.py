@@ -20,6 +20,7 @@ from analytics_server.collect.formats.wire import (
     Decoded,
     bad_event,
     check_count,
+    check_single,
     decode_raw,
     mended,
     read,
@@ -98,13 +99,15 @@ _VIEW_NAMES = {"site": "app_name", "url": "page_url"}
 _INTERACTION_NAMES = {"site": "app_name", "name": "type"}
 
 
-def decode_view(body: bytes, limits: LimitsSection) -> Decoded:
-    """`POST /track/view`."""
+def decode_view(body: bytes, limits: LimitsSection, *, max_events: int = 1) -> Decoded:
+    """`POST /track/view`: one event."""
+    check_single(body, limits)
     return _decode_one(body, limits, _read_view)
 
 
-def decode_interaction(body: bytes, limits: LimitsSection) -> Decoded:
-    """`POST /track/interaction`."""
+def decode_interaction(body: bytes, limits: LimitsSection, *, max_events: int = 1) -> Decoded:
+    """`POST /track/interaction`: one event."""
+    check_single(body, limits)
     return _decode_one(body, limits, _read_interaction)
 
 
@@ -165,6 +168,7 @@ def _read_interaction(raw: bytes, index: int, warnings: Warnings) -> Beacon | Re
 
 
 def view_to_beacon(view: ClientView) -> Beacon:
+    """The same event by the names of `/track`."""
     return Beacon(
         site=view.app_name,
         name="pageview",

@@ -21,6 +21,7 @@ from analytics_server.collect.formats.wire import (
     Decoded,
     bad_event,
     check_count,
+    check_single,
     mended,
     read,
     read_any,
@@ -29,7 +30,7 @@ from analytics_server.collect.formats.wire import (
     unreadable,
 )
 from analytics_server.config import LimitsSection
-from analytics_server.errors import RequestError, TooLarge
+from analytics_server.errors import RequestError
 
 
 class _Envelope(msgspec.Struct, gc=False):
@@ -83,7 +84,7 @@ def _decode_track(body: bytes, limits: LimitsSection, max_events: int) -> Decode
             return _decode_object(body, limits, max_events)
         except UNREADABLE as error:
             raise unreadable(error) from error
-        _check_single(body, limits)
+        check_single(body, limits)
         return [(0, beacon)], [], 1, None
     if first == b"[":
         try:
@@ -107,7 +108,7 @@ def _decode_object(body: bytes, limits: LimitsSection, max_events: int) -> Decod
         if envelope.sent_at is not UNSET:
             set_sent_at(decoded, envelope.sent_at)
         return decoded
-    _check_single(body, limits)
+    check_single(body, limits)
     return _decode_each([Raw(body)], limits, max_events)
 
 
@@ -132,8 +133,3 @@ def _read_leniently(raw: Raw, index: int, warnings: Warnings) -> Beacon | Reject
     except UNREADABLE as error:
         return bad_event(index, error)
     return read_event(value, index, warnings)
-
-
-def _check_single(body: bytes, limits: LimitsSection) -> None:
-    if len(body) > limits.event_bytes:
-        raise TooLarge(f"One event may have {limits.event_bytes} bytes; this one has {len(body)}.")

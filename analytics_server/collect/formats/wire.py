@@ -17,6 +17,7 @@ from msgspec import Raw
 
 from analytics_server.collect.formats.beacon import Beacon, Rejection, parse_timestamp
 from analytics_server.collect.formats.warnings import WarningCode, Warnings
+from analytics_server.config import LimitsSection
 from analytics_server.errors import RequestError, TooLarge
 
 _Value = TypeVar("_Value")
@@ -78,6 +79,12 @@ def check_count(count: int, max_events: int) -> None:
     """Raises `TooLarge` for a batch of too many events."""
     if count > max_events:
         raise TooLarge(f"A batch may hold {max_events} events; this one holds {count}. Send several batches.")
+
+
+def check_single(body: bytes, limits: LimitsSection) -> None:
+    """Raises `TooLarge` for one event of too many bytes."""
+    if len(body) > limits.event_bytes:
+        raise TooLarge(f"One event may have {limits.event_bytes} bytes; this one has {len(body)}.")
 
 
 def unreadable(error: Exception) -> RequestError:

@@ -108,6 +108,7 @@ class IdQueue:
         """Of the first part, so many are gone."""
 
     def append(self, number: int, now: float) -> None:
+        """Put in a number that came now."""
         if self._parts:
             part = self._parts[-1]
             if now <= part.open_until and len(part.numbers) < QUEUE_PART:

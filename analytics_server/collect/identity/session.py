@@ -23,6 +23,8 @@ MAX_PER_VISITOR = 4
 SERVER_MARK = "s"
 SERVER_ID_CHARS = 17
 
+_random_bits = random.getrandbits
+
 
 class Session:
     """One open session. Times are microseconds since 1970, UTC."""
@@ -130,7 +132,7 @@ class Sessions:
         return session
 
     def open_visitor(self, site_id: str, visitor_id: int, ts_ms: int, attributes: Attributes) -> Session:
-        """Begin a session of the server's own; without a visitor (0) nobody will find it again."""
+        """Begin a session of the server's own; without a visitor (0) no later event can join it."""
         session = Session(self._new_id(), ts_ms * 1000, attributes, self._clock())
         if visitor_id:
             self.attach(site_id, visitor_id, session)
@@ -138,7 +140,10 @@ class Sessions:
 
     def attach(self, site_id: str, visitor_id: int, session: Session) -> None:
         """Let a visitor's id lead to a session (also the new day's id, at midnight)."""
-        by_visitor = self._site(site_id).by_visitor
+        site = self._sites.get(site_id)
+        if site is None:
+            site = self._site(site_id)
+        by_visitor = site.by_visitor
         sessions = by_visitor.get(visitor_id)
         if sessions is None:
             by_visitor[visitor_id] = [session]
@@ -231,7 +236,7 @@ class Sessions:
 
 def new_session_id() -> str:
     """17 characters: a mark that the server made it, and 64 random bits (no secret: unique is enough)."""
-    return f"{SERVER_MARK}{random.getrandbits(64):016x}"
+    return f"{SERVER_MARK}{_random_bits(64):016x}"
 
 
 def is_own(session_id: str) -> bool:

@@ -30,8 +30,9 @@ class VisitorHasher:
 
     def identify(self, site_id: str, address: str, user_agent: str, day: int) -> int:
         """The visitor's 64-bit id on that day; 0 when ids are switched off."""
-        network = network_of(address) if ":" in address else address
-        return self._hash(day, f"{day}\n{site_id}\n{network}\n{user_agent}")
+        if ":" in address:
+            address = network_of(address)
+        return self._hash(day, f"{day}\n{site_id}\n{address}\n{user_agent}")
 
     def identify_user(self, site_id: str, user_id: str, day: int) -> int:
         """The id for a server-side event that tells a user but neither address nor user agent."""

@@ -142,9 +142,23 @@ def make_row(parts: Parts, settings: CollectSection, limits: LimitsSection) -> E
 
     def step(event: Event, run: Run) -> Verdict:
         session, page = event.session, event.page
-        head = (event.site_id, event.ts_us, event.name, event.event_id, session.session_id, session.start_us)
-        ids = (event.visitor_id, event.user_id, page.hostname, page.path, event.text)
-        run.outcome.rows.append((*head, *ids, *session.attributes, *event.details))
+        run.outcome.rows.append(
+            (
+                event.site_id,
+                event.ts_us,
+                event.name,
+                event.event_id,
+                session.session_id,
+                session.start_us,
+                event.visitor_id,
+                event.user_id,
+                page.hostname,
+                page.path,
+                event.text,
+                *session.attributes,
+                *event.details,
+            )
+        )
         return None
 
     return step

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analytics_server.query.dimensions import Scope
-from analytics_server.query.language.conditions import Condition, is_about_events, matches
+from analytics_server.query.language.conditions import Condition, matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +30,29 @@ class FilterClasses:
 
 def classify(where: Sequence[Condition]) -> FilterClasses:
     """The conditions by what they depend on."""
-    of_sessions = [condition for condition in where if not is_about_events(condition)]
-    merged = [condition for condition in of_sessions if reads_pages((condition,))]
+    about_events: list[Condition] = []
+    settled: list[Condition] = []
+    unsettled: list[Condition] = []
+    of_merged_sessions: list[Condition] = []
+    beside_events: list[Condition] = []
+    for condition in where:
+        dimensions = [match.dimension for match in matches((condition,))]
+        about_event = any(dimension.scope is Scope.EVENT for dimension in dimensions)
+        by_page = any(dimension.joined for dimension in dimensions)
+        # Attributes of the first touch are the same on all events of a session; entry and exit page are not known
+        # before the parts of its row are merged.
+        first_touch = all(dimension.scope is Scope.VISIT for dimension in dimensions) and not by_page
+        (about_events if about_event else settled if first_touch else unsettled).append(condition)
+        (of_merged_sessions if by_page and not about_event else beside_events).append(condition)
     return FilterClasses(
-        about_events=tuple(condition for condition in where if is_about_events(condition)),
-        settled=tuple(condition for condition in of_sessions if _is_settled(condition)),
-        unsettled=tuple(condition for condition in of_sessions if not _is_settled(condition)),
-        of_merged_sessions=tuple(merged),
-        beside_events=tuple(condition for condition in where if condition not in merged),
+        about_events=tuple(about_events),
+        settled=tuple(settled),
+        unsettled=tuple(unsettled),
+        of_merged_sessions=tuple(of_merged_sessions),
+        beside_events=tuple(beside_events),
     )
 
 
 def reads_pages(conditions: Sequence[Condition]) -> bool:
     """Do conditions ask for what no event tells, only the session's row: its entry or exit page?"""
     return any(match.dimension.joined for match in matches(conditions))
-
-
-def _is_settled(condition: Condition) -> bool:
-    """Is the condition true of a session from its first event on, so that any part of its row decides it?
-
-    Attributes of the first touch are the same on all events; entry and exit page are not known before the rows
-    are merged.
-    """
-    return all(match.dimension.scope is Scope.VISIT and not match.dimension.joined for match in matches((condition,)))

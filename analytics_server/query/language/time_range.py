@@ -197,6 +197,17 @@ def _from_dates(first: date, after: date, zone: ZoneInfo) -> TimeRange:
     return TimeRange(midnight(first, zone), midnight(after, zone), zone)
 
 
+def local_days(range_: TimeRange) -> Iterator[tuple[date, datetime, datetime]]:
+    """The local days that a range touches, in order: the date, and the instants at which it begins and ends."""
+    day = range_.start.astimezone(range_.zone).date()
+    start = midnight(day, range_.zone)
+    while start < range_.end:
+        following = day + timedelta(days=1)
+        end = midnight(following, range_.zone)
+        yield day, start, end
+        day, start = following, end
+
+
 def midnight(day: date, zone: ZoneInfo) -> datetime:
     """The first instant of a local day, also where summer time begins or ends at midnight."""
     return datetime.combine(day, time(), zone).astimezone(UTC)

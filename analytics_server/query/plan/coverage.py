@@ -18,8 +18,9 @@ from datetime import date, datetime, timedelta
 from analytics_server.query.dimensions import DIMENSIONS, Dimension, Scope, find_dimension
 from analytics_server.query.language.conditions import Match, SavedFilter, matches
 from analytics_server.query.language.request import Question
-from analytics_server.query.language.time_range import TimeRange, midnight
+from analytics_server.query.language.time_range import TimeRange, local_days, midnight
 from analytics_server.query.metrics import Metric
+from analytics_server.query.parameters import show_moment
 from analytics_server.store.protocol import Store
 
 VERSION = 1
@@ -126,16 +127,15 @@ def kept_dimension(question: Question) -> str | None:
     return None
 
 
-def is_kept(metric: Metric, question: Question) -> bool:
-    """Does `day_totals` hold this metric for the question's dimension? Sessions by event dimensions it doesn't."""
-    name = kept_dimension(question)
-    if name is None or metric.name not in METRICS:
+def is_kept(metric: Metric, dimension: str) -> bool:
+    """Does `day_totals` hold this metric for that dimension? Sessions by event dimensions it doesn't."""
+    if metric.name not in METRICS:
         return False
-    return metric.scope is Scope.EVENT or name == WHOLE_DAY or find_dimension(name).scope is Scope.VISIT
+    return metric.scope is Scope.EVENT or dimension == WHOLE_DAY or find_dimension(dimension).scope is Scope.VISIT
 
 
 def entries_are_kept(metric: Metric, question: Question) -> bool:
-    """Can `bounce_rate` by event:page be added up by entry page? (`sources` takes off who enters after the range.)"""
+    """Can `bounce_rate` by event:page be added up by entry page? (`sql/tables` leaves out later entries.)"""
     names = [dimension.name for dimension in question.dimensions if dimension.scope is not Scope.TIME]
     return metric.name == "bounce_rate" and names == ["event:page"] and not question.where
 
@@ -247,11 +247,6 @@ async def survey(
     return Days(first, last, events, builds, stale, others)
 
 
-def show_moment(moment: datetime) -> str:
-    """An aware UTC time as ClickHouse reads it, exact to the microsecond."""
-    return moment.strftime("%Y-%m-%d %H:%M:%S.%f")
-
-
 def totals_column(dimension: Dimension) -> str:
     """A dimension of a question as an expression over `day_totals`."""
     match dimension.interval:
@@ -267,12 +262,8 @@ def totals_column(dimension: Dimension) -> str:
 def _local_days(range_: TimeRange) -> Sequence[tuple[date, datetime, datetime, bool]]:
     """The local days a range touches: day, the part of it inside the range, and whether that is all of it."""
     found = []
-    day = range_.start.astimezone(range_.zone).date()
-    start = midnight(day, range_.zone)
-    while start < range_.end:
-        end = midnight(day + DAY, range_.zone)
+    for day, start, end in local_days(range_):
         inside = (max(start, range_.start), min(end, range_.end))
         if inside[0] < inside[1]:
             found.append((day, *inside, inside == (start, end)))
-        day, start = day + DAY, end
     return found

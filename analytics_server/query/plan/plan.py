@@ -1,7 +1,7 @@
 """Which table answers which metric: the cheapest one that is exact for the question.
 
 Pure. A plan is a list of parts; each part reads one source and yields some of the
-metrics for the same dimensions, and `compile` puts the parts together. Combinations
+metrics for the same dimensions, and `sql/statement` puts the parts together. Combinations
 that have no meaning are refused here, with the reason.
 
 Sources, cheapest first:
@@ -134,7 +134,8 @@ def make_plan(
     """
     plans = {share: Wider(wide, make_plan(wide, range_, coverage, choose)) for share, wide in question.wider.items()}
     metrics = _with_groups(counted(question.metrics), question)
-    kept = [metric for metric in metrics if coverage is not None and is_kept(metric, question)]
+    held = None if coverage is None else kept_dimension(question)
+    kept = [metric for metric in metrics if held is not None and is_kept(metric, held)]
     parts: tuple[PlanPart, ...] = ()
     if coverage is None or not kept:
         parts = _read(question, metrics, range_, choose)
@@ -142,7 +143,7 @@ def make_plan(
     entered = [metric for metric in metrics if entries_are_kept(metric, question)]
     others = tuple(metric for metric in metrics if metric not in (*kept, *entered))
     for source, found, dimension in (
-        (PlanSource.TOTALS, kept, kept_dimension(question) or WHOLE_DAY),
+        (PlanSource.TOTALS, kept, held or WHOLE_DAY),
         (PlanSource.ENTRY_TOTALS, entered, ENTRY_PAGE),
     ):
         pieces = tuple(dict.fromkeys(piece for metric in found for piece in pieces_of(metric)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from analytics_server.query.parameters import MOMENT
 from analytics_server.query.sql.render import Reach
@@ -92,13 +93,19 @@ class RangeEdges:
     @property
     def whole_sessions(self) -> Reach:
         """All events of the sessions that have one in the range: what has_done has to look at."""
-        return Reach(
-            events=(
-                compose("e.ts >= ", open_since(self.start), f" - INTERVAL {SESSION_MARGIN_S} SECOND"),
-                compose("e.ts <= ", self.active_until),
-            ),
-            sessions=tuple(self.opened_near(open_since(self.start))[1:]),
-        )
+        return _whole_sessions(self)
+
+
+@lru_cache(maxsize=64)
+def _whole_sessions(edges: RangeEdges) -> Reach:
+    since = open_since(edges.start)
+    return Reach(
+        events=(
+            compose("e.ts >= ", since, f" - INTERVAL {SESSION_MARGIN_S} SECOND"),
+            compose("e.ts <= ", edges.active_until),
+        ),
+        sessions=tuple(edges.opened_near(since)[1:]),
+    )
 
 
 def edges_named(suffix: str = "") -> RangeEdges:
@@ -110,6 +117,7 @@ EDGES = edges_named()
 """Of a statement about one range, with the parameters `start` and `end`."""
 
 
+@lru_cache(maxsize=64)
 def open_since(edge: str) -> Expression:
     """When the longest-running session that is still active at an edge of the range was opened.
 

@@ -8,8 +8,8 @@ Expressions are text made of registry expressions and placeholders. Where an exp
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -191,107 +191,112 @@ def columns_read(alias: str, expressions: Iterable[Expression]) -> list[str]:
 
 def print_sql(query: Query) -> str:
     """The query as text, an element of each clause on a line of its own."""
-    return "".join(_Printer().query(query, 0))
-
-
-def print_expression(expression: Expression) -> str:
-    """An expression as text, for tests."""
-    return "".join(_Printer().expression(expression, 0))
+    printer = _Printer()
+    printer.query(query, 0)
+    return "".join(printer.pieces)
 
 
 def print_line(query: Query) -> str:
     """The query as text on one line."""
-    return "".join(_Printer(one_line=True).query(query, 0))
+    printer = _Printer(one_line=True)
+    printer.query(query, 0)
+    return "".join(printer.pieces)
 
 
-@dataclass(frozen=True, slots=True)
+def print_expression(expression: Expression) -> str:
+    """An expression as text, for tests."""
+    printer = _Printer()
+    printer.expression(expression, 0)
+    return "".join(printer.pieces)
+
+
+@dataclass(slots=True)
 class _Printer:
-    """Yields the pieces of the text. `depth`: how many levels the lines are indented."""
+    """Collects the pieces of the text. `depth`: how many levels the lines are indented."""
 
     one_line: bool = False
+    pieces: list[str] = field(default_factory=list)
 
-    def query(self, query: Query, depth: int) -> Iterator[str]:
+    def query(self, query: Query, depth: int) -> None:
         if isinstance(query, Select):
-            yield from self._select(query, depth)
+            self._select(query, depth)
             return
         for place, one in enumerate(query.selects):
             if place:
                 word = "UNION DISTINCT" if query.distinct else "UNION ALL"
-                yield f"{self._line(depth)}{word}{self._line(depth)}"
-            yield from self._select(one, depth)
+                self.pieces.append(f"{self._line(depth)}{word}{self._line(depth)}")
+            self._select(one, depth)
 
-    def _select(self, one: Select, depth: int) -> Iterator[str]:
+    def _select(self, one: Select, depth: int) -> None:
+        put, line = self.pieces.append, self._line(depth)
         for place, (name, query) in enumerate(one.scalars):
-            yield ", " if place else "WITH "
-            yield from self._nested(query, depth)
-            yield f" AS {name}"
-        yield f"{self._line(depth)}SELECT" if one.scalars else "SELECT"
-        yield from self._listed(one.columns, ",", depth)
+            put(", " if place else "WITH ")
+            self._nested(query, depth)
+            put(f" AS {name}")
+        put(f"{line}SELECT" if one.scalars else "SELECT")
+        self._listed(one.columns, ",", depth)
         if one.source is not None:
-            yield f"{self._line(depth)}FROM "
-            yield from self._source(one.source, depth)
-        for word, conditions in (("PREWHERE", one.prewhere), ("WHERE", one.where)):
-            if conditions:
-                yield f"{self._line(depth)}{word}"
-                yield from self._listed(conditions, "AND", depth)
+            put(f"{line}FROM ")
+            self._relation(one.source, depth)
+        if one.prewhere:
+            put(f"{line}PREWHERE")
+            self._listed(one.prewhere, "AND", depth)
+        if one.where:
+            put(f"{line}WHERE")
+            self._listed(one.where, "AND", depth)
         if one.group_by:
-            yield f"{self._line(depth)}GROUP BY "
-            yield from self.expression(compose_list(", ", one.group_by), depth)
+            put(f"{line}GROUP BY ")
+            self.expression(compose_list(", ", one.group_by), depth)
         if one.having:
-            yield f"{self._line(depth)}HAVING "
-            yield from self.expression(compose_list(" AND ", one.having), depth)
+            put(f"{line}HAVING ")
+            self.expression(compose_list(" AND ", one.having), depth)
         if one.order_by:
-            yield f"{self._line(depth)}ORDER BY {', '.join(one.order_by)}"
+            put(f"{line}ORDER BY {', '.join(one.order_by)}")
         if one.limit:
-            yield f"{self._line(depth)}LIMIT {one.limit}" + (f" OFFSET {one.offset}" if one.offset else "")
+            put(f"{line}LIMIT {one.limit}" + (f" OFFSET {one.offset}" if one.offset else ""))
 
-    def _listed(self, expressions: Sequence[Expression], between: str, depth: int) -> Iterator[str]:
+    def _listed(self, expressions: Sequence[Expression], between: str, depth: int) -> None:
         """Each on its own line: columns end in a comma, conditions begin with AND."""
         line = self._line(depth + 1)
+        before = between + line if between == "," else f"{line}{between} "
         for place, expression in enumerate(expressions):
-            if place:
-                yield between if between == "," else f"{line}{between} "
-            if not place or between == ",":
-                yield line
-            yield from self.expression(expression, depth + 1)
+            self.pieces.append(before if place else line)
+            self.expression(expression, depth + 1)
 
-    def expression(self, expression: Expression, depth: int) -> Iterator[str]:
+    def expression(self, expression: Expression, depth: int) -> None:
         if isinstance(expression, str):
-            yield expression
+            self.pieces.append(expression)
             return
         for piece in expression.pieces:
             if isinstance(piece, str):
-                yield piece
+                self.pieces.append(piece)
             elif isinstance(piece, Scalar):
-                yield f"({print_line(piece.query)})"
+                self.pieces.append(f"({print_line(piece.query)})")
             else:
-                yield from self._nested(piece, depth)
+                self._nested(piece, depth)
 
-    def _source(self, source: Relation, depth: int) -> Iterator[str]:
-        match source:
-            case Table():
-                yield source.name + (f" AS {source.alias}" if source.alias else "") + (" FINAL" if source.final else "")
-            case Subquery():
-                yield from self._nested(source.query, depth)
-                yield f" AS {source.alias}" if source.alias else ""
-            case Join():
-                yield from self._source(source.left, depth)
-                yield f"{self._line(depth)}{source.how} JOIN "
-                yield from self._source(source.right, depth)
-                yield f" {source.on}"
-            case ArrayJoin():
-                yield from self._source(source.source, depth)
-                yield f"{self._line(depth)}ARRAY JOIN {source.array}"
+    def _relation(self, relation: Relation, depth: int) -> None:
+        put = self.pieces.append
+        match relation:
+            case Table(name, alias, final):
+                put(name + (f" AS {alias}" if alias else "") + (" FINAL" if final else ""))
+            case Subquery(query, alias):
+                self._nested(query, depth)
+                put(f" AS {alias}" if alias else "")
+            case Join(left, how, right, on):
+                self._relation(left, depth)
+                put(f"{self._line(depth)}{how} JOIN ")
+                self._relation(right, depth)
+                put(f" {on}")
+            case ArrayJoin(source, array):
+                self._relation(source, depth)
+                put(f"{self._line(depth)}ARRAY JOIN {array}")
 
-    def _nested(self, query: Query, depth: int) -> Iterator[str]:
-        if self.one_line:
-            yield "("
-            yield from self.query(query, depth)
-            yield ")"
-            return
-        yield f"({self._line(depth + 1)}"
-        yield from self.query(query, depth + 1)
-        yield f"{self._line(depth)})"
+    def _nested(self, query: Query, depth: int) -> None:
+        put = self.pieces.append
+        put("(" if self.one_line else f"({self._line(depth + 1)}")
+        self.query(query, depth + 1)
+        put(")" if self.one_line else f"{self._line(depth)})")
 
     def _line(self, depth: int) -> str:
         return " " if self.one_line else "\n" + "    " * depth

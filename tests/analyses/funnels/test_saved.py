@@ -13,9 +13,9 @@ from msgspec import UNSET
 
 from analytics_server.analyses.funnels.definition import FunnelBody, FunnelRequest
 from analytics_server.analyses.funnels.materialized import maintenance
-from analytics_server.analyses.funnels.materialized.builder import build_id
 from analytics_server.analyses.funnels.materialized.facts import Facts
 from analytics_server.errors import NotFound
+from analytics_server.rollups.build_ids import first_build_id
 from analytics_server.rollups.materialized_views import read_views
 from analytics_server.saved.store import Kind, SavedThing
 from tests.analyses.funnels import oracle
@@ -225,7 +225,7 @@ def test_tables_that_nobody_saved_are_dropped_in_the_end(place: Place, monkeypat
 
 
 def test_days_that_nobody_reads_are_swept(place: Place) -> None:
-    old = build_id(NOW.timestamp() - 3 * 3_600)
+    old = first_build_id(NOW.timestamp() - 3 * 3_600)
     columns = ["site_id", "definition", "day", "build_id", "subjects"]
     place.runner.run(
         place.store.insert("funnel_days", columns, [["a"] * 2, ["b"] * 2, [NOW.date()] * 2, [old, old << 1], [1] * 2])

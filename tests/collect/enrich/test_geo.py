@@ -186,8 +186,8 @@ def test_no_address_is_kept(database: Path) -> None:
     opened = locator._opened
     assert opened is not None
     assert len(opened.places) == 1
-    assert address not in repr(opened.places._young)
-    assert all(isinstance(key, int) for key in opened.places._young)
+    assert address not in repr(opened.places.young)
+    assert all(isinstance(key, int) for key in opened.places.young)
 
 
 def test_the_cache_is_bounded_and_starts_empty_after_a_reload(database: Path) -> None:

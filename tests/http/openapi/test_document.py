@@ -15,7 +15,7 @@ from analytics_server.access.actions import QUERY_SITE
 from analytics_server.app import Server
 from analytics_server.config import Config, DashboardSection, ServerSection, TrackerSection
 from analytics_server.http.authorization import PUBLIC
-from analytics_server.http.declaration import Parameter, Reply, plain_path
+from analytics_server.http.declaration import Body, Parameter, Reply, plain_path
 from analytics_server.http.endpoint import Endpoint, route_table
 from analytics_server.http.openapi.document import build_document
 from tests.http.openapi.document import Document, references
@@ -187,5 +187,6 @@ def test_errors_follow_from_role_body_and_store() -> None:
 
     assert plain.all_errors() == {404: ("unknown_site",)}
     assert set(asking.all_errors()) == {401, 403, 503, 504}
+    assert endpoint(body=Body(types=(dict,))).all_errors().keys() == {400, 408, 413}
     assert "busy" in asking.all_errors()[503]
     assert "store_unavailable" in asking.all_errors()[503]

@@ -8,7 +8,6 @@ between leaves rows that are never read. Right answers don't need it, only fast 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -18,8 +17,10 @@ from analytics_server.analyses.funnels.compile import bind_range, direct_attempt
 from analytics_server.analyses.funnels.materialized.days import survey
 from analytics_server.analyses.funnels.materialized.facts import Facts
 from analytics_server.query.language.time_range import TimeRange, midnight
+from analytics_server.query.parameters import show_moment
 from analytics_server.query.plan.coverage import DAY, MAX_DAYS
 from analytics_server.query.sql.select import Subquery, print_sql, select
+from analytics_server.rollups.build_ids import first_build_id, new_build_id
 from analytics_server.store.protocol import ResultSet, Store
 
 SETTLE_S = 2.0
@@ -30,7 +31,6 @@ REBUILD_S = 300.0
 CHUNK_DAYS = 10
 TIMEOUT_S = 300.0
 QUARTER_S = 900
-_RANDOM_BITS = 12
 
 _DAYS = """
 SELECT toDate(t.bucket, {tz:String}) AS day, sum(t.events) FROM traffic AS t
@@ -106,11 +106,11 @@ class DayBuilder:
         span: dict[str, object] = {
             "site": facts.site_id,
             "tz": zone.key,
-            "start": _text(midnight(first, zone)),
-            "end": _text(midnight(today, zone)),
+            "start": show_moment(midnight(first, zone)),
+            "end": show_moment(midnight(today, zone)),
         }
         found = await self._query(_DAYS, span)
-        patient = build_id(now.timestamp() - REBUILD_S)
+        patient = first_build_id(now.timestamp() - REBUILD_S)
         wanted = []
         for day, events in found.rows:
             assert isinstance(day, date)
@@ -132,7 +132,8 @@ class DayBuilder:
     async def _prepare(self, facts: Facts, zone: ZoneInfo, day: date, newest: int) -> _Job:
         range_ = TimeRange(midnight(day, zone), midnight(day + DAY, zone), zone)
         since, until = _until(facts, range_)
-        span: dict[str, object] = {"site": facts.site_id, "start": _text(range_.start), "end": _text(range_.end)}
+        start, end = show_moment(range_.start), show_moment(range_.end)
+        span: dict[str, object] = {"site": facts.site_id, "start": start, "end": end}
         span |= {"counted_since": int(since.timestamp()), "counted_until": int(until.timestamp())}
         span |= {"opened_since": 0, "opened_until": 0}
         if facts.funnel.by == "session":
@@ -145,7 +146,7 @@ class DayBuilder:
         """Write one day; False if it changed meanwhile, which the next round heals."""
         if await self._counts(_PRESENT, job.span) != job.counts:
             return False
-        build = max(build_id(self._clock().timestamp(), secrets.randbits(_RANDOM_BITS)), job.newest + 1)
+        build = new_build_id(self._clock().timestamp(), job.newest)
         range_ = TimeRange(midnight(job.day, zone), midnight(job.day + DAY, zone), zone)
         binder = bind_range(facts.site_id, range_, facts.funnel)
         shared = _CROSSING if facts.funnel.by == "session" else "1"
@@ -212,11 +213,6 @@ class DayBuilder:
         )
 
 
-def build_id(at_s: float, random: int = 0) -> int:
-    """Milliseconds since 1970 and some random bits: newer builds are greater, two servers' differ."""
-    return int(at_s * 1000) << _RANDOM_BITS | random
-
-
 def _until(facts: Facts, range_: TimeRange) -> tuple[datetime, datetime]:
     """Between which quarters of an hour lies what the attempts of a day depend on, sessions' other days aside."""
     start, end = range_.start, range_.end
@@ -233,7 +229,3 @@ def _floor(moment: datetime, seconds: int) -> datetime:
 
 def _moment(at: object) -> datetime:
     return datetime.fromtimestamp(int(str(at)), UTC)
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")

@@ -19,8 +19,7 @@ from datetime import date, datetime
 from analytics_server.analyses.funnels.attempts import best_attempts
 from analytics_server.analyses.funnels.compile import added_up, bind_range
 from analytics_server.analyses.funnels.materialized.facts import Facts, elements_of_facts
-from analytics_server.query.language.time_range import TimeRange, midnight
-from analytics_server.query.plan.coverage import DAY
+from analytics_server.query.language.time_range import TimeRange, local_days
 from analytics_server.query.sql.select import Query, Select, Statement, Subquery, Table, print_sql, select, union_all
 from analytics_server.store.protocol import Store
 
@@ -130,10 +129,7 @@ def divide(range_: TimeRange, held: dict[date, int]) -> Division:
     """Divide a range into days that are held and the rest."""
     builds: list[tuple[datetime, datetime, int]] = []
     rest: list[tuple[datetime, datetime]] = []
-    day = range_.start.astimezone(range_.zone).date()
-    start = midnight(day, range_.zone)
-    while start < range_.end:
-        end = midnight(day + DAY, range_.zone)
+    for day, start, end in local_days(range_):
         inside = max(start, range_.start), min(end, range_.end)
         if inside == (start, end) and day in held:
             builds.append((start, end, held[day]))
@@ -142,7 +138,6 @@ def divide(range_: TimeRange, held: dict[date, int]) -> Division:
                 rest[-1] = (rest[-1][0], inside[1])
             else:
                 rest.append(inside)
-        day, start = day + DAY, end
     if len(rest) > MAX_REST_PIECES:
         rest[MAX_REST_PIECES - 1 :] = [(rest[MAX_REST_PIECES - 1][0], rest[-1][1])]
     used = [build for since, until, build in builds if not any(a <= since and until <= b for a, b in rest)]

@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from analytics_server.analyses.funnels.answer import Status
-from analytics_server.analyses.funnels.materialized.builder import SETTLE_S, DayBuilder, build_id
+from analytics_server.analyses.funnels.materialized.builder import SETTLE_S, DayBuilder
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
 from analytics_server.analyses.funnels.materialized.facts import PREFIX, Facts
 from analytics_server.errors import AnalyticsError, RequestError, StoreError, StoreFatal, StoreRetryable
 from analytics_server.query.context import SiteDirectory, zone_of
 from analytics_server.query.sql.select import Table, print_line, select
+from analytics_server.rollups.build_ids import first_build_id
 from analytics_server.saved.store import SavedThing
 from analytics_server.store.migrate import render
 from analytics_server.store.protocol import Store
@@ -173,7 +174,7 @@ class FunnelMaintenance:
 
     async def sweep(self) -> None:
         """Delete days' attempts that no build refers to any more, long after the last question can have read them."""
-        before = build_id(self._clock().timestamp() - OLD_S)
+        before = first_build_id(self._clock().timestamp() - OLD_S)
         found = await self._store.query(
             "SELECT DISTINCT d.build_id FROM funnel_days AS d WHERE d.build_id < {before:UInt64} "
             "AND d.build_id NOT IN (SELECT b.build_id FROM funnel_builds AS b FINAL) LIMIT 1000",

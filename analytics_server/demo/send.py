@@ -18,7 +18,7 @@ import msgspec
 
 from analytics_server.demo.fill import Filled, SiteNotEmpty, check_order
 from analytics_server.demo.progress import Meter
-from analytics_server.demo.sessions import Event, PlannedSession
+from analytics_server.demo.sessions import PlannedEvent, PlannedSession
 from analytics_server.demo.traffic import TrafficOrder, planned_sessions
 from analytics_server.demo.world import HOSTNAME
 from analytics_server.errors import AnalyticsError, Unavailable
@@ -175,7 +175,7 @@ class Encoder:
             beacons[0]["referrer"] = session.referrer
         return beacons
 
-    def _beacon(self, common: Mapping[str, object], session: PlannedSession, event: Event) -> dict[str, object]:
+    def _beacon(self, common: Mapping[str, object], session: PlannedSession, event: PlannedEvent) -> dict[str, object]:
         beacon = {
             **common,
             "name": event.name,

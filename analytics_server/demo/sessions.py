@@ -46,7 +46,7 @@ Details = tuple[int, int, str, str, str, str, str | int, str, str, str]
 NOTHING: Details = (0, 0, "", "", "", "", 0, "", "", "")
 
 
-class Event(NamedTuple):
+class PlannedEvent(NamedTuple):
     """`at_ms` counts from the beginning of the session; `user_id` is "" while the user is not known."""
 
     at_ms: int
@@ -65,7 +65,7 @@ class PlannedSession(NamedTuple):
     url: str
     referrer: str
     session_id: str
-    events: list[Event]
+    events: list[PlannedEvent]
 
 
 class _Kind(NamedTuple):
@@ -143,7 +143,7 @@ class _Walk:
         self._moment = moment
         self._keen = way.keen * (0.85 if len(person.profile.screen) < 8 else 1.1)
         self._now_ms = 0
-        self.events: list[Event] = []
+        self.events: list[PlannedEvent] = []
 
     def run(self) -> None:
         """From the landing page until they leave."""
@@ -170,7 +170,7 @@ class _Walk:
 
     def _add(self, name: str, page: ShopPage, details: Details = NOTHING, props: dict[str, str] | None = None) -> None:
         self._now_ms += 1
-        self.events.append(Event(self._now_ms, name, page, self._person.user_id, details, props))
+        self.events.append(PlannedEvent(self._now_ms, name, page, self._person.user_id, details, props))
 
     def _page(self, kind: str) -> ShopPage:
         fixed = _FIXED.get(kind)

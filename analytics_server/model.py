@@ -143,6 +143,11 @@ class DropCount(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str
 
 
+def stored_site_id(text: str) -> str:
+    """A site's id as it is stored: in lower case, without white space around it. Clients may write it in any case."""
+    return text.strip().lower()
+
+
 class Site(msgspec.Struct, frozen=True, kw_only=True):
     """A site: what events belong to. `timezone` is an IANA name.
 

@@ -1,22 +1,24 @@
-"""The beacon endpoints' declarations: each route of `CollectRoutes` joined to what it takes and gives.
+"""The declarations of the beacon endpoints: what each wire format takes and gives, for the API description.
 
 Their handlers authenticate by themselves, since a token is optional and errors are readable from any page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
-from aiohttp import web
 
 from analytics_server.access.actions import COLLECT
 from analytics_server.collect.answer import Accepted
 from analytics_server.collect.formats.beacon import Beacon
 from analytics_server.collect.formats.client_sdk import ClientInteraction, ClientView
+from analytics_server.collect.formats.table import Format
 from analytics_server.http.authorization import PUBLIC
 from analytics_server.http.declaration import Body, Parameter, Reply
-from analytics_server.http.endpoint import Endpoint
+from analytics_server.http.endpoint import Endpoint, RawHandler
 
 
 class Beacons(msgspec.Struct):
@@ -79,94 +81,126 @@ _PIXEL = (
 )
 
 
-def endpoints(routes: Iterable[web.RouteDef], collect_path: str, script_path: str) -> list[Endpoint]:
-    """Beacons, pixel, preflights and the script, answered by `routes`: those of `CollectRoutes`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Text:
+    """What the API description tells of a format: a summary, more about it, its bodies and examples of them."""
 
-    Raises `KeyError` where there is no such route.
-    """
-    found = {(route.method, route.path): route for route in routes}
-    path = collect_path.rstrip("/")
-    taking = (
-        ("", "track", "Send events", (Beacon, list[Beacon], Beacons), {"pageview": _PAGEVIEW, "array": [_PAGEVIEW]},
-         "One event, an array of events, or an object with the key `events`. Any content type will do; gzip and "
-         "deflate are understood. A bad event is rejected by its index and spoils no other. A fault "
-         "in a side field costs no event: the field is mended or left out, and `warnings` says so."),
-        ("/view", "view", "Send a page view, as the client library does", (ClientView,), {"view": _VIEW}, ""),
-        ("/interaction", "interaction", "Send an interaction, as the client library does", (ClientInteraction,),
-         {"click": _CLICK}, ""),
-        ("/batch", "batch", "Send several calls of the client library together", (ClientBatch, ),
-         {"both": {"events": [{"kind": "view", **_VIEW}, {"kind": "interaction", **_CLICK}]}}, ""),
-    )  # fmt: skip
-    declared = []
-    for suffix, name, summary, types, examples, about in taking:
-        declared += [
-            Endpoint(
-                method="POST",
-                path=path + suffix,
-                name=f"send_{name}",
-                summary=summary,
-                tag="collect",
-                about=about,
-                action=COLLECT,
-                serve=found["POST", path + suffix].handler,
-                body=Body(types=types, examples=examples),
-                replies=(_TAKEN,),
-                errors=_ERRORS,
-            ),
-            _preflight(found["OPTIONS", path + suffix], name),
-        ]
-    pixel = f"{path}/pixel.gif"
-    return [
-        *declared,
-        _pixel(found["GET", pixel]),
-        _preflight(found["OPTIONS", pixel], "pixel"),
-        _script(found["GET", script_path]),
-    ]
+    summary: str
+    about: str = ""
+    types: tuple[Any, ...] = ()
+    examples: Mapping[str, object] = field(default_factory=dict)
 
 
-def _preflight(route: web.RouteDef, name: str) -> Endpoint:
+_TEXTS: Mapping[str, _Text] = {
+    "track": _Text(
+        summary="Send events",
+        about="One event, an array of events, or an object with the key `events`. Any content type will do; gzip and "
+        "deflate are understood. A bad event is rejected by its index and spoils no other. A fault "
+        "in a side field costs no event: the field is mended or left out, and `warnings` says so.",
+        types=(Beacon, list[Beacon], Beacons),
+        examples={"pageview": _PAGEVIEW, "array": [_PAGEVIEW]},
+    ),
+    "view": _Text(
+        summary="Send a page view, as the client library does", types=(ClientView,), examples={"view": _VIEW}
+    ),
+    "interaction": _Text(
+        summary="Send an interaction, as the client library does",
+        types=(ClientInteraction,),
+        examples={"click": _CLICK},
+    ),
+    "batch": _Text(
+        summary="Send several calls of the client library together",
+        types=(ClientBatch,),
+        examples={"both": {"events": [{"kind": "view", **_VIEW}, {"kind": "interaction", **_CLICK}]}},
+    ),
+    "pixel": _Text(
+        summary="Send an event by loading an image",
+        about="For pages without script. An image whatever became of the event, unless the request as a whole fails.",
+    ),
+}
+"""By the format's name."""
+
+
+def endpoints(
+    formats: Iterable[Format],
+    handler_of: Callable[[Format], RawHandler],
+    *,
+    preflight: RawHandler,
+    script: RawHandler,
+    collect_path: str,
+    script_path: str,
+) -> list[Endpoint]:
+    """Beacons in every format, their preflights, and the script. Raises `KeyError` for a format without texts."""
+    found = []
+    for format in formats:
+        path = collect_path + format.suffix
+        declare = _send if format.query_to_body is None else _get
+        found += [declare(format, path, handler_of(format)), _preflight(format, path, preflight)]
+    return [*found, _script(script_path, script)]
+
+
+def _send(format: Format, path: str, serve: RawHandler) -> Endpoint:
+    text = _TEXTS[format.name]
     return Endpoint(
-        method="OPTIONS",
-        path=route.path,
-        name=f"preflight_{name}",
-        summary="A browser asks whether it may send",
+        method=format.method,
+        path=path,
+        name=f"send_{format.name}",
+        summary=text.summary,
         tag="collect",
-        action=PUBLIC,
-        serve=route.handler,
-        replies=(Reply(status=204, about="Any origin may, without credentials."),),
+        about=text.about,
+        action=COLLECT,
+        serve=serve,
+        body=Body(types=text.types, examples=text.examples),
+        replies=(_TAKEN,),
+        errors=_ERRORS,
     )
 
 
-def _pixel(route: web.RouteDef) -> Endpoint:
+def _get(format: Format, path: str, serve: RawHandler) -> Endpoint:
+    """A format whose events stand in the query string. HEAD sends none."""
+    text, reply = _TEXTS[format.name], format.reply
     return Endpoint(
-        method="GET",
-        path=route.path,
-        name="get_pixel",
-        summary="Send an event by loading an image",
+        method=format.method,
+        path=path,
+        name=f"get_{format.name}",
+        summary=text.summary,
         tag="collect",
-        about="For pages without script. An image whatever became of the event, unless the request as a whole fails.",
+        about=text.about,
         action=COLLECT,
-        serve=route.handler,
+        serve=serve,
         allow_head=False,
         parameters=tuple(
             Parameter(name=name, about=about, required=required, example=example)
             for name, about, required, example in _PIXEL
         ),
-        replies=(Reply(about="A transparent image.", formats=("image/gif",)),),
+        replies=(_TAKEN if reply is None else Reply(about="A transparent image.", formats=(reply.content_type,)),),
         errors={status: codes for status, codes in _ERRORS.items() if status not in (408, 415)}
         | {400: (*_ERRORS[400], "missing_site")},
     )
 
 
-def _script(route: web.RouteDef) -> Endpoint:
+def _preflight(format: Format, path: str, serve: RawHandler) -> Endpoint:
+    return Endpoint(
+        method="OPTIONS",
+        path=path,
+        name=f"preflight_{format.name}",
+        summary="A browser asks whether it may send",
+        tag="collect",
+        action=PUBLIC,
+        serve=serve,
+        replies=(Reply(status=204, about="Any origin may, without credentials."),),
+    )
+
+
+def _script(path: str, serve: RawHandler) -> Endpoint:
     return Endpoint(
         method="GET",
-        path=route.path,
+        path=path,
         name="get_script",
         summary="The tracker script",
         tag="collect",
         action=PUBLIC,
-        serve=route.handler,
+        serve=serve,
         replies=(
             Reply(about="The script.", formats=("text/javascript",), headers={"ETag": "For `If-None-Match`."}),
             Reply(status=304, about="The browser has it already (`If-None-Match`)."),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -16,10 +15,12 @@ from multidict import CIMultiDict
 from analytics_server.collect.address import AddressResolver, bare
 from analytics_server.collect.answer import BeaconAnswer, refuse
 from analytics_server.collect.collector import Collector
+from analytics_server.collect.endpoints import endpoints
 from analytics_server.collect.formats.table import FORMATS, Format
 from analytics_server.collect.tracker import load_extras
 from analytics_server.errors import AnalyticsError, TooLarge, Unavailable
 from analytics_server.http.body import too_slow
+from analytics_server.http.endpoint import Endpoint, RawHandler
 from analytics_server.http.entity_tag import entity_tag, is_unchanged
 
 PREFLIGHT = {
@@ -72,18 +73,18 @@ class CollectRoutes:
         self._held = 0
         self._body_timeout_s = body_timeout_s
 
-    def routes(self) -> list[web.RouteDef]:
-        """Everything a page may send, under the configured paths."""
-        found = [web.get(self._script_path, self.script)]
-        for format in FORMATS:
-            path = self._collect_path + format.suffix
-            found += [
-                web.route(format.method, path, self._handler(format)),
-                web.options(path, self.preflight),
-            ]
-        return found
+    def endpoints(self) -> list[Endpoint]:
+        """Everything a page may send, under the configured paths, and the script."""
+        return endpoints(
+            FORMATS,
+            self._handler,
+            preflight=self.preflight,
+            script=self.script,
+            collect_path=self._collect_path,
+            script_path=self._script_path,
+        )
 
-    def _handler(self, format: Format) -> Callable[[web.Request], Awaitable[web.Response]]:
+    def _handler(self, format: Format) -> RawHandler:
         take = self._take_body if format.query_to_body is None else self._take_query
 
         async def handle(request: web.Request) -> web.Response:

@@ -17,7 +17,6 @@ from analytics_server.access.sites import Sites
 from analytics_server.collect.address import AddressResolver, network_of
 from analytics_server.collect.collector import Collector
 from analytics_server.collect.drop_counts import DropCounts
-from analytics_server.collect.endpoints import endpoints as declare
 from analytics_server.collect.enrich.agent import AgentParser
 from analytics_server.collect.enrich.bot import BotDetector
 from analytics_server.collect.enrich.geo import GeoLocator
@@ -156,7 +155,7 @@ class CollectService:
     def endpoints(self) -> list[Endpoint]:
         """Beacons in every format, and the tracker's script."""
         tracker, limits = self._config.tracker, self._config.limits
-        routes = CollectRoutes(
+        return CollectRoutes(
             self.collector,
             self._addresses,
             load_script(tracker.collect_path, tracker.script_path),
@@ -164,5 +163,4 @@ class CollectService:
             tracker.script_path,
             held_bytes=limits.unfinished_bodies_mb << 20,
             body_timeout_s=limits.body_timeout_s,
-        ).routes()
-        return declare(routes, tracker.collect_path, tracker.script_path)
+        ).endpoints()

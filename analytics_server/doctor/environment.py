@@ -35,8 +35,8 @@ class VersionsCheck(BaseCheck):
 
     name = "versions"
 
-    def __init__(self, *, embedded: bool) -> None:
-        self._wanted = (*LIBRARIES, ENGINE) if embedded else LIBRARIES
+    def __init__(self, *, needs_engine: bool) -> None:
+        self._wanted = (*LIBRARIES, ENGINE) if needs_engine else LIBRARIES
 
     async def examine(self) -> Finding:
         """Ask for the versions that are installed."""

@@ -34,7 +34,7 @@ from analytics_server.rollups.materialized_views import Rollup, Views, is_gone, 
 from analytics_server.rollups.quiet import QuietPeriod
 from analytics_server.rollups.rebuild import Advance, Rebuilder
 from analytics_server.rollups.registry import SHIPPED_ROLLUPS
-from analytics_server.store import Store, StoreInfo, make_store
+from analytics_server.store import Store, StoreInfo, capabilities_of, make_store
 from analytics_server.store.engine_files import DatabaseLost, EngineFilesError, set_database_aside
 from analytics_server.store.parts import PartRecord, record_path
 
@@ -61,7 +61,7 @@ class Examination:
         self._advance = advance
         self._rest_s = rest_s
         self._findings: list[Finding] = []
-        self._embedded = config.clickhouse_url.startswith("chdb:")
+        self._owns_files = capabilities_of(config).owns_files
         self._lock = DirectoryLock(config.wal_dir)
 
     async def run(self) -> Report:
@@ -77,7 +77,7 @@ class Examination:
     async def _look_at_files(self) -> None:
         config = self._config
         try:
-            self._lock.take(keep=self._embedded or self._repair)
+            self._lock.take(keep=self._owns_files or self._repair)
         except OSError as error:
             self._say(
                 "lock",
@@ -87,7 +87,7 @@ class Examination:
             )
         now = self._clock()
         await self._make(
-            VersionsCheck(embedded=self._embedded),
+            VersionsCheck(needs_engine=self._owns_files),
             DiskCheck(config),
             WalCheck(config, self._lock, now, self._advance),
             QuarantineCheck(config.wal_dir / QUARANTINE),
@@ -96,7 +96,7 @@ class Examination:
         )
 
     async def _look_at_clickhouse(self) -> None:
-        if self._embedded and self._lock.busy:
+        if self._owns_files and self._lock.busy:
             self._say(
                 "clickhouse",
                 "warning",
@@ -111,7 +111,7 @@ class Examination:
             self._say("clickhouse", "error", error.message, "Correct [clickhouse] url.")
             return
         path = Path(self._config.clickhouse_url.removeprefix("chdb://"))
-        if self._embedded and not await asyncio.to_thread(os.path.lexists, path):
+        if self._owns_files and not await asyncio.to_thread(os.path.lexists, path):
             self._say(
                 "clickhouse",
                 "warning",
@@ -128,11 +128,11 @@ class Examination:
         try:
             info = await self._open(store)
         except AnalyticsError as error:
-            where = "in process" if self._embedded else "the server"
+            where = "in process" if self._owns_files else "the server"
             remedy = _FILES_REMEDY if isinstance(error, EngineFilesError) else _OPEN_REMEDY
             self._say("clickhouse", "error", f"ClickHouse ({where}) doesn't open: {error.message}", remedy)
             return
-        location = "in process" if info.kind == "embedded" else f"at {info.location}"
+        location = "in process" if self._owns_files else f"at {info.location}"
         self._say("clickhouse", "ok", f"ClickHouse {info.version} {location} answers.")
         config = self._config
         parts = PartsCheck(
@@ -140,7 +140,7 @@ class Examination:
             PartRecord(record_path(config.data_dir)),
             self._clock,
             self._advance,
-            local=self._embedded,
+            local=self._owns_files,
             accept_loss=self._accept_loss,
         )
         await self._make(parts)
@@ -196,12 +196,12 @@ class Examination:
         quiet = QuietPeriod(
             store,
             [rollup.target for rollup in rollups],
-            exclusive=self._embedded,
+            exclusive=self._owns_files,
             cluster=cluster,
             rest_s=self._rest_s,
         )
         await self._make(UnfitCheck(views))
-        rebuilder = Rebuilder(store, quiet, exclusive=self._embedded, clock=self._clock, advance=self._advance)
+        rebuilder = Rebuilder(store, quiet, exclusive=self._owns_files, clock=self._clock, advance=self._advance)
         for rollup in rollups:
             check = RollupCheck(store, rollup, calendar, rebuilder, quiet, self._advance, accept_loss=self._accept_loss)
             await self._make(check)

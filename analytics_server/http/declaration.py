@@ -41,6 +41,16 @@ class Parameter:
     example: object = None
 
 
+SITE = Parameter(
+    name="site_id",
+    about="The site.",
+    type=Annotated[str, Meta(min_length=1, pattern=r"\S")],
+    required=True,
+    example="example.com",
+)
+"""The parameter of a query string that names the site."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
     """What is sent. Several types: one of them. `examples`: by a word that says what each one shows."""

@@ -75,6 +75,11 @@ class Trends(msgspec.Struct, frozen=True, kw_only=True):
     meta: AnswerMeta
 
 
+def whole_number(value: object) -> int:
+    """A whole number from SQL, which may come as a text. Raises `ValueError` for anything else."""
+    return value if isinstance(value, int) else int(str(value))
+
+
 def show_metric(metric: Metric, value: object) -> Value:
     """A value from SQL as JSON shows it."""
     if value is None:

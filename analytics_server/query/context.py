@@ -17,8 +17,8 @@ from msgspec.structs import replace
 
 from analytics_server.config import LimitsSection
 from analytics_server.errors import NotFound, RequestError, StoreFatal
-from analytics_server.model import Site
-from analytics_server.query.answer import AnswerMeta
+from analytics_server.model import Site, stored_site_id
+from analytics_server.query.answer import AnswerMeta, whole_number
 from analytics_server.query.language.conditions import Condition, patterns
 from analytics_server.query.language.regexps import MOST_WEIGHT, weight_of
 from analytics_server.query.language.saved_filters import SiteLibrary
@@ -89,7 +89,7 @@ class QueryContext:
 
     def site(self, site_id: str) -> Site:
         """The site of that id, in any case of letters. Raises `NotFound`."""
-        site = self._sites.get(site_id.strip().lower())
+        site = self._sites.get(stored_site_id(site_id))
         if site is None:
             raise NotFound(f"There is no site {site_id!r}.", code="unknown_site")
         return site
@@ -100,7 +100,7 @@ class QueryContext:
 
     def library(self, site_id: str) -> SiteLibrary:
         """The site's saved goals and segments."""
-        return SiteLibrary(self.saved, site_id.strip().lower())
+        return SiteLibrary(self.saved, stored_site_id(site_id))
 
     async def range_of(self, site: Site, spec: RangeSpec) -> tuple[TimeRange, datetime]:
         """The instants a date range means for the site, and now. Raises `RequestError` (bad_date_range)."""
@@ -167,7 +167,7 @@ class QueryContext:
             {"site": site.site_id},
         )
         count, seconds = result.rows[0]
-        return datetime.fromtimestamp(int(str(seconds)), UTC) if count else None
+        return datetime.fromtimestamp(whole_number(seconds), UTC) if count else None
 
 
 def _too_complex() -> RequestError:

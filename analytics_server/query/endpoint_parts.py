@@ -1,23 +1,11 @@
-"""What endpoints that ask about a site have in common: the body's limits, the site parameter, the error codes."""
+"""What endpoints that ask about a site have in common: the body's limits and the error codes."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from msgspec import Meta
-
 from analytics_server.config import LimitsSection
 from analytics_server.http.body import BodyLimits
-from analytics_server.http.declaration import Parameter
 from analytics_server.query.language.request import decode_request
 
-SITE = Parameter(
-    name="site_id",
-    about="The site.",
-    type=Annotated[str, Meta(min_length=1, pattern=r"\S")],
-    required=True,
-    example="example.com",
-)
 NO_SITE = {404: ("unknown_site",)}
 FILTER_CODES = (
     "bad_filter",

@@ -15,7 +15,17 @@ from functools import reduce
 from msgspec import UNSET, UnsetType
 
 from analytics_server.config import LimitsSection
-from analytics_server.query.answer import Answer, AnswerMeta, Comparison, ResultRow, absent, show_change, show_metric
+from analytics_server.model import stored_site_id
+from analytics_server.query.answer import (
+    Answer,
+    AnswerMeta,
+    Comparison,
+    ResultRow,
+    absent,
+    show_change,
+    show_metric,
+    whole_number,
+)
 from analytics_server.query.context import Cost, QueryContext, SiteDirectory, show_range, zone_warnings
 from analytics_server.query.dimensions import Scope
 from analytics_server.query.language.request import QueryRequest, Question, check_request, decode_request
@@ -107,7 +117,7 @@ class QueryService:
 
     async def prepare(self, request: QueryRequest) -> PreparedQuestion:
         """Check a request and fix its range and interval."""
-        site_id = request.site_id.strip().lower()
+        site_id = stored_site_id(request.site_id)
         question = check_request(request, self.context.library(site_id), max_rows=self.limits.query_rows)
         site = self.context.site(site_id)
         await self.context.check_patterns([*question.where, *(goal.condition for goal in question.goals)])
@@ -132,11 +142,11 @@ class QueryService:
         total = len(rows)
         if page is not None and page.count_all:
             if result.rows:
-                total = _whole(result.rows[0][-1])
+                total = whole_number(result.rows[0][-1])
             elif page.offset:
                 counting = count_rows(compile_question(question, plan, range_, only=only))
                 counted = await self.context.query(counting.query, counting.parameters)
-                cost, total = cost.plus(counted), _whole(counted.rows[0][0])
+                cost, total = cost.plus(counted), whole_number(counted.rows[0][0])
         return Groups(rows, total, plan, cost)
 
     async def currency(self, question: Question, *ranges: TimeRange) -> Currency | None:
@@ -246,7 +256,3 @@ def show_key(question: Question, key: Key, range_: TimeRange) -> list[str]:
 
 def _texts(groups: Groups, index: int) -> list[str]:
     return sorted({str(key[index]) for key in groups.rows})
-
-
-def _whole(value: object) -> int:
-    return value if isinstance(value, int) else 0

@@ -8,11 +8,11 @@ from aiohttp import web
 from msgspec import Meta
 
 from analytics_server.access.actions import QUERY_SITE
-from analytics_server.http.declaration import Body, Parameter, Reply
+from analytics_server.http.declaration import SITE, Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.http.parameters import single_values
 from analytics_server.query.answer import Answer, Trends
-from analytics_server.query.endpoint_parts import NO_SITE, QUESTION_CODES, SITE, query_body
+from analytics_server.query.endpoint_parts import NO_SITE, QUESTION_CODES, query_body
 from analytics_server.query.engine import QueryService
 from analytics_server.query.language.request import QueryRequest
 from analytics_server.query.language.shapes import DIMENSION

@@ -17,7 +17,7 @@ from msgspec import Meta
 from analytics_server.access.actions import EDIT_SAVED, VIEW_SAVED
 from analytics_server.errors import RequestError
 from analytics_server.http.body import BodyLimits
-from analytics_server.http.declaration import Body, Parameter, Reply
+from analytics_server.http.declaration import SITE, Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.http.parameters import known_values
 from analytics_server.model import Site
@@ -26,13 +26,6 @@ from analytics_server.saved.types import SavedType
 
 REQUEST_CODES = ("bad_json", "bad_request", "unknown_key", "bad_name", "bad_saved")
 _ID = Annotated[str, Meta(pattern=f"^[0-9a-f]{{{2 * ID_BYTES}}}$")]
-_SITE = Parameter(
-    name="site_id",
-    about="The site.",
-    type=Annotated[str, Meta(min_length=1, pattern=r"\S")],
-    required=True,
-    example="example.com",
-)
 
 
 class SavedListRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,7 +130,7 @@ class SavedRoutes:
                 site=SiteFrom.BODY,
                 handle=self.list_all,
                 parse=_parse_list,
-                parameters=(_SITE,),
+                parameters=(SITE,),
                 replies=(Reply(about=texts.list_all.reply, type=type_.answers),),
                 errors={400: ("bad_request", "bad_saved", "unknown_key"), **no_site},
             ),

@@ -29,7 +29,7 @@ from analytics_server.errors import ConfigError, StoreFatal, StoreRetryable
 from analytics_server.listening import address_text
 from analytics_server.store.engine_files import examine
 from analytics_server.store.errors_map import plain
-from analytics_server.store.protocol import IN_PROCESS, OVER_HTTP, Store, StoreInfo
+from analytics_server.store.protocol import IN_PROCESS, OVER_HTTP, Capabilities, Store, StoreInfo
 from analytics_server.store.threaded import ThreadedStore
 
 log = logging.getLogger(__name__)
@@ -67,6 +67,11 @@ async def open_store(store: Store, *, timeout_s: float) -> StoreInfo:
                 raise
             log.warning("waiting for ClickHouse", extra={"reason": error.message[:200]})
             await asyncio.sleep(OPEN_RETRY_S)
+
+
+def capabilities_of(config: Config) -> Capabilities:
+    """What the engine that `[clickhouse] url` names can do, also while it can't be opened."""
+    return IN_PROCESS if config.clickhouse_url.startswith("chdb:") else OVER_HTTP
 
 
 def check_store(config: Config) -> None:

@@ -14,7 +14,6 @@ from analytics_server.access.gate import Gate, Principal, Role, token_hash
 from analytics_server.access.sites import Sites
 from analytics_server.config import SitesSection
 from analytics_server.model import Site
-from analytics_server.saved.store import Kind, Saved
 from analytics_server.store import Store
 from analytics_server.store.protocol import ResultSet
 from analytics_server.store.unreadable import UnreadableDocuments
@@ -104,21 +103,3 @@ async def test_a_token(watch: Watch, document: str) -> None:
     assert gate.known("Bearer bad") is None
     assert watch.named == [("token", bad[:12])]
     assert watch.count("token") == 1
-
-
-@pytest.mark.parametrize("document", DAMAGED)
-@pytest.mark.parametrize("kind", [*Kind, "invention"])
-async def test_a_saved_thing(watch: Watch, document: str, kind: str) -> None:
-    good = encoded({"name": "good", "body": {}, "created_at_ms": 1, "updated_at_ms": 1})
-    rows: list[tuple[object, ...]] = [
-        (kind, "a.example", "bad", document, 0, 1),
-        (Kind.GOAL, "a.example", "good", good, 0, 1),
-        (Kind.GOAL, "b.example", "other", good, 0, 1),
-    ]
-    saved = Saved(cast(Store, Table(rows)), unreadable=watch.documents)
-    for _ in range(2):
-        await saved.load()
-    assert [thing.id for thing in saved.all(Kind.GOAL, "a.example")] == ["good"]
-    assert [thing.id for thing in saved.all(Kind.GOAL, "b.example")] == ["other"]
-    assert watch.named == [(kind, "bad")]
-    assert watch.count(kind) == 1

@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestServer
 from analytics_server.collect.address import AddressResolver
 from analytics_server.collect.routes import CollectRoutes
 from tests.collect.world import World
+from tests.http.authorizer import public_routes
 
 BODY = b'{"site":"a.example","name":"x"}'
 AGENT = b"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/142.0.0.0 Safari/537.36\r\n"
@@ -30,7 +31,7 @@ async def serving(world: World, held_bytes: int = 1_000_000, body_timeout_s: flo
         body_timeout_s=body_timeout_s,
     )
     app = web.Application()
-    app.router.add_routes(made.routes())
+    app.router.add_routes(public_routes(made.endpoints()))
     server = TestServer(app, auto_decompress=False)
     await server.start_server()
     try:

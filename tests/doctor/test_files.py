@@ -232,11 +232,11 @@ async def test_the_geo_file_is_read_and_its_age_told(here: Place, tmp_path: Path
 
 
 async def test_versions_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = await VersionsCheck(embedded=True).examine()
+    found = await VersionsCheck(needs_engine=True).examine()
     assert found.status == "ok"
     assert found.facts["msgspec"] == msgspec.__version__
     monkeypatch.setattr("analytics_server.doctor.environment.LIBRARIES", ("aiohttp", "no-such-library"))
-    lacking = await VersionsCheck(embedded=False).examine()
+    lacking = await VersionsCheck(needs_engine=False).examine()
     assert (lacking.status, "no-such-library" in lacking.message) == ("error", True)
 
 

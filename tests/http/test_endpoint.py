@@ -133,7 +133,13 @@ async def test_nothing_is_answered_with_no_body_and_a_response_goes_out_as_it_is
     assert (await ask(endpoint(handle=own), {"site_id": "own"})) == (299, b"own")
 
 
-@pytest.mark.filterwarnings("ignore")
+async def test_an_empty_body_may_stand_for_another_one() -> None:
+    reading = BodyLimits(if_empty=b'{"site_id": "own"}')
+
+    assert await ask(endpoint(reading=reading), b"") == (201, b'{"site":"own"}')
+    assert (await ask(endpoint(), b""))[0] == 400
+
+
 async def test_a_handler_that_never_asks_for_the_right_to_its_site_does_not_answer() -> None:
     asking = endpoint(site=SiteFrom.HANDLER)
 

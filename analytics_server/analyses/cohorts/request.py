@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from analytics_server.analyses.cohorts.calendar import Period
 from analytics_server.errors import RequestError
+from analytics_server.model import stored_site_id
 from analytics_server.query.answer import AnswerMeta
 from analytics_server.query.dimensions import Dimension, find_dimension, has_one_value
 from analytics_server.query.language.conditions import Condition, normalise
@@ -132,7 +133,7 @@ class CohortQuestion:
 def check_cohorts(request: CohortsRequest, library: Library) -> CohortQuestion:
     """Look up every name. Raises `RequestError`."""
     return CohortQuestion(
-        site_id=request.site_id.strip().lower(),
+        site_id=stored_site_id(request.site_id),
         date_range=request.date_range,
         period=request.period,
         by=request.by,

@@ -29,6 +29,7 @@ from analytics_server.analyses.cohorts.statement import (
     tables_of,
 )
 from analytics_server.errors import RequestError
+from analytics_server.query.answer import whole_number
 from analytics_server.query.context import Cost, QueryContext, meta_of, show_range, zone_warnings
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.parameters import COUNT, TEXT, Binder
@@ -104,7 +105,7 @@ async def run_cohorts(
         result = await context.query(select_breakdown(question, binder), binder.values)
         cost = cost.plus(result)
         groups = [_group(grid, row) for row in result.rows]
-        all_values = _whole(result.rows[0][2]) if result.rows else 0
+        all_values = whole_number(result.rows[0][2]) if result.rows else 0
     return CohortsAnswer(
         period=question.period,
         cohorts=cohorts,
@@ -159,14 +160,14 @@ def _bind(grid: Grid) -> Binder:
 
 
 def _cells(rows: Iterable[Sequence[object]]) -> Cells:
-    return {(_whole(cohort), _whole(period)): _whole(subjects) for cohort, period, subjects in rows}
+    return {(whole_number(cohort), whole_number(period)): whole_number(subjects) for cohort, period, subjects in rows}
 
 
 def _group(grid: Grid, row: Sequence[object]) -> CohortGroup:
     value, size, _, cells = row
     assert isinstance(cells, list), "groupArray gives a list"
     cohorts, curve = grid.lay_out(_cells(cells))
-    return CohortGroup(value=str(value), size=_whole(size), cohorts=cohorts, curve=curve)
+    return CohortGroup(value=str(value), size=whole_number(size), cohorts=cohorts, curve=curve)
 
 
 def _curve(cohorts: Sequence[Cohort]) -> list[CurvePoint]:
@@ -179,7 +180,3 @@ def _curve(cohorts: Sequence[Cohort]) -> list[CurvePoint]:
             CurvePoint(period=later, size=size, returned=returned, retention=returned / size if size else None)
         )
     return points
-
-
-def _whole(value: object) -> int:
-    return value if isinstance(value, int) else int(str(value))

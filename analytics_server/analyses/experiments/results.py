@@ -50,6 +50,7 @@ from analytics_server.analyses.experiments.statement import (
 )
 from analytics_server.errors import NotFound, RequestError
 from analytics_server.model import Site
+from analytics_server.query.answer import whole_number
 from analytics_server.query.context import Cost, QueryContext, meta_of, zone_warnings
 from analytics_server.query.dimensions import Dimension, find_dimension, has_one_value
 from analytics_server.query.language.conditions import normalise
@@ -308,7 +309,7 @@ def _show_breakdown(planned: PreparedResults, rows: Rows) -> list[BreakdownResul
 
 def _all_values(rows: Rows) -> int:
     """How many values the breakdown has: behind each row of `select_breakdown`."""
-    return _whole(rows[0][-1]) if rows else 0
+    return whole_number(rows[0][-1]) if rows else 0
 
 
 def _count(rows: Iterable[Row], names: Sequence[str], goals: int, currencies: Sequence[str]) -> Counts:
@@ -318,26 +319,22 @@ def _count(rows: Iterable[Row], names: Sequence[str], goals: int, currencies: Se
     for row in rows:
         state, variant, _, subjects, maturing, *values = row
         if state == MIXED:
-            counts.mixed += _whole(subjects)
+            counts.mixed += whole_number(subjects)
         elif state != COUNTED:
-            counts.unknown += _whole(subjects)
+            counts.unknown += whole_number(subjects)
         else:
-            counts.maturing += _whole(maturing)
+            counts.maturing += whole_number(maturing)
             tallies = [_tally(values[place * width : (place + 1) * width], currencies) for place in range(goals)]
-            counts.groups[names[_whole(variant) - 1]] = VariantCounts(_whole(subjects), tallies)
+            counts.groups[names[whole_number(variant) - 1]] = VariantCounts(whole_number(subjects), tallies)
     return counts
 
 
 def _tally(values: Sequence[object], currencies: Sequence[str]) -> Tally:
     """Conversions, then sum and sum of squares of each currency. One that none of the variant spent is left out."""
-    tally = Tally(_whole(values[0]))
+    tally = Tally(whole_number(values[0]))
     for place, currency in enumerate(currencies):
         total, squares = values[1 + 2 * place : 3 + 2 * place]
         assert isinstance(squares, float), "a sum of powers comes as a float"
         if squares:
             tally.revenue[currency] = (Fraction(str(total)), Fraction(squares) / UNITS**2)
     return tally
-
-
-def _whole(value: object) -> int:
-    return value if isinstance(value, int) else 0

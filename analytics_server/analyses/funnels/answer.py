@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from analytics_server.query.answer import whole_number
 from analytics_server.query.language.event_match import EventMatch
 
 CONVERSION_DIGITS = 2
@@ -100,7 +101,7 @@ class DrillAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 def show_steps(steps: Sequence[EventMatch], numbers: Sequence[object]) -> list[StepAnswer]:
     """The steps from a statement's columns: all counts, then per step from the second on the two medians."""
-    counts = [int(str(number)) for number in numbers[: len(steps)]]
+    counts = [whole_number(number) for number in numbers[: len(steps)]]
     medians = numbers[len(steps) :]
     found = []
     for index, step in enumerate(steps):

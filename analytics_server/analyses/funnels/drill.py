@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from analytics_server.analyses.funnels.compile import attempts_with_entries, bind_range
 from analytics_server.analyses.funnels.definition import Drill, Funnel
+from analytics_server.query.answer import whole_number
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.sql.select import Select, Statement, Subquery
 
@@ -50,6 +51,6 @@ def session_keys(site_id: str, keys: Sequence[tuple[object, object]]) -> dict[st
     """The parameters of `SESSIONS` for sessions by opening (µs) and id."""
     return {
         "site": site_id,
-        "opened": sorted({int(str(opened)) for opened, _ in keys}),
+        "opened": sorted({whole_number(opened) for opened, _ in keys}),
         "sessions": sorted({str(session_id) for _, session_id in keys}),
     }

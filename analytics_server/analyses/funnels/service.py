@@ -32,7 +32,8 @@ from analytics_server.analyses.funnels.materialized.days import CACHE_S, FunnelD
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
 from analytics_server.analyses.funnels.materialized.maintenance import FunnelMaintenance
 from analytics_server.errors import RequestError, StoreFatal
-from analytics_server.model import Site
+from analytics_server.model import Site, stored_site_id
+from analytics_server.query.answer import whole_number
 from analytics_server.query.context import Cost, QueryContext, show_range, zone_warnings
 from analytics_server.query.dimensions import Dimension
 from analytics_server.query.language.time_range import TimeRange
@@ -77,7 +78,7 @@ class FunnelService:
 
     async def prepare(self, request: FunnelRequest) -> PreparedFunnel:
         """Check a request and fix its range."""
-        site_id = request.site_id.strip().lower()
+        site_id = stored_site_id(request.site_id)
         saved: SavedThing | None = None
         if request.funnel is not UNSET:
             refuse_parts(request)
@@ -106,7 +107,7 @@ class FunnelService:
         found = await self._ask(compile_drill(asked.funnel, asked.site.site_id, asked.range_, drill))
         cost = Cost().plus(found)
         rows = found.rows
-        total = int(str(rows[0][0])) if rows else 0
+        total = whole_number(rows[0][0]) if rows else 0
         known: dict[tuple[object, ...], tuple[object, ...]] = {}
         if rows:
             parameters = session_keys(asked.site.site_id, [(row[4], row[5]) for row in rows])
@@ -117,11 +118,11 @@ class FunnelService:
             first = await self._ask(
                 compile_drill(asked.funnel, asked.site.site_id, asked.range_, drill, only_first=True)
             )
-            cost, total = cost.plus(first), int(str(first.rows[0][0])) if first.rows else 0
+            cost, total = cost.plus(first), whole_number(first.rows[0][0]) if first.rows else 0
         zone = asked.range_.zone
         listed = []
         for _, level, start, subject, opened, session_id in rows:
-            started, *texts = known.get((opened, session_id), (int(str(start)), *[""] * len(SESSION_COLUMNS)))
+            started, *texts = known.get((opened, session_id), (whole_number(start), *[""] * len(SESSION_COLUMNS)))
             entry_page, source, country = map(str, texts)
             listed.append(
                 DrilledSession(
@@ -131,7 +132,7 @@ class FunnelService:
                     entry_page=entry_page,
                     source=source,
                     country=country,
-                    steps=int(str(level)),
+                    steps=whole_number(level),
                     user_id=str(subject) if asked.funnel.by == "user" else UNSET,
                 )
             )
@@ -181,7 +182,7 @@ class FunnelService:
                 for row in found.rows
                 if not row[0]
             ],
-            meta=self._meta(asked, "events", Cost().plus(found), values=max(0, int(str(totals[2])) - 1)),
+            meta=self._meta(asked, "events", Cost().plus(found), values=max(0, whole_number(totals[2]) - 1)),
             query=self._query(asked) | {"breakdown": breakdown.name, "limit": limit},
         )
 
@@ -231,5 +232,5 @@ def _warnings(asked: PreparedFunnel) -> list[str]:
 
 def _show(at_us: object, zone: ZoneInfo) -> str:
     """Microseconds since 1970 as the site's time."""
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(str(at_us)))
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=whole_number(at_us))
     return moment.astimezone(zone).isoformat()

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from analytics_server.errors import RequestError
+from analytics_server.model import stored_site_id
 from analytics_server.query.answer import AnswerMeta
 from analytics_server.query.language.conditions import Condition, normalise
 from analytics_server.query.language.filters import parse_filters
@@ -106,7 +107,7 @@ def check_paths(request: PathsRequest, library: Library) -> PathQuestion:
             code="bad_request",
         )
     return PathQuestion(
-        site_id=request.site_id.strip().lower(),
+        site_id=stored_site_id(request.site_id),
         date_range=request.date_range,
         direction="forward" if request.end is None else "backward",
         anchor=request.start if request.end is None else request.end,

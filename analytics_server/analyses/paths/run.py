@@ -20,6 +20,7 @@ from analytics_server.analyses.paths.request import (
     check_paths,
 )
 from analytics_server.analyses.paths.statement import BEYOND, OVER, TAIL, fit, select_extent, select_paths
+from analytics_server.query.answer import whole_number
 from analytics_server.query.context import Cost, QueryContext, meta_of, show_range, zone_warnings
 from analytics_server.query.parameters import COUNT, TEXT, Binder
 
@@ -58,7 +59,7 @@ async def run_paths(context: QueryContext, request: PathsRequest, *, packed: boo
     until, values = extent.rows[0]
     assert isinstance(until, datetime), "a DateTime64 gives an aware time"
     span_us = (until - range_.start) // timedelta(microseconds=1)
-    packing = fit(max(0, span_us), int(str(values))) if packed else None
+    packing = fit(max(0, span_us), whole_number(values)) if packed else None
     binder.moment("until", until)
     binder.name("steps", question.steps, COUNT)
     binder.name("limit", question.limit, COUNT)
@@ -87,12 +88,12 @@ def make_graph(question: PathQuestion, rows: Iterable[Sequence[object]]) -> tupl
     counts: Counter[_Place] = Counter()
     flows: Counter[tuple[_Place, _Place]] = Counter()
     for distance, near_kind, near_name, far_kind, far_name, sessions in rows:
-        count, away = int(str(sessions)), int(str(distance))
-        near = _place(question, away, int(str(near_kind)), str(near_name))
+        count, away = whole_number(sessions), whole_number(distance)
+        near = _place(question, away, whole_number(near_kind), str(near_name))
         counts[near] += count
         if far_kind == BEYOND:
             continue
-        far = _place(question, away + 1, int(str(far_kind)), str(far_name))
+        far = _place(question, away + 1, whole_number(far_kind), str(far_name))
         if far_kind == OVER:
             counts[far] += count
         flows[(near, far) if forward else (far, near)] += count

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from analytics_server.errors import RequestError
+from analytics_server.model import stored_site_id
 from analytics_server.query.answer import AnswerMeta
 from analytics_server.query.dimensions import nearest
 from analytics_server.query.language.conditions import Condition, normalise
@@ -189,7 +190,7 @@ def check_sessions(request: SessionsRequest, library: Library, *, max_rows: int)
                 code="bad_order",
             )
     return SessionsQuestion(
-        site_id=request.site_id.strip().lower(),
+        site_id=stored_site_id(request.site_id),
         date_range=request.date_range,
         where=parse_filters(request.filters, library),
         user_id=request.user_id,
@@ -205,7 +206,7 @@ def check_timeline(parameters: Mapping[str, str], *, max_rows: int) -> TimelineQ
     for name in parameters:
         if name not in PARAMETERS:
             raise RequestError(f"There is no parameter {name[:120]!r}.{nearest(name, PARAMETERS)}", code="unknown_key")
-    site_id, session_id = parameters.get("site_id", "").strip().lower(), parameters.get("session_id", "")
+    site_id, session_id = stored_site_id(parameters.get("site_id", "")), parameters.get("session_id", "")
     if not site_id:
         raise RequestError("Name the site: ?site_id=example.com.", code="bad_request")
     if not 0 < len(session_id) <= SESSION_ID_CHARS:

@@ -24,11 +24,11 @@ from analytics_server.analyses.sessions.request import (
 )
 from analytics_server.analyses.sessions.run import run_sessions, run_timeline
 from analytics_server.errors import RequestError
-from analytics_server.http.declaration import Body, Parameter, Reply
+from analytics_server.http.declaration import SITE, Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.http.parameters import single_values
 from analytics_server.query.context import QueryContext
-from analytics_server.query.endpoint_parts import FILTER_CODES, NO_SITE, REQUEST_CODES, SITE, query_body
+from analytics_server.query.endpoint_parts import FILTER_CODES, NO_SITE, REQUEST_CODES, query_body
 
 _SESSION = Parameter(
     name="session_id",

@@ -28,6 +28,7 @@ from analytics_server.analyses.sessions.statement import (
 )
 from analytics_server.errors import NotFound
 from analytics_server.model import SESSION_ATTRIBUTES
+from analytics_server.query.answer import whole_number
 from analytics_server.query.context import Cost, QueryContext, meta_of, show_range, zone_of, zone_warnings
 from analytics_server.query.parameters import COUNT, TEXT, Binder
 
@@ -48,7 +49,7 @@ async def run_sessions(context: QueryContext, request: SessionsRequest) -> Sessi
     total = 0
     if question.count_all:
         counted = await context.query(count_sessions(chosen), binder.values)
-        cost, total = cost.plus(counted), int(str(counted.rows[0][0]))
+        cost, total = cost.plus(counted), whole_number(counted.rows[0][0])
     return SessionsAnswer(
         sessions=[show_session(row, range_.zone) for row in result.rows],
         meta=meta_of(
@@ -122,8 +123,8 @@ def show_session(row: Sequence[object], zone: tzinfo) -> SessionRow:
         started_at=_local(began, zone),
         ended_at=_local(over, zone),
         duration_s=(over - began) / timedelta(seconds=1),
-        pageviews=int(str(pageviews)),
-        events=int(str(events)),
+        pageviews=whole_number(pageviews),
+        events=whole_number(events),
         is_bounce=bool(bounce),
         entry_page=str(entry),
         exit_page=str(exit_),
@@ -136,7 +137,7 @@ def show_event(row: Sequence[object], zone: tzinfo) -> SessionEvent:
     known = dict(zip(EVENT, row, strict=True))
     visitor, props = known["visitor_id"], known["props"]
     assert isinstance(props, dict), "a map gives a dictionary"
-    numbers = {name: int(str(known[name])) for name in ("scroll_depth", "engagement_ms")}
+    numbers = {name: whole_number(known[name]) for name in ("scroll_depth", "engagement_ms")}
     own = ("ts", "visitor_id", "scroll_depth", "engagement_ms", "revenue_amount", "props")
     return SessionEvent(
         ts=_local(_moment(known["ts"]), zone),

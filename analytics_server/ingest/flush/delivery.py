@@ -93,7 +93,7 @@ class Delivery:
         retry_max_s: float,
         jitter: random.Random,
         pause: Pause,
-        turn: asyncio.Lock,
+        insert_lock: asyncio.Lock,
         cluster: str = "",
     ) -> None:
         self._store = store
@@ -103,7 +103,7 @@ class Delivery:
         self._retry_max_s = retry_max_s
         self._jitter = jitter
         self._pause = pause
-        self._turn = turn
+        self._insert_lock = insert_lock
         self._verification = Verification(store, cluster=cluster, timeout_s=timeout_s)
         self.store_is_up = True
 
@@ -198,7 +198,7 @@ class Delivery:
     async def _insert(self, prepared: Prepared, part: BatchPart, *, attempt: int) -> None:
         assert part.encoded is not None
         query_id = f"{prepared.sealed.batch_id}-{part.month}-{attempt}-{self._jitter.getrandbits(32):x}"
-        async with self._turn:
+        async with self._insert_lock:
             await self._store.insert_encoded("events", part.encoded, timeout_s=self._timeout_s, query_id=query_id)
 
     def _note_failure(self, prepared: Prepared, error: StoreError) -> None:

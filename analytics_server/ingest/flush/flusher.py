@@ -1,8 +1,8 @@
 """Brings sealed WAL segments into ClickHouse, each exactly once: recent events, and beside them those of past months.
 
-Two lanes work side by side (`lane`). Their inserts take turns, one each, so that what happens now waits for one
-insert of an import at most, however many months that has. A segment belongs to the historic lane
-when it was opened for it (its id says so), or when it turns out to hold more months than recent events can.
+Two queues work side by side (`delivery_queue`). Their inserts take turns, one each, so that what happens now waits for
+one insert of an import at most, however many months that has. A segment belongs to the historic queue when it was
+opened for it (its id says so), or when it turns out to hold more months than recent events can.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from analytics_server.config import IngestSection
-from analytics_server.ingest.flush.doubts import DIRECTORY
-from analytics_server.ingest.flush.lane import Lane
-from analytics_server.ingest.flush.reconciliation import Reconciliation
+from analytics_server.ingest.flush.delivery_queue import DeliveryQueue
+from analytics_server.ingest.flush.in_doubt import DIRECTORY
+from analytics_server.ingest.flush.reconciliation import ReconciliationQueue
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.wal.log import Wal
 from analytics_server.ingest.wal.segment import Sealed
@@ -40,25 +40,25 @@ class Flusher:
         cluster: str = "",
         has_loss: Callable[[], bool] = lambda: False,
     ) -> None:
-        turn = asyncio.Lock()
-        self._reconciliation = Reconciliation(
+        insert_lock = asyncio.Lock()
+        self._reconciliation = ReconciliationQueue(
             store,
             settings,
             metrics,
-            turn,
+            insert_lock,
             timeout_s=insert_timeout_s,
             jitter=jitter,
             cluster=cluster,
             has_loss=has_loss,
         )
         make = partial(
-            Lane,
+            DeliveryQueue,
             store=store,
             settings=settings,
             metrics=metrics,
             letters=letters,
             reconciliation=self._reconciliation,
-            turn=turn,
+            insert_lock=insert_lock,
             insert_timeout_s=insert_timeout_s,
             jitter=jitter,
             cluster=cluster,
@@ -67,15 +67,15 @@ class Flusher:
         self._historic = make("historic")
         self._recent = make("recent", pass_on=self._historic.add)
         self._reconciliation.on_noted = self._recent.wake
-        self._lanes = (self._recent, self._historic)
+        self._queues = (self._recent, self._historic)
 
     def start(self, wal: Wal, left_over: list[Sealed]) -> asyncio.Task[None]:
-        """Begin to work, with what an earlier run left in front; the task ends when a lane does."""
+        """Begin to work, with what an earlier run left in front; the task ends when a queue does."""
         self._reconciliation.open(wal.directory / DIRECTORY)
         for sealed in left_over:
             self.add(sealed)
-        lanes = [lane.start(wal) for lane in self._lanes]
-        return asyncio.create_task(_until_one_ends(lanes), name="flusher")
+        tasks = [queue.start(wal) for queue in self._queues]
+        return asyncio.create_task(_until_one_ends(tasks), name="flusher")
 
     def add(self, sealed: Sealed) -> None:
         """Queue a sealed segment."""
@@ -84,21 +84,21 @@ class Flusher:
     @property
     def delivered(self) -> int:
         """How many batches are done with since the start."""
-        return sum(lane.delivered for lane in self._lanes)
+        return sum(queue.delivered for queue in self._queues)
 
     @property
     def store_is_up(self) -> bool:
         """Did the last insert meet no obstacle?"""
-        return all(lane.store_is_up for lane in self._lanes)
+        return all(queue.store_is_up for queue in self._queues)
 
     @property
     def waiting(self) -> int:
         """Segments not yet in ClickHouse, those in flight included."""
-        return sum(lane.waiting for lane in self._lanes)
+        return sum(queue.waiting for queue in self._queues)
 
     def oldest_age_s(self, now: float) -> float:
         """Age of the oldest segment that waits, seconds; 0 when none does."""
-        return max(lane.oldest_age_s(now) for lane in self._lanes)
+        return max(queue.oldest_age_s(now) for queue in self._queues)
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until all is in ClickHouse; False when the time ran out (the rest stays on disk)."""
@@ -112,11 +112,11 @@ class Flusher:
 
     async def close(self) -> None:
         """Stop after the inserts under way; what waits stays in the log for the next start."""
-        await asyncio.gather(*(lane.close() for lane in self._lanes))
+        await asyncio.gather(*(queue.close() for queue in self._queues))
 
 
-async def _until_one_ends(lanes: list[asyncio.Task[None]]) -> None:
+async def _until_one_ends(tasks: list[asyncio.Task[None]]) -> None:
     """Raises what it raised."""
-    done, _ = await asyncio.wait(lanes, return_when=asyncio.FIRST_COMPLETED)
-    for lane in done:
-        lane.result()
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from analytics_server.errors import RequestError
+from analytics_server.model import stored_site_id
 from analytics_server.query.dimensions import GOAL, Dimension, Interval, Scope, find_dimension, nearest
 from analytics_server.query.language.conditions import Condition, matches, normalise
 from analytics_server.query.language.filter_classes import FilterClasses, classify
@@ -186,7 +187,7 @@ def check_request(request: QueryRequest, library: Library | None = None, *, max_
         raise RequestError(f"pagination.limit may be {max_rows} at most; use offset for more.", code="bad_pagination")
     where = parse_filters(request.filters, library)
     question = Question(
-        site_id=request.site_id.strip().lower(),
+        site_id=stored_site_id(request.site_id),
         metrics=metrics,
         dimensions=dimensions,
         where=where,

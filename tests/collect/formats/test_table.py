@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from analytics_server.collect.address import AddressResolver
-from analytics_server.collect.endpoints import endpoints
 from analytics_server.collect.formats.table import FORMATS, Format
 from analytics_server.collect.routes import CollectRoutes
 from tests.collect.world import World
@@ -17,10 +16,10 @@ def test_names_and_paths_stand_once() -> None:
 
 @pytest.mark.parametrize("format", FORMATS, ids=lambda format: format.name)
 def test_each_format_is_a_described_route_with_a_preflight(format: Format) -> None:
-    routes = CollectRoutes(
+    endpoints = CollectRoutes(
         World().collector, AddressResolver(()), b"", "/in", "/a.js", held_bytes=1, body_timeout_s=1.0
-    ).routes()
-    described = {(endpoint.method, endpoint.path) for endpoint in endpoints(routes, "/in", "/a.js")}
+    ).endpoints()
+    described = {(endpoint.method, endpoint.path) for endpoint in endpoints}
     assert {(format.method, f"/in{format.suffix}"), ("OPTIONS", f"/in{format.suffix}")} <= described
 
 

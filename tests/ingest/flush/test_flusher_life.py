@@ -15,12 +15,12 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server.config import IngestSection
 from analytics_server.errors import StoreAmbiguous, StoreFatal, StoreRetryable
-from analytics_server.ingest.flush import delivery, lane
+from analytics_server.ingest.flush import delivery, delivery_queue
 from analytics_server.ingest.flush.batch import Batch, read
 from analytics_server.ingest.flush.dead_letters import read_all
-from analytics_server.ingest.flush.doubts import DIRECTORY
+from analytics_server.ingest.flush.delivery_queue import MOST_FAILURES
 from analytics_server.ingest.flush.flusher import Flusher
-from analytics_server.ingest.flush.lane import MOST_FAILURES
+from analytics_server.ingest.flush.in_doubt import DIRECTORY
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.wal.log import Wal
 from analytics_server.ingest.wal.segment import Sealed
@@ -106,14 +106,14 @@ async def ingesting(directory: Path) -> AsyncIterator[Ingest]:
 
 async def test_goes_on_after_a_failure_nobody_planned_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failures = iter([RuntimeError("a row"), OSError(28, "No space left on device")])
-    finish = lane._finish
+    finish = delivery_queue._finish
 
     def failing(wal: Wal, sealed: Sealed, batch: Batch) -> None:
         if failure := next(failures, None):
             raise failure
         finish(wal, sealed, batch)
 
-    monkeypatch.setattr(lane, "_finish", failing)
+    monkeypatch.setattr(delivery_queue, "_finish", failing)
     async with ingesting(tmp_path) as ingest:
         await ingest.deliver(row(), row())
         assert ingest.store.kept == {202511: 2}
@@ -213,7 +213,7 @@ async def test_what_the_disk_has_lost_is_counted_and_the_rest_delivered(
 async def test_waits_for_a_store_that_is_away_before_a_batch_can_be_encoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analytics_server.ingest.flush.lane.FIRST_PAUSE_S", 0.0001)
+    monkeypatch.setattr("analytics_server.ingest.flush.delivery_queue.FIRST_PAUSE_S", 0.0001)
     async with ingesting(tmp_path) as ingest:
         encode, away = ingest.store.encode, iter(range(25))
 

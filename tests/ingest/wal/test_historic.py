@@ -275,7 +275,7 @@ async def test_recent_events_do_not_wait_for_an_import(tmp_path: Path) -> None:
         log.wal.seal_soon()
 
         async def in_line() -> bool:
-            return bool(flush._recent._delivery._turn._waiters)
+            return bool(flush._recent._delivery._insert_lock._waiters)
 
         await wait_for(in_line)
         store.hold.set()

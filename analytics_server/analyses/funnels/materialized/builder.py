@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from analytics_server.analyses.funnels.compile import bind_range, direct_attempts
 from analytics_server.analyses.funnels.materialized.days import survey
 from analytics_server.analyses.funnels.materialized.facts import Facts
+from analytics_server.query.answer import whole_number
 from analytics_server.query.language.time_range import TimeRange, midnight
 from analytics_server.query.parameters import show_moment
 from analytics_server.query.plan.coverage import DAY, MAX_DAYS
@@ -138,8 +139,8 @@ class DayBuilder:
         span |= {"opened_since": 0, "opened_until": 0}
         if facts.funnel.by == "session":
             ((_, earliest, latest),) = (await self._query(_OPENED, span)).rows
-            span["opened_since"] = int(str(earliest)) // QUARTER_S * QUARTER_S
-            span["opened_until"] = (int(str(latest)) // QUARTER_S + 1) * QUARTER_S
+            span["opened_since"] = whole_number(earliest) // QUARTER_S * QUARTER_S
+            span["opened_until"] = (whole_number(latest) // QUARTER_S + 1) * QUARTER_S
         return _Job(day, span, await self._counts(_COUNTS, span), newest)
 
     async def _make(self, facts: Facts, zone: ZoneInfo, job: _Job) -> bool:
@@ -202,7 +203,7 @@ class DayBuilder:
 
     async def _counts(self, sql: str, span: dict[str, object]) -> tuple[int, int]:
         ((events, opened),) = (await self._query(sql, span)).rows
-        return int(str(events or 0)), int(str(opened or 0))
+        return whole_number(events or 0), whole_number(opened or 0)
 
     async def _query(
         self, sql: str, parameters: dict[str, object], *, settings: dict[str, str | int] | None = None
@@ -228,4 +229,4 @@ def _floor(moment: datetime, seconds: int) -> datetime:
 
 
 def _moment(at: object) -> datetime:
-    return datetime.fromtimestamp(int(str(at)), UTC)
+    return datetime.fromtimestamp(whole_number(at), UTC)

@@ -19,6 +19,7 @@ from datetime import date, datetime
 from analytics_server.analyses.funnels.attempts import best_attempts
 from analytics_server.analyses.funnels.compile import added_up, bind_range
 from analytics_server.analyses.funnels.materialized.facts import Facts, elements_of_facts
+from analytics_server.query.answer import whole_number
 from analytics_server.query.language.time_range import TimeRange, local_days
 from analytics_server.query.sql.select import Query, Select, Statement, Subquery, Table, print_sql, select, union_all
 from analytics_server.store.protocol import Store
@@ -56,8 +57,8 @@ class _Sums:
     """How many events there are between two quarters of an hour."""
 
     def __init__(self, rows: Sequence[Sequence[object]]) -> None:
-        self._times = [int(str(row[0])) for row in rows]
-        self._sums = [0, *itertools.accumulate(int(str(row[1])) for row in rows)]
+        self._times = [whole_number(row[0]) for row in rows]
+        self._sums = [0, *itertools.accumulate(whole_number(row[1]) for row in rows)]
 
     def between(self, since: int, until: int) -> int:
         at = bisect.bisect_left(self._times, since), bisect.bisect_left(self._times, until)
@@ -76,7 +77,7 @@ async def survey(
         timeout_s=timeout_s,
         tenant=facts.site_id,
     )
-    builds = [Build(row[0], *(int(str(value)) for value in row[1:])) for row in found.rows]  # type: ignore[arg-type]
+    builds = [Build(row[0], *(whole_number(value) for value in row[1:])) for row in found.rows]  # type: ignore[arg-type]
     if not builds:
         return {}
 

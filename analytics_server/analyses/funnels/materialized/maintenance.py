@@ -23,6 +23,7 @@ from analytics_server.analyses.funnels.materialized.builder import SETTLE_S, Day
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
 from analytics_server.analyses.funnels.materialized.facts import PREFIX, Facts
 from analytics_server.errors import AnalyticsError, RequestError, StoreError, StoreFatal, StoreRetryable
+from analytics_server.query.answer import whole_number
 from analytics_server.query.context import SiteDirectory, zone_of
 from analytics_server.query.sql.select import Table, print_line, select
 from analytics_server.rollups.build_ids import first_build_id
@@ -278,7 +279,7 @@ class FunnelMaintenance:
             {"site": facts.site_id},
             timeout_s=TIMEOUT_S,
         )
-        return [(day, int(str(events))) for day, events in found.rows if isinstance(day, date)]
+        return [(day, whole_number(events)) for day, events in found.rows if isinstance(day, date)]
 
     async def _inserts_ended(self) -> None:
         """Wait until the inserts that began before the view was there have ended. Raises `StoreRetryable`."""
@@ -302,10 +303,13 @@ class FunnelMaintenance:
             "toUnixTimestamp64Micro(f.updated_at) FROM funnel_fills AS f FINAL"
         )
         now = self._clock().timestamp()
-        return {
-            str(definition): _Fill(from_day, first_day, int(str(filled)), str(server), now - int(str(at_us)) / 1e6)  # type: ignore[arg-type]
-            for definition, from_day, first_day, filled, server, at_us in found.rows
-        }
+        fills = {}
+        for definition, from_day, first_day, filled, server, at_us in found.rows:
+            assert isinstance(from_day, date), "a Date column"
+            assert isinstance(first_day, date), "a Date column"
+            age_s = now - whole_number(at_us) / 1e6
+            fills[str(definition)] = _Fill(from_day, first_day, whole_number(filled), str(server), age_s)
+        return fills
 
     async def _note(self, facts: Facts, from_day: date, first_day: date, filled: int) -> None:
         row: dict[str, object] = {

@@ -15,7 +15,7 @@ from analytics_server.ingest.wal.segment_file import sync_directory
 DIRECTORY = "doubts"
 
 
-class Doubts:
+class InDoubtBatches:
     """The batches whose rollups are still to be compared, oldest first."""
 
     def __init__(self, directory: Path) -> None:

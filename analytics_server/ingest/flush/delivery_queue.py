@@ -1,6 +1,6 @@
 """One queue of sealed WAL segments on its way into ClickHouse, oldest first, each exactly once.
 
-One batch of a lane is sent at a time (`delivery` says how), while the next is already read and
+One batch of a queue is sent at a time (`delivery` says how), while the next is already read and
 encoded. A segment is deleted only after its batch is known to be in, and the rollups
 with it; what an earlier run left is verified before it is sent. What can't be delivered is set
 aside for a person, with a note, and counted. What fails without a plan (a full disk, a bug) is
@@ -29,7 +29,7 @@ from analytics_server.ingest.flush import dead_letters
 from analytics_server.ingest.flush.batch import Batch
 from analytics_server.ingest.flush.dead_letters import Cause, Reason
 from analytics_server.ingest.flush.delivery import FIRST_PAUSE_S, Delivery, Prepared
-from analytics_server.ingest.flush.reconciliation import Reconciliation
+from analytics_server.ingest.flush.reconciliation import ReconciliationQueue
 from analytics_server.ingest.metrics import IngestMetrics
 from analytics_server.ingest.wal.log import Wal
 from analytics_server.ingest.wal.recovery import keep_copy
@@ -53,11 +53,11 @@ PROGRESS_S = 5.0
 """Between two lines about a backlog."""
 
 
-class Lane:
-    """One consumer of sealed segments. `turn`: one insert of all lanes at a time, in the order they ask.
+class DeliveryQueue:
+    """Sealed segments and their one consumer. `insert_lock`: one insert of all queues at a time, in the order they ask.
 
-    `pass_on` takes a segment of more than `most_months` months, which belongs to another lane. None: this is the
-    lane for them, which sends the newest month first, and stops between two months.
+    `pass_on` takes a segment of more than `most_months` months, which belongs to another queue. None: this is the
+    queue for them, which sends the newest month first, and stops between two months.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class Lane:
         settings: IngestSection,
         metrics: IngestMetrics,
         letters: Path,
-        reconciliation: Reconciliation,
-        turn: asyncio.Lock,
+        reconciliation: ReconciliationQueue,
+        insert_lock: asyncio.Lock,
         *,
         insert_timeout_s: float,
         jitter: random.Random,
@@ -102,7 +102,7 @@ class Lane:
             retry_max_s=settings.retry_max_s,
             jitter=jitter,
             pause=self._pause,
-            turn=turn,
+            insert_lock=insert_lock,
             cluster=cluster,
         )
         self._ahead: tuple[Sealed, asyncio.Task[Prepared | None]] | None = None
@@ -255,9 +255,9 @@ class Lane:
         self._progress.tell(sealed.events, self._queue)
 
     def _suspect_first(self, sealed: Sealed, *, passed_on: bool) -> None:
-        """An earlier run sent one batch of a lane at a time, and of each kind the oldest first: historic ones, those
+        """An earlier run sent one batch of a queue at a time, and of each kind the oldest first: historic ones, those
         that were passed on, and the others. So of each kind only the first can have been under way when it ended."""
-        is_own = sealed.historic == (self._pass_on is None)  # else the other lane has met it
+        is_own = sealed.historic == (self._pass_on is None)  # else the other queue has met it
         if sealed.verify_first and is_own and passed_on in self._unmet:
             self._unmet.discard(passed_on)
             sealed.suspect = True

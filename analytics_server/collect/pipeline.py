@@ -22,7 +22,7 @@ from analytics_server.collect.steps.parts import (
     RequestStep,
     StepCount,
 )
-from analytics_server.collect.steps.run import Event, Origin, Outcome, Run
+from analytics_server.collect.steps.run import EventContext, Origin, Outcome, Run
 from analytics_server.collect.steps.verdict import Drop, Reject
 from analytics_server.config import CollectSection, LimitsSection
 
@@ -113,7 +113,7 @@ class Pipeline:
                     return
             return
         for step in steps:
-            stopped: set[Event] = set()
+            stopped: set[EventContext] = set()
             for event in events:
                 if (verdict := step(event, run)) is not None:
                     self._stop(event, run, step, verdict)
@@ -121,7 +121,7 @@ class Pipeline:
             if stopped:
                 events = [event for event in events if event not in stopped]
 
-    def _stop(self, event: Event, run: Run, step: EventFunction, verdict: Drop | Reject) -> None:
+    def _stop(self, event: EventContext, run: Run, step: EventFunction, verdict: Drop | Reject) -> None:
         """Count and note an event that goes no further."""
         count, outcome, site = self._counts[self._names[step]], run.outcome, event.beacon.site
         if isinstance(verdict, Drop):

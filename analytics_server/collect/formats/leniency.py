@@ -2,7 +2,7 @@
 
 Text is made of what has an obvious text, a number of what reads as one; what remains is left out, and a
 warning says so. Only what makes the event meaningless is a rejection: no site, no name, a url or a time that
-is none. It is much slower than the typed decoder, so that one is tried first (payload.py).
+is none. It is much slower than the typed decoder, so that one is tried first (native.py).
 """
 
 from __future__ import annotations

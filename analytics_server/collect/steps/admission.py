@@ -7,7 +7,7 @@ from analytics_server.collect.address import bare, network_of
 from analytics_server.collect.drops import DropReason
 from analytics_server.collect.enrich.values import identifier, storable
 from analytics_server.collect.steps.parts import EventFunction, Parts
-from analytics_server.collect.steps.run import Event, Run
+from analytics_server.collect.steps.run import EventContext, Run
 from analytics_server.collect.steps.verdict import Drop, Reject, Verdict
 from analytics_server.config import CollectSection, LimitsSection
 from analytics_server.model import Site
@@ -26,7 +26,7 @@ def make_check(parts: Parts, settings: CollectSection, limits: LimitsSection) ->
     name_chars = limits.name_chars
     bad_name = Reject("bad_name", f"name must be at most {name_chars} printable characters.")
 
-    def step(event: Event, run: Run) -> Verdict:
+    def step(event: EventContext, run: Run) -> Verdict:
         beacon = event.beacon
         event.name = name = beacon.name
         if len(name) > name_chars or not (name.isprintable() or storable(name)):
@@ -49,7 +49,7 @@ def make_site(parts: Parts, settings: CollectSection, limits: LimitsSection) -> 
     sites, new_sites = parts.sites, parts.new_sites
     get = sites.get
 
-    def make_or_reject(event: Event, run: Run) -> Site | Reject:
+    def make_or_reject(event: EventContext, run: Run) -> Site | Reject:
         """For a name that is not known as it is spelt."""
         site_id = valid_site_id(event.beacon.site)
         if not site_id:
@@ -63,7 +63,7 @@ def make_site(parts: Parts, settings: CollectSection, limits: LimitsSection) -> 
             return Reject("unknown_site", f"The site {site_id!r} does not exist on this server.")
         return site
 
-    def step(event: Event, run: Run) -> Verdict:
+    def step(event: EventContext, run: Run) -> Verdict:
         site = get(event.beacon.site)
         if site is None:
             made = make_or_reject(event, run)
@@ -82,7 +82,7 @@ def make_rate_limit(parts: Parts, settings: CollectSection, limits: LimitsSectio
         return None
     allow = parts.site_limiter.allow
 
-    def step(event: Event, run: Run) -> Verdict:
+    def step(event: EventContext, run: Run) -> Verdict:
         site_id = event.site_id
         if allow(site_id):
             return None
@@ -96,7 +96,7 @@ def make_sender(parts: Parts, settings: CollectSection, limits: LimitsSection) -
     """Of a trusted server's event: whose address and user agent it is about; drop it when that is automation's."""
     drop_bots, is_bot = settings.drop_bots, parts.bots.is_bot
 
-    def step(event: Event, run: Run) -> Verdict:
+    def step(event: EventContext, run: Run) -> Verdict:
         beacon, last = event.beacon, run.sender
         address, user_agent = beacon.ip, beacon.user_agent
         if last is not None and address == last.beacon.ip and user_agent == last.beacon.user_agent:

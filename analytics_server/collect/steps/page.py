@@ -6,7 +6,7 @@ from analytics_server.collect.drops import DropReason
 from analytics_server.collect.enrich.values import EXPERIMENT_CHARS, DetailReader, cut
 from analytics_server.collect.formats.beacon import Exposure
 from analytics_server.collect.steps.parts import EventFunction, Parts
-from analytics_server.collect.steps.run import NO_PAGE, Event, Run
+from analytics_server.collect.steps.run import NO_PAGE, EventContext, Run
 from analytics_server.collect.steps.verdict import Drop, Reject, Verdict
 from analytics_server.config import CollectSection, LimitsSection
 from analytics_server.model import PAGEVIEW
@@ -25,7 +25,7 @@ def make_page(parts: Parts, settings: CollectSection, limits: LimitsSection) -> 
         "bad_url", f"url must be an absolute http or https address of at most {limits.url_chars} characters."
     )
 
-    def step(event: Event, run: Run) -> Verdict:
+    def step(event: EventContext, run: Run) -> Verdict:
         url = event.beacon.url
         if not url:
             if event.name == PAGEVIEW:
@@ -44,7 +44,7 @@ def make_page(parts: Parts, settings: CollectSection, limits: LimitsSection) -> 
     return step
 
 
-def _foreign_host(event: Event, run: Run) -> Verdict:
+def _foreign_host(event: EventContext, run: Run) -> Verdict:
     """The drop of an event whose page is not of an allowed host; a server's own event needs no page."""
     hostname = event.page.hostname
     if hostname in event.site.allowed_hosts or (run.trusted and not hostname):
@@ -58,7 +58,7 @@ def make_details(parts: Parts, settings: CollectSection, limits: LimitsSection) 
     details = DetailReader(parts.urls, limits, mask=settings.mask_emails)
     read, read_text, title_chars = details.read, details.text, limits.title_chars
 
-    def step(event: Event, run: Run) -> Verdict:
+    def step(event: EventContext, run: Run) -> Verdict:
         beacon = event.beacon
         if event.name == EXPOSURE and (fault := _exposure_fault(beacon.experiment)) is not None:
             return fault

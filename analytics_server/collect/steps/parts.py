@@ -17,7 +17,7 @@ from analytics_server.collect.identity.duplicates import Duplicates
 from analytics_server.collect.identity.session import Sessions
 from analytics_server.collect.identity.visitor import VisitorHasher
 from analytics_server.collect.limits import RateLimiter
-from analytics_server.collect.steps.run import Event, Run
+from analytics_server.collect.steps.run import EventContext, Run
 from analytics_server.collect.steps.verdict import Drop, Verdict
 from analytics_server.config import CollectSection, LimitsSection
 
@@ -42,7 +42,7 @@ class Parts(msgspec.Struct, frozen=True):
 RequestFunction = Callable[[Run], Drop | None]
 """Reads what holds for all events of the request; a drop is theirs together."""
 
-EventFunction = Callable[[Event, Run], Verdict]
+EventFunction = Callable[[EventContext, Run], Verdict]
 """Reads one event of the request, and fills in what the steps after it need."""
 
 

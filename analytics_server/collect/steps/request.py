@@ -7,7 +7,7 @@ from analytics_server.collect.enrich.privacy_signal import privacy_signal
 from analytics_server.collect.formats.beacon import Beacon, parse_timestamp
 from analytics_server.collect.formats.warnings import WarningCode
 from analytics_server.collect.steps.parts import Parts, RequestFunction
-from analytics_server.collect.steps.run import Event, Run
+from analytics_server.collect.steps.run import EventContext, Run
 from analytics_server.collect.steps.verdict import Drop
 from analytics_server.config import CollectSection, LimitsSection
 
@@ -77,9 +77,9 @@ def make_time(parts: Parts, settings: CollectSection, limits: LimitsSection) -> 
         now_ms, origin, events = run.now_ms, run.origin, run.events
         for index, beacon in run.beacons:
             if beacon.timestamp is None and beacon.sent_at is None:
-                events.append(Event(index, beacon, now_ms, origin))
+                events.append(EventContext(index, beacon, now_ms, origin))
             else:
-                events.append(Event(index, beacon, time_of(beacon, index, run), origin))
+                events.append(EventContext(index, beacon, time_of(beacon, index, run), origin))
         if len(events) > 1:
             events.sort(key=_by_time)
         return None
@@ -101,5 +101,5 @@ def _corrected(ts_ms: int, beacon: Beacon, index: int, run: Run) -> int:
     return ts_ms
 
 
-def _by_time(event: Event) -> int:
+def _by_time(event: EventContext) -> int:
     return event.ts_ms or 0

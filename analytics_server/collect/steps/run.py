@@ -1,6 +1,6 @@
 """One request's events on their way through the steps, and what became of them.
 
-Constraint: a `Run`, an `Outcome` and an `Event` are made for each request, thousands of times a second: plain
+Constraint: a `Run`, an `Outcome` and an `EventContext` are made for each request, thousands of times a second: plain
 slots, and no container before it is needed.
 """
 
@@ -56,7 +56,7 @@ class Outcome(Warnings):
         self.dropped[reason.value] = self.dropped.get(reason.value, 0) + events
 
 
-class Event:
+class EventContext:
     """One event on its way: what is known of it, filled in by each step for the steps after it."""
 
     __slots__ = (
@@ -105,7 +105,7 @@ class Run:
         self.trusted = origin.trusted
         self.now_ms = now_ms
         self.outcome = Outcome(most_warnings)
-        self.events: list[Event] = []
+        self.events: list[EventContext] = []
         """In order of their times, once the steps of the request are done."""
         self.at = 0
         """So many of `events` are done."""
@@ -114,9 +114,9 @@ class Run:
         self.page = NO_PAGE
         self.title: str | None = None
         self.text = ""
-        self.sender: Event | None = None
+        self.sender: EventContext | None = None
         """Of a trusted server, when it told an address."""
-        self.hashed: Event | None = None
+        self.hashed: EventContext | None = None
         """The one whose visitor id was made of address and user agent."""
         # of all events so far
         self.user_agents: set[str] | None = None

@@ -12,7 +12,7 @@ from analytics_server.collect.formats.warnings import WarningCode
 from analytics_server.collect.identity.session import Session
 from analytics_server.collect.identity.visitor import DAY_S
 from analytics_server.collect.steps.parts import EventFunction, Parts
-from analytics_server.collect.steps.run import Event, Run
+from analytics_server.collect.steps.run import EventContext, Run
 from analytics_server.collect.steps.verdict import Drop, Verdict
 from analytics_server.config import CollectSection, LimitsSection
 
@@ -35,7 +35,7 @@ def make_duplicate(parts: Parts, settings: CollectSection, limits: LimitsSection
         high = now_ms << 16 | 0x7000 | number >> 62
         return (high << 64 | 1 << 63 | number & _LOW_MASK).to_bytes(16, "big")
 
-    def step(event: Event, run: Run) -> Verdict:
+    def step(event: EventContext, run: Run) -> Verdict:
         text = event.beacon.event_id
         if text is None:
             event.event_id = new_id(run.now_ms)
@@ -73,7 +73,7 @@ def make_visitor(parts: Parts, settings: CollectSection, limits: LimitsSection) 
             visitor_id = known[who] = identify(*who)
         return visitor_id
 
-    def step(event: Event, run: Run) -> Verdict:
+    def step(event: EventContext, run: Run) -> Verdict:
         assert event.ts_ms is not None  # checked by the first step
         day = event.ts_ms // DAY_MS
         site_id, address, user_agent, last = event.site_id, event.address, event.user_agent, run.hashed
@@ -104,7 +104,7 @@ def make_session(parts: Parts, settings: CollectSection, limits: LimitsSection) 
     read_touch = FirstTouch(parts.urls, parts.referrers, parts.agents, parts.geo).read
     timeout_ms = settings.session_timeout_s * 1000
 
-    def over_midnight(event: Event, ts_ms: int) -> Session | None:
+    def over_midnight(event: EventContext, ts_ms: int) -> Session | None:
         """Just after midnight UTC the visitor has a new id: the session goes on under both."""
         before = identify(event.site_id, event.address, event.user_agent, ts_ms // DAY_MS - 1)
         session = of_visitor(event.site_id, before, ts_ms)
@@ -112,7 +112,7 @@ def make_session(parts: Parts, settings: CollectSection, limits: LimitsSection) 
             sessions.attach(event.site_id, event.visitor_id, session)
         return session
 
-    def step(event: Event, run: Run) -> Verdict:
+    def step(event: EventContext, run: Run) -> Verdict:
         site_id, session_id, ts_ms = event.site_id, event.session_id, event.ts_ms
         assert ts_ms is not None
         if session_id:
@@ -140,7 +140,7 @@ def make_session(parts: Parts, settings: CollectSection, limits: LimitsSection) 
 def make_row(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
     """The anonymous row, its values in the order of `model.COLUMNS`."""
 
-    def step(event: Event, run: Run) -> Verdict:
+    def step(event: EventContext, run: Run) -> Verdict:
         session, page = event.session, event.page
         run.outcome.rows.append(
             (

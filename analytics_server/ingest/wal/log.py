@@ -41,7 +41,6 @@ from analytics_server.model import COLUMN_INDEX, Row
 log = logging.getLogger(__name__)
 
 FREE_SPACE_CHECK_S = 1.0
-
 PROBE_TIMEOUT_S = 5.0
 MOVED = (
     "The write-ahead log's directory was removed or replaced, so that a restart would not find what is written. "

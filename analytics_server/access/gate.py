@@ -105,12 +105,17 @@ class Gate:
         return token
 
     async def revoke(self, token_id: str) -> bool:
-        """Delete a token by its id, for good; False when there is none. Raises a store error."""
+        """Delete a token by its id, for good; False when there is none. Raises a store error.
+
+        Also one that can't be read: it is not accepted, and would be named as unreadable until it is deleted.
+        """
         async with self._documents.changing:
             found = await self._find(token_id)
-            if found is None:
+            damaged = (key for key in self._documents.unreadable if key[0][:ID_CHARS] == token_id)
+            key = found[0] if found else next(damaged, None)
+            if key is None:
                 return False
-            await self._documents.delete(*found)
+            await self._documents.delete(key)
             return True
 
     async def change(

@@ -80,10 +80,17 @@ class SavedRoutes:
 
     async def delete(self, call: Call[None]) -> None:
         """Delete a thing, also one that can't be read or whose site was deleted."""
-        thing = await self._thing(call, is_fresh=True)
-        if not await self._saved.delete(self._type.kind, thing.site_id, thing.id):
+        kind, id_ = self._type.kind, call.path("id")
+        await self._saved.load()
+        thing = self._saved.by_id(kind, id_)
+        site_id = thing.site_id if thing else self._saved.unreadable_site(kind, id_)
+        if site_id is None or not call.caller.covers(site_id):
             raise self._type.unknown()
-        await self._type.after_delete(thing)
+        call.authorize(site_id)
+        if not await self._saved.delete(kind, site_id, id_):
+            raise self._type.unknown()
+        if thing is not None:
+            await self._type.after_delete(thing)
 
     async def _put(self, asked: msgspec.Struct, site: Site, before: SavedThing | None) -> SavedThing:
         name, body = await self._type.check(asked, site, before)

@@ -214,13 +214,17 @@ class Saved:
         if kind not in NAMES_MAY_REPEAT and any(thing.name == name and thing.id != id_ for thing in things):
             raise Conflict(f"There is a {kind} named {name!r} already: choose another name.", code="name_taken")
 
+    def unreadable_site(self, kind: Kind, id_: str) -> str | None:
+        """The site of a document that can't be read, by its id."""
+        return next((site for k, site, one in self._documents.unreadable if (k, one) == (kind, id_)), None)
+
     async def delete(self, kind: Kind, site_id: str, id_: str) -> bool:
-        """Delete a thing; False when there is none. Raises a store error."""
+        """Delete a thing, also one that can't be read; False when there is none. Raises a store error."""
+        key = (str(kind), site_id, id_)
         async with self._documents.changing:
-            thing = self.get(kind, site_id, id_)
-            if thing is None:
+            if self._documents.get(key) is None and key not in self._documents.unreadable:
                 return False
-            await self._documents.delete(_key(thing), thing)
+            await self._documents.delete(key)
             return True
 
 

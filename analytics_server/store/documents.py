@@ -224,9 +224,13 @@ class Documents(Generic[T]):
         self.unreadable -= values.keys()
         self._changed()
 
-    async def delete(self, key: Key, value: T) -> None:
-        """Write that a document is deleted; `value`: what it was, in case it was never stored. Raises a store error."""
-        await self._write({key: self._texts.get(key) or self._encode(value)}, is_deleted=True)
+    async def delete(self, key: Key, value: T | None = None) -> None:
+        """Write that a document is deleted. Raises a store error.
+
+        `value`: what it was, in case it was never stored; not needed for one that can't be read.
+        """
+        text = self._texts.get(key) or ("" if value is None else self._encode(value))
+        await self._write({key: text}, is_deleted=True)
         self._texts.pop(key, None)
         self._values.pop(key, None)
         self.unreadable -= {key}

@@ -103,3 +103,6 @@ async def test_a_token(watch: Watch, document: str) -> None:
     assert gate.known("Bearer bad") is None
     assert watch.named == [("token", bad[:12])]
     assert watch.count("token") == 1
+    assert await gate.revoke(bad[:12])
+    assert watch.count("token") == 0
+    assert table.written[-1][0] == [bad]

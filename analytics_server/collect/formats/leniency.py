@@ -44,7 +44,6 @@ _GROUPED = re.compile(
     r"([+-]?)([1-9][0-9]{0,2}(?:([., '\u2019\u00a0\u202f])[0-9]{3})(?:\3[0-9]{3})*)(?:([.,])([0-9]+))?"
 )
 _NO_DIGIT = re.compile(r"[^0-9]")
-_GROUP_DIGITS = 3
 
 
 def read_event(

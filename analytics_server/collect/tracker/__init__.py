@@ -20,8 +20,6 @@ COLLECT_PLACEHOLDER = "__COLLECT__"
 NAME_PLACEHOLDER = "__NAME__"
 """Stands in `a.js` where the last part of the script's path belongs."""
 
-CONTENT_TYPE = "text/javascript; charset=utf-8"
-
 
 def load_script(collect_path: str, script_path: str) -> bytes:
     """`a.js` for a server whose endpoint and script have these absolute paths.

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from analytics_server.query.dimensions import SESSION, Dimension, Scope
+from analytics_server.query.dimensions import SESSION, Dimension
 
 Method = Literal["is", "contains", "matches", "matches_wildcard"]
 
@@ -101,11 +101,6 @@ def count_done(conditions: Sequence[Condition]) -> int:
             case And() | Or():
                 found += count_done(condition.conditions)
     return found
-
-
-def is_about_events(condition: Condition) -> bool:
-    """Does the truth of the condition depend on single events, not on the session alone?"""
-    return any(match.dimension.scope is Scope.EVENT for match in matches((condition,)))
 
 
 def patterns(conditions: Sequence[Condition]) -> tuple[str, ...]:

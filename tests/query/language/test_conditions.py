@@ -12,11 +12,11 @@ from analytics_server.errors import RequestError
 from analytics_server.query.language.conditions import (
     Condition,
     SavedFilter,
-    is_about_events,
     matches,
     normalise,
     patterns,
 )
+from analytics_server.query.language.filter_classes import classify
 from analytics_server.query.language.filters import parse_filters
 from analytics_server.query.language.saved_filters import GoalBody, goal_conditions
 from analytics_server.query.parameters import Binder
@@ -85,7 +85,7 @@ def test_has_done_is_a_comparison_of_the_session() -> None:
     asked: list[Any] = ["has_not_done", ["and", [BUY, ["matches", "event:page", ["^/x"]]]]]
     found = parse_filters([asked], SAVED)
     assert [normalise(condition) for condition in found] == [asked]
-    assert not is_about_events(found[0])
+    assert not classify(found).about_events
     assert [match.dimension.name for match in matches(found)] == ["session"]
     assert patterns(found) == ("^/x",)
     inner = "SELECT e.session_key FROM events AS e WHERE e.site_id = {site:String} AND e.name IN ['buy']"

@@ -14,8 +14,8 @@ import re
 from is_crawler import crawler_contact, crawler_url, is_crawler
 
 from analytics_server.collect.drops import DropReason
-from analytics_server.collect.enrich.agent import MAX_USER_AGENT_CHARS
 from analytics_server.collect.enrich.cache import GenerationCache
+from analytics_server.collect.enrich.user_agent import MAX_USER_AGENT_CHARS
 
 MIN_USER_AGENT_CHARS = 16
 """Shorter than any browser's; "Mozilla/5.0" alone is 11."""

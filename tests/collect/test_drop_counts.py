@@ -7,6 +7,7 @@ import pytest
 
 from analytics_server.collect.drop_counts import MAX_LISTED, MAX_SITES, MAX_UNKNOWN, MESSAGE_CHARS, DropCounts
 from analytics_server.collect.drops import DropReason
+from analytics_server.collect.enrich.bot_reason import BotReason
 from analytics_server.config import SitesSection
 from tests.collect.world import World
 
@@ -51,7 +52,7 @@ async def test_each_drop_is_counted_for_its_site(headers: dict[str, str], fields
     assert world.drops.of_unknown_sites() == []
     assert world.drops.of_site("b.example") == []
     [drop] = world.drops.of_site("a.example")
-    assert drop.about == DropReason(reason).about
+    assert drop.about == (BotReason.HEADLESS if reason == "bot" else DropReason(reason)).about
     assert drop.remedy
 
 

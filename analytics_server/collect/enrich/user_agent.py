@@ -19,8 +19,8 @@ _PLATFORM = re.compile(
     re.IGNORECASE,
 )
 _NO_NAME = re.compile(
-    r"(?:mozilla|opera|ucweb|dalvik|okhttp|cfnetwork|darwin|alamofire|dart|java|python|curl|wget|nokia|blackberry"
-    r"|sonyericsson|samsung-|lg-|mot-|sec-)|.*mozilla",
+    r"(?:mozilla|ucweb|dalvik|okhttp|cfnetwork|darwin|alamofire|dart|java|python|curl|wget)[/-]|opera[/ ]"
+    r"|(?:nokia|blackberry|sonyericsson|samsung-|lg-|mot-|sec-).*midp|.*mozilla",
     re.IGNORECASE,
 )
 """Browsers, libraries that name no app, and simple telephones, whose browsers call themselves by the model."""

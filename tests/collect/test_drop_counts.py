@@ -86,6 +86,17 @@ async def test_what_names_no_site_of_this_server_is_told_apart_until_there_is_on
     assert "create_unknown" in next(drop.remedy for drop in world.drops.of_unknown_sites() if drop.site_id)
 
 
+async def test_bots_are_counted_by_their_kind() -> None:
+    world = World()
+    for user_agent in (HEADLESS, "curl/8.5.0", HEADLESS):
+        await world.send([VIEW, VIEW], headers={"user-agent": user_agent})
+    await world.send([{**VIEW, "user_agent": "curl/8.5.0"}, {**VIEW, "user_agent": "x"}], token="collect")
+    [drop] = world.drops.of_site("a.example")
+    assert (drop.reason, drop.events, drop.kinds) == ("bot", 8, {"headless": 4, "library": 3, "empty": 1})
+    assert drop.about == BotReason.EMPTY.about
+    assert [world.sample("ingest_bots_total", kind=kind) for kind in ("headless", "library", "empty")] == [4, 3, 1]
+
+
 def test_a_site_that_is_made_takes_its_counts_along() -> None:
     known: set[str] = set()
     drops = DropCounts(known.__contains__, Clock())

@@ -12,10 +12,11 @@ from analytics_server.collect.enrich.bot_reason import BotReason
 
 
 class Drop(msgspec.Struct, frozen=True):
-    """The event is accepted, counted and not kept. `about`: what there is to say beyond the reason."""
+    """The event is accepted, counted and not kept. `about`: what there is to say beyond it; `kind`: which bot."""
 
     reason: DropReason
     about: str = ""
+    kind: str = ""
 
 
 class Reject(msgspec.Struct, frozen=True):
@@ -25,7 +26,7 @@ class Reject(msgspec.Struct, frozen=True):
     message: str
 
 
-BOTS = {kind: Drop(DropReason.BOT, kind.about) for kind in BotReason}
+BOTS = {kind: Drop(DropReason.BOT, kind.about, kind.value) for kind in BotReason}
 """What is said of each kind of bot."""
 
 Verdict = Drop | Reject | None

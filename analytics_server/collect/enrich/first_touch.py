@@ -62,11 +62,11 @@ class FirstTouch:
             return _SPAM_ORIGIN
         if referrer is DIRECT:
             cleaned = None
-        name, kind = source(tags, referrer, self._referrers)
+        origin = source(tags, referrer, self._referrers)
         return (
             cleaned.text if cleaned is not None else "",
-            name,
-            channel(name, kind, tags, cleaned is not None).value,
+            origin.name,
+            channel(origin, tags, cleaned is not None).value,
             tags.utm_source,
             tags.utm_medium,
             tags.utm_campaign,

@@ -25,20 +25,35 @@ CLICK_ID_KEYS: Final = (
     "gclid",
     "gbraid",
     "wbraid",
+    "gad_source",
     "dclid",
     "msclkid",
-    "fbclid",
     "ttclid",
     "twclid",
     "li_fat_id",
     "sccid",
     "rdt_cid",
     "epik",
+    "qclid",
     "yclid",
     "vmcid",
+    "tblci",
+    "dicbo",
     "irclickid",
+    "awc",
+    "cjevent",
+    "ransiteid",
     "mc_eid",
+    "mkt_tok",
+    "_hsenc",
+    "_kx",
+    "fbclid",
+    "igshid",
+    "igsh",
+    "srsltid",
+    "ysclid",
 )
+"""Ids of ads first, then of affiliates and mailings, then what is added to any link: the first one counts."""
 
 CACHED_URLS = 8_192
 CACHED_HREFS = 2_048
@@ -54,6 +69,8 @@ _LONGEST_KEY = max(map(len, (*UTM_KEYS, *CLICK_ID_KEYS)))
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#\\]*)([^?#]*)(?:\?([^#]*))?", re.IGNORECASE | re.ASCII)
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s\"#%/:<>?@\[\\\]^`{|}]+)(?::[0-9]{0,5})?")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE | re.ASCII)
+_HTML_AND = re.compile(r"&(?:amp;|amp%3b)*|^(?:amp;|amp%3b)+|\?(?=utm_)", re.IGNORECASE)
+"""`&` also as it is written in HTML, and a second `?` before a campaign tag."""
 _UNSTORABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """Control characters, line separators and lone surrogates (no UTF-8 can hold those)."""
 _AROUND = "".join(map(chr, range(0x21)))
@@ -218,7 +235,8 @@ class UrlCleaner:
         """The allow-listed pairs as sent, and the campaign's values."""
         kept: list[str] = []
         campaign: dict[str, str] = {}
-        for pair in query.split("&"):
+        odd = "?" in query or "amp" in query or "AMP" in query
+        for pair in _HTML_AND.split(query) if odd else query.split("&"):
             key, _, value = pair.partition("=")
             if key in self._keep:
                 kept.append(pair)

@@ -119,6 +119,10 @@ def test_refuses_what_is_no_page(cleaner: UrlCleaner, raw: str) -> None:
         ("page=a=b", "?page=a=b"),
         ("q=a%26token%3D1", "?q=a%26token%3D1"),
         ("q=x ", "?q=x"),
+        ("secret=x&amp;page=2&amp;amp;q=1", "?page=2&q=1"),
+        ("amp;page=2", "?page=2"),
+        ("page=2?utm_source=x", "?page=2"),
+        ("page=2?x=1", "?page=2?x=1"),
         ("", ""),
     ],
 )

@@ -20,8 +20,10 @@ from typing import NamedTuple
 import msgspec
 
 from analytics_server.collect.enrich.cache import GenerationCache
+from analytics_server.collect.enrich.url import host_name
 
 CACHED_HOSTS = 8_192
+CACHED_SITES = 64
 SOURCE_CHARS = 255
 REFERRAL = "referral"
 SPAM = "spam"
@@ -31,6 +33,7 @@ _SECOND_LEVEL = frozenset({"co", "com", "org", "net", "ne", "or"})
 _GENERIC_ENDINGS = frozenset({"com", "net", "org", "cat"})
 _COUNTRY_CODE_CHARS = 2
 
+_PORT = re.compile(r":[0-9]+$")
 _SEPARATORS = re.compile(r"[\s_-]+")
 _AD_SUFFIX = re.compile(r"(.*?)[\s._-]*(?:ads?|advertising|cpc|ppc|cpm|paid|sponsored)", re.DOTALL)
 _AD_PREFIX = re.compile(r"(?:ads?|cpc|ppc|paid|sponsored)[\s._-]+(.*)", re.DOTALL)
@@ -81,13 +84,37 @@ def load_sources() -> Sources:
     return msgspec.json.decode(text, type=Sources)
 
 
+class OwnHosts:
+    """A site's allowed hosts, read once: in any spelling; `*.example.com` stands for all subdomains."""
+
+    __slots__ = ("_names", "_parents")
+
+    def __init__(self, allowed_hosts: tuple[str, ...]) -> None:
+        hosts = [_PORT.sub("", entry) for entry in allowed_hosts]
+        self._names = frozenset(host_name(host) for host in hosts if not host.startswith("*."))
+        self._parents = frozenset(host_name(host[2:]) for host in hosts if host.startswith("*."))
+
+    def hold(self, host: str) -> bool:
+        """Is it one of the site's hosts?"""
+        name = host_name(host)
+        if name in self._names:
+            return True
+        parent = name.partition(".")[2] if self._parents else ""
+        while parent:
+            if parent in self._parents:
+                return True
+            parent = parent.partition(".")[2]
+        return False
+
+
 class ReferrerClassifier:
     """Looks hosts and campaign sources up; remembers the answers by host."""
 
-    __slots__ = ("_aliases", "_any_ending", "_by_name", "_clicks", "_hosts", "_known", "_own_ending")
+    __slots__ = ("_aliases", "_any_ending", "_by_name", "_clicks", "_hosts", "_known", "_own", "_own_ending")
 
     def __init__(self, sources: Sources, cache_size: int = CACHED_HOSTS) -> None:
         self._known: GenerationCache[str, Referrer] = GenerationCache(cache_size)
+        self._own: GenerationCache[tuple[str, ...], OwnHosts] = GenerationCache(CACHED_SITES)
         self._hosts: dict[str, Referrer] = {}
         self._any_ending: dict[str, Referrer] = {}
         self._own_ending: dict[str, Referrer] = {}
@@ -111,15 +138,15 @@ class ReferrerClassifier:
             for key, click in sources.click_ids.items()
         }
 
-    def classify(self, host: str, page_hostname: str = "") -> Referrer:
-        """The source behind a referrer's host; `DIRECT` for none, or for the page's own host (but for `www.`)."""
-        if not host:
+    def classify(self, host: str, page_hostname: str = "", allowed_hosts: tuple[str, ...] = ()) -> Referrer:
+        """The source behind a referrer's host; `DIRECT` for none, and for the page's and the site's own hosts."""
+        if not host or (page_hostname and host_name(host) == host_name(page_hostname)):
             return DIRECT
-        if page_hostname and (host == page_hostname or _bare(host) == _bare(page_hostname)):
+        if allowed_hosts and self._own_hosts(allowed_hosts).hold(host):
             return DIRECT
         referrer = self._known.get(host)
         if referrer is None:
-            referrer = self._look_up(host) or Referrer(_bare(host), REFERRAL)
+            referrer = self._look_up(host) or Referrer(host_name(host), REFERRAL)
             self._known.put(host, referrer)
         return referrer
 
@@ -142,7 +169,7 @@ class ReferrerClassifier:
         host = host.partition("/")[0]
         if "." in host:
             known = self._look_up(host)
-        return known or Referrer(_bare(lower)[:SOURCE_CHARS], "email" if _EMAIL.search(lower) else "")
+        return known or Referrer(host_name(lower)[:SOURCE_CHARS], "email" if _EMAIL.search(lower) else "")
 
     def clicked(self, click_id_kind: str, found: Referrer) -> Referrer:
         """The source, now that a click id of this kind is known too; it names one where there is none."""
@@ -165,6 +192,13 @@ class ReferrerClassifier:
             if known is not None and not known.medium:
                 known = known._replace(medium="cpc")
         return known
+
+    def _own_hosts(self, allowed_hosts: tuple[str, ...]) -> OwnHosts:
+        found = self._own.get(allowed_hosts)
+        if found is None:
+            found = OwnHosts(allowed_hosts)
+            self._own.put(allowed_hosts, found)
+        return found
 
     def _enter(self, host: str, referrer: Referrer) -> None:
         if host.endswith(".*"):
@@ -199,7 +233,3 @@ class ReferrerClassifier:
 
 def _squeezed(name: str) -> str:
     return _SEPARATORS.sub("", name)
-
-
-def _bare(host: str) -> str:
-    return host.removeprefix("www.")

@@ -101,10 +101,32 @@ class CleanUrl(NamedTuple):
 
 
 class CleanReferrer(NamedTuple):
-    """`host` for the classifier; `text` is what is stored: host and path, no query, no lone `/`."""
+    """`host` for the classifier; `text` is what is stored: host and path, no query, no `/` at the end.
+
+    The host has one spelling, `host_name`'s.
+    """
 
     host: str
     text: str
+
+
+def host_name(host: str) -> str:
+    """A host as it is compared and shown: without `www.`, labels in Punycode (RFC 3492) as the letters they are."""
+    while host.startswith("www.") and "." in host[4:]:
+        host = host[4:]
+    if "xn--" not in host:
+        return host
+    return ".".join(_letters(label) if label.startswith("xn--") else label for label in host.split("."))
+
+
+def _letters(label: str) -> str:
+    """What a label in Punycode stands for; the label itself where that can be no host."""
+    try:
+        found = label[4:].encode("ascii").decode("punycode")
+    except ValueError:
+        return label
+    fits = found.isprintable() and found == found.lower() and not found.isascii() and _HOST.fullmatch(found)
+    return found if fits and not found.startswith("xn--") else label
 
 
 def mask_emails(text: str) -> str:
@@ -210,10 +232,11 @@ class UrlCleaner:
         scheme, host, path, _ = parts
         if scheme == "android-app":
             return CleanReferrer(host, host)
+        host = host_name(host)
         if scheme not in ("http", "https"):
             return None
-        path = "" if len(raw) > self._max_chars else self._stored(path)
-        return CleanReferrer(host, host if path == "/" else host + path)
+        path = "" if len(raw) > self._max_chars else self._stored(path).rstrip(" /")
+        return CleanReferrer(host, host + path)
 
     def _clean_relative(self, text: str) -> str:
         if text.startswith("#"):

@@ -70,3 +70,19 @@ def test_the_documentation_lists_every_click_id() -> None:
         cell for line in table.splitlines() for cell in re.findall(r"`(\w+)`", line.split("|")[1] if line else "")
     }
     assert listed == set(CLICK_ID_KEYS)
+
+
+def test_the_same_referrer_of_two_sites_is_told_apart_by_their_hosts() -> None:
+    page = CLEANER.clean("https://a.example/")
+    assert page is not None
+    beacon = Beacon(
+        site="a.example", name="pageview", url="https://a.example/", referrer="https://www.blog.a.example/x/"
+    )
+    found = [
+        FIRST_TOUCH.read(beacon, page, "192.0.2.1", "", "", allowed_hosts)
+        for allowed_hosts in ((), ("a.example", "blog.a.example"))
+    ]
+    assert [attributes and attributes[:3] for attributes in found] == [
+        ("blog.a.example/x", "blog.a.example", "Referral"),
+        ("", "Direct", "Direct"),
+    ]

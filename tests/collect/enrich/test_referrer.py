@@ -121,6 +121,28 @@ def test_the_sites_own_host_is_no_referrer(host: str, page: str, direct: bool) -
 
 
 @pytest.mark.parametrize(
+    ("host", "allowed_hosts", "direct"),
+    [
+        ("blog.a.example", ("a.example", "blog.a.example"), True),
+        ("www.blog.a.example", ("a.example", "blog.a.example"), True),
+        ("blog.a.example", ("a.example", "www.blog.a.example"), True),
+        ("blog.a.example", ("a.example", "blog.a.example:8443"), True),
+        ("xn--mller-kva.example", ("müller.example",), True),
+        ("müller.example", ("xn--mller-kva.example",), True),
+        ("deep.blog.a.example", ("*.a.example",), True),
+        ("a.example", ("*.a.example",), False),
+        ("nota.example", ("*.a.example",), False),
+        ("shop.a.example", ("a.example", "blog.a.example"), False),
+        ("www.google.com", ("a.example",), False),
+        ("[::1]", ("[::1]",), True),
+        ("[::1]", ("[::1]:8080",), True),
+    ],
+)
+def test_the_sites_other_hosts_are_no_referrers(host: str, allowed_hosts: tuple[str, ...], direct: bool) -> None:
+    assert (CLASSIFIER.classify(host, "elsewhere.example", allowed_hosts) is DIRECT) is direct
+
+
+@pytest.mark.parametrize(
     ("utm_source", "name", "kind", "medium"),
     [
         ("google", "Google", "search", ""),

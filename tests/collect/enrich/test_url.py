@@ -219,7 +219,17 @@ def test_an_empty_click_id_is_none(cleaner: UrlCleaner) -> None:
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
-        ("https://www.google.com/", CleanReferrer("www.google.com", "www.google.com")),
+        ("https://www.google.com/", CleanReferrer("google.com", "google.com")),
+        ("https://www.news.example/a/", CleanReferrer("news.example", "news.example/a")),
+        ("https://www.news.example/a/ /;sid=1//", CleanReferrer("news.example", "news.example/a")),
+        ("https://www.www.news.example/", CleanReferrer("news.example", "news.example")),
+        ("https://www.example/", CleanReferrer("www.example", "www.example")),
+        ("https://wwwnews.example/", CleanReferrer("wwwnews.example", "wwwnews.example")),
+        ("https://xn--mller-kva.example/", CleanReferrer("müller.example", "müller.example")),
+        ("https://MÜLLER.example/", CleanReferrer("müller.example", "müller.example")),
+        ("https://xn--strae-oqa.example/", CleanReferrer("straße.example", "straße.example")),
+        ("https://xn--a.example/", CleanReferrer("xn--a.example", "xn--a.example")),
+        ("https://xn--0.example/", CleanReferrer("xn--0.example", "xn--0.example")),
         ("https://News.Example/a/b?q=secret#x", CleanReferrer("news.example", "news.example/a/b")),
         ("https://u:p@news.example:8443/a", CleanReferrer("news.example", "news.example/a")),
         ("https://news.example/jane@example.com", CleanReferrer("news.example", "news.example/*@*")),
@@ -285,7 +295,26 @@ def test_text_without_an_address_is_returned_as_it_is() -> None:
 _texts = st.text(st.characters(), max_size=60)
 _PIECES = (
     *("https://", "http:", "//", "/", "@", "%40", "%2540", "?", "&", "#", "=", "page", "utm_source", "gclid", ".", ":"),
-    *("example.com", "jane", "com", " ", "\\", "[::1]", "mailto:", "..", "%", "25", "40", ";", "\t", "İ", "ß"),
+    *(
+        "example.com",
+        "jane",
+        "com",
+        " ",
+        "\\",
+        "[::1]",
+        "mailto:",
+        "www.",
+        "xn--",
+        "mller-kva",
+        "..",
+        "%",
+        "25",
+        "40",
+        ";",
+        "\t",
+        "İ",
+        "ß",
+    ),
 )
 _pieces = st.lists(st.sampled_from(_PIECES), max_size=20).map("".join)
 _anything = st.one_of(

@@ -2,9 +2,8 @@
 
 Constraint: nothing that can identify a person may get through by accident, so a
 query key is kept only when it is allow-listed, the fragment, user info, port and a
-session's id in the path are dropped, and anything that looks like an e-mail address becomes `*@*`. Nothing is
-percent-decoded (what is stored is what the site's server saw), except campaign
-values, which are read by people. Cleaning a cleaned URL changes nothing. Parsing is
+session's id in the path are dropped, and anything that looks like an e-mail address becomes `*@*`. Paths
+have one spelling, the one that people read (`percent_encoding`). Cleaning a cleaned URL changes nothing. Parsing is
 one regular expression instead of `urllib.parse`: it is several times faster, never
 raises, and takes exactly the schemes wanted. Answers are cached by the raw string.
 """
@@ -18,6 +17,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote_plus
 
 from analytics_server.collect.enrich.cache import GenerationCache
+from analytics_server.percent_encoding import readable
 
 UTM_KEYS: Final = ("utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term")
 SOURCE_KEYS: Final = ("ref", "source")
@@ -246,9 +246,12 @@ class UrlCleaner:
             page = self._clean(f"https:{path}?{query}")
             return "" if page is None else f"//{page.hostname}{page.path}"
         kept = self._split_query(query)[0] if query else ""
-        return self._stored(f"{path}?{kept}" if kept else path)
+        # Decoded, a name might begin with a scheme.
+        return self._stored(f"{path}?{kept}" if kept else path, decode=path[:1] in ("", "/", "."))
 
-    def _stored(self, path: str) -> str:
+    def _stored(self, path: str, *, decode: bool = True) -> str:
+        if decode and "%" in path:
+            path = readable(mask_emails(path) if self._mask else path)
         if ";" in path:
             path = _SESSION.sub("", path)
         path = path.rstrip(" ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,3 +77,12 @@ def test_every_public_function_has_a_docstring() -> None:
                 and not ast.get_docstring(node)
             ]
     assert not missing
+
+
+def test_every_file_that_a_page_or_a_docstring_names_is_there() -> None:
+    root = PACKAGE.parent
+    files = [path.relative_to(root).as_posix() for path in (*modules(), *(root / "tests").rglob("*.py"))]
+    texts = [*modules(), *(root / "docs").glob("*.md"), root / "CONTRIBUTING.md"]
+    named = {name for path in texts for name in re.findall(r"`([\w/]+/\w+\.py)", path.read_text(encoding="utf-8"))}
+    assert "store/documents.py" in named
+    assert not {name for name in named if not any(f"/{file}".endswith(f"/{name}") for file in files)}

@@ -52,7 +52,7 @@ def serve(config_path: str | None, host: str | None, port: int | None) -> None:
 
 @cli.command("check-config", short_help="Check the settings, and print what results.")
 @config_option
-def checkread_config(config_path: str | None) -> None:
+def check_config(config_path: str | None) -> None:
     """Check the config file and the environment, and print what results."""
     config = read_config(config_path)
     AddressResolver(config.server.trusted_proxies)  # These two judge their settings themselves, here as in a start.

@@ -92,7 +92,7 @@ class Integrity:
         self._data_dir = data_dir
         self._record: PartRecord | None = None
         self._delivered = delivered
-        self._owns_files = False
+        self._owns_files = store.capabilities.owns_files
         self._clock = clock
         self._losses: list[PartLoss] = []
         self._unread: set[str] = set()

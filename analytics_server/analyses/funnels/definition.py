@@ -1,6 +1,6 @@
 """What a funnel is: its request, strictly decoded, and its checked form.
 
-Steps are event specs (`query/matching.py`); everything that is named is looked up here, once.
+Steps are event specs (`query/language/event_match.py`); everything that is named is looked up here, once.
 Pure; knows nothing of SQL or of the clock.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from analytics_server.analyses.funnels.definition import FunnelBody, check_funnel
 from analytics_server.analyses.funnels.materialized.facts import Facts, make_facts
@@ -15,6 +16,20 @@ VIEW = (
     r"WHERE e.site_id = 's' AND ((e.name IN ['a\x27b']) OR (e.name IN ['b']) OR (e.name IN ['c']))"
 )
 GROUPS = "GROUP BY site_id, ts, subject, number"
+A, B, C = {"name": "a"}, {"name": "b"}, {"name": "c"}
+OVERLAPPING = {"name": "a", "filters": [["contains", "event:page", ["it's", "b\\"], {"case_sensitive": False}]]}
+WILDCARD = {"name": "pageview", "filters": [["matches_wildcard", "event:page", ["/blog/**"]]]}
+PATTERN = {"name": "pageview", "filters": [["matches", "event:page", ["^/thanks$"]]]}
+EITHER = ["or", [["is", "event:props:plan", ["pro"]], ["not", ["is", "visit:country", ["SE", "DE"]]]]]
+NAMES: dict[str, dict[str, object]] = {
+    "070b4b0cac5a28af": {"steps": [A, B], "by": "visitor"},
+    "463f4557aef5be19": {"steps": [A, B], "by": "user", "order": "strict", "window": "7d"},
+    "3e2d233af1ef29bd": {"steps": [A, B, C], "order": "any", "exclude": [{"name": "d", "after": 1, "before": 2}]},
+    "8c958c2916905242": {"steps": [A, OVERLAPPING]},
+    "5f1ef27493bb8071": {"steps": [WILDCARD, PATTERN]},
+    "96cf82c59bd16587": {"steps": [A, B], "filters": [EITHER, ["is_not", "visit:device", ["Mobile"]]]},
+}
+"""Funnels by the hash in the name of their tables, as version 0.1.0 made them."""
 
 
 def facts() -> Facts:
@@ -27,6 +42,12 @@ def test_the_name_of_a_funnels_table_never_changes() -> None:
     """Another name would make the tables of every saved funnel anew after an upgrade."""
     assert facts().table == "funnel_f1_bbc3d39c44011338"
     assert facts().create_view().endswith(f" TO funnel_f1_bbc3d39c44011338 AS {VIEW} {GROUPS}")
+
+
+@pytest.mark.parametrize("definition", NAMES)
+def test_a_table_of_any_kind_of_funnel_keeps_its_name(definition: str) -> None:
+    body = msgspec.convert(NAMES[definition], FunnelBody)
+    assert make_facts("f1", "s", check_funnel(body, SiteLibrary(None, "s"))).definition == definition
 
 
 def test_a_fill_reads_what_the_view_reads_between_two_moments() -> None:

@@ -69,7 +69,7 @@ def test_a_stack_trace_keeps_quiet_about_what_the_exceptions_say(formatter: logg
 
     assert address not in shown
     assert shown.index("ValueError") < shown.index("RuntimeError")
-    assert "test_journal.py" in shown
+    assert "test_logs.py" in shown
 
 
 @pytest.mark.usefixtures("restored")

@@ -52,7 +52,7 @@ async def test_each_drop_is_counted_for_its_site(headers: dict[str, str], fields
     assert world.drops.of_unknown_sites() == []
     assert world.drops.of_site("b.example") == []
     [drop] = world.drops.of_site("a.example")
-    assert drop.about == (BotReason.HEADLESS if reason == "bot" else DropReason(reason)).about
+    assert drop.about.endswith((BotReason.HEADLESS if reason == "bot" else DropReason(reason)).about)
     assert drop.remedy
 
 
@@ -93,7 +93,7 @@ async def test_bots_are_counted_by_their_kind() -> None:
     await world.send([{**VIEW, "user_agent": "curl/8.5.0"}, {**VIEW, "user_agent": "x"}], token="collect")
     [drop] = world.drops.of_site("a.example")
     assert (drop.reason, drop.events, drop.kinds) == ("bot", 8, {"headless": 4, "library": 3, "empty": 1})
-    assert drop.about == BotReason.EMPTY.about
+    assert drop.about == f"It looks automated. {BotReason.EMPTY.about}"
     assert [world.sample("ingest_bots_total", kind=kind) for kind in ("headless", "library", "empty")] == [4, 3, 1]
 
 

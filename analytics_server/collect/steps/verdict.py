@@ -26,7 +26,7 @@ class Reject(msgspec.Struct, frozen=True):
     message: str
 
 
-BOTS = {kind: Drop(DropReason.BOT, kind.about, kind.value) for kind in BotReason}
+BOTS = {kind: Drop(DropReason.BOT, f"It looks automated. {kind.about}", kind.value) for kind in BotReason}
 """What is said of each kind of bot."""
 
 Verdict = Drop | Reject | None

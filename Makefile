@@ -17,7 +17,7 @@ PUPPETEER = tests/browsers/puppeteer
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock'
 
-.PHONY: help install install-dev geo run demo test check fmt soak bench build tracker golden lock clean
+.PHONY: help install install-dev geo run demo test check fmt soak bench build tracker golden agents lock clean
 
 help: ## Show this list
 	@echo "Usage: make TARGET"
@@ -128,6 +128,12 @@ tracker: install-dev ## Build a.js from tracker.js
 
 golden: install-dev ## Rewrite the recorded answers that the tests compare with, and the generated docs
 	@UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q $(ARGS)
+
+agents: install-dev ## Renew the public lists that bot detection is measured by, and measure (needs npm)
+	@rm -rf .build/agents && mkdir -p .build/agents
+	@npm install --prefix .build/agents --ignore-scripts --no-audit --no-fund --loglevel=error \
+		user-agents crawler-user-agents >/dev/null
+	@$(BIN)/python -m tests.collect.enrich.lists .build/agents/node_modules
 
 lock: install-dev ## Renew the hash-pinned locks in requirements/
 	@$(COMPILE) --upgrade pyproject.toml --override requirements/overrides.txt -o requirements/runtime.txt

@@ -131,7 +131,7 @@ class DropCount(msgspec.Struct, frozen=True, kw_only=True):
     """Events of one site that were not kept for one reason, since the server started.
 
     `rejected`: the client was told (`reason` is a rejection's code); otherwise dropped, `reason` is a drop's.
-    `site_id` is as the events named it, and empty where that can't be a site's id.
+    `site_id` is as the events named it, and empty where that can't be a site's id. `kinds`: of `bot`, which bots.
     """
 
     site_id: str
@@ -141,6 +141,7 @@ class DropCount(msgspec.Struct, frozen=True, kw_only=True):
     last_at_ms: int
     about: str
     remedy: str
+    kinds: dict[str, int] = {}
 
 
 def stored_site_id(text: str) -> str:

@@ -79,6 +79,7 @@ class Collector:
         self._limits = limits
         self._metrics = metrics
         metrics.steps = pipeline.counts
+        metrics.bots = pipeline.bots
         self._forget_ids = forget_ids
         self._losses = losses
         self._by_address = RateLimiter(limits.address_events_per_s, limits.limiter_addresses, clock)

@@ -31,12 +31,13 @@ REMEDIES = {
 
 
 class _Count:
-    __slots__ = ("at_ms", "events", "message")
+    __slots__ = ("at_ms", "events", "kinds", "message")
 
     def __init__(self) -> None:
         self.events = 0
         self.at_ms = 0
         self.message = ""
+        self.kinds: dict[str, int] = {}
 
 
 _Sites = OrderedDict[str, dict[str, _Count]]
@@ -51,8 +52,8 @@ class DropCounts:
         self._known: _Sites = OrderedDict()
         self._unknown: _Sites = OrderedDict()
 
-    def note(self, site: str, reason: str, events: int = 1, message: str = "") -> None:
-        """Count events that named `site` (as it was sent). `reason`: a drop's, or a rejection's code."""
+    def note(self, site: str, reason: str, events: int = 1, message: str = "", kind: str = "") -> None:
+        """Count events that named `site` (as sent). `reason`: a drop's, or a rejection's code; `kind`: a bot's."""
         site_id = valid_site_id(site)
         known = self._exists(site_id)
         sites, most = (self._known, MAX_SITES) if known else (self._unknown, MAX_UNKNOWN)
@@ -68,6 +69,8 @@ class DropCounts:
         count.events += events
         count.at_ms = int(self._clock() * 1000)
         count.message = message[:MESSAGE_CHARS]
+        if kind:
+            count.kinds[kind] = count.kinds.get(kind, 0) + events
 
     def of_site(self, site_id: str) -> list[DropCount]:
         """A site's counts, the latest first; `MAX_LISTED` at most."""
@@ -96,5 +99,6 @@ def _described(site_id: str, code: str, count: _Count) -> DropCount:
         events=count.events,
         last_at_ms=count.at_ms,
         about=count.message or ("" if drop is None else drop.about),
+        kinds=dict(count.kinds),
         remedy=REMEDIES.get(code, "") if drop is None else drop.remedy,
     )

@@ -18,7 +18,7 @@ from analytics_server.collect.steps.parts import StepCount
 class CollectMetrics:
     """One set per process, registered in the registry it is given."""
 
-    __slots__ = ("accepted", "clamped", "dropped", "failed", "rejected", "steps", "warnings")
+    __slots__ = ("accepted", "bots", "clamped", "dropped", "failed", "rejected", "steps", "warnings")
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.accepted = 0
@@ -29,6 +29,8 @@ class CollectMetrics:
         self.warnings: dict[WarningCode, int] = dict.fromkeys(WarningCode, 0)
         self.steps: Mapping[str, StepCount] = {}
         """The pipeline's own counts by the steps' names."""
+        self.bots: Mapping[str, int] = {}
+        """Its counts of bots by their kind."""
         registry.register(self)
 
     def drop(self, reason: str, events: int) -> None:
@@ -52,6 +54,10 @@ class CollectMetrics:
         for reason, count in sorted(self.dropped.items()):
             dropped.add_metric([reason], count)
         yield dropped
+        bots = CounterMetricFamily("ingest_bots", "Events dropped as a bot's, by the kind of bot.", labels=["kind"])
+        for kind, count in sorted(self.bots.items()):
+            bots.add_metric([kind], count)
+        yield bots
         steps = CounterMetricFamily(
             "ingest_step_events", "Events that a step of the pipeline did not pass on.", labels=["step", "outcome"]
         )

@@ -26,8 +26,8 @@ from analytics_server.collect.steps.run import EventContext, Origin, Outcome, Ru
 from analytics_server.collect.steps.verdict import Drop, Reject
 from analytics_server.config import CollectSection, LimitsSection
 
-Note = Callable[[str, str, int, str], None]
-"""Site as it was sent, reason, number of events, and what there is to say beyond the reason."""
+Note = Callable[[str, str, int, str, str], None]
+"""Site as it was sent, reason, number of events, what there is to say beyond the reason, and the kind of bot or ""."""
 
 REQUEST_STEPS = (
     RequestStep("privacy_signal", request.make_privacy_signal),
@@ -57,7 +57,7 @@ class Pipeline:
         settings: CollectSection,
         limits: LimitsSection,
         clock: Callable[[], float],
-        note: Note = lambda site, reason, events, message: None,
+        note: Note = lambda site, reason, events, message, kind: None,
     ) -> None:
         """`note` hears of each event that is dropped (but for duplicates, which are counted once) or rejected."""
         self._clock = clock
@@ -70,12 +70,18 @@ class Pipeline:
         self._public_steps = tuple(function for step, function in made if not step.trusted_only)
         self._names: dict[object, str] = {function: name for name, function in requests.items()}
         self._names |= {function: step.name for step, function in made}
+        self._bots: dict[str, int] = {}
         self._counts = {step.name: StepCount() for step in (*REQUEST_STEPS, *EVENT_STEPS)}
 
     @property
     def counts(self) -> Mapping[str, StepCount]:
         """By the steps' names, in their order."""
         return self._counts
+
+    @property
+    def bots(self) -> Mapping[str, int]:
+        """Events dropped as a bot's, by its kind."""
+        return self._bots
 
     def event_steps(self, *, trusted: bool) -> list[tuple[str, EventFunction]]:
         """The steps of an event with their names, to be measured one by one."""
@@ -128,15 +134,19 @@ class Pipeline:
             count.dropped += 1
             outcome.drop(verdict.reason)
             if verdict.reason is not DropReason.DUPLICATE:
-                self._note(site, verdict.reason.value, 1, verdict.about)
+                self._note(site, verdict.reason.value, 1, verdict.about, verdict.kind)
+            if verdict.kind:
+                self._bots[verdict.kind] = self._bots.get(verdict.kind, 0) + 1
         else:
             count.rejected += 1
             outcome.rejected.append(Rejection(event.index, verdict.code, verdict.message))
-            self._note(site, verdict.code, 1, verdict.message)
+            self._note(site, verdict.code, 1, verdict.message, "")
 
     def _drop_all(self, run: Run, step: RequestFunction, drop: Drop) -> None:
         """For what the request as a whole says."""
         self._counts[self._names[step]].dropped += len(run.beacons)
         run.outcome.drop(drop.reason, len(run.beacons))
+        if drop.kind:
+            self._bots[drop.kind] = self._bots.get(drop.kind, 0) + len(run.beacons)
         for site, events in Counter(beacon.site for _, beacon in run.beacons).items():
-            self._note(site, drop.reason.value, events, drop.about)
+            self._note(site, drop.reason.value, events, drop.about, drop.kind)

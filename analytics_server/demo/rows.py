@@ -83,11 +83,11 @@ class RowMaker:
             tags = campaign(page.query if page else {})
             cleaned = self._urls.clean_referrer(session.referrer) if session.referrer else None
             referrer = self._referrers.classify(cleaned.host, HOSTNAME) if cleaned is not None else DIRECT
-            name, kind = source(tags, referrer, self._referrers)
+            origin = source(tags, referrer, self._referrers)
             found = (
                 cleaned.text if cleaned is not None else "",
-                name,
-                channel(name, kind, tags, cleaned is not None).value,
+                origin.name,
+                channel(origin, tags, cleaned is not None).value,
                 tags.utm_source,
                 tags.utm_medium,
                 tags.utm_campaign,

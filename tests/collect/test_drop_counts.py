@@ -7,6 +7,7 @@ import pytest
 
 from analytics_server.collect.drop_counts import MAX_LISTED, MAX_SITES, MAX_UNKNOWN, MESSAGE_CHARS, DropCounts
 from analytics_server.collect.drops import DropReason
+from analytics_server.collect.enrich.bot_reason import BotReason
 from analytics_server.config import SitesSection
 from tests.collect.world import World
 
@@ -51,7 +52,7 @@ async def test_each_drop_is_counted_for_its_site(headers: dict[str, str], fields
     assert world.drops.of_unknown_sites() == []
     assert world.drops.of_site("b.example") == []
     [drop] = world.drops.of_site("a.example")
-    assert drop.about == DropReason(reason).about
+    assert drop.about.endswith((BotReason.HEADLESS if reason == "bot" else DropReason(reason)).about)
     assert drop.remedy
 
 
@@ -83,6 +84,17 @@ async def test_what_names_no_site_of_this_server_is_told_apart_until_there_is_on
     unknown = {(drop.site_id, drop.reason) for drop in world.drops.of_unknown_sites()}
     assert unknown == {("a.example", "unknown_site"), ("", "bad_site")}
     assert "create_unknown" in next(drop.remedy for drop in world.drops.of_unknown_sites() if drop.site_id)
+
+
+async def test_bots_are_counted_by_their_kind() -> None:
+    world = World()
+    for user_agent in (HEADLESS, "curl/8.5.0", HEADLESS):
+        await world.send([VIEW, VIEW], headers={"user-agent": user_agent})
+    await world.send([{**VIEW, "user_agent": "curl/8.5.0"}, {**VIEW, "user_agent": "x"}], token="collect")
+    [drop] = world.drops.of_site("a.example")
+    assert (drop.reason, drop.events, drop.kinds) == ("bot", 8, {"headless": 4, "library": 3, "empty": 1})
+    assert drop.about == f"It looks automated. {BotReason.EMPTY.about}"
+    assert [world.sample("ingest_bots_total", kind=kind) for kind in ("headless", "library", "empty")] == [4, 3, 1]
 
 
 def test_a_site_that_is_made_takes_its_counts_along() -> None:

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
+from analytics_server.percent_encoding import readable
 from tests.dashboard.conftest import dashboard_page
 from tests.dashboard.test_modules import call
 from tests.dashboard.traffic import CHROME
@@ -100,8 +101,8 @@ async def test_joined_characters_stay_whole(page: Page) -> None:
     [
         ("über", {"/%C3%BCber-uns", "/%c3%9cBERSICHT", "/u%CC%88ber"}),
         ("ÜBER", {"/%C3%BCber-uns", "/%c3%9cBERSICHT", "/u%CC%88ber"}),
-        ("%C3%BCber", {"/%C3%BCber-uns"}),
-        ("%c3%bcber", {"/%C3%BCber-uns"}),
+        ("%C3%BCber", {"/%C3%BCber-uns", "/%c3%9cBERSICHT", "/u%CC%88ber"}),
+        ("%c3%bcber", {"/%C3%BCber-uns", "/%c3%9cBERSICHT", "/u%CC%88ber"}),
         ("日", {"/%E6%97%A5%E6%9C%AC"}),
         ("100%", {"/100%25"}),
         ("100%25", {"/100%25"}),
@@ -120,7 +121,7 @@ async def test_pages_are_found_in_either_spelling(
     page: Page, server: RunningServer, text: str, paths: set[str]
 ) -> None:
     for dimension in ("event:page", "visit:entry_page"):
-        assert await found(page, server, dimension, text) == paths
+        assert await found(page, server, dimension, text) == set(map(readable, paths))
 
 
 @pytest.mark.parametrize(
@@ -167,5 +168,5 @@ async def test_the_dialog_finds_what_it_shows_and_filters_by_what_is_stored(page
     await expect(dialog.get_by_text("1 to 1 of 1")).to_be_visible()
     await dialog.get_by_role("button", name="/über-uns").click()
     await expect(page.locator(".chip .value")).to_have_text("/über-uns")
-    assert "%25C3%25BCber-uns" in page.url
+    assert "/%C3%BCber-uns" in page.url or "%2F%C3%BCber-uns" in page.url
     await expect(page.locator(".metric:has(.label:text-is('Pageviews')) .value")).to_have_text("1")

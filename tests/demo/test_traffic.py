@@ -42,7 +42,7 @@ def test_profiles_are_browsers_and_no_bots() -> None:
     bots, agents = BotDetector(1_000), AgentParser(1_000)
     assert len(profiles) == 300
     assert all(profile.weight > 0 for profile in profiles)
-    assert not [profile.user_agent for profile in profiles if bots.is_bot(profile.user_agent)]
+    assert not [profile.user_agent for profile in profiles if bots.judge(profile.user_agent)]
     assert all(agents.parse(profile.user_agent).browser for profile in profiles)
     assert {agents.parse(profile.user_agent).device for profile in profiles} >= {"Desktop", "Mobile", "Tablet"}
 

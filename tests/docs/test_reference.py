@@ -8,6 +8,7 @@ import click
 
 from analytics_server.cli.main import cli
 from analytics_server.collect.drops import DropReason
+from analytics_server.collect.enrich.bot_reason import BotReason
 from analytics_server.collect.formats.warnings import WarningCode
 from analytics_server.query.dimensions import DIMENSIONS
 from analytics_server.query.metrics import METRICS
@@ -23,6 +24,13 @@ def test_beacons_page_lists_the_drop_reasons() -> None:
     rows = [f"| `{reason.value}` | {reason.about} |" for reason in DropReason]
     text = "\n".join(["| reason | when |", "|---|---|", *rows])
     assert is_current("beacons.md", "drop-reasons", text), "run `make golden`"
+
+
+def test_beacons_page_lists_the_kinds_of_bots_with_examples() -> None:
+    examples = {kind: ", ".join(f"`{repr(example)[1:-1]}`" for example in kind.examples) for kind in BotReason}
+    rows = [f"| `{kind.value}` | {kind.about} | {examples[kind]} |" for kind in BotReason]
+    text = "\n".join(["| kind of bot | what it is | for example |", "|---|---|---|", *rows])
+    assert is_current("beacons.md", "bot-reasons", text), "run `make golden`"
 
 
 def test_beacons_page_lists_the_warning_codes() -> None:

@@ -100,7 +100,7 @@ async def test_everything_in_the_contract_is_taken(client: Client, site: str) ->
         "event:props:plan": "pro",
         "event:props:n": "3",
         "event:props:ok": "true",
-        "visit:referrer": "www.google.com/search",
+        "visit:referrer": "google.com/search",
         "visit:source": "newsletter",
         "visit:channel": "Email",
         "visit:utm_source": "newsletter",

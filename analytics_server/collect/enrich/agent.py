@@ -6,7 +6,8 @@ hundreds of telephone models that no question needs, and most of the memory and 
 
 Known limits: since iPadOS 13 Safari on an iPad says it is a Mac, and telling them apart
 would need fingerprinting, so such an iPad counts as Desktop. Windows 11 says Windows 10,
-and macOS stays at 10.15: browsers froze both.
+and macOS stays at 10.15: browsers froze both. HarmonyOS up to 4 gives Android's version
+instead of its own, so its version stays empty.
 """
 
 from __future__ import annotations
@@ -14,14 +15,12 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from ua_parser import Domain
+from ua_parser import OS, Domain, UserAgent
 from ua_parser.loaders import load_lazy_builtins
 from ua_parser.regex import Resolver
 
 from analytics_server.collect.enrich.cache import GenerationCache
-
-MAX_USER_AGENT_CHARS = 512
-"""The rest is ignored: real ones are shorter, and matching takes time per character."""
+from analytics_server.collect.enrich.user_agent import MAX_USER_AGENT_CHARS, own_name, without_model
 
 
 class Agent(NamedTuple):
@@ -68,23 +67,39 @@ _SYSTEMS: Final = {
     "Chrome OS": "ChromeOS",
     "GNU/Linux": "Linux",
     "Web0S": "webOS",
+    "ATV OS X": "tvOS",
 }
+_HARMONY = re.compile(r"openharmony (\d+)(?:\.(\d+))?|\bharmonyos\b", re.IGNORECASE)
+_MACOS = re.compile(r"\bmacos[ /](\d+)(?:\.(\d+))?", re.IGNORECASE)
+"""As apps write it; browsers write `Mac OS X`."""
+_HUAWEI = re.compile(r"huaweibrowser/(\d+)", re.IGNORECASE)
+_DALVIK = re.compile(r"dalvik/", re.IGNORECASE)
 
+_HAND_HELD = re.compile(r"\b(?:iphone|ipod|windows phone)\b", re.IGNORECASE)
+"""Says it for sure, whatever an app in it is called ("Pluto TV")."""
 _TV = re.compile(
-    r"smart-?tv|\btv\b|googletv|appletv|hbbtv|web0s|netcast|bravia|viera|crkey|roku|\baft[a-z]{1,4}\d?\b"
-    r"|philipstv|tizen.*\btv|playstation|xbox|nintendo",
+    r"smart-?tv|\b(?:tv|tvos)\b|googletv|appletv|hbbtv|web0s|netcast|bravia|viera|crkey|roku"
+    r"|\baft[a-z]{1,6}\d{0,3}(?: build|[;)])|philipstv|playstation|xbox|nintendo",
     re.IGNORECASE,
 )
 _TABLET = re.compile(
-    r"ipad|playbook|kindle|\bsilk(?!.*mobile)|tablet(?! pc)|(?=.*android)(?!.*(?:mobile|opera m))", re.IGNORECASE
-)
-_MOBILE = re.compile(
-    r"iphone|ipod|mobile|android|phone|blackberry|\bbb10\b|opera m(?:in|ob)i|kaios|symbian|series ?[46]0|j2me|midp",
+    r"ipad|playbook|kindle|\bsilk(?!.*mobile)|tablet(?! pc)|\bkf[a-z]{2,5}(?: build|[;)])|\bsm-[tx]\d{3}",
     re.IGNORECASE,
 )
-_DESKTOP = re.compile(r"windows|macintosh|mac os x|x11|linux|\bcros\b|freebsd|openbsd", re.IGNORECASE)
+_ANDROID = re.compile(r"android", re.IGNORECASE)
+_BROWSER = re.compile(r"mozilla/|\bopera/", re.IGNORECASE)
+_SAYS_MOBILE = re.compile(r"mobile|opera m", re.IGNORECASE)
+_MOBILE = re.compile(
+    r"mobile|android|phone|blackberry|\bbb10\b|opera m(?:in|ob)i|kaios|symbian|series ?[46]0|j2me|midp",
+    re.IGNORECASE,
+)
+_DESKTOP = re.compile(
+    r"windows|macintosh|macos|mac os x|x11|linux|\bcros\b|freebsd|openbsd|\((?:pc|2in1);", re.IGNORECASE
+)
 
-_DEVICES: Final = ((_TV, "TV"), (_TABLET, "Tablet"), (_MOBILE, "Mobile"), (_DESKTOP, "Desktop"))
+_DEVICES: Final = ((_HAND_HELD, "Mobile"), (_TV, "TV"), (_TABLET, "Tablet"), (_MOBILE, "Mobile"), (_DESKTOP, "Desktop"))
+_DEVICES_OF_SYSTEMS: Final = {"iOS": "Mobile", "Android": "Mobile", "HarmonyOS": "Mobile", "macOS": "Desktop"}
+"""For apps whose string names the system only."""
 
 
 class AgentParser:
@@ -111,17 +126,32 @@ class AgentParser:
 
     def _parse(self, user_agent: str) -> Agent:
         text = user_agent.encode("utf-8", "replace").decode("utf-8")
-        found = self._resolve(text, _NAMES)
-        browser, system = found.user_agent, found.os
-        browser_name = _BROWSERS.get(browser.family, browser.family) if browser else ""
-        system_name = _SYSTEMS.get(system.family, system.family) if system else ""
-        return Agent(
-            browser_name,
-            (browser.major or "") if browser and browser_name else "",
-            system_name,
-            _version(system.major, system.minor) if system and system_name else "",
-            _device(text),
-        )
+        found = self._resolve(without_model(text), _NAMES)
+        system, version = _system(found.os, text)
+        browser, major = _browser(found.user_agent, text)
+        return Agent(browser, major, system, version, _device(text) or _DEVICES_OF_SYSTEMS.get(system, ""))
+
+
+def _browser(found: UserAgent | None, text: str) -> tuple[str, str]:
+    """Name and major version; an app goes by its own name."""
+    if (app := own_name(text)) is not None:
+        return app.name, app.version.partition(".")[0]
+    if (huawei := _HUAWEI.search(text)) is not None:
+        return "Huawei Browser", huawei[1]
+    if _DALVIK.match(text):
+        return "Android App", ""
+    name = _BROWSERS.get(found.family, found.family) if found else ""
+    return name, (found.major or "") if found and name else ""
+
+
+def _system(found: OS | None, text: str) -> tuple[str, str]:
+    """Name and version, as far as it is the system's own."""
+    if (harmony := _HARMONY.search(text)) is not None:
+        return "HarmonyOS", _version(harmony[1], harmony[2])
+    if (mac := _MACOS.search(text)) is not None:
+        return "macOS", _version(mac[1], mac[2])
+    name = _SYSTEMS.get(found.family, found.family) if found else ""
+    return name, _version(found.major, found.minor) if found and name else ""
 
 
 def _version(major: str | None, minor: str | None) -> str:
@@ -131,5 +161,14 @@ def _version(major: str | None, minor: str | None) -> str:
 
 
 def _device(user_agent: str) -> str:
-    """First match wins. Consoles are TVs, Android without the word Mobile is a tablet."""
-    return next((device for pattern, device in _DEVICES if pattern.search(user_agent)), "")
+    """First match wins. Consoles are TVs; on Android, a browser that nowhere says Mobile is on a tablet."""
+    for pattern, device in _DEVICES:
+        if pattern is _MOBILE and _ANDROID.search(user_agent) and _is_of_a_tablet(user_agent):
+            return "Tablet"
+        if pattern.search(user_agent):
+            return device
+    return ""
+
+
+def _is_of_a_tablet(user_agent: str) -> bool:
+    return _BROWSER.search(user_agent) is not None and _SAYS_MOBILE.search(user_agent) is None

@@ -2,9 +2,9 @@
 
 The rules and their order follow GA4's default channel group
 (https://support.google.com/analytics/answer/9756891); AI assistants stand before
-organic search. Two things differ on purpose: click ids of Google and Microsoft ads make
-their own search engines' traffic paid, since no ads account is linked here;
-and there is no "Unassigned": a visit with a named source that matches no rule is a
+organic search. What differs on purpose, for no ads account is linked here: the name of an ad product and a click id
+stand for a medium where none was given; a medium that names a channel of its own (email, affiliate, audio, sms, push)
+goes before the kind of the source; there is no "Unassigned": a visit with a named source that matches no rule is a
 Referral, one without any is Direct.
 """
 
@@ -41,16 +41,16 @@ class Channel(StrEnum):
     DIRECT = "Direct"
 
 
-_PAID = re.compile(r".*cp.*|ppc|retargeting|paid.*")
+_PAID = re.compile(r".*cp.*|ppc|retargeting|remarketing|paid.*|(?:.*[^a-z])?ads?|adwords|sem", re.DOTALL)
 _SHOPPING_CAMPAIGN = re.compile(r"(?:^|[^a-df-z])shop|shopping")
 _DISPLAY = frozenset({"display", "banner", "expandable", "interstitial", "cpm"})
 _SOCIAL = frozenset({"social", "social-network", "social-media", "sm", "social network", "social media"})
-_EMAIL = frozenset({"email", "e-mail", "e_mail", "e mail"})
+_EMAIL = frozenset({"email", "e-mail", "e_mail", "e mail", "emailing", "mail", "mailing", "newsletter", "newsletters"})
 _AFFILIATES = frozenset({"affiliate", "affiliates"})
+_NO_MEDIUM = frozenset({"none", "(none)", "(not set)", "null", "undefined"})
 _REFERRAL = frozenset({"referral", "app", "link"})
 _AI = frozenset({"ai-assistant"})
 
-_ADS_OF = {"gclid": "Google", "gbraid": "Google", "wbraid": "Google", "msclkid": "Bing"}
 _PAID_KINDS = {"search": Channel.PAID_SEARCH, "social": Channel.PAID_SOCIAL, "video": Channel.PAID_VIDEO}
 _BY_KIND_ALONE = {
     "": Channel.REFERRAL,
@@ -61,34 +61,50 @@ _BY_KIND_ALONE = {
     "ai": Channel.AI_ASSISTANTS,
     "search": Channel.ORGANIC_SEARCH,
     "email": Channel.EMAIL,
+    "affiliate": Channel.AFFILIATES,
     "referral": Channel.REFERRAL,
     "spam": Channel.REFERRAL,
 }
 
 
 def source(campaign: Campaign, referrer: Referrer, classifier: ReferrerClassifier) -> Referrer:
-    """The session's source: `utm_source`, else `ref` or `source`, else the referrer.
+    """The session's source: `utm_source`, else a known referrer, else `ref` or `source`, else any referrer.
 
-    Without any it is `DIRECT`, stored as "Direct" and not as "", so that reports read well.
+    Where none of them says anything, a click id names its network, unless the medium speaks of something else. Without
+    any it is `DIRECT`, stored as "Direct" and not as "", so that reports read well.
     """
-    tag = campaign.utm_source or campaign.ref
-    return classifier.named(tag) if tag else referrer
+    found = referrer
+    if campaign.utm_source:
+        found = classifier.named(campaign.utm_source)
+    elif campaign.ref and not classifier.is_known(referrer):
+        found = classifier.named(campaign.ref)
+    if found is DIRECT:
+        found = referrer
+    if campaign.click_id_kind:
+        medium = _explicit_medium(campaign)
+        if not medium or _PAID.fullmatch(medium):
+            return classifier.clicked(campaign.click_id_kind, found)
+    return found
 
 
-def channel(source_name: str, source_kind: str, campaign: Campaign, has_referrer: bool) -> Channel:
-    """The channel. `source_*` is what `source()` gave; `has_referrer` is true for a foreign referrer."""
+def channel(origin: Referrer, campaign: Campaign, has_referrer: bool) -> Channel:
+    """The channel. `origin` is what `source()` gave; `has_referrer` is true for a foreign referrer."""
     if campaign is NO_CAMPAIGN or campaign == NO_CAMPAIGN:
-        return _without_tags(source_kind, has_referrer)
-    origin = Referrer(source_name, source_kind)
-    medium = campaign.utm_medium.lower()
+        return _without_tags(origin.kind, has_referrer)
+    explicit = _explicit_medium(campaign)
+    medium = explicit or origin.medium
     name = campaign.utm_campaign.lower()
-    shopping = source_kind == "shopping" or (bool(name) and _SHOPPING_CAMPAIGN.search(name) is not None)
-    paid = bool(medium) and _PAID.fullmatch(medium) is not None
     if "cross-network" in name:
         return Channel.CROSS_NETWORK
-    if found := _paid(origin, campaign.click_id_kind, medium, paid=paid, shopping=shopping):
-        return found
-    return _unpaid(origin, medium, shopping=shopping, has_referrer=has_referrer)
+    own = _of_medium(medium)
+    paid = own is None and _PAID.fullmatch(explicit if _PAID.fullmatch(explicit) else origin.medium) is not None
+    shopping = origin.kind == "shopping" or (bool(name) and _SHOPPING_CAMPAIGN.search(name) is not None)
+    return _paid(origin, medium, paid=paid, shopping=shopping) or own or _unpaid(origin, medium, shopping, has_referrer)
+
+
+def _explicit_medium(campaign: Campaign) -> str:
+    medium = campaign.utm_medium.lower()
+    return "" if medium in _NO_MEDIUM else medium
 
 
 def _without_tags(source_kind: str, has_referrer: bool) -> Channel:
@@ -96,11 +112,22 @@ def _without_tags(source_kind: str, has_referrer: bool) -> Channel:
     return Channel.REFERRAL if found is Channel.DIRECT and has_referrer else found
 
 
-def _paid(origin: Referrer, click_id_kind: str, medium: str, *, paid: bool, shopping: bool) -> Channel | None:
+def _of_medium(medium: str) -> Channel | None:
+    """The channel of a medium that says it whatever the source is."""
+    if medium in _EMAIL:
+        return Channel.EMAIL
+    if medium in _AFFILIATES:
+        return Channel.AFFILIATES
+    if medium == "audio":
+        return Channel.AUDIO
+    if medium == "sms":
+        return Channel.SMS
+    return Channel.MOBILE_PUSH if medium.endswith("push") or "notification" in medium else None
+
+
+def _paid(origin: Referrer, medium: str, *, paid: bool, shopping: bool) -> Channel | None:
     if paid and shopping:
         return Channel.PAID_SHOPPING
-    if click_id_kind and _ADS_OF.get(click_id_kind) == origin.name:
-        return Channel.PAID_SEARCH
     if paid and origin.kind in _PAID_KINDS:
         return _PAID_KINDS[origin.kind]
     if medium in _DISPLAY:
@@ -108,7 +135,7 @@ def _paid(origin: Referrer, click_id_kind: str, medium: str, *, paid: bool, shop
     return Channel.PAID_OTHER if paid else None
 
 
-def _unpaid(origin: Referrer, medium: str, *, shopping: bool, has_referrer: bool) -> Channel:
+def _unpaid(origin: Referrer, medium: str, shopping: bool, has_referrer: bool) -> Channel:
     source, kind = origin.name.lower(), origin.kind
     rules = (
         (shopping, Channel.ORGANIC_SHOPPING),
@@ -116,15 +143,10 @@ def _unpaid(origin: Referrer, medium: str, *, shopping: bool, has_referrer: bool
         (kind == "video" or "video" in medium, Channel.ORGANIC_VIDEO),
         (kind == "ai" or medium in _AI, Channel.AI_ASSISTANTS),
         (kind == "search" or medium == "organic", Channel.ORGANIC_SEARCH),
-        (kind == "email" or source in _EMAIL or medium in _EMAIL, Channel.EMAIL),
-        (medium in _AFFILIATES, Channel.AFFILIATES),
-        (medium == "audio", Channel.AUDIO),
-        (source == "sms" or medium == "sms", Channel.SMS),
-        (_is_push(source, medium), Channel.MOBILE_PUSH),
-        (medium in _REFERRAL or has_referrer or source != DIRECT.name.lower(), Channel.REFERRAL),
+        (kind == "email", Channel.EMAIL),
+        (kind == "affiliate", Channel.AFFILIATES),
+        (source == "sms", Channel.SMS),
+        ("mobile" in medium or source == "firebase", Channel.MOBILE_PUSH),
+        (medium in _REFERRAL or has_referrer or origin.kind != DIRECT.kind, Channel.REFERRAL),
     )
     return next((found for holds, found in rules if holds), Channel.DIRECT)
-
-
-def _is_push(source: str, medium: str) -> bool:
-    return medium.endswith("push") or "mobile" in medium or "notification" in medium or source == "firebase"

@@ -32,41 +32,58 @@ class FirstTouch:
         self._referrers = referrers
         self._agents = agents
         self._geo = geo
-        self._origins: GenerationCache[tuple[str, str, str], Attributes] = GenerationCache(CACHED_ORIGINS)
+        self._origins: GenerationCache[tuple[str, str, str, tuple[str, ...]], Attributes] = GenerationCache(
+            CACHED_ORIGINS
+        )
         self._browsers: GenerationCache[tuple[str, object, object, str], Attributes] = GenerationCache(CACHED_BROWSERS)
 
-    def read(self, beacon: Beacon, page: CleanUrl, address: str, user_agent: str, language: str) -> Attributes | None:
-        """The attributes; None when the referrer is spam. `language`: the request's, if the event has none."""
-        origin = self._origin(page, beacon.referrer or "", (beacon.url or "") if page.query else "")
+    def read(
+        self,
+        beacon: Beacon,
+        page: CleanUrl,
+        address: str,
+        user_agent: str,
+        language: str,
+        allowed_hosts: tuple[str, ...] = (),
+    ) -> Attributes | None:
+        """The attributes; None when the referrer is spam.
+
+        `language`: the request's, if the event has none. `allowed_hosts`: the site's own hosts, which are no referrers.
+        """
+        origin = self._origin(page, beacon.referrer or "", (beacon.url or "") if page.query else "", allowed_hosts)
         if not origin:
             return None
         return (
             origin + self._geo.locate(address) + self._browser(user_agent, beacon.screen, beacon.language or language)
         )
 
-    def _origin(self, page: CleanUrl, referrer: str, tagged_url: str) -> Attributes:
+    def _origin(self, page: CleanUrl, referrer: str, tagged_url: str, allowed_hosts: tuple[str, ...]) -> Attributes:
         """referrer, source, channel and the five campaign tags; empty for spam."""
-        key = (page.hostname, referrer, tagged_url)
+        if not referrer:
+            allowed_hosts = ()
+        key = (page.hostname, referrer, tagged_url, allowed_hosts)
         found = self._origins.young.get(key) or self._origins.get(key)
         if found is None:
-            found = self._read_origin(page, referrer)
+            found = self._read_origin(page, referrer, allowed_hosts)
             if len(referrer) + len(tagged_url) <= MAX_KEY_CHARS:
                 self._origins.put(key, found)
         return found
 
-    def _read_origin(self, page: CleanUrl, text: str) -> Attributes:
+    def _read_origin(self, page: CleanUrl, text: str, allowed_hosts: tuple[str, ...]) -> Attributes:
         tags = campaign(page.query) if page.query else NO_CAMPAIGN
         cleaned = self._urls.clean_referrer(text) if text else None
-        referrer = self._referrers.classify(cleaned.host, page.hostname) if cleaned is not None else DIRECT
+        referrer = DIRECT
+        if cleaned is not None:
+            referrer = self._referrers.classify(cleaned.host, page.hostname, allowed_hosts)
         if referrer.kind == SPAM:
             return _SPAM_ORIGIN
         if referrer is DIRECT:
             cleaned = None
-        name, kind = source(tags, referrer, self._referrers)
+        origin = source(tags, referrer, self._referrers)
         return (
             cleaned.text if cleaned is not None else "",
-            name,
-            channel(name, kind, tags, cleaned is not None).value,
+            origin.name,
+            channel(origin, tags, cleaned is not None).value,
             tags.utm_source,
             tags.utm_medium,
             tags.utm_campaign,

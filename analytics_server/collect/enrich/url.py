@@ -2,9 +2,8 @@
 
 Constraint: nothing that can identify a person may get through by accident, so a
 query key is kept only when it is allow-listed, the fragment, user info, port and a
-session's id in the path are dropped, and anything that looks like an e-mail address becomes `*@*`. Nothing is
-percent-decoded (what is stored is what the site's server saw), except campaign
-values, which are read by people. Cleaning a cleaned URL changes nothing. Parsing is
+session's id in the path are dropped, and anything that looks like an e-mail address becomes `*@*`. Paths
+have one spelling, the one that people read (`percent_encoding`). Cleaning a cleaned URL changes nothing. Parsing is
 one regular expression instead of `urllib.parse`: it is several times faster, never
 raises, and takes exactly the schemes wanted. Answers are cached by the raw string.
 """
@@ -18,6 +17,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote_plus
 
 from analytics_server.collect.enrich.cache import GenerationCache
+from analytics_server.percent_encoding import readable
 
 UTM_KEYS: Final = ("utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term")
 SOURCE_KEYS: Final = ("ref", "source")
@@ -25,20 +25,35 @@ CLICK_ID_KEYS: Final = (
     "gclid",
     "gbraid",
     "wbraid",
+    "gad_source",
     "dclid",
     "msclkid",
-    "fbclid",
     "ttclid",
     "twclid",
     "li_fat_id",
     "sccid",
     "rdt_cid",
     "epik",
+    "qclid",
     "yclid",
     "vmcid",
+    "tblci",
+    "dicbo",
     "irclickid",
+    "awc",
+    "cjevent",
+    "ransiteid",
     "mc_eid",
+    "mkt_tok",
+    "_hsenc",
+    "_kx",
+    "fbclid",
+    "igshid",
+    "igsh",
+    "srsltid",
+    "ysclid",
 )
+"""Ids of ads first, then of affiliates and mailings, then what is added to any link: the first one counts."""
 
 CACHED_URLS = 8_192
 CACHED_HREFS = 2_048
@@ -54,6 +69,8 @@ _LONGEST_KEY = max(map(len, (*UTM_KEYS, *CLICK_ID_KEYS)))
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#\\]*)([^?#]*)(?:\?([^#]*))?", re.IGNORECASE | re.ASCII)
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s\"#%/:<>?@\[\\\]^`{|}]+)(?::[0-9]{0,5})?")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE | re.ASCII)
+_HTML_AND = re.compile(r"&(?:amp;|amp%3b)*|^(?:amp;|amp%3b)+|\?(?=utm_)", re.IGNORECASE)
+"""`&` also as it is written in HTML, and a second `?` before a campaign tag."""
 _UNSTORABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """Control characters, line separators and lone surrogates (no UTF-8 can hold those)."""
 _AROUND = "".join(map(chr, range(0x21)))
@@ -84,10 +101,32 @@ class CleanUrl(NamedTuple):
 
 
 class CleanReferrer(NamedTuple):
-    """`host` for the classifier; `text` is what is stored: host and path, no query, no lone `/`."""
+    """`host` for the classifier; `text` is what is stored: host and path, no query, no `/` at the end.
+
+    The host has one spelling, `host_name`'s.
+    """
 
     host: str
     text: str
+
+
+def host_name(host: str) -> str:
+    """A host as it is compared and shown: without `www.`, labels in Punycode (RFC 3492) as the letters they are."""
+    while host.startswith("www.") and "." in host[4:]:
+        host = host[4:]
+    if "xn--" not in host:
+        return host
+    return ".".join(_letters(label) if label.startswith("xn--") else label for label in host.split("."))
+
+
+def _letters(label: str) -> str:
+    """What a label in Punycode stands for; the label itself where that can be no host."""
+    try:
+        found = label[4:].encode("ascii").decode("punycode")
+    except ValueError:
+        return label
+    fits = found.isprintable() and found == found.lower() and not found.isascii() and _HOST.fullmatch(found)
+    return found if fits and not found.startswith("xn--") else label
 
 
 def mask_emails(text: str) -> str:
@@ -193,10 +232,11 @@ class UrlCleaner:
         scheme, host, path, _ = parts
         if scheme == "android-app":
             return CleanReferrer(host, host)
+        host = host_name(host)
         if scheme not in ("http", "https"):
             return None
-        path = "" if len(raw) > self._max_chars else self._stored(path)
-        return CleanReferrer(host, host if path == "/" else host + path)
+        path = "" if len(raw) > self._max_chars else self._stored(path).rstrip(" /")
+        return CleanReferrer(host, host + path)
 
     def _clean_relative(self, text: str) -> str:
         if text.startswith("#"):
@@ -206,9 +246,12 @@ class UrlCleaner:
             page = self._clean(f"https:{path}?{query}")
             return "" if page is None else f"//{page.hostname}{page.path}"
         kept = self._split_query(query)[0] if query else ""
-        return self._stored(f"{path}?{kept}" if kept else path)
+        # Decoded, a name might begin with a scheme.
+        return self._stored(f"{path}?{kept}" if kept else path, decode=path[:1] in ("", "/", "."))
 
-    def _stored(self, path: str) -> str:
+    def _stored(self, path: str, *, decode: bool = True) -> str:
+        if decode and "%" in path:
+            path = readable(mask_emails(path) if self._mask else path)
         if ";" in path:
             path = _SESSION.sub("", path)
         path = path.rstrip(" ")
@@ -218,7 +261,8 @@ class UrlCleaner:
         """The allow-listed pairs as sent, and the campaign's values."""
         kept: list[str] = []
         campaign: dict[str, str] = {}
-        for pair in query.split("&"):
+        odd = "?" in query or "amp" in query or "AMP" in query
+        for pair in _HTML_AND.split(query) if odd else query.split("&"):
             key, _, value = pair.partition("=")
             if key in self._keep:
                 kept.append(pair)

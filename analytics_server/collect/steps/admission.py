@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from analytics_server.access.sites import valid_site_id
 from analytics_server.collect.address import bare, network_of
-from analytics_server.collect.drops import DropReason
 from analytics_server.collect.enrich.values import identifier, storable
 from analytics_server.collect.steps.parts import EventFunction, Parts
 from analytics_server.collect.steps.run import EventContext, Run
-from analytics_server.collect.steps.verdict import Drop, Reject, Verdict
+from analytics_server.collect.steps.verdict import BOTS, Reject, Verdict
 from analytics_server.config import CollectSection, LimitsSection
 from analytics_server.model import Site
 
@@ -18,7 +17,6 @@ USER_ID_CHARS = 256
 _BAD_TIMESTAMP = Reject("bad_timestamp", "timestamp must be ISO 8601 or an epoch number, since the year 2000.")
 _BAD_SITE = Reject("bad_site", "site must be a name such as example.com, at most 128 characters.")
 _NEW_SITES = Reject("too_many_requests", "This address has sent events of too many new sites. Try again later.")
-_BOT = Drop(DropReason.BOT)
 
 
 def make_check(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
@@ -94,7 +92,7 @@ def make_rate_limit(parts: Parts, settings: CollectSection, limits: LimitsSectio
 
 def make_sender(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
     """Of a trusted server's event: whose address and user agent it is about; drop it when that is automation's."""
-    drop_bots, is_bot = settings.drop_bots, parts.bots.is_bot
+    drop_bots, judge = settings.drop_bots, parts.bots.judge
 
     def step(event: EventContext, run: Run) -> Verdict:
         beacon, last = event.beacon, run.sender
@@ -113,8 +111,8 @@ def make_sender(parts: Parts, settings: CollectSection, limits: LimitsSection) -
                 if known is None:
                     known = run.user_agents = set()
                 if user_agent not in known:
-                    if is_bot(user_agent) is not None:
-                        return _BOT
+                    if (kind := judge(user_agent)) is not None:
+                        return BOTS[kind]
                     known.add(user_agent)
         run.sender = event if address is not None else None
         return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from analytics_server.collect.drops import DropReason
+from analytics_server.collect.enrich.bot import loaded_ahead
 from analytics_server.collect.enrich.privacy_signal import privacy_signal
 from analytics_server.collect.formats.beacon import Beacon, parse_timestamp
 from analytics_server.collect.formats.warnings import WarningCode
 from analytics_server.collect.steps.parts import Parts, RequestFunction
 from analytics_server.collect.steps.run import EventContext, Run
-from analytics_server.collect.steps.verdict import Drop
+from analytics_server.collect.steps.verdict import BOTS, Drop
 from analytics_server.config import CollectSection, LimitsSection
 
 OLDEST_MS = 946_684_800_000
@@ -33,19 +34,18 @@ def make_privacy_signal(parts: Parts, settings: CollectSection, limits: LimitsSe
 
 def make_bot(parts: Parts, settings: CollectSection, limits: LimitsSection) -> RequestFunction:
     """Drop what automation sends, and pages that a browser loads ahead of time. Not what a trusted server sends."""
-    drop_bots, is_bot = settings.drop_bots, parts.bots.is_bot
+    drop_bots, judge = settings.drop_bots, parts.bots.judge
 
     def step(run: Run) -> Drop | None:
         if run.trusted or not drop_bots:
             return None
         origin = run.origin
-        if origin.sec_purpose or origin.purpose or origin.x_moz:
-            reason = is_bot(
-                origin.user_agent, sec_purpose=origin.sec_purpose, purpose=origin.purpose, x_moz=origin.x_moz
-            )
-        else:
-            reason = is_bot(origin.user_agent)
-        return None if reason is None else _DROPS[reason]
+        if (origin.sec_purpose or origin.purpose or origin.x_moz) and loaded_ahead(
+            origin.sec_purpose, origin.purpose, origin.x_moz
+        ):
+            return _DROPS[DropReason.PREFETCH]
+        kind = judge(origin.user_agent)
+        return None if kind is None else BOTS[kind]
 
     return step
 

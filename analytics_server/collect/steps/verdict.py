@@ -8,13 +8,15 @@ from __future__ import annotations
 import msgspec
 
 from analytics_server.collect.drops import DropReason
+from analytics_server.collect.enrich.bot_reason import BotReason
 
 
 class Drop(msgspec.Struct, frozen=True):
-    """The event is accepted, counted and not kept. `about`: what there is to say beyond the reason."""
+    """The event is accepted, counted and not kept. `about`: what there is to say beyond it; `kind`: which bot."""
 
     reason: DropReason
     about: str = ""
+    kind: str = ""
 
 
 class Reject(msgspec.Struct, frozen=True):
@@ -23,6 +25,9 @@ class Reject(msgspec.Struct, frozen=True):
     code: str
     message: str
 
+
+BOTS = {kind: Drop(DropReason.BOT, f"It looks automated. {kind.about}", kind.value) for kind in BotReason}
+"""What is said of each kind of bot."""
 
 Verdict = Drop | Reject | None
 """None: the event goes on to the next step."""

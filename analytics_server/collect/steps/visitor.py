@@ -124,7 +124,14 @@ def make_session(parts: Parts, settings: CollectSection, limits: LimitsSection) 
         if session is not None:
             event.session, event.ts_us = session, session.place(ts_ms)
             return None
-        attributes = read_touch(event.beacon, event.page, event.address, event.user_agent, run.origin.language)
+        attributes = read_touch(
+            event.beacon,
+            event.page,
+            event.address,
+            event.user_agent,
+            run.origin.language,
+            event.site.allowed_hosts,
+        )
         if attributes is None:
             return _SPAM_REFERRER
         if session_id:

@@ -9,9 +9,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from analytics_server.percent_encoding import readable, spellings
 from analytics_server.query.dimensions import SESSION, Dimension
 
 Method = Literal["is", "contains", "matches", "matches_wildcard"]
+
+ADDRESSES = frozenset({"event:page", "visit:entry_page", "visit:exit_page", "visit:referrer"})
+"""The dimensions whose values are paths."""
+
+MAX_SEARCHED = 255
+"""So many texts ClickHouse's `multiSearchAny` looks for at once."""
 
 _METHODS: tuple[Method, ...] = ("is", "contains", "matches", "matches_wildcard")
 OPERATORS: dict[str, tuple[Method, bool]] = {
@@ -31,6 +38,16 @@ class Match:
     values: tuple[str, ...]
     negated: bool
     case_sensitive: bool = True
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """The values; those of a path with every way to write it, as stored ones were not always spelt one way."""
+        if self.dimension.name not in ADDRESSES or self.method == "matches":
+            return self.values
+        found = tuple(dict.fromkeys(spelling for value in self.values for spelling in spellings(value)))
+        if self.method == "contains" and len(found) > MAX_SEARCHED:
+            return tuple(dict.fromkeys((*self.values, *map(readable, self.values), *found)))[:MAX_SEARCHED]
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,7 @@ def kept_dimension(question: Question) -> str | None:
     match tuple(
         condition.condition if isinstance(condition, SavedFilter) else condition for condition in question.where
     ):
-        case (Match(method="is", negated=False, case_sensitive=True, values=(_,)) as only,):
+        case (Match(method="is", negated=False, case_sensitive=True, spellings=(_,)) as only,):
             return only.dimension.name if only.dimension.name in _KEPT else None
     return None
 

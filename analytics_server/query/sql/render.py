@@ -95,14 +95,14 @@ def wildcard_pattern(wildcard: str) -> str:
 def _render_match(match: Match, column: str, binder: Binder) -> str:
     if match.method == "is":
         if match.case_sensitive:
-            return f"{column} IN {binder.bind(match.values, TEXTS)}"
+            return f"{column} IN {binder.bind(match.spellings, TEXTS)}"
         # By RE2's case folding: the engine in process is built without lowerUTF8.
-        whole = rf"(?i)\A(?:{'|'.join(map(re.escape, match.values))})\z"
+        whole = rf"(?i)\A(?:{'|'.join(map(re.escape, match.spellings))})\z"
         return f"match({column}, {binder.bind(whole, TEXT)})"
     if match.method == "contains":
         search = "multiSearchAny" if match.case_sensitive else "multiSearchAnyCaseInsensitiveUTF8"
-        return f"{search}({column}, {binder.bind(match.values, TEXTS)})"
-    expressions = match.values if match.method == "matches" else tuple(map(wildcard_pattern, match.values))
+        return f"{search}({column}, {binder.bind(match.spellings, TEXTS)})"
+    expressions = match.spellings if match.method == "matches" else tuple(map(wildcard_pattern, match.spellings))
     return "(" + " OR ".join(f"match({column}, {binder.bind(text, TEXT)})" for text in expressions) + ")"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from analytics_server.collect.enrich.agent import UNKNOWN_AGENT, AgentParser
+from tests.collect.enrich.apps import APPS
 from tests.collect.enrich.user_agents import AGENTS
 
 
@@ -15,6 +16,13 @@ def parser() -> AgentParser:
 
 @pytest.mark.parametrize(("user_agent", "expected"), AGENTS, ids=[" ".join(expected) for _, expected in AGENTS])
 def test_names_browser_system_and_device(
+    parser: AgentParser, user_agent: str, expected: tuple[str, str, str, str, str]
+) -> None:
+    assert parser.parse(user_agent) == expected
+
+
+@pytest.mark.parametrize(("user_agent", "expected"), APPS, ids=[user_agent for user_agent, _ in APPS])
+def test_apps_and_browsers_in_apps_are_the_devices_they_run_on(
     parser: AgentParser, user_agent: str, expected: tuple[str, str, str, str, str]
 ) -> None:
     assert parser.parse(user_agent) == expected

@@ -14,7 +14,7 @@ CLASSIFIER = ReferrerClassifier(load_sources())
 def _channel(host: str, tags: Campaign) -> str:
     referrer = CLASSIFIER.classify(host, "example.com")
     origin = source(tags, referrer, CLASSIFIER)
-    return str(channel(origin.name, origin.kind, tags, referrer is not DIRECT))
+    return str(channel(origin, tags, referrer is not DIRECT))
 
 
 def _tags(
@@ -69,7 +69,7 @@ CASES: tuple[tuple[str, Campaign, str], ...] = (
     ("", _tags("site", "retargeting"), "Paid Other"),
     ("www.amazon.de", NO_CAMPAIGN, "Organic Shopping"),
     ("", _tags("amazon", "referral"), "Organic Shopping"),
-    ("", _tags("newsletter", "email", "shop"), "Organic Shopping"),
+    ("", _tags("newsletter", "email", "shop"), "Email"),
     ("t.co", NO_CAMPAIGN, "Organic Social"),
     ("l.facebook.com", _tags(click="fbclid"), "Organic Social"),
     ("", _tags("anyone", "social"), "Organic Social"),
@@ -86,7 +86,7 @@ CASES: tuple[tuple[str, Campaign, str], ...] = (
     ("com.google.android.googlequicksearchbox", NO_CAMPAIGN, "Organic Search"),
     ("", _tags("google"), "Organic Search"),
     ("", _tags("anyone", "organic"), "Organic Search"),
-    ("www.bing.com", _tags("", "email"), "Organic Search"),
+    ("www.bing.com", _tags("", "email"), "Email"),
     ("mail.google.com", NO_CAMPAIGN, "Email"),
     ("", _tags("newsletter", "email"), "Email"),
     ("", _tags("newsletter", "E-Mail"), "Email"),
@@ -108,12 +108,13 @@ CASES: tuple[tuple[str, Campaign, str], ...] = (
     ("", _tags("anyone", "referral"), "Referral"),
     ("", _tags("", "app"), "Referral"),
     ("", _tags("", "link"), "Referral"),
-    ("", _tags("newsletter"), "Referral"),
+    ("", _tags("newsletter"), "Email"),
+    ("", _tags("partner"), "Referral"),
     ("", _tags(ref="friend"), "Referral"),
     ("blog.example", _tags("direct"), "Referral"),
     ("", NO_CAMPAIGN, "Direct"),
     ("www.example.com", NO_CAMPAIGN, "Direct"),
-    ("", _tags(click="fbclid"), "Direct"),
+    ("", _tags(click="fbclid"), "Organic Social"),
     ("", _tags("", "", "spring"), "Direct"),
     ("", _tags("", "something"), "Direct"),
     ("", _tags("direct"), "Direct"),
@@ -157,20 +158,21 @@ def test_channels_are_in_the_order_they_are_tried() -> None:
 def test_a_visit_without_tags_gets_the_channel_it_would_get_with_an_unknown_tag(kind: str) -> None:
     name = "Direct" if kind == "direct" else "any"
     for has_referrer in (False, True):
-        plain = channel(name, kind, NO_CAMPAIGN, has_referrer)
-        assert plain == channel(name, kind, Campaign(utm_content="x"), has_referrer)
+        plain = channel(Referrer(name, kind), NO_CAMPAIGN, has_referrer)
+        assert plain == channel(Referrer(name, kind), Campaign(utm_content="x"), has_referrer)
 
 
 @pytest.mark.parametrize(
     ("tags", "host", "expected"),
     [
         (_tags("fb", ref="hn"), "www.google.com", Referrer("Facebook", "social")),
-        (_tags(ref="hn"), "www.google.com", Referrer("Hacker News", "social")),
-        (_tags("newsletter"), "mail.google.com", Referrer("newsletter", "")),
+        (_tags(ref="hn"), "www.google.com", Referrer("Google", "search")),
+        (_tags(ref="hn"), "blog.example", Referrer("Hacker News", "social")),
+        (_tags("newsletter"), "mail.google.com", Referrer("newsletter", "email")),
         (NO_CAMPAIGN, "www.google.com", Referrer("Google", "search")),
         (NO_CAMPAIGN, "", Referrer("Direct", "direct")),
         (_tags(utm_medium="email"), "", Referrer("Direct", "direct")),
     ],
 )
-def test_the_tag_names_the_source_before_the_referrer(tags: Campaign, host: str, expected: Referrer) -> None:
+def test_tags_and_referrer_name_the_source(tags: Campaign, host: str, expected: Referrer) -> None:
     assert source(tags, CLASSIFIER.classify(host), CLASSIFIER) == expected

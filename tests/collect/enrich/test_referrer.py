@@ -121,38 +121,70 @@ def test_the_sites_own_host_is_no_referrer(host: str, page: str, direct: bool) -
 
 
 @pytest.mark.parametrize(
-    ("utm_source", "name", "kind"),
+    ("host", "allowed_hosts", "direct"),
     [
-        ("google", "Google", "search"),
-        ("Google", "Google", "search"),
-        ("adwords", "Google", "search"),
-        ("bing", "Bing", "search"),
-        ("fb", "Facebook", "social"),
-        ("facebook", "Facebook", "social"),
-        ("ig", "Instagram", "social"),
-        ("twitter", "X", "social"),
-        ("t.co", "X", "social"),
-        ("linkedin", "LinkedIn", "social"),
-        ("youtube", "YouTube", "video"),
-        ("chatgpt.com", "ChatGPT", "ai"),
-        ("www.reddit.com", "Reddit", "social"),
-        ("https://www.producthunt.com/posts/x", "Product Hunt", "social"),
-        ("newsletter", "newsletter", ""),
-        ("Newsletter", "Newsletter", ""),
-        ("partner.example", "partner.example", ""),
-        ("referrer spam", "referrer spam", ""),
-        ("https://", "https://", ""),
+        ("blog.a.example", ("a.example", "blog.a.example"), True),
+        ("www.blog.a.example", ("a.example", "blog.a.example"), True),
+        ("blog.a.example", ("a.example", "www.blog.a.example"), True),
+        ("blog.a.example", ("a.example", "blog.a.example:8443"), True),
+        ("xn--mller-kva.example", ("müller.example",), True),
+        ("müller.example", ("xn--mller-kva.example",), True),
+        ("deep.blog.a.example", ("*.a.example",), True),
+        ("a.example", ("*.a.example",), False),
+        ("nota.example", ("*.a.example",), False),
+        ("shop.a.example", ("a.example", "blog.a.example"), False),
+        ("www.google.com", ("a.example",), False),
+        ("[::1]", ("[::1]",), True),
+        ("[::1]", ("[::1]:8080",), True),
     ],
 )
-def test_campaign_sources_have_aliases(utm_source: str, name: str, kind: str) -> None:
-    assert CLASSIFIER.named(utm_source) == Referrer(name, kind)
+def test_the_sites_other_hosts_are_no_referrers(host: str, allowed_hosts: tuple[str, ...], direct: bool) -> None:
+    assert (CLASSIFIER.classify(host, "elsewhere.example", allowed_hosts) is DIRECT) is direct
+
+
+@pytest.mark.parametrize(
+    ("utm_source", "name", "kind", "medium"),
+    [
+        ("google", "Google", "search", ""),
+        ("Google", "Google", "search", ""),
+        ("adwords", "Google", "search", "cpc"),
+        ("bing", "Bing", "search", ""),
+        ("fb", "Facebook", "social", ""),
+        ("facebook", "Facebook", "social", ""),
+        ("ig", "Instagram", "social", ""),
+        ("twitter", "X", "social", ""),
+        ("t.co", "X", "social", ""),
+        ("linkedin", "LinkedIn", "social", ""),
+        ("youtube", "YouTube", "video", ""),
+        ("chatgpt.com", "ChatGPT", "ai", ""),
+        ("www.reddit.com", "Reddit", "social", ""),
+        ("https://www.producthunt.com/posts/x", "Product Hunt", "social", ""),
+        ("newsletter", "newsletter", "email", ""),
+        ("Newsletter", "newsletter", "email", ""),
+        ("partner.example", "partner.example", "", ""),
+        ("referrer spam", "referrer spam", "", ""),
+        ("https://", "https://", "", ""),
+    ],
+)
+def test_campaign_sources_have_aliases(utm_source: str, name: str, kind: str, medium: str) -> None:
+    assert CLASSIFIER.named(utm_source) == Referrer(name, kind, medium)
 
 
 def test_the_list_names_many_hosts_and_each_once() -> None:
     hosts = Counter(host for names in SOURCES.kinds.values() for entry in names.values() for host in entry)
     assert len(hosts) > 500
     assert hosts.most_common(1)[0][1] == 1
-    assert set(SOURCES.kinds) == {"search", "social", "video", "shopping", "ai", "email", "referral", "spam"}
+    assert set(SOURCES.kinds) == {
+        "search",
+        "social",
+        "video",
+        "shopping",
+        "ai",
+        "email",
+        "affiliate",
+        "referral",
+        "spam",
+    }
 
 
 def test_entries_are_lower_case_hosts_and_names_are_unique() -> None:
@@ -168,7 +200,8 @@ def test_entries_are_lower_case_hosts_and_names_are_unique() -> None:
 def test_each_alias_is_of_a_known_name_and_spelt_once() -> None:
     names = {name for entry in SOURCES.kinds.values() for name in entry}
     assert SOURCES.aliases.keys() <= names
-    spellings = Counter(spelling for entry in SOURCES.aliases.values() for spelling in entry)
+    tables = (SOURCES.aliases, *SOURCES.ad_products.values())
+    spellings = Counter(spelling for table in tables for entry in table.values() for spelling in entry)
     assert spellings.most_common(1)[0][1] == 1
     assert all(spelling == spelling.lower() for spelling in spellings)
 

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from analytics_server.errors import RequestError
+from analytics_server.query.dimensions import find_dimension
 from analytics_server.query.language.conditions import (
+    MAX_SEARCHED,
     Condition,
+    Match,
     SavedFilter,
     matches,
     normalise,
@@ -73,6 +76,40 @@ def test_a_goal_stands_for_its_conditions() -> None:
 def test_a_segment_stands_for_its_conditions(item: list[Any]) -> None:
     assert sql(item) == "(e.country IN ['DE'] AND (match(e.path, '^/de')))"
     assert patterns(parse_filters([item], SAVED)) == ("^/de",)
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        (["is", "event:page", ["/caf%C3%A9"]], "e.path IN ['/caf%C3%A9', '/café', '/caf%c3%a9']"),
+        (["is", "event:page", ["/café", "/x"]], "e.path IN ['/café', '/caf%C3%A9', '/caf%c3%a9', '/x']"),
+        (
+            ["is_not", "visit:referrer", ["a.example/ä"]],
+            "NOT (e.referrer IN ['a.example/ä', 'a.example/%C3%A4', 'a.example/%c3%a4'])",
+        ),
+        (["contains", "event:page", ["é"]], "multiSearchAny(e.path, ['é', '%C3%A9', '%c3%a9'])"),
+        (["is", "event:page", ["/x"]], "e.path IN ['/x']"),
+        (["is", "visit:utm_term", ["é"]], "e.utm_term IN ['é']"),
+        (["matches", "event:page", ["é"]], "(match(e.path, 'é'))"),
+    ],
+    ids=str,
+)
+def test_a_path_is_found_in_every_spelling(item: list[Any], expected: str) -> None:
+    assert sql(item) == expected
+    assert [normalise(condition) for condition in parse_filters([item])] == [item]
+
+
+def test_a_wildcard_and_a_goal_find_every_spelling() -> None:
+    wanted = Match(find_dimension("event:page"), "matches_wildcard", ("/ü/*",), negated=False)
+    assert wanted.spellings == ("/ü/*", "/%C3%BC/*", "/%c3%bc/*")
+    assert sql(["matches_wildcard", "event:page", ["/ü/*"]]).count("match(") == 3
+
+
+def test_so_many_texts_are_searched_as_clickhouse_can() -> None:
+    values = tuple(f"é{number}" for number in range(200))
+    found = Match(find_dimension("event:page"), "contains", values, negated=False).spellings
+    assert len(found) == MAX_SEARCHED
+    assert set(values) < set(found)
 
 
 def test_several_names_are_alternatives_and_are_shown_by_name() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from analytics_server.errors import RequestError
+from analytics_server.query.plan.coverage import kept_dimension
 from analytics_server.query.plan.plan import make_plan
 from tests.query.questions import question
 
@@ -83,3 +84,11 @@ def test_refuses_session_metrics_by_event_dimensions_without_meaning(metric: str
 def test_names_the_tables_that_were_read() -> None:
     asked, range_ = question(metrics=["visitors", "sessions"], dimensions=["visit:source"])
     assert make_plan(asked, range_).table == "sessions+events"
+
+
+@pytest.mark.parametrize(
+    ("path", "kept"), [("/x", "event:page"), ("/é", None), ("/%C3%A9", None), ("/a b", None), ("/a%2Fb", None)]
+)
+def test_a_path_of_several_spellings_is_not_added_up(path: str, kept: str | None) -> None:
+    asked, _ = question(filters=[["is", "event:page", [path]]])
+    assert kept_dimension(asked) == kept

@@ -54,7 +54,7 @@ export function valueName(dimension, value) {
   return ADDRESSES.has(dimension) ? readable(String(value)) : String(value);
 }
 
-/** The dimensions whose values are stored percent-encoded, as the site's server saw them. */
+/** The dimensions whose values may be percent-encoded: reserved characters, and what older versions stored. */
 export const ADDRESSES = new Set(['event:page', 'visit:entry_page', 'visit:exit_page', 'visit:referrer']);
 
 const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/u;

@@ -1,6 +1,6 @@
 // From what is typed into a search to a filter: what is shown is what is searched.
 
-import { ADDRESSES, countryName, emptyName } from './format.js';
+import { ADDRESSES, countryName, emptyName, readable } from './format.js';
 
 const MOST_PATTERN_CHARS = 500; // The server's limit for a regular expression.
 const LETTERS = Array.from({ length: 26 }, (_, index) => String.fromCharCode(65 + index));
@@ -25,7 +25,8 @@ function countryFilters(text) {
 
 function textFilter(dimension, text) {
   if (ADDRESSES.has(dimension) && !PLAIN.test(text)) {
-    const pattern = [...new Set([text.normalize('NFC'), text.normalize('NFD')].map(encodedPattern))].join('|');
+    const typed = [text, readable(text)];
+    const pattern = [...new Set(typed.flatMap((one) => [one.normalize('NFC'), one.normalize('NFD')]).map(encodedPattern))].join('|');
     if (pattern.length <= MOST_PATTERN_CHARS) return ['matches', dimension, [pattern]];
   }
   const stored = dimension === 'visit:screen' ? text.replace(/\s*[×x]\s*/i, 'x') : text;

@@ -20,6 +20,18 @@ async def opened(site: Site, page: Page) -> None:
     await page.goto(site.add("/shop"))
 
 
+async def fence(page: Page) -> None:
+    """Until the page has taken the answers that came before."""
+    await page.evaluate("fetch('/fence').then(answer => answer.text())")
+
+
+async def until_sent(site: Site, page: Page, requests: int) -> None:
+    """Lets the page's clock run until so many requests have arrived. In steps: answers take real time."""
+    while len(site.beacons) < requests:
+        await page.clock.run_for(250)
+        await fence(page)
+
+
 async def test_events_of_one_moment_travel_together(site: Site, page: Page) -> None:
     await opened(site, page)
     await page.evaluate("analytics('one'); analytics('two')")
@@ -86,8 +98,8 @@ async def test_failed_request_is_tried_again_with_its_time(site: Site, page: Pag
     async with page.expect_response("**/track"):
         await page.clock.run_for(250)
     await page.evaluate("analytics('later')")
-    await page.clock.run_for(LATE_MS + 250)
-    await site.wait(lambda site: site.named("later"))
+    await fence(page)
+    await until_sent(site, page, 2)
     first, second = site.beacons
     assert [event["name"] for event in second.events] == ["pageview", "later"]
     assert second.events[0]["event_id"] == first.events[0]["event_id"]
@@ -104,15 +116,8 @@ async def test_unreachable_server_is_tried_again(site: Site, page: Page) -> None
     await page.route("**/track", cut, times=1)
     async with page.expect_event("requestfailed"):
         await page.clock.run_for(250)
-    await page.clock.run_for(LATE_MS + 250)
+    await until_sent(site, page, 1)
     await site.wait_names("pageview")
-
-
-async def until_sent(site: Site, page: Page, requests: int) -> None:
-    """Lets the page's clock run until so many requests have arrived. In steps: answers take real time."""
-    while len(site.beacons) < requests:
-        await page.clock.run_for(250)
-        await page.evaluate("fetch('/fence').then(answer => answer.text())")
 
 
 async def test_event_is_tried_until_the_server_takes_it_with_longer_pauses(site: Site, page: Page) -> None:
@@ -141,7 +146,7 @@ async def test_full_batches_do_not_shorten_the_pause(site: Site, page: Page) -> 
     site.answers = [503]
     await until_sent(site, page, 1)
     await page.evaluate("for (let i = 0; i < 120; i++) analytics('many')")
-    await page.evaluate("fetch('/fence').then(answer => answer.text())")
+    await fence(page)
     assert len(site.beacons) == 1
     await until_sent(site, page, 4)
     assert len(site.named("many")) == 120
@@ -156,8 +161,10 @@ async def test_refused_event_is_not_sent_again(site: Site, page: Page) -> None:
     async with page.expect_response("**/track"):
         await page.clock.run_for(250)
     await page.evaluate("analytics('later')")
-    await page.clock.run_for(LATE_MS + 250)
-    await site.wait(lambda site: site.named("later"))
+    await until_sent(site, page, 2)
+    await fence(page)
+    await page.clock.run_for(2 * LATE_MS)
+    await fence(page)
     assert [[event["name"] for event in beacon.events] for beacon in site.beacons] == [["pageview"], ["later"]]
 
 
@@ -206,8 +213,8 @@ async def test_hidden_page_learns_that_its_request_failed(site: Site, page: Page
         "document.dispatchEvent(new Event('visibilitychange'))"
     )
     await site.wait(lambda site: site.beacons)
-    await page.clock.run_for(LATE_MS + 250)
-    await site.wait(lambda site: len(site.arrived) == 2)
+    await until_sent(site, page, 2)
+    assert len(site.arrived) == 2
     assert len(site.named("pageview")) == 1
 
 

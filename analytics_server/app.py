@@ -61,26 +61,26 @@ class Server:
         self.integrity = Integrity(self.store, config.data_dir, registry, lambda: self.ingest.flusher.delivered)
         self.access = AccessService(config, self.store, registry, admin_token=admin_token)
         self._salts = Salts(self.store)
-        gate, sites, hub = self.access.gate, self.access.sites, Hub(time.time)
+        self._hub = Hub(time.time)
         self.ingest = IngestService(
             config,
             self.store,
             registry,
-            on_durable=hub.record,
+            on_durable=self._hub.record,
             has_loss=lambda: self.integrity.has_lost("events"),
         )
-        self.collect = CollectService(config, sites, gate, self.ingest.wal, registry, salt_of=self._salts.of)
-        self._hub = hub
+        self.collect = CollectService(config, self.access, self.ingest.wal, registry, salt_of=self._salts.of)
         self._live = LiveSockets(
-            *(hub, self.access.authorizer, sites, config.limits),
+            self._hub,
+            self.access.authorizer,
+            self.access.sites,
+            config.limits,
             drops_of=self.collect.drops.of_site,
             address_of=self.collect.address_of,
         )
         self._questions = Questions(config, self.store, self.access, must_wait=lambda: self.ingest.is_behind)
         self.housekeeping = Housekeeping(
-            *(self.store, self.ingest.flusher, self.collect.sessions, self.collect.geo, self.http),
-            lambda: self.collect.accepted,
-            geo_interval_s=config.geo.reload_interval_s,
+            self.store, self.ingest.flusher, self.collect, self.http, geo_interval_s=config.geo.reload_interval_s
         )
         self._tasks = BackgroundTasks()
         self.reading: asyncio.Task[None] | None = None

@@ -8,10 +8,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable
 
-from analytics_server.collect.enrich.geo import GeoLocator
-from analytics_server.collect.identity.session import Sessions
+from analytics_server.collect.service import CollectService
 from analytics_server.http.metrics import HttpMetrics
 from analytics_server.ingest.flush.flusher import Flusher
 from analytics_server.store import Store
@@ -27,25 +25,21 @@ QUIET_EVENTS = 10
 
 
 class Housekeeping:
-    """`accepted` tells how many events were accepted so far."""
+    """`geo_interval_s`: so often the geo file is looked at."""
 
     def __init__(
         self,
         store: Store,
         flusher: Flusher,
-        sessions: Sessions,
-        geo: GeoLocator,
+        collect: CollectService,
         http: HttpMetrics,
-        accepted: Callable[[], int],
         *,
         geo_interval_s: int,
     ) -> None:
         self._store = store
         self._flusher = flusher
-        self._sessions = sessions
-        self._geo = geo
+        self._collect = collect
         self._http = http
-        self._accepted = accepted
         self._geo_interval_s = geo_interval_s
 
     async def run(self) -> None:
@@ -55,16 +49,16 @@ class Housekeeping:
         while True:
             await asyncio.sleep(STORE_CHECK_S)
             ticks += 1
-            events = self._accepted()
+            events = self._collect.accepted
             if events - events_before < QUIET_EVENTS or time.monotonic() - collected_at > FULL_COLLECTION_S:
                 gc.collect()
                 collected_at = time.monotonic()
             events_before = events
             up = await self._store.ping()
             self._http.clickhouse_up.set(1 if up and self._flusher.store_is_up else 0)
-            self._sessions.expire()
+            self._collect.sessions.expire()
             if ticks * STORE_CHECK_S % self._geo_interval_s < STORE_CHECK_S:
-                await asyncio.get_running_loop().run_in_executor(None, self._geo.reload_if_changed)
+                await asyncio.get_running_loop().run_in_executor(None, self._collect.geo.reload_if_changed)
 
 
 def start_collecting_young() -> None:

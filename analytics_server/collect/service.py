@@ -12,8 +12,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 from prometheus_client import CollectorRegistry
 
-from analytics_server.access.gate import Gate
-from analytics_server.access.sites import Sites
+from analytics_server.access.service import AccessService
 from analytics_server.collect.address import AddressResolver, network_of
 from analytics_server.collect.collector import Collector
 from analytics_server.collect.drop_counts import DropCounts
@@ -52,15 +51,14 @@ class CollectService:
     def __init__(
         self,
         config: Config,
-        sites: Sites,
-        gate: Gate,
+        access: AccessService,
         wal: Wal,
         registry: CollectorRegistry,
         *,
         salt_of: Callable[[int], bytes],
     ) -> None:
         self._config = config
-        self._sites = sites
+        self._sites = sites = access.sites
         self.geo = GeoLocator(config.geo.database, scratch_dir=config.data_dir)
         self.drops = DropCounts(lambda site_id: sites.get(site_id) is not None, time.time)
         self.sessions = Sessions(
@@ -80,7 +78,7 @@ class CollectService:
         self.collector = Collector(
             self._pipeline(salt_of),
             wal,
-            gate,
+            access.gate,
             config.limits,
             self._metrics,
             forget_ids=self._duplicates.forget,

@@ -32,14 +32,19 @@ def readable(text: str) -> str:
     return _ESCAPES.sub(_decoded, _STRAY.sub("%25", text))
 
 
-def spellings(text: str) -> tuple[str, ...]:
-    """A value of a filter and the other ways to write it: at most four, the given one first."""
+def spellings(text: str, *, case_sensitive: bool = True) -> tuple[str, ...]:
+    """A value of a filter and the other ways to write it: at most four, the given one first.
+
+    Not `case_sensitive`: escapes in upper and in lower case are one, so there are three at most.
+    """
     if "%" not in text and " " not in text and text.isascii():
         return (text,)
     shown = readable(text)
     sent = quote(shown, safe=_AS_SENT, errors="surrogatepass")
-    lower = _ESCAPES.sub(lambda match: match[0].lower(), sent)
-    return tuple(dict.fromkeys((text, shown, sent, lower)))
+    found = [text, shown, sent]
+    if case_sensitive:
+        found.append(_ESCAPES.sub(lambda match: match[0].lower(), sent))
+    return tuple(dict.fromkeys(found))
 
 
 def _decoded(match: re.Match[str]) -> str:

@@ -56,6 +56,11 @@ def test_a_filter_has_every_spelling(text: str, expected: tuple[str, ...]) -> No
     assert spellings(text) == expected
 
 
+def test_escapes_in_upper_and_lower_case_are_one_where_case_does_not_count() -> None:
+    assert spellings("/é", case_sensitive=False) == ("/é", "/%C3%A9")
+    assert spellings("/%c3%a9", case_sensitive=False) == ("/%c3%a9", "/é", "/%C3%A9")
+
+
 @given(
     st.one_of(st.text(), st.lists(st.sampled_from(["%", "4", "1", "%C3", "%a9", "%25", "/", "é", " "])).map("".join))
 )

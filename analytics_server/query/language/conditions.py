@@ -44,7 +44,8 @@ class Match:
         """The values; those of a path with every way to write it, as stored ones were not always spelt one way."""
         if self.dimension.name not in ADDRESSES or self.method == "matches":
             return self.values
-        found = tuple(dict.fromkeys(spelling for value in self.values for spelling in spellings(value)))
+        exactly = self.case_sensitive
+        found = tuple(dict.fromkeys(one for value in self.values for one in spellings(value, case_sensitive=exactly)))
         if self.method == "contains" and len(found) > MAX_SEARCHED:
             return tuple(dict.fromkeys((*self.values, *map(readable, self.values), *found)))[:MAX_SEARCHED]
         return found

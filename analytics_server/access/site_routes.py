@@ -13,7 +13,7 @@ from analytics_server.access.sites import SITE_ID, Sites, valid_site_id
 from analytics_server.errors import Conflict, NotFound, RequestError
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
-from analytics_server.model import DropCount, Site
+from analytics_server.model import DropCount, Site, stored_site_id
 
 ZONE_CHARS = 64
 HOST_CHARS = 253
@@ -207,7 +207,7 @@ class SiteRoutes:
 
 
 def _site_id(call: Call[None] | Call[SiteChange]) -> str:
-    return call.path("site_id").strip().lower()
+    return stored_site_id(call.path("site_id"))
 
 
 def _unknown_site(site_id: str) -> NotFound:

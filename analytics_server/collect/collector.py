@@ -36,6 +36,7 @@ from analytics_server.errors import (
 )
 from analytics_server.ingest.wal.group import Waiter
 from analytics_server.ingest.wal.log import Wal
+from analytics_server.model import stored_site_id
 
 EVENTS_AT_ONCE = 1_000
 """A larger batch is taken in pieces of so many events, some 15 ms each: the loop must not stand still for long."""
@@ -374,7 +375,7 @@ def _covered(
     """Events of the token's own sites, and rejections for the others."""
     covered, good, bad = frozenset(sites), [], []
     for index, beacon in beacons:
-        if beacon.site.strip().lower() in covered:
+        if stored_site_id(beacon.site) in covered:
             good.append((index, beacon))
         else:
             bad.append(Rejection(index, "forbidden_site", "This token does not cover the event's site."))

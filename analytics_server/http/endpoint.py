@@ -31,6 +31,7 @@ from analytics_server.http.authorization import (
 )
 from analytics_server.http.body import SMALL_BODY, BodyLimits, read_within
 from analytics_server.http.declaration import Body, Parameter, Reply, plain_path
+from analytics_server.model import stored_site_id
 
 B = TypeVar("B")
 
@@ -66,7 +67,7 @@ class Call(Generic[B]):
 
     def authorize(self, site_id: str) -> None:
         """Raises `Forbidden` unless the caller may do the endpoint's action on the site."""
-        self._authorize(Resource.site(site_id.strip().lower()))
+        self._authorize(Resource.site(stored_site_id(site_id)))
         self.is_authorized = True
 
 

@@ -37,7 +37,7 @@ from analytics_server.live.handshake import (
     handshake_token,
 )
 from analytics_server.live.hub import Hub, Snapshot
-from analytics_server.model import DropCount
+from analytics_server.model import DropCount, stored_site_id
 
 HEARTBEAT_S = 30.0
 CLOSE_TIMEOUT_S = 2.0
@@ -202,7 +202,7 @@ class LiveSockets:
                 await socket.close(code=code, message=_reason(reason))
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        site_id = request.query.get("site_id", "").strip().lower()
+        site_id = stored_site_id(request.query.get("site_id", ""))
         if not site_id:
             raise RequestError("site_id is missing: ask for /api/v1/live?site_id=example.com.", code="missing_site_id")
         authorization, chosen = handshake_token(request)

@@ -20,7 +20,7 @@ from analytics_server.http.body import BodyLimits
 from analytics_server.http.declaration import SITE, Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.http.parameters import known_values
-from analytics_server.model import Site
+from analytics_server.model import Site, stored_site_id
 from analytics_server.saved.store import ID_BYTES, Saved, SavedThing
 from analytics_server.saved.types import SavedType
 
@@ -212,7 +212,7 @@ class SavedRoutes:
 
 
 def _parse_list(request: web.Request) -> SavedListRequest:
-    site_id = known_values(request, "site_id")["site_id"].strip().lower()
+    site_id = stored_site_id(known_values(request, "site_id")["site_id"])
     if not site_id:
         raise RequestError("Name one site: ?site_id=example.com.", code="bad_request")
     return SavedListRequest(site_id=site_id)

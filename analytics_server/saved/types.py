@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from analytics_server.errors import NotFound, RequestError
 from analytics_server.http.declaration import Parameter
-from analytics_server.model import Site
+from analytics_server.model import Site, stored_site_id
 from analytics_server.saved.store import MAX_PER_SITE, Kind, SavedThing, body_of
 
 Check = Callable[[Any, Site, SavedThing | None], Awaitable[tuple[str, msgspec.Struct]]]
@@ -113,7 +113,7 @@ class SavedType:
         given = {name: getattr(change, name) for name in change.__struct_fields__}
         given = {name: value for name, value in given.items() if value is not UNSET}
         site_id = given.pop("site_id", thing.site_id)
-        if site_id.strip().lower() != thing.site_id:
+        if stored_site_id(site_id) != thing.site_id:
             raise RequestError(
                 f"site_id can't change: the {self.noun} belongs to {thing.site_id!r}.", code="bad_request"
             )

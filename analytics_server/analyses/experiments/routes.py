@@ -23,6 +23,7 @@ from analytics_server.http.authorization import PUBLIC, Caller
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.http.parameters import known_values
+from analytics_server.model import stored_site_id
 from analytics_server.query.context import QueryContext
 from analytics_server.query.endpoint_parts import FILTER_CODES, REQUEST_CODES, query_body
 
@@ -155,7 +156,7 @@ class ExperimentRoutes:
     async def results(self, call: Call[ResultsRequest]) -> ResultsAnswer:
         """Results of a definition, or of exposures without one. Of sites not covered nothing is told."""
         asked, caller = call.body, call.caller
-        id_or_key, site_id = call.path("id"), asked.site_id.strip().lower()
+        id_or_key, site_id = call.path("id"), stored_site_id(asked.site_id)
         if site_id:
             call.authorize(site_id)
             found = self._directory.find(id_or_key, site_id)
@@ -206,7 +207,7 @@ class ExperimentRoutes:
                 code="bad_subject",
             )
         id_or_key = request.match_info["id"]
-        site_id = given["site_id"].strip().lower()
+        site_id = stored_site_id(given["site_id"])
         known = self._directory.find(id_or_key, site_id) if site_id else self._find_public(request, id_or_key)
         if known is None or not self._context.has_site(known.thing.site_id):
             raise unknown(id_or_key)

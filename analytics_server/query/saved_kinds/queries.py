@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from analytics_server.errors import RequestError
-from analytics_server.model import Site
+from analytics_server.model import Site, stored_site_id
 from analytics_server.query.endpoint_parts import QUESTION_CODES
 from analytics_server.query.engine import QueryService
 from analytics_server.query.language.request import QueryRequest, decode_request
@@ -124,7 +124,7 @@ def query_type(service: QueryService, check_sql: SqlCheck, sql_codes: tuple[str,
 
 
 async def _check_question(question: QueryRequest, site: Site, service: QueryService) -> None:
-    if question.site_id.strip().lower() != site.site_id:
+    if stored_site_id(question.site_id) != site.site_id:
         raise RequestError(
             f"request.site_id is {question.site_id!r}, and the query is saved for {site.site_id!r}: name one site.",
             code="bad_request",

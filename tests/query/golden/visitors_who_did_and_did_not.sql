@@ -17,7 +17,7 @@ FROM (
         toUInt64(0) AS m_sessions
     FROM (
         SELECT
-            uniqIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0) AS m_visitors
+            uniqIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0 AND e.passive = 0) AS m_visitors
         FROM events AS e
         WHERE
             e.site_id = {site:String}
@@ -56,6 +56,7 @@ FROM (
                     AND e.ts <= (SELECT if(count() = 0, {end:DateTime64(6, 'UTC')}, max(o.ended_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND AND o.ended_at >= {end:DateTime64(6, 'UTC')})
                     AND e.name IN {p_6:Array(String)}
             )
+            AND e.passive = 0
     ) AS p
     UNION ALL
     SELECT

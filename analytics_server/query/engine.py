@@ -28,14 +28,10 @@ from analytics_server.query.answer import (
 )
 from analytics_server.query.context import Cost, QueryContext, SiteDirectory, show_range, zone_warnings
 from analytics_server.query.dimensions import Scope
+from analytics_server.query.language.buckets import buckets, choose_interval, label_bucket
+from analytics_server.query.language.comparisons import comparison_range
 from analytics_server.query.language.request import QueryRequest, Question, check_request, decode_request
-from analytics_server.query.language.time_range import (
-    TimeRange,
-    buckets,
-    choose_interval,
-    comparison_range,
-    label_bucket,
-)
+from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.plan.coverage import CACHE_S, DayReader, kept_dimension
 from analytics_server.query.plan.plan import Plan, approximate_metrics, make_plan
 from analytics_server.query.sql.statement import Only, ResultPage, compile_question, count_rows

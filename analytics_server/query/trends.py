@@ -19,8 +19,9 @@ from analytics_server.query.answer import Trends, Value, absent, show_metric
 from analytics_server.query.context import Cost
 from analytics_server.query.dimensions import Interval, nearest
 from analytics_server.query.engine import Groups, PreparedQuestion, QueryService
+from analytics_server.query.language.buckets import Bucket, buckets
 from analytics_server.query.language.request import Include, Pagination, QueryRequest
-from analytics_server.query.language.time_range import Bucket, TimeRange, buckets
+from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.sql.statement import ResultPage
 
 DEFAULT_RANGE = "30d"

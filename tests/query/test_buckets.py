@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from analytics_server.query.dimensions import find_dimension
-from analytics_server.query.language.time_range import TimeRange, buckets
+from analytics_server.query.language.buckets import buckets
+from analytics_server.query.language.time_range import TimeRange
 from analytics_server.store import Store
 
 ZONES = (

@@ -17,13 +17,14 @@ from msgspec import Meta
 from analytics_server.errors import RequestError
 from analytics_server.model import stored_site_id
 from analytics_server.query.dimensions import GOAL, Dimension, Interval, Scope, find_dimension, nearest
+from analytics_server.query.language.comparisons import ComparisonMode
 from analytics_server.query.language.conditions import Condition, matches, normalise
 from analytics_server.query.language.filter_classes import FilterClasses, classify
 from analytics_server.query.language.filters import all_of, parse_filters
 from analytics_server.query.language.goal_filters import goals_in, without_goals
 from analytics_server.query.language.library import Library
 from analytics_server.query.language.shapes import MAX_DIMENSIONS, MAX_METRICS, Dimensions, Filters, Metrics, RangeName
-from analytics_server.query.language.time_range import ComparisonMode, RangeSpec
+from analytics_server.query.language.time_range import RangeSpec
 from analytics_server.query.metrics import VISITORS, Metric, Share, find_metric
 
 MAX_GOALS = 100

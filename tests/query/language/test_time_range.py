@@ -11,14 +11,9 @@ from hypothesis import strategies as st
 
 from analytics_server.errors import RequestError
 from analytics_server.query.dimensions import Interval
-from analytics_server.query.language.time_range import (
-    RangeSpec,
-    TimeRange,
-    buckets,
-    choose_interval,
-    comparison_range,
-    resolve_range,
-)
+from analytics_server.query.language.buckets import buckets, choose_interval
+from analytics_server.query.language.comparisons import comparison_range
+from analytics_server.query.language.time_range import RangeSpec, TimeRange, resolve_range
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NEW_YORK = ZoneInfo("America/New_York")

@@ -26,7 +26,8 @@ from analytics_server.query.context import SETTINGS
 from analytics_server.query.engine import QueryService, show_key
 from analytics_server.query.language.request import Question, check_request
 from analytics_server.query.language.saved_filters import SiteLibrary
-from analytics_server.query.language.time_range import TimeRange, choose_interval
+from analytics_server.query.language.buckets import choose_interval
+from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.metrics import METRICS, Metric
 from analytics_server.query.plan.coverage import Coverage, DayReader
 from analytics_server.query.plan.plan import Plan, PlanSource, cheapest, make_plan

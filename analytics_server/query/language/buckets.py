@@ -8,16 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
+from math import ceil
 from zoneinfo import ZoneInfo
 
 from analytics_server.errors import RequestError
+from analytics_server.query.clock_changes import HOUR_S, clock_periods
 from analytics_server.query.dimensions import Interval
-from analytics_server.query.language.time_range import TimeRange, floor_to, next_month
+from analytics_server.query.language.time_range import TimeRange, is_local_day, next_month
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One calendar bucket: `key` is what SQL groups by, `label` what the answer shows."""
+    """One calendar bucket: `key` is what SQL groups by, `label` what the answer shows.
+
+    The key of a minute or hour is its first instant (seconds since 1970), that of a longer bucket its first date.
+    """
 
     key: date | int
     label: str
@@ -51,26 +56,21 @@ def label_bucket(key: object, interval: Interval, zone: ZoneInfo) -> str:
     """A bucket's name: a date, or a local time with its offset for minutes and hours."""
     if isinstance(key, int):
         local = datetime.fromtimestamp(key, zone)
-        if interval == "hour" and local.minute:
-            # Clocks change by half an hour within this hour: its name is that of the clock its events were read on.
-            last = datetime.fromtimestamp(key + 3599, zone)
-            local = last.replace(minute=0, second=0, tzinfo=timezone(last.utcoffset() or timedelta()))
-        return local.isoformat(timespec="minutes")
+        offset = timezone(local.utcoffset() or timedelta())
+        # The hour that a change of the clock begins or cuts off is named by the clock its events were read on.
+        shown = local.replace(second=0, tzinfo=offset)
+        return (shown.replace(minute=0) if interval == "hour" else shown).isoformat(timespec="minutes")
     if isinstance(key, date):
         return key.isoformat()
     raise TypeError(f"A bucket of one {interval} can't be {key!r}.")
 
 
 def _walk(range_: TimeRange, interval: Interval) -> Iterator[Bucket]:
-    zone = range_.zone
     if interval in ("minute", "hour"):
-        seconds = 60 if interval == "minute" else 3600
-        moment = floor_to(range_.start, seconds, zone)
-        while moment < range_.end:
-            key = int(moment.timestamp())
-            yield Bucket(key, label_bucket(key, interval, zone))
-            moment = floor_to(moment + timedelta(seconds=seconds), seconds, zone)
+        for key in _clock_walk(range_, 60 if interval == "minute" else HOUR_S):
+            yield Bucket(key, label_bucket(key, interval, range_.zone))
         return
+    zone = range_.zone
     day = range_.start.astimezone(zone).date()
     last = (range_.end - timedelta(microseconds=1)).astimezone(zone).date()
     if interval == "week":
@@ -78,5 +78,18 @@ def _walk(range_: TimeRange, interval: Interval) -> Iterator[Bucket]:
     elif interval == "month":
         day = day.replace(day=1)
     while day <= last:
-        yield Bucket(day, day.isoformat())
+        if interval != "day" or is_local_day(day, zone):
+            yield Bucket(day, day.isoformat())
         day = next_month(day) if interval == "month" else day + timedelta(days=7 if interval == "week" else 1)
+
+
+def _clock_walk(range_: TimeRange, seconds: int) -> Iterator[int]:
+    """The first instants of the local clock's hours or minutes. A change of the clock ends one and begins another."""
+    start, end = int(range_.start.timestamp()), range_.end.timestamp()
+    periods = clock_periods(start - seconds, ceil(end), range_.zone)
+    for period, until in zip(periods, [*(period.start for period in periods[1:]), end], strict=True):
+        moment = max(start, period.start)
+        while moment < until:
+            floor = period.floor(moment, seconds)
+            yield max(floor, period.start)
+            moment = floor + seconds

@@ -7,6 +7,8 @@ and 25 hours are whole days.
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -14,16 +16,25 @@ from zoneinfo import ZoneInfo
 
 from analytics_server.errors import RequestError
 
-RangeSpec = str | tuple[str | int, str | int]
+Pair = tuple[str | int, str | int]
+RangeSpec = str | Pair
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)
 REALTIME_MINUTES = 30
+MAX_SHOWN = 40
 
-_DAYS = {"day": 1, "7d": 7, "28d": 28, "30d": 30, "91d": 91}
-_MONTHS = {"month": 1, "6mo": 6, "12mo": 12}
-RANGE_NAMES: tuple[str, ...] = (*_DAYS, *_MONTHS, "24h", "year", "all", "realtime")
+MAX_DAYS_BACK = 5_000
+MAX_MONTHS_BACK = 100
+"""How many days and months a range such as 7d or 6mo may count; a longer one is asked for by its two dates."""
+
+RANGE_NAMES: tuple[str, ...] = ("day", "yesterday", "24h", "30m", "week", "month", "year", "all", "realtime")
+COUNTED_RANGES = r"^(([1-9][0-9]{0,2}|[1-4][0-9]{3}|5000)d|([1-9][0-9]?|100)mo)$"
+"""The ranges of so many days or months, for the API's description."""
+
+_COUNTED = re.compile(r"([0-9]+)(d|mo)")
+_MOST = {"d": MAX_DAYS_BACK, "mo": MAX_MONTHS_BACK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +52,77 @@ def resolve_range(spec: RangeSpec, *, now: datetime, zone: ZoneInfo, earliest: d
     Raises `RequestError` (bad_date_range).
     """
     if not isinstance(spec, str):
-        return _resolve_pair(spec, zone)
-    local = now.astimezone(zone)
-    today = local.date()
+        return resolve_pair(spec, zone)
+    today = now.astimezone(zone).date()
     tomorrow = today + timedelta(days=1)
-    if spec in _DAYS:
-        return _from_dates(today - timedelta(days=_DAYS[spec] - 1), tomorrow, zone)
-    if spec in _MONTHS:
-        return _from_dates(add_months(today.replace(day=1), 1 - _MONTHS[spec]), next_month(today), zone)
-    if spec == "year":
-        return _from_dates(today.replace(month=1, day=1), date(today.year + 1, 1, 1), zone)
-    if spec == "all":
-        first = earliest.astimezone(zone).date() if earliest else today
-        return _from_dates(min(first, today), tomorrow, zone)
-    if spec == "24h":
-        hour = floor_to(now, 3600, zone)
-        return TimeRange(hour - timedelta(hours=23), hour + timedelta(hours=1), zone)
-    if spec == "realtime":
-        minute = floor_to(now, 60, zone)
-        return TimeRange(minute - timedelta(minutes=REALTIME_MINUTES - 1), minute + timedelta(minutes=1), zone)
-    raise _bad(f"There is no date range {spec!r}. Valid: {', '.join(RANGE_NAMES)}, or a pair [from, to]")
+    counted = _COUNTED.fullmatch(spec)
+    if counted is not None:
+        number = _count(counted[1], counted[2])
+        months = counted[2] == "mo"
+        first = add_months(today.replace(day=1), 1 - number) if months else today - timedelta(days=number - 1)
+        if first < EARLIEST.date():
+            raise _out_of_bounds()
+        return _from_dates(first, next_month(today) if months else tomorrow, zone)
+    match spec:
+        case "day":
+            return _from_dates(today, tomorrow, zone)
+        case "yesterday":
+            return _from_dates(_day_before(today, zone), today, zone)
+        case "week":
+            monday = today - timedelta(days=today.weekday())
+            return _from_dates(monday, monday + timedelta(days=7), zone)
+        case "month":
+            return _from_dates(today.replace(day=1), next_month(today), zone)
+        case "year":
+            return _from_dates(today.replace(month=1, day=1), date(today.year + 1, 1, 1), zone)
+        case "all":
+            first = earliest.astimezone(zone).date() if earliest else today
+            return _from_dates(min(first, today), tomorrow, zone)
+        case "24h":
+            hour = floor_to(now, 3600, zone)
+            return TimeRange(hour - timedelta(hours=23), hour + timedelta(hours=1), zone)
+        case "30m" | "realtime":
+            minute = floor_to(now, 60, zone)
+            return TimeRange(minute - timedelta(minutes=REALTIME_MINUTES - 1), minute + timedelta(minutes=1), zone)
+    raise _no_range(spec)
+
+
+def _count(digits: str, unit: str) -> int:
+    """The number of a range such as 7d. Raises `RequestError` for one that is none, or too large."""
+    most = _MOST[unit]
+    if digits.startswith("0"):
+        plain = digits.lstrip("0")
+        raise _bad(f"There is no date range {_quote(digits + unit)}. Write {plain[:5] or 1}{unit}")
+    if len(digits) > len(str(most)) or int(digits) > most:
+        raise _bad(
+            f"The date range {_quote(digits + unit)} is too long: {most}{unit} at most. Give a pair [from, to]"
+            ' or "all" instead'
+        )
+    return int(digits)
+
+
+def _no_range(spec: str) -> RequestError:
+    return _bad(
+        f"There is no date range {_quote(spec)}.{_remedy(spec)} Valid: {', '.join(RANGE_NAMES)}; so many days or"
+        f" months, such as 7d or 6mo (1d to {MAX_DAYS_BACK}d, 1mo to {MAX_MONTHS_BACK}mo); or a pair [from, to]"
+    )
+
+
+def _remedy(spec: str) -> str:
+    """What may have been meant."""
+    text = spec.strip().lower()[:20]
+    told = {"today": "day", "now": "realtime", "quarter": "3mo"}
+    counted = re.fullmatch(r"([1-9][0-9]{0,3}) *(m|mo|months?|d|days?|w|weeks?|y|years?)", text)
+    if counted is not None:
+        number, unit = int(counted[1]), counted[2]
+        meant = {"d": f"{number}d", "w": f"{7 * number}d", "m": f"{number}mo", "y": f"{12 * number}mo"}[unit[0]]
+        return f" Did you mean {meant!r}?"
+    near = told.get(text) or next(iter(difflib.get_close_matches(text, RANGE_NAMES, n=1, cutoff=0.6)), "")
+    return f" Did you mean {near!r}?" if near else ""
+
+
+def _quote(spec: str) -> str:
+    return repr(spec if len(spec) <= MAX_SHOWN else f"{spec[:MAX_SHOWN]}…")
 
 
 def on_quarter_hours(range_: TimeRange) -> bool:
@@ -68,14 +130,18 @@ def on_quarter_hours(range_: TimeRange) -> bool:
     return all(edge.timestamp() % QUARTER.total_seconds() == 0 for edge in (range_.start, range_.end))
 
 
-def _resolve_pair(pair: tuple[str | int, str | int], zone: ZoneInfo) -> TimeRange:
+def resolve_pair(pair: Pair, zone: ZoneInfo) -> TimeRange:
+    """The instants a pair [from, to] means. Raises `RequestError` (bad_date_range)."""
     first, last = (parse_moment(part, zone) for part in pair)
     start = midnight(first, zone) if not isinstance(first, datetime) else first
     end = midnight(last + timedelta(days=1), zone) if not isinstance(last, datetime) else last
     if start >= end:
-        raise _bad(f"The range {pair[0]!r} to {pair[1]!r} is empty: the first must lie before the second")
+        raise _bad(
+            f"The range {pair[0]!r} to {pair[1]!r} is empty: the first must lie before the second, and a day must be"
+            f" one that the calendar of {zone.key} holds"
+        )
     if start < EARLIEST or end > LATEST:
-        raise _bad(f"Ranges must lie between {EARLIEST.date()} and {LATEST.date()}")
+        raise _out_of_bounds()
     return TimeRange(start, end, zone)
 
 
@@ -87,7 +153,7 @@ def parse_moment(part: str | int, zone: ZoneInfo) -> date | datetime:
         if len(part) == len("2025-01-31"):
             day = date.fromisoformat(part)
             if not EARLIEST.year <= day.year <= LATEST.year:
-                raise _bad(f"Ranges must lie between {EARLIEST.date()} and {LATEST.date()}")
+                raise _out_of_bounds()
             return day
         moment = datetime.fromisoformat(part)
         return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
@@ -97,6 +163,12 @@ def parse_moment(part: str | int, zone: ZoneInfo) -> date | datetime:
 
 def _from_dates(first: date, after: date, zone: ZoneInfo) -> TimeRange:
     return TimeRange(midnight(first, zone), midnight(after, zone), zone)
+
+
+def _day_before(day: date, zone: ZoneInfo) -> date:
+    """The last day before this one that the zone's calendar holds: Pacific/Apia had no 30 December 2011."""
+    before = day - timedelta(days=1)
+    return before if is_local_day(before, zone) else _day_before(before, zone)
 
 
 def local_days(range_: TimeRange) -> Iterator[tuple[date, datetime, datetime]]:
@@ -113,6 +185,11 @@ def local_days(range_: TimeRange) -> Iterator[tuple[date, datetime, datetime]]:
 def midnight(day: date, zone: ZoneInfo) -> datetime:
     """The first instant of a local day, also where summer time begins or ends at midnight."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+def is_local_day(day: date, zone: ZoneInfo) -> bool:
+    """Does the zone's calendar hold that day? A zone that crosses the date line leaves one out."""
+    return midnight(day, zone).astimezone(zone).date() == day
 
 
 def is_midnight(moment: datetime, zone: ZoneInfo) -> bool:
@@ -137,6 +214,10 @@ def add_months(day: date, months: int) -> date:
 def next_month(day: date) -> date:
     """The first day of the following month."""
     return date(day.year + day.month // 12, day.month % 12 + 1, 1)
+
+
+def _out_of_bounds() -> RequestError:
+    return _bad(f"Ranges must lie between {EARLIEST.date()} and {LATEST.date()}")
 
 
 def _bad(message: str) -> RequestError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 from math import isnan
 
@@ -45,7 +44,7 @@ def compared_rows(
     """
     time_index = question.time_index
     assert time_index is not None, "only comparisons by time have rows for buckets"
-    places = list(itertools.zip_longest(_bucket_keys(ours, rows, time_index), _bucket_keys(theirs, others, time_index)))
+    places = list(itertools.zip_longest((bucket.key for bucket in ours), (bucket.key for bucket in theirs)))
     groups = dict.fromkeys(key[:time_index] + key[time_index + 1 :] for key in itertools.chain(rows, others))
     if len(question.dimensions) == 1:
         groups = {(): None}
@@ -61,17 +60,6 @@ def compared_rows(
         for group in groups
     ]
     return _ordered(found, question, rows)
-
-
-def _bucket_keys(named: Sequence[Bucket], rows: Rows, time_index: int) -> list[object]:
-    """The range's buckets; also one that only ClickHouse, with another edition of the time zones, knows of."""
-    known = {bucket.key for bucket in named}
-    unknown = {key[time_index] for key in rows} - known
-    return [bucket.key for bucket in named] if not unknown else sorted(known | unknown, key=_instant)
-
-
-def _instant(key: object) -> int:
-    return key.toordinal() if isinstance(key, date) else int(str(key))
 
 
 def _key(bucket: object, group: Key, time_index: int) -> Key:

@@ -30,7 +30,7 @@ from analytics_server.query.answer import (
 from analytics_server.query.compared_rows import MAX_COMPARED_ROWS, compared_rows
 from analytics_server.query.context import Cost, QueryContext, SiteDirectory, show_range, zone_warnings
 from analytics_server.query.dimensions import Interval
-from analytics_server.query.language.buckets import buckets, choose_interval, label_bucket
+from analytics_server.query.language.buckets import buckets, choose_interval, label_bucket, with_found
 from analytics_server.query.language.comparisons import comparison_range
 from analytics_server.query.language.request import QueryRequest, Question, check_request, decode_request
 from analytics_server.query.language.time_range import TimeRange
@@ -126,6 +126,10 @@ class QueryService:
         page = ResultPage(MAX_COMPARED_ROWS + 1) if len(question.dimensions) > 1 else None
         groups, earlier = await asyncio.gather(
             self.fetch(question, range_, page=page), self.fetch(question, before, page=page)
+        )
+        ours, theirs = (
+            with_found(named, (key[question.time_index or 0] for key in each.rows), interval, range_.zone)
+            for named, each in ((ours, groups), (theirs, earlier))
         )
         rows = await asyncio.to_thread(compared_rows, question, ours, theirs, groups.rows, earlier.rows)
         shown = [(row.key, row.other) for row in rows[question.offset : question.offset + question.limit]]

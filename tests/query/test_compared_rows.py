@@ -217,17 +217,6 @@ def test_as_many_rows_as_the_limit_are_put_in_order_and_one_more_is_refused() ->
     assert (caught.value.code, "50000" in caught.value.message) == ("too_many_groups", True)
 
 
-def test_a_bucket_that_only_clickhouse_knows_keeps_its_row() -> None:
-    asked, _ = question(metrics=["events"], dimensions=["time:day"])
-    days = [Bucket(date(2025, 1, day), "") for day in (1, 3)]
-    rows = compared_rows(asked, days, days[:1], {(date(2025, 1, 2),): (7,)}, {})
-    assert [(row.key[0], row.other[0]) for row in rows] == [
-        (date(2025, 1, 1), date(2025, 1, 1)),
-        (date(2025, 1, 2), None),
-        (date(2025, 1, 3), None),
-    ]
-
-
 def spans() -> st.SearchStrategy[tuple[date, int, date, int]]:
     """Two ranges of whole days near the interesting ones."""
     days = st.builds(

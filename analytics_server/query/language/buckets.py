@@ -5,7 +5,7 @@ Pure. Days of 23 and 25 hours are whole days, weeks begin on Monday.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from math import ceil
@@ -50,6 +50,19 @@ def buckets(range_: TimeRange, interval: Interval, *, limit: int) -> list[Bucket
                 code="too_many_buckets",
             )
     return found
+
+
+def with_found(named: Sequence[Bucket], found: Iterable[object], interval: Interval, zone: ZoneInfo) -> list[Bucket]:
+    """The buckets, and those of an answer that are none of them: ClickHouse may have other rules of a zone than Python.
+
+    What was counted is never left out, and stands where its time belongs.
+    """
+    known = {bucket.key for bucket in named}
+    others = [key for key in {*found} - known if isinstance(key, int | date)]
+    if not others:
+        return list(named)
+    more = [Bucket(key, label_bucket(key, interval, zone)) for key in others]
+    return sorted([*named, *more], key=lambda b: b.key if isinstance(b.key, int) else b.key.toordinal())
 
 
 def label_bucket(key: object, interval: Interval, zone: ZoneInfo) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from analytics_server.errors import RequestError
 from analytics_server.query.clock_changes import ClockPeriod, clock_periods
 from analytics_server.query.dimensions import Interval
-from analytics_server.query.language.buckets import buckets, choose_interval
+from analytics_server.query.language.buckets import buckets, choose_interval, with_found
 from analytics_server.query.language.time_range import TimeRange, resolve_range
 from tests.query.oracle import bucket_label
 from tests.query.time_oracle import labels
@@ -147,3 +147,12 @@ def test_changes_are_found_to_the_second_and_once() -> None:
         ClockPeriod(0, 3600),
         ClockPeriod(change, 7200),
     ]
+
+
+def test_a_bucket_that_only_clickhouse_knows_has_its_place() -> None:
+    range_ = resolve_range(("2025-01-01", "2025-01-03"), now=utc("2025-12-01T00:00"), zone=BERLIN)
+    days = buckets(range_, "day", limit=9)
+    assert with_found(days, [date(2025, 1, 2)], "day", BERLIN) == days
+    assert with_found([days[0], days[2]], [date(2025, 1, 2), days[0].key], "day", BERLIN) == days
+    hours = buckets(range_, "hour", limit=99)
+    assert with_found(hours[1:], [hours[0].key], "hour", BERLIN) == hours

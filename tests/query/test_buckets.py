@@ -15,7 +15,7 @@ from analytics_server.query.dimensions import Interval, find_dimension
 from analytics_server.query.engine import QueryService
 from analytics_server.query.language.buckets import buckets, label_bucket
 from analytics_server.query.language.request import Pagination, QueryRequest
-from analytics_server.query.language.time_range import TimeRange
+from analytics_server.query.language.time_range import TimeRange, local_days, midnight
 from analytics_server.query.parameters import Binder
 from analytics_server.query.sql.scope import hour_expression
 from analytics_server.query.trends import parse_trends, run_trends
@@ -64,6 +64,39 @@ async def test_engine_and_python_agree_on_buckets(store: Store, zone: str) -> No
             if (bucket.key, bucket.label, label_bucket(key, interval, place)) != (key, expected, expected):
                 wrong[moment.isoformat()] = (bucket, key, expected)
         assert not wrong, f"{interval}: {dict(list(wrong.items())[:5])}"
+
+
+@pytest.mark.parametrize(
+    ("zone", "change"),
+    [
+        ("America/St_Johns", "2010-11-07T02:31"),  # 00:01 became 23:01 of the day before
+        ("America/St_Johns", "2010-03-14T03:31"),
+        ("America/Goose_Bay", "2010-11-07T03:01"),
+        ("Antarctica/Casey", "2010-03-04T15:00"),  # 02:00 became 23:00 of the day before
+    ],
+)
+async def test_a_day_that_clocks_go_back_from_begins_once(store: Store, zone: str, change: str) -> None:
+    place = ZoneInfo(zone)
+    first = datetime.fromisoformat(change).replace(tzinfo=UTC) - timedelta(hours=5)
+    moments = [first + timedelta(minutes=minute) for minute in range(600)]
+    whole = TimeRange(moments[0], moments[-1] + timedelta(minutes=1), place)
+    binder = Binder({"moments": [moment.strftime("%Y-%m-%d %H:%M:%S") for moment in moments], "tz": zone})
+    day = find_dimension("time:day").events.replace("@at", "moment")
+    hour = hour_expression(find_dimension("time:hour").events, "moment", whole, binder)
+    answer = await store.query(
+        f"SELECT {day}, {hour} FROM (SELECT arrayJoin({{moments:Array(String)}}) AS text,"
+        " toDateTime64(text, 6, 'UTC') AS moment)",
+        binder.values,
+    )
+    named = {bucket.key for bucket in buckets(whole, "hour", limit=99)}
+    for moment, (date_, key) in zip(moments, answer.rows, strict=True):
+        assert isinstance(date_, date)
+        one = TimeRange(moment, moment + timedelta(seconds=1), place)
+        assert [bucket.key for bucket in buckets(one, "day", limit=2)] == [date_]
+        assert [day for day, _, _ in local_days(one)] == [date_]
+        assert midnight(date_, place) <= moment < midnight(date_ + timedelta(days=1), place)
+        assert key in named
+        assert label_bucket(key, "hour", place) == bucket_label("time:hour", moment.astimezone(place))
 
 
 def page_view(site_id: str, time: datetime, session_id: str, **parts: Any) -> Event:

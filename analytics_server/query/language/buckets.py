@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from analytics_server.errors import RequestError
 from analytics_server.query.clock_changes import HOUR_S, clock_periods
 from analytics_server.query.dimensions import Interval
-from analytics_server.query.language.time_range import TimeRange, is_local_day, next_month
+from analytics_server.query.language.time_range import TimeRange, is_local_day, local_day, next_month
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,8 @@ def _walk(range_: TimeRange, interval: Interval) -> Iterator[Bucket]:
             yield Bucket(key, label_bucket(key, interval, range_.zone))
         return
     zone = range_.zone
-    day = range_.start.astimezone(zone).date()
-    last = (range_.end - timedelta(microseconds=1)).astimezone(zone).date()
+    day = local_day(range_.start, zone)
+    last = local_day(range_.end - timedelta(microseconds=1), zone)
     if interval == "week":
         day -= timedelta(days=day.weekday())
     elif interval == "month":

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from analytics_server.errors import RequestError
@@ -173,7 +174,7 @@ def _day_before(day: date, zone: ZoneInfo) -> date:
 
 def local_days(range_: TimeRange) -> Iterator[tuple[date, datetime, datetime]]:
     """The local days that a range touches, in order: the date, and the instants at which it begins and ends."""
-    day = range_.start.astimezone(range_.zone).date()
+    day = local_day(range_.start, range_.zone)
     start = midnight(day, range_.zone)
     while start < range_.end:
         following = day + timedelta(days=1)
@@ -182,9 +183,24 @@ def local_days(range_: TimeRange) -> Iterator[tuple[date, datetime, datetime]]:
         day, start = following, end
 
 
+@lru_cache(maxsize=16_384)
 def midnight(day: date, zone: ZoneInfo) -> datetime:
-    """The first instant of a local day, also where summer time begins or ends at midnight."""
-    return datetime.combine(day, time(), zone).astimezone(UTC)
+    """The first instant of a local day, also where summer time begins or ends at midnight.
+
+    Where a clock is put back over midnight, a day begins when it has come for good, as for ClickHouse: in
+    America/St_Johns, where 00:01 became 23:01 until 2011, at the second midnight.
+    """
+    local = datetime.combine(day, time(), zone)
+    first, last = local.astimezone(UTC), local.replace(fold=1).astimezone(UTC)
+    if last > first and (last - timedelta(microseconds=1)).astimezone(zone).date() < day:
+        return last
+    return first
+
+
+def local_day(moment: datetime, zone: ZoneInfo) -> date:
+    """The local day that a moment belongs to."""
+    day = moment.astimezone(zone).date()
+    return day if midnight(day, zone) <= moment else day - timedelta(days=1)
 
 
 def is_local_day(day: date, zone: ZoneInfo) -> bool:

@@ -24,17 +24,23 @@ _SUMS = (MetricKind.COUNT, MetricKind.AMOUNT)
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """The same row in the other range. `change`: per cent, or points where the metric is per cent."""
+    """The same row in the other range. `change`: per cent, or points where the metric is per cent.
 
-    dimensions: list[str]
+    A bucket that this range does not have is null among the dimensions, and nothing is compared.
+    """
+
+    dimensions: list[str | None]
     metrics: list[Value]
     change: list[Value]
 
 
 class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One group: values in the order of the query's dimensions and metrics."""
+    """One group: values in the order of the query's dimensions and metrics.
 
-    dimensions: list[str]
+    In a comparison by time, a bucket that only the other range has is null among the dimensions.
+    """
+
+    dimensions: list[str | None]
     metrics: list[Value]
     comparison: Comparison | UnsetType = UNSET
 

@@ -91,7 +91,8 @@ DIMENSIONS: tuple[Dimension, ...] = (
     # Hours and minutes are instants (epoch seconds), because a clock hour occurs twice when
     # summer time ends; longer buckets are calendar dates.
     _time("minute", "toUnixTimestamp(toStartOfMinute(@at, {tz:String}))"),
-    # An hour begins by the local clock, which toStartOfHour misses where clocks change by half an hour.
+    # An hour begins by the local clock, which toStartOfHour misses in some zones. HOUR_BETWEEN_CHANGES stands in for
+    # this where clocks are changed within an hour.
     _time("hour", "toUnixTimestamp(@at) - 60 * toMinute(@at, {tz:String}) - toSecond(@at)"),
     _time("day", "toDate(@at, {tz:String})"),
     _time("week", "toMonday(@at, {tz:String})"),
@@ -152,6 +153,15 @@ DIMENSIONS: tuple[Dimension, ...] = (
         family=True,
     ),
 )
+
+HOUR_BETWEEN_CHANGES = (
+    "greatest(toUnixTimestamp(@at) - (toUnixTimestamp(@at) + transform(@change, {clock_changes:Array(UInt32)},"
+    " {clock_offsets:Array(Int32)}, 0)) % 3600, @change)"
+)
+HOUR_CHANGE = "roundDown(toUnixTimestamp(@at), {clock_changes:Array(UInt32)})"
+"""The first instant of the local clock's hour. A change of the clock begins an hour, too: `@change` is the last one
+before, as `HOUR_CHANGE` finds it. To go back by the minutes that the clock shows is not enough: from 02:50+12:45 in
+Pacific/Chatham that comes to 03:00+13:45, which is the start of another hour."""
 
 SESSION = Dimension(
     name="session",

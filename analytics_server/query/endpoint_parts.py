@@ -26,6 +26,7 @@ QUESTION_CODES = (
     "bad_pagination",
     "several_currencies",
     "too_many_buckets",
+    "too_many_groups",
     "unknown_metric",
     "unsupported_combination",
 )

@@ -7,8 +7,8 @@ each step is a pure module of its own. Reads the clock once per question.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
 
@@ -21,21 +21,19 @@ from analytics_server.query.answer import (
     AnswerMeta,
     Comparison,
     ResultRow,
+    Value,
     absent,
     show_change,
     show_metric,
     whole_number,
 )
+from analytics_server.query.compared_rows import MAX_COMPARED_ROWS, compared_rows
 from analytics_server.query.context import Cost, QueryContext, SiteDirectory, show_range
-from analytics_server.query.dimensions import Scope
+from analytics_server.query.dimensions import Interval
+from analytics_server.query.language.buckets import buckets, choose_interval, label_bucket, with_found
+from analytics_server.query.language.comparisons import comparison_range
 from analytics_server.query.language.request import QueryRequest, Question, check_request, decode_request
-from analytics_server.query.language.time_range import (
-    TimeRange,
-    buckets,
-    choose_interval,
-    comparison_range,
-    label_bucket,
-)
+from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.plan.coverage import CACHE_S, DayReader, kept_dimension
 from analytics_server.query.plan.plan import Plan, approximate_metrics, make_plan
 from analytics_server.query.sql.statement import Only, ResultPage, compile_question, count_rows
@@ -54,6 +52,8 @@ class PreparedQuestion:
     question: Question
     range_: TimeRange
     now: datetime
+    before: TimeRange | None
+    """The range to compare with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,23 +97,43 @@ class QueryService:
         if isinstance(request, bytes):
             request = decode_request(request, QueryRequest)
         asked = await self.prepare(request)
-        question, range_ = asked.question, asked.range_
-        mode = question.include.comparison
-        before = comparison_range(range_, mode, now=asked.now) if mode else None
-        page = ResultPage(question.limit, question.offset, count_all=question.include.total_rows)
-        currency = await self.currency(question, range_, *([before] if before else []))
-        by_text = any(dimension.scope is not Scope.TIME for dimension in question.dimensions)
+        question, before = asked.question, asked.before
+        currency = await self.currency(question, asked.range_, *([before] if before else []))
         if before is None:
-            groups, earlier = await self.fetch(question, range_, page=page), None
-        elif by_text:
-            groups = await self.fetch(question, range_, page=page)
-            only = {i: _texts(groups, i) for i, d in enumerate(question.dimensions) if d.scope is not Scope.TIME}
+            return self._answer(asked, await self._page(asked), None, currency)
+        if question.interval is not None:
+            return await self._compare_by_time(asked, before, question.interval, currency)
+        if question.dimensions:
+            groups = await self._page(asked)
+            only = {index: _texts(groups, index) for index in range(len(question.dimensions))}
             earlier = await self.fetch(question, before, only=only) if groups.rows else None
         else:
-            groups, earlier = await asyncio.gather(
-                self.fetch(question, range_, page=page), self.fetch(question, before)
-            )
-        return self._answer(asked, groups, before, earlier, currency)
+            groups, earlier = await asyncio.gather(self._page(asked), self.fetch(question, before))
+        return self._answer(asked, groups, earlier, currency)
+
+    async def _page(self, asked: PreparedQuestion) -> Groups:
+        """The rows that were asked for, without their comparison."""
+        question = asked.question
+        page = ResultPage(question.limit, question.offset, count_all=question.include.total_rows)
+        return await self.fetch(question, asked.range_, page=page)
+
+    async def _compare_by_time(
+        self, asked: PreparedQuestion, before: TimeRange, interval: Interval, currency: Currency | None
+    ) -> Answer:
+        """Every bucket of either range has its row. They may be many: a thread puts them in order."""
+        question, range_ = asked.question, asked.range_
+        ours, theirs = (buckets(each, interval, limit=self.limits.query_rows) for each in (range_, before))
+        page = ResultPage(MAX_COMPARED_ROWS + 1) if len(question.dimensions) > 1 else None
+        groups, earlier = await asyncio.gather(
+            self.fetch(question, range_, page=page), self.fetch(question, before, page=page)
+        )
+        ours, theirs = (
+            with_found(named, (key[question.time_index or 0] for key in each.rows), interval, range_.zone)
+            for named, each in ((ours, groups), (theirs, earlier))
+        )
+        rows = await asyncio.to_thread(compared_rows, question, ours, theirs, groups.rows, earlier.rows)
+        shown = [(row.key, row.other) for row in rows[question.offset : question.offset + question.limit]]
+        return self._answer(asked, replace(groups, total=len(rows)), earlier, currency, shown)
 
     async def prepare(self, request: QueryRequest) -> PreparedQuestion:
         """Check a request and fix its range and interval."""
@@ -122,7 +142,11 @@ class QueryService:
         site = self.context.site(site_id)
         await self.context.check_patterns([*question.where, *(goal.condition for goal in question.goals)])
         range_, now = await self.context.range_of(site, question.date_range)
-        return PreparedQuestion(question.with_interval(choose_interval(range_)), range_, now)
+        before = None
+        if question.comparison is not None:
+            matching = question.match_day_of_week
+            before = comparison_range(range_, question.comparison, now=now, match_day_of_week=matching)
+        return PreparedQuestion(question.with_interval(choose_interval(range_)), range_, now, before)
 
     async def fetch(
         self, question: Question, range_: TimeRange, *, page: ResultPage | None = None, only: Only | None = None
@@ -166,11 +190,10 @@ class QueryService:
         asked: PreparedQuestion,
         groups: Groups,
         cost: Cost,
-        before: TimeRange | None = None,
         currency: Currency | None = None,
     ) -> AnswerMeta:
         """What the answer rests on."""
-        question, range_ = asked.question, asked.range_
+        question, range_, before = asked.question, asked.range_, asked.before
         if currency is not None:
             cost = cost.plus(currency.cost)
         return AnswerMeta(
@@ -185,7 +208,7 @@ class QueryService:
                 *self.context.site_warnings(
                     self.context.site(question.site_id), *(one for one in (range_, before) if one is not None)
                 ),
-                *warnings_of(question, range_, asked.now, compared=before is not None),
+                *warnings_of(question, range_, asked.now),
             ],
             currency=currency.code if currency is not None and currency.code else UNSET,
             comparison_date_range=UNSET if before is None else show_range(before),
@@ -204,56 +227,49 @@ class QueryService:
         self,
         asked: PreparedQuestion,
         groups: Groups,
-        before: TimeRange | None,
         earlier: Groups | None,
         currency: Currency | None,
+        keys: Iterable[tuple[Key, Key]] | None = None,
     ) -> Answer:
-        question, range_ = asked.question, asked.range_
-        compare = None if before is None else self._comparing(question, range_, before, earlier)
-        results = []
-        for key, values in groups.rows.items():
-            shown = [show_metric(metric, value) for metric, value in zip(question.metrics, values, strict=True)]
-            comparison = UNSET if compare is None else compare(key, shown)
-            results.append(ResultRow(dimensions=show_key(question, key, range_), metrics=shown, comparison=comparison))
+        """`keys`: the rows by their key in either range; without them, the groups in their order."""
+        shown = ((key, key) for key in groups.rows) if keys is None else keys
+        results = [
+            _show_row(asked, key, groups.rows.get(key), other, earlier.rows.get(other) if earlier else None)
+            for key, other in shown
+        ]
         cost = groups.cost if earlier is None else groups.cost.plus(earlier.cost)
-        query = asked.question.normalised() | {"date_range": list(show_range(range_))}
-        return Answer(results=results, meta=self.meta(asked, groups, cost, before, currency), query=query)
+        query = asked.question.normalised() | {"date_range": list(show_range(asked.range_))}
+        return Answer(results=results, meta=self.meta(asked, groups, cost, currency), query=query)
 
-    def _comparing(
-        self, question: Question, range_: TimeRange, before: TimeRange, earlier: Groups | None
-    ) -> Callable[[Key, Sequence[int | float | None]], Comparison]:
-        """Finds a row's counterpart: same values, and the bucket at the same place of its range."""
-        counterparts: dict[object, object] = {}
-        if question.interval is not None:
-            limit = self.limits.query_rows
-            ours, theirs = (buckets(each, question.interval, limit=limit) for each in (range_, before))
-            counterparts = {mine.key: other.key for mine, other in zip(ours, theirs, strict=False)}
-        time_index = question.time_index
 
-        def compare(key: Key, shown: Sequence[int | float | None]) -> Comparison:
-            other = tuple(counterparts.get(part) if i == time_index else part for i, part in enumerate(key))
-            values = earlier.rows.get(other) if earlier else None
-            then = (
-                [absent(metric) for metric in question.metrics]
-                if values is None
-                else [show_metric(metric, value) for metric, value in zip(question.metrics, values, strict=True)]
-            )
+def _show_row(asked: PreparedQuestion, key: Key, values: Values | None, other: Key, others: Values | None) -> ResultRow:
+    question, range_ = asked.question, asked.range_
+    shown = _show_values(question, values)
+    comparison: Comparison | UnsetType = UNSET
+    if asked.before is not None:
+        then = _show_values(question, others)
+        comparable = None not in key and None not in other
+        change: list[Value] = [None] * len(then)
+        if comparable:
             change = [show_change(metric, a, b) for metric, a, b in zip(question.metrics, shown, then, strict=True)]
-            known = time_index is None or other[time_index] is not None
-            return Comparison(
-                dimensions=show_key(question, other if known else key, range_), metrics=then, change=change
-            )
-
-        return compare
+        comparison = Comparison(dimensions=show_key(question, other, range_), metrics=then, change=change)
+    return ResultRow(dimensions=show_key(question, key, range_), metrics=shown, comparison=comparison)
 
 
-def show_key(question: Question, key: Key, range_: TimeRange) -> list[str]:
-    """A group's values as texts; buckets by their label."""
+def _show_values(question: Question, values: Values | None) -> list[Value]:
+    if values is None:
+        return [absent(metric) for metric in question.metrics]
+    return [show_metric(metric, value) for metric, value in zip(question.metrics, values, strict=True)]
+
+
+def show_key(question: Question, key: Key, range_: TimeRange) -> list[str | None]:
+    """A group's values as texts; buckets by their label, none where the range has no such bucket."""
     interval, time_index = question.interval, question.time_index
-    return [
-        label_bucket(part, interval, range_.zone) if interval and i == time_index else str(part)
-        for i, part in enumerate(key)
-    ]
+    return [_label(part, interval, range_) if interval and i == time_index else str(part) for i, part in enumerate(key)]
+
+
+def _label(bucket: object, interval: Interval, range_: TimeRange) -> str | None:
+    return None if bucket is None else label_bucket(bucket, interval, range_.zone)
 
 
 def _texts(groups: Groups, index: int) -> list[str]:

@@ -15,8 +15,7 @@ from analytics_server.query.answer import Answer, Trends
 from analytics_server.query.endpoint_parts import NO_SITE, QUESTION_CODES, query_body
 from analytics_server.query.engine import QueryService
 from analytics_server.query.language.request import QueryRequest
-from analytics_server.query.language.shapes import DIMENSION
-from analytics_server.query.language.time_range import RANGE_NAMES
+from analytics_server.query.language.shapes import DIMENSION, RANGE_NAME
 from analytics_server.query.trends import (
     DEFAULT_RANGE,
     DEFAULT_VALUES,
@@ -29,7 +28,7 @@ from analytics_server.query.trends import (
 
 # A parameter that is empty is one that was left out.
 _INTERVAL = Annotated[str, Meta(extra_json_schema={"enum": [*INTERVALS, ""]})]
-_RANGE = Annotated[str, Meta(extra_json_schema={"enum": [*RANGE_NAMES, ""]})]
+_RANGE = Annotated[str, Meta(extra_json_schema={"anyOf": [RANGE_NAME, {"const": ""}]})]
 _BREAKDOWN = Annotated[str, Meta(extra_json_schema={"anyOf": [DIMENSION, {"const": ""}]})]
 _LIMIT = Annotated[
     object,
@@ -41,7 +40,11 @@ _TRENDS_PARAMETERS = (
     Parameter(name="interval", about="Chosen by the length of the range if left out.", type=_INTERVAL),
     Parameter(name="from", about="As in a pair of `date_range`.", example="2026-10-01"),
     Parameter(name="to", about="As in a pair of `date_range`; the last day is included.", example="2026-10-31"),
-    Parameter(name="date_range", about=f"A named range instead; `{DEFAULT_RANGE}` if nothing is given.", type=_RANGE),
+    Parameter(
+        name="date_range",
+        about=f"A range with a name or number instead, such as `7d`; `{DEFAULT_RANGE}` if nothing is given.",
+        type=_RANGE,
+    ),
     Parameter(
         name="breakdown",
         about="A dimension: a row per bucket and value.",

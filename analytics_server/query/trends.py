@@ -19,8 +19,9 @@ from analytics_server.query.answer import Trends, Value, absent, show_metric
 from analytics_server.query.context import Cost
 from analytics_server.query.dimensions import Interval, nearest
 from analytics_server.query.engine import Groups, PreparedQuestion, QueryService
+from analytics_server.query.language.buckets import Bucket, buckets, with_found
 from analytics_server.query.language.request import Include, Pagination, QueryRequest
-from analytics_server.query.language.time_range import Bucket, TimeRange, buckets
+from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.sql.statement import ResultPage
 
 DEFAULT_RANGE = "30d"
@@ -90,6 +91,7 @@ async def run_trends(service: QueryService, request: TrendsRequest) -> Trends:
         cost = groups.cost
     wanted = buckets(range_, interval, limit=service.limits.query_rows // max(1, len(values or ())))
     found = await service.fetch(question, range_, only=None if values is None else {1: values})
+    wanted = with_found(wanted, (key[0] for key in found.rows), interval, range_.zone)
     return Trends(
         interval=interval,
         metrics=[metric.name for metric in question.metrics],

@@ -25,6 +25,7 @@ DAILY_VISITORS = (
     " on three days counts three times."
 )
 PARTIAL_COMPARISON = "The range is not over: it is compared with the same part of the earlier one."
+PAIR_STANDS = "A pair to compare with stands as it is: match_day_of_week does not move it."
 RUNNING = "The range is not over: its numbers will still grow."
 NO_GOALS = "The site has no saved goals to group by."
 
@@ -63,13 +64,15 @@ def one_currency(found: Collection[str]) -> str:
     return next(iter(found), "")
 
 
-def warnings_of(question: Question, range_: TimeRange, now: datetime, *, compared: bool) -> list[str]:
+def warnings_of(question: Question, range_: TimeRange, now: datetime) -> list[str]:
     """What a reader of the numbers should know."""
     found: list[str] = []
     if VISITORS in counted(question.metrics) and question.interval in (None, "week", "month") and _has_days(range_):
         found.append(DAILY_VISITORS)
     if range_.start <= now < range_.end:
-        found.append(PARTIAL_COMPARISON if compared else RUNNING)
+        found.append(PARTIAL_COMPARISON if isinstance(question.comparison, str) else RUNNING)
+    if question.match_day_of_week and not isinstance(question.comparison, str):
+        found.append(PAIR_STANDS)
     if GOAL in question.dimensions and not question.goals:
         found.append(NO_GOALS)
     return found

@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -219,7 +219,7 @@ class Oracle:
     def _values(self, name: str, event: Event, at: int, goals: Sequence[str]) -> list[str]:
         if name == "event:goal":
             return [goal for goal in goals if self._is_of_goal(event, goal)]
-        return [self._bucket(name, at) if name.startswith("time:") else self._value_of(name, event)]
+        return [bucket_label(name, self._local(at)) if name.startswith("time:") else self._value_of(name, event)]
 
     def _is_of_goal(self, event: Event, goal: str) -> bool:
         return all(self._holds(one, event) for one in GOALS[goal][1])
@@ -237,21 +237,6 @@ class Oracle:
         if field.startswith("props:"):
             return event.props.get(field.removeprefix("props:"), "")
         return str(getattr(event, EVENT_COLUMNS[field]))
-
-    def _bucket(self, name: str, at: int) -> str:
-        local = self._local(at)
-        match name.removeprefix("time:"):
-            case "minute":
-                return local.replace(second=0, microsecond=0).isoformat(timespec="minutes")
-            case "hour":
-                return local.replace(minute=0, second=0, microsecond=0).isoformat(timespec="minutes")
-            case "day":
-                return local.date().isoformat()
-            case "week":
-                return (local.date() - timedelta(days=local.weekday())).isoformat()
-            case "month":
-                return local.date().replace(day=1).isoformat()
-        raise AssertionError(name)
 
     def _local(self, at: int) -> datetime:
         return moment(at).astimezone(UTC).astimezone(self.zone)
@@ -299,6 +284,23 @@ class Oracle:
             case _:
                 raise AssertionError(operator)
         return found is not negated
+
+
+def bucket_label(name: str, local: datetime) -> str:
+    """The calendar bucket of a local time; a minute or hour is what the clock shows, and how far it is from UTC."""
+    shown = local.replace(second=0, microsecond=0, tzinfo=timezone(local.utcoffset() or timedelta()))
+    match name.removeprefix("time:"):
+        case "minute":
+            return shown.isoformat(timespec="minutes")
+        case "hour":
+            return shown.replace(minute=0).isoformat(timespec="minutes")
+        case "day":
+            return local.date().isoformat()
+        case "week":
+            return (local.date() - timedelta(days=local.weekday())).isoformat()
+        case "month":
+            return local.date().replace(day=1).isoformat()
+    raise AssertionError(name)
 
 
 def _goals_named(item: Any) -> list[str]:

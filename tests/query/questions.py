@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from analytics_server.query.language.buckets import choose_interval
 from analytics_server.query.language.library import Library
 from analytics_server.query.language.request import QueryRequest, Question, check_request, decode_request
-from analytics_server.query.language.time_range import TimeRange, choose_interval, resolve_range
+from analytics_server.query.language.time_range import TimeRange, resolve_range
 
 NOW = datetime(2025, 11, 9, 12, 34, 56, tzinfo=UTC)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from analytics_server.query.compared_rows import MAX_COMPARED_ROWS
 from analytics_server.query.language.conditions import OPERATORS
 from analytics_server.query.language.filters import (
     COMBINING,
@@ -31,7 +32,7 @@ from analytics_server.query.language.request import (
     decode_request,
 )
 from analytics_server.query.language.shapes import MAX_DIMENSIONS, MAX_METRICS
-from analytics_server.query.language.time_range import RANGE_NAMES
+from analytics_server.query.language.time_range import MAX_DAYS_BACK, MAX_MONTHS_BACK, RANGE_NAMES
 from analytics_server.query.trends import PARAMETERS
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +85,9 @@ def test_names_every_error_code() -> None:
         (MAX_NEEDLES, "{} for `contains`"),
         (MAX_PATTERNS, "{} patterns"),
         (MAX_PATTERN_CHARS, "of {} characters"),
+        (MAX_DAYS_BACK, "From `1d` to `{}d`"),
+        (MAX_MONTHS_BACK, "From `1mo` to `{}mo`"),
+        (MAX_COMPARED_ROWS, "at most {} of them"),
     ],
 )
 def test_names_every_limit(limit: int, said: str) -> None:

@@ -103,7 +103,7 @@ async def test_compares_each_group_with_the_same_group_before(
         comparison = row.comparison
         assert isinstance(comparison, msgspec.Struct)
         assert comparison.dimensions == row.dimensions
-        assert comparison.metrics == pytest.approx(before[tuple(row.dimensions)], abs=0.051)
+        assert comparison.metrics == pytest.approx(before[tuple(map(str, row.dimensions))], abs=0.051)
         visitors, then = row.metrics[0], comparison.metrics[0]
         assert isinstance(visitors, int)
         assert isinstance(then, int)
@@ -130,7 +130,8 @@ async def test_compares_buckets_by_their_place_in_the_range(service: QueryServic
     for row in answer.results:
         comparison = row.comparison
         assert isinstance(comparison, msgspec.Struct)
-        day = local(row.dimensions[0]).replace(day=int(row.dimensions[0][-2:]) - 4).date().isoformat()
+        own = str(row.dimensions[0])
+        day = local(own).replace(day=int(own[-2:]) - 4).date().isoformat()
         assert comparison.dimensions == [day]
         assert comparison.metrics == before.get((day,), [0])
 
@@ -293,7 +294,7 @@ async def test_a_running_range_says_that_it_is_compared_in_part(service: QuerySe
 async def test_time_stands_for_an_interval_that_suits_the_range(service: QueryService) -> None:
     answer = await ask(service, dimensions=["time"], date_range=["2025-10-26", "2025-10-26"])
     assert answer.query["dimensions"] == ["time:hour"]
-    assert answer.results[0].dimensions[0].endswith(("+02:00", "+01:00"))
+    assert str(answer.results[0].dimensions[0]).endswith(("+02:00", "+01:00"))
 
 
 async def test_all_begins_with_the_first_event(service: QueryService, oracles: dict[str, Oracle]) -> None:

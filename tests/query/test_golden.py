@@ -30,6 +30,12 @@ QUESTIONS: dict[str, dict[str, Any]] = {
         "date_range": "day",
         "filters": [["is", "visit:source", ["Google"]]],
     },
+    "chart_by_hour_where_clocks_change_within_one": {
+        "metrics": ["pageviews", "sessions"],
+        "dimensions": ["time:hour"],
+        "date_range": ["2025-04-05", "2025-04-06"],
+        "zone": "Pacific/Chatham",
+    },
     "sources": {"metrics": ["visitors", "bounce_rate"], "dimensions": ["visit:source"]},
     "sources_utc": {"metrics": ["visitors"], "dimensions": ["visit:source"], "zone": "UTC"},
     "sources_by_month": {"metrics": ["pageviews"], "dimensions": ["time:month", "visit:source"]},

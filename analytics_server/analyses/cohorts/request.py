@@ -21,6 +21,7 @@ from analytics_server.query.language.conditions import Condition, normalise
 from analytics_server.query.language.event_match import EventMatch, EventSpec, read_spec
 from analytics_server.query.language.filters import parse_filters
 from analytics_server.query.language.library import Library
+from analytics_server.query.language.shapes import DateRange
 from analytics_server.query.language.time_range import RangeSpec
 
 Subject = Literal["user", "session", "visitor"]
@@ -36,7 +37,7 @@ class CohortsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The body of `POST /api/v1/cohorts`. `date_range`: which cohorts are shown; `periods`: how many of each."""
 
     site_id: Annotated[str, Meta(min_length=1, max_length=253)]
-    date_range: str | tuple[str | int, str | int] = "12mo"
+    date_range: DateRange = "12mo"
     period: Period = "week"
     by: Subject = "user"
     first: EventSpec | None = None

@@ -57,6 +57,7 @@ from analytics_server.query.language.conditions import normalise
 from analytics_server.query.language.event_match import EventMatch
 from analytics_server.query.language.filters import parse_filters
 from analytics_server.query.language.saved_filters import SiteLibrary
+from analytics_server.query.language.shapes import DateRange
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.language.window import parse_window
 from analytics_server.query.parameters import TEXT, Binder
@@ -76,7 +77,7 @@ class ResultsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     site_id: SiteId = ""
     goal: GoalSpec | None = None
     goals: Goals = ()
-    date_range: str | tuple[str | int, str | int] | None = None
+    date_range: DateRange | None = None
     filters: tuple[object, ...] = ()
     breakdown: Annotated[str, Meta(max_length=253)] = ""
     limit: Annotated[int, Meta(ge=1, le=MAX_BREAKDOWN)] = 10

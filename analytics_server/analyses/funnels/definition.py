@@ -19,6 +19,7 @@ from analytics_server.query.language.conditions import Condition, all_matches, c
 from analytics_server.query.language.event_match import NAME_CHARS, EventMatch, EventSpec, read_spec
 from analytics_server.query.language.filters import parse_filters
 from analytics_server.query.language.library import Library
+from analytics_server.query.language.shapes import DateRange
 from analytics_server.query.language.window import parse_window
 
 MIN_STEPS = 2
@@ -38,7 +39,6 @@ Order = Literal["ordered", "strict", "any"]
 By = Literal["session", "visitor", "user"]
 SiteId = Annotated[str, Meta(min_length=1, max_length=253)]
 FunnelName = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS)]
-RangeText = str | tuple[str | int, str | int]
 
 
 class ExclusionSpec(EventSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,7 +78,7 @@ class FunnelRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     site_id: SiteId
-    date_range: RangeText
+    date_range: DateRange
     funnel: FunnelName | UnsetType = UNSET
     steps: tuple[EventSpec, ...] | UnsetType = UNSET
     window: int | str | UnsetType = UNSET

@@ -14,6 +14,7 @@ from analytics_server.query.answer import AnswerMeta
 from analytics_server.query.language.conditions import Condition, normalise
 from analytics_server.query.language.filters import parse_filters
 from analytics_server.query.language.library import Library
+from analytics_server.query.language.shapes import DateRange
 from analytics_server.query.language.time_range import RangeSpec
 
 MIN_STEPS = 2
@@ -35,7 +36,7 @@ class PathsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The body of `POST /api/v1/paths`: forward from `start`, backward from `end`, or from the session's entry."""
 
     site_id: Annotated[str, Meta(min_length=1, max_length=253)]
-    date_range: str | tuple[str | int, str | int] = "30d"
+    date_range: DateRange = "30d"
     start: Annotated[str, Meta(max_length=TEXT_CHARS)] | None = None
     end: Annotated[str, Meta(max_length=TEXT_CHARS)] | None = None
     steps: Annotated[int, Meta(ge=MIN_STEPS, le=MAX_STEPS)] = DEFAULT_STEPS

@@ -22,6 +22,7 @@ from analytics_server.query.language.conditions import Condition, normalise
 from analytics_server.query.language.filters import parse_filters
 from analytics_server.query.language.library import Library
 from analytics_server.query.language.request import DEFAULT_LIMIT, Pagination
+from analytics_server.query.language.shapes import DateRange
 from analytics_server.query.language.time_range import EARLIEST, LATEST, RangeSpec
 
 ORDERS = ("started_at", "ended_at", "duration_s", "pageviews", "events")
@@ -44,7 +45,7 @@ class SessionsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The body of `POST /api/v1/sessions`. `user_id`: only the sessions of that user."""
 
     site_id: Annotated[str, Meta(min_length=1, max_length=253)]
-    date_range: str | tuple[str | int, str | int] = "7d"
+    date_range: DateRange = "7d"
     filters: tuple[object, ...] = ()
     user_id: Annotated[str, Meta(min_length=1, max_length=USER_ID_CHARS)] | None = None
     order_by: Annotated[tuple[tuple[str, Literal["asc", "desc"]], ...], Meta(max_length=len(ORDERS))] = ()

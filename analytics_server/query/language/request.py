@@ -17,13 +17,14 @@ from msgspec import Meta
 from analytics_server.errors import RequestError
 from analytics_server.model import stored_site_id
 from analytics_server.query.dimensions import GOAL, Dimension, Interval, Scope, find_dimension, nearest
+from analytics_server.query.language.comparisons import ComparisonRequest, ComparisonSpec, read_comparison
 from analytics_server.query.language.conditions import Condition, matches, normalise
 from analytics_server.query.language.filter_classes import FilterClasses, classify
 from analytics_server.query.language.filters import all_of, parse_filters
 from analytics_server.query.language.goal_filters import goals_in, without_goals
 from analytics_server.query.language.library import Library
-from analytics_server.query.language.shapes import MAX_DIMENSIONS, MAX_METRICS, Dimensions, Filters, Metrics, RangeName
-from analytics_server.query.language.time_range import ComparisonMode, RangeSpec
+from analytics_server.query.language.shapes import MAX_DIMENSIONS, MAX_METRICS, DateRange, Dimensions, Filters, Metrics
+from analytics_server.query.language.time_range import RangeSpec
 from analytics_server.query.metrics import VISITORS, Metric, Share, find_metric
 
 MAX_GOALS = 100
@@ -38,7 +39,8 @@ class Include(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     total_rows: bool = False
     time_labels: bool = False
-    comparison: ComparisonMode | None = None
+    comparison: ComparisonSpec | ComparisonRequest | None = None
+    match_day_of_week: bool = False
 
 
 class Pagination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,7 +55,7 @@ class QueryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     site_id: Annotated[str, Meta(min_length=1, max_length=253)]
     metrics: Metrics
-    date_range: RangeName | tuple[str | int, str | int]
+    date_range: DateRange
     dimensions: Dimensions = ()
     filters: Filters = ()
     order_by: Annotated[tuple[tuple[str, Literal["asc", "desc"]], ...], Meta(max_length=MAX_ORDERS)] = ()
@@ -97,6 +99,8 @@ class Question:
     limit: int
     offset: int
     include: Include
+    comparison: ComparisonSpec | None
+    match_day_of_week: bool
     exact: bool
     filters: FilterClasses = field(init=False, repr=False, compare=False)
     wider: Mapping[Share, Question] = field(init=False, repr=False, compare=False)
@@ -145,7 +149,12 @@ class Question:
             "dimensions": [dimension.name for dimension in self.dimensions],
             "filters": [normalise(condition) for condition in self.where],
             "order_by": [[names[o.by][o.index].name, "desc" if o.descending else "asc"] for o in self.order_by],
-            "include": msgspec.to_builtins(self.include),
+            "include": {
+                "total_rows": self.include.total_rows,
+                "time_labels": self.include.time_labels,
+                "comparison": self.comparison,
+                "match_day_of_week": self.match_day_of_week,
+            },
             "pagination": {"limit": self.limit, "offset": self.offset},
             "exact": self.exact,
         }
@@ -186,6 +195,7 @@ def check_request(request: QueryRequest, library: Library | None = None, *, max_
     if limit > max_rows:
         raise RequestError(f"pagination.limit may be {max_rows} at most; use offset for more.", code="bad_pagination")
     where = parse_filters(request.filters, library)
+    comparison, match_day_of_week = read_comparison(request.include.comparison, request.include.match_day_of_week)
     question = Question(
         site_id=stored_site_id(request.site_id),
         metrics=metrics,
@@ -197,6 +207,8 @@ def check_request(request: QueryRequest, library: Library | None = None, *, max_
         limit=limit,
         offset=request.pagination.offset,
         include=request.include,
+        comparison=comparison,
+        match_day_of_week=match_day_of_week,
         exact=request.exact,
     )
     if request.include.time_labels and question.time_index is None:
@@ -272,7 +284,7 @@ def _refuse(message: str, kind: type) -> NoReturn:
     if unknown is None:
         raise RequestError(f"The request has a wrong value: {message}.", code="bad_request")
     place = unknown["place"] or ""
-    owner = {"include": Include, "pagination": Pagination}.get(place, kind)
+    owner = {"include": Include, "include.comparison": ComparisonRequest, "pagination": Pagination}.get(place, kind)
     where = f" in {place}" if place else ""
     names = getattr(owner, "__struct_fields__", ())
     raise RequestError(

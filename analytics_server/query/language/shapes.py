@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from analytics_server.query.dimensions import DIMENSIONS, GOAL, KEY_CHARS
 from analytics_server.query.language.conditions import OPERATORS
-from analytics_server.query.language.time_range import RANGE_NAMES
+from analytics_server.query.language.time_range import COUNTED_RANGES, RANGE_NAMES
 from analytics_server.query.metrics import METRICS
 
 MAX_METRICS = 20
@@ -41,7 +41,9 @@ Dimensions = Annotated[
     tuple[DimensionName, ...], Meta(extra_json_schema={"maxItems": MAX_DIMENSIONS, "uniqueItems": True})
 ]
 Filters = Annotated[tuple[object, ...], Meta(extra_json_schema={"items": _FILTER})]
-RangeName = Annotated[str, Meta(extra_json_schema={"enum": list(RANGE_NAMES)})]
+RANGE_NAME: Json = {"anyOf": [{"enum": list(RANGE_NAMES)}, {"type": "string", "pattern": COUNTED_RANGES}]}
+RangeName = Annotated[str, Meta(extra_json_schema=RANGE_NAME)]
+DateRange = RangeName | tuple[str | int, str | int]
 
 
 def components() -> dict[str, Json]:

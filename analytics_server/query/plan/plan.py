@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from analytics_server.errors import RequestError
+from analytics_server.query.clock_changes import HOUR_S, QUARTER_S, clock_periods
 from analytics_server.query.dimensions import SESSION, Dimension, Scope
 from analytics_server.query.language.conditions import matches
 from analytics_server.query.language.request import Question
@@ -212,7 +213,7 @@ def _event_sources(metric: Metric, question: Question, range_: TimeRange) -> tup
     fields = [*question.dimensions, *filtered, *question.goal_dimensions]
     roughly = metric.name == "visitors" and question.exact
     found: list[PlanSource] = []
-    if metric.traffic and not roughly and all(d.traffic for d in fields) and on_quarter_hours(range_):
+    if metric.traffic and not roughly and all(d.traffic for d in fields) and _on_quarters(question, range_):
         found.append(PlanSource.TRAFFIC)
     whole = question.interval in (None, "day", "week", "month") and all(d.scope is not Scope.EVENT for d in fields)
     visits = (PlanSource.VISITS,) if metric.visits and not roughly and whole else ()
@@ -220,6 +221,14 @@ def _event_sources(metric: Metric, question: Question, range_: TimeRange) -> tup
     if visits and SESSION not in fields and any(d.scope is Scope.VISIT for d in fields):
         return (*found, *visits, PlanSource.EVENTS)
     return (*found, PlanSource.EVENTS, *visits)
+
+
+def _on_quarters(question: Question, range_: TimeRange) -> bool:
+    """Do the range and its buckets begin on quarters of an hour, as those of `traffic` do?"""
+    if question.interval != "hour" or not on_quarter_hours(range_):
+        return on_quarter_hours(range_)
+    start, end = (int(edge.timestamp()) for edge in (range_.start, range_.end))
+    return all(period.start % QUARTER_S == 0 for period in clock_periods(start - HOUR_S, end, range_.zone))
 
 
 def _session_sources(metric: Metric, question: Question) -> tuple[PlanSource, ...]:

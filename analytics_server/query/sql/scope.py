@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import ceil
 from typing import Literal
 
-from analytics_server.query.dimensions import GOAL, SESSION, Dimension, Scope
+from analytics_server.query.clock_changes import HOUR_S, changes_within_hours, clock_periods
+from analytics_server.query.dimensions import GOAL, HOUR_BETWEEN_CHANGES, HOUR_CHANGE, SESSION, Dimension, Scope
 from analytics_server.query.language.conditions import Condition
 from analytics_server.query.language.request import Question
 from analytics_server.query.language.time_range import TimeRange
-from analytics_server.query.parameters import TEXT, TEXTS, Binder
+from analytics_server.query.parameters import MOMENTS_S, OFFSETS_S, TEXT, TEXTS, Binder
 from analytics_server.query.sql.range_edges import RangeEdges
 from analytics_server.query.sql.render import Column, Reach, render, with_key
 from analytics_server.query.sql.select import Expression, Relation, Select, compose, compose_list, select
@@ -67,6 +69,8 @@ class Scoped:
         if dimension is GOAL:
             return self._goals(place, rows)
         template: str = getattr(dimension, rows)
+        if dimension.interval == "hour":
+            return hour_expression(template, at, self.range_, self.binder)
         key = {"key": self.binder.bind(dimension.key, TEXT)} if dimension.key else {}
         return fill(template, at=at, **key)
 
@@ -109,6 +113,16 @@ class Scoped:
 
     def _traffic_column(self, dimension: Dimension) -> str:
         return dimension.traffic
+
+
+def hour_expression(template: str, at: str, range_: TimeRange, binder: Binder) -> str:
+    """The hour of rows of a range that are dated by `at`: by the template, unless clocks change within an hour."""
+    periods = clock_periods(int(range_.start.timestamp()) - HOUR_S, ceil(range_.end.timestamp()), range_.zone)
+    if not changes_within_hours(periods):
+        return fill(template, at=at)
+    binder.name("clock_changes", [period.start for period in periods], MOMENTS_S)
+    binder.name("clock_offsets", [period.offset for period in periods], OFFSETS_S)
+    return fill(HOUR_BETWEEN_CHANGES, at=at, change=fill(HOUR_CHANGE, at=at))
 
 
 def names_of(count: int) -> list[str]:

@@ -226,7 +226,7 @@ async def test_the_answer_says_whom_it_can_not_follow(client: Client, by: str) -
         ("cohorts", {"first": {"filters": [["is", ["event:page"], ["/"]]]}}, "bad_filter"),
         ("cohorts", {"period": "year"}, "bad_request"),
         ("cohorts", {"by": "person"}, "bad_request"),
-        ("cohorts", {"date_range": "yesterday"}, "bad_date_range"),
+        ("cohorts", {"date_range": "yesterdays"}, "bad_date_range"),
         ("cohorts", {"date_range": ["2025-01-02", "2025-01-01"]}, "bad_date_range"),
         ("cohorts", {"date_range": [10**30, 10**31]}, "bad_date_range"),
         ("paths", {"filters": [["is", "nothing", ["x"]]]}, "unknown_dimension"),

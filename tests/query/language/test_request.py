@@ -140,7 +140,7 @@ def test_aliases_become_full_names_in_the_normalised_query() -> None:
             ["not", ["or", [["is", "event:page", ["/"]]]]],
         ],
         "order_by": [["sessions", "asc"]],
-        "include": {"total_rows": False, "time_labels": False, "comparison": None},
+        "include": {"total_rows": False, "time_labels": False, "comparison": None, "match_day_of_week": False},
         "pagination": {"limit": 100, "offset": 0},
         "exact": False,
     }

@@ -24,9 +24,10 @@ from analytics_server.model import SESSION_ATTRIBUTES, Site
 from analytics_server.query.answer import show_metric
 from analytics_server.query.context import SETTINGS
 from analytics_server.query.engine import QueryService, show_key
+from analytics_server.query.language.buckets import choose_interval
 from analytics_server.query.language.request import Question, check_request
 from analytics_server.query.language.saved_filters import SiteLibrary
-from analytics_server.query.language.time_range import TimeRange, choose_interval
+from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.metrics import METRICS, Metric
 from analytics_server.query.plan.coverage import Coverage, DayReader
 from analytics_server.query.plan.plan import Plan, PlanSource, cheapest, make_plan
@@ -128,7 +129,7 @@ async def rows_of(store: Store, question: Question, plan: Plan, range_: TimeRang
     result = await store.query(statement.sql, statement.parameters, settings=SETTINGS)
     width = len(question.dimensions)
     return {
-        tuple(show_key(question, row[:width], range_)): [
+        tuple(str(part) for part in show_key(question, row[:width], range_)): [
             show_metric(metric, value) for metric, value in zip(question.metrics, row[width:], strict=True)
         ]
         for row in result.rows

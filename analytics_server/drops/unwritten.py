@@ -9,7 +9,7 @@ fits is counted in `left_out`. An example is stored only as it is handed in: it 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from heapq import nlargest
 from operator import itemgetter
 from typing import NamedTuple
@@ -52,15 +52,18 @@ class _Count:
         self.last_s = 0
         self.examples: dict[str, int] = {}
 
-    def add(self, events: int, last_s: int, examples: Iterable[tuple[str, int]]) -> None:
-        self.events += events
-        self.last_s = max(self.last_s, last_s)
+    def see(self, example: str, events: int) -> None:
         known = self.examples
-        for example, times in examples:
-            if example in known:
-                known[example] += times
-            elif len(known) < MOST_EXAMPLES:
-                known[example] = times
+        if example in known:
+            known[example] += events
+        elif len(known) < MOST_EXAMPLES:
+            known[example] = events
+
+    def include(self, other: _Count) -> None:
+        self.events += other.events
+        self.last_s = max(self.last_s, other.last_s)
+        for example, events in other.examples.items():
+            self.see(example, events)
 
 
 _Key = tuple[int, str, str]
@@ -82,7 +85,11 @@ class UnwrittenDrops:
         """Count events. `site_id`: "" where the name can't be a site's. `exists`: is there such a site?"""
         key = (at_s - at_s % QUARTER_S, reason, kind)
         count = self._of_site(site_id, key) if exists else self._of_unknown(site_id, key)
-        count.add(events, at_s, ((example, events),) if example else ())
+        count.events += events
+        if at_s > count.last_s:
+            count.last_s = at_s
+        if example:
+            count.see(example, events)
 
     def rows(self) -> Iterator[DropRow]:
         """All counts as rows."""
@@ -135,7 +142,7 @@ class UnwrittenDrops:
     def _forget_name(self) -> None:
         _, counts = self._unknown.popitem(last=False)
         for key, count in counts.items():
-            self._found_or_made(self._nameless, key).add(count.events, count.last_s, count.examples.items())
+            self._found_or_made(self._nameless, key).include(count)
 
     def _found_or_made(self, counts: _Counts, key: _Key) -> _Count:
         count = counts.get(key)

@@ -13,8 +13,9 @@ from analytics_server.collect.enrich.user_agent import MAX_USER_AGENT_CHARS
 
 ROBOT_CHARS = 40
 
-_LINK = re.compile(r"(?:https?:|//|www\.)\S*|\S*(?:@|%40)\S*", re.IGNORECASE)
-_PRODUCT = re.compile(r"(?<![\w./-])([A-Za-z][A-Za-z0-9]*(?:[._-][A-Za-z0-9]+)*)(/v?\d+)?(?![\w@])")
+_BETWEEN = re.compile(r"[\s;,()+\[\]]+")
+_PRODUCT = re.compile(r"([A-Za-z][A-Za-z0-9]*(?:[._-][A-Za-z0-9]+)*)(?:(/v?\d)|(?=[/:!]|$))")
+_OF_ADDRESSES = ("@", "%40", "//", "www.")
 _NUMBER = re.compile(r"\d{4}|[0-9a-f]{8}", re.IGNORECASE)
 """May stand for a person or a device."""
 _ROBOT = re.compile(
@@ -31,14 +32,19 @@ _NO_NAME = frozenset(
 
 def robot_name(user_agent: str) -> str:
     """The first product with a robot's word in it, else the first that is no browser; "" if there is none."""
-    text = _LINK.sub(" ", user_agent[:MAX_USER_AGENT_CHARS])
     first = ""
-    for match in _PRODUCT.finditer(text):
+    for word in _BETWEEN.split(user_agent[:MAX_USER_AGENT_CHARS]):
+        match = _PRODUCT.match(word)
+        if match is None:
+            continue
         name = match[1]
         if name.lower() in _NO_NAME or len(name) > ROBOT_CHARS or _NUMBER.search(name) is not None:
             continue
+        if (match[2] is None or first) and _ROBOT.search(name) is None:
+            continue
+        if any(sign in word for sign in _OF_ADDRESSES):
+            continue
         if _ROBOT.search(name) is not None:
             return name
-        if match[2] is not None and not first:
-            first = name
+        first = name
     return first

@@ -120,7 +120,7 @@ class Collector:
                 await written
             return self.kept(outcome, request.sent)
         except AnalyticsError as error:
-            return self._refuse(error)
+            return self.refuse(error)
 
     async def admit(self, authorization: str) -> Principal:
         """Who sends this header, and may. Raises `Unauthorized` or `Forbidden`."""
@@ -166,9 +166,10 @@ class Collector:
 
             self._append(outcome, settled)
         except AnalyticsError as error:
-            respond(self._refuse(error))
+            respond(self.refuse(error))
 
-    def _refuse(self, error: AnalyticsError) -> BeaconAnswer:
+    def refuse(self, error: AnalyticsError) -> BeaconAnswer:
+        """The answer to a request of which nothing is taken."""
         if error.code in OF_REQUESTS:
             self._note("", error.code, 1, "", "", "")
         return refuse(error)
@@ -304,7 +305,6 @@ class Collector:
             self._check_whole(outcome, request.sent)
 
     def _noted(self, rejected: list[Rejection]) -> Iterator[Rejection]:
-        """Noted are those that never reached the pipeline."""
         for each in rejected:
             self._note(each.site if isinstance(each, MisreadEvent) else "", each.code, 1, each.message, "", "")
             yield Rejection(each.index, each.code, each.message)

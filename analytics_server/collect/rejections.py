@@ -96,5 +96,5 @@ class RejectionCode(StrEnum):
     )
 
 
-OF_REQUESTS = frozenset({"bad_json", "bad_body", "bad_encoding", "unsupported_media_type", "too_large"})
+OF_REQUESTS = frozenset({"bad_json", "bad_body", "bad_encoding", "missing_site", "unsupported_media_type", "too_large"})
 """Codes of requests of which nothing was read: whose they are is not known, and each counts as one event."""

@@ -68,6 +68,8 @@ async def drop_one_of_each(client: Client) -> None:
     await client.send(view(site=f"https://{OTHER}/very%2Fsecret?{PERSON}", name="x"))
     await client.send(view(site=PERSON, name="x"))
     await client.send(b'{"site": ')
+    assert (await client.get("/track/pixel.gif?name=x")).status == 400
+    assert (await client.send(b"[" + b" " * (2 << 20) + b"]")).status == 413
 
 
 async def ask(client: Client, token: str | None = None, **parameters: str) -> Reply:
@@ -128,7 +130,7 @@ async def test_an_admin_sees_names_that_no_site_has(client: Client) -> None:
     names = {(drop["site_id"], drop["reason"]): drop["events"] for drop in everything["drops"]}
     assert names[UNKNOWN, "unknown_site"] == 1
     assert names["", "bad_site"] == 2
-    assert names["", "bad_json"] == 1
+    assert [names["", code] for code in ("bad_json", "missing_site", "too_large")] == [1, 1, 1]
     assert names[SITE, "bot"] == 4
     assert "site_exists" not in everything
     bad = [drop for drop in everything["drops"] if drop["reason"] == "bad_site"]

@@ -35,7 +35,6 @@ _PARAMETERS = (
         name="date_range",
         about=f"As in a query: a name, or a pair as JSON or with a comma. `{DEFAULT_RANGE}` if left out. Counts "
         "are kept for 30 days.",
-        example="7d",
     ),
     Parameter(name="from", about="As in a pair of `date_range`.", example="2026-11-01"),
     Parameter(name="to", about="As in a pair of `date_range`; the last day is included.", example="2026-11-30"),
@@ -56,7 +55,13 @@ def endpoints(service: DropService, sites: Sites) -> list[Endpoint]:
         site = sites.get(name)
         if site is None and not _manages_all(call.caller):
             raise NotFound(f"There is no site {name[:128]!r}.", code="unknown_site")
-        return await service.of_site(call.body, site)
+        answer = await service.of_site(call.body, site)
+        if site is None and not answer.drops:
+            raise NotFound(
+                f"There is no site {name[:128]!r}, and no beacon named it in this range (counts are kept for 30 days).",
+                code="unknown_site",
+            )
+        return answer
 
     return [
         Endpoint(

@@ -6,6 +6,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 CONFIG =
 ARGS =
+LIST =
 # Tests wait for processes, clocks and disks more than they compute, so a few more than there are cores.
 JOBS = 3
 MINUTES = 10
@@ -17,7 +18,7 @@ PUPPETEER = tests/browsers/puppeteer
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock'
 
-.PHONY: help install install-dev geo run demo test check fmt soak bench build tracker golden agents lock clean
+.PHONY: help install install-dev geo run demo test check fmt soak bench build tracker golden agents spam-referrers lock clean
 
 help: ## Show this list
 	@echo "Usage: make TARGET"
@@ -134,6 +135,11 @@ agents: install-dev ## Renew the public lists that bot detection is measured by,
 	@npm install --prefix .build/agents --ignore-scripts --no-audit --no-fund --loglevel=error \
 		user-agents crawler-user-agents >/dev/null
 	@$(BIN)/python -m tests.collect.enrich.lists .build/agents/node_modules
+
+# No package registry has this list up to date: fetch the community's list of referrer spammers (a host a line) by hand.
+spam-referrers: install-dev ## Add the hosts of LIST=file to the list of spam referrers, real ones left out
+	@if [ -z "$(LIST)" ]; then echo "Name a file with a host a line: make spam-referrers LIST=spammers.txt" >&2; exit 1; fi
+	@$(BIN)/python -m tests.collect.enrich.lists.spam $(LIST)
 
 lock: install-dev ## Renew the hash-pinned locks in requirements/
 	@$(COMPILE) --upgrade pyproject.toml --override requirements/overrides.txt -o requirements/runtime.txt

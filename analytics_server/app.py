@@ -69,7 +69,9 @@ class Server:
             on_durable=self._hub.record,
             has_loss=lambda: self.integrity.has_lost("events"),
         )
-        self.collect = CollectService(config, self.access, self.ingest.wal, registry, salt_of=self._salts.of)
+        self._questions = Questions(config, self.store, self.access, must_wait=lambda: self.ingest.is_behind)
+        add_drop, wal = self._questions.drops.add, self.ingest.wal
+        self.collect = CollectService(config, self.access, wal, registry, salt_of=self._salts.of, drop_history=add_drop)
         self._live = LiveSockets(
             self._hub,
             self.access.authorizer,
@@ -78,7 +80,6 @@ class Server:
             drops_of=self.collect.drops.of_site,
             address_of=self.collect.address_of,
         )
-        self._questions = Questions(config, self.store, self.access, must_wait=lambda: self.ingest.is_behind)
         self.housekeeping = Housekeeping(
             self.store, self.ingest.flusher, self.collect, self.http, geo_interval_s=config.geo.reload_interval_s
         )
@@ -142,7 +143,7 @@ class Server:
         if self._front is not None:
             await self._front.settle(grace * ANSWER_SHARE)
         await self.listener.close()
-        await self._questions.sql.close()
+        await self._questions.close()
         await self.ingest.flusher.close()
         await self.ingest.wal.close()  # only now may another server deliver from this directory
         await self._salts.close()
@@ -166,15 +167,14 @@ class Server:
 
     def _start_tasks(self) -> None:
         start = self._tasks.start
-        start(self._questions.saved.run, "saved")
+        for work, name in self._questions.tasks():
+            start(work, name)
         start(self._live.run, "live")
         start(self.http.watch_loop, "loop-lag")
         start(self.housekeeping.run, "housekeeping")
         start(self.integrity.run, "integrity")
         if self.store.capabilities.owns_files:
             start(self.ingest.merges.run, "merges")
-        start(self._questions.day_totals.run, "day-totals")
-        start(self._questions.analyses.funnel_tables.run, "saved-funnels")
 
     def _make_front(self, make_inner: Callable[[], RequestHandler]) -> Front:
         observe = self.http.route(self.config.tracker.collect_path)

@@ -1,13 +1,16 @@
-"""What one server answers about stored events: query, SQL, analyses and saved things, with their endpoints."""
+"""What one server answers about stored events: query, SQL, analyses, drops and saved things, with their endpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 from analytics_server.access.service import AccessService
 from analytics_server.analyses.service import AnalysesService
 from analytics_server.config import Config
+from analytics_server.drops.routes import endpoints as drop_endpoints
+from analytics_server.drops.service import DropService
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.query.day_totals import DayTotals
 from analytics_server.query.endpoint_parts import query_body
@@ -31,11 +34,25 @@ class Questions:
 
     def __init__(self, config: Config, store: Store, access: AccessService, *, must_wait: Callable[[], bool]) -> None:
         sites, saved = access.sites, Saved(store, unreadable=access.unreadable)
+        self._sites = sites
         self.saved = saved
         self._queries = QueryService(store, sites, _utc_now, config.limits, saved)
+        self.drops = DropService(config, store, _utc_now)
         self.sql = SqlService(self._queries.context, config.sql)
         self.analyses = AnalysesService(store, sites, saved, self._queries.context, _utc_now, config.clickhouse.cluster)
         self.day_totals = DayTotals(store, sites, _utc_now, must_wait=must_wait)
+
+    def tasks(self) -> Iterator[tuple[Callable[[], Coroutine[Any, Any, None]], str]]:
+        """What runs in the background, with a name for each."""
+        yield self.saved.run, "saved"
+        yield self.drops.run, "drops"
+        yield self.day_totals.run, "day-totals"
+        yield self.analyses.funnel_tables.run, "saved-funnels"
+
+    async def close(self) -> None:
+        """Write the last counts of drops, and end what SQL still runs."""
+        await self.drops.close()
+        await self.sql.close()
 
     def endpoints(self) -> list[Endpoint]:
         """All endpoints; handlers raise `AnalyticsError`."""
@@ -44,6 +61,7 @@ class Questions:
             *query_endpoints(self._queries),
             *saved_endpoints(self._saved_types(), self.saved, context.site, query_body(context.limits)),
             *self.analyses.endpoints(),
+            *drop_endpoints(self.drops, self._sites),
             *sql_endpoints(self.sql),
         ]
 

@@ -67,6 +67,12 @@ EDIT_SAVED = Action(
 VIEW_SCHEMA = Action(
     name="view_schema", about="See the tables and functions of SQL.", resource=ResourceKind.NOTHING, roles=READING
 )
+VIEW_DROPS = Action(
+    name="view_drops",
+    about="See what was dropped and rejected, of the sites covered.",
+    resource=ResourceKind.NOTHING,
+    roles=READING,
+)
 PLAN_EXPERIMENT = Action(
     name="plan_experiment", about="Work out a sample size: arithmetic.", resource=ResourceKind.NOTHING, roles=ANY_ROLE
 )
@@ -81,6 +87,7 @@ ACTIONS: tuple[Action, ...] = (
     VIEW_SAVED,
     EDIT_SAVED,
     VIEW_SCHEMA,
+    VIEW_DROPS,
     PLAN_EXPERIMENT,
 )
 

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 
 import msgspec
 
 from analytics_server.access.gate import Gate, Principal
 from analytics_server.collect.answer import ONE, BeaconAnswer, accept, refuse
 from analytics_server.collect.body import decompress
-from analytics_server.collect.formats.beacon import Beacon, Rejection
+from analytics_server.collect.formats.beacon import Beacon, MisreadEvent, Rejection
 from analytics_server.collect.formats.table import Format
 from analytics_server.collect.formats.warnings import Warnings
 from analytics_server.collect.formats.wire import Decoded
 from analytics_server.collect.limits import RateLimiter
 from analytics_server.collect.metrics import CollectMetrics
 from analytics_server.collect.pace import DecompressionThrottle, is_compressed_far
-from analytics_server.collect.pipeline import Pipeline
+from analytics_server.collect.pipeline import Note, Pipeline, note_nothing
+from analytics_server.collect.rejections import OF_REQUESTS
 from analytics_server.collect.steps.run import Origin, Outcome
 from analytics_server.config import LimitsSection
 from analytics_server.errors import (
@@ -42,6 +44,7 @@ EVENTS_AT_ONCE = 1_000
 """A larger batch is taken in pieces of so many events, some 15 ms each: the loop must not stand still for long."""
 
 MAY_NOT_COLLECT = "This token may not collect: use one of the role collect or admin."
+FOREIGN = "This token does not cover the event's site."
 LARGE_BODY = 16_384
 """A smaller body can't hold more events than are taken at once."""
 
@@ -72,8 +75,10 @@ class Collector:
         *,
         forget_ids: Callable[[list[tuple[str, bytes]]], None],
         losses: Callable[[], int],
+        note: Note = note_nothing,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`note` hears of what is refused before the pipeline."""
         self._pipeline = pipeline
         self._wal = wal
         self._gate = gate
@@ -83,6 +88,7 @@ class Collector:
         metrics.bots = pipeline.bots
         self._forget_ids = forget_ids
         self._losses = losses
+        self._note = note
         self._by_address = RateLimiter(limits.address_events_per_s, limits.limiter_addresses, clock)
         self._one_large = asyncio.Lock()
         self._pace = DecompressionThrottle()
@@ -114,7 +120,7 @@ class Collector:
                 await written
             return self.kept(outcome, request.sent)
         except AnalyticsError as error:
-            return refuse(error)
+            return self.refuse(error)
 
     async def admit(self, authorization: str) -> Principal:
         """Who sends this header, and may. Raises `Unauthorized` or `Forbidden`."""
@@ -160,7 +166,13 @@ class Collector:
 
             self._append(outcome, settled)
         except AnalyticsError as error:
-            respond(refuse(error))
+            respond(self.refuse(error))
+
+    def refuse(self, error: AnalyticsError) -> BeaconAnswer:
+        """The answer to a request of which nothing is taken."""
+        if error.code in OF_REQUESTS:
+            self._note("", error.code, 1, "", "", "")
+        return refuse(error)
 
     def _read(
         self,
@@ -184,6 +196,7 @@ class Collector:
             raise TooLarge(f"The body has {len(body)} bytes; {most} are allowed.")
         beacons, rejected, sent, warnings = decoded or self._decode(format, body, trusted=trusted)
         if not trusted and not self._by_address.allow(address, max(1, sent)):
+            self._note("", TooManyRequests.code, max(1, sent), "", "", "")
             raise TooManyRequests("Too many events from this address. Send them again later.")
         origin = Origin(
             address,
@@ -288,8 +301,13 @@ class Collector:
         if request.warnings is not None:
             outcome.include(request.warnings)
         if request.rejected or outcome.rejected:
-            outcome.rejected = sorted(request.rejected + outcome.rejected, key=_by_index)
+            outcome.rejected = sorted([*self._noted(request.rejected), *outcome.rejected], key=attrgetter("index"))
             self._check_whole(outcome, request.sent)
+
+    def _noted(self, rejected: list[Rejection]) -> Iterator[Rejection]:
+        for each in rejected:
+            self._note(each.site if isinstance(each, MisreadEvent) else "", each.code, 1, each.message, "", "")
+            yield Rejection(each.index, each.code, each.message)
 
     def _written(self, outcome: Outcome) -> asyncio.Future[None] | None:
         """Done when the rows, and all that came before, are durable; raises `WalError` when they are lost.
@@ -331,8 +349,7 @@ class Collector:
 
     def _decode(self, format: Format, body: bytes, *, trusted: bool) -> Decoded:
         limits = self._limits
-        max_events = limits.trusted_batch_events if trusted else limits.batch_events
-        return format.decode(body, limits, max_events=max_events)
+        return format.decode(body, limits, max_events=limits.trusted_batch_events if trusted else limits.batch_events)
 
     def _check_whole(self, outcome: Outcome, sent: int) -> None:
         """When one fault took every event, the request as a whole gets its status."""
@@ -373,14 +390,11 @@ def _covered(
     beacons: list[tuple[int, Beacon]], sites: tuple[str, ...]
 ) -> tuple[list[tuple[int, Beacon]], list[Rejection]]:
     """Events of the token's own sites, and rejections for the others."""
-    covered, good, bad = frozenset(sites), [], []
+    covered, good = frozenset(sites), []
+    bad: list[Rejection] = []
     for index, beacon in beacons:
         if stored_site_id(beacon.site) in covered:
             good.append((index, beacon))
         else:
-            bad.append(Rejection(index, "forbidden_site", "This token does not cover the event's site."))
+            bad.append(MisreadEvent(index, "forbidden_site", FOREIGN, beacon.site))
     return good, bad
-
-
-def _by_index(rejection: Rejection) -> int:
-    return rejection.index

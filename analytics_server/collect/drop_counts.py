@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 
 from analytics_server.access.sites import valid_site_id
 from analytics_server.collect.drops import DropReason
+from analytics_server.collect.rejections import OF_REQUESTS, RejectionCode
 from analytics_server.model import DropCount
 
 MAX_SITES = 1_000
@@ -20,14 +21,9 @@ MAX_UNKNOWN = 100
 MAX_LISTED = 10
 MESSAGE_CHARS = 300
 
-REMEDIES = {
-    "unknown_site": "Create the site (analytics-server site create), or set [sites] create_unknown = true. "
-    "Is its name spelled right in data-site?",
-    "too_many_requests": "Raise [limits] site_events_per_s.",
-    "missing_url": "Send the page's address as url.",
-    "bad_url": "Only pages with an http or https address are counted, not files or app screens.",
-}
-"""What to do about a rejection, by its code, where its own message doesn't say."""
+History = Callable[[str, int, str, str, str, int, bool], None]
+"""What keeps counts beyond this process: site or "", seconds since 1970, reason, kind, example, events, and whether
+there is such a site."""
 
 
 class _Count:
@@ -46,16 +42,33 @@ _Sites = OrderedDict[str, dict[str, _Count]]
 class DropCounts:
     """`exists` says whether a site of this id is there; `clock` gives seconds since 1970."""
 
-    def __init__(self, exists: Callable[[str], bool], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, exists: Callable[[str], bool], clock: Callable[[], float], history: History | None = None
+    ) -> None:
         self._exists = exists
         self._clock = clock
+        self._history = history
         self._known: _Sites = OrderedDict()
         self._unknown: _Sites = OrderedDict()
 
-    def note(self, site: str, reason: str, events: int = 1, message: str = "", kind: str = "") -> None:
-        """Count events that named `site` (as sent). `reason`: a drop's, or a rejection's code; `kind`: a bot's."""
+    def note(
+        self, site: str, reason: str, events: int = 1, message: str = "", kind: str = "", example: str = ""
+    ) -> None:
+        """Count events that named `site` (as sent). `reason`: a drop's, or a rejection's code; `kind`: a bot's.
+
+        Repeated events, which count once, and requests refused before an event was read go to the history only.
+        """
         site_id = valid_site_id(site)
         known = self._exists(site_id)
+        now = self._clock()
+        if self._history is not None:
+            self._history(site_id, int(now), reason, kind, example, events, known)
+        if reason != DropReason.DUPLICATE and (site or reason not in _OF_REQUESTS):
+            self._note_latest(site_id, known, reason, events, message, kind, now)
+
+    def _note_latest(
+        self, site_id: str, known: bool, reason: str, events: int, message: str, kind: str, now: float
+    ) -> None:
         sites, most = (self._known, MAX_SITES) if known else (self._unknown, MAX_UNKNOWN)
         reasons = sites.get(site_id)
         if reasons is None:
@@ -67,7 +80,7 @@ class DropCounts:
         if count is None:
             count = reasons[reason] = _Count()
         count.events += events
-        count.at_ms = int(self._clock() * 1000)
+        count.at_ms = int(now * 1000)
         count.message = message[:MESSAGE_CHARS]
         if kind:
             count.kinds[kind] = count.kinds.get(kind, 0) + events
@@ -82,6 +95,8 @@ class DropCounts:
 
 
 _DROPS: dict[str, DropReason] = {reason.value: reason for reason in DropReason}
+_REJECTIONS: dict[str, RejectionCode] = {code.value: code for code in RejectionCode}
+_OF_REQUESTS = OF_REQUESTS | {RejectionCode.TOO_MANY_REQUESTS.value}
 
 
 def _listed(sites: Iterable[tuple[str, dict[str, _Count]]]) -> list[DropCount]:
@@ -92,6 +107,7 @@ def _listed(sites: Iterable[tuple[str, dict[str, _Count]]]) -> list[DropCount]:
 
 def _described(site_id: str, code: str, count: _Count) -> DropCount:
     drop = _DROPS.get(code)
+    known = drop or _REJECTIONS.get(code)
     return DropCount(
         site_id=site_id,
         reason=code,
@@ -100,5 +116,5 @@ def _described(site_id: str, code: str, count: _Count) -> DropCount:
         last_at_ms=count.at_ms,
         about=count.message or ("" if drop is None else drop.about),
         kinds=dict(count.kinds),
-        remedy=REMEDIES.get(code, "") if drop is None else drop.remedy,
+        remedy="" if known is None else known.remedy,
     )

@@ -10,51 +10,68 @@ from enum import StrEnum
 
 
 class DropReason(StrEnum):
-    """A reason; `about` is the sentence the documentation shows, `remedy` what one can do to have it counted."""
+    """A reason; `about` is the sentence the documentation shows, `remedy` what one can do to have it counted.
+
+    `example`: what the documentation shows, in Markdown.
+    """
 
     about: str
     remedy: str
+    example: str
 
-    def __new__(cls, value: str, about: str = "", remedy: str = "") -> DropReason:
+    def __new__(cls, value: str, about: str = "", remedy: str = "", example: str = "") -> DropReason:
         member = str.__new__(cls, value)
         member._value_ = value
         member.about = about
         member.remedy = remedy
+        member.example = example
         return member
 
     BOT = (
         "bot",
         "It looks automated: the user agent is a crawler, a headless browser, an HTTP library, or empty.",
         "Open the page in an ordinary browser window. To count automated tests, set [collect] drop_bots = false.",
+        "`python-requests/2.31.0`; the kinds stand below",
     )
     PREFETCH = (
         "prefetch",
         "The browser loaded the page ahead of time and nobody has seen it.",
         "It counts once the page is shown.",
+        "`Sec-Purpose: prefetch;prerender`",
     )
     DNT = (
         "dnt",
         "The browser asked not to be tracked (header DNT: 1).",
         "Look with another browser, or set [collect] respect_dnt = false.",
+        "`DNT: 1`",
     )
     GPC = (
         "gpc",
         "The browser sent Global Privacy Control (header Sec-GPC: 1).",
         "Look with another browser, or set [collect] respect_gpc = false.",
+        "`Sec-GPC: 1`",
     )
     HOSTNAME = (
         "hostname",
         "The page's hostname is not among the site's allowed hosts.",
         "Add the host to the site's allowed_hosts, or empty that list to allow any host.",
+        "a copy on `staging.example.com`, where only `example.com` is allowed",
     )
     SPAM_REFERRER = (
         "spam_referrer",
         "The referrer is a known source of referrer spam.",
         "Open the page without following that link.",
+        "`https://www.1-best-seo.com/`",
     )
     NO_SESSION = (
         "no_session",
         "It only tells more about a page view (engagement, scroll, web_vital), and there is no session that it is of.",
         "Send a pageview, or another active event, first; a session_id must be that of its events.",
+        "`engagement` of a tab that was opened two days ago",
     )
-    DUPLICATE = "duplicate", "An event with the same event_id was already accepted."
+    DUPLICATE = (
+        "duplicate",
+        "An event with the same event_id was already accepted.",
+        "Nothing: the event is counted once. Give each event an event_id of its own.",
+        "a beacon that is sent again because its answer was lost",
+    )

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from analytics_server.collect.drops import DropReason
 from analytics_server.collect.formats.beacon import Beacon, Rejection
 from analytics_server.collect.steps import admission, page, request, visitor
 from analytics_server.collect.steps.parts import (
@@ -26,8 +25,14 @@ from analytics_server.collect.steps.run import EventContext, Origin, Outcome, Ru
 from analytics_server.collect.steps.verdict import Drop, Reject
 from analytics_server.config import CollectSection, LimitsSection
 
-Note = Callable[[str, str, int, str, str], None]
-"""Site as it was sent, reason, number of events, what there is to say beyond the reason, and the kind of bot or ""."""
+Note = Callable[[str, str, int, str, str, str], None]
+"""Site as it was sent, reason, number of events, what there is to say beyond the reason, the kind of bot or "", and
+what the events were about (`steps/examples.py`) or ""."""
+
+
+def note_nothing(site: str, reason: str, events: int, message: str, kind: str, example: str) -> None:
+    """A `Note` for a pipeline of which nobody is told."""
+
 
 REQUEST_STEPS = (
     RequestStep("privacy_signal", request.make_privacy_signal),
@@ -57,9 +62,9 @@ class Pipeline:
         settings: CollectSection,
         limits: LimitsSection,
         clock: Callable[[], float],
-        note: Note = lambda site, reason, events, message, kind: None,
+        note: Note = note_nothing,
     ) -> None:
-        """`note` hears of each event that is dropped (but for duplicates, which are counted once) or rejected."""
+        """`note` hears of each event that is dropped or rejected."""
         self._clock = clock
         self._note = note
         self._most_warnings = limits.warnings
@@ -133,14 +138,13 @@ class Pipeline:
         if isinstance(verdict, Drop):
             count.dropped += 1
             outcome.drop(verdict.reason)
-            if verdict.reason is not DropReason.DUPLICATE:
-                self._note(site, verdict.reason.value, 1, verdict.about, verdict.kind)
+            self._note(site, verdict.reason.value, 1, verdict.about, verdict.kind, verdict.example)
             if verdict.kind:
                 self._bots[verdict.kind] = self._bots.get(verdict.kind, 0) + 1
         else:
             count.rejected += 1
             outcome.rejected.append(Rejection(event.index, verdict.code, verdict.message))
-            self._note(site, verdict.code, 1, verdict.message, "")
+            self._note(site, verdict.code, 1, verdict.message, "", verdict.example)
 
     def _drop_all(self, run: Run, step: RequestFunction, drop: Drop) -> None:
         """For what the request as a whole says."""
@@ -149,4 +153,4 @@ class Pipeline:
         if drop.kind:
             self._bots[drop.kind] = self._bots.get(drop.kind, 0) + len(run.beacons)
         for site, events in Counter(beacon.site for _, beacon in run.beacons).items():
-            self._note(site, drop.reason.value, events, drop.about, drop.kind)
+            self._note(site, drop.reason.value, events, drop.about, drop.kind, drop.example)

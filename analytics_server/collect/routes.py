@@ -105,7 +105,7 @@ class CollectRoutes:
             async with asyncio.timeout(self._body_timeout_s):
                 body = await self._read(request)
         except AnalyticsError as error:
-            return refuse(error)
+            return self._collector.refuse(error)
         except TimeoutError:
             return refuse(too_slow(self._body_timeout_s))
         peer = bare(request.remote or "")
@@ -154,7 +154,7 @@ class CollectRoutes:
         try:
             body = format.query_to_body(request.query, _readable(headers.get("Referer", "")))
         except AnalyticsError as error:
-            return refuse(error)
+            return self._collector.refuse(error)
         address = self._addresses.resolve(bare(request.remote or ""), headers.getall("X-Forwarded-For", ()))
         return await self._collector.collect(format, body, headers, address)
 

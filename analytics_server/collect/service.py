@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from analytics_server.access.service import AccessService
 from analytics_server.collect.address import AddressResolver, network_of
 from analytics_server.collect.collector import Collector
-from analytics_server.collect.drop_counts import DropCounts
+from analytics_server.collect.drop_counts import DropCounts, History
 from analytics_server.collect.enrich.agent import AgentParser
 from analytics_server.collect.enrich.bot import BotDetector
 from analytics_server.collect.enrich.geo import GeoLocator
@@ -46,7 +46,7 @@ Reading = Callable[[str, Callable[[], Awaitable[object]]], Awaitable[object]]
 
 
 class CollectService:
-    """`salt_of`: the random salt of a UTC day."""
+    """`salt_of`: the random salt of a UTC day. `drop_history`: hears of what is dropped and rejected."""
 
     def __init__(
         self,
@@ -56,11 +56,12 @@ class CollectService:
         registry: CollectorRegistry,
         *,
         salt_of: Callable[[int], bytes],
+        drop_history: History,
     ) -> None:
         self._config = config
         self._sites = sites = access.sites
         self.geo = GeoLocator(config.geo.database, scratch_dir=config.data_dir)
-        self.drops = DropCounts(lambda site_id: sites.get(site_id) is not None, time.time)
+        self.drops = DropCounts(lambda site_id: sites.get(site_id) is not None, time.time, drop_history)
         self.sessions = Sessions(
             timeout_s=config.collect.session_timeout_s,
             client_timeout_s=config.collect.client_session_timeout_s,
@@ -83,6 +84,7 @@ class CollectService:
             self._metrics,
             forget_ids=self._duplicates.forget,
             losses=lambda: self._duplicates.losses,
+            note=self.drops.note,
         )
 
     def _pipeline(self, salt_of: Callable[[int], bytes]) -> Pipeline:

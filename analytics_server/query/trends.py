@@ -62,7 +62,7 @@ def parse_trends(parameters: Mapping[str, str]) -> TrendsRequest:
     query = QueryRequest(
         site_id=site_id,
         metrics=metrics,
-        date_range=_date_range(parameters),
+        date_range=date_range_of(parameters),
         dimensions=(f"time:{interval}" if interval else "time", *((breakdown,) if breakdown else ())),
         filters=_filters(parameters.get("filters", "")),
         pagination=Pagination(),
@@ -128,7 +128,8 @@ def _is_future(bucket: Bucket, now: datetime, range_: TimeRange) -> bool:
     return bucket.key > now.astimezone(range_.zone).date()
 
 
-def _date_range(parameters: Mapping[str, str]) -> str | tuple[str | int, str | int]:
+def date_range_of(parameters: Mapping[str, str]) -> str | tuple[str | int, str | int]:
+    """The range that `date_range`, or `from` and `to`, of a query string name. Raises `RequestError`."""
     named, first, last = (parameters.get(name, "") for name in ("date_range", "from", "to"))
     if named and (first or last):
         raise RequestError("Give either date_range or from and to, not both.", code="bad_date_range")

@@ -20,6 +20,7 @@ MAY = {
     "view_saved": {READ, ADMIN},
     "edit_saved": {ADMIN},
     "view_schema": {READ, ADMIN},
+    "view_drops": {READ, ADMIN},
     "plan_experiment": {READ, COLLECT, ADMIN},
 }
 """Written down a second time on purpose: a right that changes has to be changed here as well."""

@@ -86,7 +86,10 @@ class World:
         self.wal = FakeWal()
         self.registry = CollectorRegistry()
         self.sites = Sites(cast(Store, None), sites or SitesSection())
-        self.drops = DropCounts(lambda site_id: self.sites.get(site_id) is not None, self.clock)
+        self.noted: list[tuple[str, int, str, str, str, int, bool]] = []
+        self.drops = DropCounts(
+            lambda site_id: self.sites.get(site_id) is not None, self.clock, lambda *drop: self.noted.append(drop)
+        )
         self.duplicates = Duplicates(
             window_s=self.settings.duplicate_window_s, capacity=self.settings.max_duplicate_ids, clock=self.clock
         )
@@ -119,6 +122,7 @@ class World:
             CollectMetrics(self.registry),
             forget_ids=self.duplicates.forget,
             losses=lambda: self.duplicates.losses,
+            note=self.drops.note,
             clock=self.clock,
         )
 

@@ -10,6 +10,7 @@ from analytics_server.cli.main import cli
 from analytics_server.collect.drops import DropReason
 from analytics_server.collect.enrich.bot_reason import BotReason
 from analytics_server.collect.formats.warnings import WarningCode
+from analytics_server.collect.rejections import RejectionCode
 from analytics_server.query.dimensions import DIMENSIONS
 from analytics_server.query.metrics import METRICS
 from tests.docs.pages import ROOT, all_documentation, is_current
@@ -21,9 +22,16 @@ def page(name: str) -> str:
 
 
 def test_beacons_page_lists_the_drop_reasons() -> None:
-    rows = [f"| `{reason.value}` | {reason.about} |" for reason in DropReason]
-    text = "\n".join(["| reason | when |", "|---|---|", *rows])
+    rows = [f"| `{reason.value}` | {reason.about} | {reason.example} |" for reason in DropReason]
+    text = "\n".join(["| reason | when | for example |", "|---|---|---|", *rows])
     assert is_current("beacons.md", "drop-reasons", text), "run `make golden`"
+
+
+def test_drops_page_lists_reasons_and_codes_with_their_remedies() -> None:
+    for block, reasons in (("drop-remedies", DropReason), ("rejection-remedies", RejectionCode)):
+        rows = [f"| `{reason.value}` | {reason.about} | {reason.remedy} |" for reason in reasons]
+        text = "\n".join(["| reason | what it is | what to do |", "|---|---|---|", *rows])
+        assert is_current("drops.md", block, text), "run `make golden`"
 
 
 def test_beacons_page_lists_the_kinds_of_bots_with_examples() -> None:

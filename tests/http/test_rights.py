@@ -32,7 +32,7 @@ NEEDS = {
     "collect": "send_track send_view send_interaction send_batch get_pixel",
     "any token": "plan_experiment",
     "read": "list_sites",
-    "read, or the site where one is named": "get_schema",
+    "read, or the site where one is named": "get_schema drops",
     "read the site": """
         query trends cohorts paths sessions session session_by_query funnel funnel_sessions sql watch_live get_site
         list_goals list_segments list_annotations list_saved_queries list_funnels list_experiments""",

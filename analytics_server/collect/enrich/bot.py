@@ -19,6 +19,7 @@ from is_crawler import crawler_contact, crawler_url, is_crawler
 
 from analytics_server.collect.enrich.bot_reason import BotReason
 from analytics_server.collect.enrich.cache import GenerationCache
+from analytics_server.collect.enrich.robot_name import robot_name
 from analytics_server.collect.enrich.user_agent import MAX_USER_AGENT_CHARS, OwnName, own_name, without_model
 
 MIN_USER_AGENT_CHARS = 16
@@ -41,8 +42,8 @@ _ORDINARY = re.compile(
 _GARBAGE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _CUBOT = re.compile(r"cubot", re.IGNORECASE)
 """A maker of telephones, not a robot; is-crawler falls for the name."""
-_SIMPLE_PHONE = re.compile(r"ucweb/|ucbrowser/|\bmidp-|onebrowser/", re.IGNORECASE)
-"""Browsers of simple telephones don't call themselves Mozilla, which is-crawler expects."""
+_SIMPLE_PHONE = re.compile(r"ucweb/|ucbrowser/|\bmidp-|onebrowser/|^roku|^hbbtv/", re.IGNORECASE)
+"""Browsers of simple telephones and of some televisions don't call themselves Mozilla, which is-crawler expects."""
 _AHEAD_OF_TIME = frozenset({"prefetch", "preview", "prerender"})
 
 _Words = tuple[tuple[str, BotReason], ...]
@@ -51,10 +52,11 @@ _Words = tuple[tuple[str, BotReason], ...]
 class BotDetector:
     """Judges user agents; owns the cache of verdicts."""
 
-    __slots__ = ("_beginnings", "_unmemoised", "_until_forgotten", "_verdicts", "_words", "_words_of_apps")
+    __slots__ = ("_beginnings", "_names", "_unmemoised", "_until_forgotten", "_verdicts", "_words", "_words_of_apps")
 
     def __init__(self, cache_size: int) -> None:
         self._verdicts: GenerationCache[str, BotReason | Literal[False]] = GenerationCache(cache_size)
+        self._names: GenerationCache[str, str] = GenerationCache(cache_size)
         self._until_forgotten = self._unmemoised = max(1, cache_size)
         kinds = read_words()
         words = [(word, kind) for kind in BotReason for word in kinds.get(kind, ())]
@@ -73,6 +75,14 @@ class BotDetector:
                 verdict = self._judge(user_agent) or False
                 self._verdicts.put(user_agent, verdict)
         return verdict or None
+
+    def name_of(self, user_agent: str) -> str:
+        """What a robot calls itself; "" where the string names no product."""
+        name = self._names.get(user_agent)
+        if name is None:
+            name = robot_name(user_agent)
+            self._names.put(user_agent, name)
+        return name
 
     def _judge(self, user_agent: str) -> BotReason | None:
         if _ORDINARY.fullmatch(user_agent) is not None:

@@ -5,7 +5,8 @@ covers its subdomains, and the longest entry wins (`mail.google.com` is Gmail);
 `amazon.*` covers every country's ending and all subdomains; `=google.*` every
 country's ending but only the bare host and `www`, `m`, `images`, because the other
 subdomains are products that aren't the search. Android packages are hosts like any
-other. A source that is not listed goes by its host without `www.`, kind "referral".
+other. A source that is not listed goes by its host without `www.`, kind "referral". Hosts of referrer spam are listed
+in `spam_referrers.txt`, one a line; a look-up takes them with the others, a dictionary read for each label.
 
 A `utm_source` is compared without case, spaces, `-` and `_`. A name with "ads", "cpc" or the like before or
 behind it (`fb-ads`, `google_cpc`) is that source's advertisement, as are the products of `ad_products`.
@@ -27,6 +28,8 @@ CACHED_SITES = 64
 SOURCE_CHARS = 255
 REFERRAL = "referral"
 SPAM = "spam"
+SPAM_NAME = "Referrer spam"
+SPAM_HOSTS = "spam_referrers.txt"
 
 _OWN_PREFIXES = frozenset({"", "www", "m", "images"})
 _SECOND_LEVEL = frozenset({"co", "com", "org", "net", "ne", "or"})
@@ -79,9 +82,16 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def load_sources() -> Sources:
-    """Read the packed list."""
-    text = resources.files("analytics_server.collect.enrich").joinpath("sources.json").read_bytes()
-    return msgspec.json.decode(text, type=Sources)
+    """Read the packed lists: the sources, and the hosts of referrer spam as one source more."""
+    packed = resources.files("analytics_server.collect.enrich")
+    sources = msgspec.json.decode(packed.joinpath("sources.json").read_bytes(), type=Sources)
+    spam = spam_hosts(packed.joinpath(SPAM_HOSTS).read_text(encoding="utf-8"))
+    return msgspec.structs.replace(sources, kinds={**sources.kinds, SPAM: {SPAM_NAME: spam}})
+
+
+def spam_hosts(text: str) -> list[str]:
+    """The hosts of a list with one a line; lines that begin with # are none."""
+    return [host_name(line) for line in text.splitlines() if line and not line.startswith("#")]
 
 
 class OwnHosts:

@@ -82,6 +82,12 @@ class Rejection(msgspec.Struct, frozen=True):
     message: str
 
 
+class MisreadEvent(Rejection, frozen=True):
+    """One that a decoder could not read, or whose sender may not send it: with the site that it named, if it did."""
+
+    site: str = ""
+
+
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
 UUID_CHARS, UUID_DIGITS = 36, 32
 

@@ -18,6 +18,7 @@ from analytics_server.collect.formats.beacon import (
     Beacon,
     Element,
     Exposure,
+    MisreadEvent,
     Number,
     PropValue,
     Rejection,
@@ -63,7 +64,8 @@ def read_event(
     if (fault := _fault(fields)) is not None:
         field, code, message = fault
         named = names.get(field, field)
-        return Rejection(index, f"{code}_{named}", message.format(named))
+        site = fields.get("site")
+        return MisreadEvent(index, f"{code}_{named}", message.format(named), site=site if isinstance(site, str) else "")
     warnings.index = index
     return _Reader(fields, warnings).event()
 

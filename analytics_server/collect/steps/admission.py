@@ -5,9 +5,10 @@ from __future__ import annotations
 from analytics_server.access.sites import valid_site_id
 from analytics_server.collect.address import bare, network_of
 from analytics_server.collect.enrich.values import identifier, storable
+from analytics_server.collect.steps.examples import shown_name
 from analytics_server.collect.steps.parts import EventFunction, Parts
 from analytics_server.collect.steps.run import EventContext, Run
-from analytics_server.collect.steps.verdict import BOTS, Reject, Verdict
+from analytics_server.collect.steps.verdict import Reject, Verdict, bot
 from analytics_server.config import CollectSection, LimitsSection
 from analytics_server.model import Site
 
@@ -51,7 +52,7 @@ def make_site(parts: Parts, settings: CollectSection, limits: LimitsSection) -> 
         """For a name that is not known as it is spelt."""
         site_id = valid_site_id(event.beacon.site)
         if not site_id:
-            return _BAD_SITE
+            return Reject(_BAD_SITE.code, _BAD_SITE.message, shown_name(event.beacon.site))
         if not run.trusted and sites.may_create(site_id) and not new_sites.allow(network_of(run.origin.address)):
             run.outcome.limited += 1
             return _NEW_SITES
@@ -92,7 +93,7 @@ def make_rate_limit(parts: Parts, settings: CollectSection, limits: LimitsSectio
 
 def make_sender(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
     """Of a trusted server's event: whose address and user agent it is about; drop it when that is automation's."""
-    drop_bots, judge = settings.drop_bots, parts.bots.judge
+    drop_bots, judge, name_of = settings.drop_bots, parts.bots.judge, parts.bots.name_of
 
     def step(event: EventContext, run: Run) -> Verdict:
         beacon, last = event.beacon, run.sender
@@ -112,7 +113,7 @@ def make_sender(parts: Parts, settings: CollectSection, limits: LimitsSection) -
                     known = run.user_agents = set()
                 if user_agent not in known:
                     if (kind := judge(user_agent)) is not None:
-                        return BOTS[kind]
+                        return bot(kind, name_of(user_agent))
                     known.add(user_agent)
         run.sender = event if address is not None else None
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from analytics_server.collect.drops import DropReason
 from analytics_server.collect.enrich.values import EXPERIMENT_CHARS, DetailReader, cut
 from analytics_server.collect.formats.beacon import Exposure
+from analytics_server.collect.steps.examples import shown_address
 from analytics_server.collect.steps.parts import EventFunction, Parts
 from analytics_server.collect.steps.run import NO_PAGE, EventContext, Run
 from analytics_server.collect.steps.verdict import Drop, Reject, Verdict
@@ -36,7 +37,7 @@ def make_page(parts: Parts, settings: CollectSection, limits: LimitsSection) -> 
         else:
             page = clean(url)
             if page is None:
-                return bad_url
+                return Reject(bad_url.code, bad_url.message, shown_address(url))
             run.url = url
             run.page = event.page = page
         return _foreign_host(event, run) if event.site.allowed_hosts else None
@@ -50,7 +51,7 @@ def _foreign_host(event: EventContext, run: Run) -> Verdict:
     if hostname in event.site.allowed_hosts or (run.trusted and not hostname):
         return None
     about = f"The page's host {hostname!r} is not among the site's allowed hosts." if hostname else ""
-    return Drop(DropReason.HOSTNAME, about)
+    return Drop(DropReason.HOSTNAME, about, example=hostname)
 
 
 def make_details(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:

@@ -9,7 +9,7 @@ from analytics_server.collect.formats.beacon import Beacon, parse_timestamp
 from analytics_server.collect.formats.warnings import WarningCode
 from analytics_server.collect.steps.parts import Parts, RequestFunction
 from analytics_server.collect.steps.run import EventContext, Run
-from analytics_server.collect.steps.verdict import BOTS, Drop
+from analytics_server.collect.steps.verdict import Drop, bot
 from analytics_server.config import CollectSection, LimitsSection
 
 OLDEST_MS = 946_684_800_000
@@ -34,7 +34,7 @@ def make_privacy_signal(parts: Parts, settings: CollectSection, limits: LimitsSe
 
 def make_bot(parts: Parts, settings: CollectSection, limits: LimitsSection) -> RequestFunction:
     """Drop what automation sends, and pages that a browser loads ahead of time. Not what a trusted server sends."""
-    drop_bots, judge = settings.drop_bots, parts.bots.judge
+    drop_bots, judge, name_of = settings.drop_bots, parts.bots.judge, parts.bots.name_of
 
     def step(run: Run) -> Drop | None:
         if run.trusted or not drop_bots:
@@ -45,7 +45,7 @@ def make_bot(parts: Parts, settings: CollectSection, limits: LimitsSection) -> R
         ):
             return _DROPS[DropReason.PREFETCH]
         kind = judge(origin.user_agent)
-        return None if kind is None else BOTS[kind]
+        return None if kind is None else bot(kind, name_of(origin.user_agent))
 
     return step
 

@@ -12,22 +12,32 @@ from analytics_server.collect.enrich.bot_reason import BotReason
 
 
 class Drop(msgspec.Struct, frozen=True):
-    """The event is accepted, counted and not kept. `about`: what there is to say beyond it; `kind`: which bot."""
+    """The event is accepted, counted and not kept. `about`: what there is to say beyond it; `kind`: which bot.
+
+    `example`: what it was about, as `examples.py` makes it.
+    """
 
     reason: DropReason
     about: str = ""
     kind: str = ""
+    example: str = ""
 
 
 class Reject(msgspec.Struct, frozen=True):
-    """The event is refused, and the client is told the code and the message."""
+    """The event is refused, and the client is told the code and the message. `example`: as of a drop."""
 
     code: str
     message: str
+    example: str = ""
 
 
-BOTS = {kind: Drop(DropReason.BOT, f"It looks automated. {kind.about}", kind.value) for kind in BotReason}
-"""What is said of each kind of bot."""
+_BOTS = {kind: f"It looks automated. {kind.about}" for kind in BotReason}
+
+
+def bot(kind: BotReason, name: str) -> Drop:
+    """The drop of a robot's event. `name`: what it calls itself."""
+    return Drop(DropReason.BOT, _BOTS[kind], kind.value, name)
+
 
 Verdict = Drop | Reject | None
 """None: the event goes on to the next step."""

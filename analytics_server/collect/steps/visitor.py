@@ -21,7 +21,6 @@ DAY_MS = DAY_S * 1000
 
 _DUPLICATE = Drop(DropReason.DUPLICATE)
 _NO_SESSION = Drop(DropReason.NO_SESSION)
-_SPAM_REFERRER = Drop(DropReason.SPAM_REFERRER)
 _COUNTER_MASK = (1 << 74) - 1
 _LOW_MASK = (1 << 62) - 1
 
@@ -168,7 +167,8 @@ def make_session(parts: Parts, settings: CollectSection, limits: LimitsSection) 
             event.site.allowed_hosts,
         )
         if attributes is None:
-            return _SPAM_REFERRER
+            host = parts.urls.clean_referrer(event.beacon.referrer or "")
+            return Drop(DropReason.SPAM_REFERRER, example=host.host if host is not None else "")
         if session_id:
             event.session = sessions.open_client(site_id, session_id, ts_ms, attributes, event.visitor_id)
         else:

@@ -141,6 +141,49 @@ BROWSERS: tuple[str, ...] = (
     "Mozilla/5.0 (Linux; Android 12; Bot A1) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120 Mobile Safari/537.36",
     _IPHONE + "Mobile/15E148 HeartMonitor/2.1",
     _ANDROID + "Version/4.0 Chrome/124.0.6367.82 Mobile Safari/537.36 BabyMonitoring/3.0",
+    # consoles, televisions, watches
+    "Mozilla/5.0 (PlayStation; PlayStation 5/6.00) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/15.4 "
+    "Safari/605.1.15",
+    "Mozilla/5.0 (PlayStation 4 11.00) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/15.4 Safari/605.1.15",
+    "Mozilla/5.0 (PLAYSTATION 3 4.90) AppleWebKit/531.22.8 (KHTML, like Gecko)",
+    "Mozilla/5.0 (Nintendo Switch; WebApplet) AppleWebKit/609.4 (KHTML, like Gecko) NF/6.0.2.20.5 "
+    "NintendoBrowser/5.1.0.20935",
+    "Mozilla/5.0 (Nintendo WiiU) AppleWebKit/536.30 (KHTML, like Gecko) NX/3.0.4.2.13 NintendoBrowser/4.3.2.11274.EU",
+    "Opera/9.80 (Linux mips; Opera TV Store/6110) Presto/2.12.407 Version/12.51 Model/Vestel-MB95 Vestel/TV",
+    "Mozilla/5.0 (Linux; Android 12; BRAVIA 4K VH2 Build/STT2.230203.001) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/120.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (Linux; Andr0id 9; BRAVIA 4K UR3) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/88.0.4324.152 "
+    "Safari/537.36 OPR/46.0.2207.0 OMI/4.21.0.273.DIA6.149",
+    "Mozilla/5.0 (X11; Linux armv7l) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/79.0.3945.79 Safari/537.36 "
+    "WebAppManager",
+    "Mozilla/5.0 (Linux; Android 9; AFTKA) AppleWebKit/537.36 (KHTML, like Gecko) Silk/108.4.6 "
+    "like Chrome/108.0.5359.220 Safari/537.36",
+    "Mozilla/5.0 (Linux; Android 13; Chromecast) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36 "
+    "CrKey/1.56.500000",
+    "Roku/DVP-12.0 (12.0.0.4182-88)",
+    "Roku4640X/DVP-7.70 (297.70E04154A)",
+    "AppleTV11,1/17.0 (tvOS 17.0)",
+    "HbbTV/1.5.1 (+DRM;Samsung;SmartTV2019;T-HKMFDEUC-1423.5;;) FVC/2.0",
+    "Mozilla/5.0 (New Nintendo 3DS like iPhone) AppleWebKit/536.30 (KHTML, like Gecko) NX/3.0.0.5.24 Mobile "
+    "NintendoBrowser/1.12.10178.EU",
+    "Opera/9.30 (Nintendo Wii; U; ; 3642; en)",
+    "Mozilla/5.0 (PSP (PlayStation Portable); 2.60)",
+    "Mozilla/5.0 (Linux; Tizen 2.3; SM-R750) AppleWebKit/537.3 (KHTML, like Gecko) Version/2.3 Mobile Safari/537.3",
+    # browsers inside apps
+    _IPHONE + "Mobile/15E148 [FBAN/FBIOS;FBAV/440.0.0.38.107;FBBV/545165398;FBDV/iPhone14,5;FBMD/iPhone;FBSN/iOS]",
+    _IPHONE + "Mobile/15E148 Snapchat/12.70.0.31 (like Safari/8617.1.17.10.9, panda)",
+    _IPHONE + "Mobile/15E148 MicroMessenger/8.0.44(0x18002c2d) NetType/WIFI Language/en",
+    _IPHONE + "Mobile/15E148 BytedanceWebview/d8a21c6 musical_ly_33.0.0 JsSdk/2.0 NetType/WIFI Channel/App Store",
+    _IPHONE + "GSA/300.0.598994205 Mobile/15E148 Safari/604.1",
+    _ANDROID + "Version/4.0 Chrome/124.0.6367.82 Mobile Safari/537.36 Pinterest for Android/12.15.0",
+    _ANDROID + "Version/4.0 Chrome/124.0.6367.82 Mobile Safari/537.36 Line/13.18.1/IAB",
+    # apps with a name of their own
+    "Dalvik/2.1.0 (Linux; U; Android 9; SM-G960F Build/PPR1.180610.011)",
+    "SiteMonitor Pro/4.2 (iPhone; iOS 17.5)",
+    "Crypto Monitor/1.9.2 CFNetwork/1494.0.7 Darwin/23.4.0",
+    "Air Quality Monitor/3.3 (Android 14; Pixel 8) okhttp/4.12.0",
+    "PulseMonitor/2 CFNetwork/1410.0.3 Darwin/22.6.0",
+    "Preview Studio/1.2 (macOS 14.4)",
     *PEOPLE_AMONG_CRAWLERS,
 )
 

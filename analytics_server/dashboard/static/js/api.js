@@ -28,6 +28,12 @@ export class Api {
     return { sites, drops };
   }
 
+  /** GET /api/v1/drops → {drops: [what a site was sent and did not count, by reason], hours, meta} */
+  drops(site, dateRange, signal) {
+    const asked = new URLSearchParams({ site_id: site, date_range: Array.isArray(dateRange) ? JSON.stringify(dateRange) : dateRange });
+    return this.#call('GET', `/api/v1/drops?${asked}`, null, signal);
+  }
+
   /** POST /api/v1/query */
   query(body, signal) {
     return this.#call('POST', '/api/v1/query', body, signal);

@@ -3,6 +3,7 @@
 import { isAbort, MOST_ROWS } from './api.js';
 import { openDetails } from './details.js';
 import { fill, h } from './dom.js';
+import { explained, leftOut, merged } from './drops.js';
 import { Filters } from './filters.js';
 import { chartData, Headline } from './headline.js';
 import { METRICS } from './metrics.js';
@@ -29,6 +30,8 @@ export class Report {
     this.welcome = null;
     this.drops = [];
     this.dropsElsewhere = [];
+    this.dropsKept = [];
+    this.leftOut = leftOut();
     this.filters = new Filters(state);
     this.headline = new Headline(state);
     this.now = new Now(state);
@@ -37,7 +40,7 @@ export class Report {
       openDetails: (tab) => openDetails(tab, context),
     };
     this.panels = PANELS.map((spec) => new Panel(spec, context));
-    this.content = h('div', {}, this.filters.element, this.headline.element, h('div', { className: 'panels' }, this.panels.map((panel) => panel.element), this.now.element), colophon());
+    this.content = h('div', {}, this.filters.element, this.leftOut.element, this.headline.element, h('div', { className: 'panels' }, this.panels.map((panel) => panel.element), this.now.element), colophon());
     this.place = h('main', { className: 'frame report', id: 'report', tabindex: '-1' }, h('h1', { className: 'visually-hidden' }, 'Report'), this.content);
     document.addEventListener('visibilitychange', () => this.#refreshSoon(), { signal });
     signal.addEventListener('abort', () => this.#stop());
@@ -83,6 +86,7 @@ export class Report {
     this.overview?.abort();
     const controller = this.overview = new AbortController();
     const view = this.view();
+    if (!options.quiet) this.leftOut.show([]);
     this.#loadSeries(options);
     try {
       const answer = await this.api.query({
@@ -94,8 +98,9 @@ export class Report {
       this.visitors = row.metrics[0];
       this.headline.renderNumbers(row.metrics, row.comparison?.metrics ?? null);
       for (const panel of this.panels) panel.refreshShares();
-      if (row.metrics.every((value) => !value) && view.filters.length === 0) await this.#checkEmpty(view, controller.signal);
-      else this.#showReport();
+      if (row.metrics.every((value) => !value) && view.filters.length === 0) return await this.#checkEmpty(view, controller.signal);
+      this.leftOut.show([]);
+      this.#showReport();
     } catch (error) {
       if (isAbort(error) || controller.signal.aborted || error.status === 401 || options.quiet) return;
       this.headline.numbersNotice();
@@ -134,7 +139,11 @@ export class Report {
   async #checkEmpty(view, signal) {
     const answer = await this.api.query({ site_id: view.site, metrics: ['events'], date_range: 'all' }, signal);
     if (signal.aborted) return;
-    if (answer.results[0]?.metrics[0]) return this.#showReport();
+    if (answer.results[0]?.metrics[0]) {
+      this.#showReport();
+      const left = await this.api.drops(view.site, view.dateRange, signal).catch(() => null);
+      return void (left && !signal.aborted && this.leftOut.show(explained(left)));
+    }
     if (this.welcome) return;
     this.welcome = begin({ site: view.site, status: this.liveStatus });
     fill(this.place, h('h1', { className: 'visually-hidden' }, 'Report'), this.welcome.element);
@@ -144,15 +153,17 @@ export class Report {
 
   /** On the page of a site without visits: what came and was not counted, also under names that no site has. */
   #explain() {
-    this.welcome?.explain([...this.drops, ...this.dropsElsewhere]);
+    this.welcome?.explain(merged([...this.drops, ...this.dropsElsewhere], this.dropsKept));
   }
 
   async #watchUnknownSites() {
     clearTimeout(this.unknownSitesTimer);
     const { welcome } = this;
-    const answer = await this.api.sites().catch(() => null);
+    const nothing = () => null;
+    const [answer, kept] = await Promise.all([this.api.sites().catch(nothing), this.api.drops(this.state.current.site, '30d').catch(nothing)]);
     if (!welcome || welcome !== this.welcome) return;
     if (answer) this.dropsElsewhere = answer.drops;
+    if (kept) this.dropsKept = explained(kept);
     this.#explain();
     this.unknownSitesTimer = setTimeout(() => this.#watchUnknownSites(), UNKNOWN_SITES_POLL_MS);
   }
@@ -160,6 +171,7 @@ export class Report {
   #showReport() {
     if (!this.welcome) return;
     this.welcome = null;
+    this.dropsKept = [];
     fill(this.place, h('h1', { className: 'visually-hidden' }, 'Report'), this.content);
     this.headline.chart.redraw();
   }

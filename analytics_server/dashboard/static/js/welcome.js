@@ -2,7 +2,7 @@
 
 import { BASE } from './api.js';
 import { fill, h, icon } from './dom.js';
-import { count } from './format.js';
+import { dropNotice } from './drops.js';
 
 /** The sign-in card. `onSubmit(token)` → promise of an error text, or of '' when it worked. */
 export function signIn({ message = '', onSubmit }) {
@@ -30,7 +30,7 @@ const DEMO_SITE = 'demo.example'; // The site of the pages under /demo, which ca
 
 /**
  * What to do when a site (or the whole server) has not seen a visit yet.
- * `explain(drops)` shows what came and was not counted: [{site_id, reason, rejected, events, last_at_ms, about, remedy}].
+ * `explain(drops)` shows what came and was not counted: [{site_id, reason, rejected, events, about, remedy, examples}].
  */
 export function begin({ site, status }) {
   const origin = location.origin + BASE;
@@ -52,7 +52,7 @@ export function begin({ site, status }) {
       h('p', {}, 'Nothing arrives? Visits from browsers that send Do Not Track or Global Privacy Control are not counted, nor are bots. An ad blocker may stop the script.')));
   let shown = '';
   const explain = (drops) => {
-    const text = JSON.stringify(drops.map(({ last_at_ms: _, ...drop }) => drop));
+    const text = JSON.stringify(drops.map(({ last_at_ms: _, last_at: __, ...drop }) => drop));
     if (text === shown) return;
     shown = text;
     dropped.hidden = drops.length === 0;
@@ -60,14 +60,6 @@ export function begin({ site, status }) {
     fill(dropped, drops.map((drop) => dropNotice(drop, site)));
   };
   return { element, explain };
-}
-
-function dropNotice({ site_id: named, reason, rejected, events, about, remedy }, site) {
-  const where = named === site ? '' : named ? ` for the site “${named}”` : ' that names no site';
-  return h('p', {},
-    h('strong', {}, `A visit${where} came and was ${rejected ? 'refused' : 'not counted'}. `),
-    `${about} ${remedy}`.trim(), ' ',
-    h('span', { className: 'reason' }, `${reason}, ${count(events)} ${events === 1 ? 'event' : 'events'}`));
 }
 
 async function copyText(text, code, button) {

@@ -1,0 +1,45 @@
+"""What is shown of a rejected event, so that its sender can be found: the page's host and path, or the site's name.
+
+Constraint: it names nobody. No query string, fragment or user info; e-mail addresses are masked; it is short. Where
+that can't be told from the text, nothing is shown. (Of robots: `enrich/robot_name.py`.)
+"""
+
+from __future__ import annotations
+
+import re
+
+from analytics_server.collect.enrich.url import mask_emails
+from analytics_server.collect.enrich.values import cut
+
+ADDRESS_CHARS = 100
+NAME_CHARS = 64
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,31}):(?!\d)", re.IGNORECASE | re.ASCII)
+_USER = re.compile(r"^[^/]*@")
+_PARAMETER = re.compile(r";[^/]*")
+
+
+def shown_address(url: str) -> str:
+    """Host and path of an address that can't be a page's; of one that is not http or https only the scheme.
+
+    A file's path tells a person's name, an extension's host one browser.
+    """
+    text = re.split(r"[?#]", cut(url, 4 * ADDRESS_CHARS).strip(), maxsplit=1)[0]
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        return _masked(text, ADDRESS_CHARS)
+    name = scheme[1].lower()
+    if name not in ("http", "https"):
+        return f"{name}:"
+    rest = text[scheme.end() :].lstrip("/\\")
+    return _masked(f"{name}://{_USER.sub('', rest)}", ADDRESS_CHARS)
+
+
+def shown_name(site: str) -> str:
+    """What an event named as its site, where that can be no site's name."""
+    return _masked(re.split(r"[?#]", cut(site, 4 * NAME_CHARS).strip(), maxsplit=1)[0], NAME_CHARS)
+
+
+def _masked(text: str, chars: int) -> str:
+    shown = mask_emails(_PARAMETER.sub("", text))
+    return shown if len(shown) <= chars else f"{shown[: chars - 1]}…"

@@ -1,0 +1,1 @@
+"""What was dropped and rejected, by site, reason and hour: counted, written to ClickHouse, told by `/api/v1/drops`."""

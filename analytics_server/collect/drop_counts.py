@@ -25,7 +25,8 @@ REMEDIES = {
     "Is its name spelled right in data-site?",
     "too_many_requests": "Raise [limits] site_events_per_s.",
     "missing_url": "Send the page's address as url.",
-    "bad_url": "Only pages with an http or https address are counted, not files or app screens.",
+    "bad_url": "Pages need an http or https address; those of apps, extensions and files are counted where the site has"
+    " allow_apps.",
 }
 """What to do about a rejection, by its code, where its own message doesn't say."""
 

@@ -77,7 +77,7 @@ _DESKTOPS: Final = frozenset({"Windows", "macOS", "Linux", "ChromeOS"})
 
 
 class ClientHints(NamedTuple):
-    """The headers' texts, cut; empty for one that was not sent."""
+    """The hints' texts, cut; empty for one that was not sent."""
 
     brands: str = ""
     mobile: str = ""
@@ -86,15 +86,32 @@ class ClientHints(NamedTuple):
     model: str = ""
 
 
-def read_hints(headers: Mapping[str, str]) -> ClientHints:
+HintHeaders = tuple[str | None, str | None, str | None, str | None, str | None, str | None]
+"""The headers as they were sent: by these the answers are remembered."""
+
+
+def hint_headers(headers: Mapping[str, str]) -> HintHeaders:
     """The hints among a request's headers, which are asked by lower-case names."""
     get = headers.get
+    return (
+        get("sec-ch-ua"),
+        get("sec-ch-ua-mobile"),
+        get("sec-ch-ua-platform"),
+        get("sec-ch-ua-platform-version"),
+        get("sec-ch-ua-model"),
+        get("sec-ch-ua-full-version-list"),
+    )
+
+
+def read_hints(sent: HintHeaders) -> ClientHints:
+    """What the headers say. The list of full versions goes before the brands."""
+    brands, mobile, platform, version, model, full_versions = sent
     return ClientHints(
-        (get("sec-ch-ua-full-version-list") or get(BRANDS_HEADER) or "")[:MAX_HINT_CHARS],
-        (get("sec-ch-ua-mobile") or "").strip()[:2],
-        _text(get("sec-ch-ua-platform")),
-        _text(get("sec-ch-ua-platform-version")),
-        _text(get("sec-ch-ua-model")),
+        (full_versions or brands or "")[:MAX_HINT_CHARS],
+        (mobile or "").strip()[:2],
+        _text(platform),
+        _text(version),
+        _text(model),
     )
 
 

@@ -12,7 +12,7 @@ from analytics_server.collect.enrich.agent import AgentParser, as_tablet
 from analytics_server.collect.enrich.cache import MAX_KEY_CHARS, GenerationCache
 from analytics_server.collect.enrich.campaign import NO_CAMPAIGN, campaign
 from analytics_server.collect.enrich.channel import channel, source
-from analytics_server.collect.enrich.client_hints import ClientHints, read_hints, refine
+from analytics_server.collect.enrich.client_hints import HintHeaders, hint_headers, read_hints, refine
 from analytics_server.collect.enrich.geo import GeoLocator
 from analytics_server.collect.enrich.referrer import DIRECT, SPAM, ReferrerClassifier
 from analytics_server.collect.enrich.url import CleanUrl, UrlCleaner
@@ -40,7 +40,7 @@ class FirstTouch:
         self._origins: GenerationCache[tuple[str, str, str, tuple[str, ...]], Attributes] = GenerationCache(
             CACHED_ORIGINS
         )
-        self._browsers: GenerationCache[tuple[str, object, object, bool, str, ClientHints | None], Attributes] = (
+        self._browsers: GenerationCache[tuple[str, object, object, bool, str, HintHeaders | None], Attributes] = (
             GenerationCache(CACHED_BROWSERS)
         )
 
@@ -62,7 +62,7 @@ class FirstTouch:
         origin = self._origin(page, beacon.referrer or "", (beacon.url or "") if page.query else "", allowed_hosts)
         if not origin:
             return None
-        hints = None if headers is None else read_hints(headers)
+        hints = None if headers is None else hint_headers(headers)
         browser = self._browser(user_agent, beacon.screen, beacon.language or language, hints)
         return origin + self._geo.locate(address) + browser
 
@@ -100,7 +100,7 @@ class FirstTouch:
             tags.utm_term,
         )
 
-    def _browser(self, user_agent: str, screen: Screen | None, language: str, hints: ClientHints | None) -> Attributes:
+    def _browser(self, user_agent: str, screen: Screen | None, language: str, hints: HintHeaders | None) -> Attributes:
         """browser, browser_version, os, os_version, device, screen and language."""
         width = height = touch = None
         if screen is not None:
@@ -112,11 +112,11 @@ class FirstTouch:
             size = screen_of(width, height) if width and height else ""
             agent = self._agents.parse(user_agent)
             if hints is not None:
-                agent = refine(agent, hints)
+                agent = refine(agent, read_hints(hints))
             if touches:
                 agent = as_tablet(agent, user_agent)
             found = (*agent, size, language_of(language))
-            chars = len(user_agent) + len(language) + (0 if hints is None else sum(map(len, hints)))
+            chars = len(user_agent) + len(language) + sum(len(text) for text in hints or () if text)
             if chars <= MAX_KEY_CHARS and (size or not (width or height)):
                 self._browsers.put(key, found)
         return found

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_server.collect.enrich.agent import Agent, AgentParser, as_tablet
-from analytics_server.collect.enrich.client_hints import ClientHints, read_hints, refine, says_headless
+from analytics_server.collect.enrich.client_hints import ClientHints, hint_headers, read_hints, refine, says_headless
 from tests.collect.enrich.user_agents import AGENTS
 
 PARSER = AgentParser(1_000)
@@ -30,7 +30,8 @@ BRAVE = '"Chromium";v="142", "Brave";v="142", "Not_A Brand";v="99"'
 def refined(user_agent: str, **headers: str) -> Agent:
     named = {f"sec-ch-ua-{name.replace('_', '-')}": text for name, text in headers.items()}
     return refine(
-        PARSER.parse(user_agent), read_hints({key.replace("-brands", ""): text for key, text in named.items()})
+        PARSER.parse(user_agent),
+        read_hints(hint_headers({key.replace("-brands", ""): text for key, text in named.items()})),
     )
 
 

@@ -29,6 +29,7 @@ NotNegative = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 
 UrlPath = Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)+$")]
+HEADER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 BASE_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 
 OWN_PATHS = ("/api/v1", "/dashboard", "/demo", "/healthz", "/metrics", "/openapi.json", "/readyz")
@@ -47,6 +48,7 @@ class ServerSection(_Section, frozen=True, kw_only=True):
     data_dir: str = "./data"
     public_url: str = ""
     trusted_proxies: tuple[str, ...] = ()
+    client_ip_header: str = ""
     shutdown_grace_s: Seconds = 25.0
     demo: bool = False
 
@@ -70,6 +72,7 @@ class SitesSection(_Section, frozen=True, kw_only=True):
 class CollectSection(_Section, frozen=True, kw_only=True):
     query_keys: tuple[str, ...] = ("page", "q", "s", "search", "query", "category", "id", "p", "tab", "lang")
     mask_emails: bool = True
+    trailing_slash: Literal["keep", "strip"] = "keep"
     drop_bots: bool = True
     respect_dnt: bool = True
     respect_gpc: bool = True
@@ -225,6 +228,11 @@ def load_config(path: Path | None, environment: Mapping[str, str] | None = None)
         raise ConfigError(f"A setting has a wrong value: {error}.") from error
     if find_zone(config.sites.default_timezone) is None:
         raise ConfigError(f"[sites] default_timezone: {refusal(config.sites.default_timezone)}")
+    header = config.server.client_ip_header
+    if header and not HEADER_NAME.fullmatch(header):
+        raise ConfigError(
+            f"[server] client_ip_header = {header!r} is no name of a header: write one such as CF-Connecting-IP."
+        )
     public_url = config.server.public_url
     if public_url and not BASE_URL.fullmatch(public_url):
         raise ConfigError(

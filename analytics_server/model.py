@@ -2,7 +2,7 @@
 
 `COLUMNS` is the one source for the schema check, the WAL's rows, the insert and
 later the export: an event row is a tuple whose values stand in this order.
-Imports nothing of the project, so every room may use it.
+Imports nothing of the project but the spelling of hosts, so every room may use it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import NewType
 
 import msgspec
 from msgspec import UNSET, UnsetType
+
+from analytics_server.spelling.host_names import readable_host
 
 Row = tuple[object, ...]
 """One event as stored: values in the order of `COLUMNS`, without `batch_id`."""
@@ -154,13 +156,18 @@ class DropCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stored_site_id(text: str) -> str:
-    """A site's id as it is stored: in lower case, without white space around it. Clients may write it in any case."""
-    return text.strip().lower()
+    """A site's id in its one spelling, that of a host: clients may write it in any case, and in Punycode.
+
+    Sites that older versions made keep the id that they have (`access.sites`): what is asked of the store takes the
+    id from the site. Two ids are compared by this spelling.
+    """
+    return readable_host(text.strip())
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
     """A site: what events belong to. `timezone` is an IANA name.
 
+    `allow_apps`: pages of apps and extensions, which have no http address, are counted too.
     `stored_timezone`: only where the stored name can't be used, and `timezone` stands in for it. Never stored itself.
     """
 
@@ -168,5 +175,6 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     timezone: str = "UTC"
     stored_timezone: str | UnsetType = UNSET
     allowed_hosts: tuple[str, ...] = ()
+    allow_apps: bool = False
     retention_days: int = 0
     created_at_ms: int = 0

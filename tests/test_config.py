@@ -40,6 +40,8 @@ def another(section: str, key: str) -> tuple[Any, str]:
         return ("10.0.0.1", "b"), " 10.0.0.1 ,b,"
     if key == "default_timezone":
         return "Europe/Stockholm", "Europe/Stockholm"
+    if key == "client_ip_header":
+        return "X-Real-IP", "X-Real-IP"
     if key == "public_url":
         return "https://stats.example", "https://stats.example"
     return f"/{key}", f"/{key}"
@@ -63,6 +65,12 @@ def test_every_key_can_be_set_in_both_ways_and_the_environment_wins(tmp_path: Pa
     assert getattr(getattr(both, section), key) == default
 
 
+def test_a_header_s_name_has_a_length_that_headers_have() -> None:
+    assert load_config(None, {"ANALYTICS_SERVER_CLIENT_IP_HEADER": "x" * 64}).server.client_ip_header == "x" * 64
+    with pytest.raises(ConfigError, match="client_ip_header"):
+        load_config(None, {"ANALYTICS_SERVER_CLIENT_IP_HEADER": "x" * 65})
+
+
 def test_names_in_the_environment_mean_one_key_each() -> None:
     names = [f"{section}_{key}" for section, key, _ in ALL_KEYS]
 
@@ -82,6 +90,9 @@ def test_names_in_the_environment_mean_one_key_each() -> None:
         ("[server]\nport = 65536", ["server.port", "65535"]),
         ("[server]\nshutdown_grace_s = 0", ["server.shutdown_grace_s", "> 0"]),
         ('[ingest]\nack = "maybe"', ["ingest.ack", "maybe"]),
+        ('[collect]\ntrailing_slash = "cut"', ["collect.trailing_slash", "cut"]),
+        ('[server]\nclient_ip_header = "X Real IP"', ["client_ip_header", "X Real IP", "CF-Connecting-IP"]),
+        ('[server]\nclient_ip_header = "X-Real-IP:"', ["client_ip_header", "CF-Connecting-IP"]),
         ('[sites]\ndefault_timezone = "Mars/Base"', ["default_timezone", "Mars/Base", "Europe/Stockholm"]),
         ("[server\nport = 1", ["not valid TOML", "line 1"]),
     ],

@@ -17,6 +17,7 @@ import msgspec
 
 from analytics_server.errors import Unauthorized
 from analytics_server.http.authorization import COLLECTING
+from analytics_server.model import stored_site_id
 from analytics_server.store.documents import Documents, DocumentTable, Key
 from analytics_server.store.protocol import Store
 from analytics_server.store.unreadable import UnreadableDocuments
@@ -43,7 +44,10 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
     def covers(self, site_id: str) -> bool:
         """Does it cover the site?"""
-        return not self.sites or site_id in self.sites
+        if not self.sites or site_id in self.sites:
+            return True
+        spelling = stored_site_id(site_id)
+        return any(stored_site_id(each) == spelling for each in self.sites)
 
     @property
     def may_collect(self) -> bool:

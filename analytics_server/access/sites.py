@@ -7,6 +7,9 @@ background; other servers learn of it with the next refresh.
 A deleted site stays deleted: its row remains and says so, and its beacons are those of an
 unknown site even where first events create sites, because the tags of a site outlive it.
 Only `put` brings it back. Its stored events are not touched.
+
+A site's id is spelt as a host is (`stored_site_id`). Sites that older versions made in another spelling, such as
+Punycode, keep their id and their data, and are found by every spelling of it.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -24,7 +28,8 @@ from msgspec import UNSET
 
 from analytics_server.config import SitesSection
 from analytics_server.errors import ConfigError, RequestError, StoreError, StoreFatal
-from analytics_server.model import Site
+from analytics_server.model import Site, stored_site_id
+from analytics_server.spelling.host_names import encoded_host, is_label
 from analytics_server.store.documents import Documents, DocumentTable, Key
 from analytics_server.store.protocol import Store
 from analytics_server.store.unreadable import UnreadableDocuments
@@ -33,18 +38,32 @@ from analytics_server.zones import UTC_NAME, base_zone, find_zone, refusal
 log = logging.getLogger(__name__)
 
 SITE_ID = re.compile(r"[a-z0-9](?:[a-z0-9_:-]|\.(?!\.)){0,127}")
-"""A host name, with a port if need be, or a plain name: nothing that means a path in an address or in a file system."""
+"""A host name, with a port if need be, or a plain name: nothing that means a path in an address or in a file system.
+
+Of those in ASCII: an international name is judged label by label."""
+SITE_CHARS = 128
+_DIVIDER = re.compile(r"[.:]")
 SITES = DocumentTable(name="sites", key_columns=("site_id",), keys_return=True)
 REFRESH_S = 10.0
 RETRY_S = 2.0
 
 
 def valid_site_id(text: str) -> str:
-    """The site's id in its one spelling (lower case), or "" when it can't be one."""
-    if not text.isascii():  # lower() makes a k of the Kelvin sign
+    """The site's id in its one spelling (`stored_site_id`), or "" when it can't be one."""
+    text = text.strip(" \t\r\n")
+    if text != text.strip():
         return ""
-    site_id = text.strip(" \t\r\n").lower()
-    return site_id if SITE_ID.fullmatch(site_id) else ""
+    site_id = stored_site_id(text)
+    if site_id.isascii():
+        return site_id if SITE_ID.fullmatch(site_id) else ""
+    return site_id if len(site_id) <= SITE_CHARS and _is_international(site_id) else ""
+
+
+@lru_cache(2_048)
+def _is_international(site_id: str) -> bool:
+    """May a name that is not in ASCII be a site's id? Remembered: a tag may name it in another spelling each time."""
+    fits = site_id[0] not in "-_" and all(map(is_label, _DIVIDER.split(site_id)))
+    return fits and stored_site_id(site_id) == site_id
 
 
 class Sites:
@@ -73,6 +92,8 @@ class Sites:
         """What is stored and what is not yet, by id: one look-up per beacon."""
         self._unwritten: dict[str, Site] = {}
         self._provisional: dict[str, Site] = {}
+        self._other_spellings: dict[str, str] = {}
+        """Ids that older versions have stored, by their one spelling."""
         self._takes_all = False
         self._engine_zones: frozenset[str] | None = None
         self._named: frozenset[tuple[str, str]] = frozenset()
@@ -95,13 +116,17 @@ class Sites:
         for (site_id,) in self._documents.unreadable:
             stored[site_id] = self._sites.get(site_id) or Site(site_id=site_id)
         self._sites = self._provisional | stored | self._unwritten
+        self._other_spellings = {
+            spelling: site_id for site_id in stored if (spelling := stored_site_id(site_id)) not in self._sites
+        }
         self._warn(stored.values())
 
     def _decode(self, key: Key, text: str) -> Site:
         return self._usable(msgspec.json.decode(text, type=Site))
 
     def _is_deleted(self, site_id: str) -> bool:
-        return (site_id,) in self._documents.deleted
+        deleted = self._documents.deleted
+        return (site_id,) in deleted or (not site_id.isascii() and (encoded_host(site_id),) in deleted)
 
     def _usable(self, site: Site) -> Site:
         """The site with a time zone that every question can be answered in."""
@@ -158,8 +183,11 @@ class Sites:
             log.warning("new sites not written", extra={"reason": error.message[:200]})
 
     def get(self, site_id: str) -> Site | None:
-        """The site of that id, from memory."""
-        return self._sites.get(site_id)
+        """The site of that id in its one spelling, from memory; an older site's own spelling does as well."""
+        site = self._sites.get(site_id)
+        if site is None and self._other_spellings:
+            return self._sites.get(self._other_spellings.get(site_id, ""))
+        return site
 
     def all(self) -> list[Site]:
         """All sites, by id."""
@@ -167,12 +195,12 @@ class Sites:
 
     def may_create(self, site_id: str) -> bool:
         """Would `get_or_create` make this site?"""
-        wanted = self._settings.create_unknown and site_id not in self._sites and not self._is_deleted(site_id)
+        wanted = self._settings.create_unknown and self.get(site_id) is None and not self._is_deleted(site_id)
         return wanted and len(self._sites) < self._settings.max_sites
 
     def get_or_create(self, site_id: str) -> Site | None:
         """The site of a beacon; an unknown one is made if the config allows, else None."""
-        site = self._sites.get(site_id)
+        site = self.get(site_id)
         if site is None and self._takes_all:
             return self._take(site_id)
         if site is None and self.may_create(site_id):
@@ -198,7 +226,7 @@ class Sites:
 
     async def put(self, site: Site) -> Site:
         """Create or replace a site. Raises `RequestError` for a bad id or time zone."""
-        known = site.site_id in self._sites  # an older program allowed more
+        known = site.site_id in self._sites or self._is_deleted(site.site_id)  # an older program allowed more
         if not known and (not site.site_id or valid_site_id(site.site_id) != site.site_id):
             raise RequestError(
                 f"{site.site_id!r} can't be a site's id: use a host name such as example.com.", code="bad_site"
@@ -221,18 +249,26 @@ class Sites:
     async def delete(self, site_id: str) -> bool:
         """Forget a site until it is `put` again; False when there is none. Raises a store error."""
         async with self._documents.changing:
-            site = self._sites.get(site_id)
+            site = self.get(site_id)
             if site is None:
                 return False
-            await self._documents.delete((site_id,), site)
+            await self._documents.delete((site.site_id,), site)
             for known in (self._sites, self._unwritten, self._provisional):
-                known.pop(site_id, None)
+                known.pop(site.site_id, None)
             return True
 
-    async def create(self, site_id: str, timezone: str = "", *, allowed_hosts: tuple[str, ...] = ()) -> Site:
-        """Create a site; `timezone` is the configured default if left out. Raises as `put` does."""
+    async def create(
+        self, site_id: str, timezone: str = "", *, allowed_hosts: tuple[str, ...] = (), allow_apps: bool = False
+    ) -> Site:
+        """Create a site; `timezone` is the configured default if left out. Raises as `put` does.
+
+        One that was deleted comes back by the id that its events have.
+        """
+        deleted = self._documents.deleted
+        if (site_id,) not in deleted and not site_id.isascii() and (encoded_host(site_id),) in deleted:
+            site_id = encoded_host(site_id)
         site = self._new(site_id, timezone or self._settings.default_timezone)
-        return await self.put(msgspec.structs.replace(site, allowed_hosts=allowed_hosts))
+        return await self.put(msgspec.structs.replace(site, allowed_hosts=allowed_hosts, allow_apps=allow_apps))
 
     def _new(self, site_id: str, timezone: str) -> Site:
         return Site(site_id=site_id, timezone=timezone, created_at_ms=int(self._clock() * 1000))

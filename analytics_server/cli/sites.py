@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
-from analytics_server.access.sites import Sites
+from analytics_server.access.sites import Sites, valid_site_id
 from analytics_server.cli.context import config_option, read_config, with_store
 from analytics_server.config import Config
 from analytics_server.store import Store, migrate
@@ -40,9 +40,10 @@ def site_create(config_path: str | None, site_id: str, timezone: str) -> None:
 
     async def work(store: Store) -> None:
         sites = await _ready_sites(store, config)
-        old = sites.get(site_id)
+        spelt = valid_site_id(site_id) or site_id
+        old = sites.get(spelt)
         if old is None:
-            made = await sites.create(site_id, timezone)
+            made = await sites.create(spelt, timezone)
         else:
             made = await sites.put(msgspec.structs.replace(old, timezone=timezone or old.timezone))
         click.echo(f"{made.site_id}\t{made.timezone}")

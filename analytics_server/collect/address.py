@@ -1,7 +1,8 @@
-"""The client's IP address behind proxies: reads X-Forwarded-For from the right.
+"""The client's IP address behind proxies: reads X-Forwarded-For, Forwarded or the operator's header from the right.
 
 Only hops that a trusted proxy wrote count: the right-most entry that is no trusted
-proxy is the client. What stands further left the client may have forged.
+proxy is the client. What stands further left the client may have forged. So `Forwarded` (RFC 7239) is taken to
+pieces from its end as well: a quotation mark that the client leaves open must not swallow what the proxy added.
 """
 
 from __future__ import annotations
@@ -9,17 +10,24 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 from analytics_server.errors import ConfigError
 
 MAX_HOPS = 32
+FORWARDED_FOR, FORWARDED = "x-forwarded-for", "forwarded"
 
 
 class AddressResolver:
-    """`trusted` are addresses or networks, e.g. "127.0.0.1", "10.0.0.0/8"."""
+    """`trusted` are addresses or networks, e.g. "127.0.0.1", "10.0.0.0/8"; `header`: the only one that is read.
 
-    def __init__(self, trusted: Sequence[str]) -> None:
+    Without it X-Forwarded-For is, and Forwarded where there is none.
+    """
+
+    def __init__(self, trusted: Sequence[str], header: str = "") -> None:
+        self.headers: tuple[str, ...] = (header.lower(),) if header else (FORWARDED_FOR, FORWARDED)
+        """Names in lower case: the first that a request has is read."""
         self._networks: list[tuple[socket.AddressFamily, int, int]] = []
         self._single: set[str] = set()
         for text in trusted:
@@ -35,18 +43,28 @@ class AddressResolver:
             self._networks.append((family, int(network.network_address), int(network.netmask)))
         self._known: dict[str, bool] = {}
 
-    def resolve(self, peer: str, forwarded: Sequence[str]) -> str:
-        """The client's address; `forwarded` are the X-Forwarded-For headers in the order received."""
+    def client(self, peer: str, get_all: Callable[[str], Sequence[str]]) -> str:
+        """The client's address; `get_all` gives all headers of a name in the order received, or nothing."""
+        for name in self.headers:
+            if lines := get_all(name):
+                return self.resolve(peer, lines, name)
+        return self.resolve(peer, ())
+
+    def resolve(self, peer: str, forwarded: Sequence[str], header: str = FORWARDED_FOR) -> str:
+        """The client's address; `forwarded` are the headers of that name in the order received."""
         if peer.startswith("::ffff:"):
             peer = bare(peer) or peer
         if not forwarded or not (self._networks or self._single) or not self._trusts(peer):
             return peer
+        if header == FORWARDED:
+            return self._client(map(_for, _from_right(",".join(forwarded))), peer)
         if len(forwarded) == 1 and "," not in forwarded[0]:
-            return self._client((forwarded[0],), peer)
-        return self._client([hop for header in forwarded for hop in header.split(",")][-MAX_HOPS:], peer)
+            return self._client(forwarded, peer)
+        return self._client(reversed([hop for line in forwarded for hop in line.split(",")]), peer)
 
-    def _client(self, hops: Sequence[str], peer: str) -> str:
-        for hop in reversed(hops):
+    def _client(self, hops: Iterable[str], peer: str) -> str:
+        """`hops` from the right."""
+        for hop in islice(hops, MAX_HOPS):
             address = bare(hop)
             if not address:
                 return peer
@@ -105,6 +123,38 @@ def network_of(address: str) -> str:
     if packed.startswith(_MAPPED_PREFIX):
         return socket.inet_ntop(socket.AF_INET, packed[len(_MAPPED_PREFIX) :])
     return packed[:8].hex()
+
+
+_PAIR = re.compile(r'[ \t]*([^\s=;,"]+)=("(?:[^"\\]|\\.)*"|[^\s";,]*)[ \t]*(?:;|$)')
+_ESCAPED = re.compile(r"\\(.)")
+
+
+def _from_right(text: str) -> Iterator[str]:
+    """The elements of a list with quoted strings, the last one first."""
+    end, quoted = len(text), False
+    for at in range(end - 1, -1, -1):
+        char = text[at]
+        if char == '"' and (not at or text[at - 1] != "\\"):
+            quoted = not quoted
+        elif char == "," and not quoted:
+            yield text[at + 1 : end]
+            end = at
+    yield text[:end]
+
+
+def _for(element: str) -> str:
+    """The node that an element of Forwarded names: `for="[2001:db8::1]:4711";proto=https`; empty when it is unclear."""
+    found, at, end = "", 0, len(element.rstrip(" \t"))
+    while at < end:
+        pair = _PAIR.match(element, at, end)
+        if pair is None:
+            return ""
+        if pair[1].lower() == "for":
+            if found:
+                return ""
+            found = pair[2]
+        at = pair.end()
+    return _ESCAPED.sub(r"\1", found[1:-1]) if found.startswith('"') else found
 
 
 _IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)", re.ASCII)

@@ -17,6 +17,7 @@ import msgspec
 from analytics_server.access.gate import Gate, Principal
 from analytics_server.collect.answer import ONE, BeaconAnswer, accept, refuse
 from analytics_server.collect.body import decompress
+from analytics_server.collect.enrich.client_hints import BRANDS_HEADER
 from analytics_server.collect.formats.beacon import Beacon, MisreadEvent, Rejection
 from analytics_server.collect.formats.table import Format
 from analytics_server.collect.formats.warnings import Warnings
@@ -208,6 +209,7 @@ class Collector:
             get("x-moz"),
             get("accept-language", ""),
             trusted,
+            headers if BRANDS_HEADER in headers else None,
         )
         if principal is not None and principal.sites:
             beacons, foreign = _covered(beacons, principal.sites)
@@ -390,7 +392,7 @@ def _covered(
     beacons: list[tuple[int, Beacon]], sites: tuple[str, ...]
 ) -> tuple[list[tuple[int, Beacon]], list[Rejection]]:
     """Events of the token's own sites, and rejections for the others."""
-    covered, good = frozenset(sites), []
+    covered, good = frozenset(map(stored_site_id, sites)), []
     bad: list[Rejection] = []
     for index, beacon in beacons:
         if stored_site_id(beacon.site) in covered:

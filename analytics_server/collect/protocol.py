@@ -288,10 +288,12 @@ class BeaconProtocol(asyncio.Protocol):
             principal = self._front.collector.known(authorization)
             if principal is None or len(body) > MOST_TRUSTED_BYTES:
                 return False
-        address = self._peer
-        forwarded = headers.get("x-forwarded-for")
-        if forwarded is not None:
-            address = self._front.addresses.resolve(address, (forwarded,))
+        address, addresses = self._peer, self._front.addresses
+        for name in addresses.headers:
+            forwarded = headers.get(name)
+            if forwarded is not None:
+                address = addresses.resolve(address, (forwarded,), name)
+                break
         self._state = FrontState.BEACON
         self._started = started
         self._front.under_way += 1

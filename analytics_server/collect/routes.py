@@ -108,10 +108,7 @@ class CollectRoutes:
             return self._collector.refuse(error)
         except TimeoutError:
             return refuse(too_slow(self._body_timeout_s))
-        peer = bare(request.remote or "")
-        forwarded = headers.getall("X-Forwarded-For", ())
-        address = self._addresses.resolve(peer, forwarded) if forwarded else peer
-        return await self._collector.collect(format, body, headers, address)
+        return await self._collector.collect(format, body, headers, self._address_of(request))
 
     async def _read(self, request: web.Request) -> bytes:
         trusted = "Authorization" in request.headers
@@ -155,8 +152,11 @@ class CollectRoutes:
             body = format.query_to_body(request.query, _readable(headers.get("Referer", "")))
         except AnalyticsError as error:
             return self._collector.refuse(error)
-        address = self._addresses.resolve(bare(request.remote or ""), headers.getall("X-Forwarded-For", ()))
-        return await self._collector.collect(format, body, headers, address)
+        return await self._collector.collect(format, body, headers, self._address_of(request))
+
+    def _address_of(self, request: web.Request) -> str:
+        headers = request.headers
+        return self._addresses.client(bare(request.remote or ""), lambda name: headers.getall(name, ()))
 
     async def script(self, request: web.Request) -> web.Response:
         """The tracker, or with `?more` what it loads on pages that ask for more."""

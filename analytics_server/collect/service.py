@@ -74,7 +74,7 @@ class CollectService:
             clock=time.monotonic,
         )
         self._undelivered = Undelivered(self._duplicates, config.collect, time.time)
-        self._addresses = AddressResolver(config.server.trusted_proxies)
+        self._addresses = AddressResolver(config.server.trusted_proxies, config.server.client_ip_header)
         self._metrics = CollectMetrics(registry)
         self.collector = Collector(
             self._pipeline(salt_of),
@@ -91,7 +91,12 @@ class CollectService:
         config = self._config
         parts = Parts(
             sites=self._sites,
-            urls=UrlCleaner(config.collect.query_keys, config.collect.mask_emails, config.limits.url_chars),
+            urls=UrlCleaner(
+                config.collect.query_keys,
+                config.collect.mask_emails,
+                config.limits.url_chars,
+                strip_slash=config.collect.trailing_slash == "strip",
+            ),
             bots=BotDetector(config.collect.user_agent_cache),
             agents=AgentParser(config.collect.user_agent_cache),
             geo=self.geo,
@@ -111,8 +116,8 @@ class CollectService:
 
     def address_of(self, request: web.Request) -> str:
         """The network that a client is counted by."""
-        forwarded = request.headers.getall("X-Forwarded-For", ())
-        return network_of(self._addresses.resolve(request.remote or "", forwarded))
+        headers = request.headers
+        return network_of(self._addresses.client(request.remote or "", lambda name: headers.getall(name, ())))
 
     # ---- at the start --------------------------------------------------
 

@@ -37,7 +37,7 @@ from analytics_server.live.handshake import (
     handshake_token,
 )
 from analytics_server.live.hub import Hub, Snapshot
-from analytics_server.model import DropCount, stored_site_id
+from analytics_server.model import DropCount, Site, stored_site_id
 
 HEARTBEAT_S = 30.0
 CLOSE_TIMEOUT_S = 2.0
@@ -60,7 +60,7 @@ log = logging.getLogger(__name__)
 class KnownSites(Protocol):
     """Which sites there are."""
 
-    def get(self, site_id: str) -> object | None:
+    def get(self, site_id: str) -> Site | None:
         """The site, or None."""
 
 
@@ -205,6 +205,8 @@ class LiveSockets:
         site_id = stored_site_id(request.query.get("site_id", ""))
         if not site_id:
             raise RequestError("site_id is missing: ask for /api/v1/live?site_id=example.com.", code="missing_site_id")
+        if (known := self._sites.get(site_id)) is not None:
+            site_id = known.site_id
         authorization, chosen = handshake_token(request)
         socket = web.WebSocketResponse(
             protocols=(chosen,) if chosen else (),

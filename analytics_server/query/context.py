@@ -90,11 +90,17 @@ class QueryContext:
         return self._clock().astimezone(UTC)
 
     def site(self, site_id: str) -> Site:
-        """The site of that id, in any case of letters. Raises `NotFound`."""
+        """The site of that id, in any spelling. Raises `NotFound`."""
         site = self._sites.get(stored_site_id(site_id))
         if site is None:
             raise NotFound(f"There is no site {site_id!r}.", code="unknown_site")
         return site
+
+    def own_id(self, site_id: str) -> str:
+        """The id by which the site is stored, whatever its spelling; the one spelling if there is no such site."""
+        spelling = stored_site_id(site_id)
+        site = self._sites.get(spelling)
+        return spelling if site is None else site.site_id
 
     def has_site(self, site_id: str) -> bool:
         """Is there such a site?"""
@@ -102,7 +108,7 @@ class QueryContext:
 
     def library(self, site_id: str) -> SiteLibrary:
         """The site's saved goals and segments."""
-        return SiteLibrary(self.saved, stored_site_id(site_id))
+        return SiteLibrary(self.saved, self.own_id(site_id))
 
     async def range_of(self, site: Site, spec: RangeSpec) -> tuple[TimeRange, datetime]:
         """The instants a date range means for the site, and now. Raises `RequestError` (bad_date_range)."""

@@ -15,7 +15,6 @@ from functools import reduce
 from msgspec import UNSET, UnsetType
 
 from analytics_server.config import LimitsSection
-from analytics_server.model import stored_site_id
 from analytics_server.query.answer import (
     Answer,
     AnswerMeta,
@@ -137,9 +136,10 @@ class QueryService:
 
     async def prepare(self, request: QueryRequest) -> PreparedQuestion:
         """Check a request and fix its range and interval."""
-        site_id = stored_site_id(request.site_id)
-        question = check_request(request, self.context.library(site_id), max_rows=self.limits.query_rows)
-        site = self.context.site(site_id)
+        question = check_request(request, self.context.library(request.site_id), max_rows=self.limits.query_rows)
+        site = self.context.site(request.site_id)
+        if question.site_id != site.site_id:  # of an older version, which spelt it otherwise
+            question = replace(question, site_id=site.site_id)
         await self.context.check_patterns([*question.where, *(goal.condition for goal in question.goals)])
         range_, now = await self.context.range_of(site, question.date_range)
         before = None

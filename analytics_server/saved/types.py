@@ -113,7 +113,7 @@ class SavedType:
         given = {name: getattr(change, name) for name in change.__struct_fields__}
         given = {name: value for name, value in given.items() if value is not UNSET}
         site_id = given.pop("site_id", thing.site_id)
-        if stored_site_id(site_id) != thing.site_id:
+        if stored_site_id(site_id) != stored_site_id(thing.site_id):
             raise RequestError(
                 f"site_id can't change: the {self.noun} belongs to {thing.site_id!r}.", code="bad_request"
             )

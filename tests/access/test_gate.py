@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_server.access.gate import Gate, Role, new_token, token_hash
+from analytics_server.access.gate import Gate, Principal, Role, new_token, token_hash
 from analytics_server.errors import StoreRetryable, Unauthorized
 from analytics_server.store.protocol import Parameters, ResultSet, Store
 from tests.access.test_refresh import PRINCIPAL, TOKEN, FakeStore, token_row
@@ -144,3 +144,13 @@ async def test_a_revoked_token_does_not_come_back_by_a_change_elsewhere() -> Non
     for gate_ in (one, other):
         await gate_.load()
         assert gate_.known(f"Bearer {token}") is None
+
+
+@pytest.mark.parametrize("covered", ["müller.example", "xn--mller-kva.example"])
+@pytest.mark.parametrize("site_id", ["müller.example", "xn--mller-kva.example"])
+def test_a_site_is_covered_in_every_spelling(covered: str, site_id: str) -> None:
+    principal = Principal(token_id="t", role=Role.READ, sites=("a.example", covered))
+
+    assert principal.covers(site_id)
+    assert principal.covers("a.example")
+    assert not principal.covers("www." + site_id)

@@ -91,3 +91,86 @@ def test_a_chain_without_end_is_read_only_so_far() -> None:
 def test_a_wrong_proxy_is_told_with_its_key(wrong: str) -> None:
     with pytest.raises(ConfigError, match="trusted_proxies"):
         AddressResolver((wrong,))
+
+
+# ---- Forwarded, and a header of the operator's choice ----------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "client"),
+    [
+        (("for=203.0.113.5",), "203.0.113.5"),
+        (("For=203.0.113.5;proto=https;by=10.0.0.1",), "203.0.113.5"),
+        (("proto=https; FOR=203.0.113.5 ;host=a.example",), "203.0.113.5"),
+        (("for=198.51.100.1, for=203.0.113.5",), "203.0.113.5"),
+        (("for=198.51.100.1", "for=203.0.113.5, for=10.0.0.9"), "203.0.113.5"),
+        (('for="203.0.113.5:8080"',), "203.0.113.5"),
+        (("for=203.0.113.5:8080",), "203.0.113.5"),
+        (('for="[2001:db8::1]"',), "2001:db8::1"),
+        (('for="[2001:DB8::1]:4711";proto=http',), "2001:db8::1"),
+        (('for="[2001:db8::1]:_port"',), "2001:db8::1"),
+        (('for="\\203.0.113.5"',), "203.0.113.5"),
+        (('for=203.0.113.5;host="x;for=6.6.6.6"',), "203.0.113.5"),
+        (('host="x;for=6.6.6.6, for=7.7.7.7";for=203.0.113.5',), "203.0.113.5"),
+        # hidden, unknown or unclear: the proxy's own address is all that is known
+        (("for=198.51.100.1, for=unknown",), PEER),
+        (("for=198.51.100.1, for=_hidden",), PEER),
+        (("for=198.51.100.1, proto=https",), PEER),
+        (("for=198.51.100.1, ",), PEER),
+        (("for=198.51.100.1;for=203.0.113.5",), PEER),
+        (("for",), PEER),
+        (("for=",), PEER),
+        (("203.0.113.5",), PEER),
+        (("",), PEER),
+        # what a client has written before the proxy's own element never counts
+        (('for=6.6.6.6;x=", for=203.0.113.5',), "203.0.113.5"),
+        (('for=6.6.6.6;x=", for="[2001:db8::1]"',), "2001:db8::1"),
+        (('for="6.6.6.6', 'for="203.0.113.5:80"'), "203.0.113.5"),
+        (('for=6.6.6.6, "\\', "for=203.0.113.5"), "203.0.113.5"),
+        (("for=6.6.6.6; " + " " * 3_000 + '"', "for=203.0.113.5"), "203.0.113.5"),
+    ],
+)
+def test_forwarded_is_read_from_the_right(lines: tuple[str, ...], client: str) -> None:
+    assert RESOLVER.resolve(PEER, lines, "forwarded") == client
+    assert RESOLVER.resolve("203.0.113.9", lines, "forwarded") == "203.0.113.9"
+
+
+@given(left=st.text(max_size=60), quoted=st.booleans(), right=st.ip_addresses(v=4), separate=st.booleans())
+def test_nothing_further_left_in_forwarded_ever_matters(left: str, quoted: bool, right: object, separate: bool) -> None:
+    own = f'for="{right}:80"' if quoted else f"for={right};proto=https"
+    alone = RESOLVER.resolve(PEER, (own,), "forwarded")
+    if alone != PEER:
+        assert RESOLVER.resolve(PEER, (left, own) if separate else (f"{left}, {own}",), "forwarded") == alone
+
+
+def of(resolver: AddressResolver, peer: str, **headers: tuple[str, ...]) -> str:
+    named = {name.replace("_", "-"): lines for name, lines in headers.items()}
+    return resolver.client(peer, lambda name: named.get(name, ()))
+
+
+def test_without_a_setting_forwarded_counts_only_where_there_is_no_x_forwarded_for() -> None:
+    assert of(RESOLVER, PEER, forwarded=("for=203.0.113.5",)) == "203.0.113.5"
+    assert of(RESOLVER, PEER, forwarded=("for=203.0.113.5",), x_forwarded_for=("198.51.100.1",)) == "198.51.100.1"
+    assert of(RESOLVER, PEER, forwarded=("for=203.0.113.5",), x_forwarded_for=("",)) == PEER
+    assert of(RESOLVER, PEER, cf_connecting_ip=("203.0.113.5",)) == PEER
+    assert of(RESOLVER, PEER) == PEER
+
+
+@pytest.mark.parametrize("header", ["CF-Connecting-IP", "X-Real-IP", "Fly-Client-IP", "True-Client-IP"])
+def test_a_header_of_the_operator_s_choice_is_the_only_one_that_is_read(header: str) -> None:
+    resolver = AddressResolver(PROXIES, header)
+    name = header.lower().replace("-", "_")
+    others = {"x_forwarded_for": ("6.6.6.6",), "forwarded": ("for=6.6.6.6",)}
+
+    assert of(resolver, PEER, **{name: ("203.0.113.5",)}, **others) == "203.0.113.5"
+    assert of(resolver, PEER, **{name: ("2001:DB8::1",)}) == "2001:db8::1"
+    assert of(resolver, PEER, **{name: ("6.6.6.6", "203.0.113.5")}) == "203.0.113.5"
+    assert of(resolver, PEER, **{name: ("nonsense",)}, **others) == PEER
+    assert of(resolver, PEER, **others) == PEER
+    assert of(resolver, "203.0.113.9", **{name: ("6.6.6.6",)}) == "203.0.113.9"
+
+
+def test_forwarded_can_be_the_header_of_choice() -> None:
+    resolver = AddressResolver(PROXIES, "Forwarded")
+
+    assert of(resolver, PEER, forwarded=("for=203.0.113.5",), x_forwarded_for=("6.6.6.6",)) == "203.0.113.5"

@@ -102,7 +102,12 @@ class World:
         )
         parts = Parts(
             sites=self.sites,
-            urls=UrlCleaner(self.settings.query_keys, self.settings.mask_emails, self.limits.url_chars),
+            urls=UrlCleaner(
+                self.settings.query_keys,
+                self.settings.mask_emails,
+                self.limits.url_chars,
+                strip_slash=self.settings.trailing_slash == "strip",
+            ),
             bots=BotDetector(100),
             agents=AgentParser(100),
             geo=GeoLocator(""),

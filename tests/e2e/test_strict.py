@@ -102,6 +102,22 @@ async def test_what_is_forged_further_left_counts_for_nothing(client: Client, kn
     assert await client.count(known, "visitors") == 1
 
 
+async def test_forwarded_is_read_where_there_is_no_x_forwarded_for(client: Client, known: str) -> None:
+    ways = [
+        {"Forwarded": 'for="[2001:db8:77::1]:4711";proto=https'},
+        {"Forwarded": "for=6.6.6.6, For=203.0.113.77;by=10.0.0.1, for=10.0.0.9"},
+        {"Forwarded": 'for=6.6.6.6;x=", for=203.0.113.77'},
+        {"Forwarded": "for=6.6.6.6", "X-Forwarded-For": "203.0.113.77"},
+        {"Forwarded": "for=203.0.113.77, for=_hidden"},  # the proxy's own address
+        {"Forwarded": "for=203.0.113.78, for=unknown"},
+    ]
+    for headers in ways:
+        assert (await client.send(event(known), headers=headers)).json["accepted"] == 1
+    await client.flushed()
+
+    assert await client.count(known, "visitors") == 3
+
+
 async def test_different_addresses_are_different_visitors(client: Client, known: str) -> None:
     for number in range(5):
         await client.send(event(known), headers=from_address(f"203.0.113.{number}"))

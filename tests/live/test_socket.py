@@ -21,6 +21,7 @@ from analytics_server.live import handshake
 from analytics_server.live import socket as live_socket
 from analytics_server.live.hub import Hub
 from analytics_server.live.socket import LiveSockets
+from analytics_server.model import Site
 from tests.http.authorizer import public_routes
 from tests.live.rows import Clock, event_row
 from tests.server import wait_for
@@ -48,8 +49,8 @@ class FakeTokens:
 class FakeSites:
     known: tuple[str, ...] = ("a.example",)
 
-    def get(self, site_id: str) -> object | None:
-        return site_id if site_id in self.known else None
+    def get(self, site_id: str) -> Site | None:
+        return Site(site_id=site_id) if site_id in self.known else None
 
 
 Client = TestClient[web.Request, web.Application]

@@ -32,6 +32,20 @@ async def test_first_pageview_describes_page_and_screen(site: Site, page: Page) 
     }
 
 
+@pytest.mark.parametrize(
+    ("platform", "touches", "sent"),
+    [("MacIntel", 5, {"touch": 5}), ("MacIntel", 0, {}), ("iPhone", 5, {}), ("Linux armv8l", 5, {}), ("", 5, {})],
+)
+async def test_touch_points_are_told_where_a_mac_may_be_an_ipad(
+    site: Site, page: Page, platform: str, touches: int, sent: dict[str, int]
+) -> None:
+    told = f"{{platform: {{value: '{platform}'}}, maxTouchPoints: {{value: {touches}}}}}"
+    await page.add_init_script(f"Object.defineProperties(navigator, {told})")
+    await page.goto(site.add("/touched"))
+    await site.wait_names("pageview")
+    assert site.events[0]["screen"] == {"width": 1440, "height": 900, **sent}
+
+
 async def test_site_is_the_host_when_none_is_given(site: Site, page: Page) -> None:
     await page.goto(site.add_raw("/plain", '<!doctype html><script src="/a.js"></script>'))
     await site.wait_names("pageview")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from msgspec import UNSET
@@ -89,6 +89,7 @@ async def run_cohorts(
     """
     question = check_cohorts(request, context.library(request.site_id))
     site = context.site(request.site_id)
+    question = replace(question, site_id=site.site_id)
     await context.check_patterns((*question.first_where, *question.returning_where))
     range_, now = await context.range_of(site, question.date_range)
     grid = make_grid(question, range_, now)

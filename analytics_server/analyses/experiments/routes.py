@@ -26,6 +26,7 @@ from analytics_server.http.parameters import known_values
 from analytics_server.model import stored_site_id
 from analytics_server.query.context import QueryContext
 from analytics_server.query.endpoint_parts import FILTER_CODES, REQUEST_CODES, query_body
+from analytics_server.spelling.host_names import AllowedHosts, readable_host
 
 CHECK_CODES = (*REQUEST_CODES, *FILTER_CODES, "bad_experiment", "bad_step", "bad_window")
 """What a definition can be refused with."""
@@ -156,7 +157,7 @@ class ExperimentRoutes:
     async def results(self, call: Call[ResultsRequest]) -> ResultsAnswer:
         """Results of a definition, or of exposures without one. Of sites not covered nothing is told."""
         asked, caller = call.body, call.caller
-        id_or_key, site_id = call.path("id"), stored_site_id(asked.site_id)
+        id_or_key, site_id = call.path("id"), self._context.own_id(asked.site_id)
         if site_id:
             call.authorize(site_id)
             found = self._directory.find(id_or_key, site_id)
@@ -207,7 +208,7 @@ class ExperimentRoutes:
                 code="bad_subject",
             )
         id_or_key = request.match_info["id"]
-        site_id = stored_site_id(given["site_id"])
+        site_id = self._context.own_id(given["site_id"])
         known = self._directory.find(id_or_key, site_id) if site_id else self._find_public(request, id_or_key)
         if known is None or not self._context.has_site(known.thing.site_id):
             raise unknown(id_or_key)
@@ -226,12 +227,14 @@ class ExperimentRoutes:
         if not found or found[0].thing.id == id_or_key:
             return found[0] if found else None
         hosts = _hosts_of_page(request)
-        own = [known for known in found if known.thing.site_id in hosts]
-        allowing = [
-            known for known in found if not hosts.isdisjoint(self._context.site(known.thing.site_id).allowed_hosts)
-        ]
+        own = [known for known in found if stored_site_id(known.thing.site_id) in hosts]
+        allowing = [known for known in found if self._allows(known.thing.site_id, hosts)]
         others = [] if any(self._context.has_site(host) for host in hosts) else found
         return next(iter([*own, *allowing, *others]), None)
+
+    def _allows(self, site_id: str, hosts: frozenset[str]) -> bool:
+        allowed = AllowedHosts(self._context.site(site_id).allowed_hosts)
+        return any(map(allowed.hold, hosts))
 
 
 def _hosts_of_page(request: web.Request) -> frozenset[str]:
@@ -241,7 +244,7 @@ def _hosts_of_page(request: web.Request) -> frozenset[str]:
         address = request.headers.get("Referer", "")
     try:
         parts = urlsplit(address.lower())
-        hosts = {parts.netloc.rpartition("@")[2], parts.hostname or ""}
+        hosts = {readable_host(parts.netloc.rpartition("@")[2]), readable_host(parts.hostname or "")}
     except ValueError:
         return frozenset()
     return frozenset({*hosts, *(host.removeprefix("www.") for host in hosts)} - {""})

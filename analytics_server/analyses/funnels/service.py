@@ -32,7 +32,7 @@ from analytics_server.analyses.funnels.materialized.days import CACHE_S, FunnelD
 from analytics_server.analyses.funnels.materialized.definitions import SavedFunnels
 from analytics_server.analyses.funnels.materialized.maintenance import FunnelMaintenance
 from analytics_server.errors import RequestError, StoreFatal
-from analytics_server.model import Site, stored_site_id
+from analytics_server.model import Site
 from analytics_server.query.answer import whole_number
 from analytics_server.query.context import Cost, QueryContext, show_range
 from analytics_server.query.dimensions import Dimension
@@ -78,7 +78,7 @@ class FunnelService:
 
     async def prepare(self, request: FunnelRequest) -> PreparedFunnel:
         """Check a request and fix its range."""
-        site_id = stored_site_id(request.site_id)
+        site_id = self._context.own_id(request.site_id)
         saved: SavedThing | None = None
         if request.funnel is not UNSET:
             refuse_parts(request)

@@ -4,10 +4,10 @@ ua-parser's rules in the Rust engine name browser and system (50 to 150 µs, hen
 cache). Its device rules are left out: the kind of device needs a dozen words, theirs are
 hundreds of telephone models that no question needs, and most of the memory and start-up time.
 
-Known limits: since iPadOS 13 Safari on an iPad says it is a Mac, and telling them apart
-would need fingerprinting, so such an iPad counts as Desktop. Windows 11 says Windows 10,
-and macOS stays at 10.15: browsers froze both. HarmonyOS up to 4 gives Android's version
-instead of its own, so its version stays empty.
+Known limits: since iPadOS 13 Safari on an iPad says it is a Mac; only touch points, if they are sent,
+tell them apart (`as_tablet`). Windows 11 says Windows 10, and macOS stays at 10.15: browsers froze both, and
+only client hints know better (`client_hints`). HarmonyOS up to 4 gives Android's version instead of its own, so its
+version stays empty.
 """
 
 from __future__ import annotations
@@ -102,6 +102,21 @@ _DEVICES_OF_SYSTEMS: Final = {"iOS": "Mobile", "Android": "Mobile", "HarmonyOS":
 """For apps whose string names the system only."""
 
 
+def as_tablet(agent: Agent, user_agent: str) -> Agent:
+    """The same for a device with several touch points: no Mac has any, so a Mac's Safari that has is an iPad's.
+
+    The system's version is not known: the string gives a Mac's, which is frozen.
+    """
+    if "Macintosh" not in user_agent or "Safari/" not in user_agent or "Chrome/" in user_agent:
+        return agent
+    return agent._replace(os="iPadOS", os_version="", device="Tablet")
+
+
+def is_tablet_model(model: str) -> bool:
+    """Is the model of an Android device a tablet's?"""
+    return _TABLET.search(f"{model})") is not None
+
+
 class AgentParser:
     """Parses user-agent strings; loading the rules takes about 50 ms, once."""
 
@@ -129,7 +144,10 @@ class AgentParser:
         found = self._resolve(without_model(text), _NAMES)
         system, version = _system(found.os, text)
         browser, major = _browser(found.user_agent, text)
-        return Agent(browser, major, system, version, _device(text) or _DEVICES_OF_SYSTEMS.get(system, ""))
+        device = _device(text) or _DEVICES_OF_SYSTEMS.get(system, "")
+        if system == "iOS" and device == "Desktop":  # Chrome or Firefox on an iPad that says it is a Mac
+            device = "Tablet"
+        return Agent(browser, major, system, version, device)
 
 
 def _browser(found: UserAgent | None, text: str) -> tuple[str, str]:

@@ -1,15 +1,18 @@
 """What a session's first event brings: where it came from, the place, the browser.
 
 Worked out only when a session begins, and traffic repeats itself: the origin is cached by
-referrer and page, the browser by user agent, screen and language. Addresses are not kept here.
+referrer and page, the browser by user agent, client hints, screen and language. Addresses are not kept here.
 """
 
 from __future__ import annotations
 
-from analytics_server.collect.enrich.agent import AgentParser
+from collections.abc import Mapping
+
+from analytics_server.collect.enrich.agent import AgentParser, as_tablet
 from analytics_server.collect.enrich.cache import MAX_KEY_CHARS, GenerationCache
 from analytics_server.collect.enrich.campaign import NO_CAMPAIGN, campaign
 from analytics_server.collect.enrich.channel import channel, source
+from analytics_server.collect.enrich.client_hints import HintHeaders, hint_headers, read_hints, refine
 from analytics_server.collect.enrich.geo import GeoLocator
 from analytics_server.collect.enrich.referrer import DIRECT, SPAM, ReferrerClassifier
 from analytics_server.collect.enrich.url import CleanUrl, UrlCleaner
@@ -19,6 +22,8 @@ from analytics_server.model import Attributes
 
 CACHED_ORIGINS = 4_096
 CACHED_BROWSERS = 4_096
+TABLET_TOUCHES = 2
+"""One touch point a device may have that is no tablet."""
 _SPAM_ORIGIN: Attributes = ()
 
 
@@ -35,7 +40,9 @@ class FirstTouch:
         self._origins: GenerationCache[tuple[str, str, str, tuple[str, ...]], Attributes] = GenerationCache(
             CACHED_ORIGINS
         )
-        self._browsers: GenerationCache[tuple[str, object, object, str], Attributes] = GenerationCache(CACHED_BROWSERS)
+        self._browsers: GenerationCache[tuple[str, object, object, bool, str, HintHeaders | None], Attributes] = (
+            GenerationCache(CACHED_BROWSERS)
+        )
 
     def read(
         self,
@@ -45,17 +52,19 @@ class FirstTouch:
         user_agent: str,
         language: str,
         allowed_hosts: tuple[str, ...] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> Attributes | None:
         """The attributes; None when the referrer is spam.
 
         `language`: the request's, if the event has none. `allowed_hosts`: the site's own hosts, which are no referrers.
+        `headers`: the request's, if they hold client hints of the visitor's own browser.
         """
         origin = self._origin(page, beacon.referrer or "", (beacon.url or "") if page.query else "", allowed_hosts)
         if not origin:
             return None
-        return (
-            origin + self._geo.locate(address) + self._browser(user_agent, beacon.screen, beacon.language or language)
-        )
+        hints = None if headers is None else hint_headers(headers)
+        browser = self._browser(user_agent, beacon.screen, beacon.language or language, hints)
+        return origin + self._geo.locate(address) + browser
 
     def _origin(self, page: CleanUrl, referrer: str, tagged_url: str, allowed_hosts: tuple[str, ...]) -> Attributes:
         """referrer, source, channel and the five campaign tags; empty for spam."""
@@ -91,14 +100,23 @@ class FirstTouch:
             tags.utm_term,
         )
 
-    def _browser(self, user_agent: str, screen: Screen | None, language: str) -> Attributes:
+    def _browser(self, user_agent: str, screen: Screen | None, language: str, hints: HintHeaders | None) -> Attributes:
         """browser, browser_version, os, os_version, device, screen and language."""
-        width, height = (screen.width, screen.height) if screen is not None else (None, None)
-        key = (user_agent, width, height, language)
+        width = height = touch = None
+        if screen is not None:
+            width, height, touch = screen.width, screen.height, screen.touch
+        touches = touch is not None and touch >= TABLET_TOUCHES
+        key = (user_agent, width, height, touches, language, hints)
         found = self._browsers.young.get(key) or self._browsers.get(key)
         if found is None:
             size = screen_of(width, height) if width and height else ""
-            found = (*self._agents.parse(user_agent), size, language_of(language))
-            if len(user_agent) + len(language) <= MAX_KEY_CHARS and (size or not (width or height)):
+            agent = self._agents.parse(user_agent)
+            if hints is not None:
+                agent = refine(agent, read_hints(hints))
+            if touches:
+                agent = as_tablet(agent, user_agent)
+            found = (*agent, size, language_of(language))
+            chars = len(user_agent) + len(language) + sum(len(text) for text in hints or () if text)
+            if chars <= MAX_KEY_CHARS and (size or not (width or height)):
                 self._browsers.put(key, found)
         return found

@@ -26,7 +26,17 @@ from analytics_server.collect.enrich.cache import GenerationCache
 
 CACHED_ADDRESSES = 16_384
 NAME_CHARS = 100
-COUNTRY_CHARS = 2
+_CODES = """
+    AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA
+    CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA
+    GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP
+    KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS
+    MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS
+    RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW
+    TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA ZM ZW
+"""
+COUNTRIES = frozenset(_CODES.split())
+"""ISO 3166-1 alpha-2, and Kosovo's XK, which all geo files use."""
 
 Signature = tuple[int, int, int]
 
@@ -167,8 +177,9 @@ def _country(record: dict[str, object]) -> str:
 
 @lru_cache(1_024)
 def _country_code(code: str) -> str:
-    """In capitals; empty when it is none."""
-    return code.upper() if len(code) == COUNTRY_CHARS and code.isascii() and code.isalpha() else ""
+    """In capitals; empty when it is none: some files have made-up ones for proxies and regions (A1, AP, EU, T1)."""
+    code = code.strip().upper()
+    return code if code in COUNTRIES else ""
 
 
 def _region(record: dict[str, object]) -> str:

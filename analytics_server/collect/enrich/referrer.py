@@ -21,10 +21,10 @@ from typing import NamedTuple
 import msgspec
 
 from analytics_server.collect.enrich.cache import GenerationCache
-from analytics_server.collect.enrich.url import host_name
+from analytics_server.spelling.host_names import AllowedHosts, host_name
 
 CACHED_HOSTS = 8_192
-CACHED_SITES = 64
+CACHED_SITES = 1_024
 SOURCE_CHARS = 255
 REFERRAL = "referral"
 SPAM = "spam"
@@ -36,7 +36,6 @@ _SECOND_LEVEL = frozenset({"co", "com", "org", "net", "ne", "or"})
 _GENERIC_ENDINGS = frozenset({"com", "net", "org", "cat"})
 _COUNTRY_CODE_CHARS = 2
 
-_PORT = re.compile(r":[0-9]+$")
 _SEPARATORS = re.compile(r"[\s_-]+")
 _AD_SUFFIX = re.compile(r"(.*?)[\s._-]*(?:ads?|advertising|cpc|ppc|cpm|paid|sponsored)", re.DOTALL)
 _AD_PREFIX = re.compile(r"(?:ads?|cpc|ppc|paid|sponsored)[\s._-]+(.*)", re.DOTALL)
@@ -94,29 +93,6 @@ def spam_hosts(text: str) -> list[str]:
     return [host_name(line) for line in text.splitlines() if line and not line.startswith("#")]
 
 
-class OwnHosts:
-    """A site's allowed hosts, read once: in any spelling; `*.example.com` stands for all subdomains."""
-
-    __slots__ = ("_names", "_parents")
-
-    def __init__(self, allowed_hosts: tuple[str, ...]) -> None:
-        hosts = [_PORT.sub("", entry) for entry in allowed_hosts]
-        self._names = frozenset(host_name(host) for host in hosts if not host.startswith("*."))
-        self._parents = frozenset(host_name(host[2:]) for host in hosts if host.startswith("*."))
-
-    def hold(self, host: str) -> bool:
-        """Is it one of the site's hosts?"""
-        name = host_name(host)
-        if name in self._names:
-            return True
-        parent = name.partition(".")[2] if self._parents else ""
-        while parent:
-            if parent in self._parents:
-                return True
-            parent = parent.partition(".")[2]
-        return False
-
-
 class ReferrerClassifier:
     """Looks hosts and campaign sources up; remembers the answers by host."""
 
@@ -124,7 +100,7 @@ class ReferrerClassifier:
 
     def __init__(self, sources: Sources, cache_size: int = CACHED_HOSTS) -> None:
         self._known: GenerationCache[str, Referrer] = GenerationCache(cache_size)
-        self._own: GenerationCache[tuple[str, ...], OwnHosts] = GenerationCache(CACHED_SITES)
+        self._own: GenerationCache[tuple[str, ...], AllowedHosts] = GenerationCache(CACHED_SITES)
         self._hosts: dict[str, Referrer] = {}
         self._any_ending: dict[str, Referrer] = {}
         self._own_ending: dict[str, Referrer] = {}
@@ -152,7 +128,7 @@ class ReferrerClassifier:
         """The source behind a referrer's host; `DIRECT` for none, and for the page's and the site's own hosts."""
         if not host or (page_hostname and host_name(host) == host_name(page_hostname)):
             return DIRECT
-        if allowed_hosts and self._own_hosts(allowed_hosts).hold(host):
+        if allowed_hosts and self.own_hosts(allowed_hosts).hold(host):
             return DIRECT
         referrer = self._known.get(host)
         if referrer is None:
@@ -203,10 +179,11 @@ class ReferrerClassifier:
                 known = known._replace(medium="cpc")
         return known
 
-    def _own_hosts(self, allowed_hosts: tuple[str, ...]) -> OwnHosts:
+    def own_hosts(self, allowed_hosts: tuple[str, ...]) -> AllowedHosts:
+        """The hosts that a site allows, read once."""
         found = self._own.get(allowed_hosts)
         if found is None:
-            found = OwnHosts(allowed_hosts)
+            found = AllowedHosts(allowed_hosts)
             self._own.put(allowed_hosts, found)
         return found
 

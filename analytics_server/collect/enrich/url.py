@@ -18,6 +18,7 @@ from urllib.parse import unquote_plus
 
 from analytics_server.collect.enrich.cache import GenerationCache
 from analytics_server.percent_encoding import readable
+from analytics_server.spelling.host_names import HOST_CHARS, host_name, readable_host
 
 UTM_KEYS: Final = ("utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term")
 SOURCE_KEYS: Final = ("ref", "source")
@@ -58,7 +59,6 @@ CLICK_ID_KEYS: Final = (
 CACHED_URLS = 8_192
 CACHED_HREFS = 2_048
 CAMPAIGN_VALUE_CHARS = 255
-HOST_CHARS = 253
 SCHEME_CHARS = 32
 MASK = "*@*"
 
@@ -81,6 +81,29 @@ _SESSION = re.compile(r";(?:j?session_?id|phpsessid|sid)=[^/?#;]*", re.IGNORECAS
 """Where servers put a session's id for browsers without cookies: who has it is that visitor."""
 
 _AT = re.compile(r"@|%(?:25)*40")
+_APP_URL = re.compile(
+    r"(?:([a-z][a-z0-9+.-]*)://([^/?#\\]*)|(?=/(?![/\\])))([^?#]*)(.*)", re.IGNORECASE | re.ASCII | re.DOTALL
+)
+_NO_APPS = frozenset(
+    (
+        *("http", "https", "ws", "wss", "ftp", "ftps", "javascript", "vbscript", "data", "blob", "about", "mailto"),
+        *("android-app", "brave", "chrome", "chrome-error", "chrome-search", "devtools", "edge", "opera", "resource"),
+        *("view-source", "vivaldi"),
+    )
+)
+"""Schemes of pages on the web, of scripts and of the browser's own pages."""
+_LOCAL = frozenset({"file", "content", "filesystem"})
+_PRIVATE_HOSTS = frozenset({"moz-extension", "safari-extension", "safari-web-extension"})
+"""Their hosts are made up for each installation: who knows one knows that person's browser."""
+_UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}")
+_LOCAL_PATH = re.compile(
+    r"^/[a-z](?::|%3a|\|)|^/(?:users|home)/.+\.(?:x?html?)$|/(?:private/var|var/mobile|var/containers|var/folders"
+    r"|storage/emulated|android_asset|data/user|data/data)/",
+    re.IGNORECASE | re.ASCII,
+)
+"""Paths that lie on a device, though the address does not say so."""
+_SEPARATOR = re.compile(r"[/\\]|%(?:25)*(?:2f|5c)", re.IGNORECASE)
+_DOCUMENT = re.compile(r"\.(?:[msx]?html?|svg|xml|pdf)$", re.IGNORECASE)
 _DOT_AND_LABEL = re.compile(r"(?:\.|%(?:25)*2[eE])(?:[^\W\d_]|%)")
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -89,10 +112,10 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 class CleanUrl(NamedTuple):
     """What is kept of a page's URL.
 
-    `hostname` is lower case, as sent in Punycode or Unicode, without port and trailing
-    dot. `path` begins with `/` and carries the allow-listed query keys in the order they
-    were sent. `query` holds only campaign keys (lower case; the first of each): `utm_*`,
-    `ref` and `source` decoded and masked; of a click id only that it is there ("1").
+    `hostname` has its one spelling (`readable_host`), without port. `path` begins with `/`
+    and carries the allow-listed query keys in the order they were sent. `query` holds only
+    campaign keys (lower case; the first of each): `utm_*`, `ref` and `source` decoded and
+    masked; of a click id only that it is there ("1").
     """
 
     hostname: str
@@ -108,25 +131,6 @@ class CleanReferrer(NamedTuple):
 
     host: str
     text: str
-
-
-def host_name(host: str) -> str:
-    """A host as it is compared and shown: without `www.`, labels in Punycode (RFC 3492) as the letters they are."""
-    while host.startswith("www.") and "." in host[4:]:
-        host = host[4:]
-    if "xn--" not in host:
-        return host
-    return ".".join(_letters(label) if label.startswith("xn--") else label for label in host.split("."))
-
-
-def _letters(label: str) -> str:
-    """What a label in Punycode stands for; the label itself where that can be no host."""
-    try:
-        found = label[4:].encode("ascii").decode("punycode")
-    except ValueError:
-        return label
-    fits = found.isprintable() and found == found.lower() and not found.isascii() and _HOST.fullmatch(found)
-    return found if fits and not found.startswith("xn--") else label
 
 
 def mask_emails(text: str) -> str:
@@ -150,15 +154,20 @@ def _masked(match: re.Match[str]) -> str:
 class UrlCleaner:
     """Cleans page URLs, referrers and link targets; owns their caches.
 
-    `query_keys` are compared exactly, as sent. `max_chars` bounds the raw text.
+    `query_keys` are compared exactly, as sent. `max_chars` bounds the raw text. `strip_slash`: a path but `/` alone
+    ends with no slash.
     """
 
-    __slots__ = ("_hrefs", "_keep", "_mask", "_max_chars", "_referrers", "_urls")
+    __slots__ = ("_apps", "_hrefs", "_keep", "_mask", "_max_chars", "_referrers", "_strip_slash", "_urls")
 
-    def __init__(self, query_keys: Sequence[str], mask_emails: bool, max_chars: int) -> None:
+    def __init__(
+        self, query_keys: Sequence[str], mask_emails: bool, max_chars: int, *, strip_slash: bool = False
+    ) -> None:
         self._keep = frozenset(query_keys)
         self._mask = mask_emails
         self._max_chars = max_chars
+        self._strip_slash = strip_slash
+        self._apps: GenerationCache[str, CleanUrl] = GenerationCache(CACHED_HREFS)
         self._urls: GenerationCache[str, CleanUrl] = GenerationCache(CACHED_URLS)
         self._referrers: GenerationCache[str, CleanReferrer] = GenerationCache(CACHED_URLS)
         self._hrefs: GenerationCache[str, str] = GenerationCache(CACHED_HREFS)
@@ -172,6 +181,21 @@ class UrlCleaner:
                 found = self._clean(raw)
                 if found is not None:
                     self._urls.put(raw, found)
+        return found
+
+    def clean_app(self, raw: str) -> CleanUrl | None:
+        """The page of an app or extension, whose address is not http's, or None: then it is no such address.
+
+        `capacitor://localhost/cart` is host and path, as a page's is. Where a host tells one installation from
+        another (Firefox's and Safari's extensions), and where there is none, the scheme stands for it. Of a local
+        file only its own name is kept, if it is a document's: directories are named after people. A path alone has
+        no host.
+        """
+        found = self._apps.get(raw)
+        if found is None:
+            found = self._clean_app(raw)
+            if found is not None:
+                self._apps.put(raw, found)
         return found
 
     def clean_referrer(self, raw: str) -> CleanReferrer | None:
@@ -214,16 +238,40 @@ class UrlCleaner:
         return f"{name}:" if len(name) <= SCHEME_CHARS else ""
 
     def _clean(self, raw: str) -> CleanUrl | None:
-        if len(raw) > self._max_chars:
-            return None
+        return None if len(raw) > self._max_chars else self._read(raw)
+
+    def _read(self, raw: str) -> CleanUrl | None:
         parts = _parse(raw)
         if parts is None or parts[0] not in ("http", "https"):
             return None
         _, host, path, query = parts
-        if not query:
-            return CleanUrl(host, self._stored(path), _NOTHING)
-        kept, campaign = self._split_query(query)
-        return CleanUrl(host, self._stored(f"{path}?{kept}" if kept else path), campaign)
+        kept, campaign = self._split_query(query) if query else ("", _NOTHING)
+        path = self._stored(f"{path}?{kept}" if kept else path)
+        if self._strip_slash:
+            path, mark, kept = path.partition("?")
+            path = f"{path.rstrip('/') or '/'}{mark}{kept}"
+        return CleanUrl(host, path, campaign)
+
+    def _clean_app(self, raw: str) -> CleanUrl | None:
+        if len(raw) > self._max_chars:
+            return None
+        text = raw.strip(_AROUND)
+        if not text.isprintable() and _UNSTORABLE.search(text):
+            return None
+        found = _APP_URL.fullmatch(text)
+        if found is None or (scheme := (found[1] or "").lower()) in _NO_APPS:
+            return None
+        host = _HOST.fullmatch(found[2] or "")
+        path, rest = found[3], found[4]
+        if scheme in _LOCAL or _LOCAL_PATH.search(path):
+            path = f"/{name}" if _DOCUMENT.search(name := _SEPARATOR.split(path)[-1]) else "/"
+        page = self._read(f"https://x{path if path.startswith('/') else '/'}{rest}")
+        if page is None:
+            return None
+        hostname = readable_host(host[1]) if host is not None and scheme not in _LOCAL else ""
+        if not hostname.strip(".") or scheme in _PRIVATE_HOSTS or _UUID.search(hostname):
+            hostname = scheme
+        return page._replace(hostname=hostname)
 
     def _clean_referrer(self, raw: str) -> CleanReferrer | None:
         parts = _parse(raw[: self._max_chars])
@@ -295,7 +343,10 @@ def _parse(raw: str) -> tuple[str, str, str, str] | None:
     host_port = _HOST.fullmatch(authority.rpartition("@")[2])
     if host_port is None:
         return None
-    host = host_port[1].lower().rstrip(".")
+    host = readable_host(host_port[1])
+    if not host_port[1].isascii():  # what a sign stands for may be none of a host's
+        mapped = _HOST.fullmatch(host)
+        host = mapped[1] if mapped is not None else ""
     if not host or len(host) > HOST_CHARS or path.startswith("\\"):
         return None
     return scheme.lower(), host, path or "/", query or ""

@@ -30,7 +30,8 @@ _AMOUNT = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?")
 """What Decimal() reads is more: underscores, exponents, NaN, the digits of every script."""
 
 _CURRENCY = re.compile(r"[A-Za-z]{3}")
-_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8})*")
+_LANGUAGE = re.compile(r"(?!und(?![a-z]))[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*", re.IGNORECASE)
+"""A language has two or three letters: longer words, which the RFC reserves, are `null`, `POSIX` and the like."""
 _NO_REVENUE: tuple[str | int, str] = (0, "")
 _NO_DETAILS = (0, 0, "", "", "", "", 0, "", "", "")
 _NOTHING = (*_NO_DETAILS, None)

@@ -19,10 +19,11 @@ Number = int | float
 
 
 class Screen(msgspec.Struct, gc=False):
-    """The screen's size in CSS pixels."""
+    """The screen's size in CSS pixels, and how many fingers it feels at once (`navigator.maxTouchPoints`)."""
 
     width: Number | None = None
     height: Number | None = None
+    touch: Number | None = None
 
 
 class Element(msgspec.Struct, gc=False):

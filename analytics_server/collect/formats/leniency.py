@@ -207,6 +207,7 @@ class _Reader:
         return Screen(
             width=self._number("screen.width", screen.get("width")),
             height=self._number("screen.height", screen.get("height")),
+            touch=self._number("screen.touch", screen.get("touch")),
         )
 
     def _element(self, value: object) -> Element | None:

@@ -10,21 +10,39 @@ from analytics_server.collect.steps.parts import EventFunction, Parts
 from analytics_server.collect.steps.run import NO_PAGE, EventContext, Run
 from analytics_server.collect.steps.verdict import Drop, Reject, Verdict
 from analytics_server.config import CollectSection, LimitsSection
-from analytics_server.model import PAGEVIEW
+from analytics_server.model import PAGEVIEW, Site
 
 EXPOSURE = "exposure"
 
 _MISSING_EXPERIMENT = Reject("missing_experiment", "An exposure needs experiment.id and experiment.variant.")
 _BAD_EXPERIMENT = Reject("bad_experiment", "experiment.id and experiment.variant must not be empty.")
+_LOCALHOST = "localhost"
+"""Where Capacitor, Ionic and Tauri serve an app's pages to its own web view, by http or https."""
+_NO_APPS = Reject(
+    "bad_url",
+    "url is the page of an app, an extension or a file, which this site does not count: send an http or https address,"
+    ' or set "allow_apps": true on the site (PUT /api/v1/sites/…).',
+)
 _MISSING_URL = Reject("missing_url", "A pageview needs a url.")
 
 
 def make_page(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
     """Clean the page's URL; drop events of hosts that the site does not allow."""
-    clean = parts.urls.clean
+    clean, clean_app, own_hosts = parts.urls.clean, parts.urls.clean_app, parts.referrers.own_hosts
     bad_url = Reject(
         "bad_url", f"url must be an absolute http or https address of at most {limits.url_chars} characters."
     )
+
+    def of_app(event: EventContext) -> Verdict:
+        """A page that has no http address: only of sites that count apps, whatever hosts they allow."""
+        url = event.beacon.url or ""
+        page = clean_app(url)
+        if page is None:
+            return Reject(bad_url.code, bad_url.message, shown_address(url))
+        if not event.site.allow_apps:
+            return Reject(_NO_APPS.code, _NO_APPS.message, shown_address(url))
+        event.page = page
+        return None
 
     def step(event: EventContext, run: Run) -> Verdict:
         url = event.beacon.url
@@ -37,18 +55,25 @@ def make_page(parts: Parts, settings: CollectSection, limits: LimitsSection) -> 
         else:
             page = clean(url)
             if page is None:
-                return Reject(bad_url.code, bad_url.message, shown_address(url))
+                return of_app(event)
             run.url = url
             run.page = event.page = page
-        return _foreign_host(event, run) if event.site.allowed_hosts else None
+        site = event.site
+        if not site.allowed_hosts:
+            return None
+        hostname = event.page.hostname
+        if hostname in site.allowed_hosts or own_hosts(site.allowed_hosts).hold(hostname):
+            return None
+        return _foreign_host(hostname, site, run)
 
     return step
 
 
-def _foreign_host(event: EventContext, run: Run) -> Verdict:
-    """The drop of an event whose page is not of an allowed host; a server's own event needs no page."""
-    hostname = event.page.hostname
-    if hostname in event.site.allowed_hosts or (run.trusted and not hostname):
+def _foreign_host(hostname: str, site: Site, run: Run) -> Verdict:
+    """The drop of an event whose page is not of an allowed host; what a server or an app does needs no page."""
+    if not hostname and (run.trusted or site.allow_apps):
+        return None
+    if site.allow_apps and (hostname == _LOCALHOST or hostname.endswith(f".{_LOCALHOST}")):
         return None
     about = f"The page's host {hostname!r} is not among the site's allowed hosts." if hostname else ""
     return Drop(DropReason.HOSTNAME, about, example=hostname)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from analytics_server.collect.drops import DropReason
 from analytics_server.collect.enrich.bot import loaded_ahead
+from analytics_server.collect.enrich.bot_reason import BotReason
+from analytics_server.collect.enrich.client_hints import BRANDS_HEADER, says_headless
 from analytics_server.collect.enrich.privacy_signal import privacy_signal
 from analytics_server.collect.formats.beacon import Beacon, parse_timestamp
 from analytics_server.collect.formats.warnings import WarningCode
@@ -44,6 +46,8 @@ def make_bot(parts: Parts, settings: CollectSection, limits: LimitsSection) -> R
             origin.sec_purpose, origin.purpose, origin.x_moz
         ):
             return _DROPS[DropReason.PREFETCH]
+        if origin.hints is not None and says_headless(origin.hints[BRANDS_HEADER]):
+            return bot(BotReason.HEADLESS, name_of(origin.user_agent))
         kind = judge(origin.user_agent)
         return None if kind is None else bot(kind, name_of(origin.user_agent))
 

@@ -6,6 +6,8 @@ slots, and no container before it is needed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from analytics_server.collect.drops import DropReason
@@ -31,6 +33,8 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     x_moz: str | None = None
     language: str = ""
     trusted: bool = False
+    hints: Mapping[str, str] | None = None
+    """The request's headers, if there are client hints among them."""
 
 
 class Outcome(Warnings):

@@ -165,6 +165,7 @@ def make_session(parts: Parts, settings: CollectSection, limits: LimitsSection) 
             event.user_agent,
             run.origin.language,
             event.site.allowed_hosts,
+            None if run.trusted and event.beacon.user_agent is not None else run.origin.hints,
         )
         if attributes is None:
             host = parts.urls.clean_referrer(event.beacon.referrer or "")

@@ -52,8 +52,8 @@
     // A module, or what import() brought, has no current script, but its address stands in a stack trace. A page's own
     // element named currentScript is none.
     const current = doc.currentScript || {};
-    const source = new URL(current.src || /https?:\/\/[^\s()]+?(?=:\d+:\d+)/.exec(Error().stack)[0]);
-    const element = current.src ? current : [].find.call(doc.scripts, (script) => script.src === source.href) || {};
+    const source = new URL(current.src || /https?:\/\/[^\s()]+?(?=:\d+:\d+)/.exec(Error().stack));
+    const element = current.src ? current : [...doc.scripts].find((script) => script.src === source.href) || {};
     const options = { ...Object.fromEntries(source.searchParams), ...element.dataset };
     // An option's text; empty where it is missing or off, as people and frameworks write that.
     const option = (name) => (/^\s*(undefined|null|false|no|off|0)\s*$/i.test(options[name]) ? '' : options[name].trim());
@@ -62,7 +62,7 @@
     // Code of ours inside another script (a bundle, eval) would send to that script's host: only a script of our
     // name, or one whose element is plainly ours, goes on. The server fills in the placeholders: its script's name,
     // and the way from the script's address to the endpoint's, so that a proxy may move both under any prefix.
-    if (!source.pathname.endsWith('/__NAME__') && !(current.src && (options.site || options.api))) return;
+    if (!(source.pathname.endsWith('/__NAME__') || (current.src && (options.site || options.api)))) return;
     const endpoint = option('api') ? new URL(option('api'), here).href : new URL('__COLLECT__', source).href;
 
     // ---- Sending: entries are {e: event, t: when it happened, r: already tried}; a view's also say until when it
@@ -118,7 +118,7 @@
       new Promise((resolve, reject) => {
         setTimeout(reject, ANSWER_MS);
         if (window.fetch && !broken) {
-          window.fetch(endpoint, { method: 'POST', body: flight.b, keepalive: flight.k, credentials: 'omit' })
+          window.fetch(endpoint, { credentials: 'omit', keepalive: flight.k, method: 'POST', body: flight.b })
             .then((answer) => answer.text().then(() => answer.status))
             .then(resolve, reject);
         } else {
@@ -196,13 +196,13 @@
 
     const uuid = () =>
       '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (place) =>
-        (place ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (place / 4)))).toString(16)
+        (place ^ (crypto.getRandomValues(new Uint8Array(1)) & (15 >> (place / 4)))).toString(16)
       );
 
     // Queues one event; `more` holds any field of the HTTP contract. Returns its entry, or undefined on an excluded page.
     const track = (name, more) => {
       more = fields(more);
-      const url = new URL(more.url || (view ? view.e.url : extra.h()), here).href;
+      const url = new URL(more.url || (view ? view.e.url : extra.h()), here) + '';
       if (!name || extra.x(url)) return;
       const props = { ...fixed.props, ...more.props };
       const { width, height } = Object(window.screen);
@@ -212,7 +212,8 @@
           site: option('site') || here.hostname,
           event_id: safe(uuid)(),
           title: title(),
-          screen: { width, height },
+          // An iPad says it is a Mac; its touch points alone tell. No other device says how many it has.
+          screen: { width, height, touch: (/Mac/.test(navigator.platform) && navigator.maxTouchPoints) || undefined },
           language: navigator.language,
           ...fixed,
           ...more,
@@ -239,10 +240,10 @@
       if (view && !titled) {
         const loads = first;
         view.u = view.t + (loads ? LOAD_MS : TITLE_MS);
-        view.w = () => (loads ? doc.readyState !== 'complete' : title() === before);
+        view.w = () => (loads ? doc.readyState > 'd' /* not yet complete */ : title() === before);
       }
       first = first && !view;
-      engaged = bottom = reported = 0;
+      reported = engaged = bottom = 0;
       clearTimeout(settling);
       settling = setTimeout(safe(measure), SETTLE_MS);
     };
@@ -296,7 +297,7 @@
       let depth = height && Math.min(100, Math.round((bottom / height) * 100));
       if (depth > 99 && bottom <= innerHeight && !final) depth = 0;
       if (!view || (depth <= reported && engaged < REPORT_MS)) return;
-      const more = { title: view.e.title, engagement_ms: Math.round(engaged), scroll_depth: depth || undefined };
+      const more = { title: view.e.title, engagement_ms: engaged | 0, scroll_depth: depth || undefined };
       reported = Math.max(reported, depth);
       engaged = 0;
       track('engagement', more);
@@ -349,7 +350,7 @@
         seen = next;
         if (replaced && queue.includes(view) && Date.now() - view.t < LOAD_MS && !extra.x(extra.h())) {
           view.e.url = extra.h(); // A redirect: the view that was not sent yet takes the new address.
-        } else run('pageview');
+        } else begin();
       });
       route();
       if (safe(() => navigation.currentEntry.key)()) {
@@ -370,14 +371,14 @@
         listen('popstate hashchange', () => route());
         setInterval(route, 500);
       }
-      listen('pageshow', (event) => event.persisted && run('pageview', { title: title() })); // From the back/forward cache.
+      listen('pageshow', (event) => event.persisted && begin({ title: title() })); // From the back/forward cache.
     });
 
     const start = safe(() => {
       // Only true counts: an element of the page may hide these. What excludes pages must be there first.
       if (!waiting || doc.hidden === true || doc.prerendering === true || (gated && !extra.a)) return;
       const calls = waiting;
-      waiting = null;
+      waiting = 0;
       // The page view that opens the session comes before what the page has called meanwhile.
       if (!on('manual')) follow();
       for (const call of calls) api(...call);
@@ -400,7 +401,7 @@
         acts.forEach((act) => extra.a(...act));
         start();
       });
-      const address = source.origin + source.pathname + '?more';
+      const address = new URL('?more', source).href;
       try {
         // By an element, the page's load event waits for it, and so do those who wait for that.
         const script = doc.createElement('script');
@@ -421,7 +422,7 @@
     };
 
     window[copy] = 1;
-    if (navigator.doNotTrack === '1' || navigator.globalPrivacyControl) waiting = { push() {} };
+    if (navigator.doNotTrack > 0 || navigator.globalPrivacyControl) waiting = { push() {} };
     else {
 
       if (gated || 'outbound downloads forms vitals 404'.split(' ').some(on) || safe(() => doc.querySelector('[data-analytics]'))()) load();

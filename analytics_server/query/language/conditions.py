@@ -5,17 +5,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from analytics_server.percent_encoding import readable, spellings
 from analytics_server.query.dimensions import SESSION, Dimension
+from analytics_server.spelling.host_names import host_spellings
 
 Method = Literal["is", "contains", "matches", "matches_wildcard"]
 
 ADDRESSES = frozenset({"event:page", "visit:entry_page", "visit:exit_page", "visit:referrer"})
 """The dimensions whose values are paths."""
+
+HOSTS = frozenset({"event:hostname", "visit:entry_page_hostname", "visit:exit_page_hostname"})
+"""The dimensions whose values are hosts. A referrer begins with one, and a source may be one."""
 
 MAX_SEARCHED = 255
 """So many texts ClickHouse's `multiSearchAny` looks for at once."""
@@ -41,14 +45,39 @@ class Match:
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        """The values; those of a path with every way to write it, as stored ones were not always spelt one way."""
-        if self.dimension.name not in ADDRESSES or self.method == "matches":
+        """The values; those of a path or host with every way to write it: stored ones were not always spelt one way."""
+        name = self.dimension.name
+        if self.method == "matches":
             return self.values
+        if name in HOSTS or (name == "visit:source" and any("xn--" in value.lower() for value in self.values)):
+            return self._bounded(self._of_hosts())
+        if name not in ADDRESSES:
+            return self.values
+        values: Iterable[str] = self.values
+        if name == "visit:referrer":
+            values = (one for value in values for one in _referrer_spellings(value))
         exactly = self.case_sensitive
-        found = tuple(dict.fromkeys(one for value in self.values for one in spellings(value, case_sensitive=exactly)))
+        return self._bounded(one for value in values for one in spellings(value, case_sensitive=exactly))
+
+    def _of_hosts(self) -> Iterable[str]:
+        found: dict[str, str] = {}
+        for value in self.values:
+            for one in host_spellings(value, whole=self.method == "is"):
+                found.setdefault(one if self.case_sensitive else one.lower(), one)
+        return found.values()
+
+    def _bounded(self, spelt: Iterable[str]) -> tuple[str, ...]:
+        """Each once, and no more than can be searched at once."""
+        found = tuple(dict.fromkeys(spelt))
         if self.method == "contains" and len(found) > MAX_SEARCHED:
             return tuple(dict.fromkeys((*self.values, *map(readable, self.values), *found)))[:MAX_SEARCHED]
         return found
+
+
+def _referrer_spellings(value: str) -> tuple[str, ...]:
+    """Host and path, the host in every spelling."""
+    host, slash, path = value.partition("/")
+    return tuple(f"{each}{slash}{path}" for each in host_spellings(host, whole=False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ def query_type(service: QueryService, check_sql: SqlCheck, sql_codes: tuple[str,
 
 
 async def _check_question(question: QueryRequest, site: Site, service: QueryService) -> None:
-    if stored_site_id(question.site_id) != site.site_id:
+    if stored_site_id(question.site_id) != stored_site_id(site.site_id):
         raise RequestError(
             f"request.site_id is {question.site_id!r}, and the query is saved for {site.site_id!r}: name one site.",
             code="bad_request",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gc
 import os
+from importlib import resources
 from pathlib import Path
 
+import msgspec
 import pytest
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
-from analytics_server.collect.enrich.geo import NOWHERE, GeoLocator, GeoPlace
+from analytics_server.collect.enrich.geo import COUNTRIES, NOWHERE, GeoLocator, GeoPlace
 
 Record = dict[str, object]
 
@@ -81,6 +83,28 @@ def test_reads_maxminds_schema(database: Path, ip: str, place: GeoPlace) -> None
 )
 def test_reads_flat_schemas(tmp_path: Path, ip: str, place: GeoPlace) -> None:
     assert GeoLocator(_write(tmp_path / "flat.mmdb", FLAT)).locate(ip) == place
+
+
+@pytest.mark.parametrize(
+    ("code", "country"),
+    [
+        *((code, code) for code in ("DE", "XK", "PS", "TW", "HK", "MO", "AQ", "BQ", "SX", "CW", "SS", "PR", "AX")),
+        *(("de", "DE"), (" DE ", "DE")),
+        # made up by geo files and proxies, user-assigned, or gone
+        *((code, "") for code in ("EU", "AP", "A1", "A2", "O1", "T1", "XX", "ZZ", "AA", "QM", "XZ", "UK", "AN", "SU")),
+        *((code, "") for code in ("", "D", "DEU", "--", "ÄÖ", "00")),
+    ],
+)
+def test_a_country_is_one_of_iso_3166_or_none(tmp_path: Path, code: str, country: str) -> None:
+    path = _write(tmp_path / "geo.mmdb", {"8.8.8.0/24": {"country": {"iso_code": code}}})
+
+    assert GeoLocator(path).locate("8.8.8.8").country == country
+
+
+def test_the_countries_are_those_that_answers_have_names_for() -> None:
+    named = msgspec.json.decode(resources.files("analytics_server.query").joinpath("countries.json").read_bytes())
+
+    assert set(named) == COUNTRIES
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,10 @@ KEYS = ("page", "q", "id")
 EMAIL = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 
 
+HOMES = ("/home", "/Users")
+"""Where people's own directories lie."""
+
+
 @pytest.fixture(scope="module")
 def cleaner() -> UrlCleaner:
     return UrlCleaner(KEYS, True, MAX_CHARS)
@@ -39,7 +43,11 @@ def cleaner() -> UrlCleaner:
         ("https://user:pw@example.com/a", "example.com", "/a"),
         ("https://user@evil.example@example.com/a", "example.com", "/a"),
         ("https://BÜCHER.example/ä", "bücher.example", "/ä"),
-        ("https://xn--bcher-kva.example/%C3%A4", "xn--bcher-kva.example", "/ä"),
+        ("https://xn--bcher-kva.example/%C3%A4", "bücher.example", "/ä"),
+        ("https://XN--BCHER-KVA.example.:8443/", "bücher.example", "/"),
+        ("https://www.ｂücher．example/", "www.bücher.example", "/"),
+        ("https://xn--a.example/", "xn--a.example", "/"),
+        ("https://ü.example：8080/", "ü.example", "/"),
         ("https://[2001:DB8::1]:8080/a", "[2001:db8::1]", "/a"),
         ("https://192.0.2.1/a", "192.0.2.1", "/a"),
         ("https://example.com/a#token=secret", "example.com", "/a"),
@@ -78,6 +86,7 @@ def test_keeps_host_and_path(cleaner: UrlCleaner, raw: str, hostname: str, path:
         "https://user@/a",
         "https://exa mple.com/",
         "https://exa<mple.com/",
+        "https://℀.example/",
         "https://example.com:port/",
         "https://example.com:123456/",
         "https://exam%70le.com/",
@@ -292,6 +301,122 @@ def test_link_target_is_cleaned_or_reduced_to_its_scheme(cleaner: UrlCleaner, ra
     assert cleaner.clean_href(raw) == expected
 
 
+@pytest.mark.parametrize(
+    ("raw", "path"),
+    [
+        ("https://a.example", "/"),
+        ("https://a.example/", "/"),
+        ("https://a.example//", "/"),
+        ("https://a.example/b/", "/b"),
+        ("https://a.example/b//", "/b"),
+        ("https://a.example/b", "/b"),
+        ("https://a.example/b/?page=2", "/b?page=2"),
+        ("https://a.example/?page=2", "/?page=2"),
+        ("https://a.example/b/?q=a/", "/b?q=a/"),
+        ("https://a.example/b/;jsessionid=1", "/b"),
+        ("https://a.example/b/#top", "/b"),
+        ("https://a.example/b%2F", "/b%2F"),
+    ],
+)
+def test_a_final_slash_can_be_stripped(raw: str, path: str) -> None:
+    url = UrlCleaner(KEYS, True, MAX_CHARS, strip_slash=True).clean(raw)
+
+    assert url is not None
+    assert url.path == path
+
+
+@pytest.mark.parametrize(
+    ("raw", "hostname", "path"),
+    [
+        ("capacitor://localhost/cart?page=2&secret=1#x", "localhost", "/cart?page=2"),
+        ("ionic://localhost", "localhost", "/"),
+        ("TAURI://localhost/", "localhost", "/"),
+        ("app://bundle/index.html", "bundle", "/index.html"),
+        ("app://./index.html", "app", "/index.html"),
+        ("app:///index.html", "app", "/index.html"),
+        ("app://MÜLLER.example/", "müller.example", "/"),
+        ("my-shop+app://main/a", "main", "/a"),
+        (
+            "chrome-extension://cjpalhdlnbpafiamejdnhcphjbkeiagm/popup.html",
+            "cjpalhdlnbpafiamejdnhcphjbkeiagm",
+            "/popup.html",
+        ),
+        ("moz-extension://0f4b8a3e-2a8c-4f0e-9d3b-0123456789ab/popup.html", "moz-extension", "/popup.html"),
+        ("safari-web-extension://0F4B8A3E-2A8C-4F0E-9D3B-0123456789AB/a", "safari-web-extension", "/a"),
+        ("vscode-webview://0f4b8a3e2a8c4f0e9d3b0123456789ab/a", "vscode-webview", "/a"),
+        ("/index.html", "", "/index.html"),
+        ("/cart?page=2&x=1", "", "/cart?page=2"),
+        ("/", "", "/"),
+        (" /caf%C3%A9 ", "", "/café"),
+        (f"{HOMES[0]}/settings", "", f"{HOMES[0]}/settings"),
+        ("/users/jane@example.com", "", "/users/*@*"),
+        ("file:///index.html", "file", "/index.html"),
+        (f"file:///C:{HOMES[1]}/anna/x.html", "file", "/x.html"),
+        (f"file:///C:{HOMES[1]}/anna/x.html?page=2&name=anna#top", "file", "/x.html?page=2"),
+        (f"file:///C:{HOMES[1]}/anna", "file", "/"),
+        (f"file://{HOMES[1]}/anna.mueller", "file", "/"),
+        (f"file://{HOMES[1]}/anna/", "file", "/"),
+        ("file:///C:%5CUsers%5Canna%5Cx.html", "file", "/x.html"),
+        ("file:///home%252Fanna%252Fx.html", "file", "/x.html"),
+        ("file://server/share/anna/x.htm", "file", "/x.htm"),
+        ("content://com.android.providers/anna/x.pdf", "content", "/x.pdf"),
+        (f"{HOMES[1]}/anna/Desktop/x.html", "", "/x.html"),
+        (f"{HOMES[0]}/anna/www/x.html", "", "/x.html"),
+        (f"/C:{HOMES[1]}/anna/x.html", "", "/x.html"),
+        ("/var/mobile/Containers/Bundle/Application/0F4B/App.app/www/index.html", "", "/index.html"),
+        ("/android_asset/www/index.html", "", "/index.html"),
+        ("capacitor://localhost/_app_file_/var/mobile/Containers/Data/anna.png", "localhost", "/"),
+    ],
+)
+def test_pages_of_apps_keep_nothing_that_names_a_person(
+    cleaner: UrlCleaner, raw: str, hostname: str, path: str
+) -> None:
+    url = cleaner.clean_app(raw)
+
+    assert url is not None
+    assert (url.hostname, url.path) == (hostname, path)
+    assert "anna" not in hostname + path
+    assert cleaner.clean(raw) is None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *(
+            "",
+            " ",
+            "index.html",
+            "//evil.example/a",
+            "/\\evil.example",
+            "\\\\server\\x",
+            "C:\\Users\\anna\\x.html",
+            "?a",
+            "#a",
+        ),
+        *("https://exa mple.com/", "http://", "wss://a.example/", "ftp://a.example/", "javascript://a/%0aalert(1)"),
+        *("javascript:alert(1)", "data:text/html,x", "about:blank", "about://blank", "blob:https://a.example/1"),
+        *("chrome://newtab/", "view-source://a", "mailto:a@b.example", "android-app://com.example/", "1app://x/"),
+        *("/a\x00b", "app://x/\ud800", "/" + "a" * MAX_CHARS),
+    ],
+)
+def test_refuses_what_is_no_app_s_page(cleaner: UrlCleaner, raw: str) -> None:
+    assert cleaner.clean_app(raw) is None
+
+
+def test_the_longest_path_alone_is_kept(cleaner: UrlCleaner) -> None:
+    url = cleaner.clean_app("/" + "a" * (MAX_CHARS - 1))
+
+    assert url is not None
+    assert len(url.path) == MAX_CHARS
+
+
+def test_campaigns_are_read_in_apps_too(cleaner: UrlCleaner) -> None:
+    url = cleaner.clean_app("capacitor://localhost/?utm_source=push&utm_medium=push")
+
+    assert url is not None
+    assert url.query == {"utm_source": "push", "utm_medium": "push"}
+
+
 def test_the_same_url_is_parsed_once(cleaner: UrlCleaner) -> None:
     raw = "https://example.com/cached?page=1"
     assert cleaner.clean(raw) is cleaner.clean(raw)
@@ -357,6 +482,10 @@ def test_never_raises_and_is_bounded(raw: str) -> None:
     if referrer is not None:
         referrer.text.encode()
     cleaner.clean_href(raw).encode()
+    app = cleaner.clean_app(raw)
+    if app is not None:
+        assert app.path.startswith("/")
+        (app.hostname + app.path).encode()
 
 
 @given(raw=_anything)

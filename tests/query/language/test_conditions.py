@@ -99,6 +99,54 @@ def test_a_path_is_found_in_every_spelling(item: list[Any], expected: str) -> No
     assert [normalise(condition) for condition in parse_filters([item])] == [item]
 
 
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        (["is", "event:hostname", ["example.com"]], "e.hostname IN ['example.com']"),
+        (["is", "event:hostname", ["Example.com:80"]], "e.hostname IN ['Example.com:80', 'example.com']"),
+        (["is", "event:hostname", ["müller.example"]], "e.hostname IN ['müller.example', 'xn--mller-kva.example']"),
+        (
+            ["is_not", "event:hostname", ["xn--mller-kva.example"]],
+            "NOT (e.hostname IN ['xn--mller-kva.example', 'müller.example'])",
+        ),
+        (
+            ["is", "event:hostname", ["Example.com", "MÜLLER.example"], {"case_sensitive": False}],
+            r"match(e.hostname, '(?i)\\A(?:Example\\.com|MÜLLER\\.example|xn\\-\\-mller\\-kva\\.example)\\z')",
+        ),
+        (["contains", "event:hostname", ["."]], "multiSearchAny(e.hostname, ['.'])"),
+        (["contains", "event:hostname", ["müller"]], "multiSearchAny(e.hostname, ['müller', 'xn--mller-kva'])"),
+        (
+            ["matches_wildcard", "event:hostname", ["*.müller.example"]],
+            r"(match(e.hostname, '(?s)\\A[^/]*\\.müller\\.example\\z')"
+            r" OR match(e.hostname, '(?s)\\A[^/]*\\.xn\\-\\-mller\\-kva\\.example\\z'))",
+        ),
+        (["is", "visit:referrer", ["google.com"]], "e.referrer IN ['google.com']"),
+        (
+            ["is", "visit:referrer", ["xn--mller-kva.example/a"]],
+            "e.referrer IN ['xn--mller-kva.example/a', 'müller.example/a', 'm%C3%BCller.example/a',"
+            " 'm%c3%bcller.example/a']",
+        ),
+        (["is", "visit:source", ["Google"]], "e.source IN ['Google']"),
+        (
+            ["is", "visit:source", ["xn--mller-kva.example"]],
+            "e.source IN ['xn--mller-kva.example', 'müller.example']",
+        ),
+        (["matches", "event:hostname", ["müller"]], "(match(e.hostname, 'müller'))"),
+    ],
+    ids=str,
+)
+def test_a_host_is_found_in_every_spelling(item: list[Any], expected: str) -> None:
+    assert sql(item) == expected
+    assert [normalise(condition) for condition in parse_filters([item])] == [item]
+
+
+def test_so_many_hosts_are_searched_as_clickhouse_can() -> None:
+    values = tuple(f"ü{number}" for number in range(200))
+    found = Match(find_dimension("event:hostname"), "contains", values, negated=False).spellings
+    assert len(found) == MAX_SEARCHED
+    assert set(values) < set(found)
+
+
 def test_a_wildcard_and_a_goal_find_every_spelling() -> None:
     wanted = Match(find_dimension("event:page"), "matches_wildcard", ("/ü/*",), negated=False)
     assert wanted.spellings == ("/ü/*", "/%C3%BC/*", "/%c3%bc/*")

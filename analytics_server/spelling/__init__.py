@@ -1,0 +1,1 @@
+"""One spelling of what clients write in several: names of hosts."""

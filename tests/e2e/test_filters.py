@@ -27,7 +27,7 @@ def event(name: str, session: str, second: int = 0, **more: Any) -> dict[str, An
     }
 
 
-@pytest_asyncio.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def asked(server: RunningServer) -> Client:
     events = [event("pageview", f"page-{n}", url=f"https://{SITE}{path}") for n, path in enumerate(PAGES)]
     events += [event("order", f"order-{n}", props=props) for n, props in enumerate(PROPS)]

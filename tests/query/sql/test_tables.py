@@ -67,7 +67,6 @@ FILTERS: dict[str, list[Any]] = {
     "three in order": [
         ["sequence", [["lt", "event:scroll_depth", [75]], ["goal", "Signed up"], ["is", "visit:exit_page", ["/"]]]]
     ],
-    "country": [["is", "visit:country_name", ["Germany", ""]]],
 }
 INTERVALS = ("", "time:hour", "time:day", "time:month")
 RANGES: dict[str, tuple[datetime, datetime]] = {

@@ -35,8 +35,15 @@ STANDARD_EVENTS = frozenset(
     }
 )
 
-PASSIVE_EVENTS = ("pageview", "scroll", "engagement", "web_vital", "exposure", "not_found")
+PASSIVE_EVENTS = frozenset({"engagement", "scroll", "web_vital"})
+"""Events that tell more about a page view that was counted: they open no session and are not counted themselves."""
+
+NO_INTERACTION = ("pageview", "scroll", "engagement", "web_vital", "exposure", "not_found")
 """Events that are no interaction: a session of one pageview and only these is a bounce."""
+
+ACTIVE, PASSIVE, PASSIVE_LATE = 0, 1, 2
+"""Values of the column `passive`. The last: the event came after its session's inactivity gap, and so moves the
+session's end without keeping it open."""
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +70,8 @@ COLUMNS: tuple[Column, ...] = (
     _c("session_id", "String", "", "The session, from the client or opened by the server."),
     _c("session_start", _TS, 0, "When the session was opened, UTC: the key of its row in sessions."),
     _c("visitor_id", "UInt64", 0, "Salted hash of one UTC day; 0 when none is kept."),
+    _c("passive", "UInt8", 0, "0: active. 1: engagement, scroll or web vital. 2: the same, after the inactivity gap."),
+    _c("interactive", "UInt8", 1, "0: a custom event that ends no bounce."),
     _c("user_id", "String", "", "The application's own id of a person, if it sent one."),
     _c("hostname", _LC, "", "Host of the page."),
     _c("path", _LC, "", "Path of the page with the allow-listed query keys."),

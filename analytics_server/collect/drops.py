@@ -52,4 +52,9 @@ class DropReason(StrEnum):
         "The referrer is a known source of referrer spam.",
         "Open the page without following that link.",
     )
+    NO_SESSION = (
+        "no_session",
+        "It only tells more about a page view (engagement, scroll, web_vital), and there is no session that it is of.",
+        "Send a pageview, or another active event, first; a session_id must be that of its events.",
+    )
     DUPLICATE = "duplicate", "An event with the same event_id was already accepted."

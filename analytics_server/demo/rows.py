@@ -19,6 +19,7 @@ from analytics_server.config import Config
 from analytics_server.demo.people import Person
 from analytics_server.demo.sessions import PlannedSession
 from analytics_server.demo.world import HOSTNAME
+from analytics_server.model import ACTIVE, PASSIVE, PASSIVE_EVENTS
 
 DAY_MS = DAY_S * 1000
 VERSION_4 = 4 << 76
@@ -48,12 +49,12 @@ class RowMaker:
         start_us = (start_ms + session.events[0].at_ms) * 1000
         bits = self._rng.getrandbits
         rows: list[list[object]] = []
-        day = visitor_id = -1
+        # A session that goes on over midnight keeps its visitor.
+        visitor_id = self._visitors.identify(
+            site_id, person.address, person.profile.user_agent, start_us // 1000 // DAY_MS
+        )
         for event in session.events:
             ts_ms = start_ms + event.at_ms
-            if ts_ms // DAY_MS != day:
-                day = ts_ms // DAY_MS
-                visitor_id = self._visitors.identify(site_id, person.address, person.profile.user_agent, day)
             rows.append(
                 [
                     site_id,
@@ -63,6 +64,8 @@ class RowMaker:
                     session_id,
                     start_us,
                     visitor_id,
+                    PASSIVE if event.name in PASSIVE_EVENTS else ACTIVE,
+                    1,
                     event.user_id,
                     HOSTNAME,
                     event.page.path,

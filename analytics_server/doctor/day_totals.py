@@ -49,8 +49,8 @@ GROUP BY d.build_id
 """
 
 _EVENTS = """
-SELECT toDate(e.ts, {tz:String}) AS day, count(), uniqExactIf(e.visitor_id, e.visitor_id != 0),
-    countIf(e.name = 'pageview')
+SELECT toDate(e.ts, {tz:String}) AS day, countIf(e.passive = 0),
+    uniqExactIf(e.visitor_id, e.visitor_id != 0 AND e.passive = 0), countIf(e.name = 'pageview')
 FROM events AS e
 WHERE e.site_id = {site:String} AND e.ts >= {start:DateTime64(6, 'UTC')} AND e.ts < {end:DateTime64(6, 'UTC')}
 GROUP BY day

@@ -16,6 +16,7 @@ from analytics_server.store import Store, migrate
 from analytics_server.store.migrate import render, schema_migrations, statements
 
 _VIEW = re.compile(r"CREATE MATERIALIZED VIEW IF NOT EXISTS (\w+)(?: ON CLUSTER `\w+`)? TO (\w+) AS\s+(SELECT.*)", re.S)
+_CHANGED = re.compile(r"ALTER TABLE (\w+)(?: ON CLUSTER `\w+`)? MODIFY QUERY\s+(SELECT.*)", re.S)
 _TARGET = re.compile(r" TO (?:`?\w+`?\.)?`?(\w+)`?[ (]")
 
 
@@ -36,6 +37,10 @@ def shipped_views(cluster: str) -> list[ShippedView]:
         for statement in statements(render(migration.text, cluster)):
             if match := _VIEW.match(statement):
                 found[match[1]] = ShippedView(match[1], match[2], match[3], statement)
+            elif match := _CHANGED.match(statement):
+                before = found[match[1]]
+                create = before.create.replace(before.select, match[2])
+                found[match[1]] = ShippedView(before.name, before.target, match[2], create)
     return list(found.values())
 
 

@@ -19,6 +19,7 @@ from analytics_server.config import LimitsSection
 from analytics_server.errors import NotFound, RequestError, StoreFatal
 from analytics_server.model import Site, stored_site_id
 from analytics_server.query.answer import AnswerMeta, whole_number
+from analytics_server.query.definitions import Definitions
 from analytics_server.query.language.conditions import Condition, patterns
 from analytics_server.query.language.regexps import MOST_WEIGHT, weight_of
 from analytics_server.query.language.saved_filters import SiteLibrary
@@ -81,6 +82,7 @@ class QueryContext:
         self._clock = clock
         self.limits = limits
         self.saved = saved
+        self._definitions = Definitions(store, timeout_s=limits.query_timeout_s)
         self.own_events = SiteEventCounts(store, timeout_s=limits.query_timeout_s)
 
     def now(self) -> datetime:
@@ -104,10 +106,15 @@ class QueryContext:
 
     async def range_of(self, site: Site, spec: RangeSpec) -> tuple[TimeRange, datetime]:
         """The instants a date range means for the site, and now. Raises `RequestError` (bad_date_range)."""
+        await self._definitions.load()
         now = self.now()
         zone = zone_of(site)
         earliest = await self._earliest(site) if spec == "all" else None
         return resolve_range(spec, now=now, zone=zone, earliest=earliest), now
+
+    def site_warnings(self, site: Site, *ranges: TimeRange) -> list[str]:
+        """What an answer says of the site's time zone, and of definitions that changed within its ranges."""
+        return [*zone_warnings(site), *self._definitions.warnings(site.site_id, ranges)]
 
     async def check_patterns(self, conditions: Sequence[Condition]) -> None:
         """Let RE2 read the client's regular expressions before they meet any row. Raises `RequestError`."""

@@ -74,7 +74,7 @@ FROM (
         s.ended_at < {{end:DateTime64(6, 'UTC')}} AS whole,
         if(whole, arrayFilter(id -> id != 0, s.visitor_ids), []) AS visitors,
         if(whole, s.pageviews, 0) AS pageviews,
-        if(whole, s.events, 0) AS events,
+        if(whole, s.active_events, 0) AS events,
         toUInt64(1) AS started,
         toUInt64(s.pageviews) AS views,
         toUInt64(s.interactions) AS interactions,
@@ -84,7 +84,8 @@ FROM (
         AND s.started_at >= {{start:DateTime64(6, 'UTC')}} AND s.started_at < {{end:DateTime64(6, 'UTC')}}
     UNION ALL
     SELECT
-        c.attributes, 0, if(e.visitor_id = 0, [], [e.visitor_id]), toUInt64(e.name = 'pageview'), toUInt64(1),
+        c.attributes, 0, if(e.visitor_id = 0 OR e.passive != 0, [], [e.visitor_id]), toUInt64(e.name = 'pageview'),
+        toUInt64(e.passive = 0),
         toUInt64(0), toUInt64(0), toUInt64(0), toUInt64(0)
     FROM events AS e
     INNER JOIN (
@@ -102,9 +103,10 @@ GROUP BY place, value
 UNION ALL
 SELECT
     {{site:String}}, {{day:Date}}, {{build:UInt64}}, {{event_dimensions:Array(String)}}[place] AS dimension, value,
-    uniqExactIf(r.visitor_id, r.visitor_id != 0), countIf(r.name = 'pageview'), count(), 0, 0, 0, 0, 0
+    uniqExactIf(r.visitor_id, r.visitor_id != 0 AND r.passive = 0), countIf(r.name = 'pageview'),
+    countIf(r.passive = 0), 0, 0, 0, 0, 0
 FROM (
-    SELECT e.visitor_id AS visitor_id, e.name AS name, {_EVENT_VALUES} AS attributes
+    SELECT e.visitor_id AS visitor_id, e.name AS name, e.passive AS passive, {_EVENT_VALUES} AS attributes
     FROM events AS e
     WHERE e.site_id = {{site:String}}
         AND e.ts >= {{start:DateTime64(6, 'UTC')}} AND e.ts < {{end:DateTime64(6, 'UTC')}}
@@ -129,6 +131,11 @@ SELECT
         SELECT sum(n.events) FROM openings AS n
         WHERE n.site_id = {site:String}
             AND n.bucket >= {first:DateTime64(6, 'UTC')} AND n.bucket < {after:DateTime64(6, 'UTC')}
+    ),
+    (
+        SELECT sum(t.active) FROM traffic AS t
+        WHERE t.site_id = {site:String}
+            AND t.bucket >= {start:DateTime64(6, 'UTC')} AND t.bucket < {end:DateTime64(6, 'UTC')}
     )
 """
 
@@ -173,7 +180,8 @@ class _Job:
     day: date
     span: dict[str, object]
     opened: tuple[date, date]
-    counts: tuple[int, int]
+    counts: tuple[int, int, int]
+    """Events of the day, events of its sessions' days (`openings`), active events of the day."""
     newest: int
     """The build that is there already, which the new one must be greater than."""
 
@@ -323,9 +331,9 @@ class DayTotals:
         }
         await self._query(BUILD, parameters, settings=_BUILD_SETTINGS, timeout_s=BUILD_TIMEOUT_S)
         checked = (await self._query(_CHECK, parameters)).rows[0]
-        events, opened_events = job.counts
+        events, opened_events, active = job.counts
         dimensions = 1 + len(VISIT_DIMENSIONS) + len(EVENT_DIMENSIONS)
-        if checked != (dimensions, events, events) or await self._counts(job.span) != job.counts:
+        if checked != (dimensions, active, active) or await self._counts(job.span) != job.counts:
             return False
         if time.monotonic() > deadline:
             return False
@@ -343,9 +351,9 @@ class DayTotals:
         await self._store.insert("day_builds", list(row), [[value] for value in row.values()])
         return True
 
-    async def _counts(self, span: dict[str, object]) -> tuple[int, int]:
-        ((events, opened),) = (await self._query(_COUNTS, span)).rows
-        return int(events or 0), int(opened or 0)  # type: ignore[call-overload]
+    async def _counts(self, span: dict[str, object]) -> tuple[int, int, int]:
+        ((events, opened, active),) = (await self._query(_COUNTS, span)).rows
+        return int(events or 0), int(opened or 0), int(active or 0)  # type: ignore[call-overload]
 
     async def _query(
         self,

@@ -26,7 +26,7 @@ from analytics_server.query.answer import (
     show_metric,
     whole_number,
 )
-from analytics_server.query.context import Cost, QueryContext, SiteDirectory, show_range, zone_warnings
+from analytics_server.query.context import Cost, QueryContext, SiteDirectory, show_range
 from analytics_server.query.dimensions import Scope
 from analytics_server.query.language.request import QueryRequest, Question, check_request, decode_request
 from analytics_server.query.language.time_range import (
@@ -182,7 +182,9 @@ class QueryService:
             bytes_read=cost.bytes_read,
             approximate=approximate_metrics(question, groups.plan),
             warnings=[
-                *zone_warnings(self.context.site(question.site_id)),
+                *self.context.site_warnings(
+                    self.context.site(question.site_id), *(one for one in (range_, before) if one is not None)
+                ),
                 *warnings_of(question, range_, asked.now, compared=before is not None),
             ],
             currency=currency.code if currency is not None and currency.code else UNSET,

@@ -42,7 +42,7 @@ class Metric:
 
     `pieces`: the additive numbers it is made of, itself if none are named; `merged`: the formula over
     their sums, `r.m_<piece>`, by which the pieces of several days become one value. `share`: per cent that
-    the row's visitors are of the visitors of a wider question, see `Share`.
+    the row's visitors are of the visitors of a wider question, see `Share`. `active`: passive events count for nothing.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Metric:
     traffic: str = ""
     visits: str = ""
     scrolls: str = ""
+    active: bool = False
     pieces: tuple[str, ...] = ()
     merged: str = ""
     share: Share | None = None
@@ -63,9 +64,10 @@ class Metric:
 METRICS: tuple[Metric, ...] = (
     Metric(
         name="visitors",
-        about="Distinct visitors per day of the site's time zone, added up over the days of the range.",
+        about="Distinct visitors with an active event per day of the site's time zone, added up over the days.",
         scope=Scope.EVENT,
-        events="@uniqIf(@visitor, e.visitor_id != 0)",
+        events="@uniqIf(@visitor, e.visitor_id != 0 AND e.passive = 0)",
+        active=True,
         traffic="sum(t.visitors)",
         visits="@visitors",
     ),
@@ -82,14 +84,16 @@ METRICS: tuple[Metric, ...] = (
         about="Events named pageview.",
         scope=Scope.EVENT,
         events="countIf(e.name = 'pageview')",
+        active=True,
         traffic="sum(t.pageviews)",
         visits="sum(v.pageviews)",
     ),
     Metric(
         name="events",
-        about="All events, page views included.",
+        about="All active events, page views included.",
         scope=Scope.EVENT,
-        events="count()",
+        events="countIf(e.passive = 0)",
+        active=True,
         traffic="sum(t.events)",
         visits="sum(v.events)",
     ),

@@ -15,6 +15,7 @@ def test_values_are_the_published_ones() -> None:
         "duplicate",
         "gpc",
         "hostname",
+        "no_session",
         "prefetch",
         "spam_referrer",
     }

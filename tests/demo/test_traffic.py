@@ -17,7 +17,7 @@ from analytics_server.demo.profiles import load_profiles
 from analytics_server.demo.sessions import EXPERIMENT, PlannedSession
 from analytics_server.demo.traffic import planned_sessions
 from analytics_server.demo.world import Deck
-from analytics_server.model import PASSIVE_EVENTS, STANDARD_EVENTS
+from analytics_server.model import NO_INTERACTION, STANDARD_EVENTS
 from tests.demo.orders import SMALL, order
 
 STOCKHOLM = ZoneInfo("Europe/Stockholm")
@@ -121,7 +121,7 @@ def test_every_kind_of_event_occurs(many: list[PlannedSession]) -> None:
 def test_bounces_are_between_a_third_and_two_thirds(many: list[PlannedSession]) -> None:
     def bounced(session: PlannedSession) -> bool:
         pageviews = sum(event.name == "pageview" for event in session.events)
-        return pageviews == 1 and names(session) <= set(PASSIVE_EVENTS)
+        return pageviews == 1 and names(session) <= set(NO_INTERACTION)
 
     assert 1 / 3 < sum(map(bounced, many)) / len(many) < 2 / 3
 

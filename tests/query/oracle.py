@@ -24,13 +24,15 @@ Answer = dict[Key, list[float | None]]
 
 COUNTING_METRICS = ("visitors", "pageviews", "events")
 """Numbers of events that the cheap tables know."""
+ACTIVE_METRICS = COUNTING_METRICS
+"""Those for which passive events count for nothing."""
 MEASURING_METRICS = ("scroll_depth", "engagement_time")
 REVENUE_METRICS = ("total_revenue", "average_revenue")
 GOAL_METRICS = ("conversion_rate", "group_conversion_rate")
 SHARES = (*GOAL_METRICS, "percentage")
 EVENT_METRICS = (*COUNTING_METRICS, *MEASURING_METRICS, "percentage")
 SESSION_METRICS = ("sessions", "bounce_rate", "session_duration", "views_per_session")
-PASSIVE = ("pageview", "scroll", "engagement", "web_vital", "exposure", "not_found")
+NO_INTERACTION = ("pageview", "scroll", "engagement", "web_vital", "exposure", "not_found")
 EVENT_COLUMNS = {
     "name": "name",
     "page": "path",
@@ -63,7 +65,7 @@ class Session:
         self.views = len(views)
         self.entry = min(views, default=None)
         self.exit = max(views, default=None)
-        self.interactions = sum(event.name not in PASSIVE for event in self.events)
+        self.interactions = sum(event.interactive and event.name not in NO_INTERACTION for event in self.events)
 
     start: int = 0
     end: int = 0
@@ -147,6 +149,10 @@ class Oracle:
         found: dict[Key, dict[Any, Any]] = defaultdict(dict)
         if metric not in SESSION_METRICS:
             for number, event in enumerate(matching):
+                if event.passive and (
+                    metric in ACTIVE_METRICS or (metric == "scroll_depth" and not event.scroll_depth)
+                ):
+                    continue  # counts for nothing, and makes no group
                 for key in self._keys(dimensions, event, event.at, goals):
                     self._count(metric, number, event, found[key])  # a group exists whatever it counts for
             return {key: list(group.values()) for key, group in found.items()}

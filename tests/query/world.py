@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypedDict
 
-from analytics_server.model import COLUMNS, SESSION_ATTRIBUTES, Site
+from analytics_server.model import COLUMNS, SESSION_ATTRIBUTES, STANDARD_EVENTS, Site
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -35,6 +35,7 @@ CENTRES = tuple(
 
 PATHS = ("/", "/preise/für-alle", "/blog/a", "/blog/a/b", "/%", "", "/日本語?q=1", "/a'b\\c")
 HOSTS = ("example.com", "www.example.com", "")
+PASSIVE = ("scroll", "engagement", "web_vital")
 NAMES = ("pageview", "pageview", "pageview", "click", "scroll", "engagement", "Anmeldung ✓", "exposure", "not_found")
 ELEMENTS = ("", "signup", "größer")
 PLANS = ("pro", "free", "", "Überall", "pro/jährlich")
@@ -80,6 +81,8 @@ class Event:
     experiment: str
     variant: str
     props: dict[str, str]
+    passive: int = 0
+    interactive: bool = True
     attributes: dict[str, str] = field(default_factory=dict)
     scroll_depth: int = 0
     engagement_ms: int = 0
@@ -96,6 +99,8 @@ class Event:
             "session_id": self.session_id,
             "session_start": moment(self.opened_at),
             "visitor_id": self.visitor_id,
+            "passive": self.passive,
+            "interactive": int(self.interactive),
             "hostname": self.hostname,
             "path": self.path,
             "title": self.title,
@@ -164,6 +169,7 @@ def _make_session(random_: random.Random, site_id: str, session_id: str) -> list
         first -= first % 900_000_000
     attributes = {name: random_.choice(values) for name, values in ATTRIBUTES.items()}
     person = random_.randrange(60)
+    of_before = random_.random() < 0.1  # taken by a version that knew no passive events, and new visitors at midnight
     times = [first]
     for _ in range(random_.choice((0, 0, 0, 1, 2, 3, 5, 9))):
         gap = random_.choice((0, 1, 7, 40, 300, 1700, 5000, 40_000))
@@ -174,10 +180,12 @@ def _make_session(random_: random.Random, site_id: str, session_id: str) -> list
         Event(
             site_id=site_id,
             at=at,
-            name=random_.choice(NAMES),
+            name=(name := random_.choice(NAMES)),
+            passive=random_.choice((1, 1, 2)) if name in PASSIVE and not of_before else 0,
+            interactive=name in STANDARD_EVENTS or random_.random() < 0.6,
             session_id=session_id,
             opened_at=first,
-            visitor_id=_visitor(person, at),
+            visitor_id=_visitor(person, at if of_before or random_.random() < 0.02 else first),
             hostname=random_.choice(HOSTS),
             path=random_.choice(PATHS),
             title=random_.choice(TITLES),
@@ -204,7 +212,7 @@ def _measures(random_: random.Random, site_id: str) -> Measures:
 
 
 def _visitor(person: int, at: int) -> int:
-    """A hash that lives one UTC day; one person in twenty is not kept."""
+    """A hash of one UTC day; one person in twenty is not kept."""
     if person % 20 == 0:
         return 0
     return random.Random(person * 1_000_003 + at // 86_400_000_000).getrandbits(64) or 1

@@ -17,6 +17,9 @@ DATA = "data"
 META = ("time_zone", "date_range", "comparison_date_range", "total_rows", "currency", "warnings", "truncated")
 """What of `meta` belongs to the answer; the rest says how it was come by, and may change."""
 
+DEFINITIONS = "The definitions of the numbers changed"
+"""How an answer warns of a range on both sides of the upgrade, which no earlier version can."""
+
 PROGRESS = frozenset({"status", "progress"})
 """How far the table of a saved funnel is; an experiment's `status`, without `progress`, is part of the answer."""
 
@@ -67,6 +70,8 @@ def comparable(value: Any) -> Any:
         kept = {name: comparable(one) for name, one in value.items() if name != "meta" and name not in passing}
         if isinstance(meta := value.get("meta"), dict):
             kept["meta"] = {name: comparable(meta[name]) for name in META if name in meta}
+            if (warnings := kept["meta"].get("warnings")) is not None:
+                kept["meta"]["warnings"] = [text for text in warnings if not text.startswith(DEFINITIONS)]
         return kept
     if isinstance(value, list):
         return [comparable(one) for one in value]

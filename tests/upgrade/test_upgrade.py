@@ -13,9 +13,13 @@ import msgspec
 import pytest
 
 from tests.server import Client, RunningServer
-from tests.upgrade.kept import ANSWERS, Kept, ask, differences
+from tests.upgrade.kept import ANSWERS, DEFINITIONS, Kept, ask, differences
+from tests.upgrade.questions import DEMO
 
 ARCHIVES = sorted(Path(__file__).parent.glob("data-*.tar.xz"))
+
+CROSSING = {"site_id": DEMO, "metrics": ["events"], "date_range": "12mo"}
+"""A range on both sides of the moment at which the newer version first ran."""
 
 
 @pytest.fixture(params=ARCHIVES, ids=lambda path: path.name.removesuffix(".tar.xz"))
@@ -32,6 +36,7 @@ async def test_an_older_data_directory_gives_the_same_answers(place: Path) -> No
     async with Client(server) as client:
         await client.flushed()
         found = [await ask(client, kept.tokens, answered.question) for answered in kept.answers]
+        crossing = await client.call("POST", "/api/v1/query", CROSSING, token=kept.tokens["admin"])
     assert server.terminate() == 0
 
     wrong = {
@@ -40,6 +45,7 @@ async def test_an_older_data_directory_gives_the_same_answers(place: Path) -> No
         if (differs := differences([expected.status, expected.answer], [now.status, now.answer]))
     }
     assert not wrong
+    assert any(text.startswith(DEFINITIONS) for text in crossing.json["meta"]["warnings"])
     assert "Traceback" not in server.log
     letters = command(server, "dead-letters", "export", "--all").splitlines()
     assert differences(kept.dead_letters, [msgspec.json.decode(line) for line in letters]) == []

@@ -30,7 +30,7 @@ from analytics_server.analyses.cohorts.statement import (
 )
 from analytics_server.errors import RequestError
 from analytics_server.query.answer import whole_number
-from analytics_server.query.context import Cost, QueryContext, meta_of, show_range, zone_warnings
+from analytics_server.query.context import Cost, QueryContext, meta_of, show_range
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.parameters import COUNT, TEXT, Binder
 
@@ -115,7 +115,7 @@ async def run_cohorts(
             tables_of(question, chosen),
             range_,
             cost,
-            [*zone_warnings(site), *_WARNINGS[question.by]],
+            [*context.site_warnings(site, range_), *_WARNINGS[question.by]],
             total_rows=UNSET if groups is None else all_values,
         ),
         query=question.normalised() | {"date_range": list(show_range(range_)), "periods": grid.columns},

@@ -51,7 +51,7 @@ from analytics_server.analyses.experiments.statement import (
 from analytics_server.errors import NotFound, RequestError
 from analytics_server.model import Site
 from analytics_server.query.answer import whole_number
-from analytics_server.query.context import Cost, QueryContext, meta_of, zone_warnings
+from analytics_server.query.context import Cost, QueryContext, meta_of
 from analytics_server.query.dimensions import Dimension, find_dimension, has_one_value
 from analytics_server.query.language.conditions import normalise
 from analytics_server.query.language.event_match import EventMatch
@@ -150,7 +150,7 @@ async def _plan(
     range_ = await _range(context, site, request, body, now)
     key = body.key if body else id_or_key
     binder = _bind(site, range_, window, key, now)
-    cost, warnings = Cost(), zone_warnings(site)
+    cost, warnings = Cost(), context.site_warnings(site, range_)
     if body is None:
         names, cost = await _frequent(context, select_variants(), binder)
         body = _from_exposures(key, names[:MAX_VARIANTS])

@@ -34,7 +34,7 @@ from analytics_server.analyses.funnels.materialized.maintenance import FunnelMai
 from analytics_server.errors import RequestError, StoreFatal
 from analytics_server.model import Site, stored_site_id
 from analytics_server.query.answer import whole_number
-from analytics_server.query.context import Cost, QueryContext, show_range, zone_warnings
+from analytics_server.query.context import Cost, QueryContext, show_range
 from analytics_server.query.dimensions import Dimension
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.sql.select import Statement
@@ -215,14 +215,14 @@ class FunnelService:
             elapsed_ms=round(cost.elapsed_ms, 1),
             rows_read=cost.rows_read,
             bytes_read=cost.bytes_read,
-            warnings=_warnings(asked),
+            warnings=_warnings(asked, self._context),
             saved=saved,
             total_rows=values,
         )
 
 
-def _warnings(asked: PreparedFunnel) -> list[str]:
-    found = zone_warnings(asked.site)
+def _warnings(asked: PreparedFunnel, context: QueryContext) -> list[str]:
+    found = context.site_warnings(asked.site, asked.range_)
     if asked.funnel.by == "visitor":
         found.append("A visitor is known for one day (UTC) only: steps taken on a later day are not seen.")
     if asked.range_.end + timedelta(seconds=asked.funnel.window_s) > asked.now > asked.range_.start:

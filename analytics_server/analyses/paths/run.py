@@ -21,7 +21,7 @@ from analytics_server.analyses.paths.request import (
 )
 from analytics_server.analyses.paths.statement import BEYOND, OVER, TAIL, fit, select_extent, select_paths
 from analytics_server.query.answer import whole_number
-from analytics_server.query.context import Cost, QueryContext, meta_of, show_range, zone_warnings
+from analytics_server.query.context import Cost, QueryContext, meta_of, show_range
 from analytics_server.query.parameters import COUNT, TEXT, Binder
 
 
@@ -76,7 +76,7 @@ async def run_paths(context: QueryContext, request: PathsRequest, *, packed: boo
             "events+sessions",
             range_,
             cost,
-            zone_warnings(site),
+            context.site_warnings(site, range_),
         ),
         query=question.normalised() | {"date_range": list(show_range(range_))},
     )

@@ -29,7 +29,7 @@ from analytics_server.analyses.sessions.statement import (
 from analytics_server.errors import NotFound
 from analytics_server.model import SESSION_ATTRIBUTES
 from analytics_server.query.answer import whole_number
-from analytics_server.query.context import Cost, QueryContext, meta_of, show_range, zone_of, zone_warnings
+from analytics_server.query.context import Cost, QueryContext, meta_of, show_range, zone_of
 from analytics_server.query.parameters import COUNT, TEXT, Binder
 
 
@@ -56,7 +56,7 @@ async def run_sessions(context: QueryContext, request: SessionsRequest) -> Sessi
             chosen.table,
             range_,
             cost,
-            zone_warnings(site),
+            context.site_warnings(site, range_),
             total_rows=total if question.count_all else UNSET,
         ),
         query=question.normalised() | {"date_range": list(show_range(range_))},

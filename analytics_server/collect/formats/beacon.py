@@ -69,6 +69,7 @@ class Beacon(msgspec.Struct, gc=False):
     revenue: Revenue | None = None
     experiment: Exposure | None = None
     props: dict[str, PropValue] | None = None
+    interactive: bool | None = None
     ip: str | None = None
     user_agent: str | None = None
 

@@ -63,6 +63,7 @@ class ClientInteraction(msgspec.Struct, gc=False, rename="camel"):
     timestamp: str | Number | None = None
     sent_at: str | Number | None = None
     language: str | None = None
+    interactive: bool | None = None
 
 
 class _Kind(msgspec.Struct, gc=False):
@@ -90,7 +91,7 @@ _OURS = {
     "language": "language",
 }
 _VIEW = {**_OURS, "pageUrl": "url", "pageTitle": "title", "referrer": "referrer", "screen": "screen", "props": "props"}
-_INTERACTION = {**_OURS, "type": "name"}
+_INTERACTION = {**_OURS, "type": "name", "interactive": "interactive"}
 _DATA_TEXTS = {"pageUrl": "url", "pageTitle": "title"}
 _DATA_NUMBERS = {"scrollDepth": "scroll_depth", "engagementMs": "engagement_ms"}
 _DATA_ELEMENT = {"elementId": "id", "elementTag": "tag", "elementText": "text", "href": "href"}
@@ -218,6 +219,7 @@ def interaction_to_beacon(interaction: ClientInteraction) -> Beacon | None:
         if any(key in data for key in _DATA_ELEMENT)
         else None,
         props={key: value for key, value in data.items() if key not in _DATA_KEYS} or None,
+        interactive=interaction.interactive,
     )
 
 

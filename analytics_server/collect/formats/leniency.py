@@ -43,6 +43,9 @@ _COMMA = re.compile(r"([+-]?)([0-9]*),([0-9]+)")
 _GROUPED = re.compile(
     r"([+-]?)([1-9][0-9]{0,2}(?:([., '\u2019\u00a0\u202f])[0-9]{3})(?:\3[0-9]{3})*)(?:([.,])([0-9]+))?"
 )
+_FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+"""Words for a truth value, in lower case."""
+
 _NO_DIGIT = re.compile(r"[^0-9]")
 
 
@@ -149,6 +152,7 @@ class _Reader:
             revenue=self._revenue(get("revenue")),
             experiment=self._experiment(get("experiment")),
             props=self._props(get("props")),
+            interactive=self._flag("interactive", get("interactive")),
             ip=text("ip", get("ip")),
             user_agent=text("user_agent", get("user_agent")),
         )
@@ -179,6 +183,15 @@ class _Reader:
         decimal = plain_decimal(value) if isinstance(value, str) else None
         self._warn(field, WarningCode.LEFT_OUT if decimal is None else WarningCode.MADE_NUMBER)
         return None if decimal is None else float(decimal)
+
+    def _flag(self, field: str, value: object) -> bool | None:
+        """A truth value; the words for it that people write."""
+        if value is None or isinstance(value, bool):
+            return value
+        text = text_of(value) if isinstance(value, str | int | float) else None
+        flag = _FLAGS.get((text or "").strip().lower())
+        self._warn(field, WarningCode.LEFT_OUT if flag is None else WarningCode.MADE_BOOLEAN)
+        return flag
 
     def _object(self, field: str, value: object) -> Fields | None:
         if value is None or isinstance(value, dict):

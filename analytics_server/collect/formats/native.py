@@ -69,7 +69,7 @@ def pixel_body(query: Mapping[str, str], referer: str | None) -> bytes:
     url = query.get("url") or referer
     if url:
         event["url"] = url
-    for key in ("referrer", "title", "session_id", "user_id", "event_id"):
+    for key in ("referrer", "title", "session_id", "user_id", "event_id", "interactive"):
         if value := query.get(key):
             event[key] = value
     return msgspec.json.encode(event)

@@ -26,6 +26,7 @@ class WarningCode(StrEnum):
 
     MADE_TEXT = ("made_text", "It was no text: the text of the number or truth value, or compact JSON, is stored.")
     MADE_NUMBER = ("made_number", "It was text, or a number as people write it (`99,00`): the number is stored.")
+    MADE_BOOLEAN = ("made_boolean", "It was `1`, `0` or text such as `yes` or `off`: the truth value is used.")
     CUT = ("cut", "It was too long: its beginning is stored.")
     CLAMPED = ("clamped", "It was above the largest value: that one is stored.")
     LEFT_OUT = ("left_out", "It could not be used: the event is stored without it.")

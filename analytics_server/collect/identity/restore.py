@@ -15,7 +15,7 @@ import msgspec
 
 from analytics_server.batch_ids import ARRIVED_SINCE, first_batch_id
 from analytics_server.collect.identity.duplicates import Duplicates
-from analytics_server.collect.identity.session import Sessions
+from analytics_server.collect.identity.session import PASSIVE_S, Sessions
 from analytics_server.config import CollectSection
 from analytics_server.fair_shares import fair_level
 from analytics_server.ingest.wal.segment import MOST_OPEN_S, Sealed
@@ -29,16 +29,16 @@ MOST_READ_TWICE = 100_000
 async def restore_sessions(sessions: Sessions, store: Store, now: float, settings: CollectSection) -> int:
     """Load the newest sessions that are still open, up to the capacity; returns how many.
 
-    A server's own session counts as open within `session_timeout_s` of its last event, a
-    client's within `client_session_timeout_s`, or of the arrival of one: imports bring events of long ago.
-    Raises a store error.
+    A server's own session may go on within `session_timeout_s` of its last event, and take passive events within
+    `PASSIVE_S`; a client's goes on within `client_session_timeout_s`, or of the arrival of one: imports bring events of
+    long ago. Raises a store error.
     """
     moment = datetime.fromtimestamp(now, UTC)
     client_since = moment - timedelta(seconds=settings.client_session_timeout_s)
     imported = await store.query(
         f"""
         SELECT site_id, session_id, toUnixTimestamp64Micro(session_start) AS opened, toUnixTimestamp64Micro(ts) AS at,
-               {", ".join(SESSION_ATTRIBUTES)}
+               visitor_id, {", ".join(SESSION_ATTRIBUTES)}
         FROM events
         WHERE {ARRIVED_SINCE} AND batch_id >= (
               SELECT min(batch_id) FROM (
@@ -59,9 +59,11 @@ async def restore_sessions(sessions: Sessions, store: Store, now: float, setting
         },
         timeout_s=60.0,
     )
-    for site_id, session_id, opened, at, *attributes in reversed(imported.rows):
+    for site_id, session_id, opened, at, visitor_id, *attributes in reversed(imported.rows):
         times = (int(str(opened)), min(int(str(opened)), int(str(at))), int(str(at)))
-        sessions.restore(str(site_id), str(session_id), [], times, tuple(str(value) for value in attributes))
+        sessions.restore(
+            str(site_id), str(session_id), [int(str(visitor_id))], times, tuple(str(value) for value in attributes)
+        )
     restored = len(imported.rows)
     is_open = """opened_at >= {horizon:DateTime64(6, 'UTC')}
           AND ended_at >= if(
@@ -70,7 +72,7 @@ async def restore_sessions(sessions: Sessions, store: Store, now: float, setting
               {client_since:DateTime64(6, 'UTC')})"""
     since: dict[str, object] = {
         "horizon": moment - timedelta(seconds=settings.client_session_timeout_s * 2),
-        "open_since": moment - timedelta(seconds=settings.session_timeout_s),
+        "open_since": moment - timedelta(seconds=max(settings.session_timeout_s, PASSIVE_S)),
         "client_since": client_since,
     }
     counted = await store.query(
@@ -79,9 +81,9 @@ async def restore_sessions(sessions: Sessions, store: Store, now: float, setting
     for choice in choose_sites(_counts(counted.rows), settings.max_sessions):
         answer = await store.query(
             f"""
-            SELECT site_id, session_id, visitor_ids,
+            SELECT site_id, session_id, visitor_id, visitor_ids,
                    toUnixTimestamp64Micro(opened_at) AS opened, toUnixTimestamp64Micro(started_at) AS first,
-                   toUnixTimestamp64Micro(ended_at) AS last, {", ".join(SESSION_ATTRIBUTES)}
+                   toUnixTimestamp64Micro(kept_open_at) AS last, {", ".join(SESSION_ATTRIBUTES)}
             FROM sessions FINAL
             WHERE {is_open} {choice.condition}
             ORDER BY last DESC
@@ -91,11 +93,13 @@ async def restore_sessions(sessions: Sessions, store: Store, now: float, setting
             timeout_s=60.0,
         )
         for row in reversed(answer.rows):
-            site_id, session_id, visitor_ids, opened, first, last, *attributes = row
+            site_id, session_id, visitor_id, visitor_ids, opened, first, last, *attributes = row
+            own = int(str(visitor_id))
+            others = [int(str(other)) for other in visitor_ids]  # type: ignore[attr-defined]
             sessions.restore(
                 str(site_id),
                 str(session_id),
-                [int(str(visitor)) for visitor in visitor_ids],  # type: ignore[attr-defined]
+                [own, *(other for other in others if other != own)],
                 (int(str(opened)), int(str(first)), int(str(last))),
                 tuple(str(value) for value in attributes),
             )

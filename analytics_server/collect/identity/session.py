@@ -1,7 +1,8 @@
 """Open sessions, in memory: which session an event belongs to, and its first touch.
 
 A session from the client lives as long as the client names it. Without one, the
-server opens a session per visitor and closes it after `timeout_s` without an event.
+server opens a session per visitor and closes it after `timeout_s` without an event. A passive
+event (it only tells more about a page view) still finds it `PASSIVE_S` long, and doesn't open it again.
 What the first event brought (source, campaign, country, device …) is fixed then and
 written on every event of the session: first touch needs no join later. Bounded: when the
 memory is full the least recently used session of the site that holds most goes first, so
@@ -22,16 +23,24 @@ MILLION = 1_000_000
 MAX_PER_VISITOR = 4
 SERVER_MARK = "s"
 SERVER_ID_CHARS = 17
+DAY_US = 86_400 * MILLION
+
+PASSIVE_S = 86_400
+"""So long after its last event a session takes passive ones."""
 
 _random_bits = random.getrandbits
 
 
 class Session:
-    """One open session. Times are microseconds since 1970, UTC."""
+    """One open session. Times are microseconds since 1970, UTC; `last_us` is the last event that kept it open."""
 
-    __slots__ = ("attributes", "first_us", "last_us", "seen_at", "session_id", "start_us")
+    __slots__ = ("attributes", "first_us", "last_us", "seen_at", "session_id", "start_us", "visitor_id")
 
-    def __init__(self, session_id: str, start_us: int, attributes: Attributes, seen_at: float) -> None:
+    def __init__(
+        self, session_id: str, start_us: int, attributes: Attributes, seen_at: float, visitor_id: int = 0
+    ) -> None:
+        self.visitor_id = visitor_id
+        """Of the day on which the session was opened, the one seen last; 0 if none is kept."""
         self.session_id = session_id
         self.start_us = start_us
         self.first_us = start_us
@@ -49,6 +58,15 @@ class Session:
         elif ts_us < self.first_us:
             self.first_us = ts_us
         return ts_us
+
+    def visitor_of(self, visitor_id: int, ts_ms: int) -> int:
+        """The visitor of an active event: over midnight UTC, when hashes change, the session keeps its own."""
+        if visitor_id == self.visitor_id or not visitor_id:
+            return visitor_id
+        if self.visitor_id and ts_ms * 1000 // DAY_US != self.start_us // DAY_US:
+            return self.visitor_id
+        self.visitor_id = visitor_id
+        return visitor_id
 
     def widen(self, other: Session) -> None:
         """Take in the times of another part of the same session."""
@@ -89,7 +107,7 @@ class Sessions:
         new_id: Callable[[], str] | None = None,
     ) -> None:
         self._timeout_us = timeout_s * MILLION
-        self._timeout_s = timeout_s
+        self._kept_s = max(timeout_s, PASSIVE_S)
         self._client_timeout_s = client_timeout_s
         self._capacity = capacity
         self._clock = clock
@@ -113,27 +131,36 @@ class Sessions:
 
     def of_visitor(self, site_id: str, visitor_id: int, ts_ms: int) -> Session | None:
         """The visitor's session that is open at that time, or None."""
+        return self._find(site_id, visitor_id, ts_ms, self._timeout_us)
+
+    def before_passive(self, site_id: str, visitor_id: int, ts_ms: int) -> Session | None:
+        """The visitor's latest session before a passive event that finds none open, or None."""
+        return self._find(site_id, visitor_id, ts_ms, PASSIVE_S * MILLION)
+
+    def _find(self, site_id: str, visitor_id: int, ts_ms: int, after_us: int) -> Session | None:
         site = self._sites.get(site_id)
         sessions = site.by_visitor.get(visitor_id) if site is not None else None
         if site is None or sessions is None:
             return None
         ts_us, timeout_us = ts_ms * 1000, self._timeout_us
         for session in reversed(sessions):
-            if session.first_us - timeout_us <= ts_us <= session.last_us + timeout_us:
+            if session.first_us - timeout_us <= ts_us <= session.last_us + after_us:
                 site.by_visitor.move_to_end(visitor_id)
                 session.seen_at = self._clock()
                 return session
         return None
 
-    def open_client(self, site_id: str, session_id: str, ts_ms: int, attributes: Attributes) -> Session:
+    def open_client(
+        self, site_id: str, session_id: str, ts_ms: int, attributes: Attributes, visitor_id: int = 0
+    ) -> Session:
         """Begin the session that the client named."""
-        session = Session(session_id, ts_ms * 1000, attributes, self._clock())
+        session = Session(session_id, ts_ms * 1000, attributes, self._clock(), visitor_id)
         self._put_client(site_id, session_id, session)
         return session
 
     def open_visitor(self, site_id: str, visitor_id: int, ts_ms: int, attributes: Attributes) -> Session:
         """Begin a session of the server's own; without a visitor (0) no later event can join it."""
-        session = Session(self._new_id(), ts_ms * 1000, attributes, self._clock())
+        session = Session(self._new_id(), ts_ms * 1000, attributes, self._clock(), visitor_id)
         if visitor_id:
             self.attach(site_id, visitor_id, session)
         return session
@@ -162,11 +189,12 @@ class Sessions:
         times_us: tuple[int, int, int],
         attributes: Attributes,
     ) -> None:
-        """Take back a session that a former run opened; `times_us`: opened, first and last event.
+        """Take back a session that a former run opened; `times_us`: opened, first event, and last that kept it open.
 
-        One that was taken back before grows by these times.
+        `visitor_ids`: the first is the session's own. One that was taken back before grows by these times.
         """
-        session = Session(session_id, times_us[0], attributes, self._clock())
+        own = next(iter(visitor_ids), 0)
+        session = Session(session_id, times_us[0], attributes, self._clock(), own)
         session.first_us, session.last_us = times_us[1], times_us[2]
         if is_own(session_id):
             for visitor_id in visitor_ids:
@@ -202,7 +230,7 @@ class Sessions:
                 del site.by_client[session_id]
             while site.by_visitor:
                 visitor_id, sessions = next(iter(site.by_visitor.items()))
-                if now - max(session.seen_at for session in sessions) <= self._timeout_s:
+                if now - max(session.seen_at for session in sessions) <= self._kept_s:
                     break
                 del site.by_visitor[visitor_id]
             if len(site) < size:

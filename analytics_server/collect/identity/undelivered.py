@@ -18,12 +18,12 @@ import msgspec
 
 from analytics_server.batch_ids import created_ms
 from analytics_server.collect.identity.duplicates import Duplicates
-from analytics_server.collect.identity.session import Sessions, is_own
+from analytics_server.collect.identity.session import PASSIVE_S, Sessions, is_own
 from analytics_server.config import CollectSection
 from analytics_server.fair_shares import SiteShares
 from analytics_server.ingest.wal import segment
 from analytics_server.ingest.wal.segment import Sealed, SegmentError
-from analytics_server.model import COLUMN_INDEX, COLUMN_NAMES, SESSION_ATTRIBUTES, Attributes
+from analytics_server.model import COLUMN_INDEX, COLUMN_NAMES, PASSIVE_LATE, SESSION_ATTRIBUTES, Attributes
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ class _Head(msgspec.Struct, array_like=True, gc=False):
     session_id: str
     session_start: int
     visitor_id: int
+    passive: int
 
 
 class _Site(msgspec.Struct, array_like=True, gc=False):
@@ -68,6 +69,8 @@ class _Part:
     opened_us: int
     first_us: int
     last_us: int
+    visitor_id: int
+    """Of its newest event."""
     visitor_ids: set[int] | None
     attributes: Attributes = ()
 
@@ -75,7 +78,7 @@ class _Part:
         """Take in an earlier row."""
         if row.ts < self.first_us:
             self.first_us = row.ts
-        elif row.ts > self.last_us:
+        elif row.ts > self.last_us and row.passive < PASSIVE_LATE:
             self.last_us = row.ts
         if self.visitor_ids is not None:
             self.visitor_ids.add(row.visitor_id)
@@ -126,7 +129,8 @@ class Undelivered:
         """Add the sessions to those restored from ClickHouse, the newest last; returns how many."""
         for (site_id, session_id), part in reversed(self._parts.items()):
             times = (part.opened_us, part.first_us, part.last_us)
-            sessions.restore(site_id, session_id, sorted(part.visitor_ids or ()), times, part.attributes)
+            others = sorted(part.visitor_ids - {part.visitor_id}) if part.visitor_ids is not None else ()
+            sessions.restore(site_id, session_id, [part.visitor_id, *others], times, part.attributes)
         applied = len(self._parts)
         self._parts.clear()
         self._of_site.clear()
@@ -139,7 +143,7 @@ class Undelivered:
         settings = self._settings
         return _Wanted(
             ids=age_s <= settings.duplicate_window_s and self._duplicates.restorable > 0,
-            own_sessions=age_s <= settings.session_timeout_s,
+            own_sessions=age_s <= max(settings.session_timeout_s, PASSIVE_S),
             client_sessions=age_s <= settings.client_session_timeout_s,
         )
 
@@ -185,7 +189,9 @@ class Undelivered:
                 own = is_own(row.session_id)
                 if wanted.own_sessions if own else wanted.client_sessions:
                     first_us = min(row.session_start, row.ts)
-                    parts[key] = _Part(row.session_start, first_us, row.ts, {row.visitor_id} if own else None)
+                    last_us = row.ts if row.passive < PASSIVE_LATE else row.session_start
+                    visitor_ids = {row.visitor_id} if own else None
+                    parts[key] = _Part(row.session_start, first_us, last_us, row.visitor_id, visitor_ids)
                     begun.append((-at, key))
                     self._count_new(key)
         if begun:

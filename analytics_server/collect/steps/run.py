@@ -61,7 +61,7 @@ class EventContext:
 
     __slots__ = (
         *("address", "beacon", "by_user", "details", "event_id", "index", "name", "page", "session", "session_id"),
-        *("site", "site_id", "text", "ts_ms", "ts_us", "user_agent", "user_id", "visitor_id"),
+        *("passive", "site", "site_id", "text", "ts_ms", "ts_us", "user_agent", "user_id", "visitor_id"),
     )
 
     name: str
@@ -75,6 +75,8 @@ class EventContext:
     """The title as it is stored."""
     event_id: bytes
     visitor_id: int
+    passive: int
+    """As it is stored: `ACTIVE`, `PASSIVE` or `PASSIVE_LATE`."""
     session: Session
     ts_us: int
 

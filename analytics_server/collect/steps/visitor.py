@@ -15,10 +15,12 @@ from analytics_server.collect.steps.parts import EventFunction, Parts
 from analytics_server.collect.steps.run import EventContext, Run
 from analytics_server.collect.steps.verdict import Drop, Verdict
 from analytics_server.config import CollectSection, LimitsSection
+from analytics_server.model import ACTIVE, PASSIVE, PASSIVE_EVENTS, PASSIVE_LATE
 
 DAY_MS = DAY_S * 1000
 
 _DUPLICATE = Drop(DropReason.DUPLICATE)
+_NO_SESSION = Drop(DropReason.NO_SESSION)
 _SPAM_REFERRER = Drop(DropReason.SPAM_REFERRER)
 _COUNTER_MASK = (1 << 74) - 1
 _LOW_MASK = (1 << 62) - 1
@@ -98,31 +100,64 @@ def make_visitor(parts: Parts, settings: CollectSection, limits: LimitsSection) 
 
 
 def make_session(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
-    """Find the open session or begin one, with what its first event brought (first touch)."""
-    sessions, identify = parts.sessions, parts.visitors.identify
-    of_client, of_visitor = sessions.of_client, sessions.of_visitor
+    """Find the open session or begin one, with what its first event brought (first touch).
+
+    A passive event begins none: it joins the one it tells more about, or is dropped.
+    """
+    sessions, visitors = parts.sessions, parts.visitors
+    of_client, of_visitor, before_passive = sessions.of_client, sessions.of_visitor, sessions.before_passive
     read_touch = FirstTouch(parts.urls, parts.referrers, parts.agents, parts.geo).read
     timeout_ms = settings.session_timeout_s * 1000
 
-    def over_midnight(event: EventContext, ts_ms: int) -> Session | None:
-        """Just after midnight UTC the visitor has a new id: the session goes on under both."""
-        before = identify(event.site_id, event.address, event.user_agent, ts_ms // DAY_MS - 1)
-        session = of_visitor(event.site_id, before, ts_ms)
+    def on_day(event: EventContext, day: int) -> int:
+        """The visitor's id on another day."""
+        if event.by_user:
+            return visitors.identify_user(event.site_id, event.beacon.user_id or "", day)
+        return visitors.identify(event.site_id, event.address, event.user_agent, day)
+
+    def over_midnight(event: EventContext, ts_ms: int, run: Run) -> Session | None:
+        """Around midnight UTC the visitor has two ids: the session goes on under both."""
+        day, since_ms = divmod(ts_ms, DAY_MS)
+        session = None
+        if since_ms < timeout_ms:
+            session = of_visitor(event.site_id, on_day(event, day - 1), ts_ms)
+        elif since_ms >= DAY_MS - timeout_ms and run.now_ms // DAY_MS > day:  # comes late, after one of the next day
+            session = of_visitor(event.site_id, on_day(event, day + 1), ts_ms)
         if session is not None and event.visitor_id:
             sessions.attach(event.site_id, event.visitor_id, session)
         return session
 
+    def of_passive(event: EventContext, ts_ms: int) -> Session | None:
+        """The latest session of a passive event that found none open, of this day or the day before."""
+        site_id = event.site_id
+        return before_passive(site_id, event.visitor_id, ts_ms) or before_passive(
+            site_id, on_day(event, ts_ms // DAY_MS - 1), ts_ms
+        )
+
     def step(event: EventContext, run: Run) -> Verdict:
         site_id, session_id, ts_ms = event.site_id, event.session_id, event.ts_ms
         assert ts_ms is not None
+        passive = event.name in PASSIVE_EVENTS
+        event.passive = PASSIVE if passive else ACTIVE
         if session_id:
             session = of_client(site_id, session_id)
         else:
             session = of_visitor(site_id, event.visitor_id, ts_ms)
-            if session is None and not event.by_user and ts_ms % DAY_MS < timeout_ms:
-                session = over_midnight(event, ts_ms)
+            if session is None and (ts_ms + timeout_ms) % DAY_MS < 2 * timeout_ms:
+                session = over_midnight(event, ts_ms, run)
         if session is not None:
             event.session, event.ts_us = session, session.place(ts_ms)
+            if passive:
+                event.visitor_id = session.visitor_id or event.visitor_id
+            elif event.visitor_id != session.visitor_id:
+                event.visitor_id = session.visitor_of(event.visitor_id, ts_ms)
+            return None
+        if passive:
+            session = None if session_id else of_passive(event, ts_ms)
+            if session is None:
+                return _NO_SESSION
+            event.session, event.ts_us, event.passive = session, ts_ms * 1000, PASSIVE_LATE
+            event.visitor_id = session.visitor_id or event.visitor_id
             return None
         attributes = read_touch(
             event.beacon,
@@ -135,7 +170,7 @@ def make_session(parts: Parts, settings: CollectSection, limits: LimitsSection) 
         if attributes is None:
             return _SPAM_REFERRER
         if session_id:
-            event.session = sessions.open_client(site_id, session_id, ts_ms, attributes)
+            event.session = sessions.open_client(site_id, session_id, ts_ms, attributes, event.visitor_id)
         else:
             event.session = sessions.open_visitor(site_id, event.visitor_id, ts_ms, attributes)
         event.ts_us = ts_ms * 1000
@@ -158,6 +193,8 @@ def make_row(parts: Parts, settings: CollectSection, limits: LimitsSection) -> E
                 session.session_id,
                 session.start_us,
                 event.visitor_id,
+                event.passive,
+                0 if event.beacon.interactive is False else 1,
                 event.user_id,
                 page.hostname,
                 page.path,

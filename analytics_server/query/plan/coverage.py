@@ -23,7 +23,7 @@ from analytics_server.query.metrics import Metric
 from analytics_server.query.parameters import show_moment
 from analytics_server.store.protocol import Store
 
-VERSION = 1
+VERSION = 2
 """Rises when the meaning of a number in `day_totals` changes: builds of other versions are not read."""
 
 ENTRY_PAGE = "visit:entry_page"

@@ -38,8 +38,6 @@ from analytics_server.query.plan.coverage import (
     kept_dimension,
 )
 
-UTC_NAMES = frozenset({"UTC", "Etc/UTC", "Etc/UCT", "Etc/Universal", "Etc/Zulu", "UCT", "Universal", "Zulu"})
-
 
 class PlanSource(StrEnum):
     """Where a part of the answer is read from."""
@@ -176,11 +174,6 @@ def sources_of(metric: Metric, question: Question, range_: TimeRange) -> tuple[P
     return (
         _event_sources(metric, question, range_) if metric.scope is Scope.EVENT else _session_sources(metric, question)
     )
-
-
-def is_utc(range_: TimeRange) -> bool:
-    """In UTC a visitor's hash already belongs to one day of the site."""
-    return range_.zone.key in UTC_NAMES
 
 
 def _with_groups(metrics: tuple[Metric, ...], question: Question) -> tuple[Metric, ...]:

@@ -1,7 +1,7 @@
 """Event metrics by session attributes: whole sessions from `sessions`, the others from `events`.
 
 A session is whole when all its events lie in the range and in one unit: the time bucket and,
-for visitors outside UTC, the local day. Then its row says everything that its events would.
+for visitors, the local day. Then its row says everything that its events would.
 
 A session's row may lie in several parts that are not merged yet, each the sum of some of its events. FINAL
 would merge them, and costs most of the time, so it is used only where the merged row is needed (entry and exit
@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from analytics_server.query.language.filter_classes import reads_pages
 from analytics_server.query.language.request import Question
 from analytics_server.query.metrics import Metric
-from analytics_server.query.plan.plan import is_utc
 from analytics_server.query.sql.range_edges import open_since
 from analytics_server.query.sql.scope import Scoped, named, names_of
 from analytics_server.query.sql.select import (
@@ -34,6 +33,7 @@ from analytics_server.query.sql.select import (
 )
 from analytics_server.query.sql.session_rows import crossing, not_whole, overlapping
 from analytics_server.query.sql.sources import (
+    ACTIVE_EVENTS,
     BESIDE_EVENTS,
     EVENTS,
     SESSION_PARTS,
@@ -56,20 +56,19 @@ _DAILY = "bitXor({0}, intHash64(toDate({1}, {{tz:String}})))"
 def select_visits(metrics: Sequence[Metric], scoped: Scoped) -> Select:
     """The SELECT, grouped by the question's dimensions."""
     question = scoped.question
-    utc = is_utc(scoped.range_)
-    units = [_UNIT_OF[unit] for unit in _units(metrics, question, utc=utc)]
+    units = [_UNIT_OF[unit] for unit in _units(metrics, question)]
     inside = [
         f"s.started_at >= {scoped.edges.start}",
         f"s.ended_at < {scoped.edges.end}",
         *(f"{unit.format('s.started_at')} = {unit.format('s.ended_at')}" for unit in units),
     ]
     joined = reads_pages(question.where) or any(dimension.joined for dimension in question.dimensions)
-    visitors = _listed_visitors(utc=utc)
+    visitors = _listed_visitors()
     if units and not joined:
-        visitors = _one_visitor(utc=utc)
+        visitors = _one_visitor()
         if any(metric.name == "visitors" for metric in metrics):
             # Few have two, and to read one number is far cheaper than to read a list.
-            inside.append("s.visitor_ids.size0 = 1")
+            inside.append("s.visitor_ids.size0 <= 1")
     edges = _edges_of(metrics, scoped, inside if units else [], joined=joined)
     branches = _whole_sessions(scoped, inside, visitors, edges, joined=joined, everywhere=bool(units))
     branches.append(_events_of_others(scoped, visitors, edges))
@@ -86,9 +85,9 @@ def _whole_sessions(
 ) -> list[Select]:
     """The rows of sessions that are whole. `everywhere`: also well inside the range it depends on their times."""
     groups = scoped.expressions("sessions", "s.started_at")
-    values = [*named(groups), visitors.of_session, "s.pageviews AS pageviews", "s.events AS events"]
+    values = [*named(groups), visitors.of_session, "s.pageviews AS pageviews", "s.active_events AS events"]
     settled = scoped.settled
-    wanted = scoped.wanted(groups)
+    wanted = ["s.active_events > 0", *scoped.wanted(groups)]
     # Part of a session that began long before the range may be whole, and nothing says that another part is not.
     near = scoped.edges.opened_near(open_since(scoped.edges.start)) if everywhere else scoped.edges.opened_near()
     if joined:
@@ -115,6 +114,7 @@ def _events_of_others(scoped: Scoped, visitors: _Visitors, edges: _Edges) -> Sel
             *scoped.on_events(scoped.question.where),
             # The table's key begins with site and hour: with them the few sessions are found by index.
             is_in(("toStartOfHour(e.ts)", *scoped.event_key), edges.hours),
+            ACTIVE_EVENTS,
             *scoped.wanted(groups),
         ],
     )
@@ -122,17 +122,17 @@ def _events_of_others(scoped: Scoped, visitors: _Visitors, edges: _Edges) -> Sel
 
 @dataclass(frozen=True, slots=True)
 class _Visitors:
-    """How a row's visitors are named and counted; each stands for one local day, as in UTC they do by themselves."""
+    """How a row's visitors are named and counted; each stands for one local day."""
 
     counted: str
     of_session: str
     of_event: str
 
 
-def _listed_visitors(*, utc: bool) -> _Visitors:
+def _listed_visitors() -> _Visitors:
     """Any number of visitors a row."""
-    of_session = "id" if utc else _DAILY.format("id", "s.started_at")
-    of_event = "e.visitor_id" if utc else _DAILY.format("e.visitor_id", "e.ts")
+    of_session = _DAILY.format("id", "s.started_at")
+    of_event = _DAILY.format("e.visitor_id", "e.ts")
     return _Visitors(
         "uniqArray(v.visitors)",
         f"arrayMap(id -> {of_session}, arrayFilter(id -> id != 0, s.visitor_ids)) AS visitors",
@@ -140,10 +140,10 @@ def _listed_visitors(*, utc: bool) -> _Visitors:
     )
 
 
-def _one_visitor(*, utc: bool) -> _Visitors:
+def _one_visitor() -> _Visitors:
     """One visitor a row, 0 if none is kept."""
-    of_session = "s.visitor_id" if utc else _DAILY.format("s.visitor_id", "s.started_at")
-    of_event = "e.visitor_id" if utc else _DAILY.format("e.visitor_id", "e.ts")
+    of_session = _DAILY.format("s.visitor_id", "s.started_at")
+    of_event = _DAILY.format("e.visitor_id", "e.ts")
     return _Visitors(
         "uniqIf(v.visitor, v.visitor != 0)",
         f"if(s.visitor_id = 0, 0, {of_session}) AS visitor",
@@ -177,9 +177,9 @@ def _edges_of(metrics: Sequence[Metric], scoped: Scoped, inside: Sequence[str], 
     return _Edges(hours, rows(BESIDE_EVENTS) if joined else None, keys)
 
 
-def _units(metrics: Sequence[Metric], question: Question, *, utc: bool) -> list[str]:
+def _units(metrics: Sequence[Metric], question: Question) -> list[str]:
     """The calendar units one session must not leave to be read as a whole."""
-    daily = question.interval == "day" or (not utc and any(metric.name == "visitors" for metric in metrics))
+    daily = question.interval == "day" or any(metric.name == "visitors" for metric in metrics)
     if daily:
         return ["day"]
     return [] if question.interval is None else [question.interval]

@@ -29,15 +29,20 @@ from analytics_server.query.sql.sources import (
 _MERGED_BY = {
     "started_at": "min",
     "ended_at": "max",
+    "kept_open_at": "max",
+    "visitor_id": "max",
     "user_id": "max",
     "pageviews": "sum",
     "events": "sum",
+    "active_events": "sum",
     "interactions": "sum",
     "entry": "min",
     "exit": "max",
+    "entry_host": "min",
+    "exit_host": "max",
     "visitor_ids": "groupUniqArrayArray",
 }
-"""How the columns of `sessions` merge (schema/0002), where it isn't `any`."""
+"""How the columns of `sessions` merge (schema/0002 and 0010), where it isn't `any`."""
 
 
 def few_sessions(scoped: Scoped, used: Sequence[Expression], conditions: Sequence[Expression]) -> Subquery:

@@ -13,6 +13,9 @@ SESSION_PARTS = Table("sessions", "s")
 SESSIONS = Table("sessions", "s", final=True)
 """One row per session."""
 
+ACTIVE_EVENTS = "e.passive = 0"
+"""Passive events tell more about a page view that was counted, and are not counted themselves."""
+
 SITE_OF_EVENTS = "e.site_id = {site:String}"
 SITE_OF_SESSIONS = "s.site_id = {site:String}"
 

@@ -13,12 +13,12 @@ from analytics_server.query.language.conditions import Condition
 from analytics_server.query.language.filter_classes import reads_pages
 from analytics_server.query.metrics import Metric
 from analytics_server.query.parameters import COUNTS, DAY, DAYS, TEXT
-from analytics_server.query.plan.plan import PlanPart, PlanSource, is_utc
+from analytics_server.query.plan.plan import PlanPart, PlanSource
 from analytics_server.query.sql.scope import Scoped, grouped, named, names_of
 from analytics_server.query.sql.select import Expression, Join, Select, Subquery, Table, is_in, select
 from analytics_server.query.sql.session_parts import select_visits
 from analytics_server.query.sql.session_rows import crossing, events_source, few_sessions, overlapping
-from analytics_server.query.sql.sources import SESSIONS
+from analytics_server.query.sql.sources import ACTIVE_EVENTS, SESSIONS
 from analytics_server.query.sql.templates import fill
 
 
@@ -107,6 +107,7 @@ def _select_traffic(metrics: Sequence[Metric], scoped: Scoped) -> Select:
         "b.site_id = {site:String}",
         f"b.bucket >= {scoped.edges.start}",
         f"b.bucket < {scoped.edges.end}",
+        "b.active > 0",
         *scoped.conditions(scoped.question.where, lambda _: "b.name"),
         *scoped.wanted(groups),
     ]
@@ -116,7 +117,7 @@ def _select_traffic(metrics: Sequence[Metric], scoped: Scoped) -> Select:
             *named(groups),
             "uniqIfMerge(b.visitors) AS visitors",
             "sumIf(b.events, b.name = 'pageview') AS pageviews",
-            "sum(b.events) AS events",
+            "sum(b.active) AS events",
         ],
         Table("traffic", "b"),
         where,
@@ -159,6 +160,8 @@ def _select_entries(metrics: Sequence[Metric], scoped: Scoped) -> Select:
 def _select_events(metrics: Sequence[Metric], scoped: Scoped) -> Select:
     groups = scoped.expressions("events", "e.ts")
     where = [*_events_in_range(scoped, scoped.question.where), *scoped.wanted(groups)]
+    if all(metric.active for metric in metrics):
+        where.append(ACTIVE_EVENTS)  # no group for what counts nowhere
     source = events_source(scoped, join=_needs_join(scoped))
     return grouped(groups, [f"{_event_metric(m, scoped)} AS m_{m.name}" for m in metrics], source, where)
 
@@ -199,7 +202,7 @@ def _select_scrolls(metrics: Sequence[Metric], scoped: Scoped) -> Select:
 def _event_metric(metric: Metric, scoped: Scoped) -> str:
     question = scoped.question
     day = "toDate(e.ts, {tz:String})"
-    if is_utc(scoped.range_) or question.interval in ("minute", "hour", "day"):
+    if question.interval in ("minute", "hour", "day"):
         visitor = "e.visitor_id"
     elif question.exact:
         visitor = f"{day}, e.visitor_id"

@@ -104,7 +104,7 @@ SESSIONS = ReadableTable(
     columns=(
         _stored("site_id", "LowCardinality(String)", "The site the session belongs to."),
         _stored("session_id", "String", "The session, as in events."),
-        _merged("visitor_id", "UInt64", "Salted hash of one UTC day; 0 when none is kept."),
+        _merged("visitor_id", "UInt64", "Salted hash of a day; of several visitors the greatest, 0 when none is kept."),
         _merged("user_id", "String", "The application's own id of a person, if it sent one."),
         _merged("started_at", _MOMENT, "Its first event, UTC."),
         _merged("ended_at", _MOMENT, "Its last event so far, UTC."),

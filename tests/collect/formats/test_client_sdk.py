@@ -24,7 +24,7 @@ CLIENT: list[tuple[str, dict[str, Any], dict[str, Any], Warned]] = [
     ),
     (
         "interaction",
-        {"appName": "a.example", "type": "scroll", "data": {"scrollDepth": 101, "engagementMs": True, "pageUrl": 5}},
+        {"appName": "a.example", "type": "form", "data": {"scrollDepth": 101, "engagementMs": True, "pageUrl": 5}},
         {"scroll_depth": 100, "engagement_ms": 0, "path": ""},
         [("url", "left_out"), ("engagement_ms", "left_out"), ("scroll_depth", "clamped")],
     ),

@@ -101,16 +101,27 @@ def _visit(name: str, about: str, *, values: ValueKind = ValueKind.TEXT, absent:
     )
 
 
-def _visit_page(name: str, about: str) -> Dimension:
+def _visit_page(edge: Literal["entry", "exit"], about: str) -> Dimension:
     return Dimension(
-        name=f"visit:{name}_page",
+        name=f"visit:{edge}_page",
         about=about,
         scope=Scope.VISIT,
-        events=f"s.{name}_page",
-        sessions=f"tupleElement(s.{name}, 'path')",
+        events=f"s.{edge}_page",
+        sessions=f"tupleElement(s.{edge}, 'path')",
         joined=True,
-        kept_as=f"visit:{name}_page",
+        kept_as=f"visit:{edge}_page",
         values=ValueKind.PATH,
+    )
+
+
+def _visit_host(edge: Literal["entry", "exit"], about: str) -> Dimension:
+    return Dimension(
+        name=f"visit:{edge}_page_hostname",
+        about=about,
+        scope=Scope.VISIT,
+        events=f"s.{edge}_page_hostname",
+        sessions=f"tupleElement(s.{edge}_host, 'host')",
+        joined=True,
     )
 
 
@@ -194,6 +205,8 @@ DIMENSIONS: tuple[Dimension, ...] = (
     ),
     _visit_page("entry", "Path of the session's first page view."),
     _visit_page("exit", "Path of the session's last page view."),
+    _visit_host("entry", "Host of the session's first page view."),
+    _visit_host("exit", "Host of the session's last page view."),
     _visit("source", "Traffic source of the session's first event, such as Google; Direct for none.", absent=DIRECT),
     _visit("referrer", "Host and path the session came from.", values=ValueKind.PATH),
     _visit("channel", "Channel group of the session's first event, such as Organic Search.", absent=DIRECT),

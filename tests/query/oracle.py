@@ -65,6 +65,9 @@ class Session:
         self.views = len(views)
         self.entry = min(views, default=None)
         self.exit = max(views, default=None)
+        hosts = [(event.at, event.hostname) for event in self.events if event.name == "pageview"]
+        self.entry_host = min(hosts, default=None)
+        self.exit_host = max(hosts, default=None)
         self.interactions = sum(event.interactive and event.name not in NO_INTERACTION for event in self.events)
 
     start: int = 0
@@ -72,6 +75,8 @@ class Session:
     views: int = 0
     entry: tuple[int, str] | None = None
     exit: tuple[int, str] | None = None
+    entry_host: tuple[int, str] | None = None
+    exit_host: tuple[int, str] | None = None
     interactions: int = 0
 
 
@@ -244,6 +249,9 @@ class Oracle:
             if field in ("entry_page", "exit_page"):
                 view = session.entry if field == "entry_page" else session.exit
                 return view[1] if view else ""
+            if field in ("entry_page_hostname", "exit_page_hostname"):
+                host = session.entry_host if field == "entry_page_hostname" else session.exit_host
+                return host[1] if host else ""
             if field == "country_name":
                 code = event.attributes["country"]
                 return COUNTRY_NAMES.get(code, code)

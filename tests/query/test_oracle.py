@@ -63,6 +63,8 @@ VALUES: dict[str, Sequence[str]] = {
     "event:currency": (*CURRENCIES, ""),
     "visit:entry_page": PATHS,
     "visit:exit_page": PATHS,
+    "visit:entry_page_hostname": HOSTS,
+    "visit:exit_page_hostname": HOSTS,
     **{f"visit:{name}": values for name, values in ATTRIBUTES.items()},
     "visit:source": (*ATTRIBUTES["source"], ""),
     "visit:channel": (*ATTRIBUTES["channel"], ""),

@@ -12,13 +12,14 @@ SELECT
 FROM (
     SELECT
         toUnixTimestamp(e.ts) - 60 * toMinute(e.ts, {tz:String}) - toSecond(e.ts) AS d_0,
-        uniqIf(e.visitor_id, e.visitor_id != 0) AS m_visitors
+        uniqIf(e.visitor_id, e.visitor_id != 0 AND e.passive = 0) AS m_visitors
     FROM events AS e
     WHERE
         e.site_id = {site:String}
         AND e.ts >= {start:DateTime64(6, 'UTC')}
         AND e.ts < {end:DateTime64(6, 'UTC')}
         AND e.source IN {p_4:Array(String)}
+        AND e.passive = 0
     GROUP BY d_0
 ) AS r
 ORDER BY d_0 ASC

@@ -19,7 +19,7 @@ SELECT
                 SELECT
                     if(s.visitor_id = 0, 0, bitXor(s.visitor_id, intHash64(toDate(s.started_at, {tz:String})))) AS visitor,
                     s.pageviews AS pageviews,
-                    s.events AS events
+                    s.active_events AS events
                 FROM sessions AS s
                 PREWHERE
                     s.country IN {p_5:Array(String)}
@@ -30,7 +30,8 @@ SELECT
                     AND s.started_at >= {start:DateTime64(6, 'UTC')}
                     AND s.ended_at < {end:DateTime64(6, 'UTC')}
                     AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String})
-                    AND s.visitor_ids.size0 = 1
+                    AND s.visitor_ids.size0 <= 1
+                    AND s.active_events > 0
                 UNION ALL
                 SELECT
                     if(e.visitor_id = 0, 0, bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String})))) AS visitor,
@@ -55,8 +56,9 @@ SELECT
                             AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
                             AND s.started_at < {end:DateTime64(6, 'UTC')}
                             AND s.ended_at >= {start:DateTime64(6, 'UTC')}
-                            AND NOT (s.started_at >= {start:DateTime64(6, 'UTC')} AND s.ended_at < {end:DateTime64(6, 'UTC')} AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String}) AND s.visitor_ids.size0 = 1)
+                            AND NOT (s.started_at >= {start:DateTime64(6, 'UTC')} AND s.ended_at < {end:DateTime64(6, 'UTC')} AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String}) AND s.visitor_ids.size0 <= 1)
                     )
+                    AND e.passive = 0
             ) AS v
         ) AS r
     ), 0) AS m_1,
@@ -65,7 +67,7 @@ SELECT
 FROM (
     SELECT
         e.source AS d_0,
-        uniqIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0) AS m_visitors
+        uniqIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0 AND e.passive = 0) AS m_visitors
     FROM events AS e
     WHERE
         e.site_id = {site:String}
@@ -73,6 +75,7 @@ FROM (
         AND e.ts < {end:DateTime64(6, 'UTC')}
         AND e.name IN {p_4:Array(String)}
         AND e.country IN {p_5:Array(String)}
+        AND e.passive = 0
     GROUP BY d_0
 ) AS r
 LEFT JOIN (
@@ -88,7 +91,7 @@ LEFT JOIN (
                 s.source AS d_0,
                 if(s.visitor_id = 0, 0, bitXor(s.visitor_id, intHash64(toDate(s.started_at, {tz:String})))) AS visitor,
                 s.pageviews AS pageviews,
-                s.events AS events
+                s.active_events AS events
             FROM sessions AS s
             PREWHERE
                 s.country IN {p_5:Array(String)}
@@ -99,7 +102,8 @@ LEFT JOIN (
                 AND s.started_at >= {start:DateTime64(6, 'UTC')}
                 AND s.ended_at < {end:DateTime64(6, 'UTC')}
                 AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String})
-                AND s.visitor_ids.size0 = 1
+                AND s.visitor_ids.size0 <= 1
+                AND s.active_events > 0
             UNION ALL
             SELECT
                 e.source AS d_0,
@@ -125,8 +129,9 @@ LEFT JOIN (
                         AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
                         AND s.started_at < {end:DateTime64(6, 'UTC')}
                         AND s.ended_at >= {start:DateTime64(6, 'UTC')}
-                        AND NOT (s.started_at >= {start:DateTime64(6, 'UTC')} AND s.ended_at < {end:DateTime64(6, 'UTC')} AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String}) AND s.visitor_ids.size0 = 1)
+                        AND NOT (s.started_at >= {start:DateTime64(6, 'UTC')} AND s.ended_at < {end:DateTime64(6, 'UTC')} AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String}) AND s.visitor_ids.size0 <= 1)
                 )
+                AND e.passive = 0
         ) AS v
         GROUP BY d_0
     ) AS r

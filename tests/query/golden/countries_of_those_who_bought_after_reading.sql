@@ -22,7 +22,7 @@ FROM (
     FROM (
         SELECT
             transform(e.country, {p_4:Array(String)}, {p_5:Array(String)}, e.country) AS d_0,
-            uniqIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0) AS m_visitors
+            uniqIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0 AND e.passive = 0) AS m_visitors
         FROM events AS e
         WHERE
             e.site_id = {site:String}
@@ -55,6 +55,7 @@ FROM (
                     q.taken < q.last
             )
             AND NOT (transform(e.country, {p_4:Array(String)}, {p_5:Array(String)}, e.country) IN {p_8:Array(String)})
+            AND e.passive = 0
         GROUP BY d_0
     ) AS p
     UNION ALL

@@ -25,7 +25,7 @@ FROM (
             SELECT
                 if(s.visitor_id = 0, 0, bitXor(s.visitor_id, intHash64(toDate(s.started_at, {tz:String})))) AS visitor,
                 s.pageviews AS pageviews,
-                s.events AS events
+                s.active_events AS events
             FROM sessions AS s
             PREWHERE
                 s.country IN {p_4:Array(String)}
@@ -36,7 +36,7 @@ FROM (
                 AND s.started_at >= {start:DateTime64(6, 'UTC')}
                 AND s.ended_at < {end:DateTime64(6, 'UTC')}
                 AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String})
-                AND s.visitor_ids.size0 = 1
+                AND s.visitor_ids.size0 <= 1
                 AND (s.session_key) NOT IN (
                     SELECT
                         s.session_key
@@ -49,8 +49,9 @@ FROM (
                         AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
                         AND s.started_at < {end:DateTime64(6, 'UTC')}
                         AND s.ended_at >= {start:DateTime64(6, 'UTC')}
-                        AND NOT (s.started_at >= {start:DateTime64(6, 'UTC')} AND s.ended_at < {end:DateTime64(6, 'UTC')} AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String}) AND s.visitor_ids.size0 = 1)
+                        AND NOT (s.started_at >= {start:DateTime64(6, 'UTC')} AND s.ended_at < {end:DateTime64(6, 'UTC')} AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String}) AND s.visitor_ids.size0 <= 1)
                 )
+                AND s.active_events > 0
             UNION ALL
             SELECT
                 if(e.visitor_id = 0, 0, bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String})))) AS visitor,
@@ -87,9 +88,10 @@ FROM (
                                 AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
                                 AND s.started_at < {end:DateTime64(6, 'UTC')}
                                 AND s.ended_at >= {start:DateTime64(6, 'UTC')}
-                                AND NOT (s.started_at >= {start:DateTime64(6, 'UTC')} AND s.ended_at < {end:DateTime64(6, 'UTC')} AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String}) AND s.visitor_ids.size0 = 1)
+                                AND NOT (s.started_at >= {start:DateTime64(6, 'UTC')} AND s.ended_at < {end:DateTime64(6, 'UTC')} AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String}) AND s.visitor_ids.size0 <= 1)
                         )
                 )
+                AND e.passive = 0
         ) AS v
     ) AS p
     UNION ALL

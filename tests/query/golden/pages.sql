@@ -20,12 +20,13 @@ FROM (
     FROM (
         SELECT
             e.path AS d_0,
-            uniqIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0) AS m_visitors
+            uniqIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0 AND e.passive = 0) AS m_visitors
         FROM events AS e
         WHERE
             e.site_id = {site:String}
             AND e.ts >= {start:DateTime64(6, 'UTC')}
             AND e.ts < {end:DateTime64(6, 'UTC')}
+            AND e.passive = 0
         GROUP BY d_0
     ) AS p
     UNION ALL

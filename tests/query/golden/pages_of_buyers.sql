@@ -22,7 +22,7 @@ FROM (
     FROM (
         SELECT
             e.path AS d_0,
-            uniqIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0) AS m_visitors
+            uniqIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0 AND e.passive = 0) AS m_visitors
         FROM events AS e
         WHERE
             e.site_id = {site:String}
@@ -30,6 +30,7 @@ FROM (
             AND e.ts < {end:DateTime64(6, 'UTC')}
             AND (e.name IN {p_4:Array(String)} AND e.props[{p_5:String}] IN {p_6:Array(String)})
             AND NOT (e.country IN {p_7:Array(String)})
+            AND e.passive = 0
         GROUP BY d_0
     ) AS p
     UNION ALL

@@ -15,12 +15,13 @@ FROM (
     SELECT
         e.props[{p_4:String}] AS d_0,
         if(e.experiment = {p_5:String}, e.variant, '') AS d_1,
-        count() AS m_events
+        countIf(e.passive = 0) AS m_events
     FROM events AS e
     WHERE
         e.site_id = {site:String}
         AND e.ts >= {start:DateTime64(6, 'UTC')}
         AND e.ts < {end:DateTime64(6, 'UTC')}
+        AND e.passive = 0
     GROUP BY d_0, d_1
 ) AS r
 ORDER BY m_0 DESC, d_0 ASC, d_1 ASC

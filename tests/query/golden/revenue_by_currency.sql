@@ -18,12 +18,13 @@ SELECT
                 SELECT
                     uniqIfMerge(b.visitors) AS visitors,
                     sumIf(b.events, b.name = 'pageview') AS pageviews,
-                    sum(b.events) AS events
+                    sum(b.active) AS events
                 FROM traffic AS b
                 WHERE
                     b.site_id = {site:String}
                     AND b.bucket >= {start:DateTime64(6, 'UTC')}
                     AND b.bucket < {end:DateTime64(6, 'UTC')}
+                    AND b.active > 0
                 GROUP BY toDate(b.bucket, {tz:String})
             ) AS t
         ) AS r
@@ -34,7 +35,7 @@ FROM (
         e.revenue_currency AS d_0,
         toFloat64(sum(e.revenue_amount)) AS m_total_revenue,
         if(countIf(e.revenue_currency != '') = 0, NULL, toFloat64(sum(e.revenue_amount)) / countIf(e.revenue_currency != '')) AS m_average_revenue,
-        uniqIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0) AS m_visitors
+        uniqIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0 AND e.passive = 0) AS m_visitors
     FROM events AS e
     WHERE
         e.site_id = {site:String}

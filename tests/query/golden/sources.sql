@@ -23,7 +23,7 @@ FROM (
                 s.source AS d_0,
                 if(s.visitor_id = 0, 0, bitXor(s.visitor_id, intHash64(toDate(s.started_at, {tz:String})))) AS visitor,
                 s.pageviews AS pageviews,
-                s.events AS events
+                s.active_events AS events
             FROM sessions AS s
             WHERE
                 s.site_id = {site:String}
@@ -32,7 +32,8 @@ FROM (
                 AND s.started_at >= {start:DateTime64(6, 'UTC')}
                 AND s.ended_at < {end:DateTime64(6, 'UTC')}
                 AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String})
-                AND s.visitor_ids.size0 = 1
+                AND s.visitor_ids.size0 <= 1
+                AND s.active_events > 0
             UNION ALL
             SELECT
                 e.source AS d_0,
@@ -55,8 +56,9 @@ FROM (
                         AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
                         AND s.started_at < {end:DateTime64(6, 'UTC')}
                         AND s.ended_at >= {start:DateTime64(6, 'UTC')}
-                        AND NOT (s.started_at >= {start:DateTime64(6, 'UTC')} AND s.ended_at < {end:DateTime64(6, 'UTC')} AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String}) AND s.visitor_ids.size0 = 1)
+                        AND NOT (s.started_at >= {start:DateTime64(6, 'UTC')} AND s.ended_at < {end:DateTime64(6, 'UTC')} AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String}) AND s.visitor_ids.size0 <= 1)
                 )
+                AND e.passive = 0
         ) AS v
         GROUP BY d_0
     ) AS p

@@ -20,7 +20,7 @@ FROM (
             s.source AS d_1,
             if(s.visitor_id = 0, 0, bitXor(s.visitor_id, intHash64(toDate(s.started_at, {tz:String})))) AS visitor,
             s.pageviews AS pageviews,
-            s.events AS events
+            s.active_events AS events
         FROM sessions AS s
         WHERE
             s.site_id = {site:String}
@@ -41,6 +41,7 @@ FROM (
                     AND s.ended_at >= {start:DateTime64(6, 'UTC')}
                     AND NOT (s.started_at >= {start:DateTime64(6, 'UTC')} AND s.ended_at < {end:DateTime64(6, 'UTC')} AND toStartOfMonth(s.started_at, {tz:String}) = toStartOfMonth(s.ended_at, {tz:String}))
             )
+            AND s.active_events > 0
         UNION ALL
         SELECT
             toStartOfMonth(e.ts, {tz:String}) AS d_0,
@@ -77,6 +78,7 @@ FROM (
                             AND NOT (s.started_at >= {start:DateTime64(6, 'UTC')} AND s.ended_at < {end:DateTime64(6, 'UTC')} AND toStartOfMonth(s.started_at, {tz:String}) = toStartOfMonth(s.ended_at, {tz:String}))
                     )
             )
+            AND e.passive = 0
     ) AS v
     GROUP BY d_0, d_1
 ) AS r

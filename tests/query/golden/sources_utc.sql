@@ -11,36 +11,27 @@ SELECT
 FROM (
     SELECT
         v.d_0 AS d_0,
-        uniqArray(v.visitors) AS m_visitors
+        uniqIf(v.visitor, v.visitor != 0) AS m_visitors
     FROM (
         SELECT
             s.source AS d_0,
-            arrayMap(id -> id, arrayFilter(id -> id != 0, s.visitor_ids)) AS visitors,
+            if(s.visitor_id = 0, 0, bitXor(s.visitor_id, intHash64(toDate(s.started_at, {tz:String})))) AS visitor,
             s.pageviews AS pageviews,
-            s.events AS events
+            s.active_events AS events
         FROM sessions AS s
         WHERE
             s.site_id = {site:String}
-            AND s.opened_at >= {start:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
-            AND s.opened_at < (SELECT if(count() = 0, {end:DateTime64(6, 'UTC')}, min(o.opened_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {end:DateTime64(6, 'UTC')} AND o.ended_at >= {end:DateTime64(6, 'UTC')})
-        UNION ALL
-        SELECT
-            s.source AS d_0,
-            arrayMap(id -> id, arrayFilter(id -> id != 0, s.visitor_ids)) AS visitors,
-            s.pageviews AS pageviews,
-            s.events AS events
-        FROM sessions AS s
-        WHERE
-            s.site_id = {site:String}
-            AND s.opened_at >= {start:DateTime64(6, 'UTC')} - INTERVAL 86400 SECOND
+            AND s.opened_at >= (SELECT if(count() = 0, {start:DateTime64(6, 'UTC')}, min(o.opened_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {start:DateTime64(6, 'UTC')} AND o.ended_at >= {start:DateTime64(6, 'UTC')}) - INTERVAL 86400 SECOND
             AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
-            AND NOT (s.opened_at >= {start:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND AND s.opened_at < (SELECT if(count() = 0, {end:DateTime64(6, 'UTC')}, min(o.opened_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {end:DateTime64(6, 'UTC')} AND o.ended_at >= {end:DateTime64(6, 'UTC')}))
             AND s.started_at >= {start:DateTime64(6, 'UTC')}
             AND s.ended_at < {end:DateTime64(6, 'UTC')}
+            AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String})
+            AND s.visitor_ids.size0 <= 1
+            AND s.active_events > 0
         UNION ALL
         SELECT
             e.source AS d_0,
-            if(e.visitor_id = 0, [], [e.visitor_id]) AS visitors,
+            if(e.visitor_id = 0, 0, bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String})))) AS visitor,
             toUInt64(e.name = 'pageview') AS pageviews,
             toUInt64(1) AS events
         FROM events AS e
@@ -52,25 +43,16 @@ FROM (
                 SELECT
                     arrayJoin(arrayMap(step -> toStartOfHour(greatest(s.started_at, {start:DateTime64(6, 'UTC')})) + INTERVAL step HOUR, range(toUInt32(dateDiff('hour', greatest(s.started_at, {start:DateTime64(6, 'UTC')}), least(s.ended_at, {end:DateTime64(6, 'UTC')})) + 1)))) AS hour,
                     s.session_key
-                FROM sessions AS s FINAL
+                FROM sessions AS s
                 WHERE
                     s.site_id = {site:String}
-                    AND s.opened_at >= (SELECT if(count() = 0, {start:DateTime64(6, 'UTC')}, min(o.opened_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {start:DateTime64(6, 'UTC')} AND o.ended_at >= {start:DateTime64(6, 'UTC')})
-                    AND s.opened_at < {start:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
-                    AND s.started_at < {start:DateTime64(6, 'UTC')}
-                    AND s.ended_at >= {start:DateTime64(6, 'UTC')}
-                UNION DISTINCT
-                SELECT
-                    arrayJoin(arrayMap(step -> toStartOfHour(greatest(s.started_at, {start:DateTime64(6, 'UTC')})) + INTERVAL step HOUR, range(toUInt32(dateDiff('hour', greatest(s.started_at, {start:DateTime64(6, 'UTC')}), least(s.ended_at, {end:DateTime64(6, 'UTC')})) + 1)))) AS hour,
-                    s.session_key
-                FROM sessions AS s FINAL
-                WHERE
-                    s.site_id = {site:String}
-                    AND s.opened_at >= (SELECT if(count() = 0, {end:DateTime64(6, 'UTC')}, min(o.opened_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {end:DateTime64(6, 'UTC')} AND o.ended_at >= {end:DateTime64(6, 'UTC')})
+                    AND s.opened_at >= (SELECT if(count() = 0, {start:DateTime64(6, 'UTC')}, min(o.opened_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {start:DateTime64(6, 'UTC')} AND o.ended_at >= {start:DateTime64(6, 'UTC')}) - INTERVAL 86400 SECOND
                     AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
                     AND s.started_at < {end:DateTime64(6, 'UTC')}
-                    AND s.ended_at >= {end:DateTime64(6, 'UTC')}
+                    AND s.ended_at >= {start:DateTime64(6, 'UTC')}
+                    AND NOT (s.started_at >= {start:DateTime64(6, 'UTC')} AND s.ended_at < {end:DateTime64(6, 'UTC')} AND toDate(s.started_at, {tz:String}) = toDate(s.ended_at, {tz:String}) AND s.visitor_ids.size0 <= 1)
             )
+            AND e.passive = 0
     ) AS v
     GROUP BY d_0
 ) AS r

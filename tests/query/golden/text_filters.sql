@@ -14,7 +14,7 @@ SELECT
     count() OVER () AS total_rows
 FROM (
     SELECT
-        count() AS m_events
+        countIf(e.passive = 0) AS m_events
     FROM events AS e
     WHERE
         e.site_id = {site:String}
@@ -23,5 +23,6 @@ FROM (
         AND (multiSearchAny(e.path, {p_4:Array(String)}) OR NOT (match(e.path, {p_5:String})))
         AND NOT ((match(e.title, {p_6:String}) OR match(e.title, {p_7:String})))
         AND match(e.hostname, {p_8:String})
+        AND e.passive = 0
 ) AS r
 LIMIT {limit:UInt64} OFFSET {offset:UInt64}

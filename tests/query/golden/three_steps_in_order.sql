@@ -17,7 +17,7 @@ SELECT
 FROM (
     SELECT
         toString(intDiv(e.scroll_depth, 10) * 10) AS d_0,
-        count() AS m_events
+        countIf(e.passive = 0) AS m_events
     FROM events AS e
     WHERE
         e.site_id = {site:String}
@@ -54,7 +54,9 @@ FROM (
                                 s.opened_at AS opened_at,
                                 s.session_id AS session_id,
                                 tupleElement(min(s.entry), 'path') AS entry_page,
-                                tupleElement(max(s.exit), 'path') AS exit_page
+                                tupleElement(max(s.exit), 'path') AS exit_page,
+                                tupleElement(min(s.entry_host), 'host') AS entry_page_hostname,
+                                tupleElement(max(s.exit_host), 'host') AS exit_page_hostname
                             FROM sessions AS s
                             WHERE
                                 s.site_id = {site:String}
@@ -75,6 +77,7 @@ FROM (
                 q.taken < q.last
         )
         AND (mapContains(e.props, {p_8:String}) AND NOT ((match(e.props[{p_8:String}], {p_9:String}))))
+        AND e.passive = 0
     GROUP BY d_0
 ) AS r
 ORDER BY toUInt64OrZero(d_0) DESC

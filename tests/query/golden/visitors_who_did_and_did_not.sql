@@ -17,7 +17,7 @@ FROM (
         toUInt64(0) AS m_sessions
     FROM (
         SELECT
-            uniqIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0) AS m_visitors
+            uniqIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0 AND e.passive = 0) AS m_visitors
         FROM events AS e
         WHERE
             e.site_id = {site:String}
@@ -32,7 +32,9 @@ FROM (
                         s.opened_at AS opened_at,
                         s.session_id AS session_id,
                         tupleElement(min(s.entry), 'path') AS entry_page,
-                        tupleElement(max(s.exit), 'path') AS exit_page
+                        tupleElement(max(s.exit), 'path') AS exit_page,
+                        tupleElement(min(s.entry_host), 'host') AS entry_page_hostname,
+                        tupleElement(max(s.exit_host), 'host') AS exit_page_hostname
                     FROM sessions AS s
                     WHERE
                         s.site_id = {site:String}
@@ -56,6 +58,7 @@ FROM (
                     AND e.ts <= (SELECT if(count() = 0, {end:DateTime64(6, 'UTC')}, max(o.ended_at)) FROM sessions AS o WHERE o.site_id = {site:String} AND o.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND AND o.ended_at >= {end:DateTime64(6, 'UTC')})
                     AND e.name IN {p_6:Array(String)}
             )
+            AND e.passive = 0
     ) AS p
     UNION ALL
     SELECT
@@ -75,7 +78,9 @@ FROM (
                         s.opened_at AS opened_at,
                         s.session_id AS session_id,
                         tupleElement(min(s.entry), 'path') AS entry_page,
-                        tupleElement(max(s.exit), 'path') AS exit_page
+                        tupleElement(max(s.exit), 'path') AS exit_page,
+                        tupleElement(min(s.entry_host), 'host') AS entry_page_hostname,
+                        tupleElement(max(s.exit_host), 'host') AS exit_page_hostname
                     FROM sessions AS s
                     WHERE
                         s.site_id = {site:String}

@@ -64,7 +64,7 @@ class RejectionCode(StrEnum):
     BAD_URL = (
         "bad_url",
         "The page's address is not an absolute http or https address, or is too long.",
-        "Pages need an http or https address; those of apps, extensions and files are counted where the site has allow_apps.",
+        "Send an http or https address. Those of apps, extensions and files count where the site has allow_apps.",
     )
     BAD_TIMESTAMP = (
         "bad_timestamp",

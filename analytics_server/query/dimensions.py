@@ -2,22 +2,30 @@
 
 Every identifier that reaches SQL comes from here or from `metrics`; what a client names
 is looked up, never pasted. An expression is written once per source it can be read from:
-`e.` is a row of `events`, `s.` one of `sessions`, `b.` a bucket of `traffic`. Placeholders
-that are filled in when SQL is made: `@at` (the column that dates the row), `@key` (the
-bound property or experiment name), `@goal` (the names of the goals that the row is one of).
+`e.` is a row of `events`, `s.` one of `sessions`, `b.` a bucket of `traffic`, `t.` a row of
+`day_totals`. Placeholders that are filled in when SQL is made: `@at` (the column that dates
+the row), `@key` (the bound property or experiment name), `@goal` (the names of the goals
+that the row is one of), and the names of `Dimension.lists`.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
 from analytics_server.errors import RequestError
+from analytics_server.query.countries import country_lists
 
 Interval = Literal["minute", "hour", "day", "week", "month"]
+
+SCROLL_STEP = 10
+"""Per cent of the page that one value of event:scroll_depth stands for."""
+
+DIRECT = "Direct"
+"""The source and the channel that are stored where there is none."""
 
 
 class Scope(StrEnum):
@@ -28,12 +36,25 @@ class Scope(StrEnum):
     VISIT = "visit"
 
 
+class ValueKind(StrEnum):
+    """What a dimension's values are, and so how the values of filters on it are read."""
+
+    TEXT = "text"
+    PATH = "path"
+    COUNTRY_CODE = "country_code"
+    COUNTRY_NAME = "country_name"
+    NUMBER = "number"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dimension:
     """What answers can be grouped and filtered by.
 
     `joined`: on events it is known only from the session's row, so a join is needed.
-    `family`: the name ends in a key of the client's choice (`event:props:plan`).
+    `family`: the name ends in a key of the client's choice (`event:props:plan`); `present`: whether an event has a
+    value of that key at all. `number`: of numbers, the exact one, of which the dimension's value is a class.
+    `absent`: the word that is stored where there is nothing. `kept_as`: under which name `day_totals` keeps it,
+    nothing if it doesn't; `totals`: its value there. `lists`: constant lists that the expressions name.
     """
 
     name: str
@@ -44,8 +65,15 @@ class Dimension:
     traffic: str = ""
     joined: bool = False
     family: bool = False
+    present: str = ""
     key: str = ""
     interval: Interval | None = None
+    values: ValueKind = ValueKind.TEXT
+    number: str = ""
+    absent: str = ""
+    kept_as: str = ""
+    totals: str = "t.value"
+    lists: Callable[[], Mapping[str, Sequence[str]]] | None = None
 
 
 def _time(interval: Interval, sql: str) -> Dimension:
@@ -60,13 +88,62 @@ def _time(interval: Interval, sql: str) -> Dimension:
     )
 
 
-def _visit(name: str, about: str) -> Dimension:
-    return Dimension(name=f"visit:{name}", about=about, scope=Scope.VISIT, events=f"e.{name}", sessions=f"s.{name}")
-
-
-def _event(name: str, column: str, about: str, *, sessions: str = "", traffic: str = "") -> Dimension:
+def _visit(name: str, about: str, *, values: ValueKind = ValueKind.TEXT, absent: str = "") -> Dimension:
     return Dimension(
-        name=f"event:{name}", about=about, scope=Scope.EVENT, events=f"e.{column}", sessions=sessions, traffic=traffic
+        name=f"visit:{name}",
+        about=about,
+        scope=Scope.VISIT,
+        events=f"e.{name}",
+        sessions=f"s.{name}",
+        kept_as=f"visit:{name}",
+        values=values,
+        absent=absent,
+    )
+
+
+def _visit_page(edge: Literal["entry", "exit"], about: str) -> Dimension:
+    return Dimension(
+        name=f"visit:{edge}_page",
+        about=about,
+        scope=Scope.VISIT,
+        events=f"s.{edge}_page",
+        sessions=f"tupleElement(s.{edge}, 'path')",
+        joined=True,
+        kept_as=f"visit:{edge}_page",
+        values=ValueKind.PATH,
+    )
+
+
+def _visit_host(edge: Literal["entry", "exit"], about: str) -> Dimension:
+    return Dimension(
+        name=f"visit:{edge}_page_hostname",
+        about=about,
+        scope=Scope.VISIT,
+        events=f"s.{edge}_page_hostname",
+        sessions=f"tupleElement(s.{edge}_host, 'host')",
+        joined=True,
+    )
+
+
+def _event(
+    name: str,
+    column: str,
+    about: str,
+    *,
+    sessions: str = "",
+    traffic: str = "",
+    kept: bool = False,
+    values: ValueKind = ValueKind.TEXT,
+) -> Dimension:
+    return Dimension(
+        name=f"event:{name}",
+        about=about,
+        scope=Scope.EVENT,
+        events=f"e.{column}",
+        sessions=sessions,
+        traffic=traffic,
+        kept_as=f"event:{name}" if kept else "",
+        values=values,
     )
 
 
@@ -97,11 +174,26 @@ DIMENSIONS: tuple[Dimension, ...] = (
     _time("day", "toDate(@at, {tz:String})"),
     _time("week", "toMonday(@at, {tz:String})"),
     _time("month", "toStartOfMonth(@at, {tz:String})"),
-    _event("name", "name", "Name of the event: pageview, click, … or a custom one.", traffic="b.name"),
-    _event("page", "path", "Path of the page the event happened on.", sessions="tupleElement(s.entry, 'path')"),
-    _event("hostname", "hostname", "Host of the page the event happened on."),
+    _event("name", "name", "Name of the event: pageview, click, … or a custom one.", traffic="b.name", kept=True),
+    _event(
+        "page",
+        "path",
+        "Path of the page the event happened on.",
+        sessions="tupleElement(s.entry, 'path')",
+        kept=True,
+        values=ValueKind.PATH,
+    ),
+    _event("hostname", "hostname", "Host of the page the event happened on.", kept=True),
     _event("title", "title", "Title of the page the event happened on."),
     _event("element", "element_id", "id of the element that was used (clicks, forms, links)."),
+    Dimension(
+        name="event:scroll_depth",
+        about="Scroll depth that the event reports, in tens of per cent: 0 for 0 to 9, …, 90 for 90 to 99, and 100.",
+        scope=Scope.EVENT,
+        events=f"toString(intDiv(e.scroll_depth, {SCROLL_STEP}) * {SCROLL_STEP})",
+        values=ValueKind.NUMBER,
+        number="e.scroll_depth",
+    ),
     GOAL,
     CURRENCY,
     Dimension(
@@ -110,26 +202,15 @@ DIMENSIONS: tuple[Dimension, ...] = (
         scope=Scope.EVENT,
         events="e.props[@key]",
         family=True,
+        present="mapContains(e.props, @key)",
     ),
-    Dimension(
-        name="visit:entry_page",
-        about="Path of the session's first page view.",
-        scope=Scope.VISIT,
-        events="s.entry_page",
-        sessions="tupleElement(s.entry, 'path')",
-        joined=True,
-    ),
-    Dimension(
-        name="visit:exit_page",
-        about="Path of the session's last page view.",
-        scope=Scope.VISIT,
-        events="s.exit_page",
-        sessions="tupleElement(s.exit, 'path')",
-        joined=True,
-    ),
-    _visit("source", "Traffic source of the session's first event, such as Google."),
-    _visit("referrer", "Host and path the session came from."),
-    _visit("channel", "Channel group of the session's first event, such as Organic Search."),
+    _visit_page("entry", "Path of the session's first page view."),
+    _visit_page("exit", "Path of the session's last page view."),
+    _visit_host("entry", "Host of the session's first page view."),
+    _visit_host("exit", "Host of the session's last page view."),
+    _visit("source", "Traffic source of the session's first event, such as Google; Direct for none.", absent=DIRECT),
+    _visit("referrer", "Host and path the session came from.", values=ValueKind.PATH),
+    _visit("channel", "Channel group of the session's first event, such as Organic Search.", absent=DIRECT),
     _visit("utm_source", "Campaign tag utm_source of the session's first event."),
     _visit("utm_medium", "Campaign tag utm_medium of the session's first event."),
     _visit("utm_campaign", "Campaign tag utm_campaign of the session's first event."),
@@ -140,7 +221,18 @@ DIMENSIONS: tuple[Dimension, ...] = (
     _visit("browser_version", "Major version of the browser."),
     _visit("os", "Operating system family."),
     _visit("os_version", "Version of the operating system."),
-    _visit("country", "Two-letter country code (ISO 3166-1)."),
+    _visit("country", "Two-letter country code (ISO 3166-1).", values=ValueKind.COUNTRY_CODE),
+    Dimension(
+        name="visit:country_name",
+        about="English name of the country; the code where it has none.",
+        scope=Scope.VISIT,
+        events="transform(e.country, @codes, @names, e.country)",
+        sessions="transform(s.country, @codes, @names, s.country)",
+        totals="transform(t.value, @codes, @names, t.value)",
+        kept_as="visit:country",
+        values=ValueKind.COUNTRY_NAME,
+        lists=country_lists,
+    ),
     _visit("region", "First-level subdivision of the country."),
     _visit("city", "City."),
     _visit("screen", "Screen size as WIDTHxHEIGHT."),
@@ -151,6 +243,7 @@ DIMENSIONS: tuple[Dimension, ...] = (
         scope=Scope.EVENT,
         events="if(e.experiment = @key, e.variant, '')",
         family=True,
+        present="e.experiment = @key",
     ),
 )
 

@@ -12,6 +12,7 @@ FILTER_CODES = (
     "bad_goal",
     "bad_pattern",
     "too_complex",
+    "unknown_country",
     "unknown_dimension",
     "unknown_goal",
     "unknown_operator",

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 TEXT = "String"
 TEXTS = "Array(String)"
 COUNT = "UInt64"
+SMALL_NUMBER = "UInt8"
 COUNTS = "Array(UInt64)"
 MOMENTS_S = "Array(UInt32)"
 OFFSETS_S = "Array(Int32)"
@@ -23,9 +24,9 @@ class Binder:
 
     values: dict[str, object] = field(default_factory=dict)
 
-    def bind(self, value: str | Sequence[str], kind: str) -> str:
-        """A placeholder for a text or a list of texts."""
-        stored: object = value if isinstance(value, str) else list(value)
+    def bind(self, value: str | int | Sequence[str], kind: str) -> str:
+        """A placeholder for a text, a number or a list of texts."""
+        stored: object = value if isinstance(value, str | int) else list(value)
         for name, known in self.values.items():
             if name.startswith("p_") and known == stored:
                 return f"{{{name}:{kind}}}"

@@ -27,6 +27,8 @@ PATHS = {
     "/a(b)c": "/a(b)c",
     "/red%20shoes": "/red shoes",
     "/plain.html": "/plain.html",
+    "/%CE%A3%CE%8A%CE%A3%CE%A5%CE%A6%CE%9F%CE%A3": "/ΣΊΣΥΦΟΣ",
+    "/%C4%B0stanbul": "/İstanbul",
     "/bad%FF": "/bad%FF",
 }
 
@@ -104,6 +106,8 @@ async def test_joined_characters_stay_whole(page: Page) -> None:
         ("%C3%BCber", {"/%C3%BCber-uns", "/%c3%9cBERSICHT", "/u%CC%88ber"}),
         ("%c3%bcber", {"/%C3%BCber-uns", "/%c3%9cBERSICHT", "/u%CC%88ber"}),
         ("日", {"/%E6%97%A5%E6%9C%AC"}),
+        ("σίσυφος", {"/%CE%A3%CE%8A%CE%A3%CE%A5%CE%A6%CE%9F%CE%A3"}),
+        ("istanbul", {"/%C4%B0stanbul"}),
         ("100%", {"/100%25"}),
         ("100%25", {"/100%25"}),
         ("a(b)", {"/a%28b%29", "/a(b)c"}),
@@ -155,9 +159,14 @@ async def test_what_is_missing_is_found_by_the_name_it_is_given(
 )
 async def test_countries_are_found_by_name(page: Page, text: str, has: set[str], has_not: set[str]) -> None:
     operator, dimension, codes = await call(page, "search", "searchFilter", "visit:country", text)
-    assert (operator, dimension) == ("is", "visit:country")
+    assert (operator, dimension) == ("contains", "visit:country")
     assert has <= set(codes)
     assert not has_not & set(codes)
+
+
+@pytest.mark.parametrize("text", ["a", "germ", "gx", "Atlantis"])
+async def test_any_text_can_be_searched_for_among_countries(page: Page, server: RunningServer, text: str) -> None:
+    assert await found(page, server, "visit:country", text) == set()
 
 
 async def test_the_dialog_finds_what_it_shows_and_filters_by_what_is_stored(page: Page, server: RunningServer) -> None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.query.world import GOALS, SEGMENTS, Event, micros, moment
+from tests.query.world import COUNTRY_NAMES, GOALS, SEGMENTS, Event, micros, moment
 
 Key = tuple[str, ...]
 Answer = dict[Key, list[float | None]]
@@ -41,6 +43,15 @@ EVENT_COLUMNS = {
 }
 
 
+PATHS = ("event:page", "visit:entry_page", "visit:exit_page", "visit:referrer")
+NUMBERS = {
+    "gt": lambda number, limit: number > limit,
+    "gte": lambda number, limit: number >= limit,
+    "lt": lambda number, limit: number < limit,
+    "lte": lambda number, limit: number <= limit,
+}
+
+
 @dataclass(slots=True)
 class Session:
     """All events of one session, and what follows from them."""
@@ -54,6 +65,9 @@ class Session:
         self.views = len(views)
         self.entry = min(views, default=None)
         self.exit = max(views, default=None)
+        hosts = [(event.at, event.hostname) for event in self.events if event.name == "pageview"]
+        self.entry_host = min(hosts, default=None)
+        self.exit_host = max(hosts, default=None)
         self.interactions = sum(event.interactive and event.name not in NO_INTERACTION for event in self.events)
 
     start: int = 0
@@ -61,6 +75,8 @@ class Session:
     views: int = 0
     entry: tuple[int, str] | None = None
     exit: tuple[int, str] | None = None
+    entry_host: tuple[int, str] | None = None
+    exit_host: tuple[int, str] | None = None
     interactions: int = 0
 
 
@@ -233,9 +249,17 @@ class Oracle:
             if field in ("entry_page", "exit_page"):
                 view = session.entry if field == "entry_page" else session.exit
                 return view[1] if view else ""
+            if field in ("entry_page_hostname", "exit_page_hostname"):
+                host = session.entry_host if field == "entry_page_hostname" else session.exit_host
+                return host[1] if host else ""
+            if field == "country_name":
+                code = event.attributes["country"]
+                return COUNTRY_NAMES.get(code, code)
             return event.attributes[field]
         if field.startswith("props:"):
             return event.props.get(field.removeprefix("props:"), "")
+        if field == "scroll_depth":
+            return str(event.scroll_depth // 10 * 10)
         return str(getattr(event, EVENT_COLUMNS[field]))
 
     def _local(self, at: int) -> datetime:
@@ -255,6 +279,9 @@ class Oracle:
             session = self.sessions[event.opened_at, event.session_id]
             done = any(self._holds(item[1], other) for other in session.events)
             return done is (operator == "has_done")
+        if operator == "sequence":
+            session = self.sessions[event.opened_at, event.session_id]
+            return self._done_in_order(item[1], session, after=-1)
         if operator == "goal":
             return self._is_of_goal(event, item[1])
         if operator == "segment":
@@ -265,24 +292,28 @@ class Oracle:
             return any(self._is_of_goal(event, name) for name in _goals_named(item)) is not operator.endswith("_not")
         return self._compares(item, event)
 
+    def _done_in_order(self, steps: Sequence[Any], session: Session, after: int) -> bool:
+        """Does an event later than `after` meet the first step, one later than that the second, and so on?"""
+        return not steps or any(
+            other.at > after and self._holds(steps[0], other) and self._done_in_order(steps[1:], session, other.at)
+            for other in session.events
+        )
+
     def _compares(self, item: Any, event: Event) -> bool:
-        operator = item[0]
+        operator, name, wanted = item[:3]
+        if operator in NUMBERS:
+            return bool(NUMBERS[operator](event.scroll_depth, float(wanted[0])))
         negated = operator.endswith("_not")
-        value, wanted = self._value_of(item[1], event), item[2]
+        method = operator.removesuffix("_not")
+        if negated and method != "is" and not _carries(name, event):
+            return False
         ignore_case = len(item) > 3 and item[3] == {"case_sensitive": False}
-        if ignore_case:
-            value, wanted = value.lower(), [text.lower() for text in wanted]
-        match operator.removesuffix("_not"):
-            case "is":
-                found = value in wanted
-            case "contains":
-                found = any(text in value for text in wanted)
-            case "matches":
-                found = any(re.search(text, value) for text in wanted)
-            case "matches_wildcard":
-                found = any(_fits(text, value) for text in wanted)
-            case _:
-                raise AssertionError(operator)
+        value = self._value_of(name, event)
+        if name in ("visit:source", "visit:channel"):
+            wanted = [text or "Direct" for text in wanted]
+        if name == "visit:country_name" and method == "is":
+            wanted = [COUNTRY_NAMES.get(text, text) for text in wanted]
+        found = _meets(method, value, tuple(map(str, wanted)), ignore_case, name in PATHS)
         return found is not negated
 
 
@@ -301,6 +332,43 @@ def bucket_label(name: str, local: datetime) -> str:
         case "month":
             return local.date().replace(day=1).isoformat()
     raise AssertionError(name)
+
+
+@cache
+def _meets(method: str, value: str, wanted: tuple[str, ...], ignore_case: bool, path: bool) -> bool:
+    """Does a value meet any of the wanted ones?"""
+    match method:
+        case "is":
+            return any(_same(text, value, ignore_case) for text in wanted)
+        case "contains":
+            return any(_same(text, part, ignore_case) for part in _parts(value) for text in wanted)
+        case "matches":
+            return any(re.search(text, value) for text in wanted)
+        case "matches_wildcard":
+            return any(_fits(_cut(text, path), value, ignore_case) for text in wanted)
+    raise AssertionError(method)
+
+
+def _carries(name: str, event: Event) -> bool:
+    """Does the event have the property, or is it of the experiment? Everything else every event has."""
+    if name.startswith("event:props:"):
+        return name.removeprefix("event:props:") in event.props
+    return not name.startswith("experiment:") or event.experiment == name.removeprefix("experiment:")
+
+
+def _same(text: str, other: str, ignore_case: bool) -> bool:
+    return _folded(text) == _folded(other) if ignore_case else text == other
+
+
+def _folded(text: str) -> str:
+    """Canonical caseless matching, with one letter i."""
+    text = unicodedata.normalize("NFD", unicodedata.normalize("NFD", text).casefold())
+    return re.sub("[iı]\u0307*", "i", text)
+
+
+def _parts(value: str) -> list[str]:
+    """All parts of a text."""
+    return [value[start:end] for start in range(len(value)) for end in range(start + 1, len(value) + 1)]
 
 
 def _goals_named(item: Any) -> list[str]:
@@ -345,13 +413,24 @@ def _goals_shown(filters: Sequence[Any]) -> list[str]:
     return [name for name in GOALS if all(name in names for names in chosen_goals(filters))]
 
 
-def _fits(wildcard: str, value: str) -> bool:
+def _cut(wildcard: str, path: bool) -> list[str]:
+    """A wildcard in single characters and stars; where values are no paths, one star is two."""
+    pieces = re.findall(r"\*\*|.", wildcard, re.DOTALL)
+    return pieces if path else ["**" if piece == "*" else piece for piece in pieces]
+
+
+def _fits(pieces: Sequence[str], value: str, ignore_case: bool) -> bool:
     """`**` takes anything, `*` anything but a slash: by trying every way to split the value."""
-    if not wildcard:
+    if not pieces:
         return not value
-    if wildcard.startswith("**"):
-        return any(_fits(wildcard[2:], value[cut:]) for cut in range(len(value) + 1))
-    if wildcard.startswith("*"):
-        most = value.find("/") if "/" in value else len(value)
-        return any(_fits(wildcard[1:], value[cut:]) for cut in range(most + 1))
-    return value[:1] == wildcard[0] and _fits(wildcard[1:], value[1:])
+    if pieces[0] in ("*", "**"):
+        most = value.find("/") if pieces[0] == "*" and "/" in value else len(value)
+        return any(_fits(pieces[1:], value[cut:], ignore_case) for cut in range(most + 1))
+    stars = [index for index, piece in enumerate(pieces) if piece in ("*", "**")]
+    end = stars[0] if stars else len(pieces)
+    text = "".join(pieces[:end])
+    return any(
+        _fits(pieces[end:], value[cut:], ignore_case)
+        for cut in range(1, len(value) + 1)
+        if _same(text, value[:cut], ignore_case)
+    )

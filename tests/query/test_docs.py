@@ -10,17 +10,14 @@ import pytest
 
 from analytics_server.query.compared_rows import MAX_COMPARED_ROWS
 from analytics_server.query.language.conditions import OPERATORS
-from analytics_server.query.language.filters import (
-    COMBINING,
-    MAX_DEPTH,
-    MAX_DONE,
-    MAX_FILTERS,
+from analytics_server.query.language.filter_values import (
     MAX_NEEDLES,
     MAX_PATTERN_CHARS,
     MAX_PATTERNS,
     MAX_VALUE_CHARS,
     MAX_VALUES,
 )
+from analytics_server.query.language.filters import COMBINING, MAX_DEPTH, MAX_DONE, MAX_FILTERS
 from analytics_server.query.language.request import (
     DEFAULT_LIMIT,
     MAX_GOALS,
@@ -31,7 +28,7 @@ from analytics_server.query.language.request import (
     check_request,
     decode_request,
 )
-from analytics_server.query.language.shapes import MAX_DIMENSIONS, MAX_METRICS
+from analytics_server.query.language.shapes import MAX_DIMENSIONS, MAX_METRICS, MAX_SEQUENCE
 from analytics_server.query.language.time_range import MAX_DAYS_BACK, MAX_MONTHS_BACK, RANGE_NAMES
 from analytics_server.query.trends import PARAMETERS
 
@@ -77,6 +74,7 @@ def test_names_every_error_code() -> None:
         (MAX_DEPTH, "up to {} deep"),
         (MAX_FILTERS, "deep and {} in all"),
         (MAX_DONE, "Up to {} of them"),
+        (MAX_SEQUENCE, "2 to {} filters"),
         (MAX_GOALS, "more than {} goals"),
         (MAX_ORDERS, "Up to {} metrics or dimensions"),
         (DEFAULT_LIMIT, "| {} and 0;"),

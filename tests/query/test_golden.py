@@ -88,6 +88,24 @@ QUESTIONS: dict[str, dict[str, Any]] = {
             ["has_not_done", ["goal", "Ordered"]],
         ],
     },
+    "countries_of_those_who_bought_after_reading": {
+        "metrics": ["visitors", "sessions"],
+        "dimensions": ["visit:country_name"],
+        "filters": [
+            ["sequence", [["contains", "event:page", ["blog"]], ["goal", "Ordered"]]],
+            ["is_not", "visit:country_name", ["DE"]],
+        ],
+    },
+    "three_steps_in_order": {
+        "metrics": ["events"],
+        "dimensions": ["event:scroll_depth"],
+        "filters": [
+            ["sequence", [["goal", "Read"], ["is", "visit:exit_page", ["/"]], ["gte", "event:scroll_depth", [75]]]],
+            ["matches_wildcard_not", "event:props:plan", ["pro*"]],
+        ],
+        "order_by": [["event:scroll_depth", "desc"]],
+        "exact": True,
+    },
     "text_filters": {
         "metrics": ["events"],
         "filters": [

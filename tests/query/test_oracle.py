@@ -20,12 +20,26 @@ from tests.query.oracle import (
     COUNTING_METRICS,
     EVENT_METRICS,
     GOAL_METRICS,
+    NUMBERS,
     REVENUE_METRICS,
     SESSION_METRICS,
     Oracle,
     chosen_goals,
 )
-from tests.query.world import ATTRIBUTES, CENTRES, CURRENCIES, ELEMENTS, GOALS, HOSTS, NAMES, PATHS, PLANS, SITES
+from tests.query.world import (
+    ATTRIBUTES,
+    CENTRES,
+    COUNTRY_NAMES,
+    CURRENCIES,
+    ELEMENTS,
+    GOALS,
+    HOSTS,
+    NAMES,
+    PATHS,
+    PLANS,
+    SITES,
+    TITLES,
+)
 
 EVENT_DIMENSIONS = [
     *(d.name for d in DIMENSIONS if d.scope is Scope.EVENT and not d.family and d is not GOAL),
@@ -40,7 +54,8 @@ VALUES: dict[str, Sequence[str]] = {
     "event:name": NAMES,
     "event:page": PATHS,
     "event:hostname": HOSTS,
-    "event:title": ("", "Start", "Über uns"),
+    "event:title": TITLES,
+    "event:scroll_depth": tuple(str(depth) for depth in range(0, 101, 10)),
     "event:element": ELEMENTS,
     "event:props:plan": PLANS,
     "event:props:größe": ("1", ""),
@@ -48,11 +63,19 @@ VALUES: dict[str, Sequence[str]] = {
     "event:currency": (*CURRENCIES, ""),
     "visit:entry_page": PATHS,
     "visit:exit_page": PATHS,
+    "visit:entry_page_hostname": HOSTS,
+    "visit:exit_page_hostname": HOSTS,
     **{f"visit:{name}": values for name, values in ATTRIBUTES.items()},
+    "visit:source": (*ATTRIBUTES["source"], ""),
+    "visit:channel": (*ATTRIBUTES["channel"], ""),
+    "visit:country_name": (*ATTRIBUTES["country"], *COUNTRY_NAMES.values()),
 }
-NEEDLES = ("a", "b", "ü", "B", "/", "'", "\\", "%", "語", "ÜBER")
+KNOWN = ("visit:country", "visit:country_name", "event:scroll_depth")
+"""Dimensions whose values are checked."""
+
+NEEDLES = ("a", "b", "ü", "B", "/", "'", "\\", "%", "語", "ÜBER", "σίσυφος", "ς", "i", "ISTANBUL", "ss", "ß", "é", "E")
 PATTERNS = ("^/blog", "a$", "[ab]", "ü|ß", "^$", r"\\", "(?i)GOOGLE")
-WILDCARDS = ("/blog/*", "/blog/**", "**", "*", "/*", "*a*", "**/b", "/a'b\\c", "/%")
+WILDCARDS = ("/blog/*", "/blog/**", "**", "*", "/*", "*a*", "**/b", "/a'b\\c", "/%", "pro*", "*straße", "IST*", "")
 
 
 def ask(service: QueryService, site_id: str, start: datetime, end: datetime, **parts: Any) -> Answer:
@@ -114,9 +137,16 @@ def ranges() -> st.SearchStrategy[tuple[datetime, datetime]]:
 @st.composite
 def matches(draw: st.DrawFn, names: Sequence[str]) -> list[Any]:
     name = draw(st.sampled_from(names))
-    method = draw(st.sampled_from(("is", "is", "contains", "matches", "matches_wildcard")))
+    if name == "event:scroll_depth" and draw(st.booleans()):
+        return [
+            draw(st.sampled_from(tuple(NUMBERS))),
+            name,
+            [draw(st.sampled_from((-1, 0, 1, 30, 74.5, 75, 100, 300)))],
+        ]
+    methods = ("is",) if name == "event:scroll_depth" else ("is", "is", "contains", "matches", "matches_wildcard")
+    method = draw(st.sampled_from(methods))
     pool: Sequence[str] = {
-        "is": (*VALUES[name], "nowhere"),
+        "is": VALUES[name] if name in KNOWN else (*VALUES[name], "nowhere"),
         "contains": NEEDLES,
         "matches": PATTERNS,
         "matches_wildcard": (*WILDCARDS, *VALUES[name]),
@@ -124,7 +154,7 @@ def matches(draw: st.DrawFn, names: Sequence[str]) -> list[Any]:
     values = draw(st.lists(st.sampled_from(pool), min_size=1, max_size=3))
     operator = draw(st.sampled_from((method, f"{method}_not")))
     options: list[Any] = []
-    if method in ("is", "contains") and draw(st.booleans()):
+    if method != "matches" and draw(st.booleans()):
         options = [{"case_sensitive": draw(st.booleans())}]
     return [operator, name, values, *options]
 
@@ -167,9 +197,11 @@ def filter_lists(names: Sequence[str]) -> st.SearchStrategy[list[Any]]:
 
 
 def saved_filters(names: Sequence[str]) -> st.SearchStrategy[list[Any]]:
-    """Filters with goals, segments and has_done among them."""
+    """Filters with goals, segments, has_done and sequence among them."""
     done = st.tuples(st.sampled_from(("has_done", "has_not_done")), trees(matches(names))).map(list)
-    leaves = st.one_of(matches(names), done, done, goal_choices(), st.sampled_from(SEGMENT_CHOICES))
+    steps = st.lists(st.one_of(matches(names), goal_choices()), min_size=2, max_size=4)
+    order = steps.map(lambda found: ["sequence", found])
+    leaves = st.one_of(matches(names), done, done, order, goal_choices(), st.sampled_from(SEGMENT_CHOICES))
     return st.lists(trees(leaves), max_size=2)
 
 

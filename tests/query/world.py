@@ -38,11 +38,14 @@ HOSTS = ("example.com", "www.example.com", "")
 PASSIVE = ("scroll", "engagement", "web_vital")
 NAMES = ("pageview", "pageview", "pageview", "click", "scroll", "engagement", "Anmeldung ✓", "exposure", "not_found")
 ELEMENTS = ("", "signup", "größer")
-PLANS = ("pro", "free", "", "Überall")
-SOURCES = ("Google", "", "Bing", "näher.de")
+PLANS = ("pro", "free", "", "Überall", "pro/jährlich")
+TITLES = ("", "Start", "Über uns", "ΣΊΣΥΦΟΣ", "İstanbul", "Cafe\u0301 STRASSE")
+SOURCES = ("Google", "Direct", "Bing", "näher.de")
+COUNTRY_NAMES = {"DE": "Germany", "US": "United States"}
 ATTRIBUTES: dict[str, tuple[str, ...]] = {name: ("", f"{name} A", f"{name} ß") for name in SESSION_ATTRIBUTES} | {
     "source": SOURCES,
-    "country": ("DE", "US", ""),
+    "channel": ("Direct", "Referral", "Organic Search"),
+    "country": ("DE", "US", "", "EU"),
     "browser": ("Firefox", "Chrome", "Safari"),
 }
 
@@ -185,7 +188,7 @@ def _make_session(random_: random.Random, site_id: str, session_id: str) -> list
             visitor_id=_visitor(person, at if of_before or random_.random() < 0.02 else first),
             hostname=random_.choice(HOSTS),
             path=random_.choice(PATHS),
-            title=random_.choice(("", "Start", "Über uns")),
+            title=random_.choice(TITLES),
             element_id=random_.choice(ELEMENTS),
             experiment=random_.choice(("", "cta")),
             variant=random_.choice(("a", "b")),

@@ -216,5 +216,5 @@ def _check_size(conditions: Sequence[Condition]) -> None:
         )
     if count_done(conditions) > MAX_HAS_DONE:
         raise RequestError(
-            f"A funnel may hold {MAX_HAS_DONE} times has_done and has_not_done at most.", code="bad_funnel"
+            f"A funnel may hold {MAX_HAS_DONE} times has_done, has_not_done and sequence at most.", code="bad_funnel"
         )

@@ -9,14 +9,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from analytics_server.percent_encoding import readable, spellings
-from analytics_server.query.dimensions import SESSION, Dimension
+from analytics_server.query.dimensions import SESSION, Dimension, ValueKind
 from analytics_server.spelling.host_names import host_spellings
 
-Method = Literal["is", "contains", "matches", "matches_wildcard"]
-
-ADDRESSES = frozenset({"event:page", "visit:entry_page", "visit:exit_page", "visit:referrer"})
-"""The dimensions whose values are paths."""
+TextMethod = Literal["is", "contains", "matches", "matches_wildcard"]
+NumberMethod = Literal["gt", "gte", "lt", "lte"]
+Method = TextMethod | NumberMethod
 
 HOSTS = frozenset({"event:hostname", "visit:entry_page_hostname", "visit:exit_page_hostname"})
 """The dimensions whose values are hosts. A referrer begins with one, and a source may be one."""
@@ -24,18 +25,25 @@ HOSTS = frozenset({"event:hostname", "visit:entry_page_hostname", "visit:exit_pa
 MAX_SEARCHED = 255
 """So many texts ClickHouse's `multiSearchAny` looks for at once."""
 
-_METHODS: tuple[Method, ...] = ("is", "contains", "matches", "matches_wildcard")
+_METHODS: tuple[TextMethod, ...] = ("is", "contains", "matches", "matches_wildcard")
+COMPARISONS: tuple[NumberMethod, ...] = ("gt", "gte", "lt", "lte")
+"""Operators that compare numbers."""
+
 OPERATORS: dict[str, tuple[Method, bool]] = {
     **{method: (method, False) for method in _METHODS},
     **{f"{method}_not": (method, True) for method in _METHODS if method != "is"},
     "is_not": ("is", True),
+    **{method: (method, False) for method in COMPARISONS},
 }
 """Operator → how values are compared, and whether the result is turned round."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One comparison: the dimension's value meets any of the values."""
+    """One comparison: the dimension's value meets any of the values.
+
+    Of a property or an experiment that an event does not carry, only `is_not` is true besides what an empty value is.
+    """
 
     dimension: Dimension
     method: Method
@@ -51,7 +59,7 @@ class Match:
             return self.values
         if name in HOSTS or (name == "visit:source" and any("xn--" in value.lower() for value in self.values)):
             return self._bounded(self._of_hosts())
-        if name not in ADDRESSES:
+        if self.dimension.values is not ValueKind.PATH:
             return self.values
         values: Iterable[str] = self.values
         if name == "visit:referrer":
@@ -69,7 +77,7 @@ class Match:
     def _bounded(self, spelt: Iterable[str]) -> tuple[str, ...]:
         """Each once, and no more than can be searched at once."""
         found = tuple(dict.fromkeys(spelt))
-        if self.method == "contains" and len(found) > MAX_SEARCHED:
+        if self.method == "contains" and self.case_sensitive and len(found) > MAX_SEARCHED:
             return tuple(dict.fromkeys((*self.values, *map(readable, self.values), *found)))[:MAX_SEARCHED]
         return found
 
@@ -110,6 +118,13 @@ class HasDone:
 
 
 @dataclass(frozen=True, slots=True)
+class DoneInOrder:
+    """Events of the session meet the conditions one after the other, each later than the one before."""
+
+    steps: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SavedFilter:
     """A saved goal or segment, which stands for its condition."""
 
@@ -118,7 +133,7 @@ class SavedFilter:
     condition: Condition
 
 
-Condition = Match | And | Or | Not | HasDone | SavedFilter
+Condition = Match | And | Or | Not | HasDone | DoneInOrder | SavedFilter
 
 _THE_SESSION = Match(SESSION, "is", (), negated=False)
 
@@ -126,23 +141,26 @@ _THE_SESSION = Match(SESSION, "is", (), negated=False)
 def matches(conditions: Sequence[Condition]) -> Iterator[Match]:
     """All comparisons that the trees make on an event and its session, left to right.
 
-    `has_done` is one comparison of the session; what it compares on the session's other events is in `all_matches`.
+    `has_done` and `sequence` are one comparison of the session; what they compare on its other events is in
+    `all_matches`.
     """
     return _walk(conditions, deep=False)
 
 
 def all_matches(conditions: Sequence[Condition]) -> Iterator[Match]:
-    """All comparisons, those inside has_done too."""
+    """All comparisons, those inside has_done and sequence too."""
     return _walk(conditions, deep=True)
 
 
 def count_done(conditions: Sequence[Condition]) -> int:
-    """How many has_done there are: each reads events of its own."""
+    """How many has_done and sequence there are: each reads events of its own."""
     found = 0
     for condition in conditions:
         match condition:
             case HasDone():
                 found += 1 + count_done((condition.condition,))
+            case DoneInOrder():
+                found += 1 + count_done(condition.steps)
             case Not() | SavedFilter():
                 found += count_done((condition.condition,))
             case And() | Or():
@@ -161,7 +179,10 @@ def normalise(condition: Condition) -> list[object]:
         case Match():
             operator = next(name for name, how in OPERATORS.items() if how == (condition.method, condition.negated))
             options = [] if condition.case_sensitive else [{"case_sensitive": False}]
-            return [operator, condition.dimension.name, list(condition.values), *options]
+            values: list[object] = list(condition.values)
+            if condition.method in COMPARISONS:
+                values = [msgspec.json.decode(value) for value in condition.values]
+            return [operator, condition.dimension.name, values, *options]
         case And():
             return ["and", [normalise(inner) for inner in condition.conditions]]
         case Or():
@@ -170,6 +191,8 @@ def normalise(condition: Condition) -> list[object]:
             return ["not", normalise(condition.condition)]
         case HasDone():
             return ["has_not_done" if condition.negated else "has_done", normalise(condition.condition)]
+        case DoneInOrder():
+            return ["sequence", [normalise(inner) for inner in condition.steps]]
         case SavedFilter():
             return [condition.kind, condition.name]
 
@@ -183,6 +206,10 @@ def _walk(conditions: Sequence[Condition], *, deep: bool) -> Iterator[Match]:
                 yield _THE_SESSION
                 if deep:
                     yield from _walk((condition.condition,), deep=deep)
+            case DoneInOrder():
+                yield _THE_SESSION
+                if deep:
+                    yield from _walk(condition.steps, deep=deep)
             case Not() | SavedFilter():
                 yield from _walk((condition.condition,), deep=deep)
             case And() | Or():

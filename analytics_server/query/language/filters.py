@@ -1,11 +1,12 @@
 """Filters: from nested JSON lists to a checked tree of conditions.
 
 A filter is `[operator, dimension, [values]]`, or `and`, `or`, `not` around others, or
-`has_done` around one that any event of the session may meet, or the name of a saved goal
-or segment, which stands for its conditions. The list of filters is an `and`. The whole
-tree is a statement about one event and its session; a session is kept when at least one
-of its events in the range satisfies it. Pure; the depth, the number of filters and of
-values are bounded. The tree itself is in `conditions`.
+`has_done` around one that any event of the session may meet, or `sequence` around several
+that events of the session meet in order, or the name of a saved goal or segment, which
+stands for its conditions. The list of filters is an `and`. The whole tree is a statement
+about one event and its session; a session is kept when at least one of its events in the
+range satisfies it. Pure; the depth, the number of filters and of values are bounded. The
+tree itself is in `conditions`, how values are read in `filter_values`.
 """
 
 from __future__ import annotations
@@ -15,20 +16,23 @@ from typing import Literal
 
 from analytics_server.errors import RequestError
 from analytics_server.query.dimensions import GOAL, Scope, find_dimension, nearest
+from analytics_server.query.language.case_folding import fold
 from analytics_server.query.language.conditions import (
     OPERATORS,
     And,
     Condition,
+    DoneInOrder,
     HasDone,
     Match,
-    Method,
     Not,
     Or,
     SavedFilter,
     all_matches,
     count_done,
 )
+from analytics_server.query.language.filter_values import bad_filter, check_operator, read_texts, read_values
 from analytics_server.query.language.library import Library
+from analytics_server.query.language.shapes import MAX_SEQUENCE, MIN_SEQUENCE
 
 MAX_DEPTH = 8
 MAX_FILTERS = 64
@@ -36,13 +40,8 @@ MAX_LISTS = 2 * MAX_FILTERS * (1 + MAX_DEPTH)
 """Each filter and each operator around some is two lists; so many there can be."""
 
 MAX_DONE = 8
-MAX_VALUES = 1_000
-MAX_VALUE_CHARS = 2_048
-MAX_PATTERNS = 20
-MAX_PATTERN_CHARS = 500
-MAX_NEEDLES = 200
 
-COMBINING = ("and", "or", "not", "has_done", "has_not_done", "goal", "segment")
+COMBINING = ("and", "or", "not", "has_done", "has_not_done", "sequence", "goal", "segment")
 """Operators around other filters, or in front of a saved thing's name."""
 
 _SAVED: dict[str, Literal["goal", "segment"]] = {"goal": "goal", GOAL.name: "goal", "segment": "segment"}
@@ -59,9 +58,9 @@ def parse_filters(
     _check_size(raw, place)
     conditions = tuple(_parse(item, f"{place}[{index}]", 1, library) for index, item in enumerate(raw))
     if sum(1 for _ in all_matches(conditions)) > MAX_FILTERS:
-        raise _bad(f"{place} may hold {MAX_FILTERS} filters at most, those of its goals and segments included")
+        raise bad_filter(f"{place} may hold {MAX_FILTERS} filters at most, those of its goals and segments included")
     if count_done(conditions) > MAX_DONE:
-        raise _bad(f"{place} may hold {MAX_DONE} times has_done and has_not_done at most")
+        raise bad_filter(f"{place} may hold {MAX_DONE} times has_done, has_not_done and sequence at most")
     return conditions
 
 
@@ -73,29 +72,36 @@ def _check_size(raw: Sequence[object], place: str) -> None:
         inner = [item for item in left.pop() if isinstance(item, list)]
         lists += len(inner)
         if lists > MAX_LISTS:
-            raise _bad(f"{place} may hold {MAX_FILTERS} filters at most")
+            raise bad_filter(f"{place} may hold {MAX_FILTERS} filters at most")
         left += inner
 
 
 def _parse(item: object, place: str, depth: int, library: Library | None) -> Condition:
     if depth > MAX_DEPTH:
-        raise _bad(f"{place} is nested more than {MAX_DEPTH} deep")
+        raise bad_filter(f"{place} is nested more than {MAX_DEPTH} deep")
     if not isinstance(item, list) or not item or not isinstance(item[0], str):
-        raise _bad(f'{place} must be a list that begins with an operator, such as ["is", "event:page", ["/"]]')
+        raise bad_filter(f'{place} must be a list that begins with an operator, such as ["is", "event:page", ["/"]]')
     operator = item[0]
     if operator in ("and", "or"):
         if len(item) != 2 or not isinstance(item[1], list) or not item[1]:
-            raise _bad(f'{place} must be ["{operator}", [filter, …]] with at least one filter')
+            raise bad_filter(f'{place} must be ["{operator}", [filter, …]] with at least one filter')
         inner = tuple(_parse(part, f"{place}[1][{index}]", depth + 1, library) for index, part in enumerate(item[1]))
         return And(inner) if operator == "and" else Or(inner)
     if operator in ("not", "has_done", "has_not_done"):
         if len(item) != 2:
-            raise _bad(f'{place} must be ["{operator}", filter]')
+            raise bad_filter(f'{place} must be ["{operator}", filter]')
         condition = _parse(item[1], f"{place}[1]", depth + 1, library)
         return Not(condition) if operator == "not" else HasDone(condition, negated=operator == "has_not_done")
+    if operator == "sequence":
+        steps = item[1] if len(item) == 2 else None
+        if not isinstance(steps, list) or not MIN_SEQUENCE <= len(steps) <= MAX_SEQUENCE:
+            raise bad_filter(f'{place} must be ["sequence", [filter, …]] with {MIN_SEQUENCE} to {MAX_SEQUENCE} filters')
+        return DoneInOrder(
+            tuple(_parse(step, f"{place}[1][{index}]", depth + 1, library) for index, step in enumerate(steps))
+        )
     if operator in ("goal", "segment"):
         if len(item) != 2:
-            raise _bad(f'{place} must be ["{operator}", name or id]')
+            raise bad_filter(f'{place} must be ["{operator}", name or id]')
         names = item[1] if isinstance(item[1], list) else [item[1]]
         return _parse_named("is", operator, names, place, library, case_sensitive=True)
     return _parse_match(operator, item, place, library)
@@ -113,7 +119,7 @@ def _parse_match(operator: str, item: list[object], place: str, library: Library
         case [str() as name, list() as values, {"case_sensitive": bool() as case_sensitive, **rest}] if not rest:
             pass
         case _:
-            raise _bad(
+            raise bad_filter(
                 f'{place} must be ["{operator}", dimension, [values]], with {{"case_sensitive": false}} if wanted'
             )
     if name in _SAVED:
@@ -121,10 +127,13 @@ def _parse_match(operator: str, item: list[object], place: str, library: Library
     method, negated = OPERATORS[operator]
     dimension = find_dimension(name)
     if dimension.scope is Scope.TIME:
-        raise _bad(f"{place} filters on {name!r}: choose times by date_range instead")
-    if not case_sensitive and method not in ("is", "contains"):
-        raise _bad(f"{place}: case_sensitive goes with is and contains; in a regular expression write (?i)")
-    return Match(dimension, method, _parse_values(values, method, place), negated, case_sensitive)
+        raise bad_filter(f"{place} filters on {name!r}: choose times by date_range instead")
+    check_operator(dimension, operator, method, place)
+    if not case_sensitive and method not in ("is", "contains", "matches_wildcard"):
+        raise bad_filter(
+            f"{place}: case_sensitive goes with is, contains and matches_wildcard; in a regular expression write (?i)"
+        )
+    return Match(dimension, method, read_values(dimension, method, values, place), negated, case_sensitive)
 
 
 def _parse_named(
@@ -134,16 +143,16 @@ def _parse_named(
     kind = _SAVED[name]
     method, negated = OPERATORS[operator]
     if library is None:
-        raise _bad(
+        raise bad_filter(
             f"{place} names a {kind}, but what is saved can't refer to other saved things: write its filters out"
         )
-    values = _parse_values(raw, method, place)
+    values = read_texts(raw, method, place)
     if method == "is" and case_sensitive:
         known = values
     elif kind == "goal" and method in ("is", "contains"):
         known = _goals_like(values, library, place, whole=method == "is", case_sensitive=case_sensitive)
     else:
-        raise _bad(f"{place}: a {kind} is chosen by its name or id, with is{' or contains' * (kind == 'goal')}")
+        raise bad_filter(f"{place}: a {kind} is chosen by its name or id, with is{' or contains' * (kind == 'goal')}")
     find = library.goal if kind == "goal" else library.segment
     conditions = tuple(SavedFilter(kind, value, all_of(find(value, place=place))) for value in dict.fromkeys(known))
     found = conditions[0] if len(conditions) == 1 else Or(conditions)
@@ -155,14 +164,14 @@ def _goals_like(
 ) -> tuple[str, ...]:
     """The names of the goals that are or contain one of the texts."""
 
-    def fold(text: str) -> str:
-        return text if case_sensitive else text.casefold()
+    def seen(text: str) -> str:
+        return text if case_sensitive else fold(text)
 
-    texts = [fold(value) for value in values]
+    texts = [seen(value) for value in values]
     names = tuple(
         name
         for name, _ in library.goals()
-        if (fold(name) in texts if whole else any(text in fold(name) for text in texts))
+        if (seen(name) in texts if whole else any(text in seen(name) for text in texts))
     )
     if not names:
         raise RequestError(
@@ -174,24 +183,3 @@ def _goals_like(
 def all_of(conditions: tuple[Condition, ...]) -> Condition:
     """One condition that holds when all of them do."""
     return conditions[0] if len(conditions) == 1 else And(conditions)
-
-
-def _parse_values(values: list[object], method: Method, place: str) -> tuple[str, ...]:
-    most, chars = {
-        "is": (MAX_VALUES, MAX_VALUE_CHARS),
-        "contains": (MAX_NEEDLES, MAX_VALUE_CHARS),
-    }.get(method, (MAX_PATTERNS, MAX_PATTERN_CHARS))
-    texts = tuple(value for value in values if isinstance(value, str))
-    if len(texts) != len(values):
-        raise _bad(f"{place}[2] must hold texts only: properties are stored as text")
-    if not 0 < len(texts) <= most:
-        raise _bad(f"{place}[2] must hold 1 to {most} values, not {len(texts)}")
-    if any(len(text) > chars for text in texts):
-        raise _bad(f"{place}[2] holds a value of more than {chars} characters")
-    if method == "contains" and "" in texts:
-        raise _bad(f"{place}[2] holds an empty text, which every value contains")
-    return texts
-
-
-def _bad(message: str) -> RequestError:
-    return RequestError(f"{message}.", code="bad_filter")

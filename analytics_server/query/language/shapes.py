@@ -10,16 +10,20 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from analytics_server.query.dimensions import DIMENSIONS, GOAL, KEY_CHARS
-from analytics_server.query.language.conditions import OPERATORS
+from analytics_server.query.dimensions import DIMENSIONS, GOAL, KEY_CHARS, ValueKind
+from analytics_server.query.language.conditions import COMPARISONS, OPERATORS
 from analytics_server.query.language.time_range import COUNTED_RANGES, RANGE_NAMES
 from analytics_server.query.metrics import METRICS
 
 MAX_METRICS = 20
 MAX_DIMENSIONS = 5
+MIN_SEQUENCE = 2
+MAX_SEQUENCE = 8
+"""Steps of one sequence."""
 
 Json = dict[str, Any]
 
+_STEPS: Json = {"minItems": MIN_SEQUENCE, "maxItems": MAX_SEQUENCE}
 _FILTER: Json = {"$ref": "#/components/schemas/Filter"}
 _MOMENT: Json = {"type": ["string", "integer"]}
 _FAMILIES = "|".join(dimension.name.removesuffix("*") for dimension in DIMENSIONS if dimension.family)
@@ -52,7 +56,14 @@ def components() -> dict[str, Json]:
 
 
 def _filter() -> Json:
+    texts = [name for name in OPERATORS if name not in COMPARISONS]
     values = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+    number = {"type": ["number", "string"]}
+    numbers = {"type": "array", "items": number, "minItems": 1}
+    numeric = {
+        "description": "A dimension whose values are numbers.",
+        "enum": [dimension.name for dimension in DIMENSIONS if dimension.values is ValueKind.NUMBER],
+    }
     dimension = {"description": "A dimension, no time.", **DIMENSION}
     options = {
         "type": "object",
@@ -64,8 +75,11 @@ def _filter() -> Json:
         "title": "Filter",
         "description": "A comparison of a dimension's value, or an operator around other filters, or a saved thing.",
         "anyOf": [
-            _list({"enum": list(OPERATORS)}, dimension, values, options=options),
+            _list({"enum": texts}, dimension, values, options=options),
+            _list({"enum": list(COMPARISONS)}, numeric, {**numbers, "maxItems": 1}),
+            _list({"enum": ["is", "is_not"]}, numeric, numbers),
             _list({"enum": ["and", "or"]}, {"type": "array", "items": _FILTER, "minItems": 1}),
+            _list({"enum": ["sequence"]}, {"type": "array", "items": _FILTER, **_STEPS}),
             _list({"enum": ["not", "has_done", "has_not_done"]}, _FILTER),
             _list({"enum": ["goal", "segment"]}, {"description": "Its id or name, or a list of them.", "anyOf": [
                 {"type": "string", "minLength": 1}, values]}),

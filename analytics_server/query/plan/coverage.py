@@ -40,13 +40,13 @@ CACHE_S = 1.0
 CACHE_ENTRIES = 256
 DAY = timedelta(days=1)
 
-EVENT_DIMENSIONS = tuple(find_dimension(name) for name in ("event:name", "event:page", "event:hostname"))
-VISIT_DIMENSIONS = tuple(dimension for dimension in DIMENSIONS if dimension.scope is Scope.VISIT)
+_OWN = tuple(dimension for dimension in DIMENSIONS if dimension.kept_as == dimension.name)
+EVENT_DIMENSIONS = tuple(dimension for dimension in _OWN if dimension.scope is Scope.EVENT)
+VISIT_DIMENSIONS = tuple(dimension for dimension in _OWN if dimension.scope is Scope.VISIT)
 METRICS = frozenset(
     {"visitors", "pageviews", "events", "sessions", "bounce_rate", "session_duration", "views_per_session"}
 )
 """Metrics that `day_totals` has the numbers for."""
-_KEPT = frozenset(dimension.name for dimension in (*EVENT_DIMENSIONS, *VISIT_DIMENSIONS))
 
 _SURVEY = """
 WITH
@@ -111,10 +111,10 @@ def kept_dimension(question: Question) -> str | None:
     if question.interval not in (None, "day", "week", "month"):
         return None
     plain = [dimension for dimension in question.dimensions if dimension.scope is not Scope.TIME]
-    filtered = {match.dimension.name for match in matches(question.where)}
+    filtered = {match.dimension.kept_as for match in matches(question.where)}
     if len(plain) == 1:
-        name = plain[0].name
-        return name if name in _KEPT and filtered <= {name} else None
+        name = plain[0].kept_as
+        return name if name and filtered <= {name} else None
     if plain:
         return None
     if not filtered:
@@ -123,7 +123,7 @@ def kept_dimension(question: Question) -> str | None:
         condition.condition if isinstance(condition, SavedFilter) else condition for condition in question.where
     ):
         case (Match(method="is", negated=False, case_sensitive=True, spellings=(_,)) as only,):
-            return only.dimension.name if only.dimension.name in _KEPT else None
+            return only.dimension.kept_as or None
     return None
 
 
@@ -247,11 +247,11 @@ async def survey(
     return Days(first, last, events, builds, stale, others)
 
 
-def totals_column(dimension: Dimension) -> str:
-    """A dimension of a question as an expression over `day_totals`."""
+def totals_expression(dimension: Dimension) -> str:
+    """A dimension of a question over `day_totals`, as the registry writes expressions."""
     match dimension.interval:
         case None:
-            return "t.value"
+            return dimension.totals
         case "week":
             return "toMonday(t.day)"
         case "month":

@@ -6,26 +6,51 @@ bound.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from analytics_server.errors import RequestError
 from analytics_server.query.dimensions import GOAL, SESSION, Dimension
-from analytics_server.query.language.conditions import And, Condition, HasDone, Match, Not, Or, SavedFilter, matches
+from analytics_server.query.language.conditions import (
+    And,
+    Condition,
+    DoneInOrder,
+    HasDone,
+    Match,
+    Not,
+    Or,
+    SavedFilter,
+    matches,
+)
 from analytics_server.query.parameters import TEXT, TEXTS, Binder
-from analytics_server.query.sql.select import Expression, and_, is_in, not_, or_, select
+from analytics_server.query.sql.comparisons import render_comparison
+from analytics_server.query.sql.select import (
+    Expression,
+    Relation,
+    Select,
+    Subquery,
+    and_,
+    compose,
+    is_in,
+    not_,
+    or_,
+    select,
+)
 from analytics_server.query.sql.sources import EVENTS, SITE_OF_EVENTS, events_with_sessions, session_pages
 from analytics_server.query.sql.templates import fill
 
 Column = Callable[[Dimension], str]
 
 _WHOLE_KEY = ("e.session_start", "e.session_id")
+_NEVER = "toDateTime64('2299-12-31 00:00:00', 6, 'UTC')"
+_BEFORE_ALL = "toDateTime64('1900-01-01 00:00:00', 6, 'UTC')"
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What all events (`e`) and sessions (`s`) meet that has_done may have to look at; nothing = the site's whole past.
+    """What all events (`e`) and sessions (`s`) meet that has_done or sequence may have to look at.
+
+    Nothing: the site's whole past.
 
     Only for speed: leaving events out that belong to a session in question makes the answer wrong.
     """
@@ -40,13 +65,13 @@ EVERYTHING = Reach()
 def render(condition: Condition, column: Column, binder: Binder, reach: Reach = EVERYTHING) -> Expression:
     """The condition as SQL over the columns that `column` names.
 
-    `column` is asked for `dimensions.SESSION` too, when there is a has_done: the session's key, as that dimension has
-    it for events and sessions, or opened_at and session_id. has_done needs the parameter `site`, and those of `reach`.
+    `column` is asked for `dimensions.SESSION` too, when there is a has_done or sequence: the session's key, as that
+    dimension has it for events and sessions, or opened_at and session_id. They need the parameter `site`, and those of
+    `reach`.
     """
     match condition:
         case Match():
-            comparison = _render_match(condition, column(condition.dimension), binder)
-            return not_(comparison) if condition.negated else comparison
+            return _render_match(condition, column(condition.dimension), binder)
         case And():
             return and_([render(inner, column, binder, reach) for inner in condition.conditions] or ["1"])
         case Or():
@@ -54,7 +79,10 @@ def render(condition: Condition, column: Column, binder: Binder, reach: Reach = 
         case Not():
             return not_(render(condition.condition, column, binder, reach))
         case HasDone():
-            return _render_done(condition, column, binder, reach)
+            meeting = _sessions_meeting(condition.condition, _key_of(column), binder, reach)
+            return is_in((column(SESSION),), meeting, negated=condition.negated)
+        case DoneInOrder():
+            return is_in((column(SESSION),), _sessions_in_order(condition.steps, _key_of(column), binder, reach))
         case SavedFilter():
             return render(condition.condition, column, binder, reach)
 
@@ -82,38 +110,77 @@ def event_column(dimension: Dimension, binder: Binder) -> str:
 
 
 def with_key(sql: str, dimension: Dimension, binder: Binder) -> str:
-    """The dimension's expression with its property's or experiment's name bound."""
-    return fill(sql, key=binder.bind(dimension.key, TEXT)) if dimension.key else sql
+    """An expression of the dimension with what it names bound."""
+    blanks = blanks_of(dimension, binder)
+    return fill(sql, **blanks) if blanks else sql
 
 
-def wildcard_pattern(wildcard: str) -> str:
-    """`*` stands for anything but a slash, `**` for anything; the whole value must fit."""
-    parts = ({"**": ".*", "*": "[^/]*"}.get(part, re.escape(part)) for part in re.split(r"(\*\*|\*)", wildcard) if part)
-    return r"(?s)\A" + "".join(parts) + r"\z"
+def blanks_of(dimension: Dimension, binder: Binder) -> dict[str, str]:
+    """What a dimension's expressions name: its property's or experiment's name, and constant lists."""
+    blanks = {"key": binder.bind(dimension.key, TEXT)} if dimension.key else {}
+    if dimension.lists is not None:
+        blanks |= {name: binder.bind(texts, TEXTS) for name, texts in dimension.lists().items()}
+    return blanks
 
 
-def _render_match(match: Match, column: str, binder: Binder) -> str:
-    if match.method == "is":
-        if match.case_sensitive:
-            return f"{column} IN {binder.bind(match.spellings, TEXTS)}"
-        # By RE2's case folding: the engine in process is built without lowerUTF8.
-        whole = rf"(?i)\A(?:{'|'.join(map(re.escape, match.spellings))})\z"
-        return f"match({column}, {binder.bind(whole, TEXT)})"
-    if match.method == "contains":
-        search = "multiSearchAny" if match.case_sensitive else "multiSearchAnyCaseInsensitiveUTF8"
-        return f"{search}({column}, {binder.bind(match.spellings, TEXTS)})"
-    expressions = match.spellings if match.method == "matches" else tuple(map(wildcard_pattern, match.spellings))
-    return "(" + " OR ".join(f"match({column}, {binder.bind(text, TEXT)})" for text in expressions) + ")"
+def _render_match(match: Match, column: str, binder: Binder) -> Expression:
+    comparison = render_comparison(match, column, binder)
+    if not match.negated:
+        return comparison
+    if match.method == "is" or not match.dimension.present:
+        return not_(comparison)
+    # Texts are compared with what is there: an event without the property says nothing about it.
+    return and_([with_key(match.dimension.present, match.dimension, binder), not_(comparison)])
 
 
-def _render_done(done: HasDone, column: Column, binder: Binder, reach: Reach) -> Expression:
-    """The session is among those of the events that meet the condition."""
-    key = column(SESSION)
-    inner = (SESSION.events,) if key in (SESSION.events, SESSION.sessions) else _WHOLE_KEY
-    joined = any(match.dimension.joined for match in matches((done.condition,)))
-    meeting = select(
-        inner,
-        events_with_sessions(session_pages(reach.sessions)) if joined else EVENTS,
-        [SITE_OF_EVENTS, *reach.events, *render_on_events((done.condition,), binder, reach)],
+def _key_of(column: Column) -> tuple[str, ...]:
+    """The session's key as an event has it: its hash, unless what is compared with it is exact."""
+    return (SESSION.events,) if column(SESSION) in (SESSION.events, SESSION.sessions) else _WHOLE_KEY
+
+
+def _sessions_meeting(condition: Condition, key: tuple[str, ...], binder: Binder, reach: Reach) -> Select:
+    """The sessions with an event that meets the condition."""
+    meeting = render_on_events((condition,), binder, reach)
+    return select(key, _events_for((condition,), reach), [SITE_OF_EVENTS, *reach.events, *meeting])
+
+
+def _sessions_in_order(steps: Sequence[Condition], key: tuple[str, ...], binder: Binder, reach: Reach) -> Select:
+    """The sessions with events that meet the steps one after the other, by one reading of the events.
+
+    Times say what is later: of events at the same microsecond none is. Of each step the earliest event is taken that
+    lies after the one of the step before, which leaves most room for what follows: so a session needs the earliest of
+    the first step, all of those between, a level of the statement for each, and the latest of the last.
+    """
+    flags = [f"step_{number}" for number in range(len(steps))]
+    keys = [f"key_{number}" for number in range(len(key))]
+    rendered = zip(render_on_events(steps, binder, reach), flags, strict=True)
+    events = select(
+        [
+            *(f"{part} AS {name}" for part, name in zip(key, keys, strict=True)),
+            "e.ts AS at",
+            *(compose(step, f" AS {name}") for step, name in rendered),
+        ],
+        _events_for(steps, reach),
+        [SITE_OF_EVENTS, *reach.events, f"({' OR '.join(flags)})"],
     )
-    return is_in((key,), meeting, negated=done.negated)
+    between = [f"at_{number}" for number in range(1, len(steps) - 1)]
+    found = select(
+        [
+            *(f"q.{name} AS {name}" for name in keys),
+            f"min(if(q.{flags[0]}, q.at, {_NEVER})) AS taken",
+            *(f"groupArrayIf(q.at, q.{flag}) AS {name}" for flag, name in zip(flags[1:-1], between, strict=True)),
+            f"max(if(q.{flags[-1]}, q.at, {_BEFORE_ALL})) AS last",
+        ],
+        Subquery(events, "q"),
+        group_by=[f"q.{name}" for name in keys],
+    )
+    for place, name in enumerate(between, 1):
+        taken = f"arrayMin(arrayPushBack(arrayFilter(at -> at > q.taken, q.{name}), {_NEVER})) AS taken"
+        kept = (f"q.{other} AS {other}" for other in (*keys, *between[place:], "last"))
+        found = select([taken, *kept], Subquery(found, "q"))
+    return select([f"q.{name}" for name in keys], Subquery(found, "q"), ["q.taken < q.last"])
+
+
+def _events_for(conditions: Sequence[Condition], reach: Reach) -> Relation:
+    joined = any(match.dimension.joined for match in matches(conditions))
+    return events_with_sessions(session_pages(reach.sessions)) if joined else EVENTS

@@ -16,9 +16,10 @@ from analytics_server.query.dimensions import GOAL, HOUR_BETWEEN_CHANGES, HOUR_C
 from analytics_server.query.language.conditions import Condition
 from analytics_server.query.language.request import Question
 from analytics_server.query.language.time_range import TimeRange
-from analytics_server.query.parameters import MOMENTS_S, OFFSETS_S, TEXT, TEXTS, Binder
+from analytics_server.query.parameters import MOMENTS_S, OFFSETS_S, TEXTS, Binder
+from analytics_server.query.plan.coverage import totals_expression
 from analytics_server.query.sql.range_edges import RangeEdges
-from analytics_server.query.sql.render import Column, Reach, render, with_key
+from analytics_server.query.sql.render import Column, Reach, blanks_of, render, with_key
 from analytics_server.query.sql.select import Expression, Relation, Select, compose, compose_list, select
 from analytics_server.query.sql.templates import fill
 
@@ -71,8 +72,7 @@ class Scoped:
         template: str = getattr(dimension, rows)
         if dimension.interval == "hour":
             return hour_expression(template, at, self.range_, self.binder)
-        key = {"key": self.binder.bind(dimension.key, TEXT)} if dimension.key else {}
-        return fill(template, at=at, **key)
+        return fill(template, at=at, **blanks_of(dimension, self.binder))
 
     def _goals(self, place: int, rows: Rows) -> Expression:
         """A row per goal that the event is one of; the wanted ones are chosen here, before the rows multiply."""
@@ -110,6 +110,10 @@ class Scoped:
         if dimension is SESSION:
             return ", ".join(self.session_key)
         return with_key(dimension.sessions, dimension, self.binder)
+
+    def totals_column(self, dimension: Dimension) -> str:
+        """A dimension of the question as an expression over a row `t` of `day_totals`."""
+        return with_key(totals_expression(dimension), dimension, self.binder)
 
     def _traffic_column(self, dimension: Dimension) -> str:
         return dimension.traffic

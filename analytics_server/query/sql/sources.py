@@ -25,6 +25,8 @@ BESIDE_EVENTS = (
     "s.started_at AS started_at",
     "tupleElement(s.entry, 'path') AS entry_page",
     "tupleElement(s.exit, 'path') AS exit_page",
+    "tupleElement(s.entry_host, 'host') AS entry_page_hostname",
+    "tupleElement(s.exit_host, 'host') AS exit_page_hostname",
 )
 """What an event needs of its session's row."""
 
@@ -37,13 +39,15 @@ def events_with_sessions(sessions: Query) -> Join:
 
 
 def session_pages(where: Sequence[Expression] = (), having: Sequence[Expression] = ()) -> Select:
-    """Entry and exit page of a site's sessions, by grouping: what a session's parts say together."""
+    """Entry and exit page of a site's sessions, and their hosts, by grouping: what a session's parts say together."""
     return Select(
         columns=(
             "s.opened_at AS opened_at",
             "s.session_id AS session_id",
             "tupleElement(min(s.entry), 'path') AS entry_page",
             "tupleElement(max(s.exit), 'path') AS exit_page",
+            "tupleElement(min(s.entry_host), 'host') AS entry_page_hostname",
+            "tupleElement(max(s.exit_host), 'host') AS exit_page_hostname",
         ),
         source=SESSION_PARTS,
         where=(SITE_OF_SESSIONS, *where),

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from analytics_server.query.dimensions import ValueKind
 from analytics_server.query.language.request import Question
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.metrics import VISITORS, Metric, MetricKind, Share
@@ -174,9 +175,16 @@ def _stack(rows: Select, dimensions: Sequence[str], metrics: Sequence[Metric], p
 def _order(question: Question) -> tuple[str, ...]:
     """As asked, then by all dimensions, so that pages never overlap."""
     keys = [
-        f"{'m' if order.by == 'metric' else 'd'}_{order.index} {'DESC' if order.descending else 'ASC'}"
+        f"{f'm_{order.index}' if order.by == 'metric' else _sorted_by(question, order.index)}"
+        f" {'DESC' if order.descending else 'ASC'}"
         for order in question.order_by
     ]
     named = {order.index for order in question.order_by if order.by == "dimension"}
-    keys += [f"d_{index} ASC" for index in range(len(question.dimensions)) if index not in named]
+    keys += [f"{_sorted_by(question, index)} ASC" for index in range(len(question.dimensions)) if index not in named]
     return tuple(keys)
+
+
+def _sorted_by(question: Question, index: int) -> str:
+    """A dimension's column; numbers by their size."""
+    numeric = question.dimensions[index].values is ValueKind.NUMBER
+    return f"toUInt64OrZero(d_{index})" if numeric else f"d_{index}"

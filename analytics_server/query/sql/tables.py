@@ -13,7 +13,6 @@ from analytics_server.query.language.conditions import Condition
 from analytics_server.query.language.filter_classes import reads_pages
 from analytics_server.query.metrics import Metric
 from analytics_server.query.parameters import COUNTS, DAY, DAYS, TEXT
-from analytics_server.query.plan.coverage import totals_column
 from analytics_server.query.plan.plan import PlanPart, PlanSource
 from analytics_server.query.sql.scope import Scoped, grouped, named, names_of
 from analytics_server.query.sql.select import Expression, Join, Select, Subquery, Table, is_in, select
@@ -51,7 +50,7 @@ def _select_totals(part: PlanPart, scoped: Scoped) -> Select:
     coverage, question = part.coverage, scoped.question
     assert coverage is not None, "a part that reads totals says which"
     binder = scoped.binder
-    groups: list[Expression] = [totals_column(dimension) for dimension in question.dimensions]
+    groups: list[Expression] = [scoped.totals_column(dimension) for dimension in question.dimensions]
     # A row stands for events and for sessions; a group exists only if what is asked for happened in it.
     counted = {"events" if metric.scope is Scope.EVENT else "sessions" for metric in part.metrics}
     if part.source is PlanSource.ENTRY_TOTALS:
@@ -63,7 +62,7 @@ def _select_totals(part: PlanPart, scoped: Scoped) -> Select:
         f"t.day <= {binder.name('last_day', coverage.days[-1].isoformat(), DAY)}",
         f"t.build_id IN {binder.name('builds', list(coverage.builds), COUNTS)}",
         f"({' OR '.join(f't.{name} > 0' for name in sorted(counted))})",
-        *scoped.conditions(question.where, lambda _: "t.value"),
+        *scoped.conditions(question.where, scoped.totals_column),
         *scoped.wanted(groups),
     ]
     return grouped(groups, [f"sum(t.{m.name}) AS m_{m.name}" for m in part.metrics], Table("day_totals", "t"), where)

@@ -21,7 +21,7 @@ BASE = micros(datetime(2025, 10, 26, 0, 0, tzinfo=UTC))
 NAMES = ("pageview", "click", "Anmeldung ✓", 'it\'s\\a "step"', "")
 PATHS = ("/", "/preise", "")
 PLANS = ("pro", "", "größer")
-SOURCES = ("Google", "", "näher.de")
+SOURCES = ("Google", "Direct", "näher.de")
 DAY_US = 86_400 * SECOND
 
 

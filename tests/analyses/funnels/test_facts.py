@@ -17,7 +17,10 @@ VIEW = (
 )
 GROUPS = "GROUP BY site_id, ts, subject, number"
 A, B, C = {"name": "a"}, {"name": "b"}, {"name": "c"}
-OVERLAPPING = {"name": "a", "filters": [["contains", "event:page", ["it's", "b\\"], {"case_sensitive": False}]]}
+OVERLAPPING = {"name": "a", "filters": [["contains", "event:page", ["it's", "b\\"]]]}
+WITHOUT_CASE = {"name": "a", "filters": [["contains", "event:page", ["it's", "b\\"], {"case_sensitive": False}]]}
+WITHOUT = {"name": "a", "filters": [["contains_not", "event:props:plan", ["pro"]]]}
+STAR = {"name": "a", "filters": [["matches_wildcard", "event:title", ["a*b"]]]}
 WILDCARD = {"name": "pageview", "filters": [["matches_wildcard", "event:page", ["/blog/**"]]]}
 PATTERN = {"name": "pageview", "filters": [["matches", "event:page", ["^/thanks$"]]]}
 EITHER = ["or", [["is", "event:props:plan", ["pro"]], ["not", ["is", "visit:country", ["SE", "DE"]]]]]
@@ -25,11 +28,19 @@ NAMES: dict[str, dict[str, object]] = {
     "070b4b0cac5a28af": {"steps": [A, B], "by": "visitor"},
     "463f4557aef5be19": {"steps": [A, B], "by": "user", "order": "strict", "window": "7d"},
     "3e2d233af1ef29bd": {"steps": [A, B, C], "order": "any", "exclude": [{"name": "d", "after": 1, "before": 2}]},
-    "8c958c2916905242": {"steps": [A, OVERLAPPING]},
+    "c0c48d4ff4d6892c": {"steps": [A, OVERLAPPING]},
     "5f1ef27493bb8071": {"steps": [WILDCARD, PATTERN]},
     "96cf82c59bd16587": {"steps": [A, B], "filters": [EITHER, ["is_not", "visit:device", ["Mobile"]]]},
 }
 """Funnels by the hash in the name of their tables, as version 0.1.0 made them."""
+
+
+MEANING_OTHERWISE: dict[str, dict[str, object]] = {
+    "8c958c2916905242": {"steps": [A, WITHOUT_CASE]},
+    "9b6431fe543c9ba5": {"steps": [A, WITHOUT]},
+    "eb4732bfbff01294": {"steps": [A, STAR]},
+}
+"""The same of funnels whose filters mean something else since."""
 
 
 def facts() -> Facts:
@@ -48,6 +59,13 @@ def test_the_name_of_a_funnels_table_never_changes() -> None:
 def test_a_table_of_any_kind_of_funnel_keeps_its_name(definition: str) -> None:
     body = msgspec.convert(NAMES[definition], FunnelBody)
     assert make_facts("f1", "s", check_funnel(body, SiteLibrary(None, "s"))).definition == definition
+
+
+@pytest.mark.parametrize("definition", MEANING_OTHERWISE)
+def test_a_funnel_that_means_something_else_gets_a_table_of_its_own(definition: str) -> None:
+    """The facts that are kept follow the old meaning, so they must not be read for the new one."""
+    body = msgspec.convert(MEANING_OTHERWISE[definition], FunnelBody)
+    assert make_facts("f1", "s", check_funnel(body, SiteLibrary(None, "s"))).definition != definition
 
 
 def test_a_fill_reads_what_the_view_reads_between_two_moments() -> None:

@@ -34,7 +34,7 @@ USERS = ("u1", "ü 2", "U1", "user-4@example.com", "日本", "u1 ", "7", "e'8\\"
 NAMES = ("pageview", "pageview", "pageview", "click", "Anmeldung ✓", "scroll", "(other)")
 PATHS = ("/", "/a", "/a/b", "/preise/für-alle", "", "(other)", "/a'b\\c")
 PLANS = ("pro", "", "größer")
-SOURCES = ("Google", "", "näher.de")
+SOURCES = ("Google", "Direct", "näher.de")
 IDS = ("s/1", "s 2", "sé3", "..", "s%5")
 
 

@@ -21,7 +21,9 @@ FROM (
             s.session_id AS session_id,
             s.started_at AS started_at,
             tupleElement(s.entry, 'path') AS entry_page,
-            tupleElement(s.exit, 'path') AS exit_page
+            tupleElement(s.exit, 'path') AS exit_page,
+            tupleElement(s.entry_host, 'host') AS entry_page_hostname,
+            tupleElement(s.exit_host, 'host') AS exit_page_hostname
         FROM sessions AS s FINAL
         WHERE
             s.site_id = {site:String}

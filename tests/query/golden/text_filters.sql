@@ -3,10 +3,10 @@
 -- end = '2025-11-09 23:00:00.000000'
 -- tz = 'Europe/Berlin'
 -- p_4 = ['a']
--- p_5 = ['B']
+-- p_5 = '[bB]'
 -- p_6 = '^a'
 -- p_7 = 'b$'
--- p_8 = '(?i)\\A(?:Example\\.com)\\z'
+-- p_8 = '\\A(?:[eE][xX][aA][mM][pP][lL][eE]\\.[cC][oO][mM])\\z'
 -- limit = 100
 -- offset = 0
 SELECT
@@ -20,7 +20,7 @@ FROM (
         e.site_id = {site:String}
         AND e.ts >= {start:DateTime64(6, 'UTC')}
         AND e.ts < {end:DateTime64(6, 'UTC')}
-        AND (multiSearchAny(e.path, {p_4:Array(String)}) OR NOT (multiSearchAnyCaseInsensitiveUTF8(e.path, {p_5:Array(String)})))
+        AND (multiSearchAny(e.path, {p_4:Array(String)}) OR NOT (match(e.path, {p_5:String})))
         AND NOT ((match(e.title, {p_6:String}) OR match(e.title, {p_7:String})))
         AND match(e.hostname, {p_8:String})
         AND e.passive = 0

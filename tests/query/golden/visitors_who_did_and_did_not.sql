@@ -32,7 +32,9 @@ FROM (
                         s.opened_at AS opened_at,
                         s.session_id AS session_id,
                         tupleElement(min(s.entry), 'path') AS entry_page,
-                        tupleElement(max(s.exit), 'path') AS exit_page
+                        tupleElement(max(s.exit), 'path') AS exit_page,
+                        tupleElement(min(s.entry_host), 'host') AS entry_page_hostname,
+                        tupleElement(max(s.exit_host), 'host') AS exit_page_hostname
                     FROM sessions AS s
                     WHERE
                         s.site_id = {site:String}
@@ -76,7 +78,9 @@ FROM (
                         s.opened_at AS opened_at,
                         s.session_id AS session_id,
                         tupleElement(min(s.entry), 'path') AS entry_page,
-                        tupleElement(max(s.exit), 'path') AS exit_page
+                        tupleElement(max(s.exit), 'path') AS exit_page,
+                        tupleElement(min(s.entry_host), 'host') AS entry_page_hostname,
+                        tupleElement(max(s.exit_host), 'host') AS exit_page_hostname
                     FROM sessions AS s
                     WHERE
                         s.site_id = {site:String}

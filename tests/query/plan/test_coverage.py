@@ -27,8 +27,8 @@ from tests.query.test_oracle import VALUES, ask, check, filter_lists, ranges, so
 from tests.query.world import SITES, Event, make_world, micros
 
 NOW = datetime(2025, 11, 9, 12, 34, 56, tzinfo=UTC)
-KEPT = [dimension.name for dimension in (*EVENT_DIMENSIONS, *VISIT_DIMENSIONS)]
-VISITS = [dimension.name for dimension in VISIT_DIMENSIONS]
+VISITS = [*(dimension.name for dimension in VISIT_DIMENSIONS), "visit:country_name"]
+KEPT = [*(dimension.name for dimension in EVENT_DIMENSIONS), *VISITS]
 SITE = "berlin.example"
 
 

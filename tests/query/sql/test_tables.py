@@ -41,7 +41,16 @@ from tests.query.questions import NOW, request
 from tests.query.test_oracle import EVENT_DIMENSIONS, TIME_DIMENSIONS, VISIT_DIMENSIONS
 from tests.query.world import SITES, Event, micros
 
-KINDS = ("", "event:name", "event:page", "event:goal", "event:props:plan", "visit:source", "visit:exit_page")
+KINDS = (
+    "",
+    "event:name",
+    "event:page",
+    "event:goal",
+    "event:props:plan",
+    "visit:source",
+    "visit:exit_page",
+    "visit:country_name",
+)
 """A dimension of each kind."""
 
 FILTERS: dict[str, list[Any]] = {
@@ -55,6 +64,10 @@ FILTERS: dict[str, list[Any]] = {
     "goal": [["goal", "Signed up"]],
     "goals": [["is", "event:goal", ["Read the blog", "Signed up"]], ["has_not_done", ["goal", "Clicked as a pro"]]],
     "segment": [["segment", "Readers"]],
+    "sequence": [["sequence", [["is", "event:name", ["pageview"]], ["is_not", "event:page", ["/"]]]]],
+    "three in order": [
+        ["sequence", [["lt", "event:scroll_depth", [75]], ["goal", "Signed up"], ["is", "visit:exit_page", ["/"]]]]
+    ],
 }
 INTERVALS = ("", "time:hour", "time:day", "time:month")
 RANGES: dict[str, tuple[datetime, datetime]] = {

@@ -91,8 +91,8 @@ def make_facts(funnel_id: str, site_id: str, funnel: Funnel) -> Facts:
     conditions = funnel.conditions()
     if count_done(conditions) or reads_pages(conditions):
         raise RequestError(
-            "A saved funnel is kept up to date event by event, so it can't ask for entry or exit pages or has_done,"
-            " which only the whole session knows: ask for it with its steps instead.",
+            "A saved funnel is kept up to date event by event, so it can't ask for entry or exit pages, has_done or"
+            " sequence, which only the whole session knows: ask for it with its steps instead.",
             code="bad_funnel",
         )
     query = _facts_of_events(funnel, site_id)

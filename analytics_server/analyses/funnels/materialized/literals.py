@@ -21,8 +21,10 @@ def quote(text: str) -> str:
 class Literals(Binder):
     """Binds each value by its literal instead of a parameter."""
 
-    def bind(self, value: str | Sequence[str], kind: str) -> str:
-        """The literal of a text or a list of texts."""
+    def bind(self, value: str | int | Sequence[str], kind: str) -> str:
+        """The literal of a text, a number or a list of texts."""
+        if isinstance(value, int):
+            return str(value)
         return quote(value) if isinstance(value, str) else f"[{', '.join(map(quote, value))}]"
 
     def name(self, name: str, value: object, kind: str) -> str:

@@ -3,6 +3,8 @@
 import { ADDRESSES, countryName, emptyName, readable } from './format.js';
 
 const MOST_PATTERN_CHARS = 500; // The server's limit for a regular expression.
+const MOST_NEEDLES = 200; // The server's limit for the texts of one "contains".
+const NO_CODE = '–'; // Contained in no country's code.
 const LETTERS = Array.from({ length: 26 }, (_, index) => String.fromCharCode(65 + index));
 const PLAIN = /^[\w\-./~;?:@&=+$,#]*$/; // Stands for itself in a path, and is shown as it is stored.
 
@@ -19,18 +21,21 @@ function countryFilters(text) {
   countries ??= LETTERS.flatMap((first) => LETTERS.map((second) => first + second))
     .map((code) => [code, fold(countryName(code))]).filter(([code, name]) => name !== fold(code));
   const wanted = fold(text);
-  const codes = countries.filter(([, name]) => name.includes(wanted)).map(([code]) => code);
-  return [['is', 'visit:country', [...new Set([...codes, text.toUpperCase()])]]];
+  const codes = new Set(countries.filter(([, name]) => name.includes(wanted)).map(([code]) => code));
+  if (text.length === 2) codes.add(text.toUpperCase());
+  const found = codes.size ? [...codes] : [NO_CODE];
+  // By "contains", because "is" takes only codes that the server knows, and browsers have names for others too.
+  return Array.from({ length: Math.ceil(found.length / MOST_NEEDLES) }, (_, part) => (
+    ['contains', 'visit:country', found.slice(part * MOST_NEEDLES, (part + 1) * MOST_NEEDLES)]));
 }
 
 function textFilter(dimension, text) {
-  if (ADDRESSES.has(dimension) && !PLAIN.test(text)) {
-    const typed = [text, readable(text)];
-    const pattern = [...new Set(typed.flatMap((one) => [one.normalize('NFC'), one.normalize('NFD')]).map(encodedPattern))].join('|');
-    if (pattern.length <= MOST_PATTERN_CHARS) return ['matches', dimension, [pattern]];
-  }
   const stored = dimension === 'visit:screen' ? text.replace(/\s*[×x]\s*/i, 'x') : text;
-  return ['contains', dimension, [...new Set([stored, ...(ADDRESSES.has(dimension) ? [encodeURI(text)] : [])])], { case_sensitive: false }];
+  const plain = ['contains', dimension, [...new Set([stored, ...(ADDRESSES.has(dimension) ? [encodeURI(text)] : [])])], { case_sensitive: false }];
+  if (!ADDRESSES.has(dimension) || PLAIN.test(text)) return plain;
+  const typed = [text, readable(text)];
+  const pattern = [...new Set(typed.flatMap((one) => [one.normalize('NFC'), one.normalize('NFD')]).map(encodedPattern))].join('|');
+  return pattern.length <= MOST_PATTERN_CHARS ? ['or', [plain, ['matches', dimension, [pattern]]]] : plain;
 }
 
 /** A regular expression for a text in a path, each character as it is or percent-encoded, small or capital. */

@@ -13,7 +13,8 @@ from analytics_server.collect.drops import DropReason
 from analytics_server.collect.rejections import RejectionCode
 from analytics_server.drops.table import MOST_LISTED, DropSelection, DropTotals
 from analytics_server.query.context import show_range
-from analytics_server.query.language.time_range import RangeSpec, label_bucket
+from analytics_server.query.language.buckets import label_bucket
+from analytics_server.query.language.time_range import RangeSpec
 
 SHOWN_EXAMPLES = 5
 _DROPS = {reason.value: reason for reason in DropReason}

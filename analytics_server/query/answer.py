@@ -46,7 +46,10 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AnswerMeta(msgspec.Struct, frozen=True, kw_only=True):
-    """What an answer rests on. Times are the site's, with their offset. `currency`: of all amounts of money."""
+    """What an answer rests on. Times are the site's, with their offset.
+
+    `currency`: of all amounts of money; `currencies`: by goal, in an answer by event:goal.
+    """
 
     table: str
     time_zone: str
@@ -57,6 +60,7 @@ class AnswerMeta(msgspec.Struct, frozen=True, kw_only=True):
     approximate: list[str]
     warnings: list[str]
     currency: str | UnsetType = UNSET
+    currencies: dict[str, str] | UnsetType = UNSET
     comparison_date_range: tuple[str, str] | UnsetType = UNSET
     total_rows: int | UnsetType = UNSET
     time_labels: list[str] | UnsetType = UNSET
@@ -90,6 +94,10 @@ def show_metric(metric: Metric, value: object) -> Value:
     """A value from SQL as JSON shows it."""
     if value is None:
         return absent(metric)
+    if metric.share and isinstance(value, int | float):
+        # Of passive events that reached a goal, the page may have been viewed before the range; and events arrive
+        # while the two numbers are read.
+        value = min(value, 100.0)
     if metric.kind is MetricKind.COUNT:
         return int(value) if isinstance(value, int | float) else 0
     return round(float(value), _DIGITS[metric.kind]) if isinstance(value, int | float) else None

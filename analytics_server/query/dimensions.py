@@ -288,6 +288,21 @@ def find_dimension(name: str) -> Dimension:
     raise RequestError(f"There is no dimension {name!r}.{nearest(name, names)}", code="unknown_dimension")
 
 
+PAGE = find_dimension("event:page")
+
+_OF_EXITS = {"event:page": "tupleElement(s.exit, 'path')", "event:name": "'pageview'", GOAL.name: "@goal"}
+
+
+def of_exits(dimension: Dimension) -> str:
+    """The dimension over the row `s` of a session, for its last page view; "" if only the event itself tells."""
+    return _OF_EXITS.get(dimension.name, "") if dimension.scope is Scope.EVENT else dimension.sessions
+
+
+def is_property(dimension: Dimension) -> bool:
+    """Is it a property of events (`event:props:*`)?"""
+    return dimension.family and dimension.name.startswith("event:props:")
+
+
 def has_one_value(dimension: Dimension) -> bool:
     """Does each event have one value of it, so that events can be divided by it? Not of times, nor of goals."""
     return dimension.scope is not Scope.TIME and dimension is not GOAL

@@ -28,7 +28,7 @@ from analytics_server.query.answer import (
 )
 from analytics_server.query.compared_rows import MAX_COMPARED_ROWS, compared_rows
 from analytics_server.query.context import Cost, QueryContext, SiteDirectory, show_range
-from analytics_server.query.dimensions import Interval
+from analytics_server.query.dimensions import GOAL, Interval
 from analytics_server.query.language.buckets import buckets, choose_interval, label_bucket, with_found
 from analytics_server.query.language.comparisons import comparison_range
 from analytics_server.query.language.request import QueryRequest, Question, check_request, decode_request
@@ -36,7 +36,14 @@ from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.plan.coverage import CACHE_S, DayReader, kept_dimension
 from analytics_server.query.plan.plan import Plan, approximate_metrics, make_plan
 from analytics_server.query.sql.statement import Only, ResultPage, compile_question, count_rows
-from analytics_server.query.warnings import MOST_NAMED, currencies_of, needs_currency, one_currency, warnings_of
+from analytics_server.query.warnings import (
+    MOST_NAMED,
+    currencies_of,
+    goal_currencies,
+    needs_currency,
+    one_currency,
+    warnings_of,
+)
 from analytics_server.saved.store import Saved
 from analytics_server.store.protocol import Store
 
@@ -67,10 +74,14 @@ class Groups:
 
 @dataclass(frozen=True, slots=True)
 class Currency:
-    """The currency of an answer's amounts ("" if it holds none), and what it cost to find out."""
+    """The currency of an answer's amounts ("" if it holds none or several), and what it cost to find out.
+
+    `by_goal`: the currency of each goal, if the rows are by goal.
+    """
 
     code: str
     cost: Cost
+    by_goal: dict[str, str] | None = None
 
 
 class QueryService:
@@ -174,16 +185,21 @@ class QueryService:
         return Groups(rows, total, plan, cost)
 
     async def currency(self, question: Question, *ranges: TimeRange) -> Currency | None:
-        """The one currency of the revenue asked for; none if there is none, or if the rows name theirs.
+        """The one currency of the revenue asked for, or of each goal; none if the rows name theirs.
 
         Raises `RequestError` (several_currencies).
         """
         if not needs_currency(question):
             return None
-        page = ResultPage(MOST_NAMED)
+        by_goal = GOAL in question.dimensions
+        page = None if by_goal else ResultPage(MOST_NAMED)
         found = await asyncio.gather(*(self.fetch(currencies_of(question), range_, page=page) for range_ in ranges))
-        code = one_currency({str(key[0]) for groups in found for key in groups.rows})
-        return Currency(code, reduce(Cost.plus, (groups.cost for groups in found), Cost()))
+        cost = reduce(Cost.plus, (groups.cost for groups in found), Cost())
+        if not by_goal:
+            return Currency(one_currency({str(key[0]) for groups in found for key in groups.rows}, question), cost)
+        goals = goal_currencies(((str(key[0]), str(key[1])) for groups in found for key in groups.rows), question)
+        codes = set(goals.values())
+        return Currency(codes.pop() if len(codes) == 1 else "", cost, goals)
 
     def meta(
         self,
@@ -211,6 +227,7 @@ class QueryService:
                 *warnings_of(question, range_, asked.now),
             ],
             currency=currency.code if currency is not None and currency.code else UNSET,
+            currencies=UNSET if currency is None or currency.by_goal is None else currency.by_goal,
             comparison_date_range=UNSET if before is None else show_range(before),
             total_rows=groups.total if question.include.total_rows else UNSET,
             time_labels=self._labels(question, range_),

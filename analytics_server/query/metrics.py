@@ -2,9 +2,11 @@
 
 An expression is written once per source it can be read from: `e.` is a row of `events`,
 `s.` one of `sessions`, `t.` and `v.` the subqueries that `sql/tables` makes of `traffic`, of
-whole sessions and of scrolled pages. Placeholders that are filled in when SQL is made:
+whole sessions and of scrolled pages; `exits` is over the sessions whose last page view counts.
+Placeholders that are filled in when SQL is made:
 `@uniq` (how distinct things are counted), `@visitor` and `@session` (what makes them distinct), `@visitors`
-(distinct visitors of whole sessions).
+(distinct visitors of whole sessions), `@paid` (whether an event's revenue counts),
+`@counts` (whether an event makes its visitor count).
 """
 
 from __future__ import annotations
@@ -36,13 +38,17 @@ class MetricKind(StrEnum):
     MEAN = "mean"
 
 
+AMOUNTS = frozenset({MetricKind.AMOUNT, MetricKind.MEAN_AMOUNT})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
     """A number that can be asked for. `scope` says whether events or sessions are counted.
 
     `pieces`: the additive numbers it is made of, itself if none are named; `merged`: the formula over
-    their sums, `r.m_<piece>`, by which the pieces of several days become one value. `share`: per cent that
-    the row's visitors are of the visitors of a wider question, see `Share`. `active`: passive events count for nothing.
+    their sums, `r.m_<piece>`, by which the pieces of several days become one value. `apart`: no source has all pieces,
+    so each is read by itself. `share`: per cent that the row's visitors are of the visitors of a wider question, see
+    `Share`. `active`: passive events count for nothing, but those of a goal for its visitors.
     """
 
     name: str
@@ -55,9 +61,11 @@ class Metric:
     traffic: str = ""
     visits: str = ""
     scrolls: str = ""
+    exits: str = ""
     active: bool = False
     pieces: tuple[str, ...] = ()
     merged: str = ""
+    apart: bool = False
     share: Share | None = None
 
 
@@ -66,7 +74,7 @@ METRICS: tuple[Metric, ...] = (
         name="visitors",
         about="Distinct visitors with an active event per day of the site's time zone, added up over the days.",
         scope=Scope.EVENT,
-        events="@uniqIf(@visitor, e.visitor_id != 0 AND e.passive = 0)",
+        events="@uniqIf(@visitor, e.visitor_id != 0 AND @counts)",
         active=True,
         traffic="sum(t.visitors)",
         visits="@visitors",
@@ -115,15 +123,27 @@ METRICS: tuple[Metric, ...] = (
         merged="if(sum(r.m_pageviews) = 0, NULL, sum(r.m_engagement_ms) / sum(r.m_pageviews) / 1000)",
     ),
     Metric(
+        name="exit_rate",
+        about="Sessions whose last page view is one of those counted, in per cent of the page views.",
+        scope=Scope.EVENT,
+        kind=MetricKind.PERCENT,
+        pieces=("pageviews", "exits"),
+        # Sessions and events are read one after the other, while new ones arrive.
+        merged="if(sum(r.m_pageviews) = 0, NULL, least(100, 100 * sum(r.m_exits) / sum(r.m_pageviews)))",
+        apart=True,
+    ),
+    Metric(
         name="conversion_rate",
-        about="Visitors with an event of the goal, in per cent of the visitors of the whole query without the goal.",
+        about="Visitors with an event of the goal, in per cent of the visitors of the whole query without the goal and"
+        " without filters on properties.",
         scope=Scope.EVENT,
         kind=MetricKind.PERCENT,
         share=Share.OF_ALL_WITHOUT_GOAL,
     ),
     Metric(
         name="group_conversion_rate",
-        about="Visitors with an event of the goal, in per cent of the group's visitors without the goal.",
+        about="Visitors with an event of the goal, in per cent of the group's visitors without the goal and without"
+        " filters on properties.",
         scope=Scope.EVENT,
         kind=MetricKind.PERCENT,
         share=Share.OF_GROUP_WITHOUT_GOAL,
@@ -133,15 +153,14 @@ METRICS: tuple[Metric, ...] = (
         about="Revenue added up, in one currency.",
         scope=Scope.EVENT,
         kind=MetricKind.AMOUNT,
-        events="toFloat64(sum(e.revenue_amount))",
+        events="toFloat64(sumIf(e.revenue_amount, @paid))",
     ),
     Metric(
         name="average_revenue",
         about="Mean revenue of the events that have one, in one currency.",
         scope=Scope.EVENT,
         kind=MetricKind.MEAN_AMOUNT,
-        events="if(countIf(e.revenue_currency != '') = 0, NULL, "
-        "toFloat64(sum(e.revenue_amount)) / countIf(e.revenue_currency != ''))",
+        events="if(countIf(@paid) = 0, NULL, toFloat64(sumIf(e.revenue_amount, @paid)) / countIf(@paid))",
     ),
     Metric(
         name="percentage",
@@ -191,6 +210,13 @@ PIECES: tuple[Metric, ...] = (
         events="sum(e.engagement_ms)",
     ),
     Metric(
+        name="exits",
+        about="Sessions whose last page view is one of those counted.",
+        scope=Scope.EVENT,
+        events="uniqExact(@session)",
+        exits="count()",
+    ),
+    Metric(
         name="viewed_sessions",
         about="Sessions with a page view.",
         scope=Scope.VISIT,
@@ -237,6 +263,14 @@ VISITORS = find_metric("visitors")
 def counted(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
     """What has to be read for these metrics: visitors for a share, the metric itself otherwise."""
     return tuple(dict.fromkeys(VISITORS if metric.share else metric for metric in metrics))
+
+
+def read_for(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
+    """The counted metrics as they are read: those whose pieces are read apart by their pieces."""
+    found: list[Metric] = []
+    for metric in metrics:
+        found += pieces_of(metric) if metric.apart else (metric,)
+    return tuple(dict.fromkeys(found))
 
 
 def pieces_of(metric: Metric) -> tuple[Metric, ...]:

@@ -1,21 +1,22 @@
 """What an answer must say beside its numbers: which currency they are in, and what they are not.
 
 Pure. Amounts of different currencies are never added: a question whose events have several
-is refused, unless it groups by currency.
+is refused, unless it groups by currency, or by goals that have one each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from analytics_server.errors import RequestError
 from analytics_server.query.dimensions import CURRENCY, GOAL
-from analytics_server.query.language.conditions import Condition, Match, Or
+from analytics_server.query.language.conditions import Match
+from analytics_server.query.language.goal_filters import goals_in
 from analytics_server.query.language.request import Question
 from analytics_server.query.language.time_range import TimeRange
-from analytics_server.query.metrics import VISITORS, MetricKind, counted, find_metric
+from analytics_server.query.metrics import AMOUNTS, VISITORS, counted, find_metric
 
 MOST_NAMED = 10
 """So many currencies are named when a question is refused for having several."""
@@ -32,36 +33,57 @@ NO_GOALS = "The site has no saved goals to group by."
 
 def needs_currency(question: Question) -> bool:
     """Does the answer hold amounts whose currency its rows don't name?"""
-    amounts = any(metric.kind in (MetricKind.AMOUNT, MetricKind.MEAN_AMOUNT) for metric in question.metrics)
+    amounts = any(metric.kind in AMOUNTS for metric in question.metrics)
     return amounts and CURRENCY not in question.dimensions
 
 
 def currencies_of(question: Question) -> Question:
     """Which currencies the events have that the question adds up."""
-    where: list[Condition] = [*question.where, Match(CURRENCY, "is", ("",), negated=True)]
-    if GOAL in question.dimensions:
-        where.append(Or(tuple(goal.condition for goal in question.goals)))
+    by_goal = GOAL in question.dimensions
+    paying = () if by_goal else question.paying
     return replace(
         question,
-        metrics=(find_metric("total_revenue"),),
-        dimensions=(CURRENCY,),
-        where=tuple(where),
-        goals=(),
+        metrics=(find_metric("total_revenue"),),  # which passive events count for too
+        dimensions=(GOAL, CURRENCY) if by_goal else (CURRENCY,),
+        where=(*question.where, *paying, Match(CURRENCY, "is", ("",), negated=True)),
         order_by=(),
     )
 
 
-def one_currency(found: Collection[str]) -> str:
-    """The only one of them, or "" if there is none. Raises `RequestError` (several_currencies)."""
+def one_currency(found: Collection[str], question: Question) -> str:
+    """The only one of them, or that of the chosen goal, or "". Raises `RequestError` (several_currencies)."""
     if len(found) > 1:
-        named = ", ".join(sorted(found)[:MOST_NAMED])
-        raise RequestError(
-            f"The revenue asked for is in several currencies ({named}), and amounts of different currencies are never"
-            f' added. Choose one by a filter such as ["is", "event:currency", ["{min(found)}"]], or group by the'
-            ' dimension "event:currency".',
-            code="several_currencies",
-        )
-    return next(iter(found), "")
+        raise _several("The revenue asked for is", found, "")
+    chosen = {goal.currency for goals in goals_in(question.where) for goal in goals}
+    return next(iter(found or (chosen if len(chosen) == 1 else ())), "")
+
+
+def goal_currencies(found: Iterable[tuple[str, str]], question: Question) -> dict[str, str]:
+    """The currency of each goal's revenue: the goal's own, else the only one there is. `found`: pairs of both.
+
+    A goal without revenue and without a currency of its own has none. Raises `RequestError` (several_currencies).
+    """
+    seen: dict[str, set[str]] = {}
+    for name, currency in found:
+        seen.setdefault(name, set()).add(currency)
+    shown: dict[str, str] = {}
+    for goal in question.goals:
+        currencies = seen.get(goal.name, set())
+        if len(currencies) > 1 and not goal.currency:
+            raise _several(f"The revenue of the goal {goal.name!r} is", currencies, " Or give the goal a currency.")
+        if currency := goal.currency or next(iter(currencies), ""):
+            shown[goal.name] = currency
+    return shown
+
+
+def _several(what: str, found: Collection[str], also: str) -> RequestError:
+    named = ", ".join(sorted(found)[:MOST_NAMED])
+    return RequestError(
+        f"{what} in several currencies ({named}), and amounts of different currencies are never added. Choose one by a"
+        f' filter such as ["is", "event:currency", ["{min(found)}"]], or group by the dimension "event:currency".'
+        f"{also}",
+        code="several_currencies",
+    )
 
 
 def warnings_of(question: Question, range_: TimeRange, now: datetime) -> list[str]:

@@ -7,6 +7,7 @@ the query room: names, filters, buckets and metrics are all worked out here agai
 from __future__ import annotations
 
 import itertools
+import operator as compare
 import re
 import unicodedata
 from collections import defaultdict
@@ -17,6 +18,7 @@ from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from tests.query import filter_reading as reading
 from tests.query.world import COUNTRY_NAMES, GOALS, SEGMENTS, Event, micros, moment
 
 Key = tuple[str, ...]
@@ -24,13 +26,13 @@ Answer = dict[Key, list[float | None]]
 
 COUNTING_METRICS = ("visitors", "pageviews", "events")
 """Numbers of events that the cheap tables know."""
-ACTIVE_METRICS = COUNTING_METRICS
-"""Those for which passive events count for nothing."""
+ACTIVE_METRICS = (*COUNTING_METRICS, "exit_rate")
+"""Those for which passive events count for nothing, but those of goals for `visitors`."""
 MEASURING_METRICS = ("scroll_depth", "engagement_time")
 REVENUE_METRICS = ("total_revenue", "average_revenue")
 GOAL_METRICS = ("conversion_rate", "group_conversion_rate")
 SHARES = (*GOAL_METRICS, "percentage")
-EVENT_METRICS = (*COUNTING_METRICS, *MEASURING_METRICS, "percentage")
+EVENT_METRICS = (*COUNTING_METRICS, *MEASURING_METRICS, "exit_rate", "percentage")
 SESSION_METRICS = ("sessions", "bounce_rate", "session_duration", "views_per_session")
 NO_INTERACTION = ("pageview", "scroll", "engagement", "web_vital", "exposure", "not_found")
 EVENT_COLUMNS = {
@@ -44,12 +46,7 @@ EVENT_COLUMNS = {
 
 
 PATHS = ("event:page", "visit:entry_page", "visit:exit_page", "visit:referrer")
-NUMBERS = {
-    "gt": lambda number, limit: number > limit,
-    "gte": lambda number, limit: number >= limit,
-    "lt": lambda number, limit: number < limit,
-    "lte": lambda number, limit: number <= limit,
-}
+NUMBERS = {"gt": compare.gt, "gte": compare.ge, "lt": compare.lt, "lte": compare.le}
 
 
 @dataclass(slots=True)
@@ -92,24 +89,18 @@ class Oracle:
         self.sessions = {key: Session(found) for key, found in grouped.items()}
 
     def answer(
-        self,
-        metrics: Sequence[str],
-        dimensions: Sequence[str],
-        filters: Sequence[Any],
-        start: datetime,
-        end: datetime,
+        self, metrics: Sequence[str], dimensions: Sequence[str], filters: Sequence[Any], start: datetime, end: datetime
     ) -> Answer:
         """Values by group, in the order of `metrics`; groups in which nothing happened are absent."""
         first, last = micros(start), micros(end)
         matching = self._matching(filters, first, last)
-        goals = _goals_shown(filters)
         parts = {
-            metric: self._metric("visitors" if metric in SHARES else metric, dimensions, matching, first, last, goals)
+            metric: self._metric("visitors" if metric in SHARES else metric, dimensions, matching, first, last, filters)
             for metric in metrics
         }
         groups = {key for part in parts.values() for key in part} if dimensions else {()}
         whole = {metric: self._wider(metric, dimensions, filters, first, last) for metric in metrics}
-        left = [index for index, name in enumerate(dimensions) if name != "event:goal"]
+        left = [index for index, name in enumerate(dimensions) if reading.divides_visitors(name)]
         found: Answer = {}
         for key in groups:
             found[key] = []
@@ -118,20 +109,21 @@ class Oracle:
                 if metric in SHARES:
                     wide = whole[metric]
                     group = tuple(key[index] for index in left) if metric == "group_conversion_rate" else ()
-                    value = 100 * (value or 0) / wide[group] if wide.get(group) else None
+                    value = min(100.0, 100 * (value or 0) / wide[group]) if wide.get(group) else None
                 found[key].append(value)
         return found
 
-    def currencies(self, dimensions: Sequence[str], filters: Sequence[Any], start: datetime, end: datetime) -> set[str]:
-        """The currencies of the revenue that a question adds up."""
-        matching = self._matching(filters, micros(start), micros(end))
-        goals = _goals_shown(filters)
-        return {
-            event.currency
-            for event in matching
-            if event.currency
-            and ("event:goal" not in dimensions or any(self._is_of_goal(event, goal) for goal in goals))
-        }
+    def currencies(
+        self, dimensions: Sequence[str], filters: Sequence[Any], start: datetime, end: datetime
+    ) -> dict[str, set[str]]:
+        """The currencies of the revenue that a question adds up: by goal, if it groups by goals, else under ""."""
+        by_goal = "event:goal" in dimensions
+        found: dict[str, set[str]] = defaultdict(set)
+        for event in self._matching(filters, micros(start), micros(end)):
+            for goal in [g for g in reading.goals_shown(filters) if self._is_of_goal(event, g)] if by_goal else [""]:
+                if reading.pays(event, goal, filters, self._is_of_goal):
+                    found[goal].add(event.currency)
+        return dict(found)
 
     def _matching(self, filters: Sequence[Any], first: int, last: int) -> list[Event]:
         return [
@@ -149,19 +141,26 @@ class Oracle:
         matching: Sequence[Event],
         first: int,
         last: int,
-        goals: Sequence[str],
+        filters: Sequence[Any],
     ) -> dict[Key, list[Any]]:
         found: dict[Key, dict[Any, Any]] = defaultdict(dict)
+        goals = reading.goals_shown(filters)
         if metric not in SESSION_METRICS:
+            place = dimensions.index("event:goal") if "event:goal" in dimensions else None
+            of_goals = metric == "visitors" and (place is not None or reading.chosen_goals(filters))
             for number, event in enumerate(matching):
-                if event.passive and (
-                    metric in ACTIVE_METRICS or (metric == "scroll_depth" and not event.scroll_depth)
-                ):
+                if event.passive and not of_goals and (metric in ACTIVE_METRICS or _tells_no_scroll(metric, event)):
                     continue  # counts for nothing, and makes no group
                 for key in self._keys(dimensions, event, event.at, goals):
-                    self._count(metric, number, event, found[key])  # a group exists whatever it counts for
+                    group = found[key]  # exists whatever the event counts for
+                    if metric not in REVENUE_METRICS:
+                        self._count(metric, number, event, group)
+                    elif reading.pays(event, "" if place is None else key[place], filters, self._is_of_goal):
+                        group[number] = event.revenue
             return {key: list(group.values()) for key, group in found.items()}
-        by_event = any(name.startswith(("event:", "experiment:")) for name in dimensions)
+        by_event = any(name.startswith(("event:", "experiment:")) for name in dimensions) or reading.names_pages(
+            filters
+        )
         for event in matching:
             whose = event.opened_at, event.session_id
             session = self.sessions[whose]
@@ -183,16 +182,12 @@ class Oracle:
             if event.scroll_depth:
                 page = event.opened_at, event.session_id, event.path
                 group[page] = max(group.get(page, 0), event.scroll_depth)
-        elif metric == "engagement_time":
+        elif metric in ("engagement_time", "exit_rate"):
             group[number] = event
-        elif metric in REVENUE_METRICS:
-            if event.currency:
-                group[number] = event.revenue
         elif metric == "events" or event.name == "pageview":
             group[number] = 1
 
-    @staticmethod
-    def _value(metric: str, things: list[Any]) -> float | None:
+    def _value(self, metric: str, things: list[Any]) -> float | None:
         if metric in (*COUNTING_METRICS, *SHARES, "sessions"):
             return len(things)
         if metric == "total_revenue":
@@ -200,6 +195,10 @@ class Oracle:
         if metric == "engagement_time":
             views = sum(event.name == "pageview" for event in things)
             return sum(event.engagement_ms for event in things) / views / 1000 if views else None
+        if metric == "exit_rate":
+            views = [event for event in things if event.name == "pageview"]
+            ends = {(e.opened_at, e.session_id) for e in views if self._session_of(e).exit == (e.at, e.path)}
+            return 100 * len(ends) / len(views) if views else None
         if metric in ("scroll_depth", "average_revenue"):
             return float(sum(things)) / len(things) if things else None
         sessions: list[Session] = things
@@ -219,10 +218,18 @@ class Oracle:
         """The visitors that a share is of, by group."""
         if metric not in SHARES:
             return {}
+        matching = self._matching(filters, first, last)
         if metric != "percentage":
-            filters = _without_goals(filters)
-        groups = [name for name in dimensions if name != "event:goal"] if metric == "group_conversion_rate" else []
-        found = self._metric("visitors", groups, self._matching(filters, first, last), first, last, [])
+            filters = reading.without_goals(filters)
+            matching = [
+                e
+                for e in self._matching([], first, last)
+                if all(True in reading.could(f, e, self._holds) for f in filters)
+            ]
+        groups = (
+            [name for name in dimensions if reading.divides_visitors(name)] if metric == "group_conversion_rate" else []
+        )
+        found = self._metric("visitors", groups, matching, first, last, filters)
         return {key: len(things) for key, things in found.items()}
 
     # Dimensions.
@@ -239,6 +246,9 @@ class Oracle:
 
     def _is_of_goal(self, event: Event, goal: str) -> bool:
         return all(self._holds(one, event) for one in GOALS[goal][1])
+
+    def _session_of(self, event: Event) -> Session:
+        return self.sessions[event.opened_at, event.session_id]
 
     def _value_of(self, name: str, event: Event) -> str:
         scope, _, field = name.partition(":")
@@ -289,7 +299,9 @@ class Oracle:
         if item[1] == "segment":
             return any(self._holds(["segment", name], event) for name in item[2]) is (operator == "is")
         if item[1] == "event:goal":
-            return any(self._is_of_goal(event, name) for name in _goals_named(item)) is not operator.endswith("_not")
+            return any(self._is_of_goal(event, name) for name in reading.goals_named(item)) is not operator.endswith(
+                "_not"
+            )
         return self._compares(item, event)
 
     def _done_in_order(self, steps: Sequence[Any], session: Session, after: int) -> bool:
@@ -334,6 +346,10 @@ def bucket_label(name: str, local: datetime) -> str:
     raise AssertionError(name)
 
 
+def _tells_no_scroll(metric: str, event: Event) -> bool:
+    return metric == "scroll_depth" and not event.scroll_depth
+
+
 @cache
 def _meets(method: str, value: str, wanted: tuple[str, ...], ignore_case: bool, path: bool) -> bool:
     """Does a value meet any of the wanted ones?"""
@@ -369,48 +385,6 @@ def _folded(text: str) -> str:
 def _parts(value: str) -> list[str]:
     """All parts of a text."""
     return [value[start:end] for start in range(len(value)) for end in range(start + 1, len(value) + 1)]
-
-
-def _goals_named(item: Any) -> list[str]:
-    """The goals that `["is", "event:goal", […]]` or one with `contains` chooses, whatever follows from it."""
-    if item[0].removesuffix("_not") == "is":
-        return list(item[2])
-    return [name for name in GOALS if any(text in name for text in item[2])]
-
-
-def _chooses_goals(item: Any) -> list[str]:
-    """The goals that a filter is a choice among; none if it says anything else."""
-    if item[0] == "goal":
-        return [item[1]]
-    if item[0] in ("is", "contains") and item[1] == "event:goal":
-        return _goals_named(item)
-    if item[0] == "or":
-        found = [_chooses_goals(inner) for inner in item[1]]
-        return [name for names in found for name in names] if all(found) else []
-    return []
-
-
-def _without_goals(filters: Sequence[Any]) -> list[Any]:
-    kept: list[Any] = []
-    for item in filters:
-        if item[0] == "and":
-            kept += _without_goals(item[1])
-        elif not _chooses_goals(item):
-            kept.append(item)
-    return kept
-
-
-def chosen_goals(filters: Sequence[Any]) -> list[list[str]]:
-    """Per filter that stands by itself and chooses goals, which ones."""
-    found: list[list[str]] = []
-    for item in filters:
-        found += chosen_goals(item[1]) if item[0] == "and" else [names] if (names := _chooses_goals(item)) else []
-    return found
-
-
-def _goals_shown(filters: Sequence[Any]) -> list[str]:
-    """The goals that `event:goal` groups by."""
-    return [name for name in GOALS if all(name in names for names in chosen_goals(filters))]
 
 
 def _cut(wildcard: str, path: bool) -> list[str]:

@@ -210,10 +210,11 @@ async def test_goals_and_segments_are_known_by_name_and_by_id(service: QueryServ
         assert caught.value.code == f"unknown_{kind}"
 
 
-async def test_shares_name_that_they_are_approximate(service: QueryService) -> None:
-    parts: dict[str, Any] = {"metrics": ["conversion_rate", "events"], "filters": [["goal", "Signed up"]]}
-    assert (await ask(service, **parts)).meta.approximate == ["conversion_rate"]
-    assert (await ask(service, **parts, exact=True)).meta.approximate == []
+async def test_shares_and_visitors_beside_them_are_never_approximate(service: QueryService) -> None:
+    parts: dict[str, Any] = {"metrics": ["visitors", "events"], "filters": [["goal", "Signed up"]]}
+    assert (await ask(service, **parts)).meta.approximate == ["visitors"]
+    for share in ("conversion_rate", "group_conversion_rate", "percentage"):
+        assert (await ask(service, **{**parts, "metrics": [share, "visitors"]})).meta.approximate == []
 
 
 async def test_goals_too_complex_for_one_statement_are_refused(store: Store) -> None:

@@ -69,6 +69,21 @@ QUESTIONS: dict[str, dict[str, Any]] = {
         "filters": [["goal", "Ordered"], ["is", "visit:country", ["DE"]]],
         "order_by": [["group_conversion_rate", "desc"]],
     },
+    "conversion_of_a_plan": {
+        "metrics": ["conversion_rate"],
+        "filters": [["goal", "Ordered"], ["is", "event:props:plan", ["pro"]]],
+    },
+    "headline_of_a_page": {
+        "metrics": ["visitors", "sessions", "bounce_rate"],
+        "filters": [["is", "event:page", ["/blog/a"]]],
+    },
+    "exits_of_pages": {
+        "metrics": ["exit_rate"],
+        "dimensions": ["event:page"],
+        "filters": [["is", "visit:country", ["DE"]]],
+    },
+    "exits_of_titles_by_day": {"metrics": ["pageviews", "exit_rate"], "dimensions": ["time:day", "event:title"]},
+    "revenue_of_goals": {"metrics": ["total_revenue", "average_revenue"], "dimensions": ["event:goal"]},
     "goals_by_month": {
         "metrics": ["visitors", "group_conversion_rate", "percentage"],
         "dimensions": ["time:month", "event:goal"],
@@ -120,7 +135,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-SAVED = SavedInMemory({"Ordered": GoalBody(event="purchase"), "Read": GoalBody(page="/blog/*")})
+SAVED = SavedInMemory({"Ordered": GoalBody(event="purchase", currency="EUR"), "Read": GoalBody(page="/blog/*")})
 
 
 def compiled(name: str) -> tuple[str, dict[str, object]]:

@@ -118,14 +118,18 @@ class Event:
 
 
 GOALS: dict[str, tuple[dict[str, Any], list[Any]]] = {
-    "Signed up": ({"event": "Anmeldung ✓"}, [["is", "event:name", ["Anmeldung ✓"]]]),
+    "Signed up": ({"event": "Anmeldung ✓", "currency": "EUR"}, [["is", "event:name", ["Anmeldung ✓"]]]),
     "Read the blog": (
         {"page": "/blog/**"},
         [["is", "event:name", ["pageview"]], ["matches_wildcard", "event:page", ["/blog/**"]]],
     ),
     "Clicked as a pro": (
-        {"event": "click", "filters": [["is", "event:props:plan", ["pro"]]]},
+        {"event": "click", "filters": [["is", "event:props:plan", ["pro"]]], "currency": "JPY"},
         [["is", "event:name", ["click"]], ["is", "event:props:plan", ["pro"]]],
+    ),
+    "Scrolled the blog": (
+        {"page": "/blog/*", "scroll_depth": 75},
+        [["gte", "event:scroll_depth", [75]], ["matches_wildcard", "event:page", ["/blog/*"]]],
     ),
     "Landed at the front": ({"filters": [["is", "visit:entry_page", ["/"]]]}, [["is", "visit:entry_page", ["/"]]]),
     "Anything after a click": (
@@ -137,6 +141,7 @@ GOALS: dict[str, tuple[dict[str, Any], list[Any]]] = {
 
 SEGMENTS: dict[str, list[Any]] = {
     "Germans": [["is", "visit:country", ["DE"]]],
+    "Bloggers": [["contains", "event:page", ["blog"]], ["is_not", "event:props:plan", ["free"]]],
     "Readers": [["has_done", ["contains", "event:page", ["blog"]]], ["is_not", "visit:browser", ["Chrome"]]],
 }
 

@@ -20,9 +20,11 @@ from analytics_server.rollups.registry import (
 from analytics_server.store import Store, make_store, migrate
 from analytics_server.store.parts import ROLLUP_TABLES
 
-NOT_DERIVED = {"schema_migrations", "sites", "tokens", "salts", "saved", "events", "funnel_fills", "drops"}
-"""`funnel_fills` says how far the tables of saved funnels are filled, `drops` counts what never became an event: they
-hold nothing of events."""
+NOT_DERIVED = {
+    *("schema_migrations", "sites", "tokens", "salts", "saved", "events", "funnel_fills", "drops", "definitions")
+}
+"""`funnel_fills` says how far the tables of saved funnels are filled, `drops` counts what never became an event,
+`definitions` says since when events are taken by which definitions: they hold nothing of events."""
 
 LATER_VIEWS = (
     "CREATE TABLE by_user (site_id LowCardinality(String), day Date, user_id String, "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from analytics_server.query.language.request import QueryRequest, decode_request
@@ -106,9 +108,10 @@ async def test_an_annotation_lies_in_the_site_s_time(
         ({"page": "/welcome"}, "/welcome"),
         ({"event": "signup", "page": "/welcome"}, "signup"),
         ({"event": "signup", "name": "Joined"}, "Joined"),
+        ({"page": "/blog/**", "scroll_depth": 90}, "/blog/** (90 %)"),
     ],
 )
-async def test_a_goal_without_a_name_gets_that_of_its_event_or_page(api: Api, given: dict[str, str], name: str) -> None:
+async def test_a_goal_without_a_name_gets_that_of_its_event_or_page(api: Api, given: dict[str, Any], name: str) -> None:
     assert (await api("POST", "goals", {"site_id": SITE, **given}))[1]["name"] == name
 
 
@@ -126,6 +129,11 @@ async def test_a_change_of_one_part_keeps_what_has_nothing_to_do_with_it(api: Ap
     assert (noted["event"], noted["filters"], noted["about"]) == ("signup", goal["filters"], "")
     _, moved = await api("PUT", f"goals/{goal['id']}", {"page": "/x"})
     assert (moved["event"], moved["page"], moved["filters"], moved["currency"]) == ("", "/x", [], "EUR")
+    for depth in (1, 100):
+        _, deep = await api("PUT", f"goals/{goal['id']}", {"page": "/x", "scroll_depth": depth})
+        assert (deep["event"], deep["page"], deep["scroll_depth"]) == ("", "/x", depth)
+    _, moved = await api("PUT", f"goals/{goal['id']}", {"page": "/y"})
+    assert (moved["page"], moved["scroll_depth"]) == ("/y", None)
 
 
 async def test_a_goal_is_known_to_questions_until_it_is_deleted(api: Api) -> None:

@@ -46,6 +46,11 @@ PAGE = ["is", "event:page", ["/"]]
         ("goals", {"page": "x" * 2_049}, "bad_request"),
         ("goals", {"name": None, "event": "", "page": "/" + "x" * 120}, "bad_name"),
         ("goals", {"currency": "euro"}, "bad_request"),
+        ("goals", {"page": "/blog/**", "scroll_depth": 90}, "bad_goal"),
+        ("goals", {"event": None, "scroll_depth": 90}, "bad_goal"),
+        ("goals", {"event": None, "scroll_depth": 90, "filters": [PAGE]}, "bad_goal"),
+        *(("goals", {"event": None, "page": "/", "scroll_depth": depth}, "bad_request") for depth in (
+            0, -1, 101, 1.5, "90", True)),
         ("goals", {"about": "x" * 1_001}, "bad_request"),
         ("segments", {"filters": []}, "bad_filter"),
         ("segments", {"name": None}, "bad_request"),

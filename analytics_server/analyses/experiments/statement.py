@@ -130,10 +130,10 @@ def select_breakdown(asked: ResultsQuestion, binder: Binder, limit: int) -> Sele
 def _subjects(asked: ResultsQuestion, binder: Binder) -> Select:
     """One row per exposed subject: what it was shown, and per goal whether (`c_`) and by how much revenue (`r_`)."""
     columns = [f"any(x.{name}) AS {name}" for name in _facts(asked)]
-    for goal in range(len(asked.goals)):
+    for goal, events in enumerate(asked.goals):
         columns.append(f"countIf(g.g_{goal} AND {_LATER}) > 0 AS c_{goal}")
         for place, currency in enumerate(asked.currencies):
-            own = f"g.currency = {binder.bind(currency, TEXT)}"
+            own = f"g.currency = {binder.bind(currency, TEXT)}" if events.currency in ("", currency) else "0"
             columns.append(f"sumIf(g.amount, g.g_{goal} AND {own} AND {_LATER}) AS r_{goal}_{place}")
     source = Join(
         Subquery(_goal_events(asked, binder), "g"), "RIGHT", Subquery(_keys(asked, binder), "x"), "ON g.key = x.key"

@@ -126,11 +126,16 @@ class DoneInOrder:
 
 @dataclass(frozen=True, slots=True)
 class SavedFilter:
-    """A saved goal or segment, which stands for its condition."""
+    """A saved goal or segment, which stands for its condition.
+
+    `name` is what it was chosen by, which may be its id; `goal` and `currency` are those of a goal.
+    """
 
     kind: Literal["goal", "segment"]
     name: str
     condition: Condition
+    goal: str = ""
+    currency: str = ""
 
 
 Condition = Match | And | Or | Not | HasDone | DoneInOrder | SavedFilter

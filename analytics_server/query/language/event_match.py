@@ -43,10 +43,14 @@ class EventSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class EventMatch(msgspec.Struct, frozen=True, kw_only=True):
-    """A spec as it was read: what it is called, and what must hold of an event."""
+    """A spec as it was read: what it is called, and what must hold of an event.
+
+    `currency`: the one in which its revenue counts, if it is a goal that has one.
+    """
 
     label: str
     where: tuple[Condition, ...]
+    currency: str = ""
 
     def normalised(self) -> dict[str, object]:
         """As JSON, for the answer."""
@@ -61,10 +65,13 @@ def read_spec(spec: EventSpec, place: str, library: Library) -> EventMatch:
     if spec.name and not event and not spec.goal and (spec.name in STANDARD_EVENTS or not speaks):
         event = spec.name
     where: list[Condition] = []
+    currency = ""
     if event:
         where.append(Match(find_dimension("event:name"), "is", (event,), negated=False))
     if spec.goal:
-        where += library.goal(spec.goal, place=f"{place}.goal")
+        goal = library.goal(spec.goal, place=f"{place}.goal")
+        where += goal.conditions
+        currency = goal.currency
     where += filters
     if not where:
         raise RequestError(
@@ -72,7 +79,7 @@ def read_spec(spec: EventSpec, place: str, library: Library) -> EventMatch:
             ' such as {"name": "signup"}.',
             code="bad_step",
         )
-    return EventMatch(label=label or spec.goal or event or "events", where=tuple(where))
+    return EventMatch(label=label or spec.goal or event or "events", where=tuple(where), currency=currency)
 
 
 def _says_which(condition: Condition) -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analytics_server.query.dimensions import Scope
-from analytics_server.query.language.conditions import Condition, matches
+from analytics_server.query.dimensions import PAGE, Scope
+from analytics_server.query.language.conditions import And, Condition, Match, Not, Or, SavedFilter, matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,8 @@ class FilterClasses:
 
     `about_events`: their truth depends on single events. Of the others, `settled` are true of a session from its first
     event on, `unsettled` are known once the parts of its row are merged, and `of_merged_sessions`, some of these, ask
-    for what no event tells. `beside_events`: all but the latter.
+    for what no event tells. `beside_events`: all but the latter. `names_page`: a filter is written on event:page, in
+    a segment too; not in a goal or has_done, which stand for events of their own.
     """
 
     about_events: tuple[Condition, ...]
@@ -26,6 +27,7 @@ class FilterClasses:
     unsettled: tuple[Condition, ...]
     of_merged_sessions: tuple[Condition, ...]
     beside_events: tuple[Condition, ...]
+    names_page: bool
 
 
 def classify(where: Sequence[Condition]) -> FilterClasses:
@@ -50,7 +52,33 @@ def classify(where: Sequence[Condition]) -> FilterClasses:
         unsettled=tuple(unsettled),
         of_merged_sessions=tuple(of_merged_sessions),
         beside_events=tuple(beside_events),
+        names_page=bool(about_events) and _name_page(about_events),
     )
+
+
+def of_pages_only(conditions: Sequence[Condition]) -> bool:
+    """Do conditions ask nothing of events but their page?"""
+    return all(
+        match.dimension.scope is Scope.VISIT or match.dimension.name == PAGE.name for match in matches(conditions)
+    )
+
+
+def _name_page(conditions: Sequence[Condition]) -> bool:
+    for condition in conditions:
+        match condition:
+            case Match():
+                found = condition.dimension.name == PAGE.name
+            case And() | Or():
+                found = _name_page(condition.conditions)
+            case Not():
+                found = _name_page((condition.condition,))
+            case SavedFilter():
+                found = condition.kind == "segment" and _name_page((condition.condition,))
+            case _:
+                found = False
+        if found:
+            return True
+    return False
 
 
 def reads_pages(conditions: Sequence[Condition]) -> bool:

@@ -153,9 +153,14 @@ def _parse_named(
         known = _goals_like(values, library, place, whole=method == "is", case_sensitive=case_sensitive)
     else:
         raise bad_filter(f"{place}: a {kind} is chosen by its name or id, with is{' or contains' * (kind == 'goal')}")
-    find = library.goal if kind == "goal" else library.segment
-    conditions = tuple(SavedFilter(kind, value, all_of(find(value, place=place))) for value in dict.fromkeys(known))
-    found = conditions[0] if len(conditions) == 1 else Or(conditions)
+    conditions: list[SavedFilter] = []
+    for value in dict.fromkeys(known):
+        if kind == "goal":
+            goal = library.goal(value, place=place)
+            conditions.append(SavedFilter(kind, value, all_of(goal.conditions), goal.name, goal.currency))
+        else:
+            conditions.append(SavedFilter(kind, value, all_of(library.segment(value, place=place))))
+    found = conditions[0] if len(conditions) == 1 else Or(tuple(conditions))
     return Not(found) if negated else found
 
 
@@ -169,9 +174,9 @@ def _goals_like(
 
     texts = [seen(value) for value in values]
     names = tuple(
-        name
-        for name, _ in library.goals()
-        if (seen(name) in texts if whole else any(text in seen(name) for text in texts))
+        goal.name
+        for goal in library.goals()
+        if (seen(goal.name) in texts if whole else any(text in seen(goal.name) for text in texts))
     )
     if not names:
         raise RequestError(

@@ -16,12 +16,12 @@ from msgspec import Meta
 
 from analytics_server.errors import RequestError
 from analytics_server.model import stored_site_id
-from analytics_server.query.dimensions import GOAL, Dimension, Interval, Scope, find_dimension, nearest
+from analytics_server.query.dimensions import GOAL, Dimension, Interval, Scope, find_dimension, is_property, nearest
 from analytics_server.query.language.comparisons import ComparisonRequest, ComparisonSpec, read_comparison
 from analytics_server.query.language.conditions import Condition, matches, normalise
 from analytics_server.query.language.filter_classes import FilterClasses, classify
 from analytics_server.query.language.filters import all_of, parse_filters
-from analytics_server.query.language.goal_filters import goals_in, without_goals
+from analytics_server.query.language.goal_filters import goals_in, is_active, paying, without_goals, without_properties
 from analytics_server.query.language.library import Library
 from analytics_server.query.language.shapes import MAX_DIMENSIONS, MAX_METRICS, DateRange, Dimensions, Filters, Metrics
 from analytics_server.query.language.time_range import RangeSpec
@@ -75,10 +75,11 @@ class SortKey:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A saved goal, and what must hold of its events."""
+    """A saved goal: what must hold of its events, and the currency that its revenue is counted in ("": any)."""
 
     name: str
     condition: Condition
+    currency: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,9 @@ class Question:
     """A request whose every name is known to the registry. `goals`: what the dimension event:goal groups by.
 
     What follows from these is worked out once: `filters`, the conditions by what they depend on; `wider`, per kind of
-    share that is asked for, the question whose visitors it is a share of.
+    share that is asked for, the question whose visitors it is a share of. `exact_visitors`: for shares, both numbers
+    are counted exactly, as an approximate part may come out greater than its whole. `counts_passive`: of
+    goals that passive events may reach, these count for `visitors` too.
     """
 
     site_id: str
@@ -102,13 +105,28 @@ class Question:
     comparison: ComparisonSpec | None
     match_day_of_week: bool
     exact: bool
+    exact_visitors: bool = False
+    counts_passive: bool = field(init=False, repr=False, compare=False)
     filters: FilterClasses = field(init=False, repr=False, compare=False)
     wider: Mapping[Share, Question] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         shares = dict.fromkeys(metric.share for metric in self.metrics if metric.share)
+        object.__setattr__(self, "exact_visitors", self.exact_visitors or self.exact or bool(shares))
+        object.__setattr__(self, "counts_passive", self._counts_passive())
         object.__setattr__(self, "filters", classify(self.where))
         object.__setattr__(self, "wider", {share: _wider(self, share) for share in shares})
+
+    def _counts_passive(self) -> bool:
+        chosen = [[goal.condition for goal in goals] for goals in goals_in(self.where)]
+        if GOAL in self.dimensions:
+            chosen.append([goal.condition for goal in self.goals])
+        return bool(chosen) and not any(all(map(is_active, goals)) for goals in chosen)
+
+    @property
+    def paying(self) -> tuple[Condition, ...]:
+        """What must hold of an event besides the filters for its revenue to count, where rows are not by goal."""
+        return paying(self.where)
 
     @property
     def goal_dimensions(self) -> tuple[Dimension, ...]:
@@ -161,15 +179,20 @@ class Question:
 
 
 def _wider(question: Question, share: Share) -> Question:
-    """The question whose visitors a share is of."""
-    grouped = share is Share.OF_GROUP_WITHOUT_GOAL
+    """The question whose visitors a share is of: counted exactly, as those of the question are."""
+    where, dimensions = question.where, question.dimensions
+    if share is not Share.OF_ALL:
+        where = without_properties(without_goals(where))
+    if share is not Share.OF_GROUP_WITHOUT_GOAL:
+        dimensions = ()
     return replace(
         question,
         metrics=(VISITORS,),
-        dimensions=tuple(d for d in question.dimensions if d is not GOAL) if grouped else (),
-        where=question.where if share is Share.OF_ALL else without_goals(question.where),
+        dimensions=tuple(d for d in dimensions if d is not GOAL and not is_property(d)),
+        where=where,
         order_by=(),
         goals=(),
+        exact_visitors=True,
     )
 
 
@@ -219,9 +242,10 @@ def check_request(request: QueryRequest, library: Library | None = None, *, max_
 
 def _goals(where: Sequence[Condition], library: Library | None) -> tuple[Goal, ...]:
     """The goals to group by: those that the filters choose, else all of the site."""
-    found = [Goal(name, all_of(conditions)) for name, conditions in (library.goals() if library else ())]
+    found = [Goal(g.name, all_of(g.conditions), g.currency) for g in (library.goals() if library else ())]
     for chosen in goals_in(where):
-        found = [goal for goal in found if goal.condition in chosen]
+        names = {goal.goal for goal in chosen}
+        found = [goal for goal in found if goal.name in names]
     if len(found) > MAX_GOALS:
         raise RequestError(
             f"The site has more than {MAX_GOALS} goals, too many to group by: choose some of them by a filter such as"

@@ -16,6 +16,7 @@ from analytics_server.model import PAGEVIEW
 from analytics_server.query.dimensions import find_dimension
 from analytics_server.query.language.conditions import Condition, Match
 from analytics_server.query.language.filters import parse_filters
+from analytics_server.query.language.library import SavedGoal
 from analytics_server.query.language.shapes import Filters
 from analytics_server.saved.store import Kind, Saved, SavedThing, body_of
 
@@ -23,17 +24,20 @@ TEXT_CHARS = 2_048
 ABOUT_CHARS = 1_000
 
 Currency = Annotated[str, Meta(pattern="^([A-Z]{3})?$", description="ISO 4217 code.")]
+ScrollDepth = Annotated[int, Meta(ge=1, le=100, description="Per cent of the page.")]
 About = Annotated[str, Meta(max_length=ABOUT_CHARS)]
 
 
 class GoalBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A goal: events of that name, and/or on pages that fit the wildcard, and/or that pass the filters.
 
-    `currency`: the one its revenue is shown in; `about`: a note. Neither changes what is counted.
+    `scroll_depth`: of events of any kind on these pages, those that report so many per cent or more.
+    `currency`: the one its revenue is counted and shown in; `about`: a note.
     """
 
     event: Annotated[str, Meta(max_length=120)] = ""
     page: Annotated[str, Meta(max_length=TEXT_CHARS)] = ""
+    scroll_depth: ScrollDepth | None = None
     filters: Filters = ()
     currency: Currency = ""
     about: About = ""
@@ -52,23 +56,19 @@ class SiteLibrary:
         self._saved = saved
         self._site_id = site_id
 
-    def goal(self, id_or_name: str, *, place: str) -> tuple[Condition, ...]:
-        """What must hold of an event of the goal. Raises `RequestError` (unknown_goal)."""
-        thing = self._find(Kind.GOAL, id_or_name, place)
-        return goal_conditions(body_of(thing, GoalBody), f"the goal {thing.name!r}")
+    def goal(self, id_or_name: str, *, place: str) -> SavedGoal:
+        """The goal of that name or id. Raises `RequestError` (unknown_goal)."""
+        return _saved_goal(self._find(Kind.GOAL, id_or_name, place))
 
     def has_goal(self, id_or_name: str) -> bool:
         """Is there such a goal?"""
         return self._saved is not None and self._saved.find(Kind.GOAL, self._site_id, id_or_name) is not None
 
-    def goals(self) -> list[tuple[str, tuple[Condition, ...]]]:
+    def goals(self) -> list[SavedGoal]:
         """All goals of the site by name, but for those that can't be read."""
         if self._saved is None:
             return []
-        return self._saved.readable(
-            self._saved.all(Kind.GOAL, self._site_id),
-            lambda thing: (thing.name, goal_conditions(body_of(thing, GoalBody), f"the goal {thing.name!r}")),
-        )
+        return self._saved.readable(self._saved.all(Kind.GOAL, self._site_id), _saved_goal)
 
     def segment(self, id_or_name: str, *, place: str) -> tuple[Condition, ...]:
         """The conditions of a segment. Raises `RequestError` (unknown_segment)."""
@@ -84,13 +84,26 @@ class SiteLibrary:
         return thing
 
 
+def _saved_goal(thing: SavedThing) -> SavedGoal:
+    body = body_of(thing, GoalBody)
+    return SavedGoal(thing.name, goal_conditions(body, f"the goal {thing.name!r}"), body.currency)
+
+
 def goal_conditions(goal: GoalBody, place: str) -> tuple[Condition, ...]:
     """What must hold of an event of a goal. Raises `RequestError` (bad_goal or of its filters)."""
     where: list[Condition] = []
     if goal.event:
         where.append(Match(find_dimension("event:name"), "is", (goal.event,), negated=False))
+    if goal.scroll_depth is not None:
+        if goal.event or not goal.page:
+            raise RequestError(
+                f'{place} is a scroll depth: it needs "page", such as "/blog/**" or "**" for all, and no "event",'
+                " because several kinds of events report how far a page was scrolled.",
+                code="bad_goal",
+            )
+        where += parse_filters([["gte", "event:scroll_depth", [goal.scroll_depth]]])
     if goal.page:
-        if not goal.event:
+        if not goal.event and goal.scroll_depth is None:
             where.append(Match(find_dimension("event:name"), "is", (PAGEVIEW,), negated=False))
         where.append(Match(find_dimension("event:page"), "matches_wildcard", (goal.page,), negated=False))
     where += parse_filters(goal.filters, place=f"{place}.filters")

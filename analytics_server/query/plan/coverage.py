@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from analytics_server.query.dimensions import DIMENSIONS, Dimension, Scope, find_dimension
+from analytics_server.query.dimensions import DIMENSIONS, PAGE, Dimension, Scope, find_dimension
 from analytics_server.query.language.conditions import Match, SavedFilter, matches
 from analytics_server.query.language.request import Question
 from analytics_server.query.language.time_range import TimeRange, local_days, midnight
@@ -108,7 +108,7 @@ def kept_dimension(question: Question) -> str | None:
     Filters may speak of the breakdown's own dimension. Without a breakdown one value of one
     dimension may be chosen: several could share a visitor, who would count twice.
     """
-    if question.interval not in (None, "day", "week", "month"):
+    if question.counts_passive or question.interval not in (None, "day", "week", "month"):
         return None
     plain = [dimension for dimension in question.dimensions if dimension.scope is not Scope.TIME]
     filtered = {match.dimension.kept_as for match in matches(question.where)}
@@ -135,9 +135,11 @@ def is_kept(metric: Metric, dimension: str) -> bool:
 
 
 def entries_are_kept(metric: Metric, question: Question) -> bool:
-    """Can `bounce_rate` by event:page be added up by entry page? (`sql/tables` leaves out later entries.)"""
-    names = [dimension.name for dimension in question.dimensions if dimension.scope is not Scope.TIME]
-    return metric.name == "bounce_rate" and names == ["event:page"] and not question.where
+    """Can `bounce_rate` of pages be added up by entry page? (`sql/tables` leaves out later entries.)
+
+    Of a question that `kept_dimension` has accepted: its filters speak of event:page alone then.
+    """
+    return metric.name == "bounce_rate" and (PAGE in question.dimensions or question.filters.names_page)
 
 
 def cover(range_: TimeRange, days: Days) -> Coverage | None:

@@ -11,8 +11,10 @@ Sources, cheapest first:
 - `sessions`: one row per session, for metrics of session scope.
 - `visits`: event metrics read from `sessions` where a session lies wholly inside one
   bucket of the question, and from `events` for the few that cross an edge.
-- `entries`: sessions by the page they entered on, for `bounce_rate` by `event:page`.
+- `entries`: sessions by the page they entered on, for `bounce_rate` by `event:page` and with filters on it.
 - `events`: the raw rows; the session's attributes stand on each of them.
+- `exits`: sessions by the page of their last page view, for `exit_rate`; `exit_events`: the same read from `events`,
+  where a field of the page view is asked for that the session's row does not have.
 - `views`: sessions counted over `events`, for `sessions` by an event dimension.
 - `scrolls`: `events`, first by session and page.
 """
@@ -25,11 +27,20 @@ from enum import StrEnum
 
 from analytics_server.errors import RequestError
 from analytics_server.query.clock_changes import HOUR_S, QUARTER_S, clock_periods
-from analytics_server.query.dimensions import SESSION, Dimension, Scope
+from analytics_server.query.dimensions import SESSION, Dimension, Scope, of_exits
 from analytics_server.query.language.conditions import matches
 from analytics_server.query.language.request import Question
 from analytics_server.query.language.time_range import TimeRange, on_quarter_hours
-from analytics_server.query.metrics import Metric, MetricKind, Share, counted, find_metric, pieces_of
+from analytics_server.query.metrics import (
+    VISITORS,
+    Metric,
+    MetricKind,
+    Share,
+    counted,
+    find_metric,
+    pieces_of,
+    read_for,
+)
 from analytics_server.query.plan.coverage import (
     ENTRY_PAGE,
     WHOLE_DAY,
@@ -49,6 +60,8 @@ class PlanSource(StrEnum):
     SESSIONS = "sessions"
     VISITS = "visits"
     ENTRIES = "entries"
+    EXITS = "exits"
+    EXIT_EVENTS = "exit_events"
     EVENTS = "events"
     VIEWS = "views"
     SCROLLS = "scrolls"
@@ -61,6 +74,8 @@ _TABLES: dict[PlanSource, tuple[str, ...]] = {
     PlanSource.SESSIONS: ("sessions",),
     PlanSource.VISITS: ("sessions", "events"),
     PlanSource.ENTRIES: ("sessions",),
+    PlanSource.EXITS: ("sessions",),
+    PlanSource.EXIT_EVENTS: ("events", "sessions"),
     PlanSource.EVENTS: ("events",),
     PlanSource.VIEWS: ("events", "sessions"),
     PlanSource.SCROLLS: ("events",),
@@ -69,6 +84,9 @@ _TABLES: dict[PlanSource, tuple[str, ...]] = {
 
 _EVENTS = find_metric("events")
 _SCROLL_DEPTH = find_metric("scroll_depth")
+_BOUNCE_RATE = find_metric("bounce_rate")
+_OF_ENTRIES = (_BOUNCE_RATE, *pieces_of(_BOUNCE_RATE))
+"""Where pages are chosen, by a dimension or a filter, these are of the sessions that entered there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +151,17 @@ def make_plan(
     """
     plans = {share: Wider(wide, make_plan(wide, range_, coverage, choose)) for share, wide in question.wider.items()}
     metrics = _with_groups(counted(question.metrics), question)
+    read = read_for(metrics)
     held = None if coverage is None else kept_dimension(question)
-    kept = [metric for metric in metrics if held is not None and is_kept(metric, held)]
+    kept = [metric for metric in read if held is not None and is_kept(metric, held)]
+    entered = [metric for metric in read if held is not None and entries_are_kept(metric, question)]
     parts: tuple[PlanPart, ...] = ()
-    if coverage is None or not kept:
-        parts = _read(question, metrics, range_, choose)
-        return Plan(parts, {m.name: _whole(m) for m in metrics} if len(parts) > 1 else {}, plans)
-    entered = [metric for metric in metrics if entries_are_kept(metric, question)]
-    others = tuple(metric for metric in metrics if metric not in (*kept, *entered))
+    if coverage is None or not (kept or entered):
+        parts = _read(question, read, range_, choose)
+        return Plan(
+            parts, {m.name: m.merged if m.apart else _whole(m) for m in metrics} if len(parts) > 1 else {}, plans
+        )
+    others = tuple(metric for metric in read if metric not in (*kept, *entered))
     for source, found, dimension in (
         (PlanSource.TOTALS, kept, held or WHOLE_DAY),
         (PlanSource.ENTRY_TOTALS, entered, ENTRY_PAGE),
@@ -159,11 +180,8 @@ def approximate_metrics(question: Question, plan: Plan) -> list[str]:
     if question.exact:
         return []
     counted_roughly = {m.name for part in plan.parts if part.source is PlanSource.VIEWS for m in part.metrics}
-    if _counts_visitors(plan):
-        counted_roughly.add("visitors")
-    for metric in question.metrics:
-        if metric.share and (_counts_visitors(plan) or _counts_visitors(plan.wider[metric.share].plan)):
-            counted_roughly.add(metric.name)
+    if not question.exact_visitors and _counts_visitors(plan):
+        counted_roughly.add(VISITORS.name)
     return [metric.name for metric in question.metrics if metric.name in counted_roughly]
 
 
@@ -184,9 +202,7 @@ def _with_groups(metrics: tuple[Metric, ...], question: Question) -> tuple[Metri
 
 
 def _counts_visitors(plan: Plan) -> bool:
-    return any(
-        m.name == "visitors" for part in plan.parts if part.source is not PlanSource.TOTALS for m in part.metrics
-    )
+    return any(m is VISITORS for part in plan.parts if part.source is not PlanSource.TOTALS for m in part.metrics)
 
 
 def _read(question: Question, metrics: Iterable[Metric], range_: TimeRange, choose: Choose) -> tuple[PlanPart, ...]:
@@ -211,9 +227,15 @@ def _event_sources(metric: Metric, question: Question, range_: TimeRange) -> tup
         return (PlanSource.SCROLLS,)
     filtered = [match.dimension for match in matches(question.where)]
     fields = [*question.dimensions, *filtered, *question.goal_dimensions]
-    roughly = metric.name == "visitors" and question.exact
+    if metric is VISITORS and question.counts_passive:
+        return (PlanSource.EVENTS,)
+    if metric.exits:
+        known = all(map(of_exits, fields))
+        return (PlanSource.EXITS, PlanSource.EXIT_EVENTS) if known else (PlanSource.EXIT_EVENTS,)
+    roughly = metric is VISITORS and question.exact
     found: list[PlanSource] = []
-    if metric.traffic and not roughly and all(d.traffic for d in fields) and _on_quarters(question, range_):
+    states = metric is VISITORS and question.exact_visitors  # what traffic has of visitors is approximate
+    if metric.traffic and not states and all(d.traffic for d in fields) and _on_quarters(question, range_):
         found.append(PlanSource.TRAFFIC)
     whole = question.interval in (None, "day", "week", "month") and all(d.scope is not Scope.EVENT for d in fields)
     visits = (PlanSource.VISITS,) if metric.visits and not roughly and whole else ()
@@ -233,11 +255,12 @@ def _on_quarters(question: Question, range_: TimeRange) -> bool:
 
 def _session_sources(metric: Metric, question: Question) -> tuple[PlanSource, ...]:
     by_event = [dimension for dimension in question.dimensions if dimension.scope is Scope.EVENT]
-    if not by_event:
+    entering = question.filters.names_page and metric in _OF_ENTRIES
+    if not by_event and not entering:
         return (PlanSource.SESSIONS, PlanSource.VIEWS) if metric.events else (PlanSource.SESSIONS,)
     if metric.events:
         return (PlanSource.VIEWS,)
-    if metric.name in ("bounce_rate", *(piece.name for piece in pieces_of(find_metric("bounce_rate")))):
+    if metric in _OF_ENTRIES:
         if all(dimension.sessions for dimension in by_event):
             return (PlanSource.ENTRIES,)
         raise RequestError(

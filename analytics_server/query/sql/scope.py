@@ -12,7 +12,15 @@ from math import ceil
 from typing import Literal
 
 from analytics_server.query.clock_changes import HOUR_S, changes_within_hours, clock_periods
-from analytics_server.query.dimensions import GOAL, HOUR_BETWEEN_CHANGES, HOUR_CHANGE, SESSION, Dimension, Scope
+from analytics_server.query.dimensions import (
+    GOAL,
+    HOUR_BETWEEN_CHANGES,
+    HOUR_CHANGE,
+    SESSION,
+    Dimension,
+    Scope,
+    of_exits,
+)
 from analytics_server.query.language.conditions import Condition
 from analytics_server.query.language.request import Question
 from analytics_server.query.language.time_range import TimeRange
@@ -23,8 +31,8 @@ from analytics_server.query.sql.render import Column, Reach, blanks_of, render, 
 from analytics_server.query.sql.select import Expression, Relation, Select, compose, compose_list, select
 from analytics_server.query.sql.templates import fill
 
-Rows = Literal["traffic", "events", "sessions"]
-"""Which rows an expression reads: `b` of `traffic`, `e` of `events` or `s` of `sessions`."""
+Rows = Literal["traffic", "events", "sessions", "exits"]
+"""Which rows are read: `b` of `traffic`, `e` of `events` or `s` of `sessions`, for `exits` with its last page view."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +77,7 @@ class Scoped:
         dimension = self.question.dimensions[place]
         if dimension is GOAL:
             return self._goals(place, rows)
-        template: str = getattr(dimension, rows)
+        template: str = of_exits(dimension) if rows == "exits" else getattr(dimension, rows)
         if dimension.interval == "hour":
             return hour_expression(template, at, self.range_, self.binder)
         return fill(template, at=at, **blanks_of(dimension, self.binder))
@@ -78,10 +86,23 @@ class Scoped:
         """A row per goal that the event is one of; the wanted ones are chosen here, before the rows multiply."""
         wanted = self.only.get(place)
         goals = [goal for goal in self.question.goals if wanted is None or goal.name in wanted]
-        column = self._traffic_column if rows == "traffic" else self._event_column
+        columns: dict[Rows, Column] = {"traffic": self._traffic_column, "exits": self._exit_column}
+        column = columns.get(rows, self._event_column)
         holds = compose_list(", ", [render(goal.condition, column, self.binder, self.reach) for goal in goals])
         names = self.binder.bind([goal.name for goal in goals], TEXTS)
         return compose(f"arrayJoin(arrayFilter((goal, holds) -> holds, {names}, CAST([", holds, "], 'Array(UInt8)')))")
+
+    def paid(self) -> Expression:
+        """Whether the revenue of a row `e` of `events` counts: there is some, in the currency of its row's goal."""
+        question, has = self.question, "e.revenue_currency != ''"
+        if GOAL not in question.dimensions:
+            return compose_list(" AND ", [has, *self.on_events(question.paying)])
+        if not any(goal.currency for goal in question.goals):
+            return has
+        names = self.binder.bind([goal.name for goal in question.goals], TEXTS)
+        currencies = self.binder.bind([goal.currency for goal in question.goals], TEXTS)
+        goal = f"d_{question.dimensions.index(GOAL)}"
+        return f"{has} AND transform({goal}, {names}, {currencies}, '') IN ('', e.revenue_currency)"
 
     def conditions(self, where: Sequence[Condition], column: Column) -> list[Expression]:
         """Conditions as SQL over the columns that `column` names."""
@@ -94,6 +115,10 @@ class Scoped:
     def on_sessions(self, where: Sequence[Condition]) -> list[Expression]:
         """Conditions over a row `s` of `sessions`."""
         return self.conditions(where, self._session_column)
+
+    def on_exits(self, where: Sequence[Condition]) -> list[Expression]:
+        """Conditions on the last page view of a session, over its row `s`."""
+        return self.conditions(where, self._exit_column)
 
     def wanted(self, groups: Sequence[Expression]) -> list[Expression]:
         """Keep only the groups that were asked for by value."""
@@ -110,6 +135,11 @@ class Scoped:
         if dimension is SESSION:
             return ", ".join(self.session_key)
         return with_key(dimension.sessions, dimension, self.binder)
+
+    def _exit_column(self, dimension: Dimension) -> str:
+        if dimension.scope is Scope.VISIT:
+            return self._session_column(dimension)
+        return with_key(of_exits(dimension), dimension, self.binder)
 
     def totals_column(self, dimension: Dimension) -> str:
         """A dimension of the question as an expression over a row `t` of `day_totals`."""

@@ -63,9 +63,10 @@ def select_visits(metrics: Sequence[Metric], scoped: Scoped) -> Select:
         *(f"{unit.format('s.started_at')} = {unit.format('s.ended_at')}" for unit in units),
     ]
     joined = reads_pages(question.where) or any(dimension.joined for dimension in question.dimensions)
-    visitors = _listed_visitors()
+    uniq = "uniqExact" if question.exact_visitors else "uniq"
+    visitors = _listed_visitors(uniq)
     if units and not joined:
-        visitors = _one_visitor()
+        visitors = _one_visitor(uniq)
         if any(metric.name == "visitors" for metric in metrics):
             # Few have two, and to read one number is far cheaper than to read a list.
             inside.append("s.visitor_ids.size0 <= 1")
@@ -129,23 +130,23 @@ class _Visitors:
     of_event: str
 
 
-def _listed_visitors() -> _Visitors:
+def _listed_visitors(uniq: str) -> _Visitors:
     """Any number of visitors a row."""
     of_session = _DAILY.format("id", "s.started_at")
     of_event = _DAILY.format("e.visitor_id", "e.ts")
     return _Visitors(
-        "uniqArray(v.visitors)",
+        f"{uniq}Array(v.visitors)",
         f"arrayMap(id -> {of_session}, arrayFilter(id -> id != 0, s.visitor_ids)) AS visitors",
         f"if(e.visitor_id = 0, [], [{of_event}]) AS visitors",
     )
 
 
-def _one_visitor() -> _Visitors:
+def _one_visitor(uniq: str) -> _Visitors:
     """One visitor a row, 0 if none is kept."""
     of_session = _DAILY.format("s.visitor_id", "s.started_at")
     of_event = _DAILY.format("e.visitor_id", "e.ts")
     return _Visitors(
-        "uniqIf(v.visitor, v.visitor != 0)",
+        f"{uniq}If(v.visitor, v.visitor != 0)",
         f"if(s.visitor_id = 0, 0, {of_session}) AS visitor",
         f"if(e.visitor_id = 0, 0, {of_event}) AS visitor",
     )

@@ -10,12 +10,22 @@ from collections.abc import Sequence
 
 from analytics_server.query.dimensions import Scope
 from analytics_server.query.language.conditions import Condition
-from analytics_server.query.language.filter_classes import reads_pages
-from analytics_server.query.metrics import Metric
+from analytics_server.query.language.filter_classes import of_pages_only, reads_pages
+from analytics_server.query.metrics import AMOUNTS, VISITORS, Metric
 from analytics_server.query.parameters import COUNTS, DAY, DAYS, TEXT
 from analytics_server.query.plan.plan import PlanPart, PlanSource
 from analytics_server.query.sql.scope import Scoped, grouped, named, names_of
-from analytics_server.query.sql.select import Expression, Join, Select, Subquery, Table, is_in, select
+from analytics_server.query.sql.select import (
+    Expression,
+    Join,
+    Scalar,
+    Select,
+    Subquery,
+    Table,
+    compose,
+    is_in,
+    select,
+)
 from analytics_server.query.sql.session_parts import select_visits
 from analytics_server.query.sql.session_rows import crossing, events_source, few_sessions, overlapping
 from analytics_server.query.sql.sources import ACTIVE_EVENTS, SESSIONS
@@ -35,6 +45,10 @@ def select_part(part: PlanPart, scoped: Scoped) -> Select:
             return _select_sessions(part.metrics, scoped)
         case PlanSource.ENTRIES:
             return _select_entries(part.metrics, scoped)
+        case PlanSource.EXITS:
+            return _select_exits(part.metrics, scoped)
+        case PlanSource.EXIT_EVENTS:
+            return _select_exit_events(part.metrics, scoped)
         case PlanSource.EVENTS:
             return _select_events(part.metrics, scoped)
         case PlanSource.VIEWS:
@@ -74,7 +88,7 @@ def _select_entry_totals(part: PlanPart, scoped: Scoped) -> Select:
     assert coverage is not None, "a part that reads totals says which"
     groups = scoped.expressions("sessions", "s.started_at")
     names = names_of(len(groups))
-    columns = [
+    columns: list[Expression] = [
         *named(groups),
         "s.started_at AS started_at",
         "tupleElement(s.entry, 'at') AS entered_at",
@@ -82,13 +96,22 @@ def _select_entry_totals(part: PlanPart, scoped: Scoped) -> Select:
         "s.interactions AS interactions",
     ]
     days = scoped.binder.name("held_days", [day.isoformat() for day in coverage.days], DAYS)
-    where = [
+    where: list[Expression] = [
         f"s.started_at >= {scoped.edges.start}",
         f"toDate(s.started_at, {{tz:String}}) IN {days}",
         f"s.entered_at >= {scoped.binder.moment('until', scoped.until)}",
         "s.pageviews > 0",
     ]
+    page = "tupleElement(s.entry, 'path')"
+    columns.append(f"{page} AS page")
+    where += scoped.conditions(scoped.question.where, lambda _: "s.page")
     source = Subquery(crossing(scoped, columns, scoped.edges.end), "s")
+    if not names:
+        less = [Scalar(select([m.sessions], source, where)) for m in metrics]
+        values = [
+            compose(f"toUInt64(t.m_{m.name} - ", one, f") AS m_{m.name}") for m, one in zip(metrics, less, strict=True)
+        ]
+        return select(values, Subquery(_select_totals(part, scoped), "t"))
     kept = [f"s.{name} AS {name}" for name in names]
     late = select([*kept, *(f"{m.sessions} AS m_{m.name}" for m in metrics)], source, where, names)
     left = [
@@ -144,10 +167,12 @@ def _select_entries(metrics: Sequence[Metric], scoped: Scoped) -> Select:
     """Sessions by entry page; the entering page view lies in the range and passes the filters."""
     groups = scoped.expressions("sessions", "s.started_at")
     settled, others = scoped.settled, scoped.on_sessions(scoped.question.filters.unsettled)
-    about_events = _matching_events(scoped, (*scoped.event_key, "e.path"))
-    if about_events is not None:
+    about_events = scoped.question.filters.about_events
+    if of_pages_only(about_events):
+        others += scoped.on_sessions(about_events)
+    elif (matching := _matching_events(scoped, (*scoped.event_key, "e.path"))) is not None:
         # After the merge: which page a session entered on is not known before.
-        others.append(is_in((*scoped.session_key, "tupleElement(s.entry, 'path')"), about_events))
+        others.append(is_in((*scoped.session_key, "tupleElement(s.entry, 'path')"), matching))
     where = [
         *scoped.edges.started_in_range(),
         f"tupleElement(s.entry, 'at') < {scoped.binder.moment('until', scoped.until)}",
@@ -157,13 +182,50 @@ def _select_entries(metrics: Sequence[Metric], scoped: Scoped) -> Select:
     return grouped(groups, [f"{m.sessions} AS m_{m.name}" for m in metrics], SESSIONS, where, settled)
 
 
+def _select_exits(metrics: Sequence[Metric], scoped: Scoped) -> Select:
+    """Sessions whose last page view lies in the range and passes the filters, by what their row tells of it."""
+    at = "tupleElement(s.exit, 'at')"
+    groups = scoped.expressions("exits", at)
+    filters = scoped.question.filters
+    where = [
+        *scoped.edges.overlapping(),
+        f"{at} >= {scoped.edges.start}",
+        f"{at} < {scoped.edges.end}",
+        *scoped.on_exits([*filters.about_events, *filters.unsettled]),
+        *scoped.wanted(groups),
+    ]
+    return grouped(groups, [f"{m.exits} AS m_{m.name}" for m in metrics], SESSIONS, where, scoped.settled)
+
+
+def _select_exit_events(metrics: Sequence[Metric], scoped: Scoped) -> Select:
+    """The same by the events that are these page views; of two at the same moment the session counts once."""
+    groups = scoped.expressions("events", "e.ts")
+    at, page = "tupleElement(s.exit, 'at')", "tupleElement(s.exit, 'path')"
+    last = overlapping(
+        scoped,
+        (*scoped.session_key, at, page),
+        [f"{at} >= {scoped.edges.start}", f"{at} < {scoped.edges.end}"],
+        final=True,
+    )
+    where = [
+        *_events_in_range(scoped, scoped.question.where),
+        "e.name = 'pageview'",
+        is_in((*scoped.event_key, "e.ts", "e.path"), last),
+        *scoped.wanted(groups),
+    ]
+    source = events_source(scoped, join=_needs_join(scoped))
+    return grouped(groups, _event_columns(metrics, scoped), source, where)
+
+
 def _select_events(metrics: Sequence[Metric], scoped: Scoped) -> Select:
     groups = scoped.expressions("events", "e.ts")
     where = [*_events_in_range(scoped, scoped.question.where), *scoped.wanted(groups)]
-    if all(metric.active for metric in metrics):
+    if all(metric.active for metric in metrics) and not (scoped.question.counts_passive and VISITORS in metrics):
         where.append(ACTIVE_EVENTS)  # no group for what counts nowhere
-    source = events_source(scoped, join=_needs_join(scoped))
-    return grouped(groups, [f"{_event_metric(m, scoped)} AS m_{m.name}" for m in metrics], source, where)
+    join = _needs_join(scoped)
+    if not join and any(metric.kind in AMOUNTS for metric in metrics):
+        join = reads_pages(scoped.question.paying)
+    return grouped(groups, _event_columns(metrics, scoped), events_source(scoped, join=join), where)
 
 
 def _select_views(metrics: Sequence[Metric], scoped: Scoped) -> Select:
@@ -180,7 +242,7 @@ def _select_views(metrics: Sequence[Metric], scoped: Scoped) -> Select:
         source = events_source(scoped, join=True)
         where.append(f"s.started_at >= {scoped.edges.start}")
     where += scoped.wanted(groups)
-    return grouped(groups, [f"{_event_metric(m, scoped)} AS m_{m.name}" for m in metrics], source, where)
+    return grouped(groups, _event_columns(metrics, scoped), source, where)
 
 
 def _select_scrolls(metrics: Sequence[Metric], scoped: Scoped) -> Select:
@@ -199,7 +261,12 @@ def _select_scrolls(metrics: Sequence[Metric], scoped: Scoped) -> Select:
     return select(columns, Subquery(inner, "v"), [], names)
 
 
-def _event_metric(metric: Metric, scoped: Scoped) -> str:
+def _event_columns(metrics: Sequence[Metric], scoped: Scoped) -> list[Expression]:
+    """The metrics' columns over a row `e` of `events`."""
+    return [compose(_event_metric(metric, scoped), f" AS m_{metric.name}") for metric in metrics]
+
+
+def _event_metric(metric: Metric, scoped: Scoped) -> Expression:
     question = scoped.question
     day = "toDate(e.ts, {tz:String})"
     if question.interval in ("minute", "hour", "day"):
@@ -209,9 +276,19 @@ def _event_metric(metric: Metric, scoped: Scoped) -> str:
     else:
         # One 64-bit number per (day, visitor): far cheaper to count than a pair.
         visitor = f"bitXor(e.visitor_id, intHash64({day}))"
-    uniq = "uniqExact" if question.exact else "uniq"
-    session = ", ".join(scoped.event_key)
-    return fill(metric.events, uniq=uniq, uniqIf=f"{uniq}If", visitor=visitor, session=session)
+    uniq = "uniqExact" if question.exact or (metric is VISITORS and question.exact_visitors) else "uniq"
+    blanks = {
+        "uniq": uniq,
+        "uniqIf": f"{uniq}If",
+        "visitor": visitor,
+        "counts": "1" if question.counts_passive else ACTIVE_EVENTS,
+        "session": ", ".join(scoped.event_key),
+    }
+    pieces = [fill(piece, **blanks) for piece in metric.events.split("@paid")]
+    if len(pieces) == 1:
+        return pieces[0]
+    paid = scoped.paid()
+    return compose(pieces[0], *(part for piece in pieces[1:] for part in (paid, piece)))
 
 
 def _events_in_range(scoped: Scoped, where: Sequence[Condition]) -> list[Expression]:

@@ -17,7 +17,7 @@ from analytics_server.collect.enrich.referrer import (
     load_sources,
     spam_hosts,
 )
-from analytics_server.collect.enrich.url import host_name
+from analytics_server.spelling.host_names import host_name
 from tests.collect.enrich.lists.spam import false_positives, main, well_known, without_spam
 from tests.collect.test_drop_counts import VIEW
 from tests.collect.world import World, answered

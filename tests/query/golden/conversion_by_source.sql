@@ -14,7 +14,7 @@ SELECT
             r.m_visitors
         FROM (
             SELECT
-                uniqIf(v.visitor, v.visitor != 0) AS m_visitors
+                uniqExactIf(v.visitor, v.visitor != 0) AS m_visitors
             FROM (
                 SELECT
                     if(s.visitor_id = 0, 0, bitXor(s.visitor_id, intHash64(toDate(s.started_at, {tz:String})))) AS visitor,
@@ -67,7 +67,7 @@ SELECT
 FROM (
     SELECT
         e.source AS d_0,
-        uniqIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0 AND e.passive = 0) AS m_visitors
+        uniqExactIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0 AND e.passive = 0) AS m_visitors
     FROM events AS e
     WHERE
         e.site_id = {site:String}
@@ -85,7 +85,7 @@ LEFT JOIN (
     FROM (
         SELECT
             v.d_0 AS d_0,
-            uniqIf(v.visitor, v.visitor != 0) AS m_visitors
+            uniqExactIf(v.visitor, v.visitor != 0) AS m_visitors
         FROM (
             SELECT
                 s.source AS d_0,

@@ -18,20 +18,13 @@ SELECT
             r.m_visitors
         FROM (
             SELECT
-                sum(t.visitors) AS m_visitors
-            FROM (
-                SELECT
-                    uniqIfMerge(b.visitors) AS visitors,
-                    sumIf(b.events, b.name = 'pageview') AS pageviews,
-                    sum(b.active) AS events
-                FROM traffic AS b
-                WHERE
-                    b.site_id = {site:String}
-                    AND b.bucket >= {start:DateTime64(6, 'UTC')}
-                    AND b.bucket < {end:DateTime64(6, 'UTC')}
-                    AND b.active > 0
-                GROUP BY toDate(b.bucket, {tz:String})
-            ) AS t
+                uniqExactIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0 AND e.passive = 0) AS m_visitors
+            FROM events AS e
+            WHERE
+                e.site_id = {site:String}
+                AND e.ts >= {start:DateTime64(6, 'UTC')}
+                AND e.ts < {end:DateTime64(6, 'UTC')}
+                AND e.passive = 0
         ) AS r
     ), 0) AS m_2,
     count() OVER () AS total_rows
@@ -39,7 +32,7 @@ FROM (
     SELECT
         toStartOfMonth(e.ts, {tz:String}) AS d_0,
         arrayJoin(arrayFilter((goal, holds) -> holds, {p_7:Array(String)}, CAST([e.name IN {p_4:Array(String)}, (e.name IN {p_5:Array(String)} AND (match(e.path, {p_6:String})))], 'Array(UInt8)'))) AS d_1,
-        uniqIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0 AND e.passive = 0) AS m_visitors
+        uniqExactIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0 AND e.passive = 0) AS m_visitors
     FROM events AS e
     WHERE
         e.site_id = {site:String}
@@ -54,22 +47,14 @@ LEFT JOIN (
         r.m_visitors AS m_visitors
     FROM (
         SELECT
-            t.d_0 AS d_0,
-            sum(t.visitors) AS m_visitors
-        FROM (
-            SELECT
-                toStartOfMonth(b.bucket, {tz:String}) AS d_0,
-                uniqIfMerge(b.visitors) AS visitors,
-                sumIf(b.events, b.name = 'pageview') AS pageviews,
-                sum(b.active) AS events
-            FROM traffic AS b
-            WHERE
-                b.site_id = {site:String}
-                AND b.bucket >= {start:DateTime64(6, 'UTC')}
-                AND b.bucket < {end:DateTime64(6, 'UTC')}
-                AND b.active > 0
-            GROUP BY d_0, toDate(b.bucket, {tz:String})
-        ) AS t
+            toStartOfMonth(e.ts, {tz:String}) AS d_0,
+            uniqExactIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0 AND e.passive = 0) AS m_visitors
+        FROM events AS e
+        WHERE
+            e.site_id = {site:String}
+            AND e.ts >= {start:DateTime64(6, 'UTC')}
+            AND e.ts < {end:DateTime64(6, 'UTC')}
+            AND e.passive = 0
         GROUP BY d_0
     ) AS r
 ) AS g ON r.d_0 = g.d_0

@@ -13,29 +13,22 @@ SELECT
             r.m_visitors
         FROM (
             SELECT
-                sum(t.visitors) AS m_visitors
-            FROM (
-                SELECT
-                    uniqIfMerge(b.visitors) AS visitors,
-                    sumIf(b.events, b.name = 'pageview') AS pageviews,
-                    sum(b.active) AS events
-                FROM traffic AS b
-                WHERE
-                    b.site_id = {site:String}
-                    AND b.bucket >= {start:DateTime64(6, 'UTC')}
-                    AND b.bucket < {end:DateTime64(6, 'UTC')}
-                    AND b.active > 0
-                GROUP BY toDate(b.bucket, {tz:String})
-            ) AS t
+                uniqExactIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0 AND e.passive = 0) AS m_visitors
+            FROM events AS e
+            WHERE
+                e.site_id = {site:String}
+                AND e.ts >= {start:DateTime64(6, 'UTC')}
+                AND e.ts < {end:DateTime64(6, 'UTC')}
+                AND e.passive = 0
         ) AS r
     ), 0) AS m_2,
     count() OVER () AS total_rows
 FROM (
     SELECT
         e.revenue_currency AS d_0,
-        toFloat64(sum(e.revenue_amount)) AS m_total_revenue,
-        if(countIf(e.revenue_currency != '') = 0, NULL, toFloat64(sum(e.revenue_amount)) / countIf(e.revenue_currency != '')) AS m_average_revenue,
-        uniqIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0 AND e.passive = 0) AS m_visitors
+        toFloat64(sumIf(e.revenue_amount, e.revenue_currency != '')) AS m_total_revenue,
+        if(countIf(e.revenue_currency != '') = 0, NULL, toFloat64(sumIf(e.revenue_amount, e.revenue_currency != '')) / countIf(e.revenue_currency != '')) AS m_average_revenue,
+        uniqExactIf(bitXor(e.visitor_id, intHash64(toDate(e.ts, {tz:String}))), e.visitor_id != 0 AND e.passive = 0) AS m_visitors
     FROM events AS e
     WHERE
         e.site_id = {site:String}

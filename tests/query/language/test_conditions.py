@@ -21,6 +21,7 @@ from analytics_server.query.language.conditions import (
 )
 from analytics_server.query.language.filter_classes import classify
 from analytics_server.query.language.filters import parse_filters
+from analytics_server.query.language.library import SavedGoal
 from analytics_server.query.language.saved_filters import GoalBody, goal_conditions
 from analytics_server.query.parameters import Binder
 from analytics_server.query.sql.render import render_on_events
@@ -36,13 +37,14 @@ class SavedInMemory:
     saved_goals: Mapping[str, GoalBody] = field(default_factory=dict)
     saved_segments: Mapping[str, list[Any]] = field(default_factory=dict)
 
-    def goal(self, id_or_name: str, *, place: str) -> tuple[Condition, ...]:
+    def goal(self, id_or_name: str, *, place: str) -> SavedGoal:
         if id_or_name not in self.saved_goals:
             raise RequestError(place, code="unknown_goal")
-        return goal_conditions(self.saved_goals[id_or_name], place)
+        body = self.saved_goals[id_or_name]
+        return SavedGoal(id_or_name, goal_conditions(body, place), body.currency)
 
-    def goals(self) -> list[tuple[str, tuple[Condition, ...]]]:
-        return [(name, goal_conditions(body, name)) for name, body in self.saved_goals.items()]
+    def goals(self) -> list[SavedGoal]:
+        return [self.goal(name, place=name) for name in self.saved_goals]
 
     def segment(self, id_or_name: str, *, place: str) -> tuple[Condition, ...]:
         if id_or_name not in self.saved_segments:

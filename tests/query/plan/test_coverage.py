@@ -108,13 +108,15 @@ def questions(draw: st.DrawFn) -> dict[str, Any]:
     """What the totals may answer, with and without a time, a breakdown and a filter on it."""
     name = draw(st.sampled_from(["", *KEPT]))
     timed = draw(st.sampled_from([[], [], ["time:day"], ["time:week"], ["time:month"], ["time:hour"]]))
-    metrics = [*COUNTING_METRICS, "percentage", "engagement_time"]
+    metrics = [*COUNTING_METRICS, "percentage", "engagement_time", "exit_rate"]
     if not name or name in VISITS:
         metrics += SESSION_METRICS
     if not name:
         return {"metrics": draw(some(metrics)), "dimensions": timed}
     if draw(st.booleans()):
         value = draw(st.sampled_from(VALUES[name]))
+        if name == "event:page":
+            metrics.append("bounce_rate")
         return {"metrics": draw(some(metrics)), "dimensions": timed, "filters": [["is", name, [value]]]}
     if name == "event:page" and not timed:
         metrics += ["sessions", "bounce_rate"]

@@ -43,6 +43,8 @@ def test_headline_reads_traffic_and_sessions() -> None:
         ({"filters": [["is", "visit:country", ["DE"]]], "dimensions": ["time:hour"]}, "events"),
         ({"filters": [["is", "event:name", ["x"]]], "dimensions": ["visit:source"]}, "events"),
         ({"dimensions": ["visit:source"], "exact": True}, "events"),
+        ({"metrics": ["percentage"]}, "events"),
+        ({"metrics": ["percentage"], "dimensions": ["visit:source"]}, "visits"),
     ],
 )
 def test_visitors_read_the_cheapest_source(parts: dict[str, Any], source: str) -> None:
@@ -79,6 +81,36 @@ def test_refuses_session_metrics_by_event_dimensions_without_meaning(metric: str
     assert caught.value.code == "unsupported_combination"
     assert metric in caught.value.message
     assert dimension in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("filters", "source"),
+    [
+        ([["is", "event:page", ["/"]]], "entries"),
+        ([["not", ["or", [["contains", "event:page", ["a"]], ["is", "event:name", ["x"]]]]]], "entries"),
+        ([["has_done", ["is", "event:page", ["/"]]]], "sessions"),
+        ([["is", "visit:entry_page", ["/"]]], "sessions"),
+        ([["is", "event:title", ["x"]]], "sessions"),
+    ],
+)
+def test_bounces_with_a_filter_on_pages_are_of_entries(filters: list[Any], source: str) -> None:
+    found = sources(metrics=["bounce_rate", "session_duration"], filters=filters)
+    assert found == {"bounce_rate": source, "session_duration": "sessions"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "exits", "pageviews"),
+    [
+        ({}, "exits", "traffic"),
+        ({"dimensions": ["event:page", "visit:exit_page", "time:hour"]}, "exits", "events"),
+        ({"dimensions": ["visit:source"]}, "exits", "visits"),
+        ({"filters": [["is", "event:page", ["/"]], ["has_done", ["is", "event:title", ["x"]]]]}, "exits", "events"),
+        ({"dimensions": ["event:title"]}, "exit_events", "events"),
+        ({"filters": [["is", "event:props:plan", ["x"]]]}, "exit_events", "events"),
+    ],
+)
+def test_an_exit_rate_reads_exits_and_page_views_apart(parts: dict[str, Any], exits: str, pageviews: str) -> None:
+    assert sources(metrics=["exit_rate"], **parts) == {"exits": exits, "pageviews": pageviews}
 
 
 def test_names_the_tables_that_were_read() -> None:

@@ -35,7 +35,8 @@ from analytics_server.query.sql.statement import compile_question
 from analytics_server.saved.store import Saved
 from analytics_server.store import Store
 from tests.query.conftest import Directory, insert_events, save_things
-from tests.query.oracle import GOAL_METRICS, REVENUE_METRICS, Answer, Oracle, chosen_goals
+from tests.query.filter_reading import chosen_goals
+from tests.query.oracle import GOAL_METRICS, REVENUE_METRICS, Answer, Oracle
 from tests.query.plan.test_coverage import Listed, around, builder_of, fresh
 from tests.query.questions import NOW, request
 from tests.query.test_oracle import EVENT_DIMENSIONS, TIME_DIMENSIONS, VISIT_DIMENSIONS

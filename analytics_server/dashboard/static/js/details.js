@@ -9,7 +9,7 @@ const PAGE = Math.min(50, MOST_ROWS);
 const SEARCH_DELAY_MS = 250;
 const COLUMNS = {
   visitors: ['Visitors', count], sessions: ['Sessions', count], pageviews: ['Pageviews', count], events: ['Total', count],
-  bounce_rate: ['Bounce rate', percent], session_duration: ['Duration', duration],
+  bounce_rate: ['Bounce rate', percent], exit_rate: ['Exit rate', percent], session_duration: ['Duration', duration],
 };
 
 /** Open the dialog for a tab; it goes when it is closed or a row is chosen. */

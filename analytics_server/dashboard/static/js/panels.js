@@ -27,7 +27,7 @@ export const PANELS = [
   {
     id: 'pages', title: 'Pages',
     tabs: [
-      { id: 'page', label: 'Top', title: 'Pages', dimension: 'event:page', columns: ['visitors', 'pageviews', 'bounce_rate'] },
+      { id: 'page', label: 'Top', title: 'Pages', dimension: 'event:page', columns: ['visitors', 'pageviews', 'bounce_rate', 'exit_rate'] },
       { ...visitTab('entry_page', 'Entry', 'Entry pages'), known: true },
       { ...visitTab('exit_page', 'Exit', 'Exit pages'), known: true },
     ],

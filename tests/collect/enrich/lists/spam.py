@@ -18,7 +18,7 @@ from analytics_server.collect.enrich.referrer import (
     load_sources,
     spam_hosts,
 )
-from analytics_server.collect.enrich.url import host_name
+from analytics_server.spelling.host_names import host_name
 from tests.collect.enrich.lists import FOLDER
 
 PACKED = Path(__file__).parents[4] / "analytics_server" / "collect" / "enrich" / SPAM_HOSTS

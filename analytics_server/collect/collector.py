@@ -26,7 +26,7 @@ from analytics_server.collect.limits import RateLimiter
 from analytics_server.collect.metrics import CollectMetrics
 from analytics_server.collect.pace import DecompressionThrottle, is_compressed_far
 from analytics_server.collect.pipeline import Note, Pipeline, note_nothing
-from analytics_server.collect.rejections import OF_REQUESTS
+from analytics_server.collect.rejections import OF_REQUESTS, covered
 from analytics_server.collect.steps.run import Origin, Outcome
 from analytics_server.config import LimitsSection
 from analytics_server.errors import (
@@ -39,13 +39,11 @@ from analytics_server.errors import (
 )
 from analytics_server.ingest.wal.group import Waiter
 from analytics_server.ingest.wal.log import Wal
-from analytics_server.model import stored_site_id
 
 EVENTS_AT_ONCE = 1_000
 """A larger batch is taken in pieces of so many events, some 15 ms each: the loop must not stand still for long."""
 
 MAY_NOT_COLLECT = "This token may not collect: use one of the role collect or admin."
-FOREIGN = "This token does not cover the event's site."
 LARGE_BODY = 16_384
 """A smaller body can't hold more events than are taken at once."""
 
@@ -212,7 +210,7 @@ class Collector:
             headers if BRANDS_HEADER in headers else None,
         )
         if principal is not None and principal.sites:
-            beacons, foreign = _covered(beacons, principal.sites)
+            beacons, foreign = covered(beacons, principal.sites)
             rejected = rejected + foreign
         return _Request(beacons, origin, rejected, sent, warnings)
 
@@ -386,17 +384,3 @@ class Collector:
             metrics.drop(reason, number)
         metrics.rejected += len(outcome.rejected)
         return accept(accepted, outcome.dropped, outcome.rejected, outcome)
-
-
-def _covered(
-    beacons: list[tuple[int, Beacon]], sites: tuple[str, ...]
-) -> tuple[list[tuple[int, Beacon]], list[Rejection]]:
-    """Events of the token's own sites, and rejections for the others."""
-    covered, good = frozenset(map(stored_site_id, sites)), []
-    bad: list[Rejection] = []
-    for index, beacon in beacons:
-        if stored_site_id(beacon.site) in covered:
-            good.append((index, beacon))
-        else:
-            bad.append(MisreadEvent(index, "forbidden_site", FOREIGN, beacon.site))
-    return good, bad

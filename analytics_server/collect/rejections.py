@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from analytics_server.collect.formats.beacon import Beacon, MisreadEvent, Rejection
+from analytics_server.model import stored_site_id
+
 _SEE_FIELDS = "docs/beacons.md lists the fields of an event."
 
 
@@ -98,3 +101,20 @@ class RejectionCode(StrEnum):
 
 OF_REQUESTS = frozenset({"bad_json", "bad_body", "bad_encoding", "missing_site", "unsupported_media_type", "too_large"})
 """Codes of requests of which nothing was read: whose they are is not known, and each counts as one event."""
+
+
+FOREIGN = "This token does not cover the event's site."
+
+
+def covered(
+    beacons: list[tuple[int, Beacon]], sites: tuple[str, ...]
+) -> tuple[list[tuple[int, Beacon]], list[Rejection]]:
+    """Events of the token's own sites, and rejections for the others."""
+    own = frozenset(map(stored_site_id, sites))
+    good = [(index, beacon) for index, beacon in beacons if stored_site_id(beacon.site) in own]
+    bad: list[Rejection] = [
+        MisreadEvent(index, "forbidden_site", FOREIGN, beacon.site)
+        for index, beacon in beacons
+        if stored_site_id(beacon.site) not in own
+    ]
+    return good, bad

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Literal
 
 from analytics_server.errors import RequestError
-from analytics_server.query.countries import country_lists
+from analytics_server.spelling.countries import country_lists
 
 Interval = Literal["minute", "hour", "day", "week", "month"]
 

@@ -32,7 +32,7 @@ from tests.query.world import CENTRES, SITES
 
 SITE = "berlin.example"
 BERLIN = ZoneInfo("Europe/Berlin")
-P9 = {"metrics": ["pageviews"], "date_range": ["2026-11-07", "2026-11-13"], "dimensions": ["time:day"]}
+WEEK = {"metrics": ["pageviews"], "date_range": ["2026-11-07", "2026-11-13"], "dimensions": ["time:day"]}
 
 
 async def ask(service: QueryService, **parts: Any) -> Answer:
@@ -68,7 +68,7 @@ def few(store: Store) -> Iterator[QueryService]:
 
 
 async def test_every_bucket_of_either_range_has_its_row(few: QueryService) -> None:
-    answer = await ask(few, **P9, include={"comparison": "previous_period", "total_rows": True})
+    answer = await ask(few, **WEEK, include={"comparison": "previous_period", "total_rows": True})
     assert [flat(row) for row in answer.results] == [
         ("2026-11-07", 1, "2026-10-31", 0, 100.0),
         ("2026-11-08", 1, "2026-11-01", 2, -50.0),
@@ -82,13 +82,13 @@ async def test_every_bucket_of_either_range_has_its_row(few: QueryService) -> No
 
 
 async def test_a_bucket_that_one_of_the_ranges_lacks_is_null_there(few: QueryService) -> None:
-    longer = await ask(few, **P9, include={"comparison": ["2026-10-31", "2026-11-08"]})
+    longer = await ask(few, **WEEK, include={"comparison": ["2026-10-31", "2026-11-08"]})
     assert [flat(row) for row in longer.results[6:]] == [
         ("2026-11-13", 0, "2026-11-06", 1, -100.0),
         (None, 0, "2026-11-07", 1, None),
         (None, 0, "2026-11-08", 1, None),
     ]
-    shorter = await ask(few, **P9, include={"comparison": ["2026-11-01", "2026-11-01"]})
+    shorter = await ask(few, **WEEK, include={"comparison": ["2026-11-01", "2026-11-01"]})
     assert [flat(row) for row in shorter.results[:2]] == [
         ("2026-11-07", 1, "2026-11-01", 2, -50.0),
         ("2026-11-08", 1, None, 0, None),
@@ -97,7 +97,7 @@ async def test_a_bucket_that_one_of_the_ranges_lacks_is_null_there(few: QuerySer
 
 
 async def test_every_group_of_either_range_has_a_row_in_every_bucket(few: QueryService) -> None:
-    parts = P9 | {"dimensions": ["visit:source", "time:day"], "include": {"comparison": "previous_period"}}
+    parts = WEEK | {"dimensions": ["visit:source", "time:day"], "include": {"comparison": "previous_period"}}
     answer = await ask(few, **parts)
     assert [flat(row) for row in answer.results[:4]] == [
         ("", "2026-11-07", 0, "", "2026-10-31", 0, 0.0),
@@ -116,7 +116,7 @@ async def test_every_group_of_either_range_has_a_row_in_every_bucket(few: QueryS
 
 async def test_pages_are_cut_from_the_whole_in_its_order(few: QueryService) -> None:
     for order in ([], [["pageviews", "desc"]], [["time:day", "desc"]]):
-        parts = P9 | {"order_by": order, "include": {"comparison": ["2026-10-30", "2026-11-08"], "total_rows": True}}
+        parts = WEEK | {"order_by": order, "include": {"comparison": ["2026-10-30", "2026-11-08"], "total_rows": True}}
         whole = await ask(few, **parts)
         pages = [await ask(few, **parts, pagination={"limit": 3, "offset": offset}) for offset in range(0, 12, 3)]
         assert [row for page in pages for row in page.results] == whole.results
@@ -137,7 +137,7 @@ async def test_months_of_other_lengths_and_days_of_25_hours_have_all_their_rows(
 
 
 async def test_a_range_without_any_event_has_its_buckets_and_no_groups(few: QueryService) -> None:
-    empty = P9 | {"date_range": ["2020-01-01", "2020-01-03"], "include": {"comparison": "previous_year"}}
+    empty = WEEK | {"date_range": ["2020-01-01", "2020-01-03"], "include": {"comparison": "previous_year"}}
     assert len((await ask(few, **empty)).results) == 3
     assert (await ask(few, **(empty | {"dimensions": ["time:day", "event:page"]}))).results == []
 
@@ -152,7 +152,7 @@ async def test_the_way_a_comparison_is_written_does_not_matter(few: QueryService
         ),
         ({"comparison": pair}, {"comparison": {"mode": "custom", "date_range": pair}}),
     ):
-        answers = [await ask(few, **P9, include=form) for form in forms]
+        answers = [await ask(few, **WEEK, include=form) for form in forms]
         assert answers[0].results == answers[1].results
         assert answers[0].query == answers[1].query
         assert answers[0].query["include"] == {
@@ -163,7 +163,7 @@ async def test_the_way_a_comparison_is_written_does_not_matter(few: QueryService
 
 
 async def test_matching_the_day_of_the_week_says_which_range_it_took(few: QueryService) -> None:
-    parts = P9 | {"date_range": ["2026-11-05", "2026-11-14"]}
+    parts = WEEK | {"date_range": ["2026-11-05", "2026-11-14"]}
     answer = await ask(few, **parts, include={"comparison": "previous_period", "match_day_of_week": True})
     assert answer.meta.comparison_date_range == ("2026-10-22T00:00:00+02:00", "2026-11-01T00:00:00+01:00")
 
@@ -201,7 +201,7 @@ async def test_a_pair_is_compared_as_it_stands_and_says_so(few: QueryService) ->
 )
 async def test_refuses_what_is_no_comparison(few: QueryService, include: Any, code: str, said: str) -> None:
     with pytest.raises(RequestError) as caught:
-        await ask(few, **P9, include=include)
+        await ask(few, **WEEK, include=include)
     assert caught.value.code == code
     assert said in caught.value.message
 

@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 
 from analytics_server.errors import RequestError
-from analytics_server.query.countries import country_code, country_name
 from analytics_server.query.dimensions import SCROLL_STEP, Dimension, ValueKind
 from analytics_server.query.language.conditions import COMPARISONS, Method
+from analytics_server.spelling.countries import country_code, country_name
 
 MAX_VALUES = 1_000
 MAX_VALUE_CHARS = 2_048

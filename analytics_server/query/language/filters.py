@@ -16,7 +16,6 @@ from typing import Literal
 
 from analytics_server.errors import RequestError
 from analytics_server.query.dimensions import GOAL, Scope, find_dimension, nearest
-from analytics_server.query.language.case_folding import fold
 from analytics_server.query.language.conditions import (
     OPERATORS,
     And,
@@ -33,6 +32,7 @@ from analytics_server.query.language.conditions import (
 from analytics_server.query.language.filter_values import bad_filter, check_operator, read_texts, read_values
 from analytics_server.query.language.library import Library
 from analytics_server.query.language.shapes import MAX_SEQUENCE, MIN_SEQUENCE
+from analytics_server.spelling.case_folding import fold
 
 MAX_DEPTH = 8
 MAX_FILTERS = 64

@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 
 from analytics_server.query.dimensions import ValueKind
-from analytics_server.query.language import case_folding
 from analytics_server.query.language.conditions import COMPARISONS, Match
 from analytics_server.query.parameters import SMALL_NUMBER, TEXT, TEXTS, Binder
+from analytics_server.spelling import case_folding
 
 MOST_EXPRESSION_CHARS = 20_000
 """Values without case are alternatives of one regular expression up to this length: RE2 compiles no endless ones."""

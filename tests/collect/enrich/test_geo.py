@@ -102,7 +102,7 @@ def test_a_country_is_one_of_iso_3166_or_none(tmp_path: Path, code: str, country
 
 
 def test_the_countries_are_those_that_answers_have_names_for() -> None:
-    named = msgspec.json.decode(resources.files("analytics_server.query").joinpath("countries.json").read_bytes())
+    named = msgspec.json.decode(resources.files("analytics_server.spelling").joinpath("countries.json").read_bytes())
 
     assert set(named) == COUNTRIES
 

@@ -25,12 +25,13 @@ FROM (
                 greatest(toUnixTimestamp(b.bucket) - (toUnixTimestamp(b.bucket) + transform(roundDown(toUnixTimestamp(b.bucket), {clock_changes:Array(UInt32)}), {clock_changes:Array(UInt32)}, {clock_offsets:Array(Int32)}, 0)) % 3600, roundDown(toUnixTimestamp(b.bucket), {clock_changes:Array(UInt32)})) AS d_0,
                 uniqIfMerge(b.visitors) AS visitors,
                 sumIf(b.events, b.name = 'pageview') AS pageviews,
-                sum(b.events) AS events
+                sum(b.active) AS events
             FROM traffic AS b
             WHERE
                 b.site_id = {site:String}
                 AND b.bucket >= {start:DateTime64(6, 'UTC')}
                 AND b.bucket < {end:DateTime64(6, 'UTC')}
+                AND b.active > 0
             GROUP BY d_0, toDate(b.bucket, {tz:String})
         ) AS t
         GROUP BY d_0

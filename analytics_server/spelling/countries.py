@@ -47,7 +47,7 @@ class Country(msgspec.Struct, frozen=True):
 @cache
 def countries() -> dict[str, Country]:
     """All countries by their two-letter code."""
-    packed = resources.files("analytics_server.query").joinpath("countries.json").read_bytes()
+    packed = resources.files("analytics_server.spelling").joinpath("countries.json").read_bytes()
     return msgspec.json.decode(packed, type=dict[str, Country])
 
 

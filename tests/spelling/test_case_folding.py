@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics_server.query.language.case_folding import RANGES, fold, pattern
+from analytics_server.spelling.case_folding import RANGES, fold, pattern
 
 SAME = [
     ("σίσυφος", "ΣΊΣΥΦΟΣ"),

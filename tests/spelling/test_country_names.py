@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from analytics_server.errors import RequestError
-from analytics_server.query.countries import OTHER_CODES, countries, country_code, country_lists, country_name
+from analytics_server.spelling.countries import OTHER_CODES, countries, country_code, country_lists, country_name
 
 
 def test_every_code_and_name_leads_to_its_country() -> None:

@@ -17,7 +17,7 @@ class _Country(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 COUNTRIES = msgspec.json.decode(
-    resources.files("analytics_server.query").joinpath("countries.json").read_bytes(), type=dict[str, _Country]
+    resources.files("analytics_server.spelling").joinpath("countries.json").read_bytes(), type=dict[str, _Country]
 )
 
 

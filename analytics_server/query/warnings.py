@@ -42,7 +42,7 @@ def currencies_of(question: Question) -> Question:
         where.append(Or(tuple(goal.condition for goal in question.goals)))
     return replace(
         question,
-        metrics=(find_metric("events"),),
+        metrics=(find_metric("total_revenue"),),
         dimensions=(CURRENCY,),
         where=tuple(where),
         goals=(),

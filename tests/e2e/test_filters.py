@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -35,13 +37,14 @@ async def asked(server: RunningServer) -> Client:
     events += [event("exposure", "cta", experiment={"id": "cta", "variant": "big"})]
     events += [event("exposure", "nav", experiment={"id": "nav", "variant": "top"})]
     events += [event("scroll", "page-0", 1, scroll_depth=95), event("scroll", "page-1", 1, scroll_depth=42)]
+    events += [event("scroll", "page-2", 1, scroll_depth=100)]
     events += [event("first", "in-order", 10), event("second", "in-order", 11), event("third", "in-order", 12)]
     events += [event("second", "turned-round", 10), event("first", "turned-round", 11)]
     events += [event("first", "at-once", 10), event("second", "at-once", 10)]
     async with Client(server) as client:
         reply = await client.send({"events": events}, trusted=True)
         assert reply.json["rejected"] == []
-        await client.kept(SITE, len(events))
+        await client.kept(SITE, sum(sent["name"] != "scroll" for sent in events))
     return Client(server)
 
 
@@ -55,9 +58,9 @@ async def sessions(client: Client, *filters: Any) -> set[str]:
 
 
 async def counted(client: Client, dimension: str, *filters: Any) -> dict[str, int]:
-    """Events by a dimension."""
+    """Sessions by a dimension."""
     async with client:
-        question = {"site_id": SITE, "date_range": "all", "metrics": ["events"], "dimensions": [dimension]}
+        question = {"site_id": SITE, "date_range": "all", "metrics": ["sessions"], "dimensions": [dimension]}
         reply = await client.call("POST", "/api/v1/query", question | {"filters": filters})
     assert reply.status == 200, reply.body
     return {row["dimensions"][0]: row["metrics"][0] for row in reply.json["results"]}
@@ -173,11 +176,17 @@ async def test_a_saved_segment_and_goal_mean_the_same(asked: Client) -> None:
 
 
 async def test_a_scroll_depth_is_a_dimension_in_tens(asked: Client) -> None:
-    assert await counted(asked, "event:scroll_depth", ["is", "event:name", ["scroll"]]) == {"90": 1, "40": 1}
+    assert await counted(asked, "event:scroll_depth", ["is", "event:name", ["scroll"]]) == {"90": 1, "40": 1, "100": 1}
+    async with asked as client:
+        deep = ["has_done", ["gte", "event:scroll_depth", [90]]]
+        question = {"site_id": SITE, "date_range": "all", "metrics": ["visitors", "sessions", "pageviews"]}
+        reply = await client.call("POST", "/api/v1/query", question | {"filters": [deep]})
+    assert reply.json["results"][0]["metrics"] == [1, 2, 2]
     for item, expected in (
-        (["gte", "event:scroll_depth", [95]], pages(0)),
-        (["gt", "event:scroll_depth", [95]], set()),
-        (["gt", "event:scroll_depth", [41.5]], pages(0, 1)),
+        (["gte", "event:scroll_depth", [95]], pages(0, 2)),
+        (["gt", "event:scroll_depth", [95]], pages(2)),
+        (["gt", "event:scroll_depth", [100]], set()),
+        (["gt", "event:scroll_depth", [41.5]], pages(0, 1, 2)),
         (["is", "event:scroll_depth", [90]], pages(0)),
         (["and", [["lte", "event:scroll_depth", [42]], ["gt", "event:scroll_depth", [0]]]], pages(1)),
         (["and", [["lt", "event:scroll_depth", [42]], ["gt", "event:scroll_depth", [0]]]], set()),
@@ -240,3 +249,46 @@ async def test_countries_are_shown_as_they_were_understood(asked: Client) -> Non
             understood = [["is_not", "visit:country", ["DE"]], ["is_not", "visit:country_name", ["Germany"]]]
             assert reply.json["query"]["filters"] == understood
             assert [row["dimensions"] for row in reply.json["results"]] == [[""]]
+
+
+async def test_every_analysis_takes_the_same_filters(asked: Client) -> None:
+    order, without = named("first", "second"), ["contains_not", PLAN, ["pro"]]
+    steps = [{"name": "first"}, {"name": "second"}]
+    place = {"site_id": SITE, "date_range": "all"}
+
+    async def ask(path: str, body: dict[str, Any], status: int = 200) -> Any:
+        reply = await client.call("POST", f"/api/v1/{path}", body)
+        assert reply.status == status, reply.body
+        return reply.json
+
+    async with asked as client:
+        funnel = await ask("funnels", place | {"steps": steps, "filters": [order]})
+        assert [step["count"] for step in funnel["steps"]] == [2, 2]
+        funnel = await ask("funnels", place | {"steps": [{"name": "order", "filters": [without]}, {"name": "order"}]})
+        assert [step["count"] for step in funnel["steps"]] == [2, 0]
+        cohorts = place | {"period": "month", "by": "session"}
+        found = await ask("cohorts", cohorts | {"first": {"filters": [order, ["is", "event:name", ["first"]]]}})
+        assert [cohort["size"] for cohort in found["cohorts"] if cohort["size"]] == [2]
+        paths = await ask("paths", place | {"start": "/", "filters": [["not", order]]})
+        assert paths["meta"]["rows_read"]
+        trends = f"/api/v1/trends?site_id={SITE}&date_range=all&interval=month&metrics=sessions"
+        filters = quote(msgspec.json.encode([named("first", "third")]))
+        reply = await client.call("GET", f"{trends}&breakdown=event:scroll_depth&filters={filters}")
+        assert reply.status == 200, reply.body
+        assert {row["breakdown"]: row["sessions"] for row in reply.json["rows"] if row["sessions"]} == {"0": 1}
+        saved = {"site_id": SITE, "name": "In order", "steps": steps, "filters": [order]}
+        refused = await ask("funnels/saved", saved, 400)
+        assert refused["error"]["code"] == "bad_funnel"
+
+
+async def test_depths_are_sorted_as_numbers(asked: Client) -> None:
+    async with asked as client:
+        question = {
+            "site_id": SITE,
+            "date_range": "all",
+            "metrics": ["sessions"],
+            "dimensions": ["event:scroll_depth"],
+            "order_by": [["event:scroll_depth", "asc"]],
+        }
+        reply = await client.call("POST", "/api/v1/query", question)
+    assert [row["dimensions"][0] for row in reply.json["results"]] == ["0", "40", "90", "100"]

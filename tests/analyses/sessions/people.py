@@ -197,6 +197,8 @@ class Past:
                 return any(self.holds(inner, other) for other in self.sessions[event.key])
             case ["has_not_done", inner]:
                 return not any(self.holds(inner, other) for other in self.sessions[event.key])
+            case ["sequence", steps]:
+                return self.in_order(steps, self.sessions[event.key], after=-1)
             case ["is", dimension, values]:
                 return self.value(dimension, event) in values
             case ["is_not", dimension, values]:
@@ -204,6 +206,13 @@ class Past:
             case ["contains", dimension, values]:
                 return any(text in self.value(dimension, event) for text in values)
         raise AssertionError(item)
+
+    def in_order(self, steps: Sequence[Any], events: Sequence[Event], after: int) -> bool:
+        """Does an event later than `after` meet the first step, one later than that the second, and so on?"""
+        return not steps or any(
+            event.at > after and self.holds(steps[0], event) and self.in_order(steps[1:], events, event.at)
+            for event in events
+        )
 
     def chosen(self, start: datetime, end: datetime, filters: Sequence[Any]) -> list[tuple[int, str]]:
         """The sessions that begin in the range and have an event in it that passes the filters."""

@@ -120,6 +120,7 @@ def filters(most: int = 2, least: int = 0) -> st.SearchStrategy[list[Any]]:
         lambda inner: st.one_of(
             st.tuples(st.sampled_from(("and", "or")), st.lists(inner, min_size=1, max_size=2)).map(list),
             st.tuples(st.sampled_from(("not", "has_done", "has_not_done")), inner).map(list),
+            st.tuples(st.just("sequence"), st.lists(inner, min_size=2, max_size=3)).map(list),
         ),
         max_leaves=3,
     )

@@ -221,14 +221,10 @@ class Oracle:
         matching = self._matching(filters, first, last)
         if metric != "percentage":
             filters = reading.without_goals(filters)
-            matching = [
-                e
-                for e in self._matching([], first, last)
-                if all(True in reading.could(f, e, self._holds) for f in filters)
-            ]
-        groups = (
-            [name for name in dimensions if reading.divides_visitors(name)] if metric == "group_conversion_rate" else []
-        )
+            every = self._matching([], first, last)
+            matching = [e for e in every if all(True in reading.could(one, e, self._holds) for one in filters)]
+        by_group = metric == "group_conversion_rate"
+        groups = [name for name in dimensions if by_group and reading.divides_visitors(name)]
         found = self._metric("visitors", groups, matching, first, last, filters)
         return {key: len(things) for key, things in found.items()}
 
@@ -255,7 +251,7 @@ class Oracle:
         if scope == "experiment":
             return event.variant if event.experiment == field else ""
         if scope == "visit":
-            session = self.sessions[event.opened_at, event.session_id]
+            session = self._session_of(event)
             if field in ("entry_page", "exit_page"):
                 view = session.entry if field == "entry_page" else session.exit
                 return view[1] if view else ""
@@ -263,8 +259,7 @@ class Oracle:
                 host = session.entry_host if field == "entry_page_hostname" else session.exit_host
                 return host[1] if host else ""
             if field == "country_name":
-                code = event.attributes["country"]
-                return COUNTRY_NAMES.get(code, code)
+                return COUNTRY_NAMES.get(event.attributes["country"], event.attributes["country"])
             return event.attributes[field]
         if field.startswith("props:"):
             return event.props.get(field.removeprefix("props:"), "")
@@ -286,12 +281,10 @@ class Oracle:
         if operator == "not":
             return not self._holds(item[1], event)
         if operator in ("has_done", "has_not_done"):
-            session = self.sessions[event.opened_at, event.session_id]
-            done = any(self._holds(item[1], other) for other in session.events)
+            done = any(self._holds(item[1], other) for other in self._session_of(event).events)
             return done is (operator == "has_done")
         if operator == "sequence":
-            session = self.sessions[event.opened_at, event.session_id]
-            return self._done_in_order(item[1], session, after=-1)
+            return self._done_in_order(item[1], self._session_of(event), after=-1)
         if operator == "goal":
             return self._is_of_goal(event, item[1])
         if operator == "segment":
@@ -299,9 +292,8 @@ class Oracle:
         if item[1] == "segment":
             return any(self._holds(["segment", name], event) for name in item[2]) is (operator == "is")
         if item[1] == "event:goal":
-            return any(self._is_of_goal(event, name) for name in reading.goals_named(item)) is not operator.endswith(
-                "_not"
-            )
+            one_of = any(self._is_of_goal(event, name) for name in reading.goals_named(item))
+            return one_of is not operator.endswith("_not")
         return self._compares(item, event)
 
     def _done_in_order(self, steps: Sequence[Any], session: Session, after: int) -> bool:

@@ -117,6 +117,17 @@ async def test_goals_by_label_by_saved_goal_and_by_event(lab: Lab) -> None:
 
 
 @pytest.mark.usefixtures("events")
+@pytest.mark.parametrize(("currency", "shown"), [("", ["EUR"]), ("EUR", ["EUR"]), ("USD", [])])
+async def test_of_a_goal_with_a_currency_only_revenue_in_it_counts(lab: Lab, currency: str, shown: list[str]) -> None:
+    await lab.saved.put(Kind.GOAL, SITE, "Paid", GoalBody(event="signup", currency=currency))
+    answer = (await lab("POST", "/cta/results", {"site_id": SITE, "goals": ["Paid", "signup"]}))[1]
+    paid, signup = (goal["variants"][0] for goal in answer["goals"])
+    assert (paid["conversions"], signup["conversions"]) == (5, 5)
+    assert [money["currency"] for money in paid["revenue"]] == shown
+    assert [money["currency"] for money in signup["revenue"]] == ["EUR"]
+
+
+@pytest.mark.usefixtures("events")
 async def test_the_site_need_not_be_named_where_only_one_can_be_meant(lab: Lab, store: Store) -> None:
     at = micros(NOW) - 3_600_000_000
     for site_id in (SITE, FOREIGN):

@@ -64,16 +64,16 @@ def country_name(code: str) -> str:
 
 
 def country_code(text: str, place: str) -> str:
-    """The code of a country by its code, in two letters or three, or one of its names. Raises `RequestError`.
+    """The code of a country by its code of two letters or one of its names. Raises `RequestError`.
 
-    Case, accents and punctuation don't matter. `place`: where it stands in the request, for messages.
+    Codes of three letters are refused with the code that is stored: two ways to write a code invite mistakes. Case, accents and punctuation don't matter. `place`: where it stands in the request, for messages.
     """
     if len(text) == CODE_CHARS and (code := text.upper()) in OTHER_CODES and code not in countries():
         return code
     found = _known().get(_key(text))
     if found is None:
         raise RequestError(
-            f"There is no country {text[:NEAREST_CHARS]!r} ({place}).{_nearest(text)} Write a code such as DE or DEU,"
+            f"There is no country {text[:NEAREST_CHARS]!r} ({place}).{_nearest(text)} Write a code such as DE"
             ' or a name such as Germany; "" is unknown.',
             code="unknown_country",
         )
@@ -84,9 +84,15 @@ def country_code(text: str, place: str) -> str:
 def _known() -> dict[str, str]:
     found = {}
     for code, country in countries().items():
-        for text in (*country.aliases, country.name, country.alpha3, code):
-            found[_key(text)] = code
+        for text in (*country.aliases, country.name, code):
+            if text != country.alpha3:
+                found[_key(text)] = code
     return found
+
+
+@cache
+def _of_three_letters() -> dict[str, str]:
+    return {country.alpha3: code for code, country in countries().items()}
 
 
 def _key(text: str) -> str:
@@ -97,8 +103,10 @@ def _key(text: str) -> str:
 
 
 def _nearest(text: str) -> str:
-    close = difflib.get_close_matches(_key(text[:NEAREST_CHARS]), _known(), n=1, cutoff=0.6)
-    if not close:
-        return ""
-    code = _known()[close[0]]
+    code = _of_three_letters().get(text.upper())
+    if code is None:
+        close = difflib.get_close_matches(_key(text[:NEAREST_CHARS]), _known(), n=1, cutoff=0.6)
+        if not close:
+            return ""
+        code = _known()[close[0]]
     return f" Did you mean {country_name(code)!r} ({code})?"

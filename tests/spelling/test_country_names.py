@@ -10,7 +10,13 @@ from analytics_server.spelling.countries import OTHER_CODES, countries, country_
 
 def test_every_code_and_name_leads_to_its_country() -> None:
     for code, country in countries().items():
-        for text in (code, code.lower(), country.name, country.alpha3, *country.aliases, country.name.upper()):
+        for text in (
+            code,
+            code.lower(),
+            country.name,
+            *set(country.aliases).difference([country.alpha3]),
+            country.name.upper(),
+        ):
             assert country_code(text, "here") == code, text
         assert country_name(code) == country.name
 

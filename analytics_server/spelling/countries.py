@@ -66,7 +66,8 @@ def country_name(code: str) -> str:
 def country_code(text: str, place: str) -> str:
     """The code of a country by its code of two letters or one of its names. Raises `RequestError`.
 
-    Codes of three letters are refused with the code that is stored: two ways to write a code invite mistakes. Case, accents and punctuation don't matter. `place`: where it stands in the request, for messages.
+    Codes of three letters are refused with the code that is stored: two ways to write a code invite mistakes. Case,
+    accents and punctuation don't matter. `place`: where it stands in the request, for messages.
     """
     if len(text) == CODE_CHARS and (code := text.upper()) in OTHER_CODES and code not in countries():
         return code

@@ -16,6 +16,7 @@ from analytics_server.errors import RequestError
 from analytics_server.query.answer import Answer
 from analytics_server.query.dimensions import DIMENSIONS, GOAL, Scope
 from analytics_server.query.engine import QueryService
+from analytics_server.query.language.filters import MAX_DONE
 from tests.query.filter_reading import chosen_goals
 from tests.query.oracle import (
     COUNTING_METRICS,
@@ -204,7 +205,13 @@ def saved_filters(names: Sequence[str]) -> st.SearchStrategy[list[Any]]:
     steps = st.lists(st.one_of(matches(names), goal_choices()), min_size=2, max_size=4)
     order = steps.map(lambda found: ["sequence", found])
     leaves = st.one_of(matches(names), done, done, order, goal_choices(), st.sampled_from(SEGMENT_CHOICES))
-    return st.lists(trees(leaves), max_size=2)
+    return st.lists(trees(leaves), max_size=2).filter(lambda filters: _reads_of_events(filters) <= MAX_DONE)
+
+
+def _reads_of_events(filters: Sequence[Any]) -> int:
+    """How many has_done and sequence there may be, those of goals ("Anything after a click") and segments included."""
+    text = repr(filters)
+    return sum(text.count(word) for word in ("has_done", "has_not_done", "sequence", "click", "Readers"))
 
 
 def groupings(names: Sequence[str], most: int = 2) -> st.SearchStrategy[list[str]]:

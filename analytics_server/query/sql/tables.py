@@ -28,7 +28,7 @@ from analytics_server.query.sql.select import (
 )
 from analytics_server.query.sql.session_parts import select_visits
 from analytics_server.query.sql.session_rows import crossing, events_source, few_sessions, overlapping
-from analytics_server.query.sql.sources import ACTIVE_EVENTS, SESSIONS
+from analytics_server.query.sql.sources import ACTIVE_EVENTS, SESSION_PARTS, SESSIONS
 from analytics_server.query.sql.templates import fill
 
 
@@ -155,31 +155,47 @@ def _select_sessions(metrics: Sequence[Metric], scoped: Scoped) -> Select:
     settled, others = scoped.settled, scoped.on_sessions(scoped.question.filters.unsettled)
     values = [f"{m.sessions} AS m_{m.name}" for m in metrics]
     where = [*others, *scoped.wanted(groups)]
-    about_events = _matching_events(scoped, scoped.event_key)
-    if about_events is None:
+    if not scoped.question.filters.about_events:
         return grouped(groups, values, SESSIONS, [*scoped.edges.started_in_range(), *where], settled)
-    settled.append(is_in(scoped.session_key, about_events))
+    settled.append(is_in(scoped.session_key, _matching_events(scoped, scoped.event_key)))
     where = [*scoped.edges.started, *where]
     return grouped(groups, values, few_sessions(scoped, [*groups, *values, *where], settled), where)
 
 
 def _select_entries(metrics: Sequence[Metric], scoped: Scoped) -> Select:
-    """Sessions by entry page; the entering page view lies in the range and passes the filters."""
+    """Sessions by entry page; the entering page view lies in the range and passes the filters.
+
+    Which page a session entered on is known after the merge only, but one of its parts says the same before, so that
+    with conditions few sessions need merging.
+    """
     groups = scoped.expressions("sessions", "s.started_at")
     settled, others = scoped.settled, scoped.on_sessions(scoped.question.filters.unsettled)
-    about_events = scoped.question.filters.about_events
-    if of_pages_only(about_events):
-        others += scoped.on_sessions(about_events)
-    elif (matching := _matching_events(scoped, (*scoped.event_key, "e.path"))) is not None:
-        # After the merge: which page a session entered on is not known before.
-        others.append(is_in((*scoped.session_key, "tupleElement(s.entry, 'path')"), matching))
+    values = [f"{m.sessions} AS m_{m.name}" for m in metrics]
     where = [
-        *scoped.edges.started_in_range(),
         f"tupleElement(s.entry, 'at') < {scoped.binder.moment('until', scoped.until)}",
         *others,
         *scoped.wanted(groups),
     ]
-    return grouped(groups, [f"{m.sessions} AS m_{m.name}" for m in metrics], SESSIONS, where, settled)
+    about_events = scoped.question.filters.about_events
+    if not about_events:
+        return grouped(groups, values, SESSIONS, [*scoped.edges.started_in_range(), *where], settled)
+    if of_pages_only(about_events):
+        entered = scoped.on_sessions(about_events)
+        where += entered
+        if reads_pages(about_events):
+            return grouped(groups, values, SESSIONS, [*scoped.edges.started_in_range(), *where], settled)
+        some = select(scoped.session_key, SESSION_PARTS, [*scoped.edges.opened_near(), *entered])
+    else:
+        some = _matching_events(scoped, scoped.event_key)
+        where.append(
+            is_in(
+                (*scoped.session_key, "tupleElement(s.entry, 'path')"),
+                _matching_events(scoped, (*scoped.event_key, "e.path")),
+            )
+        )
+    settled.append(is_in(scoped.session_key, some))
+    where = [*scoped.edges.started, *where]
+    return grouped(groups, values, few_sessions(scoped, [*groups, *values, *where], settled), where)
 
 
 def _select_exits(metrics: Sequence[Metric], scoped: Scoped) -> Select:
@@ -303,11 +319,9 @@ def _events_in_range(scoped: Scoped, where: Sequence[Condition]) -> list[Express
     return found
 
 
-def _matching_events(scoped: Scoped, columns: Sequence[str]) -> Select | None:
-    """The events in the range that meet the conditions on events; none if there are no such conditions."""
+def _matching_events(scoped: Scoped, columns: Sequence[str]) -> Select:
+    """The events in the range that meet the conditions on events."""
     where = scoped.question.filters.about_events
-    if not where:
-        return None
     source = events_source(scoped, join=reads_pages(where))
     return select(columns, source, _events_in_range(scoped, where))
 

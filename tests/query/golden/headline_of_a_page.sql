@@ -68,12 +68,32 @@ FROM (
     FROM (
         SELECT
             if(countIf(s.pageviews > 0) = 0, NULL, 100 * countIf(s.pageviews = 1 AND s.interactions = 0) / countIf(s.pageviews > 0)) AS m_bounce_rate
-        FROM sessions AS s FINAL
+        FROM (
+            SELECT
+                min(s.entry) AS entry,
+                sum(s.interactions) AS interactions,
+                sum(s.pageviews) AS pageviews,
+                min(s.started_at) AS started_at
+            FROM sessions AS s
+            PREWHERE
+                (s.session_key) IN (
+                    SELECT
+                        s.session_key
+                    FROM sessions AS s
+                    WHERE
+                        s.site_id = {site:String}
+                        AND s.opened_at >= {start:DateTime64(6, 'UTC')} - INTERVAL 86400 SECOND
+                        AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
+                        AND tupleElement(s.entry, 'path') IN {p_4:Array(String)}
+                )
+            WHERE
+                s.site_id = {site:String}
+                AND s.opened_at >= {start:DateTime64(6, 'UTC')} - INTERVAL 86400 SECOND
+                AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
+            GROUP BY s.session_key
+        ) AS s
         WHERE
-            s.site_id = {site:String}
-            AND s.opened_at >= {start:DateTime64(6, 'UTC')} - INTERVAL 86400 SECOND
-            AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
-            AND s.started_at >= {start:DateTime64(6, 'UTC')}
+            s.started_at >= {start:DateTime64(6, 'UTC')}
             AND s.started_at < {end:DateTime64(6, 'UTC')}
             AND tupleElement(s.entry, 'at') < {until:DateTime64(6, 'UTC')}
             AND tupleElement(s.entry, 'path') IN {p_4:Array(String)}

@@ -42,14 +42,34 @@ FROM (
         SELECT
             tupleElement(s.entry, 'path') AS d_0,
             if(countIf(s.pageviews > 0) = 0, NULL, 100 * countIf(s.pageviews = 1 AND s.interactions = 0) / countIf(s.pageviews > 0)) AS m_bounce_rate
-        FROM sessions AS s FINAL
-        PREWHERE
-            NOT (s.country IN {p_7:Array(String)})
+        FROM (
+            SELECT
+                min(s.entry) AS entry,
+                sum(s.interactions) AS interactions,
+                sum(s.pageviews) AS pageviews,
+                any(s.session_key) AS session_key,
+                min(s.started_at) AS started_at
+            FROM sessions AS s
+            PREWHERE
+                NOT (s.country IN {p_7:Array(String)})
+                AND (s.session_key) IN (
+                    SELECT
+                        e.session_key
+                    FROM events AS e
+                    WHERE
+                        e.site_id = {site:String}
+                        AND e.ts >= {start:DateTime64(6, 'UTC')}
+                        AND e.ts < {end:DateTime64(6, 'UTC')}
+                        AND (e.name IN {p_4:Array(String)} AND e.props[{p_5:String}] IN {p_6:Array(String)})
+                )
+            WHERE
+                s.site_id = {site:String}
+                AND s.opened_at >= {start:DateTime64(6, 'UTC')} - INTERVAL 86400 SECOND
+                AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
+            GROUP BY s.session_key
+        ) AS s
         WHERE
-            s.site_id = {site:String}
-            AND s.opened_at >= {start:DateTime64(6, 'UTC')} - INTERVAL 86400 SECOND
-            AND s.opened_at < {end:DateTime64(6, 'UTC')} + INTERVAL 86400 SECOND
-            AND s.started_at >= {start:DateTime64(6, 'UTC')}
+            s.started_at >= {start:DateTime64(6, 'UTC')}
             AND s.started_at < {end:DateTime64(6, 'UTC')}
             AND tupleElement(s.entry, 'at') < {until:DateTime64(6, 'UTC')}
             AND (s.session_key, tupleElement(s.entry, 'path')) IN (

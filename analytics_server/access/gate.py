@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable
 from enum import StrEnum
+from functools import lru_cache
 
 import msgspec
 
@@ -33,6 +34,12 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
+@lru_cache(1_024)
+def spellings_of(sites: tuple[str, ...]) -> frozenset[str]:
+    """A token's sites in their one spelling."""
+    return frozenset(map(stored_site_id, sites))
+
+
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """The holder of a token. `sites` empty: all sites."""
 
@@ -46,8 +53,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         """Does it cover the site?"""
         if not self.sites or site_id in self.sites:
             return True
-        spelling = stored_site_id(site_id)
-        return any(stored_site_id(each) == spelling for each in self.sites)
+        return stored_site_id(site_id) in spellings_of(self.sites)
 
     @property
     def may_collect(self) -> bool:

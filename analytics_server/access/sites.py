@@ -42,6 +42,8 @@ SITE_ID = re.compile(r"[a-z0-9](?:[a-z0-9_:-]|\.(?!\.)){0,127}")
 
 Of those in ASCII: an international name is judged label by label."""
 SITE_CHARS = 128
+MOST_SENT_CHARS = 2 * SITE_CHARS
+"""Punycode is longer than the letters that it stands for."""
 _DIVIDER = re.compile(r"[.:]")
 SITES = DocumentTable(name="sites", key_columns=("site_id",), keys_return=True)
 REFRESH_S = 10.0
@@ -51,7 +53,7 @@ RETRY_S = 2.0
 def valid_site_id(text: str) -> str:
     """The site's id in its one spelling (`stored_site_id`), or "" when it can't be one."""
     text = text.strip(" \t\r\n")
-    if text != text.strip():
+    if text != text.strip() or len(text) > MOST_SENT_CHARS:
         return ""
     site_id = stored_site_id(text)
     if site_id.isascii():
@@ -126,7 +128,9 @@ class Sites:
 
     def _is_deleted(self, site_id: str) -> bool:
         deleted = self._documents.deleted
-        return (site_id,) in deleted or (not site_id.isascii() and (encoded_host(site_id),) in deleted)
+        if (site_id,) in deleted or (f"{site_id}.",) in deleted:
+            return True
+        return not site_id.isascii() and (encoded_host(site_id),) in deleted
 
     def _usable(self, site: Site) -> Site:
         """The site with a time zone that every question can be answered in."""
@@ -188,6 +192,11 @@ class Sites:
         if site is None and self._other_spellings:
             return self._sites.get(self._other_spellings.get(site_id, ""))
         return site
+
+    def stored_id(self, site_id: str) -> str | None:
+        """The id under which a site is stored, or None."""
+        site = self.get(site_id)
+        return None if site is None else site.site_id
 
     def all(self) -> list[Site]:
         """All sites, by id."""

@@ -40,12 +40,12 @@ _Sites = OrderedDict[str, dict[str, _Count]]
 
 
 class DropCounts:
-    """`exists` says whether a site of this id is there; `clock` gives seconds since 1970."""
+    """`stored` gives the id under which a site is stored, or None; `clock` gives seconds since 1970."""
 
     def __init__(
-        self, exists: Callable[[str], bool], clock: Callable[[], float], history: History | None = None
+        self, stored: Callable[[str], str | None], clock: Callable[[], float], history: History | None = None
     ) -> None:
-        self._exists = exists
+        self._stored = stored
         self._clock = clock
         self._history = history
         self._known: _Sites = OrderedDict()
@@ -59,7 +59,9 @@ class DropCounts:
         Repeated events, which count once, and requests refused before an event was read go to the history only.
         """
         site_id = valid_site_id(site)
-        known = self._exists(site_id)
+        stored = self._stored(site_id)
+        known = stored is not None
+        site_id = stored or site_id
         now = self._clock()
         if self._history is not None:
             self._history(site_id, int(now), reason, kind, example, events, known)
@@ -91,7 +93,7 @@ class DropCounts:
 
     def of_unknown_sites(self) -> list[DropCount]:
         """Counts of events that named a site which does not exist, the latest first; `MAX_LISTED` at most."""
-        return _listed(item for item in self._unknown.items() if not self._exists(item[0]))
+        return _listed(item for item in self._unknown.items() if self._stored(item[0]) is None)
 
 
 _DROPS: dict[str, DropReason] = {reason.value: reason for reason in DropReason}

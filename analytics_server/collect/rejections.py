@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from analytics_server.access.gate import spellings_of
 from analytics_server.collect.formats.beacon import Beacon, MisreadEvent, Rejection
 from analytics_server.model import stored_site_id
 
@@ -110,11 +111,12 @@ def covered(
     beacons: list[tuple[int, Beacon]], sites: tuple[str, ...]
 ) -> tuple[list[tuple[int, Beacon]], list[Rejection]]:
     """Events of the token's own sites, and rejections for the others."""
-    own = frozenset(map(stored_site_id, sites))
-    good = [(index, beacon) for index, beacon in beacons if stored_site_id(beacon.site) in own]
-    bad: list[Rejection] = [
-        MisreadEvent(index, "forbidden_site", FOREIGN, beacon.site)
-        for index, beacon in beacons
-        if stored_site_id(beacon.site) not in own
-    ]
+    own = spellings_of(sites)
+    good: list[tuple[int, Beacon]] = []
+    bad: list[Rejection] = []
+    for index, beacon in beacons:
+        if stored_site_id(beacon.site) in own:
+            good.append((index, beacon))
+        else:
+            bad.append(MisreadEvent(index, "forbidden_site", FOREIGN, beacon.site))
     return good, bad

@@ -61,7 +61,7 @@ class CollectService:
         self._config = config
         self._sites = sites = access.sites
         self.geo = GeoLocator(config.geo.database, scratch_dir=config.data_dir)
-        self.drops = DropCounts(lambda site_id: sites.get(site_id) is not None, time.time, drop_history)
+        self.drops = DropCounts(sites.stored_id, time.time, drop_history)
         self.sessions = Sessions(
             timeout_s=config.collect.session_timeout_s,
             client_timeout_s=config.collect.client_session_timeout_s,

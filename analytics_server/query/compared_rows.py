@@ -14,6 +14,7 @@ from math import isnan
 
 from analytics_server.errors import RequestError
 from analytics_server.query.answer import absent
+from analytics_server.query.dimensions import ValueKind
 from analytics_server.query.language.buckets import Bucket
 from analytics_server.query.language.request import Question, SortKey
 
@@ -90,4 +91,8 @@ def _sort(found: list[ComparedRow], order: SortKey, question: Question, rows: Ro
         found.sort(key=lambda row: row.place, reverse=order.descending)
     else:
         index = order.index - (order.index > (question.time_index or 0))
-        found.sort(key=lambda row: str(row.group[index]), reverse=order.descending)
+        numeric = question.dimensions[order.index].values is ValueKind.NUMBER
+        found.sort(
+            key=lambda row: (int(str(row.group[index])) if numeric else 0, str(row.group[index])),
+            reverse=order.descending,
+        )

@@ -20,7 +20,7 @@ from analytics_server.errors import NotFound, RequestError, StoreFatal
 from analytics_server.model import Site, stored_site_id
 from analytics_server.query.answer import AnswerMeta, whole_number
 from analytics_server.query.definitions import Definitions
-from analytics_server.query.language.conditions import Condition, patterns
+from analytics_server.query.language.conditions import Condition, folded_weight, patterns
 from analytics_server.query.language.regexps import MOST_WEIGHT, weight_of
 from analytics_server.query.language.saved_filters import SiteLibrary
 from analytics_server.query.language.time_range import RangeSpec, TimeRange, resolve_range
@@ -32,6 +32,9 @@ from analytics_server.store.protocol import ResultSet, Store
 from analytics_server.zones import base_zone, find_zone
 
 TOO_COMPLEX = frozenset({EngineCode.TOO_DEEP_AST, EngineCode.TOO_BIG_AST})
+
+MAX_FOLDED_CHARS = 10_000
+"""Of all values of a question that are compared without case: what they become is made on the loop."""
 
 MAX_SQL_CHARS = 260_000
 """ClickHouse reads 256 KiB of a text by default. Values are bound, so that only very many filters make one so long."""
@@ -124,6 +127,12 @@ class QueryContext:
 
     async def check_patterns(self, conditions: Sequence[Condition]) -> None:
         """Let RE2 read the client's regular expressions before they meet any row. Raises `RequestError`."""
+        if (chars := folded_weight(conditions)) > MAX_FOLDED_CHARS:
+            raise RequestError(
+                f"Filters that ignore case hold {chars:,} characters together (s and f count for four), {MAX_FOLDED_CHARS:,} are allowed:"
+                " name fewer or shorter values, or leave case_sensitive out.",
+                code="bad_filter",
+            )
         texts = patterns(conditions)
         if not texts:
             return

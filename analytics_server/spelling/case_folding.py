@@ -18,6 +18,8 @@ from functools import cache, lru_cache
 from itertools import chain, permutations
 
 MOST_JOINED = 8
+SHORT = 256
+"""Longer texts are not remembered."""
 MOST_PIECE = 4
 """So many characters one character folds to at most."""
 MOST_MARKS = 3
@@ -34,6 +36,8 @@ RANGES = (
 )
 """Where characters lie that fold to something else, but for Korean syllables and rare forms of Chinese characters."""
 
+_JOINING = re.compile("[sSſfF]")
+_JOINED = re.compile("[ßẞﬀ-ﬆ]")
 _DOT = "\u0307"
 _DOTTED = re.compile(f"i{_DOT}+")
 _SPECIAL = re.compile(r"[\\\]^-]")
@@ -51,7 +55,20 @@ def fold(text: str) -> str:
 
 def pattern(text: str) -> str:
     """A regular expression (RE2) for every text that is the same without case."""
+    return _remembered(text) if len(text) <= SHORT else _pattern(text)
+
+
+def _pattern(text: str) -> str:
     return "".join(map(_alternatives, _joined(fold(text))))
+
+
+_remembered = lru_cache(1_024)(_pattern)
+"""A question asks for the same several times, once for each table that it reads."""
+
+
+def weight(text: str) -> int:
+    """How long `pattern` may take and become: in characters, those that may be part of a ligature for several."""
+    return len(text) + 3 * len(_JOINING.findall(text)) + 7 * len(_JOINED.findall(text))
 
 
 @cache

@@ -16,10 +16,15 @@ from functools import lru_cache
 import idna
 
 HOST_CHARS = 253
+PORT_CHARS = 7
+"""Of `:65535.`, which a host as it is sent may end with."""
 LABEL_CHARS = 63
 """Of a label in Punycode, as the domain name system counts them."""
 
-_PUNYCODE = re.compile(r"(?<![^.:])xn--[^.:]+")
+_PUNYCODE = re.compile(r"(?<![^.:])xn--[^.:]{1,59}(?![^.:])")
+"""A label of at most `LABEL_CHARS`: reading a longer one, which none is, takes time that grows with its square."""
+MOST_READ_CHARS = 4 * HOST_CHARS
+"""A longer text is no host in any spelling, and is not looked at."""
 _PREFIX = "xn--"
 _JOINERS = "\u200c\u200d"
 """Invisible, but scripts need them."""
@@ -168,9 +173,11 @@ def _address(host: str) -> str:
 
 
 def _spelt(host: str) -> str:
+    if len(host) > MOST_READ_CHARS:
+        return host.lower()
     if host.isascii():
         host = host.lower()
-        if _PREFIX not in host:
+        if _PREFIX not in host or len(host) > HOST_CHARS + PORT_CHARS:
             return host
     return _remembered(host) if len(host) <= HOST_CHARS else _international(host)
 

@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from analytics_server.model import ACTIVE, PASSIVE, PASSIVE_LATE
+from analytics_server.model import ACTIVE, PASSIVE, PASSIVE_LATE, SESSION_ATTRIBUTES
 from tests.collect.session_oracle import Sent, expected
 from tests.collect.world import NOON, World, answered
 
@@ -121,6 +121,23 @@ async def test_a_session_over_midnight_keeps_its_visitor() -> None:
 
     await send(world)  # a new session: of the new day
     assert len({event["visitor_id"] for event in world.events}) == 2
+
+
+async def test_a_session_over_midnight_survives_a_restart() -> None:
+    before = World()
+    before.now = MIDNIGHT - 10 * MINUTE
+    await send(before)
+    await send(before, after_s=20 * MINUTE)
+    first, last = before.events
+    world = World()
+    times = (first["session_start"], first["ts"], last["ts"])
+    attributes = tuple(first[name] for name in SESSION_ATTRIBUTES)
+    world.sessions.restore(SITE, first["session_id"], [first["visitor_id"]], times, attributes)
+    world.now = MIDNIGHT + 35 * MINUTE
+    await send(world)
+
+    (event,) = world.events
+    assert (event["session_id"], event["visitor_id"]) == (first["session_id"], first["visitor_id"])
 
 
 async def test_a_tab_over_midnight_keeps_its_visitor() -> None:

@@ -87,9 +87,7 @@ class World:
         self.registry = CollectorRegistry()
         self.sites = Sites(cast(Store, None), sites or SitesSection())
         self.noted: list[tuple[str, int, str, str, str, int, bool]] = []
-        self.drops = DropCounts(
-            lambda site_id: self.sites.get(site_id) is not None, self.clock, lambda *drop: self.noted.append(drop)
-        )
+        self.drops = DropCounts(self.sites.stored_id, self.clock, lambda *drop: self.noted.append(drop))
         self.duplicates = Duplicates(
             window_s=self.settings.duplicate_window_s, capacity=self.settings.max_duplicate_ids, clock=self.clock
         )

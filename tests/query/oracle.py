@@ -177,7 +177,8 @@ class Oracle:
         """Add what the event counts for."""
         if metric == "visitors":
             if event.visitor_id:
-                group[self._local(event.at).date(), event.visitor_id] = 1
+                at = event.opened_at if event.passive else event.at  # as of the visit that it tells more about
+                group[self._local(at).date(), event.visitor_id] = 1
         elif metric == "scroll_depth":
             if event.scroll_depth:
                 page = event.opened_at, event.session_id, event.path

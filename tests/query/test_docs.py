@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from analytics_server.query.compared_rows import MAX_COMPARED_ROWS
+from analytics_server.query.context import MAX_FOLDED_CHARS
 from analytics_server.query.language.conditions import OPERATORS
 from analytics_server.query.language.filter_values import (
     MAX_NEEDLES,
@@ -80,6 +81,7 @@ def test_names_every_error_code() -> None:
         (DEFAULT_LIMIT, "| {} and 0;"),
         (MAX_VALUES, "Up to {} values"),
         (MAX_VALUE_CHARS, "{} characters each"),
+        (MAX_FOLDED_CHARS, "up to {} characters together"),
         (MAX_NEEDLES, "{} for `contains`"),
         (MAX_PATTERNS, "{} patterns"),
         (MAX_PATTERN_CHARS, "of {} characters"),

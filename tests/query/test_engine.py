@@ -298,6 +298,9 @@ async def test_time_stands_for_an_interval_that_suits_the_range(service: QuerySe
     assert str(answer.results[0].dimensions[0]).endswith(("+02:00", "+01:00"))
 
 
+FOLDED = {"case_sensitive": False}
+
+
 async def test_all_begins_with_the_first_event(service: QueryService, oracles: dict[str, Oracle]) -> None:
     answer = await ask(service, metrics=["events"], date_range="all")
     assert answer.results[0].metrics == [sum(not event.passive for event in oracles[SITE].events)]
@@ -352,3 +355,12 @@ async def test_a_site_with_a_broken_zone_is_answered_in_utc(store: Store) -> Non
     answer = await ask(service, site_id="odd.example")
 
     assert answer.meta.time_zone == "UTC"
+
+
+async def test_what_is_compared_without_case_is_bounded(service: QueryService) -> None:
+    """Each letter becomes a part of a regular expression, which is made on the loop."""
+    most = [f"{number}{'a' * 1_999}" for number in range(5)]
+    for filters in ([["is", "event:title", most, FOLDED]], [["has_done", ["contains", "event:title", most, FOLDED]]]):
+        await ask(service, metrics=["visitors"], filters=filters)
+    with pytest.raises(RequestError, match="10,001 characters together"):
+        await ask(service, metrics=["visitors"], filters=[["is", "event:title", [*most, "b"], FOLDED]])

@@ -220,3 +220,11 @@ def test_what_an_entry_means_is_itself_an_entry(text: str) -> None:
 )
 def test_which_hosts_a_site_allows(entries: tuple[str, ...], host: str, held: bool) -> None:
     assert AllowedHosts(entries).hold(host) is held
+
+
+def test_what_is_too_long_for_a_host_is_not_read() -> None:
+    """Reading Punycode takes time that grows with the square of its length: the first would take days."""
+    label = "xn--" + "b" * 60
+    for host in ("xn--" + "a" * 10_000_000, label, f"{label}.example", ".".join(["xn--mller-kva"] * 80)):
+        assert readable_host(host) == host
+    assert readable_host("xn--mller-kva.example:8080") == "müller.example:8080"

@@ -54,7 +54,7 @@ class SessionsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One session. `visitor_id`: text, the smaller one if the session lasted over midnight UTC, "" if none is kept."""
+    """One session. `visitor_id`: text, the smallest of several, "" if none is kept."""
 
     session_id: str
     opened_at: str

@@ -18,7 +18,7 @@ from urllib.parse import unquote_plus
 
 from analytics_server.collect.enrich.cache import GenerationCache
 from analytics_server.percent_encoding import readable
-from analytics_server.spelling.host_names import HOST_CHARS, host_name, readable_host
+from analytics_server.spelling.host_names import HOST_CHARS, MOST_READ_CHARS, host_name, readable_host
 
 UTM_KEYS: Final = ("utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term")
 SOURCE_KEYS: Final = ("ref", "source")
@@ -97,7 +97,8 @@ _PRIVATE_HOSTS = frozenset({"moz-extension", "safari-extension", "safari-web-ext
 """Their hosts are made up for each installation: who knows one knows that person's browser."""
 _UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}")
 _LOCAL_PATH = re.compile(
-    r"^/[a-z](?::|%3a|\|)|^/(?:users|home)/.+\.(?:x?html?)$|/(?:private/var|var/mobile|var/containers|var/folders"
+    r"^/[a-z](?::|%3a|\|)|^/(?:users|home)/.+\.(?:x?html?)$"
+    r"|^/(?:sdcard|media|mnt|volumes|root|run/user)/|/(?:private/var|var/mobile|var/containers|var/folders"
     r"|storage/emulated|android_asset|data/user|data/data)/",
     re.IGNORECASE | re.ASCII,
 )
@@ -341,7 +342,7 @@ def _parse(raw: str) -> tuple[str, str, str, str] | None:
         return None
     scheme, authority, path, query = match.groups()
     host_port = _HOST.fullmatch(authority.rpartition("@")[2])
-    if host_port is None:
+    if host_port is None or len(host_port[1]) > MOST_READ_CHARS:
         return None
     host = readable_host(host_port[1])
     if not host_port[1].isascii():  # what a sign stands for may be none of a host's

@@ -113,6 +113,8 @@ class Sessions:
         self._clock = clock
         self._new_id = new_id or new_session_id
         self._sites: dict[str, _SiteSessions] = {}
+        self.restored_until_us = 0
+        """Until then an active event may go on with a session that a former run opened, perhaps the day before."""
         self._shares = SiteShares()
 
     def __len__(self) -> int:
@@ -196,6 +198,7 @@ class Sessions:
         own = next(iter(visitor_ids), 0)
         session = Session(session_id, times_us[0], attributes, self._clock(), own)
         session.first_us, session.last_us = times_us[1], times_us[2]
+        self.restored_until_us = max(self.restored_until_us, times_us[2] + self._timeout_us)
         if is_own(session_id):
             for visitor_id in visitor_ids:
                 if not visitor_id:
@@ -207,6 +210,7 @@ class Sessions:
                     self.attach(site_id, visitor_id, session)
                 else:
                     same.widen(session)
+                    same.visitor_id = own or same.visitor_id
                     by_visitor.move_to_end(visitor_id)
             return
         by_client = self._site(site_id).by_client
@@ -215,6 +219,7 @@ class Sessions:
             self._put_client(site_id, session_id, session)
         else:
             same.widen(session)
+            same.visitor_id = own or same.visitor_id
             by_client.move_to_end(session_id)
 
     def expire(self) -> int:

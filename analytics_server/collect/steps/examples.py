@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import re
 
-from analytics_server.collect.enrich.url import mask_emails
+from analytics_server.collect.enrich.url import CleanUrl, mask_emails
 from analytics_server.collect.enrich.values import cut
 
 ADDRESS_CHARS = 100
 NAME_CHARS = 64
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,31}):(?!\d)", re.IGNORECASE | re.ASCII)
-_USER = re.compile(r"^[^/]*@")
+_USER = re.compile(r"^(?:[^/:]*:(?!\d{1,5}(?:/|$)).*|[^/]*)@", re.DOTALL | re.ASCII)
+"""A name and a password, which may have a slash in it."""
+_PLACE = re.compile(r"^[/.~]|\\|^(?:users|home)/", re.IGNORECASE)
+"""A path alone may be one of a person's device."""
 _PARAMETER = re.compile(r";[^/]*")
 
 
@@ -27,12 +30,17 @@ def shown_address(url: str) -> str:
     text = re.split(r"[?#]", cut(url, 4 * ADDRESS_CHARS).strip(), maxsplit=1)[0]
     scheme = _SCHEME.match(text)
     if scheme is None:
-        return _masked(text, ADDRESS_CHARS)
+        return "" if _PLACE.search(text) else _masked(text, ADDRESS_CHARS)
     name = scheme[1].lower()
     if name not in ("http", "https"):
         return f"{name}:"
     rest = text[scheme.end() :].lstrip("/\\")
     return _masked(f"{name}://{_USER.sub('', rest)}", ADDRESS_CHARS)
+
+
+def shown_page(page: CleanUrl) -> str:
+    """Host and path of an app's page, of which nothing is left that names a person or an installation."""
+    return _masked(f"{page.hostname}{page.path}", ADDRESS_CHARS)
 
 
 def shown_name(site: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from analytics_server.collect.drops import DropReason
 from analytics_server.collect.enrich.values import EXPERIMENT_CHARS, DetailReader, cut
 from analytics_server.collect.formats.beacon import Exposure
-from analytics_server.collect.steps.examples import shown_address
+from analytics_server.collect.steps.examples import shown_address, shown_page
 from analytics_server.collect.steps.parts import EventFunction, Parts
 from analytics_server.collect.steps.run import NO_PAGE, EventContext, Run
 from analytics_server.collect.steps.verdict import Drop, Reject, Verdict
@@ -40,7 +40,7 @@ def make_page(parts: Parts, settings: CollectSection, limits: LimitsSection) -> 
         if page is None:
             return Reject(bad_url.code, bad_url.message, shown_address(url))
         if not event.site.allow_apps:
-            return Reject(_NO_APPS.code, _NO_APPS.message, shown_address(url))
+            return Reject(_NO_APPS.code, _NO_APPS.message, shown_address(url) or shown_page(page))
         event.page = page
         return None
 

@@ -115,10 +115,13 @@ def make_session(parts: Parts, settings: CollectSection, limits: LimitsSection) 
         return visitors.identify(event.site_id, event.address, event.user_agent, day)
 
     def over_midnight(event: EventContext, ts_ms: int, run: Run) -> Session | None:
-        """Around midnight UTC the visitor has two ids: the session goes on under both."""
+        """Around midnight UTC the visitor has two ids: the session goes on under both.
+
+        What is read back after a restart knows the first day's only, hours after midnight too.
+        """
         day, since_ms = divmod(ts_ms, DAY_MS)
         session = None
-        if since_ms < timeout_ms:
+        if since_ms < timeout_ms or ts_ms * 1000 <= sessions.restored_until_us:
             session = of_visitor(event.site_id, on_day(event, day - 1), ts_ms)
         elif since_ms >= DAY_MS - timeout_ms and run.now_ms // DAY_MS > day:  # comes late, after one of the next day
             session = of_visitor(event.site_id, on_day(event, day + 1), ts_ms)
@@ -142,7 +145,9 @@ def make_session(parts: Parts, settings: CollectSection, limits: LimitsSection) 
             session = of_client(site_id, session_id)
         else:
             session = of_visitor(site_id, event.visitor_id, ts_ms)
-            if session is None and (ts_ms + timeout_ms) % DAY_MS < 2 * timeout_ms:
+            if session is None and (
+                (ts_ms + timeout_ms) % DAY_MS < 2 * timeout_ms or ts_ms * 1000 <= sessions.restored_until_us
+            ):
                 session = over_midnight(event, ts_ms, run)
         if session is not None:
             event.session, event.ts_us = session, session.place(ts_ms)

@@ -13,6 +13,7 @@ import msgspec
 
 from analytics_server.percent_encoding import readable, spellings
 from analytics_server.query.dimensions import SESSION, Dimension, ValueKind
+from analytics_server.spelling.case_folding import weight
 from analytics_server.spelling.host_names import host_spellings
 
 TextMethod = Literal["is", "contains", "matches", "matches_wildcard"]
@@ -176,6 +177,11 @@ def count_done(conditions: Sequence[Condition]) -> int:
 def patterns(conditions: Sequence[Condition]) -> tuple[str, ...]:
     """The regular expressions written by the client, for a check before the query runs."""
     return tuple(value for match in all_matches(conditions) if match.method == "matches" for value in match.values)
+
+
+def folded_weight(conditions: Sequence[Condition]) -> int:
+    """How much is to be compared without case, in characters: each becomes a part of a regular expression."""
+    return sum(weight(value) for match in all_matches(conditions) if not match.case_sensitive for value in match.values)
 
 
 def normalise(condition: Condition) -> list[object]:

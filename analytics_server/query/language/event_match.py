@@ -7,7 +7,7 @@ says otherwise which events it means; then it is what the step is called in the 
 - `{"name": "signup"}`: events named signup.
 - `{"name": "pageview", "filters": [["is", "event:page", ["/pricing"]]]}`: standard event names stay names.
 - `{"name": "Saw the prices", "filters": [["is", "event:page", ["/pricing"]]]}`: a label, because the
-  filters speak of the event's page, name or goal.
+  filters speak of the event's page, name, scroll depth or goal.
 - `{"name": "signup", "filters": [["is", "event:props:plan", ["pro"]]]}`: events named signup with that plan.
 
 Pure. Every answer shows how its specs were read (`normalised`).
@@ -25,12 +25,13 @@ from analytics_server.model import STANDARD_EVENTS
 from analytics_server.query.dimensions import find_dimension
 from analytics_server.query.language.conditions import And, Condition, Match, Not, Or, SavedFilter, normalise
 from analytics_server.query.language.filters import parse_filters
+from analytics_server.query.language.goal_filters import goals_in
 from analytics_server.query.language.library import Library
 from analytics_server.query.language.shapes import Filters
 
 NAME_CHARS = 120
 
-_SAYS_WHICH = frozenset({"event:name", "event:page"})
+_SAYS_WHICH = frozenset({"event:name", "event:page", "event:scroll_depth"})
 
 
 class EventSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,6 +74,9 @@ def read_spec(spec: EventSpec, place: str, library: Library) -> EventMatch:
         where += goal.conditions
         currency = goal.currency
     where += filters
+    chosen = {goal.currency for goals in goals_in(filters) for goal in goals}
+    if not currency and len(chosen) == 1:
+        currency = chosen.pop()
     if not where:
         raise RequestError(
             f'{place} says of no event that it is meant: give "name" (or "event"), "goal" or "filters",'

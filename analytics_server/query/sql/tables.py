@@ -284,8 +284,9 @@ def _event_columns(metrics: Sequence[Metric], scoped: Scoped) -> list[Expression
 
 def _event_metric(metric: Metric, scoped: Scoped) -> Expression:
     question = scoped.question
-    day = "toDate(e.ts, {tz:String})"
-    if question.interval in ("minute", "hour", "day"):
+    at = "if(e.passive = 0, e.ts, e.session_start)" if question.counts_passive else "e.ts"
+    day = f"toDate({at}, {{tz:String}})"
+    if question.interval in ("minute", "hour", "day") and not question.counts_passive:
         visitor = "e.visitor_id"
     elif question.exact:
         visitor = f"{day}, e.visitor_id"

@@ -129,8 +129,8 @@ class QueryContext:
         """Let RE2 read the client's regular expressions before they meet any row. Raises `RequestError`."""
         if (chars := folded_weight(conditions)) > MAX_FOLDED_CHARS:
             raise RequestError(
-                f"Filters that ignore case hold {chars:,} characters together (s and f count for four), {MAX_FOLDED_CHARS:,} are allowed:"
-                " name fewer or shorter values, or leave case_sensitive out.",
+                f"Filters that ignore case hold {chars:,} characters together, where s and f count for four, and"
+                f" {MAX_FOLDED_CHARS:,} are allowed: name fewer or shorter values, or leave case_sensitive out.",
                 code="bad_filter",
             )
         texts = patterns(conditions)

@@ -59,7 +59,13 @@ def pattern(text: str) -> str:
 
 
 def _pattern(text: str) -> str:
-    return "".join(map(_alternatives, _joined(fold(text))))
+    found = "".join(map(_alternatives, _joined(fold(text))))
+    return f"(?:{found}|{re.escape(text)})" if any(map(_is_rare, text)) else found
+
+
+def _is_rare(char: str) -> bool:
+    """Does it lie outside of `RANGES`, and fold to something else? Then a text must be told to fit itself."""
+    return ord(char) >= RANGES[0].start and not any(ord(char) in one for one in RANGES) and fold(char) != char
 
 
 _remembered = lru_cache(1_024)(_pattern)

@@ -41,6 +41,7 @@ _JOINED = re.compile("[ßẞﬀ-ﬆ]")
 _DOT = "\u0307"
 _DOTTED = re.compile(f"i{_DOT}+")
 _SPECIAL = re.compile(r"[\\\]^-]")
+_SYLLABLES = range(0xAC00, 0xD7A4)
 _INITIALS = frozenset(map(chr, range(0x1100, 0x1113)))
 """Korean consonants, which make a syllable with what follows."""
 
@@ -65,7 +66,8 @@ def _pattern(text: str) -> str:
 
 def _is_rare(char: str) -> bool:
     """Does it lie outside of `RANGES`, and fold to something else? Then a text must be told to fit itself."""
-    return ord(char) >= RANGES[0].start and not any(ord(char) in one for one in RANGES) and fold(char) != char
+    known = any(ord(char) in one for one in (*RANGES, _SYLLABLES))
+    return not known and ord(char) > RANGES[0].start and fold(char) != char
 
 
 _remembered = lru_cache(1_024)(_pattern)

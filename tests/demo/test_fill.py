@@ -74,9 +74,9 @@ async def test_stores_every_row_as_it_was_made(store: Store, config: Config) -> 
     )
     assert len(answer.rows) == len(rows)
     for stored, made in zip(answer.rows, rows, strict=True):
-        assert stored[:8] == (made[1], made[2], made[4], made[6], made[9], made[13], made[19], made[29])
-        assert float(str(stored[8])) == float(str(made[35]))
-        assert stored[9] == (made[39] or {})
+        assert stored[:8] == (made[1], made[2], made[4], made[6], made[11], made[15], made[21], made[31])
+        assert float(str(stored[8])) == float(str(made[37]))
+        assert stored[9] == (made[41] or {})
 
 
 async def test_makes_the_site_with_its_time_zone(store: Store, config: Config) -> None:

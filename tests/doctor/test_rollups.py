@@ -42,7 +42,7 @@ DAMAGE = {
     ),
     "too many visitors": (
         "traffic",
-        "INSERT INTO traffic SELECT site_id, bucket, name, 0, uniqIfState(toUInt64(12345), 1) FROM traffic "
+        "INSERT INTO traffic SELECT site_id, bucket, name, 0, 0, uniqIfState(toUInt64(12345), 1) FROM traffic "
         "WHERE name = 'click' GROUP BY site_id, bucket, name",
     ),
     "a session that began too early": (

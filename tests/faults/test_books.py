@@ -69,17 +69,17 @@ async def test_books_in_order_balance(store: Store, clickhouse_url: str) -> None
     [
         "INSERT INTO openings SELECT site_id, bucket, 1 FROM openings LIMIT 1",
         "INSERT INTO openings SELECT 'ghost.example', bucket, 0 FROM openings LIMIT 1",
-        "INSERT INTO traffic SELECT site_id, bucket, name, events, visitors FROM traffic LIMIT 1",
-        "INSERT INTO traffic SELECT site_id, bucket, name, 0, "
+        "INSERT INTO traffic SELECT site_id, bucket, name, events, active, visitors FROM traffic LIMIT 1",
+        "INSERT INTO traffic SELECT site_id, bucket, name, 0, 0, "
         "arrayReduce('uniqIfState', [toUInt64(77)], [toUInt8(1)]) FROM traffic LIMIT 1",
-        "INSERT INTO sessions SELECT * REPLACE(0 AS pageviews, 0 AS events, 0 AS interactions, "
+        "INSERT INTO sessions SELECT * REPLACE(0 AS pageviews, 0 AS events, 0 AS active_events, 0 AS interactions, "
         "'elsewhere' AS source) FROM sessions LIMIT 1",
-        "INSERT INTO sessions SELECT * REPLACE(0 AS pageviews, 0 AS events, 0 AS interactions, "
+        "INSERT INTO sessions SELECT * REPLACE(0 AS pageviews, 0 AS events, 0 AS active_events, 0 AS interactions, "
         "addYears(ended_at, 1) AS ended_at) FROM sessions LIMIT 1",
-        "INSERT INTO sessions SELECT * REPLACE(0 AS pageviews, 0 AS events, 0 AS interactions, "
+        "INSERT INTO sessions SELECT * REPLACE(0 AS pageviews, 0 AS events, 0 AS active_events, 0 AS interactions, "
         "[toUInt64(9)] AS visitor_ids) FROM sessions LIMIT 1",
-        "INSERT INTO sessions SELECT * REPLACE(0 AS pageviews, 0 AS events, toUInt64(-1) AS interactions) "
-        "FROM sessions LIMIT 1",
+        "INSERT INTO sessions SELECT * REPLACE(0 AS pageviews, 0 AS events, 0 AS active_events, "
+        "toUInt64(-1) AS interactions) FROM sessions LIMIT 1",
         "ALTER TABLE traffic DELETE WHERE name = 'click' SETTINGS mutations_sync = 2",
         "INSERT INTO activity SELECT * REPLACE(0 AS events, toDateTime(0, 'UTC') AS first_at) FROM activity LIMIT 1",
         "ALTER TABLE activity DELETE WHERE name = 'click' SETTINGS mutations_sync = 2",
@@ -97,7 +97,8 @@ async def test_a_damaged_rollup_is_found(store: Store, clickhouse_url: str, dama
 
 async def test_a_repeated_idempotent_state_is_no_damage(store: Store, clickhouse_url: str) -> None:
     await store.command(
-        "INSERT INTO sessions SELECT * REPLACE(0 AS pageviews, 0 AS events, 0 AS interactions) FROM sessions"
+        "INSERT INTO sessions SELECT * REPLACE(0 AS pageviews, 0 AS events, 0 AS active_events, 0 AS interactions)"
+        " FROM sessions"
     )
     server, database = split(clickhouse_url)
     await assert_books_balance_everywhere(server, IDS, IDS, database=database)

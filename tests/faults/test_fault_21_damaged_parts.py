@@ -48,8 +48,17 @@ CASES = [
 
 
 def parts(server: RunningServer, table: str) -> list[Path]:
+    """Those that hold data: of merged ones only what they were merged to."""
     directory = Path(os.path.realpath(server.data_dir / "clickhouse" / "data" / "analytics" / table))
-    return sorted(path for path in directory.iterdir() if path.is_dir() and path.name.count("_") == 3)
+    found = sorted(path for path in directory.iterdir() if path.is_dir() and path.name.count("_") == 3)
+    return [path for path in found if not any(_covers(other, path) for other in found)]
+
+
+def _covers(merged: Path, part: Path) -> bool:
+    """Names are partition, first and last block, level."""
+    (where, *blocks), (other, *mine) = merged.name.split("_"), part.name.split("_")
+    first, last, level = map(int, blocks)
+    return where == other and first <= int(mine[0]) and int(mine[1]) <= last and level > int(mine[2])
 
 
 def doctor(server: RunningServer, *options: str) -> tuple[int, dict[str, dict[str, Any]]]:

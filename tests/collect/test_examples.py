@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_server.collect.drops import DropReason
-from analytics_server.collect.steps.examples import ADDRESS_CHARS, NAME_CHARS, shown_address, shown_name
+from analytics_server.collect.enrich.url import CleanUrl
+from analytics_server.collect.steps.examples import (
+    ADDRESS_CHARS,
+    NAME_CHARS,
+    shown_address,
+    shown_name,
+    shown_page,
+)
 from analytics_server.config import SitesSection
 from analytics_server.model import Site
 from tests.collect.test_drop_counts import HEADLESS, VIEW
@@ -41,6 +48,18 @@ from tests.collect.world import World
 )
 def test_an_address_is_shown_without_what_may_be_personal(url: str, shown: str) -> None:
     assert shown_address(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("page", "shown"),
+    [
+        (CleanUrl("", "/pricing/*@*?q=secret", {}), "/pricing/*@*"),
+        (CleanUrl("app", "/a", {}), "app/a"),
+        (CleanUrl("", "/" + "x" * 200, {}), "/" + "x" * (ADDRESS_CHARS - 2) + "…"),
+    ],
+)
+def test_an_app_s_page_is_shown_without_its_query(page: CleanUrl, shown: str) -> None:
+    assert shown_page(page) == shown
 
 
 @given(st.text(max_size=400))

@@ -39,8 +39,8 @@ def shown_address(url: str) -> str:
 
 
 def shown_page(page: CleanUrl) -> str:
-    """Host and path of an app's page, of which nothing is left that names a person or an installation."""
-    return _masked(f"{page.hostname}{page.path}", ADDRESS_CHARS)
+    """Host and path of an app's page, without any query. Nothing is left that names a person or an installation."""
+    return _masked(f"{page.hostname}{page.path.partition('?')[0]}", ADDRESS_CHARS)
 
 
 def shown_name(site: str) -> str:

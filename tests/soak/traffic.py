@@ -22,7 +22,9 @@ from tests.server import Client, Reply, RunningServer
 from tests.soak.ledger import Event, Ledger
 
 SITES = tuple(f"site-{number}.soak.example" for number in range(5))
-NAMES = ("pageview", "pageview", "click", "scroll", "engagement", "signup", "web_vital")
+NAMES = ("pageview", "pageview", "click", "form", "outbound", "signup", "not_found")
+PASSIVE_NAMES = ("scroll", "engagement", "web_vital")
+"""Taken only behind an active event of their session."""
 MARK_PATH = "/m/"
 AWAY_S = 0.2
 OLD_MONTHS = ("2024-02", "2025-11")
@@ -175,6 +177,10 @@ class Traffic:
     def _batch(self) -> Shot:
         """Some of the batches hold one event twice, some a bad one among the good."""
         events: list[Event | None] = [self.event() for _ in range(self._rng.randint(2, 30))]
+        if self._rng.random() < 0.3:
+            page = self.event(session_id=f"read-{self._rng.randrange(200)}", timestamp=None)
+            same = {key: page.body[key] for key in ("site", "session_id")}
+            events += [page, self.event(with_id=False, name=self._rng.choice(PASSIVE_NAMES), timestamp=None, **same)]
         if self._rng.random() < 0.3:
             twin = self.event(with_id=True)
             events += [twin, twin]

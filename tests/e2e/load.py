@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import aiohttp
 
-from tests.server import Client, RunningServer, stored
+from tests.server import Client, Reply, RunningServer, stored
 
 SITE = "load.example"
 EVENTS = "SELECT toString(event_id), session_id FROM events WHERE site_id = 'load.example'"
@@ -30,6 +30,8 @@ class Load:
         self.sent: set[str] = set()
         self.acknowledged: set[str] = set()
         self.statuses: dict[int, int] = {}
+        self.refusal: Reply | None = None
+        """The last answer that was no 202."""
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
         self._stopping = False
@@ -79,6 +81,8 @@ class Load:
             assert reply.json["accepted"] == len(ids), reply.body
             self.acknowledged.update(ids)
             self._changed.set()
+        else:
+            self.refusal = reply
 
 
 class Flood:

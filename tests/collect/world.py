@@ -78,7 +78,9 @@ class FakeGate:
 class World:
     """Everything between a request's bytes and the log."""
 
-    def __init__(self, *, visitor: bool = True, sites: SitesSection | None = None, **settings: Any) -> None:
+    def __init__(
+        self, *, visitor: bool = True, sites: SitesSection | None = None, first_session: int = 1, **settings: Any
+    ) -> None:
         limits = {name: settings.pop(name) for name in list(settings) if name in LimitsSection.__struct_fields__}
         self.now = NOON
         self.settings = CollectSection(**settings)
@@ -96,7 +98,7 @@ class World:
             client_timeout_s=self.settings.client_session_timeout_s,
             capacity=self.settings.max_sessions,
             clock=self.clock,
-            new_id=iter(f"s{number:016x}" for number in range(1, 1_000_000)).__next__,
+            new_id=iter(f"s{number:016x}" for number in range(first_session, first_session + 1_000_000)).__next__,
         )
         parts = Parts(
             sites=self.sites,

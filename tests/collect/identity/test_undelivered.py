@@ -48,14 +48,19 @@ def write(directory: Path, ages_s: Sequence[float], contents: Sequence[Frames]) 
     found: list[Sealed] = []
     for age_s, frames in zip(ages_s, contents, strict=True):
         batch_id = new_batch_id(NOW - age_s, found[-1].batch_id if found else 0)
-        path = directory / f"{batch_id:020d}{segment.SUFFIX}"
-        payloads = [b"".join([segment.array_head(len(rows)), *map(msgspec.msgpack.encode, rows)]) for rows in frames]
-        pieces = [segment.head_bytes(batch_id, created_ms(batch_id))]
-        for sequence, payload in enumerate(payloads, 1):
-            pieces += [segment.frame_head(sequence, [payload]), payload]
-        path.write_bytes(b"".join(pieces))
-        found.append(Sealed(path, batch_id, sum(map(len, frames)), path.stat().st_size, None))
+        found.append(write_segment(directory, batch_id, frames))
     return found
+
+
+def write_segment(directory: Path, batch_id: int, frames: Frames) -> Sealed:
+    """A sealed segment of these frames."""
+    path = directory / f"{batch_id:020d}{segment.SUFFIX}"
+    payloads = [b"".join([segment.array_head(len(rows)), *map(msgspec.msgpack.encode, rows)]) for rows in frames]
+    pieces = [segment.head_bytes(batch_id, created_ms(batch_id))]
+    for sequence, payload in enumerate(payloads, 1):
+        pieces += [segment.frame_head(sequence, [payload]), payload]
+    path.write_bytes(b"".join(pieces))
+    return Sealed(path, batch_id, sum(map(len, frames)), path.stat().st_size, None)
 
 
 def known(capacity: int = 1_000, window_s: int = DAY) -> Duplicates:

@@ -35,7 +35,7 @@ from analytics_server.rollups.quiet import QuietPeriod
 from analytics_server.rollups.rebuild import Advance, Rebuilder
 from analytics_server.rollups.registry import SHIPPED_ROLLUPS
 from analytics_server.store import Store, StoreInfo, capabilities_of, make_store
-from analytics_server.store.engine_files import DatabaseLost, EngineFilesError, set_database_aside
+from analytics_server.store.engines.engine_files import DatabaseLost, EngineFilesError, set_database_aside
 from analytics_server.store.parts import PartRecord, record_path
 
 DEAD_LETTERS = "dead-letters"

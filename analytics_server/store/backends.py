@@ -27,7 +27,7 @@ from urllib3.exceptions import HTTPError, ProtocolError
 from analytics_server.config import Config
 from analytics_server.errors import ConfigError, StoreFatal, StoreRetryable
 from analytics_server.listening import address_text
-from analytics_server.store.engine_files import examine
+from analytics_server.store.engines.engine_files import examine
 from analytics_server.store.errors_map import plain
 from analytics_server.store.protocol import IN_PROCESS, OVER_HTTP, Capabilities, Store, StoreInfo
 from analytics_server.store.threaded import ThreadedStore

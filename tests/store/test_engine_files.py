@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from analytics_server.errors import AnalyticsError
-from analytics_server.store.engine_files import DatabaseLost, EngineFilesError, examine, set_database_aside
+from analytics_server.store.engines.engine_files import DatabaseLost, EngineFilesError, examine, set_database_aside
 from analytics_server.store.errors_map import plain
 
 DATABASE_UUID = "d546bd6c-3171-4f12-8c6e-06999ddbf4c8"

@@ -102,7 +102,7 @@ async def test_blocks_on_their_way_in_stay_in_the_engine_s_directory(
 
     (embedded_path / "inserts").mkdir(exist_ok=True)
     (embedded_path / "inserts" / "left.native").write_bytes(b"of a killed process")
-    monkeypatch.setattr("analytics_server.store.backends.tempfile.NamedTemporaryFile", noting)
+    monkeypatch.setattr("analytics_server.store.engines.embedded.tempfile.NamedTemporaryFile", noting)
     store = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{embedded_path}")))
     await store.open()
     await store.command("CREATE TABLE IF NOT EXISTS on_its_way (n UInt64) ENGINE = Memory")

@@ -116,7 +116,7 @@ class Server:
         if self.config.server.demo:
             self.access.sites.get_or_create(DEMO_SITE_ID)
         self.http.clickhouse_up.set(1)
-        self.access.sites.start()
+        self.access.start(self._tasks)
         await integrity.reading("salts", self._salts.load)  # another server may have made today's at the same moment
         self._salts.start()
         self._start_tasks()
@@ -147,7 +147,7 @@ class Server:
         await self.ingest.flusher.close()
         await self.ingest.wal.close()  # only now may another server deliver from this directory
         await self._salts.close()
-        await self.access.sites.close()
+        await self.access.close()
         await self.integrity.close()
         await self.store.close()
         self.collect.geo.close()

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
-from analytics_server.access.gate import Principal
+from analytics_server.access.principals import Grant, Principal, PrincipalKind, spellings_of
 from analytics_server.errors import Forbidden
-from analytics_server.http.authorization import ANY_ROLE, COLLECTING, MANAGING, READING, Action, Resource, ResourceKind
+from analytics_server.http.authorization import (
+    ANY_ROLE,
+    COLLECTING,
+    EDITING,
+    MANAGING,
+    READING,
+    Action,
+    Resource,
+    ResourceKind,
+)
 
-_NEEDS_ADMIN = "This token has the role {role}; this call needs admin."
-_MAY_ONLY_COLLECT = "This token may only collect."
+_NEEDS_EDITOR = "{who} has the role {role}; this call needs editor, admin or owner."
+_NEEDS_ADMIN = "{who} has the role {role}; this call needs admin or owner."
+_MAY_ONLY_COLLECT = "{who} has the role {role}; this call needs viewer, editor, admin or owner."
 
 COLLECT = Action(
     name="collect",
     about="Send events; with a token as a trusted sender.",
     resource=ResourceKind.SITE,
     roles=COLLECTING,
-    refusal="This token may not collect: use one of the role collect or admin.",
+    refusal="{who} may not collect: use a token of the role collect or admin.",
     optional_token=True,
 )
 QUERY_SITE = Action(
@@ -36,17 +47,24 @@ LIST_SITES = Action(
     roles=READING,
     refusal=_MAY_ONLY_COLLECT,
 )
+CHANGE_SITE = Action(
+    name="change_site",
+    about="Change a site's settings.",
+    resource=ResourceKind.SITE,
+    roles=MANAGING,
+    refusal=_NEEDS_ADMIN,
+)
 MANAGE_SITES = Action(
     name="manage_sites",
-    about="Create, change and delete sites.",
+    about="Create and delete sites, and see what was sent to names that no site has.",
     resource=ResourceKind.ALL_SITES,
     roles=MANAGING,
     refusal=_NEEDS_ADMIN,
 )
 MANAGE_TOKENS = Action(
     name="manage_tokens",
-    about="See, make, change and revoke tokens.",
-    resource=ResourceKind.ALL_SITES,
+    about="See, make, change and revoke tokens of the sites covered, with no more rights than one's own.",
+    resource=ResourceKind.NOTHING,
     roles=MANAGING,
     refusal=_NEEDS_ADMIN,
 )
@@ -61,8 +79,8 @@ EDIT_SAVED = Action(
     name="edit_saved",
     about="Create, change and delete what is saved with a site.",
     resource=ResourceKind.SITE,
-    roles=MANAGING,
-    refusal=_NEEDS_ADMIN,
+    roles=EDITING,
+    refusal=_NEEDS_EDITOR,
 )
 VIEW_SCHEMA = Action(
     name="view_schema", about="See the tables and functions of SQL.", resource=ResourceKind.NOTHING, roles=READING
@@ -82,6 +100,7 @@ ACTIONS: tuple[Action, ...] = (
     QUERY_SITE,
     VIEW_SITE,
     LIST_SITES,
+    CHANGE_SITE,
     MANAGE_SITES,
     MANAGE_TOKENS,
     VIEW_SAVED,
@@ -91,6 +110,13 @@ ACTIONS: tuple[Action, ...] = (
     PLAN_EXPERIMENT,
 )
 
+_WHO = {
+    PrincipalKind.PERSON: "Your account",
+    PrincipalKind.TOKEN: "This token",
+    PrincipalKind.SHARE_LINK: "This link",
+    PrincipalKind.INTERNAL: "This program",
+}
+
 
 def allowed(principal: Principal, action: Action, resource: Resource) -> bool:
     """May the principal do this to the resource?"""
@@ -99,12 +125,29 @@ def allowed(principal: Principal, action: Action, resource: Resource) -> bool:
 
 def refusal(principal: Principal, action: Action, resource: Resource) -> str:
     """Why the principal may not do this to the resource; empty if it may."""
-    if principal.role.value not in action.roles:
-        return action.refusal.format(role=principal.role)
-    if resource.kind is ResourceKind.ALL_SITES and principal.sites:
-        return "This token covers single sites only; managing needs one for all sites."
-    if resource.kind is ResourceKind.SITE and not principal.covers(resource.site_id):
-        return f"This token does not cover the site {resource.site_id!r}."
+    granted = [grant for grant in principal.grants if grant.allows(action)]
+    who = _WHO[principal.kind]
+    if not granted:
+        return action.refusal.format(who=who, role=principal.roles)
+    if resource.kind is ResourceKind.ALL_SITES and all(grant.sites for grant in granted):
+        return f"{who} covers single sites only; managing needs all sites."
+    if resource.kind is ResourceKind.SITE and not any(grant.covers(resource.site_id) for grant in granted):
+        return f"{who} does not cover the site {resource.site_id!r}."
+    return ""
+
+
+def excess(principal: Principal, wanted: Iterable[Grant]) -> str:
+    """Why the principal may not pass these grants on, as they allow what it may not do itself; empty if it may."""
+    for grant in wanted:
+        asked = spellings_of(grant.sites)
+        for action in filter(grant.allows, ACTIONS):
+            own = [each for each in principal.grants if each.allows(action)]
+            if any(not each.sites for each in own):
+                continue
+            covered = frozenset[str]().union(*(spellings_of(each.sites) for each in own))
+            if not asked or not asked <= covered:
+                missing = ", ".join(repr(site) for site in sorted(asked - covered)[:3]) or "all sites"
+                return f"{_WHO[principal.kind]} may not do {action.name} on {missing}, so it can't pass that on."
     return ""
 
 

@@ -1,99 +1,62 @@
-"""Authentication by bearer tokens, with their roles and the sites they cover.
+"""Authentication by bearer tokens: which tokens there are, and whose principal a request is.
 
-A token is 256 random bits, shown once; only its SHA-256 is kept (a hash without
-salt is enough for a secret that can't be guessed). Roles: `read` answers questions,
-`collect` may send trusted events, `admin` may do both and manage; `actions.py` decides who may do what.
+Owns the tokens' cache. Look-ups are in memory; while ClickHouse is away, what is known goes on working. A change that
+another server has made is known after `refresh_s` at the latest: the next request asks for it. `tokens.py` says how a
+token is stored, `actions.py` decides who may do what.
 """
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 import time
 from collections.abc import Callable
-from enum import StrEnum
-from functools import lru_cache
+from datetime import UTC, datetime
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from analytics_server.access.principals import Principal, Role
+from analytics_server.access.tokens import ID_CHARS, HeldToken, Token, new_hash, new_token, token_hash
+from analytics_server.access.uses import CredentialUses
 from analytics_server.errors import Unauthorized
-from analytics_server.http.authorization import COLLECTING
-from analytics_server.model import stored_site_id
 from analytics_server.store.documents import Documents, DocumentTable, Key
 from analytics_server.store.protocol import Store
 from analytics_server.store.unreadable import UnreadableDocuments
 
-TOKEN_PREFIX = "ast_"
-REFRESH_S = 5.0
-ID_CHARS = 12
-
-
-class Role(StrEnum):
-    READ = "read"
-    COLLECT = "collect"
-    ADMIN = "admin"
-
-
-@lru_cache(1_024)
-def spellings_of(sites: tuple[str, ...]) -> frozenset[str]:
-    """A token's sites in their one spelling."""
-    return frozenset(map(stored_site_id, sites))
-
-
-class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """The holder of a token. `sites` empty: all sites."""
-
-    token_id: str
-    role: Role
-    name: str = ""
-    sites: tuple[str, ...] = ()
-    created_at_ms: int = 0
-
-    def covers(self, site_id: str) -> bool:
-        """Does it cover the site?"""
-        if not self.sites or site_id in self.sites:
-            return True
-        return stored_site_id(site_id) in spellings_of(self.sites)
-
-    @property
-    def may_collect(self) -> bool:
-        """May it send trusted events?"""
-        return self.role in COLLECTING
-
-
-def new_token() -> str:
-    """A secret that can't be guessed, with the prefix by which scanners find it."""
-    return TOKEN_PREFIX + secrets.token_urlsafe(32)
-
-
-def token_hash(token: str) -> str:
-    """SHA-256, hex. A header's bytes that are no UTF-8 hash like any other wrong token."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
-
+REFRESH_S = 0.5
+"""A token that another server has revoked ends within a second: this, and the time that ClickHouse takes to answer."""
+OWN_REFRESH_S = 5.0
+"""Where ClickHouse runs in this process no other one can change tokens."""
 
 TOKENS = DocumentTable(name="tokens", key_columns=("token_hash",))
 
 
 class Gate:
-    """Tokens in memory, refreshed from ClickHouse so that all servers agree within seconds."""
+    """Tokens in memory, refreshed from ClickHouse so that all servers agree within a second."""
 
     def __init__(
         self,
         store: Store,
         clock: Callable[[], float] = time.time,
         unreadable: UnreadableDocuments | None = None,
+        refresh_s: float = REFRESH_S,
     ) -> None:
         self._clock = clock
+        self._refresh_s = refresh_s
         self._documents = Documents(
             store,
             TOKENS,
-            decode=lambda key, text: msgspec.json.decode(text, type=Principal),
-            encode=lambda principal: msgspec.json.encode(principal).decode(),
+            decode=HeldToken.decode,
+            encode=HeldToken.encode,
             label=lambda key: ("token", key[0][:ID_CHARS]),
             clock=clock,
             unreadable=unreadable,
         )
-        self._fixed: dict[str, Principal] = {}
+        self._fixed: dict[str, HeldToken] = {}
+        self.uses = CredentialUses(store, clock=clock)
+
+    def now(self) -> datetime:
+        """The clock by which tokens expire."""
+        return datetime.fromtimestamp(self._clock(), UTC)
 
     async def load(self) -> None:
         """Read all tokens; one that can't be read is not accepted. Raises a store error."""
@@ -102,17 +65,35 @@ class Gate:
     def accept(self, token: str, role: Role, name: str) -> None:
         """Let a token in that lives only in this process (`ANALYTICS_ADMIN_TOKEN`)."""
         digest = token_hash(token)
-        self._fixed = {digest: Principal(token_id=digest[:ID_CHARS], role=role, name=name)}
+        self._fixed = {digest: HeldToken.of(Token(token_id=digest[:ID_CHARS], role=role, name=name))}
 
-    async def create(self, role: Role, *, name: str = "", sites: tuple[str, ...] = ()) -> str:
-        """Make a token and return it: the only time it can be seen."""
-        token = new_token()
-        digest = token_hash(token)
-        principal = Principal(
-            token_id=digest[:ID_CHARS], role=role, name=name, sites=sites, created_at_ms=int(self._clock() * 1000)
+    async def create(
+        self,
+        role: Role | None = None,
+        *,
+        scopes: tuple[str, ...] = (),
+        name: str = "",
+        sites: tuple[str, ...] = (),
+        expires_at: datetime | None = None,
+    ) -> str:
+        """Make a token of a role or of scopes and return it: the only time it can be seen. Raises a store error."""
+        secret = new_token()
+        while self._documents.get((token_hash(secret)[:ID_CHARS],)) is not None:
+            secret = new_token()
+        key, hash_ = new_hash(secret)
+        token = Token(
+            token_id=token_hash(secret)[:ID_CHARS],
+            role=role,
+            scopes=() if role is not None else scopes,
+            name=name,
+            sites=sites,
+            created_at_ms=int(self._clock() * 1000),
+            expires_at=expires_at,
+            hash_key=key,
+            hash=hash_,
         )
-        await self._documents.put((digest,), principal)
-        return token
+        await self._documents.put((token.token_id,), HeldToken.of(token))
+        return secret
 
     async def revoke(self, token_id: str) -> bool:
         """Delete a token by its id, for good; False when there is none. Raises a store error.
@@ -129,60 +110,96 @@ class Gate:
             return True
 
     async def change(
-        self, token_id: str, *, name: str | None = None, sites: tuple[str, ...] | None = None
-    ) -> Principal | None:
-        """Rename a token or give it other sites, what is None stays; None when there is no such token.
+        self,
+        token_id: str,
+        *,
+        name: str | None = None,
+        sites: tuple[str, ...] | None = None,
+        expires_at: datetime | UnsetType | None = UNSET,
+    ) -> Token | None:
+        """Give a token another name, other sites or another end; None when there is no such token.
 
-        Raises a store error.
+        What is None, or for the end `UNSET`, stays. Raises a store error.
         """
         async with self._documents.changing:
             found = await self._find(token_id)
             if found is None:
                 return None
-            key, principal = found
+            key, token = found
             changed = msgspec.structs.replace(
-                principal,
-                name=principal.name if name is None else name,
-                sites=principal.sites if sites is None else sites,
+                token,
+                name=token.name if name is None else name,
+                sites=token.sites if sites is None else sites,
+                expires_at=token.expires_at if expires_at is UNSET else expires_at,
             )
-            await self._documents.put(key, changed)
+            await self._documents.put(key, HeldToken.of(changed))
             return changed
 
-    async def find(self, token_id: str) -> Principal | None:
+    async def find(self, token_id: str) -> Token | None:
         """The token of that id. Raises a store error."""
         found = await self._find(token_id)
         return found and found[1]
 
-    async def _find(self, token_id: str) -> tuple[Key, Principal] | None:
-        """Key and principal of an id, as ClickHouse knows them now: another server may have changed them."""
+    async def _find(self, token_id: str) -> tuple[Key, Token] | None:
+        """Key and token of an id, as ClickHouse knows them now: another server may have changed them."""
         await self.load()
-        return next((item for item in self._documents.items() if item[1].token_id == token_id), None)
+        held = ((key, each.token) for key, each in self._documents.items())
+        return next((item for item in held if item[1].token_id == token_id), None)
 
-    def tokens(self) -> list[Principal]:
+    def tokens(self) -> list[Token]:
         """All stored tokens, the oldest first."""
-        return sorted((each for _, each in self._documents.items()), key=lambda principal: principal.created_at_ms)
+        return sorted((each.token for _, each in self._documents.items()), key=lambda token: token.created_at_ms)
+
+    def has_owner(self) -> bool:
+        """Is there a stored token that may do everything, and has not expired?"""
+        owners = (each.principal for _, each in self._documents.items() if _owns(each.principal))
+        return any(not self._is_over(principal) for principal in owners)
 
     def known(self, authorization: str | None) -> Principal | None:
         """The principal of an Authorization header as far as memory knows; never asks the store."""
-        token = _bearer(authorization)
-        if not token:
+        held = self._held(authorization)
+        if held is None or self._is_over(held.principal):
             return None
-        digest = token_hash(token)
-        return self._fixed.get(digest) or self._documents.get((digest,))
+        if held.token.created_at_ms:  # not one of this process alone
+            self.uses.note(held.token.token_id)
+        return held.principal
+
+    def _held(self, authorization: str | None) -> HeldToken | None:
+        secret = _bearer(authorization)
+        if not secret:
+            return None
+        digest = token_hash(secret)
+        found = self._fixed.get(digest) or self._documents.get((digest,))
+        if found is None:
+            found = self._documents.get((digest[:ID_CHARS],))
+            if found is not None and not found.token.is_of(secret):
+                return None
+        return found
+
+    def _is_over(self, principal: Principal) -> bool:
+        return 0 < principal.expires_at_ms <= self._clock() * 1000
 
     def keep_fresh(self) -> None:
         """Read the tokens again in the background when it is time: for callers who must not wait for ClickHouse."""
-        self._documents.refresh_soon(REFRESH_S)
+        self._documents.refresh_soon(self._refresh_s)
 
     async def authenticate(self, authorization: str | None) -> Principal:
         """The principal of an Authorization header (`Bearer TOKEN`). Raises `Unauthorized`."""
         if not _bearer(authorization):
             raise Unauthorized("Send a token: Authorization: Bearer TOKEN.")
-        await self._documents.refresh(REFRESH_S)
+        await self._documents.refresh(self._refresh_s)
         principal = self.known(authorization)
-        if principal is None:
-            raise Unauthorized("The token is not known: it was mistyped or revoked.")
-        return principal
+        if principal is not None:
+            return principal
+        held = self._held(authorization)
+        if held is not None:
+            end = datetime.fromtimestamp(held.principal.expires_at_ms / 1000, UTC)
+            raise Unauthorized(f"The token expired at {end:%Y-%m-%dT%H:%M:%SZ}: make another, or move its end.")
+        raise Unauthorized("The token is not known: it was mistyped or revoked.")
+
+
+def _owns(principal: Principal) -> bool:
+    return any(grant.role is Role.OWNER for grant in principal.grants)
 
 
 def _bearer(authorization: str | None) -> str:

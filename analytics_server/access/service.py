@@ -9,12 +9,14 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from analytics_server.access.actions import GateAuthorizer
-from analytics_server.access.gate import Gate, Role
+from analytics_server.access.gate import OWN_REFRESH_S, REFRESH_S, Gate
+from analytics_server.access.principals import Role
 from analytics_server.access.site_routes import SiteRoutes
 from analytics_server.access.sites import Sites
 from analytics_server.access.token_routes import TokenRoutes
 from analytics_server.config import Config
 from analytics_server.http.endpoint import Endpoint
+from analytics_server.lifecycle import BackgroundTasks
 from analytics_server.model import DropCount
 from analytics_server.store import Store
 from analytics_server.store.unreadable import UnreadableDocuments
@@ -43,7 +45,8 @@ class AccessService:
         unreadable = self.unreadable = UnreadableDocuments()
         unreadable.register(registry)
         self._admin_token = admin_token
-        self.gate = Gate(store, unreadable=unreadable)
+        refresh_s = OWN_REFRESH_S if store.capabilities.owns_files else REFRESH_S
+        self.gate = Gate(store, unreadable=unreadable, refresh_s=refresh_s)
         self.authorizer = GateAuthorizer(self.gate)
         self.sites = Sites(store, config.sites, unreadable=unreadable)
         self.new_admin_token = ""
@@ -61,10 +64,20 @@ class AccessService:
         if damage.has_lost("sites"):
             self.sites.take_all()
 
+    def start(self, tasks: BackgroundTasks) -> None:
+        """Begin to refresh and to write in the background; `tasks` are cancelled before `close`."""
+        self.sites.start()
+        tasks.start(self.gate.uses.run, "credential-uses")
+
+    async def close(self) -> None:
+        """Write what is not written yet."""
+        await self.gate.uses.close()
+        await self.sites.close()
+
     async def _ensure_admin(self, damage: DamageReader) -> None:
         if self._admin_token:
             self.gate.accept(self._admin_token, Role.ADMIN, "ANALYTICS_ADMIN_TOKEN")
         elif damage.has_lost("tokens"):  # damage must not make an admin of everyone who reads this server's output
             log.error("no admin token is made, because tokens are lost", extra={"remedy": NEW_TOKEN})
-        elif not any(principal.role is Role.ADMIN for principal in self.gate.tokens()):
+        elif not self.gate.has_owner():
             self.new_admin_token = await self.gate.create(Role.ADMIN, name="first start")

@@ -1,4 +1,4 @@
-"""Sites over HTTP: `/api/v1/sites`. Reading needs a token that reads; managing needs an admin's for all sites."""
+"""Sites over HTTP: `/api/v1/sites`. A viewer sees them, an admin changes their settings, an owner makes and deletes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from analytics_server.access.actions import LIST_SITES, MANAGE_SITES, VIEW_SITE
+from analytics_server.access.actions import CHANGE_SITE, LIST_SITES, MANAGE_SITES, VIEW_SITE
 from analytics_server.access.sites import SITE_CHARS, Sites, valid_site_id
 from analytics_server.errors import Conflict, NotFound, RequestError
 from analytics_server.http.declaration import Body, Parameter, Reply
@@ -107,7 +107,7 @@ class SiteRoutes:
                 name="create_site",
                 summary="Create a site",
                 tag="access",
-                about="Needs an admin token for all sites. A site that was deleted comes back this way, with its data.",
+                about="Needs an owner. A site that was deleted comes back this way, with its data.",
                 action=MANAGE_SITES,
                 handle=self.create_site,
                 body=Body(
@@ -144,9 +144,9 @@ class SiteRoutes:
                 name="change_site",
                 summary="Change a site",
                 tag="access",
-                about="Needs an admin token for all sites. What is left out stays. A new time zone shifts the days of "
-                "everything already stored.",
-                action=MANAGE_SITES,
+                about="What is left out stays. A new time zone shifts the days of everything already stored.",
+                action=CHANGE_SITE,
+                site=SiteFrom.PATH,
                 handle=self.change_site,
                 parameters=(_SITE,),
                 body=Body(types=(SiteChange,), examples={"zone": {"timezone": "Asia/Tokyo"}}),
@@ -160,7 +160,7 @@ class SiteRoutes:
                 name="delete_site",
                 summary="Delete a site",
                 tag="access",
-                about="Needs an admin token for all sites. Its beacons are refused from then on and its data can't be "
+                about="Needs an owner. Its beacons are refused from then on and its data can't be "
                 "asked for any more; what is stored stays until it expires or is erased, or the site is created again.",
                 action=MANAGE_SITES,
                 handle=self.delete_site,
@@ -174,7 +174,7 @@ class SiteRoutes:
     async def list_sites(self, call: Call[None]) -> SitesAnswer:
         """The sites that the caller covers."""
         sites = [site for site in self._sites.all() if call.caller.covers(site.site_id)]
-        return SitesAnswer(sites=sites, drops=[] if call.caller.sites else self._drops_of_unknown_sites())
+        return SitesAnswer(sites=sites, drops=self._drops_of_unknown_sites() if call.caller.covers_all else [])
 
     async def show_site(self, call: Call[None]) -> Site:
         """One site. Raises `NotFound`."""

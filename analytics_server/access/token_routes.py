@@ -1,48 +1,85 @@
-"""Tokens over HTTP: `/api/v1/tokens`. Everything about them needs an admin's token for all sites."""
+"""Tokens over HTTP: `/api/v1/tokens`. An admin of sites manages the tokens of those sites, an owner all of them.
+
+Constraint: nobody makes or widens a token with a right that is not their own, and a token that covers a site other than
+the caller's is as if it were not there.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
-from analytics_server.access.actions import MANAGE_TOKENS
-from analytics_server.access.gate import ID_CHARS, Gate, Principal, Role, token_hash
+from analytics_server.access.actions import ACTIONS, MANAGE_TOKENS, excess
+from analytics_server.access.gate import Gate
+from analytics_server.access.principals import Grant, Principal, Role, spellings_of
 from analytics_server.access.site_routes import MAX_LISTED, SiteId
 from analytics_server.access.sites import valid_site_id
-from analytics_server.errors import NotFound, RequestError
+from analytics_server.access.tokens import ID_CHARS, TOKEN_ROLES, Token, grants_of, token_hash
+from analytics_server.errors import Forbidden, NotFound, RequestError
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint
 
 NAME_CHARS = 120
+MOST_MS = 253_402_300_799_000
+"""The end of the year 9999."""
 
+SCOPES = (*(role.value for role in TOKEN_ROLES), *(action.name for action in ACTIONS))
+
+TokenRole = Literal["read", "viewer", "editor", "admin", "collect"]
 TokenName = Annotated[
     str,
     Meta(max_length=NAME_CHARS, extra_json_schema={"pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"}),
 ]
 Covered = Annotated[tuple[SiteId, ...], Meta(max_length=MAX_LISTED, description="Empty: all sites, later ones too.")]
+Scopes = Annotated[
+    tuple[Annotated[str, Meta(max_length=64, extra_json_schema={"enum": list(SCOPES)})], ...],
+    Meta(max_length=len(SCOPES), description="Roles and single actions."),
+]
+Moment = Annotated[datetime, Meta(tz=True)] | Annotated[int, Meta(ge=0, le=MOST_MS)]
+"""ISO 8601 with its offset, or milliseconds since 1970."""
 
 
 class TokenRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A new token."""
+    """A new token. Either a role or scopes. `expires_at`: without it, it lives until it is revoked."""
 
-    role: Role
+    role: TokenRole | None = None
+    scopes: Scopes = ()
     name: TokenName = ""
     sites: Covered = ()
+    expires_at: Moment | None = None
 
 
 class TokenChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is to change; what is left out stays. A role can't change."""
+    """What is to change; what is left out stays. Role and scopes can't change. `expires_at` null: never."""
 
     name: TokenName | None = None
     sites: Covered | None = None
+    expires_at: Moment | UnsetType | None = UNSET
+
+
+class TokenInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A token without its secret. `role`: null for one of several scopes or of single actions.
+
+    `last_used_on`: the day (UTC) of the last use, null if it was never used.
+    """
+
+    token_id: str
+    role: Role | None
+    scopes: tuple[str, ...]
+    name: str
+    sites: tuple[str, ...]
+    created_at_ms: int
+    expires_at: datetime | None
+    last_used_on: str | None
 
 
 class TokensAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """All tokens, the oldest first, without their secrets."""
+    """All tokens that the caller manages, the oldest first, without their secrets."""
 
-    tokens: list[Principal]
+    tokens: list[TokenInfo]
 
 
 class NewToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,9 +87,11 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True):
 
     token: str
     token_id: str
-    role: Role
+    role: Role | None
+    scopes: tuple[str, ...]
     name: str
     sites: tuple[str, ...]
+    expires_at: datetime | None
 
 
 _TOKEN = Parameter(
@@ -77,12 +116,13 @@ class TokenRoutes:
                 method="GET",
                 path="/api/v1/tokens",
                 name="list_tokens",
-                summary="All tokens, without their secrets",
+                summary="The tokens that the caller manages, without their secrets",
                 tag="access",
-                about="Needs an admin token for all sites, as everything about tokens.",
+                about="An admin of single sites sees the tokens that cover no other site.",
                 action=MANAGE_TOKENS,
                 handle=self.list_tokens,
                 replies=(Reply(about="The oldest first.", type=TokensAnswer),),
+                asks_store=True,
             ),
             Endpoint(
                 method="POST",
@@ -90,14 +130,22 @@ class TokenRoutes:
                 name="create_token",
                 summary="Make a token",
                 tag="access",
+                about="Nobody can make a token with a right that is not their own.",
                 action=MANAGE_TOKENS,
                 handle=self.create_token,
                 body=Body(
                     types=(TokenRequest,),
-                    examples={"reader": {"role": "read", "name": "Dashboards", "sites": ["example.com"]}},
+                    examples={
+                        "reader": {"role": "read", "name": "Dashboards", "sites": ["example.com"]},
+                        "importer": {
+                            "scopes": ["collect", "view_drops"],
+                            "sites": ["example.com"],
+                            "expires_at": "2099-12-31T00:00:00Z",
+                        },
+                    },
                 ),
                 replies=(Reply(status=201, about="The token, shown this once.", type=NewToken),),
-                errors={400: ("bad_name", "bad_site")},
+                errors={400: ("bad_expiry", "bad_name", "bad_scope", "bad_site")},
                 asks_store=True,
             ),
             Endpoint(
@@ -109,7 +157,7 @@ class TokenRoutes:
                 action=MANAGE_TOKENS,
                 handle=self.show_token,
                 parameters=(_TOKEN,),
-                replies=(Reply(about="The token.", type=Principal),),
+                replies=(Reply(about="The token.", type=TokenInfo),),
                 errors=_NO_TOKEN,
                 asks_store=True,
             ),
@@ -117,15 +165,15 @@ class TokenRoutes:
                 method="PUT",
                 path="/api/v1/tokens/{token_id}",
                 name="change_token",
-                summary="Rename a token or give it other sites",
+                summary="Rename a token, give it other sites or another end",
                 tag="access",
-                about="What is left out stays. All servers know within five seconds.",
+                about="What is left out stays. All servers know within a second.",
                 action=MANAGE_TOKENS,
                 handle=self.change_token,
                 parameters=(_TOKEN,),
-                body=Body(types=(TokenChange,), examples={"sites": {"sites": ["example.com", "shop.example.com"]}}),
-                replies=(Reply(about="The token as it is now.", type=Principal),),
-                errors={400: ("bad_name", "bad_site"), **_NO_TOKEN},
+                body=Body(types=(TokenChange,), examples={"sites": {"sites": ["example.com"]}}),
+                replies=(Reply(about="The token as it is now.", type=TokenInfo),),
+                errors={400: ("bad_expiry", "bad_name", "bad_site"), **_NO_TOKEN},
                 asks_store=True,
             ),
             Endpoint(
@@ -134,7 +182,7 @@ class TokenRoutes:
                 name="revoke_token",
                 summary="Revoke a token, for good",
                 tag="access",
-                about="All servers know within five seconds.",
+                about="All servers know within a second.",
                 action=MANAGE_TOKENS,
                 handle=self.revoke_token,
                 parameters=(_TOKEN,),
@@ -145,37 +193,115 @@ class TokenRoutes:
         ]
 
     async def list_tokens(self, call: Call[None]) -> TokensAnswer:
-        """All tokens."""
-        return TokensAnswer(tokens=self._gate.tokens())
+        """The tokens within the caller's sites."""
+        tokens = [token for token in self._gate.tokens() if _is_within(call, token.sites)]
+        uses = await self._gate.uses.read() if tokens else {}
+        return TokensAnswer(tokens=[token_info(token, uses.get(token.token_id)) for token in tokens])
 
-    async def show_token(self, call: Call[None]) -> Principal:
+    async def show_token(self, call: Call[None]) -> TokenInfo:
         """One token. Raises `NotFound`."""
-        return _known(await self._gate.find(call.path("token_id")))
+        return await self._shown(await self._known(call))
 
     async def create_token(self, call: Call[TokenRequest]) -> NewToken:
-        """Make a token. Raises `RequestError`."""
+        """Make a token. Raises `RequestError`, `Forbidden`."""
         wanted = call.body
-        name, sites = _name(wanted.name), _covered(wanted.sites)
-        token = await self._gate.create(wanted.role, name=name, sites=sites)
-        return NewToken(token=token, token_id=token_hash(token)[:ID_CHARS], role=wanted.role, name=name, sites=sites)
+        scopes = scopes_of(wanted.role or "", wanted.scopes)
+        name, sites, expires_at = _name(wanted.name), _covered(wanted.sites), self._end(wanted.expires_at)
+        _may_pass_on(call, grants_of(scopes, sites))
+        role = Role(scopes[0]) if len(scopes) == 1 and scopes[0] in TOKEN_ROLES else None
+        secret = await self._gate.create(role, scopes=scopes, name=name, sites=sites, expires_at=expires_at)
+        return NewToken(
+            token=secret,
+            token_id=token_hash(secret)[:ID_CHARS],
+            role=role,
+            scopes=scopes,
+            name=name,
+            sites=sites,
+            expires_at=expires_at,
+        )
 
-    async def change_token(self, call: Call[TokenChange]) -> Principal:
-        """Change a token's name or sites. Raises `NotFound`, `RequestError`."""
+    async def change_token(self, call: Call[TokenChange]) -> TokenInfo:
+        """Change a token's name, sites or end. Raises `NotFound`, `RequestError`, `Forbidden`."""
         change = call.body
+        token = await self._known(call)
         name = None if change.name is None else _name(change.name)
         sites = None if change.sites is None else _covered(change.sites)
-        return _known(await self._gate.change(call.path("token_id"), name=name, sites=sites))
+        expires_at = UNSET if change.expires_at is UNSET else self._end(change.expires_at)
+        _may_pass_on(call, grants_of(token.all_scopes, token.sites if sites is None else sites))
+        changed = await self._gate.change(token.token_id, name=name, sites=sites, expires_at=expires_at)
+        return await self._shown(changed or _unknown())
 
     async def revoke_token(self, call: Call[None]) -> None:
-        """Delete a token. Raises `NotFound`."""
+        """Delete a token, also one that can't be read if the caller covers all sites. Raises `NotFound`."""
+        if not _is_within(call, ()):
+            await self._known(call)
         if not await self._gate.revoke(call.path("token_id")):
-            _known(None)
+            _unknown()
+
+    async def _known(self, call: Call[Any]) -> Token:
+        """What the address names, within the caller's sites. Raises `NotFound`."""
+        token = await self._gate.find(call.path("token_id"))
+        return token if token is not None and _is_within(call, token.sites) else _unknown()
+
+    async def _shown(self, token: Token) -> TokenInfo:
+        return token_info(token, (await self._gate.uses.read()).get(token.token_id))
+
+    def _end(self, moment: Moment | None) -> datetime | None:
+        if moment is None:
+            return None
+        end = datetime.fromtimestamp(moment / 1000, UTC) if isinstance(moment, int) else moment.astimezone(UTC)
+        if end <= self._gate.now():
+            raise RequestError("expires_at lies in the past: name a later time, or leave it out.", code="bad_expiry")
+        return end
 
 
-def _known(principal: Principal | None) -> Principal:
-    if principal is None:
-        raise NotFound("There is no token of that id: GET /api/v1/tokens lists them.", code="unknown_token")
-    return principal
+def token_info(token: Token, used_at: datetime | None) -> TokenInfo:
+    """The token as it is shown. `used_at`: when it was last used."""
+    return TokenInfo(
+        token_id=token.token_id,
+        role=token.role,
+        scopes=token.all_scopes,
+        name=token.name,
+        sites=token.sites,
+        created_at_ms=token.created_at_ms,
+        expires_at=token.expires_at,
+        last_used_on=None if used_at is None else f"{used_at:%Y-%m-%d}",
+    )
+
+
+def scopes_of(role: str, scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """What a new token's role or its scopes name, each once. Raises `RequestError`."""
+    if (not role) == (not scopes):
+        raise RequestError("Say what the token may: either role or scopes.", code="bad_scope")
+    found = (role,) if role else tuple(dict.fromkeys(scopes))
+    for scope in found:
+        if scope not in SCOPES:
+            raise RequestError(
+                f"{scope[:64]!r} is no role or action of a token. There are: {', '.join(SCOPES)}.", code="bad_scope"
+            )
+    return found
+
+
+def _may_pass_on(call: Call[Any], grants: tuple[Grant, ...]) -> None:
+    if why := excess(_principal(call), grants):
+        raise Forbidden(why)
+
+
+def _is_within(call: Call[Any], sites: tuple[str, ...]) -> bool:
+    """Does the caller manage the tokens of all these sites?"""
+    own = [grant for grant in _principal(call).grants if grant.allows(MANAGE_TOKENS)]
+    if any(not grant.sites for grant in own):
+        return True
+    return bool(sites) and spellings_of(sites) <= frozenset[str]().union(*(spellings_of(each.sites) for each in own))
+
+
+def _principal(call: Call[Any]) -> Principal:
+    assert isinstance(call.caller, Principal)
+    return call.caller
+
+
+def _unknown() -> Any:
+    raise NotFound("There is no token of that id: GET /api/v1/tokens lists them.", code="unknown_token")
 
 
 def _name(text: str) -> str:

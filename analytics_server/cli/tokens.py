@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import click
 
-from analytics_server.access.gate import Gate, Role
+from analytics_server.access.gate import Gate
+from analytics_server.access.principals import Role
+from analytics_server.access.token_routes import scopes_of
+from analytics_server.access.tokens import TOKEN_ROLES
 from analytics_server.cli.context import config_option, read_config, with_store
 from analytics_server.config import Config
 from analytics_server.store import Store, migrate
@@ -23,24 +28,40 @@ def token_list(config_path: str | None) -> None:
 
     async def work(store: Store) -> None:
         gate = await _ready_gate(store, config)
-        for principal in gate.tokens():
-            click.echo(f"{principal.token_id}\t{principal.role}\t{','.join(principal.sites) or '*'}\t{principal.name}")
+        uses = await gate.uses.read()
+        for found in gate.tokens():
+            end = "-" if found.expires_at is None else f"{found.expires_at:%Y-%m-%dT%H:%MZ}"
+            used = f"{uses[found.token_id]:%Y-%m-%d}" if found.token_id in uses else "-"
+            columns = (found.token_id, ",".join(found.all_scopes), ",".join(found.sites) or "*", found.name, end, used)
+            click.echo("\t".join(columns))
 
     with_store(config, work)
 
 
 @token.command("create")
 @config_option
-@click.option("--role", type=click.Choice([role.value for role in Role]), default=Role.READ.value, show_default=True)
+@click.option("--role", type=click.Choice([role.value for role in TOKEN_ROLES]), help="What it may. Default: read.")
+@click.option("--scope", "scopes", multiple=True, help="A role or a single action (can be repeated). Not with --role.")
 @click.option("--site", "sites", multiple=True, help="Limit to this site (can be repeated). Default: all sites.")
 @click.option("--name", default="", help="A note for yourself.")
-def token_create(config_path: str | None, role: str, sites: tuple[str, ...], name: str) -> None:
+@click.option("--expires", default="", help="When it ends, as 2027-01-31 or 2027-01-31T12:00Z. Default: never.")
+def token_create(
+    config_path: str | None,
+    role: str | None,
+    scopes: tuple[str, ...],
+    sites: tuple[str, ...],
+    name: str,
+    expires: str,
+) -> None:
     """Create a token and print it: the only time it is shown."""
     config = read_config(config_path)
+    wanted = scopes_of(role or ("" if scopes else Role.READ.value), scopes)
+    one = Role(wanted[0]) if len(wanted) == 1 and wanted[0] in TOKEN_ROLES else None
+    end = _end(expires)
 
     async def work(store: Store) -> None:
         gate = await _ready_gate(store, config)
-        click.echo(await gate.create(Role(role), name=name, sites=sites))
+        click.echo(await gate.create(one, scopes=wanted, name=name, sites=sites, expires_at=end))
 
     with_store(config, work)
 
@@ -59,6 +80,19 @@ def token_revoke(config_path: str | None, token_id: str) -> None:
         click.echo("revoked")
 
     with_store(config, work)
+
+
+def _end(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        end = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no date or time.", param_hint="--expires") from None
+    end = end if end.tzinfo else end.replace(tzinfo=UTC)
+    if end <= datetime.now(UTC):
+        raise click.BadParameter(f"{text!r} lies in the past.", param_hint="--expires")
+    return end.astimezone(UTC)
 
 
 async def _ready_gate(store: Store, config: Config) -> Gate:

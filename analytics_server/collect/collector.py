@@ -14,7 +14,8 @@ from operator import attrgetter
 
 import msgspec
 
-from analytics_server.access.gate import Gate, Principal
+from analytics_server.access.gate import Gate
+from analytics_server.access.principals import Principal
 from analytics_server.collect.answer import ONE, BeaconAnswer, accept, refuse
 from analytics_server.collect.body import decompress
 from analytics_server.collect.enrich.client_hints import BRANDS_HEADER
@@ -209,8 +210,8 @@ class Collector:
             trusted,
             headers if BRANDS_HEADER in headers else None,
         )
-        if principal is not None and principal.sites:
-            beacons, foreign = covered(beacons, principal.sites)
+        if principal is not None and principal.collects_for:
+            beacons, foreign = covered(beacons, principal.collects_for)
             rejected = rejected + foreign
         return _Request(beacons, origin, rejected, sent, warnings)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from analytics_server.access.gate import spellings_of
+from analytics_server.access.principals import spellings_of
 from analytics_server.collect.formats.beacon import Beacon, MisreadEvent, Rejection
 from analytics_server.model import stored_site_id
 

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from analytics_server.access.actions import MANAGE_SITES, VIEW_DROPS, allowed
-from analytics_server.access.gate import Principal
+from analytics_server.access.principals import Principal
 from analytics_server.access.sites import Sites
 from analytics_server.drops.answer import DropsAnswer, DropsRequest
 from analytics_server.drops.service import DropService

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeVar
 
-READING = frozenset({"read", "admin"})
-MANAGING = frozenset({"admin"})
-COLLECTING = frozenset({"collect", "admin"})
-ANY_ROLE = frozenset({"read", "collect", "admin"})
+OWNING = frozenset({"owner"})
+MANAGING = frozenset({"admin", "owner"})
+EDITING = frozenset({"editor", "admin", "owner"})
+READING = frozenset({"viewer", "editor", "admin", "owner"})
+COLLECTING = frozenset({"collect", "admin", "owner"})
+ANY_ROLE = READING | COLLECTING
+LEAST_FIRST = ("viewer", "editor", "admin", "owner")
 
 
 class ResourceKind(Enum):
@@ -28,22 +31,27 @@ class ResourceKind(Enum):
 class Action:
     """Something a principal may be allowed to do. `roles`: those that may, on the resources that they cover.
 
-    `refusal` is the message for the others; `{role}` stands for theirs. `optional_token`: also without any token.
+    `refusal` is the message for the others; `{who}` and `{role}` stand for them. `optional_token`: also without any
+    credential.
     """
 
     name: str
     about: str
     resource: ResourceKind
     roles: frozenset[str]
-    refusal: str = "This token has the role {role}; reading needs read or admin."
+    refusal: str = "{who} has the role {role}; reading needs viewer, editor, admin or owner."
     optional_token: bool = False
 
     @property
     def role(self) -> str:
-        """The role that an API description names: `collect` where a token is optional, else `read` or `admin`."""
+        """The least role that an API description names: `collect` where a token is optional, else `viewer` to `owner`.
+
+        An admin of all sites is an owner.
+        """
         if self.optional_token:
             return "collect"
-        return "admin" if self.roles == MANAGING else "read"
+        least = next((role for role in LEAST_FIRST if role in self.roles), "owner")
+        return "owner" if least == "admin" and self.resource is ResourceKind.ALL_SITES else least
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +85,20 @@ class Caller(Protocol):
     """The authenticated principal of a request, as far as handlers need it."""
 
     @property
+    def id(self) -> str:
+        """What tells principals of a kind apart, also in logs and audit entries: no secret."""
+
+    @property
     def token_id(self) -> str:
-        """What tells principals apart, also in logs and audit entries: no secret."""
+        """The same, by its earlier name."""
 
     @property
     def sites(self) -> tuple[str, ...]:
-        """The sites that it covers; empty for all."""
+        """The sites that it covers; empty for all, or for none: `covers_all` tells them apart."""
+
+    @property
+    def covers_all(self) -> bool:
+        """Does it cover all sites, also later ones?"""
 
     def covers(self, site_id: str) -> bool:
         """Does it cover the site?"""

@@ -45,7 +45,7 @@ MAX_MESSAGE_BYTES = 4_096
 MAX_REASON_BYTES = 123
 MAX_MISSED = 15
 SOCKETS_PER_SLICE = 100
-RECHECK_TICKS = 60
+RECHECK_TICKS = 1
 
 ABOUT = (
     "A WebSocket upgrade. The token comes in the `Authorization` header, as the second subprotocol after "

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, cast
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_server.access.gate import Gate, Principal, Role, new_token, token_hash
+from analytics_server.access.actions import ACTIONS, VIEW_SAVED, allowed
+from analytics_server.access.gate import Gate
+from analytics_server.access.principals import Grant, PrincipalKind, Role
+from analytics_server.access.tokens import HeldToken, Token, new_token, token_hash
 from analytics_server.errors import StoreRetryable, Unauthorized
+from analytics_server.http.authorization import ANYWHERE, Resource
 from analytics_server.store.protocol import Parameters, ResultSet, Store
 from tests.access.test_refresh import PRINCIPAL, TOKEN, FakeStore, token_row
 
@@ -22,14 +27,65 @@ def gate(*rows: tuple[object, ...]) -> tuple[Gate, FakeStore]:
 
 
 async def test_only_the_hash_is_stored() -> None:
-    made, store = gate()
+    table = Tokens()
+    made = Gate(cast(Store, table))
     token = await made.create(Role.READ, name="note", sites=("a",))
 
-    assert token not in str(store.written)
-    assert token_hash(token) in store.written
+    ((key, (_, document, _)),) = table.newest.items()
+    digest = token_hash(token)
+    assert key == digest[:12]
+    assert token not in document
+    assert digest[12:24] not in document
     principal = made.known(f"Bearer {token}")
     assert principal is not None
-    assert (principal.role, principal.name, principal.sites) == (Role.READ, "note", ("a",))
+    assert (principal.kind, principal.name, principal.sites) == (PrincipalKind.TOKEN, "note", ("a",))
+    assert principal.grants == (Grant(role=Role.VIEWER, sites=("a",)),)
+
+
+async def test_another_secret_of_the_same_id_is_not_the_token() -> None:
+    made, _ = gate()
+    token = await made.create(Role.READ)
+    (stored,) = made.tokens()
+
+    assert stored.is_of(token)
+    assert not stored.is_of(token[:-1] + ("A" if token[-1] != "A" else "B"))
+    assert not msgspec.structs.replace(stored, hash="").is_of(token)
+
+
+async def test_a_token_ends_when_it_expires() -> None:
+    now = 1_800_000_000.0
+    made = Gate(cast(Store, Tokens()), clock=lambda: now)
+    token = await made.create(Role.READ, expires_at=datetime.fromtimestamp(now + 60, UTC))
+    assert (await made.authenticate(f"Bearer {token}")).expires_at_ms == int((now + 60) * 1000)
+
+    now += 60
+    assert made.known(f"Bearer {token}") is None
+    with pytest.raises(Unauthorized, match="expired at 2027-01-15T08:01:00Z"):
+        await made.authenticate(f"Bearer {token}")
+
+
+async def test_an_expired_admin_is_no_owner() -> None:
+    now = 1_800_000_000.0
+    made = Gate(cast(Store, FakeStore()), clock=lambda: now)
+    await made.create(Role.ADMIN, sites=("a",))
+    await made.create(Role.ADMIN, expires_at=datetime.fromtimestamp(now + 60, UTC))
+    assert made.has_owner()
+    now += 60
+    assert not made.has_owner()
+
+
+async def test_scopes_that_this_version_does_not_know_grant_nothing() -> None:
+    made, _ = gate()
+    token = await made.create(scopes=("view_saved", "fly"))
+    principal = made.known(f"Bearer {token}")
+
+    assert principal is not None
+    assert allowed(principal, VIEW_SAVED, Resource.site("a"))
+    assert not any(allowed(principal, action, ANYWHERE) for action in ACTIONS if action is not VIEW_SAVED)
+
+
+def test_an_earlier_version_can_not_read_a_token_of_scopes() -> None:
+    assert b'"role"' not in msgspec.json.encode(Token(token_id="x", scopes=("view_saved",)))
 
 
 def test_tokens_can_not_be_guessed() -> None:
@@ -69,16 +125,16 @@ async def test_a_fixed_token_needs_no_store_and_can_not_be_revoked() -> None:
     principal = made.known("Bearer from the environment")
 
     assert principal is not None
-    assert principal.role is Role.ADMIN
+    assert principal.grants == (Grant(role=Role.OWNER),)
     assert made.tokens() == []
     assert not await made.revoke(principal.token_id)
     assert store.written == []
 
 
 async def test_known_tokens_work_while_clickhouse_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, store = gate(token_row())
+    store = FakeStore(token_row())
+    made = Gate(cast(Store, store), refresh_s=0.0)
     await made.load()
-    monkeypatch.setattr("analytics_server.access.gate.REFRESH_S", 0.0)
 
     async def away(sql: str, parameters: Parameters | None = None) -> ResultSet:
         raise StoreRetryable("connection refused")
@@ -126,8 +182,9 @@ async def test_a_token_gets_another_name_and_other_sites_and_keeps_the_rest() ->
 
     assert renamed is not None
     assert (renamed.name, renamed.sites) == ("new", ("a",))
-    assert narrowed == one.known(f"Bearer {token}") == await one.find(token_id)
     assert narrowed is not None
+    assert narrowed == await one.find(token_id)
+    assert narrowed.principal() == one.known(f"Bearer {token}")
     assert (narrowed.name, narrowed.sites, narrowed.role) == ("new", ("b", "c"), Role.READ)
     assert narrowed.created_at_ms == renamed.created_at_ms
     assert await one.change("nothing", name="x") is None
@@ -139,8 +196,8 @@ async def test_a_revoked_token_does_not_come_back_by_a_change_elsewhere() -> Non
     assert await one.revoke(token_id)
 
     assert await other.change(token_id, name="back") is None
-    (principal,) = (await two_gates())[0].tokens()
-    await other._documents.put((token_hash(token),), principal)  # a change that had begun before
+    (stored,) = (await two_gates())[0].tokens()
+    await other._documents.put((token_id,), HeldToken.of(stored))  # a change that had begun before
     for gate_ in (one, other):
         await gate_.load()
         assert gate_.known(f"Bearer {token}") is None
@@ -149,7 +206,7 @@ async def test_a_revoked_token_does_not_come_back_by_a_change_elsewhere() -> Non
 @pytest.mark.parametrize("covered", ["müller.example", "xn--mller-kva.example"])
 @pytest.mark.parametrize("site_id", ["müller.example", "xn--mller-kva.example"])
 def test_a_site_is_covered_in_every_spelling(covered: str, site_id: str) -> None:
-    principal = Principal(token_id="t", role=Role.READ, sites=("a.example", covered))
+    principal = Token(token_id="t", role=Role.READ, sites=("a.example", covered)).principal()
 
     assert principal.covers(site_id)
     assert principal.covers("a.example")

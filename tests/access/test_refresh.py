@@ -9,14 +9,17 @@ from typing import cast
 import msgspec
 import pytest
 
-from analytics_server.access.gate import Gate, Principal, Role, token_hash
+from analytics_server.access.gate import Gate
+from analytics_server.access.principals import Role
 from analytics_server.access.sites import Sites
+from analytics_server.access.tokens import Token, token_hash
 from analytics_server.config import SitesSection
 from analytics_server.model import Site
 from analytics_server.store.protocol import Parameters, ResultSet, Store
 
 TOKEN = "ast_one"
-PRINCIPAL = Principal(token_id="one", role=Role.COLLECT)
+STORED = Token(token_id="one", role=Role.COLLECT)
+PRINCIPAL = STORED.principal()
 
 
 class FakeStore:
@@ -46,19 +49,16 @@ class FakeStore:
 
 
 def token_row() -> tuple[object, ...]:
-    return token_hash(TOKEN), msgspec.json.encode(PRINCIPAL).decode(), 0, 1
+    return token_hash(TOKEN), msgspec.json.encode(STORED).decode(), 0, 1
 
 
 def site_row(site: Site, *, deleted: int = 0) -> tuple[object, ...]:
     return site.site_id, msgspec.json.encode(site).decode(), deleted, 1
 
 
-async def test_a_token_that_was_revoked_elsewhere_ends_for_callers_who_do_not_wait(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("analytics_server.access.gate.REFRESH_S", 0.0)
+async def test_a_token_that_was_revoked_elsewhere_ends_for_callers_who_do_not_wait() -> None:
     store = FakeStore(token_row())
-    gate = Gate(cast(Store, store))
+    gate = Gate(cast(Store, store), refresh_s=0.0)
     await gate.load()
     store.rows.clear()
     assert gate.known(f"Bearer {TOKEN}") == PRINCIPAL

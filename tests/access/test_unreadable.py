@@ -10,8 +10,10 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from analytics_server.access.gate import Gate, Principal, Role, token_hash
+from analytics_server.access.gate import Gate
+from analytics_server.access.principals import Role
 from analytics_server.access.sites import Sites
+from analytics_server.access.tokens import Token, token_hash
 from analytics_server.config import SitesSection
 from analytics_server.model import Site
 from analytics_server.store import Store
@@ -19,7 +21,7 @@ from analytics_server.store.protocol import ResultSet
 from analytics_server.store.unreadable import UnreadableDocuments
 
 DAMAGED = ["", "{", "null", "[]", "\udc00", '{"site_id": 1, "role": "owner", "name": 7}', "[" * 100_000]
-PRINCIPAL = Principal(token_id="0" * 12, role=Role.READ, name="good")
+HELD = Token(token_id="0" * 12, role=Role.READ, name="good")
 
 
 class Table:
@@ -95,11 +97,11 @@ async def test_a_site_that_was_read_before_keeps_what_is_known_of_it(watch: Watc
 @pytest.mark.parametrize("document", DAMAGED)
 async def test_a_token(watch: Watch, document: str) -> None:
     bad, good = token_hash("bad"), token_hash("good")
-    table = Table([(bad, document, 0, 1), (good, encoded(PRINCIPAL), 0, 1)])
+    table = Table([(bad, document, 0, 1), (good, encoded(HELD), 0, 1)])
     gate = Gate(cast(Store, table), unreadable=watch.documents)
     for _ in range(2):
         await gate.load()
-    assert gate.known("Bearer good") == PRINCIPAL
+    assert gate.known("Bearer good") == HELD.principal()
     assert gate.known("Bearer bad") is None
     assert watch.named == [("token", bad[:12])]
     assert watch.count("token") == 1

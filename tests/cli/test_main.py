@@ -118,13 +118,40 @@ def test_tokens_are_shown_once_listed_without_secret_and_revoked(run: Commands) 
 
     assert token.startswith("ast_")
     assert token != limited
-    assert [line[1:] for line in listed] == [["admin", "*", "mine"], ["read", "a.example,b.example", ""]]
+    assert [line[1:] for line in listed] == [
+        ["admin", "*", "mine", "-", "-"],
+        ["read", "a.example,b.example", "", "-", "-"],
+    ]
     assert not any(token in field or limited in field for line in listed for field in line)
     assert run.lines("token", "revoke", listed[0][0]) == ["revoked"]
     assert [line.split("\t")[1] for line in run.lines("token", "list")] == ["read"]
     gone = run("token", "revoke", listed[0][0])
     assert gone.exit_code == 1
     assert "There is no token" in gone.output
+
+
+def test_a_token_may_have_several_scopes_and_an_end(run: Commands) -> None:
+    run.lines("token", "create", "--scope", "collect", "--scope", "view_drops", "--expires", "2099-12-31")
+
+    assert [line.split("\t")[1:] for line in run.lines("token", "list")] == [
+        ["collect,view_drops", "*", "", "2099-12-31T00:00Z", "-"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--scope", "fly"), "view_drops"),
+        (("--scope", "read", "--role", "read"), "either role or scopes"),
+        (("--expires", "2020-01-01"), "past"),
+        (("--expires", "tomorrow"), "no date"),
+    ],
+)
+def test_a_token_that_can_not_be_is_refused(run: Commands, arguments: tuple[str, ...], told: str) -> None:
+    done = run("token", "create", *arguments)
+
+    assert done.exit_code
+    assert told in done.output + str(done.exception)
 
 
 def test_an_unknown_role_is_refused_with_the_choices(run: Commands) -> None:

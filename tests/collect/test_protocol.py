@@ -11,7 +11,8 @@ from typing import cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from analytics_server.access.gate import Principal, Role
+from analytics_server.access.principals import Principal, Role
+from analytics_server.access.tokens import Token
 from analytics_server.collect.address import AddressResolver
 from analytics_server.collect.answer import BeaconAnswer
 from analytics_server.collect.collector import Collector
@@ -38,7 +39,7 @@ def post(path: str = "/track", body: bytes = BODY, more: bytes = b"") -> bytes:
 GET = b"GET /page HTTP/1.1\r\nHost: a.example\r\n\r\n"
 
 
-COLLECT = Principal(token_id="known", role=Role.COLLECT)
+COLLECT = Token(token_id="known", role=Role.COLLECT).principal()
 
 
 class Taker:

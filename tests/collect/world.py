@@ -8,8 +8,10 @@ from typing import Any, cast
 import msgspec
 from prometheus_client import CollectorRegistry
 
-from analytics_server.access.gate import Gate, Principal, Role
+from analytics_server.access.gate import Gate
+from analytics_server.access.principals import Principal, Role
 from analytics_server.access.sites import Sites
+from analytics_server.access.tokens import Token
 from analytics_server.collect.answer import BeaconAnswer
 from analytics_server.collect.collector import Collector
 from analytics_server.collect.drop_counts import DropCounts
@@ -63,8 +65,9 @@ class FakeGate:
     def known(self, authorization: str | None) -> Principal | None:
         name = (authorization or "").removeprefix("Bearer ")
         if name in ("collect", "read"):
-            return Principal(token_id=name, role=Role(name))
-        return Principal(token_id=name, role=Role.COLLECT, sites=("a.example",)) if name == "one-site" else None
+            return Token(token_id=name, role=Role(name)).principal()
+        one_site = Token(token_id=name, role=Role.COLLECT, sites=("a.example",)).principal()
+        return one_site if name == "one-site" else None
 
     async def authenticate(self, authorization: str | None) -> Principal:
         if (found := self.known(authorization)) is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from analytics_server.access.actions import ACTIONS
 from analytics_server.http.openapi.document import TAGS
 from tests.docs.pages import all_documentation, is_current
 from tests.whole import complete_server
@@ -19,6 +20,12 @@ def test_api_page_lists_the_operations(tag: str) -> None:
     rows = [f"| `{one.method} {one.path}` | {ROLES.get(one.role, one.role)} | {one.summary}. |" for one in shown]
     text = "\n".join(["| address | role | what |", "|---|---|---|", *rows]).replace("?. |", "? |")
     assert is_current("api.md", tag, text), "run `make golden`"
+
+
+def test_api_page_lists_the_actions() -> None:
+    rows = [f"| `{one.name}` | {ROLES.get(one.role, one.role).partition(',')[0]} | {one.about} |" for one in ACTIONS]
+    text = "\n".join(["| action | least role | what |", "|---|---|---|", *rows])
+    assert is_current("api.md", "scopes", text), "run `make golden`"
 
 
 def test_every_error_code_is_documented() -> None:

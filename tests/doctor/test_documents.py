@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from analytics_server.access.gate import Gate, Role
+from analytics_server.access.gate import Gate
+from analytics_server.access.principals import Role
 from analytics_server.config import SitesSection
 from analytics_server.doctor.documents import BODIES, DocumentsCheck
 from analytics_server.saved.store import Kind, Saved

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from analytics_server.access.gate import token_hash
-from tests.server import Client, RunningServer, raw
+from analytics_server.access.tokens import token_hash
+from tests.server import Client, Reply, RunningServer, raw
 
 
 async def made(client: Client, **wanted: Any) -> str:
@@ -75,7 +76,12 @@ async def test_a_token_s_sites_can_change(client: Client, site: str) -> None:
 
     changed = await client.call("PUT", address, {"name": "Ünicode", "sites": [site.upper()]})
 
-    assert (changed.status, changed.json) == (200, {**mine, "name": "Ünicode", "sites": [site]})
+    used_on = changed.json["last_used_on"]
+    assert used_on
+    assert (changed.status, changed.json) == (
+        200,
+        {**mine, "name": "Ünicode", "sites": [site], "last_used_on": used_on},
+    )
     assert (await client.call("GET", address)).json == changed.json
     assert (await client.call("GET", f"/api/v1/sites/{site}", token=token)).status == 200
 
@@ -91,6 +97,13 @@ async def test_a_token_s_sites_can_change(client: Client, site: str) -> None:
         ("POST", "/api/v1/sites", [], 400),
         ("PUT", "/api/v1/sites/nobody.example", {"timezone": "UTC"}, 404),
         ("POST", "/api/v1/tokens", {"role": "owner"}, 400),
+        ("POST", "/api/v1/tokens", {}, 400),
+        ("POST", "/api/v1/tokens", {"role": "read", "scopes": ["read"]}, 400),
+        ("POST", "/api/v1/tokens", {"scopes": ["fly"]}, 400),
+        ("POST", "/api/v1/tokens", {"role": "read", "expires_at": "2020-01-01T00:00:00Z"}, 400),
+        ("POST", "/api/v1/tokens", {"role": "read", "expires_at": 1}, 400),
+        ("POST", "/api/v1/tokens", {"role": "read", "expires_at": "2099-01-01T00:00:00"}, 400),
+        ("POST", "/api/v1/tokens", {"role": "read", "expires_at": 1e300}, 400),
         ("POST", "/api/v1/tokens", {"role": "read", "sites": "a"}, 400),
         ("POST", "/api/v1/sites", {"site_id": "long.example", "timezone": "x" * 65}, 400),
         ("POST", "/api/v1/sites", {"site_id": "hosts.example", "allowed_hosts": ["x" * 254]}, 400),
@@ -138,9 +151,11 @@ async def test_tokens_are_listed_without_secrets_and_end_when_revoked(client: Cl
         ({"role": "read"}, {"list": 200, "create": 403, "tokens": 403, "query": 200}),
         ({"role": "collect"}, {"list": 403, "create": 403, "tokens": 403, "query": 403}),
         ({"role": "admin"}, {"list": 200, "create": 201, "tokens": 200, "query": 200}),
-        ({"role": "admin", "sites": ["other.example"]}, {"list": 200, "create": 403, "tokens": 403, "query": 403}),
+        ({"role": "editor"}, {"list": 200, "create": 403, "tokens": 403, "query": 200}),
+        ({"role": "admin", "sites": ["other.example"]}, {"list": 200, "create": 403, "tokens": 200, "query": 403}),
+        ({"scopes": ["query_site"]}, {"list": 403, "create": 403, "tokens": 403, "query": 200}),
     ],
-    ids=["read", "collect", "admin", "admin of one site"],
+    ids=["read", "collect", "admin", "editor", "admin of one site", "a single action"],
 )
 async def test_what_each_role_may(client: Client, site: str, wanted: dict[str, Any], statuses: dict[str, int]) -> None:
     await client.call("POST", "/api/v1/sites", {"site_id": site})
@@ -155,6 +170,44 @@ async def test_what_each_role_may(client: Client, site: str, wanted: dict[str, A
     }
 
     assert found == statuses
+
+
+async def test_an_admin_of_a_site_manages_the_tokens_of_that_site_only(client: Client, site: str) -> None:
+    admin = await made(client, role="admin", sites=[site])
+    both = (await client.call("POST", "/api/v1/tokens", {"role": "read", "sites": [site, "other-" + site]})).json
+
+    async def ask(method: str, path: str = "", body: object = None) -> Reply:
+        return await client.call(method, "/api/v1/tokens" + path, body, token=admin)
+
+    mine = await ask("POST", body={"role": "editor", "sites": [site]})
+    assert mine.status == 201
+    listed = (await ask("GET")).json["tokens"]
+    assert [one["sites"] for one in listed] == [[site], [site]]
+    for body in ({"role": "read"}, {"role": "read", "sites": ["other-" + site]}, {"scopes": ["manage_sites"]}):
+        refused = await ask("POST", body=body)
+        assert (refused.status, refused.code) == (403, "forbidden")
+    for method, change in (("GET", None), ("PUT", {"name": "x"}), ("DELETE", None)):
+        hidden = await ask(method, f"/{both['token_id']}", change)
+        assert (hidden.status, hidden.code) == (404, "unknown_token")
+    address = f"/{mine.json['token_id']}"
+    assert (await ask("PUT", address, {"sites": []})).status == 403
+    assert (await ask("PUT", address, {"sites": [site, "other-" + site]})).status == 403
+    assert (await ask("PUT", address, {"name": "ours"})).json["name"] == "ours"
+    assert (await ask("DELETE", address)).status == 204
+
+
+async def test_a_token_shows_its_scopes_its_end_and_its_last_day_of_use(client: Client, site: str) -> None:
+    wanted = {"scopes": ["view_site", "view_site"], "sites": [site], "expires_at": "2099-12-31T02:00:00+02:00"}
+    new = (await client.call("POST", "/api/v1/tokens", wanted)).json
+    address = f"/api/v1/tokens/{new['token_id']}"
+    unused = (await client.call("GET", address)).json
+    await client.call("GET", f"/api/v1/sites/{site}", token=new["token"])
+    used = (await client.call("PUT", address, {"expires_at": None})).json
+
+    assert (new["role"], new["scopes"], new["expires_at"]) == (None, ["view_site"], "2099-12-31T00:00:00Z")
+    assert (unused["last_used_on"], unused["expires_at"]) == (None, "2099-12-31T00:00:00Z")
+    assert used["last_used_on"] in {f"{datetime.now(UTC) - timedelta(days=ago):%Y-%m-%d}" for ago in (0, 1)}
+    assert used["expires_at"] is None
 
 
 async def test_a_token_sees_only_its_sites(client: Client, site: str) -> None:

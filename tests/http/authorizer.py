@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from analytics_server.access.actions import GateAuthorizer
-from analytics_server.access.gate import Principal, Role
+from analytics_server.access.principals import Principal, Role
+from analytics_server.access.tokens import Token
 from analytics_server.errors import Unauthorized
 from analytics_server.http.endpoint import Endpoint, route_table
 
@@ -28,7 +29,7 @@ class KnownTokens:
 
 def routes_for_a_reader(endpoints: list[Endpoint], *sites: str, token: str = "Bearer good") -> list[web.RouteDef]:
     """The endpoints' routes, open to one reader of the sites."""
-    reader = Principal(token_id="a-token", role=Role.READ, sites=sites)
+    reader = Token(token_id="a-token", role=Role.READ, sites=sites).principal()
     return route_table(endpoints, GateAuthorizer(KnownTokens({token: reader})))
 
 

@@ -33,8 +33,10 @@ class Asked(msgspec.Struct, forbid_unknown_fields=True):
 class Someone:
     """A caller who covers one site."""
 
+    id: str = "t"
     token_id: str = "t"
-    role: str = "read"
+    role: str = "viewer"
+    covers_all: bool = False
     sites: tuple[str, ...] = ("own",)
 
     def covers(self, site_id: str) -> bool:
@@ -47,7 +49,7 @@ class Authorizer:
     async def authenticate(self, authorization: str | None) -> Someone:
         if authorization not in ("Bearer ok", "Bearer collect"):
             raise Unauthorized("no")
-        return Someone(role="read" if authorization == "Bearer ok" else "collect")
+        return Someone(role="viewer" if authorization == "Bearer ok" else "collect")
 
     def authorize(self, caller: Someone, action: Action, resource: Resource) -> None:
         if caller.role not in action.roles or (

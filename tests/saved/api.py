@@ -14,7 +14,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
 from analytics_server.access.actions import GateAuthorizer
-from analytics_server.access.gate import Gate, Role
+from analytics_server.access.gate import Gate
+from analytics_server.access.principals import Role
 from analytics_server.config import LimitsSection, SqlSection
 from analytics_server.http.endpoint import route_table
 from analytics_server.http.metrics import HttpMetrics

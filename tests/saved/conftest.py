@@ -9,7 +9,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from analytics_server.access.gate import Gate, Role
+from analytics_server.access.gate import Gate
+from analytics_server.access.principals import Role
 from analytics_server.config import ClickhouseSection, Config
 from analytics_server.store import make_store, migrate
 from tests.saved.api import SITE, SITES, Api, Directory, serve

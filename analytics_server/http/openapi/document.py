@@ -34,7 +34,7 @@ TAGS = {
 
 ABOUT = """\
 Self-hosted web analytics. Errors are `{"error": {"code", "message"}}`; `x-error-codes` of a response lists its codes.
-`x-role` says which token an operation needs: `read` is any token that reads (also `admin`), `collect` means that a
+`x-role` says which role an operation needs at least, of `viewer`, `editor`, `admin` and `owner`; `collect` means that a
 token is optional. Other methods of a path are answered with 405, other paths with 404.
 """
 

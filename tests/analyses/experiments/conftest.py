@@ -15,7 +15,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
 from analytics_server.access.actions import GateAuthorizer
-from analytics_server.access.gate import Gate, Role
+from analytics_server.access.gate import Gate
+from analytics_server.access.principals import Role
 from analytics_server.analyses.experiments.directory import Directory
 from analytics_server.analyses.experiments.routes import ExperimentRoutes
 from analytics_server.analyses.experiments.saved_experiments import experiment_type

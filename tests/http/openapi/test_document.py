@@ -110,7 +110,7 @@ def test_everything_under_api_asks_for_a_token_but_what_pages_ask(document: Docu
     public = {"assign_variant", "assign_variant_preflight"}
     for operation in document.operations:
         if operation.path.startswith("/api/") and operation.name not in public:
-            assert operation.role in ("read", "admin", "collect"), operation.name
+            assert operation.role in ("viewer", "editor", "admin", "owner", "collect"), operation.name
             assert operation.spec["security"] != [], operation.name
 
 

@@ -165,6 +165,22 @@ async def test_an_event_of_the_day_before_that_comes_late_joins() -> None:
     assert len({(event["session_id"], event["visitor_id"]) for event in world.events}) == 1
 
 
+async def test_it_joins_after_a_restart_too() -> None:
+    """A former run's session is taken back, so that events look for one of the day before; the late one finds none."""
+    before = World()
+    before.now = MIDNIGHT - 20 * MINUTE
+    await send(before)
+    (first,) = before.events
+    world = World()
+    times = (first["session_start"], first["ts"], first["ts"])
+    attributes = tuple(first[name] for name in SESSION_ATTRIBUTES)
+    world.sessions.restore("b.example", first["session_id"], [first["visitor_id"]], times, attributes)
+    world.now = MIDNIGHT + 5
+    await send(world)
+    await send(world, timestamp=(MIDNIGHT - 5) * 1_000)
+    assert len({(event["session_id"], event["visitor_id"]) for event in world.events}) == 1
+
+
 async def test_another_network_within_the_day_is_another_visitor() -> None:
     world = World()
     await send(world, session_id="tab")

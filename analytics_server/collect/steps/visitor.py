@@ -123,7 +123,8 @@ def make_session(parts: Parts, settings: CollectSection, limits: LimitsSection) 
         session = None
         if since_ms < timeout_ms or ts_ms * 1000 <= sessions.restored_until_us:
             session = of_visitor(event.site_id, on_day(event, day - 1), ts_ms)
-        elif since_ms >= DAY_MS - timeout_ms and run.now_ms // DAY_MS > day:  # comes late, after one of the next day
+        if session is None and since_ms >= DAY_MS - timeout_ms and run.now_ms // DAY_MS > day:
+            # comes late, after one of the next day
             session = of_visitor(event.site_id, on_day(event, day + 1), ts_ms)
         if session is not None and event.visitor_id:
             sessions.attach(event.site_id, event.visitor_id, session)

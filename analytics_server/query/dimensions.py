@@ -264,6 +264,13 @@ SESSION = Dimension(
     sessions="s.session_key",
 )
 
+ACTIVE_EVENT = Dimension(
+    name="active",
+    about="Whether the event is an active one: what goals compare. No client can name it.",
+    scope=Scope.EVENT,
+    events="e.passive = 0",
+)
+
 KEY_CHARS = 120
 """Longest property or experiment name that can be asked for."""
 
@@ -290,7 +297,12 @@ def find_dimension(name: str) -> Dimension:
 
 PAGE = find_dimension("event:page")
 
-_OF_EXITS = {"event:page": "tupleElement(s.exit, 'path')", "event:name": "'pageview'", GOAL.name: "@goal"}
+_OF_EXITS = {
+    "event:page": "tupleElement(s.exit, 'path')",
+    "event:name": "'pageview'",
+    GOAL.name: "@goal",
+    ACTIVE_EVENT.name: "1",
+}
 
 
 def of_exits(dimension: Dimension) -> str:

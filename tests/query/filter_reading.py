@@ -56,8 +56,28 @@ def divides_visitors(dimension: str) -> bool:
 def goals_named(item: Any) -> list[str]:
     """The goals that `["is", "event:goal", […]]` or one with `contains` chooses, whatever follows from it."""
     if item[0].removesuffix("_not") == "is":
-        return list(item[2])
+        return [name for name in item[2] if name in GOALS]
     return [name for name in GOALS if any(text in name for text in item[2])]
+
+
+def ways_to_meet(item: Any, *, turned: bool = False) -> list[list[Any]]:
+    """All ways to meet a filter: each is a list of comparisons, some of them in `not`, that must hold together."""
+    if item[0] == "not":
+        return ways_to_meet(item[1], turned=not turned)
+    if item[0] in ("and", "or"):
+        inner = [ways_to_meet(each, turned=turned) for each in item[1]]
+        if (item[0] == "or") is not turned:
+            return [way for ways in inner for way in ways]
+        return [list(itertools.chain(*ways)) for ways in itertools.product(*inner)]
+    return [[["not", item] if turned else item]]
+
+
+def speaks_of_passive(item: Any) -> bool:
+    """Is a comparison about how far was scrolled, or does it say how the event is named (and not how it isn't)?"""
+    operator, name = (item[1] if item[0] == "not" else item)[:2]
+    if operator in (*OF_SESSIONS, "goal", "segment"):
+        return False
+    return name == "event:scroll_depth" or (name == "event:name" and operator.endswith("_not") is (item[0] == "not"))
 
 
 def chooses_goals(item: Any) -> list[str]:

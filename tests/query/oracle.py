@@ -242,7 +242,13 @@ class Oracle:
         return [bucket_label(name, self._local(at)) if name.startswith("time:") else self._value_of(name, event)]
 
     def _is_of_goal(self, event: Event, goal: str) -> bool:
-        return all(self._holds(one, event) for one in GOALS[goal][1])
+        """Does the event meet all of the goal's filters, a passive one in a way that speaks of passive events?"""
+        if not event.passive:
+            return all(self._holds(one, event) for one in GOALS[goal][1])
+        return any(
+            any(map(reading.speaks_of_passive, way)) and all(self._holds(one, event) for one in way)
+            for way in reading.ways_to_meet(["and", GOALS[goal][1]])
+        )
 
     def _session_of(self, event: Event) -> Session:
         return self.sessions[event.opened_at, event.session_id]
@@ -318,6 +324,8 @@ class Oracle:
             wanted = [text or "Direct" for text in wanted]
         if name == "visit:country_name" and method == "is":
             wanted = [COUNTRY_NAMES.get(text, text) for text in wanted]
+        if method != "matches":
+            wanted = [spelt for text in wanted for spelt in _of_host(name, str(text))]
         found = _meets(method, value, tuple(map(str, wanted)), ignore_case, name in PATHS)
         return found is not negated
 
@@ -337,6 +345,16 @@ def bucket_label(name: str, local: datetime) -> str:
         case "month":
             return local.date().replace(day=1).isoformat()
     raise AssertionError(name)
+
+
+def _of_host(name: str, text: str) -> set[str]:
+    """Hosts, and the beginning of a referrer, may be given in any case; they are stored in lower case."""
+    if name.endswith("hostname"):
+        return {text, text.lower()}
+    if name == "visit:referrer":
+        host, slash, path = text.partition("/")
+        return {text, f"{host.lower()}{slash}{path}"}
+    return {text}
 
 
 def _tells_no_scroll(metric: str, event: Event) -> bool:

@@ -146,7 +146,7 @@ async def test_pages_of_a_comparison_keep_their_order_and_their_counterparts(ser
         "order_by": [["group_conversion_rate", "desc"], ["event:goal", "desc"]],
     }
     whole = await ask(service, **parts)
-    pages = [await ask(service, **parts, pagination={"limit": 3, "offset": offset}) for offset in range(0, 24, 3)]
+    pages = [await ask(service, **parts, pagination={"limit": 3, "offset": offset}) for offset in range(0, 36, 3)]
     assert [row for page in pages for row in page.results] == whole.results
     assert whole.meta.total_rows == len(whole.results) > 12
     rates = [row.metrics[0] for row in whole.results]

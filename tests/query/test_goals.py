@@ -115,27 +115,64 @@ async def test_a_scroll_depth_on_pages_is_a_goal(lab: Lab) -> None:
     assert await lab.one("pageviews", filters=done) == [1]
 
 
-async def test_passive_events_count_for_the_visitors_of_goals_alone(lab: Lab) -> None:
+async def test_passive_events_count_for_the_visitors_of_goals_about_them_alone(lab: Lab) -> None:
     """The page was viewed the day before: on the day itself there are passive events only, and one other visitor."""
     midnight = micros(datetime(2025, 11, 3, 23, 59, 30, tzinfo=UTC))
     await lab.visit("/read", scrolled("/read", 100), at=midnight)
     await lab.goal("Read", page="/read", scroll_depth=50)
+    await lab.goal("Engaged", event="engagement")
     await lab.goal("On the page", filters=[["is", "event:page", ["/read"]]])
     day: dict[str, Any] = {"date_range": ["2025-11-04", "2025-11-04"]}
     for build in (False, True):
         if build:
             assert await builder_of(lab.store, Listed()).build_all() == 2
         assert await lab.one("visitors", "events", **day) == [0, 0]
-        for goal in ("Read", "On the page"):
+        for goal, visitors in (("Read", 1), ("Engaged", 1), ("On the page", 0)):
             chosen = [["goal", goal]]
-            assert await lab.one("visitors", "events", "percentage", filters=chosen, **day) == [1, 0, 100.0]
-            assert await lab.one("visitors", "conversion_rate", filters=chosen, **day) == [1, None]
+            assert await lab.one("visitors", "events", "percentage", filters=chosen, **day) == [
+                visitors,
+                0,
+                100.0 if visitors else None,
+            ]
+            assert await lab.one("visitors", "conversion_rate", filters=chosen, **day) == [visitors, None]
             assert await lab.one("visitors", filters=[["not", ["goal", goal]]], **day) == [0]
         by_goal = await lab.rows("visitors", "percentage", dimensions=["event:goal"], **day)
-        assert by_goal == {"On the page": [1, None], "Read": [1, None]}
-        by_day = await lab.rows("visitors", dimensions=["time:day"], filters=[["goal", "On the page"]])
-        assert by_day == {"2025-11-03": [1], "2025-11-04": [1]}
+        assert by_goal == {"Engaged": [1, None], "Read": [1, None]}
+        for goal, days in (("Read", {"2025-11-04": [1]}), ("On the page", {"2025-11-03": [1]})):
+            assert await lab.rows("visitors", dimensions=["time:day"], filters=[["goal", goal]]) == days
     for _ in range(2):
         await lab.visit("/read", scrolled("/read", 100), at=midnight)
     await lab.visit("/", at=midnight + MINUTE)
     assert await lab.one("visitors", "conversion_rate", filters=[["goal", "Read"]], **day) == [3, 100.0]
+
+
+ON_PAGE = ["is", "event:page", ["/read"]]
+DEEP = ["gte", "event:scroll_depth", [50]]
+
+
+@pytest.mark.parametrize(
+    ("filters", "reached"),
+    [
+        ([ON_PAGE], False),
+        ([["is_not", "event:name", ["pageview"]]], False),
+        ([["not", ["is", "event:name", ["pageview"]]]], False),
+        ([["has_done", DEEP]], False),
+        ([["or", [ON_PAGE, ["is", "event:scroll_depth", ["0"]]]]], False),
+        ([DEEP], True),
+        ([["not", ["lt", "event:scroll_depth", [50]]]], True),
+        ([["is", "event:name", ["click", "engagement"]], ON_PAGE], True),
+        ([["not", ["is_not", "event:name", ["engagement"]]]], True),
+        ([["matches_wildcard", "event:name", ["eng*"]]], True),
+        ([ON_PAGE, ["or", [["is", "event:props:plan", ["pro"]], DEEP]]], True),
+        ([ON_PAGE, ["not", ["and", [["is_not", "event:page", ["/read"]], ["lt", "event:scroll_depth", [50]]]]]], True),
+    ],
+    ids=str,
+)
+async def test_a_passive_event_reaches_a_goal_by_what_it_tells(lab: Lab, filters: list[Any], reached: bool) -> None:
+    midnight = micros(datetime(2025, 11, 3, 23, 59, 30, tzinfo=UTC))
+    await lab.visit("/read", scrolled("/read", 100), at=midnight)
+    await lab.goal("Goal", filters=filters)
+    day: dict[str, Any] = {"date_range": ["2025-11-04", "2025-11-04"]}
+    assert await lab.one("visitors", filters=[["goal", "Goal"]], **day) == [int(reached)]
+    assert await lab.rows("visitors", dimensions=["event:goal"], **day) == ({"Goal": [1]} if reached else {})
+    assert await lab.one("visitors", filters=filters, **day) == [0]

@@ -170,7 +170,15 @@ def goal_choices() -> st.SearchStrategy[list[Any]]:
             st.sampled_from(("is", "is", "is_not")),
             st.lists(names, min_size=1, max_size=2, unique=True),
         ),
-        st.sampled_from((["contains", "event:goal", ["click", "front"]], ["contains_not", "event:goal", ["blog"]])),
+        st.sampled_from(
+            (
+                ["contains", "event:goal", ["click", "front"]],
+                ["contains_not", "event:goal", ["blog"]],
+                ["contains_not", "event:goal", ["nowhere"]],
+                ["is_not", "event:goal", ["nowhere", "Read the blog"]],
+                ["is_not", "event:goal", ["nowhere"]],
+            )
+        ),
     )
 
 

@@ -117,6 +117,19 @@ class Event:
         return tuple(known.get(column.name, column.default) for column in COLUMNS)
 
 
+LOOKING: list[Any] = [
+    [
+        "or",
+        [
+            ["and", [["contains", "event:name", ["scroll", "gag"]], ["is", "event:hostname", ["example.com"]]]],
+            ["not", ["or", [["is_not", "event:page", ["/"]], ["lt", "event:scroll_depth", [30]]]]],
+            ["is", "event:props:plan", ["pro"]],
+        ],
+    ],
+    ["is_not", "visit:browser", ["Safari"]],
+]
+"""A goal that some passive events reach, by their names or how far was scrolled, and others do not."""
+
 GOALS: dict[str, tuple[dict[str, Any], list[Any]]] = {
     "Signed up": ({"event": "Anmeldung ✓", "currency": "EUR"}, [["is", "event:name", ["Anmeldung ✓"]]]),
     "Read the blog": (
@@ -135,6 +148,12 @@ GOALS: dict[str, tuple[dict[str, Any], list[Any]]] = {
     "Anything after a click": (
         {"filters": [["has_done", ["is", "event:name", ["click"]]]]},
         [["has_done", ["is", "event:name", ["click"]]]],
+    ),
+    "On the blog": ({"filters": [["contains", "event:page", ["blog"]]]}, [["contains", "event:page", ["blog"]]]),
+    "Engaged or looked around": ({"filters": LOOKING}, LOOKING),
+    "No page view": (
+        {"filters": [["not", ["is", "event:name", ["pageview"]]], ["is", "event:hostname", ["example.com"]]]},
+        [["is_not", "event:name", ["pageview"]], ["is", "event:hostname", ["example.com"]]],
     ),
 }
 """Saved goals of every site: what is saved, and the same as plain filters."""

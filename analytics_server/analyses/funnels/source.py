@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from analytics_server.analyses.funnels.attempts import OTHER, element, exclusion_number
 from analytics_server.analyses.funnels.definition import By, Funnel
 from analytics_server.query.dimensions import Dimension
-from analytics_server.query.language.conditions import And, Condition, Match, SavedFilter
+from analytics_server.query.language.conditions import And, Condition, GoalEvents, Match, SavedFilter
 from analytics_server.query.language.filter_classes import reads_pages
 from analytics_server.query.parameters import MOMENT, Binder
 from analytics_server.query.sql.range_edges import EDGES, SESSION_MARGIN_S
@@ -102,7 +102,7 @@ def _names(where: Sequence[Condition]) -> set[str]:
         match condition:
             case Match(method="is", negated=False, case_sensitive=True) if condition.dimension.name == "event:name":
                 return set(condition.values)
-            case SavedFilter():
+            case SavedFilter() | GoalEvents():
                 if found := _names((condition.condition,)):
                     return found
             case And():

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from analytics_server.percent_encoding import readable, spellings
-from analytics_server.query.dimensions import SESSION, Dimension, ValueKind
+from analytics_server.query.dimensions import ACTIVE_EVENT, GOAL, SESSION, Dimension, ValueKind
 from analytics_server.spelling.case_folding import weight
 from analytics_server.spelling.host_names import host_spellings
 
@@ -126,6 +126,14 @@ class DoneInOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class GoalEvents:
+    """The condition holds, and the event is an active one, or one that meets `passive` too (`goal_filters`)."""
+
+    condition: Condition
+    passive: Condition | None
+
+
+@dataclass(frozen=True, slots=True)
 class SavedFilter:
     """A saved goal or segment, which stands for its condition.
 
@@ -139,9 +147,13 @@ class SavedFilter:
     currency: str = ""
 
 
-Condition = Match | And | Or | Not | HasDone | DoneInOrder | SavedFilter
+Condition = Match | And | Or | Not | HasDone | DoneInOrder | GoalEvents | SavedFilter
+
+NO_EVENT = Or(())
+"""What a goal that does not exist stands for where it is left out."""
 
 _THE_SESSION = Match(SESSION, "is", (), negated=False)
+_ACTIVE = Match(ACTIVE_EVENT, "is", (), negated=False)
 
 
 def matches(conditions: Sequence[Condition]) -> Iterator[Match]:
@@ -169,6 +181,8 @@ def count_done(conditions: Sequence[Condition]) -> int:
                 found += 1 + count_done(condition.steps)
             case Not() | SavedFilter():
                 found += count_done((condition.condition,))
+            case GoalEvents():
+                found += count_done((condition.condition, *([condition.passive] if condition.passive else [])))
             case And() | Or():
                 found += count_done(condition.conditions)
     return found
@@ -198,12 +212,16 @@ def normalise(condition: Condition) -> list[object]:
             return ["and", [normalise(inner) for inner in condition.conditions]]
         case Or():
             return ["or", [normalise(inner) for inner in condition.conditions]]
+        case Not(condition=SavedFilter(condition=inner) as saved) if inner == NO_EVENT:
+            return ["is_not", GOAL.name, [saved.name]]
         case Not():
             return ["not", normalise(condition.condition)]
         case HasDone():
             return ["has_not_done" if condition.negated else "has_done", normalise(condition.condition)]
         case DoneInOrder():
             return ["sequence", [normalise(inner) for inner in condition.steps]]
+        case GoalEvents():
+            return normalise(condition.condition)
         case SavedFilter():
             return [condition.kind, condition.name]
 
@@ -221,6 +239,9 @@ def _walk(conditions: Sequence[Condition], *, deep: bool) -> Iterator[Match]:
                 yield _THE_SESSION
                 if deep:
                     yield from _walk(condition.steps, deep=deep)
+            case GoalEvents():
+                yield _ACTIVE
+                yield from _walk((condition.condition,), deep=deep)
             case Not() | SavedFilter():
                 yield from _walk((condition.condition,), deep=deep)
             case And() | Or():

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from analytics_server.errors import RequestError
-from analytics_server.query.dimensions import GOAL, Scope, find_dimension, nearest
+from analytics_server.query.dimensions import ACTIVE_EVENT, GOAL, Scope, find_dimension, nearest
 from analytics_server.query.language.conditions import (
+    NO_EVENT,
     OPERATORS,
     And,
     Condition,
@@ -57,7 +58,7 @@ def parse_filters(
     """
     _check_size(raw, place)
     conditions = tuple(_parse(item, f"{place}[{index}]", 1, library) for index, item in enumerate(raw))
-    if sum(1 for _ in all_matches(conditions)) > MAX_FILTERS:
+    if sum(match.dimension is not ACTIVE_EVENT for match in all_matches(conditions)) > MAX_FILTERS:
         raise bad_filter(f"{place} may hold {MAX_FILTERS} filters at most, those of its goals and segments included")
     if count_done(conditions) > MAX_DONE:
         raise bad_filter(f"{place} may hold {MAX_DONE} times has_done, has_not_done and sequence at most")
@@ -139,7 +140,7 @@ def _parse_match(operator: str, item: list[object], place: str, library: Library
 def _parse_named(
     operator: str, name: str, raw: list[object], place: str, library: Library | None, *, case_sensitive: bool
 ) -> Condition:
-    """Saved goals or segments, chosen by name or id; any of them will do."""
+    """Saved goals or segments, chosen by name or id; any of them will do. Of no goal no event is left out."""
     kind = _SAVED[name]
     method, negated = OPERATORS[operator]
     if library is None:
@@ -150,39 +151,43 @@ def _parse_named(
     if method == "is" and case_sensitive:
         known = values
     elif kind == "goal" and method in ("is", "contains"):
-        known = _goals_like(values, library, place, whole=method == "is", case_sensitive=case_sensitive)
+        known = _goals_like(values, library, whole=method == "is", case_sensitive=case_sensitive)
+        if not known and not negated:
+            raise RequestError(
+                f"No goal has such a name ({place}): GET /api/v1/goals lists those there are.", code="unknown_goal"
+            )
     else:
         raise bad_filter(f"{place}: a {kind} is chosen by its name or id, with is{' or contains' * (kind == 'goal')}")
     conditions: list[SavedFilter] = []
     for value in dict.fromkeys(known):
         if kind == "goal":
-            goal = library.goal(value, place=place)
+            try:
+                goal = library.goal(value, place=place)
+            except RequestError as error:
+                if negated and error.code == "unknown_goal":
+                    continue  # no event is one of it
+                raise
             conditions.append(SavedFilter(kind, value, all_of(goal.conditions), goal.name, goal.currency))
         else:
             conditions.append(SavedFilter(kind, value, all_of(library.segment(value, place=place))))
+    if not conditions:
+        conditions.append(SavedFilter(kind, values[0], NO_EVENT))
     found = conditions[0] if len(conditions) == 1 else Or(tuple(conditions))
     return Not(found) if negated else found
 
 
-def _goals_like(
-    values: Sequence[str], library: Library, place: str, *, whole: bool, case_sensitive: bool
-) -> tuple[str, ...]:
+def _goals_like(values: Sequence[str], library: Library, *, whole: bool, case_sensitive: bool) -> tuple[str, ...]:
     """The names of the goals that are or contain one of the texts."""
 
     def seen(text: str) -> str:
         return text if case_sensitive else fold(text)
 
     texts = [seen(value) for value in values]
-    names = tuple(
+    return tuple(
         goal.name
         for goal in library.goals()
         if (seen(goal.name) in texts if whole else any(text in seen(goal.name) for text in texts))
     )
-    if not names:
-        raise RequestError(
-            f"No goal has such a name ({place}): GET /api/v1/goals lists those there are.", code="unknown_goal"
-        )
-    return names
 
 
 def all_of(conditions: tuple[Condition, ...]) -> Condition:

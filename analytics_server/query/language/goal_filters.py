@@ -1,4 +1,8 @@
-"""Which filters of a question choose a goal, what is left without them, and which revenue counts. Pure."""
+"""Which filters of a question choose a goal, what is left without them, and which events and revenue count. Pure.
+
+Passive events tell more about a page view that was counted, so that a goal is reached by one only if it is about
+what they tell: if it names the event, or compares how far a page was scrolled.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,16 @@ from collections.abc import Sequence
 
 from analytics_server.model import PASSIVE_EVENTS
 from analytics_server.query.dimensions import CURRENCY, is_property
-from analytics_server.query.language.conditions import And, Condition, Match, Not, Or, SavedFilter, matches
+from analytics_server.query.language.conditions import (
+    And,
+    Condition,
+    GoalEvents,
+    Match,
+    Not,
+    Or,
+    SavedFilter,
+    matches,
+)
 
 
 def chosen_goals(condition: Condition) -> tuple[SavedFilter, ...]:
@@ -67,6 +80,67 @@ def is_active(condition: Condition) -> bool:
             return all(map(is_active, condition.conditions))
         case SavedFilter():
             return is_active(condition.condition)
+        case GoalEvents():
+            return condition.passive is None or is_active(condition.condition)
+    return False
+
+
+def goal_events(where: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    """A goal's conditions, such that passive events meet them only where these speak of passive events.
+
+    They do where they compare the event's name (by `is`, `contains` or a pattern, not turned round) or its scroll
+    depth, and that comparison holds. Of an `or`, the alternative that holds must do so.
+    """
+    each = tuple(map(_negated_inside, where))
+    if any(map(_always_tells, each)):
+        return where
+    return (GoalEvents(where[0] if len(where) == 1 else And(where), _telling(And(each))),)
+
+
+def _negated_inside(condition: Condition, negated: bool = False) -> Condition:
+    """The same condition with `not` around single comparisons only."""
+    match condition:
+        case Not():
+            return _negated_inside(condition.condition, not negated)
+        case And() | Or():
+            inner = tuple(_negated_inside(each, negated) for each in condition.conditions)
+            return And(inner) if isinstance(condition, And) is not negated else Or(inner)
+    return Not(condition) if negated else condition
+
+
+def _always_tells(condition: Condition) -> bool:
+    """Does each event that meets the condition do so by what speaks of passive events?"""
+    match condition:
+        case And():
+            return any(map(_always_tells, condition.conditions))
+        case Or():
+            return all(map(_always_tells, condition.conditions))
+    return _tells(condition)
+
+
+def _telling(condition: Condition) -> Condition | None:
+    """What must hold besides the condition of an event that meets it by what speaks of passive events."""
+    match condition:
+        case And():
+            found = [telling for telling in map(_telling, condition.conditions) if telling is not None]
+        case Or():
+            found = []
+            for each in condition.conditions:
+                telling = _telling(each)
+                if telling is not None:
+                    found.append(each if _always_tells(each) else And((each, telling)))
+        case _:
+            return condition if _tells(condition) else None
+    return Or(tuple(found)) if found else None
+
+
+def _tells(condition: Condition) -> bool:
+    """Is it a comparison that speaks of passive events where it holds?"""
+    negated = isinstance(condition, Not)
+    match condition:
+        case (Match() as compared) | Not(condition=Match() as compared):
+            name = compared.dimension.name
+            return name == "event:scroll_depth" or (name == "event:name" and compared.negated is negated)
     return False
 
 

@@ -16,6 +16,7 @@ from analytics_server.model import PAGEVIEW
 from analytics_server.query.dimensions import find_dimension
 from analytics_server.query.language.conditions import Condition, Match
 from analytics_server.query.language.filters import parse_filters
+from analytics_server.query.language.goal_filters import goal_events
 from analytics_server.query.language.library import SavedGoal
 from analytics_server.query.language.shapes import Filters
 from analytics_server.saved.store import Kind, Saved, SavedThing, body_of
@@ -90,7 +91,10 @@ def _saved_goal(thing: SavedThing) -> SavedGoal:
 
 
 def goal_conditions(goal: GoalBody, place: str) -> tuple[Condition, ...]:
-    """What must hold of an event of a goal. Raises `RequestError` (bad_goal or of its filters)."""
+    """What must hold of an event of a goal. Raises `RequestError` (bad_goal or of its filters).
+
+    Passive events are of a goal only if it names them or is about the scroll depth (`goal_filters.goal_events`).
+    """
     where: list[Condition] = []
     if goal.event:
         where.append(Match(find_dimension("event:name"), "is", (goal.event,), negated=False))
@@ -111,4 +115,4 @@ def goal_conditions(goal: GoalBody, place: str) -> tuple[Condition, ...]:
         raise RequestError(
             f'{place} says of no event that it is meant: give "event", "page" or "filters".', code="bad_goal"
         )
-    return tuple(where)
+    return goal_events(tuple(where))

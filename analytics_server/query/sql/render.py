@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from analytics_server.errors import RequestError
-from analytics_server.query.dimensions import GOAL, SESSION, Dimension
+from analytics_server.query.dimensions import ACTIVE_EVENT, GOAL, SESSION, Dimension
 from analytics_server.query.language.conditions import (
     And,
     Condition,
     DoneInOrder,
+    GoalEvents,
     HasDone,
     Match,
     Not,
@@ -83,6 +84,11 @@ def render(condition: Condition, column: Column, binder: Binder, reach: Reach = 
             return is_in((column(SESSION),), meeting, negated=condition.negated)
         case DoneInOrder():
             return is_in((column(SESSION),), _sessions_in_order(condition.steps, _key_of(column), binder, reach))
+        case GoalEvents():
+            holds, active = render(condition.condition, column, binder, reach), compose(column(ACTIVE_EVENT))
+            if condition.passive is None:
+                return and_([holds, active])
+            return and_([holds, or_([active, render(condition.passive, column, binder, reach)])])
         case SavedFilter():
             return render(condition.condition, column, binder, reach)
 

@@ -178,6 +178,17 @@ def test_several_names_are_alternatives_and_are_shown_by_name() -> None:
     assert isinstance(parse_filters([["goal", "Bought"]], SAVED)[0], SavedFilter)
 
 
+@pytest.mark.parametrize("options", [[], [{"case_sensitive": False}]], ids=str)
+@pytest.mark.parametrize("operator", ["is_not", "contains_not"])
+def test_to_leave_out_goals_that_do_not_exist_leaves_out_nothing(operator: str, options: list[Any]) -> None:
+    item = [operator, "event:goal", ["Sold", "Lent"], *options]
+    assert sql(item) == "NOT ((0))"
+    (found,) = parse_filters([item], SAVED)
+    assert normalise(found) == ["is_not", "event:goal", ["Sold"]]
+    assert parse_filters([normalise(found)], SAVED) == (found,)
+    assert sql([operator, "event:goal", ["Sold", "Bought more"], *options]) == sql(["not", ["goal", "Bought more"]])
+
+
 def test_has_done_is_a_comparison_of_the_session() -> None:
     asked: list[Any] = ["has_not_done", ["and", [BUY, ["matches", "event:page", ["^/x"]]]]]
     found = parse_filters([asked], SAVED)
@@ -196,6 +207,9 @@ def test_has_done_is_a_comparison_of_the_session() -> None:
         (["goal", "Sold"], "unknown_goal"),
         (["is", "event:goal", ["Sold"]], "unknown_goal"),
         (["contains", "event:goal", ["Sold"]], "unknown_goal"),
+        (["is", "event:goal", ["Sold"], {"case_sensitive": False}], "unknown_goal"),
+        (["not", ["goal", "Sold"]], "unknown_goal"),
+        (["is_not", "segment", ["Swiss"]], "unknown_segment"),
         (["matches", "event:goal", ["B"]], "bad_filter"),
         (["matches_wildcard", "event:goal", ["B*"]], "bad_filter"),
         (["contains", "segment", ["Ger"]], "bad_filter"),

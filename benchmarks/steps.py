@@ -16,7 +16,7 @@ from analytics_server.access.sites import Sites
 from analytics_server.collect.enrich.agent import AgentParser
 from analytics_server.collect.enrich.bot import BotDetector
 from analytics_server.collect.enrich.geo import GeoLocator
-from analytics_server.collect.enrich.referrer import ReferrerClassifier, load_sources
+from analytics_server.collect.enrich.referrer import ReferrerClassifier
 from analytics_server.collect.enrich.url import UrlCleaner
 from analytics_server.collect.formats.beacon import Beacon
 from analytics_server.collect.formats.native import decode_track
@@ -28,6 +28,7 @@ from analytics_server.collect.pipeline import Pipeline
 from analytics_server.collect.steps.parts import Parts
 from analytics_server.collect.steps.run import Origin
 from analytics_server.config import Config
+from analytics_server.spelling.source_names import load_sources
 from analytics_server.store import make_store
 from benchmarks import geo, props
 from benchmarks.report import Figure, Result

@@ -19,7 +19,7 @@ from analytics_server.collect.drop_counts import DropCounts, History
 from analytics_server.collect.enrich.agent import AgentParser
 from analytics_server.collect.enrich.bot import BotDetector
 from analytics_server.collect.enrich.geo import GeoLocator
-from analytics_server.collect.enrich.referrer import ReferrerClassifier, load_sources
+from analytics_server.collect.enrich.referrer import ReferrerClassifier
 from analytics_server.collect.enrich.url import UrlCleaner
 from analytics_server.collect.identity.duplicates import Duplicates
 from analytics_server.collect.identity.restore import restore_event_ids, restore_sessions
@@ -37,6 +37,7 @@ from analytics_server.config import Config
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.ingest.wal.log import Wal
 from analytics_server.ingest.wal.segment import Sealed
+from analytics_server.spelling.source_names import load_sources
 from analytics_server.store.protocol import Store
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import random
 from analytics_server.collect.enrich.agent import AgentParser
 from analytics_server.collect.enrich.campaign import campaign
 from analytics_server.collect.enrich.channel import channel, source
-from analytics_server.collect.enrich.referrer import DIRECT, ReferrerClassifier, load_sources
+from analytics_server.collect.enrich.referrer import ReferrerClassifier
 from analytics_server.collect.enrich.url import UrlCleaner
 from analytics_server.collect.identity.visitor import DAY_S, VisitorHasher
 from analytics_server.config import Config
@@ -20,6 +20,7 @@ from analytics_server.demo.people import Person
 from analytics_server.demo.sessions import PlannedSession
 from analytics_server.demo.world import HOSTNAME
 from analytics_server.model import ACTIVE, PASSIVE, PASSIVE_EVENTS
+from analytics_server.spelling.source_names import DIRECT, load_sources
 
 DAY_MS = DAY_S * 1000
 VERSION_4 = 4 << 76

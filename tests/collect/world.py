@@ -18,7 +18,7 @@ from analytics_server.collect.drop_counts import DropCounts
 from analytics_server.collect.enrich.agent import AgentParser
 from analytics_server.collect.enrich.bot import BotDetector
 from analytics_server.collect.enrich.geo import GeoLocator
-from analytics_server.collect.enrich.referrer import ReferrerClassifier, load_sources
+from analytics_server.collect.enrich.referrer import ReferrerClassifier
 from analytics_server.collect.enrich.url import UrlCleaner
 from analytics_server.collect.formats.table import FORMATS
 from analytics_server.collect.identity.duplicates import Duplicates
@@ -33,6 +33,7 @@ from analytics_server.errors import Unauthorized
 from analytics_server.ingest.wal.group import Waiter
 from analytics_server.ingest.wal.log import Wal
 from analytics_server.model import COLUMNS, Row
+from analytics_server.spelling.source_names import load_sources
 from analytics_server.store.protocol import Store
 from tests.server import USER_AGENT
 

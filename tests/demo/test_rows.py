@@ -13,7 +13,7 @@ from analytics_server.access.sites import Sites
 from analytics_server.collect.enrich.agent import AgentParser
 from analytics_server.collect.enrich.bot import BotDetector
 from analytics_server.collect.enrich.geo import GeoLocator
-from analytics_server.collect.enrich.referrer import ReferrerClassifier, load_sources
+from analytics_server.collect.enrich.referrer import ReferrerClassifier
 from analytics_server.collect.enrich.url import UrlCleaner
 from analytics_server.collect.formats.beacon import Beacon
 from analytics_server.collect.identity.duplicates import Duplicates
@@ -28,6 +28,7 @@ from analytics_server.demo.rows import RowMaker
 from analytics_server.demo.send import Encoder
 from analytics_server.demo.traffic import planned_sessions
 from analytics_server.model import COLUMN_INDEX, COLUMN_NAMES, SESSION_ATTRIBUTES
+from analytics_server.spelling.source_names import load_sources
 from analytics_server.store import make_store
 from tests.demo.orders import SMALL, order
 

@@ -14,7 +14,8 @@ import re
 from enum import StrEnum
 
 from analytics_server.collect.enrich.campaign import NO_CAMPAIGN, Campaign
-from analytics_server.collect.enrich.referrer import DIRECT, Referrer, ReferrerClassifier
+from analytics_server.collect.enrich.referrer import ReferrerClassifier
+from analytics_server.spelling.source_names import DIRECT, Referrer
 
 
 class Channel(StrEnum):

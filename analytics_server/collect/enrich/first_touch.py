@@ -14,11 +14,12 @@ from analytics_server.collect.enrich.campaign import NO_CAMPAIGN, campaign
 from analytics_server.collect.enrich.channel import channel, source
 from analytics_server.collect.enrich.client_hints import HintHeaders, hint_headers, read_hints, refine
 from analytics_server.collect.enrich.geo import GeoLocator
-from analytics_server.collect.enrich.referrer import DIRECT, SPAM, ReferrerClassifier
+from analytics_server.collect.enrich.referrer import ReferrerClassifier
 from analytics_server.collect.enrich.url import CleanUrl, UrlCleaner
 from analytics_server.collect.enrich.values import language_of, screen_of
 from analytics_server.collect.formats.beacon import Beacon, Screen
 from analytics_server.model import Attributes
+from analytics_server.spelling.source_names import DIRECT, SPAM
 
 CACHED_ORIGINS = 4_096
 CACHED_BROWSERS = 4_096

@@ -11,10 +11,11 @@ import pytest
 from analytics_server.collect.enrich.agent import AgentParser
 from analytics_server.collect.enrich.first_touch import FirstTouch
 from analytics_server.collect.enrich.geo import GeoLocator
-from analytics_server.collect.enrich.referrer import ReferrerClassifier, load_sources
+from analytics_server.collect.enrich.referrer import ReferrerClassifier
 from analytics_server.collect.enrich.url import CLICK_ID_KEYS, UrlCleaner
 from analytics_server.collect.formats.beacon import Beacon
 from analytics_server.model import SESSION_ATTRIBUTES
+from analytics_server.spelling.source_names import load_sources
 
 CASES = msgspec.json.decode(
     Path(__file__).with_name("attribution.json").read_bytes(), type=list[tuple[str, str, str, str, str]]

@@ -6,7 +6,8 @@ import pytest
 
 from analytics_server.collect.enrich.campaign import NO_CAMPAIGN, Campaign
 from analytics_server.collect.enrich.channel import Channel, channel, source
-from analytics_server.collect.enrich.referrer import DIRECT, Referrer, ReferrerClassifier, load_sources
+from analytics_server.collect.enrich.referrer import ReferrerClassifier
+from analytics_server.spelling.source_names import DIRECT, Referrer, load_sources
 
 CLASSIFIER = ReferrerClassifier(load_sources())
 

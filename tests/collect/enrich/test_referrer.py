@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 
-from analytics_server.collect.enrich.referrer import DIRECT, Referrer, ReferrerClassifier, load_sources
+from analytics_server.collect.enrich.referrer import ReferrerClassifier
+from analytics_server.spelling.source_names import DIRECT, Referrer, load_sources
 
 SOURCES = load_sources()
 CLASSIFIER = ReferrerClassifier(SOURCES)

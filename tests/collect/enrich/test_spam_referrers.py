@@ -7,22 +7,15 @@ from pathlib import Path
 import pytest
 
 from analytics_server.collect.drops import DropReason
-from analytics_server.collect.enrich import referrer as referrer_module
-from analytics_server.collect.enrich.referrer import (
-    REFERRAL,
-    SPAM,
-    SPAM_HOSTS,
-    SPAM_NAME,
-    ReferrerClassifier,
-    load_sources,
-    spam_hosts,
-)
+from analytics_server.collect.enrich.referrer import REFERRAL, ReferrerClassifier
+from analytics_server.spelling import source_names as source_names_module
 from analytics_server.spelling.host_names import host_name
+from analytics_server.spelling.source_names import SPAM, SPAM_HOSTS, SPAM_NAME, load_sources, spam_hosts
 from tests.collect.enrich.lists.spam import false_positives, main, well_known, without_spam
 from tests.collect.test_drop_counts import VIEW
 from tests.collect.world import World, answered
 
-PACKED = Path(str(referrer_module.__file__)).with_name(SPAM_HOSTS)
+PACKED = Path(str(source_names_module.__file__)).with_name(SPAM_HOSTS)
 LEAST_HOSTS = 300
 
 

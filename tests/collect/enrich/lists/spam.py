@@ -10,18 +10,12 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from analytics_server.collect.enrich.referrer import (
-    REFERRAL,
-    SPAM_HOSTS,
-    ReferrerClassifier,
-    Sources,
-    load_sources,
-    spam_hosts,
-)
+from analytics_server.collect.enrich.referrer import REFERRAL, ReferrerClassifier
 from analytics_server.spelling.host_names import host_name
+from analytics_server.spelling.source_names import SPAM_HOSTS, Sources, load_sources, spam_hosts
 from tests.collect.enrich.lists import FOLDER
 
-PACKED = Path(__file__).parents[4] / "analytics_server" / "collect" / "enrich" / SPAM_HOSTS
+PACKED = Path(__file__).parents[4] / "analytics_server" / "spelling" / SPAM_HOSTS
 
 
 def well_known() -> list[str]:

@@ -19,7 +19,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tests.query import filter_reading as reading
-from tests.query.world import COUNTRY_NAMES, GOALS, SEGMENTS, Event, micros, moment
+from tests.query.world import COUNTRY_NAMES, GOALS, SEGMENTS, SOURCE_NAMES, Event, micros, moment
 
 Key = tuple[str, ...]
 Answer = dict[Key, list[float | None]]
@@ -325,7 +325,7 @@ class Oracle:
         if name == "visit:country_name" and method == "is":
             wanted = [COUNTRY_NAMES.get(text, text) for text in wanted]
         if method != "matches":
-            wanted = [spelt for text in wanted for spelt in _of_host(name, str(text))]
+            wanted = [spelt for text in wanted for spelt in _spelt(name, str(text), method)]
         found = _meets(method, value, tuple(map(str, wanted)), ignore_case, name in PATHS)
         return found is not negated
 
@@ -347,8 +347,14 @@ def bucket_label(name: str, local: datetime) -> str:
     raise AssertionError(name)
 
 
-def _of_host(name: str, text: str) -> set[str]:
-    """Hosts, and the beginning of a referrer, may be given in any case; they are stored in lower case."""
+def _spelt(name: str, text: str, method: str) -> set[str]:
+    """A value as it may be stored.
+
+    Whole sources are stored by their one name, hosts, also as the beginning of a referrer, in lower case.
+    """
+    whole = method == "is" or (method == "matches_wildcard" and "*" not in text)
+    if name == "visit:source":
+        return {text, SOURCE_NAMES.get(text, text)} if whole else {text}
     if name.endswith("hostname"):
         return {text, text.lower()}
     if name == "visit:referrer":

@@ -39,6 +39,7 @@ from tests.query.world import (
     PATHS,
     PLANS,
     SITES,
+    SOURCE_NAMES,
     TITLES,
 )
 
@@ -67,7 +68,7 @@ VALUES: dict[str, Sequence[str]] = {
     "visit:entry_page_hostname": HOSTS,
     "visit:exit_page_hostname": HOSTS,
     **{f"visit:{name}": values for name, values in ATTRIBUTES.items()},
-    "visit:source": (*ATTRIBUTES["source"], ""),
+    "visit:source": (*ATTRIBUTES["source"], *SOURCE_NAMES, ""),
     "visit:channel": (*ATTRIBUTES["channel"], ""),
     "visit:country_name": (*ATTRIBUTES["country"], *COUNTRY_NAMES.values()),
 }

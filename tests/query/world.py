@@ -41,6 +41,8 @@ ELEMENTS = ("", "signup", "größer")
 PLANS = ("pro", "free", "", "Überall", "pro/jährlich")
 TITLES = ("", "Start", "Über uns", "ΣΊΣΥΦΟΣ", "İstanbul", "Cafe\u0301 STRASSE")
 SOURCES = ("Google", "Direct", "Bing", "näher.de")
+SOURCE_NAMES = {"GOOGLE": "Google", "google-ads": "Google", "www.bing.com": "Bing", "NÄHER.de": "näher.de"}
+"""What filters may name sources by."""
 COUNTRY_NAMES = {"DE": "Germany", "US": "United States"}
 ATTRIBUTES: dict[str, tuple[str, ...]] = {name: ("", f"{name} A", f"{name} ß") for name in SESSION_ATTRIBUTES} | {
     "source": SOURCES,

@@ -15,6 +15,8 @@ from analytics_server.percent_encoding import readable, spellings
 from analytics_server.query.dimensions import ACTIVE_EVENT, GOAL, SESSION, Dimension, ValueKind
 from analytics_server.spelling.case_folding import weight
 from analytics_server.spelling.host_names import host_spellings
+from analytics_server.spelling.referrers import referrer_spellings
+from analytics_server.spelling.source_names import source_spellings
 
 TextMethod = Literal["is", "contains", "matches", "matches_wildcard"]
 NumberMethod = Literal["gt", "gte", "lt", "lte"]
@@ -54,19 +56,30 @@ class Match:
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        """The values; those of a path or host with every way to write it: stored ones were not always spelt one way."""
+        """The values in every spelling that is stored: those of versions before were not always spelt one way."""
         name = self.dimension.name
         if self.method == "matches":
             return self.values
-        if name in HOSTS or (name == "visit:source" and any("xn--" in value.lower() for value in self.values)):
+        if name == "visit:source":
+            return self._bounded(one for value in self.values for one in self._of_source(value))
+        if name in HOSTS:
             return self._bounded(self._of_hosts())
         if self.dimension.values is not ValueKind.PATH:
             return self.values
         values: Iterable[str] = self.values
         if name == "visit:referrer":
-            values = (one for value in values for one in _referrer_spellings(value))
+            values = (one for value in values for one in referrer_spellings(value, whole=self._is_whole(value)))
         exactly = self.case_sensitive
         return self._bounded(one for value in values for one in spellings(value, case_sensitive=exactly))
+
+    def _is_whole(self, value: str) -> bool:
+        """Is the value compared as it stands, with the whole of what is stored?"""
+        return self.method == "is" or (self.method == "matches_wildcard" and "*" not in value)
+
+    def _of_source(self, value: str) -> tuple[str, ...]:
+        if self._is_whole(value):
+            return source_spellings(value)
+        return host_spellings(value, whole=False) if "xn--" in value.lower() else (value,)
 
     def _of_hosts(self) -> Iterable[str]:
         found: dict[str, str] = {}
@@ -81,12 +94,6 @@ class Match:
         if self.method == "contains" and self.case_sensitive and len(found) > MAX_SEARCHED:
             return tuple(dict.fromkeys((*self.values, *map(readable, self.values), *found)))[:MAX_SEARCHED]
         return found
-
-
-def _referrer_spellings(value: str) -> tuple[str, ...]:
-    """Host and path, the host in every spelling."""
-    host, slash, path = value.partition("/")
-    return tuple(f"{each}{slash}{path}" for each in host_spellings(host, whole=False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,20 @@ def test_a_path_is_found_in_every_spelling(item: list[Any], expected: str) -> No
             "e.referrer IN ['xn--mller-kva.example/a', 'müller.example/a', 'm%C3%BCller.example/a',"
             " 'm%c3%bcller.example/a']",
         ),
+        (
+            ["is", "visit:referrer", ["https://www.Example.com:8080/a/?b=c#d"]],
+            "e.referrer IN ['https://www.Example.com:8080/a/?b=c#d', 'example.com/a']",
+        ),
+        (["is_not", "visit:referrer", ["www.example.com/"]], "NOT (e.referrer IN ['www.example.com/', 'example.com'])"),
+        (["contains", "visit:referrer", ["www.example.com/"]], "multiSearchAny(e.referrer, ['www.example.com/'])"),
         (["is", "visit:source", ["Google"]], "e.source IN ['Google']"),
+        (["is", "visit:source", ["google", "FB"]], "e.source IN ['Google', 'Facebook']"),
+        (["is", "visit:source", ["Newsletter"]], "e.source IN ['Newsletter', 'newsletter']"),
+        (["is", "visit:source", ["Google Ads"]], "e.source IN ['Google Ads']"),
+        (["is_not", "visit:source", ["fb-ads"]], "NOT (e.source IN ['fb-ads', 'Facebook'])"),
+        (["contains", "visit:source", ["GOO"]], "multiSearchAny(e.source, ['GOO'])"),
+        (["matches_wildcard", "visit:source", ["google"]], r"(match(e.source, '(?s)\\AGoogle\\z'))"),
+        (["matches_wildcard", "visit:source", ["goo*"]], r"(match(e.source, '(?s)\\Agoo.*\\z'))"),
         (
             ["is", "visit:source", ["xn--mller-kva.example"]],
             "e.source IN ['xn--mller-kva.example', 'müller.example']",

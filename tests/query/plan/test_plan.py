@@ -124,3 +124,18 @@ def test_names_the_tables_that_were_read() -> None:
 def test_a_path_of_several_spellings_is_not_added_up(path: str, kept: str | None) -> None:
     asked, _ = question(filters=[["is", "event:page", [path]]])
     assert kept_dimension(asked) == kept
+
+
+@pytest.mark.parametrize(
+    ("source", "kept"),
+    [
+        *((name, True) for name in ("Google", "google", "GOOGLE", "fb", "Direct", "", "newsletter", "blog.example")),
+        # Versions before stored these as they were sent.
+        *((name, False) for name in ("Newsletter", "google-ads", "WWW.blog.example", "xn--mller-kva.example")),
+    ],
+)
+def test_a_source_of_one_spelling_is_added_up(source: str, kept: bool) -> None:
+    asked, _ = question(filters=[["is", "visit:source", [source]]])
+    assert kept_dimension(asked) == ("visit:source" if kept else None)
+    asked, _ = question(filters=[["is", "visit:source", [source]]], dimensions=["visit:source"])
+    assert kept_dimension(asked) == "visit:source"

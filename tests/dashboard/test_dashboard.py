@@ -97,6 +97,39 @@ async def test_custom_days_are_checked_and_shown(dashboard: Page) -> None:
     await expect(dashboard.get_by_text("Nothing in this period").first).to_be_visible()
 
 
+async def test_the_comparison_is_chosen_beside_the_range(dashboard: Page) -> None:
+    """Of yesterday, which had one visit: against days of one's own, the same weekday, the year before, nothing."""
+    old = dashboard.locator(".metric:has(.label:text-is('Sessions')) .delta")
+    today = await dashboard.evaluate("new Date().toISOString().slice(0, 10)")
+    await dashboard.goto(f"{dashboard.url}&range=yesterday")
+    await expect(old).to_have_text("vs 0")
+    await dashboard.get_by_role("button", name="Yesterday").click()
+    menu = dashboard.get_by_role("dialog", name="Date range")
+    await menu.get_by_label("Compare with", exact=True).select_option("Other days")
+    await menu.get_by_label("Compare from").fill(today)
+    await menu.get_by_label("Compare to").fill("1999-12-31")
+    await menu.get_by_role("button", name="Compare with these days").click()
+    await expect(menu.get_by_text("Two days are needed")).to_be_visible()
+    await expect(menu.get_by_label("Begin on the same weekday")).to_be_disabled()
+    await menu.get_by_label("Compare to").fill(today)
+    await menu.get_by_role("button", name="Compare with these days").click()
+    await expect(menu).to_be_hidden()
+    await expect(old).to_have_text("↓ 67% vs 3")
+    assert f"compare={today}..{today}" in dashboard.url
+
+    await dashboard.get_by_role("button", name="Yesterday").click()
+    await menu.get_by_label("Compare with", exact=True).select_option("Previous year")
+    async with dashboard.expect_request(lambda request: '"match_day_of_week":true' in (request.post_data or "")):
+        await menu.get_by_label("Begin on the same weekday").check()
+    await expect(dashboard.locator(".key.previous")).to_have_text("Previous year, same weekdays")
+    assert dashboard.url.endswith("&compare=year&weekday=same")
+    await menu.get_by_label("Compare with", exact=True).select_option("Nothing")
+    await expect(dashboard.locator(".key.previous")).to_have_count(0)
+    await expect(old).to_have_text("\u00a0")
+    await dashboard.reload()
+    await expect(dashboard.locator(".key.previous")).to_have_count(0)
+
+
 async def test_tabs_move_by_arrow_keys_and_load_their_list(dashboard: Page) -> None:
     await dashboard.get_by_role("tab", name="Browsers").focus()
     await dashboard.keyboard.press("ArrowRight")
@@ -128,6 +161,20 @@ async def test_phone_needs_no_sideways_scrolling(browser: Browser, server: Runni
         await page.goto(f"{server.url}/dashboard?site={SITE}#token={server.token}")
         await page.get_by_role("button", name="Google: ").wait_for()
         assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+async def test_the_whole_menu_of_the_range_is_within_reach_on_a_phone(
+    browser: Browser, server: RunningServer, traffic: Traffic
+) -> None:
+    async with dashboard_page(browser, width=390, height=844) as page:
+        await page.goto(f"{server.url}/dashboard?site={SITE}&compare=2025-10-01..2025-10-31#token={server.token}")
+        await page.get_by_role("button", name="Last 7 days").click()
+        menu = page.get_by_role("dialog", name="Date range")
+        await menu.get_by_label("Begin on the same weekday").scroll_into_view_if_needed()
+        for part in (menu, menu.get_by_label("Begin on the same weekday")):
+            box = await part.bounding_box()
+            assert box is not None
+            assert box["y"] + box["height"] <= 844
 
 
 async def test_smallest_phone_shows_the_interval_whole(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page
 
+from analytics_server.query.language.comparisons import ComparisonMode, comparison_range
+from analytics_server.query.language.time_range import TimeRange, resolve_pair
 from tests.dashboard.conftest import dashboard_page
 from tests.server import RunningServer
 
@@ -79,13 +83,88 @@ async def test_only_known_or_real_ranges_are_taken_from_an_address(page: Page, r
     assert await call(page, "ranges", "isRange", range_) is valid
 
 
+RANGES = (
+    ("2026-10-05", "2026-10-12"),  # days
+    ("2026-10-25", "2026-10-26"),
+    ("2026-03-28", "2026-03-31"),
+    ("2024-02-26", "2024-03-04"),
+    ("2024-02-01", "2024-02-29"),
+    ("2026-02-01", "2026-03-01"),  # months
+    ("2026-10-01", "2026-11-01"),
+    ("2026-01-01", "2027-01-01"),
+    ("2025-07-01", "2026-01-01"),
+    ("2026-10-05T13:00", "2026-10-06T13:00"),  # neither
+    ("2026-10-05T13:00", "2026-10-15T02:30"),
+    ("2026-03-30T00:30", "2026-03-30T01:00"),
+)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
+@pytest.mark.parametrize("weekday", [False, True], ids=["", "same weekday"])
+@pytest.mark.parametrize(("compare", "mode"), [("previous", "previous_period"), ("year", "previous_year")])
+@pytest.mark.parametrize("days", RANGES, ids="..".join)
+async def test_the_chart_compares_with_the_range_that_the_server_takes(
+    page: Page, days: tuple[str, str], compare: str, mode: ComparisonMode, weekday: bool, zone: str
+) -> None:
+    info = ZoneInfo(zone)
+    start, end = (datetime.fromisoformat(text).replace(tzinfo=info) for text in days)
+    range_ = TimeRange(start.astimezone(UTC), end.astimezone(UTC), info)
+    after = range_.end + timedelta(days=1)
+    taken = comparison_range(range_, mode, now=after, match_day_of_week=weekday)
+    view = {"compare": compare, "weekday": weekday, "range": "24h"}
+    found = await call(page, "comparisons", "comparedRange", view, [start.isoformat(), end.isoformat()], zone)
+    assert resolve_pair(tuple(found), info) == taken
+
+
+async def test_days_of_ones_own_are_compared_as_they_stand(page: Page) -> None:
+    view = {"compare": "2025-10-01..2025-10-04", "weekday": True, "range": "7d"}
+    range_ = ["2026-10-05T00:00+00:00", "2026-10-12T00:00+00:00"]
+    assert await call(page, "comparisons", "comparedRange", view, range_, "UTC") == ["2025-10-01", "2025-10-04"]
+    assert await call(page, "comparisons", "comparisonQuery", view) == {"comparison": ["2025-10-01", "2025-10-04"]}
+
+
+@pytest.mark.parametrize(
+    ("view", "query"),
+    [
+        ({"compare": "previous", "weekday": False, "range": "7d"}, {"comparison": "previous_period"}),
+        (
+            {"compare": "year", "weekday": True, "range": "7d"},
+            {"comparison": "previous_year", "match_day_of_week": True},
+        ),
+        ({"compare": "off", "weekday": True, "range": "7d"}, None),
+        ({"compare": "previous", "weekday": True, "range": "all"}, None),
+    ],
+)
+async def test_a_comparison_is_asked_for_as_it_was_chosen(page: Page, view: object, query: object) -> None:
+    assert await call(page, "comparisons", "comparisonQuery", view) == query
+
+
+@pytest.mark.parametrize(
+    ("compare", "valid"),
+    [
+        ("previous", True),
+        ("year", True),
+        ("off", True),
+        ("2026-10-01..2026-10-31", True),
+        ("2026-10-31..2026-10-01", False),
+        ("1999-10-01..2026-10-01", False),
+        ("own", False),
+        ("constructor", False),
+        ("", False),
+    ],
+)
+async def test_only_known_comparisons_are_taken_from_an_address(page: Page, compare: str, valid: bool) -> None:
+    assert await call(page, "comparisons", "isComparison", compare) is valid
+
+
 async def test_view_survives_its_address(page: Page) -> None:
     view = {
         "site": "a.example",
         "range": "2026-10-01..2026-10-31",
         "metric": "bounce_rate",
         "interval": "week",
-        "compare": False,
+        "compare": "2025-10-01..2025-10-31",
+        "weekday": True,
         "filters": [["is", "event:page", ["/a,b?c=d&e"]], ["is_not", "visit:source", [""]]],
     }
     address = await call(page, "state", "writeState", view)
@@ -93,14 +172,16 @@ async def test_view_survives_its_address(page: Page) -> None:
 
 
 async def test_unreadable_address_becomes_the_default_view(page: Page) -> None:
-    address = "?range=1x&metric=money&interval=century&filter=drop,visit:source,a&filter=is,e%22vil,b&filter=is"
+    address = "?range=1x&compare=own&weekday=1"
+    address += "&metric=money&interval=century&filter=drop,visit:source,a&filter=is,e%22vil,b&filter=is"
     view = await call(page, "state", "readState", address)
     assert view == {
         "site": "",
         "range": "7d",
         "metric": "visitors",
         "interval": "day",
-        "compare": True,
+        "compare": "previous",
+        "weekday": False,
         "filters": [],
     }
 

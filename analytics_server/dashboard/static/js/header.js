@@ -1,8 +1,9 @@
 // The bar on top: site, live visitors, date range, theme, sign-out.
 
+import { COMPARISONS, isComparison, kindOf } from './comparisons.js';
 import { fill, h, icon, picker } from './dom.js';
 import { count } from './format.js';
-import { customDays, dayIn, isRange, RANGES, rangeLabel } from './ranges.js';
+import { customDays, dayIn, isRange, moveMonths, moveDays, RANGES, rangeLabel } from './ranges.js';
 
 const LIVE_WORDS = { connecting: 'Connecting…', off: 'Reconnecting…' };
 
@@ -64,7 +65,7 @@ export class Header {
   }
 
   #renderMenu() {
-    const { range, compare, site } = this.state.current;
+    const { range, site } = this.state.current;
     const timezone = this.sites.find(({ site_id: id }) => id === site)?.timezone ?? 'UTC';
     const today = dayIn(timezone);
     const [first, last] = customDays(range) ?? [today.slice(0, 8) + '01', today];
@@ -88,7 +89,49 @@ export class Header {
       h('hr'),
       h('form', { className: 'custom', onsubmit: apply, novalidate: true }, h('label', {}, 'From', from), h('label', {}, 'To', to), fault, h('button', { className: 'control' }, 'Show these days')),
       h('hr'),
-      h('label', { className: 'toggle' }, h('input', { type: 'checkbox', checked: compare, onchange: (event) => this.state.set({ compare: event.target.checked }) }), 'Compare with the previous period'));
+      this.#comparison(today));
+  }
+
+  /** What to compare with. Days of one's own count once they are sent; the rest counts at once. */
+  #comparison(today) {
+    const place = h('div', { className: 'comparison' });
+    const render = (kind) => {
+      const { compare, weekday } = this.state.current;
+      const choose = (id) => {
+        if (id !== 'own') this.state.set({ compare: id });
+        render(id);
+        place.querySelector('select').focus();
+      };
+      const fixed = kind === 'own' || kind === 'off';
+      fill(place,
+        h('div', { className: 'with' }, h('span', {}, 'Compare with'), picker({
+          label: 'Compare with', slim: true, value: kind, options: COMPARISONS.map(({ id, label }) => [id, label]), onchange: choose,
+        })),
+        kind === 'own' && this.#ownDays(compare, today),
+        h('label', { className: 'toggle', 'data-off': fixed }, h('input', {
+          type: 'checkbox', checked: weekday && !fixed, disabled: fixed, onchange: (event) => this.state.set({ weekday: event.target.checked }),
+        }), 'Begin on the same weekday'));
+    };
+    render(kindOf(this.state.current.compare));
+    return place;
+  }
+
+  #ownDays(compare, today) {
+    const thisMonth = `${today.slice(0, 8)}01`;
+    const [first, last] = customDays(compare) ?? [moveMonths(thisMonth, -1), moveDays(thisMonth, -1)];
+    const from = h('input', { type: 'date', value: first, max: today, 'aria-label': 'Compare from' });
+    const to = h('input', { type: 'date', value: last, max: today, 'aria-label': 'Compare to' });
+    const fault = h('span', { className: 'fault', role: 'alert', hidden: true }, 'Two days are needed, in order, not before 2000.');
+    const apply = (event) => {
+      event.preventDefault();
+      const id = `${from.value}..${to.value}`;
+      fault.hidden = isComparison(id);
+      if (!isComparison(id)) return;
+      this.menu.hidePopover();
+      this.state.set({ compare: id });
+    };
+    return h('form', { className: 'custom', onsubmit: apply, novalidate: true },
+      h('label', {}, 'From', from), h('label', {}, 'To', to), fault, h('button', { className: 'control' }, 'Compare with these days'));
   }
 
   #placeMenu() {
@@ -96,6 +139,7 @@ export class Header {
     const left = Math.min(Math.max(8, box.right - this.menu.offsetWidth), window.innerWidth - this.menu.offsetWidth - 8);
     this.menu.style.left = `${left}px`;
     this.menu.style.top = `${box.bottom + 6}px`;
+    this.menu.style.maxHeight = `${Math.max(160, window.innerHeight - box.bottom - 14)}px`;
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { MOST_ROWS } from './api.js';
 import { arrow, Chart } from './chart.js';
+import { compares, comparisonLabel } from './comparisons.js';
 import { fill, h, picker } from './dom.js';
 import { change, METRICS, metricById } from './metrics.js';
 import { intervalsFor, spansDays } from './ranges.js';
@@ -31,13 +32,14 @@ export class Headline {
 
   /** What follows from the view alone: the pressed tile, labels, the interval, the legend. */
   renderView() {
-    const { metric, range, interval, compare } = this.state.current;
+    const view = this.state.current;
+    const { metric, range, interval } = view;
     for (const [id, tile] of this.tiles) tile.button.setAttribute('aria-pressed', String(id === metric));
     this.tiles.get('visitors').label.textContent = spansDays(range) ? 'Visitors (daily sum)' : 'Visitors';
     const intervals = intervalsFor(range);
     fill(this.head,
       h('span', { className: 'key' }, metricById(metric).label),
-      compare && range !== 'all' && h('span', { className: 'key previous' }, 'Previous period'),
+      compares(view) && h('span', { className: 'key previous' }, comparisonLabel(view)),
       picker({
         label: 'Interval of the chart', slim: true, value: interval,
         options: intervals.map((id) => [id, INTERVAL_NAMES[id]]),

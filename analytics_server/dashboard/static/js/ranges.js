@@ -91,18 +91,36 @@ export const isAnswered = ([start]) => start >= '2000';
  * calendar months, by whole days for whole days, else by its length. As a `date_range`.
  */
 export function rangeBefore([start, end], timezone) {
+  const { first, whole, months, days } = wholeRange([start, end], timezone);
+  if (!whole) {
+    const startMs = Date.parse(start);
+    return [new Date(2 * startMs - Date.parse(end)).toISOString(), new Date(startMs).toISOString()];
+  }
+  return [months ? moveMonths(first, -months) : moveDays(first, -days), moveDays(first, -1)];
+}
+
+/**
+ * The local days of a resolved range: its `first`, the one `after` it, how many `days`, and whether it holds each of
+ * them `whole`; `months`: how many, if it is made of whole calendar months, else 0.
+ */
+export function wholeRange([start, end], timezone) {
   const startMs = Date.parse(start);
   const endMs = Date.parse(end);
   const first = dayIn(timezone, startMs);
   const after = dayIn(timezone, endMs);
-  const wholeDays = dayIn(timezone, startMs - 1) < first && dayIn(timezone, endMs - 1) < after;
-  if (!wholeDays) return [new Date(2 * startMs - endMs).toISOString(), new Date(startMs).toISOString()];
-  if (first.endsWith('-01') && after.endsWith('-01')) {
-    const months = (after.slice(0, 4) - first.slice(0, 4)) * 12 + (after.slice(5, 7) - first.slice(5, 7));
-    const date = new Date(asUtc(first));
-    date.setUTCMonth(date.getUTCMonth() - months);
-    return [asDay(date), asDay(asUtc(first) - DAY_MS)];
-  }
-  const length = asUtc(after) - asUtc(first);
-  return [asDay(asUtc(first) - length), asDay(asUtc(first) - DAY_MS)];
+  const whole = dayIn(timezone, startMs - 1) < first && dayIn(timezone, endMs - 1) < after;
+  const calendar = whole && first.endsWith('-01') && after.endsWith('-01');
+  return {
+    first, after, whole, days: (asUtc(after) - asUtc(first)) / DAY_MS,
+    months: calendar ? (after.slice(0, 4) - first.slice(0, 4)) * 12 + (after.slice(5, 7) - first.slice(5, 7)) : 0,
+  };
+}
+
+export const moveDays = (day, days) => asDay(asUtc(day) + days * DAY_MS);
+
+/** The same day of another month, or that month's last one. */
+export function moveMonths(day, months) {
+  const moved = new Date(asUtc(`${day.slice(0, 8)}01`));
+  moved.setUTCMonth(moved.getUTCMonth() + months + 1, 0);
+  return `${asDay(moved).slice(0, 8)}${String(Math.min(day.slice(8), moved.getUTCDate())).padStart(2, '0')}`;
 }

@@ -1,6 +1,7 @@
 // The report of one site: asks for what the view needs and hands the answers to the parts.
 
 import { isAbort, MOST_ROWS } from './api.js';
+import { comparedRange, comparisonQuery } from './comparisons.js';
 import { openDetails } from './details.js';
 import { fill, h } from './dom.js';
 import { explained, leftOut, merged } from './drops.js';
@@ -10,7 +11,7 @@ import { METRICS } from './metrics.js';
 import { Now } from './now.js';
 import { Panel } from './panel.js';
 import { PANELS } from './panels.js';
-import { dayIn, isAnswered, longerIntervals, queryRange, rangeBefore } from './ranges.js';
+import { dayIn, isAnswered, longerIntervals, queryRange } from './ranges.js';
 import { begin } from './welcome.js';
 
 const REFRESH_PAUSE_MS = 5_000;
@@ -71,7 +72,7 @@ export class Report {
     this.filters.render();
     const same = now.site === before.site && now.range === before.range && JSON.stringify(now.filters) === JSON.stringify(before.filters);
     if (!same) this.load();
-    else if (now.compare !== before.compare) this.#loadOverview({});
+    else if (now.compare !== before.compare || now.weekday !== before.weekday) this.#loadOverview({});
     else this.#loadSeries({});
   }
 
@@ -91,7 +92,7 @@ export class Report {
     try {
       const answer = await this.api.query({
         site_id: view.site, metrics: METRICS.map(({ id }) => id), date_range: view.dateRange, filters: view.filters,
-        ...(view.compare && view.range !== 'all' && { include: { comparison: 'previous_period' } }),
+        ...(comparisonQuery(view) && { include: comparisonQuery(view) }),
       }, controller.signal);
       if (controller.signal.aborted) return;
       const row = answer.results[0] ?? { metrics: METRICS.map(() => null) };
@@ -120,14 +121,14 @@ export class Report {
       const coarser = interval === view.interval ? '' : `Shown by ${interval}: the period has more ${view.interval}s than the server returns at once.`;
       const show = (previous, note = coarser) => !controller.signal.aborted && this.headline.renderChart(
         chartData({ answer, previous, metric: view.metric, interval, today: dayIn(view.timezone) }), note);
-      if (!view.compare || view.range === 'all') return void show(null);
-      const earlier = rangeBefore(answer.meta.date_range, view.timezone);
+      if (!comparisonQuery(view)) return void show(null);
+      const earlier = comparedRange(view, answer.meta.date_range, view.timezone);
       if (!isAnswered(earlier)) return void show(null);
       try {
         show(await ask(earlier, interval));
       } catch (error) {
         if (isAbort(error)) throw error;
-        show(null, `${coarser} The previous period could not be loaded: ${error.message}`.trim());
+        show(null, `${coarser} The period to compare with could not be loaded: ${error.message}`.trim());
       }
     } catch (error) {
       if (isAbort(error) || controller.signal.aborted || error.status === 401 || quiet) return;

@@ -1,6 +1,7 @@
 // What is being looked at. It lives in the query string, so a view can be bookmarked and
 // shared and Back works; the token never does.
 
+import { DEFAULT_COMPARISON, isComparison } from './comparisons.js';
 import { intervalsFor, isRange } from './ranges.js';
 import { METRICS } from './metrics.js';
 
@@ -17,17 +18,19 @@ export function readState(search) {
   const metric = METRICS.some(({ id }) => id === query.get('metric')) ? query.get('metric') : DEFAULT_METRIC;
   const interval = intervalsFor(range).includes(query.get('interval')) ? query.get('interval') : intervalsFor(range)[0];
   const filters = query.getAll('filter').slice(0, MAX_FILTERS).map(readFilter).filter(Boolean);
-  return { site: query.get('site') ?? '', range, metric, interval, compare: query.get('compare') !== 'off', filters };
+  const compare = isComparison(query.get('compare') ?? '') ? query.get('compare') : DEFAULT_COMPARISON;
+  return { site: query.get('site') ?? '', range, metric, interval, compare, weekday: query.get('weekday') === 'same', filters };
 }
 
 /** The query string of a view; defaults are left out. */
-export function writeState({ site, range, metric, interval, compare, filters }) {
+export function writeState({ site, range, metric, interval, compare, weekday, filters }) {
   const query = new URLSearchParams();
   if (site) query.set('site', site);
   if (range !== DEFAULT_RANGE) query.set('range', range);
   if (metric !== DEFAULT_METRIC) query.set('metric', metric);
   if (interval !== intervalsFor(range)[0]) query.set('interval', interval);
-  if (!compare) query.set('compare', 'off');
+  if (compare !== DEFAULT_COMPARISON) query.set('compare', compare);
+  if (weekday) query.set('weekday', 'same');
   for (const [operator, dimension, [value]] of filters) query.append('filter', `${operator},${dimension},${value}`);
   const text = query.toString().replaceAll('%3A', ':').replaceAll('%2C', ',').replaceAll('%2F', '/');
   return text ? `?${text}` : '';

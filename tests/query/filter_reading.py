@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 from tests.query.world import GOALS, SEGMENTS, Event
@@ -54,7 +55,9 @@ def divides_visitors(dimension: str) -> bool:
 
 
 def goals_named(item: Any) -> list[str]:
-    """The goals that `["is", "event:goal", […]]` or one with `contains` chooses, whatever follows from it."""
+    """The goals that `["is", "event:goal", […]]`, `contains` or `matches_wildcard` chooses, whatever comes of it."""
+    if item[0].removesuffix("_not") == "matches_wildcard":
+        return [name for name in GOALS if any(fnmatchcase(name, text) for text in item[2])]
     if item[0].removesuffix("_not") == "is":
         return [name for name in item[2] if name in GOALS]
     return [name for name in GOALS if any(text in name for text in item[2])]
@@ -84,7 +87,7 @@ def chooses_goals(item: Any) -> list[str]:
     """The goals that a filter is a choice among; none if it says anything else."""
     if item[0] == "goal":
         return [item[1]]
-    if item[0] in ("is", "contains") and item[1] == "event:goal":
+    if item[0] in ("is", "contains", "matches_wildcard") and item[1] == "event:goal":
         return goals_named(item)
     if item[0] == "or":
         found = [chooses_goals(inner) for inner in item[1]]

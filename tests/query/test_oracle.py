@@ -176,6 +176,8 @@ def goal_choices() -> st.SearchStrategy[list[Any]]:
                 ["contains", "event:goal", ["click", "front"]],
                 ["contains_not", "event:goal", ["blog"]],
                 ["contains_not", "event:goal", ["nowhere"]],
+                ["matches_wildcard", "event:goal", ["*blog*", "Signed*"]],
+                ["matches_wildcard_not", "event:goal", ["blog*", "Read**"]],
                 ["is_not", "event:goal", ["nowhere", "Read the blog"]],
                 ["is_not", "event:goal", ["nowhere"]],
             )

@@ -11,7 +11,9 @@ tree itself is in `conditions`, how values are read in `filter_values`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from operator import contains, eq
 from typing import Literal
 
 from analytics_server.errors import RequestError
@@ -24,6 +26,7 @@ from analytics_server.query.language.conditions import (
     DoneInOrder,
     HasDone,
     Match,
+    Method,
     Not,
     Or,
     SavedFilter,
@@ -150,14 +153,15 @@ def _parse_named(
     values = read_texts(raw, method, place)
     if method == "is" and case_sensitive:
         known = values
-    elif kind == "goal" and method in ("is", "contains"):
-        known = _goals_like(values, library, whole=method == "is", case_sensitive=case_sensitive)
+    elif kind == "goal" and method in ("is", "contains", "matches_wildcard"):
+        known = _goals_like(values, library, method, case_sensitive=case_sensitive)
         if not known and not negated:
             raise RequestError(
                 f"No goal has such a name ({place}): GET /api/v1/goals lists those there are.", code="unknown_goal"
             )
     else:
-        raise bad_filter(f"{place}: a {kind} is chosen by its name or id, with is{' or contains' * (kind == 'goal')}")
+        others = ", contains or matches_wildcard" if kind == "goal" else ""
+        raise bad_filter(f"{place}: a {kind} is chosen by its name or id, with is{others}")
     conditions: list[SavedFilter] = []
     for value in dict.fromkeys(known):
         if kind == "goal":
@@ -176,18 +180,32 @@ def _parse_named(
     return Not(found) if negated else found
 
 
-def _goals_like(values: Sequence[str], library: Library, *, whole: bool, case_sensitive: bool) -> tuple[str, ...]:
-    """The names of the goals that are or contain one of the texts."""
+def _goals_like(values: Sequence[str], library: Library, method: Method, *, case_sensitive: bool) -> tuple[str, ...]:
+    """The names of the goals that are, contain or fit one of the texts."""
 
     def seen(text: str) -> str:
         return text if case_sensitive else fold(text)
 
+    compare = {"is": eq, "contains": contains, "matches_wildcard": _fits}[method]
     texts = [seen(value) for value in values]
-    return tuple(
-        goal.name
-        for goal in library.goals()
-        if (seen(goal.name) in texts if whole else any(text in seen(goal.name) for text in texts))
-    )
+    return tuple(goal.name for goal in library.goals() if any(compare(seen(goal.name), text) for text in texts))
+
+
+def _fits(name: str, wildcard: str) -> bool:
+    """Does the whole name fit? Each star stands for anything; piece after piece, so that no wildcard takes long."""
+    first, *pieces = re.split(r"\*+", wildcard)
+    if not pieces:
+        return name == first
+    last = pieces.pop()
+    if len(name) < len(first) + len(last) or not (name.startswith(first) and name.endswith(last)):
+        return False
+    at, end = len(first), len(name) - len(last)
+    for piece in pieces:
+        at = name.find(piece, at, end)
+        if at < 0:
+            return False
+        at += len(piece)
+    return True
 
 
 def all_of(conditions: tuple[Condition, ...]) -> Condition:

@@ -191,8 +191,31 @@ def test_several_names_are_alternatives_and_are_shown_by_name() -> None:
     assert isinstance(parse_filters([["goal", "Bought"]], SAVED)[0], SavedFilter)
 
 
+@pytest.mark.parametrize(
+    ("wildcard", "options", "goals"),
+    [
+        ("Bought", [], ["Bought"]),
+        ("*", [], ["Bought", "Bought more"]),
+        ("Bought*", [], ["Bought", "Bought more"]),
+        ("B*g*t m**e", [], ["Bought more"]),
+        ("*more", [], ["Bought more"]),
+        ("*BOUGHT", [{"case_sensitive": False}], ["Bought"]),
+        ("B*t*t", [], []),
+        ("Bought*t", [], []),
+        ("bought", [], []),
+        ("", [], []),
+    ],
+)
+def test_goals_are_chosen_by_wildcards(wildcard: str, options: list[Any], goals: list[str]) -> None:
+    left_out = sql(["matches_wildcard_not", "event:goal", [wildcard], *options])
+    assert left_out == (sql(["is_not", "event:goal", goals]) if goals else "NOT ((0))")
+    if goals:
+        chosen = sql(["matches_wildcard", "event:goal", [wildcard], *options])
+        assert chosen == sql(["is", "event:goal", goals])
+
+
 @pytest.mark.parametrize("options", [[], [{"case_sensitive": False}]], ids=str)
-@pytest.mark.parametrize("operator", ["is_not", "contains_not"])
+@pytest.mark.parametrize("operator", ["is_not", "contains_not", "matches_wildcard_not"])
 def test_to_leave_out_goals_that_do_not_exist_leaves_out_nothing(operator: str, options: list[Any]) -> None:
     item = [operator, "event:goal", ["Sold", "Lent"], *options]
     assert sql(item) == "NOT ((0))"
@@ -224,7 +247,9 @@ def test_has_done_is_a_comparison_of_the_session() -> None:
         (["not", ["goal", "Sold"]], "unknown_goal"),
         (["is_not", "segment", ["Swiss"]], "unknown_segment"),
         (["matches", "event:goal", ["B"]], "bad_filter"),
-        (["matches_wildcard", "event:goal", ["B*"]], "bad_filter"),
+        (["matches_not", "event:goal", ["B"]], "bad_filter"),
+        (["matches_wildcard", "event:goal", ["S*"]], "unknown_goal"),
+        (["matches_wildcard", "segment", ["G*"]], "bad_filter"),
         (["contains", "segment", ["Ger"]], "bad_filter"),
         (["segment", "Swiss"], "unknown_segment"),
         (["segment", []], "bad_filter"),

@@ -1,13 +1,16 @@
 """The rows of a comparison by time: every bucket of either range, for every group that either range knows.
 
 Pure. Buckets are compared by their place in their range; where one range has fewer, the other's last ones have no
-counterpart. The rows of both ranges are put together and ordered here, as ClickHouse orders those of one range.
+counterpart. The rows of both ranges are put together and ordered here, as ClickHouse orders those of one range. Most of
+them may hold nothing: these are never put into a list, but come one after the other in the order of their dimensions,
+and are merged with those that hold something, up to the end of the page.
 """
 
 from __future__ import annotations
 
+import heapq
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from math import isnan
@@ -18,8 +21,11 @@ from analytics_server.query.dimensions import ValueKind
 from analytics_server.query.language.buckets import Bucket
 from analytics_server.query.language.request import Question, SortKey
 
-MAX_COMPARED_ROWS = 50_000
-"""Buckets times groups of one comparison: more would be put together for one page of them."""
+MAX_FOUND_ROWS = 50_000
+"""Rows of one range in which something happened: all of them are read for one page."""
+
+MAX_PASSED_ROWS = 100_000
+"""A page ends behind so many rows at most, as all before it are gone through, which takes about a second."""
 
 Key = tuple[object, ...]
 Values = Sequence[object]
@@ -36,47 +42,128 @@ class ComparedRow:
     other: Key
 
 
-def compared_rows(
-    question: Question, ours: Sequence[Bucket], theirs: Sequence[Bucket], rows: Rows, others: Rows
-) -> list[ComparedRow]:
-    """All rows in the question's order. `rows`, `others`: what happened in the range and in the compared one.
+@dataclass(frozen=True, slots=True)
+class ComparedPage:
+    """The wanted rows in the question's order, and how many there are in all."""
 
-    Raises `RequestError` (too_many_groups).
+    rows: list[ComparedRow]
+    total: int
+
+
+def compared_page(
+    question: Question, ours: Sequence[Bucket], theirs: Sequence[Bucket], rows: Rows, others: Rows
+) -> ComparedPage:
+    """The question's page. `rows`, `others`: what happened in the range and in the compared one.
+
+    Raises `RequestError` (too_many_groups, bad_pagination).
     """
     time_index = question.time_index
     assert time_index is not None, "only comparisons by time have rows for buckets"
-    places = list(itertools.zip_longest((bucket.key for bucket in ours), (bucket.key for bucket in theirs)))
-    groups = dict.fromkeys(key[:time_index] + key[time_index + 1 :] for key in itertools.chain(rows, others))
-    if len(question.dimensions) == 1:
-        groups = {(): None}
-    elif len(groups) * len(places) > MAX_COMPARED_ROWS:
+    if len(question.dimensions) > 1 and max(len(rows), len(others)) > MAX_FOUND_ROWS:
         raise RequestError(
-            f"A comparison by time has a row for each group in each bucket, here more than {MAX_COMPARED_ROWS}: choose"
-            " groups by a filter, a longer interval or a shorter range.",
+            "A comparison by time puts the groups of both ranges together, which are in more than"
+            f" {MAX_FOUND_ROWS} rows here: choose groups by a filter, a longer interval or a shorter range.",
             code="too_many_groups",
         )
-    found = [
-        ComparedRow(place, group, _key(bucket, group, time_index), _key(other, group, time_index))
-        for place, (bucket, other) in enumerate(places)
-        for group in groups
-    ]
-    return _ordered(found, question, rows)
+    places = list(itertools.zip_longest((bucket.key for bucket in ours), (bucket.key for bucket in theirs)))
+    groups: list[Key] = [()]
+    if len(question.dimensions) > 1:
+        groups = list(dict.fromkeys(key[:time_index] + key[time_index + 1 :] for key in (*rows, *others)))
+    order = _Order(question, rows)
+    every: Iterable[ComparedRow] = order.all_rows(groups, places)
+    total = len(groups) * len(places)
+    end = min(question.offset + question.limit, total)
+    if question.offset < total and end > MAX_PASSED_ROWS:
+        raise RequestError(
+            f"A comparison by time shows its first {MAX_PASSED_ROWS} rows, of {total} here: choose groups by a filter,"
+            " or turn order_by round.",
+            code="bad_pagination",
+        )
+    if order.by_metrics:
+        found = {bucket: place for place, (bucket, _) in enumerate(places) if bucket is not None}
+        held = [
+            _row(found[key[time_index]], places, key[:time_index] + key[time_index + 1 :], time_index) for key in rows
+        ]
+        held.sort(key=order.key)
+        every = heapq.merge(held, (row for row in every if row.key not in rows), key=order.key)
+    return ComparedPage(list(itertools.islice(every, question.offset, max(end, question.offset))), total)
 
 
-def _key(bucket: object, group: Key, time_index: int) -> Key:
-    return (*group[:time_index], bucket, *group[time_index:])
+def _row(place: int, places: Sequence[tuple[object, object]], group: Key, time_index: int) -> ComparedRow:
+    bucket, other = places[place]
+    return ComparedRow(
+        place,
+        group,
+        (*group[:time_index], bucket, *group[time_index:]),
+        (*group[:time_index], other, *group[time_index:]),
+    )
 
 
-def _ordered(found: list[ComparedRow], question: Question, rows: Rows) -> list[ComparedRow]:
-    named = {order.index for order in question.order_by if order.by == "dimension"}
-    last = [SortKey("dimension", index, False) for index in range(len(question.dimensions)) if index not in named]
-    for order in reversed((*question.order_by, *last)):
-        _sort(found, order, question, rows)
-    return found
+class _Order:
+    """The question's order, completed by all dimensions, so that no two rows are equal in it."""
+
+    def __init__(self, question: Question, rows: Rows) -> None:
+        named = {order.index for order in question.order_by if order.by == "dimension"}
+        last = [SortKey("dimension", index, False) for index in range(len(question.dimensions)) if index not in named]
+        orders = [*question.order_by, *last]
+        self._time_index = question.time_index or 0
+        self.by_metrics = any(order.by == "metric" for order in orders)
+        self._parts = [_part(order, question, rows) for order in orders]
+        times = [order for order in orders if order.by == "dimension" and order.index == self._time_index]
+        self._backwards = times[0].descending
+        at = orders.index(times[0])
+        self._before = self._of_groups(orders[:at], question)
+        self._after = self._of_groups(orders[at + 1 :], question)
+
+    def key(self, row: ComparedRow) -> tuple[object, ...]:
+        """What rows are ordered by; what has no value comes last, whatever the direction."""
+        return tuple(part(row) for part in self._parts)
+
+    def all_rows(self, groups: Sequence[Key], places: Sequence[tuple[object, object]]) -> Iterator[ComparedRow]:
+        """Each group at each place, in the order of the dimensions alone."""
+
+        def before(group: Key) -> tuple[object, ...]:
+            return tuple(part(group) for part in self._before)
+
+        def whole(group: Key) -> tuple[object, ...]:
+            return (*before(group), *(part(group) for part in self._after))
+
+        in_order = sorted(groups, key=whole)
+        for _, bunch in itertools.groupby(in_order, key=before):
+            alike = list(bunch)
+            for place in reversed(range(len(places))) if self._backwards else range(len(places)):
+                for group in alike:
+                    yield _row(place, places, group, self._time_index)
+
+    def _of_groups(self, orders: Sequence[SortKey], question: Question) -> list[Callable[[Key], object]]:
+        return [
+            _group_part(order, question)
+            for order in orders
+            if order.by == "dimension" and order.index != self._time_index
+        ]
 
 
-def _sort(found: list[ComparedRow], order: SortKey, question: Question, rows: Rows) -> None:
-    """Sort by one key, keeping the order of equal rows; what has no value comes last, whatever the direction."""
+class _Descending:
+    """A text that is ordered the other way round."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __lt__(self, other: _Descending) -> bool:
+        return other.text < self.text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Descending) and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+
+def _part(order: SortKey, question: Question, rows: Rows) -> Callable[[ComparedRow], object]:
+    """One key of the order."""
+    sign = -1 if order.descending else 1
     if order.by == "metric":
         nothing = absent(question.metrics[order.index])
 
@@ -84,15 +171,20 @@ def _sort(found: list[ComparedRow], order: SortKey, question: Question, rows: Ro
             values = rows.get(row.key)
             cell = nothing if values is None else values[order.index]
             number = cell if isinstance(cell, int | float | Decimal) and not isnan(cell) else None
-            return (number is not None) is order.descending, 0 if number is None else number
+            return number is None, 0 if number is None else sign * number
 
-        found.sort(key=value, reverse=order.descending)
-    elif order.index == question.time_index:
-        found.sort(key=lambda row: row.place, reverse=order.descending)
-    else:
-        index = order.index - (order.index > (question.time_index or 0))
-        numeric = question.dimensions[order.index].values is ValueKind.NUMBER
-        found.sort(
-            key=lambda row: (int(str(row.group[index])) if numeric else 0, str(row.group[index])),
-            reverse=order.descending,
-        )
+        return value
+    if order.index == question.time_index:
+        return lambda row: sign * row.place
+    of_group = _group_part(order, question)
+    return lambda row: of_group(row.group)
+
+
+def _group_part(order: SortKey, question: Question) -> Callable[[Key], object]:
+    index = order.index - (order.index > (question.time_index or 0))
+    if question.dimensions[order.index].values is ValueKind.NUMBER:
+        sign = -1 if order.descending else 1
+        return lambda group: sign * int(str(group[index]))
+    if order.descending:
+        return lambda group: _Descending(str(group[index]))
+    return lambda group: str(group[index])

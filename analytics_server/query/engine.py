@@ -26,7 +26,7 @@ from analytics_server.query.answer import (
     show_metric,
     whole_number,
 )
-from analytics_server.query.compared_rows import MAX_COMPARED_ROWS, compared_rows
+from analytics_server.query.compared_rows import MAX_FOUND_ROWS, compared_page
 from analytics_server.query.context import Cost, QueryContext, SiteDirectory, show_range
 from analytics_server.query.dimensions import GOAL, Interval
 from analytics_server.query.language.buckets import buckets, choose_interval, label_bucket, with_found
@@ -133,7 +133,7 @@ class QueryService:
         """Every bucket of either range has its row. They may be many: a thread puts them in order."""
         question, range_ = asked.question, asked.range_
         ours, theirs = (buckets(each, interval, limit=self.limits.query_rows) for each in (range_, before))
-        page = ResultPage(MAX_COMPARED_ROWS + 1) if len(question.dimensions) > 1 else None
+        page = ResultPage(MAX_FOUND_ROWS + 1) if len(question.dimensions) > 1 else None
         groups, earlier = await asyncio.gather(
             self.fetch(question, range_, page=page), self.fetch(question, before, page=page)
         )
@@ -141,9 +141,9 @@ class QueryService:
             with_found(named, (key[question.time_index or 0] for key in each.rows), interval, range_.zone)
             for named, each in ((ours, groups), (theirs, earlier))
         )
-        rows = await asyncio.to_thread(compared_rows, question, ours, theirs, groups.rows, earlier.rows)
-        shown = [(row.key, row.other) for row in rows[question.offset : question.offset + question.limit]]
-        return self._answer(asked, replace(groups, total=len(rows)), earlier, currency, shown)
+        found = await asyncio.to_thread(compared_page, question, ours, theirs, groups.rows, earlier.rows)
+        shown = [(row.key, row.other) for row in found.rows]
+        return self._answer(asked, replace(groups, total=found.total), earlier, currency, shown)
 
     async def prepare(self, request: QueryRequest) -> PreparedQuestion:
         """Check a request and fix its range and interval."""

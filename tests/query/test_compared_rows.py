@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from random import Random
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -17,7 +19,7 @@ from analytics_server.config import LimitsSection
 from analytics_server.errors import RequestError
 from analytics_server.model import Site
 from analytics_server.query.answer import Answer, ResultRow
-from analytics_server.query.compared_rows import MAX_COMPARED_ROWS, Key, Values, compared_rows
+from analytics_server.query.compared_rows import MAX_FOUND_ROWS, MAX_PASSED_ROWS, Key, Values, compared_page
 from analytics_server.query.engine import QueryService
 from analytics_server.query.language.buckets import Bucket
 from analytics_server.query.warnings import PAIR_STANDS, PARTIAL_COMPARISON, RUNNING
@@ -206,15 +208,110 @@ async def test_refuses_what_is_no_comparison(few: QueryService, include: Any, co
     assert said in caught.value.message
 
 
-def test_as_many_rows_as_the_limit_are_put_in_order_and_one_more_is_refused() -> None:
+DAYS = [Bucket(date(2025, 1, 1) + timedelta(days=number), "") for number in range(100)]
+
+
+def test_as_many_rows_as_the_limit_may_hold_something_and_one_more_is_refused() -> None:
     asked, _ = question(metrics=["events"], dimensions=["time:day", "event:page"])
-    days = [Bucket(date(2025, 1, 1) + timedelta(days=number), "") for number in range(100)]
-    groups: dict[Key, Values] = {(days[0].key, f"/{number}"): (1,) for number in range(MAX_COMPARED_ROWS // 100)}
-    assert len(compared_rows(asked, days, days, groups, {})) == MAX_COMPARED_ROWS
-    more: dict[Key, Values] = {(days[0].key, "/more"): (1,)}
+    groups: dict[Key, Values] = {(DAYS[0].key, f"/{number}"): (1,) for number in range(MAX_FOUND_ROWS)}
+    assert compared_page(asked, DAYS, DAYS, groups, {}).total == 100 * MAX_FOUND_ROWS
+    groups[DAYS[0].key, "/more"] = (1,)
+    for rows, others in ((groups, {}), ({}, groups)):
+        with pytest.raises(RequestError) as caught:
+            compared_page(asked, DAYS, DAYS, rows, others)
+        assert (caught.value.code, str(MAX_FOUND_ROWS) in caught.value.message) == ("too_many_groups", True)
+
+
+@pytest.mark.parametrize("order", [[], [["events", "desc"], ["event:page", "desc"]]], ids=str)
+def test_pages_reach_as_far_as_the_limit(order: list[list[str]]) -> None:
+    groups: dict[Key, Values] = {(DAYS[0].key, f"/{number:04}"): (1,) for number in range(3_000)}
+
+    def page(offset: int) -> list[Key]:
+        asked, _ = question(
+            metrics=["events"],
+            dimensions=["time:day", "event:page"],
+            order_by=order,
+            pagination={"limit": 10, "offset": offset},
+        )
+        return [row.key for row in compared_page(asked, DAYS, DAYS, groups, {}).rows]
+
+    assert page(0)[:2] == [(DAYS[0].key, "/2999" if order else "/0000"), (DAYS[0].key, "/2998" if order else "/0001")]
+    assert len(page(MAX_PASSED_ROWS - 10)) == 10
+    assert page(300_000) == []
     with pytest.raises(RequestError) as caught:
-        compared_rows(asked, days, days, groups, more)
-    assert (caught.value.code, "50000" in caught.value.message) == ("too_many_groups", True)
+        page(MAX_PASSED_ROWS - 9)
+    assert caught.value.code == "bad_pagination"
+
+
+NAMES = ("a", "b", "ä")
+DEPTHS = ("0", "90", "100")
+ORDERS = ("events", "bounce_rate", "time:day", "visit:source", "event:scroll_depth")
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.sampled_from(NAMES), st.sampled_from(DEPTHS)), max_size=12, unique=True),
+    st.lists(st.tuples(st.integers(0, 4), st.sampled_from(NAMES), st.sampled_from(DEPTHS)), max_size=12, unique=True),
+    st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    st.lists(
+        st.tuples(st.sampled_from(ORDERS), st.sampled_from(("asc", "desc"))), max_size=5, unique_by=lambda o: o[0]
+    ),
+    st.permutations(["time:day", "visit:source", "event:scroll_depth"]),
+    st.tuples(st.integers(0, 50), st.integers(1, 50)),
+    st.randoms(use_true_random=False),
+)
+def test_every_page_in_every_order_is_one_of_all_rows_sorted(
+    ours: list[tuple[int, str, str]],
+    theirs: list[tuple[int, str, str]],
+    lengths: tuple[int, int],
+    orders: list[tuple[str, str]],
+    names: list[str],
+    page: tuple[int, int],
+    random: Random,
+) -> None:
+    """Against all of them in a list, sorted by one key after the other, the last first."""
+    buckets = [DAYS[: lengths[0]], DAYS[50 : 50 + lengths[1]]]
+
+    def rows(found: list[tuple[int, str, str]], side: int) -> dict[Key, Values]:
+        kept = [(day, {"visit:source": a, "event:scroll_depth": b}) for day, a, b in found if day < lengths[side]]
+        keys = [tuple(buckets[side][day].key if n == "time:day" else parts[n] for n in names) for day, parts in kept]
+        return {key: (random.choice((0, 1, 2)), random.choice((None, 0.0, 50.0))) for key in keys}
+
+    held, others = rows(ours, 0), rows(theirs, 1)
+    at = names.index("time:day")
+    groups = {key[:at] + key[at + 1 :] for key in (*held, *others)}
+    expected: list[Key] = []
+    days = max(lengths)
+    for place, group in itertools.product(range(days), groups):
+        bucket = buckets[0][place].key if place < lengths[0] else None
+        expected.append((*group[:at], bucket, *group[at:], place))
+
+    def sort(name: str, reverse: bool) -> None:
+        if name in ("events", "bounce_rate"):
+            nothing: Values = (0, None)
+            values = {row: held.get(row[:-1], nothing)[("events", "bounce_rate").index(name)] for row in expected}
+            expected.sort(key=lambda row: cast(float, values[row] or 0), reverse=reverse)
+            expected.sort(key=lambda row: values[row] is None)
+        elif name == "time:day":
+            expected.sort(key=lambda row: cast(int, row[-1]), reverse=reverse)
+        else:
+            number = name == "event:scroll_depth"
+            index = names.index(name)
+            expected.sort(key=lambda row: (int(str(row[index])) if number else 0, str(row[index])), reverse=reverse)
+
+    rest = [(name, "asc") for name in names if name not in [order[0] for order in orders]]
+    wanted = orders or [("time:day", "asc")]
+    for name, direction in reversed([*wanted, *rest]):
+        sort(name, direction == "desc")
+    offset, limit = page
+    asked, _ = question(
+        metrics=["events", "bounce_rate"],
+        dimensions=names,
+        order_by=[list(order) for order in orders],
+        pagination={"offset": offset, "limit": limit},
+    )
+    found = compared_page(asked, buckets[0], buckets[1], held, others)
+    assert found.total == len(expected)
+    assert [(*row.key, row.place) for row in found.rows] == expected[offset : offset + limit]
 
 
 def spans() -> st.SearchStrategy[tuple[date, int, date, int]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from analytics_server.query.compared_rows import MAX_COMPARED_ROWS
+from analytics_server.query.compared_rows import MAX_FOUND_ROWS, MAX_PASSED_ROWS
 from analytics_server.query.context import MAX_FOLDED_CHARS
 from analytics_server.query.language.conditions import OPERATORS
 from analytics_server.query.language.filter_values import (
@@ -87,7 +87,8 @@ def test_names_every_error_code() -> None:
         (MAX_PATTERN_CHARS, "of {} characters"),
         (MAX_DAYS_BACK, "From `1d` to `{}d`"),
         (MAX_MONTHS_BACK, "From `1mo` to `{}mo`"),
-        (MAX_COMPARED_ROWS, "at most {} of them"),
+        (MAX_FOUND_ROWS, "{} of them in either range"),
+        (MAX_PASSED_ROWS, "the first {} can be shown"),
     ],
 )
 def test_names_every_limit(limit: int, said: str) -> None:

@@ -20,6 +20,7 @@ import secrets
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -98,7 +99,13 @@ def moment(at_us: int) -> datetime:
 
 def shown_moment(at_us: int) -> str:
     """A time as entries hold it: `2026-11-29T12:00:00.000001Z`."""
-    return moment(at_us).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    seconds, rest = divmod(at_us, 1_000_000)
+    return f"{_shown_second(seconds)}.{rest:06d}Z"
+
+
+@lru_cache(1_024)
+def _shown_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def chained(head: ChainHead, entry: AuditEntry, at_us: int) -> tuple[ChainRow, ChainHead]:

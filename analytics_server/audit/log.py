@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter
 
-from analytics_server.audit.chain import ChainHead, ChainRow, HeadFile, chained, moment
+from analytics_server.audit.chain import ChainHead, ChainRow, HeadFile, chained, shown_moment
 from analytics_server.audit.refusals import Refusals
 from analytics_server.audit.table import insert_rows, newest_sequence, rows_after, stored_sequences
 from analytics_server.errors import AuditUnavailable, StoreError
@@ -36,6 +36,7 @@ CLOSE_TIMEOUT_S = 5.0
 MOST_WAITING = 20_000
 """Entries in memory. Past that, reads and refusals are counted instead: ClickHouse is away, or far too slow."""
 MOST_IN_BATCH = 5_000
+MONTH = len("2026-11")
 LOST = "audit_lost"
 """The action of the entry that says how many others did not fit in memory."""
 
@@ -202,8 +203,8 @@ class AuditLog:
             note = AuditEntry(action=LOST, principal_kind="internal", details={"entries": str(lost)})
             self._put(note, self._clock())
         queue, head, rows = self._queue, self._head, list[ChainRow]()
-        month = moment(queue[0].at_us).strftime("%Y%m")
-        fitting = takewhile(lambda waiting: moment(waiting.at_us).strftime("%Y%m") == month, queue)
+        month = shown_moment(queue[0].at_us)[:MONTH]
+        fitting = takewhile(lambda waiting: shown_moment(waiting.at_us)[:MONTH] == month, queue)
         for waiting, _ in zip(fitting, range(MOST_IN_BATCH), strict=False):
             row, head = chained(head, waiting.entry, waiting.at_us)
             rows.append(row)

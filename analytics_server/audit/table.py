@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import cast
 
 from analytics_server.audit.chain import ChainHead, ChainRow, moment
 from analytics_server.store.protocol import ResultSet, Store
@@ -155,15 +156,8 @@ async def delete_until(store: Store, end: ChainHead) -> None:
 
 
 def _rows(answer: ResultSet) -> list[ChainRow]:
+    rows = cast("list[tuple[str, int, int, str, str, str, str]]", answer.rows)
     return [
-        ChainRow(
-            server=str(server),
-            sequence=int(str(sequence)),
-            at_us=int(str(at_us)),
-            action=str(action),
-            site_id=str(site_id),
-            text=str(text),
-            hash=str(digest),
-        )
-        for server, sequence, at_us, action, site_id, text, digest in answer.rows
+        ChainRow(server=server, sequence=sequence, at_us=at_us, action=action, site_id=site_id, text=text, hash=digest)
+        for server, sequence, at_us, action, site_id, text, digest in rows
     ]

@@ -11,10 +11,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
 from aiohttp.web_protocol import RequestHandler
 
 from analytics_server.access.service import AccessService
+from analytics_server.audit.service import AuditService
 from analytics_server.collect.protocol import Front
 from analytics_server.collect.service import CollectService
 from analytics_server.config import Config
@@ -60,15 +62,11 @@ class Server:
         self.store = make_store(config)
         self.integrity = Integrity(self.store, config.data_dir, registry, lambda: self.ingest.flusher.delivered)
         self.access = AccessService(config, self.store, registry, admin_token=admin_token)
+        self.audit = AuditService(config, self.store, registry)
         self._salts = Salts(self.store)
         self._hub = Hub(time.time)
-        self.ingest = IngestService(
-            config,
-            self.store,
-            registry,
-            on_durable=self._hub.record,
-            has_loss=lambda: self.integrity.has_lost("events"),
-        )
+        has_loss = partial(self.integrity.has_lost, "events")
+        self.ingest = IngestService(config, self.store, registry, on_durable=self._hub.record, has_loss=has_loss)
         self._questions = Questions(config, self.store, self.access, must_wait=lambda: self.ingest.is_behind)
         add_drop, wal = self._questions.drops.add, self.ingest.wal
         self.collect = CollectService(config, self.access, wal, registry, salt_of=self._salts.of, drop_history=add_drop)
@@ -79,6 +77,7 @@ class Server:
             config.limits,
             drops_of=self.collect.drops.of_site,
             address_of=self.collect.address_of,
+            recorder=self.audit.log,
         )
         self.housekeeping = Housekeeping(
             self.store, self.ingest.flusher, self.collect, self.http, geo_interval_s=config.geo.reload_interval_s
@@ -87,12 +86,8 @@ class Server:
         self.reading: asyncio.Task[None] | None = None
         self._front: Front | None = None
         self.listener = Listener(config, self.http, shutdown_timeout_s=config.server.shutdown_grace_s * ANSWER_SHARE)
-        self.health = HealthRoutes(
-            self.http,
-            self.listener.address_file.instance,
-            unreadiness=self.ingest.unreadiness,
-            refresh=self.ingest.refresh_metrics,
-        )
+        instance, unreadiness = self.listener.address_file.instance, self.ingest.unreadiness
+        self.health = HealthRoutes(self.http, instance, unreadiness=unreadiness, refresh=self.ingest.refresh_metrics)
 
     # ---- life ----------------------------------------------------------
 
@@ -107,6 +102,7 @@ class Server:
         await integrity.inspect()
         applied = await migrate(self.store, cluster=self.config.clickhouse.cluster)
         await self.access.load(integrity)
+        await self.audit.open(integrity)
         await integrity.reading("saved", self._questions.saved.load)
         await integrity.reading("salts", self._salts.load)
         wal.start()
@@ -121,7 +117,9 @@ class Server:
         self._salts.start()
         self._start_tasks()
         start_collecting_young()
-        await self.listener.open(route_table(self.endpoints(), self.access.authorizer), self._make_front)
+        await self.listener.open(
+            route_table(self.endpoints(), self.access.authorizer, self.audit.log), self._make_front
+        )
         facts = {"engine": info.kind, "clickhouse": info.version, "migrations": len(applied)}
         log.info("started", extra={**facts, "seconds": round(time.perf_counter() - started, 2)})
         return info
@@ -148,6 +146,7 @@ class Server:
         await self.ingest.wal.close()  # only now may another server deliver from this directory
         await self._salts.close()
         await self.access.close()
+        await self.audit.close()
         await self.integrity.close()
         await self.store.close()
         self.collect.geo.close()
@@ -167,7 +166,7 @@ class Server:
 
     def _start_tasks(self) -> None:
         start = self._tasks.start
-        for work, name in self._questions.tasks():
+        for work, name in (*self._questions.tasks(), *self.audit.tasks()):
             start(work, name)
         start(self._live.run, "live")
         start(self.http.watch_loop, "loop-lag")
@@ -190,6 +189,7 @@ class Server:
             *self._questions.endpoints(),
             *self._live.endpoints(),
             *self.access.endpoints(self.collect.drops.of_unknown_sites),
+            *self.audit.endpoints(),
             *self.health.endpoints(),
         ]
         if config.dashboard.enabled:

@@ -146,6 +146,7 @@ class IngestSection(_Section, frozen=True, kw_only=True):
 
 class PrivacySection(_Section, frozen=True, kw_only=True):
     visitor: Literal["daily", "off"] = "daily"
+    audit_retention_days: Annotated[int, Meta(ge=0, le=36_500)] = 400
 
 
 class GeoSection(_Section, frozen=True, kw_only=True):

@@ -109,6 +109,12 @@ class Unavailable(AnalyticsError):
     retry_after_s = 5
 
 
+class AuditUnavailable(Unavailable):
+    """What was done could not be written to the audit log yet."""
+
+    code = "audit_unavailable"
+
+
 class StoreError(AnalyticsError):
     """ClickHouse did not do what was asked. `engine_code` is its own number, 0 if unknown.
 

@@ -15,7 +15,7 @@ from benchmarks import machine, report
 from benchmarks.settings import Settings, quick
 from benchmarks.wrk import WrkMissing
 
-NAMES = ("beacons", "batches", "flush", "drain", "queries", "year", "idle", "steps")
+NAMES = ("beacons", "batches", "flush", "drain", "queries", "year", "idle", "steps", "audit")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -40,7 +40,7 @@ def main(
     data: Path | None,
     base: Path | None,
 ) -> None:
-    """Measure beacons, batches, flush, drain, queries, a year of data, idle cost and steps (default: all)."""
+    """Measure beacons, batches, flush, drain, queries, a year of data, idle cost, steps, audit log (default: all)."""
     place = base or RESULTS
     place.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=place))

@@ -35,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idle_seconds: float = 60.0
     step_repeats: int = 20_000
     props_rows: int = 1_000_000
+    audit_entries: int = 1_000_000
 
 
 def quick(directory: Path) -> Settings:
@@ -58,6 +59,7 @@ def quick(directory: Path) -> Settings:
         year_inserts=3,
         year_days=60,
         idle_seconds=1.0,
+        audit_entries=7_000,
         step_repeats=20,
         props_rows=1_000,
     )

@@ -94,6 +94,13 @@ VIEW_DROPS = Action(
 PLAN_EXPERIMENT = Action(
     name="plan_experiment", about="Work out a sample size: arithmetic.", resource=ResourceKind.NOTHING, roles=ANY_ROLE
 )
+VIEW_AUDIT = Action(
+    name="view_audit",
+    about="See who did what, on the sites covered.",
+    resource=ResourceKind.NOTHING,
+    roles=MANAGING,
+    refusal=_NEEDS_ADMIN,
+)
 
 ACTIONS: tuple[Action, ...] = (
     COLLECT,
@@ -108,6 +115,7 @@ ACTIONS: tuple[Action, ...] = (
     VIEW_SCHEMA,
     VIEW_DROPS,
     PLAN_EXPERIMENT,
+    VIEW_AUDIT,
 )
 
 _WHO = {
@@ -172,7 +180,3 @@ class GateAuthorizer:
         """Raises `Forbidden` unless the principal may do that to the resource."""
         if why := refusal(caller, action, resource):
             raise Forbidden(why)
-
-    async def check(self, authorization: str | None, action: Action, resource: Resource) -> None:
-        """Both in one step. Raises `Unauthorized`, `Forbidden`."""
-        self.authorize(await self.authenticate(authorization), action, resource)

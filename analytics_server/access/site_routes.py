@@ -186,7 +186,7 @@ class SiteRoutes:
     async def create_site(self, call: Call[SiteRequest]) -> Site:
         """Make a site. Raises `Conflict` for one that exists."""
         wanted = call.body
-        site_id = valid_site_id(wanted.site_id) or wanted.site_id
+        site_id = call.trail.site_id = valid_site_id(wanted.site_id) or wanted.site_id
         allowed_hosts = _hosts(wanted.allowed_hosts)
         await self._sites.load()
         if self._sites.get(site_id) is not None:

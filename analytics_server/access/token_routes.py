@@ -210,9 +210,10 @@ class TokenRoutes:
         _may_pass_on(call, grants_of(scopes, sites))
         role = Role(scopes[0]) if len(scopes) == 1 and scopes[0] in TOKEN_ROLES else None
         secret = await self._gate.create(role, scopes=scopes, name=name, sites=sites, expires_at=expires_at)
+        call.trail.resource = token_id = token_hash(secret)[:ID_CHARS]
         return NewToken(
             token=secret,
-            token_id=token_hash(secret)[:ID_CHARS],
+            token_id=token_id,
             role=role,
             scopes=scopes,
             name=name,

@@ -1,4 +1,4 @@
-"""The command `analytics-server`: serve, healthcheck, migrate, check-config, doctor, site, token, demo."""
+"""The command `analytics-server`: serve, healthcheck, migrate, check-config, doctor, site, token, audit, demo."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from analytics_server import __version__
+from analytics_server.cli.audit import audit
 from analytics_server.cli.context import config_option, read_config, run_async, with_store
 from analytics_server.cli.dead_letters import commands as dead_letter_commands
 from analytics_server.cli.healthcheck import healthcheck
@@ -113,6 +114,7 @@ def migrate_command(config_path: str | None) -> None:
 cli.add_command(healthcheck)
 cli.add_command(site)
 cli.add_command(token)
+cli.add_command(audit)
 cli.add_command(dead_letter_commands(read_config, run_async, config_option))
 
 

@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from analytics_server.access.sites import Sites, valid_site_id
+from analytics_server.cli.audit import record
 from analytics_server.cli.context import config_option, read_config, with_store
 from analytics_server.config import Config
 from analytics_server.store import Store, migrate
@@ -46,6 +47,7 @@ def site_create(config_path: str | None, site_id: str, timezone: str) -> None:
             made = await sites.create(spelt, timezone)
         else:
             made = await sites.put(msgspec.structs.replace(old, timezone=timezone or old.timezone))
+        await record(store, config, "manage_sites", "site create", site_id=made.site_id)
         click.echo(f"{made.site_id}\t{made.timezone}")
 
     with_store(config, work)

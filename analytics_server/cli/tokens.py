@@ -9,7 +9,8 @@ import click
 from analytics_server.access.gate import Gate
 from analytics_server.access.principals import Role
 from analytics_server.access.token_routes import scopes_of
-from analytics_server.access.tokens import TOKEN_ROLES
+from analytics_server.access.tokens import ID_CHARS, TOKEN_ROLES, token_hash
+from analytics_server.cli.audit import record
 from analytics_server.cli.context import config_option, read_config, with_store
 from analytics_server.config import Config
 from analytics_server.store import Store, migrate
@@ -61,7 +62,9 @@ def token_create(
 
     async def work(store: Store) -> None:
         gate = await _ready_gate(store, config)
-        click.echo(await gate.create(one, scopes=wanted, name=name, sites=sites, expires_at=end))
+        secret = await gate.create(one, scopes=wanted, name=name, sites=sites, expires_at=end)
+        await record(store, config, "manage_tokens", "token create", resource=token_hash(secret)[:ID_CHARS])
+        click.echo(secret)
 
     with_store(config, work)
 
@@ -77,6 +80,7 @@ def token_revoke(config_path: str | None, token_id: str) -> None:
         gate = await _ready_gate(store, config)
         if not await gate.revoke(token_id):
             raise click.ClickException(f"There is no token with the id {token_id}.")
+        await record(store, config, "manage_tokens", "token revoke", resource=token_id)
         click.echo("revoked")
 
     with_store(config, work)

@@ -115,10 +115,3 @@ class Authorizer(Protocol[C]):
 
     def authorize(self, caller: C, action: Action, resource: Resource) -> None:
         """Raises `Forbidden` unless the caller may do that to the resource."""
-
-
-class TokenCheck(Protocol):
-    """Authentication and authorization in one step, for what holds a connection open and asks again."""
-
-    async def check(self, authorization: str | None, action: Action, resource: Resource) -> None:
-        """Raises `Unauthorized`, or `Forbidden` unless the token may do that to the resource."""

@@ -17,7 +17,9 @@ from typing import Any, Generic, TypeVar
 
 from aiohttp import web
 
+from analytics_server.errors import Forbidden
 from analytics_server.http.answer import json_response
+from analytics_server.http.audit import OK, AuditTrail, Recorder, outcome_of, rows_of
 from analytics_server.http.authorization import (
     ALL_SITES,
     ANYWHERE,
@@ -47,17 +49,25 @@ class SiteFrom(Enum):
 class Call(Generic[B]):
     """One request on its way through its endpoint: the authenticated caller and the decoded body.
 
-    Of an endpoint without a body, `body` is what `parse` has made of the address.
+    Of an endpoint without a body, `body` is what `parse` has made of the address. `trail`: what the call's audit entry
+    will say; a handler adds what only it knows, such as the id of what it made.
     """
 
-    __slots__ = ("_authorize", "body", "caller", "is_authorized", "request")
+    __slots__ = ("_authorize", "body", "caller", "is_authorized", "request", "trail")
 
     def __init__(
-        self, request: web.Request, caller: Caller, body: B, authorize: Callable[[Resource], None], is_authorized: bool
+        self,
+        request: web.Request,
+        caller: Caller,
+        body: B,
+        authorize: Callable[[Resource], None],
+        is_authorized: bool,
+        trail: AuditTrail,
     ) -> None:
         self.request = request
         self.caller = caller
         self.body = body
+        self.trail = trail
         self.is_authorized = is_authorized
         self._authorize = authorize
 
@@ -67,8 +77,17 @@ class Call(Generic[B]):
 
     def authorize(self, site_id: str) -> None:
         """Raises `Forbidden` unless the caller may do the endpoint's action on the site."""
+        self.trail.site_id = stored_site_id(site_id)
         self._authorize(Resource.site(stored_site_id(site_id)))
         self.is_authorized = True
+
+    def may(self, resource: Resource) -> bool:
+        """Is the endpoint's action allowed on the resource, too?"""
+        try:
+            self._authorize(resource)
+        except Forbidden:
+            return False
+        return True
 
 
 Handler = Callable[[Call[Any]], Awaitable[object]]
@@ -90,6 +109,9 @@ class Endpoint:
 
     `errors`: the codes of each status beyond those that follow from `action`, `body` and `asks_store`, and from
     `takes_turns` where a site's questions wait for each other.
+
+    `is_question`: a POST that changes nothing. Its audit entry is written in the background, with a hash of the body;
+    that of a change is durable before the change is answered.
     """
 
     method: str
@@ -110,6 +132,7 @@ class Endpoint:
     errors: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     asks_store: bool = False
     takes_turns: bool = False
+    is_question: bool = False
     allow_head: bool = True
 
     def __post_init__(self) -> None:
@@ -128,6 +151,11 @@ class Endpoint:
     def route(self) -> tuple[str, str]:
         """Method and path as OpenAPI writes it: `{name:.+}` becomes `{name}`."""
         return self.method.upper(), plain_path(self.path)
+
+    @property
+    def changes(self) -> bool:
+        """Does it change what the server keeps?"""
+        return self.method not in ("GET", "HEAD", "OPTIONS") and not self.is_question
 
     @property
     def role(self) -> str:
@@ -158,35 +186,46 @@ class Endpoint:
             add(504, "query_timeout")
         if self.takes_turns:
             add(429, "too_many_queries")
+        if self.handle is not None and self.changes:
+            add(503, "audit_unavailable")
         return {status: tuple(sorted(codes)) for status, codes in sorted(found.items())}
 
 
-def route_table(endpoints: Iterable[Endpoint], authorizer: Authorizer[C]) -> list[web.RouteDef]:
-    """The routes of the endpoints. Handlers raise `AnalyticsError`."""
+def route_table(
+    endpoints: Iterable[Endpoint], authorizer: Authorizer[C], recorder: Recorder | None = None
+) -> list[web.RouteDef]:
+    """The routes of the endpoints; `recorder` takes their audit entries. Handlers raise `AnalyticsError`."""
     return [
         web.RouteDef(
             endpoint.method,
             endpoint.path,
-            endpoint.serve or _handler(endpoint, authorizer),
+            endpoint.serve or _audited(endpoint, _handler(endpoint, authorizer), recorder),
             {"allow_head": endpoint.allow_head} if endpoint.method == "GET" else {},
         )
         for endpoint in endpoints
     ]
 
 
-def _handler(endpoint: Endpoint, authorizer: Authorizer[C]) -> RawHandler:
+_Answer = Callable[[web.Request, AuditTrail], Awaitable[web.StreamResponse]]
+
+
+def _handler(endpoint: Endpoint, authorizer: Authorizer[C]) -> _Answer:
     action, handle, reading = endpoint.action, endpoint.handle, endpoint.reading
     assert isinstance(action, Action)
     assert handle is not None
     body_type: Any = None if endpoint.body is None else endpoint.body.types[0]
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(request: web.Request, trail: AuditTrail) -> web.StreamResponse:
         caller = await authorizer.authenticate(request.headers.get("Authorization"))
+        trail.caller = caller
+        _note_address(trail, request)
         authorizer.authorize(caller, action, ALL_SITES if action.resource is ResourceKind.ALL_SITES else ANYWHERE)
         # Every authenticated call passes here: the place for limits of a caller's rate.
         body = None if endpoint.parse is None else endpoint.parse(request)
         if body_type is not None:
             text = await read_within(request, reading.most_bytes, reading.too_large)
+            if endpoint.is_question:
+                trail.asked = text
             body = reading.decode(text or reading.if_empty, body_type)
         call = Call(
             request,
@@ -194,18 +233,52 @@ def _handler(endpoint: Endpoint, authorizer: Authorizer[C]) -> RawHandler:
             body,
             lambda resource: authorizer.authorize(caller, action, resource),
             action.resource is not ResourceKind.SITE,
+            trail,
         )
         if endpoint.site is not None and endpoint.site is not SiteFrom.HANDLER:
             call.authorize(_site_id(endpoint.site, call))
         result = await handle(call)
         if not call.is_authorized:
             raise RuntimeError(f"{endpoint.route} answered without asking whether the caller may.")
-        # What was done by whom is known here: the place for audit entries.
+        if trail.rows is None:
+            trail.rows = rows_of(result)
         if isinstance(result, web.StreamResponse):
             return result
         return web.Response(status=endpoint.status) if result is None else json_response(result, status=endpoint.status)
 
     return answer
+
+
+def _audited(endpoint: Endpoint, answer: _Answer, recorder: Recorder | None) -> RawHandler:
+    """The handler, with an audit entry of what was done by whom. That of a change is durable before it is answered."""
+    assert isinstance(endpoint.action, Action)
+    action = endpoint.action.name
+
+    async def audited(request: web.Request) -> web.StreamResponse:
+        trail = AuditTrail()
+        if recorder is None:
+            return await answer(request, trail)
+        try:
+            response = await answer(request, trail)
+        except BaseException as error:
+            recorder.note(trail.entry(action, endpoint.name, outcome_of(error)))
+            raise
+        entry = trail.entry(action, endpoint.name, OK)
+        if endpoint.changes and not response.prepared:
+            await recorder.append(entry)
+        else:
+            recorder.note(entry)
+        return response
+
+    return audited
+
+
+def _note_address(trail: AuditTrail, request: web.Request) -> None:
+    """What the path names, and what the query string asks."""
+    named = request.match_info
+    trail.site_id = stored_site_id(named.get("site_id", ""))
+    trail.resource = "/".join(value for name, value in named.items() if name != "site_id")
+    trail.asked = request.query_string.encode("utf-8", "surrogatepass")
 
 
 def _site_id(where: SiteFrom, call: Call[Any]) -> str:

@@ -15,7 +15,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import orjson
@@ -23,8 +23,9 @@ from aiohttp import WSCloseCode, web
 
 from analytics_server.access.actions import QUERY_SITE
 from analytics_server.config import LimitsSection
-from analytics_server.errors import AnalyticsError, Forbidden, RequestError, Unauthorized
-from analytics_server.http.authorization import Resource, TokenCheck
+from analytics_server.errors import AnalyticsError, Forbidden, NotFound, RequestError, Unauthorized
+from analytics_server.http.audit import OK, AuditTrail, Recorder, outcome_of
+from analytics_server.http.authorization import Authorizer, Caller, Resource
 from analytics_server.http.declaration import Parameter, Reply
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.live.handshake import (
@@ -39,6 +40,7 @@ from analytics_server.live.handshake import (
 from analytics_server.live.hub import Hub, Snapshot
 from analytics_server.model import DropCount, Site, stored_site_id
 
+NAME = "watch_live"
 HEARTBEAT_S = 30.0
 CLOSE_TIMEOUT_S = 2.0
 MAX_MESSAGE_BYTES = 4_096
@@ -85,15 +87,17 @@ class LiveSockets:
     def __init__(
         self,
         hub: Hub,
-        tokens: TokenCheck,
+        tokens: Authorizer[Any],
         sites: KnownSites,
         limits: LimitsSection,
         *,
         drops_of: Callable[[str], list[DropCount]] = lambda site_id: [],
         interval_s: float = 1.0,
         address_of: Callable[[web.Request], str] = lambda request: request.remote or "",
+        recorder: Recorder | None = None,
     ) -> None:
-        """`drops_of`: what was dropped and rejected of a site, for its snapshot."""
+        """`drops_of`: what was dropped and rejected of a site, for its snapshot. `recorder` takes audit entries."""
+        self._recorder = recorder
         self._hub = hub
         self._drops_of = drops_of
         self._tokens = tokens
@@ -114,7 +118,7 @@ class LiveSockets:
             Endpoint(
                 method="GET",
                 path="/api/v1/live",
-                name="watch_live",
+                name=NAME,
                 summary="WebSocket: who is there now",
                 tag="live",
                 about=ABOUT,
@@ -237,9 +241,7 @@ class LiveSockets:
         async with self._unauthenticated.waiting(self._address_of(request)):
             if authorization is None:
                 authorization = await first_message_token(socket)
-            refused = await self._refusal(authorization, site_id)
-        if refused is not None:
-            raise refused
+            await self._check(authorization, site_id, is_opening=True)
         if self._admitted >= self._limits.live_sockets:
             raise RefusedSocket.too_many()
         return authorization
@@ -263,18 +265,33 @@ class LiveSockets:
             self._leave(watcher)
 
     async def _refusal(self, authorization: str, site_id: str) -> RefusedSocket | None:
-        """Why this token may not watch this site, or None."""
+        """Why this token may not watch this site any more, or None."""
         try:
-            await self._tokens.check(authorization, QUERY_SITE, Resource.site(site_id))
-        except Unauthorized as error:
-            return RefusedSocket(UNAUTHORIZED, error.message)
-        except Forbidden as error:
-            return RefusedSocket(FORBIDDEN, error.message)
-        except AnalyticsError as error:
-            return RefusedSocket(WSCloseCode.TRY_AGAIN_LATER, error.message)
-        if self._sites.get(site_id) is None:
-            return RefusedSocket(UNKNOWN_SITE, "There is no such site.")
+            await self._check(authorization, site_id, is_opening=False)
+        except RefusedSocket as refused:
+            return refused
         return None
+
+    async def _check(self, authorization: str, site_id: str, *, is_opening: bool) -> None:
+        """Raises `RefusedSocket` where this token may not watch this site. An opening leaves an audit entry."""
+        caller: Caller | None = None
+        try:
+            caller = await self._tokens.authenticate(authorization)
+            self._tokens.authorize(caller, QUERY_SITE, Resource.site(site_id))
+            if self._sites.get(site_id) is None:
+                raise NotFound("There is no such site.", code="unknown_site")
+        except AnalyticsError as error:
+            if is_opening:
+                self._note(caller, site_id, outcome_of(error))
+            raise RefusedSocket(_close_code(error), error.message) from error
+        if is_opening:
+            self._note(caller, site_id, OK)
+
+    def _note(self, caller: Caller | None, site_id: str, outcome: str) -> None:
+        if self._recorder is not None:
+            trail = AuditTrail()
+            trail.caller, trail.site_id = caller, site_id
+            self._recorder.note(trail.entry(QUERY_SITE.name, NAME, outcome))
 
     def _leave(self, watcher: _Watcher) -> None:
         watchers = self._watchers.get(watcher.site_id)
@@ -284,6 +301,14 @@ class LiveSockets:
         if not watchers:
             del self._watchers[watcher.site_id]
             self._snapshots.pop(watcher.site_id, None)
+
+
+def _close_code(error: AnalyticsError) -> int:
+    if isinstance(error, Unauthorized):
+        return UNAUTHORIZED
+    if isinstance(error, Forbidden):
+        return FORBIDDEN
+    return UNKNOWN_SITE if isinstance(error, NotFound) else WSCloseCode.TRY_AGAIN_LATER
 
 
 def _reason(text: str) -> bytes:

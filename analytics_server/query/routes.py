@@ -69,6 +69,7 @@ def endpoints(service: QueryService) -> list[Endpoint]:
         Endpoint(
             method="POST",
             path="/api/v1/query",
+            is_question=True,
             name="query",
             summary="One question, one table",
             tag="query",

@@ -65,7 +65,9 @@ class SavedRoutes:
         """Save a new thing."""
         site = self._site_of(call.body.site_id)
         await self._saved.load()  # what another server has saved counts when the request is checked
-        return self._type.show(await self._put(call.body, site, None), site)
+        thing = await self._put(call.body, site, None)
+        call.trail.resource = thing.id
+        return self._type.show(thing, site)
 
     async def show(self, call: Call[None]) -> msgspec.Struct:
         """One thing; another server may have made it just now."""

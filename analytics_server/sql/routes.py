@@ -51,6 +51,7 @@ def endpoints(service: SqlService) -> list[Endpoint]:
         Endpoint(
             method="POST",
             path="/api/v1/sql",
+            is_question=True,
             name="sql",
             summary="A SELECT on the site's events and sessions",
             tag="query",

@@ -39,6 +39,7 @@ NEEDS = {
         list_goals list_segments list_annotations list_saved_queries list_funnels list_experiments""",
     "read the thing's site": """
         get_goal get_segment get_annotation get_saved_query get_funnel show_experiment experiment_results""",
+    "manage, or the site where one is named": "get_audit",
     "edit the site": """
         create_goal create_segment create_annotation create_saved_query create_funnel create_experiment""",
     "edit the thing's site": """

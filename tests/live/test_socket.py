@@ -14,6 +14,7 @@ from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from analytics_server.access.actions import QUERY_SITE
+from analytics_server.access.gate import Principal, Role
 from analytics_server.config import LimitsSection
 from analytics_server.errors import AnalyticsError, Forbidden, Unauthorized
 from analytics_server.http.authorization import Action, Resource
@@ -35,13 +36,17 @@ class FakeTokens:
     tokens: dict[str, str] = field(default_factory=lambda: {TOKEN: "a.example", "all": "*"})
     calls: int = 0
 
-    async def check(self, authorization: str | None, action: Action, resource: Resource) -> None:
-        assert action is QUERY_SITE
+    async def authenticate(self, authorization: str | None) -> Principal:
         self.calls += 1
         kind, _, token = (authorization or "").partition(" ")
         if kind != "Bearer" or token not in self.tokens:
             raise Unauthorized("The token is unknown. " + "Make a new one. " * 20)
-        if self.tokens[token] not in ("*", resource.site_id):
+        site_id = self.tokens[token]
+        return Principal(token_id=f"id of {token}", role=Role.READ, sites=() if site_id == "*" else (site_id,))
+
+    def authorize(self, caller: Principal, action: Action, resource: Resource) -> None:
+        assert action is QUERY_SITE
+        if not caller.covers(resource.site_id):
             raise Forbidden(f"This token may not read {resource.site_id}.")
 
 

@@ -21,6 +21,7 @@ def endpoints(context: QueryContext) -> list[Endpoint]:
         Endpoint(
             method="POST",
             path="/api/v1/cohorts",
+            is_question=True,
             name="cohorts",
             summary="Who came for the first time when, and who of them came back",
             tag="analysis",

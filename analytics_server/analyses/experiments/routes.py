@@ -70,6 +70,7 @@ class ExperimentRoutes:
             Endpoint(
                 method="POST",
                 path=f"{PATH}/plan",
+                is_question=True,
                 name="plan_experiment",
                 summary="How many subjects it takes",
                 tag="experiments",
@@ -86,6 +87,7 @@ class ExperimentRoutes:
             Endpoint(
                 method="POST",
                 path=f"{PATH}/{{id}}/results",
+                is_question=True,
                 name="experiment_results",
                 summary="What came of it",
                 tag="experiments",

@@ -39,6 +39,7 @@ def endpoints(service: FunnelService, limits: LimitsSection) -> list[Endpoint]:
         Endpoint(
             method="POST",
             path=PATH,
+            is_question=True,
             name="funnel",
             summary="How many take one step after the other",
             tag="analysis",
@@ -63,6 +64,7 @@ def endpoints(service: FunnelService, limits: LimitsSection) -> list[Endpoint]:
         Endpoint(
             method="POST",
             path=f"{PATH}/sessions",
+            is_question=True,
             name="funnel_sessions",
             summary="The sessions of those who dropped out, or came through",
             tag="analysis",

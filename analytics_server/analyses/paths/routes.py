@@ -21,6 +21,7 @@ def endpoints(context: QueryContext) -> list[Endpoint]:
         Endpoint(
             method="POST",
             path="/api/v1/paths",
+            is_question=True,
             name="paths",
             summary="Which way sessions take through pages or events",
             tag="analysis",

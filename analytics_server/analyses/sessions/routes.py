@@ -69,6 +69,7 @@ def endpoints(context: QueryContext) -> list[Endpoint]:
         Endpoint(
             method="POST",
             path="/api/v1/sessions",
+            is_question=True,
             name="sessions",
             summary="Sessions one by one",
             tag="analysis",

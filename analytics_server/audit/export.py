@@ -1,0 +1,27 @@
+"""Writes entries out for others: NDJSON, chain by chain, each line the canonical text with its hash added."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from analytics_server.audit.chain import ChainRow
+from analytics_server.audit.table import chain_sizes, rows_after
+from analytics_server.store.protocol import Store
+
+PAGE = 20_000
+
+
+def export_line(row: ChainRow) -> bytes:
+    """One entry as a line: its text as it is stored, and the stored hash as the last member."""
+    return f'{row.text[:-1]},"hash":"{row.hash}"}}\n'.encode()
+
+
+async def export_lines(store: Store, start: datetime, end: datetime) -> AsyncIterator[bytes]:
+    """The entries of a range of time. Raises a store error."""
+    first_us, end_us = (round(each.timestamp() * 1_000_000) for each in (start, end))
+    for server, _, newest in await chain_sizes(store):
+        at = 0
+        while page := await rows_after(store, server, at, until=newest, limit=PAGE):
+            at = page[-1].sequence
+            yield b"".join(export_line(row) for row in page if first_us <= row.at_us < end_us)

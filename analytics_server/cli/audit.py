@@ -1,0 +1,173 @@
+"""`analytics-server audit`: check the audit log, and write it out; and how commands record what they do.
+
+Commands have a chain of their own in each data directory, because they may run beside its server. One command writes
+to it at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import getpass
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import click
+import msgspec
+
+from analytics_server.audit.chain import COMMANDS_CHAIN, FOLDER, known_heads
+from analytics_server.audit.export import export_lines
+from analytics_server.audit.log import AuditLog
+from analytics_server.audit.moments import EARLIEST, LATEST, parse_moment
+from analytics_server.audit.verify import ChainReport, VerifyReport
+from analytics_server.audit.verify import verify as verify_chains
+from analytics_server.cli.context import config_option, read_config, with_store
+from analytics_server.config import Config
+from analytics_server.http.audit import OK, AuditEntry
+from analytics_server.store import Store, migrate
+
+
+@click.group()
+def audit() -> None:
+    """Check the audit log, or write it out."""
+
+
+@audit.command("verify")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for programs.")
+def audit_verify(config_path: str | None, as_json: bool) -> None:
+    """Check that no entry was edited, removed, moved or stored twice.
+
+    \b
+    Exit code: 0 all chains are whole, 1 one is not.
+
+    Every server has a chain of entries, and so have the commands of each data
+    directory. That the newest entries are there can be said of the chains whose
+    heads lie in this data directory.
+    """
+    config = read_config(config_path)
+    reports: list[VerifyReport] = []
+
+    async def work(store: Store) -> None:
+        heads = known_heads(config.data_dir)
+        await open_store(store, config)
+        report = await verify_chains(store, heads, advance=_progress)
+        reports.append(report)
+        outcome = OK if report.ok else "broken_chain"
+        await record(store, config, "view_audit", "audit verify", outcome=outcome, rows=report.entries)
+
+    with_store(config, work)
+    (report,) = reports
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+    else:
+        for chain in report.chains:
+            click.echo(_line(chain))
+        click.echo(f"{report.entries} entries in {len(report.chains)} chains are whole." if report.ok else "BROKEN")
+    if not report.ok:
+        sys.exit(1)
+
+
+@audit.command("export")
+@config_option
+@click.option("--from", "start", default="", help="The first day or moment, UTC. Default: the beginning.")
+@click.option("--to", "end", default="", help="The end: a day is included, a moment is not. Default: the end.")
+@click.option("--format", type=click.Choice(["ndjson"]), default="ndjson", show_default=True)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; default: standard output.")
+def audit_export(config_path: str | None, start: str, end: str, format: str, output: Path | None) -> None:
+    """Write entries as NDJSON, one a line, chain by chain, in their order.
+
+    The hash of a line is SHA-256 of its other members, as docs/audit.md says.
+    The export is recorded, so it holds an entry of itself.
+    """
+    config = read_config(config_path)
+    first = parse_moment(start, "--from") if start else EARLIEST
+    last = parse_moment(end, "--to", is_end=True) if end else LATEST
+
+    async def work(store: Store) -> None:
+        await open_store(store, config)
+        details = {"from": start, "to": end} if start or end else {}
+        await record(store, config, "view_audit", "audit export", details=details)
+        with click.open_file(str(output) if output else "-", "wb") as file:
+            async for line in export_lines(store, first, last):
+                file.write(line)
+
+    with_store(config, work)
+
+
+async def open_store(store: Store, config: Config) -> None:
+    """Connect, and bring the schema up to date. Raises a store error."""
+    await store.open()
+    await migrate(store, cluster=config.clickhouse.cluster)
+
+
+async def record(
+    store: Store,
+    config: Config,
+    action: str,
+    command: str,
+    *,
+    site_id: str = "",
+    resource: str = "",
+    outcome: str = OK,
+    rows: int | None = None,
+    details: Mapping[str, str] | None = None,
+) -> None:
+    """Record what a command did, by the user of the machine who gave it. Raises `AuditUnavailable`, `OSError`."""
+    entry = AuditEntry(
+        action=action,
+        operation=command,
+        outcome=outcome,
+        principal_kind="internal",
+        principal_id="cli",
+        principal_name=_user(),
+        site_id=site_id,
+        resource=resource,
+        rows=rows,
+        details=details or {},
+    )
+    async with command_log(store, config) as log:
+        await log.append(entry)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+@asynccontextmanager
+async def command_log(store: Store, config: Config) -> AsyncIterator[AuditLog]:
+    """The commands' chain, open, and closed to other commands meanwhile. Raises a store error, `OSError`."""
+    folder = config.data_dir / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "commands.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        log = AuditLog(store, config.data_dir, COMMANDS_CHAIN)
+        await log.open()
+        try:
+            yield log
+        finally:
+            await log.close()
+
+
+def _progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"\r{done} of {total} entries checked{'' if done < total else chr(10)}")
+            sys.stderr.flush()
+
+
+def _line(chain: ChainReport) -> str:
+    head = "" if chain.is_head_known else "; its newest entries can be checked on its own machine only"
+    sealed = f", sealed until {chain.sealed_until}" if chain.sealed_until else ""
+    if chain.broken is None:
+        return f"{chain.server}  {chain.entries} entries, {chain.first} to {chain.last}{sealed}{head}"
+    broken = chain.broken
+    what = " ".join(filter(None, (broken.at, broken.action)))
+    which = f"entry {broken.sequence}{f' ({what})' if what else ''}"
+    return f"{chain.server}  BROKEN at {which}: {broken.fault}. {broken.about}"

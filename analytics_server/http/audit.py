@@ -1,0 +1,122 @@
+"""Audit entries as requests make them: who, which action, on what, with what outcome.
+
+What is recorded holds no secret, no address, no user agent and no text of a question: only its hash. Where entries go
+is the application's to say, which hands in a `Recorder`: this layer lies below the audit log and must not import it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+from aiohttp import web
+
+from analytics_server.errors import AnalyticsError
+
+OK = "ok"
+CANCELLED = "cancelled"
+CRASHED = "internal_error"
+NOT_SHOWN = "(not shown)"
+SHOWN_CHARS = 128
+_UNSHOWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\s]|(?i:ast_)")
+"""Control characters, spaces, and the beginning of a token: somebody may put one where an id belongs."""
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was done or refused.
+
+    `principal_kind`: `token`, `person`, …, `internal` for commands and the server itself; empty where nobody could be
+    authenticated. `operation`: the endpoint's name, which says more than its action. `outcome`: `ok`, or the code of
+    the error. `rows`: how many were answered, removed or exported, None where that isn't known. `query_hash`: SHA-256
+    of what was asked, hex.
+    """
+
+    action: str
+    operation: str = ""
+    outcome: str = OK
+    principal_kind: str = ""
+    principal_id: str = ""
+    principal_name: str = ""
+    site_id: str = ""
+    resource: str = ""
+    rows: int | None = None
+    query_hash: str = ""
+    details: Mapping[str, str] = {}
+
+
+class Recorder(Protocol):
+    """Takes audit entries: the audit log."""
+
+    def note(self, entry: AuditEntry) -> None:
+        """Record an entry soon, in the background. Never waits, never fails."""
+
+    async def append(self, entry: AuditEntry) -> None:
+        """Record an entry; durable afterwards. Raises `AuditUnavailable`."""
+
+
+def principal_of(caller: object) -> tuple[str, str, str]:
+    """Kind, id and name of an authenticated caller: the one place that knows how principals are told apart."""
+    id_ = getattr(caller, "id", "") or getattr(caller, "token_id", "")
+    return str(getattr(caller, "kind", "token")), str(id_), str(getattr(caller, "name", ""))
+
+
+def shown_id(text: str) -> str:
+    """An id as an entry may hold it: a text that may be a secret, or is none of ours, is left out."""
+    return NOT_SHOWN if len(text) > SHOWN_CHARS or _UNSHOWABLE.search(text) else text
+
+
+def outcome_of(error: BaseException) -> str:
+    """What an entry says of a call that failed."""
+    if isinstance(error, AnalyticsError):
+        return error.code
+    if isinstance(error, asyncio.CancelledError):
+        return CANCELLED
+    return f"http_{error.status}" if isinstance(error, web.HTTPException) else CRASHED
+
+
+def hash_of(asked: bytes) -> str:
+    """The hash of what was asked; empty for nothing."""
+    return hashlib.sha256(asked).hexdigest() if asked else ""
+
+
+class AuditTrail:
+    """What is known of one call so far: filled in on its way, an entry at its end."""
+
+    __slots__ = ("asked", "caller", "details", "resource", "rows", "site_id")
+
+    def __init__(self) -> None:
+        self.caller: object | None = None
+        self.asked = b""
+        self.site_id = ""
+        self.resource = ""
+        self.rows: int | None = None
+        self.details: dict[str, str] = {}
+
+    def entry(self, action: str, operation: str, outcome: str) -> AuditEntry:
+        """The entry of the call."""
+        kind, id_, name = ("", "", "") if self.caller is None else principal_of(self.caller)
+        return AuditEntry(
+            action=action,
+            operation=operation,
+            outcome=outcome,
+            principal_kind=kind,
+            principal_id=id_,
+            principal_name=name,
+            site_id=shown_id(self.site_id),
+            resource=shown_id(self.resource),
+            rows=self.rows,
+            query_hash=hash_of(self.asked),
+            details=self.details,
+        )
+
+
+def rows_of(result: object) -> int | None:
+    """How many rows an answer holds, where it has a list of them."""
+    found = getattr(result, "results", None)
+    if found is None:
+        found = getattr(result, "rows", None)
+    return len(found) if isinstance(found, list | tuple) else None

@@ -1,0 +1,133 @@
+"""Entries leave the log when they are too old, and the chain can still be checked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from analytics_server.audit import retention
+from analytics_server.audit.chain import ChainHead, moment
+from analytics_server.audit.log import AuditLog
+from analytics_server.audit.retention import cut
+from analytics_server.audit.table import rows_after
+from analytics_server.audit.verify import ChainReport, verify
+from analytics_server.errors import StoreRetryable
+from analytics_server.store import Store
+from tests.audit.conftest import DAY_US, Clock, an_entry, opened
+
+KEEP_DAYS = 30
+
+
+async def a_year(store: Store, directory: Path, clock: Clock, days: int = 100) -> AuditLog:
+    """A chain with an entry a day."""
+    log = await opened(store, directory, clock)
+    for number in range(days):
+        log.note(an_entry(number))
+        clock.now_us += DAY_US
+    await log.write()
+    return log
+
+
+async def chain_of(store: Store, log: AuditLog) -> ChainReport:
+    report = await verify(store, [log.head])
+    (own,) = [chain for chain in report.chains if chain.server == log.head.server]
+    return own
+
+
+def now(clock: Clock) -> datetime:
+    return moment(clock.now_us)
+
+
+async def test_old_entries_go_and_the_rest_is_whole(empty_migrated: Store, tmp_path: Path) -> None:
+    clock = Clock()
+    log = await a_year(empty_migrated, tmp_path, clock)
+
+    ends = await cut(empty_migrated, log, now=now(clock), keep_days=KEEP_DAYS)
+
+    assert [end.sequence for end in ends] == [70]
+    rows = await rows_after(empty_migrated, log.head.server, 0, until=2**60, limit=1_000)
+    assert [row.sequence for row in rows] == list(range(71, 102))
+    assert rows[-1].action == "audit_cut"
+    found = await chain_of(empty_migrated, log)
+    assert (found.broken, found.sealed_until, found.first, found.entries) == (None, 70, 71, 31)
+
+
+async def test_nothing_old_means_no_seal(empty_migrated: Store, tmp_path: Path) -> None:
+    clock = Clock()
+    log = await a_year(empty_migrated, tmp_path, clock, days=10)
+
+    assert await cut(empty_migrated, log, now=now(clock), keep_days=KEEP_DAYS) == []
+    assert await cut(empty_migrated, log, now=now(clock), keep_days=0) == []
+    assert log.head.sequence == 10
+
+
+async def test_an_interrupted_cut_leaves_a_chain_that_verifies_and_is_completed(
+    empty_migrated: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    log = await a_year(empty_migrated, tmp_path, clock)
+
+    async def refused(store: Store, end: ChainHead) -> None:
+        raise StoreRetryable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(retention, "delete_until", refused)
+        with pytest.raises(StoreRetryable):
+            await cut(empty_migrated, log, now=now(clock), keep_days=KEEP_DAYS)
+    assert (await chain_of(empty_migrated, log)).broken is None
+    await empty_migrated.command("ALTER TABLE audit DELETE WHERE sequence BETWEEN 5 AND 20 SETTINGS mutations_sync = 2")
+    assert (await chain_of(empty_migrated, log)).broken is None
+
+    await cut(empty_migrated, log, now=now(clock), keep_days=KEEP_DAYS)
+
+    found = await chain_of(empty_migrated, log)
+    assert (found.broken, found.first) == (None, 71)
+
+
+async def test_more_than_was_sealed_cannot_go_unseen(empty_migrated: Store, tmp_path: Path) -> None:
+    clock = Clock()
+    log = await a_year(empty_migrated, tmp_path, clock)
+    await cut(empty_migrated, log, now=now(clock), keep_days=KEEP_DAYS)
+
+    await empty_migrated.command("ALTER TABLE audit DELETE WHERE sequence <= 71 SETTINGS mutations_sync = 2")
+
+    broken = (await chain_of(empty_migrated, log)).broken
+    assert broken is not None
+    assert (broken.fault, broken.sequence) == ("removed", 71)
+
+
+async def test_cuts_of_years_keep_every_chain_whole_also_of_a_server_that_rests(
+    empty_migrated: Store, tmp_path: Path
+) -> None:
+    clock = Clock()
+    busy = await opened(empty_migrated, tmp_path / "busy", clock)
+    resting = await opened(empty_migrated, tmp_path / "resting", clock)
+    for day in range(0, 100, 10):
+        busy.note(an_entry(day))
+        if day in (0, 20, 50, 90):
+            await resting.append(an_entry(day))
+        if day % 20 == 0:
+            await cut(empty_migrated, busy, now=now(clock), keep_days=KEEP_DAYS)
+            report = await verify(empty_migrated, [busy.head, resting.head])
+            assert report.ok, (day, report)
+        clock.now_us += 10 * DAY_US
+
+    rows = await empty_migrated.query("SELECT min(at) FROM audit")
+    oldest = rows.rows[0][0]
+    assert isinstance(oldest, datetime)
+    assert (now(clock) - oldest.astimezone(UTC)).days <= KEEP_DAYS + 20
+
+
+async def test_a_clock_that_was_wrong_removes_nothing_young(empty_migrated: Store, tmp_path: Path) -> None:
+    clock = Clock()
+    log = await opened(empty_migrated, tmp_path, clock)
+    log.note(an_entry(1))
+    clock.now_us -= 1_000 * DAY_US
+    log.note(an_entry(2))
+    clock.now_us += 1_000 * DAY_US
+    await log.write()
+
+    assert await cut(empty_migrated, log, now=now(clock), keep_days=KEEP_DAYS) == []
+    assert (await chain_of(empty_migrated, log)).entries == 2

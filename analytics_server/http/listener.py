@@ -6,15 +6,18 @@ Owns the order of their start and stop. The protocol of a connection is made by 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from analytics_server.config import Config
 from analytics_server.http.address_file import AddressFile
+from analytics_server.http.authorization import Authorizer, C
 from analytics_server.http.body import BODY_TIMEOUT_S
+from analytics_server.http.endpoint import Endpoint, route_table
 from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.security.host_check import OPEN_TAGS, HostCheck
 from analytics_server.http.serving import HttpProtocol, add_rest, before_routes, wrap
 from analytics_server.listening import BACKLOG, Address, addresses_of, open_sockets, reachable
 
@@ -22,12 +25,15 @@ MakeProtocol = Callable[[], asyncio.Protocol]
 
 
 class Listener:
-    """`shutdown_timeout_s`: how long requests under way may still take when it closes."""
+    """`trusts`: is this peer a trusted proxy? `answer_share`: of the grace period, for requests under way."""
 
-    def __init__(self, config: Config, metrics: HttpMetrics, *, shutdown_timeout_s: float) -> None:
+    def __init__(
+        self, config: Config, metrics: HttpMetrics, *, trusts: Callable[[str], bool], answer_share: float
+    ) -> None:
+        self._hosts = HostCheck(config.server, trusts)
         self._config = config
         self._metrics = metrics
-        self._shutdown_timeout_s = shutdown_timeout_s
+        self._shutdown_timeout_s = config.server.shutdown_grace_s * answer_share
         self._runner: web.AppRunner | None = None
         self._sockets: list[asyncio.Server] = []
         self.address_file = AddressFile(config.data_dir)
@@ -40,12 +46,15 @@ class Listener:
         return bool(self._sockets)
 
     async def open(
-        self, routes: Iterable[web.RouteDef], wrap_protocol: Callable[[Callable[[], RequestHandler]], MakeProtocol]
+        self,
+        endpoints: Sequence[Endpoint],
+        authorizer: Authorizer[C],
+        wrap_protocol: Callable[[Callable[[], RequestHandler]], MakeProtocol],
     ) -> None:
         """Listen. `wrap_protocol` makes the connections' protocol around aiohttp's. Raises `ConfigError`."""
         app = web.Application()
         app[BODY_TIMEOUT_S] = self._config.limits.body_timeout_s
-        app.router.add_routes(wrap(routes, self._metrics))
+        app.router.add_routes(wrap(self._routes(endpoints, authorizer), self._metrics))
         add_rest(app, self._metrics)
         self._runner = web.AppRunner(
             app,
@@ -66,6 +75,18 @@ class Listener:
             self._sockets.append(await loop.create_server(make, sock=bound_socket, backlog=BACKLOG))
         self.address = reachable(bound)[0]
         self.address_file.write(bound)
+
+    def _routes(self, endpoints: Sequence[Endpoint], authorizer: Authorizer[C]) -> list[web.RouteDef]:
+        """The routes; those that are not open for any host behind the host check, if there are names to check."""
+        routes = route_table(endpoints, authorizer)
+        if not self._hosts.is_on:
+            return routes
+        return [
+            route
+            if endpoint.tag in OPEN_TAGS and endpoint.role in ("", "collect")
+            else web.RouteDef(route.method, route.path, self._hosts.guard(route.handler), route.kwargs)
+            for endpoint, route in zip(endpoints, routes, strict=True)
+        ]
 
     def stop_listening(self) -> None:
         """Take no new connection."""

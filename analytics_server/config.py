@@ -51,6 +51,8 @@ class ServerSection(_Section, frozen=True, kw_only=True):
     trusted_proxies: tuple[str, ...] = ()
     client_ip_header: str = ""
     allowed_hosts: tuple[str, ...] = ()
+    tls_certificate: str = ""
+    tls_key: str = ""
     shutdown_grace_s: Seconds = 25.0
     demo: bool = False
 

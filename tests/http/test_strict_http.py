@@ -140,7 +140,8 @@ async def test_no_route_is_looked_for_under_a_path_of_very_many_parts(
 @pytest.mark.parametrize("way", ["stalled", "dripping"])
 async def test_a_body_that_never_ends_is_answered_408(server: RunningServer, path: str, way: str) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n"
+    head += "Transfer-Encoding: chunked\r\n\r\n"
     writer.write(head.encode() + b"1\r\n{\r\n")
 
     async def drip() -> None:

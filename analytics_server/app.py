@@ -24,7 +24,7 @@ from analytics_server.dashboard.routes import endpoints as dashboard_endpoints
 from analytics_server.demo.routes import DEMO_SITE_ID
 from analytics_server.demo.routes import endpoints as demo_endpoints
 from analytics_server.housekeeping import Housekeeping, start_collecting_young
-from analytics_server.http.endpoint import Endpoint, route_table
+from analytics_server.http.endpoint import Endpoint
 from analytics_server.http.health import HealthRoutes
 from analytics_server.http.listener import Listener
 from analytics_server.http.metrics import HttpMetrics
@@ -85,7 +85,7 @@ class Server:
         self._tasks = BackgroundTasks()
         self.reading: asyncio.Task[None] | None = None
         self._front: Front | None = None
-        self.listener = Listener(config, self.http, shutdown_timeout_s=config.server.shutdown_grace_s * ANSWER_SHARE)
+        self.listener = Listener(config, self.http, trusts=self.collect.trusts, answer_share=ANSWER_SHARE)
         instance, unreadiness = self.listener.address_file.instance, self.ingest.unreadiness
         self.health = HealthRoutes(self.http, instance, unreadiness=unreadiness, refresh=self.ingest.refresh_metrics)
 
@@ -117,9 +117,7 @@ class Server:
         self._salts.start()
         self._start_tasks()
         start_collecting_young()
-        await self.listener.open(
-            route_table(self.endpoints(), self.access.authorizer, self.audit.log), self._make_front
-        )
+        await self.listener.open(self.endpoints(), self.access.authorizer, self.audit.log, self._make_front)
         facts = {"engine": info.kind, "clickhouse": info.version, "migrations": len(applied)}
         log.info("started", extra={**facts, "seconds": round(time.perf_counter() - started, 2)})
         return info

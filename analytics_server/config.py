@@ -21,6 +21,7 @@ from msgspec import Meta
 
 from analytics_server.errors import ConfigError
 from analytics_server.service_links import service_links
+from analytics_server.spelling.host_names import allowed_host
 from analytics_server.zones import find_zone, refusal
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -49,6 +50,9 @@ class ServerSection(_Section, frozen=True, kw_only=True):
     public_url: str = ""
     trusted_proxies: tuple[str, ...] = ()
     client_ip_header: str = ""
+    allowed_hosts: tuple[str, ...] = ()
+    tls_certificate: str = ""
+    tls_key: str = ""
     shutdown_grace_s: Seconds = 25.0
     demo: bool = False
 
@@ -240,8 +244,18 @@ def load_config(path: Path | None, environment: Mapping[str, str] | None = None)
             f"[server] public_url = {public_url!r} is no address of a server: "
             "write it as https://stats.example.com, with a path if there is one, and nothing behind."
         )
+    _refuse_no_hosts(config.server.allowed_hosts)
     _refuse_taken_paths(config.tracker)
     return config
+
+
+def _refuse_no_hosts(entries: tuple[str, ...]) -> None:
+    for entry in entries:
+        try:
+            if entry != "*":
+                allowed_host(entry)
+        except ValueError as error:
+            raise ConfigError(f"[server] allowed_hosts: {entry!r}: {error}; * alone allows any.") from error
 
 
 def _refuse_taken_paths(tracker: TrackerSection) -> None:

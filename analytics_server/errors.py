@@ -86,6 +86,13 @@ class ExpectationFailed(RequestError):
     status = 417
 
 
+class Misdirected(RequestError):
+    """The request is for a host that is not this server's."""
+
+    code = "unknown_host"
+    status = 421
+
+
 class NotImplementedHere(AnalyticsError):
     """A method that no address takes."""
 

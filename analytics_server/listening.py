@@ -67,9 +67,9 @@ def without_brackets(host: str) -> str:
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
-def base_url(host: str, port: int) -> str:
-    """`http://host:port`, with an IPv6 address in brackets and its zone escaped (RFC 6874)."""
-    return f"http://{address_text(host.replace('%', '%25'), port)}"
+def base_url(host: str, port: int, *, tls: bool = False) -> str:
+    """`http://host:port`, with an IPv6 address in brackets and its zone escaped (RFC 6874); `https` with TLS."""
+    return f"{'https' if tls else 'http'}://{address_text(host.replace('%', '%25'), port)}"
 
 
 _Place = tuple[socket.AddressFamily, tuple[Any, ...]]

@@ -36,28 +36,30 @@ def check(config: Config, timeout_s: float) -> str:
     deadline = time.monotonic() + timeout_s
     left = read_address(config.data_dir)
     if left is not None:
-        bound, instance = list(left.addresses), left.instance
+        bound, instance, tls = list(left.addresses), left.instance, left.tls
     else:
         host, port = without_brackets(config.server.host), config.server.port
         if not port:
             raise Unhealthy(f"no server is running on {config.data_dir}, and the settings name no port")
         bound, instance = [(name, port) for name in WILDCARDS.get(host, (host,))], ""
+        tls = bool(config.server.tls_certificate)
     failures = []
     for address in reachable(bound):
         try:
-            _ask(address, instance, deadline)
+            _ask(address, instance, deadline, tls=tls)
         except (OSError, Unhealthy) as error:
             reason = isinstance(error, OSError) and error.strerror
-            failures.append(f"{base_url(*address)}{PATH}: {reason or str(error) or 'no answer in time'}")
+            failures.append(f"{base_url(*address, tls=tls)}{PATH}: {reason or str(error) or 'no answer in time'}")
         else:
-            return base_url(*address)
+            return base_url(*address, tls=tls)
     raise Unhealthy("; ".join(failures))
 
 
-def _ask(address: Address, instance: str, deadline: float) -> None:
+def _ask(address: Address, instance: str, deadline: float, *, tls: bool) -> None:
     """One GET, read to its end. Raises `OSError` (also for lack of time) or `Unhealthy`."""
     request = f"GET {PATH} HTTP/1.1\r\nHost: {address_text(*address)}\r\nConnection: close\r\n\r\n"
-    with socket.create_connection(address, timeout=_left(deadline)) as connection:
+    plain = socket.create_connection(address, timeout=_left(deadline))
+    with _encrypted(plain) if tls else plain as connection:
         connection.sendall(request.encode("ascii"))
         answer = b""
         while len(answer) < MOST_BYTES:
@@ -73,6 +75,20 @@ def _ask(address: Address, instance: str, deadline: float) -> None:
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     if instance and headers.get(INSTANCE_HEADER.lower()) != instance:
         raise Unhealthy("another program answers there; the server of this data directory is gone")
+
+
+def _encrypted(plain: socket.socket) -> socket.socket:
+    """TLS with whatever certificate: it is this machine's, and which process answers is told by its instance."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        return context.wrap_socket(plain)
+    except BaseException:
+        plain.close()
+        raise
 
 
 def _left(deadline: float) -> float:

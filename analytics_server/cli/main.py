@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 
 import click
 import msgspec
@@ -20,6 +21,7 @@ from analytics_server.collect.address import AddressResolver
 from analytics_server.config import ignored_variables
 from analytics_server.demo.routes import MADE_UP_SITE_ID
 from analytics_server.errors import AnalyticsError
+from analytics_server.http.security.tls import faults, tls_of
 from analytics_server.logs import set_up
 from analytics_server.store import Store, check_store, migrate
 
@@ -58,6 +60,7 @@ def check_config(config_path: str | None) -> None:
     config = read_config(config_path)
     AddressResolver(config.server.trusted_proxies)  # These two judge their settings themselves, here as in a start.
     check_store(config)
+    tls = tls_of(config.server)
     for name in config.__struct_fields__:
         click.echo(f"[{name}]")
         section = getattr(config, name)
@@ -69,6 +72,8 @@ def check_config(config_path: str | None) -> None:
         click.echo()
     if ignored := ignored_variables():
         click.secho(f"Passed over, as they announce a service and are no settings: {', '.join(ignored)}.", err=True)
+    if tls is not None and (fault := faults(tls, time.time())):
+        click.secho(fault, fg="yellow", err=True)
     click.secho("The configuration is valid.", err=True)
 
 

@@ -78,7 +78,9 @@ async def _stop(server: Server, code: int, failure: Exception | None = None) -> 
 def _greet(server: Server, info: StoreInfo) -> None:
     """What a new user needs to go on: link, tag, and where the data lies."""
     config = server.config
-    base = config.server.public_url.rstrip("/") or base_url(*server.listener.address)
+    base = config.server.public_url.rstrip("/") or base_url(
+        *server.listener.address, tls=server.listener.tls is not None
+    )
     own = [found.site_id for found in server.access.sites.all() if found.site_id not in (DEMO_SITE_ID, MADE_UP_SITE_ID)]
     site = own[0] if own else "example.com"
     lines = ["", f"  analytics-server {__version__} is running at {base}", ""]

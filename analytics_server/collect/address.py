@@ -54,7 +54,7 @@ class AddressResolver:
         """The client's address; `forwarded` are the headers of that name in the order received."""
         if peer.startswith("::ffff:"):
             peer = bare(peer) or peer
-        if not forwarded or not (self._networks or self._single) or not self._trusts(peer):
+        if not forwarded or not (self._networks or self._single) or not self.trusts(peer):
             return peer
         if header == FORWARDED:
             return self._client(map(_for, _from_right(",".join(forwarded))), peer)
@@ -72,7 +72,7 @@ class AddressResolver:
                 return address
         return peer
 
-    def _trusts(self, peer: str) -> bool:
+    def trusts(self, peer: str) -> bool:
         """Is this the address of a trusted proxy? Remembered: there are few peers."""
         known = self._known.get(peer)
         if known is None:

@@ -150,7 +150,7 @@ class BeaconProtocol(asyncio.Protocol):
     """One connection: beacons are taken here, the rest is aiohttp's."""
 
     __slots__ = (
-        *("_flow", "_front", "_inner", "_peer", "_transport"),
+        *("_flow", "_front", "_inner", "_is_tls", "_peer", "_transport"),
         *("_active_at", "_client_done", "_head_unfinished", "_inner_used", "_owed", "_started", "_state"),
     )
 
@@ -161,6 +161,7 @@ class BeaconProtocol(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._flow: FlowControl | None = None
         self._peer = ""
+        self._is_tls = False
         self._inner_used = False
         """Has aiohttp got any bytes?"""
         self._client_done = False
@@ -187,6 +188,7 @@ class BeaconProtocol(asyncio.Protocol):
         self._state = FrontState.READY
         peer = transport.get_extra_info("peername")
         self._peer = bare(peer[0]) if isinstance(peer, tuple) else ""
+        self._is_tls = transport.get_extra_info("sslcontext") is not None
         self._active_at = time.monotonic()
         front.connections.add(self)
         self._inner.connection_made(transport)
@@ -207,7 +209,7 @@ class BeaconProtocol(asyncio.Protocol):
         self._client_done = True
         if self._transport is not None:
             self._inner.eof_received()
-        return self._state is FrontState.BEACON
+        return self._state is FrontState.BEACON and not self._is_tls  # TLS has no half-closed connections
 
     def pause_writing(self) -> None:
         """The client leaves its answers unread."""

@@ -115,6 +115,10 @@ class CollectService:
         """Events accepted so far."""
         return self._metrics.accepted
 
+    def trusts(self, peer: str) -> bool:
+        """Is this the address of a trusted proxy?"""
+        return self._addresses.trusts(peer)
+
     def address_of(self, request: web.Request) -> str:
         """The network that a client is counted by."""
         headers = request.headers

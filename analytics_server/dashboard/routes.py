@@ -24,6 +24,7 @@ from analytics_server.http.declaration import Reply
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.http.entity_tag import entity_tag, is_unchanged
 from analytics_server.http.pages import page
+from analytics_server.http.security.headers import page_headers
 
 PAGE_PATH = "/dashboard"
 STATIC_PATH = "/dashboard/static"
@@ -42,29 +43,17 @@ CONTENT_TYPES = {
 }
 COMPRESSED = (".css", ".html", ".js", ".svg")
 
-SECURITY_HEADERS = {
-    "Content-Security-Policy": "; ".join(
-        (
-            "default-src 'none'",
-            "script-src 'self'",
-            "style-src 'self'",
-            "img-src 'self'",
-            "font-src 'self'",
-            "connect-src 'self'",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'none'",
-            "require-trusted-types-for 'script'",
-            "trusted-types 'none'",
-        )
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+_HEADERS = page_headers(
+    {
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "img-src": "'self'",
+        "font-src": "'self'",
+        "connect-src": "'self'",
+        "require-trusted-types-for": "'script'",
+        "trusted-types": "'none'",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +126,7 @@ async def _redirect_up(request: web.Request) -> web.StreamResponse:
 
 def _respond(request: web.Request, asset: Asset, caching: str) -> web.Response:
     headers = {
-        **SECURITY_HEADERS,
+        **_HEADERS,
         "Cache-Control": caching,
         "ETag": asset.etag,
         "Vary": "Accept-Encoding",

@@ -21,6 +21,7 @@ from analytics_server.http.declaration import Reply
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.http.entity_tag import entity_tag, is_unchanged
 from analytics_server.http.pages import page
+from analytics_server.http.security.headers import page_headers
 
 DEMO_SITE_ID = "demo.example"
 """The site the demo's events belong to."""
@@ -31,12 +32,16 @@ FORM_TIMEOUT_S = 30.0
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 _HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    **page_headers(
+        {
+            "script-src": "'self'",
+            "connect-src": "'self'",
+            "style-src": "'self'",
+            "img-src": "'self'",
+            "form-action": "'self'",
+        }
     ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "strict-origin-when-cross-origin",
+    "Referrer-Policy": "strict-origin-when-cross-origin",  # as most sites have it: what the tracker sees is real
     "Cache-Control": "no-cache",
 }
 

@@ -22,10 +22,11 @@ log = logging.getLogger(__name__)
 
 
 class RunningAt(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of a server: a random name of its process, and the addresses it is bound to."""
+    """One run of a server: a random name of its process, the addresses it is bound to, and whether by TLS."""
 
     instance: str
     addresses: tuple[tuple[str, int], ...]
+    tls: bool = False
 
 
 class AddressFile:
@@ -35,9 +36,9 @@ class AddressFile:
         self._path = directory / FILE
         self.instance = secrets.token_hex(8)
 
-    def write(self, addresses: list[tuple[str, int]]) -> None:
+    def write(self, addresses: list[tuple[str, int]], *, tls: bool) -> None:
         """Replace the file. A directory that can't be written is a warning: the server works without."""
-        body = msgspec.json.encode(RunningAt(instance=self.instance, addresses=tuple(addresses)))
+        body = msgspec.json.encode(RunningAt(instance=self.instance, addresses=tuple(addresses), tls=tls))
         fresh = self._path.with_suffix(".new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,9 @@ import msgspec
 from aiohttp import web
 
 from analytics_server.errors import AnalyticsError
+from analytics_server.http.security.headers import SECURITY_HEADERS
+
+_HEADERS = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
 
 
 def json_response(value: object, *, status: int = 200) -> web.Response:
@@ -14,13 +17,13 @@ def json_response(value: object, *, status: int = 200) -> web.Response:
         body=msgspec.json.encode(value),
         status=status,
         content_type="application/json",
-        headers={"Cache-Control": "no-store"},
+        headers=_HEADERS,
     )
 
 
 def error_response(error: AnalyticsError) -> web.Response:
     """The error as JSON, with the headers that its status asks for."""
-    headers = {"Cache-Control": "no-store"}
+    headers = dict(_HEADERS)
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
     if error.status == 401:

@@ -14,6 +14,7 @@ from analytics_server.http.authorization import PUBLIC
 from analytics_server.http.declaration import Reply
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.security.headers import SECURITY_HEADERS
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,13 +80,13 @@ class HealthRoutes:
 
     async def healthz(self, request: web.Request) -> web.Response:
         """The process answers."""
-        return web.json_response({"status": "ok"}, headers={INSTANCE_HEADER: self._instance})
+        return web.json_response({"status": "ok"}, headers={**SECURITY_HEADERS, INSTANCE_HEADER: self._instance})
 
     async def readyz(self, request: web.Request) -> web.Response:
         """503 while stopping or when beacons would be refused; not while ClickHouse is merely away."""
         if reason := await self._unreadiness():
-            return web.json_response({"status": "not_ready", "reason": reason}, status=503)
-        return web.json_response({"status": "ready"})
+            return web.json_response({"status": "not_ready", "reason": reason}, status=503, headers=SECURITY_HEADERS)
+        return web.json_response({"status": "ready"}, headers=SECURITY_HEADERS)
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Prometheus' text format."""

@@ -6,28 +6,46 @@ Owns the order of their start and stop. The protocol of a connection is made by 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from analytics_server.config import Config
 from analytics_server.http.address_file import AddressFile
+from analytics_server.http.audit import Recorder
+from analytics_server.http.authorization import Authorizer, C
 from analytics_server.http.body import BODY_TIMEOUT_S
+from analytics_server.http.endpoint import Endpoint, route_table
 from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.security.headers import HSTS
+from analytics_server.http.security.host_check import OPEN_TAGS, HostCheck
+from analytics_server.http.security.tls import HANDSHAKE_TIMEOUT_S, faults, tls_of
 from analytics_server.http.serving import HttpProtocol, add_rest, before_routes, wrap
+from analytics_server.lifecycle import BackgroundTasks
 from analytics_server.listening import BACKLOG, Address, addresses_of, open_sockets, reachable
+
+log = logging.getLogger(__name__)
 
 MakeProtocol = Callable[[], asyncio.Protocol]
 
 
 class Listener:
-    """`shutdown_timeout_s`: how long requests under way may still take when it closes."""
+    """`trusts`: is this peer a trusted proxy? `answer_share`: of the grace period, for requests under way."""
 
-    def __init__(self, config: Config, metrics: HttpMetrics, *, shutdown_timeout_s: float) -> None:
+    def __init__(
+        self, config: Config, metrics: HttpMetrics, *, trusts: Callable[[str], bool], answer_share: float
+    ) -> None:
+        self._hosts = HostCheck(config.server, trusts)
+        self.tls = tls_of(config.server)
+        """Certificate and key, if the server itself speaks TLS."""
+        self._tasks = BackgroundTasks()
         self._config = config
         self._metrics = metrics
-        self._shutdown_timeout_s = shutdown_timeout_s
+        self._shutdown_timeout_s = config.server.shutdown_grace_s * answer_share
         self._runner: web.AppRunner | None = None
         self._sockets: list[asyncio.Server] = []
         self.address_file = AddressFile(config.data_dir)
@@ -40,13 +58,27 @@ class Listener:
         return bool(self._sockets)
 
     async def open(
-        self, routes: Iterable[web.RouteDef], wrap_protocol: Callable[[Callable[[], RequestHandler]], MakeProtocol]
+        self,
+        endpoints: Sequence[Endpoint],
+        authorizer: Authorizer[C],
+        recorder: Recorder,
+        wrap_protocol: Callable[[Callable[[], RequestHandler]], MakeProtocol],
     ) -> None:
-        """Listen. `wrap_protocol` makes the connections' protocol around aiohttp's. Raises `ConfigError`."""
+        """Listen. `recorder` takes audit entries, `wrap_protocol` makes the connections' protocol around aiohttp's.
+
+        Raises `ConfigError`.
+        """
         app = web.Application()
         app[BODY_TIMEOUT_S] = self._config.limits.body_timeout_s
-        app.router.add_routes(wrap(routes, self._metrics))
+        app.router.add_routes(
+            wrap(self._routes(endpoints, route_table(endpoints, authorizer, recorder)), self._metrics)
+        )
         add_rest(app, self._metrics)
+        if self.tls is not None:
+            app.on_response_prepare.append(_say_https_only)
+            self._tasks.start(self.tls.watch, "tls-files")
+            if fault := faults(self.tls, time.time()):
+                log.warning(fault)
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -63,9 +95,26 @@ class Listener:
         sockets = open_sockets(self._config.server.host, self._config.server.port)
         bound = addresses_of(sockets)
         for bound_socket in sockets:
-            self._sockets.append(await loop.create_server(make, sock=bound_socket, backlog=BACKLOG))
+            listening = loop.create_server(make, sock=bound_socket, backlog=BACKLOG, **self._tls_arguments())
+            self._sockets.append(await listening)
         self.address = reachable(bound)[0]
-        self.address_file.write(bound)
+        self.address_file.write(bound, tls=self.tls is not None)
+
+    def _routes(self, endpoints: Sequence[Endpoint], routes: list[web.RouteDef]) -> list[web.RouteDef]:
+        """The routes; those that are not open for any host behind the host check, if there are names to check."""
+        if not self._hosts.is_on:
+            return routes
+        return [
+            route
+            if endpoint.tag in OPEN_TAGS and endpoint.role in ("", "collect")
+            else web.RouteDef(route.method, route.path, self._hosts.guard(route.handler), route.kwargs)
+            for endpoint, route in zip(endpoints, routes, strict=True)
+        ]
+
+    def _tls_arguments(self) -> dict[str, Any]:
+        if self.tls is None:
+            return {}
+        return {"ssl": self.tls.context, "ssl_handshake_timeout": HANDSHAKE_TIMEOUT_S}
 
     def stop_listening(self) -> None:
         """Take no new connection."""
@@ -76,5 +125,10 @@ class Listener:
 
     async def close(self) -> None:
         """Wait for the requests under way, and close all connections."""
+        await self._tasks.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
+
+
+async def _say_https_only(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(HSTS)

@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from analytics_server import __version__
+from analytics_server.http.security.headers import SECURITY_HEADERS
 
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 LAG_CHECK_S = 1.0
@@ -77,6 +78,5 @@ class HttpMetrics:
 
     def expose(self) -> web.Response:
         """All metrics in Prometheus' text format."""
-        response = web.Response(body=generate_latest(self.registry))
-        response.headers["Content-Type"] = CONTENT_TYPE_LATEST
-        return response
+        headers = {**SECURITY_HEADERS, "Content-Type": CONTENT_TYPE_LATEST}
+        return web.Response(body=generate_latest(self.registry), headers=headers)

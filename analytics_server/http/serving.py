@@ -29,6 +29,7 @@ from analytics_server.errors import (
 )
 from analytics_server.http.answer import error_response
 from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.security.headers import secure_page
 from analytics_server.http.websocket_frames import MaskedFrames
 
 log = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ def _wrapped(handler: Handler, path: str, metrics: HttpMetrics) -> Handler:
         except web.HTTPException as error:
             if error.status < 400:  # a redirect: aiohttp wants it raised
                 observe(error.status, time.perf_counter() - started)
+                secure_page(error)
                 raise
             response = _plain_error(error)
         except asyncio.CancelledError:
@@ -129,6 +131,7 @@ def _wrapped(handler: Handler, path: str, metrics: HttpMetrics) -> Handler:
         except Exception:
             log.exception("request crashed", extra={"route": path})
             response = error_response(AnalyticsError("Something went wrong here; the server's log says what."))
+        secure_page(response)
         if response.status != 101:  # a WebSocket's life is no answering time
             observe(response.status, time.perf_counter() - started)
         return response

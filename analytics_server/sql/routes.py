@@ -19,6 +19,7 @@ from analytics_server.http.answer import json_response
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.http.parameters import single_values
+from analytics_server.http.security.headers import SECURITY_HEADERS
 from analytics_server.query.endpoint_parts import NO_SITE, query_body
 from analytics_server.sql.answer import FORMATS, SqlAnswer
 from analytics_server.sql.codes import RUN_CODES
@@ -26,7 +27,7 @@ from analytics_server.sql.schema import SchemaAnswer, describe
 from analytics_server.sql.service import SqlRequest, SqlService
 
 CSV_KINDS = ("safe", "raw")
-NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+NO_STORE = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
 
 _CSV = Annotated[str, Meta(extra_json_schema={"enum": list(CSV_KINDS)})]
 _FORMAT = Annotated[str, Meta(extra_json_schema={"enum": list(FORMATS)})]

@@ -15,7 +15,7 @@ from tests.server import USER_AGENT, Client, RunningServer, wait_for
 
 SITE = "stop.example"
 EVENT = {"site": SITE, "name": "x"}
-HALF = f"POST /track HTTP/1.1\r\nHost: a\r\nUser-Agent: {USER_AGENT}\r\nContent-Length: 500\r\n\r\n".encode()
+HALF = f"POST /track HTTP/1.1\r\nHost: localhost\r\nUser-Agent: {USER_AGENT}\r\nContent-Length: 500\r\n\r\n".encode()
 GRACE_S = 5.0
 EXIT_S = GRACE_S + 3.0
 
@@ -31,7 +31,7 @@ def settings(front: ClickHouseFront, database: str) -> dict[str, str]:
 
 async def asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str) -> int:
     """The status of a GET on a connection that stays open."""
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
     length = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
     await reader.readexactly(int(length.split(b":")[1]))

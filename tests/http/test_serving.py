@@ -30,7 +30,7 @@ async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
 
 
 def request(start: str, *headers: bytes, body: bytes = b"") -> bytes:
-    lines = [start.encode(), b"Host: a.example", b"Content-Length: %d" % len(body), *headers, b"Connection: close"]
+    lines = [start.encode(), b"Host: localhost", b"Content-Length: %d" % len(body), *headers, b"Connection: close"]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
@@ -52,10 +52,13 @@ async def test_bytes_in_headers_that_are_no_text_are_answered(server: RunningSer
     ("sent", "named"),
     [
         (b"hello\r\n\r\n", "can't be read as HTTP"),
-        (b"POST /track HTTP/1.1\r\nHost: a\r\nContent-Length: many\r\n\r\n", "can't be read as HTTP"),
-        (b"POST /track HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nsecret\r\n", "can't be read as HTTP"),
-        (b"GET /api/v1/trends?site_id=" + b"a" * 9_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", "8190 bytes"),
-        (b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Long: " + b"a" * 9_000 + b"\r\n\r\n", "8190 bytes"),
+        (b"POST /track HTTP/1.1\r\nHost: localhost\r\nContent-Length: many\r\n\r\n", "can't be read as HTTP"),
+        (
+            b"POST /track HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nsecret\r\n",
+            "can't be read as HTTP",
+        ),
+        (b"GET /api/v1/trends?site_id=" + b"a" * 9_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", "8190 bytes"),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"a" * 9_000 + b"\r\n\r\n", "8190 bytes"),
     ],
 )
 async def test_what_is_no_readable_http_is_refused_like_everything_else(
@@ -72,7 +75,7 @@ async def test_what_is_no_readable_http_is_refused_like_everything_else(
 
 
 async def test_every_connection_gets_its_answer_when_the_server_stops_under_load(server: RunningServer) -> None:
-    beacon = b"POST /track HTTP/1.1\r\nHost: a\r\nUser-Agent: %s\r\nContent-Length: %d\r\n\r\n%s" % (
+    beacon = b"POST /track HTTP/1.1\r\nHost: localhost\r\nUser-Agent: %s\r\nContent-Length: %d\r\n\r\n%s" % (
         b"Mozilla/5.0 (X11; Linux x86_64) Chrome/142.0.0.0 Safari/537.36",
         len(BEACON),
         BEACON,

@@ -14,7 +14,8 @@ from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from analytics_server.access.actions import QUERY_SITE
-from analytics_server.access.gate import Principal, Role
+from analytics_server.access.principals import Principal, Role
+from analytics_server.access.tokens import Token
 from analytics_server.config import LimitsSection
 from analytics_server.errors import AnalyticsError, Forbidden, Unauthorized
 from analytics_server.http.authorization import Action, Resource
@@ -42,7 +43,8 @@ class FakeTokens:
         if kind != "Bearer" or token not in self.tokens:
             raise Unauthorized("The token is unknown. " + "Make a new one. " * 20)
         site_id = self.tokens[token]
-        return Principal(token_id=f"id of {token}", role=Role.READ, sites=() if site_id == "*" else (site_id,))
+        sites = () if site_id == "*" else (site_id,)
+        return Token(token_id=f"id of {token}", role=Role.READ, sites=sites).principal()
 
     def authorize(self, caller: Principal, action: Action, resource: Resource) -> None:
         assert action is QUERY_SITE

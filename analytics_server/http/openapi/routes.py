@@ -13,6 +13,7 @@ from analytics_server.http.authorization import PUBLIC
 from analytics_server.http.declaration import Reply
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.http.openapi.document import Json, build_document, check
+from analytics_server.http.security.headers import SECURITY_HEADERS
 
 
 def with_document(endpoints: Sequence[Endpoint], *, url: str, components: Mapping[str, Json]) -> list[Endpoint]:
@@ -29,7 +30,12 @@ def with_document(endpoints: Sequence[Endpoint], *, url: str, components: Mappin
         return web.Response(
             body=made[0],
             content_type="application/json",
-            headers={"Cache-Control": "no-cache", "Access-Control-Allow-Origin": "*"},
+            headers={
+                **SECURITY_HEADERS,
+                "Cross-Origin-Resource-Policy": "cross-origin",
+                "Access-Control-Allow-Origin": "*",
+                "Cache-Control": "no-cache",
+            },
         )
 
     every.append(

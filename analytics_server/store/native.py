@@ -52,7 +52,11 @@ class _Repeated:
         self._type: _Type = get_from_name("String")
 
     def write_column(self, column: Sequence[object], dest: bytearray, ctx: InsertContext) -> None:
-        if len(self._known) <= MOST_KNOWN and column.count("") <= len(column) // 2:
+        empty = column.count("")
+        if empty == len(column):
+            dest += bytes(empty)  # an empty string is its length, 0
+            return
+        if len(self._known) <= MOST_KNOWN and empty <= len(column) // 2:
             try:
                 dest += b"".join(map(self._known.__getitem__, column))
                 return
@@ -101,6 +105,9 @@ class _Decimal64:
         self._type: _Type = get_from_name(name)
 
     def write_column(self, column: Sequence[object], dest: bytearray, ctx: InsertContext) -> None:
+        if column.count(0) == len(column):
+            dest += bytes(DECIMAL_64_BYTES * len(column))
+            return
         amounts = [value for value in column if value != 0]
         written = bytearray()
         if amounts:

@@ -1,7 +1,7 @@
 """What a session's first event brings: where it came from, the place, the browser.
 
 Worked out only when a session begins, and traffic repeats itself: the origin is cached by
-referrer and page, the browser by user agent, client hints, screen and language. Addresses are not kept here.
+referrer and the page's campaign tags (its URL may hold a click id of its own), the browser by user agent, client hints, screen and language. Addresses are not kept here.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ TABLET_TOUCHES = 2
 """One touch point a device may have that is no tablet."""
 _SPAM_ORIGIN: Attributes = ()
 
+_Tags = tuple[tuple[str, str], ...]
+"""A page's campaign keys with their values."""
+
 
 class FirstTouch:
     """Reads a session's attributes, in the order of `model.SESSION_ATTRIBUTES`."""
@@ -38,7 +41,7 @@ class FirstTouch:
         self._referrers = referrers
         self._agents = agents
         self._geo = geo
-        self._origins: GenerationCache[tuple[str, str, str, tuple[str, ...]], Attributes] = GenerationCache(
+        self._origins: GenerationCache[tuple[str, str, _Tags, tuple[str, ...]], Attributes] = GenerationCache(
             CACHED_ORIGINS
         )
         self._browsers: GenerationCache[tuple[str, object, object, bool, str, HintHeaders | None], Attributes] = (
@@ -60,22 +63,23 @@ class FirstTouch:
         `language`: the request's, if the event has none. `allowed_hosts`: the site's own hosts, which are no referrers.
         `headers`: the request's, if they hold client hints of the visitor's own browser.
         """
-        origin = self._origin(page, beacon.referrer or "", (beacon.url or "") if page.query else "", allowed_hosts)
+        origin = self._origin(page, beacon.referrer or "", allowed_hosts)
         if not origin:
             return None
         hints = None if headers is None else hint_headers(headers)
         browser = self._browser(user_agent, beacon.screen, beacon.language or language, hints)
         return origin + self._geo.locate(address) + browser
 
-    def _origin(self, page: CleanUrl, referrer: str, tagged_url: str, allowed_hosts: tuple[str, ...]) -> Attributes:
+    def _origin(self, page: CleanUrl, referrer: str, allowed_hosts: tuple[str, ...]) -> Attributes:
         """referrer, source, channel and the five campaign tags; empty for spam."""
         if not referrer:
             allowed_hosts = ()
-        key = (page.hostname, referrer, tagged_url, allowed_hosts)
+        tags = tuple(page.query.items()) if page.query else ()
+        key = (page.hostname, referrer, tags, allowed_hosts)
         found = self._origins.young.get(key) or self._origins.get(key)
         if found is None:
             found = self._read_origin(page, referrer, allowed_hosts)
-            if len(referrer) + len(tagged_url) <= MAX_KEY_CHARS:
+            if len(referrer) + sum(len(value) for _, value in tags) <= MAX_KEY_CHARS:
                 self._origins.put(key, found)
         return found
 

@@ -50,6 +50,8 @@ class GeoPlace(NamedTuple):
 
 
 NOWHERE = GeoPlace()
+_COUNTRIES_ALONE = {code: GeoPlace(code) for code in COUNTRIES}
+"""What a file of countries only can say: nearly all sessions begin at an address that is not cached."""
 
 
 class DatabaseInfo(NamedTuple):
@@ -163,6 +165,8 @@ def _place(record: dict[str, object]) -> GeoPlace:
     country = _country(record)
     if not country:
         return NOWHERE
+    if len(record) == 1:
+        return _COUNTRIES_ALONE[country]
     return tuple.__new__(GeoPlace, (country, _region(record), _name(record.get("city"))))  # a third of the time
 
 

@@ -112,8 +112,9 @@ class IdQueue:
         """Put in a number that came now."""
         if self._parts:
             part = self._parts[-1]
-            if now <= part.open_until and len(part.numbers) < QUEUE_PART:
-                part.numbers.append(number)
+            numbers = part.numbers
+            if now <= part.open_until and len(numbers) < QUEUE_PART:
+                numbers.append(number)
                 part.newest_at = now
                 return
         part = _Part(now, now + self._span_s)

@@ -79,12 +79,14 @@ def make_time(parts: Parts, settings: CollectSection, limits: LimitsSection) -> 
 
     def step(run: Run) -> Drop | None:
         now_ms, origin, events = run.now_ms, run.origin, run.events
+        timed = False
         for index, beacon in run.beacons:
             if beacon.timestamp is None and beacon.sent_at is None:
                 events.append(EventContext(index, beacon, now_ms, origin))
             else:
+                timed = True
                 events.append(EventContext(index, beacon, time_of(beacon, index, run), origin))
-        if len(events) > 1:
+        if timed and len(events) > 1:
             events.sort(key=_by_time)
         return None
 

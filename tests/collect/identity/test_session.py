@@ -81,6 +81,41 @@ def test_the_least_recently_used_session_goes_first() -> None:
     assert open_ones.of_client("a", "one") is not None
 
 
+def test_the_last_used_session_is_not_found_once_it_made_room_or_ended() -> None:
+    clock = Clock()
+    made_room = sessions(capacity=1)
+    made_room.open_visitor("a", 1, T0, ())
+    made_room.open_client("a", "tab", T0, ())
+    ended = sessions(clock=clock)
+    ended.open_visitor("a", 1, T0, ())
+    clock.now += 86_401
+    ended.expire()
+
+    assert made_room.of_visitor("a", 1, T0) is None
+    assert ended.of_visitor("a", 1, T0) is None
+
+
+def test_a_visitors_later_session_goes_before_the_one_used_last() -> None:
+    open_ones = sessions()
+    first = open_ones.open_visitor("a", 1, T0, ())
+    second = open_ones.open_visitor("a", 1, T0 + 40 * MINUTE_MS, ())
+
+    assert open_ones.of_visitor("a", 1, T0) is first
+    assert open_ones.of_visitor("a", 1, T0 + 20 * MINUTE_MS) is second
+
+
+def test_a_session_used_again_and_again_is_kept() -> None:
+    clock = Clock()
+    open_ones = sessions(clock=clock)
+    made = open_ones.open_visitor("a", 1, T0, ())
+    clock.now += 80_000
+    open_ones.of_visitor("a", 1, T0)
+    clock.now += 80_000
+
+    assert open_ones.expire() == 0
+    assert open_ones.of_visitor("a", 1, T0) is made
+
+
 def test_one_visitor_can_not_hold_many_sessions() -> None:
     open_ones = sessions()
     made = [open_ones.open_visitor("a", 1, T0 + number * 3_600_000, ()) for number in range(10)]

@@ -52,7 +52,7 @@ class _Repeated:
         self._type: _Type = get_from_name("String")
 
     def write_column(self, column: Sequence[object], dest: bytearray, ctx: InsertContext) -> None:
-        empty = column.count("")
+        empty = 0 if column and column[0] else column.count("")  # where the first is a text, most are
         if empty == len(column):
             dest += bytes(empty)  # an empty string is its length, 0
             return

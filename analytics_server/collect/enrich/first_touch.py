@@ -1,7 +1,8 @@
 """What a session's first event brings: where it came from, the place, the browser.
 
 Worked out only when a session begins, and traffic repeats itself: the origin is cached by
-referrer and the page's campaign tags (its URL may hold a click id of its own), the browser by user agent, client hints, screen and language. Addresses are not kept here.
+referrer and the page's campaign tags (its URL may hold a click id of its own), the browser by
+user agent, client hints, screen and language. Addresses are not kept here.
 """
 
 from __future__ import annotations

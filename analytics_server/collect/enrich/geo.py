@@ -51,7 +51,7 @@ class GeoPlace(NamedTuple):
 
 NOWHERE = GeoPlace()
 _COUNTRIES_ALONE = {code: GeoPlace(code) for code in COUNTRIES}
-"""What a file of countries only can say: nearly all sessions begin at an address that is not cached."""
+"""Where a file knows countries only: shared, not made for each address."""
 
 
 class DatabaseInfo(NamedTuple):

@@ -37,6 +37,7 @@ from analytics_server.ingest.wal.segment import Sealed
 from analytics_server.ingest.wal.segment_file import Untrusted, sync_directory
 from analytics_server.ingest.wal.sync import Syncer, make_syncer
 from analytics_server.model import COLUMN_INDEX, Row
+from analytics_server.store.data_directory import make_private
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class Wal:
             ) from error
 
     def _open(self) -> list[Sealed]:
-        self._directory.mkdir(parents=True, exist_ok=True)
+        make_private(self._directory)
         for parent in self._directory.parents:  # a new directory's name must survive a power cut too
             with contextlib.suppress(OSError):  # one that may not be read was there before
                 sync_directory(parent)

@@ -10,6 +10,7 @@ LIST =
 # Tests wait for processes, clocks and disks more than they compute, so a few more than there are cores.
 JOBS = 3
 MINUTES = 10
+SECONDS = 60
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 # The locks name every package, so pip neither resolves nor adds any.
 PIP_LOCKED = $(PIP) install --quiet --no-deps --require-hashes --only-binary :all:
@@ -18,7 +19,7 @@ PUPPETEER = tests/browsers/puppeteer
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock'
 
-.PHONY: help install install-dev geo run demo test check fmt soak bench build tracker golden agents spam-referrers lock clean
+.PHONY: help install install-dev geo run demo test check fmt soak bench build tracker golden fuzz agents spam-referrers lock clean
 
 help: ## Show this list
 	@echo "Usage: make TARGET"
@@ -115,6 +116,9 @@ fmt: install-dev ## Format the code and mend what the linter can mend
 
 soak: install-dev ## Ten minutes of good and bad traffic with random kills; prints the books (MINUTES=10)
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
+
+fuzz: install-dev ## Mutate inputs of what reads strangers' bytes; prints what crashes it (SECONDS=60 each)
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
 bench: install-dev ## Measure; prints a table and writes benchmarks/results/
 	@$(BIN)/python -m benchmarks $(ARGS)

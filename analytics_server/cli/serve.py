@@ -17,6 +17,7 @@ from analytics_server.demo.routes import DEMO_SITE_ID, MADE_UP_SITE_ID
 from analytics_server.errors import AnalyticsError
 from analytics_server.listening import base_url
 from analytics_server.store import StoreInfo
+from analytics_server.store.data_directory import open_to_others
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ async def run_server(config: Config) -> int:
         interrupted.cancel()
         await _stop(server, 1, error)
         raise
+    for path, mode in open_to_others(config):
+        log.warning("other users may enter the directory: chmod 700", extra={"path": str(path), "mode": f"{mode:o}"})
     _greet(server, info)
     broken = asyncio.create_task(server.ingest.broken.wait())
     await asyncio.wait({interrupted, broken}, return_when=asyncio.FIRST_COMPLETED)

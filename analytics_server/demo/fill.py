@@ -27,6 +27,7 @@ from analytics_server.errors import AnalyticsError, RequestError
 from analytics_server.ingest.flush.batch import INSERT_COLUMNS, Batch, to_columns
 from analytics_server.model import COLUMN_NAMES
 from analytics_server.store import Store, make_store, migrate
+from analytics_server.store.data_directory import make_private
 
 CHUNK_ROWS = 50_000
 MAX_DAYS = 3_650
@@ -153,7 +154,7 @@ def _alone(config: Config) -> Iterator[None]:
     if not config.clickhouse_url.startswith("chdb:"):
         yield
         return
-    config.wal_dir.mkdir(parents=True, exist_ok=True)
+    make_private(config.wal_dir)
     lock = os.open(config.wal_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:

@@ -19,6 +19,7 @@ from analytics_server import __version__
 from analytics_server.config import Config
 from analytics_server.doctor.batches import BatchesCheck, EventIdsCheck
 from analytics_server.doctor.day_totals import DayTotalsCheck
+from analytics_server.doctor.directories import DirectoriesCheck
 from analytics_server.doctor.documents import DocumentsCheck
 from analytics_server.doctor.environment import ClockCheck, GeoCheck, SaltsCheck, VersionsCheck
 from analytics_server.doctor.lock import DirectoryLock
@@ -88,6 +89,7 @@ class Examination:
         now = self._clock()
         await self._make(
             VersionsCheck(needs_engine=self._owns_files),
+            DirectoriesCheck(config),
             DiskCheck(config),
             WalCheck(config, self._lock, now, self._advance),
             QuarantineCheck(config.wal_dir / QUARANTINE),

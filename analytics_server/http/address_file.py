@@ -41,7 +41,7 @@ class AddressFile:
         body = msgspec.json.encode(RunningAt(instance=self.instance, addresses=tuple(addresses), tls=tls))
         fresh = self._path.with_suffix(".new")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             fresh.write_bytes(body)
             os.replace(fresh, self._path)
         except OSError as error:

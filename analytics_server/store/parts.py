@@ -178,7 +178,7 @@ class PartRecord:
         if record == self._record:
             return
         draft = self._path.with_suffix(".new")
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with draft.open("wb") as file:
             os.fchmod(file.fileno(), 0o600)
             if not os.geteuid():  # doctor may run as root, and the server has to read it

@@ -132,7 +132,7 @@ class GeoLocator:
 
     def _open(self) -> _Opened:
         if self._scratch_dir is not None:
-            Path(self._scratch_dir).mkdir(parents=True, exist_ok=True)
+            Path(self._scratch_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(prefix="geo-", suffix=".mmdb", dir=self._scratch_dir) as snapshot:
             with open(self._path, "rb") as source:
                 shutil.copyfileobj(source, snapshot, 1 << 20)

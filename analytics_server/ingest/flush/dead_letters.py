@@ -123,7 +123,7 @@ def write_rows(
     encode = msgspec.msgpack.Encoder().encode
     payload = [segment.array_head(len(rows)), *map(encode, rows)]
     head = segment.head_bytes(own, int(now * 1000))
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     _write(directory / f"{own:020d}{SUFFIX}", _json(letter))
     _write(directory / letter.file, b"".join([head, segment.frame_head(1, payload), *payload]))
     return letter
@@ -143,7 +143,7 @@ def write_note(
         written_at=_text(now),
         causes=(cause,) if cause else (),
     )
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     _write(directory / f"{batch_id:020d}{SUFFIX}", _json(letter))
 
 

@@ -24,7 +24,7 @@ class InDoubtBatches:
 
     def add(self, batch_id: int) -> None:
         """Durable when it returns. Raises `OSError`."""
-        self._directory.mkdir(exist_ok=True)
+        self._directory.mkdir(mode=0o700, exist_ok=True)
         os.close(os.open(self._directory / str(batch_id), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         sync_directory(self._directory)
         sync_directory(self._directory.parent)

@@ -34,9 +34,10 @@ from analytics_server.ingest.wal.open_segment import OpenSegments
 from analytics_server.ingest.wal.probe import is_in_place, probe
 from analytics_server.ingest.wal.recovery import LOCK, keep, recover
 from analytics_server.ingest.wal.segment import Sealed
-from analytics_server.ingest.wal.segment_file import Untrusted, sync_directory
+from analytics_server.ingest.wal.segment_file import Untrusted, sync_parents
 from analytics_server.ingest.wal.sync import Syncer, make_syncer
 from analytics_server.model import COLUMN_INDEX, Row
+from analytics_server.store.data_directory import make_private
 
 log = logging.getLogger(__name__)
 
@@ -122,10 +123,8 @@ class Wal:
             ) from error
 
     def _open(self) -> list[Sealed]:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        for parent in self._directory.parents:  # a new directory's name must survive a power cut too
-            with contextlib.suppress(OSError):  # one that may not be read was there before
-                sync_directory(parent)
+        make_private(self._directory)
+        sync_parents(self._directory)
         self._lock_fd = os.open(self._directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -201,7 +201,7 @@ def _keep_before_cut(path: Path, directory: Path) -> None:
 
 def _made(directory: Path) -> Path:
     if not directory.is_dir():
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync_directory(directory.parent)
     return directory
 

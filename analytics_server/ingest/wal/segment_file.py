@@ -100,6 +100,13 @@ class SegmentFile:
         self.close()
 
 
+def sync_parents(path: Path) -> None:
+    """Make the name of a directory, which may be new, survive a power cut, and those above it."""
+    for parent in path.parents:
+        with contextlib.suppress(OSError):  # one that may not be read was there before
+            sync_directory(parent)
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable. Raises `OSError`."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -17,6 +17,7 @@ from clickhouse_connect.driver.exceptions import Error as DriverError
 
 from analytics_server.config import Config
 from analytics_server.errors import ConfigError, StoreFatal
+from analytics_server.store.data_directory import make_private
 from analytics_server.store.engines.engine_files import examine
 from analytics_server.store.engines.quoting import quoted_name
 from analytics_server.store.errors_map import plain
@@ -50,7 +51,7 @@ def embedded_store(config: Config, path: Path) -> ThreadedStore:
         """
         examine(path, database)
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(path)
         except OSError as error:
             raise StoreFatal(
                 f"The directory {path} can't be made: {error.strerror}. "

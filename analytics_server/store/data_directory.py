@@ -1,0 +1,35 @@
+"""The data directory: made for the server's user alone, and which of its directories others can reach.
+
+Whoever can read it has every event, and with the day's salts the way back from a visitor's hash to an address.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from analytics_server.config import Config
+
+PRIVATE = 0o700
+
+
+def make_private(directory: Path) -> None:
+    """Make a directory and those above it that are missing, for this user alone. Raises `OSError`."""
+    if not directory.is_dir():
+        make_private(directory.parent)
+        directory.mkdir(mode=PRIVATE, exist_ok=True)
+
+
+def open_to_others(config: Config) -> list[tuple[Path, int]]:
+    """Directories of this server that other users of the machine may enter, with their permissions."""
+    data, wal = config.data_dir, config.wal_dir
+    own = [data] if wal.is_relative_to(data) else [data, wal]
+    found = []
+    for directory in own:
+        try:
+            mode = stat.S_IMODE(directory.stat().st_mode)
+        except OSError:  # not there yet, or not to be looked at: the start says so
+            continue
+        if mode & ~PRIVATE & 0o777:
+            found.append((directory, mode))
+    return found

@@ -56,8 +56,7 @@ class Server:
     """One process: everything between a socket and ClickHouse."""
 
     def __init__(self, config: Config, *, admin_token: str = "") -> None:
-        self.config = config
-        self.http = HttpMetrics()
+        self.config, self.http = config, HttpMetrics()
         registry = self.http.registry
         self.store = make_store(config)
         self.integrity = Integrity(self.store, config.data_dir, registry, lambda: self.ingest.flusher.delivered)
@@ -78,6 +77,7 @@ class Server:
             drops_of=self.collect.drops.of_site,
             address_of=self.collect.address_of,
             recorder=self.audit.log,
+            cookies=self.access.people.cookies,
         )
         self.housekeeping = Housekeeping(
             self.store, self.ingest.flusher, self.collect, self.http, geo_interval_s=config.geo.reload_interval_s
@@ -186,7 +186,7 @@ class Server:
             *self.collect.endpoints(),
             *self._questions.endpoints(),
             *self._live.endpoints(),
-            *self.access.endpoints(self.collect.drops.of_unknown_sites),
+            *self.access.endpoints(self.collect.drops.of_unknown_sites, self.collect.address_of, self.audit.log),
             *self.audit.endpoints(),
             *self.health.endpoints(),
         ]

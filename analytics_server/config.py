@@ -73,6 +73,15 @@ class SitesSection(_Section, frozen=True, kw_only=True):
     default_timezone: str = "UTC"
 
 
+class AccessSection(_Section, frozen=True, kw_only=True):
+    session_idle_s: Positive = 172_800
+    session_absolute_s: Positive = 2_592_000
+    invitation_s: Positive = 604_800
+    sign_ins_per_account: Positive = 10
+    sign_ins_per_address: Positive = 50
+    sign_in_window_s: Positive = 900
+
+
 class CollectSection(_Section, frozen=True, kw_only=True):
     query_keys: tuple[str, ...] = ("page", "q", "s", "search", "query", "category", "id", "p", "tab", "lang")
     mask_emails: bool = True
@@ -178,6 +187,7 @@ class Config(_Section, frozen=True, kw_only=True):
     server: ServerSection = ServerSection()
     clickhouse: ClickhouseSection = ClickhouseSection()
     sites: SitesSection = SitesSection()
+    access: AccessSection = AccessSection()
     collect: CollectSection = CollectSection()
     limits: LimitsSection = LimitsSection()
     sql: SqlSection = SqlSection()

@@ -68,6 +68,26 @@ MANAGE_TOKENS = Action(
     roles=MANAGING,
     refusal=_NEEDS_ADMIN,
 )
+ADD_PEOPLE = Action(
+    name="add_people",
+    about="Add people with a password.",
+    resource=ResourceKind.ALL_SITES,
+    roles=MANAGING,
+    refusal=_NEEDS_ADMIN,
+)
+MANAGE_PEOPLE = Action(
+    name="manage_people",
+    about="See, invite, change and delete people of the sites covered, with no more rights than one's own.",
+    resource=ResourceKind.NOTHING,
+    roles=MANAGING,
+    refusal=_NEEDS_ADMIN,
+)
+VIEW_SELF = Action(
+    name="view_self",
+    about="See who one is; of people, also sign out and change the password and the second factor.",
+    resource=ResourceKind.NOTHING,
+    roles=ANY_ROLE,
+)
 VIEW_SAVED = Action(
     name="view_saved",
     about="See what is saved with a site.",
@@ -110,6 +130,9 @@ ACTIONS: tuple[Action, ...] = (
     CHANGE_SITE,
     MANAGE_SITES,
     MANAGE_TOKENS,
+    ADD_PEOPLE,
+    MANAGE_PEOPLE,
+    VIEW_SELF,
     VIEW_SAVED,
     EDIT_SAVED,
     VIEW_SCHEMA,
@@ -160,14 +183,14 @@ def excess(principal: Principal, wanted: Iterable[Grant]) -> str:
 
 
 class Authenticator(Protocol):
-    """Knows tokens: the gate."""
+    """Knows tokens, or sessions too."""
 
     async def authenticate(self, authorization: str | None) -> Principal:
         """The principal of an `Authorization` header. Raises `Unauthorized`."""
 
 
 class GateAuthorizer:
-    """Authentication by the gate's tokens and authorization by `allowed`, for the endpoints."""
+    """Authentication by tokens and sessions, and authorization by `allowed`, for the endpoints."""
 
     def __init__(self, gate: Authenticator) -> None:
         self._gate = gate

@@ -6,15 +6,19 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from analytics_server.access.actions import GateAuthorizer
+from analytics_server.access.authentication import Authentication
 from analytics_server.access.gate import OWN_REFRESH_S, REFRESH_S, Gate
+from analytics_server.access.people.service import PeopleService
 from analytics_server.access.principals import Role
 from analytics_server.access.site_routes import SiteRoutes
 from analytics_server.access.sites import Sites
 from analytics_server.access.token_routes import TokenRoutes
 from analytics_server.config import Config
+from analytics_server.http.audit import Recorder
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.lifecycle import BackgroundTasks
 from analytics_server.model import DropCount
@@ -47,18 +51,30 @@ class AccessService:
         self._admin_token = admin_token
         refresh_s = OWN_REFRESH_S if store.capabilities.owns_files else REFRESH_S
         self.gate = Gate(store, unreadable=unreadable, refresh_s=refresh_s)
-        self.authorizer = GateAuthorizer(self.gate)
+        self.people = PeopleService(config, store, unreadable, refresh_s)
+        self.authorizer = GateAuthorizer(Authentication(self.gate, self.people.sessions))
         self.sites = Sites(store, config.sites, unreadable=unreadable)
         self.new_admin_token = ""
         """Made by `load` when there was none; shown once."""
 
-    def endpoints(self, drops_of_unknown_sites: Callable[[], list[DropCount]]) -> list[Endpoint]:
-        """Sites and tokens over HTTP."""
-        return [*SiteRoutes(self.sites, drops_of_unknown_sites).endpoints(), *TokenRoutes(self.gate).endpoints()]
+    def endpoints(
+        self,
+        drops_of_unknown_sites: Callable[[], list[DropCount]],
+        client_of: Callable[[web.Request], str],
+        recorder: Recorder,
+    ) -> list[Endpoint]:
+        """Sites, tokens and people over HTTP. `client_of` tells clients apart; `recorder` audits sign-ins."""
+        return [
+            *SiteRoutes(self.sites, drops_of_unknown_sites).endpoints(),
+            *TokenRoutes(self.gate).endpoints(),
+            *self.people.endpoints(client_of, recorder),
+        ]
 
     async def load(self, damage: DamageReader) -> None:
         """Read tokens and sites. Raises a store error."""
         await damage.reading("tokens", self.gate.load)
+        await damage.reading("people", self.people.people.load)
+        await damage.reading("person_sessions", self.people.sessions.load)
         await self._ensure_admin(damage)
         await damage.reading("sites", self.sites.load)
         if damage.has_lost("sites"):
@@ -68,10 +84,12 @@ class AccessService:
         """Begin to refresh and to write in the background; `tasks` are cancelled before `close`."""
         self.sites.start()
         tasks.start(self.gate.uses.run, "credential-uses")
+        self.people.start(tasks)
 
     async def close(self) -> None:
         """Write what is not written yet."""
         await self.gate.uses.close()
+        await self.people.close()
         await self.sites.close()
 
     async def _ensure_admin(self, damage: DamageReader) -> None:

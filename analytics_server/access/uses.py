@@ -41,6 +41,10 @@ class CredentialUses:
                 self._known.clear()
             self._known[id_] = self._unwritten[id_] = now
 
+    def known_s(self, id_: str) -> int:
+        """When the credential was last used here, in seconds since 1970; 0 if that is not known."""
+        return self._known.get(id_, 0)
+
     async def read(self) -> dict[str, datetime]:
         """The last uses of all credentials, those of other servers too. Raises a store error."""
         answer = await self._store.query(

@@ -59,7 +59,7 @@ def with_store(config: Config, work: Callable[[Store], Awaitable[None]]) -> None
     if lock.busy:
         raise AnalyticsError(
             f"A server is running on {config.data_dir} and owns the database there. Stop it first,"
-            " or ask it over HTTP: /api/v1/sites and /api/v1/tokens.",
+            " or ask it over HTTP: /api/v1/sites, /api/v1/tokens and /api/v1/people.",
             code="server_running",
         )
     try:

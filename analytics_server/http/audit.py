@@ -22,7 +22,7 @@ CANCELLED = "cancelled"
 CRASHED = "internal_error"
 NOT_SHOWN = "(not shown)"
 SHOWN_CHARS = 128
-_UNSHOWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\s]|(?i:ast_)")
+_UNSHOWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\s]|(?i:as[ist]_)")
 """Control characters, spaces, and the beginning of a token: somebody may put one where an id belongs."""
 
 

@@ -33,6 +33,7 @@ from analytics_server.http.authorization import (
 )
 from analytics_server.http.body import SMALL_BODY, BodyLimits, read_within
 from analytics_server.http.declaration import Body, Parameter, Reply, plain_path
+from analytics_server.http.security.session_cookie import READING_METHODS, SessionCookies
 from analytics_server.model import stored_site_id
 
 B = TypeVar("B")
@@ -177,6 +178,8 @@ class Endpoint:
         if self.role and all(reply.status != 101 for reply in self.replies):  # a WebSocket says so by its close code
             add(401, "unauthorized")
             add(403, "forbidden")
+            if self.method.upper() not in READING_METHODS:
+                add(403, "bad_origin")
         if self.body is not None:
             add(400, "bad_body")
             add(408, "request_timeout")
@@ -192,14 +195,18 @@ class Endpoint:
 
 
 def route_table(
-    endpoints: Iterable[Endpoint], authorizer: Authorizer[C], recorder: Recorder | None = None
+    endpoints: Iterable[Endpoint],
+    authorizer: Authorizer[C],
+    recorder: Recorder | None = None,
+    cookies: SessionCookies | None = None,
 ) -> list[web.RouteDef]:
     """The routes of the endpoints; `recorder` takes their audit entries. Handlers raise `AnalyticsError`."""
+    cookies = cookies or SessionCookies()
     return [
         web.RouteDef(
             endpoint.method,
             endpoint.path,
-            endpoint.serve or _audited(endpoint, _handler(endpoint, authorizer), recorder),
+            endpoint.serve or _audited(endpoint, _handler(endpoint, authorizer, cookies), recorder),
             {"allow_head": endpoint.allow_head} if endpoint.method == "GET" else {},
         )
         for endpoint in endpoints
@@ -209,14 +216,14 @@ def route_table(
 _Answer = Callable[[web.Request, AuditTrail], Awaitable[web.StreamResponse]]
 
 
-def _handler(endpoint: Endpoint, authorizer: Authorizer[C]) -> _Answer:
+def _handler(endpoint: Endpoint, authorizer: Authorizer[C], cookies: SessionCookies) -> _Answer:
     action, handle, reading = endpoint.action, endpoint.handle, endpoint.reading
     assert isinstance(action, Action)
     assert handle is not None
     body_type: Any = None if endpoint.body is None else endpoint.body.types[0]
 
     async def answer(request: web.Request, trail: AuditTrail) -> web.StreamResponse:
-        caller = await authorizer.authenticate(request.headers.get("Authorization"))
+        caller = await authorizer.authenticate(cookies.credential(request))
         trail.caller = caller
         _note_address(trail, request)
         authorizer.authorize(caller, action, ALL_SITES if action.resource is ResourceKind.ALL_SITES else ANYWHERE)

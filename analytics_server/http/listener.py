@@ -23,6 +23,7 @@ from analytics_server.http.endpoint import Endpoint, route_table
 from analytics_server.http.metrics import HttpMetrics
 from analytics_server.http.security.headers import HSTS
 from analytics_server.http.security.host_check import OPEN_TAGS, HostCheck
+from analytics_server.http.security.session_cookie import SessionCookies
 from analytics_server.http.security.tls import HANDSHAKE_TIMEOUT_S, faults, tls_of
 from analytics_server.http.serving import HttpProtocol, add_rest, before_routes, wrap
 from analytics_server.lifecycle import BackgroundTasks
@@ -71,7 +72,13 @@ class Listener:
         app = web.Application()
         app[BODY_TIMEOUT_S] = self._config.limits.body_timeout_s
         app.router.add_routes(
-            wrap(self._routes(endpoints, route_table(endpoints, authorizer, recorder)), self._metrics)
+            wrap(
+                self._routes(
+                    endpoints,
+                    route_table(endpoints, authorizer, recorder, SessionCookies(self._config.server.public_url)),
+                ),
+                self._metrics,
+            )
         )
         add_rest(app, self._metrics)
         if self.tls is not None:

@@ -17,6 +17,8 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from analytics_server.config import LimitsSection
 
 SUBPROTOCOL = "bearer"
+COOKIE_SUBPROTOCOL = "session"
+"""Offered alone: the session of the cookie authenticates, and no token is waited for."""
 AUTH_TIMEOUT_S = 10.0
 TOO_MANY = "Too many live sockets are open: try again later."
 UNAUTHORIZED = 4401
@@ -110,6 +112,8 @@ class UnauthenticatedSockets:
 def handshake_token(request: web.Request) -> tuple[str | None, str]:
     """The `Authorization` value the handshake brought, and the subprotocol to answer with: browsers insist on one."""
     offered = _protocols(request.headers.getall("Sec-WebSocket-Protocol", ()))
+    if offered == [COOKIE_SUBPROTOCOL]:
+        return None, COOKIE_SUBPROTOCOL
     if offered and offered[0] == SUBPROTOCOL:
         return f"Bearer {offered[1] if len(offered) > 1 else ''}", SUBPROTOCOL
     authorization = request.headers.get("Authorization")

@@ -5,7 +5,8 @@ is taken and encoded once a second however many sockets watch it; nothing is eve
 queued for a reader: one that has not taken the previous snapshot is skipped, and
 dropped after `MAX_MISSED` of them; a site that is not watched costs nothing. The token
 comes in the `Authorization` header, as a subprotocol (the second after `bearer`, or the
-only one), or in the first message: never in the URL, where logs would keep it.
+only one), or in the first message: never in the URL, where logs would keep it. A person's cookie does as well,
+where the subprotocol `session` asks for it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from analytics_server.http.audit import OK, AuditTrail, Recorder, outcome_of
 from analytics_server.http.authorization import Authorizer, Caller, Resource
 from analytics_server.http.declaration import Parameter, Reply
 from analytics_server.http.endpoint import Endpoint
+from analytics_server.http.security.session_cookie import SessionCookies
 from analytics_server.live.handshake import (
+    COOKIE_SUBPROTOCOL,
     FORBIDDEN,
     UNAUTHORIZED,
     UNKNOWN_SITE,
@@ -51,7 +54,8 @@ RECHECK_TICKS = 1
 
 ABOUT = (
     "A WebSocket upgrade. The token comes in the `Authorization` header, as the second subprotocol after "
-    '`bearer` or as the only one, or as the first message `{"token": "…"}`; never in the address. A snapshot '
+    '`bearer` or as the only one, or as the first message `{"token": "…"}`; never in the address. '
+    "With `session` as the only subprotocol a person's cookie stands for it. A snapshot "
     "comes at once and then every second (the schema of 101 is that of a message). Close codes: 4401 token "
     "unknown, 4403 not for this site, 4404 no such site, 1013 too many sockets, 1001 the server stops."
 )
@@ -95,6 +99,7 @@ class LiveSockets:
         interval_s: float = 1.0,
         address_of: Callable[[web.Request], str] = lambda request: request.remote or "",
         recorder: Recorder | None = None,
+        cookies: SessionCookies | None = None,
     ) -> None:
         """`drops_of`: what was dropped and rejected of a site, for its snapshot. `recorder` takes audit entries."""
         self._recorder = recorder
@@ -106,6 +111,7 @@ class LiveSockets:
         self._interval_s = interval_s
         self._watchers: dict[str, set[_Watcher]] = {}
         self._address_of = address_of
+        self._cookies = cookies or SessionCookies()
         self._open: set[web.WebSocketResponse] = set()
         self._unauthenticated = UnauthenticatedSockets(limits)
         self._admitted = 0
@@ -126,7 +132,7 @@ class LiveSockets:
                 serve=self._handle,
                 parameters=(Parameter(name="site_id", about="The site.", required=True, example="example.com"),),
                 replies=(Reply(status=101, about="Switching to WebSocket.", type=Snapshot),),
-                errors={400: ("missing_site_id", "websocket_required")},
+                errors={400: ("missing_site_id", "websocket_required"), 403: ("bad_origin",)},
             )
         ]
 
@@ -212,6 +218,8 @@ class LiveSockets:
         if (known := self._sites.get(site_id)) is not None:
             site_id = known.site_id
         authorization, chosen = handshake_token(request)
+        if chosen == COOKIE_SUBPROTOCOL:
+            authorization = self._cookies.credential(request) or ""
         socket = web.WebSocketResponse(
             protocols=(chosen,) if chosen else (),
             heartbeat=HEARTBEAT_S,

@@ -50,6 +50,7 @@ CONSEQUENCES = {
     "events": "These events are in no answer that is computed from events.",
     "sites": "Sites of beacons are taken as they come and not stored, so that a restored part still counts.",
     "tokens": "Tokens of that part are refused. Make a new one: analytics-server token create --role admin.",
+    "people": "People of that part can't sign in. Invite them again: analytics-server person add.",
     "salts": "A new salt was made if today's is gone: visitors who come again today count once more.",
     "saved": "Goals, funnels, segments or experiments of that part are not there.",
     "schema_migrations": "Schema files may be applied once more, which changes nothing.",

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 RECORD = "clickhouse-parts.json"
-STATE_TABLES = ("schema_migrations", "sites", "tokens", "saved", "salts")
+STATE_TABLES = ("schema_migrations", "sites", "tokens", "people", "saved", "salts")
 """Small, and read whole at every start."""
 ROLLUP_TABLES = ("sessions", "traffic", "openings", "activity")
 """Can be computed again from `events`."""

@@ -1,16 +1,17 @@
-"""A store of either engine with the schema, as the contract suite makes it; each test has a database of its own."""
+"""A store of either engine with the schema, as the contract suite makes it; each test finds no people and no uses."""
 
 from __future__ import annotations
 
 import pytest
 
-from analytics_server.store import Store, migrate
-from tests.store.conftest import empty_store, engines
+from analytics_server.store import Store
+from tests.store.conftest import engines, events_database, store
 
-__all__ = ["empty_store", "engines"]
+__all__ = ["engines", "events_database", "store"]
 
 
 @pytest.fixture
-async def migrated(empty_store: Store) -> Store:
-    await migrate(empty_store)
-    return empty_store
+async def migrated(store: Store) -> Store:
+    for table in ("people", "person_sessions", "credential_uses"):
+        await store.command(f"TRUNCATE TABLE {table}")
+    return store

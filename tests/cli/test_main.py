@@ -57,6 +57,12 @@ COMMANDS = [
     ("token", "list"),
     ("token", "create"),
     ("token", "revoke"),
+    ("person",),
+    ("person", "list"),
+    ("person", "add"),
+    ("person", "change"),
+    ("person", "reset-password"),
+    ("person", "remove"),
     ("dead-letters",),
     ("dead-letters", "list"),
     ("dead-letters", "export"),
@@ -74,7 +80,7 @@ def test_every_command_explains_itself(run: Commands, command: tuple[str, ...], 
     assert len(shown.splitlines()) >= 5
 
 
-@pytest.mark.parametrize("group", [(), ("site",), ("token",), ("dead-letters",)], ids=" ".join)
+@pytest.mark.parametrize("group", [(), ("site",), ("token",), ("person",), ("dead-letters",)], ids=" ".join)
 def test_the_list_of_commands_says_each_in_a_whole_sentence(run: Commands, group: tuple[str, ...]) -> None:
     listed = run.lines(*group, "--help")
 
@@ -128,6 +134,18 @@ def test_tokens_are_shown_once_listed_without_secret_and_revoked(run: Commands) 
     gone = run("token", "revoke", listed[0][0])
     assert gone.exit_code == 1
     assert "There is no token" in gone.output
+
+
+def test_people_are_invited_and_reset_by_links_without_a_password_on_the_command_line(run: Commands) -> None:
+    (link,) = run.lines("person", "add", "Anna@example.org", "--role", "editor", "--site", "a.example")
+    assert link.startswith("http://127.0.0.1:8000/dashboard#invitation=asi_")
+    assert run.lines("person", "list") == []  # not before the link is opened
+    for arguments in (("--owner", "--role", "editor", "--site", "a.example"), ("--role", "editor"), ()):
+        assert run("person", "add", "anna@example.org", *arguments).exit_code == 2
+    for command in (("reset-password",), ("remove",), ("change", "--owner")):
+        unknown = run("person", command[0], "nobody@example.org", *command[1:])
+        assert unknown.exit_code == 1
+        assert "There is no person" in unknown.output
 
 
 def test_a_token_may_have_several_scopes_and_an_end(run: Commands) -> None:

@@ -27,6 +27,7 @@ TAGS = {
     "saved": "Goals, segments, annotations and queries that are kept with a site.",
     "access": "Sites and tokens.",
     "privacy": "Who did what.",
+    "people": "People who sign in: accounts, invitations, sessions.",
     "live": "Who is there now.",
     "operations": "For those who run the server.",
     "pages": "The dashboard and the demo site: pages for people.",

@@ -1,4 +1,4 @@
-// Calls to the server, with the token in a header. Errors carry what the server said.
+// Calls to the server, with the token in a header, or with the session's cookie. Errors carry what the server said.
 
 const TIMEOUT_MS = 40_000;
 
@@ -17,7 +17,8 @@ export const BASE = location.pathname.replace(/\/dashboard\/?$/, '');
 export const MOST_ROWS = Number(document.documentElement.dataset.queryRows) || 10_000;
 
 export class Api {
-  constructor(token, onUnauthorized) {
+  /** `token`: '' for the cookie. */
+  constructor(token, onUnauthorized = () => {}) {
     this.token = token;
     this.onUnauthorized = onUnauthorized;
   }
@@ -39,16 +40,41 @@ export class Api {
     return this.#call('POST', '/api/v1/query', body, signal);
   }
 
+  /** GET /api/v1/session → {kind, email, owner, may_set_up_owner, …} */
+  whoAmI() {
+    return this.#call('GET', '/api/v1/session');
+  }
+
+  /** POST /api/v1/session: sets the cookie. `credentials`: {email, password, code} */
+  signIn(credentials) {
+    return this.#call('POST', '/api/v1/session', credentials);
+  }
+
+  /** DELETE /api/v1/session */
+  signOut() {
+    return this.#call('DELETE', '/api/v1/session');
+  }
+
+  /** POST /api/v1/people: {email, password, owner} */
+  addPerson(person) {
+    return this.#call('POST', '/api/v1/people', person);
+  }
+
+  /** POST /api/v1/invitations/accept: {token, password, name} → {email} */
+  acceptInvitation(acceptance) {
+    return this.#call('POST', '/api/v1/invitations/accept', acceptance);
+  }
+
   async #call(method, path, body, signal) {
     const signals = [AbortSignal.timeout(TIMEOUT_MS), ...(signal ? [signal] : [])];
     let response;
     try {
       response = await fetch(BASE + path, {
         method,
-        headers: { Authorization: `Bearer ${this.token}`, ...(body && { 'Content-Type': 'application/json' }) },
+        headers: { ...(this.token && { Authorization: `Bearer ${this.token}` }), ...(body && { 'Content-Type': 'application/json' }) },
         body: body && JSON.stringify(body),
         signal: AbortSignal.any(signals),
-        credentials: 'omit',
+        credentials: this.token ? 'omit' : 'same-origin',
         cache: 'no-store',
       });
     } catch (error) {
@@ -56,6 +82,7 @@ export class Api {
       if (error.name === 'TimeoutError') throw new ApiError(0, 'timeout', 'The server took too long to answer. Try a shorter range.');
       throw new ApiError(0, 'unreachable', 'The server can’t be reached. Check that it is running and that you are online.');
     }
+    if (response.status === 204) return null;
     if (response.ok) return response.json();
     const error = await readError(response);
     if (error.status === 401) this.onUnauthorized(error);

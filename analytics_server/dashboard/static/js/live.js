@@ -17,7 +17,7 @@ export class Live {
     document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && this.#retryNow());
   }
 
-  /** Watch a site; an earlier one is left. */
+  /** Watch a site; an earlier one is left. `token`: '' for the session's cookie. */
   watch(site, token) {
     this.stop();
     this.site = site;
@@ -40,8 +40,9 @@ export class Live {
     address.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
     address.searchParams.set('site_id', this.site);
     this.handlers.onStatus('connecting');
-    const socket = this.socket = new WebSocket(address);
-    socket.addEventListener('open', () => socket.send(JSON.stringify({ token: this.token })));
+    const { token } = this;
+    const socket = this.socket = token ? new WebSocket(address) : new WebSocket(address, 'session');
+    if (token) socket.addEventListener('open', () => socket.send(JSON.stringify({ token })));
     socket.addEventListener('message', (event) => {
       if (socket !== this.socket) return;
       this.pause = FIRST_PAUSE_MS;

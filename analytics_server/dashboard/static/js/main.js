@@ -1,13 +1,14 @@
-// Start: token, sites, then the report; and back to the sign-in when the token is refused.
+// Start: token or session, sites, then the report; and back to the sign-in when they are refused.
 
+import { acceptInvitation, ownerOffer, setUpOwner, signIn } from './account.js';
 import { Api } from './api.js';
 import { fill, h } from './dom.js';
 import { Header } from './header.js';
 import { Live } from './live.js';
 import { Report } from './report.js';
-import { forgetToken, rememberToken, restoreToken } from './session.js';
+import { dismissOffer, forgetToken, isOfferDismissed, rememberToken, restoreToken, takeInvitation } from './session.js';
 import { State } from './state.js';
-import { begin, signIn } from './welcome.js';
+import { begin } from './welcome.js';
 
 const SITES_POLL_MS = 3_000;
 
@@ -25,42 +26,135 @@ class Dashboard {
         if (status !== 'on') this.header?.setLive(status);
         this.report?.setLiveStatus(status);
       },
-      onUnauthorized: (reason) => this.leave(reason || 'The token is not valid any more.'),
+      onUnauthorized: (reason) => this.leave(reason || 'You are signed out: sign in again.'),
     });
     this.state.onChange((now, before) => this.#changed(now, before));
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#themeChanged());
-    window.addEventListener('hashchange', () => location.hash.includes('token=') && this.start(restoreToken()));
+    window.addEventListener('hashchange', () => this.begin());
   }
 
-  /** With a token: fetch the sites and show the report. Returns an error text, '' if all is well. */
+  /** By what the address bar and the tab hold: an invitation, a token, or else the session's cookie. */
+  begin() {
+    const secret = takeInvitation();
+    if (secret) this.#accept(secret);
+    else if (!this.api || location.hash.includes('token=')) this.start(restoreToken());
+  }
+
+  /** With a token, or '' for the cookie: fetch the sites and show the report. Returns an error text, '' if all is well. */
   async start(token) {
-    if (!token) return this.leave('');
-    const api = new Api(token, () => this.leave('The token was refused. Sign in with a valid one.'));
+    const refused = token ? 'The token was refused. Sign in with a valid one.' : 'You are signed out: sign in again.';
+    const isFirst = !token && !this.hasSession;
+    const api = new Api(token, () => this.leave(isFirst && !this.api ? '' : refused, Boolean(token)));
     try {
       ({ sites: this.sites, drops: this.drops } = await api.sites());
     } catch (error) {
       if (error.status !== 401) this.#offline(error, token);
       return error.message;
     }
-    rememberToken(token);
+    if (token) rememberToken(token);
+    this.hasSession = !token;
     this.token = token;
     this.api = api;
+    if (token) this.#offerAccount(api);
     if (this.sites.length) this.#open();
     else this.#awaitFirstSite();
     return '';
   }
 
   /** Back to the sign-in card. */
-  leave(message) {
+  leave(message, byToken = false) {
     clearTimeout(this.poll);
     this.live.stop();
     this.#closeReport();
+    this.offer?.remove();
     this.api = this.token = null;
+    this.hasSession = false;
     forgetToken();
     document.title = 'Sign in · Analytics';
-    fill(this.root, signIn({ message, onSubmit: (token) => this.start(token) }));
-    this.root.querySelector('input').focus();
+    this.#show(signIn({ message, byToken, onSubmit: (given) => (given.token === undefined ? this.#signIn(given) : this.#useToken(given.token)) }));
     return message;
+  }
+
+  #show(card) {
+    fill(this.root, card);
+    card.querySelector('input').focus();
+  }
+
+  async #useToken(token) {
+    return { fault: token ? await this.start(token) : '' };
+  }
+
+  /** A session by e-mail and password: {fault, needsCode}. */
+  async #signIn(credentials) {
+    try {
+      await new Api('').signIn(credentials);
+    } catch (error) {
+      return { fault: error.message, needsCode: error.code === 'code_needed' };
+    }
+    forgetToken();
+    this.hasSession = true;
+    return { fault: await this.start('') };
+  }
+
+  /** Sign out: also on the server, where there is a session. */
+  async signOut() {
+    const { api, hasSession, token } = this;
+    if (hasSession) await api.signOut().catch(() => {});
+    this.leave('', Boolean(token));
+  }
+
+  #accept(secret) {
+    this.live.stop();
+    this.#closeReport();
+    document.title = 'Welcome · Analytics';
+    this.#show(acceptInvitation({
+      onSubmit: async ({ name, password }) => {
+        try {
+          const { email } = await new Api('').acceptInvitation({ token: secret, password, name });
+          const { fault, needsCode } = await this.#signIn({ email, password });
+          if (needsCode || fault) this.leave(needsCode ? 'Your account asks for a code: sign in with it.' : fault);
+        } catch (error) {
+          return { fault: error.message };
+        }
+        return { fault: '' };
+      },
+    }));
+  }
+
+  /** Who came by a link of an owner's token may set up the first account. */
+  async #offerAccount(api) {
+    if (isOfferDismissed()) return;
+    const me = await api.whoAmI().catch(() => null);
+    if (!me?.may_set_up_owner || this.api !== api) return;
+    this.offer = ownerOffer({
+      onOpen: () => this.#setUp(api),
+      onDismiss: () => {
+        dismissOffer();
+        this.offer.remove();
+      },
+    });
+    this.root.before(this.offer);
+  }
+
+  #setUp(api) {
+    this.offer.remove();
+    this.live.stop();
+    this.#closeReport();
+    document.title = 'Set up your account · Analytics';
+    this.#show(setUpOwner({
+      onLater: () => {
+        dismissOffer();
+        this.start(this.token);
+      },
+      onSubmit: async ({ email, password }) => {
+        try {
+          await api.addPerson({ email, password, owner: true });
+        } catch (error) {
+          return { fault: error.message };
+        }
+        return this.#signIn({ email, password });
+      },
+    }));
   }
 
   #open() {
@@ -73,7 +167,7 @@ class Dashboard {
       this.state.set({ site: this.sites[0].site_id, filters: site ? [] : filters }, { replace: true });
     }
     this.report = new Report(this.state, this.api, timezoneOf, signal);
-    this.header = new Header(this.state, this.sites, { onTheme: () => this.#toggleTheme(), onSignOut: () => this.leave('') }, signal);
+    this.header = new Header(this.state, this.sites, { onTheme: () => this.#toggleTheme(), onSignOut: () => this.signOut() }, signal);
     this.header.showTheme(isDark());
     fill(this.root, this.header.element, this.report.element);
     this.#watch();
@@ -140,4 +234,4 @@ const isDark = () => {
   return chosen ? chosen === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
 };
 
-new Dashboard(document.getElementById('app')).start(restoreToken());
+new Dashboard(document.getElementById('app')).begin();

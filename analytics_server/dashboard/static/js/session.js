@@ -1,21 +1,37 @@
 // The operator's token. It arrives in the URL's fragment (which browsers never send to a
 // server) or through the sign-in card, and lives in memory and in this tab's sessionStorage,
-// so that a reload does not ask again. This is the operator's own sign-in, on the dashboard's
-// own origin: visitors of the measured sites never load this page.
+// so that a reload does not ask again. Who signs in with a password has a cookie instead, which no script can read.
+// This is the operator's own sign-in, on the dashboard's own origin: visitors of the measured sites never load this page.
 
 const KEY = 'analytics.token';
+const DISMISSED = 'analytics.offer';
 
 /** The token of this tab, taken out of the address bar if it came that way. */
 export function restoreToken() {
+  const given = takeFragment('token');
+  if (given) rememberToken(given);
+  return given || storage((store) => store.getItem(KEY)) || '';
+}
+
+/** The secret of an invitation's link, taken out of the address bar. */
+export const takeInvitation = () => takeFragment('invitation');
+
+function takeFragment(name) {
   const fragment = new URLSearchParams(location.hash.slice(1));
-  const given = fragment.get('token');
+  const given = fragment.get(name);
   if (given !== null) {
-    fragment.delete('token');
+    fragment.delete(name);
     const rest = fragment.toString();
     history.replaceState(history.state, '', location.pathname + location.search + (rest ? `#${rest}` : ''));
-    if (given) rememberToken(given);
   }
-  return given || storage((store) => store.getItem(KEY)) || '';
+  return given ?? '';
+}
+
+/** Was the offer of an account put aside in this tab? */
+export const isOfferDismissed = () => storage((store) => store.getItem(DISMISSED)) !== null;
+
+export function dismissOffer() {
+  storage((store) => store.setItem(DISMISSED, '1'));
 }
 
 export function rememberToken(token) {
@@ -23,7 +39,7 @@ export function rememberToken(token) {
 }
 
 export function forgetToken() {
-  storage((store) => store.removeItem(KEY));
+  storage((store) => [KEY, DISMISSED].forEach((key) => store.removeItem(key)));
 }
 
 function storage(action) {

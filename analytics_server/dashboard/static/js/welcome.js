@@ -1,29 +1,8 @@
-// The two pages before there is a report: signing in, and a site without visits.
+// The page before there is a report: a site without visits.
 
 import { BASE } from './api.js';
-import { fill, h, icon } from './dom.js';
+import { fill, h } from './dom.js';
 import { dropNotice } from './drops.js';
-
-/** The sign-in card. `onSubmit(token)` → promise of an error text, or of '' when it worked. */
-export function signIn({ message = '', onSubmit }) {
-  const field = h('input', { className: 'field', id: 'token', type: 'password', name: 'token', autocomplete: 'off', spellcheck: 'false', required: true, 'aria-describedby': 'token-fault' });
-  const fault = h('p', { className: 'fault', id: 'token-fault', role: 'alert' }, message);
-  const button = h('button', { className: 'control primary' }, 'Open the dashboard');
-  const submit = async (event) => {
-    event.preventDefault();
-    if (!field.value.trim()) return field.focus();
-    button.disabled = true;
-    fault.textContent = await onSubmit(field.value.trim());
-    button.disabled = false;
-    if (fault.textContent) field.select();
-  };
-  return h('main', { className: 'welcome', id: 'report', tabindex: '-1' }, h('div', { className: 'card' },
-    h('span', { className: 'brand' }, icon('brand')),
-    h('h1', {}, 'Sign in to your analytics'),
-    h('p', {}, 'Enter an access token that may read your sites.'),
-    h('form', { onsubmit: submit }, h('label', { for: 'token' }, 'Access token'), field, fault, button),
-    h('p', { className: 'hint' }, 'The server prints a ready link with the token when it starts for the first time. It stays in this browser tab only.')));
-}
 
 const WAITING = 'Waiting for the first visit. This page changes by itself.';
 const DEMO_SITE = 'demo.example'; // The site of the pages under /demo, which carry their tag already.

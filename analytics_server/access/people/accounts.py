@@ -1,0 +1,284 @@
+"""People and invitations: who may sign in, kept in ClickHouse and in memory.
+
+Owns the table `people`. An e-mail address, without regard to case, names one person: a second one is refused; where
+two servers have made the same one at once, the elder signs in. A person has at least one role, or is deleted. A link's
+secret is stored by a keyed hash, as a token's.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import msgspec
+
+from analytics_server.access.people.second_factor import SecondFactor
+from analytics_server.access.principals import Grant, Principal, PrincipalKind, Role
+from analytics_server.access.tokens import ID_CHARS, keyed_hash, new_hash, token_hash
+from analytics_server.errors import Conflict, RequestError
+from analytics_server.store.documents import Documents, DocumentTable, Key
+from analytics_server.store.protocol import Store
+from analytics_server.store.unreadable import UnreadableDocuments
+
+PEOPLE = DocumentTable(name="people", key_columns=("kind", "id"))
+PERSON, INVITATION = "person", "invitation"
+EMAIL_CHARS = 254
+ID_BYTES = 6
+LINK_PREFIX = "asi_"
+MOST_PEOPLE = 10_000
+_EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,190}")
+
+SITE_ROLES = (Role.VIEWER, Role.EDITOR, Role.ADMIN)
+"""What a person can be on a site."""
+
+
+class Rights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a person may: everything, or a role on each of some sites."""
+
+    owner: bool = False
+    roles: dict[str, Role] = {}
+
+    def grants(self) -> tuple[Grant, ...]:
+        """As a principal has them."""
+        if self.owner:
+            return (Grant.of_role(Role.OWNER),)
+        by_role: dict[Role, list[str]] = {}
+        for site, role in self.roles.items():
+            by_role.setdefault(role, []).append(site)
+        return tuple(Grant(role=role, sites=tuple(sites)) for role, sites in by_role.items())
+
+    def with_roles(self, roles: Mapping[str, Role]) -> Rights:
+        """The same, with these roles beside those on other sites."""
+        return Rights(owner=self.owner, roles={**self.roles, **roles})
+
+    @property
+    def is_empty(self) -> bool:
+        """May they do nothing at all?"""
+        return not self.owner and not self.roles
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Someone who signs in. Sessions that began before `sessions_from_ms` are over."""
+
+    id: str
+    email: str
+    name: str = ""
+    rights: Rights = Rights()
+    password_hash: str = ""
+    second_factor: SecondFactor | None = None
+    sessions_from_ms: int = 0
+    created_at_ms: int = 0
+
+    def principal(self) -> Principal:
+        """As who they act."""
+        return Principal(
+            kind=PrincipalKind.PERSON, id=self.id, name=self.name or self.email, grants=self.rights.grants()
+        )
+
+    @property
+    def has_second_factor(self) -> bool:
+        """Is a code asked for at sign-in?"""
+        return self.second_factor is not None and self.second_factor.is_active
+
+
+class Invitation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A link by which a person comes to be, gets more rights, or, with `resets`, a new password."""
+
+    id: str
+    email: str
+    name: str = ""
+    rights: Rights = Rights()
+    resets: str = ""
+    expires_at: datetime
+    created_at_ms: int = 0
+    created_by: str = ""
+    hash_key: str
+    hash: str
+
+
+Stored = Account | Invitation
+S = TypeVar("S", Account, Invitation)
+
+
+def valid_email(text: str) -> str:
+    """The address in its one spelling. Raises `RequestError` (bad_email)."""
+    email = text.strip().lower()
+    if len(email) > EMAIL_CHARS or not _EMAIL.fullmatch(email):
+        raise RequestError("email is no e-mail address: write it as anna@example.com.", code="bad_email")
+    return email
+
+
+def _decode(key: Key, text: str) -> Stored | None:
+    if key[0] == PERSON:
+        return msgspec.json.decode(text, type=Account)
+    if key[0] == INVITATION:
+        return msgspec.json.decode(text, type=Invitation)
+    return None  # of another kind, kept elsewhere or by a newer version
+
+
+class Accounts:
+    """All people and invitations, in memory, refreshed from ClickHouse."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], float] = time.time,
+        unreadable: UnreadableDocuments | None = None,
+        refresh_s: float = 0.5,
+    ) -> None:
+        self._clock = clock
+        self._refresh_s = refresh_s
+        self._documents = Documents[Stored | None](
+            store,
+            PEOPLE,
+            decode=_decode,
+            encode=lambda value: msgspec.json.encode(value).decode(),
+            label=lambda key: (key[0], key[1]),
+            clock=clock,
+            unreadable=unreadable,
+        )
+        self._by_email: dict[str, Account] = {}
+        self._revision = -1
+
+    # ---- what is known -------------------------------------------------
+
+    async def load(self) -> None:
+        """Read all again. Raises a store error."""
+        await self._documents.load()
+
+    async def refresh(self) -> None:
+        """Read again when it is time; while ClickHouse is away, memory answers."""
+        await self._documents.refresh(self._refresh_s)
+
+    def person(self, id_: str) -> Account | None:
+        """The person of that id."""
+        found = self._documents.get((PERSON, id_))
+        return found if isinstance(found, Account) else None
+
+    def by_email(self, email: str) -> Account | None:
+        """The person of that address, in its one spelling."""
+        if self._revision != self._documents.revision:
+            self._by_email = {each.email: each for each in reversed(self.all())}
+            self._revision = self._documents.revision
+        return self._by_email.get(email)
+
+    def all(self) -> list[Account]:
+        """All people, the eldest first."""
+        return self._sorted(Account)
+
+    def invitations(self) -> list[Invitation]:
+        """All invitations that can still be accepted, the oldest first."""
+        return [each for each in self._sorted(Invitation) if each.expires_at > self.now()]
+
+    def has_owner(self) -> bool:
+        """Is there a person who may do everything?"""
+        return any(each.rights.owner for each in self.all())
+
+    def _sorted(self, kind: type[S]) -> list[S]:
+        found = (each for _, each in self._documents.items() if isinstance(each, kind))
+        return sorted(found, key=lambda each: (each.created_at_ms, each.id))
+
+    def now(self) -> datetime:
+        """The clock by which invitations end."""
+        return datetime.fromtimestamp(self._clock(), UTC)
+
+    # ---- people --------------------------------------------------------
+
+    async def add(self, email: str, *, name: str, rights: Rights, password_hash: str) -> Account:
+        """Make a person. Raises `Conflict`, or a store error."""
+        async with self._documents.changing:
+            await self.load()
+            if self.by_email(email) is not None:
+                raise Conflict("There is a person of that e-mail address already.", code="person_exists")
+            if len(self.all()) >= MOST_PEOPLE:
+                raise Conflict(f"There are {MOST_PEOPLE} people already: delete some.", code="too_many")
+            person = Account(
+                id=secrets.token_hex(ID_BYTES),
+                email=email,
+                name=name,
+                rights=rights,
+                password_hash=password_hash,
+                created_at_ms=self._now_ms(),
+            )
+            await self._documents.put((PERSON, person.id), person)
+            return person
+
+    async def change(self, id_: str, change: Callable[[Account], Account]) -> Account | None:
+        """Store what `change` makes of the person as ClickHouse knows them now; None if there is none.
+
+        `change` may raise, and then nothing is stored. Raises a store error.
+        """
+        async with self._documents.changing:
+            await self.load()
+            person = self.person(id_)
+            if person is None:
+                return None
+            changed = change(person)
+            if changed.rights.is_empty:
+                await self._documents.delete((PERSON, id_))
+            elif changed != person:
+                await self._documents.put((PERSON, id_), changed)
+            return changed
+
+    async def remove(self, id_: str) -> bool:
+        """Delete a person for good; False if there is none. Raises a store error."""
+        async with self._documents.changing:
+            await self.load()
+            if self.person(id_) is None and (PERSON, id_) not in self._documents.unreadable:
+                return False
+            await self._documents.delete((PERSON, id_))
+            return True
+
+    # ---- invitations ---------------------------------------------------
+
+    async def invite(
+        self,
+        email: str,
+        *,
+        name: str = "",
+        rights: Rights = Rights(),  # noqa: B008 - frozen
+        resets: str = "",
+        life_s: float,
+        created_by: str = "",
+    ) -> tuple[Invitation, str]:
+        """Make an invitation, and its secret, which is shown this once. Raises a store error."""
+        secret = LINK_PREFIX + secrets.token_urlsafe(32)
+        key, hash_ = new_hash(secret)
+        invitation = Invitation(
+            id=token_hash(secret)[:ID_CHARS],
+            email=email,
+            name=name,
+            rights=rights,
+            resets=resets,
+            expires_at=datetime.fromtimestamp(int(self._clock() + life_s), UTC),
+            created_at_ms=self._now_ms(),
+            created_by=created_by,
+            hash_key=key,
+            hash=hash_,
+        )
+        await self._documents.put((INVITATION, invitation.id), invitation)
+        return invitation, secret
+
+    async def invitation_of(self, secret: str) -> Invitation | None:
+        """The invitation of a link's secret, if it has not ended. Raises a store error."""
+        await self.load()
+        found = self._documents.get((INVITATION, token_hash(secret)[:ID_CHARS]))
+        if not isinstance(found, Invitation) or found.expires_at <= self.now():
+            return None
+        return found if secrets.compare_digest(keyed_hash(secret, found.hash_key), found.hash) else None
+
+    async def uninvite(self, id_: str) -> bool:
+        """Delete an invitation for good; False if there is none. Raises a store error."""
+        async with self._documents.changing:
+            await self.load()
+            if self._documents.get((INVITATION, id_)) is None:
+                return False
+            await self._documents.delete((INVITATION, id_))
+            return True
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)

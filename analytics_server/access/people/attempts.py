@@ -1,0 +1,59 @@
+"""How often somebody tried to sign in: counted by account and by address, in memory that never grows.
+
+Each is a fixed table of counters, addressed by a keyed hash. Names that share a counter are counted together, which a
+key of this process alone keeps anyone from arranging; no flood of made-up names pushes a counter out. An account that
+does not exist is counted like any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from array import array
+from collections.abc import Callable
+
+from analytics_server.errors import TooManyRequests
+
+BUCKETS = 65_536
+
+
+class TooManyAttempts(TooManyRequests):
+    """An account or an address has tried too often."""
+
+    code = "too_many_attempts"
+
+
+class AttemptCounter:
+    """Attempts within a window, in a fixed table: 512 KiB."""
+
+    def __init__(self, most: int, window_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._window_s = window_s
+        self._clock = clock
+        self._key = secrets.token_bytes(16)
+        self._counts = array("I", bytes(4 * BUCKETS))
+        self._windows = array("I", bytes(4 * BUCKETS))
+
+    def take(self, name: str) -> None:
+        """Count an attempt before it is made. Raises `TooManyAttempts`."""
+        bucket, window = self._find(name)
+        if self._counts[bucket] >= self._most:
+            error = TooManyAttempts("Too many attempts to sign in: wait, then try again.")
+            error.retry_after_s = int((window + 1) * self._window_s - self._clock()) + 1
+            raise error
+        self._counts[bucket] += 1
+
+    def forgive(self, name: str) -> None:
+        """The attempt succeeded: it is not counted."""
+        bucket, _ = self._find(name)
+        if self._counts[bucket]:
+            self._counts[bucket] -= 1
+
+    def _find(self, name: str) -> tuple[int, int]:
+        digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=4, key=self._key).digest()
+        bucket = int.from_bytes(digest) % BUCKETS
+        window = int(self._clock() / self._window_s)
+        if self._windows[bucket] != window % 2**32:
+            self._windows[bucket], self._counts[bucket] = window % 2**32, 0
+        return bucket, window

@@ -1,0 +1,246 @@
+"""People over HTTP: `/api/v1/people`. An owner manages all, an admin of sites the people of those sites.
+
+Constraint: nobody gives a right that is not their own, and nothing is told of people without a role on the caller's
+sites.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from analytics_server.access.actions import ADD_PEOPLE, MANAGE_PEOPLE
+from analytics_server.access.people.accounts import ID_BYTES, Account, Accounts, Rights, valid_email
+from analytics_server.access.people.parts import (
+    Email,
+    Password,
+    PersonInfo,
+    PersonName,
+    SiteRole,
+    SiteRoles,
+    check_may_give,
+    checked_name,
+    managed_sites,
+    person_info,
+    rights_of,
+    site_id_of,
+)
+from analytics_server.access.people.passwords import Passwords, check_password
+from analytics_server.access.principals import Role
+from analytics_server.access.site_routes import MAX_LISTED, SiteId
+from analytics_server.errors import Conflict, Forbidden, NotFound
+from analytics_server.http.declaration import Body, Parameter, Reply
+from analytics_server.http.endpoint import Call, Endpoint
+
+
+class PersonRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A new person, with a password that they should change."""
+
+    email: Email
+    password: Password
+    name: PersonName = ""
+    owner: bool = False
+    roles: SiteRoles = {}
+
+
+class PersonChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to change; what is left out stays. `roles`: by site, null takes the role away; other sites stay."""
+
+    name: PersonName | None = None
+    owner: bool | None = None
+    roles: Annotated[dict[SiteId, SiteRole | None], Meta(max_length=MAX_LISTED)] = {}
+
+
+class PeopleAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The people that the caller manages, the eldest first."""
+
+    people: list[PersonInfo]
+
+
+_PERSON = Parameter(
+    name="person_id",
+    about="The person's id.",
+    type=Annotated[str, Meta(pattern=f"^[0-9a-f]{{{2 * ID_BYTES}}}$")],
+    required=True,
+)
+_NOBODY = {404: ("unknown_person",)}
+
+
+class PeopleRoutes:
+    """Handlers for `/api/v1/people`."""
+
+    def __init__(self, people: Accounts, passwords: Passwords) -> None:
+        self._people = people
+        self._passwords = passwords
+
+    def endpoints(self) -> list[Endpoint]:
+        """The declarations."""
+        return [
+            Endpoint(
+                method="GET",
+                path="/api/v1/people",
+                name="list_people",
+                summary="The people that the caller manages",
+                tag="people",
+                about="An admin of sites sees those with a role on them, and of their roles those on these sites.",
+                action=MANAGE_PEOPLE,
+                handle=self.list_people,
+                replies=(Reply(about="The eldest first.", type=PeopleAnswer),),
+                asks_store=True,
+            ),
+            Endpoint(
+                method="POST",
+                path="/api/v1/people",
+                name="add_person",
+                summary="Add a person with a password",
+                tag="people",
+                about="Needs an owner. An invitation leaves the choice of the password to the person.",
+                action=ADD_PEOPLE,
+                handle=self.add_person,
+                body=Body(
+                    types=(PersonRequest,),
+                    examples={
+                        "editor": {
+                            "email": "anna@example.org",
+                            "password": "seven green umbrellas",
+                            "name": "Anna",
+                            "roles": {"example.com": "editor"},
+                        }
+                    },
+                ),
+                replies=(Reply(status=201, about="Added.", type=PersonInfo),),
+                errors={
+                    400: ("bad_email", "bad_name", "bad_roles", "bad_site", "weak_password"),
+                    409: ("person_exists", "too_many"),
+                    503: ("busy",),
+                },
+                asks_store=True,
+            ),
+            Endpoint(
+                method="GET",
+                path="/api/v1/people/{person_id}",
+                name="get_person",
+                summary="One person",
+                tag="people",
+                action=MANAGE_PEOPLE,
+                handle=self.show_person,
+                parameters=(_PERSON,),
+                replies=(Reply(about="The person.", type=PersonInfo),),
+                errors=_NOBODY,
+                asks_store=True,
+            ),
+            Endpoint(
+                method="PUT",
+                path="/api/v1/people/{person_id}",
+                name="change_person",
+                summary="Change a person's roles or name",
+                tag="people",
+                about="Who has no role left is deleted. All servers know within a second.",
+                action=MANAGE_PEOPLE,
+                handle=self.change_person,
+                parameters=(_PERSON,),
+                body=Body(types=(PersonChange,), examples={"roles": {"roles": {"example.com": "viewer"}}}),
+                replies=(Reply(about="The person as they are now.", type=PersonInfo),),
+                errors={400: ("bad_name", "bad_site"), 409: ("last_owner",), **_NOBODY},
+                asks_store=True,
+            ),
+            Endpoint(
+                method="DELETE",
+                path="/api/v1/people/{person_id}",
+                name="delete_person",
+                summary="Delete a person, or take away their roles on the caller's sites",
+                tag="people",
+                about="Their sessions end within a second, on all servers.",
+                action=MANAGE_PEOPLE,
+                handle=self.delete_person,
+                parameters=(_PERSON,),
+                replies=(Reply(status=204, about="Deleted."),),
+                errors={409: ("last_owner",), **_NOBODY},
+                asks_store=True,
+            ),
+        ]
+
+    async def list_people(self, call: Call[None]) -> PeopleAnswer:
+        """Those with a role on the caller's sites."""
+        await self._people.load()
+        own = managed_sites(call)
+        return PeopleAnswer(people=[person_info(each, own) for each in self._people.all() if _is_among(each, own)])
+
+    async def add_person(self, call: Call[PersonRequest]) -> PersonInfo:
+        """Make a person. Raises `RequestError`, `Conflict`."""
+        wanted = call.body
+        email, name, rights = (
+            valid_email(wanted.email),
+            checked_name(wanted.name),
+            rights_of(wanted.owner, wanted.roles),
+        )
+        check_may_give(call, rights)
+        check_password(wanted.password, email)
+        hash_ = await self._passwords.hash(wanted.password)
+        return person_info(await self._people.add(email, name=name, rights=rights, password_hash=hash_))
+
+    async def show_person(self, call: Call[None]) -> PersonInfo:
+        """One person. Raises `NotFound`."""
+        await self._people.load()
+        return person_info(self._known(call), managed_sites(call))
+
+    async def change_person(self, call: Call[PersonChange]) -> PersonInfo:
+        """Change a person. Raises `NotFound`, `RequestError`, `Forbidden`, `Conflict`."""
+        await self._people.load()
+        change, own, known = call.body, managed_sites(call), self._known(call)
+        roles = {site_id_of(site): role for site, role in change.roles.items()}
+        if own is not None and (change.name is not None or change.owner is not None or not roles.keys() <= own):
+            raise Forbidden("You change the roles on your own sites only, of people who have one there.")
+        given = {site: Role(role) for site, role in roles.items() if role is not None}
+        check_may_give(call, Rights(owner=bool(change.owner), roles=given))
+        name = None if change.name is None else checked_name(change.name)
+
+        def changed(person: Account) -> Account:
+            owner = person.rights.owner if change.owner is None else change.owner
+            if person.rights.owner and not owner:
+                self._check_not_last(person)
+            kept = {site: role for site, role in person.rights.roles.items() if site not in roles}
+            return msgspec.structs.replace(
+                person,
+                name=person.name if name is None else name,
+                rights=Rights(owner=owner, roles={**kept, **given}),
+            )
+
+        person = await self._people.change(known.id, changed)
+        return person_info(person or _unknown(), own)
+
+    async def delete_person(self, call: Call[None]) -> None:
+        """Delete a person. Raises `NotFound`, `Conflict`."""
+        await self._people.load()
+        own = managed_sites(call)
+        if own is None:
+            person = self._people.person(call.path("person_id"))
+            if person is not None and person.rights.owner:
+                self._check_not_last(person)
+            if not await self._people.remove(call.path("person_id")):
+                _unknown()
+            return
+
+        def without(person: Account) -> Account:
+            kept = {site: role for site, role in person.rights.roles.items() if site not in own}
+            return msgspec.structs.replace(person, rights=msgspec.structs.replace(person.rights, roles=kept))
+
+        await self._people.change(self._known(call).id, without)
+
+    def _known(self, call: Call[Any]) -> Account:
+        person = self._people.person(call.path("person_id"))
+        return person if person is not None and _is_among(person, managed_sites(call)) else _unknown()
+
+    def _check_not_last(self, person: Account) -> None:
+        if not any(each.rights.owner and each.id != person.id for each in self._people.all()):
+            raise Conflict("This is the last owner: make another person an owner first.", code="last_owner")
+
+
+def _is_among(person: Account, own: frozenset[str] | None) -> bool:
+    return own is None or not own.isdisjoint(person.rights.roles)
+
+
+def _unknown() -> Any:
+    raise NotFound("There is no person of that id: GET /api/v1/people lists them.", code="unknown_person")

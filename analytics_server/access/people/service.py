@@ -1,0 +1,60 @@
+"""People of one server: accounts, sessions and sign-in, with their routes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from analytics_server.access.people.accounts import Accounts
+from analytics_server.access.people.invitation_routes import InvitationRoutes
+from analytics_server.access.people.people_routes import PeopleRoutes
+from analytics_server.access.people.session_routes import SessionRoutes
+from analytics_server.access.people.sessions import PersonSessions
+from analytics_server.access.people.sign_in import SignIn
+from analytics_server.config import Config
+from analytics_server.http.audit import Recorder
+from analytics_server.http.endpoint import Endpoint
+from analytics_server.http.security.session_cookie import SessionCookies
+from analytics_server.lifecycle import BackgroundTasks
+from analytics_server.store import Store
+from analytics_server.store.unreadable import UnreadableDocuments
+
+
+class PeopleService:
+    """Everything about people who sign in."""
+
+    def __init__(self, config: Config, store: Store, unreadable: UnreadableDocuments, refresh_s: float) -> None:
+        self._config = config
+        self.people = Accounts(store, unreadable=unreadable, refresh_s=refresh_s)
+        self.sessions = PersonSessions(store, self.people, config.access, unreadable=unreadable, refresh_s=refresh_s)
+        self.sign_in = SignIn(self.people, self.sessions, config.access)
+        self.cookies = SessionCookies(config.server.public_url)
+
+    def start(self, tasks: BackgroundTasks) -> None:
+        """Begin to write in the background."""
+        tasks.start(self.sessions.uses.run, "session-uses")
+
+    async def close(self) -> None:
+        """Write what is not written yet."""
+        await self.sessions.uses.close()
+
+    def endpoints(self, client_of: Callable[[web.Request], str], recorder: Recorder | None = None) -> list[Endpoint]:
+        """People, invitations and sessions. `client_of` tells clients apart; `recorder` takes audit entries."""
+        invitations = InvitationRoutes(
+            self.people,
+            self.sign_in,
+            life_s=self._config.access.invitation_s,
+            link_of=self._link_of,
+            client_of=client_of,
+            recorder=recorder,
+        )
+        return [
+            *SessionRoutes(self.people, self.sessions, self.sign_in, self.cookies, client_of, recorder).endpoints(),
+            *PeopleRoutes(self.people, self.sign_in.passwords).endpoints(),
+            *invitations.endpoints(),
+        ]
+
+    def _link_of(self, request: web.Request, secret: str) -> str:
+        base = self._config.server.public_url.rstrip("/") or f"{request.scheme}://{request.host}"
+        return f"{base}/dashboard#invitation={secret}"

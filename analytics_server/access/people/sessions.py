@@ -1,0 +1,143 @@
+"""Sign-in sessions: what a cookie stands for, kept in ClickHouse and in memory.
+
+A session's secret is 256 random bits, stored by a keyed hash. It ends when it was not used for `idle_s`, `absolute_s`
+after it began, with a sign-out on any server within a second, and when its person is deleted or signs out everywhere.
+Uses are noted every `USE_STEP_S` at most, so the idle end is as exact as that.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from analytics_server.access.people.accounts import Account, Accounts
+from analytics_server.access.principals import Principal
+from analytics_server.access.tokens import keyed_hash, new_hash, token_hash
+from analytics_server.access.uses import CredentialUses
+from analytics_server.config import AccessSection
+from analytics_server.errors import Unauthorized
+from analytics_server.store.documents import Documents, DocumentTable
+from analytics_server.store.protocol import Store
+from analytics_server.store.unreadable import UnreadableDocuments
+
+SESSIONS = DocumentTable(name="person_sessions", key_columns=("session_hash",))
+SECRET_PREFIX = "ass_"
+KEY_CHARS = 24
+USE_STEP_S = 60
+USES_PREFIX = "session:"
+_OVER = "You are signed out: the session has ended. Sign in again."
+
+
+class PersonSession(msgspec.Struct, frozen=True, kw_only=True):
+    """A session as it is stored. `ends_at_s`: its absolute end; the table drops it by that."""
+
+    person_id: str
+    created_at_ms: int
+    ends_at_s: int
+    hash_key: str
+    hash: str
+
+
+class PersonSessions:
+    """All sessions."""
+
+    def __init__(
+        self,
+        store: Store,
+        people: Accounts,
+        settings: AccessSection,
+        clock: Callable[[], float] = time.time,
+        unreadable: UnreadableDocuments | None = None,
+        refresh_s: float = 0.5,
+    ) -> None:
+        self._people = people
+        self._settings = settings
+        self._clock = clock
+        self._refresh_s = refresh_s
+        self._documents = Documents(
+            store,
+            SESSIONS,
+            decode=lambda key, text: msgspec.json.decode(text, type=PersonSession),
+            encode=lambda session: msgspec.json.encode(session).decode(),
+            label=lambda key: ("session", key[0][:8]),
+            clock=clock,
+            unreadable=unreadable,
+        )
+        self.uses = CredentialUses(store, step_s=USE_STEP_S, clock=clock)
+        self._used_s: dict[str, float] = {}
+        """What other servers have told of uses, by a session's key: asked for only when one seems to be idle."""
+
+    async def load(self) -> None:
+        """Read all sessions. Raises a store error."""
+        await self._documents.load()
+
+    async def begin(self, person: Account) -> tuple[str, int]:
+        """A new session's secret, and the seconds until its absolute end. Raises a store error."""
+        secret = SECRET_PREFIX + secrets.token_urlsafe(32)
+        key, hash_ = new_hash(secret)
+        session = PersonSession(
+            person_id=person.id,
+            created_at_ms=max(int(self._clock() * 1000), person.sessions_from_ms),
+            ends_at_s=int(self._clock() + self._settings.session_absolute_s),
+            hash_key=key,
+            hash=hash_,
+        )
+        await self._documents.put((_key(secret),), session)
+        return secret, int(self._settings.session_absolute_s)
+
+    async def authenticate(self, secret: str) -> Principal:
+        """Who has this session. Raises `Unauthorized`."""
+        return (await self.person_of(secret)).principal()
+
+    async def person_of(self, secret: str) -> Account:
+        """The person of this session. Raises `Unauthorized`."""
+        await self._documents.refresh(self._refresh_s)
+        await self._people.refresh()
+        session = self._documents.get((_key(secret),))
+        if session is None or not hmac.compare_digest(keyed_hash(secret, session.hash_key), session.hash):
+            raise Unauthorized(_OVER)
+        person = self._people.person(session.person_id)
+        if person is None or session.created_at_ms < person.sessions_from_ms:
+            raise Unauthorized(_OVER)
+        if self._clock() >= session.ends_at_s or await self._is_idle(_key(secret), session):
+            await self._documents.delete((_key(secret),))
+            raise Unauthorized(_OVER)
+        self.uses.note(USES_PREFIX + _key(secret))
+        return person
+
+    async def _is_idle(self, key: str, session: PersonSession) -> bool:
+        limit = self._clock() - self._settings.session_idle_s
+        known = max(session.created_at_ms / 1000, self._used_s.get(key, 0.0), self.uses.known_s(USES_PREFIX + key))
+        if known > limit:
+            return False
+        uses = await self.uses.read()
+        self._used_s = {
+            id_.removeprefix(USES_PREFIX): at.timestamp() for id_, at in uses.items() if id_.startswith(USES_PREFIX)
+        }
+        return self._used_s.get(key, 0.0) <= limit
+
+    async def end(self, secret: str) -> None:
+        """Sign out. Raises a store error."""
+        await self._documents.load()
+        if self._documents.get((_key(secret),)) is not None:
+            await self._documents.delete((_key(secret),))
+
+    async def end_all(self, person_id: str) -> Account | None:
+        """Sign a person out everywhere, on all servers. Raises a store error."""
+        now_ms = int(self._clock() * 1000) + 1
+        person = await self._people.change(
+            person_id, lambda each: msgspec.structs.replace(each, sessions_from_ms=max(now_ms, each.sessions_from_ms))
+        )
+        await self._documents.load()
+        for key, session in list(self._documents.items()):
+            if session.person_id == person_id:
+                await self._documents.delete(key)
+        return person
+
+
+def _key(secret: str) -> str:
+    return token_hash(secret)[:KEY_CHARS]

@@ -1,0 +1,183 @@
+"""Signing in, accepting invitations, and what people change about their own account.
+
+Every attempt is counted by account and by address before it is made; an account that does not exist takes as long as a
+wrong password, and is answered like one. What worked is not counted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from analytics_server.access.people.accounts import Account, Accounts, Invitation
+from analytics_server.access.people.attempts import AttemptCounter
+from analytics_server.access.people.passwords import Passwords, check_password
+from analytics_server.access.people.second_factor import SecondFactor
+from analytics_server.access.people.sessions import PersonSessions
+from analytics_server.config import AccessSection
+from analytics_server.errors import Conflict, NotFound, RequestError, Unauthorized
+
+_FAILED = "The e-mail address, the password or the code is wrong."
+
+
+class SignIn:
+    """What leads to a session, and what needs a password."""
+
+    def __init__(
+        self,
+        people: Accounts,
+        sessions: PersonSessions,
+        settings: AccessSection,
+        clock: Callable[[], float] = time.time,
+        passwords: Passwords | None = None,
+    ) -> None:
+        self._people = people
+        self._sessions = sessions
+        self._clock = clock
+        self._settings = settings
+        self.passwords = passwords or Passwords()
+        window_s = settings.sign_in_window_s
+        self._by_account = AttemptCounter(settings.sign_ins_per_account, window_s)
+        self._by_address = AttemptCounter(settings.sign_ins_per_address, window_s)
+
+    async def sign_in(self, email: str, password: str, code: str, address: str) -> tuple[Account, str, int]:
+        """The person, a new session's secret, and how many seconds it lives at most.
+
+        Raises `Unauthorized` (sign_in_failed, code_needed), `TooManyAttempts`, or a store error.
+        """
+        account = email.strip().lower()
+        person = await self._checked(account, password, address)
+        if person.has_second_factor:
+            if not code:
+                self._forgive(account, address)
+                raise Unauthorized(
+                    "Send the code of your authenticator app too, or a recovery code.", code="code_needed"
+                )
+            person = await self._used_code(person, code)
+        self._forgive(account, address)
+        secret, life_s = await self._sessions.begin(person)
+        return person, secret, life_s
+
+    async def accept(self, secret: str, password: str, name: str, address: str) -> Account:
+        """Make of an invitation what it is for: a person, more rights, or a new password.
+
+        Raises `NotFound` (unknown_invitation), `RequestError` (weak_password), as `sign_in` does, or a store error.
+        """
+        self._by_address.take(address)
+        invitation = await self._people.invitation_of(secret)
+        if invitation is None:
+            raise NotFound("The link is unknown, was used, or has ended: ask for another.", code="unknown_invitation")
+        self._by_address.forgive(address)
+        if invitation.resets:
+            person = await self._reset(invitation, password)
+        elif (known := self._people.by_email(invitation.email)) is not None:
+            await self._checked(known.email, password, address)
+            self._forgive(known.email, address)
+            person = await self._widen(known, invitation)
+        else:
+            check_password(password, invitation.email)
+            person = await self._people.add(
+                invitation.email,
+                name=name or invitation.name,
+                rights=invitation.rights,
+                password_hash=await self.passwords.hash(password),
+            )
+        await self._people.uninvite(invitation.id)
+        return person
+
+    async def change_password(self, person: Account, old: str, new: str, address: str) -> None:
+        """Another password; all sessions end. Raises as `sign_in` does, and `RequestError` (weak_password)."""
+        await self.confirm(person, old, address)
+        check_password(new, person.email)
+        hash_ = await self.passwords.hash(new)
+        await self._people.change(person.id, lambda each: msgspec.structs.replace(each, password_hash=hash_))
+        await self._sessions.end_all(person.id)
+
+    async def confirm(self, person: Account, password: str, address: str) -> None:
+        """Is it really the person who asks? Raises as `sign_in` does."""
+        await self._checked(person.email, password, address)
+        self._forgive(person.email, address)
+
+    async def begin_second_factor(self, person: Account) -> SecondFactor:
+        """One to be confirmed. Raises `Conflict` (second_factor_active)."""
+        factor = SecondFactor.new()
+
+        def change(each: Account) -> Account:
+            if each.has_second_factor:
+                raise Conflict("A second factor is active already: remove it first.", code="second_factor_active")
+            return msgspec.structs.replace(each, second_factor=factor)
+
+        await self._people.change(person.id, change)
+        return factor
+
+    async def confirm_second_factor(self, person: Account, code: str) -> tuple[str, ...]:
+        """Ask for codes from now on; the recovery codes. Raises `RequestError` (bad_code)."""
+        codes: tuple[str, ...] = ()
+
+        def change(each: Account) -> Account:
+            nonlocal codes
+            factor = each.second_factor
+            if factor is None or factor.is_active or (used := factor.after(code, self._clock())) is None:
+                raise RequestError(
+                    "The code is not the one of this moment: compare the clocks, and send the newest.", code="bad_code"
+                )
+            factor, codes = used.confirmed()
+            return msgspec.structs.replace(each, second_factor=factor)
+
+        await self._people.change(person.id, change)
+        return codes
+
+    async def remove_second_factor(self, person: Account) -> None:
+        """Ask for no code any more."""
+        await self._people.change(person.id, lambda each: msgspec.structs.replace(each, second_factor=None))
+
+    async def _checked(self, account: str, password: str, address: str) -> Account:
+        """The person, if the password is right; counted as an attempt. Raises `Unauthorized`, `TooManyAttempts`."""
+        self._by_address.take(address)
+        self._by_account.take(account)
+        await self._people.refresh()
+        person = self._people.by_email(account)
+        right = await self.passwords.is_right(password, person.password_hash if person else "")
+        if person is None or not right:
+            raise Unauthorized(_FAILED, code="sign_in_failed")
+        return person
+
+    async def _used_code(self, person: Account, code: str) -> Account:
+        """The person after a code was used up. Raises `Unauthorized`."""
+
+        def change(each: Account) -> Account:
+            factor = each.second_factor
+            used = factor.after(code, self._clock()) if factor else None
+            if used is None:
+                raise Unauthorized(_FAILED, code="sign_in_failed")
+            return msgspec.structs.replace(each, second_factor=used)
+
+        changed = await self._people.change(person.id, change)
+        if changed is None:
+            raise Unauthorized(_FAILED, code="sign_in_failed")
+        return changed
+
+    async def _reset(self, invitation: Invitation, password: str) -> Account:
+        check_password(password, invitation.email)
+        hash_ = await self.passwords.hash(password)
+        person = await self._people.change(
+            invitation.resets, lambda each: msgspec.structs.replace(each, password_hash=hash_)
+        )
+        if person is None:
+            raise NotFound("The account of this link was deleted.", code="unknown_invitation")
+        await self._sessions.end_all(person.id)
+        return person
+
+    async def _widen(self, person: Account, invitation: Invitation) -> Account:
+        def change(each: Account) -> Account:
+            rights = each.rights.with_roles(invitation.rights.roles)
+            owner = each.rights.owner or invitation.rights.owner
+            return msgspec.structs.replace(each, rights=msgspec.structs.replace(rights, owner=owner))
+
+        return await self._people.change(person.id, change) or person
+
+    def _forgive(self, account: str, address: str) -> None:
+        self._by_account.forgive(account)
+        self._by_address.forgive(address)

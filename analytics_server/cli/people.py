@@ -1,0 +1,158 @@
+"""`analytics-server person`: list, add, change and remove the people who sign in, and let them set a new password.
+
+Passwords never pass the command line: `add` and `reset-password` print a link by which the person chooses one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import click
+import msgspec
+
+from analytics_server.access.people.accounts import SITE_ROLES, Account, Accounts, Rights, valid_email
+from analytics_server.access.people.parts import rights_of
+from analytics_server.cli.audit import record
+from analytics_server.cli.context import config_option, read_config, with_store
+from analytics_server.config import Config
+from analytics_server.listening import base_url
+from analytics_server.store import Store, migrate
+
+RESET_S = 86_400
+
+rights_options = (
+    click.option("--owner", is_flag=True, help="May do everything, on all sites."),
+    click.option("--role", type=click.Choice([role.value for role in SITE_ROLES]), help="The role on each --site."),
+    click.option("--site", "sites", multiple=True, help="A site of the role (can be repeated)."),
+)
+
+
+@click.group()
+def person() -> None:
+    """List, invite, change and remove people who sign in."""
+
+
+@person.command("list")
+@config_option
+def person_list(config_path: str | None) -> None:
+    """List the people: id, e-mail, roles, second factor, name."""
+
+    async def work(people: Accounts, config: Config) -> None:
+        for each in people.all():
+            factor = "code" if each.has_second_factor else "-"
+            click.echo("\t".join((each.id, each.email, _roles(each.rights), factor, each.name)))
+
+    _with_people(config_path, work)
+
+
+@person.command("add")
+@config_option
+@click.argument("email")
+@rights_options[0]
+@rights_options[1]
+@rights_options[2]
+@click.option("--name", default="", help="The person's name.")
+def person_add(
+    config_path: str | None, email: str, owner: bool, role: str | None, sites: tuple[str, ...], name: str
+) -> None:
+    """Invite a person: print a link, the only time it is shown."""
+    address, rights = valid_email(email), _rights(owner, role, sites)
+
+    async def work(people: Accounts, config: Config) -> str:
+        made, secret = await people.invite(address, name=name, rights=rights, life_s=config.access.invitation_s)
+        click.echo(_link(config, secret))
+        return made.id
+
+    _with_people(config_path, work, "person add")
+
+
+@person.command("change")
+@config_option
+@click.argument("email")
+@rights_options[0]
+@rights_options[1]
+@rights_options[2]
+def person_change(config_path: str | None, email: str, owner: bool, role: str | None, sites: tuple[str, ...]) -> None:
+    """Give a person other roles than those they have."""
+    rights = _rights(owner, role, sites)
+
+    async def work(people: Accounts, config: Config) -> str:
+        known = _known(people, email)
+        changed = await people.change(known.id, lambda each: msgspec.structs.replace(each, rights=rights))
+        click.echo(_roles(changed.rights if changed else rights))
+        return known.id
+
+    _with_people(config_path, work, "person change")
+
+
+@person.command("reset-password")
+@config_option
+@click.argument("email")
+@click.option("--remove-totp", is_flag=True, help="Ask for no code any more: the second factor is lost.")
+def person_reset_password(config_path: str | None, email: str, remove_totp: bool) -> None:
+    """Print a link by which a password is set anew."""
+
+    async def work(people: Accounts, config: Config) -> str:
+        known = _known(people, email)
+        if remove_totp:
+            await people.change(known.id, lambda each: msgspec.structs.replace(each, second_factor=None))
+        _, secret = await people.invite(known.email, resets=known.id, life_s=RESET_S)
+        click.echo(_link(config, secret))
+        return known.id
+
+    _with_people(config_path, work, "person reset-password")
+
+
+@person.command("remove")
+@config_option
+@click.argument("email")
+def person_remove(config_path: str | None, email: str) -> None:
+    """Delete a person; their sessions end."""
+
+    async def work(people: Accounts, config: Config) -> str:
+        known = _known(people, email)
+        await people.remove(known.id)
+        click.echo("removed")
+        return known.id
+
+    _with_people(config_path, work, "person remove")
+
+
+def _with_people(
+    config_path: str | None, work: Callable[[Accounts, Config], Awaitable[str | None]], operation: str = ""
+) -> None:
+    """Do it. What it returns, a person's or an invitation's id, is recorded as what the operation was done to."""
+    config = read_config(config_path)
+
+    async def on_store(store: Store) -> None:
+        await store.open()
+        await migrate(store, cluster=config.clickhouse.cluster)
+        people = Accounts(store)
+        await people.load()
+        resource = await work(people, config)
+        if operation:
+            await record(store, config, "manage_people", operation, resource=resource or "")
+
+    with_store(config, on_store)
+
+
+def _rights(owner: bool, role: str | None, sites: tuple[str, ...]) -> Rights:
+    if bool(role) != bool(sites) or owner == bool(role):
+        raise click.UsageError("Say --owner, or --role with at least one --site.")
+    return rights_of(owner, dict.fromkeys(sites, role or ""))
+
+
+def _known(people: Accounts, email: str) -> Account:
+    found = people.by_email(valid_email(email))
+    if found is None:
+        raise click.ClickException(f"There is no person with the address {email}.")
+    return found
+
+
+def _roles(rights: Rights) -> str:
+    return "owner" if rights.owner else ",".join(f"{role}@{site}" for site, role in sorted(rights.roles.items()))
+
+
+def _link(config: Config, secret: str) -> str:
+    base = config.server.public_url.rstrip("/") or base_url(config.server.host, config.server.port)
+    return f"{base}/dashboard#invitation={secret}"

@@ -1,0 +1,101 @@
+// The cards of people: signing in, accepting an invitation, setting up the first owner.
+
+import { fill, h, icon } from './dom.js';
+
+const LEAST_CHARS = 12;
+
+/**
+ * The sign-in card: e-mail and password, or an access token. `onSubmit({email, password, code} | {token})` → promise of
+ * {fault, needsCode}. `byToken`: show the token's form first.
+ */
+export function signIn({ message = '', byToken = false, email = '', onSubmit }) {
+  const body = h('div');
+  const show = (withToken, told) => {
+    const form = withToken ? tokenForm(onSubmit, told) : passwordForm(onSubmit, told, email);
+    fill(body,
+      h('p', {}, withToken ? 'Enter an access token that may read your sites.' : 'Enter the e-mail address and the password of your account.'),
+      form,
+      h('p', { className: 'hint' },
+        withToken ? 'The server prints a ready link with the token when it starts for the first time. It stays in this browser tab only. ' : 'No account? Ask for an invitation. ',
+        h('button', { type: 'button', className: 'link', onclick: () => show(!withToken, '') }, withToken ? 'Sign in with e-mail and password' : 'Use an access token')));
+    body.querySelector('input').focus();
+  };
+  const element = card('Sign in to your analytics', body);
+  show(byToken, message);
+  return element;
+}
+
+/** The card of an invitation's link. `onSubmit({name, password})` → promise of {fault}. */
+export function acceptInvitation({ onSubmit }) {
+  const name = field('name', 'text', { autocomplete: 'name', maxlength: '120' });
+  const password = newPassword();
+  return card('Welcome to your analytics',
+    h('p', {}, 'Choose a password of at least 12 characters. If you have an account of this address already, enter its password.'),
+    form({ fields: [['Your name (optional)', name], ['Password', password]], button: 'Go on', onSubmit: () => onSubmit({ name: name.value.trim(), password: password.value }) }));
+}
+
+/** The card that makes the first account. `onSubmit({email, password})` → promise of {fault}; `onLater()`. */
+export function setUpOwner({ onSubmit, onLater }) {
+  const email = field('email', 'email', { autocomplete: 'username', required: true });
+  const password = newPassword();
+  return card('Set up your account',
+    h('p', {}, 'With an account you sign in by e-mail and password, from any browser, instead of by the link.'),
+    form({ fields: [['E-mail', email], ['Password', password]], button: 'Make the account', onSubmit: () => onSubmit({ email: email.value.trim(), password: password.value }) }),
+    h('p', { className: 'hint' }, h('button', { type: 'button', className: 'link', onclick: onLater }, 'Not now')));
+}
+
+/** The line above the report that offers to set up the first account. */
+export function ownerOffer({ onOpen, onDismiss }) {
+  return h('div', { className: 'offer', role: 'status' }, h('div', { className: 'frame' },
+    h('span', {}, 'You are signed in by a link. Set up an account to sign in by e-mail and password.'),
+    h('button', { type: 'button', className: 'control', onclick: onOpen }, 'Set up'),
+    h('button', { type: 'button', className: 'control icon', 'aria-label': 'Dismiss', onclick: onDismiss }, icon('close'))));
+}
+
+function tokenForm(onSubmit, message) {
+  const token = field('token', 'password', { autocomplete: 'off', spellcheck: 'false', required: true });
+  return form({ fields: [['Access token', token]], message, button: 'Open the dashboard', onSubmit: () => onSubmit({ token: token.value.trim() }) });
+}
+
+function passwordForm(onSubmit, message, known) {
+  const email = field('email', 'email', { autocomplete: 'username', required: true, value: known });
+  const password = field('password', 'password', { autocomplete: 'current-password', required: true });
+  const code = field('code', 'text', { autocomplete: 'one-time-code', inputmode: 'text', spellcheck: 'false' });
+  const factor = h('div', { className: 'pair', hidden: true }, h('label', { for: 'code' }, 'Code of your authenticator app, or a recovery code'), code);
+  return form({
+    fields: [['E-mail', email], ['Password', password]], rest: factor, message, button: 'Sign in',
+    onSubmit: async () => {
+      const { fault, needsCode } = await onSubmit({ email: email.value.trim(), password: password.value, code: code.value.trim() });
+      if (!needsCode) return { fault };
+      const asked = !factor.hidden;
+      factor.hidden = false;
+      code.required = true;
+      return { fault: asked ? fault : 'Enter the code, too.', focus: code };
+    },
+  });
+}
+
+/** A form of labelled fields; its fault is told next to the button. */
+function form({ fields, rest = null, message = '', button, onSubmit }) {
+  const fault = h('p', { className: 'fault', id: 'fault', role: 'alert' }, message);
+  const send = h('button', { className: 'control primary' }, button);
+  const submit = async (event) => {
+    event.preventDefault();
+    send.disabled = true;
+    const { fault: told = '', focus } = await onSubmit();
+    send.disabled = false;
+    fault.textContent = told;
+    if (told) (focus ?? fields.at(-1)[1]).select();
+    if (told) (focus ?? fields.at(-1)[1]).focus();
+  };
+  return h('form', { onsubmit: submit },
+    fields.map(([label, input]) => h('div', { className: 'pair' }, h('label', { for: input.id }, label), input)), rest, fault, send);
+}
+
+const field = (id, type, rest) => h('input', { className: 'field', id, name: id, type, 'aria-describedby': 'fault', ...rest });
+const newPassword = () => field('password', 'password', { autocomplete: 'new-password', required: true, minlength: String(LEAST_CHARS) });
+
+function card(title, ...children) {
+  return h('main', { className: 'welcome', id: 'report', tabindex: '-1' }, h('div', { className: 'card' },
+    h('span', { className: 'brand' }, icon('brand')), h('h1', {}, title), ...children));
+}

@@ -1,0 +1,49 @@
+"""Attempts to sign in: bounded by name, forgotten with the window, in memory that does not grow."""
+
+from __future__ import annotations
+
+import pytest
+
+from analytics_server.access.people.attempts import AttemptCounter, TooManyAttempts
+
+
+def test_a_name_has_so_many_attempts_in_a_window() -> None:
+    now = 0.0
+    attempts = AttemptCounter(3, 60.0, clock=lambda: now)
+    for _ in range(3):
+        attempts.take("anna")
+    with pytest.raises(TooManyAttempts) as refused:
+        attempts.take("anna")
+    assert (refused.value.status, refused.value.code) == (429, "too_many_attempts")
+    assert refused.value.retry_after_s is not None
+    assert 0 < refused.value.retry_after_s <= 61
+    attempts.take("ben")
+    now = 60.0
+    attempts.take("anna")
+
+
+def test_what_succeeded_is_not_counted() -> None:
+    attempts = AttemptCounter(2, 60.0, clock=lambda: 0.0)
+    for _ in range(100):
+        attempts.take("anna")
+        attempts.forgive("anna")
+    attempts.forgive("anna")
+    attempts.take("anna")
+    attempts.take("anna")
+    with pytest.raises(TooManyAttempts):
+        attempts.take("anna")
+
+
+def test_a_flood_of_names_neither_grows_memory_nor_frees_a_blocked_one() -> None:
+    attempts = AttemptCounter(2, 60.0, clock=lambda: 0.0)
+    attempts.take("anna")
+    attempts.take("anna")
+    size = len(attempts._counts)
+    for number in range(50_000):
+        try:
+            attempts.take(f"made-up-{number}")
+        except TooManyAttempts:
+            continue
+    assert len(attempts._counts) == size
+    with pytest.raises(TooManyAttempts):
+        attempts.take("anna")

@@ -1,0 +1,209 @@
+"""Sessions and accounts on two servers that share a store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import pyotp
+import pytest
+from argon2 import PasswordHasher
+
+from analytics_server.access.people.accounts import Account, Accounts, Rights
+from analytics_server.access.people.passwords import Passwords
+from analytics_server.access.people.sessions import PersonSessions
+from analytics_server.access.people.sign_in import SignIn
+from analytics_server.access.principals import Role
+from analytics_server.config import AccessSection
+from analytics_server.errors import AnalyticsError, Conflict, Unauthorized
+from analytics_server.store import Store
+
+PASSWORD = "seven green umbrellas"
+EMAIL = "anna@example.org"
+SETTINGS = AccessSection(session_idle_s=3_600, session_absolute_s=86_400, sign_ins_per_account=3)
+
+
+@dataclass(slots=True)
+class Clock:
+    now: float = 1_900_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Server:
+    """The parts of one server."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self.people = Accounts(store, clock=clock, refresh_s=0.0)
+        self.sessions = PersonSessions(store, self.people, SETTINGS, clock=clock, refresh_s=0.0)
+        hasher = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        self.sign_in = SignIn(self.people, self.sessions, SETTINGS, clock=clock, passwords=hasher)
+
+    async def add(self, **rights: object) -> Account:
+        hash_ = await self.sign_in.passwords.hash(PASSWORD)
+        given = msgspec.convert(rights or {"owner": True}, Rights)
+        return await self.people.add(EMAIL, name="", rights=given, password_hash=hash_)
+
+    async def enter(self, password: str = PASSWORD, code: str = "", email: str = EMAIL) -> str:
+        return (await self.sign_in.sign_in(email, password, code, "192.0.2.1"))[1]
+
+    async def refusal(self, password: str = PASSWORD, code: str = "", email: str = EMAIL) -> str:
+        with pytest.raises(AnalyticsError) as refused:
+            await self.enter(password, code, email)
+        return refused.value.code
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def two(migrated: Store, clock: Clock) -> tuple[Server, Server]:
+    return Server(migrated, clock), Server(migrated, clock)
+
+
+async def is_over(server: Server, secret: str) -> bool:
+    try:
+        await server.sessions.authenticate(secret)
+    except Unauthorized:
+        return True
+    return False
+
+
+async def test_a_session_is_known_on_every_server_until_it_is_signed_out(two: tuple[Server, Server]) -> None:
+    one, other = two
+    person = await one.add(roles={"a.example": "editor"})
+    secret = await other.enter(email=" ANNA@example.org ")
+
+    principal = await one.sessions.authenticate(secret)
+    assert (principal.id, principal.name, principal.sites) == (person.id, EMAIL, ("a.example",))
+    assert principal.grants[0].role is Role.EDITOR
+    await one.sessions.end(secret)
+    assert await is_over(one, secret)
+    assert await is_over(other, secret)
+
+
+async def test_signing_out_everywhere_ends_all_sessions_and_lets_new_ones_begin(two: tuple[Server, Server]) -> None:
+    one, other = two
+    person = await one.add()
+    secrets = [await one.enter(), await other.enter()]
+    await other.sessions.end_all(person.id)
+    assert [await is_over(one, secret) for secret in secrets] == [True, True]
+    assert not await is_over(one, await one.enter())
+
+
+async def test_a_session_ends_when_it_is_idle_on_all_servers(two: tuple[Server, Server], clock: Clock) -> None:
+    one, other = two
+    await one.add()
+    secret = await one.enter()
+    clock.now += 3_000
+    assert not await is_over(other, secret)
+    await other.sessions.uses.write()
+    clock.now += 3_000
+    assert not await is_over(one, secret)  # used elsewhere meanwhile
+    clock.now += 4_000
+    assert await is_over(other, secret)
+    assert await is_over(one, secret)
+
+
+async def test_a_session_has_an_absolute_end(two: tuple[Server, Server], clock: Clock) -> None:
+    one, _ = two
+    await one.add()
+    secret = await one.enter()
+    for _ in range(28):
+        clock.now += 3_000
+        assert not await is_over(one, secret)
+    clock.now += 3_000
+    assert await is_over(one, secret)
+
+
+async def test_only_hashes_are_stored(two: tuple[Server, Server], migrated: Store) -> None:
+    one, _ = two
+    await one.add()
+    secret = await one.enter()
+    stored = [
+        str(row)
+        for table in ("people", "person_sessions")
+        for row in (await migrated.query(f"SELECT * FROM {table}")).rows
+    ]
+    assert len(stored) == 2
+    assert not any(text in row for text in (secret, PASSWORD) for row in stored)
+
+
+async def test_unknown_accounts_and_wrong_passwords_look_the_same_and_are_bounded(two: tuple[Server, Server]) -> None:
+    one, _ = two
+    await one.add()
+    for email in (EMAIL, "nobody@example.org"):
+        codes = [await one.refusal("wrong password!", email=email) for _ in range(4)]
+        assert codes == ["sign_in_failed"] * 3 + ["too_many_attempts"]
+    assert await one.refusal() == "too_many_attempts"
+
+
+async def test_a_second_factor_is_asked_for_once_it_was_confirmed(two: tuple[Server, Server], clock: Clock) -> None:
+    one, other = two
+    person = await one.add()
+    factor = await one.sign_in.begin_second_factor(person)
+    totp = pyotp.TOTP(factor.secret)
+    assert await one.enter()  # not confirmed yet
+    recovery = await one.sign_in.confirm_second_factor(person, totp.at(int(clock.now)))
+    with pytest.raises(Conflict):
+        await one.sign_in.begin_second_factor(person)
+
+    assert await other.refusal() == "code_needed"
+    assert await other.refusal(code=totp.at(int(clock.now))) == "sign_in_failed"  # used to confirm
+    clock.now += 30
+    assert await other.enter(code=totp.at(int(clock.now)))
+    assert await one.refusal(code=totp.at(int(clock.now))) == "sign_in_failed"  # used on the other server
+    assert await one.enter(code=recovery[0])
+    await one.sign_in.remove_second_factor(person)
+    assert await other.enter()
+
+
+async def test_an_invitation_makes_a_person_once(two: tuple[Server, Server], clock: Clock) -> None:
+    one, other = two
+    rights = Rights(roles={"a.example": Role.VIEWER})
+    _, secret = await one.people.invite(EMAIL, rights=rights, life_s=60.0)
+    assert (await other.sign_in.accept(secret, PASSWORD, "Anna", "192.0.2.1")).rights == rights
+    assert await one.enter()
+    with pytest.raises(AnalyticsError, match="used"):
+        await one.sign_in.accept(secret, PASSWORD, "", "192.0.2.1")
+    _, late = await one.people.invite("ben@example.org", rights=rights, life_s=60.0)
+    clock.now += 60
+    with pytest.raises(AnalyticsError, match="ended"):
+        await one.sign_in.accept(late, PASSWORD, "", "192.0.2.1")
+
+
+async def test_an_invitation_to_an_account_needs_its_password(two: tuple[Server, Server]) -> None:
+    one, _ = two
+    await one.add(roles={"a.example": "admin"})
+    _, secret = await one.people.invite(EMAIL, rights=Rights(roles={"b.example": Role.VIEWER}), life_s=60.0)
+    with pytest.raises(Unauthorized):
+        await one.sign_in.accept(secret, "another password", "", "192.0.2.1")
+    widened = await one.sign_in.accept(secret, PASSWORD, "", "192.0.2.1")
+    assert widened.rights.roles == {"a.example": Role.ADMIN, "b.example": Role.VIEWER}
+
+
+async def test_a_new_password_ends_all_sessions(two: tuple[Server, Server]) -> None:
+    one, other = two
+    person = await one.add()
+    secret = await one.enter()
+    await other.sign_in.change_password(person, PASSWORD, "eight yellow bicycles", "192.0.2.1")
+    assert await is_over(one, secret)
+    assert await one.refusal() == "sign_in_failed"
+    _, reset = await one.people.invite(EMAIL, resets=person.id, life_s=60.0)
+    await one.sign_in.accept(reset, PASSWORD, "", "192.0.2.1")
+    assert await other.enter()
+
+
+async def test_who_has_no_role_left_is_gone(two: tuple[Server, Server]) -> None:
+    one, other = two
+    person = await one.add(roles={"a.example": "viewer"})
+    secret = await one.enter()
+    await other.people.change(person.id, lambda each: msgspec.structs.replace(each, rights=Rights()))
+    assert await is_over(one, secret)
+    assert one.people.all() == []
+    await one.add()
+    with pytest.raises(Conflict):
+        await other.add()

@@ -78,6 +78,7 @@ class CollectSection(_Section, frozen=True, kw_only=True):
     mask_emails: bool = True
     trailing_slash: Literal["keep", "strip"] = "keep"
     drop_bots: bool = True
+    exclude_addresses: tuple[str, ...] = ()
     respect_dnt: bool = True
     respect_gpc: bool = True
     session_timeout_s: Positive = 1800

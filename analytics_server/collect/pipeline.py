@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from analytics_server.collect.formats.beacon import Beacon, Rejection
-from analytics_server.collect.steps import admission, page, request, visitor
+from analytics_server.collect.steps import admission, exclusion, page, request, visitor
 from analytics_server.collect.steps.parts import (
     EventFunction,
     EventStep,
@@ -46,6 +46,7 @@ EVENT_STEPS = (
     EventStep("sender", admission.make_sender, trusted_only=True),
     EventStep("page", page.make_page),
     EventStep("details", page.make_details),
+    EventStep("exclusion", exclusion.make_exclusion),
     EventStep("duplicate", visitor.make_duplicate),
     EventStep("visitor", visitor.make_visitor),
     EventStep("session", visitor.make_session),

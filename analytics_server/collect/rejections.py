@@ -41,7 +41,7 @@ class RejectionCode(StrEnum):
     TOO_MANY_REQUESTS = (
         "too_many_requests",
         "A site, an address or a network sent more than it may.",
-        "Raise [limits] site_events_per_s, address_events_per_s or address_new_sites_per_h.",
+        "Raise the site's events_per_s, [limits] site_events_per_s, address_events_per_s or address_new_sites_per_h.",
     )
     MISSING_SITE = "missing_site", "The event names no site.", "Send site, the name of the site."
     MISSING_NAME = "missing_name", "The event has no name.", 'Send name, such as "pageview".'

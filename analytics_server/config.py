@@ -71,6 +71,7 @@ class SitesSection(_Section, frozen=True, kw_only=True):
     create_unknown: bool = True
     max_sites: Positive = 10_000
     default_timezone: str = "UTC"
+    default_profile: Literal["standard", "fr-exempt", "uk-statistics", "server-only"] = "standard"
 
 
 class CollectSection(_Section, frozen=True, kw_only=True):

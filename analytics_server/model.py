@@ -169,7 +169,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
     `allow_apps`: pages of apps and extensions, which have no http address, are counted too. `currency`: ISO 4217 code
     of the revenue that is shown first, "" for whichever there is most of. `events_per_s`: 0 for the server's limit
-    alone. `excluded_…`: events that are not kept (`access/exclusions.py`).
+    alone. `excluded_…`: events that are not kept (`access/exclusions.py`). `profile`: a name of
+    `profiles/tables.py`.
     `stored_timezone`: only where the stored name can't be used, and `timezone` stands in for it. Never stored itself.
     """
 
@@ -185,4 +186,5 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     excluded_countries: tuple[str, ...] = ()
     excluded_props: tuple[str, ...] = ()
     retention_days: int = 0
+    profile: str = "standard"
     created_at_ms: int = 0

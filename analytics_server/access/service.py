@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.gate import OWN_REFRESH_S, REFRESH_S, Gate
 from analytics_server.access.principals import Role
+from analytics_server.access.profile_routes import endpoints as profile_endpoints
 from analytics_server.access.site_routes import SiteRoutes
 from analytics_server.access.sites import Sites
 from analytics_server.access.token_routes import TokenRoutes
@@ -54,7 +55,11 @@ class AccessService:
 
     def endpoints(self, drops_of_unknown_sites: Callable[[], list[DropCount]]) -> list[Endpoint]:
         """Sites and tokens over HTTP."""
-        return [*SiteRoutes(self.sites, drops_of_unknown_sites).endpoints(), *TokenRoutes(self.gate).endpoints()]
+        return [
+            *SiteRoutes(self.sites, drops_of_unknown_sites).endpoints(),
+            *profile_endpoints(),
+            *TokenRoutes(self.gate).endpoints(),
+        ]
 
     async def load(self, damage: DamageReader) -> None:
         """Read tokens and sites. Raises a store error."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from analytics_server.access.actions import CHANGE_SITE, LIST_SITES, MANAGE_SITES, VIEW_SITE
+from analytics_server.access.profile_routes import ChangedSite, changed_site
 from analytics_server.access.site_settings import BAD_SETTINGS, SiteId, SiteSettings
 from analytics_server.access.sites import Sites, valid_site_id
 from analytics_server.errors import Conflict, NotFound, RequestError
@@ -108,13 +109,14 @@ class SiteRoutes:
                 name="change_site",
                 summary="Change a site",
                 tag="access",
-                about="What is left out stays. A new time zone shifts the days of everything already stored.",
+                about="What is left out stays. A new time zone shifts the days of everything already stored; a new "
+                "profile hides at once what it forbids, also of what is stored.",
                 action=CHANGE_SITE,
                 site=SiteFrom.PATH,
                 handle=self.change_site,
                 parameters=(_SITE,),
                 body=Body(types=(SiteChange,), examples={"zone": {"timezone": "Asia/Tokyo"}}),
-                replies=(Reply(about="The site as it is now.", type=Site),),
+                replies=(Reply(about="The site as it is now.", type=ChangedSite),),
                 errors={400: _BAD_SETTINGS, **_NO_SITE},
                 asks_store=True,
             ),
@@ -157,14 +159,17 @@ class SiteRoutes:
             raise Conflict(f"The site {site_id!r} exists already: change it with PUT.", code="site_exists")
         return await self._sites.create(site_id, wanted.timezone or "", change=wanted.applied_to)
 
-    async def change_site(self, call: Call[SiteChange]) -> Site:
+    async def change_site(self, call: Call[SiteChange]) -> ChangedSite:
         """Change a site's settings. Raises `NotFound`, `RequestError`."""
         change = call.body
         await self._sites.load()  # what is left out stays as another server has left it
         site = self._site(_site_id(call))
         if change.site_id is not None and valid_site_id(change.site_id) != stored_site_id(site.site_id):
             raise RequestError(f"site_id can't change: the address names {site.site_id!r}.", code="bad_site")
-        return await self._sites.put(change.applied_to(site))
+        now = await self._sites.put(change.applied_to(site))
+        if now.profile != site.profile:
+            call.trail.details["profile"] = now.profile
+        return changed_site(site, now)
 
     async def delete_site(self, call: Call[None]) -> None:
         """Delete a site; its events stay stored. Raises `NotFound`."""

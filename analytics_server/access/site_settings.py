@@ -22,6 +22,7 @@ from analytics_server.access.exclusions import (
 from analytics_server.access.sites import SITE_CHARS
 from analytics_server.errors import RequestError
 from analytics_server.model import Site
+from analytics_server.profiles.tables import PROFILES
 from analytics_server.spelling.host_names import allowed_host
 
 ZONE_CHARS = 64
@@ -31,7 +32,7 @@ MOST_EVENTS_PER_S = 1_000_000
 MAX_LISTED = 1_000
 """So many hosts a site may allow, and so many sites a token may cover."""
 
-BAD_SETTINGS = ("bad_allowed_hosts", "bad_currency", BAD_EXCLUSION)
+BAD_SETTINGS = ("bad_allowed_hosts", "bad_currency", BAD_EXCLUSION, "bad_profile")
 """Codes of values that are refused here."""
 
 _SITE_CHAR = r"[^\x00-\x20!-,/;-@\[-^`{-\x7f]"
@@ -69,6 +70,13 @@ Rate = Annotated[
         description="Events a second that the site may send; more are refused with 429. 0: the server's limit alone.",
     ),
 ]
+ProfileName = Annotated[
+    str,
+    Meta(
+        description="The legal basis: what may be collected and asked (`GET /api/v1/profiles`). Effective at once.",
+        extra_json_schema={"enum": list(PROFILES)},
+    ),
+]
 ExcludedPaths = Annotated[
     tuple[str, ...],
     Meta(
@@ -96,6 +104,7 @@ class SiteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     allow_apps: Apps | None = None
     currency: Currency | None = None
     events_per_s: Rate | None = None
+    profile: ProfileName | None = None
     excluded_paths: ExcludedPaths | None = None
     excluded_hosts: ExcludedHosts | None = None
     excluded_countries: ExcludedCountries | None = None
@@ -110,6 +119,8 @@ class SiteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             rules: tuple[str, ...] | None = getattr(self, name)
             if rules is not None:
                 given[name] = spelt(rules)
+        if self.profile is not None:
+            given["profile"] = _profile(self.profile)
         if self.currency is not None:
             given["currency"] = _currency(self.currency)
         return msgspec.structs.replace(site, **given)
@@ -126,6 +137,15 @@ def _hosts(entries: tuple[str, ...]) -> tuple[str, ...]:
                 f"allowed_hosts[{index}] is {entry[:80]!r}: {error}.", code="bad_allowed_hosts"
             ) from error
     return tuple(hosts)
+
+
+def _profile(name: str) -> str:
+    """A profile that there is. Raises `RequestError`."""
+    if name not in PROFILES:
+        raise RequestError(
+            f"There is no profile {name[:40]!r}: choose one of {', '.join(PROFILES)}.", code="bad_profile"
+        )
+    return name
 
 
 def _currency(text: str) -> str:

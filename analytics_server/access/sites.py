@@ -116,7 +116,7 @@ class Sites:
         await self._documents.load()
         stored = {site_id: site for (site_id,), site in self._documents.items()}
         for (site_id,) in self._documents.unreadable:
-            stored[site_id] = self._sites.get(site_id) or Site(site_id=site_id)
+            stored[site_id] = self._sites.get(site_id) or Site(site_id=site_id, profile=self._settings.default_profile)
         self._sites = self._provisional | stored | self._unwritten
         self._other_spellings = {
             spelling: site_id for site_id in stored if (spelling := stored_site_id(site_id)) not in self._sites
@@ -278,7 +278,8 @@ class Sites:
         return await self.put(site if change is None else change(site))
 
     def _new(self, site_id: str, timezone: str) -> Site:
-        return Site(site_id=site_id, timezone=timezone, created_at_ms=int(self._clock() * 1000))
+        profile = self._settings.default_profile
+        return Site(site_id=site_id, timezone=timezone, profile=profile, created_at_ms=int(self._clock() * 1000))
 
     async def _work(self) -> None:
         while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
+from analytics_server.access.profile_routes import note_of
 from analytics_server.access.site_settings import SiteSettings
 from analytics_server.access.sites import Sites, valid_site_id
 from analytics_server.cli.audit import record
@@ -12,6 +13,7 @@ from analytics_server.cli.context import config_option, read_config, with_store
 from analytics_server.config import Config
 from analytics_server.errors import NotFound
 from analytics_server.model import Site
+from analytics_server.profiles.tables import PROFILES
 from analytics_server.store import Store, migrate
 
 
@@ -74,6 +76,9 @@ def site_show(config_path: str | None, site_id: str) -> None:
 @click.argument("site_id")
 @click.option("--timezone", help="IANA name, e.g. Europe/Stockholm.")
 @click.option("--currency", help='Code of the currency that is shown first, e.g. EUR; "" for that with most revenue.')
+@click.option(
+    "--profile", type=click.Choice(list(PROFILES)), help="The legal basis; what it forbids is hidden at once."
+)
 @click.option("--events-per-s", type=int, help="Events a second that the site may send. 0: the server's limit alone.")
 @click.option("--allow-apps/--no-apps", default=None, help="Count pages of apps and extensions too, or not.")
 @click.option("--allowed-host", multiple=True, help="Host whose pages count; repeat for more.")
@@ -88,6 +93,7 @@ def site_set(
     site_id: str,
     timezone: str | None,
     currency: str | None,
+    profile: str | None,
     events_per_s: int | None,
     allow_apps: bool | None,
     allowed_host: tuple[str, ...],
@@ -104,6 +110,7 @@ def site_set(
     given = {
         "timezone": timezone,
         "currency": currency,
+        "profile": profile,
         "events_per_s": events_per_s,
         "allow_apps": allow_apps,
         "allowed_hosts": _list(allowed_host),
@@ -122,9 +129,13 @@ def site_set(
 
     async def work(store: Store) -> None:
         sites = await _ready_sites(store, config)
-        now = await sites.put(change.applied_to(_found(sites, site_id)))
-        await record(store, config, "change_site", "site set", site_id=now.site_id)
+        before = _found(sites, site_id)
+        now = await sites.put(change.applied_to(before))
+        details = {"profile": now.profile} if now.profile != before.profile else None
+        await record(store, config, "change_site", "site set", site_id=now.site_id, details=details)
         _print(now)
+        if details:
+            click.echo(note_of(now.profile), err=True)
 
     with_store(config, work)
 

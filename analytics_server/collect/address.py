@@ -143,6 +143,23 @@ def network_of(address: str) -> str:
     return packed[:8].hex()
 
 
+def shortened(address: str, count: int) -> str:
+    """The network that is left when so many bytes are taken from the end: 192.0.0.0 of 192.0.2.1 for two.
+
+    Of IPv6 they are taken from the /64 network, which is what a client has. What is no address is left as it is.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    size = _NETWORK_BYTES if family == socket.AF_INET6 else _IPV4_BYTES
+    try:
+        packed = socket.inet_pton(family, address.partition("%")[0])
+    except (OSError, ValueError):  # ValueError: a NUL in it
+        return address
+    kept = max(0, size - count)
+    return socket.inet_ntop(family, packed[:kept] + bytes(len(packed) - kept))
+
+
+_IPV4_BYTES, _NETWORK_BYTES = 4, 8
+
 _PAIR = re.compile(r'[ \t]*([^\s=;,"]+)=("(?:[^"\\]|\\.)*"|[^\s";,]*)[ \t]*(?:;|$)')
 _ESCAPED = re.compile(r"\\(.)")
 

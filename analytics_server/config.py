@@ -71,6 +71,7 @@ class SitesSection(_Section, frozen=True, kw_only=True):
     create_unknown: bool = True
     max_sites: Positive = 10_000
     default_timezone: str = "UTC"
+    default_profile: Literal["standard", "fr-exempt", "uk-statistics", "server-only"] = "standard"
 
 
 class AccessSection(_Section, frozen=True, kw_only=True):
@@ -87,6 +88,7 @@ class CollectSection(_Section, frozen=True, kw_only=True):
     mask_emails: bool = True
     trailing_slash: Literal["keep", "strip"] = "keep"
     drop_bots: bool = True
+    exclude_addresses: tuple[str, ...] = ()
     respect_dnt: bool = True
     respect_gpc: bool = True
     session_timeout_s: Positive = 1800

@@ -167,7 +167,10 @@ def stored_site_id(text: str) -> str:
 class Site(msgspec.Struct, frozen=True, kw_only=True):
     """A site: what events belong to. `timezone` is an IANA name.
 
-    `allow_apps`: pages of apps and extensions, which have no http address, are counted too.
+    `allow_apps`: pages of apps and extensions, which have no http address, are counted too. `currency`: ISO 4217 code
+    of the revenue that is shown first, "" for whichever there is most of. `events_per_s`: 0 for the server's limit
+    alone. `excluded_…`: events that are not kept (`access/exclusions.py`). `profile`: a name of
+    `profiles/tables.py`.
     `stored_timezone`: only where the stored name can't be used, and `timezone` stands in for it. Never stored itself.
     """
 
@@ -176,5 +179,12 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     stored_timezone: str | UnsetType = UNSET
     allowed_hosts: tuple[str, ...] = ()
     allow_apps: bool = False
+    currency: str = ""
+    events_per_s: int = 0
+    excluded_paths: tuple[str, ...] = ()
+    excluded_hosts: tuple[str, ...] = ()
+    excluded_countries: tuple[str, ...] = ()
+    excluded_props: tuple[str, ...] = ()
     retention_days: int = 0
+    profile: str = "standard"
     created_at_ms: int = 0

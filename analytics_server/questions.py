@@ -37,7 +37,7 @@ class Questions:
         self._sites = sites
         self.saved = saved
         self._queries = QueryService(store, sites, _utc_now, config.limits, saved)
-        self.drops = DropService(config, store, _utc_now)
+        self.drops = DropService(config, store, _utc_now, sites.get)
         self.sql = SqlService(self._queries.context, config.sql)
         self.analyses = AnalysesService(store, sites, saved, self._queries.context, _utc_now, config.clickhouse.cluster)
         self.day_totals = DayTotals(store, sites, _utc_now, must_wait=must_wait)

@@ -14,6 +14,7 @@ from analytics_server.access.authentication import Authentication
 from analytics_server.access.gate import OWN_REFRESH_S, REFRESH_S, Gate
 from analytics_server.access.people.service import PeopleService
 from analytics_server.access.principals import Role
+from analytics_server.access.profile_routes import endpoints as profile_endpoints
 from analytics_server.access.site_routes import SiteRoutes
 from analytics_server.access.sites import Sites
 from analytics_server.access.token_routes import TokenRoutes
@@ -66,6 +67,7 @@ class AccessService:
         """Sites, tokens and people over HTTP. `client_of` tells clients apart; `recorder` audits sign-ins."""
         return [
             *SiteRoutes(self.sites, drops_of_unknown_sites).endpoints(),
+            *profile_endpoints(),
             *TokenRoutes(self.gate).endpoints(),
             *self.people.endpoints(client_of, recorder),
         ]

@@ -3,66 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from analytics_server.access.actions import CHANGE_SITE, LIST_SITES, MANAGE_SITES, VIEW_SITE
-from analytics_server.access.sites import SITE_CHARS, Sites, valid_site_id
+from analytics_server.access.profile_routes import ChangedSite, changed_site
+from analytics_server.access.site_settings import BAD_SETTINGS, SiteId, SiteSettings
+from analytics_server.access.sites import Sites, valid_site_id
 from analytics_server.errors import Conflict, NotFound, RequestError
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.model import DropCount, Site, stored_site_id
-from analytics_server.spelling.host_names import allowed_host
 
-ZONE_CHARS = 64
-HOST_CHARS = 253
-MAX_LISTED = 1_000
-"""So many hosts a site may allow, and so many sites a token may cover."""
-
-_SITE_CHAR = r"[^\x00-\x20!-,/;-@\[-^`{-\x7f]"
-"""Letters and digits of all scripts, `.`, `-`, `_` and `:`."""
-
-SiteId = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=SITE_CHARS,
-        extra_json_schema={"pattern": rf"^[ \t\r\n]*{_SITE_CHAR}+[ \t\r\n]*$"},
-    ),
-]
-Zone = Annotated[str, Meta(max_length=ZONE_CHARS, description="IANA name, such as Europe/Stockholm.")]
-Hosts = Annotated[
-    tuple[Annotated[str, Meta(max_length=HOST_CHARS)], ...],
-    Meta(
-        max_length=MAX_LISTED,
-        description="Events from pages on other hosts are dropped. Empty: any host. `*.example.com` stands for all "
-        "subdomains; `www.` and ports make no difference. An address is understood as its host.",
-    ),
-]
-Apps = Annotated[
-    bool,
-    Meta(description="Count pages of apps and extensions too, which have no http address: capacitor://, file://, …"),
-]
+_BAD_SETTINGS = ("bad_site", "bad_timezone", *BAD_SETTINGS)
 
 
-class SiteRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A new site."""
+class SiteRequest(SiteSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A new site. What is left out has its default."""
 
     site_id: SiteId
-    timezone: Zone = ""
-    allowed_hosts: Hosts = ()
-    allow_apps: Apps = False
 
 
-class SiteChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SiteChange(SiteSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is to change; what is left out stays. `site_id` can't change; it may be sent along."""
 
     site_id: SiteId | None = None
-    timezone: Zone | None = None
-    allowed_hosts: Hosts | None = None
-    allow_apps: Apps | None = None
 
 
 class SitesAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +86,7 @@ class SiteRoutes:
                     },
                 ),
                 replies=(Reply(status=201, about="Created.", type=Site),),
-                errors={400: ("bad_site", "bad_timezone", "bad_allowed_hosts"), 409: ("site_exists",)},
+                errors={400: _BAD_SETTINGS, 409: ("site_exists",)},
                 asks_store=True,
             ),
             Endpoint(
@@ -144,14 +109,15 @@ class SiteRoutes:
                 name="change_site",
                 summary="Change a site",
                 tag="access",
-                about="What is left out stays. A new time zone shifts the days of everything already stored.",
+                about="What is left out stays. A new time zone shifts the days of everything already stored; a new "
+                "profile hides at once what it forbids, also of what is stored.",
                 action=CHANGE_SITE,
                 site=SiteFrom.PATH,
                 handle=self.change_site,
                 parameters=(_SITE,),
                 body=Body(types=(SiteChange,), examples={"zone": {"timezone": "Asia/Tokyo"}}),
-                replies=(Reply(about="The site as it is now.", type=Site),),
-                errors={400: ("bad_site", "bad_timezone", "bad_allowed_hosts"), **_NO_SITE},
+                replies=(Reply(about="The site as it is now.", type=ChangedSite),),
+                errors={400: _BAD_SETTINGS, **_NO_SITE},
                 asks_store=True,
             ),
             Endpoint(
@@ -185,30 +151,25 @@ class SiteRoutes:
 
     async def create_site(self, call: Call[SiteRequest]) -> Site:
         """Make a site. Raises `Conflict` for one that exists."""
-        wanted = call.body
+        wanted = msgspec.structs.replace(call.body, timezone=call.body.timezone or None)
         site_id = call.trail.site_id = valid_site_id(wanted.site_id) or wanted.site_id
-        allowed_hosts = _hosts(wanted.allowed_hosts)
+        wanted.applied_to(Site(site_id=site_id))  # faults are told first, whether the site exists or not
         await self._sites.load()
         if self._sites.get(site_id) is not None:
             raise Conflict(f"The site {site_id!r} exists already: change it with PUT.", code="site_exists")
-        return await self._sites.create(
-            site_id, wanted.timezone, allowed_hosts=allowed_hosts, allow_apps=wanted.allow_apps
-        )
+        return await self._sites.create(site_id, wanted.timezone or "", change=wanted.applied_to)
 
-    async def change_site(self, call: Call[SiteChange]) -> Site:
+    async def change_site(self, call: Call[SiteChange]) -> ChangedSite:
         """Change a site's settings. Raises `NotFound`, `RequestError`."""
         change = call.body
         await self._sites.load()  # what is left out stays as another server has left it
         site = self._site(_site_id(call))
         if change.site_id is not None and valid_site_id(change.site_id) != stored_site_id(site.site_id):
             raise RequestError(f"site_id can't change: the address names {site.site_id!r}.", code="bad_site")
-        if change.timezone is not None:
-            site = msgspec.structs.replace(site, timezone=change.timezone)
-        if change.allowed_hosts is not None:
-            site = msgspec.structs.replace(site, allowed_hosts=_hosts(change.allowed_hosts))
-        if change.allow_apps is not None:
-            site = msgspec.structs.replace(site, allow_apps=change.allow_apps)
-        return await self._sites.put(site)
+        now = await self._sites.put(change.applied_to(site))
+        if now.profile != site.profile:
+            call.trail.details["profile"] = now.profile
+        return changed_site(site, now)
 
     async def delete_site(self, call: Call[None]) -> None:
         """Delete a site; its events stay stored. Raises `NotFound`."""
@@ -230,16 +191,3 @@ def _site_id(call: Call[None] | Call[SiteChange]) -> str:
 
 def _unknown_site(site_id: str) -> NotFound:
     return NotFound(f"The site {site_id[:128]!r} does not exist.", code="unknown_site")
-
-
-def _hosts(entries: tuple[str, ...]) -> tuple[str, ...]:
-    """The hosts that the entries mean, each once. Raises `RequestError`."""
-    hosts: dict[str, None] = {}
-    for index, entry in enumerate(entries):
-        try:
-            hosts[allowed_host(entry)] = None
-        except ValueError as error:
-            raise RequestError(
-                f"allowed_hosts[{index}] is {entry[:80]!r}: {error}.", code="bad_allowed_hosts"
-            ) from error
-    return tuple(hosts)

@@ -116,7 +116,7 @@ class Sites:
         await self._documents.load()
         stored = {site_id: site for (site_id,), site in self._documents.items()}
         for (site_id,) in self._documents.unreadable:
-            stored[site_id] = self._sites.get(site_id) or Site(site_id=site_id)
+            stored[site_id] = self._sites.get(site_id) or Site(site_id=site_id, profile=self._settings.default_profile)
         self._sites = self._provisional | stored | self._unwritten
         self._other_spellings = {
             spelling: site_id for site_id in stored if (spelling := stored_site_id(site_id)) not in self._sites
@@ -266,21 +266,20 @@ class Sites:
                 known.pop(site.site_id, None)
             return True
 
-    async def create(
-        self, site_id: str, timezone: str = "", *, allowed_hosts: tuple[str, ...] = (), allow_apps: bool = False
-    ) -> Site:
+    async def create(self, site_id: str, timezone: str = "", *, change: Callable[[Site], Site] | None = None) -> Site:
         """Create a site; `timezone` is the configured default if left out. Raises as `put` does.
 
-        One that was deleted comes back by the id that its events have.
+        `change` gives it its other settings. One that was deleted comes back by the id that its events have.
         """
         deleted = self._documents.deleted
         if (site_id,) not in deleted and not site_id.isascii() and (encoded_host(site_id),) in deleted:
             site_id = encoded_host(site_id)
         site = self._new(site_id, timezone or self._settings.default_timezone)
-        return await self.put(msgspec.structs.replace(site, allowed_hosts=allowed_hosts, allow_apps=allow_apps))
+        return await self.put(site if change is None else change(site))
 
     def _new(self, site_id: str, timezone: str) -> Site:
-        return Site(site_id=site_id, timezone=timezone, created_at_ms=int(self._clock() * 1000))
+        profile = self._settings.default_profile
+        return Site(site_id=site_id, timezone=timezone, profile=profile, created_at_ms=int(self._clock() * 1000))
 
     async def _work(self) -> None:
         while True:

@@ -19,6 +19,7 @@ from analytics_server.cli.serve import print_error, run_server
 from analytics_server.cli.sites import site
 from analytics_server.cli.tokens import token
 from analytics_server.collect.address import AddressResolver
+from analytics_server.collect.steps.exclusion import OwnVisits
 from analytics_server.config import ignored_variables
 from analytics_server.demo.routes import MADE_UP_SITE_ID
 from analytics_server.errors import AnalyticsError
@@ -59,7 +60,8 @@ def serve(config_path: str | None, host: str | None, port: int | None) -> None:
 def check_config(config_path: str | None) -> None:
     """Check the config file and the environment, and print what results."""
     config = read_config(config_path)
-    AddressResolver(config.server.trusted_proxies)  # These two judge their settings themselves, here as in a start.
+    AddressResolver(config.server.trusted_proxies)  # These judge their settings themselves, here as in a start.
+    OwnVisits(config.collect.exclude_addresses)
     check_store(config)
     tls = tls_of(config.server)
     for name in config.__struct_fields__:

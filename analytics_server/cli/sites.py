@@ -1,20 +1,25 @@
-"""`analytics-server site`: list and create sites."""
+"""`analytics-server site`: list, create, show and change sites."""
 
 from __future__ import annotations
 
 import click
 import msgspec
 
+from analytics_server.access.profile_routes import note_of
+from analytics_server.access.site_settings import SiteSettings
 from analytics_server.access.sites import Sites, valid_site_id
 from analytics_server.cli.audit import record
 from analytics_server.cli.context import config_option, read_config, with_store
 from analytics_server.config import Config
+from analytics_server.errors import NotFound
+from analytics_server.model import Site
+from analytics_server.profiles.tables import PROFILES
 from analytics_server.store import Store, migrate
 
 
 @click.group()
 def site() -> None:
-    """List and create sites."""
+    """List, create, show and change sites."""
 
 
 @site.command("list")
@@ -51,6 +56,104 @@ def site_create(config_path: str | None, site_id: str, timezone: str) -> None:
         click.echo(f"{made.site_id}\t{made.timezone}")
 
     with_store(config, work)
+
+
+@site.command("show")
+@config_option
+@click.argument("site_id")
+def site_show(config_path: str | None, site_id: str) -> None:
+    """Show a site's settings as JSON."""
+    config = read_config(config_path)
+
+    async def work(store: Store) -> None:
+        _print(_found(await _ready_sites(store, config), site_id))
+
+    with_store(config, work)
+
+
+@site.command("set")
+@config_option
+@click.argument("site_id")
+@click.option("--timezone", help="IANA name, e.g. Europe/Stockholm.")
+@click.option("--currency", help='Code of the currency that is shown first, e.g. EUR; "" for that with most revenue.')
+@click.option(
+    "--profile", type=click.Choice(list(PROFILES)), help="The legal basis; what it forbids is hidden at once."
+)
+@click.option("--events-per-s", type=int, help="Events a second that the site may send. 0: the server's limit alone.")
+@click.option("--allow-apps/--no-apps", default=None, help="Count pages of apps and extensions too, or not.")
+@click.option("--allowed-host", multiple=True, help="Host whose pages count; repeat for more.")
+@click.option("--exclude-path", multiple=True, help="Path that is not counted, e.g. '/admin/**'; repeat for more.")
+@click.option("--exclude-host", multiple=True, help="Host that is not counted, e.g. 'staging.*'; repeat for more.")
+@click.option("--exclude-country", multiple=True, help="Country that is not counted, e.g. DE; repeat for more.")
+@click.option(
+    "--exclude-prop", multiple=True, help="Property that is not counted, e.g. plan=internal; repeat for more."
+)
+def site_set(
+    config_path: str | None,
+    site_id: str,
+    timezone: str | None,
+    currency: str | None,
+    profile: str | None,
+    events_per_s: int | None,
+    allow_apps: bool | None,
+    allowed_host: tuple[str, ...],
+    exclude_path: tuple[str, ...],
+    exclude_host: tuple[str, ...],
+    exclude_country: tuple[str, ...],
+    exclude_prop: tuple[str, ...],
+) -> None:
+    """Change a site's settings; what is left out stays.
+
+    An option that may be repeated replaces the whole list; with "" the list becomes empty.
+    """
+    config = read_config(config_path)
+    given = {
+        "timezone": timezone,
+        "currency": currency,
+        "profile": profile,
+        "events_per_s": events_per_s,
+        "allow_apps": allow_apps,
+        "allowed_hosts": _list(allowed_host),
+        "excluded_paths": _list(exclude_path),
+        "excluded_hosts": _list(exclude_host),
+        "excluded_countries": _list(exclude_country),
+        "excluded_props": _list(exclude_prop),
+    }
+    wanted = {name: value for name, value in given.items() if value is not None}
+    if not wanted:
+        raise click.UsageError("Nothing is to be changed: name a setting, such as --currency EUR.")
+    try:
+        change = msgspec.convert(wanted, SiteSettings)
+    except msgspec.ValidationError as error:
+        raise click.UsageError(f"A setting has a wrong value: {error}.") from error
+
+    async def work(store: Store) -> None:
+        sites = await _ready_sites(store, config)
+        before = _found(sites, site_id)
+        now = await sites.put(change.applied_to(before))
+        details = {"profile": now.profile} if now.profile != before.profile else None
+        await record(store, config, "change_site", "site set", site_id=now.site_id, details=details)
+        _print(now)
+        if details:
+            click.echo(note_of(now.profile), err=True)
+
+    with_store(config, work)
+
+
+def _list(values: tuple[str, ...]) -> list[str] | None:
+    """What an option that may be repeated says; None where it was not given."""
+    return [value for value in values if value] if values else None
+
+
+def _found(sites: Sites, site_id: str) -> Site:
+    found = sites.get(valid_site_id(site_id))
+    if found is None:
+        raise NotFound(f"There is no site {site_id[:128]!r}: analytics-server site list prints those that there are.")
+    return found
+
+
+def _print(site: Site) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(site), indent=2).decode())
 
 
 async def _ready_sites(store: Store, config: Config) -> Sites:

@@ -19,6 +19,45 @@ MAX_HOPS = 32
 FORWARDED_FOR, FORWARDED = "x-forwarded-for", "forwarded"
 
 
+class AddressRanges:
+    """Addresses and networks, e.g. "127.0.0.1", "10.0.0.0/8", "2001:db8::/32".
+
+    Raises `ValueError` naming the one that is none.
+    """
+
+    __slots__ = ("_networks", "_single")
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._networks: list[tuple[socket.AddressFamily, int, int]] = []
+        self._single: set[str] = set()
+        for text in texts:
+            try:
+                network = _unmapped(ipaddress.ip_network(text, strict=False))
+            except ValueError as error:
+                raise ValueError(f"{text!r} is no address or network") from error
+            if network.prefixlen == network.max_prefixlen:
+                self._single.add(str(network.network_address))
+                continue
+            family = socket.AF_INET6 if network.version == 6 else socket.AF_INET
+            self._networks.append((family, int(network.network_address), int(network.netmask)))
+
+    def __bool__(self) -> bool:
+        return bool(self._networks or self._single)
+
+    def __contains__(self, address: str) -> bool:
+        """Does one of them hold the address, as `bare` spells it?"""
+        if address in self._single:
+            return True
+        if not self._networks:
+            return False
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        try:
+            number = int.from_bytes(socket.inet_pton(family, address), "big")
+        except (OSError, ValueError):  # ValueError: a NUL in it
+            return False
+        return any(kind == family and number & mask == prefix for kind, prefix, mask in self._networks)
+
+
 class AddressResolver:
     """`trusted` are addresses or networks, e.g. "127.0.0.1", "10.0.0.0/8"; `header`: the only one that is read.
 
@@ -28,19 +67,10 @@ class AddressResolver:
     def __init__(self, trusted: Sequence[str], header: str = "") -> None:
         self.headers: tuple[str, ...] = (header.lower(),) if header else (FORWARDED_FOR, FORWARDED)
         """Names in lower case: the first that a request has is read."""
-        self._networks: list[tuple[socket.AddressFamily, int, int]] = []
-        self._single: set[str] = set()
-        for text in trusted:
-            try:
-                network = ipaddress.ip_network(text, strict=False)
-            except ValueError as error:
-                raise ConfigError(f"[server] trusted_proxies: {text!r} is no address or network.") from error
-            network = _unmapped(network)
-            if network.prefixlen == network.max_prefixlen:
-                self._single.add(str(network.network_address))
-                continue
-            family = socket.AF_INET6 if network.version == 6 else socket.AF_INET
-            self._networks.append((family, int(network.network_address), int(network.netmask)))
+        try:
+            self._proxies = AddressRanges(trusted)
+        except ValueError as error:
+            raise ConfigError(f"[server] trusted_proxies: {error}.") from error
         self._known: dict[str, bool] = {}
 
     def client(self, peer: str, get_all: Callable[[str], Sequence[str]]) -> str:
@@ -54,7 +84,7 @@ class AddressResolver:
         """The client's address; `forwarded` are the headers of that name in the order received."""
         if peer.startswith("::ffff:"):
             peer = bare(peer) or peer
-        if not forwarded or not (self._networks or self._single) or not self.trusts(peer):
+        if not forwarded or not self._proxies or not self.trusts(peer):
             return peer
         if header == FORWARDED:
             return self._client(map(_for, _from_right(",".join(forwarded))), peer)
@@ -68,7 +98,7 @@ class AddressResolver:
             address = bare(hop)
             if not address:
                 return peer
-            if not self._is_trusted(address):
+            if address not in self._proxies:
                 return address
         return peer
 
@@ -76,23 +106,11 @@ class AddressResolver:
         """Is this the address of a trusted proxy? Remembered: there are few peers."""
         known = self._known.get(peer)
         if known is None:
-            known = self._is_trusted(bare(peer))
+            known = bare(peer) in self._proxies
             if len(self._known) > 1_000:
                 self._known.clear()
             self._known[peer] = known
         return known
-
-    def _is_trusted(self, address: str) -> bool:
-        if address in self._single:
-            return True
-        if not self._networks:
-            return False
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        try:
-            number = int.from_bytes(socket.inet_pton(family, address), "big")
-        except OSError:
-            return False
-        return any(kind == family and number & mask == prefix for kind, prefix, mask in self._networks)
 
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -124,6 +142,23 @@ def network_of(address: str) -> str:
         return socket.inet_ntop(socket.AF_INET, packed[len(_MAPPED_PREFIX) :])
     return packed[:8].hex()
 
+
+def shortened(address: str, count: int) -> str:
+    """The network that is left when so many bytes are taken from the end: 192.0.0.0 of 192.0.2.1 for two.
+
+    Of IPv6 they are taken from the /64 network, which is what a client has. What is no address is left as it is.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    size = _NETWORK_BYTES if family == socket.AF_INET6 else _IPV4_BYTES
+    try:
+        packed = socket.inet_pton(family, address.partition("%")[0])
+    except (OSError, ValueError):  # ValueError: a NUL in it
+        return address
+    kept = max(0, size - count)
+    return socket.inet_ntop(family, packed[:kept] + bytes(len(packed) - kept))
+
+
+_IPV4_BYTES, _NETWORK_BYTES = 4, 8
 
 _PAIR = re.compile(r'[ \t]*([^\s=;,"]+)=("(?:[^"\\]|\\.)*"|[^\s";,]*)[ \t]*(?:;|$)')
 _ESCAPED = re.compile(r"\\(.)")

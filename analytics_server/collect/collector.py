@@ -209,6 +209,7 @@ class Collector:
             get("accept-language", ""),
             trusted,
             headers if BRANDS_HEADER in headers else None,
+            not trusted and format.query_to_body is None,
         )
         if principal is not None and principal.collects_for:
             beacons, foreign = covered(beacons, principal.collects_for)

@@ -57,6 +57,13 @@ class DropReason(StrEnum):
         "Add the host to the site's allowed_hosts, or empty that list to allow any host.",
         "a copy on `staging.example.com`, where only `example.com` is allowed",
     )
+    EXCLUDED = (
+        "excluded",
+        "A rule of the site, or an address range of the config, excludes it.",
+        "Take the rule that is shown out of the site's excluded_paths, excluded_hosts, excluded_countries or "
+        "excluded_props, or the range out of [collect] exclude_addresses.",
+        "a page of `/admin/**`; the team's own visits",
+    )
     SPAM_REFERRER = (
         "spam_referrer",
         "The referrer is a known source of referrer spam.",

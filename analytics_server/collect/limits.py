@@ -29,21 +29,25 @@ class RateLimiter:
 
     @property
     def is_on(self) -> bool:
-        """Is there a limit at all?"""
+        """Is there a limit of all keys?"""
         return self._rate > 0
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
-    def allow(self, key: str, events: int = 1) -> bool:
-        """May this key send so many events now? A bucket may go into debt once, never below."""
-        if not self._rate:
+    def allow(self, key: str, events: int = 1, *, own_rate: float = 0) -> bool:
+        """May this key send so many events now? A bucket may go into debt once, never below.
+
+        `own_rate`: that of this key, if it is the lower one or the only one; 0 for none.
+        """
+        rate = min(self._rate or own_rate, own_rate) if own_rate else self._rate
+        if not rate:
             return True
         digest = hash(key)
         now = self._clock()
-        most = self._rate * self._burst_s
+        most = rate * self._burst_s
         level, at = self._young.get(digest) or self._old.get(digest) or (most, now)
-        level = min(most, level + (now - at) * self._rate)
+        level = min(most, level + (now - at) * rate)
         allowed = level > _NOTHING
         if allowed:
             level -= events

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from analytics_server.collect.formats.beacon import Beacon, Rejection
-from analytics_server.collect.steps import admission, page, request, visitor
+from analytics_server.collect.steps import admission, exclusion, page, profile, request, visitor
 from analytics_server.collect.steps.parts import (
     EventFunction,
     EventStep,
@@ -44,8 +44,10 @@ EVENT_STEPS = (
     EventStep("site", admission.make_site),
     EventStep("rate_limit", admission.make_rate_limit),
     EventStep("sender", admission.make_sender, trusted_only=True),
+    EventStep("profile", profile.make_profile),
     EventStep("page", page.make_page),
     EventStep("details", page.make_details),
+    EventStep("exclusion", exclusion.make_exclusion),
     EventStep("duplicate", visitor.make_duplicate),
     EventStep("visitor", visitor.make_visitor),
     EventStep("session", visitor.make_session),

@@ -38,10 +38,15 @@ class RejectionCode(StrEnum):
         "The events came with a token that does not cover their site.",
         "Send them with a token of this site, or add the site to the token's sites.",
     )
+    FORBIDDEN_BY_PROFILE = (
+        "forbidden_by_profile",
+        "The site's profile takes no events of a script.",
+        "Send them from a server with a token, or by the pixel, or give the site another profile.",
+    )
     TOO_MANY_REQUESTS = (
         "too_many_requests",
         "A site, an address or a network sent more than it may.",
-        "Raise [limits] site_events_per_s, address_events_per_s or address_new_sites_per_h.",
+        "Raise the site's events_per_s, [limits] site_events_per_s, address_events_per_s or address_new_sites_per_h.",
     )
     MISSING_SITE = "missing_site", "The event names no site.", "Send site, the name of the site."
     MISSING_NAME = "missing_name", "The event has no name.", 'Send name, such as "pageview".'

@@ -16,12 +16,14 @@ from uuid import uuid4
 
 from msgspec import UNSET, UnsetType
 
+from analytics_server.collect.drops import DropReason
 from analytics_server.config import Config
 from analytics_server.drops.answer import DropsAnswer, DropsMeta, DropsRequest, make_answer
 from analytics_server.drops.table import KEPT, DropSelection, DropTotals, read_totals, write_rows
 from analytics_server.drops.unwritten import DropRow, UnwrittenDrops
 from analytics_server.errors import StoreError, StoreRetryable
 from analytics_server.model import Site
+from analytics_server.profiles.tables import profile_of
 from analytics_server.query.context import zone_of, zone_warnings
 from analytics_server.query.language.time_range import resolve_range
 from analytics_server.store.protocol import Store
@@ -41,9 +43,16 @@ class _Batch(NamedTuple):
 class DropService:
     """The counts of one server. `clock` gives the time, UTC."""
 
-    def __init__(self, config: Config, store: Store, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        clock: Callable[[], datetime],
+        site_of: Callable[[str], Site | None] = lambda site_id: None,
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._site_of = site_of
         self._timeout_s = config.limits.query_timeout_s
         self._default_zone = config.sites.default_timezone
         self._unwritten = UnwrittenDrops()
@@ -112,6 +121,8 @@ class DropService:
         range_ = resolve_range(request.date_range, now=now, zone=zone, earliest=now - KEPT)
         selection = DropSelection(range_, names, now)
         totals = await self._read(selection)
+        for key in [key for key in totals.examples if self._is_hidden(*key)]:
+            del totals.examples[key]
 
         def meta(shown: tuple[str, str]) -> DropsMeta:
             return DropsMeta(
@@ -119,6 +130,11 @@ class DropService:
             )
 
         return make_answer(totals, selection, meta, site_exists)
+
+    def _is_hidden(self, site_id: str, reason: str) -> bool:
+        """Would the example of that reason say what the site's profile forbids?"""
+        site = self._site_of(site_id) if reason == DropReason.SPAM_REFERRER else None
+        return site is not None and "referrer" in profile_of(site.profile).hidden_columns
 
     async def _read(self, selection: DropSelection) -> DropTotals:
         """The table's rows and those in memory. Read again where a batch was written meanwhile."""

@@ -42,6 +42,7 @@ from analytics_server.live.handshake import (
 )
 from analytics_server.live.hub import Hub, Snapshot
 from analytics_server.model import DropCount, Site, stored_site_id
+from analytics_server.profiles.tables import profile_of
 
 NAME = "watch_live"
 HEARTBEAT_S = 30.0
@@ -191,7 +192,11 @@ class LiveSockets:
         if cached is not None and now - cached[0] < self._interval_s / 2:
             return cached[1]
         drops = [msgspec.structs.asdict(found) for found in self._drops_of(site_id)]
-        text = orjson.dumps({**self._hub.snapshot(site_id), "drops": drops}).decode()
+        snapshot = self._hub.snapshot(site_id)
+        site = self._sites.get(site_id)
+        if site is not None and "source" in profile_of(site.profile).hidden_columns:
+            snapshot["sources"] = []
+        text = orjson.dumps({**snapshot, "drops": drops}).decode()
         self._snapshots[site_id] = (now, text)
         return text
 

@@ -6,7 +6,7 @@ clock once per question.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -18,12 +18,16 @@ from msgspec.structs import replace
 from analytics_server.config import LimitsSection
 from analytics_server.errors import NotFound, RequestError, StoreFatal
 from analytics_server.model import Site, stored_site_id
+from analytics_server.profiles.refusal import refuse_fields
+from analytics_server.profiles.tables import STANDARD
 from analytics_server.query.answer import AnswerMeta, whole_number
 from analytics_server.query.definitions import Definitions
-from analytics_server.query.language.conditions import Condition, folded_weight, patterns
+from analytics_server.query.dimensions import Dimension
+from analytics_server.query.language.conditions import Condition, all_matches, folded_weight, patterns
 from analytics_server.query.language.regexps import MOST_WEIGHT, weight_of
 from analytics_server.query.language.saved_filters import SiteLibrary
 from analytics_server.query.language.time_range import RangeSpec, TimeRange, resolve_range
+from analytics_server.query.metrics import Metric
 from analytics_server.query.read_counts import SITE, SiteEventCounts
 from analytics_server.query.sql.select import Query, print_line, print_sql
 from analytics_server.saved.store import Saved
@@ -124,6 +128,20 @@ class QueryContext:
     def site_warnings(self, site: Site, *ranges: TimeRange) -> list[str]:
         """What an answer says of the site's time zone, and of definitions that changed within its ranges."""
         return [*zone_warnings(site), *self._definitions.warnings(site.site_id, ranges)]
+
+    def check_profile(
+        self,
+        site: Site,
+        conditions: Sequence[Condition] = (),
+        dimensions: Iterable[Dimension | None] = (),
+        metrics: Iterable[Metric] = (),
+    ) -> None:
+        """Refuse what the site's profile forbids to ask. Raises `RequestError` (forbidden_by_profile)."""
+        if site.profile == STANDARD:
+            return
+        compared = [match.dimension.name for match in all_matches(conditions)]
+        named = [dimension.name for dimension in dimensions if dimension is not None]
+        refuse_fields(site.profile, [*named, *compared], [metric.name for metric in metrics])
 
     async def check_patterns(self, conditions: Sequence[Condition]) -> None:
         """Let RE2 read the client's regular expressions before they meet any row. Raises `RequestError`."""

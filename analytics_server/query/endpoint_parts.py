@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analytics_server.config import LimitsSection
 from analytics_server.http.body import BodyLimits
+from analytics_server.profiles.refusal import FORBIDDEN
 from analytics_server.query.language.request import decode_request
 
 NO_SITE = {404: ("unknown_site",)}
@@ -11,6 +12,7 @@ FILTER_CODES = (
     "bad_filter",
     "bad_goal",
     "bad_pattern",
+    FORBIDDEN,
     "too_complex",
     "unknown_country",
     "unknown_dimension",

@@ -151,7 +151,9 @@ class QueryService:
         site = self.context.site(request.site_id)
         if question.site_id != site.site_id:  # of an older version, which spelt it otherwise
             question = replace(question, site_id=site.site_id)
-        await self.context.check_patterns([*question.where, *(goal.condition for goal in question.goals)])
+        conditions = [*question.where, *(goal.condition for goal in question.goals)]
+        self.context.check_profile(site, conditions, question.dimensions, question.metrics)
+        await self.context.check_patterns(conditions)
         range_, now = await self.context.range_of(site, question.date_range)
         before = None
         if question.comparison is not None:

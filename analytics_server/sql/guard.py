@@ -7,7 +7,7 @@ the tree, node by node, from lists of what may be used. Pure; any thread may cal
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -47,13 +47,24 @@ class Guard:
         """Refuse what is too long to be read: quick enough for the event loop. Raises `SqlRefused`."""
         check_size(text, max_chars=self.max_chars, max_tokens=self.max_tokens)
 
-    def check(self, text: str, params: Mapping[str, object], *, site_id: str, database: str) -> Guarded:
-        """The statement that answers the text with the site's rows only. Raises `SqlRefused`."""
+    def check(
+        self,
+        text: str,
+        params: Mapping[str, object],
+        *,
+        site_id: str,
+        database: str,
+        hidden: Container[str] = (),
+    ) -> Guarded:
+        """The statement that answers the text with the site's rows only, the `hidden` columns empty.
+
+        Raises `SqlRefused`.
+        """
         check_names(params)
         self.check_size(text)
         tree = parse(text)
         check_weight(tree)
-        context = Context(text, self.functions, database, params, _wanted(tree))
+        context = Context(text, self.functions, database, params, _wanted(tree), hidden)
         try:
             sql = QueryPrinter(context, tree, max_rows=self.max_rows).whole(tree)
         except RecursionError:

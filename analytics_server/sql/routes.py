@@ -108,7 +108,7 @@ def endpoints(service: SqlService) -> list[Endpoint]:
             name="get_schema",
             summary="Tables, columns, functions and limits of SQL",
             tag="query",
-            about="The same for every site.",
+            about="The same for every site, but for columns that its profile leaves out.",
             action=VIEW_SCHEMA,
             handle=schema,
             parameters=(Parameter(name="site_id", about="A site the token covers.", example="example.com"),),

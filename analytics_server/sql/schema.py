@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import msgspec
 
+from analytics_server.profiles.tables import STANDARD, profile_of
 from analytics_server.sql.answer import FORMATS
 from analytics_server.sql.printer import dialect, weight
 from analytics_server.sql.printer.functions import COMBINATORS, Function
 from analytics_server.sql.printer.parameters import MAX_PARAMETERS
-from analytics_server.sql.printer.tables import TABLES
+from analytics_server.sql.printer.tables import TABLES, TableColumn
 from analytics_server.sql.printer.types import FAMILIES
 from analytics_server.sql.service import SqlService
 
@@ -48,9 +51,12 @@ class SchemaAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def describe(service: SqlService, site_id: str) -> SchemaAnswer:
-    """The schema, the same for every site. Raises `NotFound` for a site that does not exist."""
-    if site_id:
-        service.context.site(site_id)
+    """The schema, the same for every site but for what its profile leaves out.
+
+    Raises `NotFound` for a site that does not exist.
+    """
+    profile = service.context.site(site_id).profile if site_id else STANDARD
+    hidden = profile_of(profile).hidden_columns
     available = await service.available()
     families = [
         SchemaFamily(family=family, functions=[each for each in functions if each.name in available])
@@ -62,7 +68,9 @@ async def describe(service: SqlService, site_id: str) -> SchemaAnswer:
             SchemaTable(
                 name=table.name,
                 about=table.about,
-                columns=[SchemaColumn(name=c.name, type=c.type, about=c.about) for c in table.columns],
+                columns=[
+                    SchemaColumn(name=c.name, type=c.type, about=_about(c, profile, hidden)) for c in table.columns
+                ],
             )
             for table in TABLES.values()
         ],
@@ -85,3 +93,9 @@ async def describe(service: SqlService, site_id: str) -> SchemaAnswer:
             "parameters": MAX_PARAMETERS,
         },
     )
+
+
+def _about(column: TableColumn, profile: str, hidden: Container[str]) -> str:
+    if column.name not in hidden:
+        return column.about
+    return f"{column.about} Always empty: the site's profile {profile} leaves it out."

@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from analytics_server.config import SqlSection
 from analytics_server.errors import StoreError, StoreTimeout
+from analytics_server.profiles.tables import profile_of
 from analytics_server.query.context import QueryContext
 from analytics_server.sql.answer import FORMATS, JsonAnswer
 from analytics_server.sql.cells import HarmlessCells
@@ -150,9 +151,10 @@ class SqlService:
     async def _guarded(self, request: SqlRequest, site_id: str, database: str) -> Guarded:
         """Read one text at a time, in a thread: two would take the interpreter from the event loop twice as often."""
         self.guard.check_size(request.query)
+        hidden = profile_of(self.context.site(site_id).profile).hidden_columns
         async with self._reading:
             return await asyncio.to_thread(
-                self.guard.check, request.query, request.params, site_id=site_id, database=database
+                self.guard.check, request.query, request.params, site_id=site_id, database=database, hidden=hidden
             )
 
     async def database(self) -> str:

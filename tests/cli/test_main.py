@@ -7,6 +7,7 @@ import itertools
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -14,6 +15,7 @@ from analytics_server import __version__
 from analytics_server.cli.main import cli
 from analytics_server.errors import AnalyticsError, ConfigError
 from analytics_server.ingest.wal.recovery import LOCK
+from analytics_server.model import Site
 
 _numbers = itertools.count(1)
 
@@ -53,6 +55,8 @@ COMMANDS = [
     ("site",),
     ("site", "list"),
     ("site", "create"),
+    ("site", "show"),
+    ("site", "set"),
     ("token",),
     ("token", "list"),
     ("token", "create"),
@@ -103,6 +107,47 @@ def test_sites_are_made_listed_and_changed(run: Commands) -> None:
     assert run.lines("site", "create", "b.example") == ["b.example\tUTC"]
     assert run.lines("site", "create", "b.example", "--timezone", "Asia/Tokyo") == ["b.example\tAsia/Tokyo"]
     assert run.lines("site", "list") == ["a.example\tEurope/Stockholm", "b.example\tAsia/Tokyo"]
+
+
+def test_a_site_s_settings_are_changed_and_shown(run: Commands) -> None:
+    run.lines("site", "create", "a.example")
+    rules = ("--exclude-path", "/admin/**", "--exclude-path", "/x", "--exclude-country", "Germany")
+
+    changed = run("site", "set", "A.example", "--currency", "eur", "--events-per-s", "5", *rules)
+    emptied = run("site", "set", "a.example", "--exclude-path", "")
+    shown = run("site", "show", "a.example")
+
+    site = msgspec.json.decode(changed.stdout, type=Site)
+    assert (site.currency, site.events_per_s) == ("EUR", 5)
+    assert (site.excluded_paths, site.excluded_countries) == (("/admin/**", "/x"), ("DE",))
+    assert msgspec.json.decode(emptied.stdout, type=Site) == msgspec.structs.replace(site, excluded_paths=())
+    assert shown.stdout == emptied.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "words"),
+    [
+        (("--exclude-path", "admin"), 1, "a path begins with a slash"),
+        (("--timezone", "X/Y"), 1, "X/Y"),
+        (("--events-per-s", "-1"), 2, "events_per_s"),
+        ((), 2, "Nothing is to be changed"),
+    ],
+)
+def test_a_bad_setting_is_refused(run: Commands, arguments: tuple[str, ...], exit_code: int, words: str) -> None:
+    run.lines("site", "create", "a.example")
+
+    refused = run("site", "set", "a.example", *arguments)
+
+    assert refused.exit_code == exit_code
+    assert words in refused.output + str(refused.exception)
+
+
+@pytest.mark.parametrize("arguments", [("show", "b.example"), ("set", "b.example", "--currency", "EUR")])
+def test_settings_of_a_site_that_does_not_exist_are_refused(run: Commands, arguments: tuple[str, ...]) -> None:
+    refused = run("site", *arguments)
+
+    assert refused.exit_code == 1
+    assert "There is no site 'b.example'" in str(refused.exception)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ def test_values_are_the_published_ones() -> None:
         "bot",
         "dnt",
         "duplicate",
+        "excluded",
         "gpc",
         "hostname",
         "no_session",

@@ -13,7 +13,7 @@ from analytics_server.access.actions import MANAGE_PEOPLE, excess
 from analytics_server.access.people.accounts import EMAIL_CHARS, Account, Rights
 from analytics_server.access.people.passwords import MOST_CHARS
 from analytics_server.access.principals import Principal, Role, spellings_of
-from analytics_server.access.site_routes import MAX_LISTED, SiteId
+from analytics_server.access.site_settings import MAX_LISTED, SiteId
 from analytics_server.access.sites import valid_site_id
 from analytics_server.access.token_routes import TokenName
 from analytics_server.errors import Forbidden, RequestError

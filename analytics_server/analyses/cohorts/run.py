@@ -29,6 +29,7 @@ from analytics_server.analyses.cohorts.statement import (
     tables_of,
 )
 from analytics_server.errors import RequestError
+from analytics_server.profiles.refusal import refuse_cohorts, refuse_users
 from analytics_server.query.answer import whole_number
 from analytics_server.query.context import Cost, QueryContext, meta_of, show_range
 from analytics_server.query.language.time_range import TimeRange
@@ -90,6 +91,10 @@ async def run_cohorts(
     question = check_cohorts(request, context.library(request.site_id))
     site = context.site(request.site_id)
     question = replace(question, site_id=site.site_id)
+    refuse_cohorts(site.profile)
+    if question.by == "user":
+        refuse_users(site.profile)
+    context.check_profile(site, (*question.first_where, *question.returning_where), [question.breakdown])
     await context.check_patterns((*question.first_where, *question.returning_where))
     range_, now = await context.range_of(site, question.date_range)
     grid = make_grid(question, range_, now)

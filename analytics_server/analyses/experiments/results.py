@@ -146,7 +146,9 @@ async def _plan(
     goals = _goals(request, body, library)
     where = parse_filters(request.filters, library)
     breakdown = _breakdown(request.breakdown)
-    await context.check_patterns([*where, *(condition for goal in goals for condition in goal.where)])
+    conditions = [*where, *(condition for goal in goals for condition in goal.where)]
+    context.check_profile(site, conditions, [breakdown])
+    await context.check_patterns(conditions)
     window = parse_window(request.window if request.window is not None else body.window if body else DEFAULT_WINDOW_S)
     range_ = await _range(context, site, request, body, now)
     key = body.key if body else id_or_key

@@ -33,6 +33,8 @@ from analytics_server.analyses.funnels.materialized.definitions import SavedFunn
 from analytics_server.analyses.funnels.materialized.maintenance import FunnelMaintenance
 from analytics_server.errors import RequestError, StoreFatal
 from analytics_server.model import Site
+from analytics_server.profiles.refusal import refuse_users
+from analytics_server.profiles.tables import profile_of
 from analytics_server.query.answer import whole_number
 from analytics_server.query.context import Cost, QueryContext, show_range
 from analytics_server.query.dimensions import Dimension
@@ -72,6 +74,7 @@ class FunnelService:
         """Answer `POST /api/v1/funnels`."""
         breakdown = find_breakdown(request.breakdown) if request.breakdown is not None else None
         asked = await self.prepare(request)
+        self._context.check_profile(asked.site, dimensions=[breakdown])
         if breakdown is None:
             return await self._whole(asked)
         return await self._broken_down(asked, breakdown, request.limit)
@@ -89,6 +92,9 @@ class FunnelService:
             funnel = check_funnel(body_of_request(request), self._context.library(site_id))
             site = self._context.site(site_id)
             await self._context.check_patterns(funnel.conditions())
+        if funnel.by == "user":
+            refuse_users(site.profile)
+        self._context.check_profile(site, funnel.conditions())
         range_, now = await self._context.range_of(site, request.date_range)
         return PreparedFunnel(funnel, site, range_, now, saved)
 
@@ -120,10 +126,13 @@ class FunnelService:
             )
             cost, total = cost.plus(first), whole_number(first.rows[0][0]) if first.rows else 0
         zone = asked.range_.zone
+        hidden = profile_of(asked.site.profile).hidden_columns
         listed = []
         for _, level, start, subject, opened, session_id in rows:
             started, *texts = known.get((opened, session_id), (whole_number(start), *[""] * len(SESSION_COLUMNS)))
             entry_page, source, country = map(str, texts)
+            if "source" in hidden:
+                source = ""
             listed.append(
                 DrilledSession(
                     session_id=str(session_id),

@@ -49,6 +49,7 @@ async def run_paths(context: QueryContext, request: PathsRequest, *, packed: boo
     """
     question = check_paths(request, context.library(request.site_id))
     site = context.site(request.site_id)
+    context.check_profile(site, question.where)
     await context.check_patterns(question.where)
     range_, _ = await context.range_of(site, question.date_range)
     binder = Binder()

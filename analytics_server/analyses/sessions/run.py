@@ -27,16 +27,24 @@ from analytics_server.analyses.sessions.statement import (
     select_session,
 )
 from analytics_server.errors import NotFound
-from analytics_server.model import SESSION_ATTRIBUTES
+from analytics_server.model import COLUMNS, SESSION_ATTRIBUTES
+from analytics_server.profiles.refusal import refuse_users
+from analytics_server.profiles.switches import SiteProfile
+from analytics_server.profiles.tables import profile_of
 from analytics_server.query.answer import whole_number
 from analytics_server.query.context import Cost, QueryContext, meta_of, show_range, zone_of
 from analytics_server.query.parameters import COUNT, TEXT, Binder
+
+_DEFAULTS = {column.name: column.default for column in COLUMNS}
 
 
 async def run_sessions(context: QueryContext, request: SessionsRequest) -> SessionsAnswer:
     """Answer `POST /api/v1/sessions`. Raises `RequestError`, `NotFound` or a store error."""
     question = check_sessions(request, context.library(request.site_id), max_rows=context.limits.query_rows)
     site = context.site(request.site_id)
+    if question.user_id is not None:
+        refuse_users(site.profile)
+    context.check_profile(site, question.where)
     await context.check_patterns(question.where)
     range_, _ = await context.range_of(site, question.date_range)
     binder = Binder()
@@ -51,7 +59,7 @@ async def run_sessions(context: QueryContext, request: SessionsRequest) -> Sessi
         counted = await context.query(count_sessions(chosen), binder.values)
         cost, total = cost.plus(counted), whole_number(counted.rows[0][0])
     return SessionsAnswer(
-        sessions=[show_session(row, range_.zone) for row in result.rows],
+        sessions=[show_session(row, range_.zone, profile_of(site.profile)) for row in result.rows],
         meta=meta_of(
             chosen.table,
             range_,
@@ -86,10 +94,11 @@ async def run_timeline(context: QueryContext, question: TimelineQuestion) -> Tim
     binder.name("offset", question.offset, COUNT)
     events = await context.query(select_events(), binder.values)
     cost = cost.plus(events)
+    profile = profile_of(site.profile)
     others = [show_opened(moment) for moment in opened if moment != chosen]
     return Timeline(
-        session=show_session(found.rows[0], zone),
-        events=[show_event(row, zone) for row in events.rows],
+        session=show_session(found.rows[0], zone, profile),
+        events=[show_event(row, zone, profile) for row in events.rows],
         also_opened_at=others or UNSET,
         meta=TimelineMeta(
             table="sessions+events",
@@ -110,16 +119,20 @@ def unknown_session(question: TimelineQuestion) -> NotFound:
     )
 
 
-def show_session(row: Sequence[object], zone: tzinfo) -> SessionRow:
-    """A row of `statement.ROW`."""
+def show_session(row: Sequence[object], zone: tzinfo, profile: SiteProfile) -> SessionRow:
+    """A row of `statement.ROW`, without what the site's profile forbids."""
     session_id, opened_at, visitors, user_id, started_at, ended_at, pageviews, events, bounce, entry, exit_, *rest = row
     assert isinstance(visitors, list), "an array gives a list"
+    hidden = profile.hidden_columns
+    attributes = {
+        name: "" if name in hidden else str(value) for name, value in zip(SESSION_ATTRIBUTES, rest, strict=True)
+    }
     began, over = _moment(started_at), _moment(ended_at)
     return SessionRow(
         session_id=str(session_id),
         opened_at=show_opened(_moment(opened_at)),
         visitor_id=str(visitors[0]) if visitors else "",
-        user_id=str(user_id),
+        user_id="" if "user_id" in hidden else str(user_id),
         started_at=_local(began, zone),
         ended_at=_local(over, zone),
         duration_s=(over - began) / timedelta(seconds=1),
@@ -128,13 +141,15 @@ def show_session(row: Sequence[object], zone: tzinfo) -> SessionRow:
         is_bounce=bool(bounce),
         entry_page=str(entry),
         exit_page=str(exit_),
-        **dict(zip(SESSION_ATTRIBUTES, map(str, rest), strict=True)),
+        **attributes,
     )
 
 
-def show_event(row: Sequence[object], zone: tzinfo) -> SessionEvent:
-    """A row of `statement.EVENT`."""
+def show_event(row: Sequence[object], zone: tzinfo, profile: SiteProfile) -> SessionEvent:
+    """A row of `statement.EVENT`, without what the site's profile forbids."""
     known = dict(zip(EVENT, row, strict=True))
+    for name in profile.hidden_columns & known.keys():
+        known[name] = _DEFAULTS[name]
     visitor, props = known["visitor_id"], known["props"]
     assert isinstance(props, dict), "a map gives a dictionary"
     numbers = {name: whole_number(known[name]) for name in ("scroll_depth", "engagement_ms")}

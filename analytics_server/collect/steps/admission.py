@@ -75,15 +75,16 @@ def make_site(parts: Parts, settings: CollectSection, limits: LimitsSection) -> 
     return step
 
 
-def make_rate_limit(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction | None:
-    """Refuse what a site sends beyond its rate, if there is one."""
-    if not parts.site_limiter.is_on:
-        return None
-    allow = parts.site_limiter.allow
+def make_rate_limit(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
+    """Refuse what a site sends beyond its own rate, or the server's for each site."""
+    allow, for_all = parts.site_limiter.allow, parts.site_limiter.is_on
 
     def step(event: EventContext, run: Run) -> Verdict:
+        own_rate = event.site.events_per_s
+        if not (own_rate or for_all):
+            return None
         site_id = event.site_id
-        if allow(site_id):
+        if allow(site_id, own_rate=own_rate):
             return None
         run.outcome.limited += 1
         return Reject("too_many_requests", f"The site {site_id!r} sends more events than it may. Try again later.")

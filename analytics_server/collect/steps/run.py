@@ -35,6 +35,8 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     trusted: bool = False
     hints: Mapping[str, str] | None = None
     """The request's headers, if there are client hints among them."""
+    by_script: bool = False
+    """Did a program in the visitor's browser send it? Not of the pixel, nor of a server with a token."""
 
 
 class Outcome(Warnings):
@@ -64,7 +66,8 @@ class EventContext:
     """One event on its way: what is known of it, filled in by each step for the steps after it."""
 
     __slots__ = (
-        *("address", "beacon", "by_user", "details", "event_id", "index", "name", "page", "session", "session_id"),
+        *("address", "beacon", "by_user", "details", "event_id", "hashed_address", "index", "name", "page", "session"),
+        "session_id",
         *("passive", "site", "site_id", "text", "ts_ms", "ts_us", "user_agent", "user_id", "visitor_id"),
     )
 
@@ -91,6 +94,8 @@ class EventContext:
         self.ts_ms = ts_ms
         """Milliseconds since 1970; None when the time that was sent is none."""
         self.address = origin.address
+        self.hashed_address = ""
+        """What is hashed in place of the address, where the site's profile has it shortened."""
         self.user_agent = origin.user_agent
         self.by_user = False
         """Is it known by the application's id of a person alone?"""

@@ -15,7 +15,8 @@ from analytics_server.collect.steps.parts import EventFunction, Parts
 from analytics_server.collect.steps.run import EventContext, Run
 from analytics_server.collect.steps.verdict import Drop, Verdict
 from analytics_server.config import CollectSection, LimitsSection
-from analytics_server.model import ACTIVE, PASSIVE, PASSIVE_EVENTS, PASSIVE_LATE
+from analytics_server.model import ACTIVE, COLUMNS, PASSIVE, PASSIVE_EVENTS, PASSIVE_LATE, Row
+from analytics_server.profiles.tables import STANDARD, profile_of
 
 DAY_MS = DAY_S * 1000
 
@@ -91,7 +92,7 @@ def make_visitor(parts: Parts, settings: CollectSection, limits: LimitsSection) 
         ):
             event.visitor_id = last.visitor_id
         else:
-            event.visitor_id = known_or_hashed((site_id, address, user_agent, day), run)
+            event.visitor_id = known_or_hashed((site_id, event.hashed_address or address, user_agent, day), run)
             run.hashed = event
         return None
 
@@ -112,7 +113,7 @@ def make_session(parts: Parts, settings: CollectSection, limits: LimitsSection) 
         """The visitor's id on another day."""
         if event.by_user:
             return visitors.identify_user(event.site_id, event.beacon.user_id or "", day)
-        return visitors.identify(event.site_id, event.address, event.user_agent, day)
+        return visitors.identify(event.site_id, event.hashed_address or event.address, event.user_agent, day)
 
     def over_midnight(event: EventContext, ts_ms: int, run: Run) -> Session | None:
         """Around midnight UTC the visitor has two ids: the session goes on under both.
@@ -175,7 +176,8 @@ def make_session(parts: Parts, settings: CollectSection, limits: LimitsSection) 
         )
         if attributes is None:
             host = parts.urls.clean_referrer(event.beacon.referrer or "")
-            return Drop(DropReason.SPAM_REFERRER, example=host.host if host is not None else "")
+            shown = host is not None and "referrer" not in profile_of(event.site.profile).hidden_columns
+            return Drop(DropReason.SPAM_REFERRER, example=host.host if host is not None and shown else "")
         if session_id:
             event.session = sessions.open_client(site_id, session_id, ts_ms, attributes, event.visitor_id)
         else:
@@ -187,29 +189,41 @@ def make_session(parts: Parts, settings: CollectSection, limits: LimitsSection) 
 
 
 def make_row(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
-    """The anonymous row, its values in the order of `model.COLUMNS`."""
+    """The row, its values in the order of `model.COLUMNS`, without those that the site's profile leaves out."""
+    left_out: dict[str, tuple[tuple[int, object], ...]] = {}
+
+    def without(row: Row, profile: str) -> Row:
+        absent = left_out.get(profile)
+        if absent is None:
+            hidden = profile_of(profile).hidden_columns
+            absent = tuple((at, column.default) for at, column in enumerate(COLUMNS) if column.name in hidden)
+            left_out[profile] = absent
+        values = list(row)
+        for at, value in absent:
+            values[at] = value
+        return tuple(values)
 
     def step(event: EventContext, run: Run) -> Verdict:
         session, page = event.session, event.page
-        run.outcome.rows.append(
-            (
-                event.site_id,
-                event.ts_us,
-                event.name,
-                event.event_id,
-                session.session_id,
-                session.start_us,
-                event.visitor_id,
-                event.passive,
-                0 if event.beacon.interactive is False else 1,
-                event.user_id,
-                page.hostname,
-                page.path,
-                event.text,
-                *session.attributes,
-                *event.details,
-            )
+        row: Row = (
+            event.site_id,
+            event.ts_us,
+            event.name,
+            event.event_id,
+            session.session_id,
+            session.start_us,
+            event.visitor_id,
+            event.passive,
+            0 if event.beacon.interactive is False else 1,
+            event.user_id,
+            page.hostname,
+            page.path,
+            event.text,
+            *session.attributes,
+            *event.details,
         )
+        profile = event.site.profile
+        run.outcome.rows.append(row if profile == STANDARD else without(row, profile))
         return None
 
     return step

@@ -54,6 +54,8 @@ class Context:
     """The values of the user's parameters, not yet checked."""
     wanted: Container[str] | None
     """Columns to read of the tables; None: all."""
+    hidden: Container[str] = ()
+    """Columns that the site's profile leaves out."""
     builds_long_texts: bool = False
     declared: dict[str, SqlType] = field(default_factory=dict)
     """The user's parameters that the text names, with their types."""

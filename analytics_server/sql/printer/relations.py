@@ -106,7 +106,7 @@ class RelationPrinter(CallPrinter):
         if table is None:
             hint = nearest(name, [*TABLES, *sorted(scope.ctes)]) or " There are events and sessions."
             self.context.refuse(node, f"There is no table {shown(name)} here.{hint}", "unknown_table")
-        return table.scoped(self.context.database, self.context.wanted)
+        return table.scoped(self.context.database, self.context.wanted, self.context.hidden)
 
     def _join(self, join: exp.Expr, outer: NameScope, inner: NameScope) -> str:
         if is_array_join(join):

@@ -10,6 +10,7 @@ The subquery is the wall between sites, hence its shape:
   all sites in the part.
 - Table and alias are qualified by names no user can give, since a WITH of the user's is
   visible in here.
+- What the site's profile forbids is a constant, also where it was stored before the profile was set.
 - Only columns that the query names are listed; internal ones (`batch_id`, `session_key`,
   `session_start` and the like) never are.
 """
@@ -40,6 +41,12 @@ class TableColumn:
     about: str
     expression: str
 
+    @property
+    def absent(self) -> str:
+        """The column where the site's profile leaves it out: its type's empty value, never what is stored."""
+        value = "''" if self.type == "String" else "0"
+        return f"CAST({value}, '{self.type}')"
+
 
 @dataclass(frozen=True, slots=True)
 class ReadableTable:
@@ -55,10 +62,10 @@ class ReadableTable:
         """The names of the columns, in the order users see."""
         return [column.name for column in self.columns]
 
-    def scoped(self, database: str, wanted: Container[str] | None) -> str:
-        """The subquery: one site's rows, with the wanted columns (None: all)."""
+    def scoped(self, database: str, wanted: Container[str] | None, hidden: Container[str] = ()) -> str:
+        """The subquery: one site's rows, with the wanted columns (None: all). Those that are hidden are empty."""
         columns = [c for c in self.columns if wanted is None or c.name in wanted] or self.columns[:1]
-        listed = ", ".join(f"{c.expression} AS `{c.name}`" for c in columns)
+        listed = ", ".join(f"{c.absent if c.name in hidden else c.expression} AS `{c.name}`" for c in columns)
         final = " FINAL" if self.final else ""
         return (
             f"(SELECT {listed} FROM `{database}`.`{self.name}` AS `{ROW}`{final}"

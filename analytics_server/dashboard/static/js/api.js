@@ -29,6 +29,11 @@ export class Api {
     return { sites, drops };
   }
 
+  /** GET /api/v1/profiles → [{name, about, left_out: [{about, dimensions, …}], …}] */
+  async profiles(signal) {
+    return (await this.#call('GET', '/api/v1/profiles', null, signal)).profiles;
+  }
+
   /** GET /api/v1/drops → {drops: [what a site was sent and did not count, by reason], hours, meta} */
   drops(site, dateRange, signal) {
     const asked = new URLSearchParams({ site_id: site, date_range: Array.isArray(dateRange) ? JSON.stringify(dateRange) : dateRange });

@@ -11,6 +11,8 @@ import { State } from './state.js';
 import { begin } from './welcome.js';
 
 const SITES_POLL_MS = 3_000;
+const STANDARD = 'standard';
+const isRestricted = ({ profile }) => profile !== undefined && profile !== STANDARD;
 
 class Dashboard {
   constructor(root) {
@@ -47,6 +49,7 @@ class Dashboard {
     const api = new Api(token, () => this.leave(isFirst && !this.api ? '' : refused, Boolean(token)));
     try {
       ({ sites: this.sites, drops: this.drops } = await api.sites());
+      this.profiles = this.sites.some(isRestricted) ? await api.profiles() : [];
     } catch (error) {
       if (error.status !== 401) this.#offline(error, token);
       return error.message;
@@ -166,12 +169,18 @@ class Dashboard {
       const { site, filters } = this.state.current;
       this.state.set({ site: this.sites[0].site_id, filters: site ? [] : filters }, { replace: true });
     }
-    this.report = new Report(this.state, this.api, timezoneOf, signal);
+    this.report = new Report(this.state, this.api, timezoneOf, (site) => this.#profileOf(site), signal);
     this.header = new Header(this.state, this.sites, { onTheme: () => this.#toggleTheme(), onSignOut: () => this.signOut() }, signal);
     this.header.showTheme(isDark());
     fill(this.root, this.header.element, this.report.element);
     this.#watch();
     this.report.load();
+  }
+
+  /** The profile of a site that is not the standard one; it says what is left out. */
+  #profileOf(site) {
+    const name = this.sites.find(({ site_id: id }) => id === site)?.profile;
+    return this.profiles?.find((profile) => profile.name === name && name !== STANDARD) ?? null;
   }
 
   #closeReport() {

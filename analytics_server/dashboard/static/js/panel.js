@@ -74,6 +74,8 @@ export class Panel {
     const controller = this.controller = new AbortController();
     if (!quiet && this.answer) this.body.toggleAttribute('data-stale', true);
     const tab = this.tab();
+    const profile = this.context.profile();
+    if (profile?.left_out.some(({ dimensions }) => dimensions.includes(tab.dimension))) return this.#leftOut(profile);
     const metrics = tab.extra ? ['visitors', tab.extra] : ['visitors'];
     try {
       const answer = await this.context.api().query(panelQuery(this.context.view(), tab, { metrics, limit: ROWS }), controller.signal);
@@ -82,6 +84,14 @@ export class Panel {
       if (isAbort(error) || controller.signal.aborted || error.status === 401) return;
       if (!quiet) this.#fault(error);
     }
+  }
+
+  #leftOut(profile) {
+    this.answer = null;
+    this.more.disabled = true;
+    this.body.removeAttribute('data-stale');
+    this.body.removeAttribute('aria-busy');
+    fill(this.body, h('div', { className: 'notice left-out' }, h('strong', {}, 'Not collected'), h('span', {}, `This site’s profile ${profile.name} leaves it out.`)));
   }
 
   #show(tab, answer) {

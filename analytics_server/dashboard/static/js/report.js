@@ -19,11 +19,12 @@ const FLUSH_MS = 1_500;
 const UNKNOWN_SITES_POLL_MS = 3_000;
 
 export class Report {
-  /** `signal` ends it: requests under way, timers and listeners. */
-  constructor(state, api, timezoneOf, signal) {
+  /** `profileOf`: a site's profile if it is not the standard one. `signal` ends it: requests, timers and listeners. */
+  constructor(state, api, timezoneOf, profileOf, signal) {
     this.state = state;
     this.api = api;
     this.timezoneOf = timezoneOf;
+    this.profileOf = profileOf;
     this.visitors = null;
     this.eventsSeen = null;
     this.refreshedAt = 0;
@@ -38,10 +39,11 @@ export class Report {
     this.now = new Now(state);
     const context = {
       state, api: () => this.api, view: () => this.view(), visitors: () => this.visitors,
-      openDetails: (tab) => openDetails(tab, context),
+      openDetails: (tab) => openDetails(tab, context), profile: () => profileOf(this.state.current.site),
     };
     this.panels = PANELS.map((spec) => new Panel(spec, context));
-    this.content = h('div', {}, this.filters.element, this.leftOut.element, this.headline.element, h('div', { className: 'panels' }, this.panels.map((panel) => panel.element), this.now.element), colophon());
+    this.profile = h('p', { className: 'profile', hidden: true });
+    this.content = h('div', {}, this.profile, this.filters.element, this.leftOut.element, this.headline.element, h('div', { className: 'panels' }, this.panels.map((panel) => panel.element), this.now.element), colophon());
     this.place = h('main', { className: 'frame report', id: 'report', tabindex: '-1' }, h('h1', { className: 'visually-hidden' }, 'Report'), this.content);
     document.addEventListener('visibilitychange', () => this.#refreshSoon(), { signal });
     signal.addEventListener('abort', () => this.#stop());
@@ -76,7 +78,14 @@ export class Report {
     else this.#loadSeries({});
   }
 
+  #renderProfile() {
+    const profile = this.profileOf(this.state.current.site);
+    this.profile.hidden = !profile;
+    this.profile.textContent = profile ? profileText(profile) : '';
+  }
+
   load(options = {}) {
+    this.#renderProfile();
     if (!options.quiet) this.eventsSeen = null;
     this.refreshedAt = Date.now();
     this.#loadOverview(options);
@@ -201,6 +210,11 @@ export class Report {
       if (document.visibilityState === 'visible') this.load({ quiet: true });
     }, wait);
   }
+}
+
+function profileText({ name, left_out: leftOut, script, cohorts }) {
+  const parts = [...leftOut.map(({ about }) => about), ...(cohorts ? [] : ['cohorts']), ...(script ? [] : ['events of the script'])];
+  return `Profile ${name}: ${parts.join('; ')} ${parts.length === 1 ? 'is' : 'are'} left out.`;
 }
 
 /** Ask by an interval; where the server allows fewer buckets than that makes, by the next longer one. */

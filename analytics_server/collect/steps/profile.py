@@ -1,0 +1,37 @@
+"""The step that keeps to the site's profile before anything is worked out: who may send, and what must not be used.
+
+What must not be stored is left out of the row (`visitor.make_row`), which is the one place where rows are made.
+"""
+
+from __future__ import annotations
+
+from analytics_server.collect.address import shortened
+from analytics_server.collect.steps.parts import EventFunction, Parts
+from analytics_server.collect.steps.run import EventContext, Run
+from analytics_server.collect.steps.verdict import Reject, Verdict
+from analytics_server.config import CollectSection, LimitsSection
+from analytics_server.profiles.refusal import FORBIDDEN
+from analytics_server.profiles.tables import STANDARD, profile_of
+
+
+def make_profile(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
+    """Refuse a script's events where the profile takes none; forget the user, shorten the address where it says so."""
+
+    def step(event: EventContext, run: Run) -> Verdict:
+        name = event.site.profile
+        if name == STANDARD:
+            return None
+        profile = profile_of(name)
+        if run.origin.by_script and not profile.script:
+            return Reject(
+                FORBIDDEN,
+                f"The site's profile {name!r} takes no events of a script: send them from a server with a token, or"
+                " by the pixel.",
+            )
+        if not profile.by_user:
+            event.user_id, event.by_user = "", False
+        if profile.shortened_bytes:
+            event.hashed_address = shortened(event.address, profile.shortened_bytes)
+        return None
+
+    return step

@@ -1,0 +1,382 @@
+"""Each profile against a running server: what it forbids is neither stored nor answered, also of older data.
+
+All cases are made from the tables of `profiles/tables.py` and the registries: a new profile, a new kind of data or a
+new dimension is tried as soon as it stands there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+import pytest_asyncio
+from mmdb_writer import MMDBWriter
+from netaddr import IPSet
+
+from analytics_server.model import COLUMNS, SESSION_ATTRIBUTES
+from analytics_server.profiles.refusal import FORBIDDEN
+from analytics_server.profiles.switches import FIELDS, CollectedKind, SiteProfile
+from analytics_server.profiles.tables import PROFILES, STANDARD
+from tests.server import USER_AGENT, Client, RunningServer
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+RESTRICTED = [profile for profile in PROFILES.values() if profile.restricts]
+NAMES = [profile.name for profile in RESTRICTED]
+DIMENSIONS = [(p.name, name) for p in RESTRICTED for name in sorted(p.forbidden_dimensions)]
+METRICS = [(p.name, name) for p in RESTRICTED for name in sorted(p.forbidden_metrics)]
+ADDRESS = "203.0.113.9"
+PROGRAM = {"User-Agent": USER_AGENT}
+WHOLE = "all"
+
+OLD: dict[str, Any] = {
+    "ip": ADDRESS,
+    "user_agent": USER_AGENT,
+    "user_id": "person-1",
+    "session_id": "old",
+    "referrer": "https://news.example/story",
+    "screen": {"width": 1440, "height": 900},
+    "scroll_depth": 80,
+    "engagement_ms": 9_000,
+    "language": "en",
+}
+
+
+def event(site: str, **fields: object) -> dict[str, Any]:
+    url = f"https://{site}/?utm_source=letter&utm_medium=email&utm_campaign=may&utm_content=top&utm_term=shoes"
+    return {**OLD, "site": site, "name": "pageview", "url": url, **fields}
+
+
+def site_of(profile: str) -> str:
+    return f"{profile}.example"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    directory = tmp_path_factory.mktemp("profiles")
+    with RunningServer(directory, settings(directory)) as server:
+        yield server
+
+
+def settings(directory: Path) -> dict[str, str]:
+    writer = MMDBWriter(ip_version=6, ipv4_compatible=True)
+    place = {"country": {"iso_code": "FR"}, "subdivisions": [{"names": {"en": "Brittany"}}]}
+    writer.insert_network(IPSet(["203.0.113.0/24"]), {**place, "city": {"names": {"en": "Brest"}}})
+    path = directory / "geo.mmdb"
+    writer.to_db_file(str(path))
+    return {"ingest_flush_interval_ms": "100", "geo_database": str(path)}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(server: RunningServer) -> AsyncIterator[Client]:
+    """Of each profile a site with an event of before, when its profile was the standard one."""
+    async with Client(server) as client:
+        for name in NAMES:
+            site = site_of(name)
+            await client.call("POST", "/api/v1/sites", {"site_id": site})
+            reply = await client.send([event(site), event(site, name="signup")], trusted=True)
+            assert reply.json["accepted"] == 2
+            exposure = {"experiment": {"id": "cta", "variant": "a"}, "name": "exposure"}
+            assert (await client.send(event(site, **exposure), trusted=True)).json["accepted"] == 1
+            await saved(client, site, PROFILES[name])
+        await client.flushed()
+        for name in NAMES:
+            assert await columns(client, site_of(name), "old", PROFILES[name].hidden_columns)
+            changed = await client.call("PUT", f"/api/v1/sites/{site_of(name)}", {"profile": name})
+            assert changed.status == 200
+            assert changed.json["hidden_columns"] == sorted(PROFILES[name].hidden_columns)
+            assert changed.json["profile_note"]
+        yield client
+
+
+async def saved(client: Client, site: str, profile: SiteProfile) -> None:
+    """A goal, a segment and a funnel that were saved before the profile was set, one of each forbidden dimension."""
+    for name in sorted(profile.forbidden_dimensions):
+        text = name.replace(":", " ")
+        filters = [["is", name, ["10"]]]
+        for path in ("goals", "segments"):
+            made = await client.call("POST", f"/api/v1/{path}", {"site_id": site, "name": text, "filters": filters})
+            assert made.status == 201, made.body
+        steps = [{"name": "pageview", "filters": filters}, {"name": "signup"}]
+        body = {"site_id": site, "name": text, "steps": steps}
+        assert (await client.call("POST", "/api/v1/funnels/saved", body)).status == 201
+
+
+async def columns(client: Client, site: str, session: str, names: frozenset[str]) -> dict[str, list[Any]]:
+    """What SQL says of columns of a session's events and of the session; those with a value only."""
+    found: dict[str, list[Any]] = {}
+    for table in ("events", "sessions"):
+        for name in sorted(names if table == "events" else names & {*SESSION_ATTRIBUTES, "user_id"}):
+            text = f"SELECT DISTINCT toString({name}) FROM {table} WHERE session_id = {{s:String}}"
+            for query in (
+                text,
+                text.replace(f"toString({name})", f"toString(t.{name})").replace(table, f"{table} AS t"),
+            ):
+                body = {"site_id": site, "query": query, "params": {"s": session}}
+                reply = await client.call("POST", "/api/v1/sql", body)
+                assert reply.status == 200, reply.body
+                if values := [row[0] for row in reply.json["rows"] if row[0] not in ("", "0")]:
+                    found[f"{table}.{name}"] = values
+    return found
+
+
+async def refused(client: Client, method: str, path: str, body: dict[str, Any] | None, profile: str) -> None:
+    reply = await client.call(method, path, body)
+    assert (reply.status, reply.code) == (400, FORBIDDEN), reply.body
+    assert repr(profile) in reply.json["error"]["message"]
+
+
+def questions(site: str, filters: list[Any]) -> dict[str, dict[str, Any]]:
+    """Every analysis that takes filters, with these."""
+    ranged = {"site_id": site, "date_range": WHOLE}
+    return {
+        "/api/v1/query": {**ranged, "metrics": ["visitors"], "filters": filters},
+        "/api/v1/funnels": {**ranged, "steps": [{"name": "pageview"}, {"name": "signup"}], "filters": filters},
+        "/api/v1/funnels/sessions": {
+            **ranged,
+            "steps": [{"name": "pageview"}, {"name": "signup"}],
+            "filters": filters,
+            "drill": {"step": 1, "kind": "reached"},
+        },
+        "/api/v1/cohorts": {**ranged, "by": "session", "filters": filters},
+        "/api/v1/paths": {**ranged, "filters": filters},
+        "/api/v1/sessions": {**ranged, "filters": filters},
+        "/api/v1/experiments/cta/results": {**ranged, "goal": "signup", "filters": filters},
+    }
+
+
+def broken_down(site: str, dimension: str) -> dict[str, dict[str, Any]]:
+    """Every analysis with a breakdown, by this dimension."""
+    ranged = {"site_id": site, "date_range": WHOLE}
+    return {
+        "/api/v1/query": {**ranged, "metrics": ["visitors"], "dimensions": [dimension]},
+        "/api/v1/funnels": {**ranged, "steps": [{"name": "pageview"}, {"name": "signup"}], "breakdown": dimension},
+        "/api/v1/cohorts": {**ranged, "by": "session", "breakdown": dimension},
+        "/api/v1/experiments/cta/results": {**ranged, "goal": "signup", "breakdown": dimension},
+    }
+
+
+# ---- questions -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("profile", "dimension"), DIMENSIONS)
+async def test_a_forbidden_dimension_groups_and_filters_no_answer(client: Client, profile: str, dimension: str) -> None:
+    site = site_of(profile)
+    plain = ["is", dimension, ["10"]]
+
+    for path, body in broken_down(site, dimension).items():
+        await refused(client, "POST", path, body, profile)
+    await refused(client, "GET", f"/api/v1/trends?site_id={site}&breakdown={dimension}", None, profile)
+    for filters in (
+        [plain],
+        [["not", plain]],
+        [["has_done", plain]],
+        [["sequence", [plain, ["is", "event:page", ["/"]]]]],
+    ):
+        for path, body in questions(site, filters).items():
+            await refused(client, "POST", path, body, profile)
+    encoded = msgspec.json.encode([plain]).decode().replace('"', "%22")
+    await refused(client, "GET", f"/api/v1/trends?site_id={site}&filters={encoded}", None, profile)
+
+
+@pytest.mark.parametrize(("profile", "dimension"), DIMENSIONS)
+async def test_what_was_saved_before_is_no_way_around(client: Client, profile: str, dimension: str) -> None:
+    site, name = site_of(profile), dimension.replace(":", " ")
+
+    for kind in ("goal", "segment"):
+        for path, body in questions(site, [[kind, name]]).items():
+            await refused(client, "POST", path, body, profile)
+    await refused(client, "POST", "/api/v1/funnels", {"site_id": site, "date_range": WHOLE, "funnel": name}, profile)
+    by_goal = {"site_id": site, "metrics": ["visitors"], "date_range": WHOLE, "dimensions": ["event:goal"]}
+    await refused(client, "POST", "/api/v1/query", by_goal, profile)
+
+
+@pytest.mark.parametrize(("profile", "metric"), METRICS)
+async def test_a_forbidden_metric_is_not_answered(client: Client, profile: str, metric: str) -> None:
+    site = site_of(profile)
+
+    body = {"site_id": site, "metrics": [metric], "date_range": WHOLE}
+    await refused(client, "POST", "/api/v1/query", body, profile)
+    await refused(client, "GET", f"/api/v1/trends?site_id={site}&metrics={metric}", None, profile)
+
+
+@pytest.mark.parametrize("profile", NAMES)
+async def test_people_are_followed_only_where_the_profile_allows_it(client: Client, profile: str) -> None:
+    site, table = site_of(profile), PROFILES[profile]
+    ranged = {"site_id": site, "date_range": WHOLE}
+    steps = [{"name": "pageview"}, {"name": "signup"}]
+    by_user: dict[str, dict[str, Any]] = {
+        "/api/v1/cohorts": {**ranged, "by": "user"},
+        "/api/v1/funnels": {**ranged, "by": "user", "steps": steps},
+        "/api/v1/sessions": {**ranged, "user_id": "person-1"},
+    }
+
+    if not table.cohorts:
+        for by in ("user", "session", "visitor"):
+            await refused(client, "POST", "/api/v1/cohorts", {**ranged, "by": by}, profile)
+    for path, body in by_user.items():
+        if not table.by_user or (path.endswith("cohorts") and not table.cohorts):
+            await refused(client, "POST", path, body, profile)
+        else:
+            assert (await client.call("POST", path, body)).status == 200
+
+
+@pytest.mark.parametrize("profile", NAMES)
+async def test_all_else_is_answered(client: Client, profile: str) -> None:
+    site, table = site_of(profile), PROFILES[profile]
+    allowed = {"visit:country", "visit:region", "visit:source", "event:page"} - table.forbidden_dimensions
+
+    for dimension in sorted(allowed):
+        for path, body in broken_down(site, dimension).items():
+            if table.cohorts or not path.endswith("cohorts"):
+                assert (await client.call("POST", path, body)).status == 200
+
+
+# ---- rows ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("profile", NAMES)
+async def test_sql_reads_the_forbidden_columns_as_empty(client: Client, profile: str) -> None:
+    site, hidden = site_of(profile), PROFILES[profile].hidden_columns
+
+    assert await columns(client, site, "old", hidden) == {}
+    for table in ("events", "sessions"):
+        reply = await client.call("POST", "/api/v1/sql", {"site_id": site, "query": f"SELECT * FROM {table}"})
+        names = [column["name"] for column in reply.json["columns"]]
+        assert reply.json["rows"]
+        for row in reply.json["rows"]:
+            assert all(not value for name, value in zip(names, row, strict=True) if name in hidden)
+    schema = (await client.call("GET", f"/api/v1/schema?site_id={site}")).json
+    told = {c["name"] for table in schema["tables"] for c in table["columns"] if profile in c["about"]}
+    assert told == hidden
+
+
+@pytest.mark.parametrize("profile", NAMES)
+async def test_single_sessions_show_nothing_forbidden(client: Client, profile: str) -> None:
+    site, hidden = site_of(profile), PROFILES[profile].hidden_columns
+
+    listed = (await client.call("POST", "/api/v1/sessions", {"site_id": site, "date_range": WHOLE})).json["sessions"]
+    timeline = (await client.call("GET", f"/api/v1/sessions/old?site_id={site}")).json
+    drilled = (
+        await client.call("POST", "/api/v1/funnels/sessions", questions(site, [])["/api/v1/funnels/sessions"])
+    ).json
+
+    assert listed
+    assert timeline["events"]
+    assert drilled["sessions"]
+    for row in [*listed, timeline["session"], *timeline["events"], *drilled["sessions"]]:
+        assert not [name for name in hidden if row.get(name)]
+
+
+@pytest.mark.parametrize("profile", NAMES)
+async def test_the_live_view_shows_nothing_forbidden(server: RunningServer, client: Client, profile: str) -> None:
+    url = f"{server.url}/api/v1/live?site_id={site_of(profile)}"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(url, protocols=("bearer", server.token)) as socket,
+    ):
+        snapshot = msgspec.json.decode((await socket.receive()).data)
+
+    assert snapshot["events_seen"]
+    assert bool(snapshot["sources"]) == (CollectedKind.SOURCE not in PROFILES[profile].left_out)
+    assert snapshot["countries"] == [{"country": "FR", "visitors": 1}]
+
+
+# ---- what is stored --------------------------------------------------------
+
+
+@pytest.mark.parametrize("profile", NAMES)
+async def test_what_is_forbidden_is_not_stored(client: Client, profile: str) -> None:
+    site, table = f"new-{site_of(profile)}", PROFILES[profile]
+    await client.call("POST", "/api/v1/sites", {"site_id": site, "profile": profile})
+    assert (await client.send(event(site, session_id="new"), trusted=True)).json["accepted"] == 1
+    await client.flushed()
+
+    await client.call("PUT", f"/api/v1/sites/{site}", {"profile": STANDARD})  # which shows all that is stored
+
+    sent = {*SESSION_ATTRIBUTES, *OLD} - {"session_id", "os_version"}  # no browser on Linux tells a version
+    kept = frozenset(column.name for column in COLUMNS if column.name in sent)
+    found = await columns(client, site, "new", kept | table.hidden_columns)
+    assert not [name for name in found if name.partition(".")[2] in table.hidden_columns]
+    assert {f"events.{name}" for name in kept - table.hidden_columns} <= set(found)
+    activity = await client.call(
+        "POST", "/api/v1/cohorts", {"site_id": site, "date_range": "7d", "period": "day", "by": "user"}
+    )
+    assert sum(cohort["size"] for cohort in activity.json["cohorts"]) == int(table.by_user)
+
+
+@pytest.mark.parametrize("profile", NAMES)
+async def test_events_of_a_script_are_taken_only_where_the_profile_says_so(client: Client, profile: str) -> None:
+    site, table = f"script-{site_of(profile)}", PROFILES[profile]
+    await client.call("POST", "/api/v1/sites", {"site_id": site, "profile": profile})
+    view = {"site": site, "name": "pageview", "url": f"https://{site}/"}
+
+    sent = (await client.send(view)).json
+    called = (await client.send({"appName": site, "pageUrl": f"https://{site}/"}, path="/track/view")).json
+    pixel = await client.get(f"/track/pixel.gif?site={site}&url=https%3A%2F%2F{site}%2F")
+    trusted = (await client.send(view, trusted=True)).json
+
+    assert pixel.status == 200
+    assert trusted["accepted"] == 1
+    for answer in (sent, called):
+        assert answer["accepted"] == int(table.script)
+        assert [one["code"] for one in answer["rejected"]] == [] if table.script else [FORBIDDEN]
+    await client.kept(site, 4 if table.script else 2)
+    drops = (await client.call("GET", f"/api/v1/drops?site_id={site}&date_range=day")).json["drops"]
+    assert [(drop["reason"], drop["events"]) for drop in drops] == ([] if table.script else [(FORBIDDEN, 2)])
+
+
+@pytest.mark.parametrize("profile", NAMES)
+async def test_addresses_are_shortened_before_they_are_hashed_where_the_profile_says_so(
+    client: Client, profile: str
+) -> None:
+    site, table = f"hash-{site_of(profile)}", PROFILES[profile]
+    await client.call("POST", "/api/v1/sites", {"site_id": site, "profile": profile})
+    plain = {"site": site, "name": "pageview", "url": f"https://{site}/", "user_agent": USER_AGENT}
+    same = ("198.51.100.1", "198.51.7.2", "2001:db8:1:2::1", "2001:db8:1:3::1")
+    for address in (*same, "198.52.100.1"):
+        assert (await client.send({**plain, "ip": address}, trusted=True)).json["accepted"] == 1
+
+    await client.flushed()
+    assert await client.count(site, "visitors") == (3 if table.shortened_bytes else 5)
+
+
+@pytest.mark.parametrize("profile", NAMES)
+async def test_drops_show_no_referrer_where_sources_are_forbidden(client: Client, profile: str) -> None:
+    site, hides = f"spam-{site_of(profile)}", "referrer" in PROFILES[profile].hidden_columns
+    await client.call("POST", "/api/v1/sites", {"site_id": site})
+    view = {"site": site, "name": "pageview", "url": f"https://{site}/", "referrer": "https://www.1-best-seo.com/"}
+    assert (await client.send(view, trusted=True)).json["dropped"] == {"spam_referrer": 1}
+    await client.call("PUT", f"/api/v1/sites/{site}", {"profile": profile})
+    assert (await client.send(view, trusted=True)).json["dropped"] == {"spam_referrer": 1}
+
+    for query in (f"?site_id={site}&date_range=day", "?date_range=day"):
+        drops = (await client.call("GET", f"/api/v1/drops{query}")).json["drops"]
+        (drop,) = [drop for drop in drops if drop["site_id"] == site]
+        assert drop["events"] == 2
+        assert bool(drop["examples"]) != hides
+
+
+# ---- settings --------------------------------------------------------------
+
+
+async def test_the_profiles_are_listed_with_their_switches(client: Client) -> None:
+    listed = (await client.call("GET", "/api/v1/profiles")).json["profiles"]
+
+    assert [profile["name"] for profile in listed] == list(PROFILES)
+    for shown in listed:
+        table = PROFILES[shown["name"]]
+        assert {kind["kind"] for kind in shown["left_out"]} == set(table.left_out)
+        assert {d for kind in shown["left_out"] for d in kind["dimensions"]} == table.forbidden_dimensions
+        assert {kind["about"] for kind in shown["left_out"]} == {FIELDS[kind].about for kind in table.left_out}
+
+
+async def test_an_unknown_profile_is_refused(client: Client) -> None:
+    made = await client.call("POST", "/api/v1/sites", {"site_id": "x.example", "profile": "fr"})
+
+    assert (made.status, made.code) == (400, "bad_profile")
+    assert "fr-exempt" in made.json["error"]["message"]

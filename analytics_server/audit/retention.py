@@ -4,7 +4,7 @@ The seal is written before anything is removed. It names, for every chain that n
 the last one that is gone and its hash, so a check knows where the chain goes on. As seals grow old too, each cut seals
 all chains again that still have entries.
 
-Several servers may cut at the same time: the same entries go, and any of the seals fits.
+One server cuts at a time (`store/lease.py`). Two that did would do no harm: the same entries go, and any seal fits.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from analytics_server.config import Config
 from analytics_server.errors import AuditUnavailable, StoreError
 from analytics_server.http.audit import AuditEntry
 from analytics_server.http.endpoint import Endpoint
+from analytics_server.store.lease import Lease, leased
 from analytics_server.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 START = "server_start"
 STOP = "server_stop"
 CUT_INTERVAL_S = 86_400.0
+CUT_LEASE_S = 3_600.0
 _SECRET = re.compile(r"password|secret|token|key$")
 _CREDENTIALS = re.compile(r"(?<=//)[^/@]*@|(?<=password=)[^&]*")
 
@@ -79,14 +81,21 @@ class AuditService:
         """Cut what is too old, at once and then every day, until cancelled."""
         while True:
             try:
-                ends = await cut(
-                    self._store, self.log, now=datetime.now(UTC), keep_days=self._config.privacy.audit_retention_days
-                )
-                if ends:
-                    log.info("old audit entries removed", extra={"chains": len(ends)})
+                await self._cut()
             except (StoreError, AuditUnavailable) as error:
                 log.warning("old audit entries not removed", extra={"reason": error.message[:200]})
             await asyncio.sleep(CUT_INTERVAL_S)
+
+    async def _cut(self) -> None:
+        """By one server at a time: each seal names all chains."""
+        lease = Lease(self._store, "audit-retention", holder=self.log.head.server, ttl_s=CUT_LEASE_S)
+        async with leased(lease) as taken:
+            if not taken:
+                return
+            keep_days = self._config.privacy.audit_retention_days
+            ends = await cut(self._store, self.log, now=datetime.now(UTC), keep_days=keep_days)
+        if ends:
+            log.info("old audit entries removed", extra={"chains": len(ends)})
 
     async def close(self) -> None:
         """Record the stop and write what waits."""

@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from analytics_server.access.actions import VIEW_AUDIT
 from analytics_server.audit.chain import COMMANDS_CHAIN, FOLDER, known_heads
 from analytics_server.audit.export import export_lines
 from analytics_server.audit.log import AuditLog
@@ -57,7 +58,7 @@ def audit_verify(config_path: str | None, as_json: bool) -> None:
         report = await verify_chains(store, heads, advance=_progress)
         reports.append(report)
         outcome = OK if report.ok else "broken_chain"
-        await record(store, config, "view_audit", "audit verify", outcome=outcome, rows=report.entries)
+        await record(store, config, VIEW_AUDIT.name, "audit verify", outcome=outcome, rows=report.entries)
 
     with_store(config, work)
     (report,) = reports
@@ -90,7 +91,7 @@ def audit_export(config_path: str | None, start: str, end: str, format: str, out
     async def work(store: Store) -> None:
         await open_store(store, config)
         details = {"from": start, "to": end} if start or end else {}
-        await record(store, config, "view_audit", "audit export", details=details)
+        await record(store, config, VIEW_AUDIT.name, "audit export", details=details)
         with click.open_file(str(output) if output else "-", "wb") as file:
             async for line in export_lines(store, first, last):
                 file.write(line)

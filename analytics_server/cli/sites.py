@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
+from analytics_server.access.actions import CHANGE_SITE, MANAGE_SITES
 from analytics_server.access.profile_routes import note_of
 from analytics_server.access.site_settings import SiteSettings
 from analytics_server.access.sites import Sites, valid_site_id
@@ -52,7 +53,8 @@ def site_create(config_path: str | None, site_id: str, timezone: str) -> None:
             made = await sites.create(spelt, timezone)
         else:
             made = await sites.put(msgspec.structs.replace(old, timezone=timezone or old.timezone))
-        await record(store, config, "manage_sites", "site create", site_id=made.site_id)
+        action = MANAGE_SITES if old is None else CHANGE_SITE
+        await record(store, config, action.name, "site create", site_id=made.site_id)
         click.echo(f"{made.site_id}\t{made.timezone}")
 
     with_store(config, work)

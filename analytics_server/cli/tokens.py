@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
+from analytics_server.access.actions import MANAGE_TOKENS
 from analytics_server.access.gate import Gate
 from analytics_server.access.principals import Role
 from analytics_server.access.token_routes import scopes_of
@@ -63,7 +64,7 @@ def token_create(
     async def work(store: Store) -> None:
         gate = await _ready_gate(store, config)
         secret = await gate.create(one, scopes=wanted, name=name, sites=sites, expires_at=end)
-        await record(store, config, "manage_tokens", "token create", resource=token_hash(secret)[:ID_CHARS])
+        await record(store, config, MANAGE_TOKENS.name, "token create", resource=token_hash(secret)[:ID_CHARS])
         click.echo(secret)
 
     with_store(config, work)
@@ -80,7 +81,7 @@ def token_revoke(config_path: str | None, token_id: str) -> None:
         gate = await _ready_gate(store, config)
         if not await gate.revoke(token_id):
             raise click.ClickException(f"There is no token with the id {token_id}.")
-        await record(store, config, "manage_tokens", "token revoke", resource=token_id)
+        await record(store, config, MANAGE_TOKENS.name, "token revoke", resource=token_id)
         click.echo("revoked")
 
     with_store(config, work)

@@ -26,6 +26,7 @@ MAY = {
     "edit_saved": {EDITOR, ADMIN, OWNER},
     "view_schema": READING,
     "view_drops": READING,
+    "view_audit": {ADMIN, OWNER},
     "plan_experiment": {*READING, COLLECT},
 }
 """Written down a second time on purpose: a right that changes has to be changed here as well."""

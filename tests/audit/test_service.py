@@ -286,6 +286,28 @@ async def test_a_tampered_log_is_named_and_the_exit_code_says_so(tmp_path: Path)
     assert b"BROKEN at entry 3" in done.stdout
 
 
+def damage(engine: Path) -> None:
+    for file in Path(os.path.realpath(engine / "data" / "analytics" / "audit")).rglob("data.bin"):
+        os.truncate(file, 20)
+
+
+async def test_a_damaged_log_does_not_stop_the_start_and_is_named(tmp_path: Path) -> None:
+    server = RunningServer(tmp_path)
+    server.start()
+    async with Client(server) as client:
+        await client.call("POST", "/api/v1/tokens", {"role": "read"})
+    assert server.terminate() == 0
+    damage(server.data_dir / "clickhouse")
+
+    server.restart()
+    async with Client(server) as client:
+        assert (await client.send({"site": SITE, "name": "pageview", "url": f"https://{SITE}/"})).status == 202
+        assert (await client.call("POST", "/api/v1/tokens", {"role": "read"})).status == 201
+    assert server.terminate() == 0
+
+    assert not verified(server)["ok"]
+
+
 async def test_a_flood_of_wrong_tokens_makes_few_entries(client_free_server: RunningServer) -> None:
     async with Client(client_free_server) as client:
         for _ in range(20):

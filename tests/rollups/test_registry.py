@@ -22,7 +22,7 @@ from analytics_server.store.parts import ROLLUP_TABLES
 
 NOT_DERIVED = {
     *("schema_migrations", "sites", "tokens", "salts", "saved", "events", "funnel_fills", "drops", "definitions"),
-    *("people", "person_sessions", "credential_uses", "audit"),
+    *("people", "person_sessions", "credential_uses", "audit", "leases"),
 }
 """`funnel_fills` says how far the tables of saved funnels are filled, `drops` counts what never became an event,
 `definitions` says since when events are taken by which definitions: they hold nothing of events."""

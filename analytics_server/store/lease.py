@@ -1,0 +1,123 @@
+"""Leases: one holder among several servers for work in the background, with a time limit.
+
+ClickHouse has no compare-and-set, so a lease is taken in three steps: look whether somebody has it, write a claim, look
+again. Only who is then alone has it; of two who meet both withdraw, and try again another time. Each writes before it
+looks, so at least one of two sees the other: there are never two holders.
+
+A claim ends by itself. Its end is written by ClickHouse's clock and judged here by this process's own monotonic clock
+from the moment before the claim was sent, so a holder that stalls gives up before anybody else can begin. What is done
+under a lease must bear to be done twice all the same: a statement that was sent goes on after its holder has lost the
+lease.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from analytics_server.errors import StoreError
+from analytics_server.store.protocol import Store
+from analytics_server.store.settings import READ_NOW
+
+log = logging.getLogger(__name__)
+
+TABLE = "leases"
+CLAIM_BYTES = 12
+MOST_S = 86_400.0
+TIMEOUT_S = 30.0
+
+_WRITE = (
+    "INSERT INTO leases (name, claim, step, holder, ends_at, at)"
+    " SELECT {name:String}, {claim:String}, {step:UInt32}, {holder:String},"
+    " now64(6, 'UTC') + toIntervalMillisecond({for_ms:Int64}), now64(6, 'UTC')"
+)
+_LIVE = (
+    "SELECT claim, argMax(ends_at, step) AS end FROM leases WHERE name = {name:String}"
+    " GROUP BY claim HAVING end > now64(6, 'UTC')"
+)
+
+
+class Lease:
+    """One server's side of a lease. `holder`: who this is, to be shown; `ttl_s`: for how long it is taken at a time."""
+
+    def __init__(
+        self, store: Store, name: str, *, holder: str, ttl_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        if not 0 < ttl_s <= MOST_S:
+            raise ValueError(f"A lease is taken for at most {MOST_S:g} s, not for {ttl_s:g} s.")
+        self._store = store
+        self._name = name
+        self._holder = holder
+        self._ttl_s = ttl_s
+        self._clock = clock
+        self._claim = ""
+        self._step = 0
+        self._ends = 0.0
+
+    @property
+    def is_held(self) -> bool:
+        """Does this process have it, and for how long it was taken is not over?"""
+        return bool(self._claim) and self._clock() < self._ends
+
+    async def take(self) -> bool:
+        """Take it, or renew it where this process has it; False when another one has it. Raises a store error.
+
+        After an error it is not held; a claim that was written all the same keeps others out until it ends.
+        """
+        if not self.is_held:
+            self._claim = ""
+            if await self._live():
+                return False
+            self._claim, self._step = secrets.token_hex(CLAIM_BYTES), 0
+        claim, began, self._ends = self._claim, self._clock(), 0.0
+        await self._write(claim, self._ttl_s)
+        if await self._live() != {claim}:
+            await self._withdraw(claim)
+            return False
+        self._ends = began + self._ttl_s
+        return self.is_held
+
+    async def release(self) -> None:
+        """Let another server have it now. Never raises: unreleased, it ends by itself."""
+        claim, self._claim, self._ends = self._claim, "", 0.0
+        if claim:
+            await self._withdraw(claim)
+
+    async def _withdraw(self, claim: str) -> None:
+        self._claim = ""
+        try:
+            await self._write(claim, -1.0)
+        except StoreError as error:
+            log.debug("a claim was not withdrawn", extra={"lease": self._name, "reason": error.message[:200]})
+
+    async def _write(self, claim: str, for_s: float) -> None:
+        self._step += 1
+        await self._store.command(
+            _WRITE,
+            {
+                "name": self._name,
+                "claim": claim,
+                "step": self._step,
+                "holder": self._holder,
+                "for_ms": int(for_s * 1000),
+            },
+        )
+        await self._store.catch_up([TABLE], timeout_s=TIMEOUT_S)
+
+    async def _live(self) -> set[str]:
+        """The claims that have not ended."""
+        answer = await self._store.query(_LIVE, {"name": self._name}, settings=READ_NOW, timeout_s=TIMEOUT_S)
+        return {str(claim) for claim, _ in answer.rows}
+
+
+@asynccontextmanager
+async def leased(lease: Lease) -> AsyncIterator[bool]:
+    """Was the lease taken? It is released at the end. Raises a store error where that can't be said."""
+    taken = await lease.take()
+    try:
+        yield taken
+    finally:
+        await lease.release()

@@ -19,11 +19,11 @@ PUPPETEER = tests/browsers/puppeteer
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock'
 
-.PHONY: help install install-dev geo run demo test check fmt soak bench build tracker golden fuzz agents spam-referrers lock clean
+.PHONY: help install install-dev geo run demo test check fmt soak bench build tracker golden fuzz audit-dependencies agents spam-referrers lock clean
 
 help: ## Show this list
 	@echo "Usage: make TARGET"
-	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:[^#]*## /|/' | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:[^#]*## /|/' | awk -F'|' '{ printf "  %-18s %s\n", $$1, $$2 }'
 
 install: $(VENV)/installed ## Make .venv with the command analytics-server in it
 
@@ -119,6 +119,9 @@ soak: install-dev ## Ten minutes of good and bad traffic with random kills; prin
 
 fuzz: install-dev ## Mutate inputs of what reads strangers' bytes; prints what crashes it (SECONDS=60 each)
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
+audit-dependencies: install-dev ## Ask the package index for known vulnerabilities of what is locked
+	@$(BIN)/python -m tests.packaging.vulnerabilities
 
 bench: install-dev ## Measure; prints a table and writes benchmarks/results/
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -15,7 +15,7 @@ from benchmarks import machine, report
 from benchmarks.settings import Settings, quick
 from benchmarks.wrk import WrkMissing
 
-NAMES = ("beacons", "batches", "flush", "drain", "queries", "year", "idle", "steps", "audit")
+NAMES = ("beacons", "batches", "flush", "drain", "queries", "year", "idle", "abuse", "steps", "audit")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 

@@ -33,6 +33,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     year_data: Path | None = None
     """The same for the year's questions."""
     idle_seconds: float = 60.0
+    abuse_requests: int = 100_000
+    slow_connections: int = 2_000
+    slow_seconds: float = 10.0
     step_repeats: int = 20_000
     props_rows: int = 1_000_000
     audit_entries: int = 1_000_000
@@ -59,6 +62,9 @@ def quick(directory: Path) -> Settings:
         year_inserts=3,
         year_days=60,
         idle_seconds=1.0,
+        abuse_requests=200,
+        slow_connections=20,
+        slow_seconds=0.5,
         audit_entries=7_000,
         step_repeats=20,
         props_rows=1_000,

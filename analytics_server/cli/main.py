@@ -1,4 +1,4 @@
-"""The command `analytics-server`: serve, healthcheck, migrate, check-config, doctor, site, token, audit, demo."""
+"""The command `analytics-server`: serve, check-config, doctor, export, erase, site, token, audit, demo and more."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from analytics_server.cli.audit import audit
 from analytics_server.cli.context import config_option, read_config, run_async, with_store
 from analytics_server.cli.dead_letters import commands as dead_letter_commands
 from analytics_server.cli.healthcheck import healthcheck
+from analytics_server.cli.privacy import erase, export
 from analytics_server.cli.serve import print_error, run_server
 from analytics_server.cli.sites import site
 from analytics_server.cli.tokens import token
@@ -117,6 +118,8 @@ def migrate_command(config_path: str | None) -> None:
 
 
 cli.add_command(healthcheck)
+cli.add_command(export)
+cli.add_command(erase)
 cli.add_command(site)
 cli.add_command(token)
 cli.add_command(audit)

@@ -127,6 +127,8 @@ class Erasures:
         return not self._around.has_neighbours or job.server == self._server or silent_s > TAKE_OVER_S
 
     async def _carry_out(self, job: ErasureJob) -> None:
+        async with self.jobs.documents.changing:  # a request that is under way has to write whom it is about
+            job = self.jobs.get(job.id) or job
         if job.server != self._server:
             job = await self.jobs.change(job, server=self._server)
         erasure = Erasure(self._store, self.jobs, job, self._around, cluster=self._cluster, on_done=self._on_done)

@@ -53,9 +53,14 @@ def remove_rows(path: Path, is_erased: IsErased, needle: bytes = b"") -> int:
     """
     columns, rows = read_rows(path)
     gone = chosen(columns, rows, is_erased)
-    if gone or (needle and needle in path.read_bytes() and segment.scan(path).damaged_bytes):
+    if gone or (needle and needle in path.read_bytes() and _is_damaged(path)):
         write_without(path, rows, gone)
     return len(gone)
+
+
+def _is_damaged(path: Path) -> bool:
+    found = segment.scan(path)
+    return bool(found.damaged_bytes or found.torn_bytes)
 
 
 def write_without(path: Path, rows: Sequence[msgspec.Raw], gone: Collection[int]) -> None:

@@ -15,7 +15,10 @@ from tests.server import Client, Reply, RunningServer
 
 LIVE = "watch_live"
 ROLES = ("viewer", "editor", "admin", "owner")
-OF_OWN_SITES = {"list_tokens"}
+OF_OWN_SITES = {
+    *("list_tokens", "export_person", "erase_person", "list_erasures", "list_opt_outs"),
+    *("add_opt_out", "remove_opt_out"),
+}
 ANY_TOKEN = {"plan_experiment"}
 """Arithmetic: whoever has a token may ask."""
 TOO_LARGE = b" " * 300_000
@@ -58,6 +61,8 @@ async def test_every_operation_answers_its_examples_as_it_says(
                 document.check(operation, reply)
                 expected = operation.successes | ({404} if operation.spec["tags"] == ["pages"] else set())
                 assert reply.status in expected, (operation.name, reply.body)
+                if operation.name == "erase_person":
+                    made["/api/v1/privacy/erasures"] = {"erasure_id": reply.json["id"]}
                 if reply.status == 201:
                     made[operation.path] = {key: value for key, value in reply.json.items() if key != "token"}
     assert len(made) >= 6

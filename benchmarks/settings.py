@@ -32,6 +32,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     year_days: int = 365
     year_data: Path | None = None
     """The same for the year's questions."""
+    erasure_rows: int = 2_000_000
+    erasure_inserts: int = 20
     idle_seconds: float = 60.0
     step_repeats: int = 20_000
     props_rows: int = 1_000_000
@@ -58,6 +60,8 @@ def quick(directory: Path) -> Settings:
         year_rows=4_000,
         year_inserts=3,
         year_days=60,
+        erasure_rows=4_000,
+        erasure_inserts=2,
         idle_seconds=1.0,
         audit_entries=7_000,
         step_repeats=20,

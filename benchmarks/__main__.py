@@ -40,7 +40,7 @@ def main(
     data: Path | None,
     base: Path | None,
 ) -> None:
-    """Measure beacons, batches, flush, drain, queries, a year, an erasure, idle cost, steps, audit log (default: all)."""
+    """Measure beacons, batches, flush, drain, queries, a year, erasure, idle cost, steps, audit log (default: all)."""
     place = base or RESULTS
     place.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=place))

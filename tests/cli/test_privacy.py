@@ -63,16 +63,17 @@ async def test_both_work_on_the_data_while_no_server_runs_and_deliver_what_the_l
             await traffic.send(client, 60)
         server.kill()
         archive = tmp_path / "person.zip"
-        run = (command, server)
-        code, _, err = await asyncio.to_thread(*run, "export", ANNA, "--format", "zip", "--output", str(archive))
+        code, _, err = await asyncio.to_thread(
+            command, server, "export", ANNA, "--format", "zip", "--output", str(archive)
+        )
         assert code == 0, err
         with zipfile.ZipFile(archive) as opened:
             rows = [msgspec.json.decode(line) for line in opened.read("data.ndjson").splitlines()]
         assert {row["event_id"] for row in rows if row["table"] == "events"} == traffic.of(ANNA)
 
-        code, _, err = await asyncio.to_thread(*run, "erase", ANNA)
+        code, _, err = await asyncio.to_thread(command, server, "erase", ANNA)
         assert code == 1, err  # nobody has confirmed it
-        code, out, err = await asyncio.to_thread(*run, "erase", ANNA, "--yes")
+        code, out, err = await asyncio.to_thread(command, server, "erase", ANNA, "--yes")
         assert code == 0, err
         assert f"events: {len(traffic.of(ANNA))} rows removed" in out
         assert not list((server.data_dir / "wal").glob("*.wal"))

@@ -78,7 +78,7 @@ async def certificate(client: Client, erasure_id: str) -> dict[str, Any]:
         assert reply.status in (200, 202), reply.body
         return reply if reply.status == 200 else None
 
-    reply = await wait_for(done, 100, "the end of the erasure")
+    reply = await wait_for(done, 300, "the end of the erasure")
     assert reply is not None
     found: dict[str, Any] = reply.json["certificate"]
     return found
@@ -103,4 +103,4 @@ async def save_funnels(client: Client, site: str) -> None:
         listed = await client.call("GET", f"/api/v1/funnels/saved?site_id={site}")
         return all(funnel["status"] == "ready" for funnel in next(iter(listed.json.values())))
 
-    await wait_for(ready, 60, "the funnels' tables")
+    await wait_for(ready, 150, "the funnels' tables")

@@ -14,21 +14,26 @@ A hash may belong to two keys. Then both are removed and restored, which is as r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 
 from analytics_server.errors import StoreRetryable
-from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
+from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S, Calendar, scope
 from analytics_server.rollups.materialized_views import Rollup
 from analytics_server.rollups.mutations import delete_rows
 from analytics_server.rollups.quiet import InsertWatch
 from analytics_server.store.protocol import Store
 
-DAYS_AT_ONCE = 7
-"""Restored by one statement: flushes of this server wait for it."""
+EVENTS_AT_ONCE = 5_000_000
+"""So many events are looked at by one statement: flushes of this server wait for it."""
 
 QUIET_ATTEMPTS = 300
 QUIET_WAIT_S = 0.1
+_ON_OWN_DAYS = (
+    "toDate(ts) IN {days:Array(Date)} AND ts >= toDateTime64({first:Date}, 6, 'UTC') "
+    "AND ts < toDateTime64({end:Date}, 6, 'UTC')"
+)
 _INSERT = (
     "SETTINGS async_insert = 0, insert_deduplicate = 0, join_use_nulls = 0, max_partitions_per_insert_block = 1000, "
     "max_threads = 2, max_bytes_before_external_group_by = 300000000"
@@ -135,23 +140,32 @@ class EventRemoval:
         return f"cityHash64({', '.join(f'CAST({of}{name} AS {self._types[name]})' for name in self._rollup.keys)})"
 
     async def _pieces(self) -> list[tuple[str, str, dict[str, object]]]:
-        """A few days each: the condition on events, that on rows with `{0}` for their alias, and the parameters."""
+        """Some days each: the condition on events, that on rows with `{0}` for their alias, and the parameters.
+
+        Where a session's opening is the time, its events may lie on other days: between the first and the last that
+        there is now. Those that arrive later make the comparison fail, which reads the days anew.
+        """
         of_keys = f"FROM erasure_keys WHERE id = '{self._id}' AND part = '{self._rollup.target}'"
         at_sites = f"site_id IN (SELECT DISTINCT site_id {of_keys})"
-        if not self._rollup.time:
+        time = self._rollup.time
+        if not time:
             return [(at_sites, "", {})]
         answer = await self._store.query(f"SELECT DISTINCT day {of_keys} ORDER BY day", timeout_s=TIMEOUT_S)
-        on_days = "(toDate(ts) IN {days:Array(Date)} OR toDate(session_start) IN {days:Array(Date)})"
-        rows = f" AND toDate({{0}}.{self._rollup.time}) IN {{{{days:Array(Date)}}}}"
-        return [
-            (f"{at_sites} AND {on_days}", rows, {"days": list(days)})
-            for days in _chunks([row[0] for row in answer.rows])  # type: ignore[misc]
-        ]
+        days: list[date] = [row[0] for row in answer.rows]  # type: ignore[misc]
+        calendar = (await Calendar.read(self._store, [])).including(days)
+        rows = f" AND toDate({{0}}.{time}) IN {{{{days:Array(Date)}}}}"
+        found: list[tuple[str, str, dict[str, object]]] = []
+        for piece in calendar.pieces(days, most=EVENTS_AT_ONCE):
+            condition, parameters = scope(piece)
+            if re.search(rf"\be\.ts(?:, 'UTC')?\)*\s+AS\s+`?{time}`?(?!\w)", self._rollup.head):
+                condition, parameters = _ON_OWN_DAYS, {"days": list(piece.days), **_bounds(piece.days)}
+            found.append((f"{at_sites} AND {condition}", rows, parameters))
+        return found
+
+
+def _bounds(days: Sequence[date]) -> dict[str, object]:
+    return {"first": days[0], "end": days[-1] + timedelta(days=1)}
 
 
 def _of(alias: str, names: Sequence[str]) -> str:
     return ", ".join(f"{alias}.{name} AS {name}" for name in names)
-
-
-def _chunks(days: Sequence[date]) -> Iterator[Sequence[date]]:
-    return (days[at : at + DAYS_AT_ONCE] for at in range(0, len(days), DAYS_AT_ONCE))

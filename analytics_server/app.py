@@ -36,7 +36,7 @@ from analytics_server.lifecycle import BackgroundTasks
 from analytics_server.live.hub import Hub
 from analytics_server.live.seed import seed_hub
 from analytics_server.live.socket import LiveSockets
-from analytics_server.privacy.salts import Salts
+from analytics_server.privacy.service import PrivacyService
 from analytics_server.query.language import shapes
 from analytics_server.questions import Questions
 from analytics_server.store import StoreInfo, make_store, migrate, open_store
@@ -62,13 +62,13 @@ class Server:
         self.integrity = Integrity(self.store, config.data_dir, registry, lambda: self.ingest.flusher.delivered)
         self.access = AccessService(config, self.store, registry, admin_token=admin_token)
         self.audit = AuditService(config, self.store, registry)
-        self._salts = Salts(self.store)
         self._hub = Hub(time.time)
         has_loss = partial(self.integrity.has_lost, "events")
         self.ingest = IngestService(config, self.store, registry, on_durable=self._hub.record, has_loss=has_loss)
+        self.privacy = PrivacyService(config, self.store, self.access, self.ingest, self.integrity, self.audit.log)
         self._questions = Questions(config, self.store, self.access, must_wait=lambda: self.ingest.is_behind)
-        add_drop, wal = self._questions.drops.add, self.ingest.wal
-        self.collect = CollectService(config, self.access, wal, registry, salt_of=self._salts.of, drop_history=add_drop)
+        parts = self.ingest.wal, registry, self.privacy.opt_outs.has, self.privacy.salts.of
+        self.collect = CollectService(config, self.access, *parts, drop_history=self._questions.drops.add)
         self._live = LiveSockets(
             self._hub,
             self.access.authorizer,
@@ -104,17 +104,17 @@ class Server:
         await self.access.load(integrity)
         await self.audit.open(integrity)
         await integrity.reading("saved", self._questions.saved.load)
-        await integrity.reading("salts", self._salts.load)
+        await self.privacy.load(integrity.reading)
         wal.start()
         await reading
+        await self.privacy.clean(left_over)
         await self._restore(left_over)
         await seed_hub(self._hub, self.store, time.time())
         if self.config.server.demo:
             self.access.sites.get_or_create(DEMO_SITE_ID)
         self.http.clickhouse_up.set(1)
         self.access.start(self._tasks)
-        await integrity.reading("salts", self._salts.load)  # another server may have made today's at the same moment
-        self._salts.start()
+        await self.privacy.start(integrity.reading)
         self._start_tasks()
         start_collecting_young()
         await self.listener.open(self.endpoints(), self.access.authorizer, self.audit.log, self._make_front)
@@ -142,7 +142,7 @@ class Server:
         await self._questions.close()
         await self.ingest.flusher.close()
         await self.ingest.wal.close()  # only now may another server deliver from this directory
-        await self._salts.close()
+        await self.privacy.salts.close()
         await self.access.close()
         await self.audit.close()
         await self.integrity.close()
@@ -156,15 +156,14 @@ class Server:
         is_long = sum(sealed.events for sealed in left_over) > LONG_BACKLOG_EVENTS
         if not is_long:
             self.ingest.deliver(left_over)
-            if left_over:
-                await self.ingest.flusher.drain(START_DRAIN_S)
+            await self.ingest.flusher.drain(START_DRAIN_S)
         await self.collect.restore(self.store, left_over, self.integrity.reading)
         if is_long:
             self.ingest.deliver(left_over)
 
     def _start_tasks(self) -> None:
         start = self._tasks.start
-        for work, name in (*self._questions.tasks(), *self.audit.tasks()):
+        for work, name in (*self._questions.tasks(), *self.audit.tasks(), *self.privacy.tasks()):
             start(work, name)
         start(self._live.run, "live")
         start(self.http.watch_loop, "loop-lag")
@@ -185,6 +184,7 @@ class Server:
         found = [
             *self.collect.endpoints(),
             *self._questions.endpoints(),
+            *self.privacy.endpoints(),
             *self._live.endpoints(),
             *self.access.endpoints(self.collect.drops.of_unknown_sites, self.collect.address_of, self.audit.log),
             *self.audit.endpoints(),

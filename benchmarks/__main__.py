@@ -15,7 +15,7 @@ from benchmarks import machine, report
 from benchmarks.settings import Settings, quick
 from benchmarks.wrk import WrkMissing
 
-NAMES = ("beacons", "batches", "flush", "drain", "queries", "year", "idle", "abuse", "steps", "audit")
+NAMES = ("beacons", "batches", "flush", "drain", "queries", "year", "erasure", "idle", "abuse", "steps", "audit")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -23,7 +23,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 @click.argument("names", nargs=-1, type=click.Choice(NAMES))
 @click.option("--quick", "is_quick", is_flag=True, help="Tiny sizes: shows that it works, measures nothing.")
 @click.option("--seconds", type=float, help="Length of a round of single beacons.")
-@click.option("--rows", type=int, help="Rows for the queries.")
+@click.option("--rows", type=int, help="Rows for the queries and the erasure.")
 @click.option("--events", type=int, help="Events of the backlog to drain.")
 @click.option("--repeats", type=int, help="How often each query is asked.")
 @click.option(
@@ -40,7 +40,7 @@ def main(
     data: Path | None,
     base: Path | None,
 ) -> None:
-    """Measure beacons, batches, flush, drain, queries, a year of data, idle cost, steps, audit log (default: all)."""
+    """Measure beacons, batches, flush, drain, queries, a year, erasure, idle cost, steps, audit log (default: all)."""
     place = base or RESULTS
     place.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=place))
@@ -49,7 +49,7 @@ def main(
         if seconds is not None:
             settings = msgspec.structs.replace(settings, beacon_seconds=seconds)
         if rows is not None:
-            settings = msgspec.structs.replace(settings, query_rows=rows)
+            settings = msgspec.structs.replace(settings, query_rows=rows, erasure_rows=rows)
         if events is not None:
             settings = msgspec.structs.replace(settings, drain_events=events)
         if repeats is not None:

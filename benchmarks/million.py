@@ -96,8 +96,8 @@ SETTINGS max_threads = 2, max_insert_threads = 1, max_insert_block_size = 100000
 """
 
 
-async def fill(data_dir: Path, rows: int, inserts: int, now: float, days: int = DAYS) -> None:
-    """About `rows` events of `SITE` in the days before `now`, and 5 % more elsewhere."""
+async def fill(data_dir: Path, rows: int, inserts: int, now: float, days: int = DAYS, *, users: int = 0) -> None:
+    """About `rows` events of `SITE` in the days before `now`, and 5 % more elsewhere. `users`: how many known ones."""
     store = make_store(Config(server=ServerSection(data_dir=str(data_dir))))
     await store.open()
     try:
@@ -116,7 +116,7 @@ async def fill(data_dir: Path, rows: int, inserts: int, now: float, days: int = 
                     "length": length,
                     "site": SITE,
                     "batch": number + 1,
-                    "users": USERS_A_MONTH * max(1, round(days / 30)),
+                    "users": users or USERS_A_MONTH * max(1, round(days / 30)),
                     "other_sites": OTHER_SITES,
                 },
             )

@@ -32,6 +32,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     year_days: int = 365
     year_data: Path | None = None
     """The same for the year's questions."""
+    erasure_rows: int = 2_000_000
+    erasure_inserts: int = 20
     idle_seconds: float = 60.0
     abuse_requests: int = 100_000
     slow_connections: int = 2_000
@@ -61,6 +63,8 @@ def quick(directory: Path) -> Settings:
         year_rows=4_000,
         year_inserts=3,
         year_days=60,
+        erasure_rows=4_000,
+        erasure_inserts=2,
         idle_seconds=1.0,
         abuse_requests=200,
         slow_connections=20,

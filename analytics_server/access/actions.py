@@ -111,6 +111,27 @@ VIEW_DROPS = Action(
     resource=ResourceKind.NOTHING,
     roles=READING,
 )
+EXPORT_PERSON = Action(
+    name="export_person",
+    about="Export what is stored of a person, on the sites covered.",
+    resource=ResourceKind.NOTHING,
+    roles=MANAGING,
+    refusal=_NEEDS_ADMIN,
+)
+ERASE_PERSON = Action(
+    name="erase_person",
+    about="Erase what is stored of a person, on the sites covered, and see how far that is.",
+    resource=ResourceKind.NOTHING,
+    roles=MANAGING,
+    refusal=_NEEDS_ADMIN,
+)
+MANAGE_OPT_OUTS = Action(
+    name="manage_opt_outs",
+    about="See and change who has opted out, of the sites covered.",
+    resource=ResourceKind.NOTHING,
+    roles=MANAGING,
+    refusal=_NEEDS_ADMIN,
+)
 PLAN_EXPERIMENT = Action(
     name="plan_experiment", about="Work out a sample size: arithmetic.", resource=ResourceKind.NOTHING, roles=ANY_ROLE
 )
@@ -137,6 +158,9 @@ ACTIONS: tuple[Action, ...] = (
     EDIT_SAVED,
     VIEW_SCHEMA,
     VIEW_DROPS,
+    EXPORT_PERSON,
+    ERASE_PERSON,
+    MANAGE_OPT_OUTS,
     PLAN_EXPERIMENT,
     VIEW_AUDIT,
 )

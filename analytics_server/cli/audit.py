@@ -124,7 +124,7 @@ async def record(
         outcome=outcome,
         principal_kind="internal",
         principal_id="cli",
-        principal_name=_user(),
+        principal_name=machine_user(),
         site_id=site_id,
         resource=resource,
         rows=rows,
@@ -134,7 +134,8 @@ async def record(
         await log.append(entry)
 
 
-def _user() -> str:
+def machine_user() -> str:
+    """Who gave a command: the name of the machine's user."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""The command `analytics-server`: serve, healthcheck, migrate, check-config, doctor, demo, and groups of others."""
+"""The command `analytics-server`: serve, check-config, doctor, export, erase, site, token, person, audit and more."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from analytics_server.cli.context import config_option, read_config, run_async, 
 from analytics_server.cli.dead_letters import commands as dead_letter_commands
 from analytics_server.cli.healthcheck import healthcheck
 from analytics_server.cli.people import person
+from analytics_server.cli.privacy import erase, export
 from analytics_server.cli.serve import print_error, run_server
 from analytics_server.cli.sites import site
 from analytics_server.cli.tokens import token
@@ -120,6 +121,8 @@ def migrate_command(config_path: str | None) -> None:
 
 
 cli.add_command(healthcheck)
+cli.add_command(export)
+cli.add_command(erase)
 cli.add_command(site)
 cli.add_command(token)
 cli.add_command(person)

@@ -70,6 +70,12 @@ class DropReason(StrEnum):
         "Open the page without following that link.",
         "`https://www.1-best-seo.com/`",
     )
+    OPTED_OUT = (
+        "opted_out",
+        "The user that the event names by user_id is on the opt-out list.",
+        "Nothing: it was asked for. DELETE /api/v1/privacy/opt-outs takes a user off the list.",
+        "an event of `u-42` after `POST /api/v1/privacy/opt-outs`",
+    )
     NO_SESSION = (
         "no_session",
         "It only tells more about a page view (engagement, scroll, web_vital), and there is no session that it is of.",

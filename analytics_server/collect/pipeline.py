@@ -43,6 +43,7 @@ EVENT_STEPS = (
     EventStep("check", admission.make_check),
     EventStep("site", admission.make_site),
     EventStep("rate_limit", admission.make_rate_limit),
+    EventStep("opt_out", admission.make_opt_out),
     EventStep("sender", admission.make_sender, trusted_only=True),
     EventStep("profile", profile.make_profile),
     EventStep("page", page.make_page),

@@ -47,7 +47,10 @@ Reading = Callable[[str, Callable[[], Awaitable[object]]], Awaitable[object]]
 
 
 class CollectService:
-    """`salt_of`: the random salt of a UTC day. `drop_history`: hears of what is dropped and rejected."""
+    """`salt_of`: the random salt of a UTC day. `drop_history`: hears of what is dropped and rejected.
+
+    `is_opted_out`: must events of a user not be stored on a site?
+    """
 
     def __init__(
         self,
@@ -55,8 +58,9 @@ class CollectService:
         access: AccessService,
         wal: Wal,
         registry: CollectorRegistry,
-        *,
+        is_opted_out: Callable[[str, str], bool],
         salt_of: Callable[[int], bytes],
+        *,
         drop_history: History,
     ) -> None:
         self._config = config
@@ -78,7 +82,7 @@ class CollectService:
         self._addresses = AddressResolver(config.server.trusted_proxies, config.server.client_ip_header)
         self._metrics = CollectMetrics(registry)
         self.collector = Collector(
-            self._pipeline(salt_of),
+            self._pipeline(salt_of, is_opted_out),
             wal,
             access.gate,
             config.limits,
@@ -88,7 +92,7 @@ class CollectService:
             note=self.drops.note,
         )
 
-    def _pipeline(self, salt_of: Callable[[int], bytes]) -> Pipeline:
+    def _pipeline(self, salt_of: Callable[[int], bytes], is_opted_out: Callable[[str, str], bool]) -> Pipeline:
         config = self._config
         parts = Parts(
             sites=self._sites,
@@ -107,6 +111,7 @@ class CollectService:
             duplicates=self._duplicates,
             site_limiter=RateLimiter(config.limits.site_events_per_s, 2 * config.sites.max_sites, time.monotonic),
             new_sites=hourly(config.limits.address_new_sites_per_h, config.limits.limiter_addresses, time.monotonic),
+            is_opted_out=is_opted_out,
         )
         return Pipeline(parts, config.collect, config.limits, time.time, self.drops.note)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry
 
+from analytics_server.batch_ids import first_batch_id
 from analytics_server.config import Config
 from analytics_server.ingest.flush.flusher import Flusher
 from analytics_server.ingest.flush.merges import Merges
@@ -21,6 +22,7 @@ from analytics_server.store import Store
 
 log = logging.getLogger(__name__)
 
+DELIVERED_CHECK_S = 0.05
 BACKLOG_SEGMENTS = 4
 """With so many WAL segments waiting, what only makes answers faster waits too."""
 
@@ -72,6 +74,23 @@ class IngestService:
             events = sum(sealed.events for sealed in left_over)
             log.info("delivering what the log still holds", extra={"segments": len(left_over), "events": events})
         self.flusher.start(self.wal, left_over).add_done_callback(self._flusher_ended)
+
+    def cut_off(self) -> int:
+        """Seal what is open, so that it is delivered at once. All that was acknowledged until now is in batches whose
+        ids are not greater than this one."""
+        self.wal.seal_soon()
+        newest = 0 if self.wal.segments is None else self.wal.segments.last_batch_id
+        return max(newest, first_batch_id(time.time()))
+
+    async def delivered(self, batch_id: int, timeout_s: float) -> bool:
+        """Wait until that batch and all before it have left the log; False when the time ran out."""
+        deadline = time.monotonic() + timeout_s
+        opened = self.wal.segments
+        while (opened is not None and opened.holds(batch_id)) or self.flusher.holds(batch_id):
+            if time.monotonic() >= deadline:
+                return False
+            await asyncio.sleep(DELIVERED_CHECK_S)
+        return True
 
     async def unreadiness(self) -> str:
         """Why beacons would be refused now; empty when they would be taken."""

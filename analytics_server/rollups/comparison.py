@@ -83,14 +83,18 @@ class Calendar:
         )
         return cls({day: tuple(int(str(value)) for value in rest) for day, *rest in answer.rows})  # type: ignore[misc]
 
-    def pieces(self, days: Sequence[date] | None = None) -> list[Piece]:
-        """All days, or those given, in pieces of one month and about `PIECE_EVENTS` at most."""
+    def including(self, days: Sequence[date]) -> Calendar:
+        """The same, with days of which nothing was known."""
+        return Calendar({**{day: (0, _day_us(day), _day_us(day)) for day in days}, **self._days})
+
+    def pieces(self, days: Sequence[date] | None = None, *, most: int = PIECE_EVENTS) -> list[Piece]:
+        """All days, or those given, in pieces of one month and about `most` events."""
         found: list[Piece] = []
         chosen: list[date] = []
         held = 0
         for day in sorted(self._days if days is None else set(days) & set(self._days)):
             events = self._days[day][0]
-            if chosen and (held + events > PIECE_EVENTS or (day.year, day.month) != (chosen[0].year, chosen[0].month)):
+            if chosen and (held + events > most or (day.year, day.month) != (chosen[0].year, chosen[0].month)):
                 found.append(self._piece(chosen))
                 chosen, held = [], 0
             chosen.append(day)
@@ -102,9 +106,14 @@ class Calendar:
     def _piece(self, days: list[date]) -> Piece:
         """With a day around them: of events that a running server inserts since this was read, none is overlooked."""
         known = [self._days[day] for day in days]
-        first_us, last_us = ((day - date(1970, 1, 1)).days * DAY_US for day in (days[0], days[-1]))
+        first_us, last_us = _day_us(days[0]), _day_us(days[-1])
         since_us = min(first_us - DAY_US, *(since for _, since, _ in known))
         return Piece(tuple(days), since_us, max(last_us + 2 * DAY_US - 1, *(until for _, _, until in known)))
+
+
+def _day_us(day: date) -> int:
+    """When the day begins, UTC."""
+    return (day - date(1970, 1, 1)).days * DAY_US
 
 
 ON_DAYS = "(toDate(ts) IN {days:Array(Date)} OR toDate(session_start) IN {days:Array(Date)})"

@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -53,6 +54,9 @@ CONSEQUENCES = {
     "people": "People of that part can't sign in. Invite them again: analytics-server person add.",
     "salts": "A new salt was made if today's is gone: visitors who come again today count once more.",
     "saved": "Goals, funnels, segments or experiments of that part are not there.",
+    "privacy_keys": "Opt-outs and erasures until now are not recognised: restore the part, or enter them again.",
+    "opt_outs": "Events of users on that part of the opt-out list are stored.",
+    "erasures": "Erasures of that part are not gone on with: ask for them again.",
     "schema_migrations": "Schema files may be applied once more, which changes nothing.",
 }
 """By table; a rollup's is that it can be rebuilt."""
@@ -61,6 +65,9 @@ REMEDY = (
     "Stop the server and restore [server] data_dir, or this part, from a backup. Without one, "
     "analytics-server doctor --repair --accept-loss takes what is left as complete."
 )
+
+REMOVABLE = ("events", *ROLLUP_TABLES)
+"""Tables of which rows are removed on purpose while servers run."""
 
 CHECKED_BYTES = 32 * 1_048_576
 MOST_CHECKED = 64
@@ -98,6 +105,8 @@ class Integrity:
         self._losses: list[PartLoss] = []
         self._unread: set[str] = set()
         self._open = False
+        self._removals = 0
+        self._writing = asyncio.Lock()
         self._parts = Gauge(
             "clickhouse_lost_parts",
             "Data parts that are missing, or set aside because they are damaged.",
@@ -206,10 +215,24 @@ class Integrity:
         except StoreError as error:
             log.warning("data parts not recorded", extra={"reason": error.message[:200]})
 
+    @asynccontextmanager
+    async def removing(self) -> AsyncIterator[None]:
+        """Within it parts of `events` and the rollups may vanish, as their rows are removed on purpose. They are not
+        recorded meanwhile, so that a crash leaves no false alarm. Raises `OSError`."""
+        assert self._record is not None, "not inspected"
+        self._removals += 1
+        try:
+            async with self._writing:
+                await asyncio.to_thread(self._record.forget, REMOVABLE)
+            yield
+        finally:
+            self._removals -= 1
+
     async def _compare(self) -> None:
         present = await read_parts(self._store)
         detached = await read_detached(self._store, local=self._owns_files)
-        found = await asyncio.to_thread(self._note, present, detached)
+        async with self._writing:
+            found = await asyncio.to_thread(self._note, present, detached)
         for loss in found:
             if loss not in self._losses:
                 log.error(
@@ -235,8 +258,9 @@ class Integrity:
         """What is lost; and what is there, on disk. Parts of a ClickHouse server aren't recorded: others drop some."""
         assert self._record is not None, "not inspected"
         found = self._record.compare(present, detached, oldest_salt=oldest_salt(self._clock()))
+        recorded = present if not self._removals else [part for part in present if part.table not in REMOVABLE]
         try:
-            self._record.write(present if self._owns_files else (), found)
+            self._record.write(recorded if self._owns_files else (), found)
         except OSError as error:
             log.warning("data parts not recorded", extra={"reason": error.strerror})
         return found

@@ -29,7 +29,10 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 RECORD = "clickhouse-parts.json"
-STATE_TABLES = ("schema_migrations", "sites", "tokens", "people", "saved", "salts")
+STATE_TABLES = (
+    *("schema_migrations", "sites", "tokens", "people", "saved", "salts"),
+    *("privacy_keys", "opt_outs", "erasures"),
+)
 """Small, and read whole at every start."""
 ROLLUP_TABLES = ("sessions", "traffic", "openings", "activity")
 """Can be computed again from `events`."""
@@ -158,6 +161,12 @@ class PartRecord:
     def write(self, present: Sequence[DataPart], losses: Sequence[PartLoss]) -> None:
         """Remember what is there now, and what is lost. Raises `OSError`."""
         self._save(msgspec.structs.replace(self._record, parts=tuple(present), losses=tuple(losses)))
+
+    def forget(self, tables: Iterable[str]) -> None:
+        """Take nothing of what these tables have for granted any more. Raises `OSError`."""
+        chosen = frozenset(tables)
+        kept = tuple(part for part in self._record.parts if part.table not in chosen)
+        self._save(msgspec.structs.replace(self._record, parts=kept))
 
     def accept(self, tables: Iterable[str], present: Sequence[DataPart], detached: Sequence[DetachedPart]) -> None:
         """Take what is there of these tables as all there is. Raises `OSError`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -83,7 +83,13 @@ class World:
     """Everything between a request's bytes and the log."""
 
     def __init__(
-        self, *, visitor: bool = True, sites: SitesSection | None = None, first_session: int = 1, **settings: Any
+        self,
+        *,
+        visitor: bool = True,
+        sites: SitesSection | None = None,
+        first_session: int = 1,
+        opted_out: Collection[tuple[str, str]] = (),
+        **settings: Any,
     ) -> None:
         limits = {name: settings.pop(name) for name in list(settings) if name in LimitsSection.__struct_fields__}
         self.now = NOON
@@ -121,6 +127,7 @@ class World:
             duplicates=self.duplicates,
             site_limiter=RateLimiter(self.limits.site_events_per_s, 100, self.clock),
             new_sites=hourly(self.limits.address_new_sites_per_h, 100, self.clock),
+            is_opted_out=lambda site_id, user_id: (site_id, user_id) in opted_out,
         )
         self.pipeline = Pipeline(parts, self.settings, self.limits, self.clock, self.drops.note)
         self.collector = Collector(

@@ -121,8 +121,8 @@ class Life:
         wal._committer.cancel()
         await asyncio.wait({wal._committer})
         wal._disk.shutdown()
-        assert wal._segments is not None
-        for fd in (*[one.file.fd for one in wal._segments._open.values()], wal._directory_fd, wal._lock_fd):
+        assert wal.segments is not None
+        for fd in (*[one.file.fd for one in wal.segments._open.values()], wal._directory_fd, wal._lock_fd):
             if fd >= 0:
                 os.close(fd)
 

@@ -52,6 +52,9 @@ NEEDS = {
         get_token change_token revoke_token get_person change_person delete_person delete_invitation""",
     "manage": "list_tokens list_people list_invitations",
     "own all sites": "create_site delete_site add_person",
+    "manage what is covered": """
+        export_person erase_person list_erasures list_opt_outs add_opt_out remove_opt_out""",
+    "manage the erasure": "get_erasure",
 }
 NEED = {name: need for need, names in NEEDS.items() for name in names.split()}
 ENDPOINTS = complete_server().endpoints()
@@ -118,7 +121,9 @@ def expected(need: str, role: Role, site: str) -> str:
         return "ok" if role.role == "admin" and not role.sites else "403"
     if role.role not in RANKS[need.split(" ", maxsplit=1)[0].rstrip(",")]:
         return "403"
-    if need in ("read", "manage") or role.covers(site):
+    if need == "manage the erasure":  # the one that is asked for is of all sites
+        return "404" if role.sites else "ok"
+    if need in ("read", "manage", "manage what is covered") or role.covers(site):
         return "ok"
     return "404" if "thing" in need else "403"
 
@@ -158,6 +163,8 @@ class World:
                 if parameter.required or parameter.name == "site_id":
                     query[parameter.name] = value
                 continue
+            if parameter.name == "erasure_id":
+                value = await self._erasure()
             if parameter.name in ("id", "token_id", "person_id", "invitation_id"):
                 value = await self._thing(path[: path.index(place) - 1], parameter.name, site)
             path = path.replace(place, quote(value, safe=""))
@@ -176,6 +183,12 @@ class World:
             assert made.status == 201, made.body
             self.things[collection, site] = made.json[key]
         return self.things[collection, site]
+
+    async def _erasure(self) -> str:
+        """The id of an erasure on all sites."""
+        made = await self.client.call("POST", "/api/v1/privacy/erase", {"user_id": "u-1", "confirm": True})
+        assert made.status in (200, 202), made.body
+        return str(made.json["id"])
 
     async def restore(self, endpoint: Endpoint, site: str) -> None:
         """After a deletion."""

@@ -23,9 +23,11 @@ from analytics_server.store.parts import ROLLUP_TABLES
 NOT_DERIVED = {
     *("schema_migrations", "sites", "tokens", "salts", "saved", "events", "funnel_fills", "drops", "definitions"),
     *("people", "person_sessions", "credential_uses", "audit", "leases"),
+    *("privacy_keys", "opt_outs", "erasures", "erasure_subjects", "erasure_keys"),
 }
 """`funnel_fills` says how far the tables of saved funnels are filled, `drops` counts what never became an event,
-`definitions` says since when events are taken by which definitions: they hold nothing of events."""
+`definitions` says since when events are taken by which definitions: they hold nothing of events. `erasure_keys` says
+what an erasure under way touches, and is emptied at its end."""
 
 LATER_VIEWS = (
     "CREATE TABLE by_user (site_id LowCardinality(String), day Date, user_id String, "

@@ -1,14 +1,15 @@
-"""The first steps of an event: is it well formed, is its site known, may it come now, and who sent it?"""
+"""The first steps of an event: is it well formed, is its site known, may it come now and be kept, and who sent it?"""
 
 from __future__ import annotations
 
 from analytics_server.access.sites import valid_site_id
 from analytics_server.collect.address import bare, network_of
+from analytics_server.collect.drops import DropReason
 from analytics_server.collect.enrich.values import identifier, storable
 from analytics_server.collect.steps.examples import shown_name
 from analytics_server.collect.steps.parts import EventFunction, Parts
 from analytics_server.collect.steps.run import EventContext, Run
-from analytics_server.collect.steps.verdict import Reject, Verdict, bot
+from analytics_server.collect.steps.verdict import Drop, Reject, Verdict, bot
 from analytics_server.config import CollectSection, LimitsSection
 from analytics_server.model import Site
 
@@ -17,6 +18,7 @@ USER_ID_CHARS = 256
 
 _BAD_TIMESTAMP = Reject("bad_timestamp", "timestamp must be ISO 8601 or an epoch number, since the year 2000.")
 _BAD_SITE = Reject("bad_site", "site must be a name such as example.com, at most 128 characters.")
+_OPTED_OUT = Drop(DropReason.OPTED_OUT)
 _NEW_SITES = Reject("too_many_requests", "This address has sent events of too many new sites. Try again later.")
 
 
@@ -88,6 +90,16 @@ def make_rate_limit(parts: Parts, settings: CollectSection, limits: LimitsSectio
             return None
         run.outcome.limited += 1
         return Reject("too_many_requests", f"The site {site_id!r} sends more events than it may. Try again later.")
+
+    return step
+
+
+def make_opt_out(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
+    """Drop the events of a user that has opted out, before anything is remembered of them."""
+    is_opted_out = parts.is_opted_out
+
+    def step(event: EventContext, run: Run) -> Verdict:
+        return _OPTED_OUT if event.user_id and is_opted_out(event.site_id, event.user_id) else None
 
     return step
 

@@ -38,6 +38,9 @@ class Parts(msgspec.Struct, frozen=True):
     new_sites: RateLimiter
     """By the sender's network: how many sites its first events may make."""
 
+    is_opted_out: Callable[[str, str], bool] = lambda site_id, user_id: False
+    """Must events of a user not be stored on a site?"""
+
 
 RequestFunction = Callable[[Run], Drop | None]
 """Reads what holds for all events of the request; a drop is theirs together."""

@@ -139,6 +139,10 @@ class DeliveryQueue:
         """Segments not yet in ClickHouse, the one in flight included."""
         return len(self._queue)
 
+    def holds(self, batch_id: int) -> bool:
+        """Does that batch wait, or one before it?"""
+        return any(sealed.batch_id <= batch_id for sealed in self._queue)
+
     def oldest_age_s(self, now: float) -> float:
         """Age of the oldest segment that waits, seconds; 0 when none does."""
         if not self._queue:

@@ -96,6 +96,10 @@ class Flusher:
         """Segments not yet in ClickHouse, those in flight included."""
         return sum(queue.waiting for queue in self._queues)
 
+    def holds(self, batch_id: int) -> bool:
+        """Does that batch wait, or one before it?"""
+        return any(queue.holds(batch_id) for queue in self._queues)
+
     def oldest_age_s(self, now: float) -> float:
         """Age of the oldest segment that waits, seconds; 0 when none does."""
         return max(queue.oldest_age_s(now) for queue in self._queues)

@@ -8,14 +8,15 @@ together that questions would become slow or memory short. Nothing of this outli
 that starts merges.
 A ClickHouse server is never told to stop its merges: it has other work, and would not forget it.
 
-A mutation of these tables waits with their merges: code that needs one in a running server releases first.
+A mutation of these tables waits with their merges: code that needs one in a running server does it within `released`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from analytics_server.errors import StoreError
 from analytics_server.rollups.registry import SHIPPED_ROLLUPS
@@ -59,13 +60,29 @@ class Merges:
         self._store = store
         self._waiting = waiting
         self.held = False
+        self._needed = 0
+        """How many need merges now."""
         self._before: int | None = None
         """Parts of all tables when the backlog began."""
+
+    @asynccontextmanager
+    async def released(self) -> AsyncIterator[None]:
+        """Merges go on within, also during a backlog: for mutations. Raises a store error."""
+        self._needed += 1
+        try:
+            if self.held:
+                await self._tell("START")
+                self.held = False
+            yield
+        finally:
+            self._needed -= 1
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
+            if self._needed:
+                continue
             try:
                 await self.look()
             except StoreError as error:

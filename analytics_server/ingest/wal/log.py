@@ -102,7 +102,7 @@ class Wal:
         self._syncer: Syncer | None = None
         self._committer: asyncio.Task[None] | None = None
         self._arrived = asyncio.Event()
-        self._segments: OpenSegments | None = None
+        self.segments: OpenSegments | None = None
         self._seal_due: set[bool] = set()
         """Which of them, by whether they are historic."""
         self._last_batch_id = 0
@@ -146,7 +146,7 @@ class Wal:
         """Begin to accept; must be called on the loop that awaits the acknowledgements."""
         if self._settings.ack == "fsync":
             self._syncer = self._make_syncer(asyncio.get_running_loop(), self._directory / LOCK)
-        self._segments = OpenSegments(
+        self.segments = OpenSegments(
             self._directory,
             self._directory_fd,
             self._settings,
@@ -255,7 +255,7 @@ class Wal:
 
         Tries to write, but not more often than once a second.
         """
-        if (refusal := self.refusal()) or self._segments is None:
+        if (refusal := self.refusal()) or self.segments is None:
             return refusal
         now = time.monotonic()
         if now - self._probed[0] >= FREE_SPACE_CHECK_S:
@@ -341,8 +341,8 @@ class Wal:
         if group.events and not error:
             started = time.perf_counter()
             try:
-                assert self._segments is not None
-                await self._segments.write(group)
+                assert self.segments is not None
+                await self.segments.write(group)
             except Untrusted as failure:
                 self._metrics.wal_errors.labels("fsync").inc()
                 self._break(f"The write-ahead log can't be trusted any more ({failure.strerror}).")
@@ -353,14 +353,14 @@ class Wal:
                 error = f"The event could not be written to disk ({failure.strerror}). Send it again later."
             else:
                 self._metrics.wal_commit_seconds.observe(time.perf_counter() - started)
-                for historic in self._segments.keep(group):
+                for historic in self.segments.keep(group):
                     self._seal(historic)
         self._settle(group, error)
         self._under_way = self._no_group  # its rows need not stay in memory
 
     def _seal(self, historic: bool) -> None:
         self._seal_due.discard(historic)
-        if self._segments is not None and (sealed := self._segments.seal(historic)) is not None:
+        if self.segments is not None and (sealed := self.segments.seal(historic)) is not None:
             self._on_sealed(sealed)
 
     def _settle(self, group: CommitGroup, error: str) -> None:
@@ -394,6 +394,6 @@ class Wal:
     def _break(self, reason: str) -> None:
         """Refuse everything from now on; the process has to end."""
         self._broken = reason
-        if self._segments is not None:
-            self._segments.broken = True
+        if self.segments is not None:
+            self.segments.broken = True
         self._on_broken(reason)

@@ -89,6 +89,15 @@ class OpenSegments:
         self.broken = False
         """No file may be synced any more."""
 
+    @property
+    def last_batch_id(self) -> int:
+        """The greatest id of a segment so far, those of earlier runs included."""
+        return self._last_batch_id
+
+    def holds(self, batch_id: int) -> bool:
+        """Is a segment open that is as old as that batch, or older?"""
+        return any(opened.file.batch_id <= batch_id for opened in self._open.values())
+
     async def write(self, group: CommitGroup) -> None:
         """Raises `OSError`: nothing of the group stays then; `Untrusted` when no group can be written any more."""
         parts: list[_Part] = []

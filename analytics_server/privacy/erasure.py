@@ -1,0 +1,229 @@
+"""Carries out an erasure (GDPR, article 17), phase by phase; each phase may be begun again after a crash.
+
+1. *deliver*: what the log holds until the cut-off goes to ClickHouse, where it can be found.
+2. *collect*: which batches, rollup keys and days concern the person is written down, before anything is removed.
+3. *delete*: the events of these batches go.
+4. *rollups*: the keys are removed and made again of the events that are left, and compared.
+5. *builds*: totals of days and of funnels are discarded; the server builds them again.
+6. *letters*: dead letters and quarantined files.
+7. *files*: ClickHouse's replaced parts are removed from disk. Then all is looked at again: what another server has
+   delivered meanwhile of the time before the cut-off starts a further round.
+8. *close*: the certificate; then the user id vanishes, and the erasure is done.
+
+No statement names the person: conditions ask the table `erasure_subjects`, so that mutations, which ClickHouse keeps in
+files, and its logs hold the erasure's id alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from analytics_server.errors import AnalyticsError, StoreError, StoreRetryable
+from analytics_server.ingest.flush.letter_removal import remove_from_letters, remove_from_quarantine
+from analytics_server.privacy.certificate import Certificate, sealed
+from analytics_server.privacy.erasure_jobs import ErasureJob, ErasureJobs, ErasurePhase
+from analytics_server.privacy.erasure_tables import ErasureTables
+from analytics_server.privacy.export import Log
+from analytics_server.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+DELIVERY_WAIT_S = 60.0
+MOST_ROUNDS = 10
+ROLLUP_ROUNDS = 5
+BEAT_S = 20.0
+LATE_DELIVERY_S = 10.0
+"""What other servers deliver before they know of the erasure is found after that time; they look every few seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What an erasure works on besides ClickHouse: the log of this server and its files."""
+
+    log: Log
+    letters: Path
+    quarantine: Path
+    has_neighbours: bool
+    """May other servers write to the same ClickHouse?"""
+    merging: Callable[[], AbstractAsyncContextManager[None]]
+    """Within it merges are not held back."""
+    removing: Callable[[], AbstractAsyncContextManager[None]]
+    """Within it data parts may vanish: no loss."""
+
+
+class Erasure:
+    """One erasure under way. `on_done` hears of its certificate before it is done, once or, after a crash, twice."""
+
+    def __init__(
+        self,
+        store: Store,
+        jobs: ErasureJobs,
+        job: ErasureJob,
+        surroundings: Surroundings,
+        *,
+        cluster: str,
+        on_done: Callable[[Certificate], Awaitable[None]],
+    ) -> None:
+        self._jobs = jobs
+        self.job = job
+        self._changing = asyncio.Lock()
+        self._around = surroundings
+        self._on_done = on_done
+        self._tables = ErasureTables(store, job.id, job.scope, cluster=cluster)
+
+    async def run(self) -> None:
+        """Go on until it is done. Raises a store error; call it again then."""
+        user_id = await self._jobs.subject(self.job)
+        if user_id is None and self.job.phase is not ErasurePhase.CLOSE:
+            # It was never answered, because the process died before it had written whom it is about.
+            await self._change(phase=ErasurePhase.DONE)
+            return
+        async with self._around.removing(), self._around.merging(), self._beating():
+            while not self.job.is_done:
+                await self._step(user_id or "")
+
+    async def _step(self, user_id: str) -> None:
+        match self.job.phase:
+            case ErasurePhase.DELIVER:
+                await self._deliver()
+            case ErasurePhase.COLLECT:
+                await self._collect()
+            case ErasurePhase.DELETE:
+                await self._tables.delete_events()
+                await self._next(ErasurePhase.ROLLUPS)
+            case ErasurePhase.ROLLUPS:
+                await self._rollups()
+            case ErasurePhase.BUILDS:
+                await self._tables.discard_builds()
+                await self._next(ErasurePhase.LETTERS)
+            case ErasurePhase.LETTERS:
+                await self._letters(user_id)
+            case ErasurePhase.FILES:
+                await self._files()
+            case _:
+                await self._close()
+
+    async def _next(self, phase: ErasurePhase, **changes: object) -> None:
+        await self._change(phase=phase, **changes)
+        log.info("erasure goes on", extra={"erasure": self.job.id, "phase": phase.value})
+
+    async def _change(self, **changes: object) -> ErasureJob:
+        """One version after the other: the beat must not bring back a phase that is over."""
+        async with self._changing:
+            self.job = await self._jobs.change(self.job, **changes)
+        return self.job
+
+    async def _deliver(self) -> None:
+        """The cut-off is fixed once: it is the same after a crash."""
+        job, around = self.job, self._around
+        if not job.cut_off:
+            cut_off = around.log.cut_off()
+            job = await self._change(cut_off=cut_off, cut_off_at_ms=self._jobs.now_ms())
+        while not await around.log.delivered(job.cut_off, DELIVERY_WAIT_S):
+            log.warning("an erasure waits until the log is delivered", extra={"erasure": job.id})
+        await self._next(ErasurePhase.COLLECT)
+
+    async def _collect(self) -> None:
+        """Nothing of the person there: only letters are left to be looked at."""
+        job = self.job
+        found = await self._tables.collect(job.cut_off)
+        removed, rebuilt = dict(job.removed), dict(job.rebuilt)
+        for table, rows in found.removed.items():
+            removed[table] = removed.get(table, 0) + rows
+        for table, rows in found.rebuilt.items():
+            rebuilt[table] = rebuilt.get(table, 0) + rows
+        if not (found.removed or found.rebuilt):
+            await self._next(ErasurePhase.LETTERS)
+            return
+        tables = tuple(sorted({*job.tables, *found.tables}))
+        await self._change(tables=tables)
+        await self._tables.hurry(tables)
+        await self._next(ErasurePhase.DELETE, removed=removed, rebuilt=rebuilt)
+
+    async def _rollups(self) -> None:
+        for _ in range(ROLLUP_ROUNDS):
+            if await self._tables.rework():
+                await self._next(ErasurePhase.BUILDS)
+                return
+        raise StoreRetryable("The rollups differ from events again and again: other servers are inserting.")
+
+    async def _letters(self, user_id: str) -> None:
+        around, job = self._around, self.job
+
+        def is_erased(site_id: str, user: str) -> bool:
+            return user == user_id and job.scope.covers(site_id)
+
+        known = user_id if job.scope.sites is None else ""  # a damaged file's rows can't be told apart by site
+        loop = asyncio.get_running_loop()
+        of_letters = partial(remove_from_letters, around.letters, is_erased, job.cut_off, user_id=known)
+        letters = await loop.run_in_executor(None, of_letters)
+        kept = await loop.run_in_executor(None, partial(remove_from_quarantine, around.quarantine, is_erased, known))
+        removed = dict(job.removed)
+        for name, rows in (("dead letters", letters), ("quarantined segments", kept)):
+            if rows:
+                removed[name] = removed.get(name, 0) + rows
+        await self._next(ErasurePhase.FILES, removed=removed)
+
+    async def _files(self) -> None:
+        job = self.job
+        files_removed = not job.tables or await self._tables.parts_removed(job.tables)
+        if self._around.has_neighbours:
+            await asyncio.sleep(LATE_DELIVERY_S)
+        if await self._tables.left(job.cut_off):
+            if job.rounds + 1 >= MOST_ROUNDS:
+                raise StoreRetryable("Events of the person from before the cut-off arrive again and again.")
+            await self._next(ErasurePhase.COLLECT, rounds=job.rounds + 1)
+            return
+        await self._tables.calm(job.tables)
+        not_searched = await self._tables.not_searched()
+        await self._next(ErasurePhase.CLOSE, files_removed=files_removed, not_searched=not_searched)
+
+    async def _close(self) -> None:
+        job = self.job
+        if job.certificate is None:
+            made = sealed(
+                Certificate(
+                    erasure_id=job.id,
+                    user_hash=job.user_hash,
+                    sites=job.scope.sites,
+                    requested_at_ms=job.requested_at_ms,
+                    cut_off_at_ms=job.cut_off_at_ms,
+                    completed_at_ms=self._jobs.now_ms(),
+                    removed=job.removed,
+                    rebuilt=job.rebuilt,
+                    verified=True,
+                    files_removed=job.files_removed,
+                    opted_out=job.opted_out,
+                    not_searched=job.not_searched,
+                    follows=job.follows,
+                )
+            )
+            job = await self._change(certificate=made)
+        assert job.certificate is not None
+        await self._on_done(job.certificate)
+        await self._jobs.forget(job.id)
+        await self._next(ErasurePhase.DONE, tables=())
+
+    @asynccontextmanager
+    async def _beating(self) -> AsyncIterator[None]:
+        """Show other servers that this one is at work."""
+        beating = asyncio.create_task(self._beat(), name="erasure-beat")
+        try:
+            yield
+        finally:
+            beating.cancel()
+            with contextlib.suppress(asyncio.CancelledError, AnalyticsError):
+                await beating
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_S)
+            with contextlib.suppress(StoreError):
+                await self._change()

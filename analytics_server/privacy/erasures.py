@@ -1,0 +1,183 @@
+"""The erasures of one server: takes requests, carries them out one after the other, and goes on after a restart.
+
+Several servers on one ClickHouse share the list. The one that was asked carries an erasure out; another takes it over
+when that one has not been seen for a while. What each has in its own log and files it looks after itself: rows of the
+time before the cut-off that are delivered late are found by their keyed hash, and erased by an erasure that follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from analytics_server.errors import AuditUnavailable, StoreError
+from analytics_server.ingest.flush.letter_removal import remove_from_letters, remove_from_quarantine
+from analytics_server.ingest.wal import rewriting
+from analytics_server.ingest.wal.rewriting import IsErased
+from analytics_server.ingest.wal.segment import SUFFIX, Sealed, SegmentError
+from analytics_server.privacy.certificate import Certificate
+from analytics_server.privacy.erasure import DELIVERY_WAIT_S, Erasure, Surroundings
+from analytics_server.privacy.erasure_jobs import ErasureJob, ErasureJobs
+from analytics_server.privacy.scope import SiteScope
+from analytics_server.privacy.user_hashes import UserHashes
+from analytics_server.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 3.0
+RETRY_S = 5.0
+TAKE_OVER_S = 120.0
+"""So long a server may be silent before another goes on with its erasures."""
+
+DELIVERY_CHECK_S = 5.0
+
+
+class Erasures:
+    """Owns the erasures; `run` is a task to own. `wal`: this server's log, by files."""
+
+    def __init__(
+        self,
+        store: Store,
+        jobs: ErasureJobs,
+        hashes: UserHashes,
+        surroundings: Surroundings,
+        *,
+        wal: Path,
+        cluster: str,
+        on_done: Callable[[Certificate], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self.jobs = jobs
+        self._hashes = hashes
+        self._around = surroundings
+        self._wal = wal
+        self._cluster = cluster
+        self._on_done = on_done
+        self._server = hashlib.blake2b(f"{socket.gethostname()}:{wal.resolve()}".encode(), digest_size=8).hexdigest()
+        self._seen: set[str] = set()
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Condition()
+
+    # ---- requests ------------------------------------------------------
+
+    async def request(self, user_id: str, scope: SiteScope, *, opted_out: bool, follows: str = "") -> ErasureJob:
+        """Begin an erasure, or find the one under way or, if nothing came since, the last one. Raises a store error."""
+        async with self.jobs.documents.changing:
+            await self.jobs.documents.load()
+            job = None if follows else self.jobs.newest_of(self._hashes.of(user_id), scope)
+            if job is not None and job.certificate is not None and await self._is_gone(user_id, scope):
+                return job
+            if job is None or job.is_done:
+                user_hash = self._hashes.of(user_id)
+                job = await self.jobs.create(user_hash, scope, self._server, opted_out=opted_out, follows=follows)
+            await self.jobs.put_subject(job, user_id)
+        self._wake.set()
+        return job
+
+    async def wait(self, job: ErasureJob, timeout_s: float) -> ErasureJob:
+        """The erasure as it is when it is done, or when the time is out."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s), self._changed:
+                await self._changed.wait_for(lambda: (self.jobs.get(job.id) or job).is_done)
+        return self.jobs.get(job.id) or job
+
+    async def _is_gone(self, user_id: str, scope: SiteScope) -> bool:
+        """Is nothing of the person there? Only if that can be told at once."""
+        if not await self._around.log.delivered(self._around.log.cut_off(), DELIVERY_CHECK_S):
+            return False
+        settings = {"log_queries": 0} if self._store.capabilities.keeps_query_log else {}
+        answer = await self._store.query(
+            f"SELECT count() FROM events WHERE user_id = {{user:String}} AND {scope.condition}",
+            {"user": user_id, **scope.parameters},
+            settings=settings,
+        )
+        return not int(str(answer.rows[0][0]))
+
+    # ---- at work -------------------------------------------------------
+
+    async def run(self) -> None:
+        """Carry out what is asked for, until cancelled."""
+        while True:
+            pause_s = LOOK_S
+            try:
+                await self.jobs.documents.load()
+                for job in self.jobs.all():
+                    if not job.is_done and self._is_mine(job):
+                        await self._carry_out(job)
+                    elif job.id not in self._seen and job.server != self._server and job.phase.has_deleted:
+                        await self._follow(job)
+                        self._seen.add(job.id)
+            except (StoreError, AuditUnavailable) as error:
+                pause_s = RETRY_S
+                log.warning("an erasure is held up, will try again", extra={"reason": error.message[:300]})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    def _is_mine(self, job: ErasureJob) -> bool:
+        silent_s = (self.jobs.now_ms() - job.beat_ms) / 1000
+        return not self._around.has_neighbours or job.server == self._server or silent_s > TAKE_OVER_S
+
+    async def _carry_out(self, job: ErasureJob) -> None:
+        async with self.jobs.documents.changing:  # a request that is under way has to write whom it is about
+            job = self.jobs.get(job.id) or job
+        if job.server != self._server:
+            job = await self.jobs.change(job, server=self._server)
+        erasure = Erasure(self._store, self.jobs, job, self._around, cluster=self._cluster, on_done=self._on_done)
+        await erasure.run()
+        log.info("erasure done", extra={"erasure": job.id})
+        async with self._changed:
+            self._changed.notify_all()
+
+    # ---- what other servers erase --------------------------------------
+
+    async def clean(self, left_over: Sequence[Sealed]) -> None:
+        """Before what an earlier run left is delivered: take out what was erased meanwhile. Raises `OSError`."""
+        for job in self.jobs.all():
+            if job.phase.has_deleted:
+                await asyncio.to_thread(self._clean_files, job)
+                await asyncio.to_thread(self._clean_segments, job, left_over)
+                self._seen.add(job.id)
+
+    async def _follow(self, job: ErasureJob) -> None:
+        """Another server erases a person: so does this one with what it has not delivered yet."""
+        await asyncio.to_thread(self._clean_files, job)
+        user_id = await asyncio.to_thread(self._find, job)
+        if user_id is None:
+            return
+        log.info("events of a person whose erasure was asked for elsewhere are delivered, then erased")
+        while not await self._around.log.delivered(job.cut_off, DELIVERY_WAIT_S):
+            log.warning("an erasure waits until the log is delivered", extra={"erasure": job.id})
+        await self.request(user_id, job.scope, opted_out=job.opted_out, follows=job.id)
+
+    def _is_erased(self, job: ErasureJob) -> IsErased:
+        return lambda site_id, user: job.scope.covers(site_id) and self._hashes.of(user) == job.user_hash
+
+    def _clean_files(self, job: ErasureJob) -> None:
+        remove_from_letters(self._around.letters, self._is_erased(job), job.cut_off, wal=self._wal)
+        remove_from_quarantine(self._around.quarantine, self._is_erased(job))
+
+    def _clean_segments(self, job: ErasureJob, left_over: Iterable[Sealed]) -> None:
+        for sealed in left_over:
+            if sealed.batch_id <= job.cut_off:
+                with contextlib.suppress(SegmentError, msgspec.DecodeError):  # the flush meets the same and says so
+                    sealed.events -= rewriting.remove_rows(sealed.path, self._is_erased(job))
+
+    def _find(self, job: ErasureJob) -> str | None:
+        """The user id, if this server's log still holds an event of the person."""
+        is_erased = self._is_erased(job)
+        for path in sorted(self._wal.glob(f"*{SUFFIX}")):
+            if path.stem.isdigit() and int(path.stem) <= job.cut_off:
+                with contextlib.suppress(SegmentError, OSError, msgspec.DecodeError):
+                    columns, rows = rewriting.read_rows(path)
+                    for at in rewriting.chosen(columns, rows, is_erased):
+                        return str(msgspec.msgpack.decode(rows[at])[columns.index("user_id")])
+        return None

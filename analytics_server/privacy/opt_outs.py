@@ -1,0 +1,110 @@
+"""The opt-out list: users that must not be stored again, each as a keyed hash.
+
+Asked for each event with a user_id, so it is in memory and costs nothing while it is empty. What another server has
+changed is known within `REFRESH_S`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from analytics_server.privacy.user_hashes import UserHashes
+from analytics_server.store.documents import Documents, DocumentTable, Key
+from analytics_server.store.protocol import Store
+from analytics_server.store.unreadable import UnreadableDocuments
+
+OPT_OUTS = DocumentTable(name="opt_outs", key_columns=("user_hash", "site_id"), keys_return=True)
+REFRESH_S = 3.0
+ALL_SITES_KEY = ""
+
+
+class OptOut(msgspec.Struct, frozen=True, kw_only=True):
+    """One user that opted out, on one site or (`site_id` empty) on all of them. The user only as a keyed hash."""
+
+    user_hash: str
+    site_id: str = ALL_SITES_KEY
+    since_ms: int = 0
+
+
+class OptOuts:
+    """The list; `run` is a task to own."""
+
+    def __init__(
+        self,
+        store: Store,
+        hashes: UserHashes,
+        clock: Callable[[], float] = time.time,
+        unreadable: UnreadableDocuments | None = None,
+    ) -> None:
+        self._hashes = hashes
+        self._clock = clock
+        self._documents = Documents(
+            store,
+            OPT_OUTS,
+            decode=lambda key, text: msgspec.json.decode(text, type=OptOut),
+            encode=lambda entry: msgspec.json.encode(entry).decode(),
+            label=lambda key: ("opt_out", key[0]),
+            clock=clock,
+            unreadable=unreadable,
+        )
+        self._revision = -1
+        self._keys: frozenset[Key] = frozenset()
+
+    async def load(self) -> None:
+        """Read the list. Raises a store error."""
+        await self._documents.load()
+
+    async def run(self) -> None:
+        """Keep the list fresh until cancelled."""
+        await self._documents.run(REFRESH_S)
+
+    def has(self, site_id: str, user_id: str) -> bool:
+        """Must events of this user not be stored on this site?"""
+        documents = self._documents
+        if documents.revision != self._revision:
+            # An entry that this version can't read still says that the user has opted out.
+            self._keys = frozenset(key for key, _ in documents.items()) | documents.unreadable
+            self._revision = documents.revision
+        if not self._keys:
+            return False
+        user_hash = self._hashes.of(user_id)
+        return (user_hash, ALL_SITES_KEY) in self._keys or (user_hash, site_id) in self._keys
+
+    def hash_of(self, user_id: str) -> str:
+        """The keyed hash of a user."""
+        return self._hashes.of(user_id)
+
+    async def add(self, user_id: str, sites: Iterable[str]) -> list[OptOut]:
+        """Put a user on the list for these sites (none: all of them). Raises a store error."""
+        user_hash, now_ms = self._hashes.of(user_id), int(self._clock() * 1000)
+        async with self._documents.changing:
+            await self._documents.load()
+            wanted: list[Key] = [(user_hash, site_id) for site_id in (list(sites) or [ALL_SITES_KEY])]
+            new = {
+                key: OptOut(user_hash=user_hash, site_id=key[1], since_ms=now_ms)
+                for key in wanted
+                if self._documents.get(key) is None
+            }
+            if new:
+                await self._documents.put_all(new)
+        return [entry for key in wanted if (entry := self._documents.get(key)) is not None]
+
+    async def remove(self, user_id: str, sites: Iterable[str]) -> int:
+        """Take a user off the list for these sites (none: wherever it stands); how many entries that were."""
+        user_hash, only = self._hashes.of(user_id), set(sites)
+        async with self._documents.changing:
+            await self._documents.load()
+            found = [key for key, _ in self._documents.items() if key[0] == user_hash and (not only or key[1] in only)]
+            for key in found:
+                await self._documents.delete(key)
+        return len(found)
+
+    def of_sites(self, covers: Callable[[str], bool], *, all_sites: bool) -> list[OptOut]:
+        """The entries that a caller may see, the oldest first."""
+        return sorted(
+            (entry for _, entry in self._documents.items() if all_sites or (entry.site_id and covers(entry.site_id))),
+            key=lambda entry: (entry.since_ms, entry.user_hash, entry.site_id),
+        )

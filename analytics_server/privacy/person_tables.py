@@ -1,0 +1,61 @@
+"""Which tables name a person, read from the database itself, so that none that is added later is forgotten.
+
+A table names people by a column `user_id`, or is `funnel_days`, whose `subject` is a user id in funnels by user.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from analytics_server.store.protocol import Store
+
+USER_COLUMN = "user_id"
+SUBJECTS = "erasure_subjects"
+"""Holds user ids on purpose, while an erasure runs (schema/0013)."""
+
+FUNNEL_DAYS = "funnel_days"
+
+
+@dataclass(frozen=True, slots=True)
+class PersonTable:
+    """`named_by`: the column that holds the user id; `where`: what must hold besides, in SQL."""
+
+    name: str
+    columns: tuple[str, ...]
+    named_by: str
+    merges: bool
+    """Is a row complete only once it is merged?"""
+    where: str = "1"
+
+    @property
+    def source(self) -> str:
+        """The table as a SELECT names it."""
+        return f"{self.name} FINAL" if self.merges else self.name
+
+
+async def person_tables(store: Store) -> list[PersonTable]:
+    """All tables that name people, `events` first. Raises a store error."""
+    answer = await store.query(
+        "SELECT c.table AS name, groupArray((c.name, c.type)) AS columns, any(t.engine) AS engine "
+        "FROM (SELECT table, name, type FROM system.columns WHERE database = currentDatabase() "
+        "AND default_kind NOT IN ('ALIAS', 'EPHEMERAL') ORDER BY table, position) AS c "
+        "INNER JOIN (SELECT name, engine FROM system.tables WHERE database = currentDatabase() "
+        "AND engine != 'MaterializedView') AS t ON c.table = t.name GROUP BY name ORDER BY name != 'events', name"
+    )
+    found: list[PersonTable] = []
+    by_user: list[str] = []
+    days: PersonTable | None = None
+    for name, columns, engine in answer.rows:
+        kinds = {str(column): str(kind) for column, kind in columns}  # type: ignore[attr-defined]
+        merges = "Aggregating" in str(engine) or "Replacing" in str(engine)
+        if USER_COLUMN in kinds and "site_id" in kinds and name != SUBJECTS:
+            found.append(PersonTable(str(name), tuple(kinds), USER_COLUMN, merges))
+        if str(name).startswith("funnel_") and kinds.get("subject") == "String" and USER_COLUMN in kinds:
+            by_user.append(str(name).rpartition("_")[2])
+        if name == FUNNEL_DAYS:
+            days = PersonTable(FUNNEL_DAYS, tuple(kinds), "subject", merges)
+    if days is not None and by_user:
+        definitions = ", ".join(f"'{definition}'" for definition in by_user)  # hexadecimal: made from a hash
+        where = f"definition IN ({definitions})"
+        found.append(PersonTable(days.name, days.columns, days.named_by, days.merges, where))
+    return found

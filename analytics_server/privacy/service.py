@@ -1,0 +1,104 @@
+"""People's rights on one server: salts, export, erasure, opt-outs, with their endpoints and background work."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from typing import Any
+
+from analytics_server.access.actions import ERASE_PERSON
+from analytics_server.access.service import AccessService
+from analytics_server.config import Config
+from analytics_server.http.audit import AuditEntry, Recorder
+from analytics_server.http.endpoint import Endpoint
+from analytics_server.ingest.service import IngestService
+from analytics_server.ingest.wal.segment import Sealed
+from analytics_server.privacy.certificate import Certificate
+from analytics_server.privacy.erasure import Surroundings
+from analytics_server.privacy.erasure_jobs import ErasureJobs
+from analytics_server.privacy.erasures import Erasures
+from analytics_server.privacy.export import PersonExport
+from analytics_server.privacy.opt_outs import OptOuts
+from analytics_server.privacy.routes import PrivacyRoutes
+from analytics_server.privacy.salts import Salts
+from analytics_server.privacy.user_hashes import UserHashes
+from analytics_server.store.integrity import Integrity
+from analytics_server.store.protocol import Store
+
+
+class PrivacyService:
+    """`recorder` gets an entry of each erasure that is done, with its certificate's hash."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        access: AccessService,
+        ingest: IngestService,
+        integrity: Integrity,
+        recorder: Recorder,
+    ) -> None:
+        self._store = store
+        self._recorder = recorder
+        self.salts = Salts(store)
+        self.hashes = UserHashes(store)
+        self.opt_outs = OptOuts(store, self.hashes, unreadable=access.unreadable)
+        letters = config.data_dir / "dead-letters"
+        self.export = PersonExport(store, ingest, letters, self.opt_outs)
+        self.erasures = Erasures(
+            store,
+            ErasureJobs(store, unreadable=access.unreadable),
+            self.hashes,
+            Surroundings(
+                log=ingest,
+                letters=letters,
+                quarantine=config.wal_dir / "quarantine",
+                has_neighbours=not store.capabilities.owns_files,
+                merging=ingest.merges.released,
+                removing=integrity.removing,
+            ),
+            wal=config.wal_dir,
+            cluster=config.clickhouse.cluster,
+            on_done=self._done,
+        )
+        self._access = access
+
+    async def load(self, reading: Callable[[str, Callable[[], Awaitable[object]]], Awaitable[None]]) -> None:
+        """Read salts, opt-outs and erasures. `reading` goes on without the salts where their files are damaged.
+
+        Raises a store error.
+        """
+        await reading("salts", self.salts.load)
+        await reading("privacy_keys", self.hashes.load)
+        await reading("opt_outs", self.opt_outs.load)
+        await reading("erasures", self.erasures.jobs.documents.load)
+
+    async def start(self, reading: Callable[[str, Callable[[], Awaitable[object]]], Awaitable[None]]) -> None:
+        """Keep the salts right in the background. Raises a store error."""
+        await reading("salts", self.salts.load)  # another server may have made today's at the same moment
+        self.salts.start()
+
+    async def clean(self, left_over: Sequence[Sealed]) -> None:
+        """Take out of what an earlier run left what was erased meanwhile; before it is delivered."""
+        await self.erasures.clean(left_over)
+
+    def tasks(self) -> Iterator[tuple[Callable[[], Coroutine[Any, Any, None]], str]]:
+        """What runs in the background, with a name for each."""
+        yield self.opt_outs.run, "opt-outs"
+        yield self.erasures.run, "erasures"
+
+    def endpoints(self) -> list[Endpoint]:
+        """Export, erasure and opt-outs over HTTP."""
+        return PrivacyRoutes(self.export, self.erasures, self.opt_outs, self._access.sites).endpoints()
+
+    async def _done(self, certificate: Certificate) -> None:
+        await self._recorder.append(
+            AuditEntry(
+                action=ERASE_PERSON.name,
+                operation="erasure_done",
+                principal_kind="internal",
+                principal_name="server",
+                resource=certificate.erasure_id,
+                rows=sum(certificate.removed.values()),
+                details={"user_hash": certificate.user_hash, "certificate_hash": certificate.hash},
+            )
+        )

@@ -1,0 +1,220 @@
+"""Erasure by a real server: nothing of the person is left anywhere, and all numbers are those of the other events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from analytics_server.privacy.certificate import Certificate, hash_of
+from tests.e2e.conftest import assert_clean
+from tests.e2e.load import SITE, Load
+from tests.faults.books import assert_books_balance_everywhere
+from tests.faults.conftest import MakePlace, make_place
+from tests.faults.trap import RENAMES, trap
+from tests.privacy.engine_bytes import files_with
+from tests.privacy.people import ANNA, PEOPLE, SITES, Traffic, certificate, erased, exported, save_funnels
+from tests.server import Client, RunningServer, stored, wait_for
+
+__all__ = ["make_place"]
+
+pytestmark = pytest.mark.timeout(400)
+"""Each starts a server or two, and waits until ClickHouse has deleted its old files."""
+
+SETTINGS = {"ingest_flush_interval_ms": "100"}
+BY_PERSON = "SELECT user_id, count() FROM events GROUP BY user_id"
+PHASES = ("collect", "delete", "rollups", "builds", "letters", "files", "close")
+
+
+async def filled(server: RunningServer, seed: int, *, funnels: bool = False) -> Traffic:
+    """A server with traffic, half of it long ago, half of it new, in several batches."""
+    traffic = Traffic(seed)
+    async with Client(server) as client:
+        for site in SITES:
+            assert (await client.call("POST", "/api/v1/sites", {"site_id": site})).status == 201
+        await traffic.send(client, 120)
+        if funnels:
+            await save_funnels(client, SITES[0])
+        await traffic.send(client, 60)
+        await client.flushed()
+    return traffic
+
+
+async def assert_erased(server: RunningServer, traffic: Traffic) -> None:
+    """Stops the server: the other events are there once, every rollup equals them, no file names the person."""
+    async with Client(server) as client:
+        await client.flushed()
+        left = await exported(client, ANNA)
+        assert not left, left[:3]
+    assert server.terminate() == 0
+    others = {event["event_id"] for event in traffic.events} - traffic.of(ANNA)
+    await assert_books_balance_everywhere(server, others, others)
+    (rows,) = stored(server.data_dir, BY_PERSON)
+    assert {str(person): events for person, events in rows} == dict(traffic.counts(without=ANNA))
+    assert not await asyncio.to_thread(files_with, server.data_dir, ANNA.encode())
+    assert ANNA not in server.log
+    assert "data of ClickHouse is lost" not in server.log
+    assert_clean(server.log)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_nothing_of_the_person_is_left_and_the_others_numbers_are_theirs(tmp_path: Path, seed: int) -> None:
+    with RunningServer(tmp_path, SETTINGS) as server:
+        traffic = await filled(server, seed, funnels=True)
+        async with Client(server) as client:
+            assert {msgspec.json.decode(line)["table"][:6] for line in await exported(client, ANNA)} >= {
+                *("events", "sessio", "activi", "funnel")
+            }
+            found = await erased(client, ANNA)
+        assert found["verified"]
+        assert found["files_removed"]
+        assert found["removed"]["events"] == len(traffic.of(ANNA))
+        assert found["removed"]["activity"] > 0
+        assert found["rebuilt"]["traffic"] > 0
+        assert ANNA not in str(found)
+        assert hash_of(msgspec.convert(found, Certificate)) == found["hash"]
+        await assert_erased(server, traffic)
+
+
+async def test_asked_again_it_shows_the_certificate_until_new_events_come(tmp_path: Path) -> None:
+    with RunningServer(tmp_path, SETTINGS) as server:
+        traffic = await filled(server, 3)
+        body = {"user_id": ANNA, "confirm": True}
+        async with Client(server) as client:
+            first = await erased(client, ANNA)
+            again = await client.call("POST", "/api/v1/privacy/erase", body)
+            assert (again.status, again.json["certificate"]) == (200, first)
+            traffic.seed = 4
+            event = traffic.make(1, user_id=ANNA, name="signup")[0]
+            assert (await client.send([event], trusted=True)).json["accepted"] == 1
+            second = await erased(client, ANNA)
+            assert (second["erasure_id"] != first["erasure_id"], second["removed"]["events"]) == (True, 1)
+            listed = await client.call("GET", "/api/v1/privacy/erasures")
+            assert [one["state"] for one in listed.json["erasures"]] == ["done", "done"]
+        await assert_erased(server, traffic)
+
+
+async def test_it_wants_a_confirmation_and_knows_only_its_own_ids(tmp_path: Path) -> None:
+    with RunningServer(tmp_path, SETTINGS) as server:
+        async with Client(server) as client:
+            refused = await client.call("POST", "/api/v1/privacy/erase", {"user_id": ANNA})
+            assert (refused.status, refused.code) == (400, "not_confirmed")
+            unknown = await client.call("GET", f"/api/v1/privacy/erasures/{'0' * 32}")
+            assert (unknown.status, unknown.code) == (404, "unknown_erasure")
+            for wrong in ({"user_id": "", "confirm": True}, {"user_id": "u" * 257, "confirm": True}, {"confirm": True}):
+                reply = await client.call("POST", "/api/v1/privacy/erase", wrong)
+                assert (reply.status, reply.code) == (400, "bad_body"), reply.body
+            nobody = await erased(client, "nobody-is-called-so")
+            assert (nobody["removed"], nobody["rebuilt"]) == ({}, {})
+
+
+async def test_a_token_of_one_site_erases_there_only(tmp_path: Path) -> None:
+    with RunningServer(tmp_path, SETTINGS) as server:
+        traffic = await filled(server, 5)
+        async with Client(server) as client:
+            made = await client.call("POST", "/api/v1/tokens", {"role": "admin", "sites": [SITES[0]]})
+            token = made.json["token"]
+            begun = await client.call("POST", "/api/v1/privacy/erase", {"user_id": ANNA, "confirm": True}, token=token)
+            found = await certificate(client, begun.json["id"])
+            assert found["sites"] == [SITES[0]]
+            lines = [msgspec.json.decode(line) for line in await exported(client, ANNA)]
+            assert {line["site_id"] for line in lines} == {SITES[1]}
+            assert {line["event_id"] for line in lines if line["table"] == "events"} == traffic.of(ANNA, SITES[1])
+        assert server.terminate() == 0
+        left = {event["event_id"] for event in traffic.events} - traffic.of(ANNA, SITES[0])
+        await assert_books_balance_everywhere(server, left, left)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+async def test_killed_in_any_phase_it_is_gone_on_with_after_the_start(tmp_path: Path, phase: str) -> None:
+    with RunningServer(tmp_path, SETTINGS) as server:
+        traffic = await filled(server, 6)
+        async with Client(server) as client:
+            body = {"user_id": ANNA, "confirm": True}
+            asking = asyncio.create_task(client.call("POST", "/api/v1/privacy/erase", body))
+
+            async def reached() -> bool:
+                return f"phase={phase}" in server.log
+
+            await wait_for(reached, 60, f"the phase {phase}")
+            server.kill()
+            await asyncio.gather(asking, return_exceptions=True)
+        server.restart()
+        async with Client(server) as client:
+            listed = (await client.call("GET", "/api/v1/privacy/erasures")).json["erasures"]
+            assert len(listed) == 1
+            found = await certificate(client, listed[0]["id"])
+            assert found["removed"]["events"] == len(traffic.of(ANNA))
+        await assert_erased(server, traffic)
+
+
+@pytest.mark.parametrize("nth", [1, 5, 12])
+async def test_killed_at_a_commit_of_the_engine_it_is_gone_on_with(tmp_path: Path, nth: int) -> None:
+    with RunningServer(tmp_path, SETTINGS) as server:
+        traffic = await filled(server, 7)
+        body = {"user_id": ANNA, "confirm": True}
+        async with Client(server) as client, trap(server.pid, tmp_path, RENAMES, nth=nth):
+            await asyncio.gather(client.call("POST", "/api/v1/privacy/erase", body), return_exceptions=True)
+        await asyncio.to_thread(server.wait)
+        server.restart()
+        async with Client(server) as client:
+            found = await erased(client, ANNA)
+            assert found["removed"]["events"] == len(traffic.of(ANNA))
+        await assert_erased(server, traffic)
+
+
+async def test_beside_full_ingestion_no_other_event_is_lost_or_counted_twice(tmp_path: Path) -> None:
+    with RunningServer(tmp_path) as server:
+        traffic = await filled(server, 8)
+        async with Load(server, workers=4) as load, Client(server) as client:
+            await load.until_acknowledged(500)
+            ours = [{"site": SITE, "name": "signup", "url": f"https://{SITE}/", "user_id": ANNA} for _ in range(50)]
+            assert (await client.send(ours)).json["accepted"] == 50
+            found = await erased(client, ANNA, opt_out=True)
+            assert found["removed"]["events"] == len(traffic.of(ANNA)) + 50
+            dropped = await client.send(ours)
+            assert dropped.json["dropped"] == {"opted_out": 50}
+            await load.until_acknowledged(len(load.acknowledged) + 500)
+        async with Client(server) as client:
+            await client.flushed(120)
+            assert not [line for line in await exported(client, ANNA) if b'"opt_outs"' not in line]
+        assert server.terminate() == 0
+        others = {event["event_id"] for event in traffic.events} - traffic.of(ANNA)
+        await assert_books_balance_everywhere(server, others | load.acknowledged, others | load.sent)
+        assert not await asyncio.to_thread(files_with, server.data_dir, ANNA.encode())
+
+
+async def test_with_two_servers_on_one_clickhouse_what_the_other_holds_is_erased_too(make_place: MakePlace) -> None:
+    place = make_place("server")
+    left = place.server
+    right = RunningServer(
+        left.data_dir.parent / "right",
+        {**SETTINGS, "clickhouse_url": place.front.url, "clickhouse_database": place.database},
+    )
+    left.start()
+    with right:
+        sent = Counter[str]()
+        async with Client(left) as one, Client(right) as other:
+            for number, client in enumerate((one, other) * 3):
+                person = PEOPLE[number % 2]
+                event = {"site": SITES[0], "name": "signup", "url": f"https://{SITES[0]}/", "user_id": person}
+                assert (await client.send([event] * 10)).json["accepted"] == 10
+                sent[person] += 10
+            found = await erased(one, ANNA)
+            assert found["removed"]["events"] <= sent[ANNA]
+            await one.flushed()
+            await other.flushed()
+
+            async def all_done() -> bool:
+                listed = (await other.call("GET", "/api/v1/privacy/erasures")).json["erasures"]
+                return all(each["state"] == "done" for each in listed) and not await exported(one, ANNA)
+
+            await wait_for(all_done, 60, "the end of all erasures")
+            assert await one.count(SITES[0]) == sum(sent.values()) - sent[ANNA]
+            assert (await other.send([{"site": SITES[0], "name": "x", "user_id": ANNA}])).json["accepted"] == 1
+        assert left.terminate() == 0
+        assert right.terminate() == 0
+    await assert_books_balance_everywhere(place.front.url, [], database=place.database)

@@ -15,7 +15,8 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 # The locks name every package, so pip neither resolves nor adds any.
 PIP_LOCKED = $(PIP) install --quiet --no-deps --require-hashes --only-binary :all:
 COUNTRY_DB = .build/geo/country.mmdb
-PUPPETEER = tests/browsers/puppeteer
+NODE_PACKAGES = tests/browsers/puppeteer web
+NODE_INSTALLED = $(NODE_PACKAGES:%=%/node_modules/installed)
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock'
 
@@ -90,15 +91,16 @@ run: install $(COUNTRY_DB) ## Start the server on 127.0.0.1:8000 with the demo s
 demo: install ## Fill a site with 30 days of made-up traffic (stop the server first)
 	@$(BIN)/analytics-server demo --days 30 --sessions 50000 $(ARGS)
 
-# What drives Firefox in the tests. Without npm, or without its registry, those tests say why they are skipped.
-$(PUPPETEER)/node_modules/installed: $(PUPPETEER)/package-lock.json
+# What drives Firefox in the tests, and what the client and the tracker script are built with. Without npm, or without its
+# registry, those tests say why they are skipped.
+%/node_modules/installed: %/package-lock.json
 	@if command -v npm >/dev/null; then \
-		echo "Installing the locked Node packages that drive Firefox (57 MB)"; \
-		if npm ci --prefix $(PUPPETEER) --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null; then touch $@; \
-		else echo "WARNING: npm failed, so no test runs in Firefox." >&2; fi; \
+		echo "Installing the locked Node packages of $* (up to 57 MB)"; \
+		if npm ci --prefix $* --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null; then touch $@; \
+		else echo "WARNING: npm failed, so tests that need $* are skipped." >&2; fi; \
 	fi
 
-test: install-dev $(PUPPETEER)/node_modules/installed ## Run all tests; in Chromium, Firefox and WebKit where they are installed
+test: install-dev $(NODE_INSTALLED) ## Run all tests; in Chromium, Firefox and WebKit where they are installed
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: install-dev ## Format, lint, types, import rules and documentation
@@ -131,8 +133,8 @@ build: install ## Build wheel and sdist into dist/
 	@$(BIN)/python -m hatchling build
 	@ls -l dist
 
-tracker: install-dev ## Build a.js from tracker.js
-	@$(BIN)/python -m analytics_server.collect.tracker.build
+tracker: web/node_modules/installed ## Build a.js from web/client (needs npm)
+	@npm run --silent --prefix web build:script
 
 golden: install-dev ## Rewrite the recorded answers that the tests compare with, and the generated docs
 	@UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q $(ARGS)
@@ -155,4 +157,4 @@ lock: install-dev ## Renew the hash-pinned locks in requirements/
 	@$(COMPILE) --upgrade --no-deps requirements/geo.in -o requirements/geo.txt
 
 clean: ## Remove everything that was built; data/ stays
-	rm -rf $(VENV) $(PUPPETEER)/node_modules .build dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(NODE_PACKAGES:%=%/node_modules) .build dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

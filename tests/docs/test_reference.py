@@ -59,8 +59,11 @@ def test_beacons_page_lists_the_rejection_codes() -> None:
 
 def test_tracker_page_lists_the_options() -> None:
     text = page("tracker.md")
-    folder = ROOT / "analytics_server" / "collect" / "tracker"
-    source = "".join((folder / name).read_text(encoding="utf-8") for name in ("tracker.js", "extras.js"))
+    folder = ROOT / "web" / "client" / "src"
+    parts = ("core", "features", "script")
+    source = "".join(
+        path.read_text(encoding="utf-8") for part in parts for path in sorted((folder / part).glob("*.ts"))
+    )
     options = {*re.findall(r"\boptions\.(\w+)", source), *re.findall(r"\b(?:option|on)\('(\w+)'\)", source)}
     assert {"site", "outbound", "hash"} <= options, "the pattern no longer finds the options"
     missing = sorted(option for option in options if f"`data-{option}`" not in text)

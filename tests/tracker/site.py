@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self
 
 import msgspec
@@ -52,6 +53,7 @@ class Site:
         self.released = asyncio.Event()
         self._pages: dict[str, str] = {}
         self._copies: set[str] = set()
+        self._files: Path | None = None
         self._changed = asyncio.Condition()
         app = web.Application()
         app.add_routes(
@@ -63,6 +65,7 @@ class Site:
                 web.route("*", "/elsewhere", self._track),
                 *public_routes(endpoints(SCRIPT_PATH)),
                 web.get("/hold", self._hold),
+                web.get("/files/{path:.*}", self._file),
                 web.get("/{path:.*}", self._page),
             ]
         )
@@ -119,6 +122,10 @@ class Site:
         """Serves the tracker under another name."""
         self._copies.add(path)
 
+    def serve_files(self, folder: Path) -> None:
+        """Serves the JavaScript files of a folder below `/files/`."""
+        self._files = folder
+
     async def wait(self, condition: Callable[[Site], object]) -> None:
         """Until the condition holds; fails with what has arrived instead."""
         try:
@@ -169,6 +176,11 @@ class Site:
         async with asyncio.timeout(WAIT_S):
             await self.released.wait()
         return web.Response()
+
+    async def _file(self, request: web.Request) -> web.Response:
+        assert self._files is not None
+        path = self._files / request.match_info["path"]
+        return web.Response(body=path.read_bytes(), content_type="text/javascript")
 
     async def _page(self, request: web.Request) -> web.Response:
         async with self._changed:

@@ -1,11 +1,10 @@
 """The browser tracker as the server hands it out.
 
-Owns `tracker.js` and `extras.js` (readable sources), `a.js` and `extras.min.js` (what
-`build.py` makes of them, kept in the repository so that running and installing need no
-JavaScript tool) and the one thing that is decided at start: the script's own name, and
-the way from the script's path to the endpoint's. That way is relative, so a reverse
-proxy may serve both under any prefix. The extras have the script's address with
-`?more`, so that whatever passes on the one passes on the other.
+Owns `a.js` and `extras.min.js`, which `make tracker` builds from `web/client/src` (they are kept in the
+repository, so that running and installing need no JavaScript tool), and the one thing that is decided at start:
+the script's own name, and the way from the script's path to the endpoint's. That way is relative, so a reverse
+proxy may serve both under any prefix. The extras have the script's address with `?more`, so that whatever
+passes on the one passes on the other.
 """
 
 from __future__ import annotations

@@ -1,0 +1,37 @@
+"""The built package, and a site whose pages use it in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.browser import browser, context, page
+from tests.tracker.site import Site
+from tests.web.workspace import WEB, run
+
+__all__ = ["browser", "built", "context", "modules", "page", "site"]
+
+
+@pytest.fixture(scope="session")
+def built() -> Path:
+    """The package's folder, built. For one file of tests: a build replaces what another worker may be reading."""
+    run("client/build/package.mjs")
+    return WEB / "client"
+
+
+@pytest.fixture(scope="session")
+def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package's modules, built into a folder of this worker's own."""
+    folder = tmp_path_factory.mktemp("client")
+    run("client/build/package.mjs", str(folder))
+    return folder
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def site(modules: Path) -> AsyncIterator[Site]:
+    async with Site() as site:
+        site.serve_files(modules)
+        yield site

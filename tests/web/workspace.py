@@ -1,0 +1,35 @@
+"""The npm workspace `web/`, as tests run it: with Node.js 20 or newer and the packages of its lock file."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+WEB = Path(__file__).resolve().parents[2] / "web"
+MIN_NODE = 20
+TIMEOUT_S = 110.0
+
+
+def find_node() -> str:
+    """The path of Node.js; skips the test where it is missing, too old, or without the workspace's packages."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no Node.js, which builds the client: install it (Debian: apt-get install nodejs npm)")
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
+    if int(version.strip().lstrip("v").split(".")[0]) < MIN_NODE:
+        pytest.skip(f"Node.js {version.strip()} is too old to build the client: {MIN_NODE} or newer is needed")
+    if not (WEB / "node_modules" / "installed").is_file():
+        pytest.skip("the packages of web/ are not installed: `make test` does it where npm is there")
+    return node
+
+
+def run(*command: str, folder: Path = WEB) -> str:
+    """Runs Node.js with these arguments; returns what it wrote, and fails with it where it fails."""
+    done = subprocess.run(
+        [find_node(), *command], cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -1,0 +1,44 @@
+/*
+ * Builds the package into dist/: ES modules, in which what only some pages need is a chunk of its own, CommonJS, and
+ * types for both. `npm run build`; an argument names another folder than dist/.
+ */
+import { execFileSync } from 'node:child_process';
+import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const PACKAGE = fileURLToPath(new URL('..', import.meta.url));
+const DIST = process.argv[2] ?? join(PACKAGE, 'dist');
+const ENTRIES = ['src/index.ts'];
+const TYPES = ['types', 'index'];
+
+rmSync(DIST, { recursive: true, force: true });
+
+const common = {
+  absWorkingDir: PACKAGE,
+  entryPoints: ENTRIES,
+  outbase: 'src',
+  outdir: DIST,
+  bundle: true,
+  target: 'es2020',
+  define: { IS_SCRIPT: 'false' },
+  mangleProps: /_$/, // What only our own code reads.
+  charset: 'utf8',
+  legalComments: 'none'
+};
+await build({ ...common, format: 'esm', splitting: true, chunkNames: 'chunks/[name]-[hash]' });
+await build({ ...common, format: 'cjs', outExtension: { '.js': '.cjs' } });
+
+const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc');
+execFileSync(process.execPath, [tsc, '-p', 'tsconfig.types.json', '--outDir', DIST], { cwd: PACKAGE, stdio: 'inherit' });
+// The declarations of what is not public are left out: the public ones do not name them.
+const keep = new Set(TYPES.map((name) => join(DIST, `${name}.d.ts`)));
+for (const entry of readdirSync(DIST, { recursive: true, withFileTypes: true })) {
+  const path = join(entry.parentPath ?? entry.path, entry.name);
+  if (entry.name.endsWith('.d.ts') && !keep.has(path)) rmSync(path);
+}
+for (const path of keep) {
+  writeFileSync(path.replace(/ts$/, 'cts'), readFileSync(path, 'utf8').replace(/(from '\.[^']*)\.js'/g, "$1.cjs'"));
+}

@@ -1,0 +1,57 @@
+/**
+ * An event on the wire, and what of a page's values can travel in it. What kind of value a field wants is the server's
+ * business: what can't be used costs that value, never the event.
+ */
+import { safe } from './guard.js';
+
+/** Fields of an event, named as in the HTTP contract (docs/beacons.md). */
+export interface Fields {
+  readonly [name: string]: unknown;
+  readonly url?: unknown;
+  readonly title?: unknown;
+  readonly props?: unknown;
+}
+
+export interface WireEvent {
+  site: string;
+  event_id: string | undefined;
+  name: string;
+  url: string;
+  title: string;
+  [name: string]: unknown;
+}
+
+/** An event that waits to be sent. */
+export interface Entry {
+  event_: WireEvent;
+  /** When it happened, in epoch milliseconds of the device's clock. */
+  readonly time_: number;
+  /** Whether the package's user has had a say in it. */
+  accepted_?: boolean;
+  /** Whether a request that began with it has failed. */
+  tried_?: number;
+  /** Whether a page view still waits for its title or for a redirect; 0 once it is under way. */
+  waits_?: 0 | (() => boolean);
+}
+
+/**
+ * A copy of an event's fields: the page may go on changing its objects. What JSON can't hold is left out, and costs
+ * nothing else.
+ */
+export const fields = (given: unknown, inner?: number): Record<string, unknown> => {
+  const found: Record<string, unknown> = {};
+  Object.keys(Object(given)).forEach(
+    safe((key) => {
+      found[key] =
+        key === 'props' && !inner ? fields((given as Fields).props, 1) : JSON.parse(JSON.stringify((given as Fields)[key]));
+    })
+  );
+  return found;
+};
+
+/** A random UUID of version 4. Pages without TLS have no `crypto.randomUUID`. */
+export const uuid = (): string =>
+  '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (place) =>
+    // An array of one number counts as that number.
+    ((place as unknown as number) ^ ((crypto.getRandomValues(new Uint8Array(1)) as unknown as number) & (15 >> ((place as unknown as number) / 4)))).toString(16)
+  );

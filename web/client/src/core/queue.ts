@@ -1,0 +1,176 @@
+/**
+ * Delivery: events that wait, requests under way, and what becomes of both when the page goes.
+ *
+ * Nothing is lost while the page lives, order is kept, and what may arrive twice carries the same `event_id`. One
+ * request at a time, so that events arrive in their order. Bodies are counted in bytes, as browsers and the server do.
+ */
+import type { Entry, WireEvent } from './event.js';
+import { safe } from './guard.js';
+
+const BATCH_DELAY_MS = 200; // Long enough for a router to set the title, short enough for a live view.
+const BATCH_EVENTS = 50; // A full batch leaves at once.
+const BATCH_BYTES = 3e4; // Half of the keepalive budget: the other half is for leaving.
+const KEEPALIVE_BYTES = 6e4; // Browsers allow 64 KiB for all keepalive requests and beacons in flight.
+const SMALL_BYTES = 1e4; // A request that is cheap to repeat.
+const QUEUE_EVENTS = 1e4; // More are not kept while the server can't be reached; the oldest go first.
+const RETRY_MS = 5000; // Doubled with each failure in a row, six times at most.
+const ANSWER_MS = 3e4; // A request without an answer has failed after this.
+const LATE_MS = 1000; // Events sent later than this carry their own time.
+
+/** A request without an answer, or about to be one. */
+interface Flight {
+  entries_: Entry[];
+  body_: string;
+  bytes_: number;
+  /** Whether the browser keeps the request alive when the page goes. */
+  keepalive_: boolean;
+}
+
+/** What the package's user may put in the place of requests: resolves to the HTTP status, rejects without an answer. */
+export type Transport = (body: string, leaving: boolean) => Promise<number>;
+
+/** What a tracker does with its queue: `[push, flush, clear]`; the script never clears it. */
+export type Queue = readonly [
+  /** Adds an event and sees to it that it is sent. */
+  push: (entry: Entry) => void,
+  /**
+   * Sends what waits: one request at a time, or with `now` all of it at once. `now` is 2 when the page goes for good:
+   * then also what is under way leaves in a way that outlives the page.
+   */
+  flush: (now?: number) => void,
+  /** Forgets what waits. */
+  clear?: () => void
+];
+
+/** `prepare` is called before events leave, so that a view can take its title as late as possible. */
+export const createQueue = (
+  endpoint: string,
+  prepare: () => void,
+  transport?: Transport,
+  accept?: (event: WireEvent) => WireEvent | null | undefined
+): Queue => {
+  let queue: Entry[] = [];
+  let timer: ReturnType<typeof setTimeout> | undefined | void;
+  let failures = 0;
+  let broken!: boolean; // The last request did not even get an answer.
+  const flights = new Set<Flight>();
+
+  const schedule = (delay = BATCH_DELAY_MS) => {
+    if (!timer) timer = setTimeout(flush, delay);
+  };
+
+  const post = async (flight: Flight) => {
+    flights.add(flight);
+    let status!: number | void;
+    try {
+      status = await Promise.race([
+        new Promise<void>((resolve) => setTimeout(resolve, ANSWER_MS)),
+        !IS_SCRIPT && transport
+          ? transport(flight.body_, false)
+          : broken || !window.fetch
+          ? // Where there is no fetch, or the page's own does not work.
+            new Promise<number>((resolve) => {
+              const request = new XMLHttpRequest();
+              request.onloadend = () => resolve(request.status);
+              request.open('POST', endpoint);
+              request.send(flight.body_);
+            })
+          : // A string goes out as text/plain, which needs no CORS preflight. Browsers give the budget for keepalive
+            // requests back once the answer's body has been read, and no sooner.
+            window
+              .fetch(endpoint, { credentials: 'omit', keepalive: flight.keepalive_, method: 'POST', body: flight.body_ })
+              .then((answer) => answer.text().then(() => answer.status))
+      ]);
+    } catch {
+      // As good as no answer.
+    }
+    if (!flights.delete(flight)) return; // The page was left meanwhile, and they went out once more.
+    broken = !status && !broken;
+    let delay = queue[BATCH_EVENTS] ? 0 : BATCH_DELAY_MS;
+    if (!status || status === 429 || status > 499) {
+      delay = RETRY_MS * 2 ** Math.min(failures++, 6);
+      flight.entries_[0]!.tried_ = 1;
+      queue = flight.entries_.concat(queue);
+      timer = clearTimeout(timer!); // What came meanwhile waits too.
+    } else failures = 0;
+    schedule(delay);
+  };
+
+  const flush = safe((now?: number): void => {
+    timer = clearTimeout(timer!);
+    let used = 0;
+    if (now! > 1) {
+      // Requests that do not outlive the page are given up and sent again by a beacon. Small ones that do are repeated
+      // too, because a beacon may overtake them, and the first event tells where a session came from. What arrives
+      // twice is counted once, by its event_id.
+      flights.forEach((flight) => {
+        if (flight.keepalive_) used += flight.bytes_;
+        if (!flight.keepalive_ || flight.bytes_ < SMALL_BYTES) {
+          flights.delete(flight);
+          queue = flight.entries_.concat(queue);
+        }
+      });
+    }
+    prepare();
+    while (queue[0] && (now || !flights.size)) {
+      if (!IS_SCRIPT && accept) {
+        // As late as possible, when nothing of the event changes any more.
+        queue = queue.filter((entry) => {
+          if (entry.accepted_ || (!now && entry.waits_ && entry.waits_())) return true;
+          const event = accept(JSON.parse(JSON.stringify(entry.event_)));
+          entry.accepted_ = true;
+          entry.waits_ = 0;
+          entry.event_ = event || entry.event_;
+          return event;
+        });
+        if (!queue[0]) return;
+      }
+      // The next entries for one request: at least one, at most so many bytes. They stay in the queue until the browser
+      // has taken the request, because it may end a script of a page that goes at any point.
+      const parts: string[] = [];
+      const time = Date.now();
+      let bytes_ = 2;
+      for (const entry of queue.slice(0, now! > 1 ? QUEUE_EVENTS : BATCH_EVENTS)) {
+        // The server reads `timestamp` relative to `sent_at`: a device's clock may be hours off.
+        const late = time - entry.time_ > LATE_MS && { timestamp: entry.time_, sent_at: time };
+        const part = JSON.stringify({ ...late, ...entry.event_ });
+        const bytes = new Blob([part]).size + 1;
+        if (parts[0] && bytes_ + bytes > (now! > 1 ? KEEPALIVE_BYTES - used : BATCH_BYTES)) break;
+        if (!now && entry.waits_ && entry.waits_()) break;
+        bytes_ += bytes;
+        parts.push(part);
+      }
+      if (!parts[0]) return schedule();
+      const entries_ = queue.slice(0, parts.length);
+      const flight: Flight = {
+        entries_,
+        // Two of them fill the budget at most. What failed once is better off without.
+        keepalive_: flights.size < 2 && bytes_ <= BATCH_BYTES && !entries_[0]!.tried_,
+        // One event goes without an array, unless it is larger than a request with one event may be.
+        body_: parts[1] || bytes_ > KEEPALIVE_BYTES ? `[${parts}]` : parts[0],
+        bytes_
+      };
+      // A beacon outlives its page everywhere.
+      if (
+        now! > 1 &&
+        safe(() =>
+          !IS_SCRIPT && transport
+            ? (transport(flight.body_, true).catch(() => {}), true)
+            : navigator.sendBeacon(endpoint, flight.body_)
+        )()
+      ) {
+        used += flight.bytes_;
+      } else post(flight);
+      // Entries leave the queue once the browser has them.
+      queue.splice(0, flight.entries_.length).forEach((entry) => (entry.waits_ = 0));
+    }
+  });
+
+  const push = (entry: Entry) => {
+    if (queue.push(entry) > QUEUE_EVENTS) queue.shift();
+    if (queue[BATCH_EVENTS] && !failures) flush();
+    else schedule();
+  };
+
+  return IS_SCRIPT ? [push, flush] : [push, flush, () => (queue = [])];
+};

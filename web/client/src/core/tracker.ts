@@ -1,0 +1,305 @@
+/**
+ * The tracker: page views, attention and the page's own events, from the first sight of a page until it is left. The
+ * script `/a.js` and the package are both made of it, so there is one behaviour on the wire.
+ *
+ * What it must never do: write to any storage (cookie, localStorage, sessionStorage, IndexedDB, Cache), read anything
+ * that tells one browser from another, throw into the page, or send anywhere but to its endpoint. It is small because
+ * what only some pages ask for stands in `features/`, which is loaded when an option or a marked element asks for it.
+ */
+import { type Attention, type Tell, createAttention } from './attention.js';
+import { type Entry, type Fields, type WireEvent, fields, uuid } from './event.js';
+import { COPY, safe } from './guard.js';
+import { type Options, type ReadOption } from './options.js';
+import { type Transport, createQueue } from './queue.js';
+
+const TITLE_MS = 3000; // So long a view in an application waits for its router to set a title,
+const LOAD_MS = 1000; // the first view for the page to load, and a view may still be redirected by replaceState.
+const SETTLE_MS = 1000; // By then a new view has replaced the old one's content.
+const POLL_MS = 500; // How often the address is looked at where the browser tells of no change.
+
+/** The public function: `analytics('signup', {props: {plan: 'pro'}})`. */
+export type Call = (name?: unknown, more?: unknown) => void;
+export type Listen = (names: string, handler: (event: any) => unknown, target?: EventTarget) => void;
+
+/** What the features add to a tracker. The names are short and stay as they are: two built files share them. */
+export interface Features {
+  /** Is a URL excluded? With `onlyHere` only if it is of this host. */
+  x(url: string, onlyHere?: number): unknown;
+  /** The address to report for the page. */
+  h(): string;
+  /** Reports what is reported once, when the page is hidden or left. */
+  v(): unknown;
+  /** Acts on what the visitor does. */
+  a(event: Event, path: EventTarget[]): unknown;
+}
+
+export type MakeFeatures = (on: (name: string) => unknown, option: ReadOption, listen: Listen, call: Call) => Partial<Features>;
+
+/** Under `COPY` of the window: how the features' file and further copies find the tracker that runs. */
+export interface Running extends Call {
+  /** Installs the features. */
+  m?(make: MakeFeatures): void;
+  /** The package's: sends what waits. */
+  f?(): void;
+  /** The package's: ends the tracker, and with `drop` what waits too. */
+  d?(drop?: boolean): void;
+  /** The path that was counted last, once the tracker was ended. */
+  s?: string;
+}
+
+/** What the package lets its user decide; the script has none of it. */
+export interface Hooks {
+  /** The event to send in the place of this one; none to send nothing. */
+  accept_(event: WireEvent): WireEvent | null | undefined;
+  /** Attention, whose code may still be on its way. */
+  attention_(tell: Tell): Attention;
+  transport_: Transport | undefined;
+  /** The path that a tracker of this page load counted last before it was stopped. */
+  seen_: string | undefined;
+}
+
+declare global {
+  interface Window {
+    analyticsServer?: Running;
+  }
+  interface Document {
+    prerendering?: boolean;
+  }
+  interface Navigator {
+    globalPrivacyControl?: boolean;
+  }
+}
+
+/**
+ * The tracker of a page: its public function, and what starts it once that function is where the page finds it. `load`
+ * brings the features' code, which then calls `m` of what runs.
+ */
+export const createTracker = (
+  options: Options,
+  option: ReadOption,
+  endpoint: string,
+  load: () => unknown,
+  hooks?: Hooks
+): readonly [call: Running, start: () => void] => {
+  const on = (name: string) => option(name) || options[name] === '';
+
+  const ending = IS_SCRIPT ? undefined : new AbortController();
+  const listen: Listen = (names, handler, target = window) =>
+    names
+      .split(' ')
+      .forEach((name) =>
+        target.addEventListener(name, safe(handler), IS_SCRIPT || { capture: true, signal: ending!.signal })
+      );
+
+  const fixed: Fields & Record<string, unknown> = {}; // What analytics('set', …) fixed for this page load: user_id, session_id, props.
+  let acts: Parameters<Features['a']>[] | undefined = []; // What the visitor did while the features' code was on its way.
+  // Fragments stay at home, unless a route is in them.
+  const features: Features = {
+    x: () => 0,
+    h: () => location.href.split('#')[0]!,
+    v: () => 0,
+    a: (...act) => call.m && acts!.push(act)
+  };
+  let view: Entry | undefined; // The entry of the page view we are in; none on excluded pages.
+  let known: string; // The title that was last seen: another one belongs to a new view.
+  let first = IS_SCRIPT || hooks!.seen_ === undefined; // Only the first page view of a page load carries document.referrer.
+  let settling: ReturnType<typeof setTimeout>;
+
+  // An element named title hides the document's.
+  const title = () => ((document.title as Partial<string>).trim ? document.title : '');
+
+  // The view's title, as late as possible: routers set it after they have changed the address.
+  const nameView = () => {
+    if (view && view.waits_) known = view.event_.title = title();
+  };
+
+  const queue = IS_SCRIPT ? createQueue(endpoint, nameView) : createQueue(endpoint, nameView, hooks!.transport_, hooks!.accept_);
+  const [push, flush] = queue;
+
+  // Queues one event; `more` holds any field of the HTTP contract. Returns its entry, or undefined on an excluded page.
+  const track = (name: unknown, given?: unknown): Entry | undefined => {
+    const more = fields(given);
+    const url = new URL((more.url as string) || (view ? view.event_.url : features.h()), location as unknown as URL) + '';
+    if (!name || features.x(url) || (!IS_SCRIPT && ending!.signal.aborted)) return;
+    const props = { ...(fixed.props as object), ...(more.props as object) };
+    const { width, height } = Object(window.screen);
+    const entry: Entry = {
+      time_: Date.now(),
+      event_: {
+        site: option('site') || location.hostname,
+        event_id: safe(uuid)(),
+        title: title(),
+        // An iPad says it is a Mac; its touch points alone tell. No other device says how many it has.
+        screen: { width, height, touch: (/Mac/.test(navigator.platform) && navigator.maxTouchPoints) || undefined },
+        language: navigator.language,
+        ...fixed,
+        ...more,
+        name: name + '',
+        url,
+        props: Object.keys(props)[0] && props
+      } as WireEvent
+    };
+    push(entry);
+    return entry;
+  };
+
+  const tell: Tell = (engagement_ms, scroll_depth) =>
+    view && track('engagement', { title: view.event_.title, engagement_ms, scroll_depth });
+  const [measureContent, attend, report, pause, reset] = IS_SCRIPT ? createAttention(tell) : hooks!.attention_(tell);
+
+  const measure = safe(() => {
+    known = title();
+    measureContent();
+  });
+
+  // Begins a new page view: what the old one has gathered goes out first.
+  const begin = (more?: unknown) => {
+    nameView();
+    const before = known;
+    report(1);
+    if (view) view.waits_ = 0; // Its title is what it is by now.
+    view = undefined;
+    const loads = first;
+    const referrer = (loads && !features.x(document.referrer, 1) && document.referrer) || undefined;
+    view = track('pageview', { referrer, ...(more as object) });
+    first = first && !view;
+    // Unless the page gave it a title of its own.
+    if (view && !(more && (more as Fields).title)) {
+      const until = Date.now() + (loads ? LOAD_MS : TITLE_MS);
+      view.waits_ = () =>
+        Date.now() < until && (loads ? document.readyState > 'd' /* not yet complete */ : title() === before);
+    }
+    reset();
+    clearTimeout(settling);
+    settling = setTimeout(measure, SETTLE_MS);
+  };
+
+  // The page may never come back. Hidden, it lives on where requests outlive it, so that failed ones can be repeated.
+  const leave = (final?: number) => {
+    measure();
+    report(final);
+    features.v();
+    pause();
+    flush(final || 1);
+  };
+
+  // ---- The public function. ----
+
+  let waiting: { push(given: Parameters<Call>): unknown } | 0 = [] as Parameters<Call>[];
+  const gated = on('exclude') || on('hash'); // Without these no view can be told from another.
+
+  const run = safe((name: unknown, more?: unknown) => {
+    if (name === 'set') Object.assign(fixed, fields(more));
+    else if (name === 'pageview') begin(more);
+    else track(name, more);
+  });
+
+  const call: Running = (...given) => (waiting && given[0] !== 'set' ? waiting.push(given) : run(...given));
+
+  // ---- Start, once the page has been seen: not while it is prerendered or lies in a background tab. ----
+
+  const follow = safe(() => {
+    let seen = IS_SCRIPT ? undefined : hooks!.seen_; // The path of the view we are in.
+    if (!IS_SCRIPT) ending!.signal.addEventListener('abort', () => (call.s = seen!));
+    const route = safe((replaced?: boolean) => {
+      const next = features.h();
+      const path = next.split('?')[0]!;
+      if (path === seen) return;
+      seen = path;
+      if (replaced && view && view.waits_ && Date.now() - view.time_ < LOAD_MS && !features.x(next)) {
+        view.event_.url = next; // A redirect: the view that was not sent yet takes the new address.
+      } else begin();
+    });
+    route();
+    if (safe(() => navigation.currentEntry!.key)()) {
+      // Every change of the address, whichever way a router goes about it. (Sandboxed documents are told of none, and
+      // have no entry.)
+      listen('currententrychange', (event) => route(event.navigationType === 'replace'), navigation);
+    } else {
+      (['pushState', 'replaceState'] as const).forEach(
+        safe((method) => {
+          const original = history[method];
+          const ours = (history[method] = function () {
+            const result = original.apply(this, arguments as never);
+            route(method > 'q');
+            return result;
+          });
+          // Another one's patch on top of ours stays, and goes on calling ours.
+          if (!IS_SCRIPT) {
+            ending!.signal.addEventListener('abort', () => history[method] === ours && (history[method] = original));
+          }
+        })
+      );
+      listen('popstate hashchange', () => route());
+      const polls = setInterval(route, POLL_MS);
+      if (!IS_SCRIPT) ending!.signal.addEventListener('abort', () => clearInterval(polls));
+    }
+    // From the back/forward cache.
+    listen('pageshow', (event) => event.persisted && begin({ title: title() }));
+  });
+
+  const start = safe(() => {
+    // Only true counts: an element of the page may hide these. What excludes pages must be there first.
+    if (!waiting || document.hidden === true || document.prerendering === true || (gated && acts)) return;
+    const calls = waiting as Parameters<Call>[];
+    waiting = 0;
+    // The page view that opens the session comes before what the page has called meanwhile.
+    if (!on('manual')) follow();
+    for (const given of calls) call(...given);
+    listen('scroll pointerdown keydown', measure);
+    listen('scroll pointerdown keydown pointermove focus blur', attend);
+    listen('pagehide', () => leave(2));
+    listen('visibilitychange', () => (document.hidden === true ? leave() : attend()));
+    attend();
+  });
+
+  // ---- What only some pages ask for. ----
+
+  const ask = () => {
+    if (call.m) return;
+    call.m = safe((make) => {
+      Object.assign(features, make(on, option, listen, call));
+      acts!.forEach((act) => features.a(...act));
+      acts = undefined;
+      start();
+    });
+    safe(load)();
+  };
+
+  const act = (event: Event) => {
+    const path = event.composedPath(); // Through open shadow roots too.
+    if (path.some((node) => (node as HTMLElement).dataset && 'analytics' in (node as HTMLElement).dataset)) ask();
+    features.a(event, path);
+  };
+
+  if (!IS_SCRIPT) {
+    call.f = () => flush(1);
+    call.d = (drop) => {
+      if (drop) queue[2]!();
+      else leave(2);
+      waiting = { push() {} };
+      clearTimeout(settling);
+      call.s = '';
+      ending!.abort();
+    };
+  }
+  window[COPY] = call;
+  return [
+    call,
+    () => {
+      if ((navigator.doNotTrack as never) > 0 || navigator.globalPrivacyControl) waiting = { push() {} };
+      else {
+        if (
+          gated ||
+          'outbound downloads forms vitals 404'.split(' ').some(on) ||
+          safe(() => document.querySelector('[data-analytics]'))()
+        ) {
+          ask();
+        }
+        listen('click auxclick submit focusin pointerdown keydown', act);
+        listen('visibilitychange prerenderingchange', start);
+        start();
+      }
+    }
+  ];
+};

@@ -1,0 +1,21 @@
+/**
+ * What only some pages ask of the tracker: excluded paths, routes in the fragment, clicks and forms, pages that were
+ * not found, web vitals. It must never do what the core must never do.
+ */
+import type { MakeFeatures } from '../core/tracker.js';
+import { createClicks } from './clicks.js';
+import { excluder, routed } from './paths.js';
+import { createVitals, navigationEntry } from './vitals.js';
+
+export const makeFeatures: MakeFeatures = (on, option, listen, call) => {
+  if (on('404')) {
+    const status = document.documentElement.dataset.status;
+    if (status === '404' || navigationEntry().responseStatus === 404) call('not_found');
+  }
+  return {
+    x: excluder(option('exclude')),
+    a: createClicks(on, option, listen, call),
+    v: createVitals(on('vitals'), call),
+    ...(on('hash') ? { h: routed } : {})
+  };
+};

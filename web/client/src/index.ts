@@ -1,0 +1,147 @@
+/**
+ * The client for browsers: a thin object in front of the tracker of the page. There is one tracker on a page, whoever
+ * starts it first: another client, a second copy of this package and the script `/a.js` all use the one that runs.
+ *
+ * Nothing here touches a browser's global when it is imported, and without a browser every call does nothing.
+ */
+import { uuid } from './core/event.js';
+import { COPY, safe } from './core/guard.js';
+import { readOption } from './core/options.js';
+import { type Hooks, type Running, createTracker } from './core/tracker.js';
+import type { AnalyticsConfig, EventMap, Interaction, Props, TrackedEvent, View } from './types.js';
+
+export type { AnalyticsConfig, EventMap, Interaction, Props, TrackedEvent, View } from './types.js';
+
+// Pages of a developer, which count only when told to.
+const LOCAL = /^(localhost|.*\.localhost|127\.[\d.]+|\[::1\]|)$/;
+
+const text = (on: unknown): string | undefined => (on ? (Array.isArray(on) ? on.join() : 'true') : undefined);
+
+// Attention is not needed for the first view, so its code may come later.
+const attention: Hooks['attention_'] = (tell) => {
+  let real: ReturnType<Hooks['attention_']> | undefined;
+  import('./core/attention.js').then(({ createAttention }) => {
+    real = createAttention(tell);
+    real[4]();
+    real[1]();
+  }, String);
+  return [0, 1, 2, 3, 4].map((index) => (final?: number) => real && real[index]!(final)) as never;
+};
+
+const start = (config: AnalyticsConfig): Running | undefined => {
+  if (typeof window === 'undefined' || config.enabled === false) return;
+  const before = window[COPY];
+  if (before && before.s === undefined) return before;
+  if (!config.local && LOCAL.test(location.hostname)) return;
+  const { beforeSend, debug, exclude, scrollTracking } = config;
+  const options = {
+    site: config.appName,
+    exclude: exclude && exclude.join(),
+    outbound: text(config.outboundLinks),
+    downloads: text(config.downloads),
+    forms: text(config.forms),
+    vitals: text(config.webVitals),
+    hash: text(config.hashRouting),
+    manual: text(config.autoPageviews === false),
+    unmarked: text(config.clickTracking === false)
+  };
+  const [call, begin] = createTracker(
+    options,
+    (name) => readOption(options, name),
+    config.apiBaseUrl.replace(/\/*$/, '/track'),
+    () => import('./features/index.js').then(({ makeFeatures }) => call.m!(makeFeatures), String),
+    {
+      accept_: (event) => {
+        // What fails to decide keeps the event back.
+        const sent = beforeSend ? (safe(beforeSend)(event as TrackedEvent) as typeof event) : event;
+        if (debug) console.debug('analytics', sent || 'kept back', sent ? '' : event);
+        return sent;
+      },
+      attention_: scrollTracking && !scrollTracking.enabled ? () => [0, 1, 2, 3, 4].map(() => () => {}) as never : attention,
+      transport_: config.transport,
+      seen_: before && before.s
+    }
+  );
+  if (config.session !== 'server') call('set', { session_id: safe(uuid)() });
+  begin();
+  return call;
+};
+
+/** Tracks the page it runs on. `Events` names the events that may be tracked, and their properties. */
+export class AnalyticsClient<Events extends EventMap = Record<string, Props | undefined>> {
+  private readonly running_: Running | undefined;
+
+  constructor(config: AnalyticsConfig) {
+    this.running_ = safe(start)(config);
+  }
+
+  /** Reports a page view; in its own right, beside those that are counted by themselves. */
+  trackView({ pageUrl, pageTitle, ...more }: View = {}): void {
+    this.call_('pageview', { url: pageUrl, title: pageTitle, ...more });
+  }
+
+  /** Reports what a visitor did with an element. */
+  trackInteraction({ type, data = {} }: Interaction): void {
+    const { pageUrl: url, pageTitle: title, elementId: id, elementTag: tag, elementText, href, ...props } = data;
+    this.call_(type, { url, title, element: { id, tag, text: elementText, href }, props });
+  }
+
+  /** Reports an event of your own. */
+  track<Name extends keyof Events & string>(
+    name: Name,
+    ...[props]: undefined extends Events[Name] ? [props?: Events[Name]] : [props: Events[Name]]
+  ): void {
+    this.call_(name, { props });
+  }
+
+  /** Reports money that came in, by default as the event `purchase`. */
+  revenue(amount: number, currency: string, props?: Props, name = 'purchase'): void {
+    this.call_(name, { props, revenue: { amount, currency } });
+  }
+
+  /** Names the user that the application knows, from now until the page is left; `null` takes it back. */
+  identify(userId: string | number | null): void {
+    this.call_('set', { user_id: userId });
+  }
+
+  /** Lays these properties under every event from now on. */
+  set(props: Props): void {
+    this.call_('set', { props });
+  }
+
+  /** Reports that a variant of an experiment was shown. */
+  exposure(experiment: string, variant: string): void {
+    this.call_('exposure', { experiment: { id: experiment, variant } });
+  }
+
+  /** Sends what waits now. */
+  flush(): void {
+    const running = this.running_;
+    if (running && running.f) running.f();
+  }
+
+  /** Forgets what waits and tracks no more on this load of the page. Nothing is stored, so ask for it on each load. */
+  optOut(): void {
+    this.end_(true);
+  }
+
+  /** Sends what waits and ends the tracker; a client made later goes on without counting the same view again. */
+  destroy(): void {
+    this.end_();
+  }
+
+  private call_(name: string, more: unknown): void {
+    const running = this.running_;
+    if (running) running(name, more);
+  }
+
+  private end_(drop?: boolean): void {
+    const running = this.running_;
+    if (running && running.d && running.s === undefined) running.d(drop);
+  }
+}
+
+/** A client whose events are typed: `createAnalytics<{ signup: { plan: string } }>({…})`. */
+export const createAnalytics = <Events extends EventMap = Record<string, Props | undefined>>(
+  config: AnalyticsConfig
+): AnalyticsClient<Events> => new AnalyticsClient<Events>(config);

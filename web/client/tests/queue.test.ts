@@ -1,0 +1,157 @@
+/** The queue: nothing lost, nothing counted twice, order kept, whatever the server answers. */
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Entry } from '../src/core/event.js';
+import { type Transport, createQueue } from '../src/core/queue.js';
+
+const KEEPALIVE_BYTES = 64 << 10;
+const HOUR_MS = 3_600_000;
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+const entry = (id: number, text = ''): Entry => ({
+  time_: Date.now(),
+  event_: { site: 's', event_id: String(id), name: 'n', url: 'https://s/', title: text }
+});
+
+type Sent = { event_id: string; title: string; timestamp?: number; sent_at?: number };
+const read = (body: string): Sent[] => [JSON.parse(body)].flat() as Sent[];
+
+type Answer = number | 'lost' | 'hangs' | 'late';
+
+/** A server: keeps what it takes, in order, each event_id once. */
+class Server {
+  readonly kept: string[] = [];
+  readonly bodies: string[] = [];
+
+  constructor(readonly answers: Answer[]) {}
+
+  readonly transport: Transport = (body) => {
+    this.bodies.push(body);
+    const answer = this.answers.shift() ?? 202;
+    const take = () => {
+      for (const { event_id } of read(body)) if (!this.kept.includes(event_id)) this.kept.push(event_id);
+    };
+    if (answer === 'hangs') return new Promise(() => {});
+    if (answer === 'lost') return Promise.reject(new Error('no answer'));
+    if (answer === 'late') {
+      take(); // It arrived, and only the answer is lost.
+      return Promise.reject(new Error('no answer'));
+    }
+    if (answer < 500 && answer !== 429) take();
+    return Promise.resolve(answer);
+  };
+}
+
+const answers = fc.array(fc.constantFrom<Answer>(202, 503, 500, 429, 'lost', 'hangs', 'late'), { maxLength: 12 });
+const step = fc.oneof(
+  fc.record({ push: fc.nat({ max: 80 }), size: fc.constantFrom(0, 10, 3_000, 70_000) }),
+  fc.record({ wait: fc.nat({ max: 40_000 }) })
+);
+
+describe('the queue', () => {
+  it('delivers every event once and in order', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 12 }), answers, async (steps, given) => {
+        const server = new Server([...given]);
+        const [push] = createQueue('', () => {}, server.transport);
+        let pushed = 0;
+        for (const one of steps) {
+          if ('wait' in one) await vi.advanceTimersByTimeAsync(one.wait);
+          else for (let i = 0; i < one.push; i++) push(entry(pushed++, '\u65e5'.repeat(one.size / 3)));
+        }
+        await vi.advanceTimersByTimeAsync(2 * HOUR_MS);
+        expect(server.kept).toEqual(Array.from({ length: pushed }, (_, id) => String(id)));
+      }),
+      { numRuns: 30 }
+    );
+  });
+
+  it('loses nothing when the page is hidden or left at any moment', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(step, { maxLength: 8 }),
+        answers,
+        fc.nat({ max: 8 }),
+        async (steps, given, hidden) => {
+          const server = new Server([...given]);
+          const [push, flush] = createQueue('', () => {}, server.transport);
+          let pushed = 0;
+          for (const [index, one] of steps.entries()) {
+            if (index === hidden) flush(1);
+            if ('wait' in one) await vi.advanceTimersByTimeAsync(one.wait);
+            else for (let i = 0; i < one.push; i++) push(entry(pushed++, 'x'.repeat(one.size)));
+          }
+          server.answers.length = 0; // The beacons that go out with the page are taken.
+          flush(2);
+          await vi.advanceTimersByTimeAsync(HOUR_MS);
+          expect([...server.kept].sort()).toEqual(Array.from({ length: pushed }, (_, id) => String(id)).sort());
+        }
+      ),
+      { numRuns: 30 }
+    );
+  });
+
+  it('counts bytes, not characters', async () => {
+    const server = new Server([]);
+    const [push] = createQueue('', () => {}, server.transport);
+    for (let i = 0; i < 21; i++) push(entry(i, '\u65e5'.repeat(1_000)));
+    await vi.advanceTimersByTimeAsync(HOUR_MS);
+    expect(server.kept).toHaveLength(21);
+    for (const body of server.bodies) expect(new TextEncoder().encode(body).length).toBeLessThan(KEEPALIVE_BYTES / 2);
+  });
+
+  it('sends an event that is too large for a single one as a batch', async () => {
+    const server = new Server([]);
+    const [push] = createQueue('', () => {}, server.transport);
+    push(entry(0, 'x'.repeat(70_000)));
+    await vi.advanceTimersByTimeAsync(HOUR_MS);
+    expect(server.bodies[0]!.startsWith('[')).toBe(true);
+  });
+
+  it('tells the age of what it sends late', async () => {
+    const server = new Server([503]);
+    const [push] = createQueue('', () => {}, server.transport);
+    push(entry(0));
+    await vi.advanceTimersByTimeAsync(HOUR_MS);
+    const [first, second] = server.bodies.map((body) => read(body)[0]!);
+    expect(first!.timestamp).toBeUndefined();
+    expect(second!.sent_at! - second!.timestamp!).toBeGreaterThanOrEqual(5_000);
+  });
+
+  it('waits longer after each failure in a row', async () => {
+    const server = new Server([503, 503, 503]);
+    const [push] = createQueue('', () => {}, server.transport);
+    push(entry(0));
+    await vi.advanceTimersByTimeAsync(HOUR_MS);
+    const ages = server.bodies.slice(1).map((body) => read(body)[0]!.sent_at! - read(body)[0]!.timestamp!);
+    expect(ages.map((age) => Math.round(age / 1_000))).toEqual([5, 15, 35]);
+  });
+
+  it('drops the oldest when the server stays away', async () => {
+    const server = new Server(Array.from({ length: 10 }, () => 503));
+    const [push] = createQueue('', () => {}, server.transport);
+    for (let i = 0; i < 10_100; i++) push(entry(i));
+    await vi.advanceTimersByTimeAsync(4 * HOUR_MS);
+    expect(server.kept.at(-1)).toBe('10099');
+    expect(server.kept.length).toBeLessThanOrEqual(10_100);
+    expect(server.kept.length).toBeGreaterThanOrEqual(10_000);
+  });
+});
+
+describe('what the user keeps back', () => {
+  it('is not sent, and blocks nothing', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.boolean(), { maxLength: 120 }), answers, async (kept, given) => {
+        const server = new Server([...given]);
+        const accept = (event: Entry['event_']) => (kept[Number(event.event_id)] ? event : null);
+        const [push] = createQueue('', () => {}, server.transport, accept);
+        kept.forEach((_, id) => push(entry(id)));
+        await vi.advanceTimersByTimeAsync(2 * HOUR_MS);
+        expect(server.kept).toEqual(kept.flatMap((one, id) => (one ? [String(id)] : [])));
+      }),
+      { numRuns: 20 }
+    );
+  });
+});

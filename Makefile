@@ -15,7 +15,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 # The locks name every package, so pip neither resolves nor adds any.
 PIP_LOCKED = $(PIP) install --quiet --no-deps --require-hashes --only-binary :all:
 COUNTRY_DB = .build/geo/country.mmdb
-NODE_PACKAGES = tests/browsers/puppeteer web
+NODE_PACKAGES = tests/browsers/puppeteer tests/access/oidc/node web
 NODE_INSTALLED = $(NODE_PACKAGES:%=%/node_modules/installed)
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock'
@@ -91,7 +91,7 @@ run: install $(COUNTRY_DB) ## Start the server on 127.0.0.1:8000 with the demo s
 demo: install ## Fill a site with 30 days of made-up traffic (stop the server first)
 	@$(BIN)/analytics-server demo --days 30 --sessions 50000 $(ARGS)
 
-# What drives Firefox in the tests, and what the client and the tracker script are built with. Without npm, or without its
+# What drives Firefox in the tests, the provider that people sign in through there, and what the client and the tracker script are built with. Without npm, or without its
 # registry, those tests say why they are skipped.
 %/node_modules/installed: %/package-lock.json
 	@if command -v npm >/dev/null; then \

@@ -31,6 +31,8 @@ Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 
 UrlPath = Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)+$")]
 HEADER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+OIDC_ISSUER = re.compile(r"(https://[^\s/?#@]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?)(/[^\s?#]*)?")
+OIDC_ROLE = re.compile(r"[^=\s][^=]*=(owner|(viewer|editor|admin)@\S+)")
 BASE_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 
 OWN_PATHS = ("/api/v1", "/dashboard", "/demo", "/healthz", "/metrics", "/openapi.json", "/readyz")
@@ -81,6 +83,18 @@ class AccessSection(_Section, frozen=True, kw_only=True):
     sign_ins_per_account: Positive = 10
     sign_ins_per_address: Positive = 50
     sign_in_window_s: Positive = 900
+
+
+class OidcSection(_Section, frozen=True, kw_only=True):
+    issuer: str = ""
+    client_id: str = ""
+    client_secret: str = ""
+    name: str = "single sign-on"
+    scopes: str = "openid email profile"
+    role_claim: str = "groups"
+    roles: tuple[str, ...] = ()
+    only: bool = False
+    clock_skew_s: NotNegative = 60
 
 
 class CollectSection(_Section, frozen=True, kw_only=True):
@@ -190,6 +204,7 @@ class Config(_Section, frozen=True, kw_only=True):
     clickhouse: ClickhouseSection = ClickhouseSection()
     sites: SitesSection = SitesSection()
     access: AccessSection = AccessSection()
+    oidc: OidcSection = OidcSection()
     collect: CollectSection = CollectSection()
     limits: LimitsSection = LimitsSection()
     sql: SqlSection = SqlSection()
@@ -257,8 +272,31 @@ def load_config(path: Path | None, environment: Mapping[str, str] | None = None)
             "write it as https://stats.example.com, with a path if there is one, and nothing behind."
         )
     _refuse_no_hosts(config.server.allowed_hosts)
+    _check_oidc(config)
     _refuse_taken_paths(config.tracker)
     return config
+
+
+def _check_oidc(config: Config) -> None:
+    oidc = config.oidc
+    if not oidc.issuer:
+        if oidc.only:
+            raise ConfigError("[oidc] only = true needs [oidc] issuer: nobody could sign in.")
+        return
+    if not OIDC_ISSUER.fullmatch(oidc.issuer):
+        raise ConfigError(
+            f"[oidc] issuer = {oidc.issuer!r} is no address of a provider: write it as https://id.example.com, exactly "
+            "as the provider does (plain http only for one on this machine)."
+        )
+    if not oidc.client_id:
+        raise ConfigError("[oidc] issuer needs [oidc] client_id: what the provider knows this server as.")
+    if not config.server.public_url:
+        raise ConfigError("[oidc] issuer needs [server] public_url: browsers come back to it from the provider.")
+    for entry in oidc.roles:
+        if not OIDC_ROLE.fullmatch(entry):
+            raise ConfigError(
+                f"[oidc] roles has {entry!r}: write GROUP=owner, or GROUP=ROLE@SITE with viewer, editor or admin."
+            )
 
 
 def _refuse_no_hosts(entries: tuple[str, ...]) -> None:

@@ -42,9 +42,25 @@ def another(section: str, key: str) -> tuple[Any, str]:
         return "Europe/Stockholm", "Europe/Stockholm"
     if key == "client_ip_header":
         return "X-Real-IP", "X-Real-IP"
+    if key == "issuer":
+        return "https://id.example", "https://id.example"
     if key == "public_url":
         return "https://stats.example", "https://stats.example"
     return f"/{key}", f"/{key}"
+
+
+PROVIDER = {
+    "ANALYTICS_OIDC_ISSUER": "https://other.example",
+    "ANALYTICS_OIDC_CLIENT_ID": "analytics",
+    "ANALYTICS_SERVER_PUBLIC_URL": "https://stats.example",
+}
+
+
+def companions(section: str, key: str) -> dict[str, str]:
+    """What has to be set besides."""
+    variable = f"ANALYTICS_{section}_{key}".upper()
+    wanted = PROVIDER if (section, key) in (("oidc", "issuer"), ("oidc", "only")) else {}
+    return {name: value for name, value in wanted.items() if name != variable}
 
 
 @pytest.mark.parametrize(("section", "key"), [(section, key) for section, key, _ in ALL_KEYS])
@@ -54,15 +70,44 @@ def test_every_key_can_be_set_in_both_ways_and_the_environment_wins(tmp_path: Pa
     path = written(tmp_path, f"[{section}]\n{key} = {msgspec.json.encode(toml_value).decode()}\n")
     variable = f"ANALYTICS_{section}_{key}".upper()
 
-    from_file = load_config(path, {})
-    from_environment = load_config(None, {variable: text})
+    besides = companions(section, key)
+    from_file = load_config(path, besides)
+    from_environment = load_config(None, {**besides, variable: text})
     default = default_of(section, key)
     back = ",".join(default) if isinstance(default, tuple) else str(default)
-    both = load_config(path, {variable: back})
+    both = load_config(path, {**besides, variable: back})
 
     assert getattr(getattr(from_file, section), key) == value
     assert getattr(getattr(from_environment, section), key) == value
     assert getattr(getattr(both, section), key) == default
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"OIDC_ISSUER": "id.example"}, "no address of a provider"),
+        ({"OIDC_ISSUER": "http://id.example"}, "no address of a provider"),
+        ({"OIDC_ISSUER": "https://id.example/?a=b"}, "no address of a provider"),
+        ({"OIDC_CLIENT_ID": ""}, "client_id"),
+        ({"SERVER_PUBLIC_URL": ""}, "public_url"),
+        ({"OIDC_ROLES": "staff"}, "GROUP=owner"),
+        ({"OIDC_ROLES": "staff=viewer"}, "GROUP=owner"),
+        ({"OIDC_ROLES": "staff=owner@a.example"}, "GROUP=owner"),
+        ({"OIDC_ROLES": "=owner"}, "GROUP=owner"),
+        ({"OIDC_ISSUER": "", "OIDC_ONLY": "true"}, "nobody could sign in"),
+    ],
+)
+def test_a_provider_needs_settings_that_can_work(changes: dict[str, str], message: str) -> None:
+    changed = {f"ANALYTICS_{name}": value for name, value in changes.items()}
+    with pytest.raises(ConfigError, match=message):
+        load_config(None, {**PROVIDER, **changed})
+
+
+@pytest.mark.parametrize(
+    "issuer", ["https://id.example/realms/a", "http://127.0.0.1:8080/realms/a", "http://localhost"]
+)
+def test_a_provider_is_asked_by_https_or_on_this_machine(issuer: str) -> None:
+    assert load_config(None, {**PROVIDER, "ANALYTICS_OIDC_ISSUER": issuer}).oidc.issuer == issuer
 
 
 def test_a_header_s_name_has_a_length_that_headers_have() -> None:

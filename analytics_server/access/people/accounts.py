@@ -69,6 +69,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str = ""
     rights: Rights = Rights()
     password_hash: str = ""
+    identity: str = ""
+    """Issuer and subject of a provider that the person signs in through."""
     second_factor: SecondFactor | None = None
     sessions_from_ms: int = 0
     created_at_ms: int = 0
@@ -166,6 +168,10 @@ class Accounts:
             self._revision = self._documents.revision
         return self._by_email.get(email)
 
+    def by_identity(self, identity: str) -> Account | None:
+        """The person who signs in through a provider as that issuer and subject."""
+        return next((each for each in self.all() if identity and each.identity == identity), None)
+
     def all(self) -> list[Account]:
         """All people, the eldest first."""
         return self._sorted(Account)
@@ -188,7 +194,7 @@ class Accounts:
 
     # ---- people --------------------------------------------------------
 
-    async def add(self, email: str, *, name: str, rights: Rights, password_hash: str) -> Account:
+    async def add(self, email: str, *, name: str, rights: Rights, password_hash: str, identity: str = "") -> Account:
         """Make a person. Raises `Conflict`, or a store error."""
         async with self._documents.changing:
             await self.load()
@@ -202,6 +208,7 @@ class Accounts:
                 name=name,
                 rights=rights,
                 password_hash=password_hash,
+                identity=identity,
                 created_at_ms=self._now_ms(),
             )
             await self._documents.put((PERSON, person.id), person)

@@ -172,6 +172,7 @@ class InvitationRoutes:
                 errors={
                     400: ("bad_name", "weak_password"),
                     401: ("sign_in_failed",),
+                    403: ("only_oidc",),
                     404: ("unknown_invitation",),
                     409: ("person_exists", "too_many"),
                     429: ("too_many_attempts",),

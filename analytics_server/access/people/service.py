@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from analytics_server.access.oidc.people import OidcPeople, RoleMapping
+from analytics_server.access.oidc.provider import OidcProvider
+from analytics_server.access.oidc.routes import CALLBACK_PATH, OidcRoutes, SignInMethods, methods_endpoint
+from analytics_server.access.oidc.sign_in import OidcClient, OidcSignIn
 from analytics_server.access.people.accounts import Accounts
+from analytics_server.access.people.attempts import AttemptCounter
 from analytics_server.access.people.invitation_routes import InvitationRoutes
 from analytics_server.access.people.people_routes import PeopleRoutes
 from analytics_server.access.people.session_routes import SessionRoutes
@@ -28,7 +34,7 @@ class PeopleService:
         self._config = config
         self.people = Accounts(store, unreadable=unreadable, refresh_s=refresh_s)
         self.sessions = PersonSessions(store, self.people, config.access, unreadable=unreadable, refresh_s=refresh_s)
-        self.sign_in = SignIn(self.people, self.sessions, config.access)
+        self.sign_in = SignIn(self.people, self.sessions, config.access, by_password=not config.oidc.only)
         self.cookies = SessionCookies(config.server.public_url)
 
     def start(self, tasks: BackgroundTasks) -> None:
@@ -50,10 +56,38 @@ class PeopleService:
             recorder=recorder,
         )
         return [
+            *self._methods(client_of, recorder),
             *SessionRoutes(self.people, self.sessions, self.sign_in, self.cookies, client_of, recorder).endpoints(),
             *PeopleRoutes(self.people, self.sign_in.passwords).endpoints(),
             *invitations.endpoints(),
         ]
+
+    def _methods(self, client_of: Callable[[web.Request], str], recorder: Recorder | None) -> list[Endpoint]:
+        """How people may sign in, and the way through a provider if there is one."""
+        oidc, access = self._config.oidc, self._config.access
+        if not oidc.issuer:
+            return [methods_endpoint(SignInMethods(password=True, provider=""))]
+        public_url = self._config.server.public_url.rstrip("/")
+        client = OidcClient(
+            client_id=oidc.client_id,
+            client_secret=oidc.client_secret,
+            redirect_url=f"{public_url}{CALLBACK_PATH}",
+            scopes=oidc.scopes,
+            role_claim=oidc.role_claim,
+            skew_s=oidc.clock_skew_s,
+        )
+        routes = OidcRoutes(
+            OidcSignIn(OidcProvider(oidc.issuer), client),
+            OidcPeople(self.people, RoleMapping(oidc.roles)),
+            self.sessions,
+            self.cookies,
+            AttemptCounter(access.sign_ins_per_address, access.sign_in_window_s),
+            base=urlsplit(public_url).path,
+            client_of=client_of,
+            recorder=recorder,
+        )
+        methods = SignInMethods(password=not oidc.only, provider=oidc.name)
+        return [methods_endpoint(methods), *routes.endpoints()]
 
     def _link_of(self, request: web.Request, secret: str) -> str:
         base = self._config.server.public_url.rstrip("/") or f"{request.scheme}://{request.host}"

@@ -123,7 +123,7 @@ class SessionRoutes:
                     examples={"person": {"email": "nobody@example.org", "password": "seven green umbrellas"}},
                 ),
                 replies=(Reply(about="Signed in.", type=WhoAmI, headers=_COOKIE),),
-                errors={**_REFUSED, 401: ("code_needed", "sign_in_failed"), 403: ("bad_origin",)},
+                errors={**_REFUSED, 401: ("code_needed", "sign_in_failed"), 403: ("bad_origin", "only_oidc")},
                 asks_store=True,
             ),
             Endpoint(

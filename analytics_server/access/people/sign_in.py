@@ -17,7 +17,7 @@ from analytics_server.access.people.passwords import Passwords, check_password
 from analytics_server.access.people.second_factor import SecondFactor
 from analytics_server.access.people.sessions import PersonSessions
 from analytics_server.config import AccessSection
-from analytics_server.errors import Conflict, NotFound, RequestError, Unauthorized
+from analytics_server.errors import Conflict, Forbidden, NotFound, RequestError, Unauthorized
 
 _FAILED = "The e-mail address, the password or the code is wrong."
 
@@ -32,7 +32,10 @@ class SignIn:
         settings: AccessSection,
         clock: Callable[[], float] = time.time,
         passwords: Passwords | None = None,
+        by_password: bool = True,
     ) -> None:
+        """`by_password` false: people come through a provider only."""
+        self._by_password = by_password
         self._people = people
         self._sessions = sessions
         self._clock = clock
@@ -45,8 +48,10 @@ class SignIn:
     async def sign_in(self, email: str, password: str, code: str, address: str) -> tuple[Account, str, int]:
         """The person, a new session's secret, and how many seconds it lives at most.
 
-        Raises `Unauthorized` (sign_in_failed, code_needed), `TooManyAttempts`, or a store error.
+        Raises `Unauthorized` (sign_in_failed, code_needed), `TooManyAttempts`, `Forbidden` (only_oidc), or a store
+        error.
         """
+        self._check_method()
         account = email.strip().lower()
         person = await self._checked(account, password, address)
         if person.has_second_factor:
@@ -65,6 +70,7 @@ class SignIn:
 
         Raises `NotFound` (unknown_invitation), `RequestError` (weak_password), as `sign_in` does, or a store error.
         """
+        self._check_method()
         self._by_address.take(address)
         invitation = await self._people.invitation_of(secret)
         if invitation is None:
@@ -86,6 +92,10 @@ class SignIn:
             )
         await self._people.uninvite(invitation.id)
         return person
+
+    def _check_method(self) -> None:
+        if not self._by_password:
+            raise Forbidden("People sign in through the provider only ([oidc] only).", code="only_oidc")
 
     async def change_password(self, person: Account, old: str, new: str, address: str) -> None:
         """Another password; all sessions end. Raises as `sign_in` does, and `RequestError` (weak_password)."""

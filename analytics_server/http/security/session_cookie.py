@@ -20,6 +20,8 @@ SCHEME = "Session"
 
 SECURE_NAME = "__Host-analytics_session"
 PLAIN_NAME = "analytics_session"
+PASSING = "_begun"
+"""What the name of a sign-in under way ends in."""
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _VALUE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -70,6 +72,22 @@ class SessionCookies:
             httponly=True,
             samesite="Strict",
         )
+
+    def set_passing(self, request: web.Request, response: web.Response, value: str, max_age_s: int) -> None:
+        """Give the browser the cookie of a sign-in under way: it comes back with it from another site."""
+        response.set_cookie(
+            f"{self._name(request)}{PASSING}",
+            value,
+            max_age=max_age_s,
+            path="/",
+            secure=self._is_secure(request),
+            httponly=True,
+            samesite="Lax",
+        )
+
+    def passing(self, request: web.Request) -> str:
+        """The value of a sign-in under way, or ""."""
+        return str(request.cookies.get(f"{self._name(request)}{PASSING}", ""))
 
     def clear(self, request: web.Request, response: web.Response) -> None:
         """Take the cookie away."""

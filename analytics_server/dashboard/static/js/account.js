@@ -1,15 +1,25 @@
 // The cards of people: signing in, accepting an invitation, setting up the first owner.
 
+import { BASE } from './api.js';
 import { fill, h, icon } from './dom.js';
 
 const LEAST_CHARS = 12;
+const FAILURES = {
+  no_role: 'The provider knows you, but you have no role here. Ask an owner.',
+  provider_unavailable: 'The provider does not answer. Try again in a moment.',
+  too_many_attempts: 'Too many attempts. Wait a while, then try again.',
+};
+
+/** What a failed sign-in through the provider is told by; '' for none. */
+export const failureText = (code) => (code ? FAILURES[code] ?? 'The sign-in through the provider failed. Try again.' : '');
 
 /**
  * The sign-in card: e-mail and password, or an access token. `onSubmit({email, password, code} | {token})` → promise of
- * {fault, needsCode}. `byToken`: show the token's form first.
+ * {fault, needsCode}. `byToken`: show the token's form first. `methods`: promise of what GET /api/v1/session/methods says.
  */
-export function signIn({ message = '', byToken = false, email = '', onSubmit }) {
+export function signIn({ message = '', byToken = false, email = '', methods, onSubmit }) {
   const body = h('div');
+  const provider = h('div', { className: 'provider' });
   const show = (withToken, told) => {
     const form = withToken ? tokenForm(onSubmit, told) : passwordForm(onSubmit, told, email);
     fill(body,
@@ -20,8 +30,12 @@ export function signIn({ message = '', byToken = false, email = '', onSubmit }) 
         h('button', { type: 'button', className: 'link', onclick: () => show(!withToken, '') }, withToken ? 'Sign in with e-mail and password' : 'Use an access token')));
     body.querySelector('input').focus();
   };
-  const element = card('Sign in to your analytics', body);
+  const element = card('Sign in to your analytics', provider, body);
   show(byToken, message);
+  methods.then(({ password, provider: name }) => {
+    if (name) fill(provider, h('a', { className: 'control primary', href: `${BASE}/api/v1/session/oidc` }, `Sign in with ${name}`), h('p', { className: 'hint' }, 'or'));
+    if (!password && !byToken) show(true, message);
+  }).catch(() => {}); // An older server: passwords and tokens.
   return element;
 }
 

@@ -50,6 +50,11 @@ export class Api {
     return this.#call('GET', '/api/v1/session');
   }
 
+  /** GET /api/v1/session/methods → {password, provider: what the button to the provider says, or ''} */
+  methods() {
+    return this.#call('GET', '/api/v1/session/methods');
+  }
+
   /** POST /api/v1/session: sets the cookie. `credentials`: {email, password, code} */
   signIn(credentials) {
     return this.#call('POST', '/api/v1/session', credentials);

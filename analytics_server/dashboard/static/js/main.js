@@ -1,12 +1,12 @@
 // Start: token or session, sites, then the report; and back to the sign-in when they are refused.
 
-import { acceptInvitation, ownerOffer, setUpOwner, signIn } from './account.js';
+import { acceptInvitation, failureText, ownerOffer, setUpOwner, signIn } from './account.js';
 import { Api } from './api.js';
 import { fill, h } from './dom.js';
 import { Header } from './header.js';
 import { Live } from './live.js';
 import { Report } from './report.js';
-import { dismissOffer, forgetToken, isOfferDismissed, rememberToken, restoreToken, takeInvitation } from './session.js';
+import { dismissOffer, forgetToken, isOfferDismissed, rememberToken, restoreToken, takeFailure, takeInvitation } from './session.js';
 import { State } from './state.js';
 import { begin } from './welcome.js';
 
@@ -38,7 +38,9 @@ class Dashboard {
   /** By what the address bar and the tab hold: an invitation, a token, or else the session's cookie. */
   begin() {
     const secret = takeInvitation();
+    const failure = failureText(takeFailure());
     if (secret) this.#accept(secret);
+    else if (failure) this.leave(failure);
     else if (!this.api || location.hash.includes('token=')) this.start(restoreToken());
   }
 
@@ -74,7 +76,7 @@ class Dashboard {
     this.hasSession = false;
     forgetToken();
     document.title = 'Sign in · Analytics';
-    this.#show(signIn({ message, byToken, onSubmit: (given) => (given.token === undefined ? this.#signIn(given) : this.#useToken(given.token)) }));
+    this.#show(signIn({ message, byToken, methods: new Api('').methods(), onSubmit: (given) => (given.token === undefined ? this.#signIn(given) : this.#useToken(given.token)) }));
     return message;
   }
 

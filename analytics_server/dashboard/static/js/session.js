@@ -16,6 +16,9 @@ export function restoreToken() {
 /** The secret of an invitation's link, taken out of the address bar. */
 export const takeInvitation = () => takeFragment('invitation');
 
+/** The code of a sign-in through the provider that failed, taken out of the address bar. */
+export const takeFailure = () => takeFragment('sign-in');
+
 function takeFragment(name) {
   const fragment = new URLSearchParams(location.hash.slice(1));
   const given = fragment.get(name);

@@ -108,19 +108,28 @@ class Erasures:
             pause_s = LOOK_S
             try:
                 await self.jobs.documents.load()
-                for job in self.jobs.all():
-                    if not job.is_done and self._is_mine(job):
-                        await self._carry_out(job)
-                    elif job.id not in self._seen and job.server != self._server and job.phase.has_deleted:
-                        await self._follow(job)
-                        self._seen.add(job.id)
-            except (StoreError, AuditUnavailable) as error:
-                pause_s = RETRY_S
-                log.warning("an erasure is held up, will try again", extra={"reason": error.message[:300]})
+            except StoreError as error:
+                log.debug("erasures not read", extra={"reason": error.message[:200]})
+            for job in self.jobs.all():
+                try:
+                    await self._look_after(job)
+                except (StoreError, AuditUnavailable) as error:  # the others go on
+                    pause_s = RETRY_S
+                    log.warning(
+                        "an erasure is held up, will try again",
+                        extra={"erasure": job.id, "reason": error.message[:300]},
+                    )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._wake.wait()
             self._wake.clear()
+
+    async def _look_after(self, job: ErasureJob) -> None:
+        if not job.is_done and self._is_mine(job):
+            await self._carry_out(job)
+        elif job.id not in self._seen and job.server != self._server and job.phase.has_deleted:
+            await self._follow(job)
+            self._seen.add(job.id)
 
     def _is_mine(self, job: ErasureJob) -> bool:
         silent_s = (self.jobs.now_ms() - job.beat_ms) / 1000

@@ -27,6 +27,9 @@ MAY = {
     "view_schema": READING,
     "view_drops": READING,
     "view_audit": {ADMIN, OWNER},
+    "export_person": {ADMIN, OWNER},
+    "erase_person": {ADMIN, OWNER},
+    "manage_opt_outs": {ADMIN, OWNER},
     "plan_experiment": {*READING, COLLECT},
 }
 """Written down a second time on purpose: a right that changes has to be changed here as well."""

@@ -142,6 +142,13 @@ VIEW_AUDIT = Action(
     roles=MANAGING,
     refusal=_NEEDS_ADMIN,
 )
+VIEW_PRIVACY_REPORT = Action(
+    name="view_privacy_report",
+    about="See what a site stores, why and how long.",
+    resource=ResourceKind.SITE,
+    roles=MANAGING,
+    refusal=_NEEDS_ADMIN,
+)
 
 ACTIONS: tuple[Action, ...] = (
     COLLECT,
@@ -163,6 +170,7 @@ ACTIONS: tuple[Action, ...] = (
     MANAGE_OPT_OUTS,
     PLAN_EXPERIMENT,
     VIEW_AUDIT,
+    VIEW_PRIVACY_REPORT,
 )
 
 _WHO = {

@@ -16,6 +16,7 @@ from analytics_server.cli.dead_letters import commands as dead_letter_commands
 from analytics_server.cli.healthcheck import healthcheck
 from analytics_server.cli.people import person
 from analytics_server.cli.privacy import erase, export
+from analytics_server.cli.privacy_report import privacy_report
 from analytics_server.cli.serve import print_error, run_server
 from analytics_server.cli.sites import site
 from analytics_server.cli.tokens import token
@@ -127,6 +128,7 @@ cli.add_command(site)
 cli.add_command(token)
 cli.add_command(person)
 cli.add_command(audit)
+cli.add_command(privacy_report)
 cli.add_command(dead_letter_commands(read_config, run_async, config_option))
 
 

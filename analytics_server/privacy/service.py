@@ -18,6 +18,7 @@ from analytics_server.privacy.erasure_jobs import ErasureJobs
 from analytics_server.privacy.erasures import Erasures
 from analytics_server.privacy.export import PersonExport
 from analytics_server.privacy.opt_outs import OptOuts
+from analytics_server.privacy.report.routes import endpoints as report_endpoints
 from analytics_server.privacy.routes import PrivacyRoutes
 from analytics_server.privacy.salts import Salts
 from analytics_server.privacy.user_hashes import UserHashes
@@ -61,6 +62,7 @@ class PrivacyService:
             on_done=self._done,
         )
         self._access = access
+        self._config = config
 
     async def load(self, reading: Callable[[str, Callable[[], Awaitable[object]]], Awaitable[None]]) -> None:
         """Read salts, opt-outs and erasures. `reading` goes on without the salts where their files are damaged.
@@ -87,8 +89,12 @@ class PrivacyService:
         yield self.erasures.run, "erasures"
 
     def endpoints(self) -> list[Endpoint]:
-        """Export, erasure and opt-outs over HTTP."""
-        return PrivacyRoutes(self.export, self.erasures, self.opt_outs, self._access.sites).endpoints()
+        """Export, erasure, opt-outs and the report over HTTP."""
+        sites = self._access.sites
+        return [
+            *PrivacyRoutes(self.export, self.erasures, self.opt_outs, sites).endpoints(),
+            *report_endpoints(self._config, sites.get),
+        ]
 
     async def _done(self, certificate: Certificate) -> None:
         await self._recorder.append(

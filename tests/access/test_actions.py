@@ -14,6 +14,7 @@ READING = {VIEWER, EDITOR, ADMIN, OWNER}
 MAY = {
     "collect": {COLLECT, ADMIN, OWNER},
     "query_site": READING,
+    "view_privacy_report": {ADMIN, OWNER},
     "view_site": READING,
     "list_sites": READING,
     "change_site": {ADMIN, OWNER},

@@ -76,6 +76,7 @@ COMMANDS = [
     ("dead-letters", "list"),
     ("dead-letters", "export"),
     ("dead-letters", "retry"),
+    ("privacy-report",),
     ("demo",),
 ]
 

@@ -26,7 +26,7 @@ TAGS = {
     "experiments": "A/B tests: definition, assignment, results.",
     "saved": "Goals, segments, annotations and queries that are kept with a site.",
     "access": "Sites and tokens.",
-    "privacy": "A person's rights, and who did what.",
+    "privacy": "A person's rights, who did what, and what is stored why and how long.",
     "people": "People who sign in: accounts, invitations, sessions.",
     "live": "Who is there now.",
     "operations": "For those who run the server.",

@@ -1,0 +1,1 @@
+"""The evidence bundle: what a site stores, why and how long, as a report that can be filed and verified."""

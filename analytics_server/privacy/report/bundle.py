@@ -1,0 +1,207 @@
+"""The report of one site, as a value: effective settings, profile, fields, salts, history, texts, and its hash.
+
+Pure but for the history, which is asked through an interface: expiry and erasure belong to other parts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Protocol
+
+import msgspec
+
+from analytics_server import __version__
+from analytics_server.access.profile_routes import ShownProfile, shown_profile
+from analytics_server.config import Config
+from analytics_server.model import Site
+from analytics_server.privacy.report.fields import TABLES, DataClass, KeptFor
+from analytics_server.privacy.report.texts import privacy_notice, processing_record
+from analytics_server.privacy.salts import KEPT_S, SALT_BYTES
+from analytics_server.profiles.tables import profile_of
+
+HOUR_S = 3_600
+UNLIMITED = "until it is erased: no retention is set for the site"
+
+
+class PastAction(msgspec.Struct, frozen=True, kw_only=True):
+    """An expiry or an erasure that was done: when, what, and how many rows. It names nobody."""
+
+    at: str
+    action: str
+    rows: int
+
+
+class PrivacyHistory(Protocol):
+    """What was removed of a site, the latest first."""
+
+    async def expiries(self, site_id: str) -> Sequence[PastAction]:
+        """Data that went by its age. Raises a store error."""
+
+    async def erasures(self, site_id: str) -> Sequence[PastAction]:
+        """Persons' data that was erased. Raises a store error."""
+
+
+class NoHistory:
+    """A `PrivacyHistory` where nothing is known of it."""
+
+    async def expiries(self, site_id: str) -> Sequence[PastAction]:
+        """None."""
+        return ()
+
+    async def erasures(self, site_id: str) -> Sequence[PastAction]:
+        """None."""
+        return ()
+
+
+class ReportedField(msgspec.Struct, frozen=True, kw_only=True):
+    """A column. `stored`: does the site's profile let it be stored? `data_class`: how near it is to a person."""
+
+    name: str
+    about: str
+    data_class: str
+    stored: bool
+
+
+class ReportedTable(msgspec.Struct, frozen=True, kw_only=True):
+    """A table: why it is there, how long its rows are kept, what it holds."""
+
+    name: str
+    purpose: str
+    kept: str
+    fields: list[ReportedField]
+
+
+class SaltsLife(msgspec.Struct, frozen=True, kw_only=True):
+    """How long visitors' hashes can be made again."""
+
+    made: str
+    random_bytes: int
+    destroyed_after_hours: int
+    visitor_ids: str
+
+
+class ReportContent(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the report says. `findings`: where settings and profile contradict each other."""
+
+    site: Site
+    made_at: str
+    program: str
+    profile: ShownProfile
+    settings: dict[str, object]
+    data_classes: dict[str, str]
+    stored: list[ReportedTable]
+    salts: SaltsLife
+    sub_processors: list[str]
+    last_expiries: list[PastAction]
+    last_erasures: list[PastAction]
+    findings: list[str]
+    privacy_notice: str
+    processing_record: str
+
+
+class PrivacyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """`sha256`: of the member `report` as JSON in UTF-8 with sorted keys and no white space between."""
+
+    report: ReportContent
+    sha256: str
+
+
+async def make_report(config: Config, site: Site, history: PrivacyHistory, now: datetime) -> PrivacyReport:
+    """The report of a site. Raises a store error."""
+    kept = {KeptFor.EVENTS: kept_events(site), KeptFor.DAYS_30: KeptFor.DAYS_30.value}
+    kept[KeptFor.HOURS_48] = f"{KEPT_S // HOUR_S} hours at most"
+    profile = profile_of(site.profile)
+    content = ReportContent(
+        site=site,
+        made_at=now.astimezone(UTC).isoformat(timespec="seconds"),
+        program=f"analytics-server {__version__}",
+        profile=shown_profile(profile),
+        settings=effective_settings(config),
+        data_classes={each.value: each.about for each in DataClass},
+        stored=[
+            ReportedTable(
+                name=table.name,
+                purpose=table.purpose,
+                kept=kept[table.kept],
+                fields=[
+                    ReportedField(
+                        name=name, about=about, data_class=class_.value, stored=name not in profile.hidden_columns
+                    )
+                    for name, (class_, about) in table.columns.items()
+                ],
+            )
+            for table in TABLES
+        ],
+        salts=SaltsLife(
+            made="one for each UTC day, shared by all servers of the installation",
+            random_bytes=SALT_BYTES,
+            destroyed_after_hours=KEPT_S // HOUR_S,
+            visitor_ids="a keyed hash for each day and site" if config.privacy.visitor == "daily" else "none are kept",
+        ),
+        sub_processors=[],
+        last_expiries=list(await history.expiries(site.site_id)),
+        last_erasures=list(await history.erasures(site.site_id)),
+        findings=findings(config, site),
+        privacy_notice=privacy_notice(site, profile, kept_events(site)),
+        processing_record=processing_record(site, profile, kept_events(site)),
+    )
+    return PrivacyReport(report=content, sha256=content_hash(content))
+
+
+def content_hash(content: ReportContent) -> str:
+    """SHA-256 of the report's canonical bytes, in hexadecimal digits."""
+    return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
+
+
+def kept_events(site: Site) -> str:
+    """How long the site's events are kept, in words."""
+    return f"{site.retention_days} days" if site.retention_days else UNLIMITED
+
+
+def effective_settings(config: Config) -> dict[str, object]:
+    """The settings that decide what is collected, without any that names people: of own addresses the number."""
+    collect = config.collect
+    return {
+        "collect.query_keys": list(collect.query_keys),
+        "collect.mask_emails": collect.mask_emails,
+        "collect.drop_bots": collect.drop_bots,
+        "collect.respect_dnt": collect.respect_dnt,
+        "collect.respect_gpc": collect.respect_gpc,
+        "collect.exclude_addresses": len(collect.exclude_addresses),
+        "collect.session_timeout_s": collect.session_timeout_s,
+        "collect.client_session_timeout_s": collect.client_session_timeout_s,
+        "geo.database": bool(config.geo.database),
+        "privacy.visitor": config.privacy.visitor,
+        "privacy.audit_retention_days": config.privacy.audit_retention_days,
+        "sites.create_unknown": config.sites.create_unknown,
+        "sites.default_profile": config.sites.default_profile,
+        "tracker.script_path": config.tracker.script_path,
+        "tracker.collect_path": config.tracker.collect_path,
+    }
+
+
+def findings(config: Config, site: Site) -> list[str]:
+    """Where a setting contradicts the profile or the objection of visitors, in words."""
+    profile, found = profile_of(site.profile), []
+    most = profile.most_retention_days
+    if most and not 0 < site.retention_days <= most:
+        found.append(
+            f"The profile {site.profile} allows events to be kept for {most} days at most, and this site keeps them"
+            f" {kept_events(site)}: set retention_days to {most} or less."
+        )
+    if not config.collect.respect_dnt or not config.collect.respect_gpc:
+        found.append(
+            "Do Not Track or Global Privacy Control is not respected ([collect] respect_dnt, respect_gpc): visitors who"
+            " object by their browser are counted."
+        )
+    if not config.collect.mask_emails:
+        found.append("E-mail addresses in pages' addresses are stored ([collect] mask_emails = false).")
+    if profile.left_out and config.sites.create_unknown and config.sites.default_profile != site.profile:
+        found.append(
+            "First events create sites with the profile"
+            f" {config.sites.default_profile} ([sites] create_unknown, default_profile): a misspelt site name in a tag"
+            f" would not be under {site.profile}."
+        )
+    return found

@@ -1,0 +1,265 @@
+"""What is stored, field by field: every column of `events`, of what is derived from it, and of drops and salts.
+
+Owns a sentence and a class for each column. A test holds it against the columns that ClickHouse has after the
+migrations, so a new column can't be forgotten here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from analytics_server.model import COLUMNS, SESSION_ATTRIBUTES
+
+
+class DataClass(StrEnum):
+    """How near a field is to a person. `about` says it in a sentence."""
+
+    about: str
+
+    def __new__(cls, value: str, about: str = "") -> DataClass:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.about = about
+        return member
+
+    PERSONAL = "personal", "It names a person: your application's own id, where it sends one."
+    PSEUDONYMOUS = "pseudonymous", "It tells one visitor or session from another while it is stored; it names nobody."
+    CONTENT = "content", "Text of your pages and application: it holds a person's data only if you put some there."
+    ATTRIBUTE = "attribute", "It describes a visit or an event."
+    TECHNICAL = "technical", "Counts, keys and times that the program needs."
+
+
+class KeptFor(StrEnum):
+    """How long a table's rows are kept."""
+
+    EVENTS = "events"
+    """As the site's events are."""
+
+    DAYS_30 = "30 days"
+    HOURS_48 = "48 hours"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTable:
+    """A table: why it is there, how long its rows are kept, and its columns with a sentence and a class each."""
+
+    name: str
+    purpose: str
+    kept: KeptFor
+    columns: Mapping[str, tuple[DataClass, str]]
+
+
+_P, _S, _C, _A, _T = (
+    DataClass.PERSONAL,
+    DataClass.PSEUDONYMOUS,
+    DataClass.CONTENT,
+    DataClass.ATTRIBUTE,
+    DataClass.TECHNICAL,
+)
+_CLASSES = {
+    "user_id": _P,
+    **dict.fromkeys(("visitor_id", "session_id"), _S),
+    **dict.fromkeys(("path", "title", "referrer", "element_id", "element_text", "element_href", "props", "name"), _C),
+    **dict.fromkeys(("utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term"), _C),
+    **dict.fromkeys(("site_id", "ts", "event_id", "session_start", "passive", "interactive"), _T),
+}
+_ABOUT = {column.name: column.about for column in COLUMNS}
+_SITE = {"site_id": (_T, "The site.")}
+_DAY = {"day": (_T, "The day in the site's time zone.")}
+_BUILD = {
+    "build_id": (_T, "Which building of the day the row belongs to."),
+    "timezone": (_T, "The site's time zone when the day was built."),
+}
+
+
+def _of_event(name: str) -> tuple[DataClass, str]:
+    return _CLASSES.get(name, _A), _ABOUT[name]
+
+
+_SESSION_KEY = (_S, "Hash of the session's opening time and id, by which it is looked up.")
+_EVENTS = StoredTable(
+    "events",
+    "One row per event: everything else is computed from it.",
+    KeptFor.EVENTS,
+    {
+        **{column.name: _of_event(column.name) for column in COLUMNS},
+        "batch_id": (_T, "Which insert wrote the row, so that it is stored exactly once."),
+        "session_key": _SESSION_KEY,
+    },
+)
+_SESSIONS = StoredTable(
+    "sessions",
+    "One row per session: bounces, durations, entry and exit pages.",
+    KeptFor.EVENTS,
+    {
+        **{name: _of_event(name) for name in ("site_id", "session_id", "visitor_id", "user_id", "hostname")},
+        **{name: _of_event(name) for name in SESSION_ATTRIBUTES},
+        "opened_at": (_T, "When the server opened the session."),
+        "session_key": _SESSION_KEY,
+        "started_at": (_T, "Time of its first event."),
+        "ended_at": (_T, "Time of its last event so far."),
+        "kept_open_at": (_T, "Time of the last event that keeps it open."),
+        "visitor_ids": (_S, "Its visitors' hashes: two where it lasts over midnight UTC."),
+        "pageviews": (_T, "How many page views it has."),
+        "events": (_T, "How many events it has."),
+        "active_events": (_T, "How many active events it has."),
+        "interactions": (_T, "How many of its events end a bounce."),
+        "entry": (_C, "Time and path of its first page view."),
+        "exit": (_C, "Time and path of its last page view."),
+        "entry_host": (_A, "Time and host of its first page view."),
+        "exit_host": (_A, "Time and host of its last page view."),
+    },
+)
+_TRAFFIC = StoredTable(
+    "traffic",
+    "Counts per quarter of an hour and event name: headline numbers and the chart.",
+    KeptFor.EVENTS,
+    {
+        **_SITE,
+        "bucket": (_T, "The quarter of an hour, UTC."),
+        "name": _of_event("name"),
+        "events": (_T, "How many events."),
+        "active": (_T, "How many active events."),
+        "visitors": (_S, "State of a count of distinct visitors' hashes."),
+    },
+)
+_OPENINGS = StoredTable(
+    "openings",
+    "Events by the time their session was opened: says whether the sessions of a day have grown.",
+    KeptFor.EVENTS,
+    {**_SITE, "bucket": (_T, "The quarter of an hour, UTC."), "events": (_T, "How many events.")},
+)
+_ACTIVITY = StoredTable(
+    "activity",
+    "One row per user, event name and day: who came back. Empty where no user_id is sent.",
+    KeptFor.EVENTS,
+    {
+        **_SITE,
+        "name": _of_event("name"),
+        "user_key": (_S, "Hash of the user_id, by which users are grouped."),
+        "user_id": _of_event("user_id"),
+        "day": (_T, "The day, UTC."),
+        "events": (_T, "How many events."),
+        "first_at": (_T, "Time of the day's first event."),
+        "last_at": (_T, "Time of the day's last event."),
+    },
+)
+_COUNTS = ("visitors", "pageviews", "events", "sessions", "viewed_sessions", "bounces", "duration_us", "session_views")
+_DAY_TOTALS = StoredTable(
+    "day_totals",
+    "Plain numbers per closed day and value of a dimension: names nobody.",
+    KeptFor.EVENTS,
+    {
+        **_SITE,
+        **_DAY,
+        "dimension": (_T, "Which dimension."),
+        "build_id": _BUILD["build_id"],
+        "value": (_C, "Its value, such as a path or a country."),
+        **dict.fromkeys(_COUNTS, (_T, "A sum over the day.")),
+    },
+)
+_DAY_BUILDS = StoredTable(
+    "day_builds",
+    "Which building of a day's totals counts.",
+    KeptFor.EVENTS,
+    {
+        **_SITE,
+        **_DAY,
+        **_BUILD,
+        "version": (_T, "Version of what is built."),
+        "events": (_T, "How many events the day had."),
+        "opened_from": (_T, "First day on which its sessions were opened."),
+        "opened_to": (_T, "Last day on which its sessions were opened."),
+        "opened_events": (_T, "How many events those sessions had."),
+    },
+)
+_DEFINITION = {"definition": (_T, "Hash of what the saved funnel counts.")}
+_FUNNEL_DAYS = StoredTable(
+    "funnel_days",
+    "What closed days bring to a saved funnel.",
+    KeptFor.EVENTS,
+    {
+        **_SITE,
+        **_DEFINITION,
+        **_DAY,
+        "build_id": _BUILD["build_id"],
+        "shared": (_T, "Does the subject go on into another day?"),
+        "level": (_T, "How many steps were reached."),
+        "subject": (_P, "A session's or visitor's hash; the user_id in funnels by user, of those who go on."),
+        "start": (_T, "When the attempt began."),
+        "after": (_T, "When the later steps were reached."),
+        "subjects": (_T, "How many subjects the row stands for."),
+    },
+)
+_FUNNEL_BUILDS = StoredTable(
+    "funnel_builds",
+    "Which building of a saved funnel's day counts.",
+    KeptFor.EVENTS,
+    {
+        **_SITE,
+        **_DEFINITION,
+        **_DAY,
+        **_BUILD,
+        "since": (_T, "Begin of what was read."),
+        "until": (_T, "End of what was read."),
+        "events": (_T, "How many events there were."),
+        "opened_since": (_T, "Begin of the sessions' openings."),
+        "opened_until": (_T, "End of the sessions' openings."),
+        "opened_events": (_T, "How many events those sessions had."),
+    },
+)
+FUNNEL_FACTS = StoredTable(
+    "funnel_",
+    "One table for each saved funnel: which of its steps happened when.",
+    KeptFor.EVENTS,
+    {
+        **_SITE,
+        "ts": _of_event("ts"),
+        "subject": (_P, "A session's or visitor's hash; the user_id in funnels by user."),
+        "number": (_T, "Which steps the event is one of."),
+        "user_id": _of_event("user_id"),
+    },
+)
+"""A family of tables that begin with this name."""
+
+_DROPS = StoredTable(
+    "drops",
+    "Counts of events that were not kept, by reason: names nobody.",
+    KeptFor.DAYS_30,
+    {
+        **_SITE,
+        "bucket": (_T, "The quarter of an hour, UTC."),
+        "reason": (_T, "Why they were not kept."),
+        "kind": (_T, "Of robots, which kind."),
+        "example": (_C, "A host, a path, a rule, or a robot's name; never an address or a query."),
+        "events": (_T, "How many."),
+        "last_at": (_T, "Time of the latest."),
+    },
+)
+_SALTS = StoredTable(
+    "salts",
+    "The random keys of visitors' hashes, of all sites together.",
+    KeptFor.HOURS_48,
+    {
+        "day": (_T, "The UTC day."),
+        "salt": (_T, "32 random bytes; without them no hash can be made again."),
+        "created_at": (_T, "When it was made."),
+    },
+)
+
+TABLES: tuple[StoredTable, ...] = (
+    _EVENTS,
+    _SESSIONS,
+    _TRAFFIC,
+    _OPENINGS,
+    _ACTIVITY,
+    _DAY_TOTALS,
+    _DAY_BUILDS,
+    _FUNNEL_DAYS,
+    _FUNNEL_BUILDS,
+    FUNNEL_FACTS,
+    _DROPS,
+    _SALTS,
+)

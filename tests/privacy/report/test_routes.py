@@ -1,0 +1,83 @@
+"""The report over HTTP and from the command line, with its hash in the audit log."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from tests.server import Client, RunningServer
+
+SITE = "report.example"
+PATH = f"/api/v1/privacy/report?site_id={SITE}"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with RunningServer(tmp_path_factory.mktemp("report")) as server:
+        yield server
+
+
+def run(server: RunningServer, site: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "analytics_server", "privacy-report", site]
+    return subprocess.run(command, env=server.environment(), capture_output=True, check=False, timeout=60)
+
+
+async def test_the_report_comes_in_three_formats_and_its_hash_is_in_the_audit_log(server: RunningServer) -> None:
+    async with Client(server) as client:
+        await client.call("POST", "/api/v1/sites", {"site_id": SITE, "profile": "fr-exempt"})
+        report = (await client.call("GET", PATH)).json
+        page = await client.call("GET", f"{PATH}&format=html")
+        archive = await client.call("GET", f"{PATH}&format=zip")
+        entries = (await client.call("GET", f"/api/v1/privacy/audit?site_id={SITE}")).json["entries"]
+
+    assert report["report"]["profile"]["name"] == "fr-exempt"
+    assert b"Privacy report of report.example" in page.body
+    assert page.headers["Content-Type"].startswith("text/html")
+    with zipfile.ZipFile(io.BytesIO(archive.body)) as files:
+        names = {"report.json", "report.html", "privacy-notice.txt", "record-of-processing.txt"}
+        assert set(files.namelist()) == names
+        inside = msgspec.json.decode(files.read("report.json"))
+    hashes = [entry["details"]["sha256"] for entry in entries if entry["action"] == "view_privacy_report"]
+    assert len(hashes) == 3
+    assert {report["sha256"], inside["sha256"]} <= set(hashes)
+
+
+async def test_what_can_not_be_asked_is_refused(server: RunningServer) -> None:
+    async with Client(server) as client:
+        await client.call("POST", "/api/v1/sites", {"site_id": SITE})
+        reader = (await client.call("POST", "/api/v1/tokens", {"role": "read"})).json["token"]
+        wrong = await client.call("GET", f"{PATH}&format=pdf")
+        missing = await client.call("GET", "/api/v1/privacy/report")
+        unknown = await client.call("GET", "/api/v1/privacy/report?site_id=nowhere.example")
+        forbidden = await client.call("GET", PATH, token=reader)
+
+    assert (wrong.status, wrong.code) == (400, "bad_format")
+    assert (missing.status, missing.code) == (400, "bad_request")
+    assert (unknown.status, unknown.code) == (404, "unknown_site")
+    assert (forbidden.status, forbidden.code) == (403, "forbidden")
+
+
+async def test_the_command_makes_the_same_report(server: RunningServer) -> None:
+    async with Client(server) as client:
+        await client.call("POST", "/api/v1/sites", {"site_id": SITE})
+        told = (await client.call("GET", PATH)).json
+    assert server.terminate() == 0
+    done = await asyncio.to_thread(run, server, SITE)
+    unknown = await asyncio.to_thread(run, server, "nowhere.example")
+    server.restart()
+
+    assert done.returncode == 0, done.stderr
+    report = msgspec.json.decode(done.stdout)
+    assert {**report["report"], "made_at": ""} == {**told["report"], "made_at": ""}
+    assert unknown.returncode == 1
+    assert b"There is no site 'nowhere.example'" in unknown.stderr
+    async with Client(server) as client:
+        entries = (await client.call("GET", f"/api/v1/privacy/audit?site_id={SITE}")).json["entries"]
+    assert report["sha256"] in {entry["details"].get("sha256") for entry in entries}

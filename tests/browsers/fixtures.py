@@ -34,3 +34,10 @@ async def webkit(tmp_path: Path) -> AsyncIterator[Browser]:
     """For what only WebKit does, or what can't be told to Firefox."""
     async with Browser(WebKitDriver(tmp_path / "browser")) as browser:
         yield browser
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session", params=DRIVERS)
+async def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    """A browser for all tests of a module, which run once in each: starting one takes seconds."""
+    async with Browser(DRIVERS[request.param](tmp_path_factory.mktemp(request.param) / "browser")) as browser:
+        yield browser

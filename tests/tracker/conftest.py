@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 
 from tests.browser import browser, context, page
+from tests.browsers.fixtures import engine
 from tests.tracker.site import Site
 
-__all__ = ["browser", "context", "page", "site"]
+__all__ = ["browser", "context", "engine", "page", "site"]
 
 
 @pytest_asyncio.fixture(loop_scope="session")

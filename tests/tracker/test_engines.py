@@ -5,13 +5,9 @@ What all of them have in common is tested in Chromium by the other files. Each e
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
 from tests.browsers.browser import Browser
-from tests.browsers.fixtures import DRIVERS
 from tests.tracker.site import Event, Site
 from tests.tracker.test_privacy import NOTHING, STORED
 
@@ -21,13 +17,6 @@ STAY = """<script>
 addEventListener('click', event => event.composedPath().some(node => node.localName === 'a') && event.preventDefault());
 addEventListener('submit', event => event.preventDefault());
 </script>"""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session", params=DRIVERS)
-async def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
-    """One browser for the whole module."""
-    async with Browser(DRIVERS[request.param](tmp_path_factory.mktemp(request.param) / "browser")) as browser:
-        yield browser
 
 
 def views(site: Site) -> list[str]:

@@ -9,10 +9,11 @@ import pytest
 import pytest_asyncio
 
 from tests.browser import browser, context, page
+from tests.browsers.fixtures import engine
 from tests.tracker.site import Site
 from tests.web.workspace import WEB, run
 
-__all__ = ["browser", "built", "context", "modules", "page", "site"]
+__all__ = ["browser", "built", "context", "engine", "modules", "page", "site"]
 
 
 @pytest.fixture(scope="session")

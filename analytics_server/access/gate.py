@@ -24,6 +24,7 @@ from analytics_server.store.unreadable import UnreadableDocuments
 
 REFRESH_S = 0.5
 """A token that another server has revoked ends within a second: this, and the time that ClickHouse takes to answer."""
+MOST_TOKENS = 10_000
 OWN_REFRESH_S = 5.0
 """Where ClickHouse runs in this process no other one can change tokens."""
 
@@ -149,6 +150,11 @@ class Gate:
     def tokens(self) -> list[Token]:
         """All stored tokens, the oldest first."""
         return sorted((each.token for _, each in self._documents.items()), key=lambda token: token.created_at_ms)
+
+    @property
+    def is_full(self) -> bool:
+        """Are there so many tokens that none may be added over HTTP? The command line always may."""
+        return len(self._documents.items()) >= MOST_TOKENS
 
     def has_owner(self) -> bool:
         """Is there a stored token that may do everything, and has not expired?"""

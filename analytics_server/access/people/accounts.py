@@ -7,6 +7,8 @@ secret is stored by a keyed hash, as a token's.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 import secrets
 import time
@@ -19,10 +21,12 @@ import msgspec
 from analytics_server.access.people.second_factor import SecondFactor
 from analytics_server.access.principals import Grant, Principal, PrincipalKind, Role
 from analytics_server.access.tokens import ID_CHARS, keyed_hash, new_hash, token_hash
-from analytics_server.errors import Conflict, RequestError
+from analytics_server.errors import Conflict, RequestError, StoreError
 from analytics_server.store.documents import Documents, DocumentTable, Key
 from analytics_server.store.protocol import Store
 from analytics_server.store.unreadable import UnreadableDocuments
+
+log = logging.getLogger(__name__)
 
 PEOPLE = DocumentTable(name="people", key_columns=("kind", "id"))
 PERSON, INVITATION = "person", "invitation"
@@ -30,6 +34,10 @@ EMAIL_CHARS = 254
 ID_BYTES = 6
 LINK_PREFIX = "asi_"
 MOST_PEOPLE = 10_000
+MOST_INVITATIONS = 10_000
+MOST_INVITATIONS_OF_ONE = 1_000
+"""So many open ones by one person or token. Those of the command line are not bounded."""
+EXPIRY_S = 3_600
 _EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,190}")
 
 SITE_ROLES = (Role.VIEWER, Role.EDITOR, Role.ADMIN)
@@ -252,7 +260,7 @@ class Accounts:
         life_s: float,
         created_by: str = "",
     ) -> tuple[Invitation, str]:
-        """Make an invitation, and its secret, which is shown this once. Raises a store error."""
+        """Make an invitation, and its secret, which is shown this once. Raises `Conflict`, or a store error."""
         secret = LINK_PREFIX + secrets.token_urlsafe(32)
         key, hash_ = new_hash(secret)
         invitation = Invitation(
@@ -267,7 +275,11 @@ class Accounts:
             hash_key=key,
             hash=hash_,
         )
-        await self._documents.put((INVITATION, invitation.id), invitation)
+        async with self._documents.changing:
+            await self._delete_expired()
+            if created_by:
+                self._check_room(created_by)
+            await self._documents.put((INVITATION, invitation.id), invitation)
         return invitation, secret
 
     async def invitation_of(self, secret: str) -> Invitation | None:
@@ -286,6 +298,35 @@ class Accounts:
                 return False
             await self._documents.delete((INVITATION, id_))
             return True
+
+    async def delete_expired(self) -> None:
+        """Delete the invitations that have ended. Raises a store error."""
+        async with self._documents.changing:
+            await self._delete_expired()
+
+    async def run(self) -> None:
+        """Delete ended invitations at intervals until cancelled: a task to own."""
+        while True:
+            try:
+                await self.delete_expired()
+            except StoreError as error:
+                log.debug("ended invitations not deleted", extra={"reason": type(error).__name__})
+            await asyncio.sleep(EXPIRY_S)
+
+    async def _delete_expired(self) -> None:
+        await self.load()
+        now, invitations = self.now(), self._sorted(Invitation)
+        await self._documents.delete_all([(INVITATION, each.id) for each in invitations if each.expires_at <= now])
+
+    def _check_room(self, created_by: str) -> None:
+        found = self.invitations()
+        own = sum(each.created_by == created_by for each in found)
+        if own >= MOST_INVITATIONS_OF_ONE or len(found) >= MOST_INVITATIONS:
+            raise Conflict(
+                f"There are {own} open invitations of yours and {len(found)} of all; there may be "
+                f"{MOST_INVITATIONS_OF_ONE} and {MOST_INVITATIONS}: take some back.",
+                code="too_many",
+            )
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)

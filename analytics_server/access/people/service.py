@@ -38,8 +38,9 @@ class PeopleService:
         self.cookies = SessionCookies(config.server.public_url)
 
     def start(self, tasks: BackgroundTasks) -> None:
-        """Begin to write in the background."""
+        """Begin to write, and to delete what has ended, in the background."""
         tasks.start(self.sessions.uses.run, "session-uses")
+        tasks.start(self.people.run, "invitations")
 
     async def close(self) -> None:
         """Write what is not written yet."""

@@ -94,6 +94,19 @@ async def test_signing_out_everywhere_ends_all_sessions_and_lets_new_ones_begin(
     assert not await is_over(one, await one.enter())
 
 
+async def test_one_session_too_many_ends_the_oldest(
+    two: tuple[Server, Server], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analytics_server.access.people.sessions.MOST_SESSIONS", 3)
+    one, other = two
+    await one.add()
+    secrets = []
+    for server in (one, other, one, other):
+        clock.now += 1
+        secrets.append(await server.enter())
+    assert [await is_over(one, secret) for secret in secrets] == [True, False, False, False]
+
+
 async def test_a_session_ends_when_it_is_idle_on_all_servers(two: tuple[Server, Server], clock: Clock) -> None:
     one, other = two
     await one.add()
@@ -173,6 +186,28 @@ async def test_an_invitation_makes_a_person_once(two: tuple[Server, Server], clo
     clock.now += 60
     with pytest.raises(AnalyticsError, match="ended"):
         await one.sign_in.accept(late, PASSWORD, "", "192.0.2.1")
+
+
+async def test_open_invitations_are_bounded_and_ended_ones_deleted(
+    two: tuple[Server, Server], migrated: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analytics_server.access.people.accounts.MOST_INVITATIONS_OF_ONE", 2)
+    monkeypatch.setattr("analytics_server.access.people.accounts.MOST_INVITATIONS", 3)
+    one, other = two
+    rights = Rights(roles={"a.example": Role.VIEWER})
+    for inviter, server in (("anna", one), ("anna", other), ("ben", one)):
+        await server.people.invite(EMAIL, rights=rights, life_s=60.0, created_by=inviter)
+    for inviter in ("anna", "ben", "carl"):
+        with pytest.raises(Conflict) as refused:
+            await other.people.invite(EMAIL, rights=rights, life_s=60.0, created_by=inviter)
+        assert refused.value.code == "too_many"
+    await one.people.invite(EMAIL, rights=rights, life_s=120.0)  # by the command line
+
+    clock.now += 60
+    await other.people.delete_expired()
+    alive = await migrated.query("SELECT count() FROM people FINAL WHERE deleted = 0")
+    assert str(alive.rows[0][0]) == "1"
+    await one.people.invite(EMAIL, rights=rights, life_s=60.0, created_by="anna")
 
 
 async def test_an_invitation_to_an_account_needs_its_password(two: tuple[Server, Server]) -> None:

@@ -97,7 +97,8 @@ class AccessService:
     async def _ensure_admin(self, damage: DamageReader) -> None:
         if self._admin_token:
             self.gate.accept(self._admin_token, Role.ADMIN, "ANALYTICS_ADMIN_TOKEN")
-        elif damage.has_lost("tokens"):  # damage must not make an admin of everyone who reads this server's output
-            log.error("no admin token is made, because tokens are lost", extra={"remedy": NEW_TOKEN})
-        elif not self.gate.has_owner():
+        elif lost := [table for table in ("tokens", "people") if damage.has_lost(table)]:
+            # damage must not make an admin of everyone who reads this server's output
+            log.error("no admin token is made, because rows are lost", extra={"tables": lost, "remedy": NEW_TOKEN})
+        elif not self.gate.has_owner() and not self.people.people.has_owner():
             self.new_admin_token = await self.gate.create(Role.ADMIN, name="first start")

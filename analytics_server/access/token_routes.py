@@ -1,7 +1,7 @@
 """Tokens over HTTP: `/api/v1/tokens`. An admin of sites manages the tokens of those sites, an owner all of them.
 
-Constraint: nobody makes or widens a token with a right that is not their own, and a token that covers a site other than
-the caller's is as if it were not there.
+Constraint: nobody makes or widens a token with a right that is not their own, or that outlives theirs; and a token that
+covers a site other than the caller's is as if it were not there.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ class TokenRoutes:
         wanted = call.body
         scopes = scopes_of(wanted.role or "", wanted.scopes)
         name, sites, expires_at = _name(wanted.name), _covered(wanted.sites), self._end(wanted.expires_at)
-        _may_pass_on(call, grants_of(scopes, sites))
+        _may_pass_on(call, grants_of(scopes, sites), expires_at)
         if self._gate.is_full:
             raise Conflict(f"There are {MOST_TOKENS} tokens already: revoke some.", code="too_many")
         role = Role(scopes[0]) if len(scopes) == 1 and scopes[0] in TOKEN_ROLES else None
@@ -230,7 +230,9 @@ class TokenRoutes:
         name = None if change.name is None else _name(change.name)
         sites = None if change.sites is None else _covered(change.sites)
         expires_at = UNSET if change.expires_at is UNSET else self._end(change.expires_at)
-        _may_pass_on(call, grants_of(token.all_scopes, token.sites if sites is None else sites))
+        end = token.expires_at if expires_at is UNSET else expires_at
+        if sites is not None or expires_at is not UNSET:
+            _may_pass_on(call, grants_of(token.all_scopes, token.sites if sites is None else sites), end)
         changed = await self._gate.change(token.token_id, name=name, sites=sites, expires_at=expires_at)
         return await self._shown(changed or _unknown())
 
@@ -285,8 +287,9 @@ def scopes_of(role: str, scopes: tuple[str, ...]) -> tuple[str, ...]:
     return found
 
 
-def _may_pass_on(call: Call[Any], grants: tuple[Grant, ...]) -> None:
-    if why := excess(_principal(call), grants):
+def _may_pass_on(call: Call[Any], grants: tuple[Grant, ...], end: datetime | None) -> None:
+    until_ms = 0 if end is None else max(1, int(end.timestamp() * 1000))
+    if why := excess(_principal(call), grants, until_ms=until_ms):
         raise Forbidden(why)
 
 

@@ -292,7 +292,9 @@ class SessionRoutes:
             owner=owns,
             roles={site: grant.role for grant in principal.grants if grant.role for site in grant.sites},
             second_factor=person.has_second_factor if person else False,
-            may_set_up_owner=allowed(principal, ADD_PEOPLE, ALL_SITES) and not self._people.has_owner(),
+            may_set_up_owner=not principal.expires_at_ms
+            and allowed(principal, ADD_PEOPLE, ALL_SITES)
+            and not self._people.has_owner(),
         )
 
     def _without_cookie(self, call: Call[Any]) -> web.Response:

@@ -92,7 +92,7 @@ async def test_over_tls_the_cookie_is_of_this_host_and_secure(client: Client, vi
     assert (await visitor("GET", "session", **{"X-Forwarded-Proto": "https"})).status == 401
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "", "http://127.0.0.1:1"])
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "", "http://127.0.0.1:1", "http://["])
 async def test_a_foreign_page_changes_nothing_by_a_cookie(
     client: Client, visitor: Visitor, server: RunningServer, site: str, origin: str
 ) -> None:

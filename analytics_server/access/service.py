@@ -52,7 +52,7 @@ class AccessService:
         self._admin_token = admin_token
         refresh_s = OWN_REFRESH_S if store.capabilities.owns_files else REFRESH_S
         self.gate = Gate(store, unreadable=unreadable, refresh_s=refresh_s)
-        self.people = PeopleService(config, store, unreadable, refresh_s)
+        self.people = PeopleService(config, store, unreadable, refresh_s, self.gate.holder)
         self.authorizer = GateAuthorizer(Authentication(self.gate, self.people.sessions))
         self.sites = Sites(store, config.sites, unreadable=unreadable)
         self.new_admin_token = ""

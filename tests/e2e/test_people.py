@@ -186,6 +186,31 @@ async def test_an_admin_of_a_site_manages_roles_on_it_and_sees_nothing_else(
     assert (await client.call("GET", f"/api/v1/{address}")).status == 404
 
 
+async def test_who_loses_a_role_loses_what_open_links_would_give(client: Client, visitor: Visitor, site: str) -> None:
+    email = await add(client, site, roles={site: "editor"})
+    me = (await visitor.sign_in(email)).json["id"]
+
+    async def refusal_after(method: str, body: object = None) -> str:
+        wanted = {"email": email, "roles": {site: "admin"}}
+        link = (await client.call("POST", "/api/v1/invitations", wanted)).json["token"]
+        assert (await client.call(method, f"/api/v1/people/{me}", body)).status < 300
+        return (await visitor("POST", "invitations/accept", {"token": link, "password": PASSWORD})).code
+
+    assert await refusal_after("PUT", {"roles": {site: "viewer"}}) == "unknown_invitation"
+    assert await refusal_after("DELETE") == "unknown_invitation"
+
+
+async def test_a_link_of_a_revoked_token_gives_nothing(client: Client, visitor: Visitor, site: str) -> None:
+    made = (await client.call("POST", "/api/v1/tokens", {"role": "admin", "sites": [site]})).json
+    for outcome in (200, 404):
+        wanted = {"email": f"{outcome}@{site}", "roles": {site: "viewer"}}
+        link = (await client.call("POST", "/api/v1/invitations", wanted, token=made["token"])).json["token"]
+        if outcome == 404:
+            await client.call("DELETE", f"/api/v1/tokens/{made['token_id']}")
+        accepted = await visitor("POST", "invitations/accept", {"token": link, "password": PASSWORD})
+        assert accepted.status == outcome
+
+
 async def test_the_last_owner_stays(client: Client, visitor: Visitor, site: str) -> None:
     assert (await client.call("GET", "/api/v1/session")).json["may_set_up_owner"]
     email = await add(client, site, owner=True, roles={})

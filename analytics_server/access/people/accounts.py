@@ -12,7 +12,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -41,7 +41,8 @@ EXPIRY_S = 3_600
 _EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,190}")
 
 SITE_ROLES = (Role.VIEWER, Role.EDITOR, Role.ADMIN)
-"""What a person can be on a site."""
+"""What a person can be on a site, the lowest first."""
+_RANK = SITE_ROLES.index
 
 
 class Rights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -60,8 +61,17 @@ class Rights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return tuple(Grant(role=role, sites=tuple(sites)) for role, sites in by_role.items())
 
     def with_roles(self, roles: Mapping[str, Role]) -> Rights:
-        """The same, with these roles beside those on other sites."""
-        return Rights(owner=self.owner, roles={**self.roles, **roles})
+        """The same, with these roles too; of two on a site, the higher one."""
+        higher = {site: max(role, self.roles.get(site, role), key=_RANK) for site, role in roles.items()}
+        return Rights(owner=self.owner, roles={**self.roles, **higher})
+
+    def without(self, sites: Collection[str]) -> Rights:
+        """The same, without the roles on these sites."""
+        return Rights(owner=self.owner, roles={site: role for site, role in self.roles.items() if site not in sites})
+
+    def lacks(self, other: Rights) -> bool:
+        """Is there a right in the other that is not in these?"""
+        return not self.owner and (other.owner or self.with_roles(other.roles) != self)
 
     @property
     def is_empty(self) -> bool:
@@ -298,6 +308,27 @@ class Accounts:
                 return False
             await self._documents.delete((INVITATION, id_))
             return True
+
+    async def withdraw(self, email: str, sites: Collection[str] | None = None) -> None:
+        """Delete the invitations of an address, password links apart; or take these sites out of them.
+
+        Raises a store error.
+        """
+        async with self._documents.changing:
+            await self.load()
+            gone: list[Key] = []
+            less: dict[Key, Stored | None] = {}
+            for each in self._sorted(Invitation):
+                if each.email != email or each.resets:
+                    continue
+                left = Rights() if sites is None else each.rights.without(sites)
+                if left.is_empty:
+                    gone.append((INVITATION, each.id))
+                elif left != each.rights:
+                    less[INVITATION, each.id] = msgspec.structs.replace(each, rights=left)
+            await self._documents.delete_all(gone)
+            if less:
+                await self._documents.put_all(less)
 
     async def delete_expired(self) -> None:
         """Delete the invitations that have ended. Raises a store error."""

@@ -7,19 +7,27 @@ wrong password, and is answered like one. What worked is not counted.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from analytics_server.access.actions import excess
 from analytics_server.access.people.accounts import Account, Accounts, Invitation
 from analytics_server.access.people.attempts import AttemptCounter
 from analytics_server.access.people.passwords import Passwords, check_password
 from analytics_server.access.people.second_factor import SecondFactor
 from analytics_server.access.people.sessions import PersonSessions
+from analytics_server.access.principals import Principal
 from analytics_server.config import AccessSection
 from analytics_server.errors import Conflict, Forbidden, NotFound, RequestError, Unauthorized
 
+_UNKNOWN = "unknown_invitation"
+_USED = "The link is unknown, was used, or has ended: ask for another."
 _FAILED = "The e-mail address, the password or the code is wrong."
+
+
+async def _nobody(token_id: str) -> Principal | None:
+    return None
 
 
 class SignIn:
@@ -33,9 +41,11 @@ class SignIn:
         clock: Callable[[], float] = time.time,
         passwords: Passwords | None = None,
         by_password: bool = True,
+        holder: Callable[[str], Awaitable[Principal | None]] = _nobody,
     ) -> None:
-        """`by_password` false: people come through a provider only."""
+        """`by_password` false: people come through a provider only. `holder`: of a token's id."""
         self._by_password = by_password
+        self._holder = holder
         self._people = people
         self._sessions = sessions
         self._clock = clock
@@ -74,28 +84,42 @@ class SignIn:
         self._by_address.take(address)
         invitation = await self._people.invitation_of(secret)
         if invitation is None:
-            raise NotFound("The link is unknown, was used, or has ended: ask for another.", code="unknown_invitation")
+            raise NotFound(_USED, code=_UNKNOWN)
         self._by_address.forgive(address)
         if invitation.resets:
-            person = await self._reset(invitation, password)
-        elif (known := self._people.by_email(invitation.email)) is not None:
+            return await self._reset(invitation, password)
+        await self._check_inviter(invitation)
+        if (known := self._people.by_email(invitation.email)) is not None:
             await self._checked(known.email, password, address)
             self._forgive(known.email, address)
+            await self._use_up(invitation)
             person = await self._widen(known, invitation)
         else:
             check_password(password, invitation.email)
+            hash_ = await self.passwords.hash(password)
+            await self._use_up(invitation)
             person = await self._people.add(
-                invitation.email,
-                name=name or invitation.name,
-                rights=invitation.rights,
-                password_hash=await self.passwords.hash(password),
+                invitation.email, name=name or invitation.name, rights=invitation.rights, password_hash=hash_
             )
-        await self._people.uninvite(invitation.id)
+        await self._people.withdraw(invitation.email)
         return person
 
     def _check_method(self) -> None:
         if not self._by_password:
             raise Forbidden("People sign in through the provider only ([oidc] only).", code="only_oidc")
+
+    async def _check_inviter(self, invitation: Invitation) -> None:
+        """May whoever invited still give these rights? The command line always may. Raises `NotFound`."""
+        if not (id_ := invitation.created_by):
+            return
+        person = self._people.person(id_)
+        inviter = person.principal() if person else await self._holder(id_)
+        if inviter is None or excess(inviter, invitation.rights.grants()):
+            raise NotFound("Who made this link may not give its rights any more: ask for another.", code=_UNKNOWN)
+
+    async def _use_up(self, invitation: Invitation) -> None:
+        if not await self._people.uninvite(invitation.id):
+            raise NotFound(_USED, code=_UNKNOWN)
 
     async def change_password(self, person: Account, old: str, new: str, address: str) -> None:
         """Another password; all sessions end. Raises as `sign_in` does, and `RequestError` (weak_password)."""
@@ -172,11 +196,12 @@ class SignIn:
     async def _reset(self, invitation: Invitation, password: str) -> Account:
         check_password(password, invitation.email)
         hash_ = await self.passwords.hash(password)
+        await self._use_up(invitation)
         person = await self._people.change(
             invitation.resets, lambda each: msgspec.structs.replace(each, password_hash=hash_)
         )
         if person is None:
-            raise NotFound("The account of this link was deleted.", code="unknown_invitation")
+            raise NotFound("The account of this link was deleted.", code=_UNKNOWN)
         await self._sessions.end_all(person.id)
         return person
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 import msgspec
@@ -15,7 +16,7 @@ from analytics_server.access.people.sessions import PersonSessions
 from analytics_server.access.people.sign_in import SignIn
 from analytics_server.access.principals import Role
 from analytics_server.config import AccessSection
-from analytics_server.errors import AnalyticsError, Conflict, Unauthorized
+from analytics_server.errors import AnalyticsError, Conflict, NotFound, Unauthorized
 from analytics_server.store import Store
 
 PASSWORD = "seven green umbrellas"
@@ -218,6 +219,64 @@ async def test_an_invitation_to_an_account_needs_its_password(two: tuple[Server,
         await one.sign_in.accept(secret, "another password", "", "192.0.2.1")
     widened = await one.sign_in.accept(secret, PASSWORD, "", "192.0.2.1")
     assert widened.rights.roles == {"a.example": Role.ADMIN, "b.example": Role.VIEWER}
+
+
+async def test_an_invitation_takes_no_role_away_and_ends_the_others(two: tuple[Server, Server]) -> None:
+    one, other = two
+    await one.add(roles={"a.example": "admin"})
+    rights = Rights(roles={"a.example": Role.VIEWER, "b.example": Role.EDITOR})
+    links = [(await one.people.invite(EMAIL, rights=rights, life_s=60.0))[1] for _ in range(2)]
+    widened = await other.sign_in.accept(links[0], PASSWORD, "", "192.0.2.1")
+    assert widened.rights.roles == {"a.example": Role.ADMIN, "b.example": Role.EDITOR}
+    with pytest.raises(NotFound):
+        await one.sign_in.accept(links[1], PASSWORD, "", "192.0.2.1")
+
+
+async def test_an_invitation_is_worth_what_its_maker_may_still_give(two: tuple[Server, Server]) -> None:
+    one, other = two
+    rights = Rights(roles={"a.example": Role.ADMIN})
+    inviter = await one.people.add("carl@example.org", name="", rights=rights, password_hash="x")
+    _, secret = await one.people.invite(EMAIL, rights=rights, life_s=60.0, created_by=inviter.id)
+    lower = Rights(roles={"a.example": Role.EDITOR})
+    await one.people.change(inviter.id, lambda each: msgspec.structs.replace(each, rights=lower))
+    for _ in range(2):
+        with pytest.raises(NotFound, match="any more"):
+            await other.sign_in.accept(secret, PASSWORD, "", "192.0.2.1")
+        await one.people.remove(inviter.id)
+    assert other.people.by_email(EMAIL) is None
+
+
+async def test_a_link_works_for_one_of_many_who_use_it_at_once(two: tuple[Server, Server]) -> None:
+    one, _ = two
+    person = await one.add()
+    _, secret = await one.people.invite(EMAIL, resets=person.id, life_s=60.0)
+    passwords = [f"{word} green umbrellas" for word in ("eight", "eleven", "twelve")]
+    done = await asyncio.gather(
+        *(one.sign_in.accept(secret, password, "", "192.0.2.1") for password in passwords), return_exceptions=True
+    )
+    assert sorted(type(each).__name__ for each in done) == ["Account", "NotFound", "NotFound"]
+
+
+async def test_what_was_taken_away_is_taken_out_of_open_invitations(two: tuple[Server, Server]) -> None:
+    one, other = two
+    roles = {"a.example": Role.ADMIN, "b.example": Role.VIEWER}
+    for rights in (Rights(roles=roles), Rights(roles={"a.example": Role.VIEWER}), Rights(owner=True, roles=roles)):
+        await one.people.invite(EMAIL, rights=rights, life_s=60.0)
+    await one.people.invite("ben@example.org", rights=Rights(roles=roles), life_s=60.0)
+    await other.people.withdraw(EMAIL, {"a.example"})
+    await one.people.load()
+    left = {"b.example": Role.VIEWER}
+    found = [(each.email, each.rights) for each in one.people.invitations()]
+    assert sorted(found, key=str) == sorted(
+        [
+            (EMAIL, Rights(roles=left)),
+            (EMAIL, Rights(owner=True, roles=left)),
+            ("ben@example.org", Rights(roles=roles)),
+        ],
+        key=str,
+    )
+    await other.people.withdraw(EMAIL)
+    assert [each.email for each in other.people.invitations()] == ["ben@example.org"]
 
 
 async def test_a_new_password_ends_all_sessions(two: tuple[Server, Server]) -> None:

@@ -235,7 +235,7 @@ class Accounts:
     async def change(self, id_: str, change: Callable[[Account], Account]) -> Account | None:
         """Store what `change` makes of the person as ClickHouse knows them now; None if there is none.
 
-        `change` may raise, and then nothing is stored. Raises a store error.
+        `change` may raise, and then nothing is stored. Raises `Conflict` (last_owner), or a store error.
         """
         async with self._documents.changing:
             await self.load()
@@ -243,6 +243,7 @@ class Accounts:
             if person is None:
                 return None
             changed = change(person)
+            self.check_owner_stays(person, changed.rights)
             if changed.rights.is_empty:
                 await self._documents.delete((PERSON, id_))
             elif changed != person:
@@ -250,13 +251,21 @@ class Accounts:
             return changed
 
     async def remove(self, id_: str) -> bool:
-        """Delete a person for good; False if there is none. Raises a store error."""
+        """Delete a person for good; False if there is none. Raises `Conflict` (last_owner), or a store error."""
         async with self._documents.changing:
             await self.load()
-            if self.person(id_) is None and (PERSON, id_) not in self._documents.unreadable:
+            if (person := self.person(id_)) is not None:
+                self.check_owner_stays(person, Rights())
+            elif (PERSON, id_) not in self._documents.unreadable:
                 return False
             await self._documents.delete((PERSON, id_))
             return True
+
+    def check_owner_stays(self, person: Account, rights: Rights) -> None:
+        """Raises `Conflict` if nobody is an owner any more once the person has these rights."""
+        others = (each for each in self.all() if each.id != person.id)
+        if person.rights.owner and not rights.owner and not any(each.rights.owner for each in others):
+            raise Conflict("This is the last owner: make another person an owner first.", code="last_owner")
 
     # ---- invitations ---------------------------------------------------
 

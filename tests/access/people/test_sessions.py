@@ -279,6 +279,18 @@ async def test_what_was_taken_away_is_taken_out_of_open_invitations(two: tuple[S
     assert [each.email for each in other.people.invitations()] == ["ben@example.org"]
 
 
+async def test_of_two_owners_who_are_deleted_at_once_one_stays(two: tuple[Server, Server]) -> None:
+    one, _ = two
+    owners = [await one.add(), await one.people.add("b@x.org", name="", rights=Rights(owner=True), password_hash="x")]
+    done = await asyncio.gather(*(one.people.remove(each.id) for each in owners), return_exceptions=True)
+    assert sorted(type(each).__name__ for each in done) == ["Conflict", "bool"]
+    (left,) = one.people.all()
+    lower = Rights(roles={"a.example": Role.ADMIN})
+    with pytest.raises(Conflict) as refused:
+        await one.people.change(left.id, lambda each: msgspec.structs.replace(each, rights=lower))
+    assert refused.value.code == "last_owner"
+
+
 async def test_a_new_password_ends_all_sessions(two: tuple[Server, Server]) -> None:
     one, other = two
     person = await one.add()

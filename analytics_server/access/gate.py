@@ -145,8 +145,7 @@ class Gate:
         """The principal of a token's id, if the token has not ended. Raises a store error."""
         own = (each.token for each in self._fixed.values() if each.token.token_id == token_id)
         token = next(own, None) or await self.find(token_id)
-        principal = token and token.principal()
-        return None if principal is None or self._is_over(principal) else principal
+        return None if token is None or self._is_over(token.principal()) else token.principal()
 
     async def _find(self, token_id: str) -> tuple[Key, Token] | None:
         """Key and token of an id, as ClickHouse knows them now: another server may have changed them."""

@@ -2,7 +2,8 @@
 
 Owns the table `people`. An e-mail address, without regard to case, names one person: a second one is refused; where
 two servers have made the same one at once, the elder signs in. A person has at least one role, or is deleted. A link's
-secret is stored by a keyed hash, as a token's.
+secret is stored by a keyed hash, as a token's. The second factor, which every sign-in with a code changes, is stored
+apart: such a write must never bring back rights or a password that another server changes at the same moment.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from analytics_server.store.unreadable import UnreadableDocuments
 log = logging.getLogger(__name__)
 
 PEOPLE = DocumentTable(name="people", key_columns=("kind", "id"))
-PERSON, INVITATION = "person", "invitation"
+PERSON, INVITATION, FACTOR = "person", "invitation", "second_factor"
 EMAIL_CHARS = 254
 ID_BYTES = 6
 LINK_PREFIX = "asi_"
@@ -120,7 +121,13 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hash: str
 
 
-Stored = Account | Invitation
+class KeptFactor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A person's second factor as it is stored, under the person's id; None for one that was removed."""
+
+    second_factor: SecondFactor | None = None
+
+
+Stored = Account | Invitation | KeptFactor
 S = TypeVar("S", Account, Invitation)
 
 
@@ -137,6 +144,8 @@ def _decode(key: Key, text: str) -> Stored | None:
         return msgspec.json.decode(text, type=Account)
     if key[0] == INVITATION:
         return msgspec.json.decode(text, type=Invitation)
+    if key[0] == FACTOR:
+        return msgspec.json.decode(text, type=KeptFactor)
     return None  # of another kind, kept elsewhere or by a newer version
 
 
@@ -177,7 +186,16 @@ class Accounts:
     def person(self, id_: str) -> Account | None:
         """The person of that id."""
         found = self._documents.get((PERSON, id_))
-        return found if isinstance(found, Account) else None
+        return self._whole(found) if isinstance(found, Account) else None
+
+    def _whole(self, person: Account) -> Account:
+        """With the second factor; one that can't be read is asked for, and none fits."""
+        kept = self._documents.get((FACTOR, person.id))
+        if isinstance(kept, KeptFactor):
+            return msgspec.structs.replace(person, second_factor=kept.second_factor)
+        if (FACTOR, person.id) in self._documents.unreadable:
+            return msgspec.structs.replace(person, second_factor=SecondFactor.unknown())
+        return person
 
     def by_email(self, email: str) -> Account | None:
         """The person of that address, in its one spelling."""
@@ -192,7 +210,7 @@ class Accounts:
 
     def all(self) -> list[Account]:
         """All people, the eldest first."""
-        return self._sorted(Account)
+        return [self._whole(each) for each in self._sorted(Account)]
 
     def invitations(self) -> list[Invitation]:
         """All invitations that can still be accepted, the oldest first."""
@@ -245,10 +263,19 @@ class Accounts:
             changed = change(person)
             self.check_owner_stays(person, changed.rights)
             if changed.rights.is_empty:
-                await self._documents.delete((PERSON, id_))
-            elif changed != person:
-                await self._documents.put((PERSON, id_), changed)
+                await self._documents.delete_all([(PERSON, id_), (FACTOR, id_)])
+            else:
+                await self._put(person, changed)
             return changed
+
+    async def _put(self, person: Account, changed: Account) -> None:
+        new: dict[Key, Stored | None] = {}
+        if changed.second_factor != person.second_factor:
+            new[FACTOR, person.id] = KeptFactor(second_factor=changed.second_factor)
+        if msgspec.structs.replace(changed, second_factor=person.second_factor) != person:
+            new[PERSON, person.id] = msgspec.structs.replace(changed, second_factor=None)
+        if new:
+            await self._documents.put_all(new)
 
     async def remove(self, id_: str) -> bool:
         """Delete a person for good; False if there is none. Raises `Conflict` (last_owner), or a store error."""
@@ -258,7 +285,7 @@ class Accounts:
                 self.check_owner_stays(person, Rights())
             elif (PERSON, id_) not in self._documents.unreadable:
                 return False
-            await self._documents.delete((PERSON, id_))
+            await self._documents.delete_all([(PERSON, id_), (FACTOR, id_)])
             return True
 
     def check_owner_stays(self, person: Account, rights: Rights) -> None:

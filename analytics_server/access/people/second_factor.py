@@ -32,6 +32,11 @@ class SecondFactor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         """One that is not confirmed yet."""
         return cls(secret=pyotp.random_base32())
 
+    @classmethod
+    def unknown(cls) -> SecondFactor:
+        """For one that can't be read: a code is asked for, and none fits."""
+        return cls(secret=pyotp.random_base32(), is_active=True)
+
     def uri(self, email: str) -> str:
         """The address that an authenticator app reads."""
         return pyotp.TOTP(self.secret).provisioning_uri(name=email, issuer_name=ISSUER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import msgspec
 import pyotp
@@ -173,6 +174,46 @@ async def test_a_second_factor_is_asked_for_once_it_was_confirmed(two: tuple[Ser
     assert await one.enter(code=recovery[0])
     await one.sign_in.remove_second_factor(person)
     assert await other.enter()
+
+
+async def test_a_code_brings_back_no_rights_or_password_that_another_server_changes(
+    two: tuple[Server, Server], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    person = await one.add(roles={"a.example": "admin"})
+    totp = pyotp.TOTP((await one.sign_in.begin_second_factor(person)).secret)
+    await one.sign_in.confirm_second_factor(person, totp.at(int(clock.now)))
+    lower = Rights(roles={"a.example": Role.VIEWER})
+    clock.now += 30
+
+    async def meanwhile() -> None:
+        """What server one has read is old when it writes."""
+
+    await one.people.load()
+    await other.people.change(
+        person.id, lambda each: msgspec.structs.replace(each, rights=lower, password_hash="new", sessions_from_ms=7)
+    )
+    monkeypatch.setattr(one.people, "load", meanwhile)
+    used = await one.sign_in._used_code(person, totp.at(int(clock.now)))
+    monkeypatch.undo()
+    await other.people.load()
+    now = other.people.person(person.id)
+    assert now is not None
+    assert (now.rights, now.password_hash, now.sessions_from_ms) == (lower, "new", 7)
+    assert now.second_factor == used.second_factor
+    await other.people.remove(person.id)
+    await one.people.load()
+    assert one.people.all() == []
+
+
+async def test_a_second_factor_that_can_not_be_read_is_asked_for(two: tuple[Server, Server], migrated: Store) -> None:
+    one, _ = two
+    person = await one.add()
+    row: list[list[object]] = [["second_factor"], [person.id], ["{"], [0], [datetime(2026, 1, 1, tzinfo=UTC)]]
+    await migrated.insert("people", ("kind", "id", "document", "deleted", "updated_at"), row)
+    assert await one.refusal() == "code_needed"
+    await one.sign_in.remove_second_factor(person)
+    assert await one.enter()
 
 
 async def test_an_invitation_makes_a_person_once(two: tuple[Server, Server], clock: Clock) -> None:

@@ -1,13 +1,16 @@
 """Signing in, accepting invitations, and what people change about their own account.
 
-Every attempt is counted by account and by address before it is made; an account that does not exist takes as long as a
-wrong password, and is answered like one. What worked is not counted.
+Every attempt is counted before it is made: by address, by account and address, and by account, where much more is let
+through, so that a stranger elsewhere can't lock a person out; wrong codes behind a right password by account alone. An
+account that does not exist takes as long as a wrong password, and is answered like one. What worked, or failed by this
+server's fault, is not counted.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -19,7 +22,15 @@ from analytics_server.access.people.second_factor import SecondFactor
 from analytics_server.access.people.sessions import PersonSessions
 from analytics_server.access.principals import Principal
 from analytics_server.config import AccessSection
-from analytics_server.errors import Conflict, Forbidden, NotFound, RequestError, Unauthorized
+from analytics_server.errors import (
+    AnalyticsError,
+    Conflict,
+    Forbidden,
+    NotFound,
+    RequestError,
+    StoreError,
+    Unauthorized,
+)
 
 _UNKNOWN = "unknown_invitation"
 _USED = "The link is unknown, was used, or has ended: ask for another."
@@ -52,7 +63,9 @@ class SignIn:
         self._settings = settings
         self.passwords = passwords or Passwords()
         window_s = settings.sign_in_window_s
-        self._by_account = AttemptCounter(settings.sign_ins_per_account, window_s)
+        self._by_account = AttemptCounter(settings.sign_ins_per_account_in_all, window_s)
+        self._by_account_there = AttemptCounter(settings.sign_ins_per_account, window_s)
+        self._by_code = AttemptCounter(settings.sign_ins_per_account, window_s)
         self._by_address = AttemptCounter(settings.sign_ins_per_address, window_s)
 
     async def sign_in(self, email: str, password: str, code: str, address: str) -> tuple[Account, str, int]:
@@ -70,7 +83,8 @@ class SignIn:
                 raise Unauthorized(
                     "Send the code of your authenticator app too, or a recovery code.", code="code_needed"
                 )
-            person = await self._used_code(person, code)
+            with self._excusing(account, address):
+                person = await self._used_code(person, code)
         self._forgive(account, address)
         secret, life_s = await self._sessions.begin(person)
         return person, secret, life_s
@@ -82,7 +96,11 @@ class SignIn:
         """
         self._check_method()
         self._by_address.take(address)
-        invitation = await self._people.invitation_of(secret)
+        try:
+            invitation = await self._people.invitation_of(secret)
+        except StoreError:
+            self._by_address.forgive(address)
+            raise
         if invitation is None:
             raise NotFound(_USED, code=_UNKNOWN)
         self._by_address.forgive(address)
@@ -169,17 +187,18 @@ class SignIn:
 
     async def _checked(self, account: str, password: str, address: str) -> Account:
         """The person, if the password is right; counted as an attempt. Raises `Unauthorized`, `TooManyAttempts`."""
-        self._by_address.take(address)
-        self._by_account.take(account)
+        for counter, name in self._counters(account, address):
+            counter.take(name)
         await self._people.refresh()
         person = self._people.by_email(account)
-        right = await self.passwords.is_right(password, person.password_hash if person else "")
+        with self._excusing(account, address):
+            right = await self.passwords.is_right(password, person.password_hash if person else "")
         if person is None or not right:
             raise Unauthorized(_FAILED, code="sign_in_failed")
         return person
 
     async def _used_code(self, person: Account, code: str) -> Account:
-        """The person after a code was used up. Raises `Unauthorized`."""
+        """The person after a code was used up. Raises `Unauthorized`, `TooManyAttempts`, or a store error."""
 
         def change(each: Account) -> Account:
             factor = each.second_factor
@@ -188,9 +207,15 @@ class SignIn:
                 raise Unauthorized(_FAILED, code="sign_in_failed")
             return msgspec.structs.replace(each, second_factor=used)
 
-        changed = await self._people.change(person.id, change)
+        self._by_code.take(person.id)
+        try:
+            changed = await self._people.change(person.id, change)
+        except StoreError:
+            self._by_code.forgive(person.id)
+            raise
         if changed is None:
             raise Unauthorized(_FAILED, code="sign_in_failed")
+        self._by_code.forgive(person.id)
         return changed
 
     async def _reset(self, invitation: Invitation, password: str) -> Account:
@@ -213,6 +238,20 @@ class SignIn:
 
         return await self._people.change(person.id, change) or person
 
+    def _counters(self, account: str, address: str) -> tuple[tuple[AttemptCounter, str], ...]:
+        there = f"{address} {account}"
+        return (self._by_address, address), (self._by_account_there, there), (self._by_account, account)
+
     def _forgive(self, account: str, address: str) -> None:
-        self._by_account.forgive(account)
-        self._by_address.forgive(address)
+        for counter, name in self._counters(account, address):
+            counter.forgive(name)
+
+    @contextmanager
+    def _excusing(self, account: str, address: str) -> Iterator[None]:
+        """What fails by this server's fault is no attempt."""
+        try:
+            yield
+        except AnalyticsError as error:
+            if error.status >= 500:
+                self._forgive(account, address)
+            raise

@@ -22,7 +22,9 @@ from analytics_server.store import Store
 
 PASSWORD = "seven green umbrellas"
 EMAIL = "anna@example.org"
-SETTINGS = AccessSection(session_idle_s=3_600, session_absolute_s=86_400, sign_ins_per_account=3)
+SETTINGS = AccessSection(
+    session_idle_s=3_600, session_absolute_s=86_400, sign_ins_per_account=3, sign_ins_per_account_in_all=6
+)
 
 
 @dataclass(slots=True)
@@ -47,12 +49,16 @@ class Server:
         given = msgspec.convert(rights or {"owner": True}, Rights)
         return await self.people.add(EMAIL, name="", rights=given, password_hash=hash_)
 
-    async def enter(self, password: str = PASSWORD, code: str = "", email: str = EMAIL) -> str:
-        return (await self.sign_in.sign_in(email, password, code, "192.0.2.1"))[1]
+    async def enter(
+        self, password: str = PASSWORD, code: str = "", email: str = EMAIL, address: str = "192.0.2.1"
+    ) -> str:
+        return (await self.sign_in.sign_in(email, password, code, address))[1]
 
-    async def refusal(self, password: str = PASSWORD, code: str = "", email: str = EMAIL) -> str:
+    async def refusal(
+        self, password: str = PASSWORD, code: str = "", email: str = EMAIL, address: str = "192.0.2.1"
+    ) -> str:
         with pytest.raises(AnalyticsError) as refused:
-            await self.enter(password, code, email)
+            await self.enter(password, code, email, address)
         return refused.value.code
 
 
@@ -154,6 +160,40 @@ async def test_unknown_accounts_and_wrong_passwords_look_the_same_and_are_bounde
         codes = [await one.refusal("wrong password!", email=email) for _ in range(4)]
         assert codes == ["sign_in_failed"] * 3 + ["too_many_attempts"]
     assert await one.refusal() == "too_many_attempts"
+
+
+async def test_a_stranger_elsewhere_locks_nobody_out_but_many_are_bounded(two: tuple[Server, Server]) -> None:
+    one, _ = two
+    await one.add()
+    wrong = "wrong password!"
+    assert [await one.refusal(wrong, address="192.0.2.2") for _ in range(5)][2:] == ["sign_in_failed"] + [
+        "too_many_attempts"
+    ] * 2
+    assert await one.enter()
+    assert [await one.refusal(wrong, address=f"198.51.100.{n}") for n in range(4)][2:] == [
+        "sign_in_failed",
+        "too_many_attempts",
+    ]
+
+
+async def test_codes_are_bounded_wherever_they_come_from(two: tuple[Server, Server], clock: Clock) -> None:
+    one, _ = two
+    person = await one.add()
+    totp = pyotp.TOTP((await one.sign_in.begin_second_factor(person)).secret)
+    await one.sign_in.confirm_second_factor(person, totp.at(int(clock.now)))
+    found = [await one.refusal(code="no code", address=f"198.51.100.{n}") for n in range(4)]
+    assert found == ["sign_in_failed"] * 3 + ["too_many_attempts"]
+
+
+async def test_what_fails_by_the_server_is_no_attempt(
+    two: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = two
+    await one.add()
+    with monkeypatch.context() as busy:
+        busy.setattr("analytics_server.access.people.passwords.MOST_WAITING", 0)
+        assert [await one.refusal() for _ in range(10)] == ["busy"] * 10
+    assert await one.enter()
 
 
 async def test_a_second_factor_is_asked_for_once_it_was_confirmed(two: tuple[Server, Server], clock: Clock) -> None:

@@ -34,6 +34,7 @@ from analytics_server.errors import (
 
 _UNKNOWN = "unknown_invitation"
 _USED = "The link is unknown, was used, or has ended: ask for another."
+_CODE_NEEDED = "Send the code of your authenticator app too, or a recovery code."
 _FAILED = "The e-mail address, the password or the code is wrong."
 
 
@@ -80,9 +81,7 @@ class SignIn:
         if person.has_second_factor:
             if not code:
                 self._forgive(account, address)
-                raise Unauthorized(
-                    "Send the code of your authenticator app too, or a recovery code.", code="code_needed"
-                )
+                raise Unauthorized(_CODE_NEEDED, code="code_needed")
             with self._excusing(account, address):
                 person = await self._used_code(person, code)
         self._forgive(account, address)
@@ -181,8 +180,12 @@ class SignIn:
         await self._people.change(person.id, change)
         return codes
 
-    async def remove_second_factor(self, person: Account) -> None:
-        """Ask for no code any more."""
+    async def remove_second_factor(self, person: Account, code: str) -> None:
+        """Ask for no code any more; an active one asks for a last one. Raises as `sign_in` does."""
+        if person.has_second_factor:
+            if not code:
+                raise Unauthorized(_CODE_NEEDED, code="code_needed")
+            await self._used_code(person, code)
         await self._people.change(person.id, lambda each: msgspec.structs.replace(each, second_factor=None))
 
     async def _checked(self, account: str, password: str, address: str) -> Account:

@@ -15,8 +15,8 @@ from aiohttp import web
 
 from analytics_server.errors import Forbidden
 
-SCHEME = "Session"
-"""Of an `Authorization` value that stands for a cookie, inside this program."""
+SCHEME = "Session\0"
+"""Of an `Authorization` value that stands for a cookie, inside this program. No header can hold its last character."""
 
 SECURE_NAME = "__Host-analytics_session"
 PLAIN_NAME = "analytics_session"

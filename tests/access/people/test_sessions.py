@@ -212,7 +212,13 @@ async def test_a_second_factor_is_asked_for_once_it_was_confirmed(two: tuple[Ser
     assert await other.enter(code=totp.at(int(clock.now)))
     assert await one.refusal(code=totp.at(int(clock.now))) == "sign_in_failed"  # used on the other server
     assert await one.enter(code=recovery[0])
-    await one.sign_in.remove_second_factor(person)
+    active = one.people.person(person.id)
+    assert active is not None
+    for code, refusal in (("", "code_needed"), (recovery[0], "sign_in_failed")):
+        with pytest.raises(Unauthorized) as refused:
+            await one.sign_in.remove_second_factor(active, code)
+        assert refused.value.code == refusal
+    await one.sign_in.remove_second_factor(active, recovery[1])
     assert await other.enter()
 
 
@@ -252,7 +258,7 @@ async def test_a_second_factor_that_can_not_be_read_is_asked_for(two: tuple[Serv
     row: list[list[object]] = [["second_factor"], [person.id], ["{"], [0], [datetime(2026, 1, 1, tzinfo=UTC)]]
     await migrated.insert("people", ("kind", "id", "document", "deleted", "updated_at"), row)
     assert await one.refusal() == "code_needed"
-    await one.sign_in.remove_second_factor(person)
+    await one.people.change(person.id, lambda each: msgspec.structs.replace(each, second_factor=None))
     assert await one.enter()
 
 

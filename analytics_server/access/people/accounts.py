@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import msgspec
 
-from analytics_server.access.people.second_factor import SecondFactor
+from analytics_server.access.people.second_factor import KeptFactor, SecondFactor
 from analytics_server.access.principals import Grant, Principal, PrincipalKind, Role
 from analytics_server.access.tokens import ID_CHARS, keyed_hash, new_hash, token_hash
 from analytics_server.errors import Conflict, RequestError, StoreError
@@ -119,12 +119,6 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_by: str = ""
     hash_key: str
     hash: str
-
-
-class KeptFactor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A person's second factor as it is stored, under the person's id; None for one that was removed."""
-
-    second_factor: SecondFactor | None = None
 
 
 Stored = Account | Invitation | KeptFactor
@@ -250,10 +244,13 @@ class Accounts:
             await self._documents.put((PERSON, person.id), person)
             return person
 
-    async def change(self, id_: str, change: Callable[[Account], Account]) -> Account | None:
+    async def change(
+        self, id_: str, change: Callable[[Account], Account], *, owner_stays: bool = True
+    ) -> Account | None:
         """Store what `change` makes of the person as ClickHouse knows them now; None if there is none.
 
-        `change` may raise, and then nothing is stored. Raises `Conflict` (last_owner), or a store error.
+        `change` may raise, and then nothing is stored. Raises `Conflict` (last_owner) unless `owner_stays` is false,
+        or a store error.
         """
         async with self._documents.changing:
             await self.load()
@@ -261,7 +258,8 @@ class Accounts:
             if person is None:
                 return None
             changed = change(person)
-            self.check_owner_stays(person, changed.rights)
+            if owner_stays:
+                self.check_owner_stays(person, changed.rights)
             if changed.rights.is_empty:
                 await self._documents.delete_all([(PERSON, id_), (FACTOR, id_)])
             else:

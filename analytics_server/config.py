@@ -82,6 +82,7 @@ class AccessSection(_Section, frozen=True, kw_only=True):
     session_absolute_s: Positive = 2_592_000
     invitation_s: Positive = 604_800
     sign_ins_per_account: Positive = 10
+    sign_ins_per_account_in_all: Positive = 200
     sign_ins_per_address: Positive = 50
     sign_in_window_s: Positive = 900
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Protocol
 
 from analytics_server.access.principals import Grant, Principal, PrincipalKind, spellings_of
@@ -199,9 +200,15 @@ def refusal(principal: Principal, action: Action, resource: Resource) -> str:
     return ""
 
 
-def excess(principal: Principal, wanted: Iterable[Grant]) -> str:
-    """Why the principal may not pass these grants on, as they allow what it may not do itself; empty if it may."""
+def excess(principal: Principal, wanted: Iterable[Grant], *, until_ms: int = 0) -> str:
+    """Why the principal may not pass these grants on, as they allow what it may not do itself; empty if it may.
+
+    `until_ms`: when what is passed on ends, 0 for never. It may not outlive the principal.
+    """
     for grant in wanted:
+        if principal.expires_at_ms and not 0 < until_ms <= principal.expires_at_ms:
+            end = datetime.fromtimestamp(principal.expires_at_ms / 1000, UTC)
+            return f"{_WHO[principal.kind]} ends at {end:%Y-%m-%dT%H:%M:%SZ}, so it can't pass on what outlasts it."
         asked = spellings_of(grant.sites)
         for action in filter(grant.allows, ACTIONS):
             own = [each for each in principal.grants if each.allows(action)]

@@ -24,6 +24,7 @@ from analytics_server.store.unreadable import UnreadableDocuments
 
 REFRESH_S = 0.5
 """A token that another server has revoked ends within a second: this, and the time that ClickHouse takes to answer."""
+MOST_TOKENS = 10_000
 OWN_REFRESH_S = 5.0
 """Where ClickHouse runs in this process no other one can change tokens."""
 
@@ -140,6 +141,12 @@ class Gate:
         found = await self._find(token_id)
         return found and found[1]
 
+    async def holder(self, token_id: str) -> Principal | None:
+        """The principal of a token's id, if the token has not ended. Raises a store error."""
+        own = (each.token for each in self._fixed.values() if each.token.token_id == token_id)
+        token = next(own, None) or await self.find(token_id)
+        return None if token is None or self._is_over(token.principal()) else token.principal()
+
     async def _find(self, token_id: str) -> tuple[Key, Token] | None:
         """Key and token of an id, as ClickHouse knows them now: another server may have changed them."""
         await self.load()
@@ -149,6 +156,11 @@ class Gate:
     def tokens(self) -> list[Token]:
         """All stored tokens, the oldest first."""
         return sorted((each.token for _, each in self._documents.items()), key=lambda token: token.created_at_ms)
+
+    @property
+    def is_full(self) -> bool:
+        """Are there so many tokens that none may be added over HTTP? The command line always may."""
+        return len(self._documents.items()) >= MOST_TOKENS
 
     def has_owner(self) -> bool:
         """Is there a stored token that may do everything, and has not expired?"""

@@ -52,7 +52,7 @@ class AccessService:
         self._admin_token = admin_token
         refresh_s = OWN_REFRESH_S if store.capabilities.owns_files else REFRESH_S
         self.gate = Gate(store, unreadable=unreadable, refresh_s=refresh_s)
-        self.people = PeopleService(config, store, unreadable, refresh_s)
+        self.people = PeopleService(config, store, unreadable, refresh_s, self.gate.holder)
         self.authorizer = GateAuthorizer(Authentication(self.gate, self.people.sessions))
         self.sites = Sites(store, config.sites, unreadable=unreadable)
         self.new_admin_token = ""
@@ -97,7 +97,8 @@ class AccessService:
     async def _ensure_admin(self, damage: DamageReader) -> None:
         if self._admin_token:
             self.gate.accept(self._admin_token, Role.ADMIN, "ANALYTICS_ADMIN_TOKEN")
-        elif damage.has_lost("tokens"):  # damage must not make an admin of everyone who reads this server's output
-            log.error("no admin token is made, because tokens are lost", extra={"remedy": NEW_TOKEN})
-        elif not self.gate.has_owner():
+        elif lost := [table for table in ("tokens", "people") if damage.has_lost(table)]:
+            # damage must not make an admin of everyone who reads this server's output
+            log.error("no admin token is made, because rows are lost", extra={"tables": lost, "remedy": NEW_TOKEN})
+        elif not self.gate.has_owner() and not self.people.people.has_owner():
             self.new_admin_token = await self.gate.create(Role.ADMIN, name="first start")

@@ -1,7 +1,7 @@
 """Tokens over HTTP: `/api/v1/tokens`. An admin of sites manages the tokens of those sites, an owner all of them.
 
-Constraint: nobody makes or widens a token with a right that is not their own, and a token that covers a site other than
-the caller's is as if it were not there.
+Constraint: nobody makes or widens a token with a right that is not their own, or that outlives theirs; and a token that
+covers a site other than the caller's is as if it were not there.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from analytics_server.access.actions import ACTIONS, MANAGE_TOKENS, excess
-from analytics_server.access.gate import Gate
+from analytics_server.access.gate import MOST_TOKENS, Gate
 from analytics_server.access.principals import Grant, Principal, Role, spellings_of
 from analytics_server.access.site_settings import MAX_LISTED, SiteId
 from analytics_server.access.sites import valid_site_id
 from analytics_server.access.tokens import ID_CHARS, TOKEN_ROLES, Token, grants_of, token_hash
-from analytics_server.errors import Forbidden, NotFound, RequestError
+from analytics_server.errors import Conflict, Forbidden, NotFound, RequestError
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint
 
@@ -145,7 +145,7 @@ class TokenRoutes:
                     },
                 ),
                 replies=(Reply(status=201, about="The token, shown this once.", type=NewToken),),
-                errors={400: ("bad_expiry", "bad_name", "bad_scope", "bad_site")},
+                errors={400: ("bad_expiry", "bad_name", "bad_scope", "bad_site"), 409: ("too_many",)},
                 asks_store=True,
             ),
             Endpoint(
@@ -203,11 +203,13 @@ class TokenRoutes:
         return await self._shown(await self._known(call))
 
     async def create_token(self, call: Call[TokenRequest]) -> NewToken:
-        """Make a token. Raises `RequestError`, `Forbidden`."""
+        """Make a token. Raises `RequestError`, `Forbidden`, `Conflict`."""
         wanted = call.body
         scopes = scopes_of(wanted.role or "", wanted.scopes)
         name, sites, expires_at = _name(wanted.name), _covered(wanted.sites), self._end(wanted.expires_at)
-        _may_pass_on(call, grants_of(scopes, sites))
+        _may_pass_on(call, grants_of(scopes, sites), expires_at)
+        if self._gate.is_full:
+            raise Conflict(f"There are {MOST_TOKENS} tokens already: revoke some.", code="too_many")
         role = Role(scopes[0]) if len(scopes) == 1 and scopes[0] in TOKEN_ROLES else None
         secret = await self._gate.create(role, scopes=scopes, name=name, sites=sites, expires_at=expires_at)
         call.trail.resource = token_id = token_hash(secret)[:ID_CHARS]
@@ -228,7 +230,9 @@ class TokenRoutes:
         name = None if change.name is None else _name(change.name)
         sites = None if change.sites is None else _covered(change.sites)
         expires_at = UNSET if change.expires_at is UNSET else self._end(change.expires_at)
-        _may_pass_on(call, grants_of(token.all_scopes, token.sites if sites is None else sites))
+        end = token.expires_at if expires_at is UNSET else expires_at
+        if sites is not None or expires_at is not UNSET:
+            _may_pass_on(call, grants_of(token.all_scopes, token.sites if sites is None else sites), end)
         changed = await self._gate.change(token.token_id, name=name, sites=sites, expires_at=expires_at)
         return await self._shown(changed or _unknown())
 
@@ -283,8 +287,9 @@ def scopes_of(role: str, scopes: tuple[str, ...]) -> tuple[str, ...]:
     return found
 
 
-def _may_pass_on(call: Call[Any], grants: tuple[Grant, ...]) -> None:
-    if why := excess(_principal(call), grants):
+def _may_pass_on(call: Call[Any], grants: tuple[Grant, ...], end: datetime | None) -> None:
+    until_ms = 0 if end is None else max(1, int(end.timestamp() * 1000))
+    if why := excess(_principal(call), grants, until_ms=until_ms):
         raise Forbidden(why)
 
 

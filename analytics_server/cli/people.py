@@ -78,6 +78,9 @@ def person_change(config_path: str | None, email: str, owner: bool, role: str | 
 
     async def work(people: Accounts, config: Config) -> str:
         known = _known(people, email)
+        people.check_owner_stays(known, rights)
+        if rights.lacks(known.rights):
+            await people.withdraw(known.email)
         changed = await people.change(known.id, lambda each: msgspec.structs.replace(each, rights=rights))
         click.echo(_roles(changed.rights if changed else rights))
         return known.id
@@ -111,6 +114,8 @@ def person_remove(config_path: str | None, email: str) -> None:
 
     async def work(people: Accounts, config: Config) -> str:
         known = _known(people, email)
+        people.check_owner_stays(known, Rights())
+        await people.withdraw(known.email)
         await people.remove(known.id)
         click.echo("removed")
         return known.id

@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, ItemsView, Mapping
+from collections.abc import Callable, Collection, ItemsView, Mapping
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
@@ -229,13 +229,21 @@ class Documents(Generic[T]):
 
         `value`: what it was, in case it was never stored; not needed for one that can't be read.
         """
-        text = self._texts.get(key) or ("" if value is None else self._encode(value))
-        await self._write({key: text}, is_deleted=True)
-        self._texts.pop(key, None)
-        self._values.pop(key, None)
-        self.unreadable -= {key}
+        await self._delete({key: self._texts.get(key) or ("" if value is None else self._encode(value))})
+
+    async def delete_all(self, keys: Collection[Key]) -> None:
+        """Write in one block that several documents are deleted. Raises a store error."""
+        if keys:
+            await self._delete({key: self._texts.get(key, "") for key in keys})
+
+    async def _delete(self, texts: Mapping[Key, str]) -> None:
+        await self._write(texts, is_deleted=True)
+        for key in texts:
+            self._texts.pop(key, None)
+            self._values.pop(key, None)
+        self.unreadable -= texts.keys()
         if self._table.keys_return:
-            self.deleted |= {key}
+            self.deleted |= texts.keys()
         self._changed()
 
     def _changed(self) -> None:

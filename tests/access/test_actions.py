@@ -121,3 +121,13 @@ def test_a_single_action_allows_that_and_nothing_else() -> None:
 )
 def test_only_what_one_may_do_oneself_can_be_passed_on(own: Grant, wanted: Grant, may: bool) -> None:
     assert (excess(principal(own), [wanted]) == "") == may
+
+
+@pytest.mark.parametrize(
+    ("own_ms", "until_ms", "may"),
+    [(0, 0, True), (0, 5, True), (5, 5, True), (5, 4, True), (5, 6, False), (5, 0, False)],
+)
+def test_what_is_passed_on_ends_no_later_than_who_passes_it_on(own_ms: int, until_ms: int, may: bool) -> None:
+    giver = Principal(kind=PrincipalKind.TOKEN, id="x", grants=(Grant(role=OWNER),), expires_at_ms=own_ms)
+    assert (excess(giver, [Grant(role=VIEWER)], until_ms=until_ms) == "") == may
+    assert excess(giver, []) == ""

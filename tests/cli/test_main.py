@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import itertools
 import os
@@ -12,10 +13,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analytics_server import __version__
+from analytics_server.access.people.accounts import Accounts, Rights
 from analytics_server.cli.main import cli
+from analytics_server.config import ClickhouseSection, Config, ServerSection
 from analytics_server.errors import AnalyticsError, ConfigError
 from analytics_server.ingest.wal.recovery import LOCK
 from analytics_server.model import Site
+from analytics_server.store import make_store, migrate
 
 _numbers = itertools.count(1)
 
@@ -197,6 +201,27 @@ def test_people_are_invited_and_reset_by_links_without_a_password_on_the_command
         unknown = run("person", command[0], "nobody@example.org", *command[1:])
         assert unknown.exit_code == 1
         assert "There is no person" in unknown.output
+
+
+async def _add_owner(run: Commands, email: str) -> None:
+    names = run.environment
+    section = ClickhouseSection(url=names["ANALYTICS_CLICKHOUSE_URL"], database=names["ANALYTICS_CLICKHOUSE_DATABASE"])
+    store = make_store(Config(server=ServerSection(data_dir=names["ANALYTICS_SERVER_DATA_DIR"]), clickhouse=section))
+    await store.open()
+    await migrate(store)
+    await Accounts(store).add(email, name="", rights=Rights(owner=True), password_hash="x")
+    await store.close()
+
+
+def test_the_last_owner_is_neither_removed_nor_made_less(run: Commands) -> None:
+    for email in ("anna@example.org", "ben@example.org"):
+        asyncio.run(_add_owner(run, email))
+    assert run.lines("person", "remove", "ben@example.org") == ["removed"]
+    for command in (("remove", "anna@example.org"), ("change", "anna@example.org", "--role", "admin", "--site", "a")):
+        refused = run("person", *command)
+        assert refused.exit_code
+        assert "last owner" in refused.output + str(refused.exception)
+    assert [line.split("\t")[1:3] for line in run.lines("person", "list")] == [["anna@example.org", "owner"]]
 
 
 def test_a_token_may_have_several_scopes_and_an_end(run: Commands) -> None:

@@ -18,6 +18,28 @@ async def made(client: Client, **wanted: Any) -> str:
     return str(reply.json["token"])
 
 
+async def test_a_token_with_an_end_gives_nothing_that_outlasts_it(client: Client, site: str) -> None:
+    end = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+    token = await made(client, role="admin", expires_at=end.isoformat())
+    own_id = token_hash(token)[:12]
+    later = (end + timedelta(seconds=1)).isoformat()
+
+    for wanted in ({}, {"expires_at": None}, {"expires_at": later}):
+        reply = await client.call("POST", "/api/v1/tokens", {"role": "read", **wanted}, token=token)
+        assert (reply.status, reply.code) == (403, "forbidden"), wanted
+    assert (
+        await client.call("POST", "/api/v1/tokens", {"role": "read", "expires_at": end.isoformat()}, token=token)
+    ).status == 201
+    for change in ({"expires_at": None}, {"expires_at": later}):
+        assert (await client.call("PUT", f"/api/v1/tokens/{own_id}", change, token=token)).status == 403, change
+    assert (await client.call("PUT", f"/api/v1/tokens/{own_id}", {"name": "renamed"}, token=token)).status == 200
+    email = {"email": f"anna@{site}", "roles": {site: "viewer"}}
+    assert (await client.call("POST", "/api/v1/invitations", email, token=token)).status == 403
+    assert (
+        await client.call("POST", "/api/v1/people", {**email, "password": "seven green umbrellas"}, token=token)
+    ).status == 403
+
+
 async def test_a_site_s_life(client: Client, site: str) -> None:
     wanted = {"site_id": site, "timezone": "Europe/Stockholm", "allowed_hosts": [site]}
 

@@ -80,7 +80,7 @@ class OidcPeople:
             ruled = person.rights if self._mapping.is_empty else rights
             return msgspec.structs.replace(person, identity=identity, rights=ruled)
 
-        changed = await self._people.change(known.id, change)
+        changed = await self._people.change(known.id, change, owner_stays=False)  # the provider rules
         if changed is None or changed.rights.is_empty:
             raise _no_role()
         return changed

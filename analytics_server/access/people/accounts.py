@@ -2,38 +2,48 @@
 
 Owns the table `people`. An e-mail address, without regard to case, names one person: a second one is refused; where
 two servers have made the same one at once, the elder signs in. A person has at least one role, or is deleted. A link's
-secret is stored by a keyed hash, as a token's.
+secret is stored by a keyed hash, as a token's. The second factor, which every sign-in with a code changes, is stored
+apart: such a write must never bring back rights or a password that another server changes at the same moment.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
 
 import msgspec
 
-from analytics_server.access.people.second_factor import SecondFactor
+from analytics_server.access.people.second_factor import KeptFactor, SecondFactor
 from analytics_server.access.principals import Grant, Principal, PrincipalKind, Role
 from analytics_server.access.tokens import ID_CHARS, keyed_hash, new_hash, token_hash
-from analytics_server.errors import Conflict, RequestError
+from analytics_server.errors import Conflict, RequestError, StoreError
 from analytics_server.store.documents import Documents, DocumentTable, Key
 from analytics_server.store.protocol import Store
 from analytics_server.store.unreadable import UnreadableDocuments
 
+log = logging.getLogger(__name__)
+
 PEOPLE = DocumentTable(name="people", key_columns=("kind", "id"))
-PERSON, INVITATION = "person", "invitation"
+PERSON, INVITATION, FACTOR = "person", "invitation", "second_factor"
 EMAIL_CHARS = 254
 ID_BYTES = 6
 LINK_PREFIX = "asi_"
 MOST_PEOPLE = 10_000
+MOST_INVITATIONS = 10_000
+MOST_INVITATIONS_OF_ONE = 1_000
+"""So many open ones by one person or token. Those of the command line are not bounded."""
+EXPIRY_S = 3_600
 _EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,190}")
 
 SITE_ROLES = (Role.VIEWER, Role.EDITOR, Role.ADMIN)
-"""What a person can be on a site."""
+"""What a person can be on a site, the lowest first."""
+_RANK = SITE_ROLES.index
 
 
 class Rights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,8 +62,17 @@ class Rights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return tuple(Grant(role=role, sites=tuple(sites)) for role, sites in by_role.items())
 
     def with_roles(self, roles: Mapping[str, Role]) -> Rights:
-        """The same, with these roles beside those on other sites."""
-        return Rights(owner=self.owner, roles={**self.roles, **roles})
+        """The same, with these roles too; of two on a site, the higher one."""
+        higher = {site: max(role, self.roles.get(site, role), key=_RANK) for site, role in roles.items()}
+        return Rights(owner=self.owner, roles={**self.roles, **higher})
+
+    def without(self, sites: Collection[str]) -> Rights:
+        """The same, without the roles on these sites."""
+        return Rights(owner=self.owner, roles={site: role for site, role in self.roles.items() if site not in sites})
+
+    def lacks(self, other: Rights) -> bool:
+        """Is there a right in the other that is not in these?"""
+        return not self.owner and (other.owner or self.with_roles(other.roles) != self)
 
     @property
     def is_empty(self) -> bool:
@@ -102,7 +121,7 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hash: str
 
 
-Stored = Account | Invitation
+Stored = Account | Invitation | KeptFactor
 S = TypeVar("S", Account, Invitation)
 
 
@@ -119,6 +138,8 @@ def _decode(key: Key, text: str) -> Stored | None:
         return msgspec.json.decode(text, type=Account)
     if key[0] == INVITATION:
         return msgspec.json.decode(text, type=Invitation)
+    if key[0] == FACTOR:
+        return msgspec.json.decode(text, type=KeptFactor)
     return None  # of another kind, kept elsewhere or by a newer version
 
 
@@ -159,7 +180,16 @@ class Accounts:
     def person(self, id_: str) -> Account | None:
         """The person of that id."""
         found = self._documents.get((PERSON, id_))
-        return found if isinstance(found, Account) else None
+        return self._whole(found) if isinstance(found, Account) else None
+
+    def _whole(self, person: Account) -> Account:
+        """With the second factor; one that can't be read is asked for, and none fits."""
+        kept = self._documents.get((FACTOR, person.id))
+        if isinstance(kept, KeptFactor):
+            return msgspec.structs.replace(person, second_factor=kept.second_factor)
+        if (FACTOR, person.id) in self._documents.unreadable:
+            return msgspec.structs.replace(person, second_factor=SecondFactor.unknown())
+        return person
 
     def by_email(self, email: str) -> Account | None:
         """The person of that address, in its one spelling."""
@@ -174,7 +204,7 @@ class Accounts:
 
     def all(self) -> list[Account]:
         """All people, the eldest first."""
-        return self._sorted(Account)
+        return [self._whole(each) for each in self._sorted(Account)]
 
     def invitations(self) -> list[Invitation]:
         """All invitations that can still be accepted, the oldest first."""
@@ -214,10 +244,13 @@ class Accounts:
             await self._documents.put((PERSON, person.id), person)
             return person
 
-    async def change(self, id_: str, change: Callable[[Account], Account]) -> Account | None:
+    async def change(
+        self, id_: str, change: Callable[[Account], Account], *, owner_stays: bool = True
+    ) -> Account | None:
         """Store what `change` makes of the person as ClickHouse knows them now; None if there is none.
 
-        `change` may raise, and then nothing is stored. Raises a store error.
+        `change` may raise, and then nothing is stored. Raises `Conflict` (last_owner) unless `owner_stays` is false,
+        or a store error.
         """
         async with self._documents.changing:
             await self.load()
@@ -225,20 +258,39 @@ class Accounts:
             if person is None:
                 return None
             changed = change(person)
+            if owner_stays:
+                self.check_owner_stays(person, changed.rights)
             if changed.rights.is_empty:
-                await self._documents.delete((PERSON, id_))
-            elif changed != person:
-                await self._documents.put((PERSON, id_), changed)
+                await self._documents.delete_all([(PERSON, id_), (FACTOR, id_)])
+            else:
+                await self._put(person, changed)
             return changed
 
+    async def _put(self, person: Account, changed: Account) -> None:
+        new: dict[Key, Stored | None] = {}
+        if changed.second_factor != person.second_factor:
+            new[FACTOR, person.id] = KeptFactor(second_factor=changed.second_factor)
+        if msgspec.structs.replace(changed, second_factor=person.second_factor) != person:
+            new[PERSON, person.id] = msgspec.structs.replace(changed, second_factor=None)
+        if new:
+            await self._documents.put_all(new)
+
     async def remove(self, id_: str) -> bool:
-        """Delete a person for good; False if there is none. Raises a store error."""
+        """Delete a person for good; False if there is none. Raises `Conflict` (last_owner), or a store error."""
         async with self._documents.changing:
             await self.load()
-            if self.person(id_) is None and (PERSON, id_) not in self._documents.unreadable:
+            if (person := self.person(id_)) is not None:
+                self.check_owner_stays(person, Rights())
+            elif (PERSON, id_) not in self._documents.unreadable:
                 return False
-            await self._documents.delete((PERSON, id_))
+            await self._documents.delete_all([(PERSON, id_), (FACTOR, id_)])
             return True
+
+    def check_owner_stays(self, person: Account, rights: Rights) -> None:
+        """Raises `Conflict` if nobody is an owner any more once the person has these rights."""
+        others = (each for each in self.all() if each.id != person.id)
+        if person.rights.owner and not rights.owner and not any(each.rights.owner for each in others):
+            raise Conflict("This is the last owner: make another person an owner first.", code="last_owner")
 
     # ---- invitations ---------------------------------------------------
 
@@ -252,7 +304,7 @@ class Accounts:
         life_s: float,
         created_by: str = "",
     ) -> tuple[Invitation, str]:
-        """Make an invitation, and its secret, which is shown this once. Raises a store error."""
+        """Make an invitation, and its secret, which is shown this once. Raises `Conflict`, or a store error."""
         secret = LINK_PREFIX + secrets.token_urlsafe(32)
         key, hash_ = new_hash(secret)
         invitation = Invitation(
@@ -267,7 +319,11 @@ class Accounts:
             hash_key=key,
             hash=hash_,
         )
-        await self._documents.put((INVITATION, invitation.id), invitation)
+        async with self._documents.changing:
+            await self._delete_expired()
+            if created_by:
+                self._check_room(created_by)
+            await self._documents.put((INVITATION, invitation.id), invitation)
         return invitation, secret
 
     async def invitation_of(self, secret: str) -> Invitation | None:
@@ -286,6 +342,56 @@ class Accounts:
                 return False
             await self._documents.delete((INVITATION, id_))
             return True
+
+    async def withdraw(self, email: str, sites: Collection[str] | None = None) -> None:
+        """Delete the invitations of an address, password links apart; or take these sites out of them.
+
+        Raises a store error.
+        """
+        async with self._documents.changing:
+            await self.load()
+            gone: list[Key] = []
+            less: dict[Key, Stored | None] = {}
+            for each in self._sorted(Invitation):
+                if each.email != email or each.resets:
+                    continue
+                left = Rights() if sites is None else each.rights.without(sites)
+                if left.is_empty:
+                    gone.append((INVITATION, each.id))
+                elif left != each.rights:
+                    less[INVITATION, each.id] = msgspec.structs.replace(each, rights=left)
+            await self._documents.delete_all(gone)
+            if less:
+                await self._documents.put_all(less)
+
+    async def delete_expired(self) -> None:
+        """Delete the invitations that have ended. Raises a store error."""
+        async with self._documents.changing:
+            await self._delete_expired()
+
+    async def run(self) -> None:
+        """Delete ended invitations at intervals until cancelled: a task to own."""
+        while True:
+            try:
+                await self.delete_expired()
+            except StoreError as error:
+                log.debug("ended invitations not deleted", extra={"reason": type(error).__name__})
+            await asyncio.sleep(EXPIRY_S)
+
+    async def _delete_expired(self) -> None:
+        await self.load()
+        now, invitations = self.now(), self._sorted(Invitation)
+        await self._documents.delete_all([(INVITATION, each.id) for each in invitations if each.expires_at <= now])
+
+    def _check_room(self, created_by: str) -> None:
+        found = self.invitations()
+        own = sum(each.created_by == created_by for each in found)
+        if own >= MOST_INVITATIONS_OF_ONE or len(found) >= MOST_INVITATIONS:
+            raise Conflict(
+                f"There are {own} open invitations of yours and {len(found)} of all; there may be "
+                f"{MOST_INVITATIONS_OF_ONE} and {MOST_INVITATIONS}: take some back.",
+                code="too_many",
+            )
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)

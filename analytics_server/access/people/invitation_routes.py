@@ -139,7 +139,7 @@ class InvitationRoutes:
                     examples={"viewer": {"email": "ben@example.org", "roles": {"example.com": "viewer"}}},
                 ),
                 replies=(Reply(status=201, about="The link, shown this once.", type=NewInvitation),),
-                errors={400: ("bad_email", "bad_name", "bad_roles", "bad_site")},
+                errors={400: ("bad_email", "bad_name", "bad_roles", "bad_site"), 409: ("too_many",)},
                 asks_store=True,
             ),
             Endpoint(
@@ -190,7 +190,7 @@ class InvitationRoutes:
         return InvitationsAnswer(invitations=[InvitationInfo(**_shown(each)) for each in found])
 
     async def create_invitation(self, call: Call[InvitationRequest]) -> NewInvitation:
-        """Make an invitation. Raises `RequestError`, `Forbidden`."""
+        """Make an invitation. Raises `RequestError`, `Forbidden`, `Conflict`."""
         wanted = call.body
         email, name, rights = (
             valid_email(wanted.email),

@@ -30,7 +30,7 @@ from analytics_server.access.people.parts import (
 from analytics_server.access.people.passwords import Passwords, check_password
 from analytics_server.access.principals import Role
 from analytics_server.access.site_settings import MAX_LISTED, SiteId
-from analytics_server.errors import Conflict, Forbidden, NotFound
+from analytics_server.errors import Forbidden, NotFound
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint
 
@@ -196,16 +196,18 @@ class PeopleRoutes:
         given = {site: Role(role) for site, role in roles.items() if role is not None}
         check_may_give(call, Rights(owner=bool(change.owner), roles=given))
         name = None if change.name is None else checked_name(change.name)
+        owner_then = known.rights.owner if change.owner is None else change.owner
+        then = Rights(owner=owner_then, roles={**known.rights.without(roles).roles, **given})
+        self._people.check_owner_stays(known, then)
+        if then.lacks(known.rights):
+            await self._people.withdraw(known.email, own)
 
         def changed(person: Account) -> Account:
             owner = person.rights.owner if change.owner is None else change.owner
-            if person.rights.owner and not owner:
-                self._check_not_last(person)
-            kept = {site: role for site, role in person.rights.roles.items() if site not in roles}
             return msgspec.structs.replace(
                 person,
                 name=person.name if name is None else name,
-                rights=Rights(owner=owner, roles={**kept, **given}),
+                rights=Rights(owner=owner, roles={**person.rights.without(roles).roles, **given}),
             )
 
         person = await self._people.change(known.id, changed)
@@ -217,25 +219,20 @@ class PeopleRoutes:
         own = managed_sites(call)
         if own is None:
             person = self._people.person(call.path("person_id"))
-            if person is not None and person.rights.owner:
-                self._check_not_last(person)
+            if person is not None:
+                self._people.check_owner_stays(person, Rights())
+                await self._people.withdraw(person.email)
             if not await self._people.remove(call.path("person_id")):
                 _unknown()
             return
 
-        def without(person: Account) -> Account:
-            kept = {site: role for site, role in person.rights.roles.items() if site not in own}
-            return msgspec.structs.replace(person, rights=msgspec.structs.replace(person.rights, roles=kept))
-
-        await self._people.change(self._known(call).id, without)
+        known = self._known(call)
+        await self._people.withdraw(known.email, own)
+        await self._people.change(known.id, lambda each: msgspec.structs.replace(each, rights=each.rights.without(own)))
 
     def _known(self, call: Call[Any]) -> Account:
         person = self._people.person(call.path("person_id"))
         return person if person is not None and _is_among(person, managed_sites(call)) else _unknown()
-
-    def _check_not_last(self, person: Account) -> None:
-        if not any(each.rights.owner and each.id != person.id for each in self._people.all()):
-            raise Conflict("This is the last owner: make another person an owner first.", code="last_owner")
 
 
 def _is_among(person: Account, own: frozenset[str] | None) -> bool:

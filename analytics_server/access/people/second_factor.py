@@ -20,7 +20,7 @@ ISSUER = "Analytics"
 
 
 class SecondFactor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """As it is stored with a person. `is_active`: confirmed by a first code; until then none is asked for."""
+    """What a person's codes are checked by. `is_active`: confirmed by a first code; until then none is asked for."""
 
     secret: str
     is_active: bool = False
@@ -31,6 +31,11 @@ class SecondFactor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     def new(cls) -> SecondFactor:
         """One that is not confirmed yet."""
         return cls(secret=pyotp.random_base32())
+
+    @classmethod
+    def unknown(cls) -> SecondFactor:
+        """For one that can't be read: a code is asked for, and none fits."""
+        return cls(secret=pyotp.random_base32(), is_active=True)
 
     def uri(self, email: str) -> str:
         """The address that an authenticator app reads."""
@@ -59,6 +64,12 @@ class SecondFactor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             if hmac.compare_digest(totp.at(step * STEP_S), code):
                 found = step
         return found
+
+
+class KeptFactor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A person's second factor as it is stored, under the person's id; None for one that was removed."""
+
+    second_factor: SecondFactor | None = None
 
 
 def _hash(code: str) -> str:

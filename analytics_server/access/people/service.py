@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -18,6 +18,7 @@ from analytics_server.access.people.people_routes import PeopleRoutes
 from analytics_server.access.people.session_routes import SessionRoutes
 from analytics_server.access.people.sessions import PersonSessions
 from analytics_server.access.people.sign_in import SignIn
+from analytics_server.access.principals import Principal
 from analytics_server.config import Config
 from analytics_server.http.audit import Recorder
 from analytics_server.http.endpoint import Endpoint
@@ -30,16 +31,27 @@ from analytics_server.store.unreadable import UnreadableDocuments
 class PeopleService:
     """Everything about people who sign in."""
 
-    def __init__(self, config: Config, store: Store, unreadable: UnreadableDocuments, refresh_s: float) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        unreadable: UnreadableDocuments,
+        refresh_s: float,
+        holder: Callable[[str], Awaitable[Principal | None]],
+    ) -> None:
+        """`holder`: of a token's id."""
         self._config = config
         self.people = Accounts(store, unreadable=unreadable, refresh_s=refresh_s)
         self.sessions = PersonSessions(store, self.people, config.access, unreadable=unreadable, refresh_s=refresh_s)
-        self.sign_in = SignIn(self.people, self.sessions, config.access, by_password=not config.oidc.only)
+        self.sign_in = SignIn(
+            self.people, self.sessions, config.access, by_password=not config.oidc.only, holder=holder
+        )
         self.cookies = SessionCookies(config.server.public_url)
 
     def start(self, tasks: BackgroundTasks) -> None:
-        """Begin to write in the background."""
+        """Begin to write, and to delete what has ended, in the background."""
         tasks.start(self.sessions.uses.run, "session-uses")
+        tasks.start(self.people.run, "invitations")
 
     async def close(self) -> None:
         """Write what is not written yet."""

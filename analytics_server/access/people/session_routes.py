@@ -54,6 +54,13 @@ class Confirmation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     password: Password
 
 
+class FactorRemoval(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One's own password, once more, and a code of the second factor, if it is active."""
+
+    password: Password
+    code: Code = ""
+
+
 class FirstCode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The code that the authenticator app shows now."""
 
@@ -210,9 +217,12 @@ class SessionRoutes:
                 tag="people",
                 action=VIEW_SELF,
                 handle=self.remove_second_factor,
-                body=Body(types=(Confirmation,), examples={"remove": {"password": "seven green umbrellas"}}),
+                body=Body(
+                    types=(FactorRemoval,),
+                    examples={"remove": {"password": "seven green umbrellas", "code": "123456"}},
+                ),
                 replies=(Reply(status=204, about="Removed."),),
-                errors=_REFUSED,
+                errors={**_REFUSED, 401: ("code_needed", "sign_in_failed")},
                 asks_store=True,
             ),
         ]
@@ -224,6 +234,8 @@ class SessionRoutes:
             self._cookies.check_origin(request, may_lack=True)
             text = await read_within(request, SMALL_BODY.most_bytes, SMALL_BODY.too_large)
             given: Credentials = SMALL_BODY.decode(text, Credentials)
+            if (known := self._people.by_email(given.email.strip().lower())) is not None:
+                trail.resource = known.id
             person, secret, life_s = await self._sign_in.sign_in(
                 given.email, given.password, given.code, self._client_of(request)
             )
@@ -268,11 +280,11 @@ class SessionRoutes:
             recovery_codes=await self._sign_in.confirm_second_factor(self._person(call), call.body.code)
         )
 
-    async def remove_second_factor(self, call: Call[Confirmation]) -> None:
+    async def remove_second_factor(self, call: Call[FactorRemoval]) -> None:
         """Raises as `SignIn.sign_in` does."""
         person = self._person(call)
         await self._sign_in.confirm(person, call.body.password, self._client_of(call.request))
-        await self._sign_in.remove_second_factor(person)
+        await self._sign_in.remove_second_factor(person, call.body.code)
 
     def _person(self, call: Call[Any]) -> Account:
         caller = principal_of(call)
@@ -292,7 +304,9 @@ class SessionRoutes:
             owner=owns,
             roles={site: grant.role for grant in principal.grants if grant.role for site in grant.sites},
             second_factor=person.has_second_factor if person else False,
-            may_set_up_owner=allowed(principal, ADD_PEOPLE, ALL_SITES) and not self._people.has_owner(),
+            may_set_up_owner=not principal.expires_at_ms
+            and allowed(principal, ADD_PEOPLE, ALL_SITES)
+            and not self._people.has_owner(),
         )
 
     def _without_cookie(self, call: Call[Any]) -> web.Response:

@@ -1,7 +1,8 @@
 """Sign-in sessions: what a cookie stands for, kept in ClickHouse and in memory.
 
 A session's secret is 256 random bits, stored by a keyed hash. It ends when it was not used for `idle_s`, `absolute_s`
-after it began, with a sign-out on any server within a second, and when its person is deleted or signs out everywhere.
+after it began, with a sign-out on any server within a second, when its person is deleted or signs out everywhere, and
+as the oldest of the person's when `MOST_SESSIONS` others are there.
 Uses are noted every `USE_STEP_S` at most, so the idle end is as exact as that.
 """
 
@@ -20,13 +21,15 @@ from analytics_server.access.tokens import keyed_hash, new_hash, token_hash
 from analytics_server.access.uses import CredentialUses
 from analytics_server.config import AccessSection
 from analytics_server.errors import Unauthorized
-from analytics_server.store.documents import Documents, DocumentTable
+from analytics_server.store.documents import Documents, DocumentTable, Key
 from analytics_server.store.protocol import Store
 from analytics_server.store.unreadable import UnreadableDocuments
 
 SESSIONS = DocumentTable(name="person_sessions", key_columns=("session_hash",))
 SECRET_PREFIX = "ass_"
 KEY_CHARS = 24
+MOST_SESSIONS = 50
+"""Of one person: one more ends the oldest."""
 USE_STEP_S = 60
 USES_PREFIX = "session:"
 _OVER = "You are signed out: the session has ended. Sign in again."
@@ -86,6 +89,9 @@ class PersonSessions:
             hash_key=key,
             hash=hash_,
         )
+        await self._documents.load()
+        older = self._of(person.id)
+        await self._documents.delete_all(older[: max(0, len(older) + 1 - MOST_SESSIONS)])
         await self._documents.put((_key(secret),), session)
         return secret, int(self._settings.session_absolute_s)
 
@@ -133,10 +139,13 @@ class PersonSessions:
             person_id, lambda each: msgspec.structs.replace(each, sessions_from_ms=max(now_ms, each.sessions_from_ms))
         )
         await self._documents.load()
-        for key, session in list(self._documents.items()):
-            if session.person_id == person_id:
-                await self._documents.delete(key)
+        await self._documents.delete_all(self._of(person_id))
         return person
+
+    def _of(self, person_id: str) -> list[Key]:
+        """The keys of a person's sessions, the oldest first."""
+        found = [(each.created_at_ms, key) for key, each in self._documents.items() if each.person_id == person_id]
+        return [key for _, key in sorted(found)]
 
 
 def _key(secret: str) -> str:

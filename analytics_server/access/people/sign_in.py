@@ -1,25 +1,45 @@
 """Signing in, accepting invitations, and what people change about their own account.
 
-Every attempt is counted by account and by address before it is made; an account that does not exist takes as long as a
-wrong password, and is answered like one. What worked is not counted.
+Every attempt is counted before it is made: by address, by account and address, and by account, where much more is let
+through, so that a stranger elsewhere can't lock a person out; wrong codes behind a right password by account alone. An
+account that does not exist takes as long as a wrong password, and is answered like one. What worked, or failed by this
+server's fault, is not counted.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
+from analytics_server.access.actions import excess
 from analytics_server.access.people.accounts import Account, Accounts, Invitation
 from analytics_server.access.people.attempts import AttemptCounter
 from analytics_server.access.people.passwords import Passwords, check_password
 from analytics_server.access.people.second_factor import SecondFactor
 from analytics_server.access.people.sessions import PersonSessions
+from analytics_server.access.principals import Principal
 from analytics_server.config import AccessSection
-from analytics_server.errors import Conflict, Forbidden, NotFound, RequestError, Unauthorized
+from analytics_server.errors import (
+    AnalyticsError,
+    Conflict,
+    Forbidden,
+    NotFound,
+    RequestError,
+    StoreError,
+    Unauthorized,
+)
 
+_UNKNOWN = "unknown_invitation"
+_USED = "The link is unknown, was used, or has ended: ask for another."
+_CODE_NEEDED = "Send the code of your authenticator app too, or a recovery code."
 _FAILED = "The e-mail address, the password or the code is wrong."
+
+
+async def _nobody(token_id: str) -> Principal | None:
+    return None
 
 
 class SignIn:
@@ -33,16 +53,20 @@ class SignIn:
         clock: Callable[[], float] = time.time,
         passwords: Passwords | None = None,
         by_password: bool = True,
+        holder: Callable[[str], Awaitable[Principal | None]] = _nobody,
     ) -> None:
-        """`by_password` false: people come through a provider only."""
+        """`by_password` false: people come through a provider only. `holder`: of a token's id."""
         self._by_password = by_password
+        self._holder = holder
         self._people = people
         self._sessions = sessions
         self._clock = clock
         self._settings = settings
         self.passwords = passwords or Passwords()
         window_s = settings.sign_in_window_s
-        self._by_account = AttemptCounter(settings.sign_ins_per_account, window_s)
+        self._by_account = AttemptCounter(settings.sign_ins_per_account_in_all, window_s)
+        self._by_account_there = AttemptCounter(settings.sign_ins_per_account, window_s)
+        self._by_code = AttemptCounter(settings.sign_ins_per_account, window_s)
         self._by_address = AttemptCounter(settings.sign_ins_per_address, window_s)
 
     async def sign_in(self, email: str, password: str, code: str, address: str) -> tuple[Account, str, int]:
@@ -57,10 +81,9 @@ class SignIn:
         if person.has_second_factor:
             if not code:
                 self._forgive(account, address)
-                raise Unauthorized(
-                    "Send the code of your authenticator app too, or a recovery code.", code="code_needed"
-                )
-            person = await self._used_code(person, code)
+                raise Unauthorized(_CODE_NEEDED, code="code_needed")
+            with self._excusing(account, address):
+                person = await self._used_code(person, code)
         self._forgive(account, address)
         secret, life_s = await self._sessions.begin(person)
         return person, secret, life_s
@@ -72,30 +95,48 @@ class SignIn:
         """
         self._check_method()
         self._by_address.take(address)
-        invitation = await self._people.invitation_of(secret)
+        try:
+            invitation = await self._people.invitation_of(secret)
+        except StoreError:
+            self._by_address.forgive(address)
+            raise
         if invitation is None:
-            raise NotFound("The link is unknown, was used, or has ended: ask for another.", code="unknown_invitation")
+            raise NotFound(_USED, code=_UNKNOWN)
         self._by_address.forgive(address)
         if invitation.resets:
-            person = await self._reset(invitation, password)
-        elif (known := self._people.by_email(invitation.email)) is not None:
+            return await self._reset(invitation, password)
+        await self._check_inviter(invitation)
+        if (known := self._people.by_email(invitation.email)) is not None:
             await self._checked(known.email, password, address)
             self._forgive(known.email, address)
+            await self._use_up(invitation)
             person = await self._widen(known, invitation)
         else:
             check_password(password, invitation.email)
+            hash_ = await self.passwords.hash(password)
+            await self._use_up(invitation)
             person = await self._people.add(
-                invitation.email,
-                name=name or invitation.name,
-                rights=invitation.rights,
-                password_hash=await self.passwords.hash(password),
+                invitation.email, name=name or invitation.name, rights=invitation.rights, password_hash=hash_
             )
-        await self._people.uninvite(invitation.id)
+        await self._people.withdraw(invitation.email)
         return person
 
     def _check_method(self) -> None:
         if not self._by_password:
             raise Forbidden("People sign in through the provider only ([oidc] only).", code="only_oidc")
+
+    async def _check_inviter(self, invitation: Invitation) -> None:
+        """May whoever invited still give these rights? The command line always may. Raises `NotFound`."""
+        if not (id_ := invitation.created_by):
+            return
+        person = self._people.person(id_)
+        inviter = person.principal() if person else await self._holder(id_)
+        if inviter is None or excess(inviter, invitation.rights.grants()):
+            raise NotFound("Who made this link may not give its rights any more: ask for another.", code=_UNKNOWN)
+
+    async def _use_up(self, invitation: Invitation) -> None:
+        if not await self._people.uninvite(invitation.id):
+            raise NotFound(_USED, code=_UNKNOWN)
 
     async def change_password(self, person: Account, old: str, new: str, address: str) -> None:
         """Another password; all sessions end. Raises as `sign_in` does, and `RequestError` (weak_password)."""
@@ -139,23 +180,28 @@ class SignIn:
         await self._people.change(person.id, change)
         return codes
 
-    async def remove_second_factor(self, person: Account) -> None:
-        """Ask for no code any more."""
+    async def remove_second_factor(self, person: Account, code: str) -> None:
+        """Ask for no code any more; an active one asks for a last one. Raises as `sign_in` does."""
+        if person.has_second_factor:
+            if not code:
+                raise Unauthorized(_CODE_NEEDED, code="code_needed")
+            await self._used_code(person, code)
         await self._people.change(person.id, lambda each: msgspec.structs.replace(each, second_factor=None))
 
     async def _checked(self, account: str, password: str, address: str) -> Account:
         """The person, if the password is right; counted as an attempt. Raises `Unauthorized`, `TooManyAttempts`."""
-        self._by_address.take(address)
-        self._by_account.take(account)
+        for counter, name in self._counters(account, address):
+            counter.take(name)
         await self._people.refresh()
         person = self._people.by_email(account)
-        right = await self.passwords.is_right(password, person.password_hash if person else "")
+        with self._excusing(account, address):
+            right = await self.passwords.is_right(password, person.password_hash if person else "")
         if person is None or not right:
             raise Unauthorized(_FAILED, code="sign_in_failed")
         return person
 
     async def _used_code(self, person: Account, code: str) -> Account:
-        """The person after a code was used up. Raises `Unauthorized`."""
+        """The person after a code was used up. Raises `Unauthorized`, `TooManyAttempts`, or a store error."""
 
         def change(each: Account) -> Account:
             factor = each.second_factor
@@ -164,19 +210,26 @@ class SignIn:
                 raise Unauthorized(_FAILED, code="sign_in_failed")
             return msgspec.structs.replace(each, second_factor=used)
 
-        changed = await self._people.change(person.id, change)
+        self._by_code.take(person.id)
+        try:
+            changed = await self._people.change(person.id, change)
+        except StoreError:
+            self._by_code.forgive(person.id)
+            raise
         if changed is None:
             raise Unauthorized(_FAILED, code="sign_in_failed")
+        self._by_code.forgive(person.id)
         return changed
 
     async def _reset(self, invitation: Invitation, password: str) -> Account:
         check_password(password, invitation.email)
         hash_ = await self.passwords.hash(password)
+        await self._use_up(invitation)
         person = await self._people.change(
             invitation.resets, lambda each: msgspec.structs.replace(each, password_hash=hash_)
         )
         if person is None:
-            raise NotFound("The account of this link was deleted.", code="unknown_invitation")
+            raise NotFound("The account of this link was deleted.", code=_UNKNOWN)
         await self._sessions.end_all(person.id)
         return person
 
@@ -188,6 +241,20 @@ class SignIn:
 
         return await self._people.change(person.id, change) or person
 
+    def _counters(self, account: str, address: str) -> tuple[tuple[AttemptCounter, str], ...]:
+        there = f"{address} {account}"
+        return (self._by_address, address), (self._by_account_there, there), (self._by_account, account)
+
     def _forgive(self, account: str, address: str) -> None:
-        self._by_account.forgive(account)
-        self._by_address.forgive(address)
+        for counter, name in self._counters(account, address):
+            counter.forgive(name)
+
+    @contextmanager
+    def _excusing(self, account: str, address: str) -> Iterator[None]:
+        """What fails by this server's fault is no attempt."""
+        try:
+            yield
+        except AnalyticsError as error:
+            if error.status >= 500:
+                self._forgive(account, address)
+            raise

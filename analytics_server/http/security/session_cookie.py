@@ -15,8 +15,8 @@ from aiohttp import web
 
 from analytics_server.errors import Forbidden
 
-SCHEME = "Session"
-"""Of an `Authorization` value that stands for a cookie, inside this program."""
+SCHEME = "Session\0"
+"""Of an `Authorization` value that stands for a cookie, inside this program. No header can hold its last character."""
 
 SECURE_NAME = "__Host-analytics_session"
 PLAIN_NAME = "analytics_session"
@@ -55,7 +55,7 @@ class SessionCookies:
         origin = request.headers.get("Origin", "").lower()
         if not origin and may_lack:
             return
-        if not origin or (origin != self._origin and urlsplit(origin).netloc != request.host.lower()):
+        if not origin or (origin != self._origin and not _is_of_host(origin, request.host.lower())):
             raise Forbidden(
                 "A request with a cookie needs an Origin of this server. Behind a proxy, set [server] public_url.",
                 code="bad_origin",
@@ -102,3 +102,11 @@ class SessionCookies:
             return True
         forwarded = request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip().lower()
         return request.secure or forwarded == "https"
+
+
+def _is_of_host(origin: str, host: str) -> bool:
+    try:
+        name = urlsplit(origin).netloc
+    except ValueError:  # as of "http://["
+        return False
+    return bool(name) and name == host

@@ -8,6 +8,8 @@ from __future__ import annotations
 from analytics_server.profiles.switches import CollectedKind, SiteProfile
 
 STANDARD = "standard"
+UNKNOWN = "unknown"
+"""Stands for the profile of a site whose settings can't be read: no table has this name, so the strictest holds."""
 MONTHS_25_DAYS = 760
 """25 months of 30.4 days, rounded down."""
 

@@ -8,6 +8,7 @@ import pytest
 from analytics_server.collect.steps.exclusion import OwnVisits
 from analytics_server.errors import ConfigError
 from analytics_server.model import Site
+from analytics_server.spelling.wildcards import Wildcards
 from tests.collect.world import World, answered
 
 VIEW = {"site": "a.example", "name": "pageview", "url": "https://www.a.example/admin/users?q=cats"}
@@ -65,6 +66,23 @@ async def test_an_excluded_event_is_counted_by_its_reason_and_remembered_by_noth
     assert world.drops.of_site("a.example")[0].about == "The rule 'path /admin/**' excludes it."
     world.sites._sites["a.example"] = Site(site_id="a.example")
     assert await rule_of(world, event) == ""
+
+
+async def test_a_path_is_compared_once_in_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+    find = Wildcards.find
+
+    def counted(self: Wildcards, text: str) -> int:
+        compared.append(text)
+        return find(self, text)
+
+    monkeypatch.setattr(Wildcards, "find", counted)
+    world = world_with(excluded_paths=("/admin/**", "/search?q=*"))
+    paths = ("/blog", "/blog", "/admin/users", "/blog?q=1", "/blog", "/admin/users", "/search?q=1")
+    outcome = answered(await world.send([{**VIEW, "url": f"https://a.example{path}"} for path in paths]))
+
+    assert (outcome["accepted"], outcome["dropped"]) == (4, {"excluded": 3})
+    assert sorted(compared) == ["/admin/users", "/blog", "/blog", "/blog?q=1", "/search", "/search?q=1"]
 
 
 async def test_a_long_rule_is_shown_cut() -> None:

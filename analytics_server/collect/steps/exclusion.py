@@ -58,13 +58,22 @@ class SiteExclusions:
             return f"path {rule}"
         if self._hosts and page.hostname and (rule := self._hosts.find(page.hostname)):
             return f"host {rule}"
-        if self._countries and (country := parts.geo.locate(event.address).country) in self._countries:
+        if (
+            self._countries
+            and _is_told(event, run)
+            and (country := parts.geo.locate(event.address).country) in self._countries
+        ):
             return f"country {country}"
         if self._props and isinstance(props := event.details[PROPS], dict):
             for key, value in self._props:
                 if props.get(key) == value:
                     return f"prop {key}={value}"
         return ""
+
+
+def _is_told(event: EventContext, run: Run) -> bool:
+    """Is the address the visitor's? A server that tells none shows its own, which says nothing of who is there."""
+    return not run.trusted or bool(event.beacon.ip)
 
 
 class _Patterns:
@@ -159,9 +168,7 @@ def make_exclusion(parts: Parts, settings: CollectSection, limits: LimitsSection
         return _excluded(rule) if rule else None
 
     def of_both(event: EventContext, run: Run) -> Verdict:
-        # A server that tells no address of its visitor shows its own, which says nothing of who is there.
-        told = not run.trusted or event.beacon.ip is not None
-        if told and own_visits.hold(event.site_id, event.address):
+        if _is_told(event, run) and own_visits.hold(event.site_id, event.address):
             return own_visit
         return of_site(event, run)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from analytics_server.errors import RequestError
+from analytics_server.model import Site
 from analytics_server.spelling.countries import CODE_CHARS, country_code
 from analytics_server.spelling.host_names import allowed_host, readable_host
 
@@ -17,6 +18,20 @@ MOST_RULES = 100
 """Of each sort."""
 
 RULE_CHARS = 512
+MOST_CHARS = 4_096
+"""Of all rules of a site together: what an event costs grows with them."""
+
+
+def check_size(site: Site) -> None:
+    """Raise `RequestError` where a site's rules are too long together."""
+    rules = (*site.excluded_paths, *site.excluded_hosts, *site.excluded_countries, *site.excluded_props)
+    chars = sum(map(len, rules))
+    if chars > MOST_CHARS:
+        raise RequestError(
+            f"The site's exclusion rules have {chars:,} characters together, {MOST_CHARS:,} are allowed: let a wildcard"
+            " stand for several.",
+            code=BAD_EXCLUSION,
+        )
 
 
 def excluded_paths(rules: tuple[str, ...]) -> tuple[str, ...]:

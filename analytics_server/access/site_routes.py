@@ -10,7 +10,7 @@ from analytics_server.access.actions import CHANGE_SITE, LIST_SITES, MANAGE_SITE
 from analytics_server.access.profile_routes import ChangedSite, changed_site
 from analytics_server.access.site_settings import BAD_SETTINGS, SiteId, SiteSettings
 from analytics_server.access.sites import Sites, valid_site_id
-from analytics_server.errors import Conflict, NotFound, RequestError
+from analytics_server.errors import NotFound, RequestError
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.model import DropCount, Site, stored_site_id
@@ -155,21 +155,24 @@ class SiteRoutes:
         site_id = call.trail.site_id = valid_site_id(wanted.site_id) or wanted.site_id
         wanted.applied_to(Site(site_id=site_id))  # faults are told first, whether the site exists or not
         await self._sites.load()
-        if self._sites.get(site_id) is not None:
-            raise Conflict(f"The site {site_id!r} exists already: change it with PUT.", code="site_exists")
         return await self._sites.create(site_id, wanted.timezone or "", change=wanted.applied_to)
 
     async def change_site(self, call: Call[SiteChange]) -> ChangedSite:
         """Change a site's settings. Raises `NotFound`, `RequestError`."""
-        change = call.body
-        await self._sites.load()  # what is left out stays as another server has left it
-        site = self._site(_site_id(call))
-        if change.site_id is not None and valid_site_id(change.site_id) != stored_site_id(site.site_id):
-            raise RequestError(f"site_id can't change: the address names {site.site_id!r}.", code="bad_site")
-        now = await self._sites.put(change.applied_to(site))
-        if now.profile != site.profile:
+        wanted, site_id = call.body, _site_id(call)
+
+        def applied(site: Site) -> Site:
+            if wanted.site_id is not None and valid_site_id(wanted.site_id) != stored_site_id(site.site_id):
+                raise RequestError(f"site_id can't change: the address names {site.site_id!r}.", code="bad_site")
+            return wanted.applied_to(site)
+
+        changed = await self._sites.change(site_id, applied)
+        if changed is None:
+            raise _unknown_site(site_id)
+        before, now = changed
+        if now.profile != before.profile:
             call.trail.details["profile"] = now.profile
-        return changed_site(site, now)
+        return changed_site(before, now)
 
     async def delete_site(self, call: Call[None]) -> None:
         """Delete a site; its events stay stored. Raises `NotFound`."""

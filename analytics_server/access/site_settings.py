@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from analytics_server.access.exclusions import (
     BAD_EXCLUSION,
+    check_size,
     excluded_countries,
     excluded_hosts,
     excluded_paths,
@@ -134,7 +135,10 @@ class SiteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             given["profile"] = _profile(self.profile)
         if self.currency is not None:
             given["currency"] = _currency(self.currency)
-        return msgspec.structs.replace(site, **given)
+        changed = msgspec.structs.replace(site, **given)
+        if not given.keys().isdisjoint(_EXCLUDED):
+            check_size(changed)
+        return changed
 
 
 def _hosts(entries: tuple[str, ...]) -> tuple[str, ...]:
@@ -177,3 +181,4 @@ _SPELT: dict[str, Callable[[tuple[str, ...]], tuple[str, ...]]] = {
     "excluded_props": excluded_props,
 }
 """The settings that are lists, and what checks and spells them."""
+_EXCLUDED = tuple(name for name in _SPELT if name.startswith("excluded_"))

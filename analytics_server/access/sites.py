@@ -6,7 +6,9 @@ background; other servers learn of it with the next refresh.
 
 A deleted site stays deleted: its row remains and says so, and its beacons are those of an
 unknown site even where first events create sites, because the tags of a site outlive it.
-Only `put` brings it back. Its stored events are not touched.
+Only `create` and `put` bring it back, with the profile that it had. Its stored events are not touched.
+
+Where it isn't known which profile a site has, because its document can't be read or is lost, the strictest holds.
 
 A site's id is spelt as a host is (`stored_site_id`). Sites that older versions made in another spelling, such as
 Punycode, keep their id and their data, and are found by every spelling of it.
@@ -27,8 +29,9 @@ import msgspec
 from msgspec import UNSET
 
 from analytics_server.config import SitesSection
-from analytics_server.errors import ConfigError, RequestError, StoreError, StoreFatal
+from analytics_server.errors import ConfigError, Conflict, RequestError, StoreError, StoreFatal
 from analytics_server.model import Site, stored_site_id
+from analytics_server.profiles.tables import UNKNOWN
 from analytics_server.spelling.host_names import encoded_host, is_label
 from analytics_server.store.documents import Documents, DocumentTable, Key
 from analytics_server.store.protocol import Store
@@ -110,13 +113,15 @@ class Sites:
     async def _read(self) -> None:
         """The stored sites, and those made here beside them.
 
-        A site whose document can't be read keeps what is known of it here, or has the defaults: its events go on
-        to be taken, and nothing is written over what a newer version may have stored.
+        A site whose document can't be read keeps what is known of it here, or has the defaults with the strictest
+        profile: its events go on to be taken, and nothing is written over what a newer version may have stored.
         """
         await self._documents.load()
         stored = {site_id: site for (site_id,), site in self._documents.items()}
         for (site_id,) in self._documents.unreadable:
-            stored[site_id] = self._sites.get(site_id) or Site(site_id=site_id, profile=self._settings.default_profile)
+            made_here = self._unwritten.pop(site_id, None) is not None
+            known = None if made_here else self._sites.get(site_id)
+            stored[site_id] = known or Site(site_id=site_id, profile=UNKNOWN)
         self._sites = self._provisional | stored | self._unwritten
         self._other_spellings = {
             spelling: site_id for site_id in stored if (spelling := stored_site_id(site_id)) not in self._sites
@@ -222,19 +227,40 @@ class Sites:
         """From now on any site's beacons are taken, because sites that exist were lost from the table.
 
         A site made for them stays in memory: a stored one would be newer than, and so win over, the lost one when
-        that is restored.
+        that is restored. It has the strictest profile, as nobody knows which one the lost site had.
         """
         self._takes_all = True
 
     def _take(self, site_id: str) -> Site | None:
         if self._is_deleted(site_id) or len(self._sites) >= self._settings.max_sites:
             return None
-        site = self._new(site_id, self._settings.default_timezone)
+        site = self._new(site_id, self._settings.default_timezone, profile=UNKNOWN)
         self._sites[site_id] = self._provisional[site_id] = site
         return site
 
     async def put(self, site: Site) -> Site:
         """Create or replace a site. Raises `RequestError` for a bad id or time zone."""
+        site = await self._checked(site)
+        async with self._documents.changing:
+            await self._put(site)
+        return site
+
+    async def change(self, site_id: str, change: Callable[[Site], Site]) -> tuple[Site, Site] | None:
+        """Change a site as it is stored now; the site before and after, None when there is none.
+
+        Reading and writing are one step here, so that changes at the same time keep each other. Raises as `put` does.
+        """
+        async with self._documents.changing:
+            await self.load()  # what is not changed stays as another server has left it
+            before = self.get(site_id)
+            if before is None:
+                return None
+            now = await self._checked(change(before))
+            await self._put(now)
+        return before, now
+
+    async def _checked(self, site: Site) -> Site:
+        """The site as it may be stored. Raises `RequestError`."""
         known = site.site_id in self._sites or self._is_deleted(site.site_id)  # an older program allowed more
         if not known and (not site.site_id or valid_site_id(site.site_id) != site.site_id):
             raise RequestError(
@@ -247,13 +273,13 @@ class Sites:
                 f"This ClickHouse knows no time zone {site.timezone!r}: use another name of the same zone.",
                 code="bad_timezone",
             )
-        site = msgspec.structs.replace(site, stored_timezone=UNSET)
-        async with self._documents.changing:
-            await self._documents.put((site.site_id,), site)
-            self._sites[site.site_id] = site
-            self._provisional.pop(site.site_id, None)
-            self._unwritten.pop(site.site_id, None)
-        return site
+        return msgspec.structs.replace(site, stored_timezone=UNSET)
+
+    async def _put(self, site: Site) -> None:
+        await self._documents.put((site.site_id,), site)
+        self._sites[site.site_id] = site
+        self._provisional.pop(site.site_id, None)
+        self._unwritten.pop(site.site_id, None)
 
     async def delete(self, site_id: str) -> bool:
         """Forget a site until it is `put` again; False when there is none. Raises a store error."""
@@ -267,19 +293,36 @@ class Sites:
             return True
 
     async def create(self, site_id: str, timezone: str = "", *, change: Callable[[Site], Site] | None = None) -> Site:
-        """Create a site; `timezone` is the configured default if left out. Raises as `put` does.
+        """Create a site; `timezone` is the configured default if left out. Raises as `put` does, and `Conflict`.
 
-        `change` gives it its other settings. One that was deleted comes back by the id that its events have.
+        `change` gives it its other settings. One that was deleted comes back by the id that its events have, and with
+        its profile unless `change` sets another, as its stored events were taken under that.
         """
-        deleted = self._documents.deleted
-        if (site_id,) not in deleted and not site_id.isascii() and (encoded_host(site_id),) in deleted:
-            site_id = encoded_host(site_id)
-        site = self._new(site_id, timezone or self._settings.default_timezone)
-        return await self.put(site if change is None else change(site))
+        async with self._documents.changing:
+            deleted = self._documents.deleted
+            if (site_id,) not in deleted and not site_id.isascii() and (encoded_host(site_id),) in deleted:
+                site_id = encoded_host(site_id)
+            site = self._new(site_id, timezone or self._settings.default_timezone, self._first_profile(site_id))
+            site = await self._checked(site if change is None else change(site))
+            if self.get(site_id) is not None:
+                raise Conflict(f"The site {site_id!r} exists already: change it with PUT.", code="site_exists")
+            await self._put(site)
+        return site
 
-    def _new(self, site_id: str, timezone: str) -> Site:
-        profile = self._settings.default_profile
-        return Site(site_id=site_id, timezone=timezone, profile=profile, created_at_ms=int(self._clock() * 1000))
+    def _first_profile(self, site_id: str) -> str:
+        """That which the site had before it was deleted, else the configured one."""
+        if (site_id,) not in self._documents.deleted:
+            return self._settings.default_profile
+        former = self._documents.deleted_value((site_id,))
+        return UNKNOWN if former is None else former.profile
+
+    def _new(self, site_id: str, timezone: str, profile: str = "") -> Site:
+        return Site(
+            site_id=site_id,
+            timezone=timezone,
+            profile=profile or self._settings.default_profile,
+            created_at_ms=int(self._clock() * 1000),
+        )
 
     async def _work(self) -> None:
         while True:
@@ -315,6 +358,8 @@ class Sites:
                     self._sites[site_id] = stored
                 elif self._is_deleted(site_id):
                     self._sites.pop(site_id, None)
+                elif (site_id,) in self._documents.unreadable:
+                    self._sites[site_id] = Site(site_id=site_id, profile=UNKNOWN)
 
     def _is_unknown(self, site_id: str) -> bool:
         key = (site_id,)

@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from analytics_server.audit.chain import ChainHead, ChainRow, HeadFile, chained, shown_moment
 from analytics_server.audit.refusals import Refusals
+from analytics_server.audit.retention import read_seals
 from analytics_server.audit.table import insert_rows, newest_sequence, rows_after, stored_sequences
 from analytics_server.errors import AuditUnavailable, StoreError
 from analytics_server.http.audit import AuditEntry
@@ -109,6 +110,9 @@ class AuditLog:
             self._head = await asyncio.to_thread(self._file.read_or_make)
         newest = await newest_sequence(self._store, self._head.server)
         if newest < self._head.sequence:
+            seal = (await read_seals(self._store)).get(self._head.server)
+            if seal is not None and seal.sequence == self._head.sequence:  # all of it was too old
+                return
             log.error(
                 "entries of the audit log are missing: analytics-server audit verify says which",
                 extra={"server": self._head.server, "expected": self._head.sequence, "found": newest},

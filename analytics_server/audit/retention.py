@@ -2,7 +2,8 @@
 
 The seal is written before anything is removed. It names, for every chain that no longer begins with its first entry,
 the last one that is gone and its hash, so a check knows where the chain goes on. As seals grow old too, each cut seals
-all chains again that still have entries.
+again all chains that ever were cut, also those of which nothing is left: a chain that rests for long, such as that of
+the commands, goes on behind its seal.
 
 One server cuts at a time (`store/lease.py`). Two that did would do no harm: the same entries go, and any seal fits.
 """
@@ -14,7 +15,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from analytics_server.audit.chain import ChainHead
-from analytics_server.audit.table import chain_sizes, delete_until, old_ends, rows_of_action
+from analytics_server.audit.table import delete_until, old_ends, rows_of_action
 from analytics_server.http.audit import AuditEntry, Recorder
 from analytics_server.store.protocol import Store
 
@@ -31,9 +32,8 @@ async def cut(store: Store, recorder: Recorder, *, now: datetime, keep_days: int
     ends = await old_ends(store, now - timedelta(days=keep_days))
     if not ends:
         return []
-    stored = {server for server, _, _ in await chain_sizes(store)}
-    earlier = {server: end for server, end in (await read_seals(store)).items() if server in stored}
-    sealed = {**earlier, **{end.server: end for end in ends}}
+    sealed = await read_seals(store)
+    sealed.update((end.server, end) for end in ends)
     details = {server: f"{end.sequence}:{end.hash}" for server, end in sorted(sealed.items())}
     await recorder.append(
         AuditEntry(action=CUT, principal_kind="internal", principal_name="retention", details=details)

@@ -6,8 +6,8 @@ Who manages all sites sees every entry; who manages single sites sees the entrie
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import msgspec
@@ -30,11 +30,19 @@ from analytics_server.store.protocol import Store
 
 DEFAULT_LIMIT = 100
 MOST_ENTRIES = 1_000
+DEFAULT_DAYS = 30
+"""So many days are read where no beginning is given: the log may hold years, and each page sorts what is asked for."""
 _CURSOR = re.compile(r"(\d{1,17})-([0-9a-f]{1,64})-(\d{1,19})")
 
 _PARAMETERS = (
-    Parameter(name="from", about="The first moment or day, UTC if no offset is given.", example="2026-11-01"),
-    Parameter(name="to", about="The end: a moment is left out, a day is included.", example="2026-11-30"),
+    Parameter(
+        name="from",
+        about=f"The first moment or day, UTC if no offset is given; {DEFAULT_DAYS} days before the end if left out.",
+        example="2026-11-01",
+    ),
+    Parameter(
+        name="to", about="The end: a moment is left out, a day is included; now if left out.", example="2026-11-30"
+    ),
     Parameter(name="site_id", about="Only entries about this site.", example="example.com"),
     Parameter(
         name="limit",
@@ -76,7 +84,7 @@ class AuditAnswer(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None
 
 
-def endpoints(store: Store, log: AuditLog) -> list[Endpoint]:
+def endpoints(store: Store, log: AuditLog, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> list[Endpoint]:
     """The log."""
 
     async def audit(call: Call[AuditRequest]) -> AuditAnswer:
@@ -109,7 +117,7 @@ def endpoints(store: Store, log: AuditLog) -> list[Endpoint]:
             about="A token for single sites sees the entries about those. Reading it is an entry itself.",
             action=VIEW_AUDIT,
             handle=audit,
-            parse=_parse,
+            parse=lambda request: _parse(request, clock()),
             parameters=_PARAMETERS,
             replies=(Reply(about="Entries, each with the hash of the one before in its chain.", type=AuditAnswer),),
             errors={400: ("bad_date_range", "bad_request", "unknown_key")},
@@ -144,7 +152,7 @@ def _record(row: ChainRow) -> AuditRecord:
         )
 
 
-def _parse(request: web.Request) -> AuditRequest:
+def _parse(request: web.Request, now: datetime) -> AuditRequest:
     given = known_values(request, *(parameter.name for parameter in _PARAMETERS))
     limit = given["limit"] or str(DEFAULT_LIMIT)
     if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MOST_ENTRIES):
@@ -155,8 +163,11 @@ def _parse(request: web.Request) -> AuditRequest:
         if found is None:
             raise RequestError("before is the `next` of an earlier answer, as it was.", code="bad_request")
         cursor = AuditCursor(at_us=int(found[1]), server=found[2], sequence=int(found[3]))
-    start = parse_moment(given["from"], "from") if given["from"] else EARLIEST
     end = parse_moment(given["to"], "to", is_end=True) if given["to"] else LATEST
+    if given["from"]:
+        start = parse_moment(given["from"], "from")
+    else:
+        start = max(EARLIEST, min(end, now) - timedelta(days=DEFAULT_DAYS))
     if start >= end:
         raise RequestError("from must be before to.", code="bad_date_range")
     return AuditRequest(start=start, end=end, site_id=stored_site_id(given["site_id"]), limit=int(limit), before=cursor)

@@ -134,8 +134,10 @@ def site_set(
 
     async def work(store: Store) -> None:
         sites = await _ready_sites(store, config)
-        before = _found(sites, site_id)
-        now = await sites.put(change.applied_to(before))
+        changed = await sites.change(valid_site_id(site_id), change.applied_to)
+        if changed is None:
+            raise _no_site(site_id)
+        before, now = changed
         details = {"profile": now.profile} if now.profile != before.profile else None
         await record(store, config, "change_site", "site set", site_id=now.site_id, details=details)
         _print(now)
@@ -153,8 +155,12 @@ def _list(values: tuple[str, ...]) -> list[str] | None:
 def _found(sites: Sites, site_id: str) -> Site:
     found = sites.get(valid_site_id(site_id))
     if found is None:
-        raise NotFound(f"There is no site {site_id[:128]!r}: analytics-server site list prints those that there are.")
+        raise _no_site(site_id)
     return found
+
+
+def _no_site(site_id: str) -> NotFound:
+    return NotFound(f"There is no site {site_id[:128]!r}: analytics-server site list prints those that there are.")
 
 
 def _print(site: Site) -> None:

@@ -86,6 +86,7 @@ class Listener:
             self._tasks.start(self.tls.watch, "tls-files")
             if fault := faults(self.tls, time.time()):
                 log.warning(fault)
+        self._hosts.tell_start()
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -114,7 +115,12 @@ class Listener:
         return [
             route
             if endpoint.tag in OPEN_TAGS and endpoint.role in ("", "collect")
-            else web.RouteDef(route.method, route.path, self._hosts.guard(route.handler), route.kwargs)
+            else web.RouteDef(
+                route.method,
+                route.path,
+                self._hosts.guard(route.handler, needs_token=bool(endpoint.role)),
+                route.kwargs,
+            )
             for endpoint, route in zip(endpoints, routes, strict=True)
         ]
 

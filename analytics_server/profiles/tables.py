@@ -8,6 +8,8 @@ from __future__ import annotations
 from analytics_server.profiles.switches import CollectedKind, SiteProfile
 
 STANDARD = "standard"
+UNKNOWN = "unknown"
+"""Stands for the profile of a site whose settings can't be read: no table has this name, so the strictest holds."""
 MONTHS_25_DAYS = 760
 """25 months of 30.4 days, rounded down."""
 
@@ -31,7 +33,8 @@ _TABLES = (
             "Use the numbers for measuring the audience of this site only, and combine them with nothing else.",
             "Tell visitors of the measurement in the privacy notice.",
             "Give visitors a way to object.",
-            "Keep the self-assessment and this report.",
+            "Erase events after 25 months: nothing expires by itself yet.",
+            "Keep the self-assessment, with what GET /api/v1/profiles says.",
         ),
         sources=("CNIL, self-assessment for audience measurement tools, 2025", "French Data Protection Act, Art. 82"),
     ),

@@ -19,7 +19,7 @@ from analytics_server.config import LimitsSection
 from analytics_server.errors import NotFound, RequestError, StoreFatal
 from analytics_server.model import Site, stored_site_id
 from analytics_server.profiles.refusal import refuse_fields
-from analytics_server.profiles.tables import STANDARD
+from analytics_server.profiles.tables import STANDARD, profile_of
 from analytics_server.query.answer import AnswerMeta, whole_number
 from analytics_server.query.definitions import Definitions
 from analytics_server.query.dimensions import Dimension
@@ -142,6 +142,11 @@ class QueryContext:
         compared = [match.dimension.name for match in all_matches(conditions)]
         named = [dimension.name for dimension in dimensions if dimension is not None]
         refuse_fields(site.profile, [*named, *compared], [metric.name for metric in metrics])
+
+    def forbids(self, site: Site, condition: Condition) -> bool:
+        """Does it compare a dimension that the site's profile forbids?"""
+        forbidden = profile_of(site.profile).forbidden_dimensions
+        return any(match.dimension.name in forbidden for match in all_matches([condition]))
 
     async def check_patterns(self, conditions: Sequence[Condition]) -> None:
         """Let RE2 read the client's regular expressions before they meet any row. Raises `RequestError`."""

@@ -60,6 +60,8 @@ class PreparedQuestion:
     now: datetime
     before: TimeRange | None
     """The range to compare with."""
+    hidden_goals: tuple[str, ...] = ()
+    """Saved goals that are left out of the rows, because the site's profile forbids what they compare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,9 @@ class QueryService:
         site = self.context.site(request.site_id)
         if question.site_id != site.site_id:  # of an older version, which spelt it otherwise
             question = replace(question, site_id=site.site_id)
+        hidden = tuple(goal.name for goal in question.goals if self.context.forbids(site, goal.condition))
+        if hidden:  # nobody has asked for these by name
+            question = replace(question, goals=tuple(goal for goal in question.goals if goal.name not in hidden))
         conditions = [*question.where, *(goal.condition for goal in question.goals)]
         self.context.check_profile(site, conditions, question.dimensions, question.metrics)
         await self.context.check_patterns(conditions)
@@ -159,7 +164,7 @@ class QueryService:
         if question.comparison is not None:
             matching = question.match_day_of_week
             before = comparison_range(range_, question.comparison, now=now, match_day_of_week=matching)
-        return PreparedQuestion(question.with_interval(choose_interval(range_)), range_, now, before)
+        return PreparedQuestion(question.with_interval(choose_interval(range_)), range_, now, before, hidden)
 
     async def fetch(
         self, question: Question, range_: TimeRange, *, page: ResultPage | None = None, only: Only | None = None
@@ -226,7 +231,7 @@ class QueryService:
                 *self.context.site_warnings(
                     self.context.site(question.site_id), *(one for one in (range_, before) if one is not None)
                 ),
-                *warnings_of(question, range_, asked.now),
+                *warnings_of(question, range_, asked.now, asked.hidden_goals),
             ],
             currency=currency.code if currency is not None and currency.code else UNSET,
             currencies=UNSET if currency is None or currency.by_goal is None else currency.by_goal,

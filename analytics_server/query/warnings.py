@@ -6,7 +6,7 @@ is refused, unless it groups by currency, or by goals that have one each.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -86,8 +86,8 @@ def _several(what: str, found: Collection[str], also: str) -> RequestError:
     )
 
 
-def warnings_of(question: Question, range_: TimeRange, now: datetime) -> list[str]:
-    """What a reader of the numbers should know."""
+def warnings_of(question: Question, range_: TimeRange, now: datetime, hidden_goals: Sequence[str] = ()) -> list[str]:
+    """What a reader of the numbers should know. `hidden_goals`: the site's profile forbids what they compare."""
     found: list[str] = []
     if VISITORS in counted(question.metrics) and question.interval in (None, "week", "month") and _has_days(range_):
         found.append(DAILY_VISITORS)
@@ -95,7 +95,10 @@ def warnings_of(question: Question, range_: TimeRange, now: datetime) -> list[st
         found.append(PARTIAL_COMPARISON if isinstance(question.comparison, str) else RUNNING)
     if question.match_day_of_week and not isinstance(question.comparison, str):
         found.append(PAIR_STANDS)
-    if GOAL in question.dimensions and not question.goals:
+    if hidden_goals:
+        named = ", ".join(map(repr, hidden_goals[:MOST_NAMED])) + (", …" if len(hidden_goals) > MOST_NAMED else "")
+        found.append(f"Goals are left out that compare what the site's profile forbids: {named}.")
+    elif GOAL in question.dimensions and not question.goals:
         found.append(NO_GOALS)
     return found
 

@@ -97,6 +97,8 @@ class Documents(Generic[T]):
         self._noted: set[str] = set()
         self._texts: dict[Key, str] = {}
         self._values: dict[Key, T] = {}
+        self._deleted_texts: dict[Key, str] = {}
+        """What deleted documents were, of a table whose keys return."""
         self._skipped: dict[Key, str] = {}
         self._newest_us = 0
         self._changes = 0
@@ -124,6 +126,13 @@ class Documents(Generic[T]):
         """All documents that can be read, in the order of their keys, those changed here since the last load behind."""
         return self._values.items()
 
+    def deleted_value(self, key: Key) -> T | None:
+        """What a deleted document was, of a table whose keys return; None where that can't be read."""
+        try:
+            return self._decode(key, self._deleted_texts.get(key, ""))
+        except NOT_READABLE:
+            return None
+
     def skip(self, key: Key, reason: str) -> None:
         """Count a document as unreadable although it was decoded: its inner part can't be read. Until it changes."""
         if key in self._texts:
@@ -141,18 +150,18 @@ class Documents(Generic[T]):
             return
         self._answered = asked
         texts: dict[Key, str] = {}
-        deleted: set[Key] = set()
+        deleted: dict[Key, str] = {}
         for *columns, text, is_deleted, changed_us in answer.rows:
             key = tuple(map(str, columns))
             self._newest_us = max(self._newest_us, int(str(changed_us)))  # another server's clock may be ahead
             if is_deleted:
-                deleted.add(key)
+                deleted[key] = str(text)
             else:
                 texts[key] = str(text)
-        self._take_over(texts, frozenset(deleted))
+        self._take_over(texts, deleted)
         self._loaded_at = time.monotonic()
 
-    def _take_over(self, texts: dict[Key, str], deleted: frozenset[Key]) -> None:
+    def _take_over(self, texts: dict[Key, str], deleted_texts: dict[Key, str]) -> None:
         values: dict[Key, T] = {}
         unreadable = set()
         for key, text in texts.items():
@@ -164,8 +173,9 @@ class Documents(Generic[T]):
             except NOT_READABLE as error:
                 unreadable.add(key)
                 self._note(key, type(error).__name__)
+        deleted = frozenset(deleted_texts)
         has_changed = texts != self._texts or deleted != self.deleted
-        self._texts, self._values = texts, values
+        self._texts, self._values, self._deleted_texts = texts, values, deleted_texts
         self.deleted, self.unreadable = deleted, frozenset(unreadable)
         self.revision += has_changed
         self._count_unreadable()
@@ -221,6 +231,8 @@ class Documents(Generic[T]):
         self._texts.update(texts)
         self._values.update(values)
         self.deleted -= values.keys()
+        for key in values:
+            self._deleted_texts.pop(key, None)
         self.unreadable -= values.keys()
         self._changed()
 
@@ -244,6 +256,7 @@ class Documents(Generic[T]):
         self.unreadable -= texts.keys()
         if self._table.keys_return:
             self.deleted |= texts.keys()
+            self._deleted_texts.update(texts)
         self._changed()
 
     def _changed(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analytics_server.access.exclusions import MOST_RULES, RULE_CHARS
+from analytics_server.access.exclusions import MOST_CHARS, MOST_RULES, RULE_CHARS
 from analytics_server.access.site_settings import SiteSettings
 from analytics_server.errors import RequestError
 from analytics_server.model import Site
@@ -72,3 +72,16 @@ def test_as_many_and_as_long_rules_as_are_allowed_are_taken_and_one_more_is_not(
         SiteSettings(excluded_paths=(*most, "/more")).applied_to(SITE)
     with pytest.raises(RequestError, match=f"{RULE_CHARS + 1} characters, {RULE_CHARS} are allowed"):
         SiteSettings(excluded_paths=(f"{longest}x",)).applied_to(SITE)
+
+
+def test_the_rules_of_a_site_may_be_so_long_together() -> None:
+    long = tuple(f"/{number:0{RULE_CHARS - 1}}" for number in range(MOST_CHARS // RULE_CHARS - 1))
+    rest = RULE_CHARS - len("DE") - len("k=v")
+    below = SiteSettings(excluded_paths=(*long, "/" + "x" * (rest - 1))).applied_to(SITE)
+    full = SiteSettings(excluded_countries=("DE",), excluded_props=("k=v",)).applied_to(below)
+
+    assert sum(map(len, (*full.excluded_paths, *full.excluded_countries, *full.excluded_props))) == MOST_CHARS
+    with pytest.raises(RequestError, match=r"have 4,098 characters together, 4,096 are allowed") as caught:
+        SiteSettings(excluded_countries=("DE", "SE")).applied_to(full)
+    assert caught.value.code == "bad_exclusion"
+    assert SiteSettings(currency="EUR").applied_to(full).currency == "EUR"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import cast
 
 import msgspec
@@ -9,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analytics_server.access.site_settings import SiteSettings
 from analytics_server.access.sites import Sites, check_timezone, valid_site_id
 from analytics_server.config import SitesSection
-from analytics_server.errors import ConfigError, RequestError
+from analytics_server.errors import ConfigError, Conflict, RequestError
 from analytics_server.model import Site
+from analytics_server.profiles.tables import STANDARD, UNKNOWN, profile_of
 from analytics_server.store.protocol import Store
 from tests.access.test_refresh import FakeStore, site_row
 from tests.server import wait_for
@@ -162,7 +165,7 @@ async def test_a_site_that_can_not_be_read_leaves_the_others_alone() -> None:
     made, _ = sites(("a.example", '{"site_id": "a.example", "timezone": 3}', 0, 1), site_row(Site(site_id="b.example")))
     await made.load()
 
-    assert made.all() == [Site(site_id="a.example"), Site(site_id="b.example")]
+    assert made.all() == [Site(site_id="a.example", profile=UNKNOWN), Site(site_id="b.example")]
 
 
 async def test_a_first_event_makes_a_site_that_is_written_in_the_background() -> None:
@@ -235,6 +238,55 @@ async def test_a_deleted_site_comes_back_when_it_is_made_again() -> None:
     site = made.get_or_create("a.example")
     assert site is not None
     assert site.timezone == "Europe/Stockholm"
+
+
+async def test_a_site_made_again_keeps_its_profile_unless_another_is_named() -> None:
+    made, _ = sites(site_row(Site(site_id="a.example", profile="fr-exempt"), deleted=1))
+    await made.load()
+
+    assert (await made.create("a.example")).profile == "fr-exempt"
+    await made.delete("a.example")
+    assert (await made.create("a.example")).profile == "fr-exempt"
+    await made.delete("a.example")
+    named = await made.create("a.example", change=SiteSettings(profile=STANDARD).applied_to)
+    assert named.profile == STANDARD
+
+
+async def test_a_site_that_exists_is_not_made_again() -> None:
+    made, store = sites()
+    made.get_or_create("a.example")
+
+    with pytest.raises(Conflict) as caught:
+        await made.create("a.example")
+    assert caught.value.code == "site_exists"
+    assert store.written == []
+
+
+async def test_changes_at_the_same_time_keep_each_other(migrated: Store) -> None:
+    one, other = (Sites(migrated, SitesSection()) for _ in range(2))
+    await one.create("both.example")
+    changes = [SiteSettings(profile="fr-exempt"), SiteSettings(currency="EUR"), SiteSettings(events_per_s=7)]
+
+    await asyncio.gather(*(one.change("both.example", change.applied_to) for change in changes))
+
+    await other.load()
+    site = other.get("both.example")
+    assert site is not None
+    assert (site.profile, site.currency, site.events_per_s) == ("fr-exempt", "EUR", 7)
+    assert await one.change("none.example", lambda site: site) is None
+    assert await one.delete("both.example")
+
+
+async def test_a_site_taken_in_place_of_a_lost_one_has_the_strictest_profile() -> None:
+    made, store = sites(site_row(Site(site_id="b.example")))
+    await made.load()
+    made.take_all()
+
+    site = made.get_or_create("a.example")
+    assert site is not None
+    assert not profile_of(site.profile).by_user
+    assert made.get_or_create("b.example") == Site(site_id="b.example")
+    assert store.written == []
 
 
 async def test_a_site_that_another_server_has_deleted_is_not_written_by_a_first_event_here() -> None:

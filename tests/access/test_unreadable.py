@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -12,10 +12,12 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server.access.gate import Gate
 from analytics_server.access.principals import Role
+from analytics_server.access.site_settings import SiteSettings
 from analytics_server.access.sites import Sites
 from analytics_server.access.tokens import Token, token_hash
 from analytics_server.config import SitesSection
 from analytics_server.model import Site
+from analytics_server.profiles.tables import STANDARD, UNKNOWN, profile_of
 from analytics_server.store import Store
 from analytics_server.store.protocol import ResultSet
 from analytics_server.store.unreadable import UnreadableDocuments
@@ -73,7 +75,8 @@ async def test_a_site(watch: Watch, document: str) -> None:
     for _ in range(2):
         await sites.load()
     assert sites.get("good.example") == good
-    assert sites.get_or_create("bad.example") == Site(site_id="bad.example")  # its events are taken
+    taken = sites.get_or_create("bad.example")
+    assert taken == Site(site_id="bad.example", profile=UNKNOWN)  # its events are taken, as strictly as can be
     assert sites.get_or_create("gone.example") is None
     assert watch.named == [("site", "bad.example")]
     assert watch.count("site") == 1
@@ -92,6 +95,32 @@ async def test_a_site_that_was_read_before_keeps_what_is_known_of_it(watch: Watc
     table.rows = [("a.example", "{", 0, 1)]
     await sites.load()
     assert sites.get("a.example") == site
+
+
+@pytest.mark.parametrize("read", [Sites._write_new, Sites.load])
+async def test_a_site_made_by_a_first_event_has_the_strictest_profile_once_a_stored_one_proves_unreadable(
+    watch: Watch, read: Callable[[Sites], Awaitable[None]]
+) -> None:
+    table = Table([("a.example", "{", 0, 1)])
+    sites = Sites(cast(Store, table), SitesSection(), unreadable=watch.documents)
+    made = sites.get_or_create("a.example")
+    assert made is not None
+    assert made.profile == STANDARD
+    for _ in range(2):
+        await read(sites)
+        site = sites.get_or_create("a.example")
+        assert site is not None
+        assert not profile_of(site.profile).by_user
+    assert table.written == []
+
+
+async def test_a_deleted_site_that_can_not_be_read_comes_back_with_the_strictest_profile(watch: Watch) -> None:
+    table = Table([("a.example", "{", 1, 1), ("b.example", "{", 1, 1)])
+    sites = Sites(cast(Store, table), SitesSection(), unreadable=watch.documents)
+    await sites.load()
+    assert (await sites.create("a.example")).profile == UNKNOWN
+    named = await sites.create("b.example", change=SiteSettings(profile="uk-statistics").applied_to)
+    assert named.profile == "uk-statistics"
 
 
 @pytest.mark.parametrize("document", DAMAGED)

@@ -47,9 +47,9 @@ def an_entry(number: int = 0, *, site_id: str = "example.com") -> AuditEntry:
     )
 
 
-async def opened(store: Store, directory: Path, clock: Clock | None = None) -> AuditLog:
+async def opened(store: Store, directory: Path, clock: Clock | None = None, *, chain: str = SERVER_CHAIN) -> AuditLog:
     """The chain of a data directory, open."""
-    log = AuditLog(store, directory, SERVER_CHAIN, clock=clock or Clock())
+    log = AuditLog(store, directory, chain, clock=clock or Clock())
     await log.open()
     return log
 

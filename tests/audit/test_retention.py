@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analytics_server.audit import retention
-from analytics_server.audit.chain import ChainHead, moment
+from analytics_server.audit.chain import COMMANDS_CHAIN, ChainHead, moment
 from analytics_server.audit.log import AuditLog
 from analytics_server.audit.retention import cut
 from analytics_server.audit.table import rows_after
@@ -118,6 +118,50 @@ async def test_cuts_of_years_keep_every_chain_whole_also_of_a_server_that_rests(
     oldest = rows.rows[0][0]
     assert isinstance(oldest, datetime)
     assert (now(clock) - oldest.astimezone(UTC)).days <= KEEP_DAYS + 20
+
+
+async def test_a_chain_of_which_nothing_is_left_stays_whole_and_goes_on(
+    empty_migrated: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    busy = await opened(empty_migrated, tmp_path, clock)
+    commands = await opened(empty_migrated, tmp_path, clock, chain=COMMANDS_CHAIN)
+    for number in range(3):
+        await commands.append(an_entry(number))
+    for day in range(0, 4 * KEEP_DAYS, 10):
+        await busy.append(an_entry(day))
+        await cut(empty_migrated, busy, now=now(clock), keep_days=KEEP_DAYS)
+        assert (await verify(empty_migrated, [busy.head, commands.head])).ok, day
+        clock.now_us += 10 * DAY_US
+    assert await rows_after(empty_migrated, commands.head.server, 0, until=2**60, limit=1) == []
+
+    again = await opened(empty_migrated, tmp_path, clock, chain=COMMANDS_CHAIN)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+    await again.append(an_entry(3))
+    found = await chain_of(empty_migrated, again)
+    assert (found.broken, found.sealed_until, found.first, found.last) == (None, 3, 4, 4)
+
+
+async def test_entries_behind_the_seal_of_an_emptied_chain_are_missed(
+    empty_migrated: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    busy = await opened(empty_migrated, tmp_path, clock)
+    commands = await opened(empty_migrated, tmp_path, clock, chain=COMMANDS_CHAIN)
+    await commands.append(an_entry(1))
+    clock.now_us += 2 * KEEP_DAYS * DAY_US
+    await cut(empty_migrated, busy, now=now(clock), keep_days=KEEP_DAYS)
+    await commands.append(an_entry(2))
+    await empty_migrated.command(
+        "ALTER TABLE audit DELETE WHERE server = {server:String} SETTINGS mutations_sync = 2",
+        {"server": commands.head.server},
+    )
+
+    broken = (await chain_of(empty_migrated, commands)).broken
+    assert broken is not None
+    assert (broken.fault, broken.sequence) == ("newest removed", 2)
+    await opened(empty_migrated, tmp_path, clock, chain=COMMANDS_CHAIN)
+    assert [record.levelname for record in caplog.records if "audit log are missing" in record.message] == ["ERROR"]
 
 
 async def test_a_clock_that_was_wrong_removes_nothing_young(empty_migrated: Store, tmp_path: Path) -> None:

@@ -8,18 +8,25 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import msgspec
 import pytest
 import pytest_asyncio
+from aiohttp.test_utils import make_mocked_request
 
+from analytics_server.audit.chain import SERVER_CHAIN
+from analytics_server.audit.log import AuditLog
+from analytics_server.audit.moments import LATEST
+from analytics_server.audit.routes import endpoints
 from analytics_server.audit.service import config_digest
 from analytics_server.config import ClickhouseSection, Config, LimitsSection
 from analytics_server.http.authorization import Action
 from analytics_server.http.endpoint import Endpoint
+from analytics_server.store import Store
 from tests.e2e.conftest import running
 from tests.server import Client, RunningServer, files_containing, wait_for
 from tests.whole import complete_server
@@ -71,6 +78,28 @@ def address_of(endpoint: Endpoint) -> str:
         elif parameter.required:
             query.append(f"{parameter.name}={value}")
     return path + ("?" + "&".join(query) if query else "")
+
+
+NOW = datetime(2026, 11, 29, 12, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("query", "start", "end"),
+    [
+        ("", NOW - timedelta(days=30), LATEST),
+        ("?to=2026-05-31", datetime(2026, 5, 2, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)),
+        ("?to=2030-01-01", NOW - timedelta(days=30), datetime(2030, 1, 2, tzinfo=UTC)),
+        ("?from=2020-01-01", datetime(2020, 1, 1, tzinfo=UTC), LATEST),
+    ],
+)
+def test_the_last_days_are_read_where_no_beginning_is_given(query: str, start: datetime, end: datetime) -> None:
+    store = cast(Store, None)
+    (endpoint,) = endpoints(store, AuditLog(store, Path(), SERVER_CHAIN), lambda: NOW)
+    assert endpoint.parse is not None
+
+    asked = endpoint.parse(make_mocked_request("GET", f"/api/v1/privacy/audit{query}"))
+
+    assert (asked.start, asked.end) == (start, end)
 
 
 def test_what_is_a_change_is_written_before_it_is_answered() -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
+from mmdb_writer import MMDBWriter
+from netaddr import IPSet
 
+from analytics_server.collect.enrich.geo import GeoLocator
 from analytics_server.collect.steps.exclusion import OwnVisits
 from analytics_server.errors import ConfigError
 from analytics_server.model import Site
+from analytics_server.spelling.wildcards import Wildcards
 from tests.collect.world import World, answered
 
+EXCLUDED = {"excluded": 1}
 VIEW = {"site": "a.example", "name": "pageview", "url": "https://www.a.example/admin/users?q=cats"}
 
 
@@ -67,6 +74,23 @@ async def test_an_excluded_event_is_counted_by_its_reason_and_remembered_by_noth
     assert await rule_of(world, event) == ""
 
 
+async def test_a_path_is_compared_once_in_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+    find = Wildcards.find
+
+    def counted(self: Wildcards, text: str) -> int:
+        compared.append(text)
+        return find(self, text)
+
+    monkeypatch.setattr(Wildcards, "find", counted)
+    world = world_with(excluded_paths=("/admin/**", "/search?q=*"))
+    paths = ("/blog", "/blog", "/admin/users", "/blog?q=1", "/blog", "/admin/users", "/search?q=1")
+    outcome = answered(await world.send([{**VIEW, "url": f"https://a.example{path}"} for path in paths]))
+
+    assert (outcome["accepted"], outcome["dropped"]) == (4, {"excluded": 3})
+    assert sorted(compared) == ["/admin/users", "/blog", "/blog", "/blog?q=1", "/search", "/search?q=1"]
+
+
 async def test_a_long_rule_is_shown_cut() -> None:
     rule = f"/admin/users{'*' * 200}"
 
@@ -101,6 +125,21 @@ async def test_of_what_a_server_sends_the_address_that_it_tells_counts() -> None
     assert await rule_of(world, {**VIEW, "user_id": "u1"}, token="collect", address="192.0.2.1") == ""
     told = {**VIEW, "ip": "192.0.2.9"}
     assert answered(await world.send(told, token="collect", address="198.51.100.1"))["dropped"] == {"excluded": 1}
+
+
+async def test_a_country_rule_judges_visitors_and_no_server_that_tells_none(tmp_path: Path) -> None:
+    path = tmp_path / "geo.mmdb"
+    writer = MMDBWriter(ip_version=6, ipv4_compatible=True)
+    for network, country in (("8.8.8.0/24", "US"), ("8.8.4.0/24", "SE")):
+        writer.insert_network(IPSet([network]), {"country": {"iso_code": country}})
+    writer.to_db_file(str(path))
+    world = World(geo=GeoLocator(str(path)))
+    world.sites._sites["a.example"] = Site(site_id="a.example", excluded_countries=("US",))
+    server, visitor = "8.8.8.8", {**VIEW, "user_id": "u1"}
+
+    assert await rule_of(world, VIEW, address=server) == "country US"
+    for beacon, dropped in ((visitor, {}), ({**visitor, "ip": "8.8.4.4"}, {}), ({**visitor, "ip": server}, EXCLUDED)):
+        assert answered(await world.send(beacon, token="collect", address=server))["dropped"] == dropped
 
 
 @pytest.mark.parametrize("entry", ["192.0.2.0/99", "a.example=", "nonsense"])

@@ -89,6 +89,7 @@ class World:
         sites: SitesSection | None = None,
         first_session: int = 1,
         opted_out: Collection[tuple[str, str]] = (),
+        geo: GeoLocator | None = None,
         **settings: Any,
     ) -> None:
         limits = {name: settings.pop(name) for name in list(settings) if name in LimitsSection.__struct_fields__}
@@ -120,7 +121,7 @@ class World:
             ),
             bots=BotDetector(100),
             agents=AgentParser(100),
-            geo=GeoLocator(""),
+            geo=geo or GeoLocator(""),
             referrers=ReferrerClassifier(load_sources()),
             visitors=VisitorHasher(lambda day: day.to_bytes(32, "big"), enabled=visitor),
             sessions=self.sessions,

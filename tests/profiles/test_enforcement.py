@@ -32,6 +32,7 @@ METRICS = [(p.name, name) for p in RESTRICTED for name in sorted(p.forbidden_met
 ADDRESS = "203.0.113.9"
 PROGRAM = {"User-Agent": USER_AGENT}
 WHOLE = "all"
+ALLOWED_GOAL = "allowed"
 
 OLD: dict[str, Any] = {
     "ip": ADDRESS,
@@ -95,6 +96,8 @@ async def client(server: RunningServer) -> AsyncIterator[Client]:
 
 async def saved(client: Client, site: str, profile: SiteProfile) -> None:
     """A goal, a segment and a funnel that were saved before the profile was set, one of each forbidden dimension."""
+    goal = {"site_id": site, "name": ALLOWED_GOAL, "filters": [["is", "event:name", ["signup"]]]}
+    assert (await client.call("POST", "/api/v1/goals", goal)).status == 201
     for name in sorted(profile.forbidden_dimensions):
         text = name.replace(":", " ")
         filters = [["is", name, ["10"]]]
@@ -191,8 +194,20 @@ async def test_what_was_saved_before_is_no_way_around(client: Client, profile: s
         for path, body in questions(site, [[kind, name]]).items():
             await refused(client, "POST", path, body, profile)
     await refused(client, "POST", "/api/v1/funnels", {"site_id": site, "date_range": WHOLE, "funnel": name}, profile)
-    by_goal = {"site_id": site, "metrics": ["visitors"], "date_range": WHOLE, "dimensions": ["event:goal"]}
-    await refused(client, "POST", "/api/v1/query", by_goal, profile)
+
+
+@pytest.mark.parametrize("profile", NAMES)
+async def test_rows_by_goal_leave_out_the_goals_that_compare_what_is_forbidden(client: Client, profile: str) -> None:
+    site, forbidden = site_of(profile), [name.replace(":", " ") for name in PROFILES[profile].forbidden_dimensions]
+
+    by_goal = {"site_id": site, "metrics": ["events"], "date_range": WHOLE, "dimensions": ["event:goal"]}
+    reply = await client.call("POST", "/api/v1/query", by_goal)
+    assert reply.status == 200, reply.body
+    assert [row["dimensions"] for row in reply.json["results"]] == [[ALLOWED_GOAL]]
+    warnings = [text for text in reply.json["meta"]["warnings"] if "the site's profile forbids" in text]
+    assert len(warnings) == bool(forbidden)
+    for name in forbidden:
+        assert repr(name) in warnings[0]
 
 
 @pytest.mark.parametrize(("profile", "metric"), METRICS)

@@ -48,21 +48,32 @@ class SiteExclusions:
         pairs = (rule.partition("=") for rule in site.excluded_props)
         self._props = [(key, value) for key, _, value in pairs]
 
-    def rule_of(self, event: EventContext, parts: Parts) -> str:
+    def rule_of(self, event: EventContext, run: Run, parts: Parts) -> str:
         """The first rule that excludes the event, as it is shown; "" if none does."""
         page = event.page
-        path = page.path
-        if path and (rule := self._paths.find(path.partition("?")[0]) or self._whole_paths.find(path)):
+        path, seen = page.path, run.path_rules
+        if path and (
+            rule := self._paths.look_up(path.partition("?")[0], seen) or self._whole_paths.look_up(path, seen)
+        ):
             return f"path {rule}"
         if self._hosts and page.hostname and (rule := self._hosts.find(page.hostname)):
             return f"host {rule}"
-        if self._countries and (country := parts.geo.locate(event.address).country) in self._countries:
+        if (
+            self._countries
+            and _is_told(event, run)
+            and (country := parts.geo.locate(event.address).country) in self._countries
+        ):
             return f"country {country}"
         if self._props and isinstance(props := event.details[PROPS], dict):
             for key, value in self._props:
                 if props.get(key) == value:
                     return f"prop {key}={value}"
         return ""
+
+
+def _is_told(event: EventContext, run: Run) -> bool:
+    """Is the address the visitor's? A server that tells none shows its own, which says nothing of who is there."""
+    return not run.trusted or bool(event.beacon.ip)
 
 
 class _Patterns:
@@ -77,6 +88,15 @@ class _Patterns:
             return ""
         at = self._wildcards.find(text)
         return "" if at < 0 else self._rules[at]
+
+    def look_up(self, text: str, seen: dict[tuple[object, str], str]) -> str:
+        """`find`, which remembers in `seen`: the events of a request are often on one page."""
+        if not self._rules:
+            return ""
+        rule = seen.get((self, text))
+        if rule is None:
+            rule = seen[self, text] = self.find(text)
+        return rule
 
 
 class _Hosts:
@@ -144,13 +164,11 @@ def make_exclusion(parts: Parts, settings: CollectSection, limits: LimitsSection
         site = event.site
         if not (site.excluded_paths or site.excluded_hosts or site.excluded_countries or site.excluded_props):
             return None
-        rule = rules_of(site).rule_of(event, parts)
+        rule = rules_of(site).rule_of(event, run, parts)
         return _excluded(rule) if rule else None
 
     def of_both(event: EventContext, run: Run) -> Verdict:
-        # A server that tells no address of its visitor shows its own, which says nothing of who is there.
-        told = not run.trusted or event.beacon.ip is not None
-        if told and own_visits.hold(event.site_id, event.address):
+        if _is_told(event, run) and own_visits.hold(event.site_id, event.address):
             return own_visit
         return of_site(event, run)
 

@@ -106,7 +106,7 @@ class Run:
 
     __slots__ = (
         *("at", "beacons", "events", "now_ms", "origin", "outcome", "trusted"),
-        *("hashed", "page", "sender", "text", "title", "url", "user_agents", "visitors"),
+        *("hashed", "page", "path_rules", "sender", "text", "title", "url", "user_agents", "visitors"),
     )
 
     def __init__(self, beacons: list[tuple[int, Beacon]], origin: Origin, now_ms: int, most_warnings: int) -> None:
@@ -134,3 +134,5 @@ class Run:
         """Those that are no bots, when a server tells its visitors' own."""
         self.visitors: dict[tuple[str, str, str, int], int] | None = None
         """Visitor ids by what they are made of, which is forgotten with the request."""
+        self.path_rules: dict[tuple[object, str], str] = {}
+        """The rule that excludes a path, or "": by the rules and the path."""

@@ -20,10 +20,10 @@ from analytics_server.http.security.certificate import Validity, read_validity
 log = logging.getLogger(__name__)
 
 RELOAD_CHECK_S = 2.0
-HANDSHAKE_TIMEOUT_S = 20.0
+HANDSHAKE_TIMEOUT_S = 5.0
 
-_Stamp = tuple[tuple[int, int, int], ...]
-"""Of each file what changes with it: inode, size, time."""
+_Stamp = tuple[tuple[int, int, int, int], ...]
+"""Of each file what changes with it: inode, size, times. The inode's changes also where a copy keeps the other."""
 
 
 class Tls:
@@ -32,7 +32,8 @@ class Tls:
     def __init__(self, certificate: Path, key: Path) -> None:
         self._certificate = certificate
         self._key = key
-        self._stamp = self._look()
+        self._stamp = self._refused = self._look()
+        """Of the pair in use, and of the one that was refused last."""
         self._current, self.validity = load_pair(certificate, key)
         self.context = _new_context()
         self.context.sni_callback = self._choose
@@ -48,18 +49,20 @@ class Tls:
             await asyncio.to_thread(self.reload)
 
     def reload(self) -> None:
-        """Read the files again if they have changed; what can't be used is logged, and the former pair stays."""
+        """Read the files again if they have changed; what can't be used is logged once, and tried again."""
         stamp = self._look()
         if stamp == self._stamp:
             return
-        self._stamp = stamp
         try:
             self._current, self.validity = load_pair(self._certificate, self._key)
         except ConfigError as error:
-            log.error(
-                "the changed TLS certificate can't be used, the former one stays", extra={"reason": error.message}
-            )
+            if stamp != self._refused:
+                self._refused = stamp
+                log.error(
+                    "the changed TLS certificate can't be used, the former one stays", extra={"reason": error.message}
+                )
         else:
+            self._stamp = self._refused = stamp
             log.info("took over the changed TLS certificate", extra={"valid_until": self.validity.until.isoformat()})
 
     def _look(self) -> _Stamp:
@@ -67,9 +70,9 @@ class Tls:
         for path in (self._certificate, self._key):
             try:
                 status = path.stat()
-                found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+                found.append((status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
             except OSError:
-                found.append((0, 0, 0))
+                found.append((0, 0, 0, 0))
         return tuple(found)
 
 

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_server.config import ServerSection
+from analytics_server.errors import Misdirected
 from analytics_server.http.address_file import read_address
-from analytics_server.http.security.host_check import HostCheck
+from analytics_server.http.security.host_check import MOST_LOGGED, HostCheck
 from analytics_server.listening import base_url
 from tests.e2e.conftest import running
 from tests.server import Client, RunningServer
@@ -48,12 +50,54 @@ async def test_a_foreign_name_gets_nothing_of_the_dashboard_and_the_api(server: 
             path = endpoint.path.replace("{site_id}", "a.example").partition("{")[0]
             if endpoint.tag in ("collect", "operations") or endpoint.name.startswith("assign_variant"):
                 continue
-            reply = await client.request(endpoint.method, path, headers={"Authorization": f"Bearer {server.token}"})
+            reply = await client.request(endpoint.method, path)
             if reply.status != 404:  # the path without its variable part may be none
                 assert (reply.status, reply.code) == (421, "unknown_host"), endpoint.route
         reply = await client.get("/dashboard")
         assert "[server] allowed_hosts" in reply.json["error"]["message"]
         assert FOREIGN in reply.json["error"]["message"]
+
+
+async def test_a_token_is_answered_by_any_name_and_a_made_up_one_gets_nothing(server: RunningServer) -> None:
+    async with Client(server, headers={"Host": FOREIGN}) as client:
+        for authorization, status in ((f"Bearer {server.token}", 200), ("Bearer made-up", 401), ("x", 401)):
+            reply = await client.get("/api/v1/sites", headers={"Authorization": authorization})
+            assert reply.status == status, authorization
+        reply = await client.get("/dashboard", headers={"Authorization": "Bearer made-up"})
+        assert reply.status == 421  # it needs no token, so the header proves nothing
+
+
+async def test_each_refused_host_is_logged_once_and_not_without_bound(caplog: pytest.LogCaptureFixture) -> None:
+    async def never(request: web.Request) -> web.StreamResponse:
+        raise AssertionError(request)
+
+    guarded = check(host="127.0.0.1").guard(never, needs_token=False)
+    for number in range(2 * MOST_LOGGED):
+        for port in ("", ":8000"):
+            with pytest.raises(Misdirected):
+                await guarded(make_mocked_request("GET", "/dashboard", headers={"Host": f"h{number}.example{port}"}))
+
+    named = [record.__dict__["host"] for record in caplog.records if "host" in record.__dict__]
+    assert named == [f"h{number}.example" for number in range(MOST_LOGGED)]
+    assert len(caplog.records) == MOST_LOGGED + 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "warned"),
+    [
+        ({"host": "127.0.0.1"}, True),
+        ({"host": "127.0.0.1", "public_url": "https://stats.example.com"}, False),
+        ({"host": "127.0.0.1", "allowed_hosts": ("stats.example.com",)}, False),
+        ({"host": "127.0.0.1", "allowed_hosts": ("*",)}, False),
+        ({"host": "192.0.2.1"}, False),
+    ],
+)
+def test_a_start_says_that_names_are_refused_where_none_is_set(
+    settings: dict[str, Any], warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    check(**settings).tell_start()
+
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * warned
 
 
 async def test_beacons_the_tracker_and_health_are_open_for_any_name(server: RunningServer) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import logging
+import os
 import socket
 import ssl
 import subprocess
@@ -19,7 +21,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analytics_server.cli.main import cli
+from analytics_server.errors import ConfigError
+from analytics_server.http.security import tls
 from analytics_server.http.security.certificate import read_validity
+from analytics_server.http.security.tls import Tls
 from tests.e2e.conftest import assert_clean
 from tests.server import Client, RunningServer, wait_for
 
@@ -185,6 +190,47 @@ def _curve(directory: Path) -> str:
     path = directory / "curve.pem"
     subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-out", str(path)], check=True, capture_output=True)
     return str(path)
+
+
+def test_a_pair_that_keeps_size_and_time_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pair = make_pair(tmp_path / "pair", "one.example")
+    other = make_pair(tmp_path / "other", "two.example")
+    found = Tls(*pair)
+    since = found.validity
+    for path, new in zip(pair, other, strict=True):
+        status, text = path.stat(), new.read_bytes()
+        path.write_bytes(text + b"\n" * max(0, status.st_size - len(text)))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    caplog.set_level(logging.INFO)
+
+    found.reload()
+    found.reload()
+
+    assert [record.message for record in caplog.records] == ["took over the changed TLS certificate"]
+    assert found.validity is not since
+
+
+def test_a_pair_that_could_not_be_read_once_is_tried_again_and_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pair = make_pair(tmp_path / "pair", "one.example")
+    found = Tls(*pair)
+    pair[0].write_text("-----BEGIN CERTIFICATE-----")
+    for _ in range(3):
+        found.reload()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    make_pair(tmp_path / "pair", "two.example")
+    caplog.set_level(logging.INFO)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tls, "_read", unreadable)
+        found.reload()
+    found.reload()
+
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR", "INFO"]
+
+
+def unreadable(path: Path, setting: str) -> bytes:
+    raise ConfigError(f"[server] {setting} can't be read: too many open files.")
 
 
 # ---- files that can't be used ----------------------------------------------------

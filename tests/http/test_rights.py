@@ -34,7 +34,7 @@ NEEDS = {
     "any token": "plan_experiment who_am_i",
     "a person": """
         sign_out sign_out_everywhere change_password begin_second_factor confirm_second_factor remove_second_factor""",
-    "read": "list_sites",
+    "read": "list_sites list_profiles",
     "read, or the site where one is named": "get_schema drops",
     "read the site": """
         query trends cohorts paths sessions session session_by_query funnel funnel_sessions sql watch_live get_site
@@ -63,6 +63,7 @@ PUBLIC_NAMES = {
     "accept_invitation",
     "open_share_link",
     "sign_in",
+    "sign_in_methods",
     "assign_variant",
     "assign_variant_preflight",
     "get_health",

@@ -191,7 +191,8 @@ class Server:
             *self.health.endpoints(),
         ]
         if config.dashboard.enabled:
-            found += dashboard_endpoints(script_path=config.tracker.script_path, query_rows=config.limits.query_rows)
+            script, rows, links = config.tracker.script_path, config.limits.query_rows, self.access.people.links
+            found += dashboard_endpoints(script_path=script, query_rows=rows, framed_by=links.framed_by)
         if config.server.demo:
             found += demo_endpoints(config.tracker.script_path)
         return with_document(found, url=config.server.public_url or "/", components=shapes.components())

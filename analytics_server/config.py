@@ -36,7 +36,7 @@ OIDC_ISSUER = re.compile(r"(https://[^\s/?#@]+|http://(127\.0\.0\.1|localhost|\[
 OIDC_ROLE = re.compile(r"[^=\s][^=]*=(owner|(viewer|editor|admin)@\S+)")
 BASE_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 
-OWN_PATHS = ("/api/v1", "/dashboard", "/demo", "/healthz", "/metrics", "/openapi.json", "/readyz")
+OWN_PATHS = ("/api/v1", "/dashboard", "/demo", "/healthz", "/metrics", "/openapi.json", "/readyz", "/share")
 """What the server answers itself; the tracker's two paths can't be these, nor lie below them."""
 
 ENVIRONMENT_PREFIX = "ANALYTICS_"

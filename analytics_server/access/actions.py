@@ -83,6 +83,13 @@ MANAGE_PEOPLE = Action(
     roles=MANAGING,
     refusal=_NEEDS_ADMIN,
 )
+MANAGE_LINKS = Action(
+    name="manage_links",
+    about="See, make and revoke share links of a site.",
+    resource=ResourceKind.SITE,
+    roles=MANAGING,
+    refusal=_NEEDS_ADMIN,
+)
 VIEW_SELF = Action(
     name="view_self",
     about="See who one is; of people, also sign out and change the password and the second factor.",
@@ -161,6 +168,7 @@ ACTIONS: tuple[Action, ...] = (
     MANAGE_TOKENS,
     ADD_PEOPLE,
     MANAGE_PEOPLE,
+    MANAGE_LINKS,
     VIEW_SELF,
     VIEW_SAVED,
     EDIT_SAVED,

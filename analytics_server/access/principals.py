@@ -108,6 +108,11 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return () if any(not grant.sites for grant in collecting) else _sites_of(collecting)
 
     @property
+    def narrowed_by(self) -> tuple[object, ...] | None:
+        """The filters within which it may ask, of a share link; None for everyone else."""
+        return self.filters if self.kind is PrincipalKind.SHARE_LINK else None
+
+    @property
     def roles(self) -> str:
         """Its roles, or its single actions, in words."""
         named = [grant.role.value if grant.role else " ".join(sorted(grant.actions)) for grant in self.grants]

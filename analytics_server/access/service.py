@@ -53,7 +53,7 @@ class AccessService:
         refresh_s = OWN_REFRESH_S if store.capabilities.owns_files else REFRESH_S
         self.gate = Gate(store, unreadable=unreadable, refresh_s=refresh_s)
         self.people = PeopleService(config, store, unreadable, refresh_s, self.gate.holder)
-        self.authorizer = GateAuthorizer(Authentication(self.gate, self.people.sessions))
+        self.authorizer = GateAuthorizer(Authentication(self.gate, self.people.sessions, self.people.links))
         self.sites = Sites(store, config.sites, unreadable=unreadable)
         self.new_admin_token = ""
         """Made by `load` when there was none; shown once."""
@@ -76,6 +76,7 @@ class AccessService:
         """Read tokens and sites. Raises a store error."""
         await damage.reading("tokens", self.gate.load)
         await damage.reading("people", self.people.people.load)
+        await damage.reading("people", self.people.links.load)
         await damage.reading("person_sessions", self.people.sessions.load)
         await self._ensure_admin(damage)
         await damage.reading("sites", self.sites.load)

@@ -12,7 +12,7 @@ from analytics_server.access.site_settings import BAD_SETTINGS, SiteId, SiteSett
 from analytics_server.access.sites import Sites, valid_site_id
 from analytics_server.errors import NotFound, RequestError
 from analytics_server.http.declaration import Body, Parameter, Reply
-from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
+from analytics_server.http.endpoint import Call, Endpoint, SiteFrom, not_narrowed
 from analytics_server.model import DropCount, Site, stored_site_id
 
 _BAD_SETTINGS = ("bad_site", "bad_timezone", *BAD_SETTINGS)
@@ -64,6 +64,7 @@ class SiteRoutes:
                 tag="access",
                 action=LIST_SITES,
                 handle=self.list_sites,
+                narrow=not_narrowed,
                 replies=(Reply(about="By id.", type=SitesAnswer),),
             ),
             Endpoint(
@@ -98,6 +99,7 @@ class SiteRoutes:
                 action=VIEW_SITE,
                 site=SiteFrom.PATH,
                 handle=self.show_site,
+                narrow=not_narrowed,
                 parameters=(_SITE,),
                 replies=(Reply(about="The site.", type=Site),),
                 errors=_NO_SITE,

@@ -252,12 +252,17 @@ class TokenRoutes:
         return token_info(token, (await self._gate.uses.read()).get(token.token_id))
 
     def _end(self, moment: Moment | None) -> datetime | None:
-        if moment is None:
-            return None
-        end = datetime.fromtimestamp(moment / 1000, UTC) if isinstance(moment, int) else moment.astimezone(UTC)
-        if end <= self._gate.now():
-            raise RequestError("expires_at lies in the past: name a later time, or leave it out.", code="bad_expiry")
-        return end
+        return moment_of(moment, self._gate.now())
+
+
+def moment_of(moment: Moment | None, now: datetime) -> datetime | None:
+    """When something ends, None for never. Raises `RequestError` (bad_expiry) for a time that has passed."""
+    if moment is None:
+        return None
+    end = datetime.fromtimestamp(moment / 1000, UTC) if isinstance(moment, int) else moment.astimezone(UTC)
+    if end <= now:
+        raise RequestError("expires_at lies in the past: name a later time, or leave it out.", code="bad_expiry")
+    return end
 
 
 def token_info(token: Token, used_at: datetime | None) -> TokenInfo:

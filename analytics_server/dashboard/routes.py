@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import html
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -28,6 +29,7 @@ from analytics_server.http.security.headers import page_headers
 
 PAGE_PATH = "/dashboard"
 STATIC_PATH = "/dashboard/static"
+SHARE_PATH = "/share"
 HASH_CHARS = 16
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATED = "no-cache"
@@ -43,17 +45,16 @@ CONTENT_TYPES = {
 }
 COMPRESSED = (".css", ".html", ".js", ".svg")
 
-_HEADERS = page_headers(
-    {
-        "script-src": "'self'",
-        "style-src": "'self'",
-        "img-src": "'self'",
-        "font-src": "'self'",
-        "connect-src": "'self'",
-        "require-trusted-types-for": "'script'",
-        "trusted-types": "'none'",
-    }
-)
+_POLICY = {
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self'",
+    "font-src": "'self'",
+    "connect-src": "'self'",
+    "require-trusted-types-for": "'script'",
+    "trusted-types": "'none'",
+}
+_HEADERS = page_headers(_POLICY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +67,16 @@ class Asset:
     etag: str
 
 
-def endpoints(*, script_path: str = "/a.js", query_rows: int = 10_000) -> list[Endpoint]:
+def endpoints(
+    *,
+    script_path: str = "/a.js",
+    query_rows: int = 10_000,
+    framed_by: Callable[[str], Awaitable[tuple[str, ...]]] | None = None,
+) -> list[Endpoint]:
     """The dashboard's page and files.
 
     `script_path`: where the tracker lies, for the tag it shows. `query_rows`: how many rows one query may ask for.
+    `framed_by`: the hosts whose pages may frame a share link's page.
     """
     files = _read_files()
     version = _version(files)
@@ -78,10 +85,20 @@ def endpoints(*, script_path: str = "/a.js", query_rows: int = 10_000) -> list[E
     text = text.replace("{{script_path}}", html.escape(script_path, quote=True))
     text = text.replace("{{query_rows}}", str(query_rows))
     page_asset = _asset("index.html", text.encode())
+    share_asset = _asset("index.html", text.replace('="dashboard/static', '="../dashboard/static').encode())
     assets = {name: _asset(name, body) for name, body in files.items()}
 
     async def show_page(request: web.Request) -> web.StreamResponse:
         return _respond(request, page_asset, REVALIDATED)
+
+    async def show_share(request: web.Request) -> web.StreamResponse:
+        hosts = await framed_by(request.match_info["secret"]) if framed_by else ()
+        response = _respond(request, share_asset, REVALIDATED)
+        response.headers["X-Robots-Tag"] = "noindex, nofollow"
+        if hosts:
+            response.headers.update(page_headers({**_POLICY, "frame-ancestors": " ".join(hosts)}))
+            del response.headers["X-Frame-Options"]
+        return response
 
     async def show_file(request: web.Request) -> web.StreamResponse:
         asset = assets.get(request.match_info["name"])
@@ -103,6 +120,14 @@ def endpoints(*, script_path: str = "/a.js", query_rows: int = 10_000) -> list[E
         ),
         page(
             "GET", PAGE_PATH + "/", _redirect_up, "Leads to the dashboard", Reply(status=302, about="To `/dashboard`.")
+        ),
+        page(
+            "GET",
+            SHARE_PATH + "/{secret}",
+            show_share,
+            "The dashboard of a share link",
+            Reply(about="The page.", formats=("text/html",), headers=_ETAG),
+            unchanged,
         ),
         page(
             "GET",

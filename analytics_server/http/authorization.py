@@ -100,6 +100,10 @@ class Caller(Protocol):
     def covers_all(self) -> bool:
         """Does it cover all sites, also later ones?"""
 
+    @property
+    def narrowed_by(self) -> tuple[object, ...] | None:
+        """The filters within which it may ask, of a share link; None for everyone else."""
+
     def covers(self, site_id: str) -> bool:
         """Does it cover the site?"""
 

@@ -108,6 +108,9 @@ class Endpoint:
     means than a status (beacons, the live socket); its action is then declared for the description and the tests.
     `site` is needed by actions on a site. `parse` reads path and query string, and raises `RequestError`.
 
+    `narrow` makes of what is asked, and of a share link's filters, what may be answered; without it, a share link may
+    not call this.
+
     `errors`: the codes of each status beyond those that follow from `action`, `body` and `asks_store`, and from
     `takes_turns` where a site's questions wait for each other.
 
@@ -131,6 +134,7 @@ class Endpoint:
     reading: BodyLimits = SMALL_BODY
     about: str = ""
     errors: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    narrow: Callable[[Any, tuple[object, ...]], Any] | None = None
     asks_store: bool = False
     takes_turns: bool = False
     is_question: bool = False
@@ -194,6 +198,11 @@ class Endpoint:
         return {status: tuple(sorted(codes)) for status, codes in sorted(found.items())}
 
 
+def not_narrowed(body: Any, fixed: tuple[object, ...]) -> Any:
+    """For what is the same whatever filters a share link has."""
+    return body
+
+
 def route_table(
     endpoints: Iterable[Endpoint],
     authorizer: Authorizer[C],
@@ -234,6 +243,10 @@ def _handler(endpoint: Endpoint, authorizer: Authorizer[C], cookies: SessionCook
             if endpoint.is_question:
                 trail.asked = text
             body = reading.decode(text or reading.if_empty, body_type)
+        if caller.narrowed_by is not None:
+            if endpoint.narrow is None:
+                raise Forbidden("A share link can't be used for this: sign in, or use a token.")
+            body = endpoint.narrow(body, caller.narrowed_by)
         call = Call(
             request,
             caller,

@@ -291,6 +291,8 @@ class LiveSockets:
         try:
             caller = await self._tokens.authenticate(authorization)
             self._tokens.authorize(caller, QUERY_SITE, Resource.site(site_id))
+            if caller.narrowed_by:
+                raise Forbidden("The live numbers can't be narrowed to this link's filters.")
             if self._sites.get(site_id) is None:
                 raise NotFound("There is no such site.", code="unknown_site")
         except AnalyticsError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from aiohttp import web
 from msgspec import Meta
 
@@ -12,7 +13,7 @@ from analytics_server.http.declaration import SITE, Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.http.parameters import single_values
 from analytics_server.query.answer import Answer, Trends
-from analytics_server.query.endpoint_parts import NO_SITE, QUESTION_CODES, query_body
+from analytics_server.query.endpoint_parts import NO_SITE, QUESTION_CODES, check_breakdown, narrow_query, query_body
 from analytics_server.query.engine import QueryService
 from analytics_server.query.language.request import QueryRequest
 from analytics_server.query.language.shapes import DIMENSION, RANGE_NAME
@@ -77,6 +78,7 @@ def endpoints(service: QueryService) -> list[Endpoint]:
             action=QUERY_SITE,
             site=SiteFrom.BODY,
             handle=query,
+            narrow=narrow_query,
             reading=query_body(service.limits),
             body=Body(
                 types=(QueryRequest,),
@@ -108,6 +110,7 @@ def endpoints(service: QueryService) -> list[Endpoint]:
             action=QUERY_SITE,
             site=SiteFrom.BODY,
             handle=trends,
+            narrow=_narrow_trends,
             parse=_parse_trends,
             parameters=_TRENDS_PARAMETERS,
             replies=(Reply(about="One row per bucket, or per bucket and value.", type=Trends),),
@@ -116,6 +119,13 @@ def endpoints(service: QueryService) -> list[Endpoint]:
             takes_turns=True,
         ),
     ]
+
+
+def _narrow_trends(request: TrendsRequest, fixed: tuple[object, ...]) -> TrendsRequest:
+    """The chart within a share link's filters. Raises `Forbidden`."""
+    if fixed:
+        check_breakdown(request.breakdown or "")
+    return msgspec.structs.replace(request, query=narrow_query(request.query, fixed))
 
 
 def _parse_trends(request: web.Request) -> TrendsRequest:

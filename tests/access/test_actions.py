@@ -22,6 +22,7 @@ MAY = {
     "manage_tokens": {ADMIN, OWNER},
     "add_people": {ADMIN, OWNER},
     "manage_people": {ADMIN, OWNER},
+    "manage_links": {ADMIN, OWNER},
     "view_self": {*READING, COLLECT},
     "view_saved": READING,
     "edit_saved": {EDITOR, ADMIN, OWNER},

@@ -37,6 +37,7 @@ class Someone:
     token_id: str = "t"
     role: str = "viewer"
     covers_all: bool = False
+    narrowed_by: tuple[object, ...] | None = None
     sites: tuple[str, ...] = ("own",)
 
     def covers(self, site_id: str) -> bool:

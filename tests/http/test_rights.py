@@ -34,7 +34,7 @@ NEEDS = {
     "any token": "plan_experiment who_am_i",
     "a person": """
         sign_out sign_out_everywhere change_password begin_second_factor confirm_second_factor remove_second_factor""",
-    "read": "list_sites",
+    "read": "list_sites list_profiles",
     "read, or the site where one is named": "get_schema drops",
     "read the site": """
         query trends cohorts paths sessions session session_by_query funnel funnel_sessions sql watch_live get_site
@@ -47,9 +47,10 @@ NEEDS = {
     "edit the thing's site": """
         change_goal change_segment change_annotation change_saved_query change_funnel change_experiment
         delete_goal delete_segment delete_annotation delete_saved_query delete_funnel delete_experiment""",
-    "manage the site": "change_site create_token create_invitation",
+    "manage the site": "change_site create_token create_invitation list_share_links create_share_link",
     "manage the thing's site": """
-        get_token change_token revoke_token get_person change_person delete_person delete_invitation""",
+        get_token change_token revoke_token get_person change_person delete_person delete_invitation
+        delete_share_link""",
     "manage": "list_tokens list_people list_invitations",
     "own all sites": "create_site delete_site add_person",
     "manage what is covered": """
@@ -60,7 +61,9 @@ NEED = {name: need for need, names in NEEDS.items() for name in names.split()}
 ENDPOINTS = complete_server().endpoints()
 PUBLIC_NAMES = {
     "accept_invitation",
+    "open_share_link",
     "sign_in",
+    "sign_in_methods",
     "assign_variant",
     "assign_variant_preflight",
     "get_health",
@@ -165,7 +168,7 @@ class World:
                 continue
             if parameter.name == "erasure_id":
                 value = await self._erasure()
-            if parameter.name in ("id", "token_id", "person_id", "invitation_id"):
+            if parameter.name in ("id", "token_id", "person_id", "invitation_id", "link_id"):
                 value = await self._thing(path[: path.index(place) - 1], parameter.name, site)
             path = path.replace(place, quote(value, safe=""))
         return path + ("?" + urlencode(query) if query else "")

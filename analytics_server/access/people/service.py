@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from analytics_server.access.links.link_routes import LinkRoutes
+from analytics_server.access.links.share_links import ShareLinks
 from analytics_server.access.oidc.people import OidcPeople, RoleMapping
 from analytics_server.access.oidc.provider import OidcProvider
 from analytics_server.access.oidc.routes import CALLBACK_PATH, OidcRoutes, SignInMethods, methods_endpoint
@@ -46,6 +48,7 @@ class PeopleService:
         self.sign_in = SignIn(
             self.people, self.sessions, config.access, by_password=not config.oidc.only, holder=holder
         )
+        self.links = ShareLinks(store, unreadable=unreadable, refresh_s=refresh_s)
         self.cookies = SessionCookies(config.server.public_url)
 
     def start(self, tasks: BackgroundTasks) -> None:
@@ -67,11 +70,21 @@ class PeopleService:
             client_of=client_of,
             recorder=recorder,
         )
+        access = self._config.access
+        links = LinkRoutes(
+            self.links,
+            self.sign_in.passwords,
+            AttemptCounter(access.sign_ins_per_account, access.sign_in_window_s),
+            link_of=self._share_link_of,
+            client_of=client_of,
+            recorder=recorder,
+        )
         return [
             *self._methods(client_of, recorder),
             *SessionRoutes(self.people, self.sessions, self.sign_in, self.cookies, client_of, recorder).endpoints(),
             *PeopleRoutes(self.people, self.sign_in.passwords).endpoints(),
             *invitations.endpoints(),
+            *links.endpoints(),
         ]
 
     def _methods(self, client_of: Callable[[web.Request], str], recorder: Recorder | None) -> list[Endpoint]:
@@ -102,5 +115,10 @@ class PeopleService:
         return [methods_endpoint(methods), *routes.endpoints()]
 
     def _link_of(self, request: web.Request, secret: str) -> str:
-        base = self._config.server.public_url.rstrip("/") or f"{request.scheme}://{request.host}"
-        return f"{base}/dashboard#invitation={secret}"
+        return f"{self._base(request)}/dashboard#invitation={secret}"
+
+    def _share_link_of(self, request: web.Request, secret: str) -> str:
+        return f"{self._base(request)}/share/{secret}"
+
+    def _base(self, request: web.Request) -> str:
+        return self._config.server.public_url.rstrip("/") or f"{request.scheme}://{request.host}"

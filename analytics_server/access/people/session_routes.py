@@ -25,7 +25,7 @@ from analytics_server.http.audit import AuditTrail, Recorder
 from analytics_server.http.authorization import ALL_SITES, PUBLIC
 from analytics_server.http.body import SMALL_BODY, read_within
 from analytics_server.http.declaration import Body, Reply
-from analytics_server.http.endpoint import Call, Endpoint
+from analytics_server.http.endpoint import Call, Endpoint, not_narrowed
 from analytics_server.http.security.session_cookie import SessionCookies
 
 Code = Annotated[str, Meta(max_length=64, description="Six digits of an authenticator app, or a recovery code.")]
@@ -141,6 +141,7 @@ class SessionRoutes:
                 tag="people",
                 action=VIEW_SELF,
                 handle=self.who_am_i,
+                narrow=not_narrowed,
                 replies=(Reply(about="The caller.", type=WhoAmI),),
             ),
             Endpoint(

@@ -45,5 +45,7 @@ def secure_page(response: web.StreamResponse) -> None:
         return
     headers = response.headers
     if 300 <= response.status < 400 or headers.get("Content-Type", "").startswith("text/html"):
+        may_be_framed = "frame-ancestors 'none'" not in headers.get("Content-Security-Policy", NOTHING_POLICY)
         for name, value in SECURITY_HEADERS.items():
-            headers.setdefault(name, value)
+            if name != "X-Frame-Options" or not may_be_framed:
+                headers.setdefault(name, value)

@@ -58,6 +58,16 @@ export function setUpOwner({ onSubmit, onLater }) {
     h('p', { className: 'hint' }, h('button', { type: 'button', className: 'link', onclick: onLater }, 'Not now')));
 }
 
+/** The card of a share link with a password. `onSubmit(password)` → promise of {fault}. */
+export function unlockShare({ onSubmit }) {
+  const password = field('password', 'password', { autocomplete: 'off', required: true });
+  return card('A shared view', h('p', {}, 'This link has a password.'),
+    form({ fields: [['Password', password]], button: 'Open', onSubmit: () => onSubmit(password.value) }));
+}
+
+/** What a share link that is gone shows. */
+export const brokenShare = (message) => card('A shared view', h('p', { role: 'alert' }, message));
+
 /** The line above the report that offers to set up the first account. */
 export function ownerOffer({ onOpen, onDismiss }) {
   return h('div', { className: 'offer', role: 'status' }, h('div', { className: 'frame' },

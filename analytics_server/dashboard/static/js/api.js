@@ -10,8 +10,8 @@ export class ApiError extends Error {
   }
 }
 
-/** Where the server is: the page's own address without "/dashboard", so a path prefix survives. */
-export const BASE = location.pathname.replace(/\/dashboard\/?$/, '');
+/** Where the server is: the page's own address without "/dashboard" or "/share/…", so a path prefix survives. */
+export const BASE = location.pathname.replace(/\/(dashboard|share\/[^/]+)\/?$/, '');
 
 /** How many rows the server returns for one query: `[limits] query_rows`. */
 export const MOST_ROWS = Number(document.documentElement.dataset.queryRows) || 10_000;
@@ -73,6 +73,11 @@ export class Api {
   /** POST /api/v1/invitations/accept: {token, password, name} → {email} */
   acceptInvitation(acceptance) {
     return this.#call('POST', '/api/v1/invitations/accept', acceptance);
+  }
+
+  /** POST /api/v1/share/open: {secret, password} → {token, site_id, live} */
+  openShare(opening) {
+    return this.#call('POST', '/api/v1/share/open', opening);
   }
 
   async #call(method, path, body, signal) {

@@ -26,7 +26,7 @@ export class Header {
     this.element = h('header', { className: 'masthead' }, h('div', { className: 'frame' },
       h('span', { className: 'brand' }, icon('brand')), this.site, this.live, h('span', { className: 'spring' }),
       this.button, this.menu, this.theme,
-      h('button', { type: 'button', className: 'control icon', 'aria-label': 'Sign out', title: 'Sign out', onclick: actions.onSignOut }, icon('leave'))));
+      actions.onSignOut && h('button', { type: 'button', className: 'control icon', 'aria-label': 'Sign out', title: 'Sign out', onclick: actions.onSignOut }, icon('leave'))));
     window.addEventListener('scroll', () => this.element.toggleAttribute('data-scrolled', window.scrollY > 4), { passive: true, signal });
     this.render();
     this.#renderLive();
@@ -44,6 +44,11 @@ export class Header {
       this.site = chosen;
       this.shownSites = this.sites;
     }
+  }
+
+  /** Where there are no live numbers. */
+  hideLive() {
+    this.live.hidden = true;
   }
 
   setLive(status, visitors = this.visitors) {

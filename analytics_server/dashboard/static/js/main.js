@@ -1,12 +1,12 @@
 // Start: token or session, sites, then the report; and back to the sign-in when they are refused.
 
-import { acceptInvitation, failureText, ownerOffer, setUpOwner, signIn } from './account.js';
+import { acceptInvitation, brokenShare, failureText, ownerOffer, setUpOwner, signIn, unlockShare } from './account.js';
 import { Api } from './api.js';
 import { fill, h } from './dom.js';
 import { Header } from './header.js';
 import { Live } from './live.js';
 import { Report } from './report.js';
-import { dismissOffer, forgetToken, isOfferDismissed, rememberToken, restoreToken, takeFailure, takeInvitation } from './session.js';
+import { dismissOffer, forgetToken, isOfferDismissed, rememberToken, restoreToken, shareSecret, takeFailure, takeInvitation } from './session.js';
 import { State } from './state.js';
 import { begin } from './welcome.js';
 
@@ -28,7 +28,7 @@ class Dashboard {
         if (status !== 'on') this.header?.setLive(status);
         this.report?.setLiveStatus(status);
       },
-      onUnauthorized: (reason) => this.leave(reason || 'You are signed out: sign in again.'),
+      onUnauthorized: (reason) => (this.shared ? this.#openShare(shareSecret()) : this.leave(reason || 'You are signed out: sign in again.')),
     });
     this.state.onChange((now, before) => this.#changed(now, before));
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#themeChanged());
@@ -37,6 +37,8 @@ class Dashboard {
 
   /** By what the address bar and the tab hold: an invitation, a token, or else the session's cookie. */
   begin() {
+    const shared = shareSecret();
+    if (shared) return void this.#openShare(shared);
     const secret = takeInvitation();
     const failure = failureText(takeFailure());
     if (secret) this.#accept(secret);
@@ -44,11 +46,31 @@ class Dashboard {
     else if (!this.api || location.hash.includes('token=')) this.start(restoreToken());
   }
 
+  /** The read-only view of a share link; its token stays in memory. */
+  async #openShare(secret, password = null) {
+    try {
+      this.shared = await new Api('').openShare({ secret, password });
+      const { token } = this.shared;
+      this.api = new Api(token, () => this.#openShare(secret));
+      this.token = token;
+      ({ sites: this.sites, drops: this.drops } = await this.api.sites());
+    } catch (error) {
+      document.title = 'Analytics';
+      if (error.code === 'password_needed') this.#show(unlockShare({ onSubmit: async (given) => ({ fault: await this.#openShare(secret, given) }) }));
+      else if (password === null) fill(this.root, brokenShare(error.message));
+      return error.message;
+    }
+    if (this.sites.length) this.#open();
+    else fill(this.root, brokenShare('The site of this link is gone.'));
+    return '';
+  }
+
   /** With a token, or '' for the cookie: fetch the sites and show the report. Returns an error text, '' if all is well. */
   async start(token) {
     const refused = token ? 'The token was refused. Sign in with a valid one.' : 'You are signed out: sign in again.';
     const isFirst = !token && !this.hasSession;
-    const api = new Api(token, () => this.leave(isFirst && !this.api ? '' : refused, Boolean(token)));
+    let hasBegun = false;
+    const api = new Api(token, () => (hasBegun && this.api !== api) || this.leave(isFirst && !this.api ? '' : refused, Boolean(token)));
     try {
       ({ sites: this.sites, drops: this.drops } = await api.sites());
       this.profiles = this.sites.some(isRestricted) ? await api.profiles() : [];
@@ -60,6 +82,7 @@ class Dashboard {
     this.hasSession = !token;
     this.token = token;
     this.api = api;
+    hasBegun = true;
     if (token) this.#offerAccount(api);
     if (this.sites.length) this.#open();
     else this.#awaitFirstSite();
@@ -104,6 +127,9 @@ class Dashboard {
   /** Sign out: also on the server, where there is a session. */
   async signOut() {
     const { api, hasSession, token } = this;
+    this.live.stop();
+    this.#closeReport();
+    this.api = null; // What is still under way is answered 401 and nobody's any more.
     if (hasSession) await api.signOut().catch(() => {});
     this.leave('', Boolean(token));
   }
@@ -172,7 +198,7 @@ class Dashboard {
       this.state.set({ site: this.sites[0].site_id, filters: site ? [] : filters }, { replace: true });
     }
     this.report = new Report(this.state, this.api, timezoneOf, (site) => this.#profileOf(site), signal);
-    this.header = new Header(this.state, this.sites, { onTheme: () => this.#toggleTheme(), onSignOut: () => this.signOut() }, signal);
+    this.header = new Header(this.state, this.sites, { onTheme: () => this.#toggleTheme(), onSignOut: this.shared ? null : () => this.signOut() }, signal);
     this.header.showTheme(isDark());
     fill(this.root, this.header.element, this.report.element);
     this.#watch();
@@ -193,6 +219,7 @@ class Dashboard {
   #watch() {
     const { site } = this.state.current;
     document.title = `${site} · Analytics`;
+    if (this.shared && !this.shared.live) return this.header.hideLive();
     this.header.setLive('connecting', null);
     this.live.watch(site, this.token);
   }

@@ -19,6 +19,9 @@ export const takeInvitation = () => takeFragment('invitation');
 /** The code of a sign-in through the provider that failed, taken out of the address bar. */
 export const takeFailure = () => takeFragment('sign-in');
 
+/** The secret of a share link's page, '' elsewhere. */
+export const shareSecret = () => /\/share\/([^/]+)\/?$/.exec(location.pathname)?.[1] ?? '';
+
 function takeFragment(name) {
   const fragment = new URLSearchParams(location.hash.slice(1));
   const given = fragment.get(name);

@@ -1,0 +1,200 @@
+"""Share links: what they show, what they never show, and how they end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from tests.e2e.conftest import running
+from tests.server import Client, Reply, RunningServer
+
+SITE, FOREIGN = "own.example", "foreign.example"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with running(tmp_path_factory.mktemp("links")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def client(server: RunningServer) -> AsyncIterator[Client]:
+    async with Client(server) as client:
+        known = {one["site_id"] for one in (await client.call("GET", "/api/v1/sites")).json["sites"]}
+        if SITE not in known:
+            for site in (SITE, FOREIGN):
+                await client.call("POST", "/api/v1/sites", {"site_id": site})
+                pages = [f"https://{site}{path}" for path in ("/blog/a", "/blog/b", "/secret")]
+                events = [{"site": site, "name": "pageview", "url": url, "session_id": f"s{url}"} for url in pages]
+                assert (await client.send(events)).json["accepted"] == 3
+            await client.flushed()
+        yield client
+
+
+async def share(client: Client, **changes: Any) -> tuple[dict[str, Any], str]:
+    """A link, and the secret of its address."""
+    made = await client.call("POST", "/api/v1/share-links", {"site_id": SITE, **changes})
+    assert made.status == 201, made.body
+    return made.json, made.json["link"].rpartition("/")[2]
+
+
+async def opening(client: Client, secret: str, **changes: Any) -> Reply:
+    return await client.request(
+        "POST", "/api/v1/share/open", msgspec.json.encode({"secret": secret, **changes}), {"Authorization": ""}
+    )
+
+
+async def opened(client: Client, **changes: Any) -> str:
+    """A token of a new link."""
+    _, secret = await share(client, **changes)
+    return str((await opening(client, secret)).json["token"])
+
+
+async def pages(client: Client, token: str, **changes: Any) -> Reply:
+    question = {"site_id": SITE, "metrics": ["pageviews"], "date_range": "day", "dimensions": ["event:page"], **changes}
+    return await client.call("POST", "/api/v1/query", question, token=token)
+
+
+BLOG = [["contains", "event:page", ["/blog"]]]
+
+
+async def test_a_link_shows_its_site_and_no_other(client: Client) -> None:
+    token = await opened(client)
+
+    assert len((await pages(client, token)).json["results"]) == 3
+    assert (await pages(client, token, site_id=FOREIGN)).status == 403
+    assert [one["site_id"] for one in (await client.call("GET", "/api/v1/sites", token=token)).json["sites"]] == [SITE]
+    assert (await client.call("GET", f"/api/v1/trends?site_id={SITE}&date_range=day", token=token)).status == 200
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"filters": [["is", "event:page", ["/secret", "/blog/a", "/blog/b"]]]},
+        {"filters": [["or", [["is", "event:page", ["/secret"]], ["contains", "event:page", ["/"]]]]]},
+        {"filters": [["not", ["is", "event:page", ["/nothing"]]]]},
+    ],
+)
+async def test_no_filter_of_a_question_widens_the_link_s(client: Client, changes: dict[str, Any]) -> None:
+    token = await opened(client, filters=BLOG)
+    found = {row["dimensions"][0] for row in (await pages(client, token, **changes)).json["results"]}
+
+    assert found == {"/blog/a", "/blog/b"}
+    total = await client.call(
+        "POST",
+        "/api/v1/query",
+        {"site_id": SITE, "metrics": ["pageviews"], "date_range": "day", **changes},
+        token=token,
+    )
+    assert total.json["results"][0]["metrics"] == [2]
+    chart = f"/api/v1/trends?site_id={SITE}&date_range=day&metrics=pageviews"
+    rows = (await client.call("GET", chart, token=token)).json["rows"]
+    assert sum(row["pageviews"] for row in rows) == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"filters": [["has_done", ["is", "event:page", ["/secret"]]]]},
+        {"filters": [["or", [["has_not_done", ["is", "event:page", ["/secret"]]]]]]},
+        {"filters": [["sequence", [["is", "event:page", ["/secret"]], ["is", "event:page", ["/blog/a"]]]]]},
+        {"filters": [["segment", "x"]]},
+        {"filters": [["is", "event:goal", ["x"]]]},
+        {"metrics": ["conversion_rate"]},
+        {"metrics": ["percentage"]},
+        {"order_by": [["total_revenue", "desc"]]},
+        {"dimensions": ["event:goal"]},
+    ],
+    ids=str,
+)
+async def test_what_looks_past_the_link_s_filters_is_refused(client: Client, changes: dict[str, Any]) -> None:
+    reply = await pages(client, await opened(client, filters=BLOG), **changes)
+    assert (reply.status, reply.code) == (403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "sql", {"site_id": SITE, "query": "SELECT count() FROM events"}),
+        ("POST", "funnels", {"site_id": SITE, "date_range": "day", "steps": [{"filters": BLOG}, {"filters": BLOG}]}),
+        ("POST", "cohorts", {"site_id": SITE, "date_range": "30d", "period": "week"}),
+        ("POST", "paths", {"site_id": SITE, "date_range": "day", "start": "/"}),
+        ("GET", f"sessions/x?site_id={SITE}", None),
+        ("GET", f"drops?site_id={SITE}", None),
+        ("GET", f"goals?site_id={SITE}", None),
+        ("GET", f"share-links?site_id={SITE}", None),
+        ("GET", "tokens", None),
+        ("GET", "people", None),
+        ("PUT", f"sites/{SITE}", {"timezone": "Asia/Tokyo"}),
+        ("DELETE", "session", None),
+    ],
+)
+async def test_a_link_may_do_nothing_else(client: Client, method: str, path: str, body: object) -> None:
+    assert (await client.call(method, f"/api/v1/{path}", body, token=await opened(client))).status == 403
+
+
+async def test_it_sends_no_trusted_events(client: Client) -> None:
+    event = {"site": SITE, "name": "x", "url": f"https://{SITE}/", "timestamp": "2020-01-01T00:00:00Z"}
+    token = await opened(client)
+    sent = await client.request("POST", "/track", msgspec.json.encode(event), {"Authorization": f"Bearer {token}"})
+    assert sent.status in (401, 403)
+
+
+async def test_a_password_is_asked_for_and_attempts_are_bounded(client: Client) -> None:
+    _, secret = await share(client, password="open sesame")
+
+    assert (await opening(client, secret)).code == "password_needed"
+    assert (await opening(client, secret, password="open sesame")).status == 200
+    codes = [(await opening(client, secret, password="wrong")).code for _ in range(11)]
+    assert codes == ["sign_in_failed"] * 10 + ["too_many_attempts"]
+
+
+async def test_a_revoked_link_ends_at_once_with_its_tokens(client: Client) -> None:
+    link, secret = await share(client)
+    token = str((await opening(client, secret)).json["token"])
+    assert (await pages(client, token)).status == 200
+
+    assert (await client.call("DELETE", f"/api/v1/share-links/{link['link_id']}")).status == 204
+    assert (await pages(client, token)).status == 401
+    assert (await opening(client, secret)).code == "unknown_link"
+
+
+@pytest.mark.parametrize("spoil", [lambda token: token[:-1] + "0", lambda token: token.partition(".")[0], str.upper])
+async def test_a_token_that_was_changed_is_none(client: Client, spoil: Any) -> None:
+    token = await opened(client)
+    assert spoil(token) == token or (await pages(client, spoil(token))).status == 401
+
+
+async def test_the_page_is_framed_by_named_hosts_only_and_not_indexed(client: Client) -> None:
+    link, secret = await share(client, embed_hosts=["Agency.example", "*.agency.example"])
+    _, closed = await share(client)
+    framed, other, unknown = [await client.get(f"/share/{one}") for one in (secret, closed, "asl_unknown")]
+
+    assert link["embed_hosts"] == ["agency.example", "*.agency.example"]
+    assert "frame-ancestors agency.example *.agency.example" in framed.headers["Content-Security-Policy"]
+    assert "X-Frame-Options" not in framed.headers
+    for reply in (other, unknown):
+        assert "frame-ancestors 'none'" in reply.headers["Content-Security-Policy"]
+        assert reply.headers["X-Frame-Options"] == "DENY"
+    assert {reply.headers["X-Robots-Tag"] for reply in (framed, other, unknown)} == {"noindex, nofollow"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"filters": [["has_done", "event:page", ["/"]]]}, "bad_filter"),
+        ({"filters": [["is", "event:goal", ["x"]]]}, "bad_filter"),
+        ({"filters": [["is", "event:page", []]]}, "bad_filter"),
+        ({"embed_hosts": ["https://agency.example"]}, "bad_embed_host"),
+        ({"embed_hosts": ["a.example; script-src *"]}, "bad_embed_host"),
+        ({"password": "short"}, "weak_password"),
+        ({"expires_at": 1}, "bad_expiry"),
+    ],
+)
+async def test_a_bad_link_is_told_what_is_wrong(client: Client, changes: dict[str, Any], code: str) -> None:
+    assert (await client.call("POST", "/api/v1/share-links", {"site_id": SITE, **changes})).code == code

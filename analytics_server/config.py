@@ -27,6 +27,7 @@ from analytics_server.zones import find_zone, refusal
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
+RetentionDays = Annotated[int, Meta(ge=0, le=36_500)]
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 
 UrlPath = Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)+$")]
@@ -175,7 +176,8 @@ class IngestSection(_Section, frozen=True, kw_only=True):
 
 class PrivacySection(_Section, frozen=True, kw_only=True):
     visitor: Literal["daily", "off"] = "daily"
-    audit_retention_days: Annotated[int, Meta(ge=0, le=36_500)] = 400
+    retention_days: RetentionDays = 0
+    audit_retention_days: RetentionDays = 400
 
 
 class GeoSection(_Section, frozen=True, kw_only=True):

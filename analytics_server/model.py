@@ -171,6 +171,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     of the revenue that is shown first, "" for whichever there is most of. `events_per_s`: 0 for the server's limit
     alone. `excluded_…`: events that are not kept (`access/exclusions.py`). `profile`: a name of
     `profiles/tables.py`.
+    `retention_days`: for how long events are kept, 0: as the settings say.
     `stored_timezone`: only where the stored name can't be used, and `timezone` stands in for it. Never stored itself.
     """
 

@@ -96,6 +96,16 @@ ExcludedProps = Annotated[
 ]
 
 
+Retention = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=36_500,
+        description="Days for which events are kept; 0: as `[privacy] retention_days` says. A profile may set a limit.",
+    ),
+]
+
+
 class SiteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of a site that are to change; None stays as it is."""
 
@@ -105,6 +115,7 @@ class SiteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     currency: Currency | None = None
     events_per_s: Rate | None = None
     profile: ProfileName | None = None
+    retention_days: Retention | None = None
     excluded_paths: ExcludedPaths | None = None
     excluded_hosts: ExcludedHosts | None = None
     excluded_countries: ExcludedCountries | None = None

@@ -13,6 +13,7 @@ from analytics_server import __version__
 from analytics_server.cli.audit import audit
 from analytics_server.cli.context import config_option, read_config, run_async, with_store
 from analytics_server.cli.dead_letters import commands as dead_letter_commands
+from analytics_server.cli.expire import expire
 from analytics_server.cli.healthcheck import healthcheck
 from analytics_server.cli.people import person
 from analytics_server.cli.privacy import erase, export
@@ -127,6 +128,7 @@ cli.add_command(site)
 cli.add_command(token)
 cli.add_command(person)
 cli.add_command(audit)
+cli.add_command(expire)
 cli.add_command(dead_letter_commands(read_config, run_async, config_option))
 
 

@@ -64,6 +64,8 @@ class Erasures:
         self._seen: set[str] = set()
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
+        self.working = asyncio.Lock()
+        """Held while rows are taken out of the rollups: by one erasure, or by expiry."""
 
     # ---- requests ------------------------------------------------------
 
@@ -141,7 +143,8 @@ class Erasures:
         if job.server != self._server:
             job = await self.jobs.change(job, server=self._server)
         erasure = Erasure(self._store, self.jobs, job, self._around, cluster=self._cluster, on_done=self._on_done)
-        await erasure.run()
+        async with self.working:
+            await erasure.run()
         log.info("erasure done", extra={"erasure": job.id})
         async with self._changed:
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""People's rights on one server: salts, export, erasure, opt-outs, with their endpoints and background work."""
+"""People's rights on one server: salts, export, erasure, opt-outs, expiry, with their endpoints and background work."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from analytics_server.privacy.certificate import Certificate
 from analytics_server.privacy.erasure import Surroundings
 from analytics_server.privacy.erasure_jobs import ErasureJobs
 from analytics_server.privacy.erasures import Erasures
+from analytics_server.privacy.expiry.purge import Expiry
 from analytics_server.privacy.export import PersonExport
 from analytics_server.privacy.opt_outs import OptOuts
 from analytics_server.privacy.routes import PrivacyRoutes
@@ -60,6 +61,16 @@ class PrivacyService:
             cluster=config.clickhouse.cluster,
             on_done=self._done,
         )
+        self.expiry = Expiry(
+            store,
+            access.sites.all,
+            default_days=config.privacy.retention_days,
+            letters=letters,
+            cluster=config.clickhouse.cluster,
+            recorder=recorder,
+            holder=str(config.data_dir),
+            around=(lambda: self.erasures.working, integrity.removing, ingest.merges.released),
+        )
         self._access = access
 
     async def load(self, reading: Callable[[str, Callable[[], Awaitable[object]]], Awaitable[None]]) -> None:
@@ -85,6 +96,7 @@ class PrivacyService:
         """What runs in the background, with a name for each."""
         yield self.opt_outs.run, "opt-outs"
         yield self.erasures.run, "erasures"
+        yield self.expiry.run, "expiry"
 
     def endpoints(self) -> list[Endpoint]:
         """Export, erasure and opt-outs over HTTP."""

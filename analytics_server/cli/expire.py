@@ -1,0 +1,63 @@
+"""`analytics-server expire`: what is older than sites keep it, shown or removed."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from analytics_server.access.sites import Sites
+from analytics_server.cli.audit import command_log, open_store
+from analytics_server.cli.context import config_option, read_config, with_store
+from analytics_server.errors import AnalyticsError
+from analytics_server.privacy.expiry.purge import Expiry, SiteExpiry
+from analytics_server.store import Store
+from analytics_server.store.integrity import Integrity
+
+
+@click.command(short_help="Remove what is older than sites keep it, or show what would go.")
+@config_option
+@click.option("--dry-run", is_flag=True, help="Change nothing: print what would go.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array, for programs.")
+def expire(config_path: str | None, dry_run: bool, as_json: bool) -> None:
+    """Remove events, and what is derived from them, that are older than their site keeps them.
+
+    \b
+    Exit code: 0 done, 1 not all could be done.
+
+    The server does it once a day. What was removed is in the audit log.
+    """
+    config = read_config(config_path)
+    found: list[SiteExpiry] = []
+
+    async def work(store: Store) -> None:
+        await open_store(store, config)
+        sites = Sites(store, config.sites)
+        await sites.load()
+        integrity = Integrity(store, config.data_dir, CollectorRegistry(), delivered=lambda: 0)
+        await integrity.inspect()
+        async with command_log(store, config) as log:
+            expiry = Expiry(
+                store,
+                sites.all,
+                default_days=config.privacy.retention_days,
+                letters=config.data_dir / "dead-letters",
+                cluster=config.clickhouse.cluster,
+                recorder=log,
+                holder="command line",
+                around=(integrity.removing,),
+            )
+            done = await expiry.plan() if dry_run else await expiry.purge()
+        await integrity.close()
+        if done is None:
+            raise AnalyticsError("A server is removing expired data now: try again later.", code="expiry_under_way")
+        found.extend(done)
+
+    with_store(config, work)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        return
+    for site in found:
+        tables = ", ".join(f"{table} {rows}" for table, rows in site.rows.items())
+        click.echo(f"{site.site_id}\tbefore {site.before} ({site.retention_days} days)\t{tables}")
+    click.echo(f"{sum(sum(site.rows.values()) for site in found)} rows {'would go' if dry_run else 'removed'}.")

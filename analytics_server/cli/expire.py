@@ -10,7 +10,7 @@ from analytics_server.access.sites import Sites
 from analytics_server.cli.audit import command_log, open_store
 from analytics_server.cli.context import config_option, read_config, with_store
 from analytics_server.errors import AnalyticsError
-from analytics_server.privacy.expiry import Expiry, SiteExpiry
+from analytics_server.privacy.expiry.purge import Expiry, SiteExpiry
 from analytics_server.store import Store
 from analytics_server.store.integrity import Integrity
 
@@ -39,7 +39,7 @@ def expire(config_path: str | None, dry_run: bool, as_json: bool) -> None:
         async with command_log(store, config) as log:
             expiry = Expiry(
                 store,
-                sites,
+                sites.all,
                 default_days=config.privacy.retention_days,
                 letters=config.data_dir / "dead-letters",
                 cluster=config.clickhouse.cluster,

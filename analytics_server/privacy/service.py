@@ -16,7 +16,7 @@ from analytics_server.privacy.certificate import Certificate
 from analytics_server.privacy.erasure import Surroundings
 from analytics_server.privacy.erasure_jobs import ErasureJobs
 from analytics_server.privacy.erasures import Erasures
-from analytics_server.privacy.expiry import Expiry
+from analytics_server.privacy.expiry.purge import Expiry
 from analytics_server.privacy.export import PersonExport
 from analytics_server.privacy.opt_outs import OptOuts
 from analytics_server.privacy.report.routes import endpoints as report_endpoints
@@ -64,7 +64,7 @@ class PrivacyService:
         )
         self.expiry = Expiry(
             store,
-            access.sites,
+            access.sites.all,
             default_days=config.privacy.retention_days,
             letters=letters,
             cluster=config.clickhouse.cluster,

@@ -17,8 +17,8 @@ import pytest
 from analytics_server.access.sites import Sites
 from analytics_server.config import Config, ServerSection
 from analytics_server.http.audit import AuditEntry
-from analytics_server.privacy import expiry_tables
-from analytics_server.privacy.expiry import Expiry
+from analytics_server.privacy.expiry import site_tables
+from analytics_server.privacy.expiry.purge import Expiry
 from analytics_server.store import Store, make_store
 from tests.faults.books import assert_books_balance_everywhere
 from tests.privacy.people import SITES, Traffic
@@ -70,7 +70,7 @@ async def an_expiry(store: Store, server: RunningServer, now: datetime, noted: N
     await sites.load()
     return Expiry(
         store,
-        sites,
+        sites.all,
         default_days=0,
         letters=server.data_dir / "dead-letters",
         cluster="",
@@ -99,7 +99,7 @@ async def stored_ids(store: Store) -> set[str]:
 async def test_over_27_months_what_is_too_old_goes_and_all_numbers_stay_exact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(expiry_tables, "SETTLED_S", -5e8)
+    monkeypatch.setattr(site_tables, "SETTLED_S", -5e8)
     server = RunningServer(tmp_path, {"ingest_flush_interval_ms": "100"})
     server.start()
     traffic = await filled(server)
@@ -134,7 +134,7 @@ async def test_over_27_months_what_is_too_old_goes_and_all_numbers_stay_exact(
 async def test_a_purge_that_was_broken_off_anywhere_is_completed_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: int
 ) -> None:
-    monkeypatch.setattr(expiry_tables, "SETTLED_S", -5e8)
+    monkeypatch.setattr(site_tables, "SETTLED_S", -5e8)
     server = RunningServer(tmp_path, {"ingest_flush_interval_ms": "100"})
     server.start()
     traffic = await filled(server)

@@ -2,7 +2,7 @@
 
 `retention_days` of a site counts, else `[privacy] retention_days`; 0 there keeps everything, and a profile may set a
 limit to both. What was purged is in the
-audit log, site by site. A purge that was broken off is completed by the next one (`expiry_tables.py`).
+audit log, site by site. A purge that was broken off is completed by the next one (`site_tables.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -23,7 +22,7 @@ from analytics_server.errors import AuditUnavailable, StoreError
 from analytics_server.http.audit import AuditEntry, Recorder
 from analytics_server.ingest.flush.letter_removal import remove_from_letters
 from analytics_server.model import Site
-from analytics_server.privacy.expiry_tables import ExpiryTables
+from analytics_server.privacy.expiry.site_tables import ExpiryTables
 from analytics_server.profiles.tables import profile_of
 from analytics_server.store.lease import Lease, leased
 from analytics_server.store.protocol import Store
@@ -36,13 +35,6 @@ LEASE_S = 3_600.0
 INTERVAL_S = 86_400.0
 
 
-class KnownSites(Protocol):
-    """The sites there are."""
-
-    def all(self) -> list[Site]:
-        """All of them, by id."""
-
-
 class SiteExpiry(msgspec.Struct, frozen=True, kw_only=True):
     """What goes of one site: rows by table, of UTC days earlier than `before`. Sessions over the cut are shortened."""
 
@@ -53,12 +45,13 @@ class SiteExpiry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Expiry:
-    """`default_days`: for sites that say nothing; 0 keeps. `clock`: UTC. `removing` and `merging` as for erasures."""
+    """`sites`: all there are. `default_days`: for those that say nothing; 0 keeps. `clock`: UTC. `around`: contexts in
+    which a purge works, such as one that lets parts vanish."""
 
     def __init__(
         self,
         store: Store,
-        sites: KnownSites,
+        sites: Callable[[], list[Site]],
         *,
         default_days: int,
         letters: Path,
@@ -139,7 +132,7 @@ class Expiry:
         )
 
     def _limited(self) -> list[tuple[Site, int]]:
-        found = [(site, kept_days(site, self._default_days)) for site in self._sites.all()]
+        found = [(site, kept_days(site, self._default_days)) for site in self._sites()]
         return [(site, days) for site, days in found if days]
 
     def _before(self, days: int) -> date:

@@ -1,0 +1,1 @@
+"""Expiry: what is older than a site keeps it is removed."""

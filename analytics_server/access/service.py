@@ -23,6 +23,7 @@ from analytics_server.http.audit import Recorder
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.lifecycle import BackgroundTasks
 from analytics_server.model import DropCount
+from analytics_server.profiles.tables import profile_of
 from analytics_server.store import Store
 from analytics_server.store.unreadable import UnreadableDocuments
 
@@ -52,11 +53,15 @@ class AccessService:
         self._admin_token = admin_token
         refresh_s = OWN_REFRESH_S if store.capabilities.owns_files else REFRESH_S
         self.gate = Gate(store, unreadable=unreadable, refresh_s=refresh_s)
-        self.people = PeopleService(config, store, unreadable, refresh_s, self.gate.holder)
-        self.authorizer = GateAuthorizer(Authentication(self.gate, self.people.sessions, self.people.links))
         self.sites = Sites(store, config.sites, unreadable=unreadable)
+        self.people = PeopleService(config, store, unreadable, refresh_s, self.gate.holder, self._may_share)
+        self.authorizer = GateAuthorizer(Authentication(self.gate, self.people.sessions, self.people.links))
         self.new_admin_token = ""
         """Made by `load` when there was none; shown once."""
+
+    def _may_share(self, site_id: str) -> bool:
+        site = self.sites.get(site_id)
+        return site is None or profile_of(site.profile).sharing
 
     def endpoints(
         self,

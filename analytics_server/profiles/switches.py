@@ -72,8 +72,7 @@ class SiteProfile(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     `left_out`: what is neither stored nor answered. `script`: are events of the browser's script taken? `cohorts`:
     may people be followed over days? `sharing`: may the site's numbers be shown to others by a link?
     `shortened_bytes`: so many of an address's bytes are set to zero before it is hashed. `most_retention_days`: how
-    long events may be kept at most, 0 for no limit; `default_retention_days`: how long, where the site sets nothing.
-    Both are what the rules ask for, and not enforced: events do not expire yet.
+    long events may be kept at most, 0 for no limit; `default_retention_days`: what is usual, which nothing enforces.
     `duties`: what the operator has to do besides. `sources`: what the table rests on.
     """
 

@@ -33,7 +33,6 @@ _TABLES = (
             "Use the numbers for measuring the audience of this site only, and combine them with nothing else.",
             "Tell visitors of the measurement in the privacy notice.",
             "Give visitors a way to object.",
-            "Erase events after 25 months: nothing expires by itself yet.",
             "Keep the self-assessment, with what GET /api/v1/profiles says.",
         ),
         sources=("CNIL, self-assessment for audience measurement tools, 2025", "French Data Protection Act, Art. 82"),

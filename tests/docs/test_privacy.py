@@ -37,7 +37,7 @@ def _besides(profile: SiteProfile) -> str:
     if not profile.sharing:
         said.append("no sharing by link")
     if profile.most_retention_days:
-        said.append(f"events may be kept {profile.most_retention_days} days at most, which is not enforced yet")
+        said.append(f"events go after {profile.most_retention_days} days at the latest")
     return "; ".join(said) or "–"
 
 

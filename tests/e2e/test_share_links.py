@@ -198,3 +198,15 @@ async def test_the_page_is_framed_by_named_hosts_only_and_not_indexed(client: Cl
 )
 async def test_a_bad_link_is_told_what_is_wrong(client: Client, changes: dict[str, Any], code: str) -> None:
     assert (await client.call("POST", "/api/v1/share-links", {"site_id": SITE, **changes})).code == code
+
+
+async def test_a_profile_that_forbids_sharing_ends_links_at_once(client: Client) -> None:
+    site = "statistics.example"
+    assert (await client.call("POST", "/api/v1/sites", {"site_id": site})).status == 201
+    _, secret = await share(client, site_id=site)
+    assert (await opening(client, secret)).status == 200
+    assert (await client.call("PUT", f"/api/v1/sites/{site}", {"profile": "uk-statistics"})).status == 200
+
+    assert (await opening(client, secret)).json["error"]["code"] == "unknown_link"
+    refused = await client.call("POST", "/api/v1/share-links", {"site_id": site})
+    assert (refused.status, refused.json["error"]["code"]) == (400, "forbidden_by_profile")

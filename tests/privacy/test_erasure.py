@@ -10,54 +10,18 @@ import msgspec
 import pytest
 
 from analytics_server.privacy.certificate import Certificate, hash_of
-from tests.e2e.conftest import assert_clean
 from tests.e2e.load import SITE, Load
 from tests.faults.books import assert_books_balance_everywhere
 from tests.faults.conftest import MakePlace, make_place
-from tests.faults.trap import RENAMES, trap
 from tests.privacy.engine_bytes import files_with
-from tests.privacy.people import ANNA, PEOPLE, SITES, Traffic, certificate, erased, exported, save_funnels
-from tests.server import Client, RunningServer, stored, wait_for
+from tests.privacy.erasing import SETTINGS, assert_erased, filled
+from tests.privacy.people import ANNA, PEOPLE, SITES, certificate, erased, exported
+from tests.server import Client, RunningServer, wait_for
 
 __all__ = ["make_place"]
 
 pytestmark = pytest.mark.timeout(400)
 """Each starts a server or two, and waits until ClickHouse has deleted its old files."""
-
-SETTINGS = {"ingest_flush_interval_ms": "100"}
-BY_PERSON = "SELECT user_id, count() FROM events GROUP BY user_id"
-PHASES = ("collect", "delete", "rollups", "builds", "letters", "files", "close")
-
-
-async def filled(server: RunningServer, seed: int, *, funnels: bool = False) -> Traffic:
-    """A server with traffic, half of it long ago, half of it new, in several batches."""
-    traffic = Traffic(seed)
-    async with Client(server) as client:
-        for site in SITES:
-            assert (await client.call("POST", "/api/v1/sites", {"site_id": site})).status == 201
-        await traffic.send(client, 120)
-        if funnels:
-            await save_funnels(client, SITES[0])
-        await traffic.send(client, 60)
-        await client.flushed()
-    return traffic
-
-
-async def assert_erased(server: RunningServer, traffic: Traffic) -> None:
-    """Stops the server: the other events are there once, every rollup equals them, no file names the person."""
-    async with Client(server) as client:
-        await client.flushed()
-        left = await exported(client, ANNA)
-        assert not left, left[:3]
-    assert server.terminate() == 0
-    others = {event["event_id"] for event in traffic.events} - traffic.of(ANNA)
-    await assert_books_balance_everywhere(server, others, others)
-    (rows,) = stored(server.data_dir, BY_PERSON)
-    assert {str(person): events for person, events in rows} == dict(traffic.counts(without=ANNA))
-    assert not await asyncio.to_thread(files_with, server.data_dir, ANNA.encode())
-    assert ANNA not in server.log
-    assert "data of ClickHouse is lost" not in server.log
-    assert_clean(server.log)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -126,44 +90,6 @@ async def test_a_token_of_one_site_erases_there_only(tmp_path: Path) -> None:
         assert server.terminate() == 0
         left = {event["event_id"] for event in traffic.events} - traffic.of(ANNA, SITES[0])
         await assert_books_balance_everywhere(server, left, left)
-
-
-@pytest.mark.parametrize("phase", PHASES)
-async def test_killed_in_any_phase_it_is_gone_on_with_after_the_start(tmp_path: Path, phase: str) -> None:
-    with RunningServer(tmp_path, SETTINGS) as server:
-        traffic = await filled(server, 6)
-        async with Client(server) as client:
-            body = {"user_id": ANNA, "confirm": True}
-            asking = asyncio.create_task(client.call("POST", "/api/v1/privacy/erase", body))
-
-            async def reached() -> bool:
-                return f"phase={phase}" in server.log
-
-            await wait_for(reached, 60, f"the phase {phase}")
-            server.kill()
-            await asyncio.gather(asking, return_exceptions=True)
-        server.restart()
-        async with Client(server) as client:
-            listed = (await client.call("GET", "/api/v1/privacy/erasures")).json["erasures"]
-            assert len(listed) == 1
-            found = await certificate(client, listed[0]["id"])
-            assert found["removed"]["events"] == len(traffic.of(ANNA))
-        await assert_erased(server, traffic)
-
-
-@pytest.mark.parametrize("nth", [1, 5, 12])
-async def test_killed_at_a_commit_of_the_engine_it_is_gone_on_with(tmp_path: Path, nth: int) -> None:
-    with RunningServer(tmp_path, SETTINGS) as server:
-        traffic = await filled(server, 7)
-        body = {"user_id": ANNA, "confirm": True}
-        async with Client(server) as client, trap(server.pid, tmp_path, RENAMES, nth=nth):
-            await asyncio.gather(client.call("POST", "/api/v1/privacy/erase", body), return_exceptions=True)
-        await asyncio.to_thread(server.wait)
-        server.restart()
-        async with Client(server) as client:
-            found = await erased(client, ANNA)
-            assert found["removed"]["events"] == len(traffic.of(ANNA))
-        await assert_erased(server, traffic)
 
 
 async def test_beside_full_ingestion_no_other_event_is_lost_or_counted_twice(tmp_path: Path) -> None:

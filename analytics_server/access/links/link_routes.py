@@ -166,7 +166,14 @@ class LinkRoutes:
                 ),
                 replies=(Reply(status=201, about="The link, shown this once.", type=NewLink),),
                 errors={
-                    400: ("bad_expiry", "bad_filter", "bad_embed_host", "bad_name", "weak_password"),
+                    400: (
+                        "bad_expiry",
+                        "bad_filter",
+                        "bad_embed_host",
+                        "bad_name",
+                        "forbidden_by_profile",
+                        "weak_password",
+                    ),
                     409: ("too_many",),
                     503: ("busy",),
                 },

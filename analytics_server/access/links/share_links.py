@@ -20,7 +20,7 @@ import msgspec
 from analytics_server.access.people.accounts import PEOPLE
 from analytics_server.access.principals import Grant, Principal, PrincipalKind
 from analytics_server.access.tokens import ID_CHARS, keyed_hash, new_hash, token_hash
-from analytics_server.errors import Conflict, Unauthorized
+from analytics_server.errors import Conflict, RequestError, Unauthorized
 from analytics_server.store.documents import Documents, Key
 from analytics_server.store.protocol import Store
 from analytics_server.store.unreadable import UnreadableDocuments
@@ -71,7 +71,10 @@ class ShareLinks:
         clock: Callable[[], float] = time.time,
         unreadable: UnreadableDocuments | None = None,
         refresh_s: float = 0.5,
+        may_share: Callable[[str], bool] = lambda site_id: True,
     ) -> None:
+        """`may_share`: does the profile of the site allow links?"""
+        self._may_share = may_share
         self._clock = clock
         self._refresh_s = refresh_s
         self._documents = Documents[ShareLink | None](
@@ -106,7 +109,9 @@ class ShareLinks:
         link = self.get(token_hash(secret)[:ID_CHARS])
         if link is None or not hmac.compare_digest(keyed_hash(secret, link.hash_key), link.hash):
             return None
-        return None if link.expires_at is not None and link.expires_at <= self.now() else link
+        if (link.expires_at is not None and link.expires_at <= self.now()) or not self._may_share(link.site_id):
+            return None
+        return link
 
     async def find(self, secret: str) -> ShareLink | None:
         """The link of a secret, if it has not ended."""
@@ -128,7 +133,11 @@ class ShareLinks:
         password_hash: str = "",
         expires_at: datetime | None = None,
     ) -> tuple[ShareLink, str]:
-        """Make a link, and its secret, which is shown this once. Raises `Conflict`, or a store error."""
+        """Make a link, and its secret, which is shown this once. Raises `Conflict`, `RequestError`, or a store error."""
+        if not self._may_share(site_id):
+            raise RequestError(
+                "The profile of the site forbids sharing its numbers by a link.", code="forbidden_by_profile"
+            )
         async with self._documents.changing:
             await self.load()
             if len(self.of_site(site_id)) >= MOST_PER_SITE:

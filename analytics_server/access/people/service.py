@@ -40,15 +40,16 @@ class PeopleService:
         unreadable: UnreadableDocuments,
         refresh_s: float,
         holder: Callable[[str], Awaitable[Principal | None]],
+        may_share: Callable[[str], bool],
     ) -> None:
-        """`holder`: of a token's id."""
+        """`holder`: of a token's id; `may_share`: does the profile of the site allow links?"""
         self._config = config
         self.people = Accounts(store, unreadable=unreadable, refresh_s=refresh_s)
         self.sessions = PersonSessions(store, self.people, config.access, unreadable=unreadable, refresh_s=refresh_s)
         self.sign_in = SignIn(
             self.people, self.sessions, config.access, by_password=not config.oidc.only, holder=holder
         )
-        self.links = ShareLinks(store, unreadable=unreadable, refresh_s=refresh_s)
+        self.links = ShareLinks(store, unreadable=unreadable, refresh_s=refresh_s, may_share=may_share)
         self.cookies = SessionCookies(config.server.public_url)
 
     def start(self, tasks: BackgroundTasks) -> None:

@@ -16,6 +16,7 @@ from analytics_server import __version__
 from analytics_server.access.profile_routes import ShownProfile, shown_profile
 from analytics_server.config import Config
 from analytics_server.model import Site
+from analytics_server.privacy.expiry.purge import kept_days
 from analytics_server.privacy.report.fields import TABLES, DataClass, KeptFor
 from analytics_server.privacy.report.texts import privacy_notice, processing_record
 from analytics_server.privacy.salts import KEPT_S, SALT_BYTES
@@ -110,7 +111,7 @@ class PrivacyReport(msgspec.Struct, frozen=True, kw_only=True):
 
 async def make_report(config: Config, site: Site, history: PrivacyHistory, now: datetime) -> PrivacyReport:
     """The report of a site. Raises a store error."""
-    kept = {KeptFor.EVENTS: kept_events(site), KeptFor.DAYS_30: KeptFor.DAYS_30.value}
+    kept = {KeptFor.EVENTS: kept_events(config, site), KeptFor.DAYS_30: KeptFor.DAYS_30.value}
     kept[KeptFor.HOURS_48] = f"{KEPT_S // HOUR_S} hours at most"
     profile = profile_of(site.profile)
     content = ReportContent(
@@ -144,8 +145,8 @@ async def make_report(config: Config, site: Site, history: PrivacyHistory, now: 
         last_expiries=list(await history.expiries(site.site_id)),
         last_erasures=list(await history.erasures(site.site_id)),
         findings=findings(config, site),
-        privacy_notice=privacy_notice(site, profile, kept_events(site)),
-        processing_record=processing_record(site, profile, kept_events(site)),
+        privacy_notice=privacy_notice(site, profile, kept_events(config, site)),
+        processing_record=processing_record(site, profile, kept_events(config, site)),
     )
     return PrivacyReport(report=content, sha256=content_hash(content))
 
@@ -155,9 +156,10 @@ def content_hash(content: ReportContent) -> str:
     return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
 
-def kept_events(site: Site) -> str:
+def kept_events(config: Config, site: Site) -> str:
     """How long the site's events are kept, in words."""
-    return f"{site.retention_days} days" if site.retention_days else UNLIMITED
+    days = kept_days(site, config.privacy.retention_days)
+    return f"{days} days" if days else UNLIMITED
 
 
 def effective_settings(config: Config) -> dict[str, object]:
@@ -174,6 +176,7 @@ def effective_settings(config: Config) -> dict[str, object]:
         "collect.client_session_timeout_s": collect.client_session_timeout_s,
         "geo.database": bool(config.geo.database),
         "privacy.visitor": config.privacy.visitor,
+        "privacy.retention_days": config.privacy.retention_days,
         "privacy.audit_retention_days": config.privacy.audit_retention_days,
         "sites.create_unknown": config.sites.create_unknown,
         "sites.default_profile": config.sites.default_profile,
@@ -186,10 +189,11 @@ def findings(config: Config, site: Site) -> list[str]:
     """Where a setting contradicts the profile or the objection of visitors, in words."""
     profile, found = profile_of(site.profile), []
     most = profile.most_retention_days
-    if most and not 0 < site.retention_days <= most:
+    asked = site.retention_days or config.privacy.retention_days
+    if most and asked > most:
         found.append(
-            f"The profile {site.profile} allows events to be kept for {most} days at most, and this site keeps them"
-            f" {kept_events(site)}: set retention_days to {most} or less."
+            f"The profile {site.profile} allows events to be kept for {most} days at most, so they go after that, not"
+            f" after {asked} days: set retention_days to {most} or less."
         )
     if not config.collect.respect_dnt or not config.collect.respect_gpc:
         found.append(

@@ -1,0 +1,60 @@
+"""Erasures that are killed: the next start goes on with them, and nothing is half done."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import make_place
+from tests.faults.trap import RENAMES, trap
+from tests.privacy.erasing import SETTINGS, assert_erased, filled
+from tests.privacy.people import ANNA, certificate, erased
+from tests.server import Client, RunningServer, wait_for
+
+__all__ = ["make_place"]
+
+pytestmark = pytest.mark.timeout(400)
+"""Each starts a server or two, and waits until ClickHouse has deleted its old files."""
+
+
+PHASES = ("collect", "delete", "rollups", "builds", "letters", "files", "close")
+
+
+@pytest.mark.parametrize("phase", PHASES)
+async def test_killed_in_any_phase_it_is_gone_on_with_after_the_start(tmp_path: Path, phase: str) -> None:
+    with RunningServer(tmp_path, SETTINGS) as server:
+        traffic = await filled(server, 6)
+        async with Client(server) as client:
+            body = {"user_id": ANNA, "confirm": True}
+            asking = asyncio.create_task(client.call("POST", "/api/v1/privacy/erase", body))
+
+            async def reached() -> bool:
+                return f"phase={phase}" in server.log
+
+            await wait_for(reached, 60, f"the phase {phase}")
+            server.kill()
+            await asyncio.gather(asking, return_exceptions=True)
+        server.restart()
+        async with Client(server) as client:
+            listed = (await client.call("GET", "/api/v1/privacy/erasures")).json["erasures"]
+            assert len(listed) == 1
+            found = await certificate(client, listed[0]["id"])
+            assert found["removed"]["events"] == len(traffic.of(ANNA))
+        await assert_erased(server, traffic)
+
+
+@pytest.mark.parametrize("nth", [1, 5, 12])
+async def test_killed_at_a_commit_of_the_engine_it_is_gone_on_with(tmp_path: Path, nth: int) -> None:
+    with RunningServer(tmp_path, SETTINGS) as server:
+        traffic = await filled(server, 7)
+        body = {"user_id": ANNA, "confirm": True}
+        async with Client(server) as client, trap(server.pid, tmp_path, RENAMES, nth=nth):
+            await asyncio.gather(client.call("POST", "/api/v1/privacy/erase", body), return_exceptions=True)
+        await asyncio.to_thread(server.wait)
+        server.restart()
+        async with Client(server) as client:
+            found = await erased(client, ANNA)
+            assert found["removed"]["events"] == len(traffic.of(ANNA))
+        await assert_erased(server, traffic)

@@ -10,7 +10,7 @@ from analytics_server.http.declaration import Reply
 from analytics_server.http.endpoint import Call, Endpoint
 from analytics_server.model import Site
 from analytics_server.profiles.switches import FIELDS, SiteProfile
-from analytics_server.profiles.tables import PROFILES, profile_of
+from analytics_server.profiles.tables import PROFILES, STRICTEST, profile_of
 
 
 class LeftOutKind(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,9 +46,10 @@ class ShownProfile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProfilesAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """All profiles that a site may have."""
+    """All profiles that a site may be given. `unknown`: what holds for a site whose `profile` is none of these."""
 
     profiles: list[ShownProfile]
+    unknown: ShownProfile
 
 
 class ChangedSite(Site, frozen=True, kw_only=True):
@@ -112,7 +113,9 @@ def endpoints() -> list[Endpoint]:
     """The list of profiles."""
 
     async def list_profiles(call: Call[None]) -> ProfilesAnswer:
-        return ProfilesAnswer(profiles=[shown_profile(profile) for profile in PROFILES.values()])
+        return ProfilesAnswer(
+            profiles=[shown_profile(profile) for profile in PROFILES.values()], unknown=shown_profile(STRICTEST)
+        )
 
     return [
         Endpoint(

@@ -67,9 +67,9 @@ _TABLES = (
 
 PROFILES: dict[str, SiteProfile] = {profile.name: profile for profile in _TABLES}
 
-_STRICTEST = SiteProfile(
-    name="",
-    about="A profile of a later version: all that any profile forbids is forbidden, but the script is taken.",
+STRICTEST = SiteProfile(
+    name=UNKNOWN,
+    about="Stands for one that is not known: all that any profile forbids is forbidden, but the script is taken.",
     left_out=frozenset(kind for profile in _TABLES for kind in profile.left_out),
     cohorts=False,
     sharing=False,
@@ -81,4 +81,4 @@ _STRICTEST = SiteProfile(
 
 def profile_of(name: str) -> SiteProfile:
     """The profile of that name; for one that this version doesn't know the strictest of all."""
-    return PROFILES.get(name, _STRICTEST)
+    return PROFILES.get(name, STRICTEST)

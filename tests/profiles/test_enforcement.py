@@ -380,8 +380,11 @@ async def test_drops_show_no_referrer_where_sources_are_forbidden(client: Client
 
 
 async def test_the_profiles_are_listed_with_their_switches(client: Client) -> None:
-    listed = (await client.call("GET", "/api/v1/profiles")).json["profiles"]
+    answer = (await client.call("GET", "/api/v1/profiles")).json
+    listed, unknown = answer["profiles"], answer["unknown"]
 
+    forbidden = {dimension for kind in unknown["left_out"] for dimension in kind["dimensions"]}
+    assert forbidden == {dimension for profile in RESTRICTED for dimension in profile.forbidden_dimensions}
     assert [profile["name"] for profile in listed] == list(PROFILES)
     for shown in listed:
         table = PROFILES[shown["name"]]

@@ -29,9 +29,9 @@ export class Api {
     return { sites, drops };
   }
 
-  /** GET /api/v1/profiles → [{name, about, left_out: [{about, dimensions, …}], …}] */
-  async profiles(signal) {
-    return (await this.#call('GET', '/api/v1/profiles', null, signal)).profiles;
+  /** GET /api/v1/profiles → {profiles: [{name, about, left_out: [{about, dimensions, …}], …}], unknown: {…}} */
+  profiles(signal) {
+    return this.#call('GET', '/api/v1/profiles', null, signal);
   }
 
   /** GET /api/v1/drops → {drops: [what a site was sent and did not count, by reason], hours, meta} */

@@ -73,7 +73,7 @@ class Dashboard {
     const api = new Api(token, () => (hasBegun && this.api !== api) || this.leave(isFirst && !this.api ? '' : refused, Boolean(token)));
     try {
       ({ sites: this.sites, drops: this.drops } = await api.sites());
-      this.profiles = this.sites.some(isRestricted) ? await api.profiles() : [];
+      this.profiles = this.sites.some(isRestricted) ? await api.profiles() : null;
     } catch (error) {
       if (error.status !== 401) this.#offline(error, token);
       return error.message;
@@ -208,7 +208,8 @@ class Dashboard {
   /** The profile of a site that is not the standard one; it says what is left out. */
   #profileOf(site) {
     const name = this.sites.find(({ site_id: id }) => id === site)?.profile;
-    return this.profiles?.find((profile) => profile.name === name && name !== STANDARD) ?? null;
+    if (!this.profiles || name === undefined || name === STANDARD) return null;
+    return this.profiles.profiles.find((profile) => profile.name === name) ?? this.profiles.unknown;
   }
 
   #closeReport() {

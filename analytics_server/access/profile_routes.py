@@ -28,7 +28,7 @@ class ShownProfile(msgspec.Struct, frozen=True, kw_only=True):
 
     `left_out`: neither stored nor answered. `script`: are events of the browser's script taken? `cohorts`: may people
     be followed over days? `sharing`: may numbers be shown to others by a link? `shortened_bytes`: so many bytes of an
-    address are set to zero before it is hashed. `most_retention_days`: events go after that at the latest; 0 is no limit.
+    address are set to zero before it is hashed. `most_retention_days`: events go after that; 0 is no limit.
     `default_retention_days` is what is usual, and nothing enforces it.
     """
 

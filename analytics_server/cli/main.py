@@ -74,6 +74,8 @@ def check_config(config_path: str | None) -> None:
             value = getattr(section, key)
             if name == "clickhouse" and key == "url" and "@" in str(value):
                 value = "(with credentials, not shown)"
+            if (name, key) == ("oidc", "client_secret") and value:
+                value = "(set, not shown)"
             click.echo(f"{key} = {msgspec.json.encode(value).decode()}")
         click.echo()
     if ignored := ignored_variables():

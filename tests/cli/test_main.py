@@ -81,6 +81,7 @@ COMMANDS = [
     ("dead-letters", "export"),
     ("dead-letters", "retry"),
     ("privacy-report",),
+    ("expire",),
     ("demo",),
 ]
 
@@ -286,12 +287,17 @@ def test_a_running_server_keeps_its_engine_and_one_line_says_so(
 
 
 def test_check_config_prints_what_results(run: Commands) -> None:
-    done = run("check-config", ANALYTICS_SERVER_PORT="8123", ANALYTICS_CLICKHOUSE_URL="http://user:secret@host:8123/db")
+    done = run(
+        "check-config",
+        ANALYTICS_SERVER_PORT="8123",
+        ANALYTICS_CLICKHOUSE_URL="http://user:umbrella@host:8123/db",
+        ANALYTICS_OIDC_CLIENT_SECRET="umbrella",
+    )
 
     assert done.exit_code == 0
     assert "[server]" in done.stdout
     assert "port = 8123" in done.stdout.splitlines()
-    assert "secret" not in done.output
+    assert "umbrella" not in done.output
     assert "The configuration is valid." in done.stderr
 
 

@@ -47,7 +47,8 @@ NEEDS = {
     "edit the thing's site": """
         change_goal change_segment change_annotation change_saved_query change_funnel change_experiment
         delete_goal delete_segment delete_annotation delete_saved_query delete_funnel delete_experiment""",
-    "manage the site": "change_site create_token create_invitation list_share_links create_share_link",
+    "manage the site": """
+        change_site create_token create_invitation list_share_links create_share_link get_privacy_report""",
     "manage the thing's site": """
         get_token change_token revoke_token get_person change_person delete_person delete_invitation
         delete_share_link""",

@@ -14,7 +14,7 @@ from msgspec import Meta
 from analytics_server.access.actions import MANAGE_LINKS
 from analytics_server.access.links.share_links import ShareLink, ShareLinks
 from analytics_server.access.people.attempts import AttemptCounter
-from analytics_server.access.people.parts import Password, PersonName, checked_name, recorded
+from analytics_server.access.people.parts import Password, PersonName, checked_name, recorded, site_id_of
 from analytics_server.access.people.passwords import MOST_CHARS, Passwords
 from analytics_server.access.site_settings import SiteId
 from analytics_server.access.token_routes import Moment, moment_of
@@ -138,7 +138,7 @@ class LinkRoutes:
                 action=MANAGE_LINKS,
                 site=SiteFrom.BODY,
                 handle=self.list_links,
-                parse=lambda request: LinkList(site_id=stored_site_id(known_values(request, "site_id")["site_id"])),
+                parse=_asked_site,
                 parameters=(SITE,),
                 replies=(Reply(about="The oldest first.", type=LinksAnswer),),
                 errors={400: ("bad_request", "unknown_key")},
@@ -229,7 +229,7 @@ class LinkRoutes:
         if wanted.password and len(wanted.password) < LEAST_CHARS:
             raise RequestError(f"A link's password needs {LEAST_CHARS} characters.", code="weak_password")
         link, secret = await self._links.create(
-            stored_site_id(wanted.site_id),
+            site_id_of(wanted.site_id),
             name=checked_name(wanted.name),
             filters=tuple([operator, dimension, [*values]] for operator, dimension, values in wanted.filters),
             embed_hosts=hosts,
@@ -306,3 +306,10 @@ def _shown(link: ShareLink) -> dict[str, Any]:
         "expires_at": link.expires_at,
         "created_at_ms": link.created_at_ms,
     }
+
+
+def _asked_site(request: web.Request) -> LinkList:
+    site_id = known_values(request, "site_id")["site_id"]
+    if not site_id.strip():
+        raise RequestError("Name the site: ?site_id=example.com.", code="bad_request")
+    return LinkList(site_id=stored_site_id(site_id))

@@ -133,7 +133,10 @@ class ShareLinks:
         password_hash: str = "",
         expires_at: datetime | None = None,
     ) -> tuple[ShareLink, str]:
-        """Make a link, and its secret, which is shown this once. Raises `Conflict`, `RequestError`, or a store error."""
+        """Make a link, and its secret, which is shown this once.
+
+        Raises `Conflict`, `RequestError`, or a store error.
+        """
         if not self._may_share(site_id):
             raise RequestError(
                 "The profile of the site forbids sharing its numbers by a link.", code="forbidden_by_profile"

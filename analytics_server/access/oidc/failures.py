@@ -22,3 +22,10 @@ class OidcUnavailable(AnalyticsError):
     status = 503
     log_level = logging.WARNING
     retry_after_s = 5
+
+
+class NoRole(OidcRefused):
+    """The provider knows the person, but none of their groups has a role here."""
+
+    code = "no_role"
+    status = 403

@@ -11,12 +11,12 @@ from collections.abc import Iterable
 
 import msgspec
 
-from analytics_server.access.oidc.failures import OidcRefused
+from analytics_server.access.oidc.failures import NoRole, OidcRefused
 from analytics_server.access.oidc.sign_in import OidcIdentity
 from analytics_server.access.people.accounts import Account, Accounts, Rights, valid_email
 from analytics_server.access.principals import Role
 from analytics_server.access.sites import valid_site_id
-from analytics_server.errors import ConfigError, Forbidden
+from analytics_server.errors import ConfigError
 
 _STRONGEST_LAST = (Role.VIEWER, Role.EDITOR, Role.ADMIN)
 _NAME_CHARS = 120
@@ -64,7 +64,7 @@ class OidcPeople:
         self._mapping = mapping
 
     async def person_of(self, found: OidcIdentity) -> Account:
-        """The person, made or changed where need be. Raises `OidcRefused`, `Forbidden` (no_role), or a store error."""
+        """The person, made or changed where need be. Raises `OidcRefused`, `NoRole`, or a store error."""
         await self._people.load()
         identity = f"{found.issuer} {found.subject}"
         known = self._people.by_identity(identity)
@@ -96,5 +96,5 @@ class OidcPeople:
         )
 
 
-def _no_role() -> Forbidden:
-    return Forbidden("You are known to the provider, but have no role here: ask an owner.", code="no_role")
+def _no_role() -> NoRole:
+    return NoRole("The provider knows the person, who has no role here.")

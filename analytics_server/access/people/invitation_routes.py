@@ -144,7 +144,7 @@ class InvitationRoutes:
             ),
             Endpoint(
                 method="DELETE",
-                path="/api/v1/invitations/{invitation_id}",
+                path="/api/v1/invitations/{invitation_id:(?!accept$)[^/]+}",
                 name="delete_invitation",
                 summary="Take an invitation back",
                 tag="people",

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from analytics_server.access.oidc.failures import OidcRefused
+from analytics_server.access.oidc.failures import NoRole, OidcRefused
 from analytics_server.access.oidc.people import OidcPeople, RoleMapping
 from analytics_server.access.oidc.sign_in import OidcIdentity
 from analytics_server.access.people.accounts import Accounts, Rights
 from analytics_server.access.principals import Role
 from analytics_server.config import ClickhouseSection, Config
-from analytics_server.errors import ConfigError, Forbidden
+from analytics_server.errors import ConfigError
 from analytics_server.store import make_store, migrate
 
 ISSUER = "https://id.example"
@@ -69,7 +69,7 @@ async def test_the_provider_gives_and_takes_roles_at_each_sign_in(accounts: Acco
     promoted = await people.person_of(identity(groups=("admins",)))
     assert (promoted.id, promoted.rights) == (made.id, Rights(owner=True))
     assert (await people.person_of(identity(groups=("staff",)))).rights == made.rights
-    with pytest.raises(Forbidden) as refused:
+    with pytest.raises(NoRole) as refused:
         await people.person_of(identity(groups=()))
     assert refused.value.code == "no_role"
     assert accounts.all() == []
@@ -77,7 +77,7 @@ async def test_the_provider_gives_and_takes_roles_at_each_sign_in(accounts: Acco
 
 async def test_who_has_no_role_gets_no_account(accounts: Accounts) -> None:
     for mapping in (MAPPING, NONE):
-        with pytest.raises(Forbidden):
+        with pytest.raises(NoRole):
             await OidcPeople(accounts, mapping).person_of(identity(groups=("other",)))
     assert accounts.all() == []
 
@@ -86,7 +86,7 @@ async def test_an_account_is_taken_over_by_a_verified_address_only(accounts: Acc
     rights = Rights(roles={"c.example": Role.ADMIN})
     known = await accounts.add("anna@example.org", name="Anna", rights=rights, password_hash="x")
     people = OidcPeople(accounts, NONE)
-    with pytest.raises(Forbidden):
+    with pytest.raises(NoRole):
         await people.person_of(identity(email_verified=False))
     linked = await people.person_of(identity())
     assert (linked.id, linked.rights, linked.password_hash) == (known.id, rights, "x")

@@ -18,7 +18,7 @@ PAGES = {"people": "people.md"}
 @pytest.mark.parametrize("tag", [tag for tag in TAGS if tag not in FOR_PEOPLE])
 def test_page_lists_the_operations(tag: str) -> None:
     shown = [operation for operation in OPERATIONS if operation.tag == tag and operation.method != "OPTIONS"]
-    rows = [f"| `{one.method} {one.path}` | {ROLES.get(one.role, one.role)} | {one.summary}. |" for one in shown]
+    rows = [f"| `{' '.join(one.route)}` | {ROLES.get(one.role, one.role)} | {one.summary}. |" for one in shown]
     text = "\n".join(["| address | role | what |", "|---|---|---|", *rows]).replace("?. |", "? |")
     assert is_current(PAGES.get(tag, "api.md"), tag, text), "run `make golden`"
 

@@ -87,8 +87,9 @@ class Calendar:
         """The same, with days of which nothing was known."""
         return Calendar({**{day: (0, _day_us(day), _day_us(day)) for day in days}, **self._days})
 
-    def pieces(self, days: Sequence[date] | None = None, *, most: int = PIECE_EVENTS) -> list[Piece]:
-        """All days, or those given, in pieces of one month and about `most` events."""
+    def pieces(self, days: Sequence[date] | None = None, *, most: int | None = None) -> list[Piece]:
+        """All days, or those given, in pieces of one month and about `most` events, `PIECE_EVENTS` if left out."""
+        most = PIECE_EVENTS if most is None else most
         found: list[Piece] = []
         chosen: list[date] = []
         held = 0

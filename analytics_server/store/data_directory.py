@@ -5,6 +5,8 @@ Whoever can read it has every event, and with the day's salts the way back from 
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from pathlib import Path
 
@@ -16,6 +18,8 @@ PRIVATE = 0o700
 def make_private(directory: Path) -> None:
     """Make a directory and those above it that are missing, for this user alone. Raises `OSError`."""
     if not directory.is_dir():
+        if directory.exists():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory))
         make_private(directory.parent)
         directory.mkdir(mode=PRIVATE, exist_ok=True)
 

@@ -101,7 +101,7 @@ demo: install ## Fill a site with 30 days of made-up traffic (stop the server fi
 	fi
 
 test: install-dev $(NODE_INSTALLED) ## Run all tests; in Chromium, Firefox and WebKit where they are installed
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: install-dev ## Format, lint, types, import rules and documentation
 	@failed=; \

@@ -17,6 +17,7 @@ def test_values_are_the_published_ones() -> None:
         "gpc",
         "hostname",
         "no_session",
+        "opted_out",
         "prefetch",
         "spam_referrer",
     }

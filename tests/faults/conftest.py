@@ -7,7 +7,10 @@ backends. Everything here ends what it started, also when a test fails.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ import pytest
 
 from tests.clickhouse import ClickHouseFront
 from tests.faults.books import Books, assert_books_balance_everywhere
-from tests.server import Client, RunningServer
+from tests.server import Client, RunningServer, wait_for
 
 SETTINGS = {
     "ingest_flush_interval_ms": "100",
@@ -30,6 +33,17 @@ SHIPPED = {"activity", "openings", "sessions", "traffic"}
 LONG_AGO = {"timestamp": "2015-06-30T12:00:00Z", "user_id": "u"}
 
 _numbers = itertools.count(1)
+
+
+def newest_parts(engine_dir: Path) -> dict[str, float]:
+    """When the newest part of each table was written, in seconds since 1970, whatever its database."""
+    found: dict[str, float] = {}
+    for definition in (engine_dir / "store").rglob("*.sql"):
+        if match := re.search(r"UUID '([0-9a-f-]{36})'", definition.read_text()[:300]):
+            for part in (engine_dir / "store" / match[1][:3] / match[1]).glob("*_*_*_*"):
+                with contextlib.suppress(FileNotFoundError):
+                    found[definition.stem] = max(found.get(definition.stem, 0.0), part.stat().st_mtime)
+    return found
 
 
 class Place:
@@ -77,6 +91,20 @@ class Place:
         else:
             await asyncio.to_thread(self.server.wait)
             await asyncio.to_thread(self.server.restart)
+
+    async def settled(self, client: Client) -> None:
+        """Until what a server writes beside the events is written: the audit log, and at the start leases.
+
+        The next parts that the engine commits are then those of a batch.
+        """
+        called = time.time() - 0.02  # files are stamped by a clock of coarse steps
+        assert (await client.call("GET", "/api/v1/sites")).status == 200
+
+        async def is_written() -> bool:
+            newest = await asyncio.to_thread(newest_parts, self.engine_dir)
+            return newest.get("audit", 0.0) > called
+
+        await wait_for(is_written, 60, "the audit log")
 
     async def send(self, client: Client, site: str, events: int, *, old: int = 0, **fields: Any) -> int:
         """One beacon of so many events in three sessions; remembers what was sent and acknowledged.

@@ -21,6 +21,7 @@ from tests.server import Client
 async def test_a_batch_whose_rename_never_happened_is_sent_again(place: Place, tmp_path: Path) -> None:
     await place.start("a.example")
     async with Client(place.server) as client:
+        await place.settled(client)
         async with trap(place.engine_pid, tmp_path, RENAMES) as sprung:
             assert await place.send(client, "a.example", 50) == 202
         assert sprung.commits(place.engine_dir) == ([], "events")

@@ -28,7 +28,7 @@ async def test_clickhouse_killed_before_the_second_month(remote: Place) -> None:
         assert len((await asyncio.to_thread(faults.wait_stalled)).inserted["events"]) == 2
         await remote.restart_what_was_killed()
         await client.flushed()
-    assert {table: len(times) for table, times in faults.report().inserted.items()} == {"events": 1}
+    assert len(faults.report().inserted["events"]) == 1
     await remote.assert_balanced(51)
 
 
@@ -36,6 +36,7 @@ async def test_the_process_killed_before_the_second_month(make_place: MakePlace,
     place = make_place("embedded", **ONE_BATCH)
     await place.start(SITE)
     async with Client(place.server) as client:
+        await place.settled(client)
         async with trap(place.engine_pid, tmp_path, RENAMES, nth=TABLES + 1) as sprung:
             assert await place.send(client, SITE, 50, old=20) == 202
         committed, missed = sprung.commits(place.engine_dir)

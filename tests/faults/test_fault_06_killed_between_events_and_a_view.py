@@ -54,6 +54,7 @@ async def test_rollups_that_missed_a_batch_equal_their_recomputation(place: Plac
     await add_a_view(place)
     async with Client(place.server) as client:
         for nth, site in sites.items():
+            await place.settled(client)
             async with trap(place.engine_pid, tmp_path, RENAMES, nth=nth) as sprung:
                 assert await place.send(client, site, 50) == 202
             committed, missed = sprung.commits(place.engine_dir)

@@ -23,5 +23,5 @@ async def test_an_insert_whose_response_is_lost_is_counted_once(remote: Place) -
         assert await client.metric("flush_ambiguous_total") >= 2
     report = faults.report()
     assert report.fired == {"drop_response": 4}
-    assert {table: len(times) for table, times in report.inserted.items()} == {"events": 2}, "one insert per month"
+    assert len(report.inserted["events"]) == 2, "one insert per month"
     await remote.assert_balanced(51)

@@ -196,7 +196,7 @@ class World:
 
     async def restore(self, endpoint: Endpoint, site: str) -> None:
         """After a deletion."""
-        self.things.pop((endpoint.path.rpartition("/")[0], site), None)
+        self.things.pop((endpoint.route[1].rpartition("/")[0], site), None)
         if endpoint.name == "delete_site":
             assert (await self.client.call("POST", "/api/v1/sites", {"site_id": site})).status == 201
 

@@ -32,7 +32,7 @@ from analytics_server.http.openapi.routes import with_document
 from analytics_server.http.serving import connection_limit
 from analytics_server.ingest.service import IngestService
 from analytics_server.ingest.wal.segment import Sealed
-from analytics_server.lifecycle import BackgroundTasks
+from analytics_server.lifecycle import BackgroundTasks, daily_tasks
 from analytics_server.live.hub import Hub
 from analytics_server.live.seed import seed_hub
 from analytics_server.live.socket import LiveSockets
@@ -163,7 +163,8 @@ class Server:
 
     def _start_tasks(self) -> None:
         start = self._tasks.start
-        for work, name in (*self._questions.tasks(), *self.audit.tasks(), *self.privacy.tasks()):
+        daily = daily_tasks(self.http.registry, *self.audit.daily(), *self.privacy.daily())
+        for work, name in (*self._questions.tasks(), *self.audit.tasks(), *self.privacy.tasks(), *daily):
             start(work, name)
         start(self._live.run, "live")
         start(self.http.watch_loop, "loop-lag")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 import re
@@ -20,7 +19,7 @@ from analytics_server.audit.retention import cut
 from analytics_server.audit.routes import endpoints
 from analytics_server.audit.table import newest_of_action
 from analytics_server.config import Config
-from analytics_server.errors import AuditUnavailable, StoreError
+from analytics_server.errors import StoreError
 from analytics_server.http.audit import AuditEntry
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.store.lease import Lease, leased
@@ -30,7 +29,6 @@ log = logging.getLogger(__name__)
 
 START = "server_start"
 STOP = "server_stop"
-CUT_INTERVAL_S = 86_400.0
 CUT_LEASE_S = 3_600.0
 _SECRET = re.compile(r"password|secret|token|key$")
 _CREDENTIALS = re.compile(r"(?<=//)[^/@]*@|(?<=password=)[^&]*")
@@ -59,7 +57,10 @@ class AuditService:
     def tasks(self) -> Iterator[tuple[Callable[[], Coroutine[Any, Any, None]], str]]:
         """What runs in the background, with a name for each."""
         yield self.log.run, "audit"
-        yield self.run_cuts, "audit-retention"
+
+    def daily(self) -> Iterator[tuple[str, Callable[[], Awaitable[bool]]]]:
+        """What is done once a day, with a name for it."""
+        yield "audit-retention", self._cut
 
     async def open(self, damage: TableReader) -> None:
         """Find the chain's end and record the start, with what the settings are. Raises a store error, `OSError`."""
@@ -77,25 +78,17 @@ class AuditService:
         row = await newest_of_action(self._store, self.log.head.server, START)
         return "" if row is None else msgspec.json.decode(row.text, type=_Start).details.get("config", "")
 
-    async def run_cuts(self) -> None:
-        """Cut what is too old, at once and then every day, until cancelled."""
-        while True:
-            try:
-                await self._cut()
-            except (StoreError, AuditUnavailable) as error:
-                log.warning("old audit entries not removed", extra={"reason": error.message[:200]})
-            await asyncio.sleep(CUT_INTERVAL_S)
-
-    async def _cut(self) -> None:
-        """By one server at a time: each seal names all chains."""
+    async def _cut(self) -> bool:
+        """Cut what is too old, by one server at a time: each seal names all chains."""
         lease = Lease(self._store, "audit-retention", holder=self.log.head.server, ttl_s=CUT_LEASE_S)
         async with leased(lease) as taken:
             if not taken:
-                return
+                return False
             keep_days = self._config.privacy.audit_retention_days
             ends = await cut(self._store, self.log, now=datetime.now(UTC), keep_days=keep_days)
         if ends:
             log.info("old audit entries removed", extra={"chains": len(ends)})
+        return True
 
     async def close(self) -> None:
         """Record the stop and write what waits."""

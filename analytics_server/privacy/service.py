@@ -98,7 +98,10 @@ class PrivacyService:
         """What runs in the background, with a name for each."""
         yield self.opt_outs.run, "opt-outs"
         yield self.erasures.run, "erasures"
-        yield self.expiry.run, "expiry"
+
+    def daily(self) -> Iterator[tuple[str, Callable[[], Awaitable[bool]]]]:
+        """What is done once a day, with a name for it."""
+        yield "expiry", self.expiry.purge_daily
 
     def endpoints(self) -> list[Endpoint]:
         """Export, erasure, opt-outs and the report over HTTP."""

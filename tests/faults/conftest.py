@@ -7,10 +7,8 @@ backends. Everything here ends what it started, also when a test fails.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import re
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,20 +28,10 @@ SETTINGS = {
 }
 PROMPTLY_S = 60.0
 SHIPPED = {"activity", "openings", "sessions", "traffic"}
+DAILY = ("audit-retention", "expiry")
 LONG_AGO = {"timestamp": "2015-06-30T12:00:00Z", "user_id": "u"}
 
 _numbers = itertools.count(1)
-
-
-def newest_parts(engine_dir: Path) -> dict[str, float]:
-    """When the newest part of each table was written, in seconds since 1970, whatever its database."""
-    found: dict[str, float] = {}
-    for definition in (engine_dir / "store").rglob("*.sql"):
-        if match := re.search(r"UUID '([0-9a-f-]{36})'", definition.read_text()[:300]):
-            for part in (engine_dir / "store" / match[1][:3] / match[1]).glob("*_*_*_*"):
-                with contextlib.suppress(FileNotFoundError):
-                    found[definition.stem] = max(found.get(definition.stem, 0.0), part.stat().st_mtime)
-    return found
 
 
 class Place:
@@ -97,14 +85,15 @@ class Place:
 
         The next parts that the engine commits are then those of a batch.
         """
-        called = time.time() - 0.02  # files are stamped by a clock of coarse steps
-        assert (await client.call("GET", "/api/v1/sites")).status == 200
 
-        async def is_written() -> bool:
-            newest = await asyncio.to_thread(newest_parts, self.engine_dir)
-            return newest.get("audit", 0.0) > called
+        async def worked() -> bool:
+            metrics = (await client.call("GET", "/metrics")).body.decode()
+            return all(re.search(rf'^daily_work_total{{[^}}]*work="{work}"}} [1-9]', metrics, re.M) for work in DAILY)
 
-        await wait_for(is_written, 60, "the audit log")
+        await wait_for(worked, 60, "the daily work")
+        # A change is answered when its entry is written, and with it all entries before.
+        site = {"site_id": f"settled-{next(_numbers)}", "name": "Settled"}
+        assert (await client.call("POST", "/api/v1/sites", site)).status == 201
 
     async def send(self, client: Client, site: str, events: int, *, old: int = 0, **fields: Any) -> int:
         """One beacon of so many events in three sessions; remembers what was sent and acknowledged.

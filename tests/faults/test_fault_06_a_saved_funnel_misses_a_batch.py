@@ -33,6 +33,7 @@ async def test_a_saved_funnel_that_missed_a_batch_is_right_after_start_up(place:
             return [one["status"] for one in reply.json["funnels"]] == ["ready"]
 
         await wait_for(ready, 60, "the saved funnel")
+        await place.settled(client)
         async with trap(place.engine_pid, tmp_path, RENAMES, nth=2) as sprung:
             assert await place.send(client, SITE, 50) == 202
         committed, missed = sprung.commits(place.engine_dir)

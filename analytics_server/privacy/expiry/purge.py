@@ -18,7 +18,6 @@ from pathlib import Path
 import msgspec
 
 from analytics_server.batch_ids import first_batch_id
-from analytics_server.errors import AuditUnavailable, StoreError
 from analytics_server.http.audit import AuditEntry, Recorder
 from analytics_server.ingest.flush.letter_removal import remove_from_letters
 from analytics_server.model import Site
@@ -32,7 +31,6 @@ log = logging.getLogger(__name__)
 ACTION = "expire"
 LEASE = "expiry"
 LEASE_S = 3_600.0
-INTERVAL_S = 86_400.0
 
 
 class SiteExpiry(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,15 +95,12 @@ class Expiry:
                 done.append(planned)
             return done
 
-    async def run(self) -> None:
-        """Purge at once and then every day, until cancelled."""
-        while True:
-            try:
-                for done in await self.purge() or ():
-                    log.info("expired data removed", extra={"site": done.site_id, "rows": sum(done.rows.values())})
-            except (StoreError, AuditUnavailable, OSError) as error:
-                log.warning("expired data not removed, will try again", extra={"reason": str(error)[:200]})
-            await asyncio.sleep(INTERVAL_S)
+    async def purge_daily(self) -> bool:
+        """Purge and log what went; False when another server is at it. Raises what `purge` does."""
+        done = await self.purge()
+        for site in done or ():
+            log.info("expired data removed", extra={"site": site.site_id, "rows": sum(site.rows.values())})
+        return done is not None
 
     async def _purge_site(self, planned: SiteExpiry) -> None:
         tables = ExpiryTables(

@@ -92,7 +92,7 @@ class Place:
 
         await wait_for(worked, 60, "the daily work")
         # A change is answered when its entry is written, and with it all entries before.
-        site = {"site_id": f"settled-{next(_numbers)}", "name": "Settled"}
+        site = {"site_id": f"settled-{next(_numbers)}"}
         assert (await client.call("POST", "/api/v1/sites", site)).status == 201
 
     async def send(self, client: Client, site: str, events: int, *, old: int = 0, **fields: Any) -> int:

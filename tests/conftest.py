@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 
 import hypothesis
 import pytest
@@ -24,6 +25,11 @@ __all__ = [
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 LONGEST_NAME = 100
 MAC_BROWSER = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+
+# Each server and command that a test starts imports hundreds of modules: they are compiled once, whatever the machine's
+# environment says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # How long one example takes says nothing on a shared machine; pytest-timeout bounds the test.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=IN_CI)

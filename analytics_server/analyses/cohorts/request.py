@@ -20,6 +20,7 @@ from analytics_server.query.dimensions import Dimension, find_dimension, has_one
 from analytics_server.query.language.conditions import Condition, normalise
 from analytics_server.query.language.event_match import EventMatch, EventSpec, read_spec
 from analytics_server.query.language.filters import parse_filters
+from analytics_server.query.language.goal_filters import goal_events
 from analytics_server.query.language.library import Library
 from analytics_server.query.language.shapes import DateRange
 from analytics_server.query.language.time_range import RangeSpec
@@ -94,7 +95,7 @@ class CohortsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CohortQuestion:
-    """A request whose every name is known. `first`, `returning`: None = any event."""
+    """A request whose every name is known. `first`, `returning`: None = any active event."""
 
     site_id: str
     date_range: RangeSpec
@@ -110,12 +111,15 @@ class CohortQuestion:
     @property
     def first_where(self) -> tuple[Condition, ...]:
         """What must hold of a first event."""
-        return (*self.where, *(self.first.where if self.first else ()))
+        return self._meant(self.first)
 
     @property
     def returning_where(self) -> tuple[Condition, ...]:
         """What must hold of a returning event."""
-        return (*self.where, *(self.returning.where if self.returning else ()))
+        return self._meant(self.returning)
+
+    def _meant(self, events: EventMatch | None) -> tuple[Condition, ...]:
+        return goal_events(self.where) if events is None else (*self.where, *events.where)
 
     def normalised(self) -> dict[str, object]:
         """As JSON with all defaults, without the range."""

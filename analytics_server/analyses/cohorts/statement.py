@@ -16,6 +16,7 @@ from analytics_server.analyses.cohorts.request import CohortQuestion
 from analytics_server.query.dimensions import find_dimension
 from analytics_server.query.language.conditions import Condition, all_matches
 from analytics_server.query.language.filter_classes import reads_pages
+from analytics_server.query.language.goal_filters import ANY_ACTIVE
 from analytics_server.query.parameters import MOMENT, Binder
 from analytics_server.query.sql.range_edges import SESSION_MARGIN_S
 from analytics_server.query.sql.render import event_column, render, render_on_events
@@ -55,8 +56,8 @@ _CELLS = (
 
 def cheapest_source(question: CohortQuestion) -> CohortTable:
     """`activity` knows users and the names of their events; everything else is read from `events`."""
-    used = all_matches((*question.first_where, *question.returning_where))
-    named = all(match.dimension is _NAME for match in used)
+    used = [where for where in (question.first_where, question.returning_where) if not _is_any(where)]
+    named = all(match.dimension is _NAME for where in used for match in all_matches(where))
     return "activity" if question.by == "user" and question.breakdown is None and named else "events"
 
 
@@ -132,8 +133,8 @@ def _from_activity(question: CohortQuestion, binder: Binder) -> Select:
 
 
 def _on_names(where: tuple[Condition, ...], binder: Binder) -> Expression:
-    """Days of any event have a row of their own, without a name."""
-    if not where:
+    """Days of any active event have a row of their own, without a name."""
+    if _is_any(where):
         return "a.name = ''"
     return and_(["a.name != ''", *(render(condition, lambda _: "a.name", binder) for condition in where)])
 
@@ -183,7 +184,11 @@ def _known(question: CohortQuestion, source: Relation, first: Expression) -> lis
 
 
 def _holds(where: tuple[Condition, ...], binder: Binder) -> Expression:
-    return and_(render_on_events(where, binder)) if where else "1"
+    return and_(render_on_events(where, binder))
+
+
+def _is_any(where: tuple[Condition, ...]) -> bool:
+    return where == (ANY_ACTIVE,)
 
 
 def _is_joined(question: CohortQuestion) -> bool:

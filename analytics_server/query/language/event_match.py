@@ -25,7 +25,7 @@ from analytics_server.model import STANDARD_EVENTS
 from analytics_server.query.dimensions import find_dimension
 from analytics_server.query.language.conditions import And, Condition, Match, Not, Or, SavedFilter, normalise
 from analytics_server.query.language.filters import parse_filters
-from analytics_server.query.language.goal_filters import goals_in
+from analytics_server.query.language.goal_filters import goal_events, goals_in
 from analytics_server.query.language.library import Library
 from analytics_server.query.language.shapes import Filters
 
@@ -65,15 +65,15 @@ def read_spec(spec: EventSpec, place: str, library: Library) -> EventMatch:
     speaks = any(map(_says_which, filters))
     if spec.name and not event and not spec.goal and (spec.name in STANDARD_EVENTS or not speaks):
         event = spec.name
-    where: list[Condition] = []
-    currency = ""
+    own = filters
     if event:
-        where.append(Match(find_dimension("event:name"), "is", (event,), negated=False))
-    if spec.goal:
+        own = (Match(find_dimension("event:name"), "is", (event,), negated=False), *filters)
+    where, currency = own, ""
+    if spec.goal:  # which decides whether passive events are meant
         goal = library.goal(spec.goal, place=f"{place}.goal")
-        where += goal.conditions
-        currency = goal.currency
-    where += filters
+        where, currency = (*goal.conditions, *own), goal.currency
+    elif own:
+        where = goal_events(own)
     chosen = {goal.currency for goals in goals_in(filters) for goal in goals}
     if not currency and len(chosen) == 1:
         currency = chosen.pop()
@@ -83,7 +83,7 @@ def read_spec(spec: EventSpec, place: str, library: Library) -> EventMatch:
             ' such as {"name": "signup"}.',
             code="bad_step",
         )
-    return EventMatch(label=label or spec.goal or event or "events", where=tuple(where), currency=currency)
+    return EventMatch(label=label or spec.goal or event or "events", where=where, currency=currency)
 
 
 def _says_which(condition: Condition) -> bool:

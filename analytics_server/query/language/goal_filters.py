@@ -21,6 +21,9 @@ from analytics_server.query.language.conditions import (
     matches,
 )
 
+ANY_ACTIVE = GoalEvents(And(()), None)
+"""Met by every active event."""
+
 
 def chosen_goals(condition: Condition) -> tuple[SavedFilter, ...]:
     """The goals among which the condition chooses; nothing if it does anything else."""
@@ -86,11 +89,14 @@ def is_active(condition: Condition) -> bool:
 
 
 def goal_events(where: tuple[Condition, ...]) -> tuple[Condition, ...]:
-    """A goal's conditions, such that passive events meet them only where these speak of passive events.
+    """Conditions of a goal or a step, such that passive events meet them only where these speak of passive events.
 
     They do where they compare the event's name (by `is`, `contains` or a pattern, not turned round) or its scroll
-    depth, and that comparison holds. Of an `or`, the alternative that holds must do so.
+    depth, or name a goal, which has its own such rule, and that comparison holds. Of an `or`, the alternative that
+    holds must do so. No condition at all is met by active events.
     """
+    if not where:
+        return (ANY_ACTIVE,)
     each = tuple(map(_negated_inside, where))
     if any(map(_always_tells, each)):
         return where
@@ -102,6 +108,8 @@ def _negated_inside(condition: Condition, negated: bool = False) -> Condition:
     match condition:
         case Not():
             return _negated_inside(condition.condition, not negated)
+        case SavedFilter(kind="segment"):
+            return _negated_inside(condition.condition, negated)
         case And() | Or():
             inner = tuple(_negated_inside(each, negated) for each in condition.conditions)
             return And(inner) if isinstance(condition, And) is not negated else Or(inner)
@@ -138,6 +146,8 @@ def _tells(condition: Condition) -> bool:
     """Is it a comparison that speaks of passive events where it holds?"""
     negated = isinstance(condition, Not)
     match condition:
+        case SavedFilter(kind="goal"):
+            return True
         case (Match() as compared) | Not(condition=Match() as compared):
             name = compared.dimension.name
             return name == "event:scroll_depth" or (name == "event:name" and compared.negated is negated)

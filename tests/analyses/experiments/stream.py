@@ -29,7 +29,7 @@ WINDOW_S = 7_200
 USERS = ("", "", "", "u1", "u2", "Ü'\\")
 COUNTRIES = ("", "DE", "SE")
 PATHS = ("/", "/preise/für-alle", "")
-NAMES = ("exposure", "exposure", "exposure", "buy", "buy", "pageview", "Anmeldung ✓")
+NAMES = ("exposure", "exposure", "exposure", "buy", "buy", "pageview", "scroll", "Anmeldung ✓")
 VARIANTS = ("a", "a", "b", "b", "ç", "unknown")
 CURRENCIES = ("", "EUR", "SEK")
 
@@ -50,6 +50,10 @@ class Happening:
     amount: int = 0
     currency: str = ""
 
+    @property
+    def is_passive(self) -> bool:
+        return self.name == "scroll"
+
     def row(self, site_id: str, random_: random.Random) -> list[object]:
         """The values of `model.COLUMNS`, as ingest would insert them."""
         known: dict[str, object] = {
@@ -62,6 +66,7 @@ class Happening:
             "visitor_id": 1,
             "user_id": self.user,
             "path": self.path,
+            "passive": int(self.is_passive),
             "country": self.country,
             "experiment": self.experiment,
             "variant": self.variant,

@@ -30,6 +30,14 @@ GOALS: dict[str, tuple[object, Maker]] = {
         {"name": "pageview", "filters": [["is", "event:page", ["/preise/für-alle"]]]},
         lambda o: lambda e: e.name == "pageview" and e.path == "/preise/für-alle",
     ),
+    "seen": (
+        {"name": "Seen", "filters": [["is", "event:page", ["/"]]]},
+        lambda o: lambda e: e.path == "/" and not e.is_passive,
+    ),
+    "read": (
+        {"name": "Read", "filters": [["is", "event:page", ["/"]], ["contains", "event:name", ["croll"]]]},
+        lambda o: lambda e: e.path == "/" and e.is_passive,
+    ),
     "country": (
         {"name": "buy", "filters": [["is_not", "visit:country", ["DE"]]]},
         lambda o: lambda e: e.name == "buy" and e.country != "DE",

@@ -18,7 +18,7 @@ SECOND = 1_000_000
 BASE = micros(datetime(2025, 10, 26, 0, 0, tzinfo=UTC))
 """Berlin's clocks go back an hour later."""
 
-NAMES = ("pageview", "click", "Anmeldung ✓", 'it\'s\\a "step"', "")
+NAMES = ("pageview", "click", "scroll", "Anmeldung ✓", 'it\'s\\a "step"', "")
 PATHS = ("/", "/preise", "")
 PLANS = ("pro", "", "größer")
 SOURCES = ("Google", "Direct", "näher.de")
@@ -43,6 +43,10 @@ class Happening:
         return f"sé{self.session % 3}"  # the same id may come back, opened at another time
 
     @property
+    def is_passive(self) -> bool:
+        return self.name == "scroll"
+
+    @property
     def visitor_id(self) -> int:
         """Lives one UTC day; one session in four is not kept."""
         person = self.session % 4
@@ -59,6 +63,7 @@ class Happening:
             "visitor_id": self.visitor_id,
             "user_id": self.user_id,
             "path": self.path,
+            "passive": int(self.is_passive),
             "props": {"plan": self.plan} if self.plan else {},
             "source": self.source,
         }

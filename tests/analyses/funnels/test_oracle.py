@@ -36,20 +36,30 @@ class Spec:
 
 @st.composite
 def specs(draw: st.DrawFn) -> Spec:
-    name = draw(st.sampled_from(NAMES[:4]))
-    match draw(st.integers(0, 4)):
+    name = draw(st.sampled_from(NAMES[:5]))
+    match draw(st.integers(0, 5)):
         case 0 | 1:
             return Spec({"event": name}, lambda event: event.name == name)
         case 2:
             path = draw(st.sampled_from(PATHS))
-            return Spec({"filters": [["is", "event:page", [path]]]}, lambda event: event.path == path)
+            return Spec(
+                {"filters": [["is", "event:page", [path]]]}, lambda event: event.path == path and not event.is_passive
+            )
         case 3:
             plan = draw(st.sampled_from(PLANS))
             return Spec(
                 {"event": name, "filters": [["is_not", "event:props:plan", [plan]]]},
                 lambda event: event.name == name and event.plan != plan,
             )
-    return Spec({"filters": [["is_not", "event:name", [name]]]}, lambda event: event.name != name)
+        case 4:
+            path = draw(st.sampled_from(PATHS))
+            return Spec(  # the alternative that names the event is met by a passive one
+                {"filters": [["or", [["is", "event:page", [path]], ["is", "event:name", [name]]]]]},
+                lambda event: event.name == name or (event.path == path and not event.is_passive),
+            )
+    return Spec(
+        {"filters": [["is_not", "event:name", [name]]]}, lambda event: event.name != name and not event.is_passive
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,10 @@ class Event:
         return self.opened_at, self.session_id
 
     @property
+    def is_passive(self) -> bool:
+        return self.name == "scroll"
+
+    @property
     def event_id(self) -> uuid.UUID:
         return uuid.UUID(int=self.number)
 
@@ -72,6 +76,7 @@ class Event:
             "session_id": self.session_id,
             "session_start": moment(self.opened_at),
             "visitor_id": self.visitor_id,
+            "passive": int(self.is_passive),
             "user_id": self.user_id,
             "path": self.path,
             "source": self.source,

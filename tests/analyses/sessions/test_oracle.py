@@ -31,7 +31,7 @@ def row_of(past: Past, key: Key) -> dict[str, Any]:
     """What the list shows of a session."""
     events, views = past.sessions[key], past.views(key)
     first, last = min(event.at for event in events), max(event.at for event in events)
-    visitors = sorted({event.visitor_id for event in events} - {0})
+    visitors = sorted({event.visitor_id for event in events if not event.is_passive} - {0})
     acts = [event for event in events if event.name not in PASSIVE]
     return {
         "session_id": key[1],

@@ -90,13 +90,13 @@ class SiteActivity:
                 self.sources.add(visitor, source, minute)
             if country:
                 self.countries.add(visitor, country, minute)
-            if len(self.sources.pairs) > self.cap or len(self.countries.pairs) > self.cap:
+            if self.sources.size > self.cap or self.countries.size > self.cap:
                 self._narrow()
         if last is None or ts > last[0]:
             self.present[visitor] = (ts, minute, source, country)
         if is_pageview:
             self.pages.add(visitor, path, minute)
-        if (is_pageview or last is None) and (len(self.pages.pairs) > self.cap or len(self.present) > self.cap):
+        if (is_pageview or last is None) and (self.pages.size > self.cap or len(self.present) > self.cap):
             self._narrow()
 
     def _count_new_name(self, events: EventCounts, name: str, count: int) -> None:
@@ -132,7 +132,7 @@ class SiteActivity:
         return self._kept() * (4 * (self._keep_mask + 1) if self._keep_mask else 2)
 
     def _kept(self) -> int:
-        return max(len(self.present), *(len(ranking.pairs) for ranking in self._rankings()))
+        return max(len(self.present), *(ranking.size for ranking in self._rankings()))
 
     def _narrow(self) -> None:
         if self._kept() > self.cap:
@@ -161,6 +161,8 @@ class SiteActivity:
             self._keep_mask >>= 1
             kept *= 2
             self._widened_at = self.minute
+        for ranking in self._rankings():
+            ranking.keep_mask = self._keep_mask
 
     def visitors(self, since_us: int) -> int:
         """Distinct visitors seen at or after `since_us`."""

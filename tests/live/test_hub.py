@@ -142,7 +142,7 @@ def test_memory_stays_bounded_with_endless_new_labels_and_names() -> None:
         live.record([event_row(visitor_id=numbers.getrandbits(64), path=f"/{index}", source=f"source {index}")])
     site = live._sites["a.example"]
     assert len(site.present) <= hub.MAX_PAIRS_OF_SITE
-    assert len(site.pages.pairs) <= hub.MAX_PAIRS_OF_SITE
+    assert site.pages.size <= hub.MAX_PAIRS_OF_SITE
     assert len(site.event_counts(10**6)) <= activity.MAX_EVENT_NAMES
 
 

@@ -15,7 +15,20 @@ from benchmarks import machine, report
 from benchmarks.settings import Settings, quick
 from benchmarks.wrk import WrkMissing
 
-NAMES = ("beacons", "batches", "flush", "drain", "queries", "year", "erasure", "idle", "abuse", "steps", "audit")
+NAMES = (
+    "beacons",
+    "batches",
+    "flush",
+    "drain",
+    "queries",
+    "year",
+    "erasure",
+    "idle",
+    "abuse",
+    "steps",
+    "audit",
+    "access",
+)
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -40,7 +53,7 @@ def main(
     data: Path | None,
     base: Path | None,
 ) -> None:
-    """Measure beacons, batches, flush, drain, queries, a year, erasure, idle cost, steps, audit log (default: all)."""
+    """Measure beacons, batches, flush, drain, queries, a year, erasure, idle, steps, audit, access (default: all)."""
     place = base or RESULTS
     place.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=place))

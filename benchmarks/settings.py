@@ -41,6 +41,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     step_repeats: int = 20_000
     props_rows: int = 1_000_000
     audit_entries: int = 1_000_000
+    access_blocks: int = 9
+    access_questions: int = 200
 
 
 def quick(directory: Path) -> Settings:
@@ -70,6 +72,8 @@ def quick(directory: Path) -> Settings:
         slow_connections=20,
         slow_seconds=0.5,
         audit_entries=7_000,
+        access_blocks=1,
+        access_questions=5,
         step_repeats=20,
         props_rows=1_000,
     )

@@ -16,6 +16,7 @@ import msgspec
 
 from analytics_server.access.gate import Gate
 from analytics_server.access.principals import Principal
+from analytics_server.collect.address import network_of
 from analytics_server.collect.answer import ONE, BeaconAnswer, accept, refuse
 from analytics_server.collect.body import decompress
 from analytics_server.collect.enrich.client_hints import BRANDS_HEADER
@@ -195,7 +196,7 @@ class Collector:
         if len(body) > most:
             raise TooLarge(f"The body has {len(body)} bytes; {most} are allowed.")
         beacons, rejected, sent, warnings = decoded or self._decode(format, body, trusted=trusted)
-        if not trusted and not self._by_address.allow(address, max(1, sent)):
+        if not trusted and not self._by_address.allow(network_of(address), max(1, sent)):
             self._note("", TooManyRequests.code, max(1, sent), "", "", "")
             raise TooManyRequests("Too many events from this address. Send them again later.")
         origin = Origin(

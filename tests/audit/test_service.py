@@ -208,6 +208,8 @@ async def test_pages_follow_each_other_without_gap_or_repetition(client: Client)
     ("query", "code"),
     [
         ("?from=yesterday", "bad_date_range"),
+        ("?to=2026-W05-5", "bad_date_range"),
+        ("?to=20261101T00", "bad_date_range"),
         ("?from=2026-11-02&to=2026-11-01", "bad_date_range"),
         ("?to=99999999999999999999", "bad_date_range"),
         ("?limit=0", "bad_request"),

@@ -154,6 +154,13 @@ async def test_an_address_is_limited_by_events_not_requests() -> None:
     assert (await world.send(SIMPLE)).status == 202
 
 
+async def test_a_network_of_ipv6_is_one_client_of_the_limit() -> None:
+    world = World(address_events_per_s=1)
+    statuses = [(await world.send(SIMPLE, address=f"2001:db8::{number}")).status for number in range(1, 5)]
+    assert statuses == [202, 202, 429, 429]
+    assert (await world.send(SIMPLE, address="2001:db8:0:1::1")).status == 202
+
+
 async def test_a_site_over_its_limit_gets_a_429_and_the_others_go_on() -> None:
     world = World(site_events_per_s=5)
 

@@ -140,6 +140,22 @@ async def test_a_country_rule_judges_visitors_and_no_server_that_tells_none(tmp_
     assert await rule_of(world, VIEW, address=server) == "country US"
     for beacon, dropped in ((visitor, {}), ({**visitor, "ip": "8.8.4.4"}, {}), ({**visitor, "ip": server}, EXCLUDED)):
         assert answered(await world.send(beacon, token="collect", address=server))["dropped"] == dropped
+    python = {"user-agent": "python-requests/2.32"}
+    phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Version/17.5 Safari/604.1"
+    told = [
+        visitor,
+        {**visitor, "user_id": "u2", "ip": "8.8.4.4", "user_agent": phone},
+        {**visitor, "user_agent": phone},
+    ]
+    world = World(geo=GeoLocator(str(path)))
+    for number, beacon in enumerate(told):
+        sent = {**beacon, "user_id": f"v{number}"}
+        assert (await world.send(sent, token="collect", address=server, headers=python)).status == 202
+    assert [(event["country"], event["device"]) for event in world.events] == [
+        ("", ""),
+        ("SE", "Mobile"),
+        ("", "Mobile"),
+    ]
 
 
 @pytest.mark.parametrize("entry", ["192.0.2.0/99", "a.example=", "nonsense"])

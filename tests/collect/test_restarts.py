@@ -29,7 +29,7 @@ from tests.collect.test_passive import DAY, HOUR, MINUTE, NAMES, SITE, URL
 from tests.collect.world import NOON, World, answered
 
 STEPS_S = (1, 40, 20 * MINUTE, 29 * MINUTE, 31 * MINUTE, 2 * HOUR, 9 * HOUR)
-PEOPLE, TABS = 3, ("", "", "", "tab")
+PEOPLE, TABS = 3, ("", "", "", "tab", "session-123456789", "s0123456789abcdef")
 
 events = st.tuples(
     st.sampled_from(STEPS_S),

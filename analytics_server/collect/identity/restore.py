@@ -15,7 +15,7 @@ import msgspec
 
 from analytics_server.batch_ids import ARRIVED_SINCE, first_batch_id
 from analytics_server.collect.identity.duplicates import Duplicates
-from analytics_server.collect.identity.session import PASSIVE_S, Sessions
+from analytics_server.collect.identity.session import OWN_ID, PASSIVE_S, Sessions
 from analytics_server.config import CollectSection
 from analytics_server.fair_shares import fair_level
 from analytics_server.ingest.wal.segment import MOST_OPEN_S, Sealed
@@ -47,7 +47,7 @@ async def restore_sessions(sessions: Sessions, store: Store, now: float, setting
                   ORDER BY batch_id DESC
                   LIMIT {{most:UInt32}}))
           AND ts < {{client_since:DateTime64(6, 'UTC')}}
-          AND NOT match(session_id, '^s[0-9a-f]{{16}}$')
+          AND NOT match(session_id, {{own_id:String}})
         ORDER BY batch_id DESC, ts DESC
         LIMIT 1 BY site_id, session_id
         LIMIT {{most:UInt32}}
@@ -55,6 +55,7 @@ async def restore_sessions(sessions: Sessions, store: Store, now: float, setting
         {
             "arrived_since": first_batch_id(client_since.timestamp()),
             "client_since": client_since,
+            "own_id": OWN_ID,
             "most": settings.max_sessions,
         },
         timeout_s=60.0,
@@ -67,13 +68,14 @@ async def restore_sessions(sessions: Sessions, store: Store, now: float, setting
     restored = len(imported.rows)
     is_open = """opened_at >= {horizon:DateTime64(6, 'UTC')}
           AND ended_at >= if(
-              match(session_id, '^s[0-9a-f]{16}$'),
+              match(session_id, {own_id:String}),
               {open_since:DateTime64(6, 'UTC')},
               {client_since:DateTime64(6, 'UTC')})"""
     since: dict[str, object] = {
         "horizon": moment - timedelta(seconds=settings.client_session_timeout_s * 2),
         "open_since": moment - timedelta(seconds=max(settings.session_timeout_s, PASSIVE_S)),
         "client_since": client_since,
+        "own_id": OWN_ID,
     }
     counted = await store.query(
         f"SELECT site_id, uniqExact(session_id) FROM sessions WHERE {is_open} GROUP BY site_id", since, timeout_s=60.0

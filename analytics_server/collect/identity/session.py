@@ -13,6 +13,7 @@ that may still go on are read back from ClickHouse.
 from __future__ import annotations
 
 import random
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -22,7 +23,9 @@ from analytics_server.model import Attributes
 MILLION = 1_000_000
 MAX_PER_VISITOR = 4
 SERVER_MARK = "s"
-SERVER_ID_CHARS = 17
+CLIENT_MARK = "c"
+OWN_ID = "^s[0-9a-f]{16}$"
+"""What a session id of the server looks like, as a regular expression; no client's id looks so (`foreign_id`)."""
 DAY_US = 86_400 * MILLION
 
 PASSIVE_S = 86_400
@@ -285,14 +288,22 @@ class Sessions:
             shares.remove(giving)
 
 
+_matches_own = re.compile(OWN_ID.removesuffix("$")).fullmatch
+
+
 def new_session_id() -> str:
     """17 characters: a mark that the server made it, and 64 random bits (no secret: unique is enough)."""
     return SERVER_MARK + _random_bits(64).to_bytes(8, "big").hex()  # half the time of formatting the number
 
 
 def is_own(session_id: str) -> bool:
-    """Does the id look like one that `new_session_id` made?"""
-    return len(session_id) == SERVER_ID_CHARS and session_id.startswith(SERVER_MARK)
+    """Is it an id that `new_session_id` made?"""
+    return _matches_own(session_id) is not None
+
+
+def foreign_id(session_id: str) -> str:
+    """A client's id such that it is none of the server's own, whose sessions begin and end by other rules."""
+    return f"{CLIENT_MARK}{session_id}" if is_own(session_id) else session_id
 
 
 def _by_time(session: Session) -> int:

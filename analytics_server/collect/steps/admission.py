@@ -6,6 +6,7 @@ from analytics_server.access.sites import valid_site_id
 from analytics_server.collect.address import bare, network_of
 from analytics_server.collect.drops import DropReason
 from analytics_server.collect.enrich.values import identifier, storable
+from analytics_server.collect.identity.session import foreign_id
 from analytics_server.collect.steps.examples import shown_name
 from analytics_server.collect.steps.parts import EventFunction, Parts
 from analytics_server.collect.steps.run import EventContext, Run
@@ -36,7 +37,7 @@ def make_check(parts: Parts, settings: CollectSection, limits: LimitsSection) ->
         if session_id or user_id:
             run.outcome.index = event.index
         if session_id:
-            session_id = identifier("session_id", session_id, SESSION_ID_CHARS, run.outcome)
+            session_id = foreign_id(identifier("session_id", session_id, SESSION_ID_CHARS, run.outcome))
         if user_id:
             user_id = identifier("user_id", user_id, USER_ID_CHARS, run.outcome)
         event.session_id, event.user_id = session_id, user_id

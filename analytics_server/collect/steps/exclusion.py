@@ -12,7 +12,7 @@ from analytics_server.collect.address import AddressRanges
 from analytics_server.collect.drops import DropReason
 from analytics_server.collect.enrich.cache import GenerationCache
 from analytics_server.collect.steps.parts import EventFunction, Parts
-from analytics_server.collect.steps.run import EventContext, Run
+from analytics_server.collect.steps.run import EventContext, Run, tells_visitor
 from analytics_server.collect.steps.verdict import Drop, Verdict
 from analytics_server.config import CollectSection, LimitsSection
 from analytics_server.errors import ConfigError
@@ -60,7 +60,7 @@ class SiteExclusions:
             return f"host {rule}"
         if (
             self._countries
-            and _is_told(event, run)
+            and tells_visitor(event, run)
             and (country := parts.geo.locate(event.address).country) in self._countries
         ):
             return f"country {country}"
@@ -69,11 +69,6 @@ class SiteExclusions:
                 if props.get(key) == value:
                     return f"prop {key}={value}"
         return ""
-
-
-def _is_told(event: EventContext, run: Run) -> bool:
-    """Is the address the visitor's? A server that tells none shows its own, which says nothing of who is there."""
-    return not run.trusted or bool(event.beacon.ip)
 
 
 class _Patterns:
@@ -168,7 +163,7 @@ def make_exclusion(parts: Parts, settings: CollectSection, limits: LimitsSection
         return _excluded(rule) if rule else None
 
     def of_both(event: EventContext, run: Run) -> Verdict:
-        if _is_told(event, run) and own_visits.hold(event.site_id, event.address):
+        if tells_visitor(event, run) and own_visits.hold(event.site_id, event.address):
             return own_visit
         return of_site(event, run)
 

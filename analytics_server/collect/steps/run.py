@@ -136,3 +136,8 @@ class Run:
         """Visitor ids by what they are made of, which is forgotten with the request."""
         self.path_rules: dict[tuple[object, str], str] = {}
         """The rule that excludes a path, or "": by the rules and the path."""
+
+
+def tells_visitor(event: EventContext, run: Run) -> bool:
+    """Is the address the visitor's? A server that tells none shows its own, which says nothing of who is there."""
+    return not run.trusted or bool(event.beacon.ip)

@@ -12,7 +12,7 @@ from analytics_server.collect.formats.warnings import WarningCode
 from analytics_server.collect.identity.session import Session
 from analytics_server.collect.identity.visitor import DAY_S
 from analytics_server.collect.steps.parts import EventFunction, Parts
-from analytics_server.collect.steps.run import EventContext, Run
+from analytics_server.collect.steps.run import EventContext, Run, tells_visitor
 from analytics_server.collect.steps.verdict import Drop, Verdict
 from analytics_server.config import CollectSection, LimitsSection
 from analytics_server.model import ACTIVE, COLUMNS, PASSIVE, PASSIVE_EVENTS, PASSIVE_LATE, Row
@@ -165,14 +165,15 @@ def make_session(parts: Parts, settings: CollectSection, limits: LimitsSection) 
             event.session, event.ts_us, event.passive = session, ts_ms * 1000, PASSIVE_LATE
             event.visitor_id = session.visitor_id or event.visitor_id
             return None
+        told = tells_visitor(event, run)
         attributes = read_touch(
             event.beacon,
             event.page,
-            event.address,
-            event.user_agent,
-            run.origin.language,
+            event.address if told else "",
+            event.user_agent if told or event.beacon.user_agent is not None else "",
+            run.origin.language if told else "",
             event.site.allowed_hosts,
-            None if run.trusted and event.beacon.user_agent is not None else run.origin.hints,
+            None if run.trusted and not (told and event.beacon.user_agent is None) else run.origin.hints,
         )
         if attributes is None:
             host = parts.urls.clean_referrer(event.beacon.referrer or "")

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from analytics_server.percent_encoding import readable, spellings
+from analytics_server.percent_encoding import spellings
 from analytics_server.query.dimensions import ACTIVE_EVENT, GOAL, SESSION, Dimension, ValueKind
 from analytics_server.spelling.case_folding import weight
 from analytics_server.spelling.host_names import host_spellings
@@ -24,9 +24,6 @@ Method = TextMethod | NumberMethod
 
 HOSTS = frozenset({"event:hostname", "visit:entry_page_hostname", "visit:exit_page_hostname"})
 """The dimensions whose values are hosts. A referrer begins with one, and a source may be one."""
-
-MAX_SEARCHED = 255
-"""So many texts ClickHouse's `multiSearchAny` looks for at once."""
 
 _METHODS: tuple[TextMethod, ...] = ("is", "contains", "matches", "matches_wildcard")
 COMPARISONS: tuple[NumberMethod, ...] = ("gt", "gte", "lt", "lte")
@@ -61,16 +58,16 @@ class Match:
         if self.method == "matches":
             return self.values
         if name == "visit:source":
-            return self._bounded(one for value in self.values for one in self._of_source(value))
+            return _each_once(one for value in self.values for one in self._of_source(value))
         if name in HOSTS:
-            return self._bounded(self._of_hosts())
+            return _each_once(self._of_hosts())
         if self.dimension.values is not ValueKind.PATH:
             return self.values
         values: Iterable[str] = self.values
         if name == "visit:referrer":
             values = (one for value in values for one in referrer_spellings(value, whole=self._is_whole(value)))
         exactly = self.case_sensitive
-        return self._bounded(one for value in values for one in spellings(value, case_sensitive=exactly))
+        return _each_once(one for value in values for one in spellings(value, case_sensitive=exactly))
 
     def _is_whole(self, value: str) -> bool:
         """Is the value compared as it stands, with the whole of what is stored?"""
@@ -88,12 +85,9 @@ class Match:
                 found.setdefault(one if self.case_sensitive else one.lower(), one)
         return found.values()
 
-    def _bounded(self, spelt: Iterable[str]) -> tuple[str, ...]:
-        """Each once, and no more than can be searched at once."""
-        found = tuple(dict.fromkeys(spelt))
-        if self.method == "contains" and self.case_sensitive and len(found) > MAX_SEARCHED:
-            return tuple(dict.fromkeys((*self.values, *map(readable, self.values), *found)))[:MAX_SEARCHED]
-        return found
+
+def _each_once(spelt: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(spelt))
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,9 @@ RANGE_NAMES: tuple[str, ...] = ("day", "yesterday", "24h", "30m", "week", "month
 COUNTED_RANGES = r"^(([1-9][0-9]{0,2}|[1-4][0-9]{3}|5000)d|([1-9][0-9]?|100)mo)$"
 """The ranges of so many days or months, for the API's description."""
 
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MOMENT = re.compile(_DAY.pattern + "[Tt ][0-9]")
+"""Forms that `fromisoformat` takes besides, such as 20250131 and 2025-W05, would be moments at their midnight."""
 _COUNTED = re.compile(r"([0-9]+)(d|mo)")
 _MOST = {"d": MAX_DAYS_BACK, "mo": MAX_MONTHS_BACK}
 
@@ -151,11 +154,13 @@ def parse_moment(part: str | int, zone: ZoneInfo) -> date | datetime:
     try:
         if isinstance(part, int):
             return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=part)
-        if len(part) == len("2025-01-31"):
+        if _DAY.fullmatch(part):
             day = date.fromisoformat(part)
             if not EARLIEST.year <= day.year <= LATEST.year:
                 raise _out_of_bounds()
             return day
+        if not _MOMENT.match(part):
+            raise ValueError("not of the one form of dates and times")
         moment = datetime.fromisoformat(part)
         return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError) as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from analytics_server.query.dimensions import ValueKind
 from analytics_server.query.language.conditions import COMPARISONS, Match
@@ -19,6 +19,8 @@ MOST_EXPRESSION_CHARS = 20_000
 """Values without case are alternatives of one regular expression up to this length: RE2 compiles no endless ones."""
 
 LARGEST_NUMBER = 255
+MOST_SEARCHED = 255
+"""So many texts ClickHouse searches for at once."""
 
 
 def render_comparison(match: Match, column: str, binder: Binder) -> str:
@@ -28,9 +30,16 @@ def render_comparison(match: Match, column: str, binder: Binder) -> str:
     if match.method == "is" and match.case_sensitive:
         return f"{column} IN {binder.bind(match.spellings, TEXTS)}"
     if match.method == "contains" and match.case_sensitive:
-        return f"multiSearchAny({column}, {binder.bind(match.spellings, TEXTS)})"
+        parts = _in_parts(match.spellings, MOST_SEARCHED)
+        found = " OR ".join(f"multiSearchAny({column}, {binder.bind(part, TEXTS)})" for part in parts)
+        return f"({found})" if " OR " in found else found
     found = " OR ".join(f"match({column}, {binder.bind(text, TEXT)})" for text in _expressions(match))
     return found if match.method in ("is", "contains") and " OR " not in found else f"({found})"
+
+
+def _in_parts(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(texts), size):
+        yield texts[start : start + size]
 
 
 def wildcard_pattern(wildcard: str, *, slashes: bool = True, literal: Callable[[str], str] = re.escape) -> str:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_server.collect.identity.session import MAX_PER_VISITOR, Session, Sessions, new_session_id
+from analytics_server.collect.identity.session import (
+    MAX_PER_VISITOR,
+    Session,
+    Sessions,
+    foreign_id,
+    is_own,
+    new_session_id,
+)
 
 T0 = 1_700_000_000_000
 MINUTE_MS = 60_000
@@ -168,3 +175,11 @@ def test_session_ids_made_here_are_marked_and_differ() -> None:
 
     assert len(made) == 1_000
     assert all(len(text) == 17 and text[0] == "s" and int(text[1:], 16) >= 0 for text in made)
+
+
+@given(digits=st.text("0123456789abcdefghxyzS-", min_size=15, max_size=17))
+def test_no_id_of_a_client_is_taken_for_the_server_s_own(digits: str) -> None:
+    assert is_own(new_session_id())
+    assert not is_own(foreign_id(f"s{digits}"))
+    assert foreign_id("session-123456789") == "session-123456789"
+    assert foreign_id("s0123456789abcdef") == "cs0123456789abcdef"

@@ -151,6 +151,10 @@ def test_ranges_of_days_equal_those_chosen_from_a_calendar(zone: str, now: datet
         (0, 10**18),
         (-(10**30), 10**30),
         ("", ""),
+        ("20250301", "20250302"),
+        ("2025-W05", "2025-W06"),
+        ("2025-W05-5", "2025-W05-6"),
+        ("2025-03-01", "20250302T120000"),
     ],
 )
 def test_refuses_what_is_no_range(spec: RangeSpec) -> None:

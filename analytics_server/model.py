@@ -71,7 +71,12 @@ COLUMNS: tuple[Column, ...] = (
     _c("event_id", "UUID", None, "Unique id; a repeated one is counted once."),
     _c("session_id", "String", "", "The session, from the client or opened by the server."),
     _c("session_start", _TS, 0, "When the session was opened, UTC: the key of its row in sessions."),
-    _c("visitor_id", "UInt64", 0, "Salted hash of one UTC day; 0 when none is kept."),
+    _c(
+        "visitor_id",
+        "UInt64",
+        0,
+        "Salted hash of one UTC day, kept by a visit that lasts over its end; 0 when none is kept.",
+    ),
     _c("passive", "UInt8", 0, "0: active. 1: engagement, scroll or web vital. 2: the same, after the inactivity gap."),
     _c("interactive", "UInt8", 1, "0: a custom event that ends no bounce."),
     _c("user_id", "String", "", "The application's own id of a person, if it sent one."),

@@ -39,8 +39,8 @@ Cells = Mapping[tuple[int, int], int]
 """How many subjects by cohort and period; the period `NONE` holds the cohort's size."""
 
 BY_VISITOR = (
-    "A visitor is known for one day (UTC) only, so nobody can be seen to come back on a later day: what is counted"
-    ' later are visits that last over midnight. Ask by "user" to follow people over days.'
+    "A visitor is known for one day (UTC) and a visit that lasts over its end, so nobody can be seen to come back on a"
+    ' later day: what is counted later are visits that last over midnight. Ask by "user" to follow people over days.'
 )
 BY_SESSION = (
     "A session is one visit, so nobody can be seen to come back with the next one: what is counted later are sessions"

@@ -169,10 +169,10 @@ def _known(question: CohortQuestion, source: Relation, first: Expression) -> lis
     if question.by == "user":
         return ["e.user_id != ''"]
     if question.by == "visitor":
-        # An id is made of the event's UTC day, so it has no events on others.
+        # An id is of one UTC day, and goes on into the next with the visit.
         return [
             "e.visitor_id != 0",
-            f"e.ts >= toStartOfDay({_SINCE})",
+            f"e.ts >= toStartOfDay({_SINCE}) - INTERVAL 1 DAY",
             f"e.ts < toStartOfDay({_UNTIL}) + INTERVAL 1 DAY",
         ]
     began = [SITE_OF_EVENTS, f"e.ts >= {_SINCE}", f"e.ts < {_UNTIL}", first]

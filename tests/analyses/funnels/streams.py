@@ -48,9 +48,12 @@ class Happening:
 
     @property
     def visitor_id(self) -> int:
-        """Lives one UTC day; one session in four is not kept."""
+        """Lives one UTC day, or as long as a visit that lasts over midnight; one session in four is not kept."""
         person = self.session % 4
-        return person and person * 1_000 + self.at // DAY_US
+        day = self.at // DAY_US
+        if self.session == 1 and self.opened_at // DAY_US == day - 1:
+            day -= 1
+        return person and person * 1_000 + day
 
     def row(self, site_id: str) -> tuple[object, ...]:
         known: dict[str, object] = {

@@ -117,10 +117,12 @@ def _session(random_: random.Random, site: Site, number: int) -> list[Event]:
     users = random_.choice((("",), (who,), (who,), ("", who), (who, random_.choice(USERS))))
     person = random_.randrange(9)
     path = random_.choice(PATHS)
-    found = []
+    found: list[Event] = []
     for place, at in enumerate(times):
         path = random_.choice((path, *PATHS))
-        visitor = 0 if person == 0 else (person << 40) + at // DAY_US + 1
+        # The id is of the day, and that of before while the visit goes on.
+        goes_on = place and 0 <= at - times[place - 1] <= 1_800 * SECOND and found[-1].visitor_id
+        visitor = found[-1].visitor_id if goes_on else 0 if person == 0 else (person << 40) + at // DAY_US + 1
         found.append(
             Event(
                 site_id=site.site_id,

@@ -217,10 +217,12 @@ class DayBuilder:
 def _until(facts: Facts, range_: TimeRange) -> tuple[datetime, datetime]:
     """Between which quarters of an hour lies what the attempts of a day depend on, sessions' other days aside."""
     start, end = range_.start, range_.end
-    if facts.funnel.by == "visitor":  # whose events all lie in one day, UTC
-        start, end = _floor(start, 86_400), _floor(end + timedelta(days=1) - timedelta(microseconds=1), 86_400)
+    window = timedelta(seconds=facts.funnel.window_s)
+    if facts.funnel.by == "visitor":  # whose id is of one day, UTC, and goes on into the next with the visit
+        midnight_after = _floor(end + timedelta(days=1) - timedelta(microseconds=1), 86_400)
+        end = min(end + window, midnight_after + timedelta(days=1))
     elif facts.funnel.by == "user":
-        end += timedelta(seconds=facts.funnel.window_s)
+        end += window
     return _floor(start, QUARTER_S), _floor(end + timedelta(seconds=QUARTER_S, microseconds=-1), QUARTER_S)
 
 

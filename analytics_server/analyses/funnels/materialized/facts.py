@@ -30,8 +30,8 @@ from analytics_server.query.sql.render import render_on_events
 from analytics_server.query.sql.select import Select, Table, and_, compose, compose_list, or_, print_line, select
 from analytics_server.query.sql.sources import EVENTS
 
-VERSION = 1
-"""Rises when the meaning of facts or of days' attempts changes: they are made anew then."""
+VERSIONS: dict[By, int] = {"session": 1, "visitor": 2, "user": 1}
+"""One rises when the meaning of facts or of days' attempts changes: they are made anew then."""
 
 PREFIX = "funnel_"
 _SUBJECTS: dict[By, tuple[str, str]] = {
@@ -97,7 +97,7 @@ def make_facts(funnel_id: str, site_id: str, funnel: Funnel) -> Facts:
         )
     query = _facts_of_events(funnel, site_id)
     shape = (
-        VERSION,
+        VERSIONS[funnel.by],
         funnel_id,
         print_line(query),
         funnel.window_us,

@@ -59,5 +59,5 @@ def expire(config_path: str | None, dry_run: bool, as_json: bool) -> None:
         return
     for site in found:
         tables = ", ".join(f"{table} {rows}" for table, rows in site.rows.items())
-        click.echo(f"{site.site_id}\tbefore {site.before} ({site.retention_days} days)\t{tables}")
+        click.echo(f"{site.site_id}\tbefore {site.before}\t{tables}")
     click.echo(f"{sum(sum(site.rows.values()) for site in found)} rows {'would go' if dry_run else 'removed'}.")

@@ -13,6 +13,7 @@ from analytics_server.errors import AnalyticsError
 from analytics_server.privacy.expiry.purge import Expiry, SiteExpiry
 from analytics_server.store import Store
 from analytics_server.store.integrity import Integrity
+from analytics_server.store.lease import end_left_over
 
 
 @click.command(short_help="Remove what is older than sites keep it, or show what would go.")
@@ -36,6 +37,7 @@ def expire(config_path: str | None, dry_run: bool, as_json: bool) -> None:
         await sites.load()
         integrity = Integrity(store, config.data_dir, CollectorRegistry(), delivered=lambda: 0)
         await integrity.inspect()
+        await end_left_over(store)
         async with command_log(store, config) as log:
             expiry = Expiry(
                 store,

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from analytics_server.access.sites import Sites, check_timezone, valid_site_id
+from analytics_server.access.sites import Sites, valid_site_id
 from analytics_server.batch_ids import new_batch_id
 from analytics_server.config import Config
 from analytics_server.demo.progress import Meter
@@ -28,6 +28,7 @@ from analytics_server.ingest.flush.batch import INSERT_COLUMNS, Batch, to_column
 from analytics_server.model import COLUMN_NAMES
 from analytics_server.store import Store, make_store, migrate
 from analytics_server.store.data_directory import make_private
+from analytics_server.zones import check_timezone
 
 CHUNK_ROWS = 50_000
 MAX_DAYS = 3_650

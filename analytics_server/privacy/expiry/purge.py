@@ -37,11 +37,10 @@ NEWEST = 2**63 - 1
 
 
 class SiteExpiry(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes of one site: rows by table, of UTC days earlier than `before`, None: all. Sessions over the cut are
-    shortened."""
+    """What goes of one site: rows by table, of UTC days earlier than `before`. Sessions over the cut are shortened."""
 
     site_id: str
-    before: date | None
+    before: date
     rows: dict[str, int]
 
 
@@ -143,7 +142,7 @@ class Expiry:
         done = []
         for site in sites:
             is_expired = partial(_is_of_site, site.site_id)
-            until = first_batch_id(_start(site.before)) if site.before else NEWEST
+            until = first_batch_id(datetime.combine(site.before, datetime.min.time(), UTC).timestamp())
             letters = await asyncio.to_thread(remove_from_letters, self._letters, is_expired, until)
             rows = {**site.rows, **({"dead_letters": letters} if letters else {})}
             await self._recorder.append(
@@ -154,7 +153,7 @@ class Expiry:
                     site_id=site.site_id,
                     rows=sum(rows.values()),
                     details={
-                        "before": site.before.isoformat() if site.before else "all",
+                        "before": site.before.isoformat(),
                         **{table: str(n) for table, n in rows.items()},
                     },
                 )
@@ -163,13 +162,13 @@ class Expiry:
         await tables.forget()
         return done
 
-    def _cuts(self) -> dict[str, date | None]:
+    def _cuts(self) -> dict[str, date]:
         """The sites of which something may go, and the first day of which nothing goes."""
         today = self._clock().astimezone(UTC).date()
         kept = {site.site_id: kept_days(site, self._default_days) for site in self._sites()}
         return {site_id: today - timedelta(days=days) for site_id, days in kept.items() if days}
 
-    def _tables(self, cuts: Mapping[str, date | None]) -> ExpiryTables:
+    def _tables(self, cuts: Mapping[str, date]) -> ExpiryTables:
         return ExpiryTables(self._store, cuts, self._clock().timestamp(), cluster=self._cluster)
 
 
@@ -178,10 +177,6 @@ def kept_days(site: Site, default_days: int) -> int:
     days = site.retention_days or default_days
     most = profile_of(site.profile).most_retention_days
     return most if most and (not days or days > most) else days
-
-
-def _start(day: date) -> float:
-    return datetime.combine(day, datetime.min.time(), UTC).timestamp()
 
 
 def _is_of_site(site_id: str, of_row: str, user_id: str) -> bool:

@@ -1,7 +1,7 @@
 """What expiry does in ClickHouse: counts, deletes and makes right what is older than sites keep it.
 
-The cut of a site is the beginning of a day in UTC; of a site that is removed with its data, everything goes. All sites
-are worked on together, because ClickHouse rewrites parts, not sites: a purge takes as long for a hundred as for one.
+The cut of a site is the beginning of a day in UTC. All sites are worked on together, because ClickHouse rewrites parts,
+not sites: a purge takes as long for a hundred as for one.
 The events go; of every rollup the keys that count any of them are removed and made again of the events that are left
 (`rollups/removal.py`): a session that went on over the cut tells of the rest of it, and rollups equal `events` at the
 end. Builds of days before the cut are discarded.
@@ -34,13 +34,13 @@ REWORK_ROUNDS = 5
 
 
 class ExpiryTables:
-    """The sites' rows older than their cut, a day in UTC, or all of them where it is None. `now_s`: since 1970."""
+    """The sites' rows older than their cut, a day in UTC. `now_s`: seconds since 1970."""
 
-    def __init__(self, store: Store, cuts: Mapping[str, date | None], now_s: float, *, cluster: str) -> None:
+    def __init__(self, store: Store, cuts: Mapping[str, date], now_s: float, *, cluster: str) -> None:
         self._store = store
         self._watch = InsertWatch(store, cluster=cluster, timeout_s=TIMEOUT_S, settings=SETTINGS)
         self._settled = f"batch_id < {first_batch_id(now_s - SETTLED_S)}"
-        self._sites: dict[date | None, list[str]] = {}
+        self._sites: dict[date, list[str]] = {}
         for site_id, before in sorted(cuts.items()):
             self._sites.setdefault(before, []).append(site_id)
 
@@ -52,14 +52,13 @@ class ExpiryTables:
         found: dict[str, dict[str, int]] = {}
         for site_id, events in (await self._counts("events", self._old_events())).items():
             found[site_id] = {"events": events}
-        whole = self._sites.get(None, [])
-        if not found and not whole:
+        if not found:
             return found
         for table in derived_tables(await read_views(self._store)):
             if table.time:
                 for site_id, rows in (await self._counts(table.name, self._old_rows(table))).items():
-                    if site_id in found or site_id in whole:
-                        found.setdefault(site_id, {})[table.name] = rows
+                    if site_id in found:
+                        found[site_id][table.name] = rows
         return found
 
     async def purge(self, planned: Mapping[str, Mapping[str, int]]) -> None:
@@ -93,7 +92,7 @@ class ExpiryTables:
 
     async def _write_down(self, planned: Mapping[str, Mapping[str, int]]) -> None:
         noted = [
-            (f"{_ROWS}{table}", site_id, before or _ALL, rows)
+            (f"{_ROWS}{table}", site_id, before, rows)
             for before, sites in self._sites.items()
             for site_id in sites
             for table, rows in planned.get(site_id, {}).items()
@@ -107,18 +106,18 @@ class ExpiryTables:
         def start(before: date) -> str:
             return f"toDateTime({int(datetime.combine(before, time(), UTC).timestamp())}, 'UTC')"
 
-        return self._each({before: f"ts < {start(before)} AND {self._settled}" for before in self._sites if before})
+        return self._each({before: f"ts < {start(before)} AND {self._settled}" for before in self._sites})
 
     def _old_rows(self, table: DerivedTable) -> str:
         older = f"toDate({table.time}) < toDate('{{0}}')"
-        return self._each({before: older.format(before.isoformat()) for before in self._sites if before})
+        return self._each({before: older.format(before.isoformat()) for before in self._sites})
 
     def _each(self, older: Mapping[date, str]) -> str:
         """What holds for rows of the sites of each cut."""
         return (
             "("
             + " OR ".join(
-                f"site_id IN ({', '.join(map(_quoted, sites))}) AND {older[before] if before else '1'}"
+                f"site_id IN ({', '.join(map(_quoted, sites))}) AND {older[before]}"
                 for before, sites in self._sites.items()
             )
             + ")"
@@ -135,20 +134,18 @@ class ExpiryTables:
 
 _MARK = f"'{PURGE}' != ''"
 _ROWS = "rows of "
-_ALL = date(1970, 1, 1)
 
 
-async def unfinished(store: Store) -> dict[str, tuple[date | None, dict[str, int]]]:
+async def unfinished(store: Store) -> dict[str, tuple[date, dict[str, int]]]:
     """What a purge that was broken off was about: the cut of each site, and the rows. Raises a store error."""
     answer = await store.query(
         f"SELECT site_id, day, part, max(key) FROM erasure_keys WHERE id = '{PURGE}' AND startsWith(part, '{_ROWS}') "
         "GROUP BY site_id, day, part ORDER BY site_id, part",
         timeout_s=TIMEOUT_S,
     )
-    found: dict[str, tuple[date | None, dict[str, int]]] = {}
+    found: dict[str, tuple[date, dict[str, int]]] = {}
     for site_id, day, part, rows in answer.rows:
-        before = None if day == _ALL else day
-        found.setdefault(str(site_id), (before, {}))[1][str(part).removeprefix(_ROWS)] = int(str(rows))  # type: ignore[arg-type]
+        found.setdefault(str(site_id), (day, {}))[1][str(part).removeprefix(_ROWS)] = int(str(rows))  # type: ignore[arg-type]
     return found
 
 

@@ -20,6 +20,7 @@ from analytics_server.privacy.expiry.purge import Expiry
 from analytics_server.privacy.expiry.site_removal import SiteRemoval
 from analytics_server.privacy.export import PersonExport
 from analytics_server.privacy.opt_outs import OptOuts
+from analytics_server.privacy.report.history import ERASURE_DONE, AuditHistory
 from analytics_server.privacy.report.routes import endpoints as report_endpoints
 from analytics_server.privacy.routes import PrivacyRoutes
 from analytics_server.privacy.salts import Salts
@@ -132,14 +133,14 @@ class PrivacyService:
         sites = self._access.sites
         return [
             *PrivacyRoutes(self.export, self.erasures, self.opt_outs, sites).endpoints(),
-            *report_endpoints(self._config, sites.get),
+            *report_endpoints(self._config, sites.get, AuditHistory(self._store)),
         ]
 
     async def _done(self, certificate: Certificate) -> None:
         await self._recorder.append(
             AuditEntry(
                 action=ERASE_PERSON.name,
-                operation="erasure_done",
+                operation=ERASURE_DONE,
                 principal_kind="internal",
                 principal_name="server",
                 resource=certificate.erasure_id,

@@ -13,7 +13,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import msgspec
 
@@ -80,15 +80,25 @@ def check_order(order: TrafficOrder) -> None:
         check_timezone(order.timezone)
 
 
-async def fill(order: TrafficOrder, config: Config, meter: Meter, *, add: bool) -> Filled:
-    """Open the store that the config names, fill the site, close it."""
+async def fill(
+    order: TrafficOrder,
+    config: Config,
+    meter: Meter,
+    *,
+    add: bool,
+    on_filled: Callable[[Store, Filled], Awaitable[None]] | None = None,
+) -> Filled:
+    """Open the store that the config names, fill the site, tell what was done, close it."""
     check_order(order)
     with _alone(config):
         store = make_store(config)
         await store.open()
         try:
             await migrate(store, cluster=config.clickhouse.cluster)
-            return await fill_store(order, config, store, meter, add=add)
+            filled = await fill_store(order, config, store, meter, add=add)
+            if on_filled is not None:
+                await on_filled(store, filled)
+            return filled
         finally:
             await store.close()
 

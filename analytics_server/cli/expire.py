@@ -44,6 +44,7 @@ def expire(config_path: str | None, dry_run: bool, as_json: bool) -> None:
                 sites.all,
                 default_days=config.privacy.retention_days,
                 letters=config.data_dir / "dead-letters",
+                quarantine=config.wal_dir / "quarantine",
                 cluster=config.clickhouse.cluster,
                 recorder=log,
                 holder="command line",

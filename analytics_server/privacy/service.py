@@ -74,6 +74,7 @@ class PrivacyService:
             access.sites.all,
             default_days=config.privacy.retention_days,
             letters=letters,
+            quarantine=config.wal_dir / "quarantine",
             cluster=config.clickhouse.cluster,
             recorder=recorder,
             holder=str(config.data_dir),

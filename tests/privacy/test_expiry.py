@@ -106,6 +106,7 @@ async def an_expiry(store: Store, server: RunningServer, now: datetime, noted: N
         sites.all,
         default_days=0,
         letters=server.data_dir / "dead-letters",
+        quarantine=server.data_dir / "wal" / "quarantine",
         cluster="",
         recorder=noted,
         holder="a test",

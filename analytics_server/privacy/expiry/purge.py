@@ -12,15 +12,13 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from analytics_server.batch_ids import first_batch_id
 from analytics_server.http.audit import AuditEntry, Recorder
-from analytics_server.ingest.flush.letter_removal import remove_from_letters
 from analytics_server.model import Site
+from analytics_server.privacy.expiry.expired_files import remove_expired
 from analytics_server.privacy.expiry.site_tables import ExpiryTables, unfinished
 from analytics_server.profiles.tables import profile_of
 from analytics_server.store.lease import Lease, leased
@@ -55,6 +53,7 @@ class Expiry:
         *,
         default_days: int,
         letters: Path,
+        quarantine: Path,
         cluster: str,
         recorder: Recorder,
         holder: str,
@@ -65,6 +64,7 @@ class Expiry:
         self._sites = sites
         self._default_days = default_days
         self._letters = letters
+        self._quarantine = quarantine
         self._cluster = cluster
         self._recorder = recorder
         self._holder = holder
@@ -89,6 +89,7 @@ class Expiry:
                 return None
             async with self._working():
                 done = await self._finish_earlier()
+            files = await self._remove_from_files()
             planned = await self.plan()
             for at in range(0, len(planned), SITES_AT_ONCE):
                 if not await lease.take():  # renewed each time
@@ -98,7 +99,9 @@ class Expiry:
                 async with self._working():
                     await tables.purge({site.site_id: site.rows for site in part})
                     await tables.finish()
-                done += await self._close(tables, part)
+                done += await self._close(tables, part, files)
+            for site_id, rows in sorted(files.items()):  # those of which ClickHouse had nothing that is too old
+                await self._record(site_id, "", rows)
             return done
 
     async def _finish_earlier(self) -> list[SiteExpiry]:
@@ -121,7 +124,7 @@ class Expiry:
             )
             for site_id, (before, planned) in left.items()
         ]
-        return await self._close(tables, [site for site in gone if site.rows])
+        return await self._close(tables, [site for site in gone if site.rows], {})
 
     async def purge_daily(self) -> bool:
         """Purge and log what went; False when another server is at it. Raises what `purge` does."""
@@ -137,30 +140,36 @@ class Expiry:
                 await stack.enter_async_context(around())
             yield
 
-    async def _close(self, tables: ExpiryTables, sites: Iterable[SiteExpiry]) -> list[SiteExpiry]:
-        """Rows of dead letters go too, then the audit log is told: once or, after a crash, twice."""
+    async def _close(
+        self, tables: ExpiryTables, sites: Iterable[SiteExpiry], files: dict[str, dict[str, int]]
+    ) -> list[SiteExpiry]:
+        """Tell the audit log, once or, after a crash, twice. What is told of `files` is taken out."""
         done = []
         for site in sites:
-            is_expired = partial(_is_of_site, site.site_id)
-            until = first_batch_id(datetime.combine(site.before, datetime.min.time(), UTC).timestamp())
-            letters = await asyncio.to_thread(remove_from_letters, self._letters, is_expired, until)
-            rows = {**site.rows, **({"dead_letters": letters} if letters else {})}
-            await self._recorder.append(
-                AuditEntry(
-                    action=ACTION,
-                    principal_kind="internal",
-                    principal_name="expiry",
-                    site_id=site.site_id,
-                    rows=sum(rows.values()),
-                    details={
-                        "before": site.before.isoformat(),
-                        **{table: str(n) for table, n in rows.items()},
-                    },
-                )
-            )
+            rows = {**site.rows, **files.pop(site.site_id, {})}
+            await self._record(site.site_id, site.before.isoformat(), rows)
             done.append(msgspec.structs.replace(site, rows=rows))
         await tables.forget()
         return done
+
+    async def _record(self, site_id: str, before: str, rows: Mapping[str, int]) -> None:
+        counts = {table: str(count) for table, count in rows.items()}
+        await self._recorder.append(
+            AuditEntry(
+                action=ACTION,
+                principal_kind="internal",
+                principal_name="expiry",
+                site_id=site_id,
+                rows=sum(rows.values()),
+                details={"before": before, **counts} if before else counts,
+            )
+        )
+
+    async def _remove_from_files(self) -> dict[str, dict[str, int]]:
+        cuts = self._cuts()
+        are_all_limited = bool(cuts) and len(cuts) == len(self._sites())
+        oldest = min(cuts.values()) if are_all_limited else None
+        return await asyncio.to_thread(remove_expired, self._letters, self._quarantine, cuts, oldest)
 
     def _cuts(self) -> dict[str, date]:
         """The sites of which something may go, and the first day of which nothing goes."""
@@ -177,7 +186,3 @@ def kept_days(site: Site, default_days: int) -> int:
     days = site.retention_days or default_days
     most = profile_of(site.profile).most_retention_days
     return most if most and (not days or days > most) else days
-
-
-def _is_of_site(site_id: str, of_row: str, user_id: str) -> bool:
-    return of_row == site_id

@@ -157,6 +157,19 @@ class ErasureTables:
         )
         return tuple(f"{parts} detached parts of {table}" for table, parts in answer.rows)
 
+    async def named_in(self) -> tuple[str, ...]:
+        """Saved things in which the user id stands in quotes, such as a filter's value. Raises a store error."""
+        user = f"assumeNotNull((SELECT any(user_id) FROM {self._person}))"
+        answer = await self._store.query(
+            "SELECT kind, id, site_id FROM saved FINAL "
+            f"WHERE deleted = 0 AND {self._scope.condition} "
+            f"AND multiSearchAny(document, [toJSONString({user}), concat('\\'', {user}, '\\'')]) "
+            "ORDER BY site_id, kind, id",
+            self._scope.parameters,
+            settings={**SETTINGS, "output_format_json_escape_forward_slashes": 0},
+        )
+        return tuple(f"{kind} {id_} of {site_id}" for kind, id_, site_id in answer.rows)
+
     async def _old_parts(self, tables: Sequence[str]) -> list[tuple[str, str]]:
         answer = await self._store.query(
             "SELECT table, name FROM system.parts WHERE database = currentDatabase() AND NOT active "

@@ -31,7 +31,10 @@ async def test_nothing_of_the_person_is_left_and_the_others_numbers_are_theirs(t
             assert {msgspec.json.decode(line)["table"][:6] for line in await exported(client, ANNA)} >= {
                 *("events", "sessio", "activi", "funnel")
             }
+            lines = await exported(client, ANNA)
+            assert await exported(client, ANNA) == lines
             found = await erased(client, ANNA)
+            assert found["named_in"] == []
         assert found["verified"]
         assert found["files_removed"]
         assert found["removed"]["events"] == len(traffic.of(ANNA))
@@ -125,7 +128,11 @@ async def test_with_two_servers_on_one_clickhouse_what_the_other_holds_is_erased
                 event = {"site": SITES[0], "name": "signup", "url": f"https://{SITES[0]}/", "user_id": person}
                 assert (await client.send([event] * 10)).json["accepted"] == 10
                 sent[person] += 10
+            names = {"site_id": SITES[0], "name": "one person", "filters": [["is", "event:props:owner", [ANNA]]]}
+            made = await one.call("POST", "/api/v1/segments", names)
+            assert made.status == 201, made.body
             found = await erased(one, ANNA)
+            assert found["named_in"] == [f"segment {made.json['id']} of {SITES[0]}"]
             assert found["removed"]["events"] <= sent[ANNA]
             await one.flushed()
             await other.flushed()

@@ -62,10 +62,11 @@ class Server:
         self.integrity = Integrity(self.store, config.data_dir, registry, lambda: self.ingest.flusher.delivered)
         self.access = AccessService(config, self.store, registry, admin_token=admin_token)
         self.audit = AuditService(config, self.store, registry)
-        self._hub = Hub(time.time)
+        self._hub, self._tasks = Hub(time.time), BackgroundTasks()
         has_loss = partial(self.integrity.has_lost, "events")
         self.ingest = IngestService(config, self.store, registry, on_durable=self._hub.record, has_loss=has_loss)
-        self.privacy = PrivacyService(config, self.store, self.access, self.ingest, self.integrity, self.audit.log)
+        rooms = self.store, self.access, self.ingest, self.integrity, self.audit.log
+        self.privacy = PrivacyService(config, *rooms, reload_saved=lambda: self._questions.saved.load())
         self._questions = Questions(config, self.store, self.access, must_wait=lambda: self.ingest.is_behind)
         parts = self.ingest.wal, registry, self.privacy.opt_outs.has, self.privacy.salts.of
         self.collect = CollectService(config, self.access, *parts, drop_history=self._questions.drops.add)
@@ -82,7 +83,6 @@ class Server:
         self.housekeeping = Housekeeping(
             self.store, self.ingest.flusher, self.collect, self.http, geo_interval_s=config.geo.reload_interval_s
         )
-        self._tasks = BackgroundTasks()
         self.reading: asyncio.Task[None] | None = None
         self._front: Front | None = None
         self.listener = Listener(config, self.http, trusts=self.collect.trusts, answer_share=ANSWER_SHARE)

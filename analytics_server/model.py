@@ -7,7 +7,7 @@ Imports nothing of the project but the spelling of hosts, so every room may use 
 
 from __future__ import annotations
 
-from typing import NewType
+from typing import Literal, NewType
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -177,6 +177,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     alone. `excluded_…`: events that are not kept (`access/exclusions.py`). `profile`: a name of
     `profiles/tables.py`.
     `retention_days`: for how long events are kept, 0: as the settings say.
+    `removal`: only of a deleted site whose data is to go, or has gone (`privacy/expiry/site_removal.py`).
     `stored_timezone`: only where the stored name can't be used, and `timezone` stands in for it. Never stored itself.
     """
 
@@ -194,3 +195,4 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     retention_days: int = 0
     profile: str = "standard"
     created_at_ms: int = 0
+    removal: Literal["asked", "done"] | UnsetType = UNSET

@@ -12,6 +12,8 @@ import difflib
 import re
 from zoneinfo import ZoneInfo, available_timezones
 
+from analytics_server.errors import RequestError
+
 UTC_NAME = "UTC"
 LONGEST_NAME = 64
 
@@ -55,3 +57,11 @@ def _nearest(name: str) -> str:
     wanted = name.strip().replace(" ", "_").casefold()
     close = [wanted] if wanted in folded else difflib.get_close_matches(wanted, folded, n=1, cutoff=0.8)
     return folded[close[0]] if close and find_zone(folded[close[0]]) is not None else ""
+
+
+def check_timezone(name: str) -> ZoneInfo:
+    """The zone of an IANA name. Raises `RequestError`."""
+    zone = find_zone(name)
+    if zone is None:
+        raise RequestError(refusal(name), code="bad_timezone")
+    return zone

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import msgspec
+from aiohttp import web
+from msgspec import Meta
 
 from analytics_server.access.actions import CHANGE_SITE, LIST_SITES, MANAGE_SITES, VIEW_SITE
 from analytics_server.access.profile_routes import ChangedSite, changed_site
@@ -13,6 +16,7 @@ from analytics_server.access.sites import Sites, valid_site_id
 from analytics_server.errors import NotFound, RequestError
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom, not_narrowed
+from analytics_server.http.parameters import known_values
 from analytics_server.model import DropCount, Site, stored_site_id
 
 _BAD_SETTINGS = ("bad_site", "bad_timezone", *BAD_SETTINGS)
@@ -33,16 +37,19 @@ class SiteChange(SiteSettings, frozen=True, kw_only=True, forbid_unknown_fields=
 class SitesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The sites that the token covers, by id.
 
-    `drops`: what was not kept because no site has the name it was sent to, the latest first; for tokens of all sites.
+    `drops`: what was not kept because no site has the name it was sent to, the latest first; `removing`: deleted sites
+    whose data is being removed; both for tokens of all sites.
     """
 
     sites: list[Site]
     drops: list[DropCount] = []
+    removing: list[str] = []
 
 
 _SITE = Parameter(
     name="site_id", about="The site; a slash in it is written %2F.", type=SiteId, required=True, example="example.com"
 )
+_DATA = Annotated[str, Meta(extra_json_schema={"enum": ["keep", "erase", ""]})]
 _NO_SITE = {404: ("unknown_site",)}
 
 
@@ -87,7 +94,7 @@ class SiteRoutes:
                     },
                 ),
                 replies=(Reply(status=201, about="Created.", type=Site),),
-                errors={400: _BAD_SETTINGS, 409: ("site_exists",)},
+                errors={400: _BAD_SETTINGS, 409: ("site_exists", "site_being_erased")},
                 asks_store=True,
             ),
             Endpoint(
@@ -129,12 +136,18 @@ class SiteRoutes:
                 summary="Delete a site",
                 tag="access",
                 about="Needs an owner. Its beacons are refused from then on and its data can't be "
-                "asked for any more; what is stored stays until it expires or is erased, or the site is created again.",
+                "asked for any more; what is stored stays until the site is created again. With `data=erase` it is "
+                "removed, beginning at once, also of a site that was deleted before: `removing` of the list of sites "
+                "names it until that is done.",
                 action=MANAGE_SITES,
                 handle=self.delete_site,
-                parameters=(_SITE,),
+                parameters=(
+                    _SITE,
+                    Parameter(name="data", about="What becomes of what is stored: `keep` if left out.", type=_DATA),
+                ),
+                parse=_parse_deletion,
                 replies=(Reply(status=204, about="Deleted."),),
-                errors=_NO_SITE,
+                errors={400: ("bad_data", "bad_request", "unknown_key"), **_NO_SITE},
                 asks_store=True,
             ),
         ]
@@ -142,7 +155,10 @@ class SiteRoutes:
     async def list_sites(self, call: Call[None]) -> SitesAnswer:
         """The sites that the caller covers."""
         sites = [site for site in self._sites.all() if call.caller.covers(site.site_id)]
-        return SitesAnswer(sites=sites, drops=self._drops_of_unknown_sites() if call.caller.covers_all else [])
+        if not call.caller.covers_all:
+            return SitesAnswer(sites=sites)
+        removing = [site_id for site_id, is_asked in self._sites.removals().items() if is_asked]
+        return SitesAnswer(sites=sites, drops=self._drops_of_unknown_sites(), removing=removing)
 
     async def show_site(self, call: Call[None]) -> Site:
         """One site. Raises `NotFound`."""
@@ -176,11 +192,13 @@ class SiteRoutes:
             call.trail.details["profile"] = now.profile
         return changed_site(before, now)
 
-    async def delete_site(self, call: Call[None]) -> None:
-        """Delete a site; its events stay stored. Raises `NotFound`."""
-        site_id = _site_id(call)
+    async def delete_site(self, call: Call[str]) -> None:
+        """Delete a site; its events stay stored, unless they are to be erased. Raises `NotFound`."""
+        site_id, erase = _site_id(call), call.body == "erase"
         await self._sites.load()
-        if not await self._sites.delete(site_id):
+        if erase:
+            call.trail.details["data"] = "erase"
+        if not await self._sites.delete(site_id, erase=erase):
             raise _unknown_site(site_id)
 
     def _site(self, site_id: str) -> Site:
@@ -190,7 +208,14 @@ class SiteRoutes:
         return site
 
 
-def _site_id(call: Call[None] | Call[SiteChange]) -> str:
+def _parse_deletion(request: web.Request) -> str:
+    data = known_values(request, "data")["data"] or "keep"
+    if data not in ("keep", "erase"):
+        raise RequestError("data is keep or erase.", code="bad_data")
+    return data
+
+
+def _site_id(call: Call[None] | Call[str] | Call[SiteChange]) -> str:
     return stored_site_id(call.path("site_id"))
 
 

@@ -6,7 +6,8 @@ background; other servers learn of it with the next refresh.
 
 A deleted site stays deleted: its row remains and says so, and its beacons are those of an
 unknown site even where first events create sites, because the tags of a site outlive it.
-Only `create` and `put` bring it back, with the profile that it had. Its stored events are not touched.
+Only `create` and `put` bring it back, with the profile that it had. Its stored events are not touched, unless its
+deletion asks for that: then its row says so (`removal`).
 
 Where it isn't known which profile a site has, because its document can't be read or is lost, the strictest holds.
 
@@ -23,7 +24,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from zoneinfo import ZoneInfo
+from typing import Literal
 
 import msgspec
 from msgspec import UNSET
@@ -36,7 +37,7 @@ from analytics_server.spelling.host_names import encoded_host, is_label
 from analytics_server.store.documents import Documents, DocumentTable, Key
 from analytics_server.store.protocol import Store
 from analytics_server.store.unreadable import UnreadableDocuments
-from analytics_server.zones import UTC_NAME, base_zone, find_zone, refusal
+from analytics_server.zones import UTC_NAME, base_zone, check_timezone, find_zone
 
 log = logging.getLogger(__name__)
 
@@ -281,16 +282,39 @@ class Sites:
         self._provisional.pop(site.site_id, None)
         self._unwritten.pop(site.site_id, None)
 
-    async def delete(self, site_id: str) -> bool:
-        """Forget a site until it is `put` again; False when there is none. Raises a store error."""
+    async def delete(self, site_id: str, *, erase: bool = False) -> bool:
+        """Forget a site until it is `put` again; False when there is none. Raises a store error.
+
+        `erase`: what is stored of it is to be removed; also of a site that was deleted before.
+        """
         async with self._documents.changing:
             site = self.get(site_id)
             if site is None:
-                return False
-            await self._documents.delete((site.site_id,), site)
+                return erase and await self._mark(site_id, "asked")
+            last = msgspec.structs.replace(site, removal="asked") if erase else None
+            await self._documents.delete((site.site_id,), site, last=last)
             for known in (self._sites, self._unwritten, self._provisional):
                 known.pop(site.site_id, None)
             return True
+
+    def removals(self) -> dict[str, bool]:
+        """The deleted sites whose data is to go, by id; False where it has gone."""
+        former = ((key[0], self._documents.deleted_value(key)) for key in sorted(self._documents.deleted))
+        return {site_id: site.removal == "asked" for site_id, site in former if site is not None and site.removal}
+
+    async def data_removed(self, site_id: str) -> None:
+        """What was stored of a deleted site is removed. Raises a store error."""
+        async with self._documents.changing:
+            await self._documents.load()
+            if self.removals().get(site_id):
+                await self._mark(site_id, "done")
+
+    async def _mark(self, site_id: str, removal: Literal["asked", "done"]) -> bool:
+        keys = [key for key in ((site_id,), (encoded_host(site_id),)) if key in self._documents.deleted]
+        for key in keys[:1]:
+            former = self._documents.deleted_value(key) or Site(site_id=key[0], profile=UNKNOWN)
+            await self._documents.delete(key, last=msgspec.structs.replace(former, removal=removal))
+        return bool(keys)
 
     async def create(self, site_id: str, timezone: str = "", *, change: Callable[[Site], Site] | None = None) -> Site:
         """Create a site; `timezone` is the configured default if left out. Raises as `put` does, and `Conflict`.
@@ -306,6 +330,11 @@ class Sites:
             site = await self._checked(site if change is None else change(site))
             if self.get(site_id) is not None:
                 raise Conflict(f"The site {site_id!r} exists already: change it with PUT.", code="site_exists")
+            if self.removals().get(site_id):
+                raise Conflict(
+                    f"What is stored of the site {site_id!r} is being removed: create it when that is done.",
+                    code="site_being_erased",
+                )
             await self._put(site)
         return site
 
@@ -314,7 +343,9 @@ class Sites:
         if (site_id,) not in self._documents.deleted:
             return self._settings.default_profile
         former = self._documents.deleted_value((site_id,))
-        return UNKNOWN if former is None else former.profile
+        if former is None:
+            return UNKNOWN
+        return self._settings.default_profile if former.removal == "done" else former.profile
 
     def _new(self, site_id: str, timezone: str, profile: str = "") -> Site:
         return Site(
@@ -365,11 +396,3 @@ class Sites:
         key = (site_id,)
         documents = self._documents
         return documents.get(key) is None and key not in documents.deleted and key not in documents.unreadable
-
-
-def check_timezone(name: str) -> ZoneInfo:
-    """The zone of an IANA name. Raises `RequestError`."""
-    zone = find_zone(name)
-    if zone is None:
-        raise RequestError(refusal(name), code="bad_timezone")
-    return zone

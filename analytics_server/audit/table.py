@@ -84,6 +84,20 @@ async def rows_of_action(store: Store, action: str) -> list[ChainRow]:
     return _rows(answer)
 
 
+async def newest_of_actions(store: Store, actions: Sequence[str], site_id: str, limit: int) -> list[ChainRow]:
+    """Entries of these actions about a site, or "" for entries about none, of all chains, the newest first.
+
+    Raises a store error.
+    """
+    answer = await store.query(
+        f"SELECT {_READ} FROM audit WHERE action IN {{actions:Array(String)}} AND site_id = {{site:String}}"
+        " ORDER BY at DESC, server DESC, sequence DESC LIMIT {limit:UInt32}",
+        {"actions": list(actions), "site": site_id, "limit": limit},
+        timeout_s=READ_TIMEOUT_S,
+    )
+    return _rows(answer)
+
+
 async def chain_sizes(store: Store) -> list[tuple[str, int, int]]:
     """Of every chain: the server, how many rows are stored, the greatest number. Raises a store error."""
     answer = await store.query(

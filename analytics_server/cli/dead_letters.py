@@ -16,6 +16,7 @@ import click
 import msgspec
 from prometheus_client import CollectorRegistry
 
+from analytics_server.cli.audit import record
 from analytics_server.config import Config
 from analytics_server.errors import AnalyticsError
 from analytics_server.ingest.flush import dead_letters
@@ -26,6 +27,8 @@ from analytics_server.ingest.wal.log import Wal
 from analytics_server.ingest.wal.recovery import recover
 from analytics_server.ingest.wal.segment import SUFFIX
 from analytics_server.store import make_store, migrate
+
+RETRY = "retry_dead_letters"
 
 Run = Callable[[Awaitable[bool]], bool]
 Decorator = Callable[[Any], Any]
@@ -176,6 +179,10 @@ async def retry(config: Config, chosen: Sequence[Found], *, every: bool, timeout
         try:
             await store.open()
             await migrate(store, cluster=config.clickhouse.cluster)
+            # Before it begins: what is put back is in ClickHouse even where this is killed.
+            events = sum(one.letter.events for one in chosen)
+            details = {"letters": " ".join(one.name for one in chosen)}
+            await record(store, config, RETRY, "dead-letters retry", rows=events, details=details)
             good = True
             # A whole segment first: the rows refused of the same batch mean what they mean while it is not delivered.
             for kind in ("segment", "rows"):

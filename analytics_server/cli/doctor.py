@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
+from analytics_server.cli.audit import record
 from analytics_server.config import Config
 from analytics_server.doctor.examination import Examination, report_of
 from analytics_server.doctor.report import Finding, Report
 from analytics_server.doctor.show import ProgressLine, show
 from analytics_server.errors import ConfigError
+from analytics_server.store import Store
+
+REPAIR = "repair"
 
 
 async def run_doctor(read_config: Callable[[], Config], *, repair: bool, accept_loss: bool, as_json: bool) -> int:
@@ -34,7 +38,17 @@ async def _report(read_config: Callable[[], Config], *, repair: bool, accept_los
     except ConfigError as error:
         finding = Finding(check="config", status="error", message=error.message, remedy="Correct the configuration.")
         return report_of([finding], time.time())
+
+    async def told(store: Store, repaired: Sequence[Finding]) -> None:
+        details = {finding.check: finding.repaired for finding in repaired}
+        await record(store, config, REPAIR, "doctor --repair", details={"accept_loss": str(accept_loss), **details})
+
     with ProgressLine(sys.stderr) as line:
         return await Examination(
-            config, repair=repair, accept_loss=accept_loss, clock=time.time, advance=line.advance
+            config,
+            repair=repair,
+            accept_loss=accept_loss,
+            clock=time.time,
+            advance=line.advance,
+            on_repaired=told,
         ).run()

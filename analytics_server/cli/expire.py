@@ -13,6 +13,7 @@ from analytics_server.errors import AnalyticsError
 from analytics_server.privacy.expiry.purge import Expiry, SiteExpiry
 from analytics_server.store import Store
 from analytics_server.store.integrity import Integrity
+from analytics_server.store.lease import end_left_over
 
 
 @click.command(short_help="Remove what is older than sites keep it, or show what would go.")
@@ -36,12 +37,14 @@ def expire(config_path: str | None, dry_run: bool, as_json: bool) -> None:
         await sites.load()
         integrity = Integrity(store, config.data_dir, CollectorRegistry(), delivered=lambda: 0)
         await integrity.inspect()
+        await end_left_over(store)
         async with command_log(store, config) as log:
             expiry = Expiry(
                 store,
                 sites.all,
                 default_days=config.privacy.retention_days,
                 letters=config.data_dir / "dead-letters",
+                quarantine=config.wal_dir / "quarantine",
                 cluster=config.clickhouse.cluster,
                 recorder=log,
                 holder="command line",
@@ -59,5 +62,5 @@ def expire(config_path: str | None, dry_run: bool, as_json: bool) -> None:
         return
     for site in found:
         tables = ", ".join(f"{table} {rows}" for table, rows in site.rows.items())
-        click.echo(f"{site.site_id}\tbefore {site.before} ({site.retention_days} days)\t{tables}")
+        click.echo(f"{site.site_id}\tbefore {site.before}\t{tables}")
     click.echo(f"{sum(sum(site.rows.values()) for site in found)} rows {'would go' if dry_run else 'removed'}.")

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from analytics_server import __version__
-from analytics_server.cli.audit import audit
+from analytics_server.cli.audit import audit, record
 from analytics_server.cli.context import config_option, read_config, run_async, with_store
 from analytics_server.cli.dead_letters import commands as dead_letter_commands
 from analytics_server.cli.expire import expire
@@ -29,6 +29,8 @@ from analytics_server.errors import AnalyticsError
 from analytics_server.http.security.tls import faults, tls_of
 from analytics_server.logs import set_up
 from analytics_server.store import Store, check_store, migrate
+
+MIGRATE = "migrate"
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +119,8 @@ def migrate_command(config_path: str | None) -> None:
     async def work(store: Store) -> None:
         info = await store.open()
         done = await migrate(store, cluster=config.clickhouse.cluster)
+        numbers = " ".join(str(migration.number) for migration in done)
+        await record(store, config, MIGRATE, "migrate", rows=len(done), details={"applied": numbers} if done else {})
         for migration in done:
             click.echo(f"applied {migration.number:04d}_{migration.name}")
         click.echo(f"{len(done)} applied; the schema is up to date ({info.kind}, ClickHouse {info.version}).")

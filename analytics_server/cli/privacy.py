@@ -112,6 +112,8 @@ def erase(config_path: str | None, user_id: str, yes: bool, opt_out: bool, as_js
         click.echo(f"{name}: {rows:,} rows made again without the person")
     for what in done.certificate.not_searched:
         click.secho(f"not searched: {what}", fg="yellow", err=True)
+    for what in done.certificate.named_in:
+        click.secho(f"still named in: {what}", fg="yellow", err=True)
     click.echo(f"Done. Certificate {done.certificate.hash}.")
 
 

@@ -11,7 +11,8 @@ from analytics_server.access.sites import Sites, valid_site_id
 from analytics_server.cli.audit import open_store, record
 from analytics_server.cli.context import config_option, read_config, with_store
 from analytics_server.errors import NotFound
-from analytics_server.privacy.report.bundle import NoHistory, make_report
+from analytics_server.privacy.report.bundle import make_report
+from analytics_server.privacy.report.history import AuditHistory
 from analytics_server.privacy.report.page import report_json, report_page, report_zip
 from analytics_server.store import Store
 
@@ -36,7 +37,7 @@ def privacy_report(config_path: str | None, site_id: str, format_: str, output: 
         site = sites.get(valid_site_id(site_id))
         if site is None:
             raise NotFound(f"There is no site {site_id[:128]!r}: analytics-server site list prints those there are.")
-        made = await make_report(config, site, NoHistory(), datetime.now(UTC))
+        made = await make_report(config, site, AuditHistory(store), datetime.now(UTC))
         await record(
             store,
             config,

@@ -1,26 +1,30 @@
-"""`analytics-server site`: list, create, show and change sites."""
+"""`analytics-server site`: list, create, show, change and delete sites."""
 
 from __future__ import annotations
 
 import click
 import msgspec
+from prometheus_client import CollectorRegistry
 
 from analytics_server.access.actions import CHANGE_SITE, MANAGE_SITES
 from analytics_server.access.profile_routes import note_of
 from analytics_server.access.site_settings import SiteSettings
 from analytics_server.access.sites import Sites, valid_site_id
-from analytics_server.cli.audit import record
+from analytics_server.cli.audit import command_log, record
 from analytics_server.cli.context import config_option, read_config, with_store
 from analytics_server.config import Config
-from analytics_server.errors import NotFound
+from analytics_server.errors import AnalyticsError, NotFound
 from analytics_server.model import Site
+from analytics_server.privacy.expiry.site_removal import SiteRemoval
 from analytics_server.profiles.tables import PROFILES
 from analytics_server.store import Store, migrate
+from analytics_server.store.integrity import Integrity
+from analytics_server.store.lease import end_left_over
 
 
 @click.group()
 def site() -> None:
-    """List, create, show and change sites."""
+    """List, create, show, change and delete sites."""
 
 
 @site.command("list")
@@ -143,6 +147,57 @@ def site_set(
         _print(now)
         if details:
             click.echo(note_of(now.profile), err=True)
+
+    with_store(config, work)
+
+
+@site.command("remove")
+@config_option
+@click.argument("site_id")
+@click.option(
+    "--data",
+    type=click.Choice(["keep", "erase"]),
+    default="keep",
+    show_default=True,
+    help="What becomes of what is stored.",
+)
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def site_remove(config_path: str | None, site_id: str, data: str, yes: bool) -> None:
+    """Delete a site: its beacons are refused from then on.
+
+    What is stored is kept, and there again when the site is created again; or it
+    is erased, also of a site that was deleted before.
+    """
+    config = read_config(config_path)
+    erase, spelt = data == "erase", valid_site_id(site_id) or site_id
+    if not yes:
+        what = "Delete it, and erase everything that is stored of it?" if erase else "Delete it?"
+        click.confirm(f"{spelt}: {what}", abort=True, err=True)
+
+    async def work(store: Store) -> None:
+        sites = await _ready_sites(store, config)
+        integrity = Integrity(store, config.data_dir, CollectorRegistry(), delivered=lambda: 0)
+        await integrity.inspect()
+        await end_left_over(store)
+        if not await sites.delete(spelt, erase=erase):
+            raise _no_site(site_id)
+        await record(store, config, MANAGE_SITES.name, "site remove", site_id=spelt, details={"data": data})
+        if erase:
+            async with command_log(store, config) as log:
+                removal = SiteRemoval(
+                    store,
+                    sites,
+                    letters=config.data_dir / "dead-letters",
+                    quarantine=config.wal_dir / "quarantine",
+                    recorder=log,
+                    holder="command line",
+                    around=(integrity.removing,),
+                )
+                is_done = await removal.remove()
+            if not is_done:
+                raise AnalyticsError("A server removes data now, and goes on with this.", code="removal_under_way")
+        await integrity.close()
+        click.echo(f"{spelt} is deleted{', with everything that was stored of it' if erase else ''}.")
 
     with_store(config, work)
 

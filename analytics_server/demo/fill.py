@@ -13,11 +13,11 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import msgspec
 
-from analytics_server.access.sites import Sites, check_timezone, valid_site_id
+from analytics_server.access.sites import Sites, valid_site_id
 from analytics_server.batch_ids import new_batch_id
 from analytics_server.config import Config
 from analytics_server.demo.progress import Meter
@@ -28,6 +28,7 @@ from analytics_server.ingest.flush.batch import INSERT_COLUMNS, Batch, to_column
 from analytics_server.model import COLUMN_NAMES
 from analytics_server.store import Store, make_store, migrate
 from analytics_server.store.data_directory import make_private
+from analytics_server.zones import check_timezone
 
 CHUNK_ROWS = 50_000
 MAX_DAYS = 3_650
@@ -79,15 +80,25 @@ def check_order(order: TrafficOrder) -> None:
         check_timezone(order.timezone)
 
 
-async def fill(order: TrafficOrder, config: Config, meter: Meter, *, add: bool) -> Filled:
-    """Open the store that the config names, fill the site, close it."""
+async def fill(
+    order: TrafficOrder,
+    config: Config,
+    meter: Meter,
+    *,
+    add: bool,
+    on_filled: Callable[[Store, Filled], Awaitable[None]] | None = None,
+) -> Filled:
+    """Open the store that the config names, fill the site, tell what was done, close it."""
     check_order(order)
     with _alone(config):
         store = make_store(config)
         await store.open()
         try:
             await migrate(store, cluster=config.clickhouse.cluster)
-            return await fill_store(order, config, store, meter, add=add)
+            filled = await fill_store(order, config, store, meter, add=add)
+            if on_filled is not None:
+                await on_filled(store, filled)
+            return filled
         finally:
             await store.close()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,7 +43,8 @@ DEAD_LETTERS = "dead-letters"
 
 
 class Examination:
-    """One run of the doctor. `rest_s` is how long it waits where servers may be writing."""
+    """One run of the doctor. `rest_s` is how long it waits where servers may be writing. `on_repaired` hears of what a
+    repair has done, where ClickHouse has the schema to record it."""
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Examination:
         advance: Advance,
         accept_loss: bool = False,
         rest_s: float = 2.0,
+        on_repaired: Callable[[Store, Sequence[Finding]], Awaitable[None]] | None = None,
     ) -> None:
         self._config = config
         self._accept_loss = accept_loss
@@ -61,6 +63,7 @@ class Examination:
         self._clock = clock
         self._advance = advance
         self._rest_s = rest_s
+        self._on_repaired = on_repaired
         self._findings: list[Finding] = []
         self._owns_files = capabilities_of(config).owns_files
         self._lock = DirectoryLock(config.wal_dir)
@@ -149,6 +152,7 @@ class Examination:
         await self._look_at_rows(store)
         if self._repair:
             await self._settle(parts)
+            await self._tell_repairs(store)
 
     async def _open(self, store: Store) -> StoreInfo:
         """With consent, a database whose metadata is lost makes room for a new one."""
@@ -171,6 +175,15 @@ class Examination:
         place = next(number for number, finding in enumerate(self._findings) if finding.check == parts.name)
         repaired = self._findings[place].repaired
         self._findings[place] = msgspec.structs.replace(await self._examined(parts), repaired=repaired)
+
+    async def _tell_repairs(self, store: Store) -> None:
+        done = [finding for finding in self._findings if finding.repaired]
+        if self._on_repaired is None or self._status("schema") != "ok":
+            return
+        try:
+            await self._on_repaired(store, done)
+        except (AnalyticsError, OSError) as error:
+            self._say("audit", "error", f"The repair is not in the audit log: {error}", "Run doctor --repair again.")
 
     async def _look_at_rows(self, store: Store) -> None:
         config, cluster = self._config, self._config.clickhouse.cluster

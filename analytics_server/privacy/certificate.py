@@ -15,6 +15,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
 
     `cut_off_at_ms`: events acknowledged until then are removed. `files_removed`: ClickHouse keeps no file any more in
     which a removed row stood. `not_searched`: files that could not be read. `sites` null: all.
+    `named_in`: saved things whose filters name the person, and still do: they are for people to change or delete.
     `hash`: SHA-256 of this document as JSON with sorted keys and an empty `hash`; it is handed to the audit log.
     """
 
@@ -30,6 +31,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     files_removed: bool
     opted_out: bool
     not_searched: tuple[str, ...] = ()
+    named_in: tuple[str, ...] = ()
     follows: str = ""
     version: int = VERSION
     hash: str = ""

@@ -182,8 +182,9 @@ class Erasure:
             await self._next(ErasurePhase.COLLECT, rounds=job.rounds + 1)
             return
         await self._tables.calm(job.tables)
-        not_searched = await self._tables.not_searched()
-        await self._next(ErasurePhase.CLOSE, files_removed=files_removed, not_searched=not_searched)
+        not_searched, named_in = await self._tables.not_searched(), await self._tables.named_in()
+        told = {"not_searched": not_searched, "named_in": named_in}
+        await self._next(ErasurePhase.CLOSE, files_removed=files_removed, **told)
 
     async def _close(self) -> None:
         job = self.job
@@ -202,6 +203,7 @@ class Erasure:
                     files_removed=job.files_removed,
                     opted_out=job.opted_out,
                     not_searched=job.not_searched,
+                    named_in=job.named_in,
                     follows=job.follows,
                 )
             )

@@ -67,6 +67,7 @@ class ErasureJob(msgspec.Struct, frozen=True, kw_only=True):
     """Whose settings are changed until the end."""
     files_removed: bool = True
     not_searched: tuple[str, ...] = ()
+    named_in: tuple[str, ...] = ()
     certificate: Certificate | None = None
 
     @property

@@ -14,11 +14,11 @@ from analytics_server.errors import StoreError
 from analytics_server.privacy.person_tables import FUNNEL_DAYS, USER_COLUMN, PersonTable, person_tables
 from analytics_server.privacy.scope import SiteScope
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
-from analytics_server.rollups.materialized_views import is_gone, read_views
+from analytics_server.rollups.materialized_views import is_gone
 from analytics_server.rollups.mutations import delete_rows
 from analytics_server.rollups.quiet import InsertWatch
 from analytics_server.rollups.registry import DERIVED_TABLES, ErasureMethod
-from analytics_server.rollups.removal import EventRemoval
+from analytics_server.rollups.removal import removals, rework
 from analytics_server.store.protocol import Store
 
 EVENTS_PART, DAYS_PART = "events", "days"
@@ -76,8 +76,8 @@ class ErasureTables:
         if events := await self._count("events", of_person):
             found.removed["events"] = events
         tables = {table.name: table for table in await person_tables(self._store)}
-        for removal, target in await self._removals():
-            named = ""
+        for removal in await removals(self._store, self._id, self._watch):
+            target, named = removal.target, ""
             if target in tables:
                 named = f"x.{USER_COLUMN} IN {self._person} AND {self._scope.condition}"
                 if rows := await self._count(tables[target].source, mine):
@@ -102,17 +102,7 @@ class ErasureTables:
 
     async def rework(self) -> bool:
         """Remove the keys from every rollup and make them again; are all of them right? Raises a store error."""
-        right = True
-        for removal, _ in await self._removals():
-            try:
-                if await removal.rows():
-                    await removal.remove()
-                    await removal.restore()
-                    right = await removal.is_right() and right
-            except StoreError as error:
-                if not is_gone(error):  # a saved funnel was deleted meanwhile, and its table with it
-                    raise
-        return right
+        return await rework(await removals(self._store, self._id, self._watch))
 
     async def discard_builds(self) -> None:
         """Discard totals of the days that concern the person: what makes them valid first. Raises a store error."""
@@ -167,6 +157,19 @@ class ErasureTables:
         )
         return tuple(f"{parts} detached parts of {table}" for table, parts in answer.rows)
 
+    async def named_in(self) -> tuple[str, ...]:
+        """Saved things in which the user id stands in quotes, such as a filter's value. Raises a store error."""
+        user = f"assumeNotNull((SELECT any(user_id) FROM {self._person}))"
+        answer = await self._store.query(
+            "SELECT kind, id, site_id FROM saved FINAL "
+            f"WHERE deleted = 0 AND {self._scope.condition} "
+            f"AND multiSearchAny(document, [toJSONString({user}), concat('\\'', {user}, '\\'')]) "
+            "ORDER BY site_id, kind, id",
+            self._scope.parameters,
+            settings={**SETTINGS, "output_format_json_escape_forward_slashes": 0},
+        )
+        return tuple(f"{kind} {id_} of {site_id}" for kind, id_, site_id in answer.rows)
+
     async def _old_parts(self, tables: Sequence[str]) -> list[tuple[str, str]]:
         answer = await self._store.query(
             "SELECT table, name FROM system.parts WHERE database = currentDatabase() AND NOT active "
@@ -184,19 +187,6 @@ class ErasureTables:
                     raise
 
     # ---- inside --------------------------------------------------------
-
-    async def _removals(self) -> list[tuple[EventRemoval, str]]:
-        views = await read_views(self._store)
-        columns = await self._store.query(
-            "SELECT table, name, type FROM system.columns WHERE database = currentDatabase()"
-        )
-        types: dict[str, dict[str, str]] = {}
-        for table, name, kind in columns.rows:
-            types.setdefault(str(table), {})[str(name)] = str(kind)
-        return [
-            (EventRemoval(self._store, rollup, types[rollup.target], self._id, self._watch), rollup.target)
-            for rollup in views.rollups
-        ]
 
     def _batches(self) -> str:
         chosen = f"SELECT site_id, key FROM erasure_keys WHERE id = '{self._id}' AND part = '{EVENTS_PART}'"

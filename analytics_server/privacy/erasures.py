@@ -171,7 +171,7 @@ class Erasures:
         await self.request(user_id, job.scope, opted_out=job.opted_out, follows=job.id)
 
     def _is_erased(self, job: ErasureJob) -> IsErased:
-        return lambda site_id, user: job.scope.covers(site_id) and self._hashes.of(user) == job.user_hash
+        return lambda site_id, user: bool(user) and job.scope.covers(site_id) and self._hashes.of(user) == job.user_hash
 
     def _clean_files(self, job: ErasureJob) -> None:
         remove_from_letters(self._around.letters, self._is_erased(job), job.cut_off, wal=self._wal)

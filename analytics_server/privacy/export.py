@@ -94,7 +94,8 @@ class PersonExport:
         columns = ", ".join(f"`{name}`" for name in table.columns)
         statement = (
             f"SELECT '{table.name}' AS `table`, {columns} FROM {table.source} "
-            f"WHERE {table.named_by} = {{user:String}} AND {table.where} AND {scope.condition}"
+            f"WHERE {table.named_by} = {{user:String}} AND {table.where} AND {scope.condition} "
+            f"ORDER BY {table.order}"
         )
         settings = {**_SETTINGS, **(_UNLOGGED if self._store.capabilities.keeps_query_log else {})}
         parameters = {"user": user_id, **scope.parameters}

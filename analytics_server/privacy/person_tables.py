@@ -5,7 +5,7 @@ A table names people by a column `user_id`, or is `funnel_days`, whose `subject`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from analytics_server.store.protocol import Store
 
@@ -18,13 +18,15 @@ FUNNEL_DAYS = "funnel_days"
 
 @dataclass(frozen=True, slots=True)
 class PersonTable:
-    """`named_by`: the column that holds the user id; `where`: what must hold besides, in SQL."""
+    """`named_by`: the column that holds the user id; `where`: what must hold besides, in SQL; `order`: of its rows, so
+    that the same data is always shown in the same order: as they are stored, which needs no sorting in memory."""
 
     name: str
     columns: tuple[str, ...]
     named_by: str
     merges: bool
     """Is a row complete only once it is merged?"""
+    order: str
     where: str = "1"
 
     @property
@@ -36,26 +38,27 @@ class PersonTable:
 async def person_tables(store: Store) -> list[PersonTable]:
     """All tables that name people, `events` first. Raises a store error."""
     answer = await store.query(
-        "SELECT c.table AS name, groupArray((c.name, c.type)) AS columns, any(t.engine) AS engine "
+        "SELECT c.table AS name, groupArray((c.name, c.type)) AS columns, any(t.engine) AS engine, any(t.sorting_key) "
         "FROM (SELECT table, name, type FROM system.columns WHERE database = currentDatabase() "
         "AND default_kind NOT IN ('ALIAS', 'EPHEMERAL') ORDER BY table, position) AS c "
-        "INNER JOIN (SELECT name, engine FROM system.tables WHERE database = currentDatabase() "
+        "INNER JOIN (SELECT name, engine, sorting_key FROM system.tables WHERE database = currentDatabase() "
         "AND engine != 'MaterializedView') AS t ON c.table = t.name GROUP BY name ORDER BY name != 'events', name"
     )
     found: list[PersonTable] = []
     by_user: list[str] = []
     days: PersonTable | None = None
-    for name, columns, engine in answer.rows:
+    for name, columns, engine, sorting_key in answer.rows:
         kinds = {str(column): str(kind) for column, kind in columns}  # type: ignore[attr-defined]
+        order = f"{sorting_key}, event_id" if "event_id" in kinds else str(sorting_key)
         merges = "Aggregating" in str(engine) or "Replacing" in str(engine)
         if USER_COLUMN in kinds and "site_id" in kinds and name != SUBJECTS:
-            found.append(PersonTable(str(name), tuple(kinds), USER_COLUMN, merges))
+            found.append(PersonTable(str(name), tuple(kinds), USER_COLUMN, merges, order))
         if str(name).startswith("funnel_") and kinds.get("subject") == "String" and USER_COLUMN in kinds:
             by_user.append(str(name).rpartition("_")[2])
         if name == FUNNEL_DAYS:
-            days = PersonTable(FUNNEL_DAYS, tuple(kinds), "subject", merges)
+            days = PersonTable(FUNNEL_DAYS, tuple(kinds), "subject", merges, order)
     if days is not None and by_user:
         definitions = ", ".join(f"'{definition}'" for definition in by_user)  # hexadecimal: made from a hash
         where = f"definition IN ({definitions})"
-        found.append(PersonTable(days.name, days.columns, days.named_by, days.merges, where))
+        found.append(replace(days, where=where))
     return found

@@ -13,22 +13,26 @@ from analytics_server.http.endpoint import Endpoint
 from analytics_server.ingest.service import IngestService
 from analytics_server.ingest.wal.segment import Sealed
 from analytics_server.privacy.certificate import Certificate
-from analytics_server.privacy.erasure import Surroundings
+from analytics_server.privacy.erasure import DELIVERY_WAIT_S, Surroundings
 from analytics_server.privacy.erasure_jobs import ErasureJobs
 from analytics_server.privacy.erasures import Erasures
 from analytics_server.privacy.expiry.purge import Expiry
+from analytics_server.privacy.expiry.site_removal import SiteRemoval
 from analytics_server.privacy.export import PersonExport
 from analytics_server.privacy.opt_outs import OptOuts
+from analytics_server.privacy.report.history import ERASURE_DONE, AuditHistory
 from analytics_server.privacy.report.routes import endpoints as report_endpoints
 from analytics_server.privacy.routes import PrivacyRoutes
 from analytics_server.privacy.salts import Salts
 from analytics_server.privacy.user_hashes import UserHashes
 from analytics_server.store.integrity import Integrity
+from analytics_server.store.lease import end_left_over
 from analytics_server.store.protocol import Store
 
 
 class PrivacyService:
-    """`recorder` gets an entry of each erasure that is done, with its certificate's hash."""
+    """`recorder` gets an entry of each erasure that is done, with its certificate's hash. `reload_saved`: read what is
+    saved with sites again, where this process keeps it."""
 
     def __init__(
         self,
@@ -38,6 +42,8 @@ class PrivacyService:
         ingest: IngestService,
         integrity: Integrity,
         recorder: Recorder,
+        *,
+        reload_saved: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self._recorder = recorder
@@ -62,15 +68,29 @@ class PrivacyService:
             cluster=config.clickhouse.cluster,
             on_done=self._done,
         )
+        around = (lambda: self.erasures.working, integrity.removing, ingest.merges.released)
         self.expiry = Expiry(
             store,
             access.sites.all,
             default_days=config.privacy.retention_days,
             letters=letters,
+            quarantine=config.wal_dir / "quarantine",
             cluster=config.clickhouse.cluster,
             recorder=recorder,
             holder=str(config.data_dir),
-            around=(lambda: self.erasures.working, integrity.removing, ingest.merges.released),
+            around=around,
+        )
+        self.site_removal = SiteRemoval(
+            store,
+            access.sites,
+            letters=letters,
+            quarantine=config.wal_dir / "quarantine",
+            recorder=recorder,
+            holder=str(config.data_dir),
+            deliver=lambda: ingest.delivered(ingest.cut_off(), DELIVERY_WAIT_S),
+            reload_saved=reload_saved,
+            has_neighbours=not store.capabilities.owns_files,
+            around=around,
         )
         self._access = access
         self._config = config
@@ -80,6 +100,7 @@ class PrivacyService:
 
         Raises a store error.
         """
+        await end_left_over(self._store)
         await reading("salts", self.salts.load)
         await reading("privacy_keys", self.hashes.load)
         await reading("opt_outs", self.opt_outs.load)
@@ -93,29 +114,34 @@ class PrivacyService:
     async def clean(self, left_over: Sequence[Sealed]) -> None:
         """Take out of what an earlier run left what was erased meanwhile; before it is delivered."""
         await self.erasures.clean(left_over)
+        await self.site_removal.clean(left_over)
 
     def tasks(self) -> Iterator[tuple[Callable[[], Coroutine[Any, Any, None]], str]]:
         """What runs in the background, with a name for each."""
         yield self.opt_outs.run, "opt-outs"
         yield self.erasures.run, "erasures"
+        yield self.site_removal.run, "site-removal"
 
     def daily(self) -> Iterator[tuple[str, Callable[[], Awaitable[bool]]]]:
         """What is done once a day, with a name for it."""
-        yield "expiry", self.expiry.purge_daily
+        yield "expiry", self._expire
+
+    async def _expire(self) -> bool:
+        return await self.expiry.purge_daily() and await self.site_removal.remove()
 
     def endpoints(self) -> list[Endpoint]:
         """Export, erasure, opt-outs and the report over HTTP."""
         sites = self._access.sites
         return [
             *PrivacyRoutes(self.export, self.erasures, self.opt_outs, sites).endpoints(),
-            *report_endpoints(self._config, sites.get),
+            *report_endpoints(self._config, sites.get, AuditHistory(self._store)),
         ]
 
     async def _done(self, certificate: Certificate) -> None:
         await self._recorder.append(
             AuditEntry(
                 action=ERASE_PERSON.name,
-                operation="erasure_done",
+                operation=ERASURE_DONE,
                 principal_kind="internal",
                 principal_name="server",
                 resource=certificate.erasure_id,

@@ -29,7 +29,7 @@ SETTINGS: Settings = {
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Days of one month, and the range of `ts` (µs) in which their events lie."""
+    """Days, of one month but for `Calendar.spans`, and the range of `ts` (µs) in which their events lie."""
 
     days: tuple[date, ...]
     since_us: int
@@ -100,6 +100,26 @@ class Calendar:
                 chosen, held = [], 0
             chosen.append(day)
             held += events
+        if chosen:
+            found.append(self._piece(chosen))
+        return found
+
+    def spans(self, days: Sequence[date], *, most: int) -> list[Piece]:
+        """Those days in pieces, over months if need be: from the first to the last of a piece are about `most` events.
+
+        What lies between its days is read too.
+        """
+        found: list[Piece] = []
+        chosen: list[date] = []
+        held, wanted = 0, set(days)
+        for day in sorted(self._days):
+            held += self._days[day][0]
+            if day in wanted:
+                if chosen and held > most:
+                    found.append(self._piece(chosen))
+                    chosen = []
+                held = held if chosen else self._days[day][0]
+                chosen.append(day)
         if chosen:
             found.append(self._piece(chosen))
         return found

@@ -15,15 +15,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import date, timedelta
+from typing import TypeVar
 
-from analytics_server.errors import StoreRetryable
+from analytics_server.errors import StoreError, StoreRetryable
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S, Calendar, scope
-from analytics_server.rollups.materialized_views import Rollup
+from analytics_server.rollups.materialized_views import Rollup, is_gone, read_views
 from analytics_server.rollups.mutations import delete_rows
 from analytics_server.rollups.quiet import InsertWatch
 from analytics_server.store.protocol import Store
+
+T = TypeVar("T")
 
 EVENTS_AT_ONCE = 5_000_000
 """So many events are looked at by one statement: flushes of this server wait for it."""
@@ -44,6 +47,7 @@ class EventRemoval:
     """One rollup, and the keys of one removal. `types`: of the target's columns. `removal_id`: letters and digits."""
 
     def __init__(self, store: Store, rollup: Rollup, types: Mapping[str, str], removal_id: str, watch: InsertWatch):
+        self.target = rollup.target
         self._store = store
         self._rollup = rollup
         self._types = types
@@ -155,12 +159,50 @@ class EventRemoval:
         calendar = (await Calendar.read(self._store, [])).including(days)
         rows = f" AND toDate({{0}}.{time}) IN {{{{days:Array(Date)}}}}"
         found: list[tuple[str, str, dict[str, object]]] = []
-        for piece in calendar.pieces(days, most=EVENTS_AT_ONCE):
+        for piece in calendar.spans(days, most=EVENTS_AT_ONCE):
             condition, parameters = scope(piece)
             if re.search(rf"\be\.ts(?:, 'UTC')?\)*\s+AS\s+`?{time}`?(?!\w)", self._rollup.head):
                 condition, parameters = _ON_OWN_DAYS, {"days": list(piece.days), **_bounds(piece.days)}
             found.append((f"{at_sites} AND {condition}", rows, parameters))
         return found
+
+
+async def removals(store: Store, removal_id: str, watch: InsertWatch) -> list[EventRemoval]:
+    """One for each rollup there is now. Raises a store error."""
+    columns = await store.query("SELECT table, name, type FROM system.columns WHERE database = currentDatabase()")
+    types: dict[str, dict[str, str]] = {}
+    for table, name, kind in columns.rows:
+        types.setdefault(str(table), {})[str(name)] = str(kind)
+    return [
+        EventRemoval(store, rollup, types[rollup.target], removal_id, watch)
+        for rollup in (await read_views(store)).rollups
+    ]
+
+
+async def rework(found: Sequence[EventRemoval]) -> bool:
+    """Remove the keys that are written down, from all rollups at once, and make them again; are all of them right?
+
+    ClickHouse rewrites the parts of different tables side by side. Raises a store error.
+    """
+    concerned = [removal for removal in found if await _unless_gone(removal.rows())]
+    removed = await asyncio.gather(*(_unless_gone(one.remove()) for one in concerned), return_exceptions=True)
+    if failed := [error for error in removed if error is not None]:
+        raise failed[0]
+    right = True
+    for removal in concerned:
+        await _unless_gone(removal.restore())
+        right = await _unless_gone(removal.is_right()) is not False and right
+    return right
+
+
+async def _unless_gone(work: Awaitable[T]) -> T | None:
+    """None where a saved funnel was deleted meanwhile, and its table with it."""
+    try:
+        return await work
+    except StoreError as error:
+        if not is_gone(error):
+            raise
+        return None
 
 
 def _bounds(days: Sequence[date]) -> dict[str, object]:

@@ -236,12 +236,14 @@ class Documents(Generic[T]):
         self.unreadable -= values.keys()
         self._changed()
 
-    async def delete(self, key: Key, value: T | None = None) -> None:
+    async def delete(self, key: Key, value: T | None = None, *, last: T | None = None) -> None:
         """Write that a document is deleted. Raises a store error.
 
-        `value`: what it was, in case it was never stored; not needed for one that can't be read.
+        `value`: what it was, in case it was never stored; not needed for one that can't be read. `last`: as what it is
+        remembered, where its keys return.
         """
-        await self._delete({key: self._texts.get(key) or ("" if value is None else self._encode(value))})
+        text = self._texts.get(key) or ("" if value is None else self._encode(value))
+        await self._delete({key: text if last is None else self._encode(last)})
 
     async def delete_all(self, keys: Collection[Key]) -> None:
         """Write in one block that several documents are deleted. Raises a store error."""

@@ -39,6 +39,11 @@ _LIVE = (
     " GROUP BY claim HAVING end > now64(6, 'UTC')"
 )
 
+_LIVE_OF_ALL = (
+    "SELECT name, claim, max(l.step) AS step, any(l.holder) AS holder FROM leases AS l GROUP BY name, claim"
+    " HAVING argMax(l.ends_at, l.step) > now64(6, 'UTC')"
+)
+
 
 class Lease:
     """One server's side of a lease. `holder`: who this is, to be shown; `ttl_s`: for how long it is taken at a time."""
@@ -121,3 +126,15 @@ async def leased(lease: Lease) -> AsyncIterator[bool]:
         yield taken
     finally:
         await lease.release()
+
+
+async def end_left_over(store: Store) -> None:
+    """End what a killed process still holds, where the engine belongs to this process alone. Raises a store error."""
+    if not store.capabilities.owns_files:
+        return
+    answer = await store.query(f"SELECT count() FROM ({_LIVE_OF_ALL})", settings=READ_NOW, timeout_s=TIMEOUT_S)
+    if answer.rows[0][0]:
+        await store.command(
+            "INSERT INTO leases (name, claim, step, holder, ends_at, at)"
+            f" SELECT name, claim, step + 1, holder, now64(6, 'UTC'), now64(6, 'UTC') FROM ({_LIVE_OF_ALL})"
+        )

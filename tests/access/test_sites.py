@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_server.access.site_settings import SiteSettings
-from analytics_server.access.sites import Sites, check_timezone, valid_site_id
+from analytics_server.access.sites import Sites, valid_site_id
 from analytics_server.config import SitesSection
 from analytics_server.errors import ConfigError, Conflict, RequestError
 from analytics_server.model import Site
 from analytics_server.profiles.tables import STANDARD, UNKNOWN, profile_of
 from analytics_server.store.protocol import Store
+from analytics_server.zones import check_timezone
 from tests.access.test_refresh import FakeStore, site_row
 from tests.server import wait_for
 
@@ -364,3 +365,32 @@ async def test_an_older_site_that_was_deleted_stays_so_until_it_comes_back_with_
     back = await made.create("müller.example")
     assert back.site_id == "xn--mller-kva.example"
     assert made.get("müller.example") == back
+
+
+async def test_a_site_that_is_deleted_with_its_data_is_not_made_again_before_that_is_gone() -> None:
+    made, _ = sites(site_row(Site(site_id="a.example", profile="fr-exempt")), site_row(Site(site_id="b.example")))
+    await made.load()
+
+    assert await made.delete("a.example", erase=True)
+    assert await made.delete("b.example")
+    assert made.removals() == {"a.example": True}
+    with pytest.raises(Conflict) as refused:
+        await made.create("a.example")
+    assert refused.value.code == "site_being_erased"
+
+
+async def test_of_a_site_that_was_deleted_before_the_data_can_be_removed_too() -> None:
+    former = Site(site_id="a.example", profile="fr-exempt", removal="asked")
+    made, store = sites(site_row(Site(site_id="b.example"), deleted=1), site_row(former, deleted=1))
+    await made.load()
+
+    assert await made.delete("b.example", erase=True)
+    assert not await made.delete("c.example", erase=True)
+    assert made.removals() == {"a.example": True, "b.example": True}
+    await made.data_removed("a.example")
+    store.rows[:] = [site_row(msgspec.structs.replace(former, removal="done"), deleted=1)]
+    await made.load()
+
+    assert made.removals() == {"a.example": False}
+    assert (await made.create("a.example")).profile == "standard"
+    assert made.removals() == {}

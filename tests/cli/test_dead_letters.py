@@ -33,6 +33,8 @@ class OpenStore(FakeStore):
         super().__init__()
         self.away = False
         self.by_batch: dict[int, int] = {}
+        self.recorded: list[object] = []
+        """How many events each entry of the audit log tells."""
 
     async def open(self) -> None:
         if self.away:
@@ -55,7 +57,12 @@ def store(monkeypatch: pytest.MonkeyPatch) -> OpenStore:
         return []
 
     monkeypatch.setattr(cli_dead_letters, "make_store", lambda config: cast(Store, made))
+
+    async def recorded(*arguments: object, **named: object) -> None:
+        made.recorded.append(named["rows"])
+
     monkeypatch.setattr(cli_dead_letters, "migrate", migrated)
+    monkeypatch.setattr(cli_dead_letters, "record", recorded)
     return made
 
 
@@ -159,6 +166,7 @@ def test_retry_delivers_a_letter_once(data_dir: Path, store: OpenStore) -> None:
     assert "Everything is in ClickHouse." in result.output
     assert store.titles == ["a", "b"]
     assert store.calls == ["end", "count", "insert", "close"]
+    assert store.recorded == [2]
     assert list(letters(data_dir).iterdir()) == []
     assert list((data_dir / "wal").glob("*.wal")) == []
 

@@ -17,9 +17,11 @@ from analytics_server.access.people.accounts import Accounts, Rights
 from analytics_server.cli.main import cli
 from analytics_server.config import ClickhouseSection, Config, ServerSection
 from analytics_server.errors import AnalyticsError, ConfigError
+from analytics_server.ingest.flush import dead_letters
 from analytics_server.ingest.wal.recovery import LOCK
 from analytics_server.model import Site
 from analytics_server.store import make_store, migrate
+from tests.ingest.rows import row
 
 _numbers = itertools.count(1)
 
@@ -66,6 +68,7 @@ COMMANDS = [
     ("site", "create"),
     ("site", "show"),
     ("site", "set"),
+    ("site", "remove"),
     ("token",),
     ("token", "list"),
     ("token", "create"),
@@ -262,6 +265,30 @@ def test_migrating_twice_applies_nothing_the_second_time(run: Commands) -> None:
     assert first[0] == "applied 0001_create_events"
     assert len(second) == 1
     assert second[0].startswith("0 applied; the schema is up to date (embedded")
+
+
+def test_what_commands_change_is_in_the_audit_log(run: Commands, tmp_path: Path) -> None:
+    run.lines("migrate")
+    run.lines("demo", "--sessions", "1", "--days", "1", "--site", "made-up.example")
+    run.lines("site", "set", "made-up.example", "--currency", "EUR")
+    refused = {0: dead_letters.Cause(error="StoreBadRows")}
+    rows = [row(site_id="made-up.example")]
+    dead_letters.write_rows(tmp_path / "dead-letters", 77 << 22, 1, refused, rows, 1_700_000_000.0)
+    assert run("dead-letters", "retry", "--all").exit_code == 0
+    run("doctor", "--repair")
+    run.lines("site", "remove", "made-up.example", "--data", "erase", "--yes")
+
+    entries = [msgspec.json.decode(line) for line in run.lines("audit", "export")]
+
+    told = {entry.get("operation", ""): entry for entry in entries}
+    changes = ("migrate", "demo", "site set", "dead-letters retry", "doctor --repair", "site remove")
+    assert set(changes) <= told.keys()
+    assert all(told[change]["principal_id"] == "cli" for change in changes)
+    assert {told[change].get("site_id") for change in ("demo", "site set", "site remove")} == {"made-up.example"}
+    assert told["dead-letters retry"]["rows"] == 1
+    gone = [entry for entry in entries if entry["action"] == "erase_site"]
+    assert [entry["details"]["state"] for entry in gone] == ["begun", "done"]
+    assert gone[0]["details"]["events"] == str(told["demo"]["rows"] + 1)
 
 
 @pytest.mark.parametrize(

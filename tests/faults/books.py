@@ -31,9 +31,10 @@ _STATE = re.compile(r"AggregateFunction\((\w+)")
 
 
 class Books(msgspec.Struct, kw_only=True):
-    """`events` by id, how many keys each rollup has, and what is wrong with the rollups, a line per key."""
+    """`events` by id and by user, how many keys each rollup has, and what is wrong with the rollups, a line per key."""
 
     events: dict[str, int]
+    users: dict[str, int]
     rollups: dict[str, int]
     wrong: list[str]
 
@@ -95,7 +96,8 @@ def _read(url: str, database: str) -> Books:
     client: Any = clickhouse_connect.get_client(dsn=url, database=database)
     try:
         counted = client.query("SELECT toString(event_id), count() FROM events GROUP BY event_id").result_rows
-        books = Books(events=dict(counted), rollups={}, wrong=[])
+        users = client.query("SELECT user_id, count() FROM events GROUP BY user_id").result_rows
+        books = Books(events=dict(counted), users=dict(users), rollups={}, wrong=[])
         views = client.query(
             "SELECT create_table_query, as_select FROM system.tables "
             "WHERE database = currentDatabase() AND engine = 'MaterializedView' ORDER BY name"

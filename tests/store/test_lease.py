@@ -10,7 +10,7 @@ import pytest
 
 from analytics_server.errors import StoreRetryable
 from analytics_server.store import Store, make_store, migrate
-from analytics_server.store.lease import Lease, leased
+from analytics_server.store.lease import Lease, end_left_over, leased
 from tests.server import wait_for
 from tests.store.conftest import Engines
 
@@ -138,3 +138,15 @@ async def test_work_under_a_lease_releases_it_also_when_it_fails(store: Store, n
 def test_a_time_limit_is_needed(ttl_s: float) -> None:
     with pytest.raises(ValueError, match="A lease is taken for at most"):
         Lease(store=None, name="x", holder="x", ttl_s=ttl_s)  # type: ignore[arg-type]
+
+
+async def test_what_a_killed_process_held_is_free_where_no_other_can_hold_it(store: Store, name: str) -> None:
+    killed, other = lease(store, name), lease(store, f"{name}-b")
+    assert await killed.take()
+    assert await other.take()
+    await other.release()
+
+    await end_left_over(store)
+
+    assert await lease(store, name).take() is store.capabilities.owns_files
+    assert await lease(store, f"{name}-b").take()

@@ -1,4 +1,4 @@
-"""Takes rows out of WAL segments that nothing is appended to any more: for the erasure of a person.
+"""Takes rows out of WAL segments that nothing is appended to any more: for erasures and expiry.
 
 A segment is replaced by one without these rows in one step, durable before the old one is gone. What could not be read
 of it (damaged frames) is left out of the new one. A file that is no segment at all has the bytes of the user id
@@ -18,7 +18,7 @@ from analytics_server.ingest.wal.segment import SegmentError
 from analytics_server.ingest.wal.segment_file import sync_directory
 
 IsErased = Callable[[str, str], bool]
-"""Must a row of this site and this user go?"""
+"""Must a row of this site and this user, "" for none, go?"""
 
 _split = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _row = msgspec.msgpack.Decoder(list[object]).decode
@@ -32,16 +32,15 @@ def read_rows(path: Path) -> tuple[tuple[str, ...], list[msgspec.Raw]]:
 
 def chosen(columns: tuple[str, ...], rows: Sequence[msgspec.Raw], is_erased: IsErased) -> list[int]:
     """Positions of the rows that must go."""
-    if "user_id" not in columns:
-        return []
-    site_at, user_at = columns.index("site_id"), columns.index("user_id")
+    site_at, user_at = columns.index("site_id"), columns.index("user_id") if "user_id" in columns else len(columns)
     found = []
     for at, raw in enumerate(rows):
         try:
             row = _row(raw)
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
-        if len(row) > user_at and row[user_at] and is_erased(str(row[site_at]), str(row[user_at])):
+        user_id = str(row[user_at] or "") if len(row) > user_at else ""
+        if len(row) > site_at and is_erased(str(row[site_at]), user_id):
             found.append(at)
     return found
 

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from analytics_server.batch_ids import first_batch_id
 from analytics_server.http.audit import AuditEntry, Recorder
-from analytics_server.ingest.flush.letter_removal import remove_from_letters
 from analytics_server.model import Site
-from analytics_server.privacy.expiry.site_tables import ExpiryTables
+from analytics_server.privacy.expiry.expired_files import remove_expired
+from analytics_server.privacy.expiry.site_tables import ExpiryTables, unfinished
 from analytics_server.profiles.tables import profile_of
 from analytics_server.store.lease import Lease, leased
 from analytics_server.store.protocol import Store
@@ -31,13 +29,15 @@ log = logging.getLogger(__name__)
 ACTION = "expire"
 LEASE = "expiry"
 LEASE_S = 3_600.0
+SITES_AT_ONCE = 500
+NEWEST = 2**63 - 1
+"""No batch has a greater id."""
 
 
 class SiteExpiry(msgspec.Struct, frozen=True, kw_only=True):
     """What goes of one site: rows by table, of UTC days earlier than `before`. Sessions over the cut are shortened."""
 
     site_id: str
-    retention_days: int
     before: date
     rows: dict[str, int]
 
@@ -53,6 +53,7 @@ class Expiry:
         *,
         default_days: int,
         letters: Path,
+        quarantine: Path,
         cluster: str,
         recorder: Recorder,
         holder: str,
@@ -63,6 +64,7 @@ class Expiry:
         self._sites = sites
         self._default_days = default_days
         self._letters = letters
+        self._quarantine = quarantine
         self._cluster = cluster
         self._recorder = recorder
         self._holder = holder
@@ -71,14 +73,12 @@ class Expiry:
 
     async def plan(self) -> list[SiteExpiry]:
         """What would go now, of sites with anything to go. Raises a store error."""
+        cuts = self._cuts()
         planned = []
-        for site, days in self._limited():
-            tables = self._tables(site, days)
-            rows = await tables.rows()
-            if rows or await tables.is_unfinished():
-                planned.append(
-                    SiteExpiry(site_id=site.site_id, retention_days=days, before=self._before(days), rows=rows)
-                )
+        for at in range(0, len(cuts), SITES_AT_ONCE):
+            part = dict(sorted(cuts.items())[at : at + SITES_AT_ONCE])
+            found = await self._tables(part).rows()
+            planned += [SiteExpiry(site_id=site, before=part[site], rows=found[site]) for site in sorted(found)]
         return planned
 
     async def purge(self) -> list[SiteExpiry] | None:
@@ -87,13 +87,44 @@ class Expiry:
         async with leased(lease) as taken:
             if not taken:
                 return None
-            done: list[SiteExpiry] = []
-            for planned in await self.plan():
-                if not await lease.take():  # renewed for each site
-                    return done
-                await self._purge_site(planned)
-                done.append(planned)
+            async with self._working():
+                done = await self._finish_earlier()
+            files = await self._remove_from_files()
+            planned = await self.plan()
+            for at in range(0, len(planned), SITES_AT_ONCE):
+                if not await lease.take():  # renewed each time
+                    break
+                part = planned[at : at + SITES_AT_ONCE]
+                tables = self._tables({site.site_id: site.before for site in part})
+                async with self._working():
+                    await tables.purge({site.site_id: site.rows for site in part})
+                    await tables.finish()
+                done += await self._close(tables, part, files)
+            for site_id, rows in sorted(files.items()):  # those of which ClickHouse had nothing that is too old
+                await self._record(site_id, "", rows)
             return done
+
+    async def _finish_earlier(self) -> list[SiteExpiry]:
+        """Complete what a purge that was broken off has left. It removes no more events: the settings may be others."""
+        left = await unfinished(self._store)
+        if not left:
+            return []
+        tables = self._tables({site_id: before for site_id, (before, _) in left.items()})
+        await tables.finish()
+        still = await tables.rows()
+        gone = [
+            SiteExpiry(
+                site_id=site_id,
+                before=before,
+                rows={
+                    table: n
+                    for table, rows in planned.items()
+                    if (n := rows - still.get(site_id, {}).get(table, 0)) > 0
+                },
+            )
+            for site_id, (before, planned) in left.items()
+        ]
+        return await self._close(tables, [site for site in gone if site.rows], {})
 
     async def purge_daily(self) -> bool:
         """Purge and log what went; False when another server is at it. Raises what `purge` does."""
@@ -102,40 +133,52 @@ class Expiry:
             log.info("expired data removed", extra={"site": site.site_id, "rows": sum(site.rows.values())})
         return done is not None
 
-    async def _purge_site(self, planned: SiteExpiry) -> None:
-        tables = ExpiryTables(
-            self._store, planned.site_id, planned.before, self._clock().timestamp(), cluster=self._cluster
-        )
+    @asynccontextmanager
+    async def _working(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             for around in self._around:
                 await stack.enter_async_context(around())
-            await tables.purge()
-        is_expired = partial(_is_of_site, planned.site_id)
-        until = first_batch_id(datetime.combine(planned.before, datetime.min.time(), UTC).timestamp())
-        letters = await asyncio.to_thread(remove_from_letters, self._letters, is_expired, until)
-        rows = {**planned.rows, **({"dead_letters": letters} if letters else {})}
-        details = {"before": planned.before.isoformat(), "retention_days": str(planned.retention_days)}
+            yield
+
+    async def _close(
+        self, tables: ExpiryTables, sites: Iterable[SiteExpiry], files: dict[str, dict[str, int]]
+    ) -> list[SiteExpiry]:
+        """Tell the audit log, once or, after a crash, twice. What is told of `files` is taken out."""
+        done = []
+        for site in sites:
+            rows = {**site.rows, **files.pop(site.site_id, {})}
+            await self._record(site.site_id, site.before.isoformat(), rows)
+            done.append(msgspec.structs.replace(site, rows=rows))
+        await tables.forget()
+        return done
+
+    async def _record(self, site_id: str, before: str, rows: Mapping[str, int]) -> None:
+        counts = {table: str(count) for table, count in rows.items()}
         await self._recorder.append(
             AuditEntry(
                 action=ACTION,
                 principal_kind="internal",
                 principal_name="expiry",
-                site_id=planned.site_id,
+                site_id=site_id,
                 rows=sum(rows.values()),
-                details={**details, **{table: str(count) for table, count in rows.items()}},
+                details={"before": before, **counts} if before else counts,
             )
         )
 
-    def _limited(self) -> list[tuple[Site, int]]:
-        found = [(site, kept_days(site, self._default_days)) for site in self._sites()]
-        return [(site, days) for site, days in found if days]
+    async def _remove_from_files(self) -> dict[str, dict[str, int]]:
+        cuts = self._cuts()
+        are_all_limited = bool(cuts) and len(cuts) == len(self._sites())
+        oldest = min(cuts.values()) if are_all_limited else None
+        return await asyncio.to_thread(remove_expired, self._letters, self._quarantine, cuts, oldest)
 
-    def _before(self, days: int) -> date:
-        return self._clock().astimezone(UTC).date() - timedelta(days=days)
+    def _cuts(self) -> dict[str, date]:
+        """The sites of which something may go, and the first day of which nothing goes."""
+        today = self._clock().astimezone(UTC).date()
+        kept = {site.site_id: kept_days(site, self._default_days) for site in self._sites()}
+        return {site_id: today - timedelta(days=days) for site_id, days in kept.items() if days}
 
-    def _tables(self, site: Site, days: int) -> ExpiryTables:
-        now_s = self._clock().timestamp()
-        return ExpiryTables(self._store, site.site_id, self._before(days), now_s, cluster=self._cluster)
+    def _tables(self, cuts: Mapping[str, date]) -> ExpiryTables:
+        return ExpiryTables(self._store, cuts, self._clock().timestamp(), cluster=self._cluster)
 
 
 def kept_days(site: Site, default_days: int) -> int:
@@ -143,7 +186,3 @@ def kept_days(site: Site, default_days: int) -> int:
     days = site.retention_days or default_days
     most = profile_of(site.profile).most_retention_days
     return most if most and (not days or days > most) else days
-
-
-def _is_of_site(site_id: str, of_row: str, user_id: str) -> bool:
-    return of_row == site_id

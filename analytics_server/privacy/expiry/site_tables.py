@@ -1,121 +1,157 @@
-"""What expiry does in ClickHouse for one site: counts, deletes and makes right what is older than the site keeps it.
+"""What expiry does in ClickHouse: counts, deletes and makes right what is older than sites keep it.
 
-The cut is the beginning of a day in UTC. The events go; of every rollup the keys that count any of them are removed and
-made again of the events that are left (`rollups/removal.py`): a session that went on over the cut tells of the rest of
-it, and rollups equal `events` at the end. Builds of days before the cut are discarded.
+The cut of a site is the beginning of a day in UTC. All sites are worked on together, because ClickHouse rewrites parts,
+not sites: a purge takes as long for a hundred as for one.
+The events go; of every rollup the keys that count any of them are removed and made again of the events that are left
+(`rollups/removal.py`): a session that went on over the cut tells of the rest of it, and rollups equal `events` at the
+end. Builds of days before the cut are discarded.
 
-The keys are written down before anything is removed and forgotten last, under an id that is the same for a site every
-time: what a killed purge has left is completed by the next one. Batches that came within the last hour are left alone,
-because one whose insert is in doubt is verified by counting its rows.
+The keys are written down before anything is removed and forgotten last: what a killed purge has left is completed by
+the next one, whatever the sites say then. Batches that came within the last hour are left alone, because one whose
+insert is in doubt is verified by counting its rows.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 
 from analytics_server.batch_ids import first_batch_id
-from analytics_server.errors import StoreError, StoreRetryable
+from analytics_server.errors import StoreRetryable
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
-from analytics_server.rollups.materialized_views import is_gone, read_views
-from analytics_server.rollups.mutations import delete_rows
+from analytics_server.rollups.materialized_views import read_views
+from analytics_server.rollups.mutations import delete_rows, mutations_ended
 from analytics_server.rollups.quiet import InsertWatch
 from analytics_server.rollups.registry import DERIVED_TABLES, DerivedTable, Filling, derived_tables
-from analytics_server.rollups.removal import EventRemoval
+from analytics_server.rollups.removal import removals, rework
 from analytics_server.store.protocol import Store
+
+PURGE = "expiry"
+"""The id of the keys that are written down: one purge at a time, under the lease."""
 
 SETTLED_S = 3_600.0
 REWORK_ROUNDS = 5
 
 
 class ExpiryTables:
-    """A site's rows older than `before`, a day in UTC. `now_s`: seconds since 1970."""
+    """The sites' rows older than their cut, a day in UTC. `now_s`: seconds since 1970."""
 
-    def __init__(self, store: Store, site_id: str, before: date, now_s: float, *, cluster: str) -> None:
+    def __init__(self, store: Store, cuts: Mapping[str, date], now_s: float, *, cluster: str) -> None:
         self._store = store
-        self._before = before
-        self._id = "expiry" + hashlib.sha256(site_id.encode()).hexdigest()[:16]
-        self._parameters: Mapping[str, object] = {"site": site_id}
         self._watch = InsertWatch(store, cluster=cluster, timeout_s=TIMEOUT_S, settings=SETTINGS)
-        self._site = _quoted(site_id)
-        start = f"toDateTime({int(datetime.combine(before, time(), UTC).timestamp())}, 'UTC')"
-        settled = f"batch_id < {first_batch_id(now_s - SETTLED_S)}"
-        self._old = f"ts < {start} AND {settled}"
+        self._settled = f"batch_id < {first_batch_id(now_s - SETTLED_S)}"
+        self._sites: dict[date, list[str]] = {}
+        for site_id, before in sorted(cuts.items()):
+            self._sites.setdefault(before, []).append(site_id)
 
-    async def rows(self) -> dict[str, int]:
-        """Stored rows that would go, by table; nothing where no event would. Raises a store error.
+    async def rows(self) -> dict[str, dict[str, int]]:
+        """Stored rows that would go, by site and table; no site of which nothing would go. Raises a store error.
 
         Of rollups all rows that begin before the cut are counted, also those that will be shortened.
         """
-        events = await self._count("events", f"site_id = {{site:String}} AND {self._old}")
-        if not events:
-            return {}
-        found = {"events": events}
+        found: dict[str, dict[str, int]] = {}
+        for site_id, events in (await self._counts("events", self._old_events())).items():
+            found[site_id] = {"events": events}
+        if not found:
+            return found
         for table in derived_tables(await read_views(self._store)):
             if table.time:
-                found[table.name] = await self._count(table.name, f"site_id = {{site:String}} AND {self._older(table)}")
-        return {name: rows for name, rows in found.items() if rows}
+                for site_id, rows in (await self._counts(table.name, self._old_rows(table))).items():
+                    if site_id in found:
+                        found[site_id][table.name] = rows
+        return found
 
-    async def purge(self) -> None:
-        """Remove them. May be called again after it was broken off, wherever. Raises a store error."""
+    async def purge(self, planned: Mapping[str, Mapping[str, int]]) -> None:
+        """Remove them; `finish` is next. `planned`: the answer of `rows`, to be told once all is done.
+
+        May be called again after it was broken off, wherever. Raises a store error.
+        """
+        await self._write_down(planned)
         await self._store.catch_up(["events"])
-        for removal in await self._removals():
-            await removal.collect(f"site_id = {{site:String}} AND {self._old}", self._parameters)
+        for removal in await removals(self._store, PURGE, self._watch):
+            await removal.collect(self._old_events(), {})
         await self._store.catch_up(["erasure_keys"])
-        await delete_rows(self._store, "events", f"{self._of_site()} AND {self._old}", marker=self._id)
+        await delete_rows(self._store, "events", _marked(self._old_events()), marker=_MARK)
+
+    async def finish(self) -> None:
+        """Make everything right that was derived from what is removed; `forget` is next. Raises a store error."""
+        await mutations_ended(self._store, "events", marker=_MARK)
         for _ in range(REWORK_ROUNDS):
-            if await self._rework():
+            if await rework(await removals(self._store, PURGE, self._watch)):
                 break
         else:
             raise StoreRetryable("The rollups differ from events again and again: other servers are inserting.")
         for table in DERIVED_TABLES:
             if table.filling is Filling.BUILD:
                 for name in (table.builds, table.name):
-                    await delete_rows(self._store, name, f"{self._of_site()} AND {self._older(table)}", marker=self._id)
-        await self._store.command(f"ALTER TABLE erasure_keys DROP PARTITION '{self._id}'")
+                    await delete_rows(self._store, name, _marked(self._old_rows(table)), marker=_MARK)
 
-    async def is_unfinished(self) -> bool:
-        """Has an earlier purge of the site been broken off? Raises a store error."""
-        return bool(await self._count("erasure_keys", f"id = '{self._id}'"))
+    async def forget(self) -> None:
+        """The purge is over. Raises a store error."""
+        await self._store.command(f"ALTER TABLE erasure_keys DROP PARTITION '{PURGE}'")
 
-    async def _rework(self) -> bool:
-        right = True
-        for removal in await self._removals():
-            try:
-                if await removal.rows():
-                    await removal.remove()
-                    await removal.restore()
-                    right = await removal.is_right() and right
-            except StoreError as error:
-                if not is_gone(error):  # a saved funnel was deleted meanwhile, and its table with it
-                    raise
-        return right
-
-    async def _removals(self) -> list[EventRemoval]:
-        columns = await self._store.query(
-            "SELECT table, name, type FROM system.columns WHERE database = currentDatabase()"
-        )
-        types: dict[str, dict[str, str]] = {}
-        for table, name, kind in columns.rows:
-            types.setdefault(str(table), {})[str(name)] = str(kind)
-        return [
-            EventRemoval(self._store, rollup, types[rollup.target], self._id, self._watch)
-            for rollup in (await read_views(self._store)).rollups
+    async def _write_down(self, planned: Mapping[str, Mapping[str, int]]) -> None:
+        noted = [
+            (f"{_ROWS}{table}", site_id, before, rows)
+            for before, sites in self._sites.items()
+            for site_id in sites
+            for table, rows in planned.get(site_id, {}).items()
         ]
+        columns = [[PURGE] * len(noted), *map(list, zip(*noted, strict=True))]
+        await self._store.insert("erasure_keys", ("id", "part", "site_id", "day", "key"), columns)
 
-    def _of_site(self) -> str:
-        """For mutations, which take no parameters. The id makes the mutation known by its text."""
-        return f"site_id = {self._site} AND '{self._id}' != ''"
+    def _old_events(self) -> str:
+        """SQL without parameters, as mutations take none."""
 
-    def _older(self, table: DerivedTable) -> str:
-        return f"toDate({table.time}) < toDate('{self._before.isoformat()}')"
+        def start(before: date) -> str:
+            return f"toDateTime({int(datetime.combine(before, time(), UTC).timestamp())}, 'UTC')"
 
-    async def _count(self, table: str, condition: str) -> int:
-        answer = await self._store.query(
-            f"SELECT count() FROM {table} WHERE {condition}", self._parameters, settings=SETTINGS, timeout_s=TIMEOUT_S
+        return self._each({before: f"ts < {start(before)} AND {self._settled}" for before in self._sites})
+
+    def _old_rows(self, table: DerivedTable) -> str:
+        older = f"toDate({table.time}) < toDate('{{0}}')"
+        return self._each({before: older.format(before.isoformat()) for before in self._sites})
+
+    def _each(self, older: Mapping[date, str]) -> str:
+        """What holds for rows of the sites of each cut."""
+        return (
+            "("
+            + " OR ".join(
+                f"site_id IN ({', '.join(map(_quoted, sites))}) AND {older[before]}"
+                for before, sites in self._sites.items()
+            )
+            + ")"
         )
-        return int(str(answer.rows[0][0]))
+
+    async def _counts(self, table: str, condition: str) -> dict[str, int]:
+        answer = await self._store.query(
+            f"SELECT site_id, count() FROM {table} WHERE {condition} GROUP BY site_id",
+            settings=SETTINGS,
+            timeout_s=TIMEOUT_S,
+        )
+        return {str(site_id): int(str(rows)) for site_id, rows in answer.rows}
+
+
+_MARK = f"'{PURGE}' != ''"
+_ROWS = "rows of "
+
+
+async def unfinished(store: Store) -> dict[str, tuple[date, dict[str, int]]]:
+    """What a purge that was broken off was about: the cut of each site, and the rows. Raises a store error."""
+    answer = await store.query(
+        f"SELECT site_id, day, part, max(key) FROM erasure_keys WHERE id = '{PURGE}' AND startsWith(part, '{_ROWS}') "
+        "GROUP BY site_id, day, part ORDER BY site_id, part",
+        timeout_s=TIMEOUT_S,
+    )
+    found: dict[str, tuple[date, dict[str, int]]] = {}
+    for site_id, day, part, rows in answer.rows:
+        found.setdefault(str(site_id), (day, {}))[1][str(part).removeprefix(_ROWS)] = int(str(rows))  # type: ignore[arg-type]
+    return found
+
+
+def _marked(condition: str) -> str:
+    """The condition of a mutation that is known by its text."""
+    return f"{_MARK} AND {condition}"
 
 
 def _quoted(text: str) -> str:

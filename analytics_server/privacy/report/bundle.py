@@ -6,9 +6,7 @@ Pure but for the history, which is asked through an interface: expiry and erasur
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Protocol
 
 import msgspec
 
@@ -18,42 +16,13 @@ from analytics_server.config import Config
 from analytics_server.model import Site
 from analytics_server.privacy.expiry.purge import kept_days
 from analytics_server.privacy.report.fields import TABLES, DataClass, KeptFor
+from analytics_server.privacy.report.history import PastAction, PrivacyHistory
 from analytics_server.privacy.report.texts import privacy_notice, processing_record
 from analytics_server.privacy.salts import KEPT_S, SALT_BYTES
 from analytics_server.profiles.tables import profile_of
 
 HOUR_S = 3_600
 UNLIMITED = "until it is erased: no retention is set for the site"
-
-
-class PastAction(msgspec.Struct, frozen=True, kw_only=True):
-    """An expiry or an erasure that was done: when, what, and how many rows. It names nobody."""
-
-    at: str
-    action: str
-    rows: int
-
-
-class PrivacyHistory(Protocol):
-    """What was removed of a site, the latest first."""
-
-    async def expiries(self, site_id: str) -> Sequence[PastAction]:
-        """Data that went by its age. Raises a store error."""
-
-    async def erasures(self, site_id: str) -> Sequence[PastAction]:
-        """Persons' data that was erased. Raises a store error."""
-
-
-class NoHistory:
-    """A `PrivacyHistory` where nothing is known of it."""
-
-    async def expiries(self, site_id: str) -> Sequence[PastAction]:
-        """None."""
-        return ()
-
-    async def erasures(self, site_id: str) -> Sequence[PastAction]:
-        """None."""
-        return ()
 
 
 class ReportedField(msgspec.Struct, frozen=True, kw_only=True):

@@ -68,10 +68,10 @@ _CLASSES = {
 _ABOUT = {column.name: column.about for column in COLUMNS}
 _SITE = {"site_id": (_T, "The site.")}
 _DAY = {"day": (_T, "The day in the site's time zone.")}
-_BUILD = {
-    "build_id": (_T, "Which building of the day the row belongs to."),
-    "timezone": (_T, "The site's time zone when the day was built."),
-}
+_BUILD_ID = {"build_id": (_T, "Which building of the day the row belongs to.")}
+_BUILD = {**_SITE, **_DAY, **_BUILD_ID, "timezone": (_T, "The site's time zone when the day was built.")}
+_EVENT_COUNT = {"events": (_T, "How many events.")}
+_OPENED_EVENTS = {"opened_events": (_T, "How many events the sessions had that were opened then.")}
 
 
 def _of_event(name: str) -> tuple[DataClass, str]:
@@ -120,7 +120,7 @@ _TRAFFIC = StoredTable(
         **_SITE,
         "bucket": (_T, "The quarter of an hour, UTC."),
         "name": _of_event("name"),
-        "events": (_T, "How many events."),
+        **_EVENT_COUNT,
         "active": (_T, "How many active events."),
         "visitors": (_S, "State of a count of distinct visitors' hashes."),
     },
@@ -129,7 +129,7 @@ _OPENINGS = StoredTable(
     "openings",
     "Events by the time their session was opened: says whether the sessions of a day have grown.",
     KeptFor.EVENTS,
-    {**_SITE, "bucket": (_T, "The quarter of an hour, UTC."), "events": (_T, "How many events.")},
+    {**_SITE, "bucket": (_T, "The quarter of an hour, UTC."), **_EVENT_COUNT},
 )
 _ACTIVITY = StoredTable(
     "activity",
@@ -141,7 +141,7 @@ _ACTIVITY = StoredTable(
         "user_key": (_S, "Hash of the user_id, by which users are grouped."),
         "user_id": _of_event("user_id"),
         "day": (_T, "The day, UTC."),
-        "events": (_T, "How many events."),
+        **_EVENT_COUNT,
         "first_at": (_T, "Time of the day's first event."),
         "last_at": (_T, "Time of the day's last event."),
     },
@@ -155,7 +155,7 @@ _DAY_TOTALS = StoredTable(
         **_SITE,
         **_DAY,
         "dimension": (_T, "Which dimension."),
-        "build_id": _BUILD["build_id"],
+        **_BUILD_ID,
         "value": (_C, "Its value, such as a path or a country."),
         **dict.fromkeys(_COUNTS, (_T, "A sum over the day.")),
     },
@@ -165,14 +165,12 @@ _DAY_BUILDS = StoredTable(
     "Which building of a day's totals counts.",
     KeptFor.EVENTS,
     {
-        **_SITE,
-        **_DAY,
         **_BUILD,
         "version": (_T, "Version of what is built."),
         "events": (_T, "How many events the day had."),
         "opened_from": (_T, "First day on which its sessions were opened."),
         "opened_to": (_T, "Last day on which its sessions were opened."),
-        "opened_events": (_T, "How many events those sessions had."),
+        **_OPENED_EVENTS,
     },
 )
 _DEFINITION = {"definition": (_T, "Hash of what the saved funnel counts.")}
@@ -184,7 +182,7 @@ _FUNNEL_DAYS = StoredTable(
         **_SITE,
         **_DEFINITION,
         **_DAY,
-        "build_id": _BUILD["build_id"],
+        **_BUILD_ID,
         "shared": (_T, "Does the subject go on into another day?"),
         "level": (_T, "How many steps were reached."),
         "subject": (_P, "A session's or visitor's hash; the user_id in funnels by user, of those who go on."),
@@ -198,16 +196,14 @@ _FUNNEL_BUILDS = StoredTable(
     "Which building of a saved funnel's day counts.",
     KeptFor.EVENTS,
     {
-        **_SITE,
-        **_DEFINITION,
-        **_DAY,
         **_BUILD,
+        **_DEFINITION,
         "since": (_T, "Begin of what was read."),
         "until": (_T, "End of what was read."),
         "events": (_T, "How many events there were."),
         "opened_since": (_T, "Begin of the sessions' openings."),
         "opened_until": (_T, "End of the sessions' openings."),
-        "opened_events": (_T, "How many events those sessions had."),
+        **_OPENED_EVENTS,
     },
 )
 FUNNEL_FACTS = StoredTable(

@@ -9,7 +9,8 @@ from html import escape
 
 import msgspec
 
-from analytics_server.privacy.report.bundle import PastAction, PrivacyReport
+from analytics_server.privacy.report.bundle import PrivacyReport
+from analytics_server.privacy.report.history import PastAction
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2024}"

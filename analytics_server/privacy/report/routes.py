@@ -17,7 +17,8 @@ from analytics_server.http.declaration import SITE, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.http.parameters import known_values
 from analytics_server.model import Site, stored_site_id
-from analytics_server.privacy.report.bundle import NoHistory, PrivacyHistory, PrivacyReport, make_report
+from analytics_server.privacy.report.bundle import PrivacyReport, make_report
+from analytics_server.privacy.report.history import PrivacyHistory
 from analytics_server.privacy.report.page import report_page, report_zip
 
 FORMATS = {"json": "application/json", "html": "text/html", "zip": "application/zip"}
@@ -34,18 +35,17 @@ class ReportRequest(msgspec.Struct, frozen=True, kw_only=True):
 def endpoints(
     config: Config,
     site_of: Callable[[str], Site | None],
-    history: PrivacyHistory | None = None,
+    history: PrivacyHistory,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> list[Endpoint]:
     """The report. `history`: what is known of expiries and erasures."""
-    past = history or NoHistory()
 
     async def report(call: Call[ReportRequest]) -> PrivacyReport | web.Response:
         asked = call.body
         site = site_of(asked.site_id)
         if site is None:
             raise NotFound(f"There is no site {asked.site_id[:128]!r}.", code="unknown_site")
-        made = await make_report(config, site, past, clock())
+        made = await make_report(config, site, history, clock())
         call.trail.details["sha256"] = made.sha256
         if asked.format == "json":
             return made

@@ -70,6 +70,15 @@ def test_a_letter_keeps_the_others_rows_with_their_positions_and_causes(tmp_path
     assert remove_from_letters(tmp_path, is_anna, BATCH, user_id=ANNA) == 0
 
 
+def test_rows_without_a_user_go_where_a_whole_site_does(tmp_path: Path) -> None:
+    write_letter(tmp_path, [0, 3, 4])
+
+    assert remove_from_letters(tmp_path, lambda site_id, user: site_id != OTHER_SITE, BATCH) == 2
+
+    (found,) = dead_letters.read_all(tmp_path)
+    assert numbers(tmp_path / found.letter.file) == [4]
+
+
 def test_a_letter_of_nobody_else_is_deleted_and_one_after_the_cut_off_stays(tmp_path: Path) -> None:
     write_letter(tmp_path, [0, 2])
     assert remove_from_letters(tmp_path, is_anna, new_batch_id(NOW - 3600), user_id=ANNA) == 0

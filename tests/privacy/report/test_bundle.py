@@ -12,7 +12,8 @@ import pytest
 
 from analytics_server.config import CollectSection, Config, PrivacySection, SitesSection
 from analytics_server.model import Site
-from analytics_server.privacy.report.bundle import NoHistory, PastAction, PrivacyReport, content_hash, make_report
+from analytics_server.privacy.report.bundle import PrivacyReport, content_hash, make_report
+from analytics_server.privacy.report.history import PastAction
 from analytics_server.privacy.report.page import report_json, report_page, report_zip
 from analytics_server.profiles.tables import PROFILES
 
@@ -101,6 +102,16 @@ async def test_the_page_escapes_what_it_shows_and_loads_nothing() -> None:
 
 async def test_the_same_report_makes_the_same_archive() -> None:
     assert report_zip(await made()) == report_zip(await made())
+
+
+class NoHistory:
+    """Nothing was removed."""
+
+    async def expiries(self, site_id: str) -> list[PastAction]:
+        return []
+
+    async def erasures(self, site_id: str) -> list[PastAction]:
+        return []
 
 
 async def test_what_was_removed_is_told() -> None:

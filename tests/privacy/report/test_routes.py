@@ -12,9 +12,10 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from tests.server import Client, RunningServer
+from tests.privacy.people import certificate
+from tests.server import Client, RunningServer, wait_for
 
-SITE = "report.example"
+SITE, HERE, GONE = "report.example", "here.example", "gone.example"
 PATH = f"/api/v1/privacy/report?site_id={SITE}"
 
 
@@ -81,3 +82,33 @@ async def test_the_command_makes_the_same_report(server: RunningServer) -> None:
     async with Client(server) as client:
         entries = (await client.call("GET", f"/api/v1/privacy/audit?site_id={SITE}")).json["entries"]
     assert report["sha256"] in {entry["details"].get("sha256") for entry in entries}
+
+
+async def test_it_tells_what_was_removed_on_the_site_and_not_what_was_elsewhere(server: RunningServer) -> None:
+    async with Client(server) as client:
+        for site in (HERE, "other.example"):
+            await client.call("POST", "/api/v1/sites", {"site_id": site})
+        only_other = {"role": "admin", "sites": ["other.example"]}
+        token = (await client.call("POST", "/api/v1/tokens", only_other)).json["token"]
+        event = {"site": HERE, "name": "signup", "url": f"https://{HERE}/", "user_id": "u-report"}
+        assert (await client.send([event, event])).json["accepted"] == 2
+        for credential in (token, None):
+            body = {"user_id": "u-report", "confirm": True}
+            begun = await client.call("POST", "/api/v1/privacy/erase", body, token=credential)
+            erased = sum((await certificate(client, begun.json["id"]))["removed"].values())
+        here = (await client.call("GET", PATH.replace(SITE, HERE))).json["report"]
+        there = (await client.call("GET", PATH.replace(SITE, "other.example"))).json["report"]
+        await client.call("POST", "/api/v1/sites", {"site_id": GONE})
+        await client.call("DELETE", f"/api/v1/sites/{GONE}?data=erase")
+
+        async def is_back() -> bool:
+            return (await client.call("POST", "/api/v1/sites", {"site_id": GONE})).status == 201
+
+        await wait_for(is_back, 60, "the removal of the site")
+        gone = (await client.call("GET", PATH.replace(SITE, GONE))).json["report"]
+
+    assert [(one["action"], one["rows"]) for one in here["last_erasures"]] == [("erase_person", erased)]
+    assert [one["rows"] for one in there["last_erasures"]] == [erased, 0]
+    assert erased >= 2
+    assert here["last_expiries"] == []
+    assert [(one["action"], one["rows"]) for one in gone["last_expiries"]] == [("erase_site", 0)]

@@ -1,0 +1,207 @@
+"""What is stored of a deleted site is removed, when its deletion asks for that.
+
+The site's document says so (`Site.removal`), so it is gone on with after a crash, by any server. What arrives later,
+from a log that another server had not delivered, goes with the next daily round. It works under the lease of expiry.
+
+Every table with a column `site_id` is emptied of the site, `events` first, but for those that are to stay: the audit
+log; opt-outs, which hold when the site is created again; and the sites themselves. Saved things are replaced by
+deleted ones without content. Dead letters and quarantined segments lose the site's rows. The certificates of erasures
+that name the site stay, as evidence. All is looked at again before it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from analytics_server.access.sites import Sites
+from analytics_server.errors import AuditUnavailable, StoreError, StoreRetryable
+from analytics_server.http.audit import AuditEntry, Recorder
+from analytics_server.ingest.flush.letter_removal import remove_from_letters, remove_from_quarantine
+from analytics_server.ingest.wal import rewriting
+from analytics_server.ingest.wal.segment import Sealed, SegmentError
+from analytics_server.privacy.expiry.purge import LEASE, NEWEST
+from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
+from analytics_server.rollups.mutations import delete_rows
+from analytics_server.store.lease import Lease, leased
+from analytics_server.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+ACTION = "erase_site"
+KEPT = ("audit", "erasure_keys", "opt_outs", "sites")
+SAVED = "saved"
+LOOK_S = 1.0
+RETRY_S = 5.0
+ROUNDS = 5
+NEIGHBOURS_S = 15.0
+"""By then other servers know that the site is deleted, and have delivered what they had taken before."""
+REMOVAL_LEASE_S = 300.0
+"""After so long another server goes on where this one was killed. It is renewed for each site."""
+
+_TABLES = (
+    "SELECT c.table FROM system.columns AS c INNER JOIN system.tables AS t ON t.name = c.table "
+    "WHERE c.database = currentDatabase() AND t.database = currentDatabase() AND c.name = 'site_id' "
+    "AND t.engine LIKE '%MergeTree' ORDER BY c.table != 'events', c.table"
+)
+
+
+class SiteRemoval:
+    """`deliver`: wait until what this server's log holds is stored; True then. None: no server runs here, and its next
+    start looks through the log. `has_neighbours`: other servers may not know yet. `run` is a task to own."""
+
+    def __init__(
+        self,
+        store: Store,
+        sites: Sites,
+        *,
+        letters: Path,
+        quarantine: Path,
+        recorder: Recorder,
+        holder: str,
+        deliver: Callable[[], Awaitable[bool]] | None = None,
+        reload_saved: Callable[[], Awaitable[None]] | None = None,
+        has_neighbours: bool = False,
+        around: Iterable[Callable[[], AbstractAsyncContextManager[None]]] = (),
+    ) -> None:
+        self._store = store
+        self._sites = sites
+        self._letters = letters
+        self._quarantine = quarantine
+        self._recorder = recorder
+        self._holder = holder
+        self._deliver = deliver
+        self._reload_saved = reload_saved
+        self._has_neighbours = has_neighbours
+        self._around = tuple(around)
+
+    async def run(self) -> None:
+        """Remove what deletions ask for, until cancelled."""
+        while True:
+            pause_s = LOOK_S
+            if any(self._sites.removals().values()):
+                try:
+                    pause_s = LOOK_S if await self.remove() else RETRY_S
+                except (StoreError, AuditUnavailable, OSError) as error:
+                    pause_s = RETRY_S
+                    log.warning("a site's data is not removed, will try again", extra={"reason": str(error)[:300]})
+            await asyncio.sleep(pause_s)
+
+    async def remove(self) -> bool:
+        """Remove what is stored of the sites, late arrivals of those that were removed before included.
+
+        False when another server is at it, or the log could not be delivered. Raises a store error, `AuditUnavailable`,
+        `OSError`.
+        """
+        if not self._sites.removals():
+            return True
+        lease = Lease(self._store, LEASE, holder=self._holder, ttl_s=REMOVAL_LEASE_S)
+        async with leased(lease) as taken:
+            if not taken or (self._deliver is not None and not await self._deliver()):
+                return False
+            await self._sites.load()
+            for site_id, is_asked in self._sites.removals().items():
+                found = await self._found(site_id)
+                if not found and not is_asked:
+                    continue
+                if not await lease.take():  # renewed for each site
+                    return False
+                await self._record(site_id, "begun", found)
+                log.info("a deleted site's data is being removed", extra={"site": site_id})
+                async with self._working():
+                    await self._remove(site_id)
+                    if self._has_neighbours and is_asked:
+                        await asyncio.sleep(NEIGHBOURS_S)
+                        await self._remove(site_id)
+                if self._reload_saved is not None:
+                    await self._reload_saved()
+                files = await asyncio.to_thread(self._clean_files, site_id)
+                await self._sites.data_removed(site_id)
+                await self._record(site_id, "done", {**found, **files})
+                log.info("a deleted site's data is removed", extra={"site": site_id, "rows": sum(found.values())})
+            return True
+
+    async def clean(self, left_over: Sequence[Sealed]) -> None:
+        """Before what an earlier run left is delivered: take out what is of such sites. Raises `OSError`."""
+        gone = frozenset(self._sites.removals())
+        if gone:
+            await asyncio.to_thread(_clean_segments, gone, left_over)
+
+    async def _remove(self, site_id: str) -> None:
+        of_site = f"site_id = {_quoted(site_id)}"
+        for _ in range(ROUNDS):
+            for table in await self._found(site_id):
+                if table == SAVED:
+                    await self._empty_saved(of_site)
+                else:
+                    await delete_rows(self._store, table, of_site, marker=of_site)
+            if not await self._found(site_id):
+                return
+        raise StoreRetryable("Rows of a deleted site arrive again and again.")
+
+    async def _empty_saved(self, of_site: str) -> None:
+        """A deleted version without content wins over all others, and the merge leaves it alone."""
+        await self._store.command(
+            "INSERT INTO saved (kind, site_id, id, document, deleted, updated_at) "
+            f"SELECT kind, site_id, id, '', 1, toDateTime64('2200-01-01 00:00:00', 6, 'UTC') FROM saved FINAL "
+            f"WHERE {of_site}"
+        )
+        await self._store.command("OPTIMIZE TABLE saved FINAL")
+
+    async def _found(self, site_id: str) -> dict[str, int]:
+        """Rows by table, of tables that have any. Raises a store error."""
+        tables = [str(name) for (name,) in (await self._store.query(_TABLES)).rows if name not in KEPT]
+        counts = [
+            f"SELECT '{table}' AS name, count() AS n FROM {table} WHERE site_id = {{site:String}}"
+            + (" AND document != ''" if table == SAVED else "")
+            for table in tables
+        ]
+        answer = await self._store.query(
+            f"SELECT name, n FROM ({' UNION ALL '.join(counts)}) WHERE n > 0 ORDER BY name != 'events', name",
+            {"site": site_id},
+            settings=SETTINGS,
+            timeout_s=TIMEOUT_S,
+        )
+        return {str(table): int(str(rows)) for table, rows in answer.rows}
+
+    def _clean_files(self, site_id: str) -> dict[str, int]:
+        def is_of_site(of_row: str, user_id: str) -> bool:
+            return of_row == site_id
+
+        letters = remove_from_letters(self._letters, is_of_site, NEWEST)
+        kept = remove_from_quarantine(self._quarantine, is_of_site)
+        return {name: rows for name, rows in (("dead_letters", letters), ("quarantined_segments", kept)) if rows}
+
+    async def _record(self, site_id: str, state: str, rows: dict[str, int]) -> None:
+        await self._recorder.append(
+            AuditEntry(
+                action=ACTION,
+                principal_kind="internal",
+                principal_name="expiry",
+                site_id=site_id,
+                rows=sum(rows.values()),
+                details={"state": state, **{table: str(count) for table, count in rows.items()}},
+            )
+        )
+
+    @asynccontextmanager
+    async def _working(self) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for around in self._around:
+                await stack.enter_async_context(around())
+            yield
+
+
+def _clean_segments(gone: frozenset[str], left_over: Iterable[Sealed]) -> None:
+    for sealed in left_over:
+        try:
+            sealed.events -= rewriting.remove_rows(sealed.path, lambda site_id, user_id: site_id in gone)
+        except (SegmentError, ValueError):  # the flush meets the same and says so
+            continue
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

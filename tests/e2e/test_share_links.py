@@ -121,9 +121,8 @@ async def test_what_looks_past_the_link_s_filters_is_refused(client: Client, cha
     ("method", "path", "body"),
     [
         ("POST", "sql", {"site_id": SITE, "query": "SELECT count() FROM events"}),
-        ("POST", "funnels", {"site_id": SITE, "date_range": "day", "steps": [{"filters": BLOG}, {"filters": BLOG}]}),
-        ("POST", "cohorts", {"site_id": SITE, "date_range": "30d", "period": "week"}),
-        ("POST", "paths", {"site_id": SITE, "date_range": "day", "start": "/"}),
+        ("POST", "funnels/sessions", {"site_id": SITE, "date_range": "day", "steps": [], "drill": {"step": 1}}),
+        ("POST", "experiments/x/results", {"site_id": SITE}),
         ("GET", f"sessions/x?site_id={SITE}", None),
         ("GET", f"drops?site_id={SITE}", None),
         ("GET", f"goals?site_id={SITE}", None),

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.authentication import Authentication
 from analytics_server.access.gate import OWN_REFRESH_S, REFRESH_S, Gate
-from analytics_server.access.links.link_routes import LinkScopes
+from analytics_server.access.links.link_creation import LinkScopes
 from analytics_server.access.people.service import PeopleService
 from analytics_server.access.principals import Role
 from analytics_server.access.profile_routes import endpoints as profile_endpoints

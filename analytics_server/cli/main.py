@@ -19,6 +19,7 @@ from analytics_server.cli.people import person
 from analytics_server.cli.privacy import erase, export
 from analytics_server.cli.privacy_report import privacy_report
 from analytics_server.cli.serve import print_error, run_server
+from analytics_server.cli.shares import share
 from analytics_server.cli.sites import site
 from analytics_server.cli.tokens import token
 from analytics_server.collect.address import AddressResolver
@@ -129,6 +130,7 @@ cli.add_command(export)
 cli.add_command(erase)
 cli.add_command(site)
 cli.add_command(token)
+cli.add_command(share)
 cli.add_command(person)
 cli.add_command(audit)
 cli.add_command(privacy_report)

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from analytics_server.access.links.link_routes import LinkRoutes, LinkScopes
+from analytics_server.access.links.link_creation import LinkScopes
+from analytics_server.access.links.link_routes import LinkRoutes
 from analytics_server.access.links.share_links import ShareLinks
 from analytics_server.access.oidc.people import OidcPeople, RoleMapping
 from analytics_server.access.oidc.provider import OidcProvider

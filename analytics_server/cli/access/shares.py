@@ -21,9 +21,9 @@ from analytics_server.access.links.link_creation import (
 from analytics_server.access.links.share_links import ShareLinks
 from analytics_server.access.people.passwords import Passwords
 from analytics_server.access.sites import Sites, valid_site_id
+from analytics_server.cli.access.tokens import end_of
 from analytics_server.cli.audit import open_store, record
 from analytics_server.cli.context import config_option, read_config, with_store
-from analytics_server.cli.tokens import end_of
 from analytics_server.config import Config
 from analytics_server.listening import base_url
 from analytics_server.profiles.tables import profile_of

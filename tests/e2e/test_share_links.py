@@ -137,6 +137,23 @@ async def test_a_link_may_do_nothing_else(client: Client, method: str, path: str
     assert (await client.call(method, f"/api/v1/{path}", body, token=await opened(client))).status == 403
 
 
+async def test_it_sees_of_the_settings_only_what_its_page_needs(client: Client) -> None:
+    secret = {"excluded_paths": ["/hidden/**"], "allowed_hosts": [SITE], "retention_days": 100, "events_per_s": 90}
+    assert (await client.call("PUT", f"/api/v1/sites/{SITE}", {**secret, "currency": "SEK"})).status == 200
+    token = await opened(client)
+    listed = (await client.call("GET", "/api/v1/sites", token=token)).json["sites"]
+    shown = (await client.call("GET", f"/api/v1/sites/{SITE}", token=token)).json
+    assert [shown] == listed
+    assert (shown["site_id"], shown["timezone"], shown["currency"], shown["profile"]) == (
+        SITE,
+        "UTC",
+        "SEK",
+        "standard",
+    )
+    assert not any(shown[name] for name in secret)
+    assert (await client.call("GET", f"/api/v1/sites/{SITE}")).json["excluded_paths"] == ["/hidden/**"]
+
+
 async def test_it_sends_no_trusted_events(client: Client) -> None:
     event = {"site": SITE, "name": "x", "url": f"https://{SITE}/", "timestamp": "2020-01-01T00:00:00Z"}
     token = await opened(client)
@@ -189,6 +206,10 @@ async def test_the_page_is_framed_by_named_hosts_only_and_not_indexed(client: Cl
         ({"filters": [["has_done", "event:page", ["/"]]]}, "bad_filter"),
         ({"filters": [["is", "event:goal", ["x"]]]}, "bad_filter"),
         ({"filters": [["is", "event:page", []]]}, "bad_filter"),
+        ({"filters": [["is", "visit:nonsense", ["x"]]]}, "unknown_dimension"),
+        ({"filters": [["is", "visit:country", ["Nowhere"]]]}, "unknown_country"),
+        ({"segment": "none"}, "unknown_segment"),
+        ({"site_id": "nowhere.example"}, "unknown_site"),
         ({"embed_hosts": ["https://agency.example"]}, "bad_embed_host"),
         ({"embed_hosts": ["a.example; script-src *"]}, "bad_embed_host"),
         ({"password": "short"}, "weak_password"),

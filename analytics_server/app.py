@@ -181,19 +181,19 @@ class Server:
 
     def endpoints(self) -> list[Endpoint]:
         """Every endpoint of this configuration, the API description included."""
-        config = self.config
+        config, collect, links = self.config, self.collect, self._questions.links
         found = [
-            *self.collect.endpoints(),
+            *collect.endpoints(),
             *self._questions.endpoints(),
             *self.privacy.endpoints(),
             *self._live.endpoints(),
-            *self.access.endpoints(self.collect.drops.of_unknown_sites, self.collect.address_of, self.audit.log),
+            *self.access.endpoints(collect.drops.of_unknown_sites, collect.address_of, links, self.audit.log),
             *self.audit.endpoints(),
             *self.health.endpoints(),
         ]
         if config.dashboard.enabled:
-            script, rows, links = config.tracker.script_path, config.limits.query_rows, self.access.people.links
-            found += dashboard_endpoints(script_path=script, query_rows=rows, framed_by=links.framed_by)
+            script, rows, frames = config.tracker.script_path, config.limits.query_rows, self.access.people.links
+            found += dashboard_endpoints(script_path=script, query_rows=rows, framed_by=frames.framed_by)
         if config.server.demo:
             found += demo_endpoints(config.tracker.script_path)
         return with_document(found, url=config.server.public_url or "/", components=shapes.components())

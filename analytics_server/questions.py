@@ -20,6 +20,7 @@ from analytics_server.query.saved_kinds.annotations import annotation_type
 from analytics_server.query.saved_kinds.goals import goal_type
 from analytics_server.query.saved_kinds.queries import query_type
 from analytics_server.query.saved_kinds.segments import segment_type
+from analytics_server.query.share_links.narrowing import LinkQuestions
 from analytics_server.saved.routes import endpoints as saved_endpoints
 from analytics_server.saved.store import Saved
 from analytics_server.saved.types import SavedType
@@ -37,6 +38,7 @@ class Questions:
         self._sites = sites
         self.saved = saved
         self._queries = QueryService(store, sites, _utc_now, config.limits, saved)
+        self.links = LinkQuestions(self._queries.context)
         self.drops = DropService(config, store, _utc_now, sites.get)
         self.sql = SqlService(self._queries.context, config.sql)
         self.analyses = AnalysesService(store, sites, saved, self._queries.context, _utc_now, config.clickhouse.cluster)

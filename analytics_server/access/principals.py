@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from analytics_server.http.authorization import COLLECTING, Action
+from analytics_server.http.authorization import COLLECTING, Action, Narrowing
 from analytics_server.model import stored_site_id
 
 
@@ -69,7 +69,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """Who acts. `filters`: conditions that are added to every question, of share links.
+    """Who acts. `filters`, `segment`, `threshold`: of share links, see `Narrowing`.
 
     `expires_at_ms`: from when on it is nobody; 0 for never.
     """
@@ -79,6 +79,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     name: str = ""
     grants: tuple[Grant, ...] = ()
     filters: tuple[Any, ...] = ()
+    segment: str = ""
+    threshold: int = 0
     expires_at_ms: int = 0
 
     @property
@@ -108,9 +110,12 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return () if any(not grant.sites for grant in collecting) else _sites_of(collecting)
 
     @property
-    def narrowed_by(self) -> tuple[object, ...] | None:
-        """The filters within which it may ask, of a share link; None for everyone else."""
-        return self.filters if self.kind is PrincipalKind.SHARE_LINK else None
+    def narrowed_by(self) -> Narrowing | None:
+        """What a share link shows; None for everyone else."""
+        if self.kind is not PrincipalKind.SHARE_LINK:
+            return None
+        (site_id,) = self.sites
+        return Narrowing(site_id=site_id, filters=self.filters, segment=self.segment, threshold=self.threshold)
 
     @property
     def roles(self) -> str:

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.authentication import Authentication
 from analytics_server.access.gate import OWN_REFRESH_S, REFRESH_S, Gate
+from analytics_server.access.links.link_creation import LinkScopes
 from analytics_server.access.people.service import PeopleService
 from analytics_server.access.principals import Role
 from analytics_server.access.profile_routes import endpoints as profile_endpoints
@@ -67,14 +68,15 @@ class AccessService:
         self,
         drops_of_unknown_sites: Callable[[], list[DropCount]],
         client_of: Callable[[web.Request], str],
+        scopes: LinkScopes,
         recorder: Recorder,
     ) -> list[Endpoint]:
-        """Sites, tokens and people over HTTP. `client_of` tells clients apart; `recorder` audits sign-ins."""
+        """Sites, tokens, people and links over HTTP. `client_of` tells clients apart; `recorder` audits sign-ins."""
         return [
             *SiteRoutes(self.sites, drops_of_unknown_sites).endpoints(),
             *profile_endpoints(),
             *TokenRoutes(self.gate).endpoints(),
-            *self.people.endpoints(client_of, recorder),
+            *self.people.endpoints(client_of, scopes, recorder),
         ]
 
     async def load(self, damage: DamageReader) -> None:

@@ -14,6 +14,7 @@ from analytics_server.access.profile_routes import ChangedSite, changed_site
 from analytics_server.access.site_settings import BAD_SETTINGS, SiteId, SiteSettings
 from analytics_server.access.sites import Sites, valid_site_id
 from analytics_server.errors import NotFound, RequestError
+from analytics_server.http.authorization import Caller
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom, not_narrowed
 from analytics_server.http.parameters import known_values
@@ -154,7 +155,7 @@ class SiteRoutes:
 
     async def list_sites(self, call: Call[None]) -> SitesAnswer:
         """The sites that the caller covers."""
-        sites = [site for site in self._sites.all() if call.caller.covers(site.site_id)]
+        sites = [_shown_to(call.caller, site) for site in self._sites.all() if call.caller.covers(site.site_id)]
         if not call.caller.covers_all:
             return SitesAnswer(sites=sites)
         removing = [site_id for site_id, is_asked in self._sites.removals().items() if is_asked]
@@ -165,7 +166,7 @@ class SiteRoutes:
         site_id = _site_id(call)
         if self._sites.get(site_id) is None:  # another server may have made it just now
             await self._sites.load()
-        return self._site(site_id)
+        return _shown_to(call.caller, self._site(site_id))
 
     async def create_site(self, call: Call[SiteRequest]) -> Site:
         """Make a site. Raises `Conflict` for one that exists."""
@@ -213,6 +214,19 @@ def _parse_deletion(request: web.Request) -> str:
     if data not in ("keep", "erase"):
         raise RequestError("data is keep or erase.", code="bad_data")
     return data
+
+
+def _shown_to(caller: Caller, site: Site) -> Site:
+    """The site; to a share link only what its page needs, as the other settings are the operator's own."""
+    if caller.narrowed_by is None:
+        return site
+    return Site(
+        site_id=site.site_id,
+        timezone=site.timezone,
+        stored_timezone=site.stored_timezone,
+        currency=site.currency,
+        profile=site.profile,
+    )
 
 
 def _site_id(call: Call[None] | Call[str] | Call[SiteChange]) -> str:

@@ -38,7 +38,7 @@ class AnalysesService:
         funnels = FunnelService(self._context, self._saved_funnels, self.funnel_tables)
         return [
             *analysis_endpoints(self._context),
-            *funnel_endpoints(funnels, self._context.limits),
+            *funnel_endpoints(funnels, self._context),
             *ExperimentRoutes(self._context, self._experiments).endpoints(),
         ]
 

@@ -10,17 +10,18 @@ import click
 import msgspec
 
 from analytics_server import __version__
+from analytics_server.cli.access.people import person
+from analytics_server.cli.access.shares import share
+from analytics_server.cli.access.tokens import token
 from analytics_server.cli.audit import audit, record
 from analytics_server.cli.context import config_option, read_config, run_async, with_store
 from analytics_server.cli.dead_letters import commands as dead_letter_commands
 from analytics_server.cli.expire import expire
 from analytics_server.cli.healthcheck import healthcheck
-from analytics_server.cli.people import person
 from analytics_server.cli.privacy import erase, export
 from analytics_server.cli.privacy_report import privacy_report
 from analytics_server.cli.serve import print_error, run_server
 from analytics_server.cli.sites import site
-from analytics_server.cli.tokens import token
 from analytics_server.collect.address import AddressResolver
 from analytics_server.collect.steps.exclusion import OwnVisits
 from analytics_server.config import ignored_variables
@@ -133,6 +134,7 @@ cli.add_command(export)
 cli.add_command(erase)
 cli.add_command(site)
 cli.add_command(token)
+cli.add_command(share)
 cli.add_command(person)
 cli.add_command(audit)
 cli.add_command(privacy_report)

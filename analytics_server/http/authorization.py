@@ -81,6 +81,24 @@ class Public(Enum):
 PUBLIC = Public.PUBLIC
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Narrowing:
+    """What a share link shows of its site: events that pass the filters and those of a saved segment (by its id).
+
+    `threshold`: rows of fewer visitors are not shown by themselves; 0 for none.
+    """
+
+    site_id: str
+    filters: tuple[object, ...] = ()
+    segment: str = ""
+    threshold: int = 0
+
+    @property
+    def is_restricted(self) -> bool:
+        """Does it show less than the whole site?"""
+        return bool(self.filters or self.segment or self.threshold)
+
+
 class Caller(Protocol):
     """The authenticated principal of a request, as far as handlers need it."""
 
@@ -101,8 +119,8 @@ class Caller(Protocol):
         """Does it cover all sites, also later ones?"""
 
     @property
-    def narrowed_by(self) -> tuple[object, ...] | None:
-        """The filters within which it may ask, of a share link; None for everyone else."""
+    def narrowed_by(self) -> Narrowing | None:
+        """What a share link shows; None for everyone else."""
 
     def covers(self, site_id: str) -> bool:
         """Does it cover the site?"""

@@ -27,6 +27,7 @@ from analytics_server.http.authorization import (
     Authorizer,
     C,
     Caller,
+    Narrowing,
     Public,
     Resource,
     ResourceKind,
@@ -108,7 +109,7 @@ class Endpoint:
     means than a status (beacons, the live socket); its action is then declared for the description and the tests.
     `site` is needed by actions on a site. `parse` reads path and query string, and raises `RequestError`.
 
-    `narrow` makes of what is asked, and of a share link's filters, what may be answered; without it, a share link may
+    `narrow` makes of what is asked, and of what a share link shows, what may be answered; without it, a share link may
     not call this.
 
     `errors`: the codes of each status beyond those that follow from `action`, `body` and `asks_store`, and from
@@ -134,7 +135,7 @@ class Endpoint:
     reading: BodyLimits = SMALL_BODY
     about: str = ""
     errors: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-    narrow: Callable[[Any, tuple[object, ...]], Any] | None = None
+    narrow: Callable[[Any, Narrowing], Any] | None = None
     asks_store: bool = False
     takes_turns: bool = False
     is_question: bool = False
@@ -184,6 +185,8 @@ class Endpoint:
             add(403, "forbidden")
             if self.method.upper() not in READING_METHODS:
                 add(403, "bad_origin")
+        if self.narrow not in (None, not_narrowed):
+            add(403, "segment_gone")
         if self.body is not None:
             add(400, "bad_body")
             add(408, "request_timeout")
@@ -198,8 +201,8 @@ class Endpoint:
         return {status: tuple(sorted(codes)) for status, codes in sorted(found.items())}
 
 
-def not_narrowed(body: Any, fixed: tuple[object, ...]) -> Any:
-    """For what is the same whatever filters a share link has."""
+def not_narrowed(body: Any, narrowing: Narrowing) -> Any:
+    """For what is the same whatever a share link shows."""
     return body
 
 

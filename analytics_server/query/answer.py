@@ -6,6 +6,8 @@ without anything to average is null, never zero.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
@@ -26,29 +28,35 @@ _SUMS = (MetricKind.COUNT, MetricKind.AMOUNT)
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """The same row in the other range. `change`: per cent, or points where the metric is per cent.
 
-    A bucket that this range does not have is null among the dimensions, and nothing is compared.
+    A bucket that this range does not have is null among the dimensions, and nothing is compared. `below_threshold`:
+    there were fewer visitors than a share link shows, so that the values are null.
     """
 
     dimensions: list[str | None]
     metrics: list[Value]
     change: list[Value]
+    below_threshold: Literal[True] | UnsetType = UNSET
 
 
 class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
     """One group: values in the order of the query's dimensions and metrics.
 
-    In a comparison by time, a bucket that only the other range has is null among the dimensions.
+    In a comparison by time, a bucket that only the other range has is null among the dimensions. `below_threshold`, to
+    share links with a threshold: the row of all groups that are not shown by themselves, with null for each dimension;
+    or a bucket or total that is not shown. Its values are null where it has fewer visitors than the threshold itself.
     """
 
     dimensions: list[str | None]
     metrics: list[Value]
     comparison: Comparison | UnsetType = UNSET
+    below_threshold: Literal[True] | UnsetType = UNSET
 
 
 class AnswerMeta(msgspec.Struct, frozen=True, kw_only=True):
     """What an answer rests on. Times are the site's, with their offset.
 
-    `currency`: of all amounts of money; `currencies`: by goal, in an answer by event:goal.
+    `currency`: of all amounts of money; `currencies`: by goal, in an answer by event:goal. `threshold`: rows of fewer
+    visitors are not shown by themselves, of a share link that says so.
     """
 
     table: str
@@ -65,6 +73,7 @@ class AnswerMeta(msgspec.Struct, frozen=True, kw_only=True):
     total_rows: int | UnsetType = UNSET
     time_labels: list[str] | UnsetType = UNSET
     comparison_time_labels: list[str] | UnsetType = UNSET
+    threshold: int | UnsetType = UNSET
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,13 +85,17 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trends(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to `GET /api/v1/trends`: one flat row per bucket, or per bucket and value."""
+    """The answer to `GET /api/v1/trends`: one flat row per bucket, or per bucket and value.
+
+    To share links with a threshold, what has fewer visitors is null; `rest`: all buckets that are not shown together.
+    """
 
     interval: str
     metrics: list[str]
     breakdown: str | None
     rows: list[dict[str, str | Value]]
     meta: AnswerMeta
+    rest: dict[str, Value] | UnsetType = UNSET
 
 
 def whole_number(value: object) -> int:

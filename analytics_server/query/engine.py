@@ -167,16 +167,26 @@ class QueryService:
         return PreparedQuestion(question.with_interval(choose_interval(range_)), range_, now, before, hidden)
 
     async def fetch(
-        self, question: Question, range_: TimeRange, *, page: ResultPage | None = None, only: Only | None = None
+        self,
+        question: Question,
+        range_: TimeRange,
+        *,
+        page: ResultPage | None = None,
+        only: Only | None = None,
+        least_visitors: int = 0,
+        rest_of: Sequence[Key] | None = None,
     ) -> Groups:
-        """Run one question over one range."""
+        """Run one question over one range; see `compile_question`."""
         coverage = None
         asked = (question, *question.wider.values())
-        if self._days is not None and any(kept_dimension(each) is not None for each in asked):
+        merges = rest_of is not None  # and the totals of groups, such as their visitors, don't add up
+        if self._days is not None and not merges and any(kept_dimension(each) is not None for each in asked):
             now, limit = self.context.now(), self.limits.query_timeout_s
             coverage = await self._days.coverage(question.site_id, range_, now, timeout_s=limit)
         plan = make_plan(question, range_, coverage)
-        statement = compile_question(question, plan, range_, page=page, only=only)
+        statement = compile_question(
+            question, plan, range_, page=page, only=only, least_visitors=least_visitors, rest_of=rest_of
+        )
         result = await self.context.query(statement.query, statement.parameters)
         cost = Cost().plus(result)
         width, count = len(question.dimensions), len(question.metrics)

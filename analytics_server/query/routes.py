@@ -9,14 +9,17 @@ from aiohttp import web
 from msgspec import Meta
 
 from analytics_server.access.actions import QUERY_SITE
+from analytics_server.http.authorization import Narrowing
 from analytics_server.http.declaration import SITE, Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.http.parameters import single_values
 from analytics_server.query.answer import Answer, Trends
-from analytics_server.query.endpoint_parts import NO_SITE, QUESTION_CODES, check_breakdown, narrow_query, query_body
+from analytics_server.query.endpoint_parts import NO_SITE, QUESTION_CODES, query_body
 from analytics_server.query.engine import QueryService
 from analytics_server.query.language.request import QueryRequest
 from analytics_server.query.language.shapes import DIMENSION, RANGE_NAME
+from analytics_server.query.share_links.narrowing import narrow_query, threshold_of, told_to
+from analytics_server.query.share_links.threshold import run_with_threshold
 from analytics_server.query.trends import (
     DEFAULT_RANGE,
     DEFAULT_VALUES,
@@ -61,10 +64,18 @@ def endpoints(service: QueryService) -> list[Endpoint]:
     """The JSON query and the charts."""
 
     async def query(call: Call[QueryRequest]) -> Answer:
-        return await service.run(call.body)
+        threshold = threshold_of(call.caller)
+        work = run_with_threshold(service, call.body, threshold) if threshold else service.run(call.body)
+        return told_to(call.caller, await work)
 
     async def trends(call: Call[TrendsRequest]) -> Trends:
-        return await run_trends(service, call.body)
+        return told_to(call.caller, await run_trends(service, call.body, threshold=threshold_of(call.caller)))
+
+    def narrow(request: QueryRequest, narrowing: Narrowing) -> QueryRequest:
+        return narrow_query(service.context, request, narrowing)
+
+    def narrow_trends(request: TrendsRequest, narrowing: Narrowing) -> TrendsRequest:
+        return msgspec.structs.replace(request, query=narrow(request.query, narrowing))
 
     return [
         Endpoint(
@@ -78,7 +89,7 @@ def endpoints(service: QueryService) -> list[Endpoint]:
             action=QUERY_SITE,
             site=SiteFrom.BODY,
             handle=query,
-            narrow=narrow_query,
+            narrow=narrow,
             reading=query_body(service.limits),
             body=Body(
                 types=(QueryRequest,),
@@ -110,7 +121,7 @@ def endpoints(service: QueryService) -> list[Endpoint]:
             action=QUERY_SITE,
             site=SiteFrom.BODY,
             handle=trends,
-            narrow=_narrow_trends,
+            narrow=narrow_trends,
             parse=_parse_trends,
             parameters=_TRENDS_PARAMETERS,
             replies=(Reply(about="One row per bucket, or per bucket and value.", type=Trends),),
@@ -119,13 +130,6 @@ def endpoints(service: QueryService) -> list[Endpoint]:
             takes_turns=True,
         ),
     ]
-
-
-def _narrow_trends(request: TrendsRequest, fixed: tuple[object, ...]) -> TrendsRequest:
-    """The chart within a share link's filters. Raises `Forbidden`."""
-    if fixed:
-        check_breakdown(request.breakdown or "")
-    return msgspec.structs.replace(request, query=narrow_query(request.query, fixed))
 
 
 def _parse_trends(request: web.Request) -> TrendsRequest:

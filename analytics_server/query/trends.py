@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from analytics_server.errors import RequestError
 from analytics_server.query.answer import Trends, Value, absent, show_metric
@@ -22,6 +23,7 @@ from analytics_server.query.engine import Groups, PreparedQuestion, QueryService
 from analytics_server.query.language.buckets import Bucket, buckets, with_found
 from analytics_server.query.language.request import Include, Pagination, QueryRequest
 from analytics_server.query.language.time_range import TimeRange
+from analytics_server.query.share_links.threshold import show_rest, shown_groups, with_exact_visitors
 from analytics_server.query.sql.statement import ResultPage
 
 DEFAULT_RANGE = "30d"
@@ -75,8 +77,10 @@ def parse_trends(parameters: Mapping[str, str]) -> TrendsRequest:
     )
 
 
-async def run_trends(service: QueryService, request: TrendsRequest) -> Trends:
-    """Answer a chart. Raises what `QueryService.run` raises."""
+async def run_trends(service: QueryService, request: TrendsRequest, *, threshold: int = 0) -> Trends:
+    """Answer a chart; rows of fewer visitors than the threshold are null. Raises what `QueryService.run` raises."""
+    if threshold:
+        return await _with_threshold(service, request, threshold)
     asked = await service.prepare(request.query)
     question, range_ = asked.question, asked.range_
     interval = question.interval
@@ -96,17 +100,52 @@ async def run_trends(service: QueryService, request: TrendsRequest) -> Trends:
         interval=interval,
         metrics=[metric.name for metric in question.metrics],
         breakdown=None if request.breakdown is None else question.dimensions[1].name,
-        rows=_fill(asked, found, wanted, values),
+        rows=_fill(asked, found, wanted, values, [absent(metric) for metric in question.metrics]),
         meta=service.meta(asked, found, cost.plus(found.cost), currency=currency),
     )
 
 
+async def _with_threshold(service: QueryService, request: TrendsRequest, threshold: int) -> Trends:
+    asked = with_exact_visitors(await service.prepare(request.query))
+    question, range_ = asked.question, asked.range_
+    interval = question.interval
+    assert interval is not None, "a chart always has a time dimension"
+    names = [metric.name for metric in question.metrics]
+    values: list[str] | None = None
+    rest: dict[str, Value] | UnsetType = UNSET
+    cost = Cost()
+    if request.breakdown is None:
+        found = await shown_groups(service, question, range_, threshold)
+        if found.rest is not None or not found.groups.rows:
+            rest = dict(zip(names, show_rest(question, found), strict=True))
+    else:
+        top = replace(question, dimensions=question.dimensions[1:], metrics=question.metrics[:1]).by_first_metric()
+        first = await shown_groups(service, top, range_, threshold, with_rest=False)
+        values = [str(key[0]) for key in first.groups.rows][: request.limit]
+        cost = first.groups.cost
+        found = await shown_groups(service, question, range_, threshold, only={1: values}, with_rest=False)
+    wanted = buckets(range_, interval, limit=service.limits.query_rows // max(1, len(values or ())))
+    wanted = with_found(wanted, (key[0] for key in found.groups.rows), interval, range_.zone)
+    meta = service.meta(asked, found.groups, cost.plus(found.groups.cost))
+    return Trends(
+        interval=interval,
+        metrics=names,
+        breakdown=None if request.breakdown is None else question.dimensions[1].name,
+        rows=_fill(asked, found.groups, wanted, values, [None] * len(names)),
+        meta=msgspec.structs.replace(meta, threshold=threshold),
+        rest=rest,
+    )
+
+
 def _fill(
-    asked: PreparedQuestion, found: Groups, wanted: Sequence[Bucket], values: Sequence[str] | None
+    asked: PreparedQuestion,
+    found: Groups,
+    wanted: Sequence[Bucket],
+    values: Sequence[str] | None,
+    nothing: Sequence[Value],
 ) -> list[dict[str, str | Value]]:
     """A row per bucket (and value), whether anything happened in it or not."""
     metrics = asked.question.metrics
-    nothing: list[Value] = [absent(metric) for metric in metrics]
     rows: list[dict[str, str | Value]] = []
     for bucket in wanted:
         for value in [None] if values is None else values:

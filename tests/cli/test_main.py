@@ -73,6 +73,10 @@ COMMANDS = [
     ("token", "list"),
     ("token", "create"),
     ("token", "revoke"),
+    ("share",),
+    ("share", "list"),
+    ("share", "create"),
+    ("share", "revoke"),
     ("person",),
     ("person", "list"),
     ("person", "add"),
@@ -98,7 +102,7 @@ def test_every_command_explains_itself(run: Commands, command: tuple[str, ...], 
     assert len(shown.splitlines()) >= 5
 
 
-@pytest.mark.parametrize("group", [(), ("site",), ("token",), ("person",), ("dead-letters",)], ids=" ".join)
+@pytest.mark.parametrize("group", [(), ("site",), ("token",), ("share",), ("person",), ("dead-letters",)], ids=" ".join)
 def test_the_list_of_commands_says_each_in_a_whole_sentence(run: Commands, group: tuple[str, ...]) -> None:
     listed = run.lines(*group, "--help")
 

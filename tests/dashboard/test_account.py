@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 
+import pyotp
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
@@ -122,3 +123,118 @@ async def test_a_share_link_opens_a_read_only_view(page: Page, client: Client, s
     await client.call("DELETE", f"/api/v1/share-links/{link['link_id']}")
     await page.reload()
     await expect(page.get_by_role("alert")).to_contain_text("revoked")
+
+
+async def test_links_are_made_copied_and_revoked_by_who_may(
+    browser: Browser, client: Client, server: RunningServer
+) -> None:
+    segment = {"site_id": SITE, "name": "Blog", "filters": [["contains", "event:page", ["/blog"]]]}
+    assert (await client.call("POST", "/api/v1/segments", segment)).status in (201, 409)
+    viewer = {"email": "vera@example.org", "password": PASSWORD, "roles": {SITE: "viewer"}}
+    assert (await client.call("POST", "/api/v1/people", viewer)).status == 201
+    async with dashboard_page(browser) as page:
+        await page.goto(f"{server.url}/dashboard?site={SITE}#token={server.token}")
+        await page.get_by_role("button", name="Share links").click()
+        sheet = page.get_by_role("dialog", name=f"Share links of {SITE}")
+        form = sheet.get_by_role("region", name="A new link")
+        await form.get_by_label("Name").fill("For <b>the agency</b>")
+        await form.get_by_label("Saved segment").select_option(label="Blog")
+        await form.get_by_label("Put rows of fewer visitors together").fill("1001")
+        await form.get_by_role("button", name="Make a link").click()
+        assert await form.get_by_label("Put rows of fewer visitors together").evaluate("(one) => !one.validity.valid")
+        await form.get_by_label("Put rows of fewer visitors together").fill("2")
+        await form.get_by_role("button", name="Make a link").click()
+        link = await sheet.get_by_label("The new link").input_value()
+        assert link.startswith(f"{server.url}/share/asl_")
+        made = sheet.get_by_role("listitem").filter(has_text="For <b>the agency</b>")
+        await expect(made).to_contain_text("segment Blog · rows of fewer than 2 visitors together")
+        await sheet.get_by_role("button", name="Copy").click()
+        await expect(sheet.get_by_role("button", name="Copied").or_(sheet.get_by_text("Press Ctrl C"))).to_be_visible()
+
+        async with dashboard_page(browser) as shared:
+            await shared.goto(link)
+            pages = shared.get_by_role("region", name="Pages", exact=True)
+            await expect(pages.get_by_role("listitem")).to_have_text(["Fewer than 2 visitors each–"])
+            await pages.get_by_role("tab", name="Entry").click()
+            await expect(pages).to_contain_text("This link leaves it out.")
+            await expect(shared.locator(".metric .value").first).to_have_text("–")
+            await expect(shared.get_by_role("button", name="Share links")).to_be_hidden()
+            await expect(shared.get_by_role("button", name="Your account")).to_be_hidden()
+
+        await made.get_by_role("button", name="Revoke").click()
+        await made.get_by_role("button", name="Revoke for good").click()
+        await expect(made).to_have_count(0)
+        assert link.rpartition("/")[2] not in await page.content()
+    async with dashboard_page(browser) as page:
+        await page.goto(f"{server.url}/dashboard")
+        await fill(page, E_mail="vera@example.org", Password=PASSWORD)
+        await expect(page.get_by_role("button", name="Your account")).to_be_visible()
+        await expect(page.get_by_role("button", name="Share links")).to_be_hidden()
+
+
+async def test_an_account_changes_its_password_second_factor_and_sessions(
+    browser: Browser, client: Client, server: RunningServer
+) -> None:
+    email, changed = "mia@example.org", "eight yellow bicycles"
+    body = {"email": email, "password": PASSWORD, "roles": {SITE: "viewer"}}
+    assert (await client.call("POST", "/api/v1/people", body)).status == 201
+    async with dashboard_page(browser) as page:
+        await page.goto(f"{server.url}/dashboard")
+        await fill(page, E_mail=email, Password=PASSWORD)
+        await page.get_by_role("button", name="Your account").click()
+        sheet = page.get_by_role("dialog", name="Your account")
+        factor = sheet.get_by_role("region", name="Second factor")
+        await expect(sheet.get_by_role("region", name="Sessions").get_by_role("listitem")).to_contain_text(
+            "This session"
+        )
+        await factor.get_by_label("Your password").fill("wrong password")
+        await factor.get_by_role("button", name="Turn on").click()
+        await expect(factor.get_by_role("alert")).to_contain_text("wrong")  # and still signed in
+        await factor.get_by_label("Your password").fill(PASSWORD)
+        await factor.get_by_role("button", name="Turn on").click()
+        app = pyotp.TOTP(await factor.locator("code.key").inner_text())
+        await factor.get_by_label("Code", exact=True).fill(app.now())
+        await factor.get_by_role("button", name="Confirm").click()
+        await factor.get_by_role("button", name="I have kept them").wait_for()
+        codes = await factor.get_by_role("listitem").all_inner_texts()
+        assert len(codes) == len(set(codes)) > 5
+        await factor.get_by_role("button", name="I have kept them").click()
+        await factor.get_by_label("Your password").fill(PASSWORD)
+        await factor.get_by_label("Code, or a recovery code").fill(codes[0])
+        await factor.get_by_role("button", name="Turn off").click()
+        await expect(factor.get_by_role("button", name="Turn on")).to_be_visible()
+
+        await sheet.get_by_label("Password so far").fill(PASSWORD)
+        await sheet.get_by_label("New password").fill(changed)
+        await sheet.get_by_role("button", name="Change the password").click()
+        await expect(page.get_by_role("alert")).to_contain_text("password is changed")
+        await fill(page, E_mail=email, Password=changed)
+        await page.get_by_role("button", name="Your account").click()
+        await sheet.get_by_role("button", name="Sign out everywhere").click()
+        await expect(page.get_by_role("alert")).to_contain_text("signed out everywhere")
+        await page.reload()
+        await expect(page.get_by_label("Password")).to_be_visible()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
+async def test_the_dialogs_fit_and_have_labels(
+    browser: Browser, client: Client, server: RunningServer, width: int, scheme: str
+) -> None:
+    email = f"w{width}@example.org"
+    body = {"email": email, "password": PASSWORD, "roles": {SITE: "admin"}}
+    assert (await client.call("POST", "/api/v1/people", body)).status == 201
+    async with dashboard_page(browser, width=width) as page:
+        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        await page.goto(f"{server.url}/dashboard")
+        await fill(page, E_mail=email, Password=PASSWORD)
+        for button in ("Share links", "Your account"):
+            await page.get_by_role("button", name=button).click()
+            await expect(page.get_by_role("dialog").get_by_role("button").nth(1)).to_be_visible()
+            sheet = page.locator("dialog")
+            assert await sheet.evaluate("(one) => one.querySelector('.scroll').scrollWidth <= one.clientWidth")
+            assert await sheet.evaluate(
+                "(one) => [...one.querySelectorAll('input')].every((input) => input.labels.length === 1)"
+            )
+            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            await page.keyboard.press("Escape")
+            await expect(sheet).to_have_count(0)

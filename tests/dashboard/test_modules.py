@@ -269,3 +269,18 @@ async def test_chart_fills_gaps_stops_at_now_and_marks_the_running_day(page: Pag
     data = await call(page, "headline", "chartData", options)
     assert data["values"] == [0, 0, 3, None]
     assert data["running"] == 2
+
+
+@pytest.mark.parametrize(("threshold", "missing"), [(None, 0), (5, None)])
+async def test_a_bucket_that_a_share_link_does_not_show_is_a_gap(
+    page: Page, threshold: int | None, missing: int | None
+) -> None:
+    rest = [{"dimensions": [None], "metrics": [7], "below_threshold": True}] if threshold else []
+    answer = {
+        "results": [{"dimensions": ["2026-10-01"], "metrics": [9]}, *rest],
+        "meta": {"time_labels": ["2026-10-01", "2026-10-02"], **({"threshold": threshold} if threshold else {})},
+    }
+    asked = {"answer": answer, "previous": answer, "metric": "visitors", "interval": "day", "today": "2026-11-01"}
+    drawn = await call(page, "headline", "chartData", asked)
+
+    assert drawn["values"] == drawn["previousValues"] == [9, missing]

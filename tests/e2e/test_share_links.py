@@ -121,9 +121,8 @@ async def test_what_looks_past_the_link_s_filters_is_refused(client: Client, cha
     ("method", "path", "body"),
     [
         ("POST", "sql", {"site_id": SITE, "query": "SELECT count() FROM events"}),
-        ("POST", "funnels", {"site_id": SITE, "date_range": "day", "steps": [{"filters": BLOG}, {"filters": BLOG}]}),
-        ("POST", "cohorts", {"site_id": SITE, "date_range": "30d", "period": "week"}),
-        ("POST", "paths", {"site_id": SITE, "date_range": "day", "start": "/"}),
+        ("POST", "funnels/sessions", {"site_id": SITE, "date_range": "day", "steps": [], "drill": {"step": 1}}),
+        ("POST", "experiments/x/results", {"site_id": SITE}),
         ("GET", f"sessions/x?site_id={SITE}", None),
         ("GET", f"drops?site_id={SITE}", None),
         ("GET", f"goals?site_id={SITE}", None),
@@ -136,6 +135,23 @@ async def test_what_looks_past_the_link_s_filters_is_refused(client: Client, cha
 )
 async def test_a_link_may_do_nothing_else(client: Client, method: str, path: str, body: object) -> None:
     assert (await client.call(method, f"/api/v1/{path}", body, token=await opened(client))).status == 403
+
+
+async def test_it_sees_of_the_settings_only_what_its_page_needs(client: Client) -> None:
+    secret = {"excluded_paths": ["/hidden/**"], "allowed_hosts": [SITE], "retention_days": 100, "events_per_s": 90}
+    assert (await client.call("PUT", f"/api/v1/sites/{SITE}", {**secret, "currency": "SEK"})).status == 200
+    token = await opened(client)
+    listed = (await client.call("GET", "/api/v1/sites", token=token)).json["sites"]
+    shown = (await client.call("GET", f"/api/v1/sites/{SITE}", token=token)).json
+    assert [shown] == listed
+    assert (shown["site_id"], shown["timezone"], shown["currency"], shown["profile"]) == (
+        SITE,
+        "UTC",
+        "SEK",
+        "standard",
+    )
+    assert not any(shown[name] for name in secret)
+    assert (await client.call("GET", f"/api/v1/sites/{SITE}")).json["excluded_paths"] == ["/hidden/**"]
 
 
 async def test_it_sends_no_trusted_events(client: Client) -> None:
@@ -190,6 +206,10 @@ async def test_the_page_is_framed_by_named_hosts_only_and_not_indexed(client: Cl
         ({"filters": [["has_done", "event:page", ["/"]]]}, "bad_filter"),
         ({"filters": [["is", "event:goal", ["x"]]]}, "bad_filter"),
         ({"filters": [["is", "event:page", []]]}, "bad_filter"),
+        ({"filters": [["is", "visit:nonsense", ["x"]]]}, "unknown_dimension"),
+        ({"filters": [["is", "visit:country", ["Nowhere"]]]}, "unknown_country"),
+        ({"segment": "none"}, "unknown_segment"),
+        ({"site_id": "nowhere.example"}, "unknown_site"),
         ({"embed_hosts": ["https://agency.example"]}, "bad_embed_host"),
         ({"embed_hosts": ["a.example; script-src *"]}, "bad_embed_host"),
         ({"password": "short"}, "weak_password"),

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
 from analytics_server.errors import Forbidden, Unauthorized
-from analytics_server.http.authorization import PUBLIC, READING, Action, Resource, ResourceKind
+from analytics_server.http.authorization import PUBLIC, READING, Action, Narrowing, Resource, ResourceKind
 from analytics_server.http.body import BodyLimits
 from analytics_server.http.declaration import Body, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom, route_table
@@ -37,7 +37,7 @@ class Someone:
     token_id: str = "t"
     role: str = "viewer"
     covers_all: bool = False
-    narrowed_by: tuple[object, ...] | None = None
+    narrowed_by: Narrowing | None = None
     sites: tuple[str, ...] = ("own",)
 
     def covers(self, site_id: str) -> bool:

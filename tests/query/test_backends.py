@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from analytics_server.config import LimitsSection
 from analytics_server.query.engine import QueryService
+from analytics_server.query.share_links.threshold import run_with_threshold
 from tests.clickhouse import drop_database
 from tests.query.conftest import Directory, fill_store, save_things
 from tests.query.oracle import EVENT_METRICS, GOAL_METRICS, REVENUE_METRICS, SESSION_METRICS, Oracle
-from tests.query.questions import NOW
+from tests.query.questions import NOW, request
 from tests.query.test_oracle import (
     EVENT_DIMENSIONS,
     VISIT_DIMENSIONS,
@@ -70,3 +71,28 @@ def test_sessions_and_conversions_on_a_server_equal_the_oracle(
 
 def goal_filters() -> st.SearchStrategy[list[Any]]:
     return goal_choices().filter(lambda choice: not choice[0].endswith("_not")).map(lambda choice: [choice])
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "threshold"),
+    [
+        ([], 4),
+        (["event:page"], 100),
+        (["visit:source", "event:title"], 28),
+        (["time:hour"], 28),
+        (["time:month", "visit:country"], 28),
+    ],
+)
+def test_what_a_threshold_puts_together_is_the_same_on_a_server(
+    remote: QueryService, service: QueryService, dimensions: list[str], threshold: int
+) -> None:
+    asked = request(
+        site_id="kolkata.example",
+        metrics=["visitors", "pageviews"],
+        date_range=["2025-01-30", "2025-11-08"],
+        dimensions=dimensions,
+        pagination={"limit": 10_000},
+    )
+    answers = [asyncio.run(run_with_threshold(one, asked, threshold)) for one in (service, remote)]
+    assert answers[0].results == answers[1].results
+    assert not dimensions or answers[0].results[-1].below_threshold is True

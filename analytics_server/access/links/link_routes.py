@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
 from msgspec import Meta
 
 from analytics_server.access.actions import MANAGE_LINKS
+from analytics_server.access.links.link_creation import LinkCreation, LinkInfo, LinkRequest, LinkScopes
 from analytics_server.access.links.share_links import ShareLink, ShareLinks
 from analytics_server.access.people.attempts import AttemptCounter
-from analytics_server.access.people.parts import Password, PersonName, checked_name, recorded, site_id_of
-from analytics_server.access.people.passwords import MOST_CHARS, Passwords
-from analytics_server.access.site_settings import SiteId
-from analytics_server.access.token_routes import Moment, moment_of
+from analytics_server.access.people.parts import Password, recorded
+from analytics_server.access.people.passwords import Passwords
 from analytics_server.errors import NotFound, RequestError, Unauthorized
 from analytics_server.http.answer import json_response
 from analytics_server.http.audit import AuditTrail, Recorder
@@ -28,44 +25,7 @@ from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.http.parameters import known_values
 from analytics_server.model import stored_site_id
 
-LEAST_CHARS = 8
-MOST_HOSTS = 20
-MOST_FILTERS = 20
-FILTERED = re.compile(r"(event:(page|hostname)|visit:[a-z_]+)")
-OPERATORS = frozenset({"is", "is_not", "contains", "contains_not"})
-_HOST = re.compile(r"(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]{1,5})?")
 _ID = Annotated[str, Meta(pattern="^[0-9a-f]{12}$")]
-
-LinkFilter = Annotated[
-    tuple[str, str, tuple[str, ...]],
-    Meta(
-        description="An operator (is, is_not, contains, contains_not), a dimension (event:page, visit:…), and values."
-    ),
-]
-
-
-class LinkRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A new link. `filters` hold for everything that it shows. `embed_hosts`: hosts whose pages may frame it."""
-
-    site_id: SiteId
-    name: PersonName = ""
-    filters: Annotated[tuple[LinkFilter, ...], Meta(max_length=MOST_FILTERS)] = ()
-    embed_hosts: Annotated[tuple[Annotated[str, Meta(max_length=253)], ...], Meta(max_length=MOST_HOSTS)] = ()
-    password: Annotated[str, Meta(max_length=MOST_CHARS)] = ""
-    expires_at: Moment | None = None
-
-
-class LinkInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A link without its secret."""
-
-    link_id: str
-    site_id: str
-    name: str
-    filters: tuple[Any, ...]
-    embed_hosts: tuple[str, ...]
-    has_password: bool
-    expires_at: datetime | None
-    created_at_ms: int
 
 
 class NewLink(LinkInfo, frozen=True, kw_only=True):
@@ -94,12 +54,17 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
-    """A bearer token for twelve hours. `live`: may it watch the live numbers too? Not where filters hold."""
+    """A bearer token for twelve hours. `live`: may it watch the live numbers too? Not where it shows a part of them.
+
+    `left_out`: the dimensions that it may not name.
+    """
 
     token: str
     site_id: str
     name: str
     live: bool
+    threshold: int | None
+    left_out: list[str]
 
 
 _LINK = Parameter(name="link_id", about="The link's id.", type=_ID, required=True)
@@ -113,6 +78,7 @@ class LinkRoutes:
         links: ShareLinks,
         passwords: Passwords,
         attempts: AttemptCounter,
+        scopes: LinkScopes,
         *,
         link_of: Callable[[web.Request, str], str],
         client_of: Callable[[web.Request], str],
@@ -122,6 +88,8 @@ class LinkRoutes:
         self._links = links
         self._passwords = passwords
         self._attempts = attempts
+        self._scopes = scopes
+        self._creation = LinkCreation(links, passwords, scopes)
         self._link_of = link_of
         self._client_of = client_of
         self._recorder = recorder
@@ -172,8 +140,12 @@ class LinkRoutes:
                         "bad_embed_host",
                         "bad_name",
                         "forbidden_by_profile",
+                        "unknown_country",
+                        "unknown_dimension",
+                        "unknown_segment",
                         "weak_password",
                     ),
+                    404: ("unknown_site",),
                     409: ("too_many",),
                     503: ("busy",),
                 },
@@ -207,7 +179,8 @@ class LinkRoutes:
                 replies=(Reply(about="Opened.", type=Opened),),
                 errors={
                     401: ("password_needed", "sign_in_failed"),
-                    404: ("unknown_link",),
+                    403: ("segment_gone",),
+                    404: ("unknown_link", "unknown_site"),
                     429: ("too_many_attempts",),
                     503: ("busy",),
                 },
@@ -218,25 +191,14 @@ class LinkRoutes:
     async def list_links(self, call: Call[LinkList]) -> LinksAnswer:
         """A site's links."""
         await self._links.load()
-        return LinksAnswer(share_links=[LinkInfo(**_shown(each)) for each in self._links.of_site(call.body.site_id)])
+        found = self._links.of_site(call.body.site_id)
+        return LinksAnswer(share_links=[*map(self._creation.info, found)])
 
     async def create_link(self, call: Call[LinkRequest]) -> NewLink:
         """Make a link. Raises `RequestError`, `Conflict`."""
-        wanted = call.body
-        _check_filters(wanted.filters)
-        hosts = tuple(dict.fromkeys(map(_host, wanted.embed_hosts)))
-        expires_at = moment_of(wanted.expires_at, self._links.now())
-        if wanted.password and len(wanted.password) < LEAST_CHARS:
-            raise RequestError(f"A link's password needs {LEAST_CHARS} characters.", code="weak_password")
-        link, secret = await self._links.create(
-            site_id_of(wanted.site_id),
-            name=checked_name(wanted.name),
-            filters=tuple([operator, dimension, [*values]] for operator, dimension, values in wanted.filters),
-            embed_hosts=hosts,
-            password_hash=await self._passwords.hash(wanted.password) if wanted.password else "",
-            expires_at=expires_at,
-        )
-        return NewLink(**_shown(link), link=self._link_of(call.request, secret))
+        link, secret = await self._creation.create(call.body)
+        call.trail.resource = link.id
+        return NewLink(**self._creation.shown(link), link=self._link_of(call.request, secret))
 
     async def delete_link(self, call: Call[None]) -> None:
         """Revoke a link. Raises `NotFound`, also for one of a site that the caller does not cover."""
@@ -254,9 +216,18 @@ class LinkRoutes:
             text = await read_within(request, SMALL_BODY.most_bytes, SMALL_BODY.too_large)
             asked: Opening = SMALL_BODY.decode(text, Opening)
             link = await self._opened(asked, self._client_of(request))
-            trail.caller, trail.site_id = link.principal(), link.site_id
-            token = self._links.token_of(link, asked.secret)
-            opened = Opened(token=token, site_id=link.site_id, name=link.name, live=not link.filters)
+            caller = link.principal()
+            trail.caller, trail.site_id = caller, link.site_id
+            narrowing = caller.narrowed_by
+            assert narrowing is not None, "a link's"
+            opened = Opened(
+                token=self._links.token_of(link, asked.secret),
+                site_id=link.site_id,
+                name=link.name,
+                live=not narrowing.is_restricted,
+                threshold=link.threshold or None,
+                left_out=self._scopes.left_out(narrowing),
+            )
             return json_response(opened, status=200)
 
         return await recorded(self._recorder, MANAGE_LINKS, "open_share_link", answer)
@@ -273,39 +244,6 @@ class LinkRoutes:
                 raise Unauthorized("The password is wrong.", code="sign_in_failed")
             self._attempts.forgive(f"{link.id} {client}")
         return link
-
-
-def _check_filters(filters: tuple[tuple[str, str, tuple[str, ...]], ...]) -> None:
-    for index, (operator, dimension, values) in enumerate(filters):
-        if operator not in OPERATORS or not FILTERED.fullmatch(dimension) or not values or len(values) > MOST_FILTERS:
-            raise RequestError(
-                f"filters[{index}] can't be fixed: use is, is_not, contains or contains_not of event:page, "
-                f"event:hostname or a dimension of visits, with up to {MOST_FILTERS} values.",
-                code="bad_filter",
-            )
-
-
-def _host(text: str) -> str:
-    host = text.strip().lower()
-    if not _HOST.fullmatch(host):
-        raise RequestError(
-            f"{text[:80]!r} is no host that may frame the link: write agency.example or *.agency.example.",
-            code="bad_embed_host",
-        )
-    return host
-
-
-def _shown(link: ShareLink) -> dict[str, Any]:
-    return {
-        "link_id": link.id,
-        "site_id": link.site_id,
-        "name": link.name,
-        "filters": link.filters,
-        "embed_hosts": link.embed_hosts,
-        "has_password": bool(link.password_hash),
-        "expires_at": link.expires_at,
-        "created_at_ms": link.created_at_ms,
-    }
 
 
 def _asked_site(request: web.Request) -> LinkList:

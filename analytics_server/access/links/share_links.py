@@ -34,12 +34,17 @@ ACTIONS = frozenset({"query_site", "view_site", "list_sites", "view_self"})
 
 
 class ShareLink(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A link as it is stored. `filters`: added to every question. `embed_hosts`: whose pages may frame it."""
+    """A link as it is stored. `filters`, and those of the saved segment of that id, are added to every question.
+
+    `threshold`: rows of fewer visitors are not shown by themselves. `embed_hosts`: whose pages may frame it.
+    """
 
     id: str
     site_id: str
     name: str = ""
     filters: tuple[Any, ...] = ()
+    segment: str = ""
+    threshold: int = 0
     embed_hosts: tuple[str, ...] = ()
     password_hash: str = ""
     expires_at: datetime | None = None
@@ -55,6 +60,8 @@ class ShareLink(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             name=self.name,
             grants=(Grant(actions=ACTIONS, sites=(self.site_id,)),),
             filters=self.filters,
+            segment=self.segment,
+            threshold=self.threshold,
         )
 
 
@@ -129,6 +136,8 @@ class ShareLinks:
         *,
         name: str = "",
         filters: tuple[Any, ...] = (),
+        segment: str = "",
+        threshold: int = 0,
         embed_hosts: tuple[str, ...] = (),
         password_hash: str = "",
         expires_at: datetime | None = None,
@@ -152,6 +161,8 @@ class ShareLinks:
                 site_id=site_id,
                 name=name,
                 filters=filters,
+                segment=segment,
+                threshold=threshold,
                 embed_hosts=embed_hosts,
                 password_hash=password_hash,
                 expires_at=expires_at,

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from analytics_server.access.links.link_creation import LinkScopes
 from analytics_server.access.links.link_routes import LinkRoutes
 from analytics_server.access.links.share_links import ShareLinks
 from analytics_server.access.oidc.people import OidcPeople, RoleMapping
@@ -61,8 +62,13 @@ class PeopleService:
         """Write what is not written yet."""
         await self.sessions.uses.close()
 
-    def endpoints(self, client_of: Callable[[web.Request], str], recorder: Recorder | None = None) -> list[Endpoint]:
-        """People, invitations and sessions. `client_of` tells clients apart; `recorder` takes audit entries."""
+    def endpoints(
+        self, client_of: Callable[[web.Request], str], scopes: LinkScopes, recorder: Recorder | None = None
+    ) -> list[Endpoint]:
+        """People, invitations, sessions, and share links with their `scopes`.
+
+        `client_of` tells clients apart; `recorder` takes audit entries.
+        """
         invitations = InvitationRoutes(
             self.people,
             self.sign_in,
@@ -76,6 +82,7 @@ class PeopleService:
             self.links,
             self.sign_in.passwords,
             AttemptCounter(access.sign_ins_per_account, access.sign_in_window_s),
+            scopes,
             link_of=self._share_link_of,
             client_of=client_of,
             recorder=recorder,

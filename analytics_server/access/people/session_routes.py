@@ -16,7 +16,7 @@ from msgspec import Meta
 from analytics_server.access.actions import ADD_PEOPLE, VIEW_SELF, allowed
 from analytics_server.access.people.accounts import Account, Accounts
 from analytics_server.access.people.parts import Email, Password, principal_of, recorded
-from analytics_server.access.people.sessions import PersonSessions
+from analytics_server.access.people.sessions import PersonSessions, SessionUse
 from analytics_server.access.people.sign_in import SignIn
 from analytics_server.access.principals import Principal, PrincipalKind, Role
 from analytics_server.errors import Forbidden
@@ -93,6 +93,12 @@ class RecoveryCodes(msgspec.Struct, frozen=True, kw_only=True):
     recovery_codes: tuple[str, ...]
 
 
+class OwnSessions(msgspec.Struct, frozen=True, kw_only=True):
+    """One's own sessions, the latest first."""
+
+    sessions: list[SessionUse]
+
+
 class SessionRoutes:
     """Handlers for `/api/v1/session`."""
 
@@ -153,6 +159,17 @@ class SessionRoutes:
                 action=VIEW_SELF,
                 handle=self.sign_out,
                 replies=(Reply(status=204, about="Signed out.", headers=_COOKIE),),
+                asks_store=True,
+            ),
+            Endpoint(
+                method="GET",
+                path="/api/v1/session/all",
+                name="list_own_sessions",
+                summary="One's own sessions",
+                tag="people",
+                action=VIEW_SELF,
+                handle=self.list_own_sessions,
+                replies=(Reply(about="The latest first.", type=OwnSessions),),
                 asks_store=True,
             ),
             Endpoint(
@@ -256,6 +273,11 @@ class SessionRoutes:
         self._person(call)
         await self._sessions.end(self._cookies.secret(call.request))
         return self._without_cookie(call)
+
+    async def list_own_sessions(self, call: Call[None]) -> OwnSessions:
+        """Raises `Forbidden` for a token."""
+        person, secret = self._person(call), self._cookies.secret(call.request)
+        return OwnSessions(sessions=await self._sessions.of_person(person, secret))
 
     async def sign_out_everywhere(self, call: Call[None]) -> web.StreamResponse:
         """End all sessions. Raises `Forbidden` for a token."""

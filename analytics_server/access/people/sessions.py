@@ -45,6 +45,15 @@ class PersonSession(msgspec.Struct, frozen=True, kw_only=True):
     hash: str
 
 
+class SessionUse(msgspec.Struct, frozen=True, kw_only=True):
+    """A session as its person sees it. `last_used_at_ms`: to the minute. `current`: the one that asks."""
+
+    created_at_ms: int
+    last_used_at_ms: int
+    ends_at_ms: int
+    current: bool
+
+
 class PersonSessions:
     """All sessions."""
 
@@ -125,6 +134,35 @@ class PersonSessions:
             id_.removeprefix(USES_PREFIX): at.timestamp() for id_, at in uses.items() if id_.startswith(USES_PREFIX)
         }
         return self._used_s.get(key, 0.0) <= limit
+
+    async def of_person(self, person: Account, secret: str) -> list[SessionUse]:
+        """A person's sessions that have not ended, the latest first; `secret`: of the one that asks.
+
+        Raises a store error.
+        """
+        await self._documents.load()
+        uses = await self.uses.read()
+        now_s, found = self._clock(), []
+        for key in self._of(person.id):
+            session = self._documents.get(key)
+            assert session is not None, "its key is listed"
+            name = USES_PREFIX + key[0]
+            used_s = max(session.created_at_ms / 1000, self.uses.known_s(name))
+            if name in uses:
+                used_s = max(used_s, uses[name].timestamp())
+            if session.created_at_ms < person.sessions_from_ms or now_s >= session.ends_at_s:
+                continue
+            if used_s <= now_s - self._settings.session_idle_s:
+                continue
+            found.append(
+                SessionUse(
+                    created_at_ms=session.created_at_ms,
+                    last_used_at_ms=int(used_s * 1000),
+                    ends_at_ms=session.ends_at_s * 1000,
+                    current=key[0] == _key(secret),
+                )
+            )
+        return found[::-1]
 
     async def end(self, secret: str) -> None:
         """Sign out. Raises a store error."""

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from analytics_server.access.actions import QUERY_SITE
 from analytics_server.analyses.cohorts.request import CohortsAnswer, CohortsRequest
 from analytics_server.analyses.cohorts.run import run_cohorts
+from analytics_server.http.authorization import Narrowing
 from analytics_server.http.declaration import Body, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.query.context import QueryContext
 from analytics_server.query.endpoint_parts import FILTER_CODES, NO_SITE, REQUEST_CODES, query_body
+from analytics_server.query.share_links.narrowing import (
+    check_dimension,
+    check_events,
+    check_filters,
+    narrow_analysis,
+    told_to,
+)
 
 
 def endpoints(context: QueryContext) -> list[Endpoint]:
     """Cohorts and retention."""
 
     async def cohorts(call: Call[CohortsRequest]) -> CohortsAnswer:
-        return await run_cohorts(context, call.body)
+        return told_to(call.caller, await run_cohorts(context, call.body))
+
+    def narrow(request: CohortsRequest, narrowing: Narrowing) -> CohortsRequest:
+        fixed = narrow_analysis(context, narrowing)
+        if fixed is None:
+            return request
+        check_filters(request.filters, fixed)
+        check_events((request.first, request.returning), fixed)
+        check_dimension(request.breakdown, fixed)
+        return msgspec.structs.replace(request, filters=(*request.filters, *fixed.filters))
 
     return [
         Endpoint(
@@ -29,6 +48,7 @@ def endpoints(context: QueryContext) -> list[Endpoint]:
             action=QUERY_SITE,
             site=SiteFrom.BODY,
             handle=cohorts,
+            narrow=narrow,
             reading=query_body(context.limits),
             body=Body(
                 types=(CohortsRequest,),

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import msgspec
+from msgspec import UNSET
+
 from analytics_server.access.actions import QUERY_SITE
 from analytics_server.analyses.funnels.answer import DrillAnswer, FunnelAnswer
 from analytics_server.analyses.funnels.definition import DrillRequest, FunnelRequest
 from analytics_server.analyses.funnels.service import FunnelService
-from analytics_server.config import LimitsSection
+from analytics_server.errors import Forbidden
+from analytics_server.http.authorization import Narrowing
 from analytics_server.http.declaration import Body, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
+from analytics_server.query.context import QueryContext
 from analytics_server.query.endpoint_parts import FILTER_CODES, REQUEST_CODES, query_body
+from analytics_server.query.share_links.narrowing import (
+    check_dimension,
+    check_events,
+    check_filters,
+    narrow_analysis,
+    told_to,
+)
 
 PATH = "/api/v1/funnels"
 FUNNEL_CODES = (*REQUEST_CODES, *FILTER_CODES, "bad_exclusion", "bad_funnel", "bad_step", "bad_window")
@@ -26,11 +38,24 @@ def example(**more: object) -> dict[str, object]:
     return {"site_id": "example.com", "steps": steps, "window": "7d", **more}
 
 
-def endpoints(service: FunnelService, limits: LimitsSection) -> list[Endpoint]:
+def endpoints(service: FunnelService, context: QueryContext) -> list[Endpoint]:
     """The question, and the sessions behind it."""
 
     async def ask(call: Call[FunnelRequest]) -> FunnelAnswer:
-        return await service.run(call.body)
+        return told_to(call.caller, await service.run(call.body))
+
+    def narrow(request: FunnelRequest, narrowing: Narrowing) -> FunnelRequest:
+        fixed = narrow_analysis(context, narrowing)
+        if fixed is None:
+            return request
+        if request.funnel is not UNSET:
+            raise Forbidden("This link asks no saved funnel, whose numbers are of the whole site: spell out its steps.")
+        filters = () if request.filters is UNSET else request.filters
+        check_filters(filters, fixed)
+        for specs in (request.steps, request.exclude):
+            check_events(() if specs is UNSET else specs, fixed)
+        check_dimension(request.breakdown, fixed)
+        return msgspec.structs.replace(request, filters=(*filters, *fixed.filters))
 
     async def sessions(call: Call[DrillRequest]) -> DrillAnswer:
         return await service.sessions(call.body)
@@ -47,7 +72,8 @@ def endpoints(service: FunnelService, limits: LimitsSection) -> list[Endpoint]:
             action=QUERY_SITE,
             site=SiteFrom.BODY,
             handle=ask,
-            reading=query_body(limits),
+            narrow=narrow,
+            reading=query_body(context.limits),
             body=Body(
                 types=(FunnelRequest,),
                 examples={
@@ -71,7 +97,7 @@ def endpoints(service: FunnelService, limits: LimitsSection) -> list[Endpoint]:
             action=QUERY_SITE,
             site=SiteFrom.BODY,
             handle=sessions,
-            reading=query_body(limits),
+            reading=query_body(context.limits),
             body=Body(
                 types=(DrillRequest,),
                 examples={

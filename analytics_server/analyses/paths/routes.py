@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from analytics_server.access.actions import QUERY_SITE
 from analytics_server.analyses.paths.request import PathsAnswer, PathsRequest
 from analytics_server.analyses.paths.run import run_paths
+from analytics_server.errors import Forbidden
+from analytics_server.http.authorization import Narrowing
 from analytics_server.http.declaration import Body, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.query.context import QueryContext
 from analytics_server.query.endpoint_parts import FILTER_CODES, NO_SITE, REQUEST_CODES, query_body
+from analytics_server.query.share_links.narrowing import check_filters, narrow_analysis, told_to
 
 
 def endpoints(context: QueryContext) -> list[Endpoint]:
     """Paths."""
 
     async def paths(call: Call[PathsRequest]) -> PathsAnswer:
-        return await run_paths(context, call.body)
+        return told_to(call.caller, await run_paths(context, call.body))
+
+    def narrow(request: PathsRequest, narrowing: Narrowing) -> PathsRequest:
+        fixed = narrow_analysis(context, narrowing)
+        if fixed is None:
+            return request
+        if fixed.by_event:
+            raise Forbidden("This link shows no paths: sessions go through pages that the link leaves out.")
+        check_filters(request.filters, fixed)
+        return msgspec.structs.replace(request, filters=(*request.filters, *fixed.filters))
 
     return [
         Endpoint(
@@ -29,6 +43,7 @@ def endpoints(context: QueryContext) -> list[Endpoint]:
             action=QUERY_SITE,
             site=SiteFrom.BODY,
             handle=paths,
+            narrow=narrow,
             reading=query_body(context.limits),
             body=Body(
                 types=(PathsRequest,),

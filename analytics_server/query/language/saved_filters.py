@@ -76,6 +76,13 @@ class SiteLibrary:
         thing = self._find(Kind.SEGMENT, id_or_name, place)
         return parse_filters(body_of(thing, SegmentBody).filters, place=f"the segment {thing.name!r}")
 
+    def segment_filters(self, id_: str) -> tuple[object, ...]:
+        """The filters of the segment of that id, as they were saved. Raises `RequestError` (unknown_segment)."""
+        thing = self._saved.get(Kind.SEGMENT, self._site_id, id_) if self._saved is not None else None
+        if thing is None:
+            raise RequestError(f"There is no segment {id_!r}.", code="unknown_segment")
+        return body_of(thing, SegmentBody).filters
+
     def _find(self, kind: Kind, id_or_name: str, place: str) -> SavedThing:
         thing = self._saved.find(kind, self._site_id, id_or_name) if self._saved is not None else None
         if thing is None:

@@ -24,12 +24,15 @@ from analytics_server.query.dimensions import (
 from analytics_server.query.language.conditions import Condition
 from analytics_server.query.language.request import Question
 from analytics_server.query.language.time_range import TimeRange
-from analytics_server.query.parameters import MOMENTS_S, OFFSETS_S, TEXTS, Binder
+from analytics_server.query.parameters import MOMENTS_S, OFFSETS_S, TEXT, TEXTS, Binder
 from analytics_server.query.plan.coverage import totals_expression
 from analytics_server.query.sql.range_edges import RangeEdges
 from analytics_server.query.sql.render import Column, Reach, blanks_of, render, with_key
 from analytics_server.query.sql.select import Expression, Relation, Select, compose, compose_list, select
 from analytics_server.query.sql.templates import fill
+
+REST = "\x01rest"
+"""What the text dimensions of merged groups are: no stored value begins with it."""
 
 Rows = Literal["traffic", "events", "sessions", "exits"]
 """Which rows are read: `b` of `traffic`, `e` of `events` or `s` of `sessions`, for `exits` with its last page view."""
@@ -39,7 +42,8 @@ Rows = Literal["traffic", "events", "sessions", "exits"]
 class Scoped:
     """What all parts share: the question, the range, the parameters, and the wanted groups.
 
-    `only`: per place of a dimension the values to keep; none = all groups. `until`: the end of the
+    `only`: per place of a dimension the values to keep; none = all groups. `rest_of`: groups with other keys than these
+    are made one, whose text dimensions are `REST` and whose time is the type's default. `until`: the end of the
     question's range, of which `range_` may be a part; `edges` are those of `range_`.
     """
 
@@ -49,6 +53,7 @@ class Scoped:
     binder: Binder
     only: Mapping[int, Sequence[str]]
     edges: RangeEdges
+    rest_of: Sequence[Sequence[object]] | None = None
     reach: Reach = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,7 +76,22 @@ class Scoped:
 
     def expressions(self, rows: Rows, at: str) -> list[Expression]:
         """The question's dimensions as expressions over rows that are dated by `at`."""
-        return [self._expression(place, rows, at) for place in range(len(self.question.dimensions))]
+        return self._merged([self._expression(place, rows, at) for place in range(len(self.question.dimensions))])
+
+    def _merged(self, groups: list[Expression]) -> list[Expression]:
+        if self.rest_of is None or not groups:
+            return groups
+        kept = "0"
+        if self.rest_of:
+            keys = [key_text(key) for key in self.rest_of]
+            kept = f"concat({', '.join(map(_length_and_text, groups))}) IN {self.binder.bind(keys, TEXTS)}"
+        rest = self.binder.bind(REST, TEXT)
+        return [
+            f"if({kept}, {group}, defaultValueOfArgumentType({group}))"
+            if dimension.scope is Scope.TIME
+            else f"if({kept}, toString({group}), {rest})"
+            for group, dimension in zip(groups, self.question.dimensions, strict=True)
+        ]
 
     def _expression(self, place: int, rows: Rows, at: str) -> Expression:
         dimension = self.question.dimensions[place]
@@ -157,6 +177,15 @@ def hour_expression(template: str, at: str, range_: TimeRange, binder: Binder) -
     binder.name("clock_changes", [period.start for period in periods], MOMENTS_S)
     binder.name("clock_offsets", [period.offset for period in periods], OFFSETS_S)
     return fill(HOUR_BETWEEN_CHANGES, at=at, change=fill(HOUR_CHANGE, at=at))
+
+
+def key_text(key: Sequence[object]) -> str:
+    """A group's key as one text, no two alike."""
+    return "".join(f"{len(text.encode())}:{text}" for text in map(str, key))
+
+
+def _length_and_text(group: Expression) -> str:
+    return f"toString(length(toString({group}))), ':', toString({group})"
 
 
 def names_of(count: int) -> list[str]:

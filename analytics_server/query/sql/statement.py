@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from analytics_server.query.dimensions import ValueKind
+from analytics_server.query.dimensions import Dimension, Scope, ValueKind
 from analytics_server.query.language.request import Question
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.metrics import VISITORS, Metric, MetricKind, Share
 from analytics_server.query.parameters import COUNT, TEXT, Binder
 from analytics_server.query.plan.plan import Plan, PlanPart, Wider
 from analytics_server.query.sql.range_edges import RangeEdges, edges_named
-from analytics_server.query.sql.scope import Scoped, names_of
+from analytics_server.query.sql.scope import REST, Scoped, names_of
 from analytics_server.query.sql.select import (
     Expression,
     Join,
@@ -46,16 +46,24 @@ class ResultPage:
 
 
 def compile_question(
-    question: Question, plan: Plan, range_: TimeRange, *, page: ResultPage | None = None, only: Only | None = None
+    question: Question,
+    plan: Plan,
+    range_: TimeRange,
+    *,
+    page: ResultPage | None = None,
+    only: Only | None = None,
+    least_visitors: int = 0,
+    rest_of: Sequence[Sequence[object]] | None = None,
 ) -> Statement:
     """One SELECT that answers the question for a range.
 
-    Without a page all rows come, in no order. `only` keeps the groups with these values,
-    per place of a dimension.
+    Without a page all rows come, in no order. `only` keeps the groups with these values, per place of a dimension;
+    `least_visitors` those of so many visitors, which must be among the metrics. `rest_of`: instead of the groups, the
+    one row of all that have none of these keys.
     """
     binder = Binder()
     binder.name("site", question.site_id, TEXT)
-    compiler = _Compiler(binder, range_)
+    compiler = _Compiler(binder, range_, rest_of=rest_of)
     binder.name("tz", range_.zone.key, TEXT)
     names = names_of(len(question.dimensions))
     rows, counts = compiler.rows(question, plan, only or {})
@@ -78,6 +86,11 @@ def compile_question(
         columns.append("count() OVER () AS total_rows")
     group_by = [f"r.{name}" for name in names] if plan.merged and group is None else []
     query = select(columns, source, group_by=group_by)
+    if least_visitors:
+        visitors = f"k.m_{question.metrics.index(VISITORS)}"
+        query = _those(query, [f"{visitors} >= {binder.name('least_visitors', least_visitors, COUNT)}"])
+    if rest_of is not None:
+        query = _those(query, [_is_rest(name, d, binder) for name, d in zip(names, question.dimensions, strict=True)])
     if page is not None:
         limit, offset = binder.name("limit", page.limit, COUNT), binder.name("offset", page.offset, COUNT)
         query = replace(query, order_by=_order(question), limit=limit, offset=offset)
@@ -91,6 +104,7 @@ class _Compiler:
     binder: Binder
     range_: TimeRange
     edges: dict[TimeRange, RangeEdges] = field(default_factory=dict)
+    rest_of: Sequence[Sequence[object]] | None = None
 
     def __post_init__(self) -> None:
         self._edges_of(self.range_)
@@ -129,6 +143,7 @@ class _Compiler:
                 binder=self.binder,
                 only=only,
                 edges=self._edges_of(part.range_),
+                rest_of=self.rest_of,
             ),
         )
 
@@ -156,6 +171,16 @@ def _named_rows(rows: Query, names: Sequence[str], counts: Mapping[str, str], *,
 
 def _percent(part: str, whole: Expression) -> Expression:
     return compose(f"100 * {part} / nullIf(", whole, ", 0)")
+
+
+def _those(query: Select, where: Sequence[Expression]) -> Select:
+    return select(["*"], Subquery(query, "k"), where)
+
+
+def _is_rest(name: str, dimension: Dimension, binder: Binder) -> str:
+    if dimension.scope is Scope.TIME:
+        return f"k.{name} = defaultValueOfArgumentType(k.{name})"
+    return f"k.{name} = {binder.bind(REST, TEXT)}"
 
 
 def count_rows(statement: Statement) -> Statement:

@@ -286,7 +286,8 @@ def _event_metric(metric: Metric, scoped: Scoped) -> Expression:
     question = scoped.question
     at = "if(e.passive = 0, e.ts, e.session_start)" if question.counts_passive else "e.ts"
     day = f"toDate({at}, {{tz:String}})"
-    if question.interval in ("minute", "hour", "day") and not question.counts_passive:
+    within_day = question.interval in ("minute", "hour", "day") and scoped.rest_of is None
+    if within_day and not question.counts_passive:
         visitor = "e.visitor_id"
     elif question.exact:
         visitor = f"{day}, e.visitor_id"

@@ -115,6 +115,27 @@ async def test_one_session_too_many_ends_the_oldest(
     assert [await is_over(one, secret) for secret in secrets] == [True, False, False, False]
 
 
+async def test_a_person_sees_their_own_sessions_on_all_servers(two: tuple[Server, Server], clock: Clock) -> None:
+    one, other = two
+    person = await one.add()
+    first = await one.enter()
+    began_ms = int(clock.now * 1000)
+    clock.now += 600
+    second = await other.enter()
+    await other.sessions.authenticate(first)
+    await other.sessions.uses.write()
+    used_ms = int(clock.now * 1000)
+
+    shown = await one.sessions.of_person(person, second)
+    assert [(each.created_at_ms, each.current) for each in shown] == [(used_ms, True), (began_ms, False)]
+    assert used_ms - 60_000 < shown[1].last_used_at_ms <= used_ms
+    assert shown[1].ends_at_ms > shown[1].last_used_at_ms
+    clock.now += 6_000
+    assert await one.sessions.of_person(person, second) == []  # idle
+    await one.sessions.end_all(person.id)
+    assert await other.sessions.of_person(person, second) == []
+
+
 async def test_a_session_ends_when_it_is_idle_on_all_servers(two: tuple[Server, Server], clock: Clock) -> None:
     one, other = two
     await one.add()

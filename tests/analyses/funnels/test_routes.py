@@ -72,7 +72,7 @@ async def door(store: Store) -> AsyncIterator[Door]:
     maintenance = FunnelMaintenance(store, funnels, Sites(), lambda: NOW)
     app = web.Application()
     declared = [
-        *funnel_endpoints(FunnelService(context, funnels, maintenance), context.limits),
+        *funnel_endpoints(FunnelService(context, funnels, maintenance), context),
         *endpoints([funnel_type(context, funnels, maintenance)], saved, context.site, query_body(context.limits)),
     ]
     app.add_routes(wrap(route_table(declared, GateAuthorizer(gate)), HttpMetrics(CollectorRegistry())))

@@ -20,7 +20,7 @@ OF_OWN_SITES = {
     *("export_person", "erase_person", "list_erasures", "list_opt_outs", "add_opt_out", "remove_opt_out"),
 }
 OF_A_PERSON = {
-    **dict.fromkeys(("sign_out", "sign_out_everywhere", "change_password"), 403),
+    **dict.fromkeys(("sign_out", "list_own_sessions", "sign_out_everywhere", "change_password"), 403),
     **dict.fromkeys(("begin_second_factor", "confirm_second_factor", "remove_second_factor"), 403),
     "sign_in": 401,
     "accept_invitation": 404,

@@ -2,8 +2,8 @@
 
 import { BASE } from './api.js';
 import { fill, h, icon } from './dom.js';
+import { field, form, newPassword } from './forms.js';
 
-const LEAST_CHARS = 12;
 const FAILURES = {
   no_role: 'The provider knows you, but you have no role here. Ask an owner.',
   provider_unavailable: 'The provider does not answer. Try again in a moment.',
@@ -98,26 +98,6 @@ function passwordForm(onSubmit, message, known) {
     },
   });
 }
-
-/** A form of labelled fields; its fault is told next to the button. */
-function form({ fields, rest = null, message = '', button, onSubmit }) {
-  const fault = h('p', { className: 'fault', id: 'fault', role: 'alert' }, message);
-  const send = h('button', { className: 'control primary' }, button);
-  const submit = async (event) => {
-    event.preventDefault();
-    send.disabled = true;
-    const { fault: told = '', focus } = await onSubmit();
-    send.disabled = false;
-    fault.textContent = told;
-    if (told) (focus ?? fields.at(-1)[1]).select();
-    if (told) (focus ?? fields.at(-1)[1]).focus();
-  };
-  return h('form', { onsubmit: submit },
-    fields.map(([label, input]) => h('div', { className: 'pair' }, h('label', { for: input.id }, label), input)), rest, fault, send);
-}
-
-const field = (id, type, rest) => h('input', { className: 'field', id, name: id, type, 'aria-describedby': 'fault', ...rest });
-const newPassword = () => field('password', 'password', { autocomplete: 'new-password', required: true, minlength: String(LEAST_CHARS) });
 
 function card(title, ...children) {
   return h('main', { className: 'welcome', id: 'report', tabindex: '-1' }, h('div', { className: 'card' },

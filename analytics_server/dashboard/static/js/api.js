@@ -1,6 +1,7 @@
 // Calls to the server, with the token in a header, or with the session's cookie. Errors carry what the server said.
 
 const TIMEOUT_MS = 40_000;
+const ASKED_AGAIN = new Set(['sign_in_failed', 'code_needed', 'password_needed']); // A password or code, of who is signed in.
 
 export class ApiError extends Error {
   constructor(status, code, message) {
@@ -80,6 +81,56 @@ export class Api {
     return this.#call('POST', '/api/v1/share/open', opening);
   }
 
+  /** GET /api/v1/share-links → {share_links: [{link_id, name, filters, segment_name, …}]} */
+  shareLinks(site, signal) {
+    return this.#call('GET', `/api/v1/share-links?${new URLSearchParams({ site_id: site })}`, null, signal);
+  }
+
+  /** POST /api/v1/share-links → {link: its address, shown this once, …} */
+  makeShareLink(link) {
+    return this.#call('POST', '/api/v1/share-links', link);
+  }
+
+  /** DELETE /api/v1/share-links/{id} */
+  revokeShareLink(id) {
+    return this.#call('DELETE', `/api/v1/share-links/${id}`);
+  }
+
+  /** GET /api/v1/segments → {segments: [{id, name, filters}]} */
+  segments(site, signal) {
+    return this.#call('GET', `/api/v1/segments?${new URLSearchParams({ site_id: site })}`, null, signal);
+  }
+
+  /** GET /api/v1/session/all → {sessions: [{created_at_ms, last_used_at_ms, ends_at_ms, current}]} */
+  ownSessions(signal) {
+    return this.#call('GET', '/api/v1/session/all', null, signal);
+  }
+
+  /** DELETE /api/v1/session/all */
+  signOutEverywhere() {
+    return this.#call('DELETE', '/api/v1/session/all');
+  }
+
+  /** PUT /api/v1/session/password: {password, new_password}; all sessions end. */
+  changePassword(change) {
+    return this.#call('PUT', '/api/v1/session/password', change);
+  }
+
+  /** POST /api/v1/session/totp: {password} → {secret, uri} */
+  beginSecondFactor(confirmation) {
+    return this.#call('POST', '/api/v1/session/totp', confirmation);
+  }
+
+  /** POST /api/v1/session/totp/confirm: {code} → {recovery_codes} */
+  confirmSecondFactor(code) {
+    return this.#call('POST', '/api/v1/session/totp/confirm', code);
+  }
+
+  /** POST /api/v1/session/totp/remove: {password, code} */
+  removeSecondFactor(removal) {
+    return this.#call('POST', '/api/v1/session/totp/remove', removal);
+  }
+
   async #call(method, path, body, signal) {
     const signals = [AbortSignal.timeout(TIMEOUT_MS), ...(signal ? [signal] : [])];
     let response;
@@ -100,7 +151,7 @@ export class Api {
     if (response.status === 204) return null;
     if (response.ok) return response.json();
     const error = await readError(response);
-    if (error.status === 401) this.onUnauthorized(error);
+    if (error.status === 401 && !ASKED_AGAIN.has(error.code)) this.onUnauthorized(error);
     throw error;
   }
 }

@@ -2,7 +2,7 @@
 
 import { isAbort, MOST_ROWS } from './api.js';
 import { fill, h, icon } from './dom.js';
-import { count, dimensionName, duration, percent, valueName } from './format.js';
+import { count, dimensionName, duration, fewer, percent, valueName } from './format.js';
 import { panelQuery } from './panels.js';
 
 const PAGE = Math.min(50, MOST_ROWS);
@@ -53,8 +53,8 @@ export function openDetails(tab, { state, api, view }) {
 
   function show(answer) {
     const total = answer.meta.total_rows ?? answer.results.length;
-    fill(rows, answer.results.map(({ dimensions: [value], metrics }) => h('tr', {},
-      h('td', {}, h('button', { type: 'button', title: valueName(tab.dimension, value), onclick: () => { dialog.close(); state.filterBy(tab.dimension, value ?? ''); } }, valueName(tab.dimension, value))),
+    fill(rows, answer.results.map(({ dimensions: [value], metrics, below_threshold: isRest }) => h('tr', {},
+      h('td', {}, isRest ? fewer(answer.meta.threshold) : h('button', { type: 'button', title: valueName(tab.dimension, value), onclick: () => { dialog.close(); state.filterBy(tab.dimension, value ?? ''); } }, valueName(tab.dimension, value))),
       metrics.map((number, index) => h('td', { className: index > 0 ? 'optional' : null }, COLUMNS[tab.columns[index]][1](number))))));
     status.textContent = total === 0 ? (search ? `Nothing contains “${search}”` : 'Nothing in this period') : `${count(offset + 1)} to ${count(offset + answer.results.length)} of ${count(total)}`;
     back.disabled = offset === 0;

@@ -9,6 +9,8 @@ const missing = (value) => value === null || value === undefined || Number.isNaN
 
 export const count = (value) => (missing(value) ? NOTHING : whole.format(value));
 export const counted = (visitors) => `${count(visitors)} ${visitors === 1 ? 'visitor' : 'visitors'}`;
+/** What rows are called that a share link does not show by themselves. */
+export const fewer = (threshold) => `Fewer than ${threshold} visitors each`;
 export const compact = (value) => (missing(value) ? NOTHING : Math.abs(value) < 10_000 ? whole.format(value) : short.format(value));
 export const decimal = (value) => (missing(value) ? NOTHING : oneOrTwo.format(value));
 export const percent = (value) => (missing(value) ? NOTHING : `${value > 0 && value < 10 ? Math.round(value * 10) / 10 : Math.round(value)}%`);

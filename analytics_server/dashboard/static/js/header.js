@@ -8,7 +8,7 @@ import { customDays, dayIn, isRange, moveMonths, moveDays, RANGES, rangeLabel } 
 const LIVE_WORDS = { connecting: 'Connecting…', off: 'Reconnecting…' };
 
 export class Header {
-  /** `actions`: {onTheme(), onSignOut()}; `signal` ends its listeners on the window. */
+  /** `actions`: {onTheme(), onSignOut(), onShares(), onProfile()}; `signal` ends its listeners on the window. */
   constructor(state, sites, actions, signal) {
     this.state = state;
     this.sites = sites;
@@ -20,12 +20,14 @@ export class Header {
     this.menu = h('div', { className: 'menu', popover: 'auto', id: 'range-menu', role: 'dialog', 'aria-label': 'Date range' });
     this.button = h('button', { type: 'button', className: 'control range-button', 'aria-haspopup': 'dialog', popovertarget: 'range-menu' }, icon('calendar'), this.rangeText, icon('chevron'));
     this.theme = h('button', { type: 'button', className: 'control icon', 'aria-label': 'Switch between light and dark', title: 'Light or dark', onclick: actions.onTheme }, icon('moon'));
+    this.shares = h('button', { type: 'button', className: 'control icon', 'aria-label': 'Share links', title: 'Share links', hidden: true, onclick: actions.onShares }, icon('link'));
+    this.profile = h('button', { type: 'button', className: 'control icon', 'aria-label': 'Your account', title: 'Your account', hidden: true, onclick: actions.onProfile }, icon('person'));
     this.menu.addEventListener('beforetoggle', (event) => event.newState === 'open' && this.#renderMenu());
     this.menu.addEventListener('toggle', (event) => event.newState === 'open' && this.#placeMenu());
     window.addEventListener('resize', () => this.menu.matches(':popover-open') && this.#placeMenu(), { signal });
     this.element = h('header', { className: 'masthead' }, h('div', { className: 'frame' },
       h('span', { className: 'brand' }, icon('brand')), this.site, this.live, h('span', { className: 'spring' }),
-      this.button, this.menu, this.theme,
+      this.button, this.menu, this.theme, this.shares, this.profile,
       actions.onSignOut && h('button', { type: 'button', className: 'control icon', 'aria-label': 'Sign out', title: 'Sign out', onclick: actions.onSignOut }, icon('leave'))));
     window.addEventListener('scroll', () => this.element.toggleAttribute('data-scrolled', window.scrollY > 4), { passive: true, signal });
     this.render();
@@ -44,6 +46,13 @@ export class Header {
       this.site = chosen;
       this.shownSites = this.sites;
     }
+  }
+
+  /** What who is signed in may do: `me` of GET /api/v1/session. */
+  showRights(me) {
+    const role = me?.roles[this.state.current.site];
+    this.shares.hidden = !(me?.owner || role === 'admin' || role === 'owner');
+    this.profile.hidden = me?.kind !== 'person';
   }
 
   /** Where there are no live numbers. */

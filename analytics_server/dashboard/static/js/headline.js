@@ -86,7 +86,8 @@ export class Headline {
 /**
  * What the chart draws, from the answers of the two series queries.
  * `meta.time_labels` names every bucket of the range; rows exist only where something happened. An answer that
- * holds as many rows as the server returns at most may lack some: what is missing there is a gap, not a 0.
+ * holds as many rows as the server returns at most may lack some, and one to a share link with a threshold lacks those
+ * of few visitors: what is missing there is a gap, not a 0.
  */
 export function chartData({ answer, previous, metric, interval, now = Date.now(), today }) {
   const labels = answer.meta.time_labels;
@@ -105,7 +106,7 @@ export function chartData({ answer, previous, metric, interval, now = Date.now()
 
 function valuesOf(answer, labels, sums) {
   const found = new Map(answer.results.map((row) => [row.dimensions[0], row.metrics[0]]));
-  const complete = answer.results.length < MOST_ROWS || labels.length <= MOST_ROWS;
+  const complete = !answer.meta.threshold && (answer.results.length < MOST_ROWS || labels.length <= MOST_ROWS);
   return labels.map((label) => found.get(label) ?? (sums && complete ? 0 : null));
 }
 

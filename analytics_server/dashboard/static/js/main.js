@@ -5,8 +5,10 @@ import { Api } from './api.js';
 import { fill, h } from './dom.js';
 import { Header } from './header.js';
 import { Live } from './live.js';
+import { openProfile } from './profile.js';
 import { Report } from './report.js';
 import { dismissOffer, forgetToken, isOfferDismissed, rememberToken, restoreToken, shareSecret, takeFailure, takeInvitation } from './session.js';
+import { openShares } from './shares.js';
 import { State } from './state.js';
 import { begin } from './welcome.js';
 
@@ -83,7 +85,7 @@ class Dashboard {
     this.token = token;
     this.api = api;
     hasBegun = true;
-    if (token) this.#offerAccount(api);
+    this.#learnRights(api);
     if (this.sites.length) this.#open();
     else this.#awaitFirstSite();
     return '';
@@ -95,7 +97,7 @@ class Dashboard {
     this.live.stop();
     this.#closeReport();
     this.offer?.remove();
-    this.api = this.token = null;
+    this.api = this.token = this.me = null;
     this.hasSession = false;
     forgetToken();
     document.title = 'Sign in · Analytics';
@@ -152,11 +154,16 @@ class Dashboard {
     }));
   }
 
-  /** Who came by a link of an owner's token may set up the first account. */
-  async #offerAccount(api) {
-    if (isOfferDismissed()) return;
+  /** What the caller may do here; who came by a link of an owner's token may set up the first account. */
+  async #learnRights(api) {
     const me = await api.whoAmI().catch(() => null);
-    if (!me?.may_set_up_owner || this.api !== api) return;
+    if (this.api !== api) return;
+    this.me = me;
+    this.header?.showRights(me);
+    if (me?.may_set_up_owner && this.token && !isOfferDismissed()) this.#offerAccount(api);
+  }
+
+  #offerAccount(api) {
     this.offer = ownerOffer({
       onOpen: () => this.#setUp(api),
       onDismiss: () => {
@@ -197,12 +204,24 @@ class Dashboard {
       const { site, filters } = this.state.current;
       this.state.set({ site: this.sites[0].site_id, filters: site ? [] : filters }, { replace: true });
     }
-    this.report = new Report(this.state, this.api, timezoneOf, (site) => this.#profileOf(site), signal);
-    this.header = new Header(this.state, this.sites, { onTheme: () => this.#toggleTheme(), onSignOut: this.shared ? null : () => this.signOut() }, signal);
+    this.report = new Report(this.state, this.api, timezoneOf, (site) => this.#profileOf(site), this.shared ?? null, signal);
+    this.header = new Header(this.state, this.sites, {
+      onTheme: () => this.#toggleTheme(), onSignOut: this.shared ? null : () => this.signOut(),
+      onShares: () => openShares(this.api, this.state.current.site),
+      onProfile: () => this.#openProfile(),
+    }, signal);
     this.header.showTheme(isDark());
+    this.header.showRights(this.me);
     fill(this.root, this.header.element, this.report.element);
     this.#watch();
     this.report.load();
+  }
+
+  /** The account as it is now: the second factor may have been turned on since. */
+  async #openProfile() {
+    const { api } = this;
+    const me = await api.whoAmI().catch(() => null);
+    if (me && this.api === api) openProfile(api, me, (message) => this.leave(message));
   }
 
   /** The profile of a site that is not the standard one; it says what is left out. */
@@ -228,6 +247,7 @@ class Dashboard {
   #changed(now, before) {
     if (!this.report) return;
     this.header.render();
+    this.header.showRights(this.me);
     this.report.update(now, before);
     if (now.site !== before.site) this.#watch();
   }

@@ -2,7 +2,7 @@
 
 import { isAbort } from './api.js';
 import { fill, h, picker, tabList } from './dom.js';
-import { count, counted, dimensionName, share, valueName } from './format.js';
+import { count, counted, dimensionName, fewer, share, valueName } from './format.js';
 import { panelQuery } from './panels.js';
 
 export const ROWS = 9;
@@ -76,6 +76,7 @@ export class Panel {
     const tab = this.tab();
     const profile = this.context.profile();
     if (profile?.left_out.some(({ dimensions }) => dimensions.includes(tab.dimension))) return this.#leftOut(profile);
+    if (this.context.leftOut().includes(tab.dimension)) return this.#notice('Not shown', 'This link leaves it out.');
     const metrics = tab.extra ? ['visitors', tab.extra] : ['visitors'];
     try {
       const answer = await this.context.api().query(panelQuery(this.context.view(), tab, { metrics, limit: ROWS }), controller.signal);
@@ -87,11 +88,15 @@ export class Panel {
   }
 
   #leftOut(profile) {
+    this.#notice('Not collected', `This site’s profile ${profile.name} leaves it out.`);
+  }
+
+  #notice(title, text) {
     this.answer = null;
     this.more.disabled = true;
     this.body.removeAttribute('data-stale');
     this.body.removeAttribute('aria-busy');
-    fill(this.body, h('div', { className: 'notice left-out' }, h('strong', {}, 'Not collected'), h('span', {}, `This site’s profile ${profile.name} leaves it out.`)));
+    fill(this.body, h('div', { className: 'notice left-out' }, h('strong', {}, title), h('span', {}, text)));
   }
 
   #show(tab, answer) {
@@ -107,7 +112,7 @@ export class Panel {
     }
     const most = answer.results[0].metrics[0] || 1;
     const total = this.context.visitors() ?? 0;
-    fill(this.body, h('ul', {}, answer.results.map((row) => h('li', {}, this.#row(tab, row, most, total)))));
+    fill(this.body, h('ul', {}, answer.results.map((row) => h('li', {}, row.below_threshold ? this.#rest(tab, row, answer.meta.threshold, total) : this.#row(tab, row, most, total)))));
     if (focused >= 0) this.body.querySelectorAll('button')[focused]?.focus();
   }
 
@@ -134,6 +139,13 @@ export class Panel {
     h('span', { className: value ? 'text' : 'text unset' }, code, name),
     h('span', { className: 'count number' }, count(visitors)),
     h('span', { className: tab.extra ? 'extra number' : 'share number' }, tab.extra ? count(extra) : part));
+  }
+
+  /** All rows of too few visitors to be shown: nothing to filter by. */
+  #rest(tab, { metrics: [visitors, extra] }, threshold, total) {
+    return h('span', { className: 'row rest' }, h('span', { className: 'text unset' }, fewer(threshold)),
+      h('span', { className: 'count number' }, count(visitors)),
+      h('span', { className: tab.extra ? 'extra number' : 'share number' }, tab.extra ? count(extra) : visitors === null ? '' : share(visitors, total)));
   }
 
   #fault(error) {

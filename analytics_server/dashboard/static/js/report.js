@@ -19,12 +19,13 @@ const FLUSH_MS = 1_500;
 const UNKNOWN_SITES_POLL_MS = 3_000;
 
 export class Report {
-  /** `profileOf`: a site's profile if it is not the standard one. `signal` ends it: requests, timers and listeners. */
-  constructor(state, api, timezoneOf, profileOf, signal) {
+  /** `profileOf`: a site's profile if it is not the standard one. `shared`: what an opened share link says, or null. `signal` ends it: requests, timers and listeners. */
+  constructor(state, api, timezoneOf, profileOf, shared, signal) {
     this.state = state;
     this.api = api;
     this.timezoneOf = timezoneOf;
     this.profileOf = profileOf;
+    this.shared = shared;
     this.visitors = null;
     this.eventsSeen = null;
     this.refreshedAt = 0;
@@ -37,9 +38,10 @@ export class Report {
     this.filters = new Filters(state);
     this.headline = new Headline(state);
     this.now = new Now(state);
+    this.now.element.hidden = shared !== null && !shared.live;
     const context = {
       state, api: () => this.api, view: () => this.view(), visitors: () => this.visitors,
-      openDetails: (tab) => openDetails(tab, context), profile: () => profileOf(this.state.current.site),
+      openDetails: (tab) => openDetails(tab, context), profile: () => profileOf(this.state.current.site), leftOut: () => shared?.left_out ?? [],
     };
     this.panels = PANELS.map((spec) => new Panel(spec, context));
     this.profile = h('p', { className: 'profile', hidden: true });
@@ -108,7 +110,7 @@ export class Report {
       this.visitors = row.metrics[0];
       this.headline.renderNumbers(row.metrics, row.comparison?.metrics ?? null);
       for (const panel of this.panels) panel.refreshShares();
-      if (row.metrics.every((value) => !value) && view.filters.length === 0) return await this.#checkEmpty(view, controller.signal);
+      if (!this.shared && row.metrics.every((value) => !value) && view.filters.length === 0) return await this.#checkEmpty(view, controller.signal);
       this.leftOut.show([]);
       this.#showReport();
     } catch (error) {
@@ -128,7 +130,9 @@ export class Report {
     try {
       const { answer, interval } = await askLonger(view.interval, (interval) => ask(view.dateRange, interval));
       const coarser = interval === view.interval ? '' : `Shown by ${interval}: the period has more ${view.interval}s than the server returns at once.`;
-      const show = (previous, note = coarser) => !controller.signal.aborted && this.headline.renderChart(
+      const { threshold } = answer.meta;
+      const few = threshold ? `Not drawn: each ${interval} of fewer than ${threshold} visitors.` : '';
+      const show = (previous, note = `${coarser} ${few}`.trim()) => !controller.signal.aborted && this.headline.renderChart(
         chartData({ answer, previous, metric: view.metric, interval, today: dayIn(view.timezone) }), note);
       if (!comparisonQuery(view)) return void show(null);
       const earlier = comparedRange(view, answer.meta.date_range, view.timezone);

@@ -59,7 +59,7 @@ def token_create(
     config = read_config(config_path)
     wanted = scopes_of(role or ("" if scopes else Role.READ.value), scopes)
     one = Role(wanted[0]) if len(wanted) == 1 and wanted[0] in TOKEN_ROLES else None
-    end = _end(expires)
+    end = end_of(expires)
 
     async def work(store: Store) -> None:
         gate = await _ready_gate(store, config)
@@ -87,7 +87,8 @@ def token_revoke(config_path: str | None, token_id: str) -> None:
     with_store(config, work)
 
 
-def _end(text: str) -> datetime | None:
+def end_of(text: str) -> datetime | None:
+    """When something ends by `--expires`, None for never. Raises `BadParameter`."""
     if not text:
         return None
     try:

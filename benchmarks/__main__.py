@@ -12,8 +12,8 @@ import click
 import msgspec
 
 from benchmarks import machine, report
+from benchmarks.process import ToolMissing
 from benchmarks.settings import Settings, quick
-from benchmarks.wrk import WrkMissing
 
 NAMES = (
     "beacons",
@@ -28,6 +28,7 @@ NAMES = (
     "steps",
     "audit",
     "access",
+    "node",
 )
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -53,7 +54,7 @@ def main(
     data: Path | None,
     base: Path | None,
 ) -> None:
-    """Measure beacons, batches, flush, drain, queries, a year, erasure, idle, steps, audit, access (default: all)."""
+    """Measure all that is named; all there is if nothing is."""
     place = base or RESULTS
     place.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=place))
@@ -86,7 +87,7 @@ def _measure(names: tuple[str, ...], settings: Settings, *, is_quick: bool) -> N
         started = time.perf_counter()
         try:
             result = importlib.import_module(f"benchmarks.{name}").run(settings)
-        except WrkMissing as missing:
+        except ToolMissing as missing:
             click.secho(f"{name}: left out. {missing}", fg="yellow", err=True)
             continue
         result = msgspec.structs.replace(result, seconds=round(time.perf_counter() - started, 1))

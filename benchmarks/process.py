@@ -23,6 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 _URL = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
+class ToolMissing(RuntimeError):
+    """What a benchmark needs beside the server isn't installed; the message says how to install it."""
+
+
 class Running:
     """A process that answers at `url`."""
 

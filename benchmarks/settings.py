@@ -43,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit_entries: int = 1_000_000
     access_blocks: int = 9
     access_questions: int = 200
+    node_events: int = 200_000
 
 
 def quick(directory: Path) -> Settings:
@@ -74,6 +75,7 @@ def quick(directory: Path) -> Settings:
         audit_entries=7_000,
         access_blocks=1,
         access_questions=5,
+        node_events=2_000,
         step_repeats=20,
         props_rows=1_000,
     )

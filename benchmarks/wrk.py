@@ -8,12 +8,13 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks.process import ToolMissing
 from benchmarks.traffic import Template
 
 SCRIPT = Path(__file__).with_name("beacons.lua")
 
 
-class WrkMissing(RuntimeError):
+class WrkMissing(ToolMissing):
     """The load generator isn't installed."""
 
     def __init__(self) -> None:

@@ -11,35 +11,61 @@ import pytest
 from tests.docs.pages import ROOT
 from tests.web.workspace import WEB, run
 
-SNIPPET = re.compile(r"^```ts\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SNIPPET = re.compile(r"^```(tsx?)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SOURCES = WEB / "client" / "src"
+PAGES = {"client-sdk.md": 3, "server-side.md": 2}
+"""Each page, and how many snippets it has at least."""
+LISTED = {
+    "client-sdk.md": [("types.ts", "export interface AnalyticsConfig {"), ("index.ts", "export class AnalyticsClient")],
+    "server-side.md": [
+        ("node/types.ts", "export interface ServerConfig {"),
+        ("node/types.ts", "export interface EventContext {"),
+        ("node/types.ts", "export interface DeliveryStats {"),
+        ("node/index.ts", "export class ContextAnalytics"),
+        ("node/index.ts", "export class ServerAnalytics"),
+    ],
+}
+"""The declarations whose members each page lists."""
+MEMBER = re.compile(r"^  (?:readonly |async |get )?(\w+)\??[:(<]", re.MULTILINE)
 
 
-@pytest.fixture
-def page() -> str:
-    return (ROOT / "docs" / "client-sdk.md").read_text(encoding="utf-8")
+def text_of(page: str) -> str:
+    return (ROOT / "docs" / page).read_text(encoding="utf-8")
 
 
-def test_every_snippet_compiles(page: str, modules: Path, tmp_path: Path) -> None:
-    snippets = SNIPPET.findall(page)
-    assert len(snippets) >= 3
-    for index, snippet in enumerate(snippets):
-        (tmp_path / f"snippet{index}.ts").write_text(snippet, encoding="utf-8")
+def test_every_snippet_compiles(modules: Path, tmp_path: Path) -> None:
+    for page, least in PAGES.items():
+        snippets = SNIPPET.findall(text_of(page))
+        assert len(snippets) >= least, page
+        for index, (language, snippet) in enumerate(snippets):
+            (tmp_path / f"{page}-{index}.{language}").write_text(snippet, encoding="utf-8")
     options = {
         "extends": str(WEB / "client" / "tsconfig.json"),
-        "compilerOptions": {"paths": {"@analytics/client": [str(modules / "index.d.ts")]}},
+        "compilerOptions": {
+            "paths": {
+                "@analytics/client": [str(modules / "index.d.ts")],
+                "@analytics/client/*": [str(modules / "*" / "index.d.ts")],
+            }
+        },
         "include": [str(tmp_path)],
     }
     (tmp_path / "tsconfig.json").write_bytes(msgspec.json.encode(options))
     run("node_modules/typescript/bin/tsc", "-p", str(tmp_path))
 
 
+def test_snippets_in_python_compile() -> None:
+    snippets = PYTHON.findall(text_of("server-side.md"))
+    assert snippets
+    for snippet in snippets:
+        compile(snippet, "server-side.md", "exec")
+
+
+@pytest.mark.parametrize("page", LISTED)
 def test_every_option_and_call_is_listed(page: str) -> None:
-    types = (WEB / "client" / "src" / "types.ts").read_text(encoding="utf-8")
-    config = types.split("export interface AnalyticsConfig {")[1].split("\n}")[0]
-    options = re.findall(r"^  (\w+)\??:", config, re.MULTILINE)
-    client = (WEB / "client" / "src" / "index.ts").read_text(encoding="utf-8").split("export class")[1]
-    calls = [name for name in re.findall(r"^  (\w+)[(<]", client, re.MULTILINE) if name != "constructor"]
-    assert {"apiBaseUrl", "beforeSend"} <= {*options}
-    assert {"track", "destroy"} <= {*calls}
-    assert [name for name in options if f"`{name}`" not in page] == []
-    assert [name for name in calls if f"`{name}(" not in page] == []
+    text = text_of(page)
+    for file, declaration in LISTED[page]:
+        body = (SOURCES / file).read_text(encoding="utf-8").split(declaration)[1].split("\n}")[0]
+        members = [name for name in MEMBER.findall(body) if name not in ("constructor", "private")]
+        assert len(members) >= 4, declaration
+        assert [name for name in members if f"`{name}`" not in text and f"`{name}(" not in text] == [], declaration

@@ -11,8 +11,8 @@ import { build } from 'esbuild';
 
 const PACKAGE = fileURLToPath(new URL('..', import.meta.url));
 const DIST = process.argv[2] ?? join(PACKAGE, 'dist');
-const ENTRIES = ['src/index.ts'];
-const TYPES = ['types', 'index'];
+const ENTRIES = ['src/index.ts', 'src/node/index.ts'];
+const TYPES = ['types', 'index', 'node/types', 'node/context', 'node/index'];
 
 rmSync(DIST, { recursive: true, force: true });
 

@@ -6,6 +6,7 @@
  */
 import { uuid } from './core/event.js';
 import { COPY, safe } from './core/guard.js';
+import { interactionFields, viewFields } from './core/interaction.js';
 import { readOption } from './core/options.js';
 import { type Hooks, type Running, createTracker } from './core/tracker.js';
 import type { AnalyticsConfig, EventMap, Interaction, Props, TrackedEvent, View } from './types.js';
@@ -76,14 +77,13 @@ export class AnalyticsClient<Events extends EventMap = Record<string, Props | un
   }
 
   /** Reports a page view; in its own right, beside those that are counted by themselves. */
-  trackView({ pageUrl, pageTitle, ...more }: View = {}): void {
-    this.call_('pageview', { url: pageUrl, title: pageTitle, ...more });
+  trackView(view: View = {}): void {
+    this.call_('pageview', viewFields(view));
   }
 
   /** Reports what a visitor did with an element. */
-  trackInteraction({ type, data = {} }: Interaction): void {
-    const { pageUrl: url, pageTitle: title, elementId: id, elementTag: tag, elementText, href, ...props } = data;
-    this.call_(type, { url, title, element: { id, tag, text: elementText, href }, props });
+  trackInteraction(interaction: Interaction): void {
+    this.call_(interaction.type, interactionFields(interaction));
   }
 
   /** Reports an event of your own. */

@@ -12,7 +12,7 @@ import { build } from 'esbuild';
 const PACKAGE = fileURLToPath(new URL('..', import.meta.url));
 const DIST = process.argv[2] ?? join(PACKAGE, 'dist');
 const ENTRIES = ['src/index.ts', 'src/node/index.ts', 'src/testing/index.ts'];
-const TYPES = ['types', 'index', 'node/types', 'node/context', 'node/index', 'testing/index'];
+const TYPES = ['types', 'index', 'experiments/index', 'node/types', 'node/context', 'node/index', 'testing/index'];
 
 rmSync(DIST, { recursive: true, force: true });
 

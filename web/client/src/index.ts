@@ -7,16 +7,18 @@
 import { uuid } from './core/event.js';
 import { COPY, safe } from './core/guard.js';
 import { interactionFields, viewFields } from './core/interaction.js';
-import { readOption } from './core/options.js';
 import { type Hooks, type Running, createTracker } from './core/tracker.js';
 import type { AnalyticsConfig, EventMap, Interaction, Props, TrackedEvent, View } from './types.js';
 
-export type { AnalyticsConfig, EventMap, Interaction, Props, TrackedEvent, View } from './types.js';
+export type { AnalyticsConfig, Assign, EventMap, Interaction, Props, TrackedEvent, View } from './types.js';
+export { type Experiments, experiments } from './experiments/index.js';
 
 // Pages of a developer, which count only when told to.
-const LOCAL = /^(localhost|.*\.localhost|127\.[\d.]+|\[::1\]|)$/;
+const LOCAL = /^((.*\.)?localhost|127\..*|\[::1]|)$/;
 
-const text = (on: unknown): string | undefined => (on ? (Array.isArray(on) ? on.join() : 'true') : undefined);
+const text = (on: boolean | readonly string[] | undefined): string | undefined => (on ? ((on as string[]).join?.() ?? 'true') : undefined);
+
+const INDICES = [0, 1, 2, 3, 4]; // Of what attention offers.
 
 // Attention is not needed for the first view, so its code may come later.
 const attention: Hooks['attention_'] = (tell) => {
@@ -26,7 +28,7 @@ const attention: Hooks['attention_'] = (tell) => {
     real[4]();
     real[1]();
   }, String);
-  return [0, 1, 2, 3, 4].map((index) => (final?: number) => real && real[index]!(final)) as never;
+  return INDICES.map((index) => (final?: number) => real?.[index]!(final)) as never;
 };
 
 const start = (config: AnalyticsConfig): Running | undefined => {
@@ -35,9 +37,9 @@ const start = (config: AnalyticsConfig): Running | undefined => {
   if (before && before.s === undefined) return before;
   if (!config.local && LOCAL.test(location.hostname)) return;
   const { beforeSend, debug, exclude, scrollTracking } = config;
-  const options = {
+  const options: Record<string, string | undefined> = {
     site: config.appName,
-    exclude: exclude && exclude.join(),
+    exclude: text(exclude),
     outbound: text(config.outboundLinks),
     downloads: text(config.downloads),
     forms: text(config.forms),
@@ -48,19 +50,19 @@ const start = (config: AnalyticsConfig): Running | undefined => {
   };
   const [call, begin] = createTracker(
     options,
-    (name) => readOption(options, name),
+    (name) => options[name] || '',
     config.apiBaseUrl.replace(/\/*$/, '/track'),
     () => import('./features/index.js').then(({ makeFeatures }) => call.m!(makeFeatures), String),
     {
       accept_: (event) => {
         // What fails to decide keeps the event back.
         const sent = beforeSend ? (safe(beforeSend)(event as TrackedEvent) as typeof event) : event;
-        if (debug) console.debug('analytics', sent || 'kept back', sent ? '' : event);
+        if (debug) console.debug('analytics', event, sent || 'kept back');
         return sent;
       },
-      attention_: scrollTracking && !scrollTracking.enabled ? () => [0, 1, 2, 3, 4].map(() => () => {}) as never : attention,
+      attention_: scrollTracking?.enabled === false ? () => INDICES.map(() => () => {}) as never : attention,
       transport_: config.transport,
-      seen_: before && before.s
+      seen_: before?.s
     }
   );
   if (config.session !== 'server') call('set', { session_id: safe(uuid)() });
@@ -72,8 +74,8 @@ const start = (config: AnalyticsConfig): Running | undefined => {
 export class AnalyticsClient<Events extends EventMap = Record<string, Props | undefined>> {
   private readonly running_: Running | undefined;
 
-  constructor(config: AnalyticsConfig) {
-    this.running_ = safe(start)(config);
+  constructor(private readonly config_: AnalyticsConfig) {
+    this.running_ = safe(start)(config_);
   }
 
   /** Reports a page view; in its own right, beside those that are counted by themselves. */
@@ -114,10 +116,20 @@ export class AnalyticsClient<Events extends EventMap = Record<string, Props | un
     this.call_('exposure', { experiment: { id: experiment, variant } });
   }
 
+  /**
+   * The variant that is to be shown: the same at each call, computed here, `null` where there is none. The first call
+   * reports that it was shown.
+   */
+  variant(experiment: string): string | null {
+    const { experiments, subject } = this.config_;
+    return (
+      experiments?.(experiment, subject ?? this.running_?.i?.(), (variant) => this.exposure(experiment, variant)) ?? null
+    );
+  }
+
   /** Sends what waits now. */
   flush(): void {
-    const running = this.running_;
-    if (running && running.f) running.f();
+    this.running_?.f?.();
   }
 
   /** Forgets what waits and tracks no more on this load of the page. Nothing is stored, so ask for it on each load. */
@@ -131,13 +143,12 @@ export class AnalyticsClient<Events extends EventMap = Record<string, Props | un
   }
 
   private call_(name: string, more: unknown): void {
-    const running = this.running_;
-    if (running) running(name, more);
+    this.running_?.(name, more);
   }
 
   private end_(drop?: boolean): void {
     const running = this.running_;
-    if (running && running.d && running.s === undefined) running.d(drop);
+    void (running?.s ?? running?.d?.(drop)); // Unless it has ended.
   }
 }
 

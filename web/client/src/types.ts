@@ -20,6 +20,9 @@ export interface TrackedEvent {
   [field: string]: unknown;
 }
 
+/** The variant of a subject; `null` where there is none. `expose` is called the first time that a variant is given. */
+export type Assign = (key: string, subject: unknown, expose?: (variant: string) => void) => string | null;
+
 export interface AnalyticsConfig {
   /** Where the server is: `https://stats.example.com`. */
   apiBaseUrl: string;
@@ -51,6 +54,10 @@ export interface AnalyticsConfig {
   exclude?: readonly string[];
   /** `page`, if left out: the session is this load of the page. `server`: the server forms it, across loads. */
   session?: 'page' | 'server';
+  /** Which variants there are: `experiments({ cta: ['control', 'b'] })`. */
+  experiments?: Assign;
+  /** By what a visitor is assigned to variants; the user that was identified, else the session, if left out. */
+  subject?: string | number;
   /** Changes an event before it is sent; `null` keeps it back. */
   beforeSend?: (event: TrackedEvent) => TrackedEvent | null | undefined;
   /** Sends a body in the place of the browser's requests; resolves to the HTTP status. */

@@ -43,6 +43,8 @@ export interface Running extends Call {
   f?(): void;
   /** The package's: ends the tracker, and with `drop` what waits too. */
   d?(drop?: boolean): void;
+  /** The package's: the user that is named, else the session of this load of the page. */
+  i?(): unknown;
   /** The path that was counted last, once the tracker was ended. */
   s?: string;
 }
@@ -274,6 +276,7 @@ export const createTracker = (
 
   if (!IS_SCRIPT) {
     call.f = () => flush(1);
+    call.i = () => fixed.user_id ?? fixed.session_id;
     call.d = (drop) => {
       if (drop) queue[2]!();
       else leave(2);

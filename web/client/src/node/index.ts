@@ -9,11 +9,16 @@ import { Delivery } from './delivery.js';
 import { onExit } from './exit.js';
 import type { DeliveryStats, EventContext, ServerConfig } from './types.js';
 
-export type { EventMap, Interaction, Props, TrackedEvent, View } from '../types.js';
+export type { Assign, EventMap, Interaction, Props, TrackedEvent, View } from '../types.js';
 export type { DeliveryStats, EventContext, Problem, ServerConfig } from './types.js';
+export { type Experiments, experiments } from '../experiments/index.js';
 export { type ContextOptions, type RequestLike, contextOf } from './context.js';
 
-type Emit = (context: EventContext, name: string, more: Record<string, unknown>) => boolean;
+/** What a client does for its contexts. */
+interface Sender {
+  emit(context: EventContext, name: string, more: Record<string, unknown>): boolean;
+  assign(key: string, subject: unknown): string | null;
+}
 
 /** A random UUID of version 4. Node.js 18 has no global `crypto`; its random numbers do to tell events apart. */
 const eventId = (): string =>
@@ -53,9 +58,12 @@ const limitsOf = (config: ServerConfig): Record<keyof typeof LIMITS, number> => 
 
 /** The calls, about one context. Each returns whether more events may follow at once: see `ServerAnalytics.ready`. */
 export class ContextAnalytics<Events extends EventMap = Record<string, Props | undefined>> {
+  private readonly shown = new Map<string, string | null>();
+
   /** @internal */
   constructor(
-    private readonly emit: Emit,
+    /** @internal */
+    protected readonly sender: Sender,
     private readonly context: EventContext
   ) {}
 
@@ -64,27 +72,40 @@ export class ContextAnalytics<Events extends EventMap = Record<string, Props | u
     name: Name,
     ...[props]: undefined extends Events[Name] ? [props?: Events[Name]] : [props: Events[Name]]
   ): boolean {
-    return this.emit(this.context, name, { props });
+    return this.sender.emit(this.context, name, { props });
   }
 
   /** Reports a page view. */
   trackView(view: View = {}): boolean {
-    return this.emit(this.context, 'pageview', viewFields(view));
+    return this.sender.emit(this.context, 'pageview', viewFields(view));
   }
 
   /** Reports what a visitor did with an element. */
   trackInteraction(interaction: Interaction): boolean {
-    return this.emit(this.context, interaction.type, interactionFields(interaction));
+    return this.sender.emit(this.context, interaction.type, interactionFields(interaction));
   }
 
   /** Reports money that came in, by default as the event `purchase`. */
   revenue(amount: number, currency: string, props?: Props, name = 'purchase'): boolean {
-    return this.emit(this.context, name, { props, revenue: { amount, currency } });
+    return this.sender.emit(this.context, name, { props, revenue: { amount, currency } });
   }
 
   /** Reports that a variant of an experiment was shown. */
   exposure(experiment: string, variant: string): boolean {
-    return this.emit(this.context, 'exposure', { experiment: { id: experiment, variant } });
+    return this.sender.emit(this.context, 'exposure', { experiment: { id: experiment, variant } });
+  }
+
+  /**
+   * The variant to show to the context's user, else to its session; `null` where there is none. The first call in a
+   * context reports that it was shown.
+   */
+  variant(experiment: string): string | null {
+    const known = this.shown.get(experiment);
+    if (known !== undefined) return known;
+    const variant = this.sender.assign(experiment, this.context.userId ?? this.context.sessionId);
+    this.shown.set(experiment, variant);
+    if (variant !== null) this.exposure(experiment, variant);
+    return variant;
   }
 }
 
@@ -98,7 +119,13 @@ export class ServerAnalytics<Events extends EventMap = Record<string, Props | un
 
   /** Throws where a value of the configuration can't be used. */
   constructor(private readonly config: ServerConfig) {
-    super((context, name, more) => this.queue(context, name, more), {});
+    super(
+      {
+        emit: (context, name, more) => this.queue(context, name, more),
+        assign: (key, subject) => config.experiments?.(key, subject) ?? null
+      },
+      {}
+    );
     const { closeTimeoutMs, ...limits } = limitsOf(config);
     this.closeTimeoutMs = closeTimeoutMs;
     this.forget = () => {};
@@ -121,7 +148,7 @@ export class ServerAnalytics<Events extends EventMap = Record<string, Props | un
 
   /** The same calls about a visitor: `analytics.for(contextOf(request)).track('signup')`. */
   for(context: EventContext): ContextAnalytics<Events> {
-    return new ContextAnalytics<Events>((given, name, more) => this.queue(given, name, more), context);
+    return new ContextAnalytics<Events>(this.sender, context);
   }
 
   /** Back-pressure: resolves when less than half of the queue is taken. Await it when a call has returned `false`. */

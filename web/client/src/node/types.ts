@@ -1,5 +1,5 @@
 /** The public types of the server-side part. */
-import type { TrackedEvent } from '../types.js';
+import type { Assign, TrackedEvent } from '../types.js';
 
 /** Who and where an event is about: what the server can't read from your server's own request. */
 export interface EventContext {
@@ -56,6 +56,8 @@ export interface ServerConfig {
   closeTimeoutMs?: number;
   /** `false`: SIGTERM, SIGINT, SIGHUP and the end of the process are left alone, and `close()` is up to you. */
   flushOnExit?: boolean;
+  /** Which variants there are: `experiments({ cta: ['control', 'b'] })`. */
+  experiments?: Assign;
   /** Changes an event before it is queued; `null` keeps it back. An event for which it throws is kept back. */
   beforeSend?: (event: TrackedEvent) => TrackedEvent | null | undefined;
   /** Told of what does not arrive at once; once for a request, never for an event alone. */

@@ -14,7 +14,8 @@ from tests.web.workspace import WEB, run
 SNIPPET = re.compile(r"^```(tsx?)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SOURCES = WEB / "client" / "src"
-PAGES = {"client-sdk.md": 4, "server-side.md": 2}
+TYPES = WEB / "node_modules" / "@types"
+PAGES = {"client-sdk.md": 4, "react-integration.md": 3, "server-side.md": 2}
 """Each page, and how many snippets it has at least."""
 LISTED = {
     "client-sdk.md": [
@@ -39,7 +40,7 @@ def text_of(page: str) -> str:
     return (ROOT / "docs" / page).read_text(encoding="utf-8")
 
 
-def test_every_snippet_compiles(modules: Path, tmp_path: Path) -> None:
+def test_every_snippet_compiles_and_so_do_the_tests_applications(modules: Path, tmp_path: Path) -> None:
     for page, least in PAGES.items():
         snippets = SNIPPET.findall(text_of(page))
         assert len(snippets) >= least, page
@@ -48,12 +49,17 @@ def test_every_snippet_compiles(modules: Path, tmp_path: Path) -> None:
     options = {
         "extends": str(WEB / "client" / "tsconfig.json"),
         "compilerOptions": {
+            "jsx": "react-jsx",
+            "skipLibCheck": True,
             "paths": {
+                "react": [str(TYPES / "react" / "index.d.ts")],
+                "react/*": [str(TYPES / "react" / "*.d.ts")],
+                "react-dom/*": [str(TYPES / "react-dom" / "*.d.ts")],
                 "@analytics/client": [str(modules / "index.d.ts")],
                 "@analytics/client/*": [str(modules / "*" / "index.d.ts")],
-            }
+            },
         },
-        "include": [f"{tmp_path}/*"],
+        "include": [f"{tmp_path}/*", str(Path(__file__).with_name("react") / "*.tsx")],
     }
     (tmp_path / "node_modules").symlink_to(WEB / "node_modules")
     (tmp_path / "tsconfig.json").write_bytes(msgspec.json.encode(options))
@@ -65,6 +71,13 @@ def test_snippets_in_python_compile() -> None:
     assert snippets
     for snippet in snippets:
         compile(snippet, "server-side.md", "exec")
+
+
+def test_every_part_of_react_is_listed() -> None:
+    source = (SOURCES / "react" / "index.ts").read_text(encoding="utf-8")
+    parts = re.findall(r"^export const (\w+)", source, re.MULTILINE)
+    assert len(parts) == 7
+    assert [part for part in parts if part not in text_of("react-integration.md")] == []
 
 
 @pytest.mark.parametrize("page", LISTED)

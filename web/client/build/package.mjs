@@ -11,8 +11,8 @@ import { build } from 'esbuild';
 
 const PACKAGE = fileURLToPath(new URL('..', import.meta.url));
 const DIST = process.argv[2] ?? join(PACKAGE, 'dist');
-const ENTRIES = ['src/index.ts', 'src/node/index.ts', 'src/testing/index.ts'];
-const TYPES = ['types', 'index', 'experiments/index', 'node/types', 'node/context', 'node/index', 'testing/index'];
+const ENTRIES = ['src/index.ts', 'src/node/index.ts', 'src/testing/index.ts', 'src/react/index.ts'];
+const TYPES = ['types', 'index', 'experiments/index', 'node/types', 'node/context', 'node/index', 'testing/index', 'react/index'];
 
 rmSync(DIST, { recursive: true, force: true });
 
@@ -22,6 +22,7 @@ const common = {
   outbase: 'src',
   outdir: DIST,
   bundle: true,
+  external: ['react'],
   target: 'es2020',
   define: { IS_SCRIPT: 'false' },
   mangleProps: /_$/, // What only our own code reads.
@@ -29,7 +30,18 @@ const common = {
   legalComments: 'none'
 };
 await build({ ...common, format: 'esm', splitting: true, chunkNames: 'chunks/[name]-[hash]' });
-await build({ ...common, format: 'cjs', outExtension: { '.js': '.cjs' } });
+// Without chunks, the entries in CommonJS take the client from the package's first entry.
+const first = {
+  name: 'first entry',
+  setup: ({ onResolve }) =>
+    onResolve({ filter: /^\.\.\/index\.js$/ }, () => ({ path: '../index.cjs', external: true }))
+};
+await build({ ...common, format: 'cjs', outExtension: { '.js': '.cjs' }, plugins: [first] });
+// Frameworks that render on servers need to know which modules are for the browser.
+for (const name of ['react/index.js', 'react/index.cjs']) {
+  const path = join(DIST, name);
+  writeFileSync(path, `'use client';\n${readFileSync(path, 'utf8')}`);
+}
 
 const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc');
 execFileSync(process.execPath, [tsc, '-p', 'tsconfig.types.json', '--outDir', DIST], { cwd: PACKAGE, stdio: 'inherit' });

@@ -18,17 +18,17 @@ const LOCAL = /^((.*\.)?localhost|127\..*|\[::1]|)$/;
 
 const text = (on: boolean | readonly string[] | undefined): string | undefined => (on ? ((on as string[]).join?.() ?? 'true') : undefined);
 
-const INDICES = [0, 1, 2, 3, 4]; // Of what attention offers.
-
-// Attention is not needed for the first view, so its code may come later.
-const attention: Hooks['attention_'] = (tell) => {
+// Attention is not needed for the first view, so its code may come later, or not at all.
+const attention = (wanted: boolean): Hooks['attention_'] => (tell) => {
   let real: ReturnType<Hooks['attention_']> | undefined;
-  import('./core/attention.js').then(({ createAttention }) => {
-    real = createAttention(tell);
-    real[4]();
-    real[1]();
-  }, String);
-  return INDICES.map((index) => (final?: number) => real?.[index]!(final)) as never;
+  if (wanted) {
+    import('./core/attention.js').then(({ createAttention }) => {
+      real = createAttention(tell);
+      real[4]();
+      real[1]();
+    }, String);
+  }
+  return [0, 1, 2, 3, 4].map((index) => (final?: number) => real?.[index]!(final)) as never;
 };
 
 const start = (config: AnalyticsConfig): Running | undefined => {
@@ -60,7 +60,7 @@ const start = (config: AnalyticsConfig): Running | undefined => {
         if (debug) console.debug('analytics', event, sent || 'kept back');
         return sent;
       },
-      attention_: scrollTracking?.enabled === false ? () => INDICES.map(() => () => {}) as never : attention,
+      attention_: attention(scrollTracking?.enabled !== false),
       transport_: config.transport,
       seen_: before?.s
     }
@@ -74,8 +74,9 @@ const start = (config: AnalyticsConfig): Running | undefined => {
 export class AnalyticsClient<Events extends EventMap = Record<string, Props | undefined>> {
   private readonly running_: Running | undefined;
 
-  constructor(private readonly config_: AnalyticsConfig) {
-    this.running_ = safe(start)(config_);
+  /** `config` is not to be changed later. */
+  constructor(readonly config: AnalyticsConfig) {
+    this.running_ = safe(start)(config);
   }
 
   /** Reports a page view; in its own right, beside those that are counted by themselves. */
@@ -118,13 +119,12 @@ export class AnalyticsClient<Events extends EventMap = Record<string, Props | un
 
   /**
    * The variant that is to be shown: the same at each call, computed here, `null` where there is none. The first call
-   * reports that it was shown.
+   * reports that it was shown, unless `expose` is false.
    */
-  variant(experiment: string): string | null {
-    const { experiments, subject } = this.config_;
-    return (
-      experiments?.(experiment, subject ?? this.running_?.i?.(), (variant) => this.exposure(experiment, variant)) ?? null
-    );
+  variant(experiment: string, expose = true): string | null {
+    const { experiments, subject } = this.config;
+    const running = this.running_;
+    return experiments?.(experiment, subject ?? running?.i?.(), running && expose && this) ?? null;
   }
 
   /** Sends what waits now. */

@@ -20,8 +20,12 @@ export interface TrackedEvent {
   [field: string]: unknown;
 }
 
-/** The variant of a subject; `null` where there is none. `expose` is called the first time that a variant is given. */
-export type Assign = (key: string, subject: unknown, expose?: (variant: string) => void) => string | null;
+/** The variant of a subject; `null` where there is none. `client`, if it is given, reports the first one. */
+export type Assign = (
+  key: string,
+  subject: unknown,
+  client?: { exposure(experiment: string, variant: string): unknown } | false | undefined
+) => string | null;
 
 export interface AnalyticsConfig {
   /** Where the server is: `https://stats.example.com`. */

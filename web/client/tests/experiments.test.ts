@@ -1,6 +1,6 @@
 /** Assignment: the same as the server's, to the last subject, and reported once. */
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { experiments } from '../src/experiments/index.js';
 import { sha256Head } from '../src/experiments/sha256.js';
 import { ServerAnalytics } from '../src/node/index.js';
@@ -45,10 +45,15 @@ describe('assignment', () => {
 
   it('is reported once, and stays on a page whoever signs in', () => {
     const assign = experiments({ cta: { a: 1, b: 1 } });
+    vi.stubGlobal('window', {});
     const shown: string[] = [];
-    const first = assign('cta', 'u-1', (variant) => shown.push(variant));
-    for (let i = 0; i < 20; i++) expect(assign('cta', `u-${i}`, (variant) => shown.push(variant))).toBe(first);
+    const client = { exposure: (_: string, variant: string) => shown.push(variant) };
+    const first = assign('cta', 'u-1', client);
+    for (let i = 0; i < 20; i++) expect(assign('cta', `u-${i}`, client)).toBe(first);
     expect(shown).toEqual([first]);
+    vi.unstubAllGlobals();
+    const found = new Set(Array.from({ length: 20 }, (_, i) => assign('cta', `u-${i}`, client)));
+    expect([...found].sort()).toEqual(['a', 'b']); // On a server, each has its own.
   });
 
   it('of a server is reported once for each context', async () => {

@@ -35,17 +35,17 @@ const assign = (definitions: Experiments, key: string, subject: string): string 
 
 /**
  * The assignment of these experiments: `new AnalyticsClient({ …, experiments: experiments({ cta: ['control', 'b'] }) })`.
- * Where exposures are reported, a variant that was once given stays, whatever becomes of the subject.
+ * On a page, a variant whose exposure was reported stays, whatever becomes of the subject.
  */
 export const experiments = (definitions: Experiments): Assign => {
   const shown = new Map<string, string>();
-  return (key, subject, expose) => {
-    const before = expose && shown.get(key);
+  return (key, subject, client) => {
+    const before = typeof window === 'undefined' ? undefined : shown.get(key); // A server serves many.
     if (before !== undefined) return before;
     const variant = subject === undefined || subject === null || subject === '' ? null : assign(definitions, key, String(subject));
-    if (expose && variant !== null) {
+    if (client && variant !== null) {
       shown.set(key, variant);
-      expose(variant);
+      client.exposure(key, variant);
     }
     return variant;
   };

@@ -95,7 +95,7 @@ demo: install ## Fill a site with 30 days of made-up traffic (stop the server fi
 # registry, those tests say why they are skipped.
 %/node_modules/installed: %/package-lock.json
 	@if command -v npm >/dev/null; then \
-		echo "Installing the locked Node packages of $* (up to 140 MB)"; \
+		echo "Installing the locked Node packages of $* (up to 180 MB)"; \
 		if npm ci --prefix $* --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null; then touch $@; \
 		else echo "WARNING: npm failed, so tests that need $* are skipped." >&2; fi; \
 	fi

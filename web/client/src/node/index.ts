@@ -138,7 +138,11 @@ export class ServerAnalytics<Events extends EventMap = Record<string, Props | un
       fetch: config.fetch ?? ((url, init) => fetch(url, init)),
       tell: (problem) => config.onProblem?.(problem)
     });
-    if (config.flushOnExit !== false) this.forget = onExit(() => this.close());
+    if (config.flushOnExit !== false) {
+      this.forget = onExit(async (ends) => {
+        if (this.stats.queued) await (ends ? this.close() : this.flush(closeTimeoutMs));
+      });
+    }
   }
 
   /** Events that wait, and what became of the others. */

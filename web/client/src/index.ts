@@ -65,7 +65,7 @@ const start = (config: AnalyticsConfig): Running | undefined => {
       seen_: before?.s
     }
   );
-  if (config.session !== 'server') call('set', { session_id: safe(uuid)() });
+  if (config.session !== 'server') call('set', { session_id: uuid() });
   begin();
   return call;
 };

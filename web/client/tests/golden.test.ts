@@ -83,3 +83,14 @@ it('a server sends what is recorded', async () => {
   await vi.advanceTimersByTimeAsync(60_000);
   await expect(`${bodies.join('\n')}\n`).toMatchFileSnapshot('./golden/server.jsonl');
 });
+
+it('asks the platform for random numbers once for each event', async () => {
+  stubPage('https://shop.example/');
+  const asked = vi.spyOn(crypto, 'getRandomValues');
+  const client = new AnalyticsClient({ apiBaseUrl: 'https://stats.example.com', appName: 'shop.example', transport: async () => 202 });
+  const before = asked.mock.calls.length;
+  for (let i = 0; i < 100; i++) client.track('e');
+  expect(asked.mock.calls.length - before).toBe(100);
+  await vi.advanceTimersByTimeAsync(5_000);
+  client.destroy();
+});

@@ -49,9 +49,12 @@ export const fields = (given: unknown, inner?: number): Record<string, unknown> 
   return found;
 };
 
-/** A random UUID of version 4. Pages without TLS have no `crypto.randomUUID`. */
-export const uuid = (): string =>
-  '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (place) =>
-    // An array of one number counts as that number.
-    ((place as unknown as number) ^ ((crypto.getRandomValues(new Uint8Array(1)) as unknown as number) & (15 >> ((place as unknown as number) / 4)))).toString(16)
-  );
+/**
+ * A random UUID of version 4, none where the page has taken away what makes one. Pages without TLS have no
+ * `crypto.randomUUID`. Called without arguments.
+ */
+export const uuid = safe((random: Uint8Array = crypto.getRandomValues(new Uint8Array(36))) =>
+  '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (place, index) =>
+    ((place as unknown as number) ^ (random[index]! & (15 >> ((place as unknown as number) / 4)))).toString(16)
+  )
+);

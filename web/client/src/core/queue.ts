@@ -90,7 +90,7 @@ export const createQueue = (
     if (!status || status === 429 || status > 499) {
       delay = RETRY_MS * 2 ** Math.min(failures++, 6);
       flight.entries_[0]!.tried_ = 1;
-      queue = flight.entries_.concat(queue);
+      queue = [...flight.entries_, ...queue];
       timer = clearTimeout(timer!); // What came meanwhile waits too.
     } else failures = 0;
     schedule(delay);
@@ -107,7 +107,7 @@ export const createQueue = (
         if (flight.keepalive_) used += flight.bytes_;
         if (!flight.keepalive_ || flight.bytes_ < SMALL_BYTES) {
           flights.delete(flight);
-          queue = flight.entries_.concat(queue);
+          queue = [...flight.entries_, ...queue];
         }
       });
     }
@@ -145,7 +145,7 @@ export const createQueue = (
       const flight: Flight = {
         entries_,
         // Two of them fill the budget at most. What failed once is better off without.
-        keepalive_: flights.size < 2 && bytes_ <= BATCH_BYTES && !entries_[0]!.tried_,
+        keepalive_: flights.size < 2 && bytes_ <= BATCH_BYTES && !queue[0]!.tried_,
         // One event goes without an array, unless it is larger than a request with one event may be.
         body_: parts[1] || bytes_ > KEEPALIVE_BYTES ? `[${parts}]` : parts[0],
         bytes_
@@ -162,12 +162,12 @@ export const createQueue = (
         used += flight.bytes_;
       } else post(flight);
       // Entries leave the queue once the browser has them.
-      queue.splice(0, flight.entries_.length).forEach((entry) => (entry.waits_ = 0));
+      queue.splice(0, parts.length).forEach((entry) => (entry.waits_ = 0));
     }
   });
 
   const push = (entry: Entry) => {
-    if (queue.push(entry) > QUEUE_EVENTS) queue.shift();
+    if (queue.push(entry) > QUEUE_EVENTS) queue.splice(0, 1);
     if (queue[BATCH_EVENTS] && !failures) flush();
     else schedule();
   };

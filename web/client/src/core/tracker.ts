@@ -129,7 +129,7 @@ export const createTracker = (
       time_: Date.now(),
       event_: {
         site: option('site') || location.hostname,
-        event_id: safe(uuid)(),
+        event_id: uuid(),
         title: title(),
         // An iPad says it is a Mac; its touch points alone tell. No other device says how many it has.
         screen: { width, height, touch: (/Mac/.test(navigator.platform) && navigator.maxTouchPoints) || undefined },
@@ -247,7 +247,7 @@ export const createTracker = (
     waiting = 0;
     // The page view that opens the session comes before what the page has called meanwhile.
     if (!on('manual')) follow();
-    for (const given of calls) call(...given);
+    calls.forEach((given) => call(...given));
     listen('scroll pointerdown keydown', measure);
     listen('scroll pointerdown keydown pointermove focus blur', attend);
     listen('pagehide', () => leave(2));

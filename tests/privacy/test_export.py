@@ -5,12 +5,22 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from analytics_server.config import Config, ServerSection
+from analytics_server.errors import StoreError
+from analytics_server.privacy.export import PersonExport
 from analytics_server.privacy.export_page import MOST_ROWS, ExportPage
+from analytics_server.privacy.opt_outs import OptOuts
+from analytics_server.privacy.person_tables import PersonTable, person_tables
+from analytics_server.privacy.scope import SiteScope
+from analytics_server.privacy.user_hashes import UserHashes
+from analytics_server.store import Store, make_store, migrate
 from tests.e2e.conftest import running
 from tests.privacy.people import ANNA, PEOPLE, SITES, Traffic, exported
 from tests.server import Client, RunningServer
@@ -100,3 +110,35 @@ def test_a_page_shows_the_first_rows_and_how_many_there_are() -> None:
     html = page.html()
     assert f"Rows: {MOST_ROWS + 5:,}." in html
     assert html.count("<tr>") == MOST_ROWS + 1
+
+
+async def test_a_saved_funnel_that_is_deleted_meanwhile_ends_no_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its table is listed, and gone when its turn comes; any other table that is missing is an error."""
+
+    class Delivered:
+        def cut_off(self) -> int:
+            return 0
+
+        async def delivered(self, batch_id: int, timeout_s: float) -> bool:
+            return True
+
+    store = make_store(Config(server=ServerSection(data_dir=str(tmp_path))))
+    await store.open()
+    try:
+        await migrate(store)
+        known = (await person_tables(store))[0]
+
+        async def listed(store: Store) -> list[PersonTable]:
+            return [known, replace(known, name=missing)]
+
+        monkeypatch.setattr("analytics_server.privacy.export.person_tables", listed)
+        export = PersonExport(store, Delivered(), tmp_path, OptOuts(store, UserHashes(store)))
+        missing = "funnel_0123456789ab_0123456789abcdef"
+        assert [piece async for piece in export.ndjson("u", SiteScope())] == []
+        missing = "sessions_of_before"
+        with pytest.raises(StoreError, match="Unknown table"):
+            [piece async for piece in export.ndjson("u", SiteScope())]
+    finally:
+        await store.close()

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -20,8 +20,10 @@ import pytest
 from analytics_server.access.sites import Sites
 from analytics_server.config import Config, ServerSection
 from analytics_server.http.audit import AuditEntry
+from analytics_server.model import Site
 from analytics_server.privacy.expiry import site_tables
 from analytics_server.privacy.expiry.purge import Expiry
+from analytics_server.profiles.tables import UNKNOWN
 from analytics_server.store import Store, make_store
 from tests.faults.books import assert_books_balance_everywhere
 from tests.privacy.people import SITES, Traffic
@@ -230,3 +232,20 @@ def command(server: RunningServer, *arguments: str) -> subprocess.CompletedProce
         check=False,
         timeout=100,
     )
+
+
+def test_a_site_whose_settings_nobody_can_read_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither by the default nor by a profile's limit: the document may say that the data is kept for longer."""
+    sites = [Site(site_id="a.example"), Site(site_id="b.example", profile=UNKNOWN), Site(site_id="c", profile="x")]
+    expiry = Expiry(
+        cast(Store, None),  # it is not asked
+        lambda: sites,
+        default_days=90,
+        letters=tmp_path,
+        quarantine=tmp_path,
+        cluster="",
+        recorder=Noted(),
+        holder="a test",
+    )
+    assert list(expiry._cuts()) == ["a.example"]
+    assert [record.sites for record in caplog.records if "settings" in record.message] == ["b.example, c"]  # type: ignore[attr-defined]

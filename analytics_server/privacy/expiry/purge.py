@@ -20,7 +20,7 @@ from analytics_server.http.audit import AuditEntry, Recorder
 from analytics_server.model import Site
 from analytics_server.privacy.expiry.expired_files import remove_expired
 from analytics_server.privacy.expiry.site_tables import ExpiryTables, unfinished
-from analytics_server.profiles.tables import profile_of
+from analytics_server.profiles.tables import PROFILES, profile_of
 from analytics_server.store.lease import Lease, leased
 from analytics_server.store.protocol import Store
 
@@ -172,9 +172,16 @@ class Expiry:
         return await asyncio.to_thread(remove_expired, self._letters, self._quarantine, cuts, oldest)
 
     def _cuts(self) -> dict[str, date]:
-        """The sites of which something may go, and the first day of which nothing goes."""
+        """The sites of which something may go, and the first day of which nothing goes.
+
+        Not those whose settings nobody knows, as of a document that is damaged or of a newer version: they may say that
+        the data is kept for longer.
+        """
         today = self._clock().astimezone(UTC).date()
-        kept = {site.site_id: kept_days(site, self._default_days) for site in self._sites()}
+        sites = self._sites()
+        if unknown := sorted(site.site_id for site in sites if site.profile not in PROFILES):
+            log.warning("sites without readable settings do not expire", extra={"sites": ", ".join(unknown)[:1_000]})
+        kept = {site.site_id: kept_days(site, self._default_days) for site in sites if site.profile in PROFILES}
         return {site_id: today - timedelta(days=days) for site_id, days in kept.items() if days}
 
     def _tables(self, cuts: Mapping[str, date]) -> ExpiryTables:

@@ -19,8 +19,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from analytics_server.privacy.certificate import Certificate, sealed
 from analytics_server.privacy.erasure_jobs import ErasureJob, ErasureJobs, ErasurePhase
 from analytics_server.privacy.erasure_tables import ErasureTables
 from analytics_server.privacy.export import Log
+from analytics_server.store.lease import Lease
 from analytics_server.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 DELIVERY_WAIT_S = 60.0
 MOST_ROUNDS = 10
 ROLLUP_ROUNDS = 5
-BEAT_S = 20.0
+BEAT_S = 15.0
 LATE_DELIVERY_S = 10.0
 """What other servers deliver before they know of the erasure is found after that time; they look every few seconds."""
 
@@ -58,8 +59,15 @@ class Surroundings:
     """Within it data parts may vanish: no loss."""
 
 
+class ErasureLost(AnalyticsError):
+    """Another server goes on with the erasure, or may."""
+
+
 class Erasure:
-    """One erasure under way. `on_done` hears of its certificate before it is done, once or, after a crash, twice."""
+    """One erasure under way. `on_done` hears of its certificate before it is done, once or, after a crash, twice.
+
+    `lease`: this server's right to work on it, taken by the caller and renewed here; None where no other server could.
+    """
 
     def __init__(
         self,
@@ -68,6 +76,7 @@ class Erasure:
         job: ErasureJob,
         surroundings: Surroundings,
         *,
+        lease: Lease | None,
         cluster: str,
         on_done: Callable[[Certificate], Awaitable[None]],
     ) -> None:
@@ -75,19 +84,31 @@ class Erasure:
         self.job = job
         self._changing = asyncio.Lock()
         self._around = surroundings
+        self._lease = lease
         self._on_done = on_done
         self._tables = ErasureTables(store, job.id, job.scope, cluster=cluster)
 
     async def run(self) -> None:
-        """Go on until it is done. Raises a store error; call it again then."""
+        """Go on until it is done. Raises `ErasureLost`; a store error, `OSError`, `AuditUnavailable`: call it again."""
         user_id = await self._jobs.subject(self.job)
         if user_id is None and self.job.phase is not ErasurePhase.CLOSE:
             # It was never answered, because the process died before it had written whom it is about.
             await self._change(phase=ErasurePhase.DONE)
             return
-        async with self._around.removing(), self._around.merging(), self._beating():
-            while not self.job.is_done:
-                await self._step(user_id or "")
+        async with self._around.removing(), self._around.merging():
+            working = asyncio.create_task(self._work(user_id or ""), name="erasure-work")
+            beating = asyncio.create_task(self._beat(), name="erasure-beat")
+            try:
+                await asyncio.wait({working, beating}, return_when=asyncio.FIRST_COMPLETED)
+                await (working if working.done() else beating)
+            finally:
+                working.cancel()
+                beating.cancel()
+                await asyncio.gather(working, beating, return_exceptions=True)
+
+    async def _work(self, user_id: str) -> None:
+        while not self.job.is_done:
+            await self._step(user_id)
 
     async def _step(self, user_id: str) -> None:
         match self.job.phase:
@@ -115,8 +136,14 @@ class Erasure:
         log.info("erasure goes on", extra={"erasure": self.job.id, "phase": phase.value})
 
     async def _change(self, **changes: object) -> ErasureJob:
-        """One version after the other: the beat must not bring back a phase that is over."""
+        """One version after the other: the beat must not bring back a phase that is over, nor this server what another
+        has changed. Raises `ErasureLost`."""
         async with self._changing:
+            if self._lease is not None:
+                await self._jobs.documents.load()
+                stored = self._jobs.get(self.job.id)
+                if not self._lease.is_held or stored is None or stored.server != self.job.server:
+                    raise ErasureLost("Another server goes on with this erasure.")
             self.job = await self._jobs.change(self.job, **changes)
         return self.job
 
@@ -213,19 +240,11 @@ class Erasure:
         await self._jobs.forget(job.id)
         await self._next(ErasurePhase.DONE, tables=())
 
-    @asynccontextmanager
-    async def _beating(self) -> AsyncIterator[None]:
-        """Show other servers that this one is at work."""
-        beating = asyncio.create_task(self._beat(), name="erasure-beat")
-        try:
-            yield
-        finally:
-            beating.cancel()
-            with contextlib.suppress(asyncio.CancelledError, AnalyticsError):
-                await beating
-
     async def _beat(self) -> None:
+        """Show other servers that this one is at work, and keep the lease. Raises `ErasureLost`, a store error."""
         while True:
             await asyncio.sleep(BEAT_S)
+            if self._lease is not None and not await self._lease.take():
+                raise ErasureLost("The lease of this erasure is lost.")
             with contextlib.suppress(StoreError):
                 await self._change()

@@ -23,10 +23,11 @@ from analytics_server.ingest.wal import rewriting
 from analytics_server.ingest.wal.rewriting import IsErased
 from analytics_server.ingest.wal.segment import SUFFIX, Sealed, SegmentError
 from analytics_server.privacy.certificate import Certificate
-from analytics_server.privacy.erasure import DELIVERY_WAIT_S, Erasure, Surroundings
+from analytics_server.privacy.erasure import DELIVERY_WAIT_S, Erasure, ErasureLost, Surroundings
 from analytics_server.privacy.erasure_jobs import ErasureJob, ErasureJobs
 from analytics_server.privacy.scope import SiteScope
 from analytics_server.privacy.user_hashes import UserHashes
+from analytics_server.store.lease import Lease
 from analytics_server.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,9 @@ LOOK_S = 3.0
 RETRY_S = 5.0
 TAKE_OVER_S = 120.0
 """So long a server may be silent before another goes on with its erasures."""
+
+LEASE_S = 60.0
+"""For so long an erasure is taken at a time: after a crash it waits no longer than that."""
 
 DELIVERY_CHECK_S = 5.0
 
@@ -115,6 +119,8 @@ class Erasures:
             for job in self.jobs.all():
                 try:
                     await self._look_after(job)
+                except ErasureLost:
+                    log.info("another server goes on with an erasure", extra={"erasure": job.id})
                 except (StoreError, AuditUnavailable) as error:  # the others go on
                     pause_s = RETRY_S
                     log.warning(
@@ -138,16 +144,36 @@ class Erasures:
         return not self._around.has_neighbours or job.server == self._server or silent_s > TAKE_OVER_S
 
     async def _carry_out(self, job: ErasureJob) -> None:
-        async with self.jobs.documents.changing:  # a request that is under way has to write whom it is about
-            job = self.jobs.get(job.id) or job
-        if job.server != self._server:
-            job = await self.jobs.change(job, server=self._server)
-        erasure = Erasure(self._store, self.jobs, job, self._around, cluster=self._cluster, on_done=self._on_done)
         async with self.working:
-            await erasure.run()
+            lease = None
+            if self._around.has_neighbours:
+                lease = Lease(self._store, f"erasure-{job.id}", holder=self._server, ttl_s=LEASE_S)
+                if not await lease.take():
+                    return
+            try:
+                if not await self._complete(job.id, lease):
+                    return
+            finally:
+                if lease is not None:
+                    await lease.release()
         log.info("erasure done", extra={"erasure": job.id})
         async with self._changed:
             self._changed.notify_all()
+
+    async def _complete(self, id_: str, lease: Lease | None) -> bool:
+        """Carry it out; False when there is nothing to do, as another server has been at it meanwhile."""
+        async with self.jobs.documents.changing:  # a request that is under way has to write whom it is about
+            await self.jobs.documents.load()
+            job = self.jobs.get(id_)
+            if job is None or job.is_done or not self._is_mine(job):
+                return False
+            if job.server != self._server:
+                job = await self.jobs.change(job, server=self._server)
+        erasure = Erasure(
+            self._store, self.jobs, job, self._around, lease=lease, cluster=self._cluster, on_done=self._on_done
+        )
+        await erasure.run()
+        return True
 
     # ---- what other servers erase --------------------------------------
 

@@ -1,0 +1,195 @@
+"""The erasures of two servers on one ClickHouse, on the real engine: who carries one out, and what each looks after."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from analytics_server.config import ClickhouseSection, Config
+from analytics_server.privacy import erasure
+from analytics_server.privacy.certificate import Certificate
+from analytics_server.privacy.erasure import Surroundings
+from analytics_server.privacy.erasure_jobs import ErasureJobs
+from analytics_server.privacy.erasures import TAKE_OVER_S, Erasures
+from analytics_server.privacy.scope import SiteScope
+from analytics_server.privacy.user_hashes import UserHashes
+from analytics_server.store import Store, make_store, migrate
+from analytics_server.store.lease import TABLE
+from tests.server import wait_for
+
+ANNA = "user-marked-anna"
+NOW = 1_790_000_000.0
+
+
+class EmptyLog:
+    """A server's log in which nothing is; `held`: its delivery never ends."""
+
+    def __init__(self) -> None:
+        self.is_held = asyncio.Event()
+        self.may_go = asyncio.Event()
+        self.may_go.set()
+
+    def cut_off(self) -> int:
+        return 1 << 50
+
+    async def delivered(self, batch_id: int, timeout_s: float) -> bool:
+        self.is_held.set()
+        await self.may_go.wait()
+        return True
+
+
+class OneServer:
+    """What erasures are to one server; `now` is its clock."""
+
+    def __init__(self, store: Store, directory: Path, *, has_neighbours: bool = True) -> None:
+        self.now = NOW
+        self.log = EmptyLog()
+        self.directory = directory
+        self.certificates: list[Certificate] = []
+        for name in ("letters", "quarantine", "wal"):
+            (directory / name).mkdir(parents=True)
+        self.hashes = UserHashes(store)
+        self.erasures = Erasures(
+            store,
+            ErasureJobs(store, lambda: self.now),
+            self.hashes,
+            Surroundings(
+                log=self.log,
+                letters=directory / "letters",
+                quarantine=directory / "quarantine",
+                has_neighbours=has_neighbours,
+                merging=contextlib.nullcontext,
+                removing=contextlib.nullcontext,
+            ),
+            wal=directory / "wal",
+            cluster="",
+            on_done=self._done,
+        )
+
+    async def _done(self, certificate: Certificate) -> None:
+        self.certificates.append(certificate)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.erasures.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture(autouse=True)
+def _promptly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasure, "LATE_DELIVERY_S", 0.0)
+
+
+@pytest.fixture(scope="module")
+def engine(embedded_path: Path) -> Config:
+    return Config(clickhouse=ClickhouseSection(url=f"chdb://{embedded_path}", database="erasures_test"))
+
+
+@pytest.fixture
+async def store(engine: Config) -> AsyncIterator[Store]:
+    made = make_store(engine)
+    await made.open()
+    await migrate(made)
+    for table in ("erasures", "erasure_subjects", TABLE):
+        await made.command(f"TRUNCATE TABLE {table}")
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def servers(store: Store, tmp_path: Path) -> tuple[OneServer, OneServer]:
+    """Two servers on one ClickHouse."""
+    pair = OneServer(store, tmp_path / "a"), OneServer(store, tmp_path / "b")
+    for server in pair:
+        await server.hashes.load()
+    return pair
+
+
+async def stored(store: Store, id_: str) -> tuple[str, str, bool]:
+    """An erasure as it stands in the table: phase, server, and has it a certificate?"""
+    jobs = ErasureJobs(store)
+    await jobs.documents.load()
+    job = jobs.get(id_)
+    assert job is not None
+    return job.phase, job.server, job.certificate is not None
+
+
+async def test_an_erasure_that_was_done_elsewhere_meanwhile_is_not_written_again(
+    store: Store, servers: tuple[OneServer, OneServer]
+) -> None:
+    left, right = servers
+    job = await left.erasures.request(ANNA, SiteScope(), opted_out=False)
+    await right.erasures.jobs.documents.load()
+    old = right.erasures.jobs.get(job.id)
+    assert old is not None
+    async with left.running():
+        assert (await left.erasures.wait(job, 60)).is_done
+
+    right.now += TAKE_OVER_S + 1  # it was busy with an erasure of its own since it has read the list
+    await right.erasures._look_after(old)
+
+    assert await stored(store, job.id) == ("done", job.server, True)
+    assert (len(left.certificates), len(right.certificates)) == (1, 0)
+
+
+async def test_a_server_at_work_keeps_its_erasure_and_one_that_lost_it_writes_nothing_more(
+    store: Store, servers: tuple[OneServer, OneServer]
+) -> None:
+    left, right = servers
+    left.log.may_go.clear()
+    right.now += TAKE_OVER_S + 1
+    async with left.running():
+        job = await left.erasures.request(ANNA, SiteScope(), opted_out=False)
+        await left.log.is_held.wait()
+
+        await right.erasures.jobs.documents.load()
+        mine = right.erasures.jobs.get(job.id)
+        assert mine is not None
+        await right.erasures._look_after(mine)  # silent for long by its clock, but the lease says otherwise
+        assert await stored(store, job.id) == ("deliver", job.server, False)
+
+        await store.command(f"TRUNCATE TABLE {TABLE}")  # as if it had stalled until the lease was over
+        await right.erasures._look_after(mine)
+        after = await stored(store, job.id)
+        assert (after[0], after[2]) == ("done", True)
+        assert after[1] != job.server
+
+        left.log.may_go.set()
+
+        async def given_up() -> bool:
+            return not left.erasures.working.locked()
+
+        await wait_for(given_up, 60, "the end of the work of the one that lost it")
+        assert await stored(store, job.id) == after
+    assert (len(left.certificates), len(right.certificates)) == (0, 1)
+
+
+async def test_the_work_on_an_erasure_ends_when_its_lease_is_lost(
+    store: Store, servers: tuple[OneServer, OneServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "BEAT_S", 0.05)
+    left, _ = servers
+    left.log.may_go.clear()
+    async with left.running():
+        job = await left.erasures.request(ANNA, SiteScope(), opted_out=False)
+        await left.log.is_held.wait()
+        assert left.erasures.working.locked()
+        await store.command(
+            f"INSERT INTO {TABLE} (name, claim, step, holder, ends_at, at) SELECT 'erasure-{job.id}', 'another', 1, "
+            "'another', now64(6, 'UTC') + INTERVAL 1 HOUR, now64(6, 'UTC')"
+        )
+
+        async def given_up() -> bool:
+            return not left.erasures.working.locked()
+
+        await wait_for(given_up, 60, "the end of the work, although its log is never delivered")
+    assert (await stored(store, job.id))[0] == "deliver"

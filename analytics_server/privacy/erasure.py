@@ -237,8 +237,9 @@ class Erasure:
             job = await self._change(certificate=made)
         assert job.certificate is not None
         await self._on_done(job.certificate)
-        await self._jobs.forget(job.id)
-        await self._next(ErasurePhase.DONE, tables=())
+        async with self._jobs.documents.changing:  # a request that is under way may write whom it is about once more
+            await self._jobs.forget(job.id)
+            await self._next(ErasurePhase.DONE, tables=())
 
     async def _beat(self) -> None:
         """Show other servers that this one is at work, and keep the lease. Raises `ErasureLost`, a store error."""

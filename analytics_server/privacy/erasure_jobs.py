@@ -160,3 +160,11 @@ class ErasureJobs:
         """Drop the subject and what was written down of it, files included. Raises a store error."""
         for table in (SUBJECTS, "erasure_keys"):
             await self._store.command(f"ALTER TABLE {table} DROP PARTITION '{id_}'")
+
+    async def forget_done(self) -> None:
+        """Drop the subjects of erasures that are done: written by another server as it ended. Raises a store error."""
+        answer = await self._store.query(f"SELECT DISTINCT id FROM {SUBJECTS}")
+        for (id_,) in answer.rows:
+            job = self.get(str(id_))
+            if job is not None and job.is_done:
+                await self.forget(job.id)

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import logging
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -41,6 +42,8 @@ LEASE_S = 60.0
 """For so long an erasure is taken at a time: after a crash it waits no longer than that."""
 
 DELIVERY_CHECK_S = 5.0
+FORGET_S = 60.0
+"""So often user ids are looked for that stand under erasures which are done."""
 
 
 class Erasures:
@@ -77,15 +80,26 @@ class Erasures:
         """Begin an erasure, or find the one under way or, if nothing came since, the last one. Raises a store error."""
         async with self.jobs.documents.changing:
             await self.jobs.documents.load()
-            job = None if follows else self.jobs.newest_of(self._hashes.of(user_id), scope)
-            if job is not None and job.certificate is not None and await self._is_gone(user_id, scope):
-                return job
-            if job is None or job.is_done:
+            while True:
                 user_hash = self._hashes.of(user_id)
-                job = await self.jobs.create(user_hash, scope, self._server, opted_out=opted_out, follows=follows)
-            await self.jobs.put_subject(job, user_id)
+                job = None if follows else self.jobs.newest_of(user_hash, scope)
+                if job is not None and job.certificate is not None and await self._is_gone(user_id, scope):
+                    return job
+                if job is None or job.is_done:
+                    job = await self.jobs.create(user_hash, scope, self._server, opted_out=opted_out, follows=follows)
+                await self.jobs.put_subject(job, user_id)
+                if await self._is_open(job):
+                    break
+                await self.jobs.forget(job.id)
         self._wake.set()
         return job
+
+    async def _is_open(self, job: ErasureJob) -> bool:
+        """Has no other server ended it meanwhile, and forgotten whom it is about?"""
+        if not self._around.has_neighbours:
+            return True
+        await self.jobs.documents.load()
+        return not (self.jobs.get(job.id) or job).is_done
 
     async def wait(self, job: ErasureJob, timeout_s: float) -> ErasureJob:
         """The erasure as it is when it is done, or when the time is out."""
@@ -110,10 +124,14 @@ class Erasures:
 
     async def run(self) -> None:
         """Carry out what is asked for, until cancelled."""
+        forget_at = 0.0
         while True:
             pause_s = LOOK_S
             try:
                 await self.jobs.documents.load()
+                if time.monotonic() >= forget_at:
+                    await self.jobs.forget_done()
+                    forget_at = time.monotonic() + FORGET_S
             except StoreError as error:
                 log.debug("erasures not read", extra={"reason": error.message[:200]})
             for job in self.jobs.all():

@@ -14,7 +14,7 @@ from analytics_server.config import ClickhouseSection, Config
 from analytics_server.privacy import erasure
 from analytics_server.privacy.certificate import Certificate
 from analytics_server.privacy.erasure import Surroundings
-from analytics_server.privacy.erasure_jobs import ErasureJobs
+from analytics_server.privacy.erasure_jobs import ErasureJob, ErasureJobs
 from analytics_server.privacy.erasures import TAKE_OVER_S, Erasures
 from analytics_server.privacy.scope import SiteScope
 from analytics_server.privacy.user_hashes import UserHashes
@@ -22,14 +22,15 @@ from analytics_server.store import Store, make_store, migrate
 from analytics_server.store.lease import TABLE
 from tests.server import wait_for
 
-ANNA = "user-marked-anna"
+ANNA, BEN = "user-marked-anna", "user-marked-ben"
 NOW = 1_790_000_000.0
 
 
 class EmptyLog:
-    """A server's log in which nothing is; `held`: its delivery never ends."""
+    """A server's log in which nothing is. `may_go`: its delivery ends; `is_delivered`: the answer."""
 
     def __init__(self) -> None:
+        self.is_delivered = True
         self.is_held = asyncio.Event()
         self.may_go = asyncio.Event()
         self.may_go.set()
@@ -40,7 +41,7 @@ class EmptyLog:
     async def delivered(self, batch_id: int, timeout_s: float) -> bool:
         self.is_held.set()
         await self.may_go.wait()
-        return True
+        return self.is_delivered
 
 
 class OneServer:
@@ -51,6 +52,9 @@ class OneServer:
         self.log = EmptyLog()
         self.directory = directory
         self.certificates: list[Certificate] = []
+        self.is_ending = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.may_end.set()
         for name in ("letters", "quarantine", "wal"):
             (directory / name).mkdir(parents=True)
         self.hashes = UserHashes(store)
@@ -73,6 +77,8 @@ class OneServer:
 
     async def _done(self, certificate: Certificate) -> None:
         self.certificates.append(certificate)
+        self.is_ending.set()
+        await self.may_end.wait()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -193,3 +199,60 @@ async def test_the_work_on_an_erasure_ends_when_its_lease_is_lost(
 
         await wait_for(given_up, 60, "the end of the work, although its log is never delivered")
     assert (await stored(store, job.id))[0] == "deliver"
+
+
+async def subjects(store: Store) -> list[str]:
+    """The erasures whose user ids are stored."""
+    return [str(id_) for (id_,) in (await store.query("SELECT id FROM erasure_subjects ORDER BY id")).rows]
+
+
+async def test_a_user_id_is_not_written_again_under_an_erasure_that_ends(
+    store: Store, servers: tuple[OneServer, OneServer], tmp_path: Path
+) -> None:
+    alone, (left, right) = OneServer(store, tmp_path / "c", has_neighbours=False), servers
+    await alone.hashes.load()
+    alone.may_end.clear()
+    async with alone.running():
+        first = await alone.erasures.request(ANNA, SiteScope(), opted_out=False)
+        await alone.is_ending.wait()
+        alone.log.is_delivered = False
+        alone.log.may_go.clear()
+        alone.log.is_held.clear()
+        asking = asyncio.create_task(alone.erasures.request(ANNA, SiteScope(), opted_out=False))
+        await alone.log.is_held.wait()  # it has read the list: the first one is not done
+        alone.may_end.set()
+        for _ in range(6):  # statements come one after the other: its end would be among them
+            await store.command("TRUNCATE TABLE erasure_keys")
+        alone.log.may_go.set()
+        await asking
+        alone.log.is_delivered = True
+        assert (await alone.erasures.wait(first, 60)).is_done
+        assert (await alone.erasures.wait(await asking, 60)).is_done
+        assert await subjects(store) == []
+
+    left.may_end.clear()
+    put = right.erasures.jobs.put_subject
+    async with left.running():
+        second = await left.erasures.request(BEN, SiteScope(), opted_out=False)
+        await left.is_ending.wait()
+        right.log.is_delivered = False
+
+        async def put_late(job: ErasureJob, user_id: str) -> None:
+            if job.id == second.id:  # it ends elsewhere between the look at the list and this
+                left.may_end.set()
+                assert (await left.erasures.wait(second, 60)).is_done
+            await put(job, user_id)
+
+        right.erasures.jobs.put_subject = put_late  # type: ignore[method-assign]
+        third = await right.erasures.request(BEN, SiteScope(), opted_out=False)
+        assert (third.id != second.id, await subjects(store)) == (True, [third.id])
+
+    await store.insert("erasure_subjects", ("id", "user_id"), [[second.id], [BEN]])  # a crash just after writing it
+    right.log.is_delivered = True
+    async with right.running():
+        assert (await right.erasures.wait(third, 60)).is_done
+
+        async def forgotten() -> bool:
+            return not await subjects(store)
+
+        await wait_for(forgotten, 60, "the end of the user id")

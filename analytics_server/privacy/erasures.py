@@ -14,12 +14,13 @@ import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from analytics_server.errors import AuditUnavailable, StoreError
-from analytics_server.ingest.flush.letter_removal import remove_from_letters, remove_from_quarantine
+from analytics_server.ingest.flush.letter_removal import holds_rows, remove_from_letters, remove_from_quarantine
 from analytics_server.ingest.wal import rewriting
 from analytics_server.ingest.wal.rewriting import IsErased
 from analytics_server.ingest.wal.segment import SUFFIX, Sealed, SegmentError
@@ -109,8 +110,19 @@ class Erasures:
         return self.jobs.get(job.id) or job
 
     async def _is_gone(self, user_id: str, scope: SiteScope) -> bool:
-        """Is nothing of the person there? Only if that can be told at once."""
-        if not await self._around.log.delivered(self._around.log.cut_off(), DELIVERY_CHECK_S):
+        """Is nothing of the person there? Only if that can be told at once, and of other servers' logs it never can."""
+        if self._around.has_neighbours:
+            return False
+        around = self._around
+        known = user_id if scope.sites is None else ""  # as where they are removed
+        found = partial(holds_rows, (around.letters, around.quarantine), _is_of(user_id, scope), known)
+        try:
+            if await asyncio.to_thread(found):
+                return False
+        except OSError as error:
+            log.warning("a file can't be searched for a person", extra={"reason": str(error)[:300]})
+            return False
+        if not await around.log.delivered(around.log.cut_off(), DELIVERY_CHECK_S):
             return False
         settings = {"log_queries": 0} if self._store.capabilities.keeps_query_log else {}
         answer = await self._store.query(
@@ -237,3 +249,7 @@ class Erasures:
                     for at in rewriting.chosen(columns, rows, is_erased):
                         return str(msgspec.msgpack.decode(rows[at])[columns.index("user_id")])
         return None
+
+
+def _is_of(user_id: str, scope: SiteScope) -> IsErased:
+    return lambda site_id, user: user == user_id and scope.covers(site_id)

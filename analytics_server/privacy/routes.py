@@ -120,7 +120,8 @@ class PrivacyRoutes:
                 summary="Erase a person's data",
                 tag="privacy",
                 about="On the sites that the token covers. Asked again for the same person while it runs, it tells how"
-                " far it is; afterwards, it shows the certificate, unless new events came.",
+                " far it is; afterwards, it shows the certificate, unless new events came. Where several servers may"
+                " share one ClickHouse, it then begins anew: what others have not delivered can't be seen.",
                 action=ERASE_PERSON,
                 handle=self.erase,
                 body=Body(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from analytics_server.config import ClickhouseSection, Config
+from analytics_server.ingest.wal.rewriting import encoded
 from analytics_server.privacy import erasure
 from analytics_server.privacy.certificate import Certificate
 from analytics_server.privacy.erasure import Surroundings
@@ -20,10 +21,8 @@ from analytics_server.privacy.scope import SiteScope
 from analytics_server.privacy.user_hashes import UserHashes
 from analytics_server.store import Store, make_store, migrate
 from analytics_server.store.lease import TABLE
+from tests.ingest.flush.test_letter_removal import ANNA, BATCH, BEN, NOW, row, write_segment
 from tests.server import wait_for
-
-ANNA, BEN = "user-marked-anna", "user-marked-ben"
-NOW = 1_790_000_000.0
 
 
 class EmptyLog:
@@ -36,7 +35,7 @@ class EmptyLog:
         self.may_go.set()
 
     def cut_off(self) -> int:
-        return 1 << 50
+        return BATCH
 
     async def delivered(self, batch_id: int, timeout_s: float) -> bool:
         self.is_held.set()
@@ -256,3 +255,37 @@ async def test_a_user_id_is_not_written_again_under_an_erasure_that_ends(
             return not await subjects(store)
 
         await wait_for(forgotten, 60, "the end of the user id")
+
+
+async def test_asked_again_it_begins_anew_for_rows_in_letters_and_wherever_other_servers_may_hold_some(
+    store: Store, servers: tuple[OneServer, OneServer], tmp_path: Path
+) -> None:
+    alone, (left, _) = OneServer(store, tmp_path / "c", has_neighbours=False), servers
+    await alone.hashes.load()
+    letters, quarantine = alone.directory / "letters", alone.directory / "quarantine"
+
+    async def asked(server: OneServer) -> ErasureJob:
+        server.now += 1
+        job = await server.erasures.request(ANNA, SiteScope(), opted_out=False)
+        return await server.erasures.wait(job, 60)
+
+    async with alone.running(), left.running():
+        first = await asked(alone)
+        write_segment(letters / f"{BATCH:020d}.wal", [row(1, BEN)])
+        assert await asked(alone) == first
+
+        write_segment(letters / f"{BATCH:020d}.wal", [row(0, ANNA), row(1, BEN)])
+        second = await asked(alone)
+        assert second.certificate is not None
+        assert (second.id != first.id, second.certificate.removed) == (True, {"dead letters": 1})
+        assert await asked(alone) == second
+
+        (quarantine / "damaged").write_bytes(b"no segment" + encoded(ANNA))
+        third = await asked(alone)
+        assert third.certificate is not None
+        assert (third.id != second.id, third.certificate.removed) == (True, {"quarantined segments": 1})
+        assert ANNA.encode() not in (quarantine / "damaged").read_bytes()
+        assert await asked(alone) == third
+
+        left.now = alone.now
+        assert (await asked(left)).id != third.id

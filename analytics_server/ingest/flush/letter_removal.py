@@ -7,6 +7,7 @@ nothing. The note is written before the rows, so that a crash between the two is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -51,6 +52,28 @@ def remove_from_quarantine(directory: Path, is_erased: IsErased, user_id: str = 
         return 0
     needle = rewriting.encoded(user_id) if user_id else b""
     return sum(_remove(path, is_erased, needle) for path in sorted(directory.iterdir()) if path.is_file())
+
+
+def holds_rows(directories: Iterable[Path], is_erased: IsErased, user_id: str) -> bool:
+    """Do files of these directories (dead letters, quarantine) hold such rows? One that can't be read: the id's bytes.
+
+    `user_id` "": files that can't be read are not looked into. Raises `OSError`.
+    """
+    needle = rewriting.encoded(user_id) if user_id else b""
+    return any(
+        _holds(path, is_erased, needle)
+        for directory in directories
+        if directory.is_dir()
+        for path in sorted(directory.iterdir())
+        if path.is_file() and path.suffix != NOTE_SUFFIX
+    )
+
+
+def _holds(path: Path, is_erased: IsErased, needle: bytes) -> bool:
+    try:
+        return bool(rewriting.chosen(*rewriting.read_rows(path), is_erased))
+    except (SegmentError, msgspec.DecodeError):
+        return bool(needle) and needle in path.read_bytes()
 
 
 def _remove(path: Path, is_erased: IsErased, needle: bytes) -> int:

@@ -31,6 +31,7 @@ from analytics_server.privacy.certificate import Certificate, sealed
 from analytics_server.privacy.erasure_jobs import ErasureJob, ErasureJobs, ErasurePhase
 from analytics_server.privacy.erasure_tables import ErasureTables
 from analytics_server.privacy.export import Log
+from analytics_server.privacy.opt_outs import KNOWN_S as OPT_OUT_KNOWN_S
 from analytics_server.store.lease import Lease
 from analytics_server.store.protocol import Store
 
@@ -148,9 +149,12 @@ class Erasure:
         return self.job
 
     async def _deliver(self) -> None:
-        """The cut-off is fixed once: it is the same after a crash."""
+        """The cut-off is fixed once: it is the same after a crash. Of a person who opts out, not before all servers
+        know of it: what they take until then is not new."""
         job, around = self.job, self._around
         if not job.cut_off:
+            if job.opted_out and around.has_neighbours:
+                await asyncio.sleep(OPT_OUT_KNOWN_S)
             cut_off = around.log.cut_off()
             job = await self._change(cut_off=cut_off, cut_off_at_ms=self._jobs.now_ms())
         while not await around.log.delivered(job.cut_off, DELIVERY_WAIT_S):
@@ -245,7 +249,8 @@ class Erasure:
         """Show other servers that this one is at work, and keep the lease. Raises `ErasureLost`, a store error."""
         while True:
             await asyncio.sleep(BEAT_S)
-            if self._lease is not None and not await self._lease.take():
-                raise ErasureLost("The lease of this erasure is lost.")
+            async with self._changing:  # a lease that is being renewed does not count as held
+                if self._lease is not None and not await self._lease.take():
+                    raise ErasureLost("The lease of this erasure is lost.")
             with contextlib.suppress(StoreError):
                 await self._change()

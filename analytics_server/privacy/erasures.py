@@ -86,7 +86,7 @@ class Erasures:
                 job = None if follows else self.jobs.newest_of(user_hash, scope)
                 if job is not None and job.certificate is not None and await self._is_gone(user_id, scope):
                     return job
-                if job is None or job.is_done:
+                if job is None or job.is_done or (opted_out and not job.opted_out):  # its cut-off may be too early
                     job = await self.jobs.create(user_hash, scope, self._server, opted_out=opted_out, follows=follows)
                 await self.jobs.put_subject(job, user_id)
                 if await self._is_open(job):

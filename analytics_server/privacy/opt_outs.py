@@ -18,6 +18,9 @@ from analytics_server.store.unreadable import UnreadableDocuments
 
 OPT_OUTS = DocumentTable(name="opt_outs", key_columns=("user_hash", "site_id"), keys_return=True)
 REFRESH_S = 3.0
+KNOWN_S = 5.0
+"""After so long every server that can read the list knows of a change."""
+
 ALL_SITES_KEY = ""
 
 

@@ -289,3 +289,29 @@ async def test_asked_again_it_begins_anew_for_rows_in_letters_and_wherever_other
 
         left.now = alone.now
         assert (await asked(left)).id != third.id
+
+
+async def test_with_an_opt_out_the_cut_off_is_fixed_when_all_servers_know_of_it(
+    store: Store, servers: tuple[OneServer, OneServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "BEAT_S", 0.05)
+    monkeypatch.setattr(erasure, "OPT_OUT_KNOWN_S", 3600.0)
+    left, _ = servers
+    without = await left.erasures.request(ANNA, SiteScope(), opted_out=False)
+    left.now += 1
+    job = await left.erasures.request(ANNA, SiteScope(), opted_out=True)
+    assert (job.id != without.id, job.opted_out) == (True, True)
+    left.now += 1
+    async with left.running():
+        assert (await left.erasures.wait(without, 60)).is_done
+
+        async def beats() -> bool:
+            found = left.erasures.jobs.get(job.id)
+            assert found is not None
+            assert found.cut_off == 0
+            return found.beat_ms > job.beat_ms
+
+        await wait_for(beats, 60, "a sign of the erasure at work")
+    monkeypatch.setattr(erasure, "OPT_OUT_KNOWN_S", 0.0)
+    async with left.running():
+        assert (await left.erasures.wait(job, 60)).cut_off == BATCH

@@ -6,11 +6,14 @@ changed is known within `REFRESH_S`.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 
 import msgspec
 
+from analytics_server.errors import StoreError
 from analytics_server.privacy.user_hashes import UserHashes
 from analytics_server.store.documents import Documents, DocumentTable, Key
 from analytics_server.store.protocol import Store
@@ -61,8 +64,12 @@ class OptOuts:
         await self._documents.load()
 
     async def run(self) -> None:
-        """Keep the list fresh until cancelled."""
-        await self._documents.run(REFRESH_S)
+        """Keep the list fresh until cancelled, and the key by which its users are known."""
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            with contextlib.suppress(StoreError):  # the key in memory serves
+                await self._hashes.load()
+            await self._documents.refresh(0.0)
 
     def has(self, site_id: str, user_id: str) -> bool:
         """Must events of this user not be stored on this site?"""

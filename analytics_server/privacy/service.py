@@ -108,7 +108,9 @@ class PrivacyService:
 
     async def start(self, reading: Callable[[str, Callable[[], Awaitable[object]]], Awaitable[None]]) -> None:
         """Keep the salts right in the background. Raises a store error."""
-        await reading("salts", self.salts.load)  # another server may have made today's at the same moment
+        # Another server may have made today's salt or the key at the same moment.
+        await reading("salts", self.salts.load)
+        await reading("privacy_keys", self.hashes.load)
         self.salts.start()
 
     async def clean(self, left_over: Sequence[Sealed]) -> None:

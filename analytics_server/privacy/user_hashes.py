@@ -19,7 +19,7 @@ HASH_BYTES = 16
 
 
 class UserHashes:
-    """Hashes of user ids; `load` first."""
+    """Hashes of user ids; `load` first, and again at intervals."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         self._store = store
@@ -27,18 +27,21 @@ class UserHashes:
         self._key = b""
 
     async def load(self) -> None:
-        """Read the key, or make it. Raises a store error."""
-        if self._key:
-            return
+        """Read the key, or make it. Raises a store error.
+
+        Call it again once all servers that start together have made theirs: one whose clock is behind may have stored
+        an older key since.
+        """
         found = await self._read()
-        if not found:
+        if not found and not self._key:
             made_at = datetime.fromtimestamp(self._clock(), UTC)
             await self._store.insert(
                 "privacy_keys", ("key", "created_at"), [[secrets.token_bytes(KEY_BYTES).hex()], [made_at]]
             )
             await self._store.catch_up(["privacy_keys"])
             found = await self._read()
-        self._key = bytes.fromhex(found)
+        if found:
+            self._key = bytes.fromhex(found)
 
     async def _read(self) -> str:
         """The oldest key counts: a second server that came later takes it over."""

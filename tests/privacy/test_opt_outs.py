@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from analytics_server.config import ClickhouseSection, Config
+from analytics_server.privacy import opt_outs as opt_outs_module
 from analytics_server.privacy.opt_outs import OptOuts
 from analytics_server.privacy.user_hashes import UserHashes
 from analytics_server.store import Store, make_store, migrate
 from tests.collect.world import World, answered
 from tests.privacy.engine_bytes import files_with
+from tests.server import wait_for
 
 USER = "user-who-opted-out"
 
@@ -70,6 +73,28 @@ async def test_servers_that_start_together_share_one_key_and_learn_of_changes(st
     await right.remove(USER, ())
     await left.load()
     assert not left.has("a.example", USER)
+
+
+async def test_a_server_that_keeps_a_later_key_takes_over_the_oldest_with_a_refresh(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opt_outs_module, "REFRESH_S", 0.01)
+    left = await a_server(store)
+    older = datetime.now(UTC) - timedelta(minutes=1)  # of one that read nothing either, and whose clock is behind
+    await store.insert("privacy_keys", ("key", "created_at"), [["11" * 32], [older]])
+    right = await a_server(store)
+    await right.add(USER, ())
+    assert not left.has("a.example", USER)
+
+    task = asyncio.create_task(left.run())
+
+    async def known() -> bool:
+        return left.has("a.example", USER)
+
+    await wait_for(known, 30, "the key that counts")
+    assert left.hash_of(USER) == right.hash_of(USER)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_the_user_id_is_in_no_file(store: Store, embedded_path: Path) -> None:

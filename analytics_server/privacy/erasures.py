@@ -151,11 +151,11 @@ class Erasures:
                     await self._look_after(job)
                 except ErasureLost:
                     log.info("another server goes on with an erasure", extra={"erasure": job.id})
-                except (StoreError, AuditUnavailable) as error:  # the others go on
+                except (StoreError, AuditUnavailable, OSError) as error:  # the others go on
                     pause_s = RETRY_S
                     log.warning(
                         "an erasure is held up, will try again",
-                        extra={"erasure": job.id, "reason": error.message[:300]},
+                        extra={"erasure": job.id, "reason": str(error)[:300]},
                     )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
@@ -208,12 +208,19 @@ class Erasures:
     # ---- what other servers erase --------------------------------------
 
     async def clean(self, left_over: Sequence[Sealed]) -> None:
-        """Before what an earlier run left is delivered: take out what was erased meanwhile. Raises `OSError`."""
+        """Before what an earlier run left is delivered: take out what was erased meanwhile. Raises `OSError` when that
+        can't be done to a segment; a dead letter that can't be read or written is tried again by `run`."""
         for job in self.jobs.all():
             if job.phase.has_deleted:
-                await asyncio.to_thread(self._clean_files, job)
+                try:
+                    await asyncio.to_thread(self._clean_files, job)
+                except OSError as error:
+                    log.warning(
+                        "dead letters are not searched yet", extra={"erasure": job.id, "reason": str(error)[:300]}
+                    )
+                else:
+                    self._seen.add(job.id)
                 await asyncio.to_thread(self._clean_segments, job, left_over)
-                self._seen.add(job.id)
 
     async def _follow(self, job: ErasureJob) -> None:
         """Another server erases a person: so does this one with what it has not delivered yet."""

@@ -12,7 +12,7 @@ import pytest
 
 from analytics_server.config import ClickhouseSection, Config
 from analytics_server.ingest.wal.rewriting import encoded
-from analytics_server.privacy import erasure
+from analytics_server.privacy import erasure, erasures
 from analytics_server.privacy.certificate import Certificate
 from analytics_server.privacy.erasure import Surroundings
 from analytics_server.privacy.erasure_jobs import ErasureJob, ErasureJobs
@@ -315,3 +315,37 @@ async def test_with_an_opt_out_the_cut_off_is_fixed_when_all_servers_know_of_it(
     monkeypatch.setattr(erasure, "OPT_OUT_KNOWN_S", 0.0)
     async with left.running():
         assert (await left.erasures.wait(job, 60)).cut_off == BATCH
+
+
+async def test_a_file_that_cannot_be_read_holds_up_its_own_erasure_alone(
+    servers: tuple[OneServer, OneServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasures, "RETRY_S", 0.05)
+    left, right = servers
+    broken = left.directory / "letters" / f"{BATCH:020d}.wal"
+    broken.mkdir()  # opening it fails, as that of another user's file would
+    async with left.running():
+        first = await left.erasures.request(ANNA, SiteScope(), opted_out=False)
+        left.now += 1
+        broken_late = await left.erasures.request(BEN, SiteScope(), opted_out=False)
+
+        async def both_wait() -> bool:
+            found = [left.erasures.jobs.get(job.id) for job in (first, broken_late)]
+            return [job.phase for job in found if job] == ["letters", "letters"]
+
+        await wait_for(both_wait, 60, "the second one, although the first is held up")
+        broken.rmdir()
+        assert (await left.erasures.wait(first, 60)).is_done
+        assert (await left.erasures.wait(broken_late, 60)).is_done
+
+    (right.directory / "letters" / broken.name).mkdir()
+    await right.erasures.jobs.documents.load()
+    await right.erasures.clean([])  # a start isn't held up either
+    (right.directory / "letters" / broken.name).rmdir()
+    write_segment(right.directory / "letters" / broken.name, [row(0, ANNA)])
+    async with right.running():
+
+        async def gone() -> bool:
+            return not (right.directory / "letters" / broken.name).exists()
+
+        await wait_for(gone, 60, "the letter's end by the running server")

@@ -8,6 +8,7 @@ nothing. The note is written before the rows, so that a crash between the two is
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
@@ -20,29 +21,51 @@ from analytics_server.ingest.wal.rewriting import IsErased
 from analytics_server.ingest.wal.segment import SUFFIX, SegmentError
 
 
+class _Failed(AbstractContextManager[None]):
+    """Keeps an `OSError` until all other files are done."""
+
+    def __init__(self) -> None:
+        self._error: OSError | None = None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, OSError):
+            return False
+        self._error = self._error or error
+        return True
+
+    def check(self) -> None:
+        """Raise it."""
+        if self._error is not None:
+            raise self._error
+
+
 def remove_from_letters(
     directory: Path, is_erased: IsErased, cut_off: int, *, user_id: str = "", wal: Path | None = None
 ) -> int:
-    """Take these rows out of the letters of batches until the cut-off; how many they were. Raises `OSError`.
+    """Take these rows out of the letters of batches until the cut-off; how many they were.
 
+    Raises `OSError` once the others are done, when a file could not be read or written.
     `user_id` "": it is not known. `wal`: where batches may lie that the same rows will be taken out of.
     """
     if not directory.is_dir():
         return 0
-    removed = 0
+    removed, failed = 0, _Failed()
     for path in (path for path in sorted(directory.glob(f"*{NOTE_SUFFIX}")) if _is_of(path, cut_off)):
-        letter = _note(path)
-        file = directory / letter.file if letter else None
-        if letter is not None and file is not None and file.exists() and rewriting.readable(file):
-            batch = f"{letter.batch_id:020d}{SUFFIX}"
-            whole = next((one / batch for one in (directory, wal) if one and (one / batch).exists()), None)
-            _mend_note(path, letter, file, whole, is_erased, user_id)
+        with failed:
+            letter = _note(path)
+            file = directory / letter.file if letter else None
+            if letter is not None and file is not None and file.exists() and rewriting.readable(file):
+                batch = f"{letter.batch_id:020d}{SUFFIX}"
+                whole = next((one / batch for one in (directory, wal) if one and (one / batch).exists()), None)
+                _mend_note(path, letter, file, whole, is_erased, user_id)
     needle = rewriting.encoded(user_id) if user_id else b""
     for path in (path for path in sorted(directory.glob(f"*{SUFFIX}")) if _is_of(path, cut_off)):
-        removed += _remove(path, is_erased, needle)
-        if rewriting.readable(path) and not rewriting.read_rows(path)[1]:
-            path.unlink()
-            path.with_suffix(NOTE_SUFFIX).unlink(missing_ok=True)
+        with failed:
+            removed += _remove(path, is_erased, needle)
+            if rewriting.readable(path) and not rewriting.read_rows(path)[1]:
+                path.unlink()
+                path.with_suffix(NOTE_SUFFIX).unlink(missing_ok=True)
+    failed.check()
     return removed
 
 
@@ -51,7 +74,12 @@ def remove_from_quarantine(directory: Path, is_erased: IsErased, user_id: str = 
     if not directory.is_dir():
         return 0
     needle = rewriting.encoded(user_id) if user_id else b""
-    return sum(_remove(path, is_erased, needle) for path in sorted(directory.iterdir()) if path.is_file())
+    removed, failed = 0, _Failed()
+    for path in sorted(path for path in directory.iterdir() if path.is_file()):
+        with failed:
+            removed += _remove(path, is_erased, needle)
+    failed.check()
+    return removed
 
 
 def holds_rows(directories: Iterable[Path], is_erased: IsErased, user_id: str) -> bool:

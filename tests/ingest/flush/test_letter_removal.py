@@ -131,3 +131,21 @@ def test_of_a_damaged_file_the_readable_rows_are_kept_and_the_user_id_is_gone(tm
     assert numbers(damaged) == [1]
     assert foreign.read_bytes() == b"no segment, but " + bytes(len(ANNA) + 1) + b" stands in it"
     assert not [path for path in tmp_path.iterdir() if ANNA.encode() in path.read_bytes()]
+
+
+def test_a_file_that_cannot_be_read_is_told_once_the_others_are_done(tmp_path: Path) -> None:
+    letters, quarantine = tmp_path / "letters", tmp_path / "quarantine"
+    for directory in (letters, quarantine):
+        directory.mkdir()
+        write_segment(directory / f"{BATCH:020d}.wal", ROWS)
+    (letters / f"{0:020d}.wal").mkdir()  # opening it fails, as that of another user's file would
+    unreadable = quarantine / "0"
+    unreadable.symlink_to("/proc/self/mem")
+
+    with pytest.raises(IsADirectoryError):
+        remove_from_letters(letters, is_anna, BATCH)
+    with pytest.raises(OSError, match="Input/output error"):
+        remove_from_quarantine(quarantine, is_anna, ANNA)
+
+    assert numbers(letters / f"{BATCH:020d}.wal") == [1, 3, 4, 5]
+    assert numbers(quarantine / f"{BATCH:020d}.wal") == [1, 3, 4, 5]

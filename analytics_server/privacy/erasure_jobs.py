@@ -111,14 +111,6 @@ class ErasureJobs:
         same = [job for job in self.all() if job.user_hash == user_hash and job.scope == scope]
         return same[-1] if same else None
 
-    def is_erased(self, batch_id: int) -> dict[str, list[SiteScope]]:
-        """Whose rows of a batch must not be delivered any more, by hash: the events of its time are deleted."""
-        found: dict[str, list[SiteScope]] = {}
-        for job in self.all():
-            if job.phase.has_deleted and batch_id <= job.cut_off:
-                found.setdefault(job.user_hash, []).append(job.scope)
-        return found
-
     async def create(
         self, user_hash: str, scope: SiteScope, server: str, *, opted_out: bool, follows: str
     ) -> ErasureJob:

@@ -2,7 +2,7 @@
 
 Several servers on one ClickHouse share the list. The one that was asked carries an erasure out; another takes it over
 when that one has not been seen for a while. What each has in its own log and files it looks after itself: rows of the
-time before the cut-off that are delivered late are found by their keyed hash, and erased by an erasure that follows.
+time before the cut-off that are not delivered yet are found by their keyed hash, and erased by an erasure that follows.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from analytics_server.ingest.wal import rewriting
 from analytics_server.ingest.wal.rewriting import IsErased
 from analytics_server.ingest.wal.segment import SUFFIX, Sealed, SegmentError
 from analytics_server.privacy.certificate import Certificate
-from analytics_server.privacy.erasure import DELIVERY_WAIT_S, Erasure, ErasureLost, Surroundings
+from analytics_server.privacy.erasure import Erasure, ErasureLost, Surroundings
 from analytics_server.privacy.erasure_jobs import ErasureJob, ErasureJobs
 from analytics_server.privacy.scope import SiteScope
 from analytics_server.privacy.user_hashes import UserHashes
@@ -48,7 +48,10 @@ FORGET_S = 60.0
 
 
 class Erasures:
-    """Owns the erasures; `run` is a task to own. `wal`: this server's log, by files."""
+    """Owns the erasures; `run` is a task to own, as is `follow` where others share the list.
+
+    `wal`: this server's log, by files.
+    """
 
     def __init__(
         self,
@@ -165,9 +168,6 @@ class Erasures:
     async def _look_after(self, job: ErasureJob) -> None:
         if not job.is_done and self._is_mine(job):
             await self._carry_out(job)
-        elif job.id not in self._seen and job.server != self._server and job.phase.has_deleted:
-            await self._follow(job)
-            self._seen.add(job.id)
 
     def _is_mine(self, job: ErasureJob) -> bool:
         silent_s = (self.jobs.now_ms() - job.beat_ms) / 1000
@@ -209,7 +209,7 @@ class Erasures:
 
     async def clean(self, left_over: Sequence[Sealed]) -> None:
         """Before what an earlier run left is delivered: take out what was erased meanwhile. Raises `OSError` when that
-        can't be done to a segment; a dead letter that can't be read or written is tried again by `run`."""
+        can't be done to a segment; a dead letter that can't be read or written is tried again by `follow`."""
         for job in self.jobs.all():
             if job.phase.has_deleted:
                 try:
@@ -222,16 +222,34 @@ class Erasures:
                     self._seen.add(job.id)
                 await asyncio.to_thread(self._clean_segments, job, left_over)
 
-    async def _follow(self, job: ErasureJob) -> None:
-        """Another server erases a person: so does this one with what it has not delivered yet."""
+    async def follow(self) -> None:
+        """Look after what this server holds of people whose erasure another one carries out, until cancelled.
+
+        A task of its own: what is delivered before this server looks is found by the other one, but that waits for
+        seconds only (`LATE_DELIVERY_S`).
+        """
+        while True:
+            await self.jobs.documents.refresh(LOOK_S / 2)
+            for job in self.jobs.all():
+                if job.id not in self._seen and job.server != self._server and job.phase.has_deleted:
+                    try:
+                        await self._clean(job)
+                    except (StoreError, OSError) as error:
+                        log.warning(
+                            "what is left of a person erased elsewhere can't be looked for, will try again",
+                            extra={"erasure": job.id, "reason": str(error)[:300]},
+                        )
+            await asyncio.sleep(LOOK_S)
+
+    async def _clean(self, job: ErasureJob) -> None:
+        """Take the person out of this server's files; have what is not delivered yet erased once it is."""
+        user_id = await asyncio.to_thread(self._find, job)  # first: it may be delivered any moment
+        asked = any(one.follows == job.id and one.server == self._server for one in self.jobs.all())
+        if user_id is not None and not asked:
+            log.info("events of a person whose erasure was asked for elsewhere are delivered, then erased")
+            await self.request(user_id, job.scope, opted_out=job.opted_out, follows=job.id)
         await asyncio.to_thread(self._clean_files, job)
-        user_id = await asyncio.to_thread(self._find, job)
-        if user_id is None:
-            return
-        log.info("events of a person whose erasure was asked for elsewhere are delivered, then erased")
-        while not await self._around.log.delivered(job.cut_off, DELIVERY_WAIT_S):
-            log.warning("an erasure waits until the log is delivered", extra={"erasure": job.id})
-        await self.request(user_id, job.scope, opted_out=job.opted_out, follows=job.id)
+        self._seen.add(job.id)
 
     def _is_erased(self, job: ErasureJob) -> IsErased:
         return lambda site_id, user: bool(user) and job.scope.covers(site_id) and self._hashes.of(user) == job.user_hash

@@ -123,6 +123,8 @@ class PrivacyService:
         yield self.opt_outs.run, "opt-outs"
         yield self.erasures.run, "erasures"
         yield self.site_removal.run, "site-removal"
+        if not self._store.capabilities.owns_files:
+            yield self.erasures.follow, "erasures-elsewhere"
 
     def daily(self) -> Iterator[tuple[str, Callable[[], Awaitable[bool]]]]:
         """What is done once a day, with a name for it."""

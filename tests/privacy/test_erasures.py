@@ -81,12 +81,13 @@ class OneServer:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.erasures.run())
+        tasks = [asyncio.create_task(work()) for work in (self.erasures.run, self.erasures.follow)]
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.fixture(autouse=True)
@@ -349,3 +350,34 @@ async def test_a_file_that_cannot_be_read_holds_up_its_own_erasure_alone(
             return not (right.directory / "letters" / broken.name).exists()
 
         await wait_for(gone, 60, "the letter's end by the running server")
+
+
+async def test_a_server_follows_erasures_of_another_while_it_is_busy_with_its_own(
+    servers: tuple[OneServer, OneServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasures, "LOOK_S", 0.05)
+    left, right = servers
+    letter = right.directory / "letters" / f"{BATCH:020d}.wal"
+    write_segment(letter, [row(0, ANNA)])
+    segment = write_segment(right.directory / "wal" / f"{BATCH:020d}.wal", [row(2, ANNA), row(3, BEN)])
+    right.log.may_go.clear()
+    async with right.running(), left.running():
+        busy = await right.erasures.request(BEN, SiteScope(), opted_out=False)
+        await right.log.is_held.wait()
+        job = await left.erasures.request(ANNA, SiteScope(), opted_out=False)
+        assert (await left.erasures.wait(job, 60)).is_done
+
+        async def followed() -> bool:
+            follows = [one.follows for one in right.erasures.jobs.all()]
+            return job.id in follows and not letter.exists()
+
+        await wait_for(followed, 60, "an erasure of what the other server holds")
+        assert not (await right.erasures.wait(busy, 0)).is_done  # its log is not delivered, so that is not waited for
+        segment.unlink()
+        right.log.may_go.set()
+
+        async def all_done() -> bool:
+            return all(one.is_done for one in right.erasures.jobs.all())
+
+        await wait_for(all_done, 60, "the end of all erasures")
+    assert [one.follows for one in right.erasures.jobs.all()].count(job.id) == 1

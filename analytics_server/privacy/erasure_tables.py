@@ -116,14 +116,24 @@ class ErasureTables:
                 await delete_rows(self._store, FUNNEL_DAYS, self._subjects(named, literal=True), marker=self._id)
 
     async def left(self, cut_off: int) -> bool:
-        """Does any row still name the person, but for events since the cut-off and what follows from them?"""
+        """Does any row still name the person, but for events since the cut-off and what follows from them?
+
+        Raises a store error.
+        """
         mine = f"{USER_COLUMN} IN {self._person} AND {self._scope.condition}"
         if await self._count("events", f"{mine} AND batch_id <= {{cut_off:UInt64}}", {"cut_off": cut_off}):
             return True
-        if await self._count("events", mine):
-            return False  # new events: their rollups name the person rightly
+        has_new = bool(await self._count("events", mine))
+        of_rollup = {one.target: one for one in await removals(self._store, self._id, self._watch)}
         for table in await person_tables(self._store):
+            if table.name == "events":
+                continue
             condition = self._subjects(table) if table.name == FUNNEL_DAYS else mine
+            if has_new:
+                removal = of_rollup.get(table.name)
+                if removal is None:
+                    continue  # a build, whose days were discarded: it may hold the new events by now
+                condition = f"{mine} AND {removal.is_without(mine)}"
             if await self._count(table.source, condition):
                 return True
         return False

@@ -77,8 +77,8 @@ class PersonExport:
                 yield piece
         for line in await asyncio.to_thread(_letter_lines, self._letters, user_id, scope):
             yield line
-        for site_id in scope.sites or ("",):
-            if self._opt_outs.has(site_id, user_id):
+        for site_id in self._opt_outs.sites_of(user_id) if scope.sites is None else scope.sites:
+            if scope.sites is None or self._opt_outs.has(site_id, user_id):
                 yield msgspec.json.encode({"table": "opt_outs", "site_id": site_id}) + b"\n"
 
     async def zip(self, user_id: str, scope: SiteScope) -> AsyncGenerator[bytes, None]:

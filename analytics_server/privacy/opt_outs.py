@@ -73,15 +73,24 @@ class OptOuts:
 
     def has(self, site_id: str, user_id: str) -> bool:
         """Must events of this user not be stored on this site?"""
+        keys = self._known()
+        if not keys:
+            return False
+        user_hash = self._hashes.of(user_id)
+        return (user_hash, ALL_SITES_KEY) in keys or (user_hash, site_id) in keys
+
+    def sites_of(self, user_id: str) -> list[str]:
+        """The sites of a user's entries; an empty one means all sites."""
+        user_hash = self._hashes.of(user_id)
+        return sorted(site_id for of, site_id in self._known() if of == user_hash)
+
+    def _known(self) -> frozenset[Key]:
         documents = self._documents
         if documents.revision != self._revision:
             # An entry that this version can't read still says that the user has opted out.
             self._keys = frozenset(key for key, _ in documents.items()) | documents.unreadable
             self._revision = documents.revision
-        if not self._keys:
-            return False
-        user_hash = self._hashes.of(user_id)
-        return (user_hash, ALL_SITES_KEY) in self._keys or (user_hash, site_id) in self._keys
+        return self._keys
 
     def hash_of(self, user_id: str) -> str:
         """The keyed hash of a user."""

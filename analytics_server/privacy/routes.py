@@ -270,7 +270,7 @@ class PrivacyRoutes:
         scope = scope_of(call, self._sites)
         entries = await self._opt_outs.add(call.body.user_id, scope.sites or ())
         call.trail.rows = len(entries)
-        call.trail.details["user_hash"] = entries[0].user_hash if entries else ""
+        call.trail.details["user_hash"] = self._opt_outs.hash_of(call.body.user_id)
         return OptOutsAnswer(opt_outs=entries)
 
     async def remove_opt_out(self, call: Call[OptOutRequest]) -> None:
@@ -278,6 +278,7 @@ class PrivacyRoutes:
         scope = scope_of(call, self._sites)
         removed = await self._opt_outs.remove(call.body.user_id, scope.sites or ())
         call.trail.rows = removed
+        call.trail.details["user_hash"] = self._opt_outs.hash_of(call.body.user_id)
 
 
 def _may_see(scope: SiteScope, job: ErasureJob) -> bool:

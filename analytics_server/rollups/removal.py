@@ -64,6 +64,10 @@ class EventRemoval:
         if named:
             await self._store.command(f"{head}{_INSERT} {chosen} FROM {rollup.target} AS x WHERE {named}", parameters)
 
+    def is_without(self, condition: str) -> str:
+        """SQL: the rows of the target whose key counts no event of this condition."""
+        return f"{self._key()} NOT IN (SELECT {self._key('v')} FROM ({self._rollup.over(condition)}) AS v)"
+
     async def rows(self) -> int:
         """How many keys are written down."""
         answer = await self._store.query(

@@ -16,6 +16,7 @@ from analytics_server.privacy import erasure, erasures
 from analytics_server.privacy.certificate import Certificate
 from analytics_server.privacy.erasure import Surroundings
 from analytics_server.privacy.erasure_jobs import ErasureJob, ErasureJobs
+from analytics_server.privacy.erasure_tables import ErasureTables
 from analytics_server.privacy.erasures import TAKE_OVER_S, Erasures
 from analytics_server.privacy.scope import SiteScope
 from analytics_server.privacy.user_hashes import UserHashes
@@ -23,6 +24,7 @@ from analytics_server.store import Store, make_store, migrate
 from analytics_server.store.lease import TABLE
 from tests.ingest.flush.test_letter_removal import ANNA, BATCH, BEN, NOW, row, write_segment
 from tests.server import wait_for
+from tests.store.rows import as_columns, event
 
 
 class EmptyLog:
@@ -381,3 +383,22 @@ async def test_a_server_follows_erasures_of_another_while_it_is_busy_with_its_ow
 
         await wait_for(all_done, 60, "the end of all erasures")
     assert [one.follows for one in right.erasures.jobs.all()].count(job.id) == 1
+
+
+async def test_a_rollup_that_still_names_the_person_is_seen_beside_new_events(store: Store) -> None:
+    for table in ("events", "sessions", "activity", "traffic", "openings"):
+        await store.command(f"TRUNCATE TABLE {table}")
+    await store.insert("erasure_subjects", ("id", "user_id"), [["e1"], [ANNA]])
+    for scope in (SiteScope(), SiteScope(sites=("example.com",))):
+        tables = ErasureTables(store, "e1", scope, cluster="")
+        assert not await tables.left(BATCH)
+
+        await store.insert("events", *as_columns([event(1, user_id=ANNA)], BATCH + 1))
+        assert not await tables.left(BATCH)
+        assert await tables.left(BATCH + 1)
+
+        old = "INSERT INTO activity SELECT * REPLACE (toDate('2020-01-01') AS day) FROM activity LIMIT 1"
+        await store.command(old)
+        assert await tables.left(BATCH)
+        for table in ("events", "activity", "sessions"):
+            await store.command(f"TRUNCATE TABLE {table}")

@@ -71,6 +71,24 @@ async def test_a_token_of_one_site_gets_that_sites_rows(server: RunningServer) -
         assert {msgspec.json.decode(line)["site_id"] for line in lines} == {SITES[0]}
 
 
+async def test_opt_outs_of_single_sites_are_in_it_and_each_call_names_the_user_in_the_audit_log(
+    server: RunningServer,
+) -> None:
+    opt_outs, person, body = "/api/v1/privacy/opt-outs", "user-of-one-opt-out", {"user_id": "user-of-one-opt-out"}
+    async with Client(server) as client:
+        made = await client.call("POST", "/api/v1/tokens", {"role": "admin", "sites": [SITES[0]]})
+        added = await client.call("POST", opt_outs, body, token=made.json["token"])
+        (entry,) = added.json["opt_outs"]
+        for token in (None, made.json["token"]):
+            lines = await exported(client, person, token=token)
+            assert rows(lines, "opt_outs") == [{"table": "opt_outs", "site_id": SITES[0]}]
+        assert (await client.call("DELETE", opt_outs, body)).status == 204
+        assert await exported(client, person) == []
+        listed = (await client.call("GET", "/api/v1/privacy/audit?limit=20")).json["entries"]
+    hashes = {one["operation"]: one["details"].get("user_hash") for one in listed if "opt_out" in one["operation"]}
+    assert hashes == {"add_opt_out": entry["user_hash"], "remove_opt_out": entry["user_hash"]}
+
+
 async def test_a_zip_has_the_same_rows_and_a_page_that_escapes_them(server: RunningServer) -> None:
     person = "<script>alert(1)</script>&"
     event = {

@@ -19,7 +19,7 @@ from analytics_server.store.documents import Documents, DocumentTable
 from analytics_server.store.protocol import Store
 from analytics_server.store.unreadable import UnreadableDocuments
 
-ERASURES = DocumentTable(name="erasures", key_columns=("id",))
+ERASURES = DocumentTable(name="erasures", key_columns=("id",), grows=True)
 SUBJECTS = "erasure_subjects"
 ID_BYTES = 16
 

@@ -41,17 +41,23 @@ Key = tuple[str, ...]
 DELETED_FOR_GOOD = datetime(2200, 1, 1, tzinfo=UTC)
 """`updated_at` of a final deletion."""
 
+READ_ALL_S = 600.0
+CLOCKS_S = 3600.0
+"""A server whose clock is behind another's by less than that has its changes read at once, in a table that grows."""
+
 
 class DocumentTable(msgspec.Struct, frozen=True, kw_only=True):
     """Where documents of one sort are stored.
 
     `key_columns`: what makes a row a version of another. `keys_return`: may a deleted document's key be used again?
-    Then the keys of deleted documents are read too.
+    Then the keys of deleted documents are read too. `grows`: are documents kept, so that there may be many (keys
+    don't return)? Then a reading takes in what has changed since the last one, and all of them once in `READ_ALL_S`.
     """
 
     name: str
     key_columns: tuple[str, ...]
     keys_return: bool = False
+    grows: bool = False
 
     @property
     def select(self) -> str:
@@ -61,6 +67,16 @@ class DocumentTable(msgspec.Struct, frozen=True, kw_only=True):
         return (
             f"SELECT {keys}, document, deleted, toUnixTimestamp64Micro(updated_at) FROM {self.name} FINAL{where}"
             f" ORDER BY {keys}"
+        )
+
+    @property
+    def select_changes(self) -> str:
+        """The same of versions since a moment, microseconds since 1970; without FINAL, which would read all."""
+        keys = ", ".join(self.key_columns)
+        return (
+            f"SELECT {keys}, argMax(document, updated_at), argMax(deleted, updated_at),"
+            f" toUnixTimestamp64Micro(max(updated_at)) FROM {self.name}"
+            f" WHERE updated_at >= fromUnixTimestamp64Micro({{since:Int64}}, 'UTC') GROUP BY {keys} ORDER BY {keys}"
         )
 
     @property
@@ -105,6 +121,7 @@ class Documents(Generic[T]):
         self._asked = 0
         self._answered = 0
         self._loaded_at = 0.0
+        self._read_all_at = 0.0
         self._refreshing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self.changing = asyncio.Lock()
@@ -142,23 +159,33 @@ class Documents(Generic[T]):
     # ---- reading -------------------------------------------------------
 
     async def load(self) -> None:
-        """Read all documents again. Raises a store error."""
+        """Read all documents again, or what has changed (`grows`). Raises a store error."""
         changes, self._asked = self._changes, self._asked + 1
-        asked = self._asked
-        answer = await self._store.query(self._table.select)
+        asked, now_s = self._asked, time.monotonic()
+        reads_all = not self._table.grows or not self._answered or now_s - self._read_all_at >= READ_ALL_S
+        if reads_all:
+            answer = await self._store.query(self._table.select)
+        else:
+            since_us = self._newest_us - int(CLOCKS_S * 1_000_000)
+            answer = await self._store.query(self._table.select_changes, {"since": since_us})
         if changes != self._changes or asked < self._answered:  # the cache is newer than this answer
             return
         self._answered = asked
-        texts: dict[Key, str] = {}
+        texts: dict[Key, str] = {} if reads_all else dict(self._texts)
         deleted: dict[Key, str] = {}
         for *columns, text, is_deleted, changed_us in answer.rows:
             key = tuple(map(str, columns))
-            self._newest_us = max(self._newest_us, int(str(changed_us)))  # another server's clock may be ahead
+            if not is_deleted or self._table.keys_return:
+                self._newest_us = max(self._newest_us, int(str(changed_us)))  # another server's clock may be ahead
             if is_deleted:
+                texts.pop(key, None)
                 deleted[key] = str(text)
             else:
                 texts[key] = str(text)
-        self._take_over(texts, deleted)
+        if reads_all:
+            self._read_all_at = now_s
+        if reads_all or texts != self._texts:
+            self._take_over(texts, deleted if self._table.keys_return else {})
         self._loaded_at = time.monotonic()
 
     def _take_over(self, texts: dict[Key, str], deleted_texts: dict[Key, str]) -> None:

@@ -3,123 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from analytics_server.config import ClickhouseSection, Config
 from analytics_server.ingest.wal.rewriting import encoded
 from analytics_server.privacy import erasure, erasures
-from analytics_server.privacy.certificate import Certificate
-from analytics_server.privacy.erasure import Surroundings
-from analytics_server.privacy.erasure_jobs import ErasureJob, ErasureJobs
+from analytics_server.privacy.erasure_jobs import ERASURES, ErasureJob, ErasureJobs
 from analytics_server.privacy.erasure_tables import ErasureTables
-from analytics_server.privacy.erasures import TAKE_OVER_S, Erasures
+from analytics_server.privacy.erasures import TAKE_OVER_S
 from analytics_server.privacy.scope import SiteScope
-from analytics_server.privacy.user_hashes import UserHashes
-from analytics_server.store import Store, make_store, migrate
+from analytics_server.store import Store, documents
 from analytics_server.store.lease import TABLE
 from tests.ingest.flush.test_letter_removal import ANNA, BATCH, BEN, NOW, row, write_segment
+from tests.privacy.erasing_servers import OneServer, engine, servers, store
 from tests.server import wait_for
 from tests.store.rows import as_columns, event
 
-
-class EmptyLog:
-    """A server's log in which nothing is. `may_go`: its delivery ends; `is_delivered`: the answer."""
-
-    def __init__(self) -> None:
-        self.is_delivered = True
-        self.is_held = asyncio.Event()
-        self.may_go = asyncio.Event()
-        self.may_go.set()
-
-    def cut_off(self) -> int:
-        return BATCH
-
-    async def delivered(self, batch_id: int, timeout_s: float) -> bool:
-        self.is_held.set()
-        await self.may_go.wait()
-        return self.is_delivered
-
-
-class OneServer:
-    """What erasures are to one server; `now` is its clock."""
-
-    def __init__(self, store: Store, directory: Path, *, has_neighbours: bool = True) -> None:
-        self.now = NOW
-        self.log = EmptyLog()
-        self.directory = directory
-        self.certificates: list[Certificate] = []
-        self.is_ending = asyncio.Event()
-        self.may_end = asyncio.Event()
-        self.may_end.set()
-        for name in ("letters", "quarantine", "wal"):
-            (directory / name).mkdir(parents=True)
-        self.hashes = UserHashes(store)
-        self.erasures = Erasures(
-            store,
-            ErasureJobs(store, lambda: self.now),
-            self.hashes,
-            Surroundings(
-                log=self.log,
-                letters=directory / "letters",
-                quarantine=directory / "quarantine",
-                has_neighbours=has_neighbours,
-                merging=contextlib.nullcontext,
-                removing=contextlib.nullcontext,
-            ),
-            wal=directory / "wal",
-            cluster="",
-            on_done=self._done,
-        )
-
-    async def _done(self, certificate: Certificate) -> None:
-        self.certificates.append(certificate)
-        self.is_ending.set()
-        await self.may_end.wait()
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(work()) for work in (self.erasures.run, self.erasures.follow)]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+__all__ = ["engine", "servers", "store"]
 
 
 @pytest.fixture(autouse=True)
 def _promptly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(erasure, "LATE_DELIVERY_S", 0.0)
-
-
-@pytest.fixture(scope="module")
-def engine(embedded_path: Path) -> Config:
-    return Config(clickhouse=ClickhouseSection(url=f"chdb://{embedded_path}", database="erasures_test"))
-
-
-@pytest.fixture
-async def store(engine: Config) -> AsyncIterator[Store]:
-    made = make_store(engine)
-    await made.open()
-    await migrate(made)
-    for table in ("erasures", "erasure_subjects", TABLE):
-        await made.command(f"TRUNCATE TABLE {table}")
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def servers(store: Store, tmp_path: Path) -> tuple[OneServer, OneServer]:
-    """Two servers on one ClickHouse."""
-    pair = OneServer(store, tmp_path / "a"), OneServer(store, tmp_path / "b")
-    for server in pair:
-        await server.hashes.load()
-    return pair
 
 
 async def stored(store: Store, id_: str) -> tuple[str, str, bool]:
@@ -402,3 +310,27 @@ async def test_a_rollup_that_still_names_the_person_is_seen_beside_new_events(st
         assert await tables.left(BATCH)
         for table in ("events", "activity", "sessions"):
             await store.command(f"TRUNCATE TABLE {table}")
+
+
+async def test_a_server_reads_what_has_changed_of_the_list_and_all_of_it_now_and_then(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, reader = ErasureJobs(store, lambda: NOW), ErasureJobs(store, lambda: NOW)
+    first, second = [await writer.create(name, SiteScope(), "w", opted_out=False, follows="") for name in ("a", "b")]
+    await reader.documents.load()
+    third = await writer.create("c", SiteScope(), "w", opted_out=False, follows="")
+    first = await writer.change(first, rounds=1)
+    early = datetime.fromtimestamp(NOW, UTC) - timedelta(seconds=documents.CLOCKS_S + 1)
+    text = msgspec.json.encode(msgspec.structs.replace(first, id="early")).decode()
+    await store.insert("erasures", ERASURES.columns, [["early"], [text], [0], [early]])
+    await writer.documents.delete((second.id,))
+
+    await reader.documents.load()
+    assert {job.id: job.rounds for job in reader.all()} == {first.id: 1, third.id: 0}
+    late = await reader.change(third, rounds=2)
+    await writer.documents.load()
+    assert writer.get(third.id) == late
+
+    monkeypatch.setattr(documents, "READ_ALL_S", 0.0)
+    await reader.documents.load()
+    assert {job.id for job in reader.all()} == {first.id, third.id, "early"}

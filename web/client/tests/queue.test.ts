@@ -120,6 +120,21 @@ describe('the queue', () => {
     expect(second!.sent_at! - second!.timestamp!).toBeGreaterThanOrEqual(5_000);
   });
 
+  it('forgets what is under way too', async () => {
+    const bodies: string[] = [];
+    let answer!: (status: number) => void;
+    const [push, flush, clear] = createQueue('', () => {}, (body) => {
+      bodies.push(body);
+      return new Promise((resolve) => (answer = resolve));
+    });
+    push(entry(1));
+    flush(1);
+    clear!();
+    answer(503);
+    await vi.advanceTimersByTimeAsync(HOUR_MS);
+    expect(bodies.length).toBe(1);
+  });
+
   it('waits longer after each failure in a row', async () => {
     const server = new Server([503, 503, 503]);
     const [push] = createQueue('', () => {}, server.transport);

@@ -172,5 +172,10 @@ export const createQueue = (
     else schedule();
   };
 
-  return IS_SCRIPT ? [push, flush] : [push, flush, () => (queue = [])];
+  if (IS_SCRIPT) return [push, flush];
+  const clear = () => {
+    flights.clear(); // What is under way is not sent again when it fails.
+    queue = [];
+  };
+  return [push, flush, clear];
 };

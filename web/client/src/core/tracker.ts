@@ -45,6 +45,8 @@ export interface Running extends Call {
   d?(drop?: boolean): void;
   /** The package's: the user that is named, else the session of this load of the page. */
   i?(): unknown;
+  /** The package's: the visitor has opted out, for as long as the page is loaded. */
+  o?: boolean;
   /** The path that was counted last, once the tracker was ended. */
   s?: string;
 }
@@ -278,8 +280,10 @@ export const createTracker = (
     call.f = () => flush(1);
     call.i = () => fixed.user_id ?? fixed.session_id;
     call.d = (drop) => {
-      if (drop) queue[2]!();
-      else leave(2);
+      if (drop) {
+        queue[2]!();
+        call.o = true;
+      } else leave(2);
       waiting = { push() {} };
       clearTimeout(settling);
       call.s = '';

@@ -220,6 +220,23 @@ async def test_a_bad_link_is_told_what_is_wrong(client: Client, changes: dict[st
     assert (await client.call("POST", "/api/v1/share-links", {"site_id": SITE, **changes})).code == code
 
 
+async def test_a_link_gives_no_more_than_its_maker_has(client: Client) -> None:
+    """Neither what a token may not do itself, nor for longer than it lives."""
+
+    async def made_by(ends: str | None = None, **token: object) -> int:
+        made = await client.call("POST", "/api/v1/tokens", {"name": "maker", "sites": [SITE], **token})
+        assert made.status == 201, made.body
+        link = {"site_id": SITE} | ({"expires_at": ends} if ends else {})
+        return (await client.call("POST", "/api/v1/share-links", link, token=made.json["token"])).status
+
+    assert await made_by(scopes=["manage_links"]) == 403
+    assert await made_by(role="admin") == 201
+    end, before, after = (f"2099-01-0{day}T00:00:00Z" for day in (2, 1, 3))
+    assert await made_by(role="admin", expires_at=end) == 403
+    assert await made_by(after, role="admin", expires_at=end) == 403
+    assert await made_by(before, role="admin", expires_at=end) == 201
+
+
 async def test_a_profile_that_forbids_sharing_ends_links_at_once(client: Client) -> None:
     site = "statistics.example"
     assert (await client.call("POST", "/api/v1/sites", {"site_id": site})).status == 201

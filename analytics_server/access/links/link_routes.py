@@ -9,13 +9,14 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from analytics_server.access.actions import MANAGE_LINKS
+from analytics_server.access.actions import MANAGE_LINKS, excess
 from analytics_server.access.links.link_creation import LinkCreation, LinkInfo, LinkRequest, LinkScopes
-from analytics_server.access.links.share_links import ShareLink, ShareLinks
+from analytics_server.access.links.share_links import ShareLink, ShareLinks, link_grant
 from analytics_server.access.people.attempts import AttemptCounter
-from analytics_server.access.people.parts import Password, recorded
+from analytics_server.access.people.parts import Password, principal_of, recorded, site_id_of
 from analytics_server.access.people.passwords import Passwords
-from analytics_server.errors import NotFound, RequestError, Unauthorized
+from analytics_server.access.token_routes import moment_of
+from analytics_server.errors import Forbidden, NotFound, RequestError, Unauthorized
 from analytics_server.http.answer import json_response
 from analytics_server.http.audit import AuditTrail, Recorder
 from analytics_server.http.authorization import PUBLIC
@@ -195,8 +196,13 @@ class LinkRoutes:
         return LinksAnswer(share_links=[*map(self._creation.info, found)])
 
     async def create_link(self, call: Call[LinkRequest]) -> NewLink:
-        """Make a link. Raises `RequestError`, `Conflict`."""
-        link, secret = await self._creation.create(call.body)
+        """Make a link. Raises `RequestError`, `Conflict`, `Forbidden` for what the caller may not do itself."""
+        wanted = call.body
+        ends = moment_of(wanted.expires_at, self._links.now())
+        given, until_ms = [link_grant(site_id_of(wanted.site_id))], int(ends.timestamp() * 1000) if ends else 0
+        if why := excess(principal_of(call), given, until_ms=until_ms):
+            raise Forbidden(why)
+        link, secret = await self._creation.create(wanted)
         call.trail.resource = link.id
         return NewLink(**self._creation.shown(link), link=self._link_of(call.request, secret))
 

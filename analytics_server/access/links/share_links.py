@@ -58,11 +58,16 @@ class ShareLink(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             kind=PrincipalKind.SHARE_LINK,
             id=self.id,
             name=self.name,
-            grants=(Grant(actions=ACTIONS, sites=(self.site_id,)),),
+            grants=(link_grant(self.site_id),),
             filters=self.filters,
             segment=self.segment,
             threshold=self.threshold,
         )
+
+
+def link_grant(site_id: str) -> Grant:
+    """What a link to the site lets its callers do, before its filters."""
+    return Grant(actions=ACTIONS, sites=(site_id,))
 
 
 def _decode(key: Key, text: str) -> ShareLink | None:

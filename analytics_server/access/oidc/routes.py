@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
+import time
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -131,10 +132,11 @@ class OidcRoutes:
 
         async def answer(trail: AuditTrail) -> web.Response:
             self._attempts.take(client)
+            began_ms = int(time.time() * 1000)
             found = await self._flow.finish(request.query, _pending(self._cookies.passing(request)))
             person = await self._people.person_of(found)
             self._attempts.forgive(client)
-            secret, life_s = await self._sessions.begin(person)
+            secret, life_s = await self._sessions.begin(person, began_ms)
             trail.caller = person.principal()
             response = _redirect(f"{self._base}/dashboard")
             self._cookies.set(request, response, secret, life_s)

@@ -87,13 +87,16 @@ class PersonSessions:
         """Read all sessions. Raises a store error."""
         await self._documents.load()
 
-    async def begin(self, person: Account) -> tuple[str, int]:
-        """A new session's secret, and the seconds until its absolute end. Raises a store error."""
+    async def begin(self, person: Account, proved_ms: int) -> tuple[str, int]:
+        """A new session's secret, and the seconds until its absolute end. Raises a store error.
+
+        `proved_ms`: when it was begun to look who it is. What ended the person's sessions since ends this one too.
+        """
         secret = SECRET_PREFIX + secrets.token_urlsafe(32)
         key, hash_ = new_hash(secret)
         session = PersonSession(
             person_id=person.id,
-            created_at_ms=max(int(self._clock() * 1000), person.sessions_from_ms),
+            created_at_ms=max(proved_ms, person.sessions_from_ms),
             ends_at_s=int(self._clock() + self._settings.session_absolute_s),
             hash_key=key,
             hash=hash_,

@@ -76,7 +76,7 @@ class SignIn:
         error.
         """
         self._check_method()
-        account = email.strip().lower()
+        account, began_ms = email.strip().lower(), int(self._clock() * 1000)
         person = await self._checked(account, password, address)
         if person.has_second_factor:
             if not code:
@@ -85,7 +85,7 @@ class SignIn:
             with self._excusing(account, address):
                 person = await self._used_code(person, code)
         self._forgive(account, address)
-        secret, life_s = await self._sessions.begin(person)
+        secret, life_s = await self._sessions.begin(person, began_ms)
         return person, secret, life_s
 
     async def accept(self, secret: str, password: str, name: str, address: str) -> Account:

@@ -411,6 +411,27 @@ async def test_a_new_password_ends_all_sessions(two: tuple[Server, Server]) -> N
     assert await other.enter()
 
 
+async def test_a_new_password_ends_sign_ins_that_are_under_way(
+    two: tuple[Server, Server], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old password was right when it was looked at."""
+    one, other = two
+    person = await one.add()
+    is_right = one.sign_in.passwords.is_right
+
+    async def slowly(password: str, hash_: str) -> bool:
+        found = await is_right(password, hash_)
+        clock.now += 1
+        await other.sign_in.change_password(person, PASSWORD, "eight yellow bicycles", "192.0.2.1")
+        clock.now += 1
+        return found
+
+    monkeypatch.setattr(one.sign_in.passwords, "is_right", slowly)
+    secret = await one.enter()
+    assert await is_over(one, secret)
+    assert not await is_over(one, await other.enter("eight yellow bicycles"))
+
+
 async def test_who_has_no_role_left_is_gone(two: tuple[Server, Server]) -> None:
     one, other = two
     person = await one.add(roles={"a.example": "viewer"})

@@ -42,8 +42,8 @@ def application(request: pytest.FixtureRequest, modules: Path, tmp_path_factory:
 
 
 @pytest.fixture
-def faults(page: Page) -> list[str]:
-    """What the page throws, and what React writes to the console."""
+async def faults(page: Page) -> list[str]:
+    """What the page throws, and what React writes to the console. Listening needs the running loop."""
     found: list[str] = []
     page.on("pageerror", lambda error: found.append(str(error)))
     page.on("console", lambda message: found.append(message.text) if message.type in ("error", "warning") else None)

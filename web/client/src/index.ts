@@ -34,7 +34,7 @@ const attention = (wanted: boolean): Hooks['attention_'] => (tell) => {
 const start = (config: AnalyticsConfig): Running | undefined => {
   if (typeof window === 'undefined' || config.enabled === false) return;
   const before = window[COPY];
-  if (before && (before.o || before.s === undefined)) return before;
+  if (before && before.s === undefined) return before;
   if (!config.local && LOCAL.test(location.hostname)) return;
   const { beforeSend, debug, exclude, scrollTracking } = config;
   const options: Record<string, string | undefined> = {

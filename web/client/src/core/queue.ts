@@ -172,10 +172,9 @@ export const createQueue = (
     else schedule();
   };
 
-  if (IS_SCRIPT) return [push, flush];
   const clear = () => {
-    flights.clear(); // What is under way is not sent again when it fails.
     queue = [];
+    flights.clear(); // What is under way is not sent again when it fails.
   };
-  return [push, flush, clear];
+  return IS_SCRIPT ? [push, flush] : [push, flush, clear];
 };

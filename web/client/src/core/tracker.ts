@@ -45,8 +45,6 @@ export interface Running extends Call {
   d?(drop?: boolean): void;
   /** The package's: the user that is named, else the session of this load of the page. */
   i?(): unknown;
-  /** The package's: the visitor has opted out, for as long as the page is loaded. */
-  o?: boolean;
   /** The path that was counted last, once the tracker was ended. */
   s?: string;
 }
@@ -280,14 +278,13 @@ export const createTracker = (
     call.f = () => flush(1);
     call.i = () => fixed.user_id ?? fixed.session_id;
     call.d = (drop) => {
-      if (drop) {
-        queue[2]!();
-        call.o = true;
-      } else leave(2);
+      if (drop) queue[2]!();
+      else leave(2);
       waiting = { push() {} };
       clearTimeout(settling);
       call.s = '';
       ending!.abort();
+      if (drop) call.s = call.d = undefined!; // As if it ran for good: no other one begins on this load of the page.
     };
   }
   window[COPY] = call;

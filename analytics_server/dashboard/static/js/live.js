@@ -9,7 +9,7 @@ const UNAUTHORIZED = 4401;
 const FINAL_CODES = new Set([UNAUTHORIZED, 4403]);
 
 export class Live {
-  /** `onSnapshot(snapshot)`, `onStatus('connecting' | 'on' | 'off')`, `onUnauthorized(reason)` */
+  /** `onSnapshot(snapshot)`, `onStatus('connecting' | 'on' | 'off')`, `onUnauthorized()` */
   constructor({ onSnapshot, onStatus, onUnauthorized }) {
     this.handlers = { onSnapshot, onStatus, onUnauthorized };
     this.pause = FIRST_PAUSE_MS;
@@ -55,7 +55,7 @@ export class Live {
       clearTimeout(this.silence);
       this.socket = null;
       this.handlers.onStatus('off');
-      if (event.code === UNAUTHORIZED) this.handlers.onUnauthorized(event.reason);
+      if (event.code === UNAUTHORIZED) this.handlers.onUnauthorized();
       if (FINAL_CODES.has(event.code)) return;
       this.timer = setTimeout(() => this.#connect(), this.pause * (0.75 + Math.random() / 2));
       this.pause = Math.min(LONGEST_PAUSE_MS, this.pause * 2);

@@ -14,6 +14,7 @@ import { begin } from './welcome.js';
 
 const SITES_POLL_MS = 3_000;
 const STANDARD = 'standard';
+const refusal = (token) => (token ? 'The token was refused. Sign in with a valid one.' : 'You are signed out: sign in again.');
 const isRestricted = ({ profile }) => profile !== undefined && profile !== STANDARD;
 
 class Dashboard {
@@ -30,7 +31,7 @@ class Dashboard {
         if (status !== 'on') this.header?.setLive(status);
         this.report?.setLiveStatus(status);
       },
-      onUnauthorized: (reason) => (this.shared ? this.#openShare(shareSecret()) : this.leave(reason || 'You are signed out: sign in again.')),
+      onUnauthorized: () => (this.shared ? this.#openShare(shareSecret()) : this.leave(refusal(this.token), Boolean(this.token))),
     });
     this.state.onChange((now, before) => this.#changed(now, before));
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#themeChanged());
@@ -69,10 +70,9 @@ class Dashboard {
 
   /** With a token, or '' for the cookie: fetch the sites and show the report. Returns an error text, '' if all is well. */
   async start(token) {
-    const refused = token ? 'The token was refused. Sign in with a valid one.' : 'You are signed out: sign in again.';
     const isFirst = !token && !this.hasSession;
     let hasBegun = false;
-    const api = new Api(token, () => (hasBegun && this.api !== api) || this.leave(isFirst && !this.api ? '' : refused, Boolean(token)));
+    const api = new Api(token, () => (hasBegun && this.api !== api) || this.leave(isFirst && !this.api ? '' : refusal(token), Boolean(token)));
     try {
       ({ sites: this.sites, drops: this.drops } = await api.sites());
       this.profiles = this.sites.some(isRestricted) ? await api.profiles() : null;

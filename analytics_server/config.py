@@ -140,6 +140,8 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
     query_rows: Positive = 10_000
     query_timeout_s: Seconds = 30.0
     site_waiting: Positive = 100
+    export_files: Positive = 4
+    export_timeout_s: Seconds = 3600.0
     live_sockets: Positive = 10_000
     live_sockets_without_token: Positive = 200
     address_sockets_without_token: Positive = 20

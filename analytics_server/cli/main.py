@@ -17,6 +17,7 @@ from analytics_server.cli.audit import audit, record
 from analytics_server.cli.context import config_option, read_config, run_async, with_store
 from analytics_server.cli.dead_letters import commands as dead_letter_commands
 from analytics_server.cli.expire import expire
+from analytics_server.cli.files.export_data import export_data
 from analytics_server.cli.healthcheck import healthcheck
 from analytics_server.cli.privacy import erase, export
 from analytics_server.cli.privacy_report import privacy_report
@@ -131,6 +132,7 @@ def migrate_command(config_path: str | None) -> None:
 
 cli.add_command(healthcheck)
 cli.add_command(export)
+cli.add_command(export_data)
 cli.add_command(erase)
 cli.add_command(site)
 cli.add_command(token)

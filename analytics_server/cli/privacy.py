@@ -5,40 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
-import aiohttp
 import click
 import msgspec
 
 from analytics_server.access.actions import ERASE_PERSON, EXPORT_PERSON
 from analytics_server.cli.context import config_option, read_config, run_async
 from analytics_server.cli.offline import offline_privacy
+from analytics_server.cli.running import AskedServer, answer_of, running_server, url_option
 from analytics_server.config import Config
-from analytics_server.doctor.lock import DirectoryLock
-from analytics_server.errors import AnalyticsError, Unavailable
-from analytics_server.http.address_file import read_address
-from analytics_server.listening import base_url, reachable
 from analytics_server.privacy.routes import USER_ID_CHARS, ErasureView, view_of
 from analytics_server.privacy.scope import SiteScope
 
 ASK_AGAIN_S = 1.0
-CONNECT_S = 10.0
+_ADMIN = "one of role admin"
 _Said = Callable[[ErasureView], None]
 
-_url = click.option("--url", default="", help="A running server, e.g. http://127.0.0.1:8000. Default: this one.")
 _token = click.option(
     "--token", default="", envvar="ANALYTICS_ADMIN_TOKEN", help="For a running server: a token of role admin."
 )
-
-
-class NotCarriedOut(AnalyticsError):
-    """The running server refused what was asked for."""
-
-    code = "not_carried_out"
 
 
 @click.command("export", short_help="Export all that is stored of a person.")
@@ -53,7 +41,7 @@ class NotCarriedOut(AnalyticsError):
     help="What to write.",
 )
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; default: standard output.")
-@_url
+@url_option
 @_token
 def export(config_path: str | None, user_id: str, format_: str, output: Path | None, url: str, token: str) -> None:
     """Write every stored row that names USER_ID, one JSON object a line, or a zip of that with a page for people.
@@ -68,7 +56,7 @@ def export(config_path: str | None, user_id: str, format_: str, output: Path | N
 
     async def work() -> None:
         with click.open_file(str(output) if output else "-", "wb") as file:
-            server = _running(config, url, token)
+            server = running_server(config, url, token, needed=_ADMIN)
             if server is not None:
                 await _fetch(server, {"user_id": user, "format": format_}, file)
                 return
@@ -87,7 +75,7 @@ def export(config_path: str | None, user_id: str, format_: str, output: Path | N
 @click.option("--yes", is_flag=True, help="Don't ask: it can't be undone.")
 @click.option("--opt-out", is_flag=True, help="Store nothing of the person any more.")
 @click.option("--json", "as_json", is_flag=True, help="Print the certificate as one JSON document.")
-@_url
+@url_option
 @_token
 def erase(config_path: str | None, user_id: str, yes: bool, opt_out: bool, as_json: bool, url: str, token: str) -> None:
     """Remove everything that names USER_ID, on all sites, and print the certificate.
@@ -119,7 +107,7 @@ def erase(config_path: str | None, user_id: str, yes: bool, opt_out: bool, as_js
 
 async def _erase(config: Config, user: str, *, opt_out: bool, url: str, token: str) -> ErasureView:
     said = _progress()
-    server = _running(config, url, token)
+    server = running_server(config, url, token, needed=_ADMIN)
     if server is not None:
         return await _ask(server, {"user_id": user, "confirm": True, "opt_out": opt_out}, said)
     async with offline_privacy(config, ERASE_PERSON, "erase", user) as privacy:
@@ -159,74 +147,18 @@ def _user(user_id: str) -> str:
     return text
 
 
-class _Server(msgspec.Struct, frozen=True):
-    url: str
-    token: str
-
-
-def _running(config: Config, url: str, token: str) -> _Server | None:
-    """The server to ask; None if none runs on the data directory. Raises `AnalyticsError`."""
-    if not url:
-        lock = DirectoryLock(config.wal_dir)
-        lock.take(keep=False)
-        if not lock.busy:
-            return None
-        running = read_address(config.data_dir)
-        if running is None:
-            raise AnalyticsError(
-                f"A server on {config.data_dir} is starting or stopping: try again.", code="server_running"
-            )
-        url = base_url(*reachable(list(running.addresses))[0])
-    if not token:
-        raise AnalyticsError(
-            f"The server at {url} has to be asked, which needs --token (or ANALYTICS_ADMIN_TOKEN): one of role admin.",
-            code="server_running",
-        )
-    return _Server(url.rstrip("/"), token)
-
-
-@asynccontextmanager
-async def _answer(
-    server: _Server, method: str, path: str, body: Mapping[str, object] | None
-) -> AsyncIterator[aiohttp.ClientResponse]:
-    """Raises `NotCarriedOut` with what the server said, or `Unavailable`."""
-    timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_S)
-    headers = {"Authorization": f"Bearer {server.token}"}
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout, headers=headers) as client,
-            client.request(
-                method, server.url + path, data=None if body is None else msgspec.json.encode(body)
-            ) as response,
-        ):
-            if response.status >= 400:
-                raise NotCarriedOut(_message(await response.read(), response.status))
-            yield response
-    except (aiohttp.ClientError, aiohttp.InvalidURL, TimeoutError) as error:
-        raise Unavailable(
-            f"The server at {server.url} can't be reached: {str(error) or type(error).__name__}."
-        ) from error
-
-
-def _message(body: bytes, status: int) -> str:
-    try:
-        return str(msgspec.json.decode(body)["error"]["message"])
-    except (msgspec.DecodeError, KeyError, TypeError):
-        return f"The server answered with status {status}."
-
-
-async def _fetch(server: _Server, body: Mapping[str, object], file: IO[bytes]) -> None:
-    async with _answer(server, "POST", "/api/v1/privacy/export", body) as response:
+async def _fetch(server: AskedServer, body: Mapping[str, object], file: IO[bytes]) -> None:
+    async with answer_of(server, "POST", "/api/v1/privacy/export", body) as response:
         async for piece in response.content.iter_any():
             file.write(piece)
 
 
-async def _ask(server: _Server, body: Mapping[str, object], said: _Said) -> ErasureView:
-    async with _answer(server, "POST", "/api/v1/privacy/erase", body) as response:
+async def _ask(server: AskedServer, body: Mapping[str, object], said: _Said) -> ErasureView:
+    async with answer_of(server, "POST", "/api/v1/privacy/erase", body) as response:
         view = msgspec.json.decode(await response.read(), type=ErasureView)
     while view.state != "done":
         said(view)
         await asyncio.sleep(ASK_AGAIN_S)
-        async with _answer(server, "GET", f"/api/v1/privacy/erasures/{view.id}", None) as response:
+        async with answer_of(server, "GET", f"/api/v1/privacy/erasures/{view.id}") as response:
             view = msgspec.json.decode(await response.read(), type=ErasureView)
     return view

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,6 +14,7 @@ from analytics_server.errors import NotFound, RequestError
 from analytics_server.http.answer import json_response
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint
+from analytics_server.http.streamed import send_pieces
 from analytics_server.privacy.certificate import Certificate
 from analytics_server.privacy.erasure_jobs import ErasureJob, ErasurePhase
 from analytics_server.privacy.erasures import Erasures
@@ -209,27 +209,11 @@ class PrivacyRoutes:
         await self._export.begin()
         is_zip = wanted.format == "zip"
         pieces = (self._export.zip if is_zip else self._export.ndjson)(wanted.user_id, scope)
-        async with aclosing(pieces):
-            first = await anext(pieces, b"")
-            name = f"export.{wanted.format}"
-            response = web.StreamResponse(
-                headers={
-                    "Cache-Control": "no-store",
-                    "Content-Type": ZIP if is_zip else NDJSON,
-                    "Content-Disposition": f'attachment; filename="{name}"',
-                }
-            )
-            try:
-                await response.prepare(call.request)
-                await response.write(first)
-                async for piece in pieces:
-                    await response.write(piece)
-                await response.write_eof()
-            except BaseException:  # the client must not take what it has for the whole
-                if call.request.transport is not None:
-                    call.request.transport.abort()
-                raise
-        return response
+        headers = {
+            "Content-Type": ZIP if is_zip else NDJSON,
+            "Content-Disposition": f'attachment; filename="export.{wanted.format}"',
+        }
+        return await send_pieces(call.request, pieces, headers)
 
     async def erase(self, call: Call[EraseRequest]) -> web.Response:
         """Begin, or tell how far it is. Raises `RequestError`, a store error."""

@@ -66,7 +66,7 @@ def parse_trends(parameters: Mapping[str, str]) -> TrendsRequest:
         metrics=metrics,
         date_range=date_range_of(parameters),
         dimensions=(f"time:{interval}" if interval else "time", *((breakdown,) if breakdown else ())),
-        filters=_filters(parameters.get("filters", "")),
+        filters=filters_of(parameters.get("filters", "")),
         pagination=Pagination(),
         include=Include(),
     )
@@ -182,7 +182,8 @@ def _moment(text: str) -> str | int:
     return int(text) if re.fullmatch(r"-?[0-9]{9,15}", text) else text.replace(" ", "+") if "T" in text else text
 
 
-def _filters(text: str) -> tuple[object, ...]:
+def filters_of(text: str) -> tuple[object, ...]:
+    """The filters of a query string, a JSON list. Raises `RequestError`."""
     if not text:
         return ()
     try:

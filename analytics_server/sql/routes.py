@@ -6,8 +6,6 @@ error answer. A fault after that cuts the connection, so that no half answer loo
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import aclosing
 from typing import Annotated
 
 from aiohttp import web
@@ -19,7 +17,7 @@ from analytics_server.http.answer import json_response
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.http.parameters import single_values
-from analytics_server.http.security.headers import SECURITY_HEADERS
+from analytics_server.http.streamed import NO_STORE, send_pieces
 from analytics_server.query.endpoint_parts import NO_SITE, query_body
 from analytics_server.sql.answer import FORMATS, SqlAnswer
 from analytics_server.sql.codes import RUN_CODES
@@ -27,7 +25,6 @@ from analytics_server.sql.schema import SchemaAnswer, describe
 from analytics_server.sql.service import SqlRequest, SqlService
 
 CSV_KINDS = ("safe", "raw")
-NO_STORE = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
 
 _CSV = Annotated[str, Meta(extra_json_schema={"enum": list(CSV_KINDS)})]
 _FORMAT = Annotated[str, Meta(extra_json_schema={"enum": list(FORMATS)})]
@@ -124,23 +121,12 @@ async def _answer(
     request: web.Request, service: SqlService, asked: SqlRequest, format_: str, raw_csv: bool, token_id: str
 ) -> web.StreamResponse:
     limits = service.limits
-    async with aclosing(service.run(asked, format_, token_id=token_id, raw_csv=raw_csv)) as pieces:
-        first = await anext(pieces, b"")
-        response = web.StreamResponse(
-            headers={**NO_STORE, "Content-Type": FORMATS[format_][1], "X-Row-Limit": str(limits.rows)}
-        )
-        try:
-            async with asyncio.timeout(limits.timeout_s + limits.send_s):
-                await response.prepare(request)
-                await response.write(first)
-                async for piece in pieces:
-                    await response.write(piece)
-                await response.write_eof()
-        except BaseException:  # the client must not take what it has for the whole
-            if request.transport is not None:
-                request.transport.abort()
-            raise
-    return response
+    return await send_pieces(
+        request,
+        service.run(asked, format_, token_id=token_id, raw_csv=raw_csv),
+        {"X-Row-Limit": str(limits.rows)} | ({"Content-Type": FORMATS[format_][1]} if format_ in FORMATS else {}),
+        within_s=limits.timeout_s + limits.send_s,
+    )
 
 
 def _format(request: web.Request) -> tuple[str, bool]:

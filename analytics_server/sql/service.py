@@ -17,10 +17,10 @@ from msgspec import Meta
 
 from analytics_server.config import SqlSection
 from analytics_server.errors import StoreError, StoreTimeout
+from analytics_server.http.csv_cells import HarmlessCells
 from analytics_server.profiles.tables import profile_of
 from analytics_server.query.context import QueryContext
 from analytics_server.sql.answer import FORMATS, JsonAnswer
-from analytics_server.sql.cells import HarmlessCells
 from analytics_server.sql.concurrency import ConcurrencyLimit, Slot
 from analytics_server.sql.engine_errors import explain
 from analytics_server.sql.guard import Guard, Guarded

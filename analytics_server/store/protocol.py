@@ -8,7 +8,7 @@ only as `{name:Type}` parameters.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -187,5 +187,5 @@ class Store(Protocol):
         format: str,
         settings: Settings | None = None,
         timeout_s: float = 60.0,
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Run one SELECT and yield its answer in one of ClickHouse's formats, piece by piece."""

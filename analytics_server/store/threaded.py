@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -254,7 +254,7 @@ class ThreadedStore:
         format: str,
         settings: Settings | None = None,
         timeout_s: float = 60.0,
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """See `Store.stream`."""
         merged = limited(settings, timeout_s)
         loop = asyncio.get_running_loop()

@@ -422,7 +422,7 @@ async def test_streams_in_pieces(store: Store) -> None:
 async def test_a_stream_may_be_left_early(store: Store) -> None:
     stream = store.stream("SELECT number FROM numbers(3000000)", format="CSV")
     assert (await anext(stream)).startswith(b"0\n1\n")
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     assert await scalar(store, "SELECT 1") == 1
 
 

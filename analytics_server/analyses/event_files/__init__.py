@@ -1,0 +1,1 @@
+"""A site's events as they are stored, for other tools: NDJSON, CSV, Parquet."""

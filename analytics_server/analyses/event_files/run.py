@@ -1,0 +1,100 @@
+"""Writing a file of events: the rows come from ClickHouse in the file's format and are passed on as they come."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from analytics_server.analyses.event_files.request import FORMATS, EventsRequest
+from analytics_server.analyses.event_files.statement import select_rows
+from analytics_server.errors import RequestError, TooManyRequests, Unavailable
+from analytics_server.http.csv_cells import HarmlessCells
+from analytics_server.model import COLUMN_NAMES, Site
+from analytics_server.profiles.refusal import FORBIDDEN
+from analytics_server.profiles.tables import profile_of
+from analytics_server.query.context import SETTINGS, QueryContext
+from analytics_server.query.language.filters import parse_filters
+from analytics_server.query.parameters import TEXT, Binder
+from analytics_server.query.sql.select import print_sql
+from analytics_server.store.protocol import Settings
+
+_FORMAT_SETTINGS: Settings = {
+    "output_format_json_quote_64bit_integers": 1,  # JavaScript can't hold them
+    "output_format_json_quote_decimals": 0,
+    "date_time_output_format": "iso",
+    "output_format_parquet_compression_method": "zstd",
+    "output_format_parquet_row_group_size": 65_536,  # what is held in memory before it is written
+    "max_threads": 2,
+    "max_block_size": 16_384,
+    "optimize_read_in_order": 1,
+}
+
+
+class EventFiles:
+    """Files of events, of which few are written at once: `[limits] export_files`, one less for a single site."""
+
+    def __init__(self, context: QueryContext) -> None:
+        self._context = context
+        self._at_once = context.limits.export_files
+        self._running: Counter[str] = Counter()
+
+    async def write(self, request: EventsRequest) -> AsyncGenerator[bytes, None]:
+        """The file in pieces. Raises `RequestError`, `NotFound`, `TooManyRequests`, `Unavailable` or a store error."""
+        context = self._context
+        site = context.site(request.site_id)
+        where = parse_filters(request.filters, context.library(request.site_id))
+        context.check_profile(site, where)
+        await context.check_patterns(where)
+        columns = columns_of(site, request.columns)
+        range_, _ = await context.range_of(site, request.date_range)
+        binder = Binder()
+        binder.name("site", site.site_id, TEXT)
+        binder.moment("start", range_.start)
+        binder.moment("end", range_.end)
+        statement = print_sql(select_rows(columns, where, binder, as_csv=request.format == "csv"))
+        cells = HarmlessCells() if request.format == "csv" and not request.raw_csv else None
+        self._begin(site.site_id)
+        try:
+            pieces = context.store.stream(
+                statement,
+                binder.values,
+                format=FORMATS[request.format][0],
+                settings={**SETTINGS, **_FORMAT_SETTINGS},
+                timeout_s=context.limits.export_timeout_s,
+            )
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    if ready := cells.feed(piece) if cells else piece:
+                        yield ready
+            if cells is not None and (last := cells.end()):
+                yield last
+        finally:
+            self._running[site.site_id] -= 1
+
+    def _begin(self, site_id: str) -> None:
+        if self._running[site_id] >= max(1, self._at_once - 1):
+            raise TooManyRequests(
+                f"{self._running[site_id]} files of this site are being written ([limits] export_files): ask again when"
+                " one has ended.",
+                code="too_many_queries",
+            )
+        if self._running.total() >= self._at_once:
+            raise Unavailable(
+                f"{self._at_once} files are being written already ([limits] export_files): ask again soon.", code="busy"
+            )
+        self._running[site_id] += 1
+
+
+def columns_of(site: Site, asked: Sequence[str] | None) -> list[str]:
+    """The columns of a file. Raises `RequestError` where one was named that the site's profile forbids."""
+    hidden = profile_of(site.profile).hidden_columns
+    if asked is None:
+        return [name for name in COLUMN_NAMES if name not in hidden]
+    for name in asked:
+        if name in hidden:
+            raise RequestError(
+                f"The column {name!r} is forbidden by the site's profile {site.profile!r}: leave it out.",
+                code=FORBIDDEN,
+            )
+    return list(asked)

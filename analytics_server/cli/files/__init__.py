@@ -1,0 +1,1 @@
+"""Commands that write a site's events to files."""

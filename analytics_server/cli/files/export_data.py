@@ -1,0 +1,180 @@
+"""`analytics-server export-data`: all events of a site, a file a month, and a manifest of what is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from calendar import monthrange
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import click
+import msgspec
+from msgspec import Meta
+
+from analytics_server.cli.context import config_option, read_config, run_async
+from analytics_server.cli.running import AskedServer, answer_of, running_server, url_option
+from analytics_server.config import Config
+from analytics_server.errors import AnalyticsError
+
+MANIFEST = "manifest.json"
+SETTLED_DAYS = 2
+"""So long after its end a month may still get events: what was sent late, or waited for ClickHouse."""
+
+
+class MonthFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file. `complete`: the month was over long enough; such a file is not written again."""
+
+    name: str
+    month: Annotated[str, Meta(pattern="^[0-9]{4}-[0-9]{2}$")]
+    bytes: int
+    sha256: str
+    written_at: str
+    complete: bool
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies in the directory, the oldest month first. A file that is not named here is none of it."""
+
+    site_id: str
+    format: str
+    files: tuple[MonthFile, ...] = ()
+
+
+class _Row(msgspec.Struct, frozen=True):
+    time: str
+    events: int
+
+
+class _Months(msgspec.Struct, frozen=True):
+    rows: list[_Row]
+
+
+@click.command("export-data", short_help="Write all events of a site to files.")
+@config_option
+@click.argument("site_id")
+@click.option(
+    "--to",
+    "directory",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="A directory for this site and format; made if it is not there.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["parquet", "ndjson", "csv"]),
+    default="parquet",
+    show_default=True,
+    help="Of the files. CSV has texts as they are.",
+)
+@click.option("--again", is_flag=True, help="Write complete months again, too.")
+@url_option
+@click.option(
+    "--token", default="", envvar="ANALYTICS_ADMIN_TOKEN", help="A token that may read the site. Also: the variable."
+)
+def export_data(
+    config_path: str | None, site_id: str, directory: Path, format_: str, again: bool, url: str, token: str
+) -> None:
+    """Write every stored event of SITE_ID, a file for each month of the site's time zone.
+
+    \b
+    Exit code: 0 all files are written, 1 they are not.
+
+    manifest.json names the files with their sizes and SHA-256 sums. Asked again,
+    only months are written that were not complete: the command goes on where it
+    was broken off, and a daily call keeps the directory up to date. A month is
+    complete two days after its end. A server must run.
+    """
+    config = read_config(config_path)
+    directory.mkdir(parents=True, exist_ok=True)
+    run_async(_export(config, site_id, directory, format_, again=again, url=url, token=token))
+
+
+async def _export(
+    config: Config, site_id: str, directory: Path, format_: str, *, again: bool, url: str, token: str
+) -> None:
+    server = running_server(config, url, token, needed="one that may read the site")
+    if server is None:
+        raise AnalyticsError(
+            f"No server runs on {config.data_dir}: start it, or name one with --url.", code="no_server"
+        )
+    manifest = _read(directory / MANIFEST, Manifest(site_id=site_id, format=format_))
+    kept = {file.month: file for file in manifest.files}
+    for month in await _months(server, site_id):
+        known = kept.get(month)
+        if known is not None and known.complete and not again and _is_whole(directory / known.name, known):
+            continue
+        written = await _write_month(server, site_id, directory, format_, month)
+        kept[month] = written
+        files = tuple(kept[name] for name in sorted(kept))
+        _replace(directory / MANIFEST, msgspec.json.format(msgspec.json.encode(_with(manifest, files)), indent=2))
+        click.echo(f"{written.name}: {written.bytes:,} bytes{'' if written.complete else ', the month goes on'}")
+
+
+def _with(manifest: Manifest, files: Sequence[MonthFile]) -> Manifest:
+    return msgspec.structs.replace(manifest, files=tuple(files))
+
+
+async def _months(server: AskedServer, site_id: str) -> list[str]:
+    """The months in which the site has events, as `2026-11`."""
+    asked = {"site_id": site_id, "date_range": "all", "interval": "month", "metrics": "events"}
+    async with answer_of(server, "GET", "/api/v1/trends", parameters=asked) as response:
+        found = msgspec.json.decode(await response.read(), type=_Months)
+    return [row.time[:7] for row in found.rows]
+
+
+async def _write_month(server: AskedServer, site_id: str, directory: Path, format_: str, month: str) -> MonthFile:
+    first = date.fromisoformat(f"{month}-01")
+    last = first.replace(day=monthrange(first.year, first.month)[1])
+    asked = {"site_id": site_id, "from": str(first), "to": str(last), "format": format_, "csv": "raw"}
+    began = datetime.now(UTC)
+    name = f"events-{month}.{format_}"
+    part, size, digest = directory / f"{name}.part", 0, hashlib.sha256()
+    async with answer_of(server, "GET", "/api/v1/export/events", parameters=asked) as response:
+        with part.open("wb") as file:
+            async for piece in response.content.iter_any():
+                file.write(piece)
+                digest.update(piece)
+                size += len(piece)
+            file.flush()
+            os.fsync(file.fileno())
+    part.replace(directory / name)
+    return MonthFile(
+        name=name,
+        month=month,
+        bytes=size,
+        sha256=digest.hexdigest(),
+        written_at=began.isoformat(timespec="seconds"),
+        complete=began.date() > last + timedelta(days=SETTLED_DAYS),
+    )
+
+
+def _read(path: Path, wanted: Manifest) -> Manifest:
+    """The manifest that is there. Raises `AnalyticsError` where it is of another site or format, or not readable."""
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        return wanted
+    except msgspec.DecodeError as error:
+        raise AnalyticsError(
+            f"{path} can't be read: {error}. Choose another directory.", code="bad_manifest"
+        ) from error
+    if (found.site_id, found.format) != (wanted.site_id, wanted.format):
+        raise AnalyticsError(
+            f"{path.parent} holds {found.format} files of {found.site_id}: choose another directory.",
+            code="bad_manifest",
+        )
+    return found
+
+
+def _is_whole(path: Path, file: MonthFile) -> bool:
+    return path.is_file() and path.stat().st_size == file.bytes
+
+
+def _replace(path: Path, data: bytes) -> None:
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(data)
+    part.replace(path)

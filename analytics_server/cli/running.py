@@ -1,0 +1,94 @@
+"""Asking a running server over HTTP, as commands do: by default the one on the data directory of the settings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import aiohttp
+import click
+import msgspec
+
+from analytics_server.config import Config
+from analytics_server.doctor.lock import DirectoryLock
+from analytics_server.errors import AnalyticsError, Unavailable
+from analytics_server.http.address_file import read_address
+from analytics_server.listening import base_url, reachable
+
+CONNECT_S = 10.0
+
+url_option = click.option("--url", default="", help="A running server, e.g. http://127.0.0.1:8000. Default: this one.")
+
+
+class NotCarriedOut(AnalyticsError):
+    """The running server refused what was asked for."""
+
+    code = "not_carried_out"
+
+
+class AskedServer(msgspec.Struct, frozen=True):
+    """A running server and the token to ask it with."""
+
+    url: str
+    token: str
+
+
+def running_server(config: Config, url: str, token: str, *, needed: str) -> AskedServer | None:
+    """The server to ask; None if none runs on the data directory. `needed`: what the token must be.
+
+    Raises `AnalyticsError`.
+    """
+    if not url:
+        lock = DirectoryLock(config.wal_dir)
+        lock.take(keep=False)
+        if not lock.busy:
+            return None
+        running = read_address(config.data_dir)
+        if running is None:
+            raise AnalyticsError(
+                f"A server on {config.data_dir} is starting or stopping: try again.", code="server_running"
+            )
+        url = base_url(*reachable(list(running.addresses))[0])
+    if not token:
+        raise AnalyticsError(
+            f"The server at {url} has to be asked, which needs --token (or ANALYTICS_ADMIN_TOKEN): {needed}.",
+            code="server_running",
+        )
+    return AskedServer(url.rstrip("/"), token)
+
+
+@asynccontextmanager
+async def answer_of(
+    server: AskedServer,
+    method: str,
+    path: str,
+    body: Mapping[str, object] | None = None,
+    parameters: Mapping[str, str] | None = None,
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """Raises `NotCarriedOut` with what the server said, or `Unavailable`, also where the answer breaks off."""
+    timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_S)
+    headers = {"Authorization": f"Bearer {server.token}"}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, headers=headers) as client,
+            client.request(
+                method,
+                server.url + path,
+                params=parameters,
+                data=None if body is None else msgspec.json.encode(body),
+            ) as response,
+        ):
+            if response.status >= 400:
+                raise NotCarriedOut(_message(await response.read(), response.status))
+            yield response
+    except (aiohttp.ClientError, aiohttp.InvalidURL, TimeoutError) as error:
+        raise Unavailable(
+            f"The server at {server.url} can't be reached: {str(error) or type(error).__name__}."
+        ) from error
+
+
+def _message(body: bytes, status: int) -> str:
+    try:
+        return str(msgspec.json.decode(body)["error"]["message"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return f"The server answered with status {status}."

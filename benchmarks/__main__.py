@@ -29,6 +29,7 @@ NAMES = (
     "audit",
     "access",
     "node",
+    "files",
 )
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -44,6 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     access_blocks: int = 9
     access_questions: int = 200
     node_events: int = 200_000
+    file_rows: int = 3_000_000
+    file_inserts: int = 12
 
 
 def quick(directory: Path) -> Settings:
@@ -76,6 +78,8 @@ def quick(directory: Path) -> Settings:
         access_blocks=1,
         access_questions=5,
         node_events=2_000,
+        file_rows=2_000,
+        file_inserts=2,
         step_repeats=20,
         props_rows=1_000,
     )

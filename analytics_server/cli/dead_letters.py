@@ -17,6 +17,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from analytics_server.cli.audit import record
+from analytics_server.cli.context import config_option, read_config, run_async
 from analytics_server.config import Config
 from analytics_server.errors import AnalyticsError
 from analytics_server.ingest.flush import dead_letters
@@ -239,3 +240,6 @@ async def _deliver(flusher: Flusher, wal: Wal, config: Config, metrics: IngestMe
     if not again:
         click.echo("Everything is in ClickHouse.")
     return not again
+
+
+letters = commands(read_config, run_async, config_option)

@@ -1,4 +1,4 @@
-"""What `analytics-server demo` does with its options, and what it says afterwards."""
+"""`analytics-server demo`: made-up traffic, and what is said afterwards."""
 
 from __future__ import annotations
 
@@ -8,15 +8,45 @@ from datetime import UTC, date, datetime
 import click
 
 from analytics_server.cli.audit import record
+from analytics_server.cli.context import config_option, read_config, run_async
 from analytics_server.config import Config
 from analytics_server.demo.fill import Filled, fill
 from analytics_server.demo.progress import Bar
+from analytics_server.demo.routes import MADE_UP_SITE_ID
 from analytics_server.demo.send import send
 from analytics_server.demo.traffic import TrafficOrder
 from analytics_server.errors import RequestError
 from analytics_server.store import Store
 
 FILL = "fill_site"
+
+
+@click.command()
+@config_option
+@click.option("--site", default=MADE_UP_SITE_ID, show_default=True, help="The site to fill; made if it doesn't exist.")
+@click.option("--days", default=30, show_default=True, help="How many days, the last one being today or --end.")
+@click.option("--sessions", default=50_000, show_default=True, help="How many sessions in all.")
+@click.option("--seed", default=1, show_default=True, help="The same seed and --end give the same traffic.")
+@click.option("--end", help="Last day, as 2026-10-31. Default: until now.")
+@click.option("--timezone", default="", help="The site's time zone (IANA). Default: the site's, or the config's.")
+@click.option("--add", is_flag=True, help="Fill the site even if it has events already.")
+@click.option("--url", default="", help="Send to a running server instead, e.g. http://127.0.0.1:8000.")
+@click.option("--token", default="", envvar="ANALYTICS_ADMIN_TOKEN", help="For --url: a token of role admin.")
+def demo(
+    config_path: str | None,
+    site: str,
+    days: int,
+    sessions: int,
+    seed: int,
+    end: str | None,
+    timezone: str,
+    add: bool,
+    url: str,
+    token: str,
+) -> None:
+    """Fill a site with realistic made-up traffic."""
+    order = TrafficOrder(site=site, days=days, sessions=sessions, seed=seed, end=end_of(end), timezone=timezone)
+    run_async(run_demo(order, read_config(config_path), url=url, token=token, add=add))
 
 
 async def run_demo(order: TrafficOrder, config: Config, *, url: str, token: str, add: bool) -> None:

@@ -1,4 +1,4 @@
-"""What `analytics-server doctor` does with its options: examine, print, and the exit code."""
+"""`analytics-server doctor`: examine, print, and the exit code."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+import click
 import msgspec
 
 from analytics_server.cli.audit import record
+from analytics_server.cli.context import config_option, read_config, run_async
 from analytics_server.config import Config
 from analytics_server.doctor.examination import Examination, report_of
 from analytics_server.doctor.report import Finding, Report
@@ -18,6 +20,27 @@ from analytics_server.errors import ConfigError
 from analytics_server.store import Store
 
 REPAIR = "repair"
+
+
+@click.command()
+@config_option
+@click.option("--repair", is_flag=True, help="Mend what can be mended, and check that again.")
+@click.option("--accept-loss", is_flag=True, help="With --repair: what is left of lost data is complete.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for programs.")
+def doctor(config_path: str | None, repair: bool, accept_loss: bool, as_json: bool) -> None:
+    """Check log, tables, rollups, clock and disk; say what is wrong and what to do.
+
+    \b
+    Exit code: 0 all is well, 1 warnings, 2 errors.
+
+    Every rollup is compared with a recomputation from the events, per day and
+    site. Without --repair nothing is changed. With ClickHouse in process the
+    tables can be looked at only while the server is stopped; the files always.
+    """
+    if accept_loss and not repair:
+        raise click.UsageError("--accept-loss says how far --repair may go: give both.")
+    examined = run_doctor(lambda: read_config(config_path), repair=repair, accept_loss=accept_loss, as_json=as_json)
+    sys.exit(run_async(examined))
 
 
 async def run_doctor(read_config: Callable[[], Config], *, repair: bool, accept_loss: bool, as_json: bool) -> int:

@@ -98,7 +98,7 @@ def _left(deadline: float) -> float:
     return left
 
 
-@click.command(short_help="Ask the running server whether it lives.")
+@click.command()
 @click.option(
     "--config", "config_path", metavar="FILE", help="Config file (TOML). Also: ANALYTICS_CONFIG. Default: none."
 )

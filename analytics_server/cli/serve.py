@@ -9,13 +9,17 @@ import signal
 import sys
 
 import click
+import msgspec
 
 from analytics_server import __version__
 from analytics_server.app import Server
-from analytics_server.config import Config
+from analytics_server.cli.context import config_option, read_config, run_async
+from analytics_server.cli.printing import print_error
+from analytics_server.config import Config, ignored_variables
 from analytics_server.demo.routes import DEMO_SITE_ID, MADE_UP_SITE_ID
 from analytics_server.errors import AnalyticsError
 from analytics_server.listening import base_url
+from analytics_server.logs import set_up
 from analytics_server.store import StoreInfo
 from analytics_server.store.data_directory import open_to_others
 
@@ -23,6 +27,25 @@ log = logging.getLogger(__name__)
 
 EXIT_BROKEN = 3
 STOP_MARGIN_S = 2.0
+
+
+@click.command()
+@config_option
+@click.option("--host", help="Address to listen on. Overrides the config.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
+def serve(config_path: str | None, host: str | None, port: int | None) -> None:
+    """Collect beacons, answer questions, serve the dashboard."""
+    config = read_config(config_path)
+    section = config.server
+    if host is not None:
+        section = msgspec.structs.replace(section, host=host)
+    if port is not None:
+        section = msgspec.structs.replace(section, port=port)
+    config = msgspec.structs.replace(config, server=section)
+    set_up(config.log)
+    if ignored := ignored_variables():
+        log.warning("passed over variables that announce a service, not settings", extra={"variables": ignored})
+    sys.exit(run_async(run_server(config)))
 
 
 async def run_server(config: Config) -> int:
@@ -107,9 +130,3 @@ def _greet(server: Server, info: StoreInfo) -> None:
     ]
     click.echo("\n".join(lines))
     sys.stdout.flush()
-
-
-def print_error(error: AnalyticsError | OSError) -> None:
-    """What went wrong, in one line: also a port in use, or a directory that can't be written."""
-    said = error.message if isinstance(error, AnalyticsError) else " ".join(str(error).split())
-    click.secho(f"analytics-server: {said}", fg="red", err=True)

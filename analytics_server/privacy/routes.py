@@ -14,7 +14,7 @@ from analytics_server.errors import NotFound, RequestError
 from analytics_server.http.answer import json_response
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint
-from analytics_server.http.streamed import send_pieces
+from analytics_server.http.streams.pieces import send_pieces
 from analytics_server.privacy.certificate import Certificate
 from analytics_server.privacy.erasure_jobs import ErasureJob, ErasurePhase
 from analytics_server.privacy.erasures import Erasures

@@ -17,7 +17,7 @@ from analytics_server.http.answer import json_response
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.http.parameters import single_values
-from analytics_server.http.streamed import NO_STORE, send_pieces
+from analytics_server.http.streams.pieces import NO_STORE, send_pieces
 from analytics_server.query.endpoint_parts import NO_SITE, query_body
 from analytics_server.sql.answer import FORMATS, SqlAnswer
 from analytics_server.sql.codes import RUN_CODES

@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from analytics_server.config import SqlSection
 from analytics_server.errors import StoreError, StoreTimeout
-from analytics_server.http.csv_cells import HarmlessCells
+from analytics_server.http.streams.csv_cells import HarmlessCells
 from analytics_server.profiles.tables import profile_of
 from analytics_server.query.context import QueryContext
 from analytics_server.sql.answer import FORMATS, JsonAnswer
@@ -210,6 +210,7 @@ class SqlService:
             guarded.parameters,
             format=format_,
             settings={"wait_end_of_query": 1},
+            has_settings=True,
             timeout_s=self.limits.timeout_s,
         ):
             yield piece

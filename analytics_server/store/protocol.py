@@ -186,6 +186,12 @@ class Store(Protocol):
         *,
         format: str,
         settings: Settings | None = None,
+        has_settings: bool = False,
         timeout_s: float = 60.0,
     ) -> AsyncGenerator[bytes, None]:
-        """Run one SELECT and yield its answer in one of ClickHouse's formats, piece by piece."""
+        """Run one SELECT and yield its answer in one of ClickHouse's formats, piece by piece.
+
+        No more of it is in memory than a few pieces, but for the engine in process in formats other than Native, CSV,
+        TabSeparated, RowBinary, JSONEachRow, Parquet and Arrow. `has_settings`: the statement ends with SETTINGS of
+        its own, its time limit among them; what `settings` says is for a server then.
+        """

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 from clickhouse_connect.driver.client import Client
@@ -28,6 +29,7 @@ from analytics_server.errors import (
     StoreTimeout,
     TooManyRequests,
 )
+from analytics_server.store.engines.stream_source import source_of
 from analytics_server.store.error_codes import EngineCode
 from analytics_server.store.errors_map import not_sent, translate
 from analytics_server.store.native import encode, wire_type
@@ -49,7 +51,7 @@ CLOSE_WAIT_S = 3.0
 
 
 class ThreadedStore:
-    """`Store` over a factory of clickhouse-connect clients."""
+    """`Store` over a factory of clickhouse-connect clients. `scratch`: of the engine in process, where it may write."""
 
     def __init__(
         self,
@@ -63,8 +65,10 @@ class ThreadedStore:
         threads: int,
         cluster: str = "",
         site_waiting: int = 100,
+        scratch: Path | None = None,
     ) -> None:
         self._kind = kind
+        self._scratch = scratch
         self.capabilities = capabilities
         self._location = location
         self.database = database
@@ -89,15 +93,13 @@ class ThreadedStore:
         """See `Store.open`."""
         if self._anchor is None:
             self._anchor = await self._run(self._writer, "Opening ClickHouse", self._prepare)
-        version = await self._run(
-            self._writer, "Asking ClickHouse's version", lambda: str(self._client().server_version)
-        )
+        asked = "Asking ClickHouse's version"
+        version = await self._run(self._writer, asked, lambda: str(self._client().server_version))
         return StoreInfo(kind=self._kind, version=version, location=self._location)
 
     async def close(self) -> None:
         """See `Store.close`."""
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, self._close)
+        await asyncio.get_running_loop().run_in_executor(None, self._close)
 
     def _close(self) -> None:
         deadline = time.monotonic() + CLOSE_WAIT_S
@@ -253,10 +255,11 @@ class ThreadedStore:
         *,
         format: str,
         settings: Settings | None = None,
+        has_settings: bool = False,
         timeout_s: float = 60.0,
     ) -> AsyncGenerator[bytes, None]:
         """See `Store.stream`."""
-        merged = limited(settings, timeout_s)
+        merged: Settings = {} if has_settings and self._scratch else limited(settings, timeout_s)
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(maxsize=8)
         stopped = threading.Event()
@@ -271,9 +274,7 @@ class ThreadedStore:
 
         def pump() -> None:
             try:
-                with self._client().raw_stream(
-                    sql, parameters=plain(parameters), settings=merged, fmt=format
-                ) as source:
+                with source_of(self._client(), sql, parameters, merged, format, self._scratch) as source:
                     while not stopped.is_set() and (piece := source.read(262_144)):
                         put(piece)
                 put(None)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_server.http.csv_cells import HarmlessCells
+from analytics_server.http.streams.csv_cells import HarmlessCells
 from analytics_server.sql.service import SqlRequest
 from tests.sql.conftest import Asker
 from tests.sql.world import MINE

@@ -127,7 +127,10 @@ async def test_engine_alone_shows_no_foreign_row(asker: Asker, filled: tuple[str
 
     async def ask(sql: str) -> str:
         pieces: list[Any] = [
-            piece async for piece in store.stream(f"{sql} SETTINGS {clause}", {}, format="CSV", timeout_s=5.0)
+            piece
+            async for piece in store.stream(
+                f"{sql} SETTINGS {clause}", {}, format="CSV", has_settings=True, timeout_s=5.0
+            )
         ]
         return b"".join(pieces).decode()
 

@@ -13,7 +13,7 @@ from analytics_server.query.trends import date_range_of, filters_of
 
 FORMATS = {
     "ndjson": ("JSONEachRow", "application/x-ndjson"),
-    "csv": ("CSVWithNames", "text/csv; charset=utf-8"),
+    "csv": ("CSV", "text/csv; charset=utf-8"),
     "parquet": ("Parquet", "application/vnd.apache.parquet"),
 }
 """Name in the address → ClickHouse's format and the answer's type."""

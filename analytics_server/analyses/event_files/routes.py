@@ -19,7 +19,7 @@ from analytics_server.analyses.event_files.run import EventFiles
 from analytics_server.http.declaration import SITE, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.http.parameters import single_values
-from analytics_server.http.streamed import send_pieces
+from analytics_server.http.streams.pieces import send_pieces
 from analytics_server.query.context import QueryContext
 from analytics_server.query.endpoint_parts import FILTER_CODES, NO_SITE
 from analytics_server.query.language.shapes import RANGE_NAME

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from analytics_server.analyses.event_files.request import FORMATS, EventsRequest
 from analytics_server.analyses.event_files.statement import select_rows
 from analytics_server.errors import RequestError, TooManyRequests, Unavailable
-from analytics_server.http.csv_cells import HarmlessCells
+from analytics_server.http.streams.csv_cells import HarmlessCells
 from analytics_server.model import COLUMN_NAMES, Site
 from analytics_server.profiles.refusal import FORBIDDEN
 from analytics_server.profiles.tables import profile_of
@@ -26,6 +26,7 @@ _FORMAT_SETTINGS: Settings = {
     "output_format_parquet_compression_method": "zstd",
     "output_format_parquet_row_group_size": 65_536,  # what is held in memory before it is written
     "max_threads": 2,
+    "wait_end_of_query": 1,  # a server's error may come late, and must not look like an end
     "max_block_size": 16_384,
     "optimize_read_in_order": 1,
 }
@@ -63,11 +64,13 @@ class EventFiles:
                 settings={**SETTINGS, **_FORMAT_SETTINGS},
                 timeout_s=context.limits.export_timeout_s,
             )
+            head = _csv_head(columns) if request.format == "csv" else b""
             async with aclosing(pieces):
-                async for piece in pieces:
-                    if ready := cells.feed(piece) if cells else piece:
+                async for piece in pieces:  # the status is sent with the first piece: not before the engine has begun
+                    if ready := head + (cells.feed(piece) if cells else piece):
                         yield ready
-            if cells is not None and (last := cells.end()):
+                    head = b""
+            if last := head + (cells.end() if cells else b""):
                 yield last
         finally:
             self._running[site.site_id] -= 1
@@ -84,6 +87,10 @@ class EventFiles:
                 f"{self._at_once} files are being written already ([limits] export_files): ask again soon.", code="busy"
             )
         self._running[site_id] += 1
+
+
+def _csv_head(columns: Sequence[str]) -> bytes:
+    return ",".join(f'"{name}"' for name in columns).encode() + b"\n"
 
 
 def columns_of(site: Site, asked: Sequence[str] | None) -> list[str]:

@@ -52,7 +52,7 @@ class _Months(msgspec.Struct, frozen=True):
     rows: list[_Row]
 
 
-@click.command("export-data", short_help="Write all events of a site to files.")
+@click.command("export-data")
 @config_option
 @click.argument("site_id")
 @click.option(

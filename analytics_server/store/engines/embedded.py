@@ -74,6 +74,7 @@ def embedded_store(config: Config, path: Path) -> ThreadedStore:
         prepare=prepare,
         threads=config.clickhouse.threads,
         site_waiting=config.limits.site_waiting,
+        scratch=path / "inserts",
     )
 
 

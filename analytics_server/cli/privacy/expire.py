@@ -16,7 +16,7 @@ from analytics_server.store.integrity import Integrity
 from analytics_server.store.lease import end_left_over
 
 
-@click.command(short_help="Remove what is older than sites keep it, or show what would go.")
+@click.command()
 @config_option
 @click.option("--dry-run", is_flag=True, help="Change nothing: print what would go.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array, for programs.")

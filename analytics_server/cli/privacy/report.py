@@ -17,7 +17,7 @@ from analytics_server.privacy.report.page import report_json, report_page, repor
 from analytics_server.store import Store
 
 
-@click.command("privacy-report", short_help="Say what a site stores, why and how long.")
+@click.command("privacy-report")
 @config_option
 @click.argument("site_id")
 @click.option("--format", "format_", type=click.Choice(["json", "html", "zip"]), default="json", show_default=True)

@@ -14,7 +14,7 @@ import msgspec
 
 from analytics_server.access.actions import ERASE_PERSON, EXPORT_PERSON
 from analytics_server.cli.context import config_option, read_config, run_async
-from analytics_server.cli.offline import offline_privacy
+from analytics_server.cli.privacy.offline import offline_privacy
 from analytics_server.cli.running import AskedServer, answer_of, running_server, url_option
 from analytics_server.config import Config
 from analytics_server.privacy.routes import USER_ID_CHARS, ErasureView, view_of
@@ -29,7 +29,7 @@ _token = click.option(
 )
 
 
-@click.command("export", short_help="Export all that is stored of a person.")
+@click.command("export")
 @config_option
 @click.argument("user_id")
 @click.option(
@@ -69,7 +69,7 @@ def export(config_path: str | None, user_id: str, format_: str, output: Path | N
     run_async(work())
 
 
-@click.command("erase", short_help="Erase all that is stored of a person.")
+@click.command("erase")
 @config_option
 @click.argument("user_id")
 @click.option("--yes", is_flag=True, help="Don't ask: it can't be undone.")

@@ -1,0 +1,1 @@
+"""Commands about people's data: export, erasure, expiry, the evidence report."""

@@ -1,0 +1,1 @@
+"""Answers of any length, and what makes CSV harmless on the way."""

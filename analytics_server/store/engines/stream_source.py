@@ -1,0 +1,62 @@
+"""Where the pieces of a streamed answer are read from: a server's response, the engine in process, or its file.
+
+The library streams the engine in process only without settings beside the statement, and only formats of which pieces
+can stand one behind the other; everything else it keeps in memory as a whole. So settings stand in the statement, and
+formats that have an end of their own are written to a file by the engine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clickhouse_connect.driver.client import Client
+
+from analytics_server.store.protocol import Parameters, Settings
+from analytics_server.store.settings import plain
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsRead
+
+FILE_FORMATS = frozenset({"Parquet", "Arrow"})
+OF_THE_RESPONSE = frozenset({"wait_end_of_query"})
+"""Settings of a server's HTTP interface, which no statement knows."""
+
+
+@contextlib.contextmanager
+def source_of(
+    client: Client, sql: str, parameters: Parameters | None, settings: Settings, format_: str, scratch: Path | None
+) -> Iterator[SupportsRead[bytes]]:
+    """The answer as a file to read. Blocking. `scratch`: of the engine in process, where it may write."""
+    values = plain(parameters)
+    if scratch is None:
+        with client.raw_stream(sql, parameters=values, settings=dict(settings), fmt=format_) as source:
+            yield source
+        return
+    statement = _with_settings(sql, settings)
+    if format_ not in FILE_FORMATS:
+        with client.raw_stream(statement, parameters=values, fmt=format_) as source:
+            yield source
+        return
+    path = scratch / f"{uuid.uuid4().hex}.{format_.lower()}"
+    try:
+        client.raw_query(f"{statement}\nINTO OUTFILE {_literal(str(path))}", parameters=values, fmt=format_)
+        with path.open("rb") as file:
+            yield file
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _with_settings(sql: str, settings: Settings) -> str:
+    pairs = [f"{name} = {_literal(value)}" for name, value in settings.items() if name not in OF_THE_RESPONSE]
+    return f"{sql}\nSETTINGS {', '.join(pairs)}" if pairs else sql
+
+
+def _literal(value: str | int | float) -> str:
+    if isinstance(value, int | float):
+        return str(value)
+    text = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"

@@ -14,6 +14,7 @@ from sqlglot import exp
 
 from analytics_server.sql.printer.context import Context
 from analytics_server.sql.printer.dialect import parse
+from analytics_server.sql.printer.features import EVERYTHING, EngineFeatures
 from analytics_server.sql.printer.functions import Functions
 from analytics_server.sql.printer.parameters import bind_parameters, check_names
 from analytics_server.sql.printer.queries import QueryPrinter
@@ -55,8 +56,11 @@ class Guard:
         site_id: str,
         database: str,
         hidden: Container[str] = (),
+        features: EngineFeatures = EVERYTHING,
     ) -> Guarded:
         """The statement that answers the text with the site's rows only, the `hidden` columns empty.
+
+        `features`: what the engine that runs it has.
 
         Raises `SqlRefused`.
         """
@@ -64,7 +68,7 @@ class Guard:
         self.check_size(text)
         tree = parse(text)
         check_weight(tree)
-        context = Context(text, self.functions, database, params, _wanted(tree), hidden)
+        context = Context(text, self.functions, database, params, _wanted(tree), hidden, features)
         try:
             sql = QueryPrinter(context, tree, max_rows=self.max_rows).whole(tree)
         except RecursionError:

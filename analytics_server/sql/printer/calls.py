@@ -15,6 +15,7 @@ from sqlglot import exp
 
 from analytics_server.query.language.regexps import MOST_WEIGHT, weight_of
 from analytics_server.sql.printer.context import Context, NameScope, literal
+from analytics_server.sql.printer.decimals import CALCULATING
 from analytics_server.sql.printer.expressions import ExpressionPrinter, Print
 from analytics_server.sql.printer.functions import TYPE_ARGUMENT, Called
 from analytics_server.sql.printer.refusal import shown
@@ -82,6 +83,8 @@ class CallPrinter(ExpressionPrinter):
             self.context.only(arguments[0], "expressions")
             return f"DISTINCT {self.listed(arguments[0].expressions, scope)}"
         written = [self._argument(argument, scope) for argument in arguments]
+        if known.name in CALCULATING:
+            written = [self.narrowed(*each) for each in zip(arguments, written, strict=True)]
         if known.name in TYPE_ARGUMENT and len(arguments) > 1:
             # accurateCast(x, type, default) and JSONExtract(json, path…, type)
             place = -1 if known.name == "JSONExtract" else 1

@@ -142,8 +142,10 @@ class QueryPrinter(RelationPrinter):
         if isinstance(item, exp.Alias):
             self.context.only(item, "this", "alias")
             return f"{self._operand(item.this, scope)} AS {self.context.quoted(item.args['alias'])}"
+        before = self.context.rewritten
         written = self.write(item, scope)
-        ours = _is_spelled_out(item) if isinstance(item, exp.Column) else named or _is_rewritten(item)
+        changed = self.context.rewritten > before or _is_rewritten(item)
+        ours = _is_spelled_out(item) if isinstance(item, exp.Column) else named or changed
         title = self._title(item) if ours else ""
         return f"{written} AS {quote(title)}" if title else written
 

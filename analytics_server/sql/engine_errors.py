@@ -142,6 +142,11 @@ def _refused(code: int, message: str, text: str) -> RequestError:
             "This server's ClickHouse has no SEMI, ANTI and ASOF joins: write IN (SELECT …) or NOT IN (SELECT …).",
             code="unsupported_join",
         )
+    if code == EngineCode.TOO_DEEP_RECURSION:
+        return SqlRefused(
+            "WITH RECURSIVE went on for too many rounds: give it a condition that ends it, such as WHERE n < 100.",
+            code="sql_too_big",
+        )
     names = _NAME.findall(message)
     name = names[-1] if names else "error"
     helpful = _sentence(sentence, text) if code in EXPLAINED else ""

@@ -6,7 +6,7 @@ Two of the questions are statements that fail on an engine without the feature: 
 from __future__ import annotations
 
 from analytics_server.errors import StoreFatal
-from analytics_server.sql.printer.features import EngineFeatures
+from analytics_server.sql.features import EngineFeatures
 from analytics_server.store import Store
 
 WIDE_DECIMALS = "SELECT CAST(1, 'Decimal(38, 4)') + materialize(1)"

@@ -8,13 +8,13 @@ the tree, node by node, from lists of what may be used. Pure; any thread may cal
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlglot import exp
 
+from analytics_server.sql.features import EVERYTHING, EngineFeatures
 from analytics_server.sql.printer.context import Context
 from analytics_server.sql.printer.dialect import parse
-from analytics_server.sql.printer.features import EVERYTHING, EngineFeatures
 from analytics_server.sql.printer.functions import Functions
 from analytics_server.sql.printer.parameters import bind_parameters, check_names
 from analytics_server.sql.printer.queries import QueryPrinter
@@ -33,6 +33,8 @@ class Guarded:
     sql: str
     parameters: Mapping[str, object]
     builds_long_texts: bool = False
+    settings: Mapping[str, int] = field(default_factory=dict)
+    """What the text itself may set."""
 
 
 class Guard:
@@ -74,7 +76,9 @@ class Guard:
         except RecursionError:
             raise SqlRefused("The query is nested too deeply.", code="sql_too_big") from None
         site = {SITE: site_id} if f"{{{SITE}:String}}" in sql else {}  # a value that is not named would be refused
-        return Guarded(sql, {**site, **bind_parameters(context.declared, params)}, context.builds_long_texts)
+        return Guarded(
+            sql, {**site, **bind_parameters(context.declared, params)}, context.builds_long_texts, context.settings
+        )
 
 
 def _wanted(tree: exp.Expr) -> frozenset[str] | None:
@@ -82,6 +86,8 @@ def _wanted(tree: exp.Expr) -> frozenset[str] | None:
     names = set()
     for node in tree.walk():
         if isinstance(node, exp.Star) and not isinstance(node.parent, exp.Anonymous):
+            return None
+        if isinstance(node, exp.Anonymous) and str(node.this).upper() == "COLUMNS":
             return None
         if isinstance(node, exp.Identifier):
             names.add(node.name)

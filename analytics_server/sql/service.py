@@ -24,9 +24,9 @@ from analytics_server.sql.cells import HarmlessCells
 from analytics_server.sql.concurrency import ConcurrencyLimit, Slot
 from analytics_server.sql.engine_errors import explain
 from analytics_server.sql.engine_features import ask_features
+from analytics_server.sql.features import EngineFeatures
 from analytics_server.sql.guard import Guard, Guarded
 from analytics_server.sql.printer.context import literal
-from analytics_server.sql.printer.features import EngineFeatures
 from analytics_server.sql.printer.functions import Functions, load_functions
 from analytics_server.sql.printer.refusal import SqlRefused
 from analytics_server.sql.printer.tables import SETTINGS, TABLES
@@ -51,12 +51,16 @@ PRINTED_BYTES = 2_000_000
 OVERTIME_S = 2.0
 """How much longer than the engine may run the client waits for its answer."""
 
+RECURSIONS = 1_000
+"""Rounds of a WITH RECURSIVE."""
+
 NUMBERS = {
     "readonly": 1,
     "max_block_size": BLOCK_ROWS,
     "max_query_size": PRINTED_BYTES,
     "function_range_max_elements_in_block": RANGE_ELEMENTS,
     "allow_introspection_functions": 0,
+    "max_recursive_cte_evaluation_depth": RECURSIONS,
     # Both make arithmetic on sums of Decimals out of queries without any; the engine in process has none.
     "optimize_arithmetic_operations_in_aggregate_functions": 0,
     "optimize_syntax_fuse_functions": 0,
@@ -239,6 +243,7 @@ class SqlService:
         numbers = {**NUMBERS, **self._optional, **(SMALL_BLOCKS if guarded.builds_long_texts else {})}
         pairs = ", ".join(f"{literal(table)}: {literal(condition)}" for table, condition in filters.items())
         return {
+            **{name: str(number) for name, number in guarded.settings.items()},
             **{name: str(number) for name, number in limits.items()},
             **{name: str(number) for name, number in numbers.items()},
             **{name: literal(text) for name, text in TEXTS.items()},

@@ -9,8 +9,8 @@ from typing import NoReturn
 
 from sqlglot import exp
 
+from analytics_server.sql.features import EVERYTHING, EngineFeatures
 from analytics_server.sql.printer.decimals import Decimals
-from analytics_server.sql.printer.features import EVERYTHING, EngineFeatures
 from analytics_server.sql.printer.functions import Functions
 from analytics_server.sql.printer.refusal import SqlRefused, TextPosition, place_of, shown
 from analytics_server.sql.printer.types import BadSqlType, SqlType, parse_type
@@ -61,6 +61,8 @@ class Context:
     features: EngineFeatures = EVERYTHING
     """What the engine has that runs the query."""
     builds_long_texts: bool = False
+    settings: dict[str, int] = field(default_factory=dict)
+    """What the query's own SETTINGS ask for."""
     rewritten: int = 0
     """How many expressions are printed otherwise than they were written."""
     declared: dict[str, SqlType] = field(default_factory=dict)

@@ -1,7 +1,8 @@
 """Which expressions are wide Decimals, that the engine in process can't calculate with.
 
-A sum of Decimals is a Decimal(38, …). The smaller build of the engine has no arithmetic on it: `sum(revenue_amount) / 2`
-fails. So operands that are wide for certain are made Decimal(18, …) before they are calculated with. What is not known
+A sum of Decimals is a Decimal(38, …). The smaller build of the engine has no arithmetic on it:
+`sum(revenue_amount) / 2` fails. So operands that are wide for certain are made
+Decimal(18, …) before they are calculated with. What is not known
 for certain is left alone: then the engine's own error says what does not fit.
 
 Pure: reads the tree, changes nothing.
@@ -203,7 +204,9 @@ class Decimals:
             query = query.this
         if isinstance(query, exp.SetOperation):
             place = _place_of(query, which) if isinstance(which, str) else which
-            kinds = {self._of_output(side, which if place is None else place) for side in (query.this, query.expression)}
+            kinds = {
+                self._of_output(side, which if place is None else place) for side in (query.this, query.expression)
+            }
             known = [kind for kind in kinds if kind is not None]
             same = len({kind.scale for kind in known}) == 1 and len(known) == len(kinds)
             return max(known, key=lambda kind: kind.is_wide) if same else None
@@ -283,5 +286,3 @@ def _of_type(text: str) -> NumberKind | None:
     if kind.family in ("Decimal32", "Decimal64", "Decimal128", "Decimal256"):
         return NumberKind(kind.numbers[0], is_wide=kind.family in ("Decimal128", "Decimal256"))
     return None
-
-

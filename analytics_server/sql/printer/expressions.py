@@ -16,35 +16,13 @@ from sqlglot import exp
 
 from analytics_server.sql.printer.context import CTE, Context, NameScope, literal, quote
 from analytics_server.sql.printer.dialect import RAW
+from analytics_server.sql.printer.operators import BINARY, CALCULATIONS, CHAINS, MATCHES, UNITS
 from analytics_server.sql.printer.refusal import shown
 
 PROPS = "props"
 PARAMETER = "user_"
 """Put before the names of a user's parameters."""
 
-BINARY: dict[type[exp.Expr], str] = {
-    exp.And: "AND",
-    exp.Or: "OR",
-    exp.Add: "+",
-    exp.Sub: "-",
-    exp.Mul: "*",
-    exp.Div: "/",
-    exp.Mod: "%",
-    exp.EQ: "=",
-    exp.NEQ: "!=",
-    exp.LT: "<",
-    exp.LTE: "<=",
-    exp.GT: ">",
-    exp.GTE: ">=",
-    exp.NullSafeEQ: "<=>",
-    exp.DPipe: "||",
-}
-CHAINS: tuple[tuple[type[exp.Expr], ...], ...] = ((exp.And,), (exp.Or,), (exp.Add, exp.Sub), (exp.Mul, exp.Div))
-"""Operators that are read from left to right however many follow each other."""
-
-CALCULATIONS = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod)
-MATCHES: dict[type[exp.Expr], str] = {exp.Like: "LIKE", exp.ILike: "ILIKE"}
-UNITS = ("SECOND", "MINUTE", "HOUR", "DAY", "WEEK", "MONTH", "QUARTER", "YEAR")
 _NUMBER = re.compile(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 _CONSTANTS = {"inf": "inf", "infinity": "inf", "nan": "nan"}
 _ATOMS = (

@@ -73,6 +73,8 @@ EXPLAINED = frozenset(
 )
 """Errors whose first sentence helps: types, numbers of arguments, aggregation, parsing."""
 
+DECIMAL_FAULTS = (EngineCode.ILLEGAL_TYPE_OF_ARGUMENT, EngineCode.CANNOT_CONVERT_TYPE)
+"""What an engine says that can't calculate with a Decimal."""
 MAX_SENTENCE = 300
 _TEXT = re.compile(r"DB::Exception:\s*(?P<text>.*)", re.DOTALL)
 _NAME = re.compile(r"\((?P<name>[A-Z][A-Z0-9_]{2,})\)")
@@ -140,10 +142,17 @@ def _refused(code: int, message: str, text: str) -> RequestError:
             "This server's ClickHouse has no SEMI, ANTI and ASOF joins: write IN (SELECT …) or NOT IN (SELECT …).",
             code="unsupported_join",
         )
+    if code == EngineCode.TOO_DEEP_RECURSION:
+        return SqlRefused(
+            "WITH RECURSIVE went on for too many rounds: give it a condition that ends it, such as WHERE n < 100.",
+            code="sql_too_big",
+        )
     names = _NAME.findall(message)
     name = names[-1] if names else "error"
     helpful = _sentence(sentence, text) if code in EXPLAINED else ""
     about = f"ClickHouse can't run this: {helpful}" if helpful else f"ClickHouse can't run this query ({name})."
+    if code in DECIMAL_FAULTS and "Decimal(" in sentence:
+        about += " With a Decimal, write toFloat64(…) or toDecimal64(…, 4) around it."
     return SqlRefused(about, code="sql_failed", place=_find(_first_name(helpful), text))
 
 

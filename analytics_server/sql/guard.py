@@ -8,10 +8,11 @@ the tree, node by node, from lists of what may be used. Pure; any thread may cal
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlglot import exp
 
+from analytics_server.sql.features import EVERYTHING, EngineFeatures
 from analytics_server.sql.printer.context import Context
 from analytics_server.sql.printer.dialect import parse
 from analytics_server.sql.printer.functions import Functions
@@ -32,6 +33,8 @@ class Guarded:
     sql: str
     parameters: Mapping[str, object]
     builds_long_texts: bool = False
+    settings: Mapping[str, int] = field(default_factory=dict)
+    """What the text itself may set."""
 
 
 class Guard:
@@ -55,8 +58,11 @@ class Guard:
         site_id: str,
         database: str,
         hidden: Container[str] = (),
+        features: EngineFeatures = EVERYTHING,
     ) -> Guarded:
         """The statement that answers the text with the site's rows only, the `hidden` columns empty.
+
+        `features`: what the engine that runs it has.
 
         Raises `SqlRefused`.
         """
@@ -64,13 +70,15 @@ class Guard:
         self.check_size(text)
         tree = parse(text)
         check_weight(tree)
-        context = Context(text, self.functions, database, params, _wanted(tree), hidden)
+        context = Context(text, self.functions, database, params, _wanted(tree), hidden, features)
         try:
             sql = QueryPrinter(context, tree, max_rows=self.max_rows).whole(tree)
         except RecursionError:
             raise SqlRefused("The query is nested too deeply.", code="sql_too_big") from None
         site = {SITE: site_id} if f"{{{SITE}:String}}" in sql else {}  # a value that is not named would be refused
-        return Guarded(sql, {**site, **bind_parameters(context.declared, params)}, context.builds_long_texts)
+        return Guarded(
+            sql, {**site, **bind_parameters(context.declared, params)}, context.builds_long_texts, context.settings
+        )
 
 
 def _wanted(tree: exp.Expr) -> frozenset[str] | None:
@@ -78,6 +86,8 @@ def _wanted(tree: exp.Expr) -> frozenset[str] | None:
     names = set()
     for node in tree.walk():
         if isinstance(node, exp.Star) and not isinstance(node.parent, exp.Anonymous):
+            return None
+        if isinstance(node, exp.Anonymous) and str(node.this).upper() == "COLUMNS":
             return None
         if isinstance(node, exp.Identifier):
             names.add(node.name)

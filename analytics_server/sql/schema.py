@@ -57,9 +57,9 @@ async def describe(service: SqlService, site_id: str) -> SchemaAnswer:
     """
     profile = service.context.site(site_id).profile if site_id else STANDARD
     hidden = profile_of(profile).hidden_columns
-    available = await service.available()
+    features = await service.features()
     families = [
-        SchemaFamily(family=family, functions=[each for each in functions if each.name in available])
+        SchemaFamily(family=family, functions=[each for each in functions if features.has_function(each.name)])
         for family, functions in service.guard.functions.families.items()
     ]
     limits = service.limits

@@ -23,6 +23,8 @@ from analytics_server.query.context import QueryContext
 from analytics_server.sql.answer import FORMATS, JsonAnswer
 from analytics_server.sql.concurrency import ConcurrencyLimit, Slot
 from analytics_server.sql.engine_errors import explain
+from analytics_server.sql.engine_features import ask_features
+from analytics_server.sql.features import EngineFeatures
 from analytics_server.sql.guard import Guard, Guarded
 from analytics_server.sql.printer.context import literal
 from analytics_server.sql.printer.functions import Functions, load_functions
@@ -49,12 +51,19 @@ PRINTED_BYTES = 2_000_000
 OVERTIME_S = 2.0
 """How much longer than the engine may run the client waits for its answer."""
 
+RECURSIONS = 1_000
+"""Rounds of a WITH RECURSIVE."""
+
 NUMBERS = {
     "readonly": 1,
     "max_block_size": BLOCK_ROWS,
     "max_query_size": PRINTED_BYTES,
     "function_range_max_elements_in_block": RANGE_ELEMENTS,
     "allow_introspection_functions": 0,
+    "max_recursive_cte_evaluation_depth": RECURSIONS,
+    # Both make arithmetic on sums of Decimals out of queries without any; the engine in process has none.
+    "optimize_arithmetic_operations_in_aggregate_functions": 0,
+    "optimize_syntax_fuse_functions": 0,
     "joined_subquery_requires_alias": 0,
     "output_format_json_quote_64bit_integers": 0,
     "output_format_json_quote_decimals": 0,
@@ -104,7 +113,7 @@ class SqlService:
         self._closed: list[str] = []
         """All other tables: the engine is told to show nothing of them, should the guard ever let one through."""
         self._optional: dict[str, int] = {}
-        self._available: frozenset[str] | None = None
+        self._features: EngineFeatures | None = None
 
     async def run(
         self, request: SqlRequest, format_: str, *, token_id: str = "", raw_csv: bool = False
@@ -152,9 +161,16 @@ class SqlService:
         """Read one text at a time, in a thread: two would take the interpreter from the event loop twice as often."""
         self.guard.check_size(request.query)
         hidden = profile_of(self.context.site(site_id).profile).hidden_columns
+        features = await self.features()
         async with self._reading:
             return await asyncio.to_thread(
-                self.guard.check, request.query, request.params, site_id=site_id, database=database, hidden=hidden
+                self.guard.check,
+                request.query,
+                request.params,
+                site_id=site_id,
+                database=database,
+                hidden=hidden,
+                features=features,
             )
 
     async def database(self) -> str:
@@ -174,12 +190,11 @@ class SqlService:
             self._database = str(database)
         return self._database
 
-    async def available(self) -> frozenset[str]:
-        """The functions that this ClickHouse has, asked once."""
-        if self._available is None:
-            answer = await self._store.query("SELECT name FROM system.functions", timeout_s=self.limits.timeout_s)
-            self._available = frozenset(str(name) for (name,) in answer.rows)
-        return self._available
+    async def features(self) -> EngineFeatures:
+        """What this ClickHouse has, asked once."""
+        if self._features is None:
+            self._features = await ask_features(self._store, timeout_s=self.limits.timeout_s)
+        return self._features
 
     async def close(self) -> None:
         """Wait a moment for queries that the engine has not ended yet."""
@@ -229,6 +244,7 @@ class SqlService:
         numbers = {**NUMBERS, **self._optional, **(SMALL_BLOCKS if guarded.builds_long_texts else {})}
         pairs = ", ".join(f"{literal(table)}: {literal(condition)}" for table, condition in filters.items())
         return {
+            **{name: str(number) for name, number in guarded.settings.items()},
             **{name: str(number) for name, number in limits.items()},
             **{name: str(number) for name, number in numbers.items()},
             **{name: literal(text) for name, text in TEXTS.items()},

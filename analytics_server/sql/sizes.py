@@ -40,11 +40,24 @@ class Sizes:
         self._context = context
         self._meant: dict[str, list[exp.Expr]] = {}
         self._elements_named: set[str] = set()
+        self._unnamed: list[exp.Expr] = []
+        self._repeated: set[int] = set()
+        """Nodes of recursive WITHs: what they build grows from round to round."""
         for node in tree.walk():
             if isinstance(node, exp.Lambda):
                 self._elements_named |= {each.name for each in node.expressions}
             if isinstance(node, (exp.Alias, exp.CTE)) and node.alias:
                 self._meant.setdefault(node.alias, []).append(node.this)
+            if isinstance(node, exp.CTE):
+                for column in node.args["alias"].args.get("columns") or [] if node.args.get("alias") else []:
+                    self._meant.setdefault(column.name, []).append(node.this)
+            if isinstance(node, exp.With) and node.args.get("recursive"):
+                self._repeated |= {id(each) for cte in node.expressions for each in cte.this.walk()}
+            if isinstance(node, exp.Select):
+                self._unnamed += [each for each in node.expressions if not isinstance(each, (exp.Alias, exp.Column))]
+            if isinstance(node, exp.SetOperation):
+                for name in node.named_selects:  # the other side's column has this name too
+                    self._meant.setdefault(name, []).append(node.expression)
         self._named: dict[str, int] = {}
         self._known: dict[int, int] = {}
 
@@ -52,6 +65,10 @@ class Sizes:
         """Refuse a call of a builder whose text may become too long."""
         if name not in BUILDERS:
             return
+        if id(node) in self._repeated:
+            self._context.refuse(
+                node, f"{name} can't stand in a WITH RECURSIVE: build texts behind it, of its rows.", "sql_too_big"
+            )
         size = self.of(node)
         self._context.builds_long_texts |= size > LONG_BYTES
         if size > MOST_BYTES:
@@ -95,6 +112,11 @@ class Sizes:
         return max([NUMBER_BYTES, *(self.of(each) for each in node.iter_expressions())])
 
     def _of_name(self, name: str) -> int:
+        if name not in self._meant and not name.isidentifier():  # a column that has its own text for a name
+            if name not in self._named:
+                self._named[name] = COLUMN_BYTES
+                self._named[name] = max([COLUMN_BYTES, *(self.of(each) for each in self._unnamed)])
+            return self._named[name]
         if name not in self._meant:
             return ELEMENT_BYTES if name in self._elements_named else COLUMN_BYTES
         if name not in self._named:
@@ -124,6 +146,8 @@ class Sizes:
                 return sizes[0] + self._elements(arguments[0]) * (sizes[1] if len(sizes) > 1 else 0)
             case "range":
                 return 8 * self._elements(node)
+            case "arrayWithConstant" if len(arguments) == 2:
+                return self._elements(node) * sizes[1]
             case "arrayJoin" | "arrayElement":
                 return max(NUMBER_BYTES, sizes[0] // self._elements(arguments[0]))
             case "arrayMap":
@@ -141,6 +165,8 @@ class Sizes:
             return len(node.expressions)
         if isinstance(node, exp.Anonymous):
             known = self._context.functions.find(str(node.this))
+            if known is not None and known.name == "arrayWithConstant" and node.expressions:
+                return self.times(node.expressions[0], 1)
             if known is not None and known.name == "range" and node.expressions:
                 return self.times(node.expressions[1 if len(node.expressions) > 1 else 0], 100)
         return max(1, self.of(node) // 16)

@@ -47,6 +47,21 @@ TENANT_ESCAPE = (
     "SELECT visitor_ids FROM sessions",
     "SELECT _part, _table, _database FROM events",
     "SELECT _part_uuid, _partition_id FROM (SELECT * FROM events)",
+    "WITH RECURSIVE events AS (SELECT path FROM events UNION ALL SELECT path FROM events) SELECT path FROM events LIMIT 5",
+    "WITH RECURSIVE tokens AS (SELECT document FROM tokens) SELECT * FROM tokens",
+    "WITH RECURSIVE tokens AS (SELECT '' AS document UNION ALL SELECT document FROM tokens) SELECT * FROM tokens",
+    "WITH RECURSIVE r AS (SELECT site_id FROM events UNION ALL SELECT e.site_id FROM events AS e, r WHERE r.site_id != e.site_id) SELECT DISTINCT site_id FROM r",
+    "WITH x(site_id) AS (SELECT 'mine.example') SELECT e.path, e.title FROM events AS e, x WHERE e.site_id != x.site_id",
+    "WITH tokens(document) AS (SELECT document FROM tokens) SELECT * FROM tokens",
+    "(SELECT path FROM events) UNION ALL (SELECT document FROM tokens) ORDER BY path",
+    "(SELECT path FROM events) UNION ALL (SELECT path FROM sessions) ORDER BY (SELECT max(document) FROM tokens)",
+    "SELECT path FROM events FINAL PREWHERE site_id != 'mine.example'",
+    "SELECT e.path FROM events AS e FINAL PREWHERE 1 WHERE 1 OR site_id = 'secret.example'",
+    "SELECT path FROM events PREWHERE 1 OR 1 = 1 WHERE 0 OR site_id = 'secret.example'",
+    "SELECT path, site_id FROM events GROUP BY GROUPING SETS ((path, site_id), (site_id), ())",
+    "SELECT a FROM events ARRAY JOIN [site_id, 'secret.example'] AS a",
+    "SELECT events.COLUMNS('site_id|batch_id|session_key|__row') FROM events",
+    "SELECT * EXCEPT('^(?!site)') APPLY(max) FROM events",
 )
 
 FILES_AND_NETWORK = (
@@ -91,6 +106,13 @@ FILES_AND_NETWORK = (
     "SELECT * FROM filesystem('/etc')",
     "SELECT regionToName(1)",
     "SELECT aes_decrypt_mysql('aes-128-ecb', 'x', 'y')",
+    "SELECT * FROM numbers(1) AS n JOIN file('{file}') AS f ON 1",
+    "SELECT COLUMNS('x') APPLY(file) FROM (SELECT '{file}' AS x)",
+    "SELECT COLUMNS('x') APPLY(x -> file(x)) FROM (SELECT '{file}' AS x)",
+    "SELECT EXTRACT(HOUR FROM file('{file}'))",
+    "SELECT TRIM(BOTH file('{file}') FROM 'x')",
+    "SELECT COLUMNS('x') APPLY(x -> toHour(now(), x)) FROM (SELECT 'file:{file}' AS x)",
+    "SELECT now64(3, 'file:{file}'), date_add(DAY, 1, toDateTime(0, 'file:{file}'))",
 )
 
 SETTINGS = (
@@ -116,6 +138,15 @@ SETTINGS = (
     "SELECT getOSKernelVersion(), displayName(), zookeeperSessionUptime()",
     "SELECT @@version, @@max_allowed_packet",
     "SELECT CURRENT_USER, CURRENT_DATABASE",
+    "SELECT 1 SETTINGS max_threads = 4, max_execution_time = 0",
+    "SELECT path FROM events SETTINGS final = 1, additional_table_filters = {'sql_test.events': '1'}",
+    "SELECT path FROM events SETTINGS join_use_nulls = 1, join_use_nulls = (SELECT 1 FROM tokens)",
+    "SELECT path FROM events SETTINGS max_threads = '4, readonly = 0'",
+    "SELECT path FROM events SETTINGS `max_threads = 1, readonly` = 0",
+    "SELECT path FROM events SETTINGS max_threads = 1 = readonly = 0",
+    "SELECT path FROM events SETTINGS transform_null_in = 1 FORMAT Null",
+    "SELECT path FROM events SETTINGS param_site = 'secret.example'",
+    "(SELECT path FROM events SETTINGS readonly = 0) UNION ALL (SELECT '') ORDER BY path",
 )
 
 SYSTEM_TABLES = (
@@ -150,6 +181,11 @@ SYSTEM_TABLES = (
     "SELECT * FROM events JOIN system.one ON 1",
     "SELECT 1 WHERE EXISTS (SELECT * FROM system.tables)",
     "SELECT * FROM events WHERE path IN (SELECT name FROM system.tables)",
+    "SELECT * FROM system.numbers(5)",
+    "SELECT number FROM numbers((SELECT count() FROM tokens))",
+    "SELECT * FROM numbers_mt(5)",
+    "SELECT COLUMNS('.*') FROM system.tables",
+    "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r, system.one) SELECT * FROM r",
 )
 
 STACKED = (
@@ -253,6 +289,9 @@ QUOTING = (
     "SELECT DISTINCT ON (`path`) * FROM `sql_test`.`tokens`",
     "SELECT x'41' FROM tokens",
     "SELECT * FROM events WHERE path = 'a' 'b' OR 1 IN (SELECT 1 FROM tokens)",
+    "WITH x(`a`) AS (SELECT 1), y(`b``) AS (SELECT document FROM tokens) --`) AS (SELECT 2) SELECT * FROM y",
+    "SELECT COLUMNS(`a\\`) FROM tokens --`) FROM events",
+    "SELECT COLUMNS('\\') FROM tokens --') FROM events",
 )
 
 BOMBS = (
@@ -310,6 +349,24 @@ BOMBS = (
     "SELECT * FROM events LIMIT 0.5",
     "SELECT topK(1000000000)(path), groupArraySample(1000000000)(path) FROM events",
     "SELECT 1e999999999, 123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890",
+    "SELECT count() FROM numbers(99999999999)",
+    "SELECT count() FROM numbers(1, 1000001)",
+    "SELECT groupArray(a.number + b.number) FROM numbers(1000000) a, numbers(1000000) b",
+    "WITH RECURSIVE r AS (SELECT number AS n FROM numbers(2) UNION ALL SELECT a.n + b.n FROM r a, r b) SELECT count() FROM r",
+    "WITH RECURSIVE r AS (SELECT 'x' AS t UNION ALL SELECT concat(t, t) FROM r) SELECT max(length(t)) FROM r",
+    "WITH RECURSIVE r AS (SELECT number AS n FROM numbers(1000000) UNION ALL SELECT n + 1 FROM r) SELECT count() FROM r",
+    "WITH RECURSIVE a AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM a), b AS (SELECT n FROM a UNION ALL SELECT n + 1 FROM b) SELECT count() FROM b",
+    "SELECT * APPLY(x -> (x, x)) APPLY(x -> (x, x)) APPLY(x -> (x, x)) APPLY(x -> (x, x)) APPLY(x -> (x, x)) APPLY(x -> (x, x)) FROM events",
+    "SELECT * APPLY(x -> repeat(toString(x), 1000000)) FROM events",
+    "SELECT COLUMNS('(a{1000}){1000}') FROM events",
+    "SELECT arrayWithConstant(1000, arrayWithConstant(1000, arrayWithConstant(1000, 1))) FROM events",
+    "SELECT arrayStringConcat(arrayWithConstant(1000, repeat('a', 9000))) FROM events",
+    "WITH x(a) AS (SELECT repeat('a', 9000)) SELECT repeat(repeat(a, 1000), 1000) FROM x",
+    "SELECT repeat(a, 1000) FROM (SELECT 'b' AS a UNION ALL SELECT repeat('a', 9000))",
+    "SELECT repeat(`repeat('a', 9000)`, 1000) FROM (SELECT repeat('a', 9000))",
+    "SELECT sum(levenshteinDistance(repeat('ab', 4000), concat(toString(number), repeat('ba', 4000)))) FROM numbers(20000)",
+    "SELECT JSON_VALUE('[]', '$[0 to 4294967295]'), JSON_QUERY('[]', '$[*][*][*][*]')",
+    "SELECT path FROM events GROUP BY GROUPING SETS ((path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)), (path, title, ts, toString(ts)))",
 )
 
 OUTPUT = (
@@ -393,6 +450,20 @@ ENGINE = (
     "WITH 'file:{file}' AS zone SELECT toHour(ts, zone) FROM events",
     "SELECT dateDiff('day', ts, now(), (SELECT 'file:{file}')) FROM events",
     "SELECT addDays(ts, 1, 'file:{file}'), toStartOfInterval(ts, INTERVAL 1 DAY, now(), 'file:{file}') FROM events",
+    "SELECT uniqMerge(path) FROM events",
+    "SELECT sumMerge(CAST('x', 'AggregateFunction(sum, UInt64)')), finalizeAggregation('x')",
+    "SELECT uniqMerge(unhex('0001')) FROM events",
+    "SELECT groupArrayState(path), anyState(title), topKState(3)(path) FROM events",
+    "SELECT * APPLY(sumState) APPLY(uniqMerge) FROM events",
+    "SELECT * APPLY(__getScalar), COLUMNS('path') APPLY(`file(1)) FROM tokens --`) FROM events",
+    "SELECT * APPLY(toString, 'x') FROM events",
+    "SELECT * APPLY(lower(path)) FROM events",
+    "SELECT * APPLY(quantile((SELECT count() FROM tokens))) FROM events",
+    "SELECT EXTRACT(HOUR FROM (SELECT document FROM tokens))",
+    "SELECT date_add(DAY, (SELECT count() FROM tokens), ts) FROM events",
+    "SELECT date_add(`1) FROM tokens --`, 1, ts) FROM events",
+    "SELECT position('x' IN (SELECT document FROM tokens))",
+    "SELECT grouping(path), version() FROM events",
 )
 
 SIDE_CHANNELS = (
@@ -417,6 +488,14 @@ SIDE_CHANNELS = (
     "SELECT count() FROM events WHERE toFixedString(replaceRegexpOne(name, '^[^C]*$', '1'), 1) = '1'",
     "SELECT count() FROM sessions WHERE toFixedString(replaceRegexpOne(source, '^[^C]*$', '1'), 1) = '1'",
     "SELECT arrayMap(k -> toFixedString(replaceRegexpOne(k, '^[^C]*$', '1'), 1), mapKeys(props)) FROM events",
+    "SELECT count() FROM events PREWHERE intDiv(1, if(visitor_id >= 6666666666666000, 0, 1)) = 1",
+    "SELECT count() FROM sessions FINAL PREWHERE intDiv(1, if(city LIKE '%CANARY%', 0, 1)) = 1",
+    "SELECT COLUMNS('^path$|^title$') APPLY(x -> accurateCast(if(x LIKE '%CANARY%', x, '1'), 'UInt8')) APPLY(max) FROM events",
+    "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + intDiv(1, if(path LIKE '%CANARY%', 0, 1)) FROM r, events WHERE n < 3) SELECT count() > 0 FROM r",
+    "SELECT count() FROM events ARRAY JOIN [accurateCast(if(path LIKE '%CANARY%', path, '1'), 'UInt8')] AS a",
+    "SELECT max(x) FROM (SELECT intDiv(1, if(title LIKE '%CANARY%', 0, 1)) AS x FROM events GROUP BY GROUPING SETS ((x), ()))",
+    "SELECT uniqMerge(u) FROM (SELECT uniqState(intDiv(1, if(name LIKE '%CANARY%', 0, 1))) AS u FROM events)",
+    "SELECT sum(revenue_amount) / count() AS a, sum(revenue_amount) / max(intDiv(1, revenue_amount < 743198520)) AS b FROM events",
 )
 
 FAMILIES: dict[str, tuple[str, ...]] = {

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from analytics_server.sql import service
+from analytics_server.sql import service, sizes
 from analytics_server.sql.answer import FORMATS, SqlMeta
 from analytics_server.sql.guard import Guard
-from analytics_server.sql.printer import calls, dialect, functions, parameters, weight
+from analytics_server.sql.printer import asked_settings, calls, dialect, functions, parameters, relations, weight
 from analytics_server.sql.service import SqlRequest
 
 ROOT = Path(__file__).parents[2]
@@ -61,8 +61,14 @@ def test_names_the_limits() -> None:
         (parameters.MAX_TEXT_CHARS, "{} characters"),
         (parameters.MAX_ELEMENTS, "{} elements"),
         (service.BLOCK_ROWS, "({} at most)"),
+        (service.RECURSIONS, "{} rounds at most"),
+        (relations.MAX_NUMBERS, "up to {} numbers"),
+        (calls.COMPARED_BYTES, "first {} bytes"),
+        (sizes.MOST_TIMES, "has {} elements at most"),
         (int(service.OVERTIME_S), "{} seconds after"),
     ):
         assert words.format(f"{number:,}") in " ".join(PAGE.split()), words
-    for ending in functions.COMBINATORS:
+    for ending in (*functions.COMBINATORS, *functions.STATES):
         assert f"`{ending}`" in PAGE
+    for name in (*asked_settings.FOLLOWED, *asked_settings.UNFOLLOWED):
+        assert f"`{name}`" in PAGE

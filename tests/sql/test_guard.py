@@ -130,7 +130,7 @@ def test_never_prints_the_text_itself(guard: Guard) -> None:
         ("SELECT 1;\nDROP TABLE events", "sql_not_allowed", 1, 9, "one statement"),
         ("DROP TABLE events", "sql_not_allowed", 1, 1, "DROP"),
         ("SELECT path FROM events\nSETTINGS readonly = 0", "sql_not_allowed", 2, 1, "SETTINGS"),
-        ("SELECT path FROM events\nPREWHERE 1", "sql_not_allowed", 2, 1, "WHERE"),
+        ("SELECT path FROM events\nSAMPLE 1", "sql_not_allowed", 2, 1, "WHERE"),
         ("SELECT CAST(ts AS Nested(a Int8)) FROM events", "unknown_type", 1, 19, "Nested"),
         ("SELECT a b c FROM events", "bad_sql", 1, 12, "c"),
         ("SELECT 'ü', (1 FROM events", "bad_sql", None, None, ""),
@@ -193,7 +193,17 @@ def test_function_names_are_found_in_any_case_and_never_twice(functions: Functio
     combined = functions.find("sumArrayIf")
     assert combined is not None
     assert (combined.name, combined.family) == ("sumArrayIf", AGGREGATES)
-    for unknown in ("sumState", "sumMergeIf", "sumIfIf", "lowerIf", "row_numberIf", "sumIfArrayOrNull", "file", ""):
+    for unknown in (
+        "topKState",
+        "groupArrayMerge",
+        "sumMergeIf",
+        "sumIfIf",
+        "lowerIf",
+        "row_numberIf",
+        "sumIfArrayOrNull",
+        "file",
+        "",
+    ):
         assert functions.find(unknown) is None, unknown
 
 

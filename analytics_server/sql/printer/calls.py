@@ -14,12 +14,15 @@ from typing import ClassVar
 from sqlglot import exp
 
 from analytics_server.query.language.regexps import MOST_WEIGHT, weight_of
+from analytics_server.sql.function_names import INSTEAD_OF, MOVES, WITHOUT
 from analytics_server.sql.printer.context import Context, NameScope, literal
+from analytics_server.sql.printer.decimals import CALCULATING
 from analytics_server.sql.printer.expressions import ExpressionPrinter, Print
 from analytics_server.sql.printer.functions import TYPE_ARGUMENT, Called
+from analytics_server.sql.printer.operators import UNITS
 from analytics_server.sql.printer.refusal import shown
 from analytics_server.sql.printer.types import is_zone
-from analytics_server.sql.sizes import Sizes
+from analytics_server.sql.sizes import BUILDERS, MOST_TIMES, Sizes
 from analytics_server.zones import refusal
 
 MAX_LAMBDA_DEPTH = 2
@@ -33,6 +36,14 @@ PATTERNS = {
     "splitByRegexp": 0,
 }
 """Functions that take a regular expression, and in which place."""
+MAPS = frozenset({"sumMap", "minMap", "maxMap"})
+SHORTENED = frozenset({"levenshteinDistance"})
+COMPARED_BYTES = 200
+"""How much of each text is compared by functions whose work grows with the product of the lengths."""
+JSON_PATHS = frozenset({"JSON_VALUE", "JSON_EXISTS", "JSON_QUERY"})
+_JSON_PATH = re.compile(r"\$(?:\.\w{1,100}|\[\d{1,6}\]|\[\"[^\"\\]{1,100}\"\]){0,20}")
+NOT_APPLIED = frozenset({*TYPE_ARGUMENT, *SHORTENED, *JSON_PATHS, "arrayReduce", "range", "arrayWithConstant"})
+"""Functions whose arguments are looked at, so that they can't be named alone."""
 _AGGREGATE_TEXT = re.compile(r"(?P<name>\w+)(?P<parameters>\([0-9., ]*\))?")
 
 
@@ -50,18 +61,87 @@ class CallPrinter(ExpressionPrinter):
         name = node.this if isinstance(node.this, str) else node.this.name
         known = self.context.functions.find(name)
         if known is None:
+            instead = INSTEAD_OF.get(name.lower())
+            hint = f" Write {instead}." if instead else self.context.functions.suggest(name)
+            self.context.refuse(node, f"There is no function {shown(name)} here.{hint}", "unknown_function")
+        if not self.context.features.has_function(known.base.name):
+            instead = WITHOUT.get(known.base.name)
             self.context.refuse(
                 node,
-                f"There is no function {shown(name)} here.{self.context.functions.suggest(name)}",
+                f"The engine of this server has no function {known.base.name}; a ClickHouse server has it."
+                + (f" Write {instead}." if instead else ""),
                 "unknown_function",
             )
         return known
 
     def _function(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "expressions")
+        name = str(node.this).lower()
+        if name in MOVES:
+            return self._moved(node, MOVES[name], scope)
+        if name == "string_agg":
+            return self._joined_texts(node, scope)
         known = self._known(node)
         self._sizes.check(known.name, node)
         return f"{known.name}({self._arguments(known, node, node.expressions, scope)})"
+
+    def _moved(self, node: exp.Expr, verb: str, scope: NameScope) -> str:
+        """`date_add(DAY, 1, ts)` or `date_add(ts, INTERVAL 1 DAY)`."""
+        arguments = node.expressions
+        if len(arguments) == 2:
+            sign = "+" if verb == "add" else "-"
+            return f"({self._operand(arguments[0], scope)} {sign} {self._operand(arguments[1], scope)})"
+        unit = self._unit(arguments[0]).upper() if len(arguments) == 3 else ""
+        if unit.removesuffix("S") not in UNITS:
+            self.context.refuse(node, f"{node.this} is called with a unit ({', '.join(UNITS)}), a number and a time.")
+        moved = f"{verb}{unit.removesuffix('S').capitalize()}s"
+        return f"{moved}({self.listed([arguments[2], arguments[1]], scope)})"
+
+    def _unit(self, node: exp.Expr) -> str:
+        """A unit of time as a bare word or a text."""
+        if isinstance(node, exp.Literal) and node.args.get("is_string"):
+            return str(node.this)
+        return node.name if isinstance(node, exp.Column) and not node.table else ""
+
+    def _joined_texts(self, node: exp.Expr, scope: NameScope) -> str:
+        """`string_agg(text, ',')`, which the smaller engine lacks."""
+        arguments = list(node.expressions)
+        distinct = len(arguments) == 1 and isinstance(arguments[0], exp.Distinct)
+        if distinct:
+            self.context.only(arguments[0], "expressions")
+            arguments = arguments[0].expressions
+        if len(arguments) != 2 or not isinstance(arguments[1], exp.Literal):
+            self.context.refuse(
+                node,
+                "string_agg is called with a text and a separator in quotes. In an order:"
+                " arrayStringConcat(arrayMap(p -> p.2, arraySort(groupArray((ts, path)))), ',').",
+            )
+        text, between = (self.write(each, scope) for each in arguments)
+        return f"arrayStringConcat({'groupUniqArray' if distinct else 'groupArray'}({text}), {between})"
+
+    def applied(self, node: object, scope: NameScope) -> str:
+        """What stands in the brackets of APPLY: a function's name, one with parameters, or a lambda."""
+        if isinstance(node, exp.Lambda):
+            return self._lambda(node, scope)
+        is_name = isinstance(node, exp.Column) and not node.table
+        if not isinstance(node, exp.Expr) or not (is_name or isinstance(node, exp.Anonymous)):
+            self.context.refuse(
+                node if isinstance(node, exp.Expr) else None,
+                "APPLY takes a function's name, an aggregate with parameters, or x -> ….",
+            )
+        if is_name:
+            known = self._known(node)
+            if known.name in NOT_APPLIED or known.name in BUILDERS or known.name in PATTERNS:
+                self.context.refuse(node, f"Write APPLY(x -> {known.name}(x, …)).")
+            return known.name
+        known = self._known(node)
+        if not known.is_aggregate or not all(
+            isinstance(each, (exp.Literal, exp.Placeholder)) for each in node.expressions
+        ):
+            self.context.refuse(
+                node, f"In APPLY an aggregate has numbers for parameters; else write x -> {known.name}(x)."
+            )
+        return f"{known.name}({self.listed(node.expressions, scope)})"
 
     def _parametric(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "expressions", "params")
@@ -81,7 +161,30 @@ class CallPrinter(ExpressionPrinter):
         if len(arguments) == 1 and isinstance(arguments[0], exp.Distinct) and known.is_aggregate:
             self.context.only(arguments[0], "expressions")
             return f"DISTINCT {self.listed(arguments[0].expressions, scope)}"
+        mapped = f"{known.name.removesuffix('Map')}MappedArrays"
+        if known.name in MAPS and len(arguments) > 1 and not self.context.features.has_function(mapped):
+            self.context.refuse(
+                node,
+                f"The engine of this server has {known.name} for maps only: write"
+                f" {known.name}(mapFromArrays(keys, values)).",
+                "unknown_function",
+            )
+        if known.name == "position" and len(arguments) == 1 and isinstance(arguments[0], exp.In):
+            sought = arguments[0]  # position('b' IN path)
+            self.context.only(sought, "this", "field")
+            if sought.args.get("field") is None:
+                self.context.refuse(sought, "position('b' IN path) takes two texts.", "bad_sql")
+            return self.listed([sought.args["field"], sought.this], scope)
+        if known.name == "dateDiff" and arguments and self._unit(arguments[0]):
+            unit = exp.Literal.string(self._unit(arguments[0]).lower())
+            arguments = [unit, *arguments[1:]]
         written = [self._argument(argument, scope) for argument in arguments]
+        if known.name in SHORTENED:
+            written = [f"substring({each}, 1, {COMPARED_BYTES})" for each in written]
+        if known.name in JSON_PATHS and len(arguments) > 1:
+            self._check_json_path(known, arguments[1])
+        if known.name in CALCULATING:
+            written = [self.narrowed(*each) for each in zip(arguments, written, strict=True)]
         if known.name in TYPE_ARGUMENT and len(arguments) > 1:
             # accurateCast(x, type, default) and JSONExtract(json, path…, type)
             place = -1 if known.name == "JSONExtract" else 1
@@ -93,6 +196,11 @@ class CallPrinter(ExpressionPrinter):
             # What is computed is cut to what was reckoned with; what is written was checked as it is.
             most = self._sizes.times(arguments[1], self._sizes.of(arguments[0]) if known.name == "repeat" else 4)
             written[1] = f"least({written[1]}, {most})"
+        if known.name == "arrayWithConstant" and arguments:
+            if self._sizes.times(arguments[0], 1) > MOST_TIMES:
+                self.context.refuse(arguments[0], f"An array of {MOST_TIMES:,} elements at most.", "sql_too_big")
+            if not self._sizes.is_number(arguments[0]):
+                written[0] = f"least({written[0]}, {MOST_TIMES})"
         if known.name in PATTERNS and len(arguments) > PATTERNS[known.name]:
             self._check_pattern(arguments[PATTERNS[known.name]])
         if known.name == "arrayReduce" and arguments:
@@ -107,6 +215,11 @@ class CallPrinter(ExpressionPrinter):
     def _joined(self, node: exp.Expr, scope: NameScope) -> str:
         self._sizes.check("concat", node)
         return self._binary(node, scope)
+
+    def _check_json_path(self, known: Called, node: exp.Expr) -> None:
+        """Without ranges and stars, which go over everything again and again."""
+        if not _JSON_PATH.fullmatch(self._text(known, node)):
+            self.context.refuse(node, f"{known.base.signature}: a path is a text such as '$.a.b[0]'.")
 
     def _check_pattern(self, node: exp.Expr) -> None:
         """A regular expression is read here, so it is a text or a parameter."""
@@ -163,6 +276,8 @@ class CallPrinter(ExpressionPrinter):
 
     def _aggregate_name(self, known: Called, node: exp.Expr) -> str:
         found = _AGGREGATE_TEXT.fullmatch(self._text(known, node))
+        if found and found["name"].endswith(("State", "Merge")):
+            found = None
         aggregate = self.context.functions.find(found["name"]) if found else None
         if found is None or aggregate is None or not aggregate.is_aggregate:
             self.context.refuse(
@@ -175,7 +290,8 @@ class CallPrinter(ExpressionPrinter):
     def _filter(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "expression")
         condition = node.expression
-        if not isinstance(node.this, (exp.Anonymous, exp.ParameterizedAgg)) or not isinstance(condition, exp.Where):
+        is_call = isinstance(node.this, (exp.Anonymous, exp.ParameterizedAgg))
+        if not is_call or not isinstance(condition, exp.Where) or not self._known(node.this).is_aggregate:
             self.context.refuse(node, "FILTER (WHERE …) follows an aggregate function.")
         return f"{self.write(node.this, scope)} FILTER (WHERE {self.write(condition.this, scope)})"
 

@@ -9,6 +9,8 @@ from typing import NoReturn
 
 from sqlglot import exp
 
+from analytics_server.sql.features import EVERYTHING, EngineFeatures
+from analytics_server.sql.printer.decimals import Decimals
 from analytics_server.sql.printer.functions import Functions
 from analytics_server.sql.printer.refusal import SqlRefused, TextPosition, place_of, shown
 from analytics_server.sql.printer.types import BadSqlType, SqlType, parse_type
@@ -56,9 +58,21 @@ class Context:
     """Columns to read of the tables; None: all."""
     hidden: Container[str] = ()
     """Columns that the site's profile leaves out."""
+    features: EngineFeatures = EVERYTHING
+    """What the engine has that runs the query."""
     builds_long_texts: bool = False
+    settings: dict[str, int] = field(default_factory=dict)
+    """What the query's own SETTINGS ask for."""
+    rewritten: int = 0
+    """How many expressions are printed otherwise than they were written."""
     declared: dict[str, SqlType] = field(default_factory=dict)
     """The user's parameters that the text names, with their types."""
+    decimals: Decimals | None = field(init=False, default=None)
+    """Finds wide Decimals, where the engine can't calculate with them."""
+
+    def __post_init__(self) -> None:
+        if not self.features.wide_decimals:
+            self.decimals = Decimals(self.functions)
 
     def place(self, node: exp.Expr | None) -> TextPosition | None:
         """Where a node stands in the user's text, or the nearest thing inside it that is known to stand somewhere."""

@@ -18,6 +18,7 @@ from sqlglot.parser import Parser
 from sqlglot.parsers.clickhouse import ClickHouseParser
 from sqlglot.tokenizer_core import Token, TokenType
 
+from analytics_server.sql.function_names import PARTS, TRIMS
 from analytics_server.sql.printer.refusal import SqlRefused, place_of, shown
 
 MAX_DEPTH = 24
@@ -34,6 +35,7 @@ SPAN = "span"
 
 _OPENING = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE}
 _CLOSING = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE}
+_BEHIND_A_NAME = {TokenType.R_PAREN, TokenType.COMMA, TokenType.DOT}
 _STARTS = {TokenType.SELECT, TokenType.WITH, TokenType.FROM, TokenType.L_PAREN}
 
 
@@ -45,7 +47,12 @@ class _Reader(ClickHouseParser):
     """Leaves functions alone, and stops after a number of steps that grows with the text."""
 
     FUNCTIONS: ClassVar[dict[str, Any]] = {}
-    FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {"CAST": ClickHouseParser.FUNCTION_PARSERS["CAST"]}
+    FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
+        "CAST": ClickHouseParser.FUNCTION_PARSERS["CAST"],
+        "EXTRACT": lambda self: self._extract(),
+        "TRIM": lambda self: self._trim(),
+        "SUBSTRING": lambda self: self._substring(),
+    }
     NO_PAREN_FUNCTIONS: ClassVar[dict[Any, Any]] = {}
     NO_PAREN_FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {"CASE": ClickHouseParser.NO_PAREN_FUNCTION_PARSERS["CASE"]}
     COLUMN_OPERATORS: ClassVar[dict[Any, Any]] = {
@@ -86,10 +93,54 @@ class _Reader(ClickHouseParser):
 
     def _parse_expression(self) -> exp.Expr | None:
         first = self._index
-        expression = super()._parse_expression()
+        expression = Parser._parse_expression(self)
+        while expression is not None and self._match_pair(TokenType.APPLY, TokenType.L_PAREN):
+            expression = exp.Apply(this=expression, expression=self._parse_lambda())
+            self._match_r_paren(expression)
         if expression is not None and self._index > first:
             expression.meta[SPAN] = (self._tokens[first].start, self._tokens[self._index - 1].end + 1)
         return expression
+
+    def _call(self, name: str, arguments: list[exp.Expr], start: Token) -> exp.Expr:
+        return self.expression(exp.Anonymous(this=name, expressions=arguments)).update_positions(start)
+
+    def _extract(self) -> exp.Expr:
+        """`EXTRACT(HOUR FROM ts)`; with a comma it is the function of that name."""
+        start = self._tokens[self._index - 2]
+        if self._next.token_type == TokenType.FROM:
+            part = PARTS.get(self._curr.text.upper())
+            if part is None:
+                self.raise_error(f"EXTRACT takes {', '.join(PARTS)}", self._curr)
+            self._advance(2)
+            return self._call(str(part), [self._required(self._parse_bitwise())], start)
+        return self._call("extract", self._parse_csv(self._parse_lambda), start)
+
+    def _trim(self) -> exp.Expr:
+        """`TRIM(BOTH 'x' FROM text)`; without these words it is the function of that name."""
+        start = self._tokens[self._index - 2]
+        word = self._curr.text.upper()
+        if word in TRIMS and self._next.token_type not in _BEHIND_A_NAME:
+            self._advance()
+            characters = None if self._match(TokenType.FROM) else self._required(self._parse_bitwise())
+            if characters is not None and not self._match(TokenType.FROM):
+                self.raise_error("TRIM needs FROM", self._curr)
+            text = self._required(self._parse_bitwise())
+            return self._call(TRIMS[word], [text, *([characters] if characters is not None else [])], start)
+        return self._call("trim", self._parse_csv(self._parse_lambda), start)
+
+    def _substring(self) -> exp.Expr:
+        """`SUBSTRING(text FROM 2 FOR 3)`, or with commas."""
+        start = self._tokens[self._index - 2]
+        arguments = self._parse_csv(self._parse_lambda)
+        for token_type in (TokenType.FROM, TokenType.FOR):
+            if len(arguments) < 3 and self._match(token_type):
+                arguments.append(self._required(self._parse_bitwise()))
+        return self._call("substring", arguments, start)
+
+    def _required(self, expression: exp.Expr | None) -> exp.Expr:
+        if expression is None:
+            self.raise_error("An expression is expected", self._curr)
+        return expression or exp.Null()
 
     def _parse_function(self, *args: Any, **kwargs: Any) -> exp.Expr | None:
         called = Parser._parse_function(self, *args, **kwargs)

@@ -16,34 +16,13 @@ from sqlglot import exp
 
 from analytics_server.sql.printer.context import CTE, Context, NameScope, literal, quote
 from analytics_server.sql.printer.dialect import RAW
+from analytics_server.sql.printer.operators import BINARY, CALCULATIONS, CHAINS, MATCHES, UNITS
 from analytics_server.sql.printer.refusal import shown
 
 PROPS = "props"
 PARAMETER = "user_"
 """Put before the names of a user's parameters."""
 
-BINARY: dict[type[exp.Expr], str] = {
-    exp.And: "AND",
-    exp.Or: "OR",
-    exp.Add: "+",
-    exp.Sub: "-",
-    exp.Mul: "*",
-    exp.Div: "/",
-    exp.Mod: "%",
-    exp.EQ: "=",
-    exp.NEQ: "!=",
-    exp.LT: "<",
-    exp.LTE: "<=",
-    exp.GT: ">",
-    exp.GTE: ">=",
-    exp.NullSafeEQ: "<=>",
-    exp.DPipe: "||",
-}
-CHAINS: tuple[tuple[type[exp.Expr], ...], ...] = ((exp.And,), (exp.Or,), (exp.Add, exp.Sub), (exp.Mul, exp.Div))
-"""Operators that are read from left to right however many follow each other."""
-
-MATCHES: dict[type[exp.Expr], str] = {exp.Like: "LIKE", exp.ILike: "ILIKE"}
-UNITS = ("SECOND", "MINUTE", "HOUR", "DAY", "WEEK", "MONTH", "QUARTER", "YEAR")
 _NUMBER = re.compile(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 _CONSTANTS = {"inf": "inf", "infinity": "inf", "nan": "nan"}
 _ATOMS = (
@@ -238,17 +217,30 @@ class ExpressionPrinter:
         written = self.write(node, scope)
         return written if type(node) in _ATOMS else f"({written})"
 
+    def narrowed(self, node: exp.Expr, written: str) -> str:
+        """What is printed for an operand, as a Decimal that the engine can calculate with."""
+        scale = self.context.decimals.scale_of_wide(node) if self.context.decimals else None
+        if scale is None:
+            return written
+        self.context.rewritten += 1
+        return f"toDecimal64({written}, {scale})"
+
+    def _number(self, node: exp.Expr, scope: NameScope) -> str:
+        """An operand of a calculation."""
+        return self.narrowed(node, self._operand(node, scope))
+
     def _binary(self, node: exp.Expr, scope: NameScope) -> str:
         chain = next((each for each in CHAINS if type(node) in each), (type(node),))
         pieces: list[str] = []
         left: exp.Expr = node
+        operand = self._number if type(node) in CALCULATIONS else self._operand
         while type(left) in chain:
             self.context.only(left, "this", "expression", "safe", "typed")
-            pieces += [self._operand(left.expression, scope), BINARY[type(left)]]
+            pieces += [operand(left.expression, scope), BINARY[type(left)]]
             left = left.this
             if chain == (type(node),) and type(node) not in (exp.And, exp.Or):
                 break
-        return " ".join([self._operand(left, scope), *reversed(pieces)])
+        return " ".join([operand(left, scope), *reversed(pieces)])
 
     def _match(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "expression", "negate")
@@ -258,7 +250,8 @@ class ExpressionPrinter:
 
     def _int_div(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "expression")
-        return f"intDiv({self.write(node.this, scope)}, {self.write(node.expression, scope)})"
+        left, right = self._number(node.this, scope), self._number(node.expression, scope)
+        return f"intDiv({left}, {right})"
 
     def _not(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this")
@@ -287,7 +280,8 @@ class ExpressionPrinter:
         self.context.only(node, "this", "true", "false")
         if node.args.get("false") is None:
             self.context.refuse(node, "A condition ? value needs : and another value.", "bad_sql")
-        return f"if({self.listed([node.this, node.args['true'], node.args['false']], scope)})"
+        choices = [self.narrowed(each, self.write(each, scope)) for each in (node.args["true"], node.args["false"])]
+        return f"if({', '.join([self.write(node.this, scope), *choices])})"
 
     def _case(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "ifs", "default")
@@ -296,9 +290,10 @@ class ExpressionPrinter:
             written.append(self._operand(node.this, scope))
         for each in node.args["ifs"]:
             self.context.only(each, "this", "true")
-            written.append(f"WHEN {self.write(each.this, scope)} THEN {self.write(each.args['true'], scope)}")
+            chosen = self.narrowed(each.args["true"], self.write(each.args["true"], scope))
+            written.append(f"WHEN {self.write(each.this, scope)} THEN {chosen}")
         if node.args.get("default") is not None:
-            written.append(f"ELSE {self.write(node.args['default'], scope)}")
+            written.append(f"ELSE {self.narrowed(node.args['default'], self.write(node.args['default'], scope))}")
         return f"({' '.join(written)} END)"
 
     def _bracket(self, node: exp.Expr, scope: NameScope) -> str:

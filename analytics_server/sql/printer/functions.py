@@ -14,6 +14,7 @@ from importlib.resources import files
 
 import msgspec
 
+from analytics_server.sql.function_names import ALIASES
 from analytics_server.sql.printer.refusal import nearest
 
 AGGREGATES = "Aggregates"
@@ -31,6 +32,14 @@ COMBINATORS = {
 
 MAX_COMBINATORS = 2
 
+STATES = {
+    "State": "The unfinished result of a group, to be merged.",
+    "Merge": "The result of unfinished ones: uniqMerge(u) of uniqState(x) AS u.",
+}
+"""Endings of the aggregates below, by themselves: `uniqMerge(u) OVER (…)` of `uniqState(visitor_id) AS u` by day."""
+
+WITH_STATES = frozenset({"count", "sum", "avg", "min", "max", "uniq", "uniqExact", "uniqCombined", "uniqHLL12"})
+
 NO_COMBINATORS = frozenset({"groupConcat", "sumMap", "minMap", "maxMap"})
 TYPE_ARGUMENT = frozenset({"JSONExtract", "accurateCast", "accurateCastOrNull", "accurateCastOrDefault"})
 """Functions with a type's name among their arguments: it must be a literal that the type list knows."""
@@ -38,6 +47,7 @@ TYPE_ARGUMENT = frozenset({"JSONExtract", "accurateCast", "accurateCastOrNull", 
 TIMES = "Dates and times"
 ZONE_PLACES = {
     "now": 0,
+    "now64": 1,
     "makeDate": 3,
     "makeDateTime": 6,
     **dict.fromkeys(("dateDiff", "date_diff", "age"), 3),
@@ -101,7 +111,7 @@ class Functions:
     def __init__(self, families: dict[str, list[Function]]) -> None:
         self.families = families
         self._by_name = {function.name: (function, family) for family, all_ in families.items() for function in all_}
-        self._by_folded = {name.lower(): name for name in reversed(self._by_name)}
+        self._by_folded = ALIASES | {name.lower(): name for name in reversed(self._by_name)}
 
     def find(self, name: str) -> Called | None:
         """The function a name means, with its combinators; None if it is not listed."""
@@ -124,18 +134,22 @@ class Functions:
     def _combined(self, name: str) -> Called | None:
         endings: list[str] = []
         rest = name
+        for state in STATES:
+            merged = self._exact(name.removesuffix(state)) if name.endswith(state) else None
+            if merged is not None and merged in WITH_STATES:
+                return Called(merged + state, *self._by_name[merged])
         while len(endings) < MAX_COMBINATORS:
             ending = next((each for each in COMBINATORS if rest.endswith(each) and each not in endings), None)
             if ending is None:
                 return None
             rest = rest[: -len(ending)]
             endings.append(ending)
-            base = self._exact(rest)
-            if base is not None:
-                function, family = self._by_name[base]
-                if family != AGGREGATES or base in NO_COMBINATORS:
+            found = self._exact(rest)
+            if found is not None:
+                function, family = self._by_name[found]
+                if family != AGGREGATES or found in NO_COMBINATORS:
                     return None
-                return Called(base + "".join(reversed(endings)), function, family)
+                return Called(found + "".join(reversed(endings)), function, family)
         return None
 
 

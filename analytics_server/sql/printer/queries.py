@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
+from analytics_server.sql.printer.asked_settings import take_settings
 from analytics_server.sql.printer.context import Context, NameScope, clause, quote
 from analytics_server.sql.printer.dialect import SPAN
 from analytics_server.sql.printer.expressions import PROPS
@@ -20,12 +21,15 @@ SET_OPERATIONS: dict[type[exp.Expr], str] = {
     exp.Except: "EXCEPT",
     exp.Intersect: "INTERSECT",
 }
+TAIL = ("order", "limit", "offset")
+"""What may stand behind the brackets of a query."""
 _SELECT_PARTS = (
     "with_",
     "distinct",
     "expressions",
     "from_",
     "joins",
+    "prewhere",
     "where",
     "group",
     "having",
@@ -49,30 +53,44 @@ class QueryPrinter(RelationPrinter):
         """The query with one row more than may be returned, so that a cut is noticed."""
         while isinstance(node, exp.Subquery) and not any(v for k, v in node.args.items() if k != "this"):
             node = node.this
-        if isinstance(node, exp.Select):
-            limit = node.args.get("limit")
-            if not (isinstance(limit, exp.Limit) and limit.args.get("limit_options")):
-                return self._select(node, NameScope(), top=self._max_rows + 1)
-        return f"SELECT * FROM ({self.query(node, NameScope())}) LIMIT {self._max_rows + 1}"
+        self.context.settings = take_settings(self.context, node)
+        top = self._max_rows + 1
+        if isinstance(node, exp.Select) and not _has_ties(node):
+            return self._select(node, NameScope(), top=top)
+        if isinstance(node, (exp.Subquery, *SET_OPERATIONS)) and _has_tail(node) and not _has_ties(node):
+            return self._tailed(node, NameScope(), top=top)
+        return f"SELECT * FROM ({self.query(node, NameScope())}) LIMIT {top}"
 
     def query(self, node: exp.Expr, scope: NameScope) -> str:
         """A SELECT, or several joined by UNION and the like, as SQL. Raises `SqlRefused`."""
         if isinstance(node, exp.Select):
             return self._select(node, scope)
+        if isinstance(node, (exp.Subquery, *SET_OPERATIONS)) and _has_tail(node):
+            return self._tailed(node, scope)
         if type(node) not in SET_OPERATIONS:
             self.context.refuse(node, "A SELECT is expected here.", "bad_sql")
         return self._union(node, scope)
 
+    def _tailed(self, node: exp.Expr, scope: NameScope, *, top: int | None = None) -> str:
+        """ORDER BY and LIMIT behind brackets: of all that stands in them."""
+        if isinstance(node, exp.Subquery):
+            self._only(node, "this", *TAIL)
+            inner = self.query(node.this, scope)
+        else:
+            inner = self._union(node, scope, TAIL)
+        order = [self.order(node.args["order"], scope)] if node.args.get("order") else []
+        return " ".join([f"SELECT * FROM ({inner})", *order, *self._limits(node, scope, top)])
+
     # ---- parts of a query ----------------------------------------------------
 
-    def _union(self, node: exp.Expr, scope: NameScope) -> str:
-        self._only(node, "this", "expression", "distinct", "with_")
+    def _union(self, node: exp.Expr, scope: NameScope, tail: tuple[str, ...] = ()) -> str:
+        self._only(node, "this", "expression", "distinct", "with_", *tail)
         operands: list[exp.Expr] = []
         operators: list[str] = []
         left = node
         opening = ""
         while type(left) in SET_OPERATIONS:  # a long union leans to the left: no recursion
-            self._only(left, "this", "expression", "distinct", "with_")
+            self._only(left, "this", "expression", "distinct", "with_", *(tail if left is node else ()))
             if with_ := left.args.get("with_"):
                 opening, scope = self._with(with_, scope)
             operands.append(left.expression)
@@ -90,8 +108,10 @@ class QueryPrinter(RelationPrinter):
     def _part(self, node: exp.Expr, scope: NameScope, *, bare: bool = False) -> str:
         """One side of a union."""
         if isinstance(node, exp.Subquery):
-            self._only(node, "this")
-            return self.query(node.this, scope) if bare else f"({self.query(node.this, scope)})"
+            if not _has_tail(node):
+                self._only(node, "this")
+                node = node.this
+            return self.query(node, scope) if bare else f"({self.query(node, scope)})"
         if type(node) in SET_OPERATIONS:
             return f"({self.query(node, scope)})"
         return self.query(node, scope)
@@ -136,14 +156,20 @@ class QueryPrinter(RelationPrinter):
         return ", ".join(self._item(item, scope, named=named) for item in items)
 
     def _item(self, item: exp.Expr, scope: NameScope, *, named: bool) -> str:
+        if isinstance(item, exp.Apply):
+            return self._applied(item, scope)
+        if _is_columns(item):
+            return self._columns(item, scope)
         star = item if isinstance(item, exp.Star) else item.this if isinstance(item, exp.Column) else None
         if isinstance(star, exp.Star):
             return self._star(item, star, scope)
         if isinstance(item, exp.Alias):
             self.context.only(item, "this", "alias")
             return f"{self._operand(item.this, scope)} AS {self.context.quoted(item.args['alias'])}"
+        before = self.context.rewritten
         written = self.write(item, scope)
-        ours = _is_spelled_out(item) if isinstance(item, exp.Column) else named or _is_rewritten(item)
+        changed = self.context.rewritten > before or _is_rewritten(item)
+        ours = _is_spelled_out(item) if isinstance(item, exp.Column) else named or changed
         title = self._title(item) if ours else ""
         return f"{written} AS {quote(title)}" if title else written
 
@@ -164,8 +190,7 @@ class QueryPrinter(RelationPrinter):
                 self.context.refuse(item, "Write table.*, without a database.")
             written = f"{self.context.quoted(item.args['table'])}.*"
         if without := star.args.get("except_"):
-            names = ", ".join(self.context.quoted(each.this) for each in without if self._bare(each))
-            written += f" EXCEPT ({names})"
+            written += f" EXCEPT ({', '.join(self._excepted(each, scope) for each in without)})"
         if instead := star.args.get("replace"):
             values = ", ".join(
                 f"{self._operand(each.this, scope)} AS {self.context.quoted(each.args['alias'])}"
@@ -175,12 +200,48 @@ class QueryPrinter(RelationPrinter):
             written += f" REPLACE ({values})"
         return written
 
+    def _excepted(self, node: exp.Expr, scope: NameScope) -> str:
+        if isinstance(node, exp.Literal):
+            self._check_pattern(node)
+            return self.write(node, scope)
+        return self.context.quoted(node.this) if self._bare(node) else ""
+
+    def _columns(self, item: exp.Expr, scope: NameScope) -> str:
+        """`COLUMNS('pattern')` or `COLUMNS(a, b)`, of one table if it is named."""
+        table, call = "", item
+        if isinstance(item, exp.Dot):
+            table, call = f"{self.context.quoted(item.this)}.", item.expression
+        self.context.only(call, "this", "expressions")
+        members = call.expressions
+        if len(members) == 1 and isinstance(members[0], exp.Literal):
+            self._check_pattern(members[0])
+            return f"{table}COLUMNS({self.write(members[0], scope)})"
+        names = [self.context.quoted(each.this) for each in members if self._bare(each)]
+        if not names:
+            self.context.refuse(call, "COLUMNS takes a pattern in quotes or columns' names.", "bad_sql")
+        return f"{table}COLUMNS({', '.join(names)})"
+
+    def _applied(self, item: exp.Apply, scope: NameScope) -> str:
+        """`* APPLY(f)`: a function of each of the columns."""
+        self.context.only(item, "this", "expression")
+        inner = item.this
+        bare = inner.this if isinstance(inner, exp.Column) else inner
+        if not isinstance(bare, (exp.Apply, exp.Star)) and not _is_columns(inner):
+            self.context.refuse(item, "APPLY follows a star or COLUMNS(…).", "bad_sql")
+        return f"{self._item(inner, scope, named=False)} APPLY({self.applied(item.expression, scope)})"
+
     # ---- clauses ---------------------------------------------------------------
 
     def _conditions(self, node: exp.Expr, scope: NameScope) -> list[str]:
         pieces = []
         for key in ("where", "group", "having", "windows", "qualify", "order"):
             part = node.args.get(key)
+            if key == "where" and (first := node.args.get("prewhere")):
+                # The engine's own PREWHERE is the site's; a user's is a condition like any other.
+                self.context.only(first, "this")
+                more = f" AND {self._operand(part.this, scope)}" if part else ""
+                pieces.append(f"WHERE {self._operand(first.this, scope)}{more}")
+                continue
             if not part:
                 continue
             if key == "group":
@@ -195,6 +256,10 @@ class QueryPrinter(RelationPrinter):
         return pieces
 
     def _group(self, node: exp.Expr, scope: NameScope) -> str:
+        if node.args.get("totals"):
+            self.context.refuse_clause(
+                node, "totals", "WITH TOTALS can't be used here: write WITH ROLLUP, or GROUPING SETS ((a), ())."
+            )
         self.context.only(node, "expressions", "all", "rollup", "cube")
         if node.args.get("all"):
             return "GROUP BY ALL"
@@ -206,7 +271,16 @@ class QueryPrinter(RelationPrinter):
         if isinstance(only, (exp.Rollup, exp.Cube)):
             self.context.only(only, "expressions")
             return f"GROUP BY {type(only).__name__.upper()}({self.listed(only.expressions, scope)})"
+        if isinstance(only, exp.GroupingSets):
+            self.context.only(only, "expressions")
+            return f"GROUP BY GROUPING SETS ({', '.join(self._grouping_set(each, scope) for each in only.expressions)})"
         return f"GROUP BY {self.listed(node.expressions, scope)}"
+
+    def _grouping_set(self, node: exp.Expr, scope: NameScope) -> str:
+        if isinstance(node, exp.Tuple):
+            self.context.only(node, "expressions")
+            return f"({self.listed(node.expressions, scope)})"
+        return f"({self.write(node.this if isinstance(node, exp.Paren) else node, scope)})"
 
     def _named_window(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "partition_by", "order", "spec")
@@ -268,15 +342,15 @@ class QueryPrinter(RelationPrinter):
         return pieces
 
     def _limit(self, node: exp.Expr) -> tuple[int, str]:
-        if not isinstance(node, exp.Limit):
-            self.context.refuse(node, "Write LIMIT instead of FETCH.")
-        self.context.only(node, "expression", "limit_options")
+        """LIMIT, or the standard's FETCH FIRST n ROWS."""
+        fetched = isinstance(node, exp.Fetch)
+        self.context.only(node, *(("count", "direction") if fetched else ("expression",)), "limit_options")
         options = node.args.get("limit_options")
         if options is not None:
-            self.context.only(options, "with_ties")
-        return self._count(node.expression), " WITH TIES" if options is not None and options.args.get(
-            "with_ties"
-        ) else ""
+            self.context.only(options, "with_ties", *(("rows",) if fetched else ()))
+        ties = " WITH TIES" if options is not None and options.args.get("with_ties") else ""
+        count = node.args.get("count") if fetched else node.expression
+        return (1 if fetched and count is None else self._count(count)), ties
 
     def _limit_by(self, limit: exp.Expr, by: Sequence[exp.Expr], offset: exp.Expr | None, scope: NameScope) -> str:
         self.context.only(limit, "expression", "expressions", "offset")
@@ -292,8 +366,22 @@ class QueryPrinter(RelationPrinter):
                 return value
         text = str(node.this) if isinstance(node, exp.Literal) and not node.args.get("is_string") else ""
         if not text.isascii() or not text.isdigit() or len(text) > MAX_DIGITS:
-            self.context.refuse(node, "LIMIT and OFFSET are whole numbers, or parameters that are.")
+            self.context.refuse(node, "A number of rows is a whole number, or a parameter that is one.")
         return int(text)
+
+
+def _is_columns(node: exp.Expr) -> bool:
+    call = node.expression if isinstance(node, exp.Dot) and isinstance(node.this, exp.Identifier) else node
+    return isinstance(call, exp.Anonymous) and str(call.this).upper() == "COLUMNS"
+
+
+def _has_tail(node: exp.Expr) -> bool:
+    return any(node.args.get(key) for key in TAIL)
+
+
+def _has_ties(node: exp.Expr) -> bool:
+    options = node.args["limit"].args.get("limit_options") if node.args.get("limit") else None
+    return options is not None and bool(options.args.get("with_ties"))
 
 
 def _is_rewritten(node: exp.Expr) -> bool:

@@ -6,6 +6,8 @@ stand there. What a WITH is called in ClickHouse no table is called.
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from sqlglot import exp
 
 from analytics_server.sql.printer.calls import CallPrinter
@@ -17,10 +19,17 @@ from analytics_server.sql.printer.tables import TABLES
 SIDES = ("", "LEFT", "RIGHT", "FULL")
 STRICTNESS = ("ANY", "ALL", "SEMI", "ANTI", "ASOF")
 
+RARE = {
+    "SEMI": "WHERE x IN (SELECT …)",
+    "ANTI": "WHERE x NOT IN (SELECT …)",
+    "ASOF": "argMax(value, ts) over a JOIN with a condition on the times",
+}
+"""Joins that the smaller engine lacks, and what to write instead."""
+MAX_NUMBERS = 1_000_000
+MAX_FIRST_NUMBER = 2**53
 INSTEAD = {
-    "prewhere": "PREWHERE can't be used here: write WHERE, ClickHouse moves it.",
-    "sample": "SAMPLE can't be used here: the tables have no sampling key.",
-    "settings": "SETTINGS can't be used here: the server sets what a query may do.",
+    "sample": "SAMPLE can't be used here: write WHERE cityHash64(visitor_id) % 10 = 0 for a tenth of the visitors.",
+    "settings": "SETTINGS can't be used here: they stand once, at the end of the whole query.",
     "format": "FORMAT can't be used here: name the format in the address, ?format=csv.",
     "into": "INTO can't be used here: the answer is sent to you.",
     "locks": "FOR UPDATE and LOCK can't be used here: nothing is ever changed.",
@@ -32,25 +41,27 @@ class RelationPrinter(CallPrinter):
     """Prints tables, subqueries, joins and WITH. Raises `SqlRefused`."""
 
     def _with(self, node: exp.Expr, scope: NameScope) -> tuple[str, NameScope]:
-        if node.args.get("recursive"):
-            self.context.refuse(node, "WITH RECURSIVE can't be used here.")
-        self.context.only(node, "expressions")
+        self.context.only(node, "expressions", "recursive")
+        recursive = bool(node.args.get("recursive"))
         written = []
         for each in node.expressions:
             self.context.only(each, "this", "alias", "scalar")
             alias = each.args.get("alias")
             if alias is None:
                 self.context.refuse(each, "Each part of WITH has a name.", "bad_sql")
-            self.context.only(alias, "this")
+            self.context.only(alias, "this", "columns")
             name = self.context.name(alias.this)
+            columns = [self.context.quoted(column) for column in alias.args.get("columns") or []]
             if each.args.get("scalar"):
                 written.append(f"{self._operand(each.this, scope)} AS {quote(name)}")
                 continue
             if name == PROPS:
                 self.context.refuse(alias, f"{PROPS} is a column: give this another name.")
-            written.append(f"{quote(CTE + name)} AS ({self.query(each.this, scope)})")
+            inside = scope.with_ctes({name}) if recursive and isinstance(each.this, exp.Union) else scope
+            listed = f" ({', '.join(columns)})" if columns else ""
+            written.append(f"{quote(CTE + name)}{listed} AS ({self.query(each.this, inside)})")
             scope = scope.with_ctes({name})
-        return f"WITH {', '.join(written)} ", scope
+        return f"WITH {'RECURSIVE ' if recursive else ''}{', '.join(written)} ", scope
 
     def _alias_of(self, relation: exp.Expr) -> str:
         """The name by which a table or subquery is addressed."""
@@ -63,8 +74,9 @@ class RelationPrinter(CallPrinter):
         return relation.name if isinstance(relation, exp.Table) else ""
 
     def _relation(self, node: exp.Expr, scope: NameScope) -> str:
-        if isinstance(node, exp.Final):
-            self.context.refuse(node, "FINAL can't be used here: sessions are always merged.")
+        if isinstance(node, exp.Final):  # sessions are always merged, events never change
+            self.context.only(node, "this")
+            node = node.this
         if not isinstance(node, (exp.Table, exp.Subquery)):
             self.context.refuse(
                 node, "Behind FROM and JOIN stand events, sessions, a WITH or a subquery.", "unknown_table"
@@ -84,6 +96,8 @@ class RelationPrinter(CallPrinter):
 
     def _table(self, node: exp.Table, scope: NameScope) -> str:
         identifier = node.this
+        if isinstance(identifier, exp.Anonymous) and str(identifier.this).lower() == "numbers" and not node.db:
+            return self._numbers(identifier)
         if not isinstance(identifier, exp.Identifier):
             called = identifier.name if isinstance(identifier, exp.Expr) else "this"
             self.context.refuse(
@@ -108,12 +122,28 @@ class RelationPrinter(CallPrinter):
             self.context.refuse(node, f"There is no table {shown(name)} here.{hint}", "unknown_table")
         return table.scoped(self.context.database, self.context.wanted, self.context.hidden)
 
+    def _numbers(self, node: exp.Anonymous) -> str:
+        """`numbers(n)` and `numbers(first, n)`: the one table function, with a greatest n."""
+        self.context.only(node, "this", "expressions")
+        counts = [self._count(each) for each in node.expressions]
+        if not 1 <= len(counts) <= 2 or counts[-1] > MAX_NUMBERS or counts[0] > MAX_FIRST_NUMBER:
+            self.context.refuse(
+                node, f"numbers(n) and numbers(first, n) give {MAX_NUMBERS:,} numbers at most.", "sql_too_big"
+            )
+        return f"numbers({', '.join(str(count) for count in counts)})"
+
+    @abstractmethod
+    def _count(self, node: exp.Expr | None) -> int:
+        """A number of rows: written out, or a parameter."""
+
     def _join(self, join: exp.Expr, outer: NameScope, inner: NameScope) -> str:
         if is_array_join(join):
             self._only(join, "this", "expressions", "side", "kind")
             if join.args.get("side") not in (None, "", "LEFT"):
                 self.context.refuse(join, "ARRAY JOIN may be LEFT, nothing else.")
             members = [join.this, *(join.args.get("expressions") or [])]
+            for member in members:
+                self._check_array(member)
             arrays = ", ".join(self._named(member, inner) for member in members)
             return f"{'LEFT ' if join.args.get('side') else ''}ARRAY JOIN {arrays}"
         self._only(join, "this", "side", "kind", "on", "using")
@@ -121,6 +151,12 @@ class RelationPrinter(CallPrinter):
         relation = self._relation(join.this, outer)
         if side not in SIDES or kind not in ("", "INNER", "OUTER", "CROSS", *STRICTNESS):
             self.context.refuse(join, f"{shown(f'{side} {kind} JOIN')} can't be used here.")
+        if kind in RARE and not self.context.features.rare_joins:
+            self.context.refuse(
+                join,
+                f"The engine of this server has no {kind} JOIN; a ClickHouse server has it. Write {RARE[kind]}.",
+                "unsupported_join",
+            )
         if kind == "CROSS":
             return f"CROSS JOIN {relation}"
         words = [kind if kind in STRICTNESS else "", side or "INNER", "JOIN"]
@@ -131,6 +167,13 @@ class RelationPrinter(CallPrinter):
         if not using:
             self.context.refuse(join, "A JOIN needs ON or USING.", "bad_sql")
         return f"{written} USING ({', '.join(self._column_name(each) for each in using)})"
+
+    def _check_array(self, member: exp.Expr) -> None:
+        """A text in quotes would be taken for a column's name."""
+        bare = member.this if isinstance(member, exp.Alias) else member
+        at = bare.this.meta.get("start") if isinstance(bare, exp.Column) else None
+        if isinstance(at, int) and self.context.text[at : at + 1] == "'":
+            self.context.refuse(bare, "ARRAY JOIN takes arrays: write ['a', 'b'], or splitByChar(',', text).")
 
     def _column_name(self, node: exp.Expr) -> str:
         if isinstance(node, exp.Column) and self._bare(node):

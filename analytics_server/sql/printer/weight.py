@@ -24,6 +24,8 @@ MAX_NESTED_LAMBDAS = 4
 """Lambdas inside lambdas: each goes over all elements of an array for each element of another, in one go
 that no time limit interrupts."""
 
+COLUMNS_OF_A_TABLE = 50
+
 TOO_BIG = "sql_too_big"
 
 
@@ -53,6 +55,10 @@ class _Weigher:
 
     def __init__(self, nodes: list[exp.Expr]) -> None:
         self._meant: dict[str, list[exp.Expr]] = {}
+        tables = sum(isinstance(node, exp.Table) for node in nodes)
+        self._columns = COLUMNS_OF_A_TABLE * tables + sum(
+            len(n.expressions) for n in nodes if isinstance(n, exp.Select)
+        )
         for node in nodes:
             if isinstance(node, exp.CTE):
                 alias = node.args.get("alias")
@@ -68,6 +74,8 @@ class _Weigher:
         for node in tree.walk():
             parts += 1
             selects += isinstance(node, exp.Select)
+            if isinstance(node, exp.Apply):
+                parts += self._weigh_applied(node)
             name = node.name if isinstance(node, (exp.Column, exp.Table)) or _is_bare(node) else ""
             if name in self._meant:
                 more_parts, more_selects = self._weigh_name(name)
@@ -75,6 +83,15 @@ class _Weigher:
             if parts > MAX_EXPANDED or selects > MAX_SELECTS:
                 break
         return parts, selects
+
+    def _weigh_applied(self, node: exp.Apply) -> int:
+        """A lambda is put in for each column, and into the lambda behind it wherever that names its argument."""
+        weight = self._columns
+        applied: object = node
+        while isinstance(applied, exp.Apply):
+            weight = min(weight * sum(1 for _ in applied.expression.walk()), 10 * MAX_EXPANDED)
+            applied = applied.this
+        return weight
 
     def _weigh_name(self, name: str) -> tuple[int, int]:
         if name not in self._known:

@@ -1,11 +1,8 @@
-"""The Next.js example as a real process, and what stands between it and the analytics server in tests."""
+"""What the test of the Next.js example puts between it and the analytics server."""
 
 from __future__ import annotations
 
-import asyncio
-import os
 import shutil
-import socket
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,10 +11,9 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from tests.web.workspace import ROOT, WEB, find_node
+from tests.web.workspace import ROOT, WEB
 
 EXAMPLE = ROOT / "examples" / "nextjs"
-START_TIMEOUT_S = 120.0
 
 
 def prepare(modules: Path) -> None:
@@ -70,72 +66,3 @@ class Upstream:
                 self.arrived += told["events"] if isinstance(told, dict) and "events" in told else told
             kept = {name: answer.headers[name] for name in ("Content-Type", "ETag") if name in answer.headers}
             return web.Response(body=text, status=answer.status, headers=kept)
-
-
-class NextProcess:
-    """`next start` or `next dev` on the example; use it as an async context, which ends it."""
-
-    def __init__(self, command: str, upstream: str, token: str, **environment: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
-        self.origin = f"http://127.0.0.1:{self.port}"
-        self._command = command
-        self._environment = {
-            **os.environ,
-            "ANALYTICS_URL": upstream,
-            "TOKEN": token,
-            "NEXT_TELEMETRY_DISABLED": "1",
-            **environment,
-        }
-        self._process: asyncio.subprocess.Process | None = None
-        self._output: list[bytes] = []
-        self._reader: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._process = await asyncio.create_subprocess_exec(
-            find_node(),
-            str(EXAMPLE / "node_modules" / "next" / "dist" / "bin" / "next"),
-            *(self._command, "-H", "127.0.0.1", "-p", str(self.port)),
-            cwd=EXAMPLE,
-            env=self._environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        ready = asyncio.Event()
-        self._reader = asyncio.create_task(self._read(self._process, ready))
-        try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                await ready.wait()
-            assert self._process.returncode is None, self.output
-        except BaseException:
-            await self.__aexit__()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._process is not None
-        assert self._reader is not None
-        if self._process.returncode is None:
-            self._process.terminate()
-        await self._process.wait()
-        await self._reader
-
-    async def terminate(self) -> int:
-        """SIGTERM; returns the exit code."""
-        assert self._process is not None
-        self._process.terminate()
-        async with asyncio.timeout(START_TIMEOUT_S):
-            return await self._process.wait()
-
-    @property
-    def output(self) -> str:
-        return b"".join(self._output).decode()
-
-    async def _read(self, process: asyncio.subprocess.Process, ready: asyncio.Event) -> None:
-        assert process.stdout is not None
-        async for line in process.stdout:
-            self._output.append(line)
-            if b"Ready in" in line:
-                ready.set()
-        ready.set()

@@ -12,7 +12,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page
 
-from tests.examples.nextjs import EXAMPLE, NextProcess, Upstream, prepare
+from tests.examples.nextjs import EXAMPLE, Upstream, prepare
+from tests.examples.process import ExampleProcess
 from tests.server import USER_AGENT, Client, RunningServer, wait_for
 from tests.web.workspace import run
 
@@ -35,6 +36,13 @@ def build(modules: Path) -> Path:
     return EXAMPLE / ".next"
 
 
+def start(command: str, upstream: Upstream, server: RunningServer, **environment: str) -> ExampleProcess:
+    """`next start` or `next dev`."""
+    known = {"ANALYTICS_URL": upstream.url, "TOKEN": server.token, **environment}
+    arguments = ("node_modules/next/dist/bin/next", command, "-H", "127.0.0.1", "-p", "0")
+    return ExampleProcess(EXAMPLE, *arguments, ready="Ready in", **known)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def upstream(server: RunningServer) -> AsyncIterator[Upstream]:
     async with Upstream(server.url) as upstream:
@@ -42,8 +50,8 @@ async def upstream(server: RunningServer) -> AsyncIterator[Upstream]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def shop(build: Path, upstream: Upstream, server: RunningServer) -> AsyncIterator[NextProcess]:
-    async with NextProcess("start", upstream.url, server.token) as shop:
+async def shop(build: Path, upstream: Upstream, server: RunningServer) -> AsyncIterator[ExampleProcess]:
+    async with start("start", upstream, server) as shop:
         yield shop
 
 
@@ -82,7 +90,7 @@ async def test_pages_that_are_rendered_ahead_of_time_stay_so(build: Path) -> Non
 
 
 async def test_visit_with_both_routers(
-    shop: NextProcess, upstream: Upstream, server: RunningServer, page: Page, faults: list[str]
+    shop: ExampleProcess, upstream: Upstream, server: RunningServer, page: Page, faults: list[str]
 ) -> None:
     await page.context.add_cookies([{"name": "session", "value": COOKIE.split("=")[1], "url": shop.origin}])
     await page.goto(shop.origin)
@@ -146,7 +154,7 @@ async def test_visit_with_both_routers(
         assert await client.query(SITE, ["visitors"], ["visit:browser"]) == {("Chrome",): (1,)}
 
 
-async def test_servers_report_in_every_runtime(shop: NextProcess, upstream: Upstream, server: RunningServer) -> None:
+async def test_servers_report_in_every_runtime(shop: ExampleProcess, upstream: Upstream, server: RunningServer) -> None:
     before = len(upstream.events)
     headers = {"User-Agent": USER_AGENT, "X-Forwarded-For": f"203.0.113.1, {ELSEWHERE}", "Cookie": COOKIE}
     async with aiohttp.ClientSession(shop.origin, headers=headers) as session:
@@ -169,7 +177,7 @@ async def test_servers_report_in_every_runtime(shop: NextProcess, upstream: Upst
 
 
 async def test_proxy_says_whose_beacon_it_is_and_passes_nothing_else_on(
-    shop: NextProcess, upstream: Upstream, server: RunningServer
+    shop: ExampleProcess, upstream: Upstream, server: RunningServer
 ) -> None:
     before = len(upstream.headers)
     events = len(upstream.events)
@@ -209,7 +217,7 @@ async def test_proxy_says_whose_beacon_it_is_and_passes_nothing_else_on(
     assert [(event["ip"], event["user_agent"]) for event in upstream.events[events:]] == [(ELSEWHERE, USER_AGENT)]
 
 
-async def test_what_waits_is_sent_when_the_application_is_stopped(shop: NextProcess, upstream: Upstream) -> None:
+async def test_what_waits_is_sent_when_the_application_is_stopped(shop: ExampleProcess, upstream: Upstream) -> None:
     before = len(upstream.events)
     async with (
         aiohttp.ClientSession(shop.origin) as session,
@@ -224,7 +232,7 @@ async def test_strict_mode_of_both_routers_counts_once(
     build: Path, server: RunningServer, page: Page, faults: list[str]
 ) -> None:
     async with Upstream(server.url) as upstream:
-        async with NextProcess("dev", upstream.url, server.token, NEXT_PUBLIC_SITE="strict.example") as shop:
+        async with start("dev", upstream, server, NEXT_PUBLIC_SITE="strict.example") as shop:
             page.set_default_timeout(COMPILE_TIMEOUT_MS)
             await page.goto(shop.origin)
             await shown(page, "Shop")

@@ -84,7 +84,10 @@ def test_every_snippet_compiles_and_so_do_the_tests_applications(modules: Path, 
                 "@analytics/client/*": [str(modules / "*" / "index.d.ts")],
             },
         },
-        "include": [f"{tmp_path}/*", str(HERE / "react" / "*.tsx"), str(HERE / "nest" / "*.ts")],
+        "include": [
+            *(f"{tmp_path}/*", str(HERE / "react" / "*.tsx"), str(HERE / "nest" / "*.ts")),
+            str(ROOT / "examples" / "react-spa" / "src"),
+        ],
     }
     (tmp_path / "node_modules").symlink_to(WEB / "node_modules")
     (tmp_path / "tsconfig.json").write_bytes(msgspec.json.encode(options))

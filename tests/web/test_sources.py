@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tests.web.workspace import WEB, run
+from tests.web.workspace import ROOT, WEB, run
 
 
 def test_types_hold() -> None:
@@ -17,10 +17,13 @@ def test_script_of_the_server_is_what_the_sources_give() -> None:
     run("client/build/script.mjs", "--check")
 
 
-def test_lock_file_names_no_registry() -> None:
-    lock: dict[str, Any] = msgspec.json.decode((WEB / "package-lock.json").read_bytes())
-    addresses = [entry["resolved"] for entry in lock["packages"].values() if "://" in entry.get("resolved", "")]
-    assert addresses == []
+def test_lock_files_name_no_registry() -> None:
+    locks = [WEB / "package-lock.json", *(ROOT / "examples").glob("*/package-lock.json")]
+    assert len(locks) > 1
+    for path in locks:
+        lock: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+        addresses = [entry["resolved"] for entry in lock["packages"].values() if "://" in entry.get("resolved", "")]
+        assert addresses == [], path
 
 
 def test_sources_are_short() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-WEB = Path(__file__).resolve().parents[2] / "web"
+ROOT = Path(__file__).resolve().parents[2]
+WEB = ROOT / "web"
 MIN_NODE = (20, 19)
 TIMEOUT_S = 110.0
 
@@ -26,10 +27,10 @@ def find_node() -> str:
     return node
 
 
-def run(*command: str, folder: Path = WEB) -> str:
+def run(*command: str, folder: Path = WEB, timeout_s: float = TIMEOUT_S) -> str:
     """Runs Node.js with these arguments; returns what it wrote, and fails with it where it fails."""
     done = subprocess.run(
-        [find_node(), *command], cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        [find_node(), *command], cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

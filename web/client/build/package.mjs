@@ -11,18 +11,23 @@ import { build } from 'esbuild';
 
 const PACKAGE = fileURLToPath(new URL('..', import.meta.url));
 const DIST = process.argv[2] ?? join(PACKAGE, 'dist');
-const ENTRIES = ['src/index.ts', 'src/node/index.ts', 'src/testing/index.ts', 'src/react/index.ts', 'src/nestjs/index.ts'];
-const TYPES = ['types', 'index', 'experiments/index', 'node/types', 'node/context', 'node/index', 'testing/index', 'react/index', 'nestjs/index', 'nestjs/request', 'nestjs/service', 'nestjs/decorators'];
+const ENTRIES = ['index', 'node/index', 'testing/index', 'react/index', 'next/index', 'next/server/index', 'nestjs/index'];
+// What the declarations of the entries name.
+const MORE_TYPES = [
+  ...['types', 'experiments/index', 'node/types', 'node/context', 'nestjs/request', 'nestjs/service', 'nestjs/decorators'],
+  ...['request', 'tracker', 'proxy', 'config'].map((name) => `next/server/${name}`)
+];
+const TYPES = [...ENTRIES, ...MORE_TYPES];
 
 rmSync(DIST, { recursive: true, force: true });
 
 const common = {
   absWorkingDir: PACKAGE,
-  entryPoints: ENTRIES,
+  entryPoints: ENTRIES.map((name) => `src/${name}.ts`),
   outbase: 'src',
   outdir: DIST,
   bundle: true,
-  external: ['react'],
+  external: ['react', 'next/*'],
   target: 'es2020',
   define: { IS_SCRIPT: 'false' },
   mangleProps: /_$/, // What only our own code reads.
@@ -30,15 +35,15 @@ const common = {
   legalComments: 'none'
 };
 await build({ ...common, format: 'esm', splitting: true, chunkNames: 'chunks/[name]-[hash]' });
-// Without chunks, the entries in CommonJS take the client from the package's first entry.
-const first = {
-  name: 'first entry',
+// Without chunks, the entries in CommonJS take the client from the package's first entry, and Next.js the hooks from React's.
+const shared = {
+  name: 'shared entries',
   setup: ({ onResolve }) =>
-    onResolve({ filter: /^\.\.\/index\.js$/ }, () => ({ path: '../index.cjs', external: true }))
+    onResolve({ filter: /^\.\.\/(react\/)?index\.js$/ }, ({ path }) => ({ path: path.replace(/js$/, 'cjs'), external: true }))
 };
-await build({ ...common, format: 'cjs', outExtension: { '.js': '.cjs' }, plugins: [first] });
+await build({ ...common, format: 'cjs', outExtension: { '.js': '.cjs' }, plugins: [shared] });
 // Frameworks that render on servers need to know which modules are for the browser.
-for (const name of ['react/index.js', 'react/index.cjs']) {
+for (const name of ['react/index.js', 'react/index.cjs', 'next/index.js', 'next/index.cjs']) {
   const path = join(DIST, name);
   writeFileSync(path, `'use client';\n${readFileSync(path, 'utf8')}`);
 }

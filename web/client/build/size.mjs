@@ -9,6 +9,7 @@ import { build } from 'esbuild';
 
 const MAX_CORE_BYTES = 3600;
 const MAX_REACT_BYTES = 800;
+const MAX_NEXT_BYTES = 600;
 
 /** Compressed bytes of what a page that imports this from the package loads at once; and the files that come later. */
 const measure = async (imports) => {
@@ -16,7 +17,7 @@ const measure = async (imports) => {
   const { outputFiles } = await build({
     stdin: { contents: imports.map(([names, entry]) => `export { ${names} } from ${at(entry)};`).join('\n'), resolveDir: '.' },
     bundle: true,
-    external: ['react'],
+    external: ['react', 'next/*'],
     splitting: true,
     minify: true,
     format: 'esm',
@@ -47,5 +48,7 @@ check('core', core.atOnce, MAX_CORE_BYTES);
 for (const file of core.later) console.log(`later: ${file}`);
 const react = await measure([CORE, [REACT, 'react/index.js']]);
 check('React on top of it', react.atOnce - core.atOnce, MAX_REACT_BYTES);
+const next = await measure([CORE, [REACT, 'react/index.js'], ['Analytics', 'next/index.js']]);
+check('Next.js on top of both', next.atOnce - react.atOnce, MAX_NEXT_BYTES);
 const experiments = await measure([['AnalyticsClient, experiments', 'index.js']]);
 console.log(`experiments on top of it: ${experiments.atOnce - core.atOnce}`);

@@ -113,7 +113,8 @@ export class ContextAnalytics<Events extends EventMap = Record<string, Props | u
 export class ServerAnalytics<Events extends EventMap = Record<string, Props | undefined>> extends ContextAnalytics<Events> {
   private readonly delivery: Delivery | undefined;
   private readonly site: string = '';
-  private readonly closeTimeoutMs: number;
+  /** @internal */
+  protected readonly closeTimeoutMs: number;
   private readonly forget: () => void;
   private closing: Promise<boolean> | undefined;
 

@@ -1,0 +1,12 @@
+import type { ReactNode } from 'react';
+import { Tracked } from '../lib/tracked';
+
+const Layout = ({ children }: { children: ReactNode }) => (
+  <html lang="en">
+    <body>
+      <Tracked>{children}</Tracked>
+    </body>
+  </html>
+);
+
+export default Layout;

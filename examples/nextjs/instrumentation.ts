@@ -1,0 +1,4 @@
+import type { Instrumentation } from 'next';
+import { analytics } from './lib/analytics';
+
+export const onRequestError: Instrumentation.onRequestError = analytics.onRequestError;

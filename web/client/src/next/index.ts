@@ -1,0 +1,60 @@
+/**
+ * Next.js: page views of the app router and of the pages router, with the route's pattern. The client counts them by the
+ * page's address, as everywhere; of Next only path and parameters are read, never the query, so pages that are rendered
+ * ahead of time stay so. What reads them renders nothing, in a Suspense boundary of its own.
+ */
+import { type ReactElement, type ReactNode, Suspense, createElement, useEffect, useState } from 'react';
+import { useRouter } from 'next/compat/router.js';
+import { useParams, usePathname } from 'next/navigation.js';
+import { AnalyticsProvider } from '../react/index.js';
+import type { AnalyticsConfig } from '../types.js';
+import { RouteNames, routeOf } from './route.js';
+
+export type { AnalyticsConfig, Assign, EventMap, Interaction, Props, TrackedEvent, View } from '../types.js';
+export {
+  AnalyticsProvider,
+  type AnalyticsProviderProps,
+  OptOut,
+  type OptOutProps,
+  TrackClick,
+  type TrackClickProps,
+  useAnalytics,
+  useExperiment,
+  usePageview,
+  useTrack
+} from '../react/index.js';
+
+export interface AnalyticsProps extends AnalyticsConfig {
+  /** What may use the hooks. */
+  readonly children?: ReactNode;
+}
+
+const Route = ({ names }: { names: RouteNames }): null => {
+  const router = useRouter();
+  const path = usePathname();
+  const params = useParams();
+  const route = router ? router.pathname : path && routeOf(path, params ?? {});
+  const shown = router ? router.asPath : path;
+  useEffect(() => {
+    if (route) names.learn(location.pathname, route);
+  }, [names, route, shown]);
+  return null;
+};
+
+/**
+ * Tracks an application; stands once, in the root layout or in `_app`, around what uses the hooks. Its properties are the
+ * client's configuration; later changes have no effect.
+ */
+export const Analytics = ({ children, ...config }: AnalyticsProps): ReactElement => {
+  const [made] = useState(() => {
+    const names = new RouteNames();
+    const { beforeSend } = config;
+    const named: AnalyticsConfig = {
+      ...config,
+      beforeSend: (event) => (beforeSend ? beforeSend(names.name(event)) : names.name(event))
+    };
+    return { names, config: named };
+  });
+  const route = createElement(Suspense, { fallback: null }, createElement(Route, { names: made.names }));
+  return createElement(AnalyticsProvider, { config: made.config }, route, children);
+};

@@ -1,0 +1,143 @@
+/**
+ * A route handler that serves script and beacons from the site's own address. What the server behind it learns of a
+ * request is listed here; cookies and credentials are not on the list.
+ *
+ * With a token of role `collect` the visitor is told in the events; without one in `X-Forwarded-For`, which the server
+ * believes if the application is one of its `trusted_proxies`.
+ */
+import { type RequestLike, contextOf } from '../../node/context.js';
+import { isBuild } from './phase.js';
+import type { RequestOptions } from './request.js';
+
+const ALWAYS = ['user-agent', 'accept-language', 'dnt', 'sec-gpc', 'sec-purpose', 'purpose', 'content-type', 'if-none-match'];
+const HINT = /^sec-ch-ua\b/;
+const BACK = ['content-type', 'cache-control', 'etag', 'last-modified', 'retry-after'];
+const MAX_AGE_MS = 86_400_000; // As the server allows senders without a token.
+
+export interface AnalyticsProxyOptions extends Pick<RequestOptions, 'proxies'> {
+  /** Where the server is: `https://stats.example.com`. */
+  apiBaseUrl: string;
+  /** A token of role `collect`, best for one site only. Without it the server must trust the application's address. */
+  token?: string;
+  /** The script's name on the server; `/a.js` if left out. */
+  scriptPath?: string;
+  /** The endpoint's name on the server; `/track` if left out. */
+  collectPath?: string;
+  /** Bytes of one beacon; 1 MiB if left out. */
+  maxBodyBytes?: number;
+  /** The server has failed without an answer after so many milliseconds; 10,000 if left out. */
+  requestTimeoutMs?: number;
+  /** Takes the place of the platform's `fetch`. */
+  fetch?: (url: string, init: RequestInit) => Promise<Response>;
+}
+
+/** What a route handler's file exports. */
+export interface AnalyticsProxy {
+  GET(request: Request): Promise<Response>;
+  POST(request: Request): Promise<Response>;
+}
+
+const refuse = (status: number, code: string, message: string): Response =>
+  new Response(JSON.stringify({ error: { code, message } }), { status, headers: { 'content-type': 'application/json' } });
+
+/** A request's body; undefined where it is larger than allowed, of which no more is read than that. */
+const read = async ({ body }: Request, most: number): Promise<string | undefined> => {
+  const reader = body?.getReader();
+  if (!reader) return '';
+  const decoder = new TextDecoder();
+  let text = '';
+  let bytes = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return text + decoder.decode();
+    bytes += value.length;
+    if (bytes > most) {
+      await reader.cancel();
+      return undefined;
+    }
+    text += decoder.decode(value, { stream: true });
+  }
+};
+
+const ageOf = (timestamp: unknown, sentAt: unknown): number | undefined => {
+  if (typeof timestamp !== 'number' || typeof sentAt !== 'number') return undefined;
+  return Math.min(Math.max(sentAt - timestamp, 0), MAX_AGE_MS);
+};
+
+/**
+ * The beacon with its visitor in each event. What a token allows and a page must not do is taken out: a visitor of the
+ * page's choosing, and times of long ago. What is no beacon is left to the server to refuse.
+ */
+const tell = (text: string, visitor: object): string => {
+  let beacon: unknown;
+  try {
+    beacon = JSON.parse(text);
+  } catch {
+    return text;
+  }
+  const { events, sent_at: sent } = Object(beacon) as { events?: unknown; sent_at?: unknown };
+  const told: unknown[] = Array.isArray(beacon) ? beacon : Array.isArray(events) ? events : [beacon];
+  return JSON.stringify(
+    told.map((event) => {
+      if (typeof event !== 'object' || event === null) return event;
+      const { timestamp, sent_at, ...rest } = event as Record<string, unknown>;
+      const age = ageOf(timestamp, sent_at ?? sent);
+      return { ...rest, ...visitor, ...(age !== undefined && { timestamp: Date.now() - age }) };
+    })
+  );
+};
+
+/** Makes the handler: `export const { GET, POST } = createAnalyticsProxy({…})` in `app/stats/[...path]/route.ts`. */
+export const createAnalyticsProxy = (options: AnalyticsProxyOptions): AnalyticsProxy => {
+  const { token, scriptPath = '/a.js', collectPath = '/track', proxies = 1 } = options;
+  const { maxBodyBytes = 1 << 20, requestTimeoutMs = 10_000 } = options;
+  const base = options.apiBaseUrl?.replace(/\/*$/, '');
+  if (!isBuild() && !URL.canParse(base)) throw new TypeError('apiBaseUrl must be the address of the server.');
+
+  const ask = async (request: Request, path: string, init: RequestInit): Promise<Response> => {
+    const visitor = contextOf(request as unknown as RequestLike, { proxies });
+    const headers = new Headers();
+    request.headers.forEach((value, name) => {
+      if (ALWAYS.includes(name) || HINT.test(name)) headers.set(name, value);
+    });
+    let { body } = init;
+    if (token && body !== undefined) {
+      headers.set('authorization', `Bearer ${token}`);
+      body = tell(body as string, { ip: visitor.ip, user_agent: visitor.userAgent });
+    } else if (visitor.ip) headers.set('x-forwarded-for', visitor.ip);
+    try {
+      const call = options.fetch ?? fetch;
+      const answer = await call(base + path, {
+        ...init,
+        ...(body !== undefined && { body }),
+        headers,
+        cache: 'no-store',
+        redirect: 'manual',
+        signal: AbortSignal.timeout(requestTimeoutMs)
+      });
+      const back = new Headers();
+      for (const name of BACK) {
+        const value = answer.headers.get(name);
+        if (value !== null) back.set(name, value);
+      }
+      return new Response(answer.status === 304 ? null : answer.body, { status: answer.status, headers: back });
+    } catch {
+      return refuse(502, 'no_answer', 'The analytics server did not answer.'); // The tracker sends the same again.
+    }
+  };
+
+  const isFor = (url: URL, path: string) => url.pathname.replace(/\/+$/, '').endsWith(path);
+  const missing = () => refuse(404, 'not_found', 'Neither the script nor the endpoint has this name.');
+  return {
+    async GET(request) {
+      const url = new URL(request.url);
+      return isFor(url, scriptPath) ? ask(request, scriptPath + url.search, { method: 'GET' }) : missing();
+    },
+    async POST(request) {
+      if (!isFor(new URL(request.url), collectPath)) return missing();
+      const body = await read(request, maxBodyBytes);
+      if (body === undefined) return refuse(413, 'too_large', `The body is larger than ${maxBodyBytes} bytes.`);
+      return ask(request, collectPath, { method: 'POST', body });
+    }
+  };
+};

@@ -1,0 +1,223 @@
+/** The Next.js part without Next.js: patterns, rewrites, and the proxy in front of a real HTTP server. */
+import { type IncomingMessage, type Server, createServer } from 'node:http';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { RouteNames, routeOf } from '../src/next/route.js';
+import { requestContext } from '../src/next/server/request.js';
+import { type AnalyticsProxyOptions, createAnalyticsProxy, createNextAnalytics, withAnalytics } from '../src/next/server/index.js';
+
+describe('route patterns', () => {
+  it.each([
+    ['/', {}, '/'],
+    ['/about', {}, '/about'],
+    ['/blog/first', { slug: 'first' }, '/blog/[slug]'],
+    ['/blog/blog', { slug: 'blog' }, '/blog/[slug]'],
+    ['/de/products/7', { lang: 'de', id: '7' }, '/[lang]/products/[id]'],
+    ['/7/7', { first: '7', second: '7' }, '/[first]/[second]'],
+    ['/docs/a/b/edit', { path: ['a', 'b'] }, '/docs/[...path]/edit'],
+    ['/%C3%BCber/a%20b', { slug: 'a%20b' }, '/über/[slug]'],
+    ['/b%C3%BCcher/x', { slug: 'bücher', id: 'x' }, '/[slug]/[id]'],
+    ['/100%/x', { slug: '100%' }, '/[slug]/x'],
+    ['/shown', { hidden: 'elsewhere' }, '/shown'],
+    ['/docs', { path: undefined, rest: [] }, '/docs']
+  ] as [string, Record<string, string | string[]>, string][])('%s with %o is %s', (path, params, pattern) => {
+    expect(routeOf(path, params)).toBe(pattern);
+  });
+
+  const event = (path: string, props?: Record<string, unknown>) => ({ site: 's', name: 'n', title: '', url: `https://s.example${path}`, props });
+
+  it('are told of the last 100 paths, and never in the place of the event’s own', () => {
+    const names = new RouteNames();
+    for (let n = 0; n < 101; n++) names.learn(`/${n}`, '/[n]');
+    expect(names.name(event('/0')).props).toBeUndefined();
+    expect(names.name(event('/1?q#f', { a: 1 })).props).toEqual({ route: '/[n]', a: 1 });
+    expect(names.name(event('/100', { route: 'mine' })).props).toEqual({ route: 'mine' });
+  });
+});
+
+describe('the rewrites', () => {
+  const options = { source: '/stats/', destination: '/api/analytics/' };
+  const ours = [
+    { source: '/stats/a.js', destination: '/api/analytics/a.js' },
+    { source: '/stats/track', destination: '/api/analytics/track' }
+  ];
+  const other = { source: '/x', destination: '/y' };
+  const of = async (config: object) => (config as { rewrites(): Promise<unknown> }).rewrites();
+
+  it('stand in front of those that a configuration has, in each of its forms', async () => {
+    expect(await of(withAnalytics({}, options))).toEqual({ beforeFiles: ours, afterFiles: [], fallback: [] });
+    const list = withAnalytics({ rewrites: async () => [other] }, options);
+    expect(await of(list)).toEqual({ beforeFiles: ours, afterFiles: [other], fallback: [] });
+    const groups = withAnalytics({ rewrites: async () => ({ beforeFiles: [other], fallback: [other] }) }, options);
+    expect(await of(groups)).toEqual({ beforeFiles: [...ours, other], afterFiles: [], fallback: [other] });
+    const made = await withAnalytics(async (phase: string) => ({ distDir: phase }), options)('phase');
+    expect(made.distDir).toBe('phase');
+    expect(await of(made)).toEqual({ beforeFiles: ours, afterFiles: [], fallback: [] });
+  });
+
+  it('take names of the server’s own, and refuse what leads nowhere', async () => {
+    const named = withAnalytics({}, { source: '/s', destination: 'https://x.example', scriptPath: '/p.js', collectPath: '/p' });
+    expect(await of(named)).toMatchObject({
+      beforeFiles: [
+        { source: '/s/p.js', destination: 'https://x.example/p.js' },
+        { source: '/s/p', destination: 'https://x.example/p' }
+      ]
+    });
+    expect(() => withAnalytics({}, { source: 'stats', destination: '/x' })).toThrow(/^source /);
+    expect(() => withAnalytics({}, { source: '/stats', destination: 'x.example' })).toThrow(/^destination /);
+  });
+});
+
+describe('the page of a request', () => {
+  const page = 'https://shop.example/cart';
+  const read = (headers: Record<string, string>, url?: string, options = {}) => {
+    const { url: told, referrer } = requestContext(url ? { url, headers: new Headers(headers) } : new Headers(headers), options);
+    return [told, referrer];
+  };
+
+  it('is the one that made it, or the one that it asks for', () => {
+    const asked = 'http://localhost:3000/api/x?y=1';
+    const forwarded = { host: 'shop.example', 'x-forwarded-proto': 'http, https' };
+    expect(read({ referer: page, 'sec-fetch-mode': 'cors' }, asked)).toEqual([page, undefined]);
+    expect(read({ referer: page, 'sec-fetch-mode': 'navigate', ...forwarded }, asked)).toEqual(['https://shop.example/api/x?y=1', page]);
+    expect(read(forwarded, asked)).toEqual(['https://shop.example/api/x?y=1', undefined]);
+    expect(read({}, asked)).toEqual([asked, undefined]);
+    expect(read({}, asked, { origin: 'https://own.example/' })).toEqual(['https://own.example/api/x?y=1', undefined]);
+    expect(read({ referer: page })).toEqual([page, undefined]); // A server action: only its headers are known.
+    expect(read({})).toEqual([undefined, undefined]);
+  });
+});
+
+describe('the proxy', () => {
+  let server: Server;
+  let base = '';
+  let seen: { request: IncomingMessage; body: string }[] = [];
+  let answer: (request: IncomingMessage) => [status: number, headers?: Record<string, string>, body?: string] | undefined;
+
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      let body = '';
+      request.on('data', (part) => (body += part));
+      request.on('end', () => {
+        seen.push({ request, body });
+        const [status, headers, text] = answer(request) ?? [];
+        if (status) response.writeHead(status, headers).end(text);
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    base = `http://127.0.0.1:${server.address().port}`;
+  });
+  beforeEach(() => {
+    seen = [];
+    answer = () => [202, { 'content-type': 'application/json', 'set-cookie': 'a=b', 'retry-after': '7' }, '{}'];
+  });
+  afterAll(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+
+  const sent = {
+    'content-type': 'text/plain',
+    'user-agent': 'A browser',
+    'accept-language': 'de',
+    'sec-ch-ua': '"Brave"',
+    'sec-ch-ua-mobile': '?0',
+    'sec-gpc': '1',
+    'x-forwarded-for': '203.0.113.1, 198.51.100.9',
+    cookie: 'session=secret',
+    authorization: 'Basic secret',
+    referer: 'https://shop.example/private'
+  };
+  const post = (body: unknown, options: Partial<AnalyticsProxyOptions> = {}, path = '/stats/track') =>
+    createAnalyticsProxy({ apiBaseUrl: `${base}/`, ...options }).POST(
+      new Request(`https://shop.example${path}`, { method: 'POST', headers: sent, body: typeof body === 'string' ? body : JSON.stringify(body) })
+    );
+
+  it('without a token tells the visitor in headers, and leaves the body alone', async () => {
+    const body = '{"name":"x", "ip": "192.0.2.1"}';
+    const response = await post(body);
+    expect([response.status, response.headers.get('retry-after'), response.headers.get('set-cookie')]).toEqual([202, '7', null]);
+    expect(seen[0]!.body).toBe(body);
+    expect(seen[0]!.request.url).toBe('/track');
+    const { headers } = seen[0]!.request;
+    expect(headers).toMatchObject({ 'user-agent': 'A browser', 'accept-language': 'de', 'sec-ch-ua': '"Brave"', 'sec-ch-ua-mobile': '?0', 'sec-gpc': '1' });
+    expect(headers['x-forwarded-for']).toBe('198.51.100.9');
+    expect(JSON.stringify(headers)).not.toContain('secret');
+    expect(headers['referer']).toBeUndefined();
+  });
+
+  it('with a token tells it in the events, whatever they claim, and no times of long ago', async () => {
+    const day = 86_400_000;
+    const events = [
+      { name: 'a', ip: '192.0.2.1', user_agent: 'x' },
+      { name: 'late', timestamp: 1000, sent_at: 4000 },
+      { name: 'old', timestamp: 0, sent_at: 3 * day },
+      { name: 'ahead', timestamp: 9000, sent_at: 1000 },
+      { name: 'import', timestamp: '2001-01-01' },
+      7
+    ];
+    const before = Date.now();
+    for (const body of [events, { events }, { sent_at: 5000, events: [{ name: 'shared', timestamp: 1000 }] }, events[0]]) {
+      await post(body, { token: 'ast_x' });
+    }
+    const after = Date.now();
+    const [list, wrapped, shared, alone] = seen.map(({ body }) => JSON.parse(body));
+    const visitor = { ip: '198.51.100.9', user_agent: 'A browser' };
+    expect(list[0]).toEqual({ name: 'a', ...visitor });
+    expect(alone).toEqual([{ name: 'a', ...visitor }]);
+    expect(wrapped.map((event: { name?: string }) => event.name)).toEqual(['a', 'late', 'old', 'ahead', 'import', undefined]);
+    const ages = [...list.slice(1, 4), shared[0]].map(({ timestamp }) => [before - timestamp, after - timestamp]);
+    for (const [index, age] of [3000, day, 0, 4000].entries()) {
+      expect(ages[index]![0]).toBeLessThanOrEqual(age);
+      expect(ages[index]![1]).toBeGreaterThanOrEqual(age);
+    }
+    expect(list[4]).toEqual({ name: 'import', ...visitor });
+    expect(list[5]).toBe(7);
+    const { headers } = seen[0]!.request;
+    expect(headers.authorization).toBe('Bearer ast_x');
+    expect([headers['x-forwarded-for'], headers['cookie'], headers['sec-gpc']]).toEqual([undefined, undefined, '1']);
+  });
+
+  it('takes bodies up to its limit, counted in bytes', async () => {
+    const exact = JSON.stringify({ name: 'ü'.repeat(20) });
+    const maxBodyBytes = new TextEncoder().encode(exact).length;
+    expect((await post(exact, { maxBodyBytes })).status).toBe(202);
+    const refused = await post(exact, { maxBodyBytes: maxBodyBytes - 1 });
+    expect([refused.status, (await refused.json()).error.code]).toEqual([413, 'too_large']);
+    expect(seen.length).toBe(1);
+  });
+
+  it('answers so that the tracker sends again where the server fails', async () => {
+    answer = () => [503, {}, 'busy'];
+    expect((await post('{}')).status).toBe(503);
+    answer = () => undefined;
+    const late = await post('{}', { requestTimeoutMs: 20 });
+    expect([late.status, (await late.json()).error.code]).toEqual([502, 'no_answer']);
+    expect((await post('{}', { apiBaseUrl: 'http://127.0.0.1:9' })).status).toBe(502);
+  });
+
+  it('serves the script under its names, and nothing else', async () => {
+    answer = ({ headers }) => (headers['if-none-match'] ? [304, { etag: '"1"' }] : [200, { etag: '"1"', 'content-type': 'text/javascript' }, 'script']);
+    const { GET } = createAnalyticsProxy({ apiBaseUrl: base, scriptPath: '/p.js', collectPath: '/p' });
+    const get = (path: string, headers = {}) => GET(new Request(`https://shop.example${path}`, { headers }));
+    const full = await get('/stats/p.js?more');
+    expect([full.status, full.headers.get('etag'), await full.text()]).toEqual([200, '"1"', 'script']);
+    expect(seen[0]!.request.url).toBe('/p.js?more');
+    expect((await get('/stats/p.js/', { 'if-none-match': '"1"' })).status).toBe(304);
+    expect((await get('/stats/a.js')).status).toBe(404);
+    expect((await post('{}', {}, '/stats/api/v1/query')).status).toBe(404);
+    expect(seen.length).toBe(2);
+  });
+});
+
+describe('next build', () => {
+  afterEach(() => void delete process.env.NEXT_PHASE);
+
+  it('needs no environment; a server does', () => {
+    const missing = { apiBaseUrl: '', appName: 'shop.example', token: '' };
+    expect(() => createNextAnalytics(missing)).toThrow(/apiBaseUrl|token/);
+    expect(() => createAnalyticsProxy(missing)).toThrow(/apiBaseUrl/);
+    process.env.NEXT_PHASE = 'phase-production-build';
+    createAnalyticsProxy(missing);
+    expect(createNextAnalytics(missing).track('x')).toBe(true);
+  });
+});

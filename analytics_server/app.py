@@ -103,7 +103,7 @@ class Server:
         applied = await migrate(self.store, cluster=self.config.clickhouse.cluster)
         await self.access.load(integrity)
         await self.audit.open(integrity)
-        await integrity.reading("saved", self._questions.saved.load)
+        await integrity.reading("saved", self._questions.load)
         await self.privacy.load(integrity.reading)
         wal.start()
         await reading
@@ -162,9 +162,9 @@ class Server:
             self.ingest.deliver(left_over)
 
     def _start_tasks(self) -> None:
-        start = self._tasks.start
-        daily = daily_tasks(self.http.registry, *self.audit.daily(), *self.privacy.daily())
-        for work, name in (*self._questions.tasks(), *self.audit.tasks(), *self.privacy.tasks(), *daily):
+        start, daily = self._tasks.start, daily_tasks(self.http.registry, *self.audit.daily(), *self.privacy.daily())
+        asking = self._questions.tasks(removing=self.privacy.erasures.working)
+        for work, name in (*asking, *self.audit.tasks(), *self.privacy.tasks(), *daily):
             start(work, name)
         start(self._live.run, "live")
         start(self.http.watch_loop, "loop-lag")

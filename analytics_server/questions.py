@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from analytics_server.access.service import AccessService
@@ -21,6 +23,7 @@ from analytics_server.query.saved_kinds.goals import goal_type
 from analytics_server.query.saved_kinds.queries import query_type
 from analytics_server.query.saved_kinds.segments import segment_type
 from analytics_server.query.share_links.narrowing import LinkQuestions
+from analytics_server.rollups.backfill import Backfill
 from analytics_server.saved.routes import endpoints as saved_endpoints
 from analytics_server.saved.store import Saved
 from analytics_server.saved.types import SavedType
@@ -37,19 +40,27 @@ class Questions:
         sites, saved = access.sites, Saved(store, unreadable=access.unreadable)
         self._sites = sites
         self.saved = saved
-        self._queries = QueryService(store, sites, _utc_now, config.limits, saved)
+        self._backfill = Backfill(store, must_wait=must_wait)
+        limits = config.limits
+        self._queries = QueryService(store, sites, _utc_now, limits, saved, unfinished=self._backfill.warning)
         self.links = LinkQuestions(self._queries.context)
         self.drops = DropService(config, store, _utc_now, sites.get)
         self.sql = SqlService(self._queries.context, config.sql)
         self.analyses = AnalysesService(store, sites, saved, self._queries.context, _utc_now, config.clickhouse.cluster)
         self.day_totals = DayTotals(store, sites, _utc_now, must_wait=must_wait)
 
-    def tasks(self) -> Iterator[tuple[Callable[[], Coroutine[Any, Any, None]], str]]:
-        """What runs in the background, with a name for each."""
+    async def load(self) -> None:
+        """Read what is saved, and what is left of the last update to be done. Raises a store error."""
+        await self.saved.load()
+        await self._backfill.load()
+
+    def tasks(self, *, removing: asyncio.Lock) -> Iterator[tuple[Callable[[], Coroutine[Any, Any, None]], str]]:
+        """What runs in the background, with a name for each. `removing`: held while rows are taken out of rollups."""
         yield self.saved.run, "saved"
         yield self.drops.run, "drops"
         yield self.day_totals.run, "day-totals"
         yield self.analyses.funnel_tables.run, "saved-funnels"
+        yield partial(self._backfill.run, removing), "backfill"
 
     async def close(self) -> None:
         """Write the last counts of drops, and end what SQL still runs."""

@@ -29,7 +29,7 @@ from analytics_server.collect.metrics import CollectMetrics
 from analytics_server.collect.pace import DecompressionThrottle, is_compressed_far
 from analytics_server.collect.pipeline import Note, Pipeline, note_nothing
 from analytics_server.collect.rejections import OF_REQUESTS, covered
-from analytics_server.collect.steps.run import Origin, Outcome
+from analytics_server.collect.steps.run import Origin, Outcome, Run
 from analytics_server.config import LimitsSection
 from analytics_server.errors import (
     AnalyticsError,
@@ -219,7 +219,7 @@ class Collector:
 
     def _take(self, request: _Request) -> Outcome:
         """The pipeline, in one go. Raises an `AnalyticsError`."""
-        run = self._pipeline.begin(request.beacons, request.origin)
+        run = self._begin(request)
         outcome = run.outcome
         outcome.losses = self._losses()
         try:
@@ -229,6 +229,10 @@ class Collector:
             raise
         self._judge(outcome, request)
         return outcome
+
+    def _begin(self, request: _Request) -> Run:
+        warnings = request.warnings
+        return self._pipeline.begin(request.beacons, request.origin, None if warnings is None else warnings.names)
 
     async def _read_compressed(
         self, format: Format, body: bytes, encoding: str, headers: Mapping[str, str], address: str
@@ -289,7 +293,7 @@ class Collector:
                     settled(error.message)
 
     async def _in_pieces(self, request: _Request) -> Outcome:
-        run = self._pipeline.begin(request.beacons, request.origin)
+        run = self._begin(request)
         run.outcome.losses = self._losses()
         try:
             for _ in range(0, len(run.events), EVENTS_AT_ONCE):

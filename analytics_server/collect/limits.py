@@ -35,10 +35,11 @@ class RateLimiter:
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
-    def allow(self, key: str, events: int = 1, *, own_rate: float = 0) -> bool:
+    def allow(self, key: str, events: int = 1, *, own_rate: float = 0, owing: bool = False) -> bool:
         """May this key send so many events now? A bucket may go into debt once, never below.
 
-        `own_rate`: that of this key, if it is the lower one or the only one; 0 for none.
+        `own_rate`: that of this key, if it is the lower one or the only one; 0 for none. `owing`: they belong to what
+        was allowed already, and are only counted.
         """
         rate = min(self._rate or own_rate, own_rate) if own_rate else self._rate
         if not rate:
@@ -48,7 +49,7 @@ class RateLimiter:
         most = rate * self._burst_s
         level, at = self._young.get(digest) or self._old.get(digest) or (most, now)
         level = min(most, level + (now - at) * rate)
-        allowed = level > _NOTHING
+        allowed = owing or level > _NOTHING
         if allowed:
             level -= events
         if digest not in self._young and len(self._young) >= self._capacity:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from analytics_server.collect.formats.beacon import Beacon, Rejection
+from analytics_server.collect.formats.names import NO_NAMES, FieldNames
 from analytics_server.collect.steps import admission, exclusion, page, profile, request, visitor
 from analytics_server.collect.steps.parts import (
     EventFunction,
@@ -101,9 +102,10 @@ class Pipeline:
         self.go_on(run, len(run.events))
         return run.outcome
 
-    def begin(self, beacons: list[tuple[int, Beacon]], origin: Origin) -> Run:
-        """The steps of the request; then `go_on` with its events, if any are left."""
+    def begin(self, beacons: list[tuple[int, Beacon]], origin: Origin, names: list[FieldNames] | None = None) -> Run:
+        """The steps of the request; then `go_on` with its events, if any are left. `names`: as of `Warnings`."""
         run = Run(beacons, origin, int(self._clock() * 1000), self._most_warnings)
+        run.outcome.names = names
         for step in self._request_steps:
             if (verdict := step(run)) is not None:
                 self._drop_all(run, step, verdict)
@@ -146,8 +148,9 @@ class Pipeline:
                 self._bots[verdict.kind] = self._bots.get(verdict.kind, 0) + 1
         else:
             count.rejected += 1
-            outcome.rejected.append(Rejection(event.index, verdict.code, verdict.message))
-            self._note(site, verdict.code, 1, verdict.message, "", verdict.example)
+            code, message = verdict.told(NO_NAMES if outcome.names is None else outcome.names[event.index])
+            outcome.rejected.append(Rejection(event.index, code, message))
+            self._note(site, code, 1, message, "", verdict.example)
 
     def _drop_all(self, run: Run, step: RequestFunction, drop: Drop) -> None:
         """For what the request as a whole says."""

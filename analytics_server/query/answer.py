@@ -108,8 +108,7 @@ def show_metric(metric: Metric, value: object) -> Value:
     if value is None:
         return absent(metric)
     if metric.share and isinstance(value, int | float):
-        # Of passive events that reached a goal, the page may have been viewed before the range; and events arrive
-        # while the two numbers are read.
+        # Events arrive while the two numbers are read.
         value = min(value, 100.0)
     if metric.kind is MetricKind.COUNT:
         return int(value) if isinstance(value, int | float) else 0

@@ -83,8 +83,12 @@ class QueryContext:
         clock: Callable[[], datetime],
         limits: LimitsSection,
         saved: Saved | None = None,
+        *,
+        unfinished: Callable[[], str] = str,
     ) -> None:
+        """`unfinished`: what is still being worked out about all sites, or ""."""
         self.store = store
+        self._unfinished = unfinished
         self._sites = sites
         self._clock = clock
         self.limits = limits
@@ -127,7 +131,9 @@ class QueryContext:
 
     def site_warnings(self, site: Site, *ranges: TimeRange) -> list[str]:
         """What an answer says of the site's time zone, and of definitions that changed within its ranges."""
-        return [*zone_warnings(site), *self._definitions.warnings(site.site_id, ranges)]
+        unfinished = self._unfinished()
+        found = [*zone_warnings(site), *self._definitions.warnings(site.site_id, ranges)]
+        return [*found, unfinished] if unfinished else found
 
     def check_profile(
         self,

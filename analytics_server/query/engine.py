@@ -99,9 +99,10 @@ class QueryService:
         *,
         use_totals: bool = True,
         cache_s: float = CACHE_S,
+        unfinished: Callable[[], str] = str,
     ) -> None:
         self._days = DayReader(store, cache_s=cache_s) if use_totals else None
-        self.context = QueryContext(store, sites, clock, limits, saved)
+        self.context = QueryContext(store, sites, clock, limits, saved, unfinished=unfinished)
         self.limits = limits
 
     async def run(self, request: bytes | QueryRequest) -> Answer:

@@ -210,6 +210,12 @@ PIECES: tuple[Metric, ...] = (
         events="sum(e.engagement_ms)",
     ),
     Metric(
+        name="group_visitors",
+        about="Of the visitors of the group: those with an event of the goal in it.",
+        scope=Scope.EVENT,
+        active=True,
+    ),
+    Metric(
         name="exits",
         about="Sessions whose last page view is one of those counted.",
         scope=Scope.EVENT,
@@ -258,11 +264,9 @@ def find_metric(name: str) -> Metric:
 
 VISITORS = find_metric("visitors")
 """What shares are of."""
-
-
-def counted(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
-    """What has to be read for these metrics: visitors for a share, the metric itself otherwise."""
-    return tuple(dict.fromkeys(VISITORS if metric.share else metric for metric in metrics))
+GROUP_VISITORS = _PIECES["group_visitors"]
+OF_GOALS = (VISITORS, GROUP_VISITORS)
+"""Where passive events reach a goal: of the visitors of the question, or of the row's group."""
 
 
 def read_for(metrics: Sequence[Metric]) -> tuple[Metric, ...]:

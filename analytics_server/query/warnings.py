@@ -16,7 +16,7 @@ from analytics_server.query.language.conditions import Match
 from analytics_server.query.language.goal_filters import goals_in
 from analytics_server.query.language.request import Question
 from analytics_server.query.language.time_range import TimeRange
-from analytics_server.query.metrics import AMOUNTS, VISITORS, counted, find_metric
+from analytics_server.query.metrics import AMOUNTS, VISITORS, find_metric
 
 MOST_NAMED = 10
 """So many currencies are named when a question is refused for having several."""
@@ -89,7 +89,8 @@ def _several(what: str, found: Collection[str], also: str) -> RequestError:
 def warnings_of(question: Question, range_: TimeRange, now: datetime, hidden_goals: Sequence[str] = ()) -> list[str]:
     """What a reader of the numbers should know. `hidden_goals`: the site's profile forbids what they compare."""
     found: list[str] = []
-    if VISITORS in counted(question.metrics) and question.interval in (None, "week", "month") and _has_days(range_):
+    counts_visitors = any(metric is VISITORS or metric.share for metric in question.metrics)
+    if counts_visitors and question.interval in (None, "week", "month") and _has_days(range_):
         found.append(DAILY_VISITORS)
     if range_.start <= now < range_.end:
         found.append(PARTIAL_COMPARISON if isinstance(question.comparison, str) else RUNNING)

@@ -57,6 +57,7 @@ CONSEQUENCES = {
     "privacy_keys": "Opt-outs and erasures until now are not recognised: restore the part, or enter them again.",
     "opt_outs": "Events of users on that part of the opt-out list are stored.",
     "erasures": "Erasures of that part are not gone on with: ask for them again.",
+    "backfills": "Hosts of entry and exit pages of old sessions may stay empty until doctor --repair rebuilds them.",
     "schema_migrations": "Schema files may be applied once more, which changes nothing.",
 }
 """By table; a rollup's is that it can be rebuilt."""

@@ -34,6 +34,12 @@ ORDER BY number
 """
 
 
+HOSTS_OF_SESSIONS = "hosts_of_sessions"
+_DEFERRED = {10: ("INSERT INTO sessions", HOSTS_OF_SESSIONS)}
+"""By migration: a statement that takes long on existing data, and the backfill that does its work later."""
+_BACKFILLS = "create_backfills"
+"""The migration whose table says what has to be done; it may be younger than the one with the statement."""
+
 _TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)")
 
 
@@ -107,8 +113,23 @@ async def _tables_exist(store: Store, applied: Sequence[Migration]) -> None:
                 )
 
 
+async def _defer(store: Store, backfill: str, wanted: Sequence[Migration], cluster: str) -> None:
+    """Note that a backfill is to be done, unless there is nothing to do it for. Raises a store error."""
+    if not (await store.query("SELECT 1 FROM events LIMIT 1")).rows:
+        return
+    for text in (migration.text for migration in wanted if migration.name == _BACKFILLS):
+        for statement in statements(render(text, cluster)):
+            await store.command(statement)
+    await store.command(
+        "INSERT INTO backfills (name, is_done, at) SELECT {name:String}, 0, now64(6, 'UTC')", {"name": backfill}
+    )
+
+
 async def migrate(store: Store, *, cluster: str = "", migrations: list[Migration] | None = None) -> list[Migration]:
-    """Apply what is missing and return it. Raises `MigrationError` or a store error."""
+    """Apply what is missing and return it. Raises `MigrationError` or a store error.
+
+    What would take long on existing data is left to `rollups/backfill.py`.
+    """
     wanted = schema_migrations() if migrations is None else migrations
     await store.command(render(LEDGER, cluster).strip())
     answer = await store.query("SELECT number, name, checksum FROM schema_migrations FINAL ORDER BY number")
@@ -128,8 +149,12 @@ async def migrate(store: Store, *, cluster: str = "", migrations: list[Migration
                     "restore the released file, and put changes into a new one."
                 )
             continue
+        beginning, backfill = _DEFERRED.get(migration.number, ("", ""))
         for statement in statements(render(migration.text, cluster)):
-            await store.command(statement)
+            if backfill and statement.startswith(beginning):
+                await _defer(store, backfill, wanted, cluster)
+            else:
+                await store.command(statement)
         await store.insert(
             "schema_migrations",
             ("number", "name", "checksum", "applied_at"),

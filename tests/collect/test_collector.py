@@ -164,11 +164,30 @@ async def test_a_network_of_ipv6_is_one_client_of_the_limit() -> None:
 async def test_a_site_over_its_limit_gets_a_429_and_the_others_go_on() -> None:
     world = World(site_events_per_s=5)
 
-    mixed = answered(await world.send([SIMPLE] * 20 + [{**SIMPLE, "site": "b.example"}]))
-    assert mixed["accepted"] == 11
-    assert {r["code"] for r in mixed["rejected"]} == {"too_many_requests"}
-    refused = await world.send(SIMPLE)
+    assert answered(await world.send([SIMPLE] * 9))["accepted"] == 9  # two seconds' worth, less one
+    assert answered(await world.send([SIMPLE] * 11))["accepted"] == 11, "a page's request is taken as a whole"
+    mixed = answered(await world.send([SIMPLE] * 2 + [{**SIMPLE, "site": "b.example"}]))
+    assert mixed["accepted"] == 1
+    assert [(r["index"], r["code"]) for r in mixed["rejected"]] == [(0, "too_many_requests"), (1, "too_many_requests")]
+    refused = await world.send([SIMPLE] * 2)
     assert (refused.status, refused.retry_after_s) == (429, 1)
+    world.now += 1.9  # ten events too many are paid off after two seconds
+    assert (await world.send(SIMPLE)).status == 429
+    world.now += 0.2
+    assert (await world.send(SIMPLE)).status == 202
+
+
+async def test_of_a_server_s_batch_just_the_rest_is_refused_and_can_be_sent_again() -> None:
+    world = World(site_events_per_s=5)
+    batch = [{**SIMPLE, "event_id": f"018f6f0e-7d3c-7c41-9d0a-3f7d1c0c9a{n:02}"} for n in range(20)]
+
+    while batch:
+        answer = answered(await world.send(batch, token="collect"))
+        refused = [one["index"] for one in answer.get("rejected", [])] if "error" not in answer else range(len(batch))
+        batch = [batch[index] for index in refused]
+        world.now += 1
+
+    assert len({event["event_id"] for event in world.events}) == len(world.events) == 20
 
 
 def test_a_pixel_s_address_becomes_an_event() -> None:

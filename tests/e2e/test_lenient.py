@@ -76,10 +76,8 @@ async def test_a_site_that_sends_too_much_gets_a_429(client: Client, site: str) 
     event = {"site": site, "name": "x"}
 
     first = await client.send([event] * 500, path="/c/in")
-    then = await client.send(event, path="/c/in")
+    then = await client.send([event] * 5, path="/c/in")
 
-    assert first.status == 202
-    assert 4 <= first.json["accepted"] < 50
-    assert {code for _, code in first.rejected} == {"too_many_requests"}
+    assert (first.status, first.json["accepted"], first.rejected) == (202, 500, [])  # a page's request is not parted
     assert (then.status, then.code) == (429, "too_many_requests")
     assert int(then.headers["Retry-After"]) >= 1

@@ -26,8 +26,10 @@ Answer = dict[Key, list[float | None]]
 
 COUNTING_METRICS = ("visitors", "pageviews", "events")
 """Numbers of events that the cheap tables know."""
-ACTIVE_METRICS = (*COUNTING_METRICS, "exit_rate")
-"""Those for which passive events count for nothing, but those of goals for `visitors`."""
+VISITOR_METRICS = ("visitors", "group_visitors")
+"""Where goals are chosen: those asked about that have an event of the goal; for rates of groups, within the group."""
+ACTIVE_METRICS = (*COUNTING_METRICS, "group_visitors", "exit_rate")
+"""Those for which passive events count for nothing, but those of goals for visitors."""
 MEASURING_METRICS = ("scroll_depth", "engagement_time")
 REVENUE_METRICS = ("total_revenue", "average_revenue")
 GOAL_METRICS = ("conversion_rate", "group_conversion_rate")
@@ -94,8 +96,9 @@ class Oracle:
         """Values by group, in the order of `metrics`; groups in which nothing happened are absent."""
         first, last = micros(start), micros(end)
         matching = self._matching(filters, first, last)
+        counted = dict.fromkeys(SHARES, "visitors") | {"group_conversion_rate": "group_visitors"}
         parts = {
-            metric: self._metric("visitors" if metric in SHARES else metric, dimensions, matching, first, last, filters)
+            metric: self._metric(counted.get(metric, metric), dimensions, matching, first, last, filters)
             for metric in metrics
         }
         groups = {key for part in parts.values() for key in part} if dimensions else {()}
@@ -109,7 +112,7 @@ class Oracle:
                 if metric in SHARES:
                     wide = whole[metric]
                     group = tuple(key[index] for index in left) if metric == "group_conversion_rate" else ()
-                    value = min(100.0, 100 * (value or 0) / wide[group]) if wide.get(group) else None
+                    value = 100 * (value or 0) / wide[group] if wide.get(group) else None
                 found[key].append(value)
         return found
 
@@ -147,13 +150,25 @@ class Oracle:
         goals = reading.goals_shown(filters)
         if metric not in SESSION_METRICS:
             place = dimensions.index("event:goal") if "event:goal" in dimensions else None
-            of_goals = metric == "visitors" and (place is not None or reading.chosen_goals(filters))
+            of_goals = metric in VISITOR_METRICS and (place is not None or reading.chosen_goals(filters))
+            divided = [
+                n for n, name in enumerate(dimensions) if metric != "visitors" and reading.divides_visitors(name)
+            ]
+            among: dict[Key, set[Any]] = defaultdict(set)  # of goals: who is asked about, by group
+            if of_goals:
+                base = self._base(filters, first, last)
+                found_base = self._metric("visitors", [dimensions[n] for n in divided], base, first, last, [])
+                among |= {key: set(visitors) for key, visitors in found_base.items()}
             for number, event in enumerate(matching):
                 if event.passive and not of_goals and (metric in ACTIVE_METRICS or _tells_no_scroll(metric, event)):
                     continue  # counts for nothing, and makes no group
                 for key in self._keys(dimensions, event, event.at, goals):
                     group = found[key]  # exists whatever the event counts for
-                    if metric not in REVENUE_METRICS:
+                    if of_goals:
+                        known = among[tuple(key[n] for n in divided)]
+                        days = [self._visitor(event, at) for at in (event.at, event.opened_at)]
+                        group |= {one: one for one in [one for one in days if one in known][:1]}
+                    elif metric not in REVENUE_METRICS:
                         self._count(metric, number, event, group)
                     elif reading.pays(event, "" if place is None else key[place], filters, self._is_of_goal):
                         group[number] = event.revenue
@@ -175,10 +190,10 @@ class Oracle:
 
     def _count(self, metric: str, number: int, event: Event, group: dict[Any, Any]) -> None:
         """Add what the event counts for."""
-        if metric == "visitors":
+        if metric in VISITOR_METRICS:
             if event.visitor_id:
-                at = event.opened_at if event.passive else event.at  # as of the visit that it tells more about
-                group[self._local(at).date(), event.visitor_id] = 1
+                visitor = self._visitor(event, event.at)
+                group[visitor] = visitor
         elif metric == "scroll_depth":
             if event.scroll_depth:
                 page = event.opened_at, event.session_id, event.path
@@ -187,6 +202,15 @@ class Oracle:
             group[number] = event
         elif metric == "events" or event.name == "pageview":
             group[number] = 1
+
+    def _visitor(self, event: Event, at: int) -> tuple[Any, int]:
+        return self._local(at).date(), event.visitor_id
+
+    def _base(self, filters: Sequence[Any], first: int, last: int) -> list[Event]:
+        """What a conversion is of: the events that pass the filters, whatever is said of goals and of properties."""
+        filters = reading.without_goals(filters)
+        every = self._matching([], first, last)
+        return [e for e in every if all(True in reading.could(one, e, self._holds) for one in filters)]
 
     def _value(self, metric: str, things: list[Any]) -> float | None:
         if metric in (*COUNTING_METRICS, *SHARES, "sessions"):
@@ -221,9 +245,8 @@ class Oracle:
             return {}
         matching = self._matching(filters, first, last)
         if metric != "percentage":
+            matching = self._base(filters, first, last)
             filters = reading.without_goals(filters)
-            every = self._matching([], first, last)
-            matching = [e for e in every if all(True in reading.could(one, e, self._holds) for one in filters)]
         by_group = metric == "group_conversion_rate"
         groups = [name for name in dimensions if by_group and reading.divides_visitors(name)]
         found = self._metric("visitors", groups, matching, first, last, filters)

@@ -116,7 +116,7 @@ async def test_a_scroll_depth_on_pages_is_a_goal(lab: Lab) -> None:
 
 
 async def test_passive_events_count_for_the_visitors_of_goals_about_them_alone(lab: Lab) -> None:
-    """The page was viewed the day before: on the day itself there are passive events only, and one other visitor."""
+    """The page was viewed the day before: on the day itself there are passive events only, and nobody to convert."""
     midnight = micros(datetime(2025, 11, 3, 23, 59, 30, tzinfo=UTC))
     await lab.visit("/read", scrolled("/read", 100), at=midnight)
     await lab.goal("Read", page="/read", scroll_depth=50)
@@ -127,23 +127,39 @@ async def test_passive_events_count_for_the_visitors_of_goals_about_them_alone(l
         if build:
             assert await builder_of(lab.store, Listed()).build_all() == 2
         assert await lab.one("visitors", "events", **day) == [0, 0]
-        for goal, visitors in (("Read", 1), ("Engaged", 1), ("On the page", 0)):
+        for goal in ("Read", "Engaged", "On the page"):
             chosen = [["goal", goal]]
-            assert await lab.one("visitors", "events", "percentage", filters=chosen, **day) == [
-                visitors,
-                0,
-                100.0 if visitors else None,
-            ]
-            assert await lab.one("visitors", "conversion_rate", filters=chosen, **day) == [visitors, None]
+            assert await lab.one("visitors", "events", "percentage", filters=chosen, **day) == [0, 0, None]
+            assert await lab.one("visitors", "conversion_rate", filters=chosen, **day) == [0, None]
+            assert await lab.one("visitors", "conversion_rate", filters=chosen) == [1, 100.0]
             assert await lab.one("visitors", filters=[["not", ["goal", goal]]], **day) == [0]
         by_goal = await lab.rows("visitors", "percentage", dimensions=["event:goal"], **day)
-        assert by_goal == {"Engaged": [1, None], "Read": [1, None]}
-        for goal, days in (("Read", {"2025-11-04": [1]}), ("On the page", {"2025-11-03": [1]})):
-            assert await lab.rows("visitors", dimensions=["time:day"], filters=[["goal", goal]]) == days
-    for _ in range(2):
+        assert by_goal == {"Engaged": [0, None], "Read": [0, None]}
+        rates = ("visitors", "conversion_rate", "group_conversion_rate")
+        for goal, days in (
+            ("Read", {"2025-11-04": [1, 100.0, None]}),
+            ("On the page", {"2025-11-03": [1, 100.0, 100.0]}),
+        ):
+            assert await lab.rows(*rates, dimensions=["time:day"], filters=[["goal", goal]]) == days
+
+
+async def test_a_rate_is_of_those_who_could_have_converted(lab: Lab) -> None:
+    """Of three who read on over midnight, one views a page on the day itself; so does a fourth, who reads nothing."""
+    midnight = micros(datetime(2025, 11, 3, 23, 59, 30, tzinfo=UTC))
+    for _ in range(3):
         await lab.visit("/read", scrolled("/read", 100), at=midnight)
-    await lab.visit("/", at=midnight + MINUTE)
-    assert await lab.one("visitors", "conversion_rate", filters=[["goal", "Read"]], **day) == [3, 100.0]
+    await lab.visit({"name": "pageview", "path": "/more", "visitor_id": 1}, at=midnight + 4 * MINUTE, source="Bing")
+    await lab.visit("/read", at=midnight + MINUTE)
+    await lab.goal("Read", page="/read", scroll_depth=50)
+    day: dict[str, Any] = {"date_range": ["2025-11-04", "2025-11-04"], "filters": [["goal", "Read"]]}
+    for exact in (False, True):
+        rates = ("visitors", "conversion_rate", "group_conversion_rate")
+        assert await lab.one(*rates, **day, exact=exact) == [1, 50.0, 50.0]
+        by_page = await lab.rows(*rates, dimensions=["event:page"], **day, exact=exact)
+        assert by_page == {"/read": [1, 50.0, 0.0]}, "who viewed the page on the day did not read it"
+        by_source = await lab.rows(*rates, dimensions=["visit:source", "event:goal"], **day, exact=exact)
+        assert by_source == {"Direct Read": [1, 50.0, 0.0]}
+        assert await lab.one("visitors", "conversion_rate", filters=day["filters"], exact=exact) == [3, 60.0]
 
 
 ON_PAGE = ["is", "event:page", ["/read"]]
@@ -171,6 +187,7 @@ DEEP = ["gte", "event:scroll_depth", [50]]
 async def test_a_passive_event_reaches_a_goal_by_what_it_tells(lab: Lab, filters: list[Any], reached: bool) -> None:
     midnight = micros(datetime(2025, 11, 3, 23, 59, 30, tzinfo=UTC))
     await lab.visit("/read", scrolled("/read", 100), at=midnight)
+    await lab.visit({**scrolled("/", 10, "pageview"), "visitor_id": 1}, at=midnight + 2 * MINUTE)
     await lab.goal("Goal", filters=filters)
     day: dict[str, Any] = {"date_range": ["2025-11-04", "2025-11-04"]}
     assert await lab.one("visitors", filters=[["goal", "Goal"]], **day) == [int(reached)]

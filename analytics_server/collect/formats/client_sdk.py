@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType, field
 
 from analytics_server.collect.formats.beacon import Beacon, Element, Number, PropValue, Rejection, Screen
 from analytics_server.collect.formats.leniency import read_event
+from analytics_server.collect.formats.names import NO_NAMES, FieldNames
 from analytics_server.collect.formats.warnings import Warnings
 from analytics_server.collect.formats.wire import (
     UNREADABLE,
@@ -96,20 +97,26 @@ _DATA_TEXTS = {"pageUrl": "url", "pageTitle": "title"}
 _DATA_NUMBERS = {"scrollDepth": "scroll_depth", "engagementMs": "engagement_ms"}
 _DATA_ELEMENT = {"elementId": "id", "elementTag": "tag", "elementText": "text", "href": "href"}
 _DATA_KEYS = frozenset({*_DATA_TEXTS, *_DATA_NUMBERS, *_DATA_ELEMENT})
-_VIEW_NAMES = {"site": "app_name", "url": "page_url"}
-_INTERACTION_NAMES = {"site": "app_name", "name": "type"}
+_VIEW_NAMES: FieldNames = {ours: theirs for theirs, ours in _VIEW.items()}
+_INTERACTION_NAMES: FieldNames = {
+    **{ours: theirs for theirs, ours in _INTERACTION.items()},
+    **{ours: f"data.{theirs}" for theirs, ours in (_DATA_TEXTS | _DATA_NUMBERS).items()},
+    **{f"element.{ours}": f"data.{theirs}" for theirs, ours in _DATA_ELEMENT.items()},
+    "props": "data",
+}
+"""What is told of an event names its fields as the client library does."""
 
 
 def decode_view(body: bytes, limits: LimitsSection, *, max_events: int = 1) -> Decoded:
     """`POST /track/view`: one event."""
     check_single(body, limits)
-    return _decode_one(body, limits, _read_view)
+    return _decode_one(body, limits, _read_view, _VIEW_NAMES)
 
 
 def decode_interaction(body: bytes, limits: LimitsSection, *, max_events: int = 1) -> Decoded:
     """`POST /track/interaction`: one event."""
     check_single(body, limits)
-    return _decode_one(body, limits, _read_interaction)
+    return _decode_one(body, limits, _read_interaction, _INTERACTION_NAMES)
 
 
 def decode_client_batch(body: bytes, limits: LimitsSection, *, max_events: int) -> Decoded:
@@ -121,9 +128,11 @@ def decode_client_batch(body: bytes, limits: LimitsSection, *, max_events: int) 
     good: list[tuple[int, Beacon]] = []
     bad: list[Rejection] = []
     warnings = Warnings(limits.warnings)
+    names = warnings.names = [NO_NAMES] * max(1, len(envelope.events))  # what lies beside none is told of the first
     for index, raw in enumerate(envelope.events):
         try:
-            sort_in(index, _read_call(raw, index, warnings), good, bad)
+            names[index], read_as = _read_call(raw, index, warnings)
+            sort_in(index, read_as, good, bad)
         except UNREADABLE as error:
             bad.append(bad_event(index, error))
     decoded = good, bad, len(envelope.events), warnings
@@ -133,20 +142,20 @@ def decode_client_batch(body: bytes, limits: LimitsSection, *, max_events: int) 
     return decoded
 
 
-def _read_call(raw: Raw, index: int, warnings: Warnings) -> Beacon | Rejection:
-    """One event of a batch. Raises `UNREADABLE`."""
+def _read_call(raw: Raw, index: int, warnings: Warnings) -> tuple[FieldNames, Beacon | Rejection]:
+    """One event of a batch, and what its fields are called there. Raises `UNREADABLE`."""
     try:
         named = _decode_kind(raw).kind
     except msgspec.ValidationError:
-        return read_event(read_any(raw), index, warnings)  # it is no object, which is what will be said
+        return NO_NAMES, read_event(read_any(raw), index, warnings)  # it is no object, which is what will be said
     if named is UNSET:
-        return Rejection(index, "missing_kind", "The event has no kind: view or interaction.")
+        return NO_NAMES, Rejection(index, "missing_kind", "The event has no kind: view or interaction.")
     kind = read_any(named)
     if kind == "view":
-        return _read_view(raw, index, warnings)
+        return _VIEW_NAMES, _read_view(raw, index, warnings)
     if kind == "interaction":
-        return _read_interaction(raw, index, warnings)
-    return Rejection(index, "bad_kind", f"kind is {str(kind)[:40]!r}: it must be view or interaction.")
+        return _INTERACTION_NAMES, _read_interaction(raw, index, warnings)
+    return NO_NAMES, Rejection(index, "bad_kind", f"kind is {str(kind)[:40]!r}: it must be view or interaction.")
 
 
 def _read_view(raw: bytes, index: int, warnings: Warnings) -> Beacon | Rejection:
@@ -250,9 +259,13 @@ def _interaction_fields(value: object) -> object:
 
 
 def _decode_one(
-    body: bytes, limits: LimitsSection, read_call: Callable[[bytes, int, Warnings], Beacon | Rejection]
+    body: bytes,
+    limits: LimitsSection,
+    read_call: Callable[[bytes, int, Warnings], Beacon | Rejection],
+    names: FieldNames,
 ) -> Decoded:
     warnings = Warnings(limits.warnings)
+    warnings.names = [names]
     good: list[tuple[int, Beacon]] = []
     bad: list[Rejection] = []
     try:
@@ -261,7 +274,7 @@ def _decode_one(
         better = mended(body)
         if better is None:
             raise unreadable(error) from error
-        return _decode_one(better, limits, read_call)
+        return _decode_one(better, limits, read_call, names)
     if isinstance(read_as, Rejection) and not bytes(read(body, decode_raw)).lstrip().startswith(b"{"):
         raise RequestError("The body must be an object.", code="bad_body")
     sort_in(0, read_as, good, bad)

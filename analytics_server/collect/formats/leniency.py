@@ -25,6 +25,7 @@ from analytics_server.collect.formats.beacon import (
     Revenue,
     Screen,
 )
+from analytics_server.collect.formats.names import NO_NAMES, FieldNames, code_of, own_name
 from analytics_server.collect.formats.warnings import WarningCode, Warnings
 
 Fields = Mapping[str, object]
@@ -35,7 +36,6 @@ _JSON_TYPES: Mapping[type, str] = {
     str: "a text",
     list: "an array",
 }
-NO_NAMES: Mapping[str, str] = {}
 
 _DIGITS_MOST = 40
 _DECIMAL = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
@@ -50,22 +50,21 @@ _FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no"
 _NO_DIGIT = re.compile(r"[^0-9]")
 
 
-def read_event(
-    fields: object, index: int, warnings: Warnings, names: Mapping[str, str] = NO_NAMES
-) -> Beacon | Rejection:
+def read_event(fields: object, index: int, warnings: Warnings, names: FieldNames = NO_NAMES) -> Beacon | Rejection:
     """The event, with warnings for what was changed or left out, or why it can't be taken.
 
-    `names`: what the format calls the fields that a rejection may name, if not as `/track` does.
+    `names`: what the format calls the fields that a rejection may name; warnings name them as `/track` does.
     """
     if not isinstance(fields, dict):
         return Rejection(
             index, "bad_event", f"An event must be an object, not {_JSON_TYPES.get(type(fields), 'null')}."
         )
     if (fault := _fault(fields)) is not None:
-        field, code, message = fault
-        named = names.get(field, field)
+        field, kind, message = fault
+        named = own_name(field, names)
         site = fields.get("site")
-        return MisreadEvent(index, f"{code}_{named}", message.format(named), site=site if isinstance(site, str) else "")
+        text = message.format(named)
+        return MisreadEvent(index, code_of(kind, named), text, site=site if isinstance(site, str) else "")
     warnings.index = index
     return _Reader(fields, warnings).event()
 

@@ -9,6 +9,8 @@ from enum import StrEnum
 
 import msgspec
 
+from analytics_server.collect.formats.names import FieldNames, own_name
+
 FIELD_CHARS = 80
 """A property's key may be as long as the request."""
 
@@ -43,11 +45,13 @@ class EventWarning(msgspec.Struct, frozen=True):
 class Warnings:
     """Collects the warnings of one request; `index` is the event that is being read."""
 
-    __slots__ = ("counts", "entries", "index", "most")
+    __slots__ = ("counts", "entries", "index", "most", "names")
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.index = 0
+        self.names: list[FieldNames] | None = None
+        """By an event's index, what its format calls the fields; None where that is as `/track` does."""
         self.entries: list[EventWarning] | None = None
         self.counts: dict[WarningCode, int] | None = None
         """How many there are of each code; None while there are none."""
@@ -73,10 +77,13 @@ class Warnings:
         }
 
     def shown(self) -> tuple[list[EventWarning], int]:
-        """The entries in the order of the request, and how many more there were."""
+        """The entries in the order of the request, by the format's own names, and how many more there were."""
         if self.counts is None or self.entries is None:
             return [], 0
-        return sorted(self.entries, key=_by_index), sum(self.counts.values()) - len(self.entries)
+        entries = sorted(self.entries, key=_by_index)
+        if (names := self.names) is not None:
+            entries = [EventWarning(one.index, own_name(one.field, names[one.index]), one.code) for one in entries]
+        return entries, sum(self.counts.values()) - len(self.entries)
 
 
 def _by_index(entry: EventWarning) -> int:

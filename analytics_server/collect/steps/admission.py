@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from analytics_server.access.sites import valid_site_id
 from analytics_server.collect.address import bare, network_of
 from analytics_server.collect.drops import DropReason
@@ -17,8 +19,10 @@ from analytics_server.model import Site
 SESSION_ID_CHARS = 64
 USER_ID_CHARS = 256
 
-_BAD_TIMESTAMP = Reject("bad_timestamp", "timestamp must be ISO 8601 or an epoch number, since the year 2000.")
-_BAD_SITE = Reject("bad_site", "site must be a name such as example.com, at most 128 characters.")
+_BAD_TIMESTAMP = Reject(
+    "bad_timestamp", "{} must be ISO 8601 or an epoch number, since the year 2000.", field="timestamp"
+)
+_BAD_SITE = Reject("bad_site", "{} must be a name such as example.com, at most 128 characters.", field="site")
 _OPTED_OUT = Drop(DropReason.OPTED_OUT)
 _NEW_SITES = Reject("too_many_requests", "This address has sent events of too many new sites. Try again later.")
 
@@ -26,7 +30,7 @@ _NEW_SITES = Reject("too_many_requests", "This address has sent events of too ma
 def make_check(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
     """The shapes are right already: check the values of name, ids and time."""
     name_chars = limits.name_chars
-    bad_name = Reject("bad_name", f"name must be at most {name_chars} printable characters.")
+    bad_name = Reject("bad_name", f"{{}} must be at most {name_chars} printable characters.", field="name")
 
     def step(event: EventContext, run: Run) -> Verdict:
         beacon = event.beacon
@@ -55,7 +59,7 @@ def make_site(parts: Parts, settings: CollectSection, limits: LimitsSection) -> 
         """For a name that is not known as it is spelt."""
         site_id = valid_site_id(event.beacon.site)
         if not site_id:
-            return Reject(_BAD_SITE.code, _BAD_SITE.message, shown_name(event.beacon.site))
+            return msgspec.structs.replace(_BAD_SITE, example=shown_name(event.beacon.site))
         if not run.trusted and sites.may_create(site_id) and not new_sites.allow(network_of(run.origin.address)):
             run.outcome.limited += 1
             return _NEW_SITES
@@ -79,7 +83,12 @@ def make_site(parts: Parts, settings: CollectSection, limits: LimitsSection) -> 
 
 
 def make_rate_limit(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
-    """Refuse what a site sends beyond its own rate, or the server's for each site."""
+    """Refuse what a site sends beyond its own rate, or the server's for each site.
+
+    Without a token, a request's events of one site are allowed or refused together, and count as so many: a page can
+    only send its request again as a whole, so that of one that was taken in part the rest would be lost. A server is
+    told which of its events to send again: its batches are so large that one would block the site for long.
+    """
     allow, for_all = parts.site_limiter.allow, parts.site_limiter.is_on
 
     def step(event: EventContext, run: Run) -> Verdict:
@@ -87,7 +96,13 @@ def make_rate_limit(parts: Parts, settings: CollectSection, limits: LimitsSectio
         if not (own_rate or for_all):
             return None
         site_id = event.site_id
-        if allow(site_id, own_rate=own_rate):
+        if (allowed := run.allowed.get(site_id)) is None:
+            allowed = allow(site_id, own_rate=own_rate)
+            if not run.trusted:
+                run.allowed = {**run.allowed, site_id: allowed}
+        elif allowed:
+            allow(site_id, own_rate=own_rate, owing=True)
+        if allowed:
             return None
         run.outcome.limited += 1
         return Reject("too_many_requests", f"The site {site_id!r} sends more events than it may. Try again later.")

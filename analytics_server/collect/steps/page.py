@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from analytics_server.collect.drops import DropReason
 from analytics_server.collect.enrich.values import EXPERIMENT_CHARS, DetailReader, cut
 from analytics_server.collect.formats.beacon import Exposure
@@ -20,27 +22,27 @@ _LOCALHOST = "localhost"
 """Where Capacitor, Ionic and Tauri serve an app's pages to its own web view, by http or https."""
 _NO_APPS = Reject(
     "bad_url",
-    "url is the page of an app, an extension or a file, which this site does not count: send an http or https address,"
+    "{} is the page of an app, an extension or a file, which this site does not count: send an http or https address,"
     ' or set "allow_apps": true on the site (PUT /api/v1/sites/…).',
+    field="url",
 )
-_MISSING_URL = Reject("missing_url", "A pageview needs a url.")
+_MISSING_URL = Reject("missing_url", "A pageview needs a {}.", field="url")
 
 
 def make_page(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
     """Clean the page's URL; drop events of hosts that the site does not allow."""
     clean, clean_app, own_hosts = parts.urls.clean, parts.urls.clean_app, parts.referrers.own_hosts
-    bad_url = Reject(
-        "bad_url", f"url must be an absolute http or https address of at most {limits.url_chars} characters."
-    )
+    must = f"{{}} must be an absolute http or https address of at most {limits.url_chars} characters."
+    bad_url = Reject("bad_url", must, field="url")
 
     def of_app(event: EventContext) -> Verdict:
         """A page that has no http address: only of sites that count apps, whatever hosts they allow."""
         url = event.beacon.url or ""
         page = clean_app(url)
         if page is None:
-            return Reject(bad_url.code, bad_url.message, shown_address(url))
+            return msgspec.structs.replace(bad_url, example=shown_address(url))
         if not event.site.allow_apps:
-            return Reject(_NO_APPS.code, _NO_APPS.message, shown_address(url) or shown_page(page))
+            return msgspec.structs.replace(_NO_APPS, example=shown_address(url) or shown_page(page))
         event.page = page
         return None
 

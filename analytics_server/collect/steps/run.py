@@ -19,6 +19,7 @@ from analytics_server.collect.identity.session import Session
 from analytics_server.model import Row, Site
 
 NO_PAGE = CleanUrl("", "", {})
+NOTHING_DECIDED: Mapping[str, bool] = {}
 
 
 class Origin(msgspec.Struct, frozen=True, gc=False):
@@ -49,7 +50,7 @@ class Outcome(Warnings):
 
     def __init__(self, most_warnings: int) -> None:
         self.most = most_warnings
-        self.entries = self.counts = None
+        self.entries = self.counts = self.names = None
         self.rows: list[Row] = []
         self.dropped: dict[str, int] = {}
         self.rejected: list[Rejection] = []
@@ -106,7 +107,7 @@ class Run:
 
     __slots__ = (
         *("at", "beacons", "events", "now_ms", "origin", "outcome", "trusted"),
-        *("hashed", "page", "path_rules", "sender", "text", "title", "url", "user_agents", "visitors"),
+        *("allowed", "hashed", "page", "path_rules", "sender", "text", "title", "url", "user_agents", "visitors"),
     )
 
     def __init__(self, beacons: list[tuple[int, Beacon]], origin: Origin, now_ms: int, most_warnings: int) -> None:
@@ -130,6 +131,8 @@ class Run:
         self.hashed: EventContext | None = None
         """The one whose visitor id was made of address and user agent."""
         # of all events so far
+        self.allowed: Mapping[str, bool] = NOTHING_DECIDED
+        """By site, where a rate is limited: are this request's events taken?"""
         self.user_agents: set[str] | None = None
         """Those that are no bots, when a server tells its visitors' own."""
         self.visitors: dict[tuple[str, str, str, int], int] | None = None

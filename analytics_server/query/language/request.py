@@ -25,7 +25,7 @@ from analytics_server.query.language.goal_filters import goals_in, is_active, pa
 from analytics_server.query.language.library import Library
 from analytics_server.query.language.shapes import MAX_DIMENSIONS, MAX_METRICS, DateRange, Dimensions, Filters, Metrics
 from analytics_server.query.language.time_range import RangeSpec
-from analytics_server.query.metrics import VISITORS, Metric, Share, find_metric
+from analytics_server.query.metrics import GROUP_VISITORS, VISITORS, Metric, Share, find_metric
 
 MAX_GOALS = 100
 MAX_ORDERS = MAX_METRICS + MAX_DIMENSIONS
@@ -89,7 +89,7 @@ class Question:
     What follows from these is worked out once: `filters`, the conditions by what they depend on; `wider`, per kind of
     share that is asked for, the question whose visitors it is a share of. `exact_visitors`: for shares, both numbers
     are counted exactly, as an approximate part may come out greater than its whole. `counts_passive`: of
-    goals that passive events may reach, these count for `visitors` too.
+    goals that passive events may reach, these count for visitors of the question without the goal (`converting`).
     """
 
     site_id: str
@@ -122,6 +122,16 @@ class Question:
         if GOAL in self.dimensions:
             chosen.append([goal.condition for goal in self.goals])
         return bool(chosen) and not any(all(map(is_active, goals)) for goals in chosen)
+
+    def counted_for(self, metric: Metric) -> Metric:
+        """What has to be read for the metric: visitors for a share, the metric itself otherwise."""
+        if metric.share is Share.OF_GROUP_WITHOUT_GOAL and self.counts_passive and self.converting().dimensions:
+            return GROUP_VISITORS
+        return VISITORS if metric.share else metric
+
+    def converting(self, *, by_group: bool = True) -> Question:
+        """The question of the visitors who may reach the goal."""
+        return _wider(self, Share.OF_GROUP_WITHOUT_GOAL if by_group else Share.OF_ALL_WITHOUT_GOAL)
 
     @property
     def paying(self) -> tuple[Condition, ...]:

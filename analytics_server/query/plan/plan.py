@@ -32,11 +32,11 @@ from analytics_server.query.language.conditions import matches
 from analytics_server.query.language.request import Question
 from analytics_server.query.language.time_range import TimeRange, on_quarter_hours
 from analytics_server.query.metrics import (
+    OF_GOALS,
     VISITORS,
     Metric,
     MetricKind,
     Share,
-    counted,
     find_metric,
     pieces_of,
     read_for,
@@ -150,7 +150,7 @@ def make_plan(
     the sources that can answer a metric, given cheapest first.
     """
     plans = {share: Wider(wide, make_plan(wide, range_, coverage, choose)) for share, wide in question.wider.items()}
-    metrics = _with_groups(counted(question.metrics), question)
+    metrics = _with_groups(tuple(dict.fromkeys(map(question.counted_for, question.metrics))), question)
     read = read_for(metrics)
     held = None if coverage is None else kept_dimension(question)
     kept = [metric for metric in read if held is not None and is_kept(metric, held)]
@@ -227,7 +227,7 @@ def _event_sources(metric: Metric, question: Question, range_: TimeRange) -> tup
         return (PlanSource.SCROLLS,)
     filtered = [match.dimension for match in matches(question.where)]
     fields = [*question.dimensions, *filtered, *question.goal_dimensions]
-    if metric is VISITORS and question.counts_passive:
+    if metric in OF_GOALS and question.counts_passive:
         return (PlanSource.EVENTS,)
     if metric.exits:
         known = all(map(of_exits, fields))

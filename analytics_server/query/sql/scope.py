@@ -179,6 +179,11 @@ def hour_expression(template: str, at: str, range_: TimeRange, binder: Binder) -
     return fill(HOUR_BETWEEN_CHANGES, at=at, change=fill(HOUR_CHANGE, at=at))
 
 
+def local_day(at: str) -> str:
+    """The day of the site's time zone that a time lies on."""
+    return f"toDate({at}, {{tz:String}})"
+
+
 def key_text(key: Sequence[object]) -> str:
     """A group's key as one text, no two alike."""
     return "".join(f"{len(text.encode())}:{text}" for text in map(str, key))

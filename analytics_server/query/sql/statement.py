@@ -80,7 +80,9 @@ def compile_question(
         source, shares[group] = compiler.join_groups(source, question, plan.wider[group])
     columns: list[Expression] = [f"r.{name} AS {name}" for name in names]
     for index, metric in enumerate(question.metrics):
-        value = counts[metric.name] if metric.share is None else _percent(counts[VISITORS.name], shares[metric.share])
+        value: Expression = counts[question.counted_for(metric).name]
+        if metric.share is not None:
+            value = _percent(value, shares[metric.share])
         columns.append(compose(value, f" AS m_{index}"))
     if page is not None and page.count_all:
         columns.append("count() OVER () AS total_rows")
@@ -169,8 +171,8 @@ def _named_rows(rows: Query, names: Sequence[str], counts: Mapping[str, str], *,
     return select(columns, Subquery(rows, "r"), group_by=[f"r.{name}" for name in names] if merged else [])
 
 
-def _percent(part: str, whole: Expression) -> Expression:
-    return compose(f"100 * {part} / nullIf(", whole, ", 0)")
+def _percent(part: Expression, whole: Expression) -> Expression:
+    return compose("100 * ", part, " / nullIf(", whole, ", 0)")
 
 
 def _those(query: Select, where: Sequence[Expression]) -> Select:

@@ -7,14 +7,15 @@ Pure. Every source yields the columns `d_0 …` (dimensions) and one column per 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from analytics_server.query.dimensions import Scope
 from analytics_server.query.language.conditions import Condition
 from analytics_server.query.language.filter_classes import of_pages_only, reads_pages
-from analytics_server.query.metrics import AMOUNTS, VISITORS, Metric
+from analytics_server.query.metrics import AMOUNTS, OF_GOALS, VISITORS, Metric
 from analytics_server.query.parameters import COUNTS, DAY, DAYS, TEXT
 from analytics_server.query.plan.plan import PlanPart, PlanSource
-from analytics_server.query.sql.scope import Scoped, grouped, named, names_of
+from analytics_server.query.sql.scope import Scoped, grouped, local_day, named, names_of
 from analytics_server.query.sql.select import (
     Expression,
     Join,
@@ -236,7 +237,8 @@ def _select_exit_events(metrics: Sequence[Metric], scoped: Scoped) -> Select:
 def _select_events(metrics: Sequence[Metric], scoped: Scoped) -> Select:
     groups = scoped.expressions("events", "e.ts")
     where = [*_events_in_range(scoped, scoped.question.where), *scoped.wanted(groups)]
-    if all(metric.active for metric in metrics) and not (scoped.question.counts_passive and VISITORS in metrics):
+    of_goals = scoped.question.counts_passive and any(metric in OF_GOALS for metric in metrics)
+    if all(metric.active for metric in metrics) and not of_goals:
         where.append(ACTIVE_EVENTS)  # no group for what counts nowhere
     join = _needs_join(scoped)
     if not join and any(metric.kind in AMOUNTS for metric in metrics):
@@ -284,10 +286,11 @@ def _event_columns(metrics: Sequence[Metric], scoped: Scoped) -> list[Expression
 
 def _event_metric(metric: Metric, scoped: Scoped) -> Expression:
     question = scoped.question
-    at = "if(e.passive = 0, e.ts, e.session_start)" if question.counts_passive else "e.ts"
-    day = f"toDate({at}, {{tz:String}})"
+    if question.counts_passive and metric in OF_GOALS:
+        return _goal_visitors(scoped, by_group=metric is not VISITORS)
+    day = local_day("e.ts")
     within_day = question.interval in ("minute", "hour", "day") and scoped.rest_of is None
-    if within_day and not question.counts_passive:
+    if within_day:
         visitor = "e.visitor_id"
     elif question.exact:
         visitor = f"{day}, e.visitor_id"
@@ -299,7 +302,7 @@ def _event_metric(metric: Metric, scoped: Scoped) -> Expression:
         "uniq": uniq,
         "uniqIf": f"{uniq}If",
         "visitor": visitor,
-        "counts": "1" if question.counts_passive else ACTIVE_EVENTS,
+        "counts": ACTIVE_EVENTS,
         "session": ", ".join(scoped.event_key),
     }
     pieces = [fill(piece, **blanks) for piece in metric.events.split("@paid")]
@@ -307,6 +310,31 @@ def _event_metric(metric: Metric, scoped: Scoped) -> Expression:
         return pieces[0]
     paid = scoped.paid()
     return compose(pieces[0], *(part for piece in pieces[1:] for part in (paid, piece)))
+
+
+def _goal_visitors(scoped: Scoped, *, by_group: bool) -> Expression:
+    """Visitors with an event of the goal, of those with an active event that passes the other filters.
+
+    A passive event counts for its own day's visitor, or else for that of the day on which its session began.
+    """
+    base = replace(scoped, question=scoped.question.converting(by_group=by_group), only={})
+    groups = base.expressions("events", "e.ts")
+    own, opened = local_day("e.ts"), local_day("e.session_start")
+    visitors = select(
+        [*groups, own, "e.visitor_id"],
+        events_source(base, join=_needs_join(base)),
+        [*_events_in_range(base, base.question.where), ACTIVE_EVENTS, "e.visitor_id != 0"],
+    )
+    keys = [f"d_{scoped.question.dimensions.index(dimension)}" for dimension in base.question.dimensions]
+    known, known_before = (is_in((*keys, day, "e.visitor_id"), visitors) for day in (own, opened))
+    day = compose(f"if({ACTIVE_EVENTS} OR ", known, f", {own}, {opened})")
+    counts = compose(f"({ACTIVE_EVENTS} OR ", known, " OR ", known_before, ")")
+    if scoped.question.exact:
+        visitor = compose(day, ", e.visitor_id")
+    else:
+        visitor = compose("bitXor(e.visitor_id, intHash64(", day, "))")
+    uniq = "uniqExactIf" if scoped.question.exact_visitors else "uniqIf"
+    return compose(f"{uniq}(", visitor, ", e.visitor_id != 0 AND ", counts, ")")
 
 
 def _events_in_range(scoped: Scoped, where: Sequence[Condition]) -> list[Expression]:

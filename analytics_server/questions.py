@@ -37,7 +37,7 @@ class Questions:
         sites, saved = access.sites, Saved(store, unreadable=access.unreadable)
         self._sites = sites
         self.saved = saved
-        self._queries = QueryService(store, sites, _utc_now, config.limits, saved)
+        self._queries = QueryService(store, sites, _utc_now, config.limits, saved, retention=config.privacy)
         self.links = LinkQuestions(self._queries.context)
         self.drops = DropService(config, store, _utc_now, sites.get)
         self.sql = SqlService(self._queries.context, config.sql)

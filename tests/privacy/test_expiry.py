@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from analytics_server.access.sites import Sites
-from analytics_server.config import Config, ServerSection
+from analytics_server.config import Config, LimitsSection, PrivacySection, ServerSection
 from analytics_server.http.audit import AuditEntry
 from analytics_server.model import Site
 from analytics_server.privacy.expiry import site_tables
@@ -106,7 +106,7 @@ async def an_expiry(store: Store, server: RunningServer, now: datetime, noted: N
     return Expiry(
         store,
         sites.all,
-        default_days=0,
+        settings=PrivacySection(),
         letters=server.data_dir / "dead-letters",
         quarantine=server.data_dir / "wal" / "quarantine",
         cluster="",
@@ -240,7 +240,7 @@ def test_a_site_whose_settings_nobody_can_read_loses_nothing(tmp_path: Path, cap
     expiry = Expiry(
         cast(Store, None),  # it is not asked
         lambda: sites,
-        default_days=90,
+        settings=PrivacySection(retention_days=90),
         letters=tmp_path,
         quarantine=tmp_path,
         cluster="",

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time
 
 from analytics_server.model import Site
 from analytics_server.query.context import zone_of
-from analytics_server.query.day_totals import DayTotals
+from analytics_server.query.day_totals import SETTLE_S, DayTotals
 from analytics_server.query.language.time_range import TimeRange, midnight
 from analytics_server.query.plan.coverage import DAY, survey
 from analytics_server.rollups.comparison import TIMEOUT_S
@@ -26,7 +26,7 @@ class KeptTotals:
 
     def __init__(self, store: Store, sites: Callable[[], list[Site]], clock: Callable[[], datetime]) -> None:
         self._store = store
-        self._builder = DayTotals(store, _Listed(sites), clock, rebuild_s=0.0)
+        self._builder = DayTotals(store, _Listed(sites), clock, settle_s=SETTLE_S, rebuild_s=0.0)
 
     async def mark(self, site: Site, since: date, before: date) -> int:
         """Keep the totals of the site's days from `since`, which lie whole before `before`, a day in UTC; how many.

@@ -180,6 +180,7 @@ class IngestSection(_Section, frozen=True, kw_only=True):
 class PrivacySection(_Section, frozen=True, kw_only=True):
     visitor: Literal["daily", "off"] = "daily"
     retention_days: RetentionDays = 0
+    rollup_retention_days: RetentionDays = 0
     audit_retention_days: RetentionDays = 400
 
 

@@ -176,7 +176,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     of the revenue that is shown first, "" for whichever there is most of. `events_per_s`: 0 for the server's limit
     alone. `excluded_…`: events that are not kept (`access/exclusions.py`). `profile`: a name of
     `profiles/tables.py`.
-    `retention_days`: for how long events are kept, 0: as the settings say.
+    `retention_days`: for how long events are kept, 0: as the settings say. `rollup_retention_days`: the same of totals
+    of days, which name nobody.
     `removal`: only of a deleted site whose data is to go, or has gone (`privacy/expiry/site_removal.py`).
     `stored_timezone`: only where the stored name can't be used, and `timezone` stands in for it. Never stored itself.
     """
@@ -193,6 +194,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     excluded_countries: tuple[str, ...] = ()
     excluded_props: tuple[str, ...] = ()
     retention_days: int = 0
+    rollup_retention_days: int = 0
     profile: str = "standard"
     created_at_ms: int = 0
     removal: Literal["asked", "done"] | UnsetType = UNSET

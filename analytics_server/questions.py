@@ -41,8 +41,15 @@ class Questions:
         self._sites = sites
         self.saved = saved
         self._backfill = Backfill(store, must_wait=must_wait)
-        limits = config.limits
-        self._queries = QueryService(store, sites, _utc_now, limits, saved, unfinished=self._backfill.warning)
+        self._queries = QueryService(
+            store,
+            sites,
+            _utc_now,
+            config.limits,
+            saved,
+            unfinished=self._backfill.warning,
+            retention=config.privacy,
+        )
         self.links = LinkQuestions(self._queries.context)
         self.drops = DropService(config, store, _utc_now, sites.get)
         self.sql = SqlService(self._queries.context, config.sql)

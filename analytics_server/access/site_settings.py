@@ -107,6 +107,17 @@ Retention = Annotated[
 ]
 
 
+RollupRetention = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=36_500,
+        description="Days for which totals of days are kept; 0: as `[privacy] rollup_retention_days` says. Less than"
+        " events are kept counts as that. A profile may set a limit.",
+    ),
+]
+
+
 class SiteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of a site that are to change; None stays as it is."""
 
@@ -117,6 +128,7 @@ class SiteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     events_per_s: Rate | None = None
     profile: ProfileName | None = None
     retention_days: Retention | None = None
+    rollup_retention_days: RollupRetention | None = None
     excluded_paths: ExcludedPaths | None = None
     excluded_hosts: ExcludedHosts | None = None
     excluded_countries: ExcludedCountries | None = None

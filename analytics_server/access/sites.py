@@ -206,7 +206,7 @@ class Sites:
 
     def all(self) -> list[Site]:
         """All sites, by id."""
-        return sorted(self._sites.values(), key=lambda site: site.site_id)
+        return sorted(self._sites.values(), key=_by_id)
 
     def may_create(self, site_id: str) -> bool:
         """Would `get_or_create` make this site?"""
@@ -296,6 +296,13 @@ class Sites:
             for known in (self._sites, self._unwritten, self._provisional):
                 known.pop(site.site_id, None)
             return True
+
+    def all_stored(self) -> list[Site]:
+        """All sites, and those that were deleted without their data as they were last; of unknown settings the
+        profile is `unknown`."""
+        former = {key[0]: self._documents.deleted_value(key) for key in self._documents.deleted}
+        deleted = (site or Site(site_id=site_id, profile=UNKNOWN) for site_id, site in former.items())
+        return sorted([*self._sites.values(), *(site for site in deleted if not site.removal)], key=_by_id)
 
     def removals(self) -> dict[str, bool]:
         """The deleted sites whose data is to go, by id; False where it has gone."""
@@ -396,3 +403,7 @@ class Sites:
         key = (site_id,)
         documents = self._documents
         return documents.get(key) is None and key not in documents.deleted and key not in documents.unreadable
+
+
+def _by_id(site: Site) -> str:
+    return site.site_id

@@ -1,7 +1,7 @@
 """The audit log of one chain: takes entries, links them, and writes them in batches.
 
 An entry of a change is written before the change is answered (`append`). All others wait in memory (`note`), for about
-a second: they cost the answer nothing but an append to a list, and a process that is killed loses those. Entries are
+two seconds: they cost the answer nothing but an append to a list, and a process that is killed loses those. Entries are
 linked when they are written, so a chain has no gap whatever happens to those that wait.
 
 Constraint: bounded memory, one writer. A batch is one INSERT into one month. If its outcome isn't known, the table is
@@ -31,11 +31,14 @@ from analytics_server.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
-WRITE_INTERVAL_S = 1.0
+WRITE_INTERVAL_S = 2.0
+"""An insert takes 12 ms of processor time, however few its rows (measured): what a quiet server pays for its log."""
 APPEND_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 5.0
 MOST_WAITING = 20_000
 """Entries in memory. Past that, reads and refusals are counted instead: ClickHouse is away, or far too slow."""
+MOST_WITH_CHANGES = 2 * MOST_WAITING
+"""Past that, changes are too, which are told so."""
 MOST_IN_BATCH = 5_000
 MONTH = len("2026-11")
 LOST = "audit_lost"
@@ -131,23 +134,29 @@ class AuditLog:
     # ---- taking entries ------------------------------------------------
 
     def note(self, entry: AuditEntry) -> None:
-        """Record an entry within about a second. Never waits, never fails."""
+        """Record an entry within about two seconds. Never waits, never fails."""
         at_us = self._clock()
         self._take_due(at_us)
         self._work.set()
         if not entry.principal_kind and not self._refusals.is_single(entry, at_us):
             return
         if len(self._queue) >= MOST_WAITING:
-            self._lost += 1
-            self._counter.labels("lost").inc()
+            self._lose()
             return
         self._put(entry, at_us)
 
     async def append(self, entry: AuditEntry) -> None:
         """Record an entry, and those before it; durable afterwards.
 
-        Raises `AuditUnavailable`: the entry is then written later, unless the process ends before.
+        Raises `AuditUnavailable`: the entry is then written later, unless the process ends before, or counted where too
+        many wait.
         """
+        if len(self._queue) >= MOST_WITH_CHANGES:
+            self._lose()
+            raise AuditUnavailable(
+                "It was done, but the audit log takes no entry of it: too many wait, as ClickHouse does not take them."
+                " It will be counted there among the lost ones (audit_lost)."
+            )
         self._put(entry, self._clock())
         self._work.set()
         mine = self._accepted
@@ -160,6 +169,10 @@ class AuditLog:
                 " what there is before you try again."
             ) from error
 
+    def _lose(self) -> None:
+        self._lost += 1
+        self._counter.labels("lost").inc()
+
     def _put(self, entry: AuditEntry, at_us: int) -> None:
         self._queue.append(_Waiting(entry, at_us))
         self._accepted += 1
@@ -171,7 +184,7 @@ class AuditLog:
     # ---- writing -------------------------------------------------------
 
     async def run(self) -> None:
-        """Write what waits about once a second, until cancelled."""
+        """Write what waits every two seconds, until cancelled."""
         failing = False
         while True:
             await self._work.wait()

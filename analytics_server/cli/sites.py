@@ -86,6 +86,9 @@ def site_show(config_path: str | None, site_id: str) -> None:
     "--profile", type=click.Choice(list(PROFILES)), help="The legal basis; what it forbids is hidden at once."
 )
 @click.option("--retention-days", type=int, help="Days for which events are kept. 0: as the config says.")
+@click.option(
+    "--rollup-retention-days", type=int, help="Days for which totals of days are kept. 0: as the config says."
+)
 @click.option("--events-per-s", type=int, help="Events a second that the site may send. 0: the server's limit alone.")
 @click.option("--allow-apps/--no-apps", default=None, help="Count pages of apps and extensions too, or not.")
 @click.option("--allowed-host", multiple=True, help="Host whose pages count; repeat for more.")
@@ -102,6 +105,7 @@ def site_set(
     currency: str | None,
     profile: str | None,
     retention_days: int | None,
+    rollup_retention_days: int | None,
     events_per_s: int | None,
     allow_apps: bool | None,
     allowed_host: tuple[str, ...],
@@ -120,6 +124,7 @@ def site_set(
         "currency": currency,
         "profile": profile,
         "retention_days": retention_days,
+        "rollup_retention_days": rollup_retention_days,
         "events_per_s": events_per_s,
         "allow_apps": allow_apps,
         "allowed_hosts": _list(allowed_host),

@@ -2,7 +2,8 @@
 
 They validate themselves: a build whose day has changed since is not read. So a stale build
 is no fault; a build that is still read but whose numbers aren't those of `events` is. Both
-are thrown away by a repair, and the server builds the days again.
+are thrown away by a repair, and the server builds the days again. Builds that are kept
+longer than their events have nothing to be compared with.
 """
 
 from __future__ import annotations
@@ -149,17 +150,18 @@ class DayTotalsCheck(BaseCheck):
     async def _look(self, site: _Site) -> tuple[int, list[date], list[date]]:
         """How many days are held, which are stale, and which are held and wrong."""
         days = await survey(self._store, site.site_id, site.range, site.first, site.last, timeout_s=TIMEOUT_S)
-        kept = await self._kept(site, list(days.builds.values()))
+        compared = {day: build for day, build in days.builds.items() if day not in days.kept}
+        kept = await self._kept(site, list(compared.values()))
         real = await self._real(site)
         wrong = []
-        for day, build in days.builds.items():
+        for day, build in compared.items():
             dimensions, least, most, *numbers = kept.get(build, (0, 0, 0, 0, 0, 0))
             events, *expected = real.get(day, (0, 0, 0, 0))
             if (least, most, *numbers) != (events, events, *expected) or dimensions != DIMENSIONS:
                 wrong.append(day)
                 if most > events:
                     self._surplus.add((site.site_id, day))
-        return len(days.builds), sorted({*days.stale, *days.others}), sorted(wrong)
+        return len(compared), sorted({*days.stale, *days.others}), sorted(wrong)
 
     async def _kept(self, site: _Site, builds: list[int]) -> dict[int, tuple[int, ...]]:
         """By build: dimensions, least and most events of one, then visitors, pageviews, sessions of the day."""

@@ -213,6 +213,7 @@ class Erasure:
             await self._next(ErasurePhase.COLLECT, rounds=job.rounds + 1)
             return
         await self._tables.calm(job.tables)
+        await self._tables.forget_versions()
         not_searched, named_in = await self._tables.not_searched(), await self._tables.named_in()
         told = {"not_searched": not_searched, "named_in": named_in}
         await self._next(ErasurePhase.CLOSE, files_removed=files_removed, **told)

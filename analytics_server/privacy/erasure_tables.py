@@ -167,6 +167,10 @@ class ErasureTables:
         )
         return tuple(f"{parts} detached parts of {table}" for table, parts in answer.rows)
 
+    async def forget_versions(self) -> None:
+        """Merge away what saved things were before they were changed. Raises a store error."""
+        await self._store.command("OPTIMIZE TABLE saved FINAL")
+
     async def named_in(self) -> tuple[str, ...]:
         """Saved things in which the user id stands in quotes, such as a filter's value. Raises a store error."""
         user = f"assumeNotNull((SELECT any(user_id) FROM {self._person}))"

@@ -71,8 +71,8 @@ class PrivacyService:
         around = (lambda: self.erasures.working, integrity.removing, ingest.merges.released)
         self.expiry = Expiry(
             store,
-            access.sites.all,
-            default_days=config.privacy.retention_days,
+            access.sites.all_stored,
+            settings=config.privacy,
             letters=letters,
             quarantine=config.wal_dir / "quarantine",
             cluster=config.clickhouse.cluster,

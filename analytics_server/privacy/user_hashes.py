@@ -6,16 +6,25 @@ pseudonymous; it leads back to nobody without one.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import random
 import secrets
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from analytics_server.errors import StoreRetryable
+from analytics_server.store.lease import Lease, leased
 from analytics_server.store.protocol import Store
 
 KEY_BYTES = 32
 HASH_BYTES = 16
+LEASE_S = 20.0
+PAUSE_S = (0.1, 1.0)
+"""Of two that meet both withdraw, and come again at different times."""
+ATTEMPTS = 60
+"""For longer than a lease that a killed process has left."""
 
 
 class UserHashes:
@@ -27,21 +36,29 @@ class UserHashes:
         self._key = b""
 
     async def load(self) -> None:
-        """Read the key, or make it. Raises a store error.
+        """Read the key, or make it: one of all servers does, under a lease. Raises a store error.
 
-        Call it again once all servers that start together have made theirs: one whose clock is behind may have stored
-        an older key since.
+        Call it again once servers that start together have made theirs: one of an earlier version takes no lease.
         """
         found = await self._read()
         if not found and not self._key:
-            made_at = datetime.fromtimestamp(self._clock(), UTC)
-            await self._store.insert(
-                "privacy_keys", ("key", "created_at"), [[secrets.token_bytes(KEY_BYTES).hex()], [made_at]]
-            )
-            await self._store.catch_up(["privacy_keys"])
-            found = await self._read()
+            found = await self._make()
         if found:
             self._key = bytes.fromhex(found)
+
+    async def _make(self) -> str:
+        for _ in range(ATTEMPTS):
+            async with leased(Lease(self._store, "privacy-key", holder="start", ttl_s=LEASE_S)) as taken:
+                if found := await self._read():
+                    return found
+                if taken:
+                    key = secrets.token_bytes(KEY_BYTES).hex()
+                    made_at = datetime.fromtimestamp(self._clock(), UTC)
+                    await self._store.insert("privacy_keys", ("key", "created_at"), [[key], [made_at]])
+                    await self._store.catch_up(["privacy_keys"])
+                    return await self._read()
+            await asyncio.sleep(random.uniform(*PAUSE_S))
+        raise StoreRetryable("Another server is making the key of opt-outs, and does not come to an end: try again.")
 
     async def _read(self) -> str:
         """The oldest key counts: a second server that came later takes it over."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from analytics_server.config import LimitsSection
+from analytics_server.access.retention import retention_of
+from analytics_server.config import LimitsSection, PrivacySection
 from analytics_server.errors import NotFound, RequestError, StoreFatal
 from analytics_server.model import Site, stored_site_id
 from analytics_server.profiles.refusal import refuse_fields
@@ -26,7 +27,7 @@ from analytics_server.query.dimensions import Dimension
 from analytics_server.query.language.conditions import Condition, all_matches, folded_weight, patterns
 from analytics_server.query.language.regexps import MOST_WEIGHT, weight_of
 from analytics_server.query.language.saved_filters import SiteLibrary
-from analytics_server.query.language.time_range import RangeSpec, TimeRange, resolve_range
+from analytics_server.query.language.time_range import RangeSpec, TimeRange, midnight, resolve_range
 from analytics_server.query.metrics import Metric
 from analytics_server.query.read_counts import SITE, SiteEventCounts
 from analytics_server.query.sql.select import Query, print_line, print_sql
@@ -39,6 +40,12 @@ TOO_COMPLEX = frozenset({EngineCode.TOO_DEEP_AST, EngineCode.TOO_BIG_AST})
 
 MAX_FOLDED_CHARS = 10_000
 """Of all values of a question that are compared without case: what they become is made on the loop."""
+
+EXPIRED = "Events from before {} UTC are expired, as the site keeps none for longer: they count no more."
+EXPIRED_BUT_TOTALS = (
+    "Events from before {} UTC are expired. Of days before, only totals are kept: numbers by one dimension at most,"
+    " without other filters, over whole days. All else counts from then on."
+)
 
 MAX_SQL_CHARS = 260_000
 """ClickHouse reads 256 KiB of a text by default. Values are bound, so that only very many filters make one so long."""
@@ -85,6 +92,7 @@ class QueryContext:
         saved: Saved | None = None,
         *,
         unfinished: Callable[[], str] = str,
+        retention: PrivacySection | None = None,
     ) -> None:
         """`unfinished`: what is still being worked out about all sites, or ""."""
         self.store = store
@@ -92,6 +100,7 @@ class QueryContext:
         self._sites = sites
         self._clock = clock
         self.limits = limits
+        self._retention = retention or PrivacySection()
         self.saved = saved
         self._definitions = Definitions(store, timeout_s=limits.query_timeout_s)
         self.own_events = SiteEventCounts(store, timeout_s=limits.query_timeout_s)
@@ -130,10 +139,19 @@ class QueryContext:
         return resolve_range(spec, now=now, zone=zone, earliest=earliest), now
 
     def site_warnings(self, site: Site, *ranges: TimeRange) -> list[str]:
-        """What an answer says of the site's time zone, and of definitions that changed within its ranges."""
+        """What an answer says of the site's time zone, of changed definitions within its ranges, of expiry, of work."""
+        warnings = [*zone_warnings(site), *self._definitions.warnings(site.site_id, ranges)]
         unfinished = self._unfinished()
-        found = [*zone_warnings(site), *self._definitions.warnings(site.site_id, ranges)]
-        return [*found, unfinished] if unfinished else found
+        return [*warnings, *self._expired(site, ranges), *([unfinished] if unfinished else [])]
+
+    def _expired(self, site: Site, ranges: Iterable[TimeRange]) -> list[str]:
+        kept = retention_of(site, self._retention)
+        if not kept.events_days:
+            return []
+        cut = self.now().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=kept.events_days)
+        if all(range_.start >= cut for range_ in ranges):
+            return []
+        return [(EXPIRED_BUT_TOTALS if kept.totals_outlive else EXPIRED).format(cut.date().isoformat())]
 
     def check_profile(
         self,
@@ -214,11 +232,16 @@ class QueryContext:
 
     async def _earliest(self, site: Site) -> datetime | None:
         result = await self.query(
-            "SELECT count(), toUnixTimestamp(min(b.bucket)) FROM traffic AS b WHERE b.site_id = {site:String}",
+            "SELECT count(), toUnixTimestamp(min(b.bucket)), (SELECT countIf(d.kept = 1) FROM day_builds AS d"
+            " WHERE d.site_id = {site:String}), (SELECT minIf(d.day, d.kept = 1) FROM day_builds AS d"
+            " WHERE d.site_id = {site:String}) FROM traffic AS b WHERE b.site_id = {site:String}",
             {"site": site.site_id},
         )
-        count, seconds = result.rows[0]
-        return datetime.fromtimestamp(whole_number(seconds), UTC) if count else None
+        count, seconds, kept_days, first_kept = result.rows[0]
+        found = [datetime.fromtimestamp(whole_number(seconds), UTC)] if count else []
+        if kept_days:
+            found.append(midnight(first_kept, zone_of(site)))
+        return min(found, default=None)
 
 
 def _too_complex() -> RequestError:

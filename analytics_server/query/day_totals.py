@@ -262,8 +262,11 @@ class DayTotals:
     async def build_site(self, site_id: str, zone: ZoneInfo) -> int:
         """Build what is missing or stale of one site, newest day first. Raises a store error."""
         today = self._clock().astimezone(zone).date()
-        first, last = today - MAX_DAYS * DAY, today - DAY
-        range_ = TimeRange(midnight(first, zone), midnight(today, zone), zone)
+        return await self.build_days(site_id, zone, today - MAX_DAYS * DAY, today - DAY)
+
+    async def build_days(self, site_id: str, zone: ZoneInfo, first: date, last: date) -> int:
+        """The same of some of its days, all of them over. Raises a store error."""
+        range_ = TimeRange(midnight(first, zone), midnight(last + DAY, zone), zone)
         days = await survey(self._store, site_id, range_, first, last, timeout_s=QUERY_TIMEOUT_S)
         known = days.others | days.stale
         patient = first_build_id(self._clock().timestamp() - self._rebuild_s)

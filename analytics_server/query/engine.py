@@ -14,7 +14,7 @@ from functools import reduce
 
 from msgspec import UNSET, UnsetType
 
-from analytics_server.config import LimitsSection
+from analytics_server.config import LimitsSection, PrivacySection
 from analytics_server.query.answer import (
     Answer,
     AnswerMeta,
@@ -100,9 +100,10 @@ class QueryService:
         use_totals: bool = True,
         cache_s: float = CACHE_S,
         unfinished: Callable[[], str] = str,
+        retention: PrivacySection | None = None,
     ) -> None:
         self._days = DayReader(store, cache_s=cache_s) if use_totals else None
-        self.context = QueryContext(store, sites, clock, limits, saved, unfinished=unfinished)
+        self.context = QueryContext(store, sites, clock, limits, saved, unfinished=unfinished, retention=retention)
         self.limits = limits
 
     async def run(self, request: bytes | QueryRequest) -> Answer:

@@ -44,7 +44,7 @@ class Kind(StrEnum):
     QUERY = "query"
 
 
-SAVED = DocumentTable(name="saved", key_columns=("kind", "site_id", "id"))
+SAVED = DocumentTable(name="saved", key_columns=("kind", "site_id", "id"), forgets=True)
 NAME_CHARS = 120
 NAME_PATTERN = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f])?$"
 """No control characters, no spaces around it."""

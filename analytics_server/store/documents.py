@@ -52,12 +52,15 @@ class DocumentTable(msgspec.Struct, frozen=True, kw_only=True):
     `key_columns`: what makes a row a version of another. `keys_return`: may a deleted document's key be used again?
     Then the keys of deleted documents are read too. `grows`: are documents kept, so that there may be many (keys
     don't return)? Then a reading takes in what has changed since the last one, and all of them once in `READ_ALL_S`.
+    `forgets`: is the text of a deleted document to be gone (keys don't return)? Then its last version holds none, and
+    the versions before are merged away.
     """
 
     name: str
     key_columns: tuple[str, ...]
     keys_return: bool = False
     grows: bool = False
+    forgets: bool = False
 
     @property
     def select(self) -> str:
@@ -278,7 +281,8 @@ class Documents(Generic[T]):
             await self._delete({key: self._texts.get(key, "") for key in keys})
 
     async def _delete(self, texts: Mapping[Key, str]) -> None:
-        await self._write(texts, is_deleted=True)
+        await self._write(dict.fromkeys(texts, "") if self._table.forgets else texts, is_deleted=True)
+        await self._merge_away()
         for key in texts:
             self._texts.pop(key, None)
             self._values.pop(key, None)
@@ -287,6 +291,18 @@ class Documents(Generic[T]):
             self.deleted |= texts.keys()
             self._deleted_texts.update(texts)
         self._changed()
+
+    async def _merge_away(self) -> None:
+        """Old versions: where that fails, ClickHouse's own merges do it some time."""
+        if not self._table.forgets:
+            return
+        try:
+            await self._store.command(f"OPTIMIZE TABLE {self._table.name} FINAL")
+        except StoreError as error:
+            log.warning(
+                "old versions are not merged away now",
+                extra={"table": self._table.name, "reason": error.message[:200]},
+            )
 
     def _changed(self) -> None:
         self._changes += 1

@@ -12,6 +12,7 @@ lease.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 TABLE = "leases"
 CLAIM_BYTES = 12
 MOST_S = 86_400.0
+RENEWALS = 4
+"""A lease is renewed when a quarter of its time is over: of three tries that fail none loses it."""
 TIMEOUT_S = 30.0
 
 _WRITE = (
@@ -70,20 +73,37 @@ class Lease:
     async def take(self) -> bool:
         """Take it, or renew it where this process has it; False when another one has it. Raises a store error.
 
-        After an error it is not held; a claim that was written all the same keeps others out until it ends.
+        After an error it is held for as long as it was before; a claim that was written all the same keeps others out
+        until it ends.
         """
         if not self.is_held:
             self._claim = ""
             if await self._live():
                 return False
-            self._claim, self._step = secrets.token_hex(CLAIM_BYTES), 0
-        claim, began, self._ends = self._claim, self._clock(), 0.0
+            self._claim, self._step, self._ends = secrets.token_hex(CLAIM_BYTES), 0, 0.0
+        claim, began = self._claim, self._clock()
         await self._write(claim, self._ttl_s)
         if await self._live() != {claim}:
             await self._withdraw(claim)
             return False
         self._ends = began + self._ttl_s
         return self.is_held
+
+    async def keep(self) -> None:
+        """Renew it in time, until it is lost; a task to own. No other call but `is_held` meanwhile."""
+        while self.is_held:
+            await asyncio.sleep(self._ttl_s / RENEWALS)
+            await self._renew()
+
+    async def _renew(self) -> None:
+        """Once; while ClickHouse can't be asked, the old end counts."""
+        try:
+            if self.is_held and not await self.take():
+                log.warning("a lease is lost", extra={"lease": self._name})
+        except StoreError as error:
+            log.warning(
+                "a lease is not renewed, will try again", extra={"lease": self._name, "reason": str(error)[:200]}
+            )
 
     async def release(self) -> None:
         """Let another server have it now. Never raises: unreleased, it ends by itself."""
@@ -120,11 +140,18 @@ class Lease:
 
 @asynccontextmanager
 async def leased(lease: Lease) -> AsyncIterator[bool]:
-    """Was the lease taken? It is released at the end. Raises a store error where that can't be said."""
+    """Was the lease taken? It is renewed meanwhile, and released at the end: work of any length asks `is_held`.
+
+    Raises a store error where it can't be said whether it was taken.
+    """
     taken = await lease.take()
+    renewing = asyncio.create_task(lease.keep(), name="lease") if taken else None
     try:
         yield taken
     finally:
+        if renewing is not None:
+            renewing.cancel()
+            await asyncio.wait({renewing})
         await lease.release()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from analytics_server.audit import log as audit_log
 from analytics_server.audit.chain import SERVER_CHAIN, ChainRow, HeadFile
-from analytics_server.audit.log import MOST_WAITING, AuditLog
+from analytics_server.audit.log import MOST_IN_BATCH, MOST_WAITING, AuditLog
 from analytics_server.audit.table import insert_rows, rows_after
 from analytics_server.audit.verify import ChainReport, verify
 from analytics_server.errors import AuditUnavailable, StoreAmbiguous, StoreRetryable
@@ -193,18 +193,22 @@ async def test_memory_is_bounded_while_nothing_can_be_written(
         raise StoreRetryable("away")
 
     log = await opened(store, tmp_path)
+    monkeypatch.setattr(audit_log, "MOST_WITH_CHANGES", MOST_WAITING - MOST_IN_BATCH + 2)  # beside the batch
     with monkeypatch.context() as patch:
         patch.setattr(audit_log, "insert_rows", refused)
         for number in range(MOST_WAITING + 7):
             log.note(an_entry(number))
         with pytest.raises(StoreRetryable):
             await log.write()
+        for told in ("not written yet", "not written yet", "audit_lost"):
+            with pytest.raises(AuditUnavailable, match=told):
+                await log.append(an_entry())
     await log.write()
 
     rows = await stored(store, log)
-    assert len(rows) == MOST_WAITING + 1
+    assert len(rows) == MOST_WAITING + 2 + 1
     (lost,) = [row for row in rows if row.action == "audit_lost"]
-    assert '"entries":"7"' in lost.text
+    assert '"entries":"8"' in lost.text
 
 
 async def test_strangers_cannot_fill_the_log(store: Store, tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import itertools
+import json
 import os
+import time
 from pathlib import Path
 
 import msgspec
@@ -14,8 +16,9 @@ from click.testing import CliRunner, Result
 
 from analytics_server import __version__
 from analytics_server.access.people.accounts import Accounts, Rights
+from analytics_server.access.people.sessions import PersonSessions
 from analytics_server.cli.main import cli
-from analytics_server.config import ClickhouseSection, Config, ServerSection
+from analytics_server.config import AccessSection, ClickhouseSection, Config, ServerSection
 from analytics_server.errors import AnalyticsError, ConfigError
 from analytics_server.ingest.flush import dead_letters
 from analytics_server.ingest.wal.recovery import LOCK
@@ -82,6 +85,8 @@ COMMANDS = [
     ("person", "add"),
     ("person", "change"),
     ("person", "reset-password"),
+    ("person", "sessions"),
+    ("person", "sign-out"),
     ("person", "remove"),
     ("dead-letters",),
     ("dead-letters", "list"),
@@ -205,7 +210,7 @@ def test_people_are_invited_and_reset_by_links_without_a_password_on_the_command
     assert run.lines("person", "list") == []  # not before the link is opened
     for arguments in (("--owner", "--role", "editor", "--site", "a.example"), ("--role", "editor"), ()):
         assert run("person", "add", "anna@example.org", *arguments).exit_code == 2
-    for command in (("reset-password",), ("remove",), ("change", "--owner")):
+    for command in (("reset-password",), ("remove",), ("sessions",), ("sign-out",), ("change", "--owner")):
         unknown = run("person", command[0], "nobody@example.org", *command[1:])
         assert unknown.exit_code == 1
         assert "There is no person" in unknown.output
@@ -217,8 +222,25 @@ async def _add_owner(run: Commands, email: str) -> None:
     store = make_store(Config(server=ServerSection(data_dir=names["ANALYTICS_SERVER_DATA_DIR"]), clickhouse=section))
     await store.open()
     await migrate(store)
-    await Accounts(store).add(email, name="", rights=Rights(owner=True), password_hash="x")
+    people = Accounts(store)
+    person = await people.add(email, name="", rights=Rights(owner=True), password_hash="x")
+    for _ in range(3):
+        await PersonSessions(store, people, AccessSection()).begin(person, time.time_ns() // 1_000_000)
     await store.close()
+
+
+def test_a_persons_sessions_are_listed_and_ended_one_by_one_or_all(run: Commands) -> None:
+    asyncio.run(_add_owner(run, "anna@example.org"))
+    asyncio.run(_add_owner(run, "ben@example.org"))
+    listed = [line.split("\t") for line in run.lines("person", "sessions", "anna@example.org")]
+    assert [len(line) for line in listed] == [4, 4, 4]
+    assert run("person", "sign-out", "ben@example.org", "--session", listed[0][0]).exit_code == 1
+    assert run.lines("person", "sign-out", "anna@example.org", "--session", listed[0][0]) == ["signed out"]
+    left = json.loads(run("person", "sessions", "anna@example.org", "--json").stdout)
+    assert {one["session_id"] for one in left} == {line[0] for line in listed[1:]}
+    assert run.lines("person", "sign-out", "anna@example.org") == ["signed out"]
+    assert run.lines("person", "sessions", "anna@example.org") == []
+    assert len(run.lines("person", "sessions", "ben@example.org")) == 3
 
 
 def test_the_last_owner_is_neither_removed_nor_made_less(run: Commands) -> None:

@@ -187,6 +187,15 @@ async def test_an_account_changes_its_password_second_factor_and_sessions(
         await expect(sheet.get_by_role("region", name="Sessions").get_by_role("listitem")).to_contain_text(
             "This session"
         )
+        other = await client.call("POST", "/api/v1/session", {"email": email, "password": PASSWORD})
+        assert other.status == 200
+        await page.keyboard.press("Escape")
+        await page.get_by_role("button", name="Your account").click()
+        entries = sheet.get_by_role("region", name="Sessions").get_by_role("listitem")
+        await expect(entries).to_have_count(2)
+        await entries.get_by_role("button", name="End").click()  # of the other one alone
+        await expect(entries).to_have_count(1)
+        await expect(entries).to_contain_text("This session")
         await factor.get_by_label("Your password").fill("wrong password")
         await factor.get_by_role("button", name="Turn on").click()
         await expect(factor.get_by_role("alert")).to_contain_text("wrong")  # and still signed in

@@ -12,7 +12,7 @@ from tests.whole import complete_server
 OPERATIONS = complete_server().endpoints()
 ROLES = {"": "", "collect": "collect, optional"}
 FOR_PEOPLE = {"pages"}
-PAGES = {"people": "people.md"}
+PAGES = {"people": "access.md"}
 
 
 @pytest.mark.parametrize("tag", [tag for tag in TAGS if tag not in FOR_PEOPLE])
@@ -23,10 +23,10 @@ def test_page_lists_the_operations(tag: str) -> None:
     assert is_current(PAGES.get(tag, "api.md"), tag, text), "run `make golden`"
 
 
-def test_api_page_lists_the_actions() -> None:
+def test_the_access_page_lists_the_actions() -> None:
     rows = [f"| `{one.name}` | {ROLES.get(one.role, one.role).partition(',')[0]} | {one.about} |" for one in ACTIONS]
     text = "\n".join(["| action | least role | what |", "|---|---|---|", *rows])
-    assert is_current("api.md", "scopes", text), "run `make golden`"
+    assert is_current("access.md", "scopes", text), "run `make golden`"
 
 
 def test_every_error_code_is_documented() -> None:

@@ -131,6 +131,24 @@ async def test_the_live_socket_takes_the_cookie(
         assert message.data == 4401
 
 
+async def test_one_session_of_several_is_ended(
+    client: Client, server: RunningServer, visitor: Visitor, site: str
+) -> None:
+    email, other, stranger = await add(client, site), Visitor(client, server), Visitor(client, server)
+    for one in (visitor, other):
+        await one.sign_in(email)
+    await stranger.sign_in(await add(client, site, email=f"stranger@{site}"))
+    listed = (await visitor("GET", "session/all")).json["sessions"]
+    assert [one["current"] for one in listed] == [False, True]
+    path = f"session/all/{listed[0]['session_id']}"
+    assert (await stranger("DELETE", path)).code == "unknown_session"
+    assert (await visitor("DELETE", path, Origin="https://evil.example")).code == "bad_origin"
+    assert (await client.call("DELETE", f"/api/v1/{path}")).status == 403  # a token has none
+    assert (await visitor("DELETE", path)).status == 204
+    assert (await visitor("DELETE", path)).code == "unknown_session"
+    assert [(await one("GET", "session")).status for one in (visitor, other)] == [200, 401]
+
+
 async def test_beside_a_token_a_cookie_counts_for_nothing(client: Client, visitor: Visitor, site: str) -> None:
     await visitor.sign_in(await add(client, site))
     secret = visitor.cookie.partition("=")[2]

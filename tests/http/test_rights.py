@@ -33,7 +33,7 @@ NEEDS = {
     "collect": "send_track send_view send_interaction send_batch get_pixel",
     "any token": "plan_experiment who_am_i",
     "a person": """
-        sign_out list_own_sessions sign_out_everywhere change_password
+        sign_out list_own_sessions end_own_session sign_out_everywhere change_password
         begin_second_factor confirm_second_factor remove_second_factor""",
     "read": "list_sites list_profiles",
     "read, or the site where one is named": "get_schema drops",

@@ -131,6 +131,9 @@ async def test_with_two_servers_on_one_clickhouse_what_the_other_holds_is_erased
             names = {"site_id": SITES[0], "name": "one person", "filters": [["is", "event:props:owner", [ANNA]]]}
             made = await one.call("POST", "/api/v1/segments", names)
             assert made.status == 201, made.body
+            for method, body in (("PUT", {"filters": [["is", "event:props:owner", ["nobody"]]]}), ("PUT", names)):
+                changed = await one.call(method, f"/api/v1/segments/{made.json['id']}", body)
+                assert changed.status == 200, changed.body
             found = await erased(one, ANNA)
             assert found["named_in"] == [f"segment {made.json['id']} of {SITES[0]}"]
             assert found["removed"]["events"] <= sent[ANNA]

@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from analytics_server.access.sites import Sites
-from analytics_server.config import Config, ServerSection
+from analytics_server.config import Config, PrivacySection, ServerSection
 from analytics_server.http.audit import AuditEntry
 from analytics_server.model import Site
 from analytics_server.privacy.expiry import site_tables
@@ -106,7 +106,7 @@ async def an_expiry(store: Store, server: RunningServer, now: datetime, noted: N
     return Expiry(
         store,
         sites.all,
-        default_days=0,
+        settings=PrivacySection(),
         letters=server.data_dir / "dead-letters",
         quarantine=server.data_dir / "wal" / "quarantine",
         cluster="",
@@ -215,7 +215,9 @@ async def test_the_command_shows_what_would_go_and_removes_it(tmp_path: Path) ->
     async with Client(server) as client:
         assert (await client.call("POST", "/api/v1/sites", {"site_id": SHORT, "retention_days": 30})).status == 201
         assert (await client.call("PUT", f"/api/v1/sites/{SHORT}", {"retention_days": 20})).json["retention_days"] == 20
-        assert (await client.call("PUT", f"/api/v1/sites/{SHORT}", {"retention_days": -1})).status == 400
+        for setting in ("retention_days", "rollup_retention_days"):
+            for days, status in ((-1, 400), (0, 200), (36_501, 400), (36_500, 200)):
+                assert (await client.call("PUT", f"/api/v1/sites/{SHORT}", {setting: days})).status == status
     assert server.terminate() == 0
     done = command(server, "expire", "--dry-run", "--json")
 
@@ -240,7 +242,7 @@ def test_a_site_whose_settings_nobody_can_read_loses_nothing(tmp_path: Path, cap
     expiry = Expiry(
         cast(Store, None),  # it is not asked
         lambda: sites,
-        default_days=90,
+        settings=PrivacySection(retention_days=90),
         letters=tmp_path,
         quarantine=tmp_path,
         cluster="",

@@ -97,6 +97,13 @@ async def test_a_server_that_keeps_a_later_key_takes_over_the_oldest_with_a_refr
     await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_of_servers_that_start_together_one_makes_the_key(store: Store) -> None:
+    servers = [UserHashes(store) for _ in range(4)]
+    await asyncio.gather(*(server.load() for server in servers))
+    assert (await store.query("SELECT count() FROM privacy_keys")).rows == [(1,)]
+    assert len({server.of(USER) for server in servers}) == 1
+
+
 async def test_the_user_id_is_in_no_file(store: Store, embedded_path: Path) -> None:
     opt_outs = await a_server(store)
     await opt_outs.add(USER, ())

@@ -114,7 +114,7 @@ def put_beside(data_dir: Path) -> None:
     """A dead letter and a quarantined segment with a row of each site, without a user."""
     rows = [row(GONE), row(LEFT)]
     batch = new_batch_id(1_790_000_000.0)
-    (data_dir / "dead-letters").mkdir(exist_ok=True)
+    (data_dir / "dead-letters").mkdir(parents=True, exist_ok=True)
     refused = {at: dead_letters.Cause(error="StoreBadRows") for at in range(2)}
     dead_letters.write_rows(data_dir / "dead-letters", batch, 2, refused, rows, 1_790_000_000.0)
     quarantine = data_dir / "wal" / "quarantine"

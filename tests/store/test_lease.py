@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pytest
 
 from analytics_server.errors import StoreRetryable
 from analytics_server.store import Store, make_store, migrate
+from analytics_server.store import lease as lease_module
 from analytics_server.store.lease import Lease, end_left_over, leased
 from tests.server import wait_for
 from tests.store.conftest import Engines
@@ -150,3 +152,46 @@ async def test_what_a_killed_process_held_is_free_where_no_other_can_hold_it(sto
 
     assert await lease(store, name).take() is store.capabilities.owns_files
     assert await lease(store, f"{name}-b").take()
+
+
+async def test_work_under_a_lease_renews_it_until_it_is_done(
+    store: Store, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "RENEWALS", 6_000)
+    first, second = lease(store, name), lease(store, name)
+    refused = 0
+
+    async def failing(sql: str, parameters: Mapping[str, object] | None = None) -> None:
+        nonlocal refused
+        if refused < 2 and parameters and parameters.get("step") == 3:
+            refused += 1
+            raise StoreRetryable("away")
+        await command(sql, parameters)
+
+    command = store.command
+    monkeypatch.setattr(store, "command", failing)
+    async with leased(first) as taken:
+        assert taken
+
+        async def renewed() -> bool:
+            assert first.is_held  # also while it is renewed, or can't be
+            answer = await store.query("SELECT max(step) FROM leases WHERE name = {name:String}", {"name": name})
+            return int(str(answer.rows[0][0])) > 5
+
+        await wait_for(renewed, 30, "several renewals")
+        assert not await second.take()
+    assert (refused, await second.take()) == (1, True)
+
+
+async def test_a_lease_that_is_lost_is_not_held(store: Store, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "RENEWALS", 6_000)
+    first = lease(store, name)
+    async with leased(first) as taken:
+        assert taken
+        other = {"name": name, "claim": "other", "step": 1, "holder": "a test", "for_ms": 60_000}
+        await store.command(lease_module._WRITE, other)
+
+        async def lost() -> bool:
+            return not first.is_held
+
+        await wait_for(lost, 30, "the loss")

@@ -29,7 +29,7 @@ from analytics_server.store.unreadable import UnreadableDocuments
 
 log = logging.getLogger(__name__)
 
-PEOPLE = DocumentTable(name="people", key_columns=("kind", "id"))
+PEOPLE = DocumentTable(name="people", key_columns=("kind", "id"), forgets=True)
 PERSON, INVITATION, FACTOR = "person", "invitation", "second_factor"
 EMAIL_CHARS = 254
 ID_BYTES = 6

@@ -16,20 +16,28 @@ from msgspec import Meta
 from analytics_server.access.actions import ADD_PEOPLE, VIEW_SELF, allowed
 from analytics_server.access.people.accounts import Account, Accounts
 from analytics_server.access.people.parts import Email, Password, principal_of, recorded
-from analytics_server.access.people.sessions import PersonSessions, SessionUse
+from analytics_server.access.people.sessions import KEY_CHARS, PersonSessions, SessionUse
 from analytics_server.access.people.sign_in import SignIn
 from analytics_server.access.principals import Principal, PrincipalKind, Role
-from analytics_server.errors import Forbidden
+from analytics_server.errors import Forbidden, NotFound
 from analytics_server.http.answer import json_response
 from analytics_server.http.audit import AuditTrail, Recorder
 from analytics_server.http.authorization import ALL_SITES, PUBLIC
 from analytics_server.http.body import SMALL_BODY, read_within
-from analytics_server.http.declaration import Body, Reply
+from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, not_narrowed
 from analytics_server.http.security.session_cookie import SessionCookies
 
 Code = Annotated[str, Meta(max_length=64, description="Six digits of an authenticator app, or a recovery code.")]
 _COOKIE = {"Set-Cookie": "The session."}
+UNKNOWN = "unknown_session"
+_SESSION = Parameter(
+    name="session_id",
+    about="The session's id, as the list of one's own sessions has it.",
+    type=Annotated[str, Meta(pattern=f"^[0-9a-f]{{{KEY_CHARS}}}$")],
+    required=True,
+    example="0" * KEY_CHARS,
+)
 _REFUSED = {401: ("sign_in_failed",), 429: ("too_many_attempts",), 503: ("busy",)}
 
 
@@ -185,6 +193,20 @@ class SessionRoutes:
                 asks_store=True,
             ),
             Endpoint(
+                method="DELETE",
+                path="/api/v1/session/all/{session_id}",
+                name="end_own_session",
+                summary="End one of one's own sessions",
+                tag="people",
+                about="It ends within a second, on all servers.",
+                action=VIEW_SELF,
+                handle=self.end_own_session,
+                parameters=(_SESSION,),
+                replies=(Reply(status=204, about="Ended."),),
+                errors={404: (UNKNOWN,)},
+                asks_store=True,
+            ),
+            Endpoint(
                 method="PUT",
                 path="/api/v1/session/password",
                 name="change_password",
@@ -278,6 +300,11 @@ class SessionRoutes:
         """Raises `Forbidden` for a token."""
         person, secret = self._person(call), self._cookies.secret(call.request)
         return OwnSessions(sessions=await self._sessions.of_person(person, secret))
+
+    async def end_own_session(self, call: Call[None]) -> None:
+        """Raises `Forbidden` for a token, `NotFound`."""
+        if not await self._sessions.end_one(self._person(call).id, call.path("session_id")):
+            raise NotFound("You have no session of that id: GET /api/v1/session/all lists them.", code=UNKNOWN)
 
     async def sign_out_everywhere(self, call: Call[None]) -> web.StreamResponse:
         """End all sessions. Raises `Forbidden` for a token."""

@@ -46,8 +46,10 @@ class PersonSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionUse(msgspec.Struct, frozen=True, kw_only=True):
-    """A session as its person sees it. `last_used_at_ms`: to the minute. `current`: the one that asks."""
+    """A session as its person sees it. `session_id`: not its secret, nor a way to it. `last_used_at_ms`: to the
+    minute. `current`: the one that asks."""
 
+    session_id: str
     created_at_ms: int
     last_used_at_ms: int
     ends_at_ms: int
@@ -138,7 +140,7 @@ class PersonSessions:
         }
         return self._used_s.get(key, 0.0) <= limit
 
-    async def of_person(self, person: Account, secret: str) -> list[SessionUse]:
+    async def of_person(self, person: Account, secret: str = "") -> list[SessionUse]:
         """A person's sessions that have not ended, the latest first; `secret`: of the one that asks.
 
         Raises a store error.
@@ -159,6 +161,7 @@ class PersonSessions:
                 continue
             found.append(
                 SessionUse(
+                    session_id=key[0],
                     created_at_ms=session.created_at_ms,
                     last_used_at_ms=int(used_s * 1000),
                     ends_at_ms=session.ends_at_s * 1000,
@@ -172,6 +175,15 @@ class PersonSessions:
         await self._documents.load()
         if self._documents.get((_key(secret),)) is not None:
             await self._documents.delete((_key(secret),))
+
+    async def end_one(self, person_id: str, id_: str) -> bool:
+        """End one of a person's sessions; False where they have none of that id. Raises a store error."""
+        await self._documents.load()
+        session = self._documents.get((id_,))
+        if session is None or session.person_id != person_id:
+            return False
+        await self._documents.delete((id_,))
+        return True
 
     async def end_all(self, person_id: str) -> Account | None:
         """Sign a person out everywhere, on all servers. Raises a store error."""

@@ -1,4 +1,4 @@
-"""`analytics-server person`: list, add, change and remove the people who sign in, and let them set a new password.
+"""`analytics-server person`: list, add, change, sign out and remove people, and let them set a new password.
 
 Passwords never pass the command line: `add` and `reset-password` print a link by which the person chooses one.
 """
@@ -6,12 +6,14 @@ Passwords never pass the command line: `add` and `reset-password` print a link b
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import click
 import msgspec
 
-from analytics_server.access.people.accounts import SITE_ROLES, Account, Accounts, Rights, valid_email
+from analytics_server.access.people.accounts import SITE_ROLES, Account, Accounts, Invitation, Rights, valid_email
 from analytics_server.access.people.parts import rights_of
+from analytics_server.access.people.sessions import PersonSessions, SessionUse
 from analytics_server.cli.audit import record
 from analytics_server.cli.context import config_option, read_config, with_store
 from analytics_server.config import Config
@@ -37,7 +39,7 @@ def person() -> None:
 def person_list(config_path: str | None) -> None:
     """List the people: id, e-mail, roles, second factor, name."""
 
-    async def work(people: Accounts, config: Config) -> None:
+    async def work(people: Accounts, config: Config, store: Store) -> None:
         for each in people.all():
             factor = "code" if each.has_second_factor else "-"
             click.echo("\t".join((each.id, each.email, _roles(each.rights), factor, each.name)))
@@ -58,10 +60,9 @@ def person_add(
     """Invite a person: print a link, the only time it is shown."""
     address, rights = valid_email(email), _rights(owner, role, sites)
 
-    async def work(people: Accounts, config: Config) -> str:
-        made, secret = await people.invite(address, name=name, rights=rights, life_s=config.access.invitation_s)
-        click.echo(_link(config, secret))
-        return made.id
+    async def work(people: Accounts, config: Config, store: Store) -> str:
+        life_s = config.access.invitation_s
+        return _show_link(config, await people.invite(address, name=name, rights=rights, life_s=life_s)).id
 
     _with_people(config_path, work, "person add")
 
@@ -76,7 +77,7 @@ def person_change(config_path: str | None, email: str, owner: bool, role: str | 
     """Give a person other roles than those they have."""
     rights = _rights(owner, role, sites)
 
-    async def work(people: Accounts, config: Config) -> str:
+    async def work(people: Accounts, config: Config, store: Store) -> str:
         known = _known(people, email)
         people.check_owner_stays(known, rights)
         if rights.lacks(known.rights):
@@ -95,15 +96,53 @@ def person_change(config_path: str | None, email: str, owner: bool, role: str | 
 def person_reset_password(config_path: str | None, email: str, remove_totp: bool) -> None:
     """Print a link by which a password is set anew."""
 
-    async def work(people: Accounts, config: Config) -> str:
+    async def work(people: Accounts, config: Config, store: Store) -> str:
         known = _known(people, email)
         if remove_totp:
             await people.change(known.id, lambda each: msgspec.structs.replace(each, second_factor=None))
-        _, secret = await people.invite(known.email, resets=known.id, life_s=RESET_S)
-        click.echo(_link(config, secret))
+        _show_link(config, await people.invite(known.email, resets=known.id, life_s=RESET_S))
         return known.id
 
     _with_people(config_path, work, "person reset-password")
+
+
+@person.command("sessions")
+@config_option
+@click.argument("email")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array, for programs.")
+def person_sessions(config_path: str | None, email: str, as_json: bool) -> None:
+    """List a person's sessions: id, begin, last use, end."""
+
+    async def work(people: Accounts, config: Config, store: Store) -> None:
+        sessions = PersonSessions(store, people, config.access)
+        found = await sessions.of_person(_known(people, email))
+        if as_json:
+            kept = [{"session_id": one.session_id, **_moments(one)} for one in found]
+            click.echo(msgspec.json.format(msgspec.json.encode(kept), indent=2).decode())
+            return
+        for one in found:
+            click.echo("\t".join((one.session_id, *map(_shown, _moments(one).values()))))
+
+    _with_people(config_path, work)
+
+
+@person.command("sign-out")
+@config_option
+@click.argument("email")
+@click.option("--session", "id_", help="Only the session of this id. Without it, all.")
+def person_sign_out(config_path: str | None, email: str, id_: str | None) -> None:
+    """End a person's sign-in sessions, on all servers."""
+
+    async def work(people: Accounts, config: Config, store: Store) -> str:
+        known, sessions = _known(people, email), PersonSessions(store, people, config.access)
+        if id_ is None:
+            await sessions.end_all(known.id)
+        elif not await sessions.end_one(known.id, id_):
+            raise click.ClickException(f"{email} has no session {id_[:64]!r}: person sessions lists them.")
+        click.echo("signed out")
+        return known.id
+
+    _with_people(config_path, work, "person sign-out")
 
 
 @person.command("remove")
@@ -112,7 +151,7 @@ def person_reset_password(config_path: str | None, email: str, remove_totp: bool
 def person_remove(config_path: str | None, email: str) -> None:
     """Delete a person; their sessions end."""
 
-    async def work(people: Accounts, config: Config) -> str:
+    async def work(people: Accounts, config: Config, store: Store) -> str:
         known = _known(people, email)
         people.check_owner_stays(known, Rights())
         await people.withdraw(known.email)
@@ -124,7 +163,7 @@ def person_remove(config_path: str | None, email: str) -> None:
 
 
 def _with_people(
-    config_path: str | None, work: Callable[[Accounts, Config], Awaitable[str | None]], operation: str = ""
+    config_path: str | None, work: Callable[[Accounts, Config, Store], Awaitable[str | None]], operation: str = ""
 ) -> None:
     """Do it. What it returns, a person's or an invitation's id, is recorded as what the operation was done to."""
     config = read_config(config_path)
@@ -134,7 +173,7 @@ def _with_people(
         await migrate(store, cluster=config.clickhouse.cluster)
         people = Accounts(store)
         await people.load()
-        resource = await work(people, config)
+        resource = await work(people, config, store)
         if operation:
             await record(store, config, "manage_people", operation, resource=resource or "")
 
@@ -158,6 +197,17 @@ def _roles(rights: Rights) -> str:
     return "owner" if rights.owner else ",".join(f"{role}@{site}" for site, role in sorted(rights.roles.items()))
 
 
-def _link(config: Config, secret: str) -> str:
+def _show_link(config: Config, made: tuple[Invitation, str]) -> Invitation:
+    """Print the link of an invitation, this once."""
+    invitation, secret = made
     base = config.server.public_url.rstrip("/") or base_url(config.server.host, config.server.port)
-    return f"{base}/dashboard#invitation={secret}"
+    click.echo(f"{base}/dashboard#invitation={secret}")
+    return invitation
+
+
+def _moments(one: SessionUse) -> dict[str, int]:
+    return {name: getattr(one, name) for name in ("created_at_ms", "last_used_at_ms", "ends_at_ms")}
+
+
+def _shown(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")

@@ -41,8 +41,8 @@ def expire(config_path: str | None, dry_run: bool, as_json: bool) -> None:
         async with command_log(store, config) as log:
             expiry = Expiry(
                 store,
-                sites.all,
-                default_days=config.privacy.retention_days,
+                sites.all_stored,
+                settings=config.privacy,
                 letters=config.data_dir / "dead-letters",
                 quarantine=config.wal_dir / "quarantine",
                 cluster=config.clickhouse.cluster,

@@ -34,7 +34,7 @@ def remove_expired(
             path.unlink()
             whole = found.setdefault("", {})
             whole[FILES] = whole.get(FILES, 0) + 1
-    for site_id in sorted(_sites_in([*letters.glob(f"*{SUFFIX}"), *_files(quarantine)]) & cuts.keys()):
+    for site_id in sorted(sites_in(letters, quarantine) & cuts.keys()):
         start_s = _start_s(cuts[site_id])
         removed = remove_from_letters(letters, _is_of(site_id), first_batch_id(start_s) - 1)
         old = [path for path in _files(quarantine) if _began_s(path) < start_s]
@@ -59,8 +59,9 @@ def _start_s(day: date) -> float:
     return datetime.combine(day, datetime.min.time(), UTC).timestamp()
 
 
-def _sites_in(paths: list[Path]) -> set[str]:
-    return {site for path in paths for site in _sites_of(path)}
+def sites_in(letters: Path, quarantine: Path) -> set[str]:
+    """The sites of all rows there that can be read."""
+    return {site for path in (*letters.glob(f"*{SUFFIX}"), *_files(quarantine)) for site in _sites_of(path)}
 
 
 def _sites_of(path: Path) -> Iterator[str]:

@@ -1,26 +1,30 @@
 """Expiry: what is older than a site keeps it is removed, once a day, by one server at a time.
 
 `retention_days` of a site counts, else `[privacy] retention_days`; 0 there keeps everything, and a profile may set a
-limit to both. What was purged is in the
-audit log, site by site. A purge that was broken off is completed by the next one (`site_tables.py`).
+limit to both. `rollup_retention_days` keeps totals of days for longer (`kept_totals.py`). A deleted site's data expires
+as its last settings say. What was purged is in the audit log, site by site. A purge that was broken off is completed by
+the next one (`site_tables.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
+from analytics_server.access.retention import Retention, retention_of
+from analytics_server.config import PrivacySection
 from analytics_server.http.audit import AuditEntry, Recorder
 from analytics_server.model import Site
 from analytics_server.privacy.expiry.expired_files import remove_expired
+from analytics_server.privacy.expiry.kept_totals import KeptTotals
 from analytics_server.privacy.expiry.site_tables import ExpiryTables, unfinished
-from analytics_server.profiles.tables import PROFILES, profile_of
+from analytics_server.profiles.tables import PROFILES
 from analytics_server.store.lease import Lease, leased
 from analytics_server.store.protocol import Store
 
@@ -43,15 +47,15 @@ class SiteExpiry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Expiry:
-    """`sites`: all there are. `default_days`: for those that say nothing; 0 keeps. `clock`: UTC. `around`: contexts in
-    which a purge works, such as one that lets parts vanish."""
+    """`sites`: all that something may be stored of. `settings`: for those that say nothing. `clock`: UTC. `around`:
+    contexts in which a purge works, such as one that lets parts vanish."""
 
     def __init__(
         self,
         store: Store,
         sites: Callable[[], list[Site]],
         *,
-        default_days: int,
+        settings: PrivacySection,
         letters: Path,
         quarantine: Path,
         cluster: str,
@@ -62,7 +66,7 @@ class Expiry:
     ) -> None:
         self._store = store
         self._sites = sites
-        self._default_days = default_days
+        self._settings = settings
         self._letters = letters
         self._quarantine = quarantine
         self._cluster = cluster
@@ -70,6 +74,7 @@ class Expiry:
         self._holder = holder
         self._around = tuple(around)
         self._clock = clock
+        self._totals = KeptTotals(store, sites, clock)
 
     async def plan(self) -> list[SiteExpiry]:
         """What would go now, of sites with anything to go. Raises a store error."""
@@ -92,17 +97,25 @@ class Expiry:
             files = await self._remove_from_files()
             planned = await self.plan()
             for at in range(0, len(planned), SITES_AT_ONCE):
-                if not await lease.take():  # renewed each time
+                if not lease.is_held:
                     break
                 part = planned[at : at + SITES_AT_ONCE]
                 tables = self._tables({site.site_id: site.before for site in part})
                 async with self._working():
+                    await self._mark_totals(part)
                     await tables.purge({site.site_id: site.rows for site in part})
                     await tables.finish()
                 done += await self._close(tables, part, files)
             for site_id, rows in sorted(files.items()):  # those of which ClickHouse had nothing that is too old
                 await self._record(site_id, "", rows)
             return done
+
+    async def _mark_totals(self, part: Iterable[SiteExpiry]) -> None:
+        sites = {site.site_id: site for site in self._sites()}
+        for expiry in part:
+            since = self._totals_cuts([expiry.site_id]).get(expiry.site_id)
+            if since is not None:
+                await self._totals.mark(sites[expiry.site_id], since, expiry.before)
 
     async def _finish_earlier(self) -> list[SiteExpiry]:
         """Complete what a purge that was broken off has left. It removes no more events: the settings may be others."""
@@ -177,19 +190,26 @@ class Expiry:
         Not those whose settings nobody knows, as of a document that is damaged or of a newer version: they may say that
         the data is kept for longer.
         """
-        today = self._clock().astimezone(UTC).date()
-        sites = self._sites()
+        today, sites = self._today(), self._sites()
         if unknown := sorted(site.site_id for site in sites if site.profile not in PROFILES):
             log.warning("sites without readable settings do not expire", extra={"sites": ", ".join(unknown)[:1_000]})
-        kept = {site.site_id: kept_days(site, self._default_days) for site in sites if site.profile in PROFILES}
+        kept = {site.site_id: self._kept(site).events_days for site in sites if site.profile in PROFILES}
         return {site_id: today - timedelta(days=days) for site_id, days in kept.items() if days}
 
+    def _totals_cuts(self, site_ids: Collection[str]) -> dict[str, date]:
+        """The first day of which no totals go, of those sites that keep totals for longer than events."""
+        found = {site.site_id: self._kept(site) for site in self._sites() if site.site_id in site_ids}
+        today = self._today()
+        return {
+            site_id: today - timedelta(days=kept.totals_days) for site_id, kept in found.items() if kept.totals_outlive
+        }
+
+    def _kept(self, site: Site) -> Retention:
+        return retention_of(site, self._settings)
+
+    def _today(self) -> date:
+        return self._clock().astimezone(UTC).date()
+
     def _tables(self, cuts: Mapping[str, date]) -> ExpiryTables:
-        return ExpiryTables(self._store, cuts, self._clock().timestamp(), cluster=self._cluster)
-
-
-def kept_days(site: Site, default_days: int) -> int:
-    """Days for which the site's events are kept: its own setting or the default, in its profile's limit; 0: always."""
-    days = site.retention_days or default_days
-    most = profile_of(site.profile).most_retention_days
-    return most if most and (not days or days > most) else days
+        now_s, totals_cuts = self._clock().timestamp(), self._totals_cuts(cuts.keys())
+        return ExpiryTables(self._store, cuts, now_s, cluster=self._cluster, totals_cuts=totals_cuts)

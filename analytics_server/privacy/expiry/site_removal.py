@@ -23,6 +23,7 @@ from analytics_server.http.audit import AuditEntry, Recorder
 from analytics_server.ingest.flush.letter_removal import remove_from_letters, remove_from_quarantine
 from analytics_server.ingest.wal import rewriting
 from analytics_server.ingest.wal.segment import Sealed, SegmentError
+from analytics_server.privacy.expiry.expired_files import sites_in
 from analytics_server.privacy.expiry.purge import LEASE, NEWEST
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
 from analytics_server.rollups.mutations import delete_rows
@@ -77,12 +78,15 @@ class SiteRemoval:
         self._reload_saved = reload_saved
         self._has_neighbours = has_neighbours
         self._around = tuple(around)
+        self._cleaned: set[str] = set()
+        """Sites whose data had gone when this server's files were looked through."""
 
     async def run(self) -> None:
         """Remove what deletions ask for, until cancelled."""
         while True:
             pause_s = LOOK_S
-            if any(self._sites.removals().values()):
+            removals = self._sites.removals()
+            if any(removals.values()) or not removals.keys() <= self._cleaned:
                 try:
                     pause_s = LOOK_S if await self.remove() else RETRY_S
                 except (StoreError, AuditUnavailable, OSError) as error:
@@ -107,7 +111,7 @@ class SiteRemoval:
                 found = await self._found(site_id)
                 if not found and not is_asked:
                     continue
-                if not await lease.take():  # renewed for each site
+                if not lease.is_held:
                     return False
                 await self._record(site_id, "begun", found)
                 log.info("a deleted site's data is being removed", extra={"site": site_id})
@@ -122,7 +126,18 @@ class SiteRemoval:
                 await self._sites.data_removed(site_id)
                 await self._record(site_id, "done", {**found, **files})
                 log.info("a deleted site's data is removed", extra={"site": site_id, "rows": sum(found.values())})
-            return True
+        await self._clean_own_files()
+        return True
+
+    async def _clean_own_files(self) -> None:
+        """Take such sites out of this server's files when another server has removed the rest. Raises `OSError`."""
+        gone = {site_id for site_id, is_asked in self._sites.removals().items() if not is_asked}
+        held = await asyncio.to_thread(sites_in, self._letters, self._quarantine)
+        for site_id in sorted(gone & held):
+            files = await asyncio.to_thread(self._clean_files, site_id)
+            if files:
+                await self._record(site_id, "done", files)
+        self._cleaned = gone
 
     async def clean(self, left_over: Sequence[Sealed]) -> None:
         """Before what an earlier run left is delivered: take out what is of such sites. Raises `OSError`."""

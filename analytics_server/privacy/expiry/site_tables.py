@@ -4,7 +4,8 @@ The cut of a site is the beginning of a day in UTC. All sites are worked on toge
 not sites: a purge takes as long for a hundred as for one.
 The events go; of every rollup the keys that count any of them are removed and made again of the events that are left
 (`rollups/removal.py`): a session that went on over the cut tells of the rest of it, and rollups equal `events` at the
-end. Builds of days before the cut are discarded.
+end. Builds of days before the cut are discarded; where a site keeps its totals of days for longer, those that are
+marked (`kept_totals.py`) go at a cut of their own.
 
 The keys are written down before anything is removed and forgotten last: what a killed purge has left is completed by
 the next one, whatever the sites say then. Batches that came within the last hour are left alone, because one whose
@@ -22,7 +23,7 @@ from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
 from analytics_server.rollups.materialized_views import read_views
 from analytics_server.rollups.mutations import delete_rows, mutations_ended
 from analytics_server.rollups.quiet import InsertWatch
-from analytics_server.rollups.registry import DERIVED_TABLES, DerivedTable, Filling, derived_tables
+from analytics_server.rollups.registry import DAY_TOTALS, DERIVED_TABLES, DerivedTable, Filling, derived_tables
 from analytics_server.rollups.removal import removals, rework
 from analytics_server.store.protocol import Store
 
@@ -34,10 +35,20 @@ REWORK_ROUNDS = 5
 
 
 class ExpiryTables:
-    """The sites' rows older than their cut, a day in UTC. `now_s`: seconds since 1970."""
+    """The sites' rows older than their cut, a day in UTC. `now_s`: seconds since 1970. `totals_cuts`: of sites that
+    keep totals of days for longer."""
 
-    def __init__(self, store: Store, cuts: Mapping[str, date], now_s: float, *, cluster: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        cuts: Mapping[str, date],
+        now_s: float,
+        *,
+        cluster: str,
+        totals_cuts: Mapping[str, date] | None = None,
+    ) -> None:
         self._store = store
+        self._totals_cuts = totals_cuts or {}
         self._watch = InsertWatch(store, cluster=cluster, timeout_s=TIMEOUT_S, settings=SETTINGS)
         self._settled = f"batch_id < {first_batch_id(now_s - SETTLED_S)}"
         self._sites: dict[date, list[str]] = {}
@@ -52,6 +63,8 @@ class ExpiryTables:
         found: dict[str, dict[str, int]] = {}
         for site_id, events in (await self._counts("events", self._old_events())).items():
             found[site_id] = {"events": events}
+        for site_id in await self._counts("day_builds", f"kept = 1 AND {self._old_rows(DAY_TOTALS)}"):
+            found.setdefault(site_id, {})
         if not found:
             return found
         for table in derived_tables(await read_views(self._store)):
@@ -84,7 +97,8 @@ class ExpiryTables:
         for table in DERIVED_TABLES:
             if table.filling is Filling.BUILD:
                 for name in (table.builds, table.name):
-                    await delete_rows(self._store, name, _marked(self._old_rows(table)), marker=_MARK)
+                    rows = self._unkept_rows(name) if table is DAY_TOTALS else self._old_rows(table)
+                    await delete_rows(self._store, name, _marked(rows), marker=_MARK)
 
     async def forget(self) -> None:
         """The purge is over. Raises a store error."""
@@ -109,16 +123,30 @@ class ExpiryTables:
         return self._each({before: f"ts < {start(before)} AND {self._settled}" for before in self._sites})
 
     def _old_rows(self, table: DerivedTable) -> str:
-        older = f"toDate({table.time}) < toDate('{{0}}')"
-        return self._each({before: older.format(before.isoformat()) for before in self._sites})
+        """Of totals of days: those that would go if all others were marked."""
+        sites = self._sites if table is not DAY_TOTALS else self._by_totals_cut()
+        return self._each({before: _older(before, table.time) for before in sites}, sites)
 
-    def _each(self, older: Mapping[date, str]) -> str:
+    def _unkept_rows(self, name: str) -> str:
+        """Rows of totals of days, or of their builds, that go now."""
+        kept = "kept = 1" if name == DAY_TOTALS.builds else f"build_id IN ({_KEPT_BUILDS})"
+        early = self._each({before: _older(before, DAY_TOTALS.time) for before in self._sites})
+        return f"({self._old_rows(DAY_TOTALS)} OR ({early} AND NOT ({kept})))"
+
+    def _by_totals_cut(self) -> dict[date, list[str]]:
+        found: dict[date, list[str]] = {}
+        for before, sites in self._sites.items():
+            for site_id in sites:
+                found.setdefault(self._totals_cuts.get(site_id, before), []).append(site_id)
+        return found
+
+    def _each(self, older: Mapping[date, str], sites_of: Mapping[date, list[str]] | None = None) -> str:
         """What holds for rows of the sites of each cut."""
         return (
             "("
             + " OR ".join(
                 f"site_id IN ({', '.join(map(_quoted, sites))}) AND {older[before]}"
-                for before, sites in self._sites.items()
+                for before, sites in (sites_of or self._sites).items()
             )
             + ")"
         )
@@ -133,6 +161,7 @@ class ExpiryTables:
 
 
 _MARK = f"'{PURGE}' != ''"
+_KEPT_BUILDS = "SELECT build_id FROM day_builds WHERE kept = 1"
 _ROWS = "rows of "
 
 
@@ -147,6 +176,10 @@ async def unfinished(store: Store) -> dict[str, tuple[date, dict[str, int]]]:
     for site_id, day, part, rows in answer.rows:
         found.setdefault(str(site_id), (day, {}))[1][str(part).removeprefix(_ROWS)] = int(str(rows))  # type: ignore[arg-type]
     return found
+
+
+def _older(before: date, time_column: str) -> str:
+    return f"toDate({time_column}) < toDate('{before.isoformat()}')"
 
 
 def _marked(condition: str) -> str:

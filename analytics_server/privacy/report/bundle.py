@@ -12,9 +12,9 @@ import msgspec
 
 from analytics_server import __version__
 from analytics_server.access.profile_routes import ShownProfile, shown_profile
+from analytics_server.access.retention import retention_of
 from analytics_server.config import Config
 from analytics_server.model import Site
-from analytics_server.privacy.expiry.purge import kept_days
 from analytics_server.privacy.report.fields import TABLES, DataClass, KeptFor
 from analytics_server.privacy.report.history import PastAction, PrivacyHistory
 from analytics_server.privacy.report.texts import privacy_notice, processing_record
@@ -80,8 +80,8 @@ class PrivacyReport(msgspec.Struct, frozen=True, kw_only=True):
 
 async def make_report(config: Config, site: Site, history: PrivacyHistory, now: datetime) -> PrivacyReport:
     """The report of a site. Raises a store error."""
-    kept = {KeptFor.EVENTS: kept_events(config, site), KeptFor.DAYS_30: KeptFor.DAYS_30.value}
-    kept[KeptFor.HOURS_48] = f"{KEPT_S // HOUR_S} hours at most"
+    kept = {KeptFor.EVENTS: kept_events(config, site), KeptFor.TOTALS: _kept_totals(config, site)}
+    kept |= {KeptFor.DAYS_30: KeptFor.DAYS_30.value, KeptFor.HOURS_48: f"{KEPT_S // HOUR_S} hours at most"}
     profile = profile_of(site.profile)
     content = ReportContent(
         site=site,
@@ -127,7 +127,14 @@ def content_hash(content: ReportContent) -> str:
 
 def kept_events(config: Config, site: Site) -> str:
     """How long the site's events are kept, in words."""
-    days = kept_days(site, config.privacy.retention_days)
+    return _shown_days(retention_of(site, config.privacy).events_days)
+
+
+def _kept_totals(config: Config, site: Site) -> str:
+    return _shown_days(retention_of(site, config.privacy).totals_days)
+
+
+def _shown_days(days: int) -> str:
     return f"{days} days" if days else UNLIMITED
 
 
@@ -146,6 +153,7 @@ def effective_settings(config: Config) -> dict[str, object]:
         "geo.database": bool(config.geo.database),
         "privacy.visitor": config.privacy.visitor,
         "privacy.retention_days": config.privacy.retention_days,
+        "privacy.rollup_retention_days": config.privacy.rollup_retention_days,
         "privacy.audit_retention_days": config.privacy.audit_retention_days,
         "sites.create_unknown": config.sites.create_unknown,
         "sites.default_profile": config.sites.default_profile,

@@ -37,6 +37,9 @@ class KeptFor(StrEnum):
     EVENTS = "events"
     """As the site's events are."""
 
+    TOTALS = "totals"
+    """As the site's totals of days are, at least as long as its events."""
+
     DAYS_30 = "30 days"
     HOURS_48 = "48 hours"
 
@@ -150,7 +153,7 @@ _COUNTS = ("visitors", "pageviews", "events", "sessions", "viewed_sessions", "bo
 _DAY_TOTALS = StoredTable(
     "day_totals",
     "Plain numbers per closed day and value of a dimension: names nobody.",
-    KeptFor.EVENTS,
+    KeptFor.TOTALS,
     {
         **_SITE,
         **_DAY,
@@ -163,7 +166,7 @@ _DAY_TOTALS = StoredTable(
 _DAY_BUILDS = StoredTable(
     "day_builds",
     "Which building of a day's totals counts.",
-    KeptFor.EVENTS,
+    KeptFor.TOTALS,
     {
         **_BUILD,
         "version": (_T, "Version of what is built."),
@@ -171,6 +174,7 @@ _DAY_BUILDS = StoredTable(
         "opened_from": (_T, "First day on which its sessions were opened."),
         "opened_to": (_T, "Last day on which its sessions were opened."),
         **_OPENED_EVENTS,
+        "kept": (_T, "Are the totals kept longer than the events?"),
     },
 )
 _DEFINITION = {"definition": (_T, "Hash of what the saved funnel counts.")}

@@ -4,7 +4,8 @@
 up over days, so a question over whole local days with one breakdown at most is their
 sum. A day counts as held only while the numbers of events it was built from equal those
 that `traffic` and `openings` show now; nothing else says when a day has changed, and
-nothing can forget to say it. Days without events need no totals.
+nothing can forget to say it. Days without events need no totals. Builds that are kept
+longer than their events (`kept`) count in any case.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ WHOLE_DAY = ""
 """The dimension under which a day's totals without breakdown are kept."""
 
 MAX_DAYS = 400
-"""How far back totals are built and looked for: a year to compare with the year before, and a margin."""
+"""How far back totals are built: a year to compare with the year before, and a margin."""
 
 MAX_RESTS = 3
 """A range is cut into so many pieces besides its totals at most, as each costs a subquery."""
@@ -55,7 +56,7 @@ WITH
         WHERE o.site_id = {site:String} AND o.day >= {first:Date} AND o.day <= {last:Date}
     ) AS opened
 SELECT
-    if(b.timezone = {tz:String} AND b.version = {version:UInt16}, 'build', 'other'),
+    if(b.timezone = {tz:String} AND b.version = {version:UInt16}, if(b.kept = 1, 'kept', 'build'), 'other'),
     b.day, b.events, b.build_id, b.opened_from, b.opened_to, b.opened_events
 FROM day_builds AS b FINAL
 WHERE b.site_id = {site:String} AND b.day >= {first:Date} AND b.day <= {last:Date}
@@ -78,7 +79,8 @@ GROUP BY day
 class Days:
     """What is known of the local days of a period: their events, and the builds that still hold.
 
-    `stale`: builds whose day has changed since; `others`: those of another time zone or version.
+    `stale`: builds whose day has changed since; `others`: those of another time zone or version. `kept`: days of
+    `builds` whose events are expired, or about to be.
     """
 
     first: date
@@ -87,6 +89,7 @@ class Days:
     builds: dict[date, int]
     stale: dict[date, int]
     others: dict[date, int]
+    kept: frozenset[date] = frozenset()
 
     def hold(self, day: date) -> bool:
         """Is everything of that day known from its build, or is it known to be empty?"""
@@ -178,7 +181,7 @@ class DayReader:
     async def coverage(self, site_id: str, range_: TimeRange, now: datetime, *, timeout_s: float) -> Coverage | None:
         """How much of a range the totals hold. Raises a store error."""
         today = now.astimezone(range_.zone).date()
-        found = [day for day, _, _, whole in _local_days(range_) if whole and today - MAX_DAYS * DAY <= day < today]
+        found = [day for day, _, _, whole in _local_days(range_) if whole and day < today]
         if not found:
             return None
         key = (site_id, range_.zone.key, found[0], found[-1])
@@ -230,6 +233,7 @@ async def survey(
     events: dict[date, int] = {}
     opened: dict[date, int] = {}
     others: dict[date, int] = {}
+    builds: dict[date, int] = {}
     found: list[tuple[date, int, int, date, date, int]] = []
     for kind, day, count, *rest in answer.rows:
         if kind == "traffic":
@@ -238,15 +242,17 @@ async def survey(
             opened[day] = count  # type: ignore[index, assignment]
         elif kind == "other":
             others[day] = rest[0]  # type: ignore[index, assignment]
+        elif kind == "kept":
+            builds[day] = rest[0]  # type: ignore[index, assignment]
         else:
             found.append((day, count, *rest))  # type: ignore[arg-type]
-    builds: dict[date, int] = {}
+    kept = frozenset(builds)
     stale: dict[date, int] = {}
     for day, count, build_id, opened_from, opened_to, opened_events in found:
         now_opened = sum(opened.get(opened_from + n * DAY, 0) for n in range((opened_to - opened_from).days + 1))
         holds = events.get(day, 0) == count and now_opened == opened_events
         (builds if holds else stale)[day] = build_id
-    return Days(first, last, events, builds, stale, others)
+    return Days(first, last, events, builds, stale, others, kept)
 
 
 def totals_expression(dimension: Dimension) -> str:

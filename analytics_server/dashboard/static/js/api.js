@@ -101,9 +101,14 @@ export class Api {
     return this.#call('GET', `/api/v1/segments?${new URLSearchParams({ site_id: site })}`, null, signal);
   }
 
-  /** GET /api/v1/session/all → {sessions: [{created_at_ms, last_used_at_ms, ends_at_ms, current}]} */
+  /** GET /api/v1/session/all → {sessions: [{session_id, created_at_ms, last_used_at_ms, ends_at_ms, current}]} */
   ownSessions(signal) {
     return this.#call('GET', '/api/v1/session/all', null, signal);
+  }
+
+  /** DELETE /api/v1/session/all/{session_id} */
+  endSession(id) {
+    return this.#call('DELETE', `/api/v1/session/all/${id}`);
   }
 
   /** DELETE /api/v1/session/all */

@@ -71,10 +71,18 @@ export function openProfile(api, me, onLeave) {
       const { sessions: found } = await api.ownSessions(signal);
       fill(sessions, found.map((one) => h('li', {}, h('div', {},
         h('strong', {}, one.current ? 'This session' : 'Another session'),
-        h('span', { className: 'hint' }, `Began ${moment(one.created_at_ms)} · last used ${moment(one.last_used_at_ms)} · ends ${moment(one.ends_at_ms)} at the latest`)))));
+        h('span', { className: 'hint' }, `Began ${moment(one.created_at_ms)} · last used ${moment(one.last_used_at_ms)} · ends ${moment(one.ends_at_ms)} at the latest`)),
+      !one.current && h('button', { type: 'button', className: 'control', onclick: (event) => end(one.session_id, event.currentTarget) }, 'End'))));
     } catch (error) {
       if (!signal.aborted) told.textContent = error.message;
     }
+  }
+
+  async function end(id, button) {
+    button.disabled = true;
+    const { fault = '' } = await attempt(() => api.endSession(id));
+    told.textContent = fault;
+    await showSessions();
   }
 
   async function leaveAll() {

@@ -1,0 +1,33 @@
+"""For how long a site's events and the totals of its days are kept: its settings or the config, within its profile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from analytics_server.config import PrivacySection
+from analytics_server.model import Site
+from analytics_server.profiles.tables import profile_of
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """In days; 0: always. Totals are kept at least as long as events."""
+
+    events_days: int
+    totals_days: int
+
+    @property
+    def totals_outlive(self) -> bool:
+        """Are totals of days kept longer than the events that they were made from?"""
+        return bool(self.events_days) and self.totals_days > self.events_days
+
+
+def retention_of(site: Site, settings: PrivacySection) -> Retention:
+    """What holds for a site. A profile's limit is one of totals, too."""
+    most = profile_of(site.profile).most_retention_days
+    events = site.retention_days or settings.retention_days
+    totals = site.rollup_retention_days or settings.rollup_retention_days
+    if most:
+        events = min(events, most) if events else most
+        totals = min(totals, most)
+    return Retention(events, max(events, totals) if events else 0)

@@ -1,0 +1,133 @@
+"""Totals of days outlive their events where a site asks for it, and go at their own cut; deleted sites expire, too."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from analytics_server.access.sites import Sites
+from analytics_server.config import ClickhouseSection, Config, LimitsSection, PrivacySection, SitesSection
+from analytics_server.doctor.day_totals import DayTotalsCheck
+from analytics_server.model import Site
+from analytics_server.privacy.expiry import kept_totals
+from analytics_server.privacy.expiry.purge import Expiry, SiteExpiry
+from analytics_server.privacy.expiry.site_removal import SiteRemoval
+from analytics_server.query.answer import Answer
+from analytics_server.query.engine import QueryService
+from analytics_server.store import Store, make_store, migrate
+from tests.privacy.test_expiry import Noted
+from tests.privacy.test_site_removal import GONE, LEFT, put_beside, rows_beside
+from tests.query.conftest import insert_events
+from tests.query.oracle import COUNTING_METRICS, SESSION_METRICS
+from tests.query.plan.test_coverage import SITE, around
+from tests.query.world import make_world
+
+DAYS = (datetime(2025, 3, 28, 23, tzinfo=UTC), datetime(2025, 3, 30, 22, tzinfo=UTC))
+"""Two days in Berlin, the second with 23 hours."""
+NOW = datetime(2025, 4, 10, 12, tzinfo=UTC)
+BY_SOURCE: dict[str, Any] = {"metrics": [*COUNTING_METRICS, *SESSION_METRICS], "dimensions": ["visit:source"]}
+BY_DAY = BY_SOURCE | {"dimensions": ["time:day"]}
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    url = f"chdb://{tmp_path / 'engine'}"
+    opened = make_store(Config(clickhouse=ClickhouseSection(url=url, threads=2)))
+    await opened.open()
+    await migrate(opened)
+    yield opened
+    await opened.close()
+
+
+async def purge(store: Store, sites: Sites, directory: Path, now: datetime) -> list[SiteExpiry]:
+    """What went, which is what was said before; nothing is left to go afterwards."""
+    expiry = Expiry(
+        store,
+        sites.all_stored,
+        settings=PrivacySection(),
+        letters=directory,
+        quarantine=directory,
+        cluster="",
+        recorder=Noted(),
+        holder="a test",
+        clock=lambda: now,
+    )
+    planned = await expiry.plan()
+    assert await expiry.purge() == planned
+    assert await expiry.plan() == []
+    return planned
+
+
+async def answer(service: QueryService, *span: datetime, **parts: Any) -> Answer:
+    date_range: Any = [edge.isoformat() for edge in span] or "all"
+    return await service.run(msgspec.json.encode({"site_id": SITE, "date_range": date_range} | parts))
+
+
+async def test_totals_outlive_events_and_go_at_their_own_cut(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_totals, "SETTLE_S", 0.0)
+    sites = Sites(store, SitesSection())
+    site = await sites.put(Site(site_id=SITE, timezone="Europe/Berlin", retention_days=10, rollup_retention_days=60))
+    events = [event for event in make_world(seed=3, sessions=300) if event.site_id == SITE]
+    await insert_events(store, around(events, ("2025-03-28T12:00", "2025-04-03T12:00")), seed=4)
+    service = QueryService(store, sites, lambda: NOW, LimitsSection(), cache_s=0.0)
+    before = [await answer(service, *DAYS, **question) for question in (BY_SOURCE, BY_DAY)]
+    assert all(one.results and not any("expired" in text for text in one.meta.warnings[1:]) for one in before)
+
+    for _ in range(2):  # the second finds nothing to do
+        planned = await purge(store, sites, tmp_path, NOW)
+        after = [await answer(service, *DAYS, **question) for question in (BY_SOURCE, BY_DAY)]
+        assert [one.results for one in after] == [one.results for one in before]
+        assert {one.meta.table for one in after} == {"day_totals"}
+    assert planned == []
+    assert (await store.query("SELECT count() FROM events WHERE ts < '2025-03-31'")).rows == [(0,)]
+    assert any("only totals are kept" in text for text in after[0].meta.warnings)
+    assert (await answer(service, *DAYS, metrics=["scroll_depth"])).results[0].metrics in ([None], [0])
+    assert (await answer(service, metrics=["events"])).meta.date_range[0].startswith("2025-03-28T00:00")
+    late = next(event for event in events if event.at > DAYS[0].timestamp() * 1e6)
+    await insert_events(store, [late], seed=5)  # it comes too late to be counted
+    assert (await answer(service, *DAYS, **BY_DAY)).results == before[1].results
+    assert (await DayTotalsCheck(store, lambda *_: None).examine()).status == "ok"
+
+    await sites.delete(SITE)  # what it said last still holds
+    assert sites.all() == []
+    (gone,) = await purge(store, sites, tmp_path, NOW + timedelta(days=49))  # totals before the 30th of March
+    assert (gone.site_id, gone.rows["events"] > 0, gone.rows["day_totals"] > 0) == (SITE, True, True)
+    kept = ["2025-03-30", "2025-03-31", "2025-04-01", "2025-04-02", "2025-04-03", "2025-04-04"]
+    assert await days_of_totals(store) == kept
+    await sites.put(replace(site, rollup_retention_days=0))
+    (gone,) = await purge(store, sites, tmp_path, NOW + timedelta(days=49))
+    assert list(gone.rows) == ["day_totals"]
+    assert await days_of_totals(store) == []
+
+
+async def days_of_totals(store: Store) -> list[str]:
+    """Of which days there are totals, which is where builds are."""
+    totals, builds = [
+        [str(row[0]) for row in (await store.query(f"SELECT DISTINCT toString(day) FROM {table} ORDER BY 1")).rows]
+        for table in ("day_totals", "day_builds")
+    ]
+    assert totals == builds
+    return totals
+
+
+async def test_a_server_looks_after_its_own_files_when_another_has_removed_a_site(store: Store, tmp_path: Path) -> None:
+    sites, noted = Sites(store, SitesSection()), Noted()
+    for site_id in (GONE, LEFT):
+        await sites.put(Site(site_id=site_id))
+    await sites.delete(GONE, erase=True)
+    for name in ("one", "other"):
+        put_beside(tmp_path / name)
+        folders = tmp_path / name / "dead-letters", tmp_path / name / "wal" / "quarantine"
+        removal = SiteRemoval(store, sites, letters=folders[0], quarantine=folders[1], recorder=noted, holder=name)
+        assert await removal.remove()
+        assert [rows_beside(folder) for folder in folders] == [[LEFT], [LEFT]]
+    files = {"state": "done", "dead_letters": "1", "quarantined_segments": "1"}
+    assert [entry.details for entry in noted.entries] == [{"state": "begun"}, files, files]

@@ -67,7 +67,7 @@ def quick(directory: Path) -> Settings:
         query_repeats=1,
         year_rows=4_000,
         year_inserts=3,
-        year_days=60,
+        year_days=14,
         erasure_rows=4_000,
         erasure_inserts=2,
         idle_seconds=1.0,

@@ -27,7 +27,7 @@ _FORMAT_SETTINGS: Settings = {
     "output_format_parquet_row_group_size": 65_536,  # what is held in memory before it is written
     "max_threads": 2,
     "wait_end_of_query": 1,  # a server's error may come late, and must not look like an end
-    "max_block_size": 16_384,
+    "max_block_size": 8_192,
     "optimize_read_in_order": 1,
 }
 

@@ -39,6 +39,7 @@ NEEDS = {
     "read, or the site where one is named": "get_schema drops",
     "read the site": """
         query trends cohorts paths sessions session session_by_query funnel funnel_sessions sql watch_live get_site
+        export_events
         list_goals list_segments list_annotations list_saved_queries list_funnels list_experiments""",
     "read the thing's site": """
         get_goal get_segment get_annotation get_saved_query get_funnel show_experiment experiment_results""",

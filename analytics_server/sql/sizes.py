@@ -56,8 +56,12 @@ class Sizes:
             if isinstance(node, exp.Select):
                 self._unnamed += [each for each in node.expressions if not isinstance(each, (exp.Alias, exp.Column))]
             if isinstance(node, exp.SetOperation):
-                for name in node.named_selects:  # the other side's column has this name too
-                    self._meant.setdefault(name, []).append(node.expression)
+                first: exp.Expr | None = node
+                while isinstance(first, (exp.SetOperation, exp.Subquery)):
+                    first = first.this
+                for item in first.expressions if isinstance(first, exp.Select) else []:
+                    if isinstance(item, (exp.Alias, exp.Column)):  # the other side's column has this name too
+                        self._meant.setdefault(item.alias_or_name, []).append(node.expression)
         self._named: dict[str, int] = {}
         self._known: dict[int, int] = {}
 

@@ -36,6 +36,8 @@ WORDS = (
     "(", ")", ",", ".", "*", "IN", "NOT", "AS", "WITH", "SELECT", "FROM", "UNION ALL", "JOIN", "ON 1", "ARRAY JOIN", "{x:String}",
     "GLOBAL", "FINAL", "SETTINGS", "FORMAT", "->", "::", "[", "]", "'", "`", "/*", "--\n", ";", "1", "\\", "\x00", "😀", "EXISTS",
     "analytics", "CANARY", "OVER ()", "LIMIT 1 BY", "EXCEPT", "REPLACE", "file", "url", "toFixedString", "intDiv", "1 = 1 OR",
+    "COLUMNS('.*')", "APPLY(max)", "APPLY(x -> x)", "WITH RECURSIVE", "GROUPING SETS ((path), ())", "PREWHERE", "SAMPLE 1", "numbers(3)",
+    "FETCH FIRST 1 ROWS ONLY", "sum(revenue_amount) / 2", "uniqState(path)", "uniqMerge", "EXTRACT(HOUR FROM", "ORDER BY 1",
 )  # fmt: skip
 
 

@@ -495,7 +495,7 @@ SIDE_CHANNELS = (
     "SELECT count() FROM events ARRAY JOIN [accurateCast(if(path LIKE '%CANARY%', path, '1'), 'UInt8')] AS a",
     "SELECT max(x) FROM (SELECT intDiv(1, if(title LIKE '%CANARY%', 0, 1)) AS x FROM events GROUP BY GROUPING SETS ((x), ()))",
     "SELECT uniqMerge(u) FROM (SELECT uniqState(intDiv(1, if(name LIKE '%CANARY%', 0, 1))) AS u FROM events)",
-    "SELECT sum(revenue_amount) / count() AS a, sum(revenue_amount) / max(intDiv(1, revenue_amount < 743198520)) AS b FROM events",
+    "SELECT sum(revenue_amount) / count() AS a, sum(revenue_amount) / max(intDiv(1, revenue_amount < 700000000)) AS b FROM events",
 )
 
 FAMILIES: dict[str, tuple[str, ...]] = {

@@ -8,7 +8,7 @@ from analytics_server.errors import AnalyticsError, StoreFatal
 from analytics_server.sql.engine_errors import UNKNOWN_FUNCTIONS
 from analytics_server.store import Store
 from tests.sql.conftest import Asker
-from tests.sql.kinds import KINDS, LACKING, Instead, Known
+from tests.sql.kinds import KINDS, LACKING, NARROW, Instead, Known
 from tests.sql.test_useful import is_close
 from tests.sql.world import World
 
@@ -45,6 +45,17 @@ async def test_what_the_engine_lacks_is_refused_with_what_to_write_and_runs_wher
         assert caught.value.code in ("unknown_function", "unsupported_join"), text
         assert words in caught.value.message, (text, caught.value.message)
         assert caught.value.message.startswith("Line 1, column "), (text, caught.value.message)
+
+
+async def test_a_decimal_that_the_engine_cannot_calculate_with_tells_what_to_write(
+    asker: Asker, site_world: World
+) -> None:
+    if (await asker.service.features()).wide_decimals:
+        for case in NARROW:
+            assert len(await asker.rows(case.sql)) == 1
+        return
+    faults = [found for case in NARROW if (found := await fault(asker, case, site_world))]
+    assert not faults, "\n".join(faults)
 
 
 async def test_features_are_what_the_engine_does(asker: Asker, filled: tuple[str, Store]) -> None:

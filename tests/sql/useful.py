@@ -506,7 +506,7 @@ QUERIES: list[Useful] = [
         server_only=True,
     ),
     Useful(
-        "SELECT sum(sequenceMatch('(?1).*(?2)')(toDateTime(ts), path = '/', path = '/pricing')) FROM events GROUP BY session_id",
+        "SELECT sum(m) FROM (SELECT sequenceMatch('(?1).*(?2)')(toDateTime(ts), path = '/', path = '/pricing') AS m FROM events GROUP BY session_id)",
         server_only=True,
     ),
     # ---- parameters

@@ -159,7 +159,8 @@ class RelationPrinter(CallPrinter):
             )
         if kind == "CROSS":
             return f"CROSS JOIN {relation}"
-        words = [kind if kind in STRICTNESS else "", side or "INNER", "JOIN"]
+        default = "LEFT" if kind in ("SEMI", "ANTI") else "INNER"
+        words = [kind if kind in STRICTNESS else "", side or default, "JOIN"]
         written = f"{' '.join(filter(None, words))} {relation}"
         if (on := join.args.get("on")) is not None:
             return f"{written} ON {self.write(on, inner)}"

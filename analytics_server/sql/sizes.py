@@ -41,8 +41,6 @@ class Sizes:
         self._meant: dict[str, list[exp.Expr]] = {}
         self._elements_named: set[str] = set()
         self._unnamed: list[exp.Expr] = []
-        self._repeated: set[int] = set()
-        """Nodes of recursive WITHs: what they build grows from round to round."""
         for node in tree.walk():
             if isinstance(node, exp.Lambda):
                 self._elements_named |= {each.name for each in node.expressions}
@@ -51,8 +49,6 @@ class Sizes:
             if isinstance(node, exp.CTE):
                 for column in node.args["alias"].args.get("columns") or [] if node.args.get("alias") else []:
                     self._meant.setdefault(column.name, []).append(node.this)
-            if isinstance(node, exp.With) and node.args.get("recursive"):
-                self._repeated |= {id(each) for cte in node.expressions for each in cte.this.walk()}
             if isinstance(node, exp.Select):
                 self._unnamed += [each for each in node.expressions if not isinstance(each, (exp.Alias, exp.Column))]
             if isinstance(node, exp.SetOperation):
@@ -69,10 +65,6 @@ class Sizes:
         """Refuse a call of a builder whose text may become too long."""
         if name not in BUILDERS:
             return
-        if id(node) in self._repeated:
-            self._context.refuse(
-                node, f"{name} can't stand in a WITH RECURSIVE: build texts behind it, of its rows.", "sql_too_big"
-            )
         size = self.of(node)
         self._context.builds_long_texts |= size > LONG_BYTES
         if size > MOST_BYTES:

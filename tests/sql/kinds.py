@@ -123,6 +123,8 @@ SYNTAX: list[Known | Instead] = [
     Known("WITH RECURSIVE d(day) AS (SELECT toDate('2026-11-01') UNION ALL SELECT day + 1 FROM d WHERE day < '2026-11-03') SELECT day, count(e.path) FROM d LEFT JOIN (SELECT path, toDate(ts) AS day FROM events) AS e USING (day) GROUP BY day ORDER BY day", lambda w: [[d, sum(day(e.ts) == d for e in w.events)] for d in ("2026-11-01", "2026-11-02", "2026-11-03")]),
     Instead("WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT sum(n) FROM r", "a condition that ends it"),
     Instead("WITH RECURSIVE r AS (SELECT 'x' AS t, 1 AS n UNION ALL SELECT t || t, n + 1 FROM r WHERE n < 30) SELECT t FROM r", "behind it"),
+    Instead("WITH RECURSIVE r AS (SELECT 'x' AS t UNION ALL SELECT (t, t)::String FROM r) SELECT t FROM r", "behind it"),
+    Instead("WITH RECURSIVE r AS (SELECT [1] AS a UNION ALL SELECT arrayConcat(a, a) FROM r) SELECT a FROM r", "behind it"),
     Known("SELECT country, count() FROM events GROUP BY GROUPING SETS ((country), ()) ORDER BY ALL", lambda w: [["", len(w.events)], *counts(w, "country")]),
     Known("SELECT country, device, count(), grouping(country, device) AS g FROM events GROUP BY GROUPING SETS ((country, device), device) ORDER BY g, country, device", lambda w: [*([*row, 0] for row in counts(w, "country", "device")), *(["", *row, 2] for row in counts(w, "device"))]),
     Instead("SELECT country FROM events GROUP BY country WITH TOTALS", "WITH ROLLUP"),

@@ -12,6 +12,7 @@ from sqlglot import exp
 
 from analytics_server.sql.printer.calls import CallPrinter
 from analytics_server.sql.printer.context import CTE, NameScope, quote
+from analytics_server.sql.printer.dialect import RAW
 from analytics_server.sql.printer.expressions import PROPS
 from analytics_server.sql.printer.refusal import nearest, shown
 from analytics_server.sql.printer.tables import TABLES
@@ -25,6 +26,8 @@ RARE = {
     "ASOF": "argMax(value, ts) over a JOIN with a condition on the times",
 }
 """Joins that the smaller engine lacks, and what to write instead."""
+GROWING = frozenset({"Text", "URLs", "JSON", "Arrays", "Maps and tuples", "Hashes"})
+"""Families of functions that may make long texts or arrays of short ones."""
 MAX_NUMBERS = 1_000_000
 MAX_FIRST_NUMBER = 2**53
 INSTEAD = {
@@ -57,11 +60,36 @@ class RelationPrinter(CallPrinter):
                 continue
             if name == PROPS:
                 self.context.refuse(alias, f"{PROPS} is a column: give this another name.")
-            inside = scope.with_ctes({name}) if recursive and isinstance(each.this, exp.Union) else scope
+            inside = scope
+            if recursive and isinstance(each.this, exp.Union):
+                self._check_rounds(each.this)
+                inside = scope.with_ctes({name})
             listed = f" ({', '.join(columns)})" if columns else ""
             written.append(f"{quote(CTE + name)}{listed} AS ({self.query(each.this, inside)})")
             scope = scope.with_ctes({name})
         return f"WITH {'RECURSIVE ' if recursive else ''}{', '.join(written)} ", scope
+
+    def _check_rounds(self, body: exp.Expr) -> None:
+        """Nothing in a WITH RECURSIVE may build texts or arrays: they would double from round to round."""
+        for node in body.walk():
+            grows = isinstance(node, (exp.DPipe, exp.Apply))
+            if isinstance(node, (exp.Cast, exp.CastToStrType)):
+                to = node.args["to"]
+                grows = "String" in str(
+                    self.context.kind(to.name if isinstance(to, exp.Literal) else str(to.meta.get(RAW, "")), node)
+                )
+            elif isinstance(node, (exp.Anonymous, exp.ParameterizedAgg)):
+                name = node.this if isinstance(node.this, str) else node.this.name
+                known = self.context.functions.find(name)
+                grows = name.lower() == "string_agg" or (
+                    known is not None and (known.family in GROWING or known.base.name in ("toString", "groupConcat"))
+                )
+            if grows:
+                self.context.refuse(
+                    node,
+                    "In a WITH RECURSIVE stand functions of dates and numbers only: build texts and arrays behind it.",
+                    "sql_too_big",
+                )
 
     def _alias_of(self, relation: exp.Expr) -> str:
         """The name by which a table or subquery is addressed."""

@@ -9,11 +9,12 @@ import msgspec
 from analytics_server.profiles.tables import STANDARD, profile_of
 from analytics_server.sql.answer import FORMATS
 from analytics_server.sql.printer import dialect, weight
-from analytics_server.sql.printer.functions import COMBINATORS, Function
+from analytics_server.sql.printer.functions import COMBINATORS, STATES, Function
 from analytics_server.sql.printer.parameters import MAX_PARAMETERS
+from analytics_server.sql.printer.relations import MAX_NUMBERS
 from analytics_server.sql.printer.tables import TABLES, TableColumn
 from analytics_server.sql.printer.types import FAMILIES
-from analytics_server.sql.service import SqlService
+from analytics_server.sql.service import RECURSIONS, SqlService
 
 
 class SchemaColumn(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +76,7 @@ async def describe(service: SqlService, site_id: str) -> SchemaAnswer:
             for table in TABLES.values()
         ],
         functions=families,
-        combinators=dict(COMBINATORS),
+        combinators=COMBINATORS | STATES,
         types=list(FAMILIES),
         formats=list(FORMATS),
         limits={
@@ -91,6 +92,8 @@ async def describe(service: SqlService, site_id: str) -> SchemaAnswer:
             "expanded_parts": weight.MAX_EXPANDED,
             "selects": weight.MAX_SELECTS,
             "parameters": MAX_PARAMETERS,
+            "numbers": MAX_NUMBERS,
+            "rounds": RECURSIONS,
         },
     )
 

@@ -165,6 +165,9 @@ def test_bounds_hold_just_below_and_just_above(guard: Guard) -> None:
     assert printed(guard, "SELECT " + ", ".join(["arrayMap(x -> arrayMap(y -> 1, a), a)"] * weight.MAX_NESTED_LAMBDAS))
     many = ", ".join(["arrayMap(x -> arrayMap(y -> 1, a), a)"] * (weight.MAX_NESTED_LAMBDAS + 1))
     assert refusal(guard, "SELECT " + many).code == "sql_too_big"
+    applied = " APPLY(x -> x + x)"
+    assert printed(guard, f"SELECT *{applied * 2} FROM events")
+    assert refusal(guard, f"SELECT *{applied * 4} FROM events").code == "sql_too_big"
     assert refusal(guard, "SELECT f" + "." * 5).code == "bad_sql"
 
 

@@ -33,7 +33,7 @@ COMBINATORS = {
 MAX_COMBINATORS = 2
 
 STATES = {
-    "State": "The unfinished result of a group, to be merged.",
+    "State": "The unfinished result of a group, to be merged; of count, sum, avg, min, max and the uniq functions.",
     "Merge": "The result of unfinished ones: uniqMerge(u) of uniqState(x) AS u.",
 }
 """Endings of the aggregates below, by themselves: `uniqMerge(u) OVER (…)` of `uniqState(visitor_id) AS u` by day."""

@@ -22,7 +22,7 @@ from analytics_server.query.language.buckets import Bucket
 from analytics_server.query.language.request import Question, SortKey
 
 MAX_FOUND_ROWS = 50_000
-"""Rows of one range in which something happened: all of them are read for one page."""
+"""Rows of one range in which something happened, or groups: so many are read for one page."""
 
 MAX_PASSED_ROWS = 100_000
 """A page ends behind so many rows at most, as all before it are gone through, which takes about a second."""
@@ -51,24 +51,27 @@ class ComparedPage:
 
 
 def compared_page(
-    question: Question, ours: Sequence[Bucket], theirs: Sequence[Bucket], rows: Rows, others: Rows
+    question: Question,
+    ours: Sequence[Bucket],
+    theirs: Sequence[Bucket],
+    rows: Rows,
+    others: Rows,
+    groups: Sequence[Key] | None = None,
 ) -> ComparedPage:
     """The question's page. `rows`, `others`: what happened in the range and in the compared one.
 
+    `groups`: all groups of both ranges, where the rows are not those of all of them; the order must not need a metric.
     Raises `RequestError` (too_many_groups, bad_pagination).
     """
     time_index = question.time_index
     assert time_index is not None, "only comparisons by time have rows for buckets"
     if len(question.dimensions) > 1 and max(len(rows), len(others)) > MAX_FOUND_ROWS:
-        raise RequestError(
-            "A comparison by time puts the groups of both ranges together, which are in more than"
-            f" {MAX_FOUND_ROWS} rows here: choose groups by a filter, a longer interval or a shorter range.",
-            code="too_many_groups",
-        )
+        raise too_many_groups()
     places = list(itertools.zip_longest((bucket.key for bucket in ours), (bucket.key for bucket in theirs)))
-    groups: list[Key] = [()]
-    if len(question.dimensions) > 1:
+    if groups is None and len(question.dimensions) > 1:
         groups = list(dict.fromkeys(key[:time_index] + key[time_index + 1 :] for key in (*rows, *others)))
+    elif groups is None:
+        groups = [()]
     order = _Order(question, rows)
     every: Iterable[ComparedRow] = order.all_rows(groups, places)
     total = len(groups) * len(places)
@@ -87,6 +90,20 @@ def compared_page(
         held.sort(key=order.key)
         every = heapq.merge(held, (row for row in every if row.key not in rows), key=order.key)
     return ComparedPage(list(itertools.islice(every, question.offset, max(end, question.offset))), total)
+
+
+def too_many_groups() -> RequestError:
+    """The error for more rows, or groups, than can be put together."""
+    return RequestError(
+        "A comparison by time puts the groups of both ranges together, which are more, or ordered by a metric in more"
+        f" rows, than {MAX_FOUND_ROWS}: choose groups by a filter, a longer interval or a shorter range.",
+        code="too_many_groups",
+    )
+
+
+def needs_metrics(question: Question) -> bool:
+    """Does the order of the rows depend on their values?"""
+    return any(order.by == "metric" for order in question.order_by)
 
 
 def _row(place: int, places: Sequence[tuple[object, object]], group: Key, time_index: int) -> ComparedRow:

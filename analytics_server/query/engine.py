@@ -26,7 +26,13 @@ from analytics_server.query.answer import (
     show_metric,
     whole_number,
 )
-from analytics_server.query.compared_rows import MAX_FOUND_ROWS, compared_page
+from analytics_server.query.compared_rows import (
+    MAX_FOUND_ROWS,
+    ComparedPage,
+    compared_page,
+    needs_metrics,
+    too_many_groups,
+)
 from analytics_server.query.context import Cost, QueryContext, SiteDirectory, show_range
 from analytics_server.query.dimensions import GOAL, Interval
 from analytics_server.query.language.buckets import buckets, choose_interval, label_bucket, with_found
@@ -138,16 +144,50 @@ class QueryService:
         question, range_ = asked.question, asked.range_
         ours, theirs = (buckets(each, interval, limit=self.limits.query_rows) for each in (range_, before))
         page = ResultPage(MAX_FOUND_ROWS + 1) if len(question.dimensions) > 1 else None
-        groups, earlier = await asyncio.gather(
-            self.fetch(question, range_, page=page), self.fetch(question, before, page=page)
-        )
+        groups, earlier = await self._both(question, range_, before, page=page)
+        place, times, every = question.time_index or 0, (groups, earlier), None
+        is_large = page is not None and max(len(groups.rows), len(earlier.rows)) > MAX_FOUND_ROWS
+        if is_large and not needs_metrics(question):
+            every = await self._all_groups(question, range_, before)
+            by_time = replace(question, dimensions=(question.dimensions[place],), order_by=())
+            place, times = 0, await self._both(by_time, range_, before)
         ours, theirs = (
-            with_found(named, (key[question.time_index or 0] for key in each.rows), interval, range_.zone)
-            for named, each in ((ours, groups), (theirs, earlier))
+            with_found(named, (key[place] for key in each.rows), interval, range_.zone)
+            for named, each in zip((ours, theirs), times, strict=True)
         )
-        found = await asyncio.to_thread(compared_page, question, ours, theirs, groups.rows, earlier.rows)
+        if every is not None:
+            found = await asyncio.to_thread(compared_page, question, ours, theirs, {}, {}, every)
+            groups, earlier = await self._both(question, range_, before, page=page, only=_only(question, found))
+            if max(len(groups.rows), len(earlier.rows)) > MAX_FOUND_ROWS:
+                raise too_many_groups()
+        else:
+            found = await asyncio.to_thread(compared_page, question, ours, theirs, groups.rows, earlier.rows)
         shown = [(row.key, row.other) for row in found.rows]
         return self._answer(asked, replace(groups, total=found.total), earlier, currency, shown)
+
+    async def _both(
+        self,
+        question: Question,
+        range_: TimeRange,
+        before: TimeRange,
+        *,
+        page: ResultPage | None = None,
+        only: Only | None = None,
+    ) -> tuple[Groups, Groups]:
+        """The rows of both ranges."""
+        return await asyncio.gather(
+            self.fetch(question, range_, page=page, only=only), self.fetch(question, before, page=page, only=only)
+        )
+
+    async def _all_groups(self, question: Question, range_: TimeRange, before: TimeRange) -> list[Key]:
+        """The groups of both ranges, whenever something happened in them. Raises `RequestError` (too_many_groups)."""
+        place = question.time_index or 0
+        dimensions = question.dimensions[:place] + question.dimensions[place + 1 :]
+        whole = replace(question, dimensions=dimensions, order_by=())
+        found = await self._both(whole, range_, before, page=ResultPage(MAX_FOUND_ROWS + 1))
+        if max(len(groups.rows) for groups in found) > MAX_FOUND_ROWS:
+            raise too_many_groups()
+        return list(dict.fromkeys(key for groups in found for key in groups.rows))
 
     async def prepare(self, request: QueryRequest) -> PreparedQuestion:
         """Check a request and fix its range and interval."""
@@ -306,6 +346,12 @@ def show_key(question: Question, key: Key, range_: TimeRange) -> list[str | None
 
 def _label(bucket: object, interval: Interval, range_: TimeRange) -> str | None:
     return None if bucket is None else label_bucket(bucket, interval, range_.zone)
+
+
+def _only(question: Question, page: ComparedPage) -> Only:
+    """The values of the groups that a page is about, by the place of their dimension."""
+    places = [index for index in range(len(question.dimensions)) if index != question.time_index]
+    return {index: sorted({str(row.group[n]) for row in page.rows}) for n, index in enumerate(places)}
 
 
 def _texts(groups: Groups, index: int) -> list[str]:

@@ -39,7 +39,7 @@ _COUNTRY_CODE_CHARS = 2
 _SEPARATORS = re.compile(r"[\s_-]+")
 _AD_SUFFIX = re.compile(r"(.*?)[\s._-]*(?:ads?|advertising|cpc|ppc|cpm|paid|sponsored)", re.DOTALL)
 _AD_PREFIX = re.compile(r"(?:ads?|cpc|ppc|paid|sponsored)[\s._-]+(.*)", re.DOTALL)
-_EMAIL = re.compile(r"(?:^|[^a-z])(?:e[-_ ]?mail(?:ing)?s?|mailings?|newsletters?)(?![a-z])")
+_EMAIL = re.compile(r"(?:^|[^a-z])(?:e[-_ ]?mail(?:ing)?s?|mailings?|news[-_ ]?letters?)(?![a-z])")
 _PORT = re.compile(r":[0-9]{0,5}$", re.ASCII)
 _NO_SOURCE = frozenset({"direct", "(direct)", "none", "(none)", "(not set)", "null", "undefined"})
 """What tools write where there is no source."""

@@ -222,6 +222,43 @@ def test_as_many_rows_as_the_limit_may_hold_something_and_one_more_is_refused() 
         assert (caught.value.code, str(MAX_FOUND_ROWS) in caught.value.message) == ("too_many_groups", True)
 
 
+async def test_more_rows_than_the_limit_are_read_for_the_groups_of_a_page_alone(
+    few: QueryService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 2 groups in 7 buckets of either range, something happened in 2 rows of the one and 3 of the other."""
+    asked: dict[str, Any] = {**WEEK, "dimensions": ["time:day", "visit:source"]}
+    asked["include"] = {"comparison": "previous_period", "total_rows": True}
+    by_source, backwards = [["visit:source", "desc"]], [["time:day", "desc"], ["visit:source", "asc"]]
+    pages: list[tuple[list[list[str]], int, int]] = [([], 1, n) for n in range(15)] + [
+        (by_source, 7, 0),
+        (by_source, 4, 9),
+        (backwards, 1, 3),
+    ]
+
+    async def of_one_group() -> list[Any]:
+        asking = [
+            ask(few, **asked, order_by=order, pagination={"limit": limit, "offset": n}) for order, limit, n in pages
+        ]
+        return [(one.meta.total_rows, list(map(flat, one.results))) for one in [await each for each in asking]]
+
+    def limit(rows: int) -> None:
+        for module in ("compared_rows", "engine"):
+            monkeypatch.setattr(f"analytics_server.query.{module}.MAX_FOUND_ROWS", rows)
+
+    async def is_refused(**more: Any) -> bool:
+        with pytest.raises(RequestError) as refused:
+            await ask(few, **asked, **more)
+        return refused.value.code == "too_many_groups"
+
+    whole = await of_one_group()
+    limit(2)
+    assert await of_one_group() == whole
+    assert await is_refused(order_by=[["pageviews", "desc"]])
+    assert await is_refused(), "the page is about both groups, which have three rows"
+    limit(1)
+    assert await is_refused(pagination={"limit": 1, "offset": 0}), "there are two groups"
+
+
 @pytest.mark.parametrize("order", [[], [["events", "desc"], ["event:page", "desc"]]], ids=str)
 def test_pages_reach_as_far_as_the_limit(order: list[list[str]]) -> None:
     groups: dict[Key, Values] = {(DAYS[0].key, f"/{number:04}"): (1,) for number in range(3_000)}

@@ -46,7 +46,9 @@ _PAID = re.compile(r".*cp.*|ppc|retargeting|remarketing|paid.*|(?:.*[^a-z])?ads?
 _SHOPPING_CAMPAIGN = re.compile(r"(?:^|[^a-df-z])shop|shopping")
 _DISPLAY = frozenset({"display", "banner", "expandable", "interstitial", "cpm"})
 _SOCIAL = frozenset({"social", "social-network", "social-media", "sm", "social network", "social media"})
-_EMAIL = frozenset({"email", "e-mail", "e_mail", "e mail", "emailing", "mail", "mailing", "newsletter", "newsletters"})
+_EMAIL = frozenset(
+    {"email", "e-mail", "e_mail", "e mail", "emailing", "mail", "mailing", "newsletter", "newsletters", "news-letter"}
+)
 _AFFILIATES = frozenset({"affiliate", "affiliates"})
 _NO_MEDIUM = frozenset({"none", "(none)", "(not set)", "null", "undefined"})
 _REFERRAL = frozenset({"referral", "app", "link"})

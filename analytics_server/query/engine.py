@@ -26,10 +26,10 @@ from analytics_server.query.answer import (
     show_metric,
     whole_number,
 )
-from analytics_server.query.compared_rows import MAX_FOUND_ROWS, compared_page
+from analytics_server.query.compared_rows import MAX_FOUND_ROWS, compared_buckets, compared_page
 from analytics_server.query.context import Cost, QueryContext, SiteDirectory, show_range
 from analytics_server.query.dimensions import GOAL, Interval
-from analytics_server.query.language.buckets import buckets, choose_interval, label_bucket, with_found
+from analytics_server.query.language.buckets import buckets, choose_interval, label_bucket
 from analytics_server.query.language.comparisons import comparison_range
 from analytics_server.query.language.request import QueryRequest, Question, check_request, decode_request
 from analytics_server.query.language.time_range import TimeRange
@@ -115,7 +115,7 @@ class QueryService:
         if before is None:
             return self._answer(asked, await self._page(asked), None, currency)
         if question.interval is not None:
-            return await self._compare_by_time(asked, before, question.interval, currency)
+            return await self._compare_by_time(asked, before, currency)
         if question.dimensions:
             groups = await self._page(asked)
             only = {index: _texts(groups, index) for index in range(len(question.dimensions))}
@@ -130,21 +130,18 @@ class QueryService:
         page = ResultPage(question.limit, question.offset, count_all=question.include.total_rows)
         return await self.fetch(question, asked.range_, page=page)
 
-    async def _compare_by_time(
-        self, asked: PreparedQuestion, before: TimeRange, interval: Interval, currency: Currency | None
-    ) -> Answer:
+    async def _compare_by_time(self, asked: PreparedQuestion, before: TimeRange, currency: Currency | None) -> Answer:
         """Every bucket of either range has its row. They may be many: a thread puts them in order."""
         question, range_ = asked.question, asked.range_
-        ours, theirs = (buckets(each, interval, limit=self.limits.query_rows) for each in (range_, before))
+        ranges, limit = (range_, before), self.limits.query_rows
+        compared_buckets(question, ranges, ((), ()), limit=limit)  # too many are refused before anything is read
         page = ResultPage(MAX_FOUND_ROWS + 1) if len(question.dimensions) > 1 else None
         groups, earlier = await asyncio.gather(
             self.fetch(question, range_, page=page), self.fetch(question, before, page=page)
         )
-        ours, theirs = (
-            with_found(named, (key[question.time_index or 0] for key in each.rows), interval, range_.zone)
-            for named, each in ((ours, groups), (theirs, earlier))
-        )
-        found = await asyncio.to_thread(compared_page, question, ours, theirs, groups.rows, earlier.rows)
+        both = groups.rows, earlier.rows
+        ours, theirs = compared_buckets(question, ranges, both, limit=limit)
+        found = await asyncio.to_thread(compared_page, question, ours, theirs, *both)
         shown = [(row.key, row.other) for row in found.rows]
         return self._answer(asked, replace(groups, total=found.total), earlier, currency, shown)
 

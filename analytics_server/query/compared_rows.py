@@ -18,8 +18,9 @@ from math import isnan
 from analytics_server.errors import RequestError
 from analytics_server.query.answer import absent
 from analytics_server.query.dimensions import ValueKind
-from analytics_server.query.language.buckets import Bucket
+from analytics_server.query.language.buckets import Bucket, buckets, with_found
 from analytics_server.query.language.request import Question, SortKey
+from analytics_server.query.language.time_range import TimeRange
 
 MAX_FOUND_ROWS = 50_000
 """Rows of one range in which something happened, or groups: so many are read for one page."""
@@ -48,6 +49,19 @@ class ComparedPage:
 
     rows: list[ComparedRow]
     total: int
+
+
+def compared_buckets(
+    question: Question, ranges: tuple[TimeRange, TimeRange], rows: tuple[Iterable[Key], Iterable[Key]], *, limit: int
+) -> tuple[Sequence[Bucket], Sequence[Bucket]]:
+    """The buckets of the range and of the one it is compared with, those of `rows` included. Raises `RequestError`."""
+    interval, index = question.interval, question.time_index or 0
+    assert interval is not None, "only comparisons by time have buckets"
+    ours, theirs = (
+        with_found(buckets(range_, interval, limit=limit), (key[index] for key in found), interval, range_.zone)
+        for range_, found in zip(ranges, rows, strict=True)
+    )
+    return ours, theirs
 
 
 def compared_page(

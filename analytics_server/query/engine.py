@@ -29,13 +29,14 @@ from analytics_server.query.answer import (
 from analytics_server.query.compared_rows import (
     MAX_FOUND_ROWS,
     ComparedPage,
+    compared_buckets,
     compared_page,
     needs_metrics,
     too_many_groups,
 )
 from analytics_server.query.context import Cost, QueryContext, SiteDirectory, show_range
 from analytics_server.query.dimensions import GOAL, Interval
-from analytics_server.query.language.buckets import buckets, choose_interval, label_bucket, with_found
+from analytics_server.query.language.buckets import buckets, choose_interval, label_bucket
 from analytics_server.query.language.comparisons import comparison_range
 from analytics_server.query.language.request import QueryRequest, Question, check_request, decode_request
 from analytics_server.query.language.time_range import TimeRange
@@ -122,7 +123,7 @@ class QueryService:
         if before is None:
             return self._answer(asked, await self._page(asked), None, currency)
         if question.interval is not None:
-            return await self._compare_by_time(asked, before, question.interval, currency)
+            return await self._compare_by_time(asked, before, currency)
         if question.dimensions:
             groups = await self._page(asked)
             only = {index: _texts(groups, index) for index in range(len(question.dimensions))}
@@ -137,24 +138,20 @@ class QueryService:
         page = ResultPage(question.limit, question.offset, count_all=question.include.total_rows)
         return await self.fetch(question, asked.range_, page=page)
 
-    async def _compare_by_time(
-        self, asked: PreparedQuestion, before: TimeRange, interval: Interval, currency: Currency | None
-    ) -> Answer:
+    async def _compare_by_time(self, asked: PreparedQuestion, before: TimeRange, currency: Currency | None) -> Answer:
         """Every bucket of either range has its row. They may be many: a thread puts them in order."""
         question, range_ = asked.question, asked.range_
-        ours, theirs = (buckets(each, interval, limit=self.limits.query_rows) for each in (range_, before))
+        ranges, limit = (range_, before), self.limits.query_rows
+        compared_buckets(question, ranges, ((), ()), limit=limit)  # too many are refused before anything is read
         page = ResultPage(MAX_FOUND_ROWS + 1) if len(question.dimensions) > 1 else None
         groups, earlier = await self._both(question, range_, before, page=page)
-        place, times, every = question.time_index or 0, (groups, earlier), None
+        dated, times, every = question, (groups, earlier), None
         is_large = page is not None and max(len(groups.rows), len(earlier.rows)) > MAX_FOUND_ROWS
         if is_large and not needs_metrics(question):
             every = await self._all_groups(question, range_, before)
-            by_time = replace(question, dimensions=(question.dimensions[place],), order_by=())
-            place, times = 0, await self._both(by_time, range_, before)
-        ours, theirs = (
-            with_found(named, (key[place] for key in each.rows), interval, range_.zone)
-            for named, each in zip((ours, theirs), times, strict=True)
-        )
+            dated = replace(question, dimensions=(question.dimensions[question.time_index or 0],), order_by=())
+            times = await self._both(dated, range_, before)
+        ours, theirs = compared_buckets(dated, ranges, (times[0].rows, times[1].rows), limit=limit)
         if every is not None:
             found = await asyncio.to_thread(compared_page, question, ours, theirs, {}, {}, every)
             groups, earlier = await self._both(question, range_, before, page=page, only=_only(question, found))

@@ -15,7 +15,7 @@ from analytics_server.access.oidc.provider import OidcProvider
 from analytics_server.access.oidc.routes import CALLBACK_PATH, OidcRoutes, SignInMethods, methods_endpoint
 from analytics_server.access.oidc.sign_in import OidcClient, OidcSignIn
 from analytics_server.access.people.accounts import Accounts
-from analytics_server.access.people.attempts import AttemptCounter
+from analytics_server.access.people.attempts import AttemptCounter, SignInAttempts
 from analytics_server.access.people.invitation_routes import InvitationRoutes
 from analytics_server.access.people.people_routes import PeopleRoutes
 from analytics_server.access.people.session_routes import SessionRoutes
@@ -42,15 +42,18 @@ class PeopleService:
         refresh_s: float,
         holder: Callable[[str], Awaitable[Principal | None]],
         may_share: Callable[[str], bool],
+        public_site: Callable[[str], str],
     ) -> None:
-        """`holder`: of a token's id; `may_share`: does the profile of the site allow links?"""
+        """`holder`: of a token's id; `may_share`, `public_site`: as `ShareLinks` takes them."""
         self._config = config
         self.people = Accounts(store, unreadable=unreadable, refresh_s=refresh_s)
         self.sessions = PersonSessions(store, self.people, config.access, unreadable=unreadable, refresh_s=refresh_s)
         self.sign_in = SignIn(
             self.people, self.sessions, config.access, by_password=not config.oidc.only, holder=holder
         )
-        self.links = ShareLinks(store, unreadable=unreadable, refresh_s=refresh_s, may_share=may_share)
+        self.links = ShareLinks(
+            store, unreadable=unreadable, refresh_s=refresh_s, may_share=may_share, public_site=public_site
+        )
         self.cookies = SessionCookies(config.server.public_url)
 
     def start(self, tasks: BackgroundTasks) -> None:
@@ -77,11 +80,10 @@ class PeopleService:
             client_of=client_of,
             recorder=recorder,
         )
-        access = self._config.access
         links = LinkRoutes(
             self.links,
             self.sign_in.passwords,
-            AttemptCounter(access.sign_ins_per_account, access.sign_in_window_s),
+            SignInAttempts(self._config.access),
             scopes,
             link_of=self._share_link_of,
             client_of=client_of,

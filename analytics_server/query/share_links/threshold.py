@@ -17,10 +17,9 @@ from msgspec import UNSET, UnsetType
 
 from analytics_server.errors import RequestError
 from analytics_server.query.answer import Answer, Comparison, ResultRow, Value, show_change, show_metric, whole_number
-from analytics_server.query.compared_rows import compared_page
+from analytics_server.query.compared_rows import compared_buckets, compared_page
 from analytics_server.query.context import show_range
 from analytics_server.query.engine import Groups, Key, PreparedQuestion, QueryService, Values, show_key
-from analytics_server.query.language.buckets import buckets, with_found
 from analytics_server.query.language.request import QueryRequest, Question
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.metrics import VISITORS
@@ -130,13 +129,8 @@ def _by_time(
     others: Mapping[Key, Values],
 ) -> tuple[list[tuple[Key, Key]], int]:
     """The page's rows by their key in either range, and how many there are."""
-    question, range_, interval = asked.question, asked.range_, asked.question.interval
-    assert interval is not None, "only asked by time"
-    ours, theirs = (buckets(each, interval, limit=service.limits.query_rows) for each in (range_, before))
-    ours, theirs = (
-        with_found(named, (key[question.time_index or 0] for key in found), interval, range_.zone)
-        for named, found in ((ours, rows), (theirs, others))
-    )
+    question, limit = asked.question, service.limits.query_rows
+    ours, theirs = compared_buckets(question, (asked.range_, before), (rows, others), limit=limit)
     page = compared_page(question, ours, theirs, rows, others)
     return [(row.key, row.other) for row in page.rows], page.total
 

@@ -20,6 +20,9 @@ class IngestMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.wal_bytes = Gauge("wal_bytes", "Bytes of the write-ahead log on disk.", registry=registry)
+        self.disk_free_bytes = Gauge(
+            "wal_disk_free_bytes", "Free bytes of the disk that holds the write-ahead log.", registry=registry
+        )
         self.wal_segments = Gauge("wal_segments", "WAL segments on disk.", registry=registry)
         self.wal_oldest_age = Gauge(
             "wal_oldest_age_seconds", "Age of the oldest WAL segment not yet in ClickHouse.", registry=registry

@@ -384,6 +384,7 @@ class Wal:
         except OSError:  # the next write says what is wrong
             self._full = ""
             return
+        self._metrics.disk_free_bytes.set(free)
         low = free < self._settings.wal_min_free_mb * 1_048_576
         self._full = "The disk is nearly full ([ingest] wal_min_free_mb). Send the events again later." if low else ""
 

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from analytics_server.config import ClickhouseSection, Config, PrivacySection
+from analytics_server.errors import StoreRetryable
+from analytics_server.model import Site
 from analytics_server.privacy.certificate import Certificate, hash_of
+from analytics_server.privacy.expiry import site_tables
+from analytics_server.privacy.expiry.purge import Expiry
+from analytics_server.store import make_store
 from tests.e2e.load import SITE, Load
 from tests.faults.books import assert_books_balance_everywhere
 from tests.faults.conftest import MakePlace, make_place
 from tests.privacy.engine_bytes import files_with
 from tests.privacy.erasing import SETTINGS, assert_erased, filled
-from tests.privacy.people import ANNA, PEOPLE, SITES, certificate, erased, exported
+from tests.privacy.people import ANNA, FIRST, PEOPLE, SITES, Traffic, certificate, erased, exported
+from tests.privacy.test_expiry import Noted
 from tests.server import Client, RunningServer, wait_for
 
 __all__ = ["make_place"]
@@ -150,3 +160,56 @@ async def test_with_two_servers_on_one_clickhouse_what_the_other_holds_is_erased
         assert left.terminate() == 0
         assert right.terminate() == 0
     await assert_books_balance_everywhere(place.front.url, [], database=place.database)
+
+
+async def test_an_erasure_of_one_server_and_an_expiry_of_another_at_once(
+    make_place: MakePlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On one ClickHouse no lock is between the two: each makes its keys again until they are right."""
+    monkeypatch.setattr(site_tables, "SETTLED_S", -5e8)  # what has just come expires, too
+    place = make_place("server")
+    place.server.start()
+    traffic, days = Traffic(11), 30
+    section = ClickhouseSection(url=place.front.url, database=place.database, threads=2)
+    sites = [Site(site_id=SITES[0], retention_days=days), Site(site_id=SITES[1])]
+    cuts = [FIRST.date() + timedelta(days=after) for after in (1, 2, 3)]
+    async with Client(place.server) as client:
+        await traffic.send(client, 400)
+        await client.flushed()
+        store = make_store(Config(clickhouse=section))
+        await store.open()
+
+        async def expire() -> None:
+            for cut in cuts:
+                now = datetime.combine(cut, time(12), UTC) + timedelta(days=days)
+                expiry = Expiry(
+                    store,
+                    lambda: sites,
+                    settings=PrivacySection(),
+                    letters=tmp_path,
+                    quarantine=tmp_path,
+                    cluster="",
+                    recorder=Noted(),
+                    holder="the other server",
+                    clock=lambda now=now: now,  # type: ignore[misc]
+                )
+                for _ in range(3):
+                    with contextlib.suppress(StoreRetryable):  # a server tries again later
+                        assert await expiry.purge() is not None
+                        break
+
+        async def erase() -> None:
+            for person in (ANNA, PEOPLE[1]):
+                assert (await erased(client, person))["verified"]
+
+        await asyncio.gather(expire(), erase())
+        await store.close()
+        assert place.server.terminate() == 0
+
+    def is_left(event: dict[str, Any]) -> bool:
+        is_kept = event["site"] == SITES[1] or datetime.fromisoformat(event["timestamp"]).date() >= cuts[-1]
+        return is_kept and event.get("user_id") not in (ANNA, PEOPLE[1])
+
+    left = {event["event_id"] for event in traffic.events if is_left(event)}
+    assert 0 < len(left) < len(traffic.events) / 2
+    await assert_books_balance_everywhere(place.front.url, left, left, database=place.database)

@@ -12,7 +12,7 @@ from msgspec import Meta
 from analytics_server.access.actions import MANAGE_LINKS, excess
 from analytics_server.access.links.link_creation import LinkCreation, LinkInfo, LinkRequest, LinkScopes
 from analytics_server.access.links.share_links import ShareLink, ShareLinks, link_grant
-from analytics_server.access.people.attempts import AttemptCounter
+from analytics_server.access.people.attempts import SignInAttempts
 from analytics_server.access.people.parts import Password, principal_of, recorded, site_id_of
 from analytics_server.access.people.passwords import Passwords
 from analytics_server.access.token_routes import moment_of
@@ -78,7 +78,7 @@ class LinkRoutes:
         self,
         links: ShareLinks,
         passwords: Passwords,
-        attempts: AttemptCounter,
+        attempts: SignInAttempts,
         scopes: LinkScopes,
         *,
         link_of: Callable[[web.Request, str], str],
@@ -245,10 +245,12 @@ class LinkRoutes:
         if link.password_hash:
             if asked.password is None:
                 raise Unauthorized("The link has a password: send it too.", code="password_needed")
-            self._attempts.take(f"{link.id} {client}")
-            if not await self._passwords.is_right(asked.password, link.password_hash):
+            self._attempts.take(link.id, client)
+            with self._attempts.excusing(link.id, client):
+                is_right = await self._passwords.is_right(asked.password, link.password_hash)
+            if not is_right:
                 raise Unauthorized("The password is wrong.", code="sign_in_failed")
-            self._attempts.forgive(f"{link.id} {client}")
+            self._attempts.forgive(link.id, client)
         return link
 
 

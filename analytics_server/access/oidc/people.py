@@ -63,6 +63,10 @@ class OidcPeople:
         self._people = people
         self._mapping = mapping
 
+    def session_starts(self) -> dict[str, int]:
+        """Since when sessions count, in milliseconds since 1970, of each person there is."""
+        return {person.id: person.sessions_from_ms for person in self._people.all()}
+
     async def person_of(self, found: OidcIdentity) -> Account:
         """The person, made or changed where need be. Raises `OidcRefused`, `NoRole`, or a store error."""
         await self._people.load()

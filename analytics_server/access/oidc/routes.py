@@ -132,11 +132,13 @@ class OidcRoutes:
 
         async def answer(trail: AuditTrail) -> web.Response:
             self._attempts.take(client)
-            began_ms = int(time.time() * 1000)
+            began_ms, starts = int(time.time() * 1000), self._people.session_starts()
             found = await self._flow.finish(request.query, _pending(self._cookies.passing(request)))
             person = await self._people.person_of(found)
             self._attempts.forgive(client)
-            secret, life_s = await self._sessions.begin(person, began_ms)
+            # What has ended the person's sessions since it began ends this one too.
+            start = msgspec.structs.replace(person, sessions_from_ms=starts.get(person.id, 0))
+            secret, life_s = await self._sessions.begin(start, began_ms)
             trail.caller = person.principal()
             response = _redirect(f"{self._base}/dashboard")
             self._cookies.set(request, response, secret, life_s)

@@ -11,9 +11,11 @@ import hashlib
 import secrets
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from analytics_server.errors import TooManyRequests
+from analytics_server.config import AccessSection
+from analytics_server.errors import AnalyticsError, TooManyRequests
 
 BUCKETS = 65_536
 
@@ -57,3 +59,38 @@ class AttemptCounter:
         if self._windows[bucket] != window % 2**32:
             self._windows[bucket], self._counts[bucket] = window % 2**32, 0
         return bucket, window
+
+
+class SignInAttempts:
+    """Attempts at passwords of accounts, or of links: by address, by account and address, and by account, where much
+    more is let through, so that a stranger elsewhere can't lock a person out."""
+
+    def __init__(self, settings: AccessSection) -> None:
+        window_s = settings.sign_in_window_s
+        self.by_address = AttemptCounter(settings.sign_ins_per_address, window_s)
+        self._by_account_there = AttemptCounter(settings.sign_ins_per_account, window_s)
+        self._by_account = AttemptCounter(settings.sign_ins_per_account_in_all, window_s)
+
+    def take(self, account: str, address: str) -> None:
+        """Count an attempt before it is made. Raises `TooManyAttempts`."""
+        for counter, name in self._counters(account, address):
+            counter.take(name)
+
+    def forgive(self, account: str, address: str) -> None:
+        """The attempt succeeded: it is not counted."""
+        for counter, name in self._counters(account, address):
+            counter.forgive(name)
+
+    @contextmanager
+    def excusing(self, account: str, address: str) -> Iterator[None]:
+        """What fails by this server's fault is no attempt."""
+        try:
+            yield
+        except AnalyticsError as error:
+            if error.status >= 500:
+                self.forgive(account, address)
+            raise
+
+    def _counters(self, account: str, address: str) -> tuple[tuple[AttemptCounter, str], ...]:
+        there = f"{address} {account}"
+        return (self.by_address, address), (self._by_account_there, there), (self._by_account, account)

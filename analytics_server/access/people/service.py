@@ -15,7 +15,7 @@ from analytics_server.access.oidc.provider import OidcProvider
 from analytics_server.access.oidc.routes import CALLBACK_PATH, OidcRoutes, SignInMethods, methods_endpoint
 from analytics_server.access.oidc.sign_in import OidcClient, OidcSignIn
 from analytics_server.access.people.accounts import Accounts
-from analytics_server.access.people.attempts import AttemptCounter
+from analytics_server.access.people.attempts import AttemptCounter, SignInAttempts
 from analytics_server.access.people.invitation_routes import InvitationRoutes
 from analytics_server.access.people.people_routes import PeopleRoutes
 from analytics_server.access.people.session_routes import SessionRoutes
@@ -77,11 +77,10 @@ class PeopleService:
             client_of=client_of,
             recorder=recorder,
         )
-        access = self._config.access
         links = LinkRoutes(
             self.links,
             self.sign_in.passwords,
-            AttemptCounter(access.sign_ins_per_account, access.sign_in_window_s),
+            SignInAttempts(self._config.access),
             scopes,
             link_of=self._share_link_of,
             client_of=client_of,

@@ -1,7 +1,6 @@
 """Signing in, accepting invitations, and what people change about their own account.
 
-Every attempt is counted before it is made: by address, by account and address, and by account, where much more is let
-through, so that a stranger elsewhere can't lock a person out; wrong codes behind a right password by account alone. An
+Every attempt is counted before it is made (`SignInAttempts`); wrong codes behind a right password by account alone. An
 account that does not exist takes as long as a wrong password, and is answered like one. What worked, or failed by this
 server's fault, is not counted.
 """
@@ -9,21 +8,19 @@ server's fault, is not counted.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from analytics_server.access.actions import excess
 from analytics_server.access.people.accounts import Account, Accounts, Invitation
-from analytics_server.access.people.attempts import AttemptCounter
+from analytics_server.access.people.attempts import AttemptCounter, SignInAttempts
 from analytics_server.access.people.passwords import Passwords, check_password
 from analytics_server.access.people.second_factor import SecondFactor
 from analytics_server.access.people.sessions import PersonSessions
 from analytics_server.access.principals import Principal
 from analytics_server.config import AccessSection
 from analytics_server.errors import (
-    AnalyticsError,
     Conflict,
     Forbidden,
     NotFound,
@@ -63,11 +60,8 @@ class SignIn:
         self._clock = clock
         self._settings = settings
         self.passwords = passwords or Passwords()
-        window_s = settings.sign_in_window_s
-        self._by_account = AttemptCounter(settings.sign_ins_per_account_in_all, window_s)
-        self._by_account_there = AttemptCounter(settings.sign_ins_per_account, window_s)
-        self._by_code = AttemptCounter(settings.sign_ins_per_account, window_s)
-        self._by_address = AttemptCounter(settings.sign_ins_per_address, window_s)
+        self._attempts = SignInAttempts(settings)
+        self._by_code = AttemptCounter(settings.sign_ins_per_account, settings.sign_in_window_s)
 
     async def sign_in(self, email: str, password: str, code: str, address: str) -> tuple[Account, str, int]:
         """The person, a new session's secret, and how many seconds it lives at most.
@@ -80,11 +74,11 @@ class SignIn:
         person = await self._checked(account, password, address)
         if person.has_second_factor:
             if not code:
-                self._forgive(account, address)
+                self._attempts.forgive(account, address)
                 raise Unauthorized(_CODE_NEEDED, code="code_needed")
-            with self._excusing(account, address):
+            with self._attempts.excusing(account, address):
                 person = await self._used_code(person, code)
-        self._forgive(account, address)
+        self._attempts.forgive(account, address)
         secret, life_s = await self._sessions.begin(person, began_ms)
         return person, secret, life_s
 
@@ -94,21 +88,21 @@ class SignIn:
         Raises `NotFound` (unknown_invitation), `RequestError` (weak_password), as `sign_in` does, or a store error.
         """
         self._check_method()
-        self._by_address.take(address)
+        self._attempts.by_address.take(address)
         try:
             invitation = await self._people.invitation_of(secret)
         except StoreError:
-            self._by_address.forgive(address)
+            self._attempts.by_address.forgive(address)
             raise
         if invitation is None:
             raise NotFound(_USED, code=_UNKNOWN)
-        self._by_address.forgive(address)
+        self._attempts.by_address.forgive(address)
         if invitation.resets:
             return await self._reset(invitation, password)
         await self._check_inviter(invitation)
         if (known := self._people.by_email(invitation.email)) is not None:
             await self._checked(known.email, password, address)
-            self._forgive(known.email, address)
+            self._attempts.forgive(known.email, address)
             await self._use_up(invitation)
             person = await self._widen(known, invitation)
         else:
@@ -149,7 +143,7 @@ class SignIn:
     async def confirm(self, person: Account, password: str, address: str) -> None:
         """Is it really the person who asks? Raises as `sign_in` does."""
         await self._checked(person.email, password, address)
-        self._forgive(person.email, address)
+        self._attempts.forgive(person.email, address)
 
     async def begin_second_factor(self, person: Account) -> SecondFactor:
         """One to be confirmed. Raises `Conflict` (second_factor_active)."""
@@ -190,11 +184,10 @@ class SignIn:
 
     async def _checked(self, account: str, password: str, address: str) -> Account:
         """The person, if the password is right; counted as an attempt. Raises `Unauthorized`, `TooManyAttempts`."""
-        for counter, name in self._counters(account, address):
-            counter.take(name)
+        self._attempts.take(account, address)
         await self._people.refresh()
         person = self._people.by_email(account)
-        with self._excusing(account, address):
+        with self._attempts.excusing(account, address):
             right = await self.passwords.is_right(password, person.password_hash if person else "")
         if person is None or not right:
             raise Unauthorized(_FAILED, code="sign_in_failed")
@@ -240,21 +233,3 @@ class SignIn:
             return msgspec.structs.replace(each, rights=msgspec.structs.replace(rights, owner=owner))
 
         return await self._people.change(person.id, change) or person
-
-    def _counters(self, account: str, address: str) -> tuple[tuple[AttemptCounter, str], ...]:
-        there = f"{address} {account}"
-        return (self._by_address, address), (self._by_account_there, there), (self._by_account, account)
-
-    def _forgive(self, account: str, address: str) -> None:
-        for counter, name in self._counters(account, address):
-            counter.forgive(name)
-
-    @contextmanager
-    def _excusing(self, account: str, address: str) -> Iterator[None]:
-        """What fails by this server's fault is no attempt."""
-        try:
-            yield
-        except AnalyticsError as error:
-            if error.status >= 500:
-                self._forgive(account, address)
-            raise

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from analytics_server.access.people.attempts import AttemptCounter, TooManyAttempts
+from analytics_server.access.people.attempts import AttemptCounter, SignInAttempts, TooManyAttempts
+from analytics_server.config import AccessSection
+from analytics_server.errors import StoreRetryable, Unauthorized
 
 
 def test_a_name_has_so_many_attempts_in_a_window() -> None:
@@ -47,3 +49,17 @@ def test_a_flood_of_names_neither_grows_memory_nor_frees_a_blocked_one() -> None
     assert len(attempts._counts) == size
     with pytest.raises(TooManyAttempts):
         attempts.take("anna")
+
+
+def test_what_fails_by_the_servers_fault_is_no_attempt_and_all_addresses_together_are_bounded() -> None:
+    settings = AccessSection(sign_ins_per_account=2, sign_ins_per_account_in_all=3, sign_ins_per_address=100)
+    attempts = SignInAttempts(settings)
+    for error in (StoreRetryable("away"), Unauthorized("wrong")) * 2:
+        attempts.take("link", "one")
+        with pytest.raises(type(error)), attempts.excusing("link", "one"):
+            raise error
+    with pytest.raises(TooManyAttempts):  # after two wrong ones, and two that this server did not answer
+        attempts.take("link", "one")
+    attempts.take("link", "other")
+    with pytest.raises(TooManyAttempts):
+        attempts.take("link", "a third")

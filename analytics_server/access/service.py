@@ -23,7 +23,7 @@ from analytics_server.config import Config
 from analytics_server.http.audit import Recorder
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.lifecycle import BackgroundTasks
-from analytics_server.model import DropCount
+from analytics_server.model import DropCount, stored_site_id
 from analytics_server.profiles.tables import profile_of
 from analytics_server.store import Store
 from analytics_server.store.unreadable import UnreadableDocuments
@@ -55,7 +55,9 @@ class AccessService:
         refresh_s = OWN_REFRESH_S if store.capabilities.owns_files else REFRESH_S
         self.gate = Gate(store, unreadable=unreadable, refresh_s=refresh_s)
         self.sites = Sites(store, config.sites, unreadable=unreadable)
-        self.people = PeopleService(config, store, unreadable, refresh_s, self.gate.holder, self._may_share)
+        self.people = PeopleService(
+            config, store, unreadable, refresh_s, self.gate.holder, self._may_share, self._public_site
+        )
         self.authorizer = GateAuthorizer(Authentication(self.gate, self.people.sessions, self.people.links))
         self.new_admin_token = ""
         """Made by `load` when there was none; shown once."""
@@ -63,6 +65,10 @@ class AccessService:
     def _may_share(self, site_id: str) -> bool:
         site = self.sites.get(site_id)
         return site is None or profile_of(site.profile).sharing
+
+    def _public_site(self, site_id: str) -> str:
+        site = self.sites.get(stored_site_id(site_id))
+        return site.site_id if site is not None and site.public else ""
 
     def endpoints(
         self,

@@ -60,6 +60,9 @@ Apps = Annotated[
     bool,
     Meta(description="Count pages of apps and extensions too, which have no http address: capacitor://, file://, …"),
 ]
+IsPublic = Annotated[
+    bool, Meta(description="Anyone may see the site's numbers, as by a share link, at `/share/` and its id.")
+]
 Currency = Annotated[
     str, Meta(description='Code of the currency that is shown first, such as EUR; "" for that with most revenue.')
 ]
@@ -127,6 +130,7 @@ class SiteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     currency: Currency | None = None
     events_per_s: Rate | None = None
     profile: ProfileName | None = None
+    public: IsPublic | None = None
     retention_days: Retention | None = None
     rollup_retention_days: RollupRetention | None = None
     excluded_paths: ExcludedPaths | None = None

@@ -42,12 +42,10 @@ from analytics_server.zones import UTC_NAME, base_zone, check_timezone, find_zon
 log = logging.getLogger(__name__)
 
 SITE_ID = re.compile(r"[a-z0-9](?:[a-z0-9_:-]|\.(?!\.)){0,127}")
-"""A host name, with a port if need be, or a plain name: nothing that means a path in an address or in a file system.
-
-Of those in ASCII: an international name is judged label by label."""
+"""A host name, with a port if need be, or a plain name: nothing that means a path in an address or in a file system. Of
+those in ASCII: an international name is judged label by label."""
 SITE_CHARS = 128
-MOST_SENT_CHARS = 2 * SITE_CHARS
-"""Punycode is longer than the letters that it stands for."""
+MOST_SENT_CHARS = 2 * SITE_CHARS  # Punycode is longer than the letters that it stands for
 _DIVIDER = re.compile(r"[.:]")
 SITES = DocumentTable(name="sites", key_columns=("site_id",), keys_return=True)
 REFRESH_S = 10.0
@@ -60,9 +58,9 @@ def valid_site_id(text: str) -> str:
     if text != text.strip() or len(text) > MOST_SENT_CHARS:
         return ""
     site_id = stored_site_id(text)
-    if site_id.isascii():
-        return site_id if SITE_ID.fullmatch(site_id) else ""
-    return site_id if len(site_id) <= SITE_CHARS and _is_international(site_id) else ""
+    is_short = len(site_id) <= SITE_CHARS
+    fits = SITE_ID.fullmatch(site_id) if site_id.isascii() else is_short and _is_international(site_id)
+    return site_id if fits else ""
 
 
 @lru_cache(2_048)
@@ -206,7 +204,7 @@ class Sites:
 
     def all(self) -> list[Site]:
         """All sites, by id."""
-        return sorted(self._sites.values(), key=_by_id)
+        return sorted(self._sites.values(), key=lambda site: site.site_id)
 
     def may_create(self, site_id: str) -> bool:
         """Would `get_or_create` make this site?"""
@@ -298,11 +296,10 @@ class Sites:
             return True
 
     def all_stored(self) -> list[Site]:
-        """All sites, and those that were deleted without their data as they were last; of unknown settings the
-        profile is `unknown`."""
-        former = {key[0]: self._documents.deleted_value(key) for key in self._documents.deleted}
-        deleted = (site or Site(site_id=site_id, profile=UNKNOWN) for site_id, site in former.items())
-        return sorted([*self._sites.values(), *(site for site in deleted if not site.removal)], key=_by_id)
+        """All sites, and those that were deleted without their data, as they were last."""
+        keys = self._documents.deleted
+        former = (self._documents.deleted_value(key) or Site(site_id=key[0], profile=UNKNOWN) for key in keys)
+        return [*self.all(), *(site for site in former if not site.removal)]
 
     def removals(self) -> dict[str, bool]:
         """The deleted sites whose data is to go, by id; False where it has gone."""
@@ -349,8 +346,7 @@ class Sites:
         """That which the site had before it was deleted, else the configured one."""
         if (site_id,) not in self._documents.deleted:
             return self._settings.default_profile
-        former = self._documents.deleted_value((site_id,))
-        if former is None:
+        if (former := self._documents.deleted_value((site_id,))) is None:
             return UNKNOWN
         return self._settings.default_profile if former.removal == "done" else former.profile
 
@@ -383,8 +379,7 @@ class Sites:
     async def _write_new(self) -> None:
         """Write the sites that a first event made here, unless another server or the command line was faster."""
         async with self._documents.changing:
-            new = dict(self._unwritten)
-            if not new:
+            if not (new := dict(self._unwritten)):
                 return
             await self._documents.load()
             unknown: dict[Key, Site] = {(site_id,): site for site_id, site in new.items() if self._is_unknown(site_id)}
@@ -403,7 +398,3 @@ class Sites:
         key = (site_id,)
         documents = self._documents
         return documents.get(key) is None and key not in documents.deleted and key not in documents.unreadable
-
-
-def _by_id(site: Site) -> str:
-    return site.site_id

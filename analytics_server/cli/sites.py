@@ -85,6 +85,7 @@ def site_show(config_path: str | None, site_id: str) -> None:
 @click.option(
     "--profile", type=click.Choice(list(PROFILES)), help="The legal basis; what it forbids is hidden at once."
 )
+@click.option("--public/--not-public", "public", default=None, help="Anyone may see its numbers, or not.")
 @click.option("--retention-days", type=int, help="Days for which events are kept. 0: as the config says.")
 @click.option(
     "--rollup-retention-days", type=int, help="Days for which totals of days are kept. 0: as the config says."
@@ -104,6 +105,7 @@ def site_set(
     timezone: str | None,
     currency: str | None,
     profile: str | None,
+    public: bool | None,
     retention_days: int | None,
     rollup_retention_days: int | None,
     events_per_s: int | None,
@@ -123,6 +125,7 @@ def site_set(
         "timezone": timezone,
         "currency": currency,
         "profile": profile,
+        "public": public,
         "retention_days": retention_days,
         "rollup_retention_days": rollup_retention_days,
         "events_per_s": events_per_s,

@@ -15,7 +15,7 @@ from analytics_server.privacy.person_tables import FUNNEL_DAYS, USER_COLUMN, Per
 from analytics_server.privacy.scope import SiteScope
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
 from analytics_server.rollups.materialized_views import is_gone
-from analytics_server.rollups.mutations import delete_rows
+from analytics_server.rollups.mutations import delete_rows, quoted_text
 from analytics_server.rollups.quiet import InsertWatch
 from analytics_server.rollups.registry import DERIVED_TABLES, ErasureMethod
 from analytics_server.rollups.removal import removals, rework
@@ -210,7 +210,7 @@ class ErasureTables:
         """SQL: the rows of days of funnels by user. `literal`: for a mutation, which takes no parameters."""
         scope = self._scope.condition
         if literal and self._scope.sites is not None:
-            scope = f"site_id IN ({', '.join(_quoted(site) for site in self._scope.sites)})"
+            scope = f"site_id IN ({', '.join(quoted_text(site) for site in self._scope.sites)})"
         return f"{table.named_by} IN {self._person} AND {table.where} AND {scope}"
 
     async def _write_down(self, part: str, select: str, parameters: dict[str, object]) -> None:
@@ -250,7 +250,3 @@ class ErasureTables:
             if table.erasure is ErasureMethod.DISCARD_DAYS
             for name in (table.builds, table.name)
         ]
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

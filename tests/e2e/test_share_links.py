@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
 import pytest_asyncio
 
+from analytics_server.access.links.public_sites import public_link
+from analytics_server.access.links.share_links import _mac
 from tests.e2e.conftest import running
 from tests.server import Client, Reply, RunningServer
 
@@ -247,3 +250,34 @@ async def test_a_profile_that_forbids_sharing_ends_links_at_once(client: Client)
     assert (await opening(client, secret)).json["error"]["code"] == "unknown_link"
     refused = await client.call("POST", "/api/v1/share-links", {"site_id": site})
     assert (refused.status, refused.json["error"]["code"]) == (400, "forbidden_by_profile")
+
+
+async def test_a_public_site_is_open_to_anyone_while_it_is_public(client: Client) -> None:
+    site = "müller.example"
+    assert (await client.call("POST", "/api/v1/sites", {"site_id": site, "public": True})).json["public"] is True
+    assert (await client.send([{"site": site, "name": "x", "url": f"https://{site}/"}])).json["accepted"] == 1
+    spelt = (await opening(client, "xn--mller-kva.example")).json
+    shown = (await opening(client, site)).json
+    token = str(shown["token"])
+    assert (shown["site_id"], shown["live"], shown["left_out"], spelt["site_id"]) == (site, True, [], site)
+    page = await client.request("GET", "/share/m%C3%BCller.example", None, {"Authorization": ""})
+    assert (page.status, "noindex" in page.headers["X-Robots-Tag"]) == (200, True)
+    assert (await pages(client, token, site_id=site)).status == 200
+    assert (await pages(client, token)).status == 403  # another site
+    sql = {"site_id": site, "query": "SELECT 1"}
+    assert (await client.call("POST", "/api/v1/sql", sql, token=token)).status == 403
+    assert (await client.call("PUT", f"/api/v1/sites/{quote(site)}", {"public": False}, token=token)).status == 403
+    secret = token.partition(".")[0]
+    for end in ("zz", "-1", "0", "f" * 40):  # its key is no secret
+        forged = f"{secret}.{end}.{_mac(public_link(site), secret, end)}"
+        assert (await pages(client, forged, site_id=site)).status == 401
+
+    for change, status in (
+        ({"profile": "uk-statistics"}, 401),  # forbids sharing
+        ({"profile": "standard"}, 200),
+        ({"public": False}, 401),
+    ):
+        assert (await client.call("PUT", f"/api/v1/sites/{quote(site)}", change)).status == 200
+        assert (await pages(client, token, site_id=site)).status == status
+    for asked in (site, SITE, "nowhere.example", secret, "asl_public-%%%", "asl_public-"):
+        assert (await opening(client, asked)).code == "unknown_link"

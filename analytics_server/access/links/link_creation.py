@@ -10,7 +10,8 @@ from typing import Annotated, Any, Protocol
 import msgspec
 from msgspec import Meta
 
-from analytics_server.access.links.share_links import ShareLink, ShareLinks
+from analytics_server.access.links.share_links import ShareLinks
+from analytics_server.access.links.stored_link import ShareLink
 from analytics_server.access.people.parts import PersonName, checked_name, site_id_of
 from analytics_server.access.people.passwords import MOST_CHARS, Passwords
 from analytics_server.access.site_settings import SiteId

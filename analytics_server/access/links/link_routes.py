@@ -11,7 +11,8 @@ from msgspec import Meta
 
 from analytics_server.access.actions import MANAGE_LINKS, excess
 from analytics_server.access.links.link_creation import LinkCreation, LinkInfo, LinkRequest, LinkScopes
-from analytics_server.access.links.share_links import ShareLink, ShareLinks, link_grant
+from analytics_server.access.links.share_links import ShareLinks
+from analytics_server.access.links.stored_link import ShareLink, link_grant
 from analytics_server.access.people.attempts import SignInAttempts
 from analytics_server.access.people.parts import Password, principal_of, recorded, site_id_of
 from analytics_server.access.people.passwords import Passwords

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -17,8 +18,10 @@ from typing import Any
 
 import msgspec
 
+from analytics_server.access.links.public_sites import PUBLIC_ID, public_link, public_secret, site_asked
+from analytics_server.access.links.stored_link import SECRET_PREFIX, ShareLink
 from analytics_server.access.people.accounts import PEOPLE
-from analytics_server.access.principals import Grant, Principal, PrincipalKind
+from analytics_server.access.principals import Principal
 from analytics_server.access.tokens import ID_CHARS, keyed_hash, new_hash, token_hash
 from analytics_server.errors import Conflict, RequestError, Unauthorized
 from analytics_server.store.documents import Documents, Key
@@ -26,48 +29,9 @@ from analytics_server.store.protocol import Store
 from analytics_server.store.unreadable import UnreadableDocuments
 
 KIND = "share_link"
-SECRET_PREFIX = "asl_"
 MOST_PER_SITE = 200
 OPEN_S = 43_200
-ACTIONS = frozenset({"query_site", "view_site", "list_sites", "view_self"})
-"""What a link may; of the questions only those that take its filters (`Endpoint.narrow`)."""
-
-
-class ShareLink(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A link as it is stored. `filters`, and those of the saved segment of that id, are added to every question.
-
-    `threshold`: rows of fewer visitors are not shown by themselves. `embed_hosts`: whose pages may frame it.
-    """
-
-    id: str
-    site_id: str
-    name: str = ""
-    filters: tuple[Any, ...] = ()
-    segment: str = ""
-    threshold: int = 0
-    embed_hosts: tuple[str, ...] = ()
-    password_hash: str = ""
-    expires_at: datetime | None = None
-    created_at_ms: int = 0
-    hash_key: str
-    hash: str
-
-    def principal(self) -> Principal:
-        """As who a caller with the link acts."""
-        return Principal(
-            kind=PrincipalKind.SHARE_LINK,
-            id=self.id,
-            name=self.name,
-            grants=(link_grant(self.site_id),),
-            filters=self.filters,
-            segment=self.segment,
-            threshold=self.threshold,
-        )
-
-
-def link_grant(site_id: str) -> Grant:
-    """What a link to the site lets its callers do, before its filters."""
-    return Grant(actions=ACTIONS, sites=(site_id,))
+_END = re.compile("[0-9a-f]{1,12}")
 
 
 def _decode(key: Key, text: str) -> ShareLink | None:
@@ -84,9 +48,12 @@ class ShareLinks:
         unreadable: UnreadableDocuments | None = None,
         refresh_s: float = 0.5,
         may_share: Callable[[str], bool] = lambda site_id: True,
+        public_site: Callable[[str], str] = lambda site_id: "",
     ) -> None:
-        """`may_share`: does the profile of the site allow links?"""
+        """`may_share`: does the profile of the site allow links? `public_site`: the id of the public site of that name,
+        in any spelling, or ""."""
         self._may_share = may_share
+        self._public_site = public_site
         self._clock = clock
         self._refresh_s = refresh_s
         self._documents = Documents[ShareLink | None](
@@ -117,7 +84,10 @@ class ShareLinks:
         return self._documents.get((KIND, id_))
 
     def known(self, secret: str) -> ShareLink | None:
-        """The link of a secret as far as memory knows, if it has not ended."""
+        """The link of a secret as far as memory knows, if it has not ended; or that of a public site."""
+        if asked := site_asked(secret):
+            site_id = self._public_site(asked)
+            return public_link(site_id) if site_id and self._may_share(site_id) else None
         link = self.get(token_hash(secret)[:ID_CHARS])
         if link is None or not hmac.compare_digest(keyed_hash(secret, link.hash_key), link.hash):
             return None
@@ -188,6 +158,8 @@ class ShareLinks:
     def token_of(self, link: ShareLink, secret: str) -> str:
         """A token for who has opened the link, for twelve hours."""
         end = f"{int(self._clock()) + OPEN_S:x}"
+        if link.id == PUBLIC_ID:
+            secret = public_secret(link.site_id)
         return f"{secret}.{end}.{_mac(link, secret, end)}"
 
     async def authenticate(self, token: str) -> Principal:
@@ -197,7 +169,7 @@ class ShareLinks:
         link = await self.find(secret)
         if link is None or not hmac.compare_digest(_mac(link, secret, end).encode(), mac.encode("utf-8", "replace")):
             raise Unauthorized("The link is unknown, was revoked, or has ended.")
-        if int(end, 16) <= self._clock():
+        if not _END.fullmatch(end) or int(end, 16) <= self._clock():  # of a public site's token anyone knows the key
             raise Unauthorized("The link was opened long ago: open it again.")
         return link.principal()
 

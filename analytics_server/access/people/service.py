@@ -42,15 +42,18 @@ class PeopleService:
         refresh_s: float,
         holder: Callable[[str], Awaitable[Principal | None]],
         may_share: Callable[[str], bool],
+        public_site: Callable[[str], str],
     ) -> None:
-        """`holder`: of a token's id; `may_share`: does the profile of the site allow links?"""
+        """`holder`: of a token's id; `may_share`, `public_site`: as `ShareLinks` takes them."""
         self._config = config
         self.people = Accounts(store, unreadable=unreadable, refresh_s=refresh_s)
         self.sessions = PersonSessions(store, self.people, config.access, unreadable=unreadable, refresh_s=refresh_s)
         self.sign_in = SignIn(
             self.people, self.sessions, config.access, by_password=not config.oidc.only, holder=holder
         )
-        self.links = ShareLinks(store, unreadable=unreadable, refresh_s=refresh_s, may_share=may_share)
+        self.links = ShareLinks(
+            store, unreadable=unreadable, refresh_s=refresh_s, may_share=may_share, public_site=public_site
+        )
         self.cookies = SessionCookies(config.server.public_url)
 
     def start(self, tasks: BackgroundTasks) -> None:

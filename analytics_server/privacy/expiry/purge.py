@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -19,10 +18,11 @@ import msgspec
 
 from analytics_server.access.retention import Retention, retention_of
 from analytics_server.config import PrivacySection
-from analytics_server.http.audit import AuditEntry, Recorder
+from analytics_server.http.audit import Recorder
 from analytics_server.model import Site
 from analytics_server.privacy.expiry.expired_files import remove_expired
 from analytics_server.privacy.expiry.kept_totals import KeptTotals
+from analytics_server.privacy.expiry.recording import Around, record_removal, within
 from analytics_server.privacy.expiry.site_tables import ExpiryTables, unfinished
 from analytics_server.profiles.tables import PROFILES
 from analytics_server.store.lease import Lease, leased
@@ -61,7 +61,7 @@ class Expiry:
         cluster: str,
         recorder: Recorder,
         holder: str,
-        around: Iterable[Callable[[], AbstractAsyncContextManager[None]]] = (),
+        around: Iterable[Around] = (),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store = store
@@ -92,7 +92,7 @@ class Expiry:
         async with leased(lease) as taken:
             if not taken:
                 return None
-            async with self._working():
+            async with within(self._around):
                 done = await self._finish_earlier()
             files = await self._remove_from_files()
             planned = await self.plan()
@@ -101,7 +101,7 @@ class Expiry:
                     break
                 part = planned[at : at + SITES_AT_ONCE]
                 tables = self._tables({site.site_id: site.before for site in part})
-                async with self._working():
+                async with within(self._around):
                     await self._mark_totals(part)
                     await tables.purge({site.site_id: site.rows for site in part})
                     await tables.finish()
@@ -146,13 +146,6 @@ class Expiry:
             log.info("expired data removed", extra={"site": site.site_id, "rows": sum(site.rows.values())})
         return done is not None
 
-    @asynccontextmanager
-    async def _working(self) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            for around in self._around:
-                await stack.enter_async_context(around())
-            yield
-
     async def _close(
         self, tables: ExpiryTables, sites: Iterable[SiteExpiry], files: dict[str, dict[str, int]]
     ) -> list[SiteExpiry]:
@@ -166,17 +159,7 @@ class Expiry:
         return done
 
     async def _record(self, site_id: str, before: str, rows: Mapping[str, int]) -> None:
-        counts = {table: str(count) for table, count in rows.items()}
-        await self._recorder.append(
-            AuditEntry(
-                action=ACTION,
-                principal_kind="internal",
-                principal_name="expiry",
-                site_id=site_id,
-                rows=sum(rows.values()),
-                details={"before": before, **counts} if before else counts,
-            )
-        )
+        await record_removal(self._recorder, ACTION, site_id, rows, {"before": before} if before else {})
 
     async def _remove_from_files(self) -> dict[str, dict[str, int]]:
         cuts = self._cuts()

@@ -13,20 +13,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
 from analytics_server.access.sites import Sites
 from analytics_server.errors import AuditUnavailable, StoreError, StoreRetryable
-from analytics_server.http.audit import AuditEntry, Recorder
+from analytics_server.http.audit import Recorder
 from analytics_server.ingest.flush.letter_removal import remove_from_letters, remove_from_quarantine
 from analytics_server.ingest.wal import rewriting
 from analytics_server.ingest.wal.segment import Sealed, SegmentError
 from analytics_server.privacy.expiry.expired_files import sites_in
 from analytics_server.privacy.expiry.purge import LEASE, NEWEST
+from analytics_server.privacy.expiry.recording import Around, record_removal, within
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
-from analytics_server.rollups.mutations import delete_rows
+from analytics_server.rollups.mutations import delete_rows, quoted_text
 from analytics_server.store.lease import Lease, leased
 from analytics_server.store.protocol import Store
 
@@ -66,7 +66,7 @@ class SiteRemoval:
         deliver: Callable[[], Awaitable[bool]] | None = None,
         reload_saved: Callable[[], Awaitable[None]] | None = None,
         has_neighbours: bool = False,
-        around: Iterable[Callable[[], AbstractAsyncContextManager[None]]] = (),
+        around: Iterable[Around] = (),
     ) -> None:
         self._store = store
         self._sites = sites
@@ -115,7 +115,7 @@ class SiteRemoval:
                     return False
                 await self._record(site_id, "begun", found)
                 log.info("a deleted site's data is being removed", extra={"site": site_id})
-                async with self._working():
+                async with within(self._around):
                     await self._remove(site_id)
                     if self._has_neighbours and is_asked:
                         await asyncio.sleep(NEIGHBOURS_S)
@@ -146,7 +146,7 @@ class SiteRemoval:
             await asyncio.to_thread(_clean_segments, gone, left_over)
 
     async def _remove(self, site_id: str) -> None:
-        of_site = f"site_id = {_quoted(site_id)}"
+        of_site = f"site_id = {quoted_text(site_id)}"
         for _ in range(ROUNDS):
             for table in await self._found(site_id):
                 if table == SAVED:
@@ -191,23 +191,7 @@ class SiteRemoval:
         return {name: rows for name, rows in (("dead_letters", letters), ("quarantined_segments", kept)) if rows}
 
     async def _record(self, site_id: str, state: str, rows: dict[str, int]) -> None:
-        await self._recorder.append(
-            AuditEntry(
-                action=ACTION,
-                principal_kind="internal",
-                principal_name="expiry",
-                site_id=site_id,
-                rows=sum(rows.values()),
-                details={"state": state, **{table: str(count) for table, count in rows.items()}},
-            )
-        )
-
-    @asynccontextmanager
-    async def _working(self) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            for around in self._around:
-                await stack.enter_async_context(around())
-            yield
+        await record_removal(self._recorder, ACTION, site_id, rows, {"state": state})
 
 
 def _clean_segments(gone: frozenset[str], left_over: Iterable[Sealed]) -> None:
@@ -216,7 +200,3 @@ def _clean_segments(gone: frozenset[str], left_over: Iterable[Sealed]) -> None:
             sealed.events -= rewriting.remove_rows(sealed.path, lambda site_id, user_id: site_id in gone)
         except (SegmentError, ValueError):  # the flush meets the same and says so
             continue
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -21,7 +21,7 @@ from analytics_server.batch_ids import first_batch_id
 from analytics_server.errors import StoreRetryable
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
 from analytics_server.rollups.materialized_views import read_views
-from analytics_server.rollups.mutations import delete_rows, mutations_ended
+from analytics_server.rollups.mutations import delete_rows, mutations_ended, quoted_text
 from analytics_server.rollups.quiet import InsertWatch
 from analytics_server.rollups.registry import DAY_TOTALS, DERIVED_TABLES, DerivedTable, Filling, derived_tables
 from analytics_server.rollups.removal import removals, rework
@@ -145,7 +145,7 @@ class ExpiryTables:
         return (
             "("
             + " OR ".join(
-                f"site_id IN ({', '.join(map(_quoted, sites))}) AND {older[before]}"
+                f"site_id IN ({', '.join(map(quoted_text, sites))}) AND {older[before]}"
                 for before, sites in (sites_of or self._sites).items()
             )
             + ")"
@@ -185,7 +185,3 @@ def _older(before: date, time_column: str) -> str:
 def _marked(condition: str) -> str:
     """The condition of a mutation that is known by its text."""
     return f"{_MARK} AND {condition}"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

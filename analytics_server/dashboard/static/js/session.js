@@ -19,8 +19,15 @@ export const takeInvitation = () => takeFragment('invitation');
 /** The code of a sign-in through the provider that failed, taken out of the address bar. */
 export const takeFailure = () => takeFragment('sign-in');
 
-/** The secret of a share link's page, '' elsewhere. */
-export const shareSecret = () => /\/share\/([^/]+)\/?$/.exec(location.pathname)?.[1] ?? '';
+/** The secret of a share link's page, or the id of a public site; '' elsewhere. */
+export function shareSecret() {
+  const given = /\/share\/([^/]+)\/?$/.exec(location.pathname)?.[1] ?? '';
+  try {
+    return decodeURIComponent(given);
+  } catch {
+    return given;
+  }
+}
 
 function takeFragment(name) {
   const fragment = new URLSearchParams(location.hash.slice(1));

@@ -1,0 +1,35 @@
+"""What expiry and the removal of sites share: their entry in the audit log, and the contexts in which they work."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+from analytics_server.http.audit import AuditEntry, Recorder
+
+Around = Callable[[], AbstractAsyncContextManager[None]]
+
+
+async def record_removal(
+    recorder: Recorder, action: str, site_id: str, rows: Mapping[str, int], details: Mapping[str, str]
+) -> None:
+    """The entry of what went of a site: `rows` by table, beside other details. Raises `AuditUnavailable`."""
+    await recorder.append(
+        AuditEntry(
+            action=action,
+            principal_kind="internal",
+            principal_name="expiry",
+            site_id=site_id,
+            rows=sum(rows.values()),
+            details={**details, **{table: str(count) for table, count in rows.items()}},
+        )
+    )
+
+
+@asynccontextmanager
+async def within(around: Iterable[Around]) -> AsyncIterator[None]:
+    """All of the contexts, such as one that lets data parts vanish."""
+    async with AsyncExitStack() as stack:
+        for each in around:
+            await stack.enter_async_context(each())
+        yield

@@ -274,7 +274,7 @@ class DayTotals:
             (
                 day
                 for day, events in days.events.items()
-                if events and day not in days.builds and days.stale.get(day, 0) < patient
+                if events and day not in days.builds and day not in days.sealed and days.stale.get(day, 0) < patient
             ),
             reverse=True,
         )

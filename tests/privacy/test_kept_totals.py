@@ -19,6 +19,7 @@ from analytics_server.privacy.expiry import kept_totals
 from analytics_server.privacy.expiry.purge import Expiry, SiteExpiry
 from analytics_server.privacy.expiry.site_removal import SiteRemoval
 from analytics_server.query.answer import Answer
+from analytics_server.query.day_totals import DayTotals
 from analytics_server.query.engine import QueryService
 from analytics_server.store import Store, make_store, migrate
 from tests.privacy.test_expiry import Noted
@@ -47,7 +48,15 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 async def purge(store: Store, sites: Sites, directory: Path, now: datetime) -> list[SiteExpiry]:
     """What went, which is what was said before; nothing is left to go afterwards."""
-    expiry = Expiry(
+    expiry = expiry_of(store, sites, directory, now)
+    planned = await expiry.plan()
+    assert await expiry.purge() == planned
+    assert await expiry.plan() == []
+    return planned
+
+
+def expiry_of(store: Store, sites: Sites, directory: Path, now: datetime) -> Expiry:
+    return Expiry(
         store,
         sites.all_stored,
         settings=PrivacySection(),
@@ -58,10 +67,6 @@ async def purge(store: Store, sites: Sites, directory: Path, now: datetime) -> l
         holder="a test",
         clock=lambda: now,
     )
-    planned = await expiry.plan()
-    assert await expiry.purge() == planned
-    assert await expiry.plan() == []
-    return planned
 
 
 async def answer(service: QueryService, *span: datetime, **parts: Any) -> Answer:
@@ -106,6 +111,53 @@ async def test_totals_outlive_events_and_go_at_their_own_cut(
     (gone,) = await purge(store, sites, tmp_path, NOW + timedelta(days=49))
     assert list(gone.rows) == ["day_totals"]
     assert await days_of_totals(store) == []
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo", "UTC"])
+async def test_daily_purges_leave_the_numbers_of_every_day(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    """The cut falls into days that are over, and into sessions."""
+    monkeypatch.setattr(kept_totals, "SETTLE_S", 0.0)
+    sites = Sites(store, SitesSection())
+    await sites.put(Site(site_id=SITE, timezone=zone, retention_days=10, rollup_retention_days=60))
+    events = [event for event in make_world(seed=3, sessions=300) if event.site_id == SITE]
+    await insert_events(store, around(events, ("2025-03-28T00:00", "2025-04-03T12:00")), seed=4)
+    service = QueryService(store, sites, lambda: NOW, LimitsSection(), cache_s=0.0)
+    asked = BY_DAY | {"date_range": ["2025-03-27", "2025-04-05"]}
+    before = await answer(service, **asked)
+    assert len(before.results) > 4
+    for day in range(4):
+        planned = await purge(store, sites, tmp_path, NOW + timedelta(days=day))
+        assert [one.site_id for one in planned] == [SITE]
+        assert (await answer(service, **asked)).results == before.results
+    # Another zone reads none of them, and nobody throws them away.
+    kept = await days_of_totals(store)
+    await sites.put(replace(sites.all()[0], timezone="Europe/London"))
+    check = DayTotalsCheck(store, lambda *_: None)
+    assert (await check.examine()).status == "ok"
+    await check.repair()
+    assert set(kept) <= set(await days_of_totals(store))
+
+
+async def test_nothing_goes_while_the_totals_of_a_day_can_not_be_made(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_totals, "SETTLE_S", 0.0)
+    sites = Sites(store, SitesSection())
+    await sites.put(Site(site_id=SITE, retention_days=10, rollup_retention_days=60))
+    events = [event for event in make_world(seed=3, sessions=300) if event.site_id == SITE]
+    await insert_events(store, around(events, ("2025-03-29T00:00", "2025-03-30T12:00")), seed=4)
+    count = await store.query("SELECT count() FROM events")
+
+    async def changes_meanwhile(self: DayTotals, *_: object) -> int:
+        return 0
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DayTotals, "build_days", changes_meanwhile)
+        assert await expiry_of(store, sites, tmp_path, NOW).purge() == []
+    assert (await store.query("SELECT count() FROM events")).rows == count.rows
+    assert await purge(store, sites, tmp_path, NOW)
 
 
 async def days_of_totals(store: Store) -> list[str]:

@@ -1,12 +1,16 @@
 """Marks the totals of days that stay when their events expire: plain numbers, which name nobody.
 
 A day's build counts only while `traffic` and `openings` agree with it. When their rows go with the events, a build that
-is marked counts all the same. Marked are whole local days before the cut; what is missing or out of date of them is
-built first, as afterwards it can't be. Marking twice changes nothing.
+is marked counts all the same. What is missing or out of date is built first, as afterwards it can't be. Marking twice
+changes nothing.
+
+Marked are the local days before the cut, the day that the cut falls into, which loses its first hours, and the day
+after it: what is left of a session over the cut is a session that begins on one of these two, and would count again.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time
 
@@ -18,6 +22,9 @@ from analytics_server.query.plan.coverage import DAY, survey
 from analytics_server.rollups.comparison import TIMEOUT_S
 from analytics_server.store.protocol import Store
 
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 3
 _COLUMNS = "site_id, day, build_id, timezone, version, events, opened_from, opened_to, opened_events"
 
 
@@ -26,16 +33,16 @@ class KeptTotals:
 
     def __init__(self, store: Store, sites: Callable[[], list[Site]], clock: Callable[[], datetime]) -> None:
         self._store = store
+        self._clock = clock
         self._builder = DayTotals(store, _Listed(sites), clock, settle_s=SETTLE_S, rebuild_s=0.0)
 
-    async def mark(self, site: Site, since: date, before: date) -> int:
-        """Keep the totals of the site's days from `since`, which lie whole before `before`, a day in UTC; how many.
-
-        Raises a store error.
+    async def mark(self, site: Site, since: date, before: date) -> bool:
+        """Keep the totals of the site's days from `since` that a purge of what is older than `before`, a day in UTC,
+        touches. False if they can't all be kept: nothing of the site may go then. Raises a store error.
         """
         zone = zone_of(site)
         cut = datetime.combine(before, time(), UTC)
-        last = cut.astimezone(zone).date() - DAY
+        last = min(cut.astimezone(zone).date() + DAY, self._clock().astimezone(zone).date() - DAY)
         answer = await self._store.query(
             "SELECT count(), toString(min(toDate(t.bucket, {tz:String}))) FROM traffic AS t "
             "WHERE t.site_id = {site:String} AND t.bucket < toDateTime({cut:UInt32}, 'UTC')",
@@ -45,13 +52,20 @@ class KeptTotals:
         ((count, earliest),) = answer.rows
         first = max(since, date.fromisoformat(str(earliest)))
         if not count or first > last:
-            return 0
-        await self._builder.build_days(site.site_id, zone, first, last)
+            return True
         range_ = TimeRange(midnight(first, zone), midnight(last + DAY, zone), zone)
-        days = await survey(self._store, site.site_id, range_, first, last, timeout_s=TIMEOUT_S)
-        builds = [build for day, build in days.builds.items() if day not in days.kept]
-        await self._write(site.site_id, builds)
-        return len(builds)
+        for _ in range(ATTEMPTS):  # a day that changes while it is built is not built
+            await self._builder.build_days(site.site_id, zone, first, last)
+            days = await survey(self._store, site.site_id, range_, first, last, timeout_s=TIMEOUT_S)
+            await self._write(site.site_id, [build for day, build in days.builds.items() if day not in days.kept])
+            missing = [d for d, events in days.events.items() if events and d not in days.builds.keys() | days.sealed]
+            if not missing:
+                return True
+        log.warning(
+            "totals of days could not be made: nothing expires",
+            extra={"site": site.site_id, "days": ", ".join(map(str, sorted(missing)))[:300]},
+        )
+        return False
 
     async def _write(self, site_id: str, builds: Sequence[int]) -> None:
         if builds:

@@ -99,10 +99,11 @@ class Expiry:
             for at in range(0, len(planned), SITES_AT_ONCE):
                 if not lease.is_held:
                     break
-                part = planned[at : at + SITES_AT_ONCE]
+                part = await self._with_totals(planned[at : at + SITES_AT_ONCE])
+                if not part or not lease.is_held:
+                    continue
                 tables = self._tables({site.site_id: site.before for site in part})
                 async with within(self._around):
-                    await self._mark_totals(part)
                     await tables.purge({site.site_id: site.rows for site in part})
                     await tables.finish()
                 done += await self._close(tables, part, files)
@@ -110,12 +111,15 @@ class Expiry:
                 await self._record(site_id, "", rows)
             return done
 
-    async def _mark_totals(self, part: Iterable[SiteExpiry]) -> None:
+    async def _with_totals(self, part: Iterable[SiteExpiry]) -> list[SiteExpiry]:
+        """Those whose totals of days are kept now, where a site keeps them for longer than events."""
         sites = {site.site_id: site for site in self._sites()}
+        ready = []
         for expiry in part:
             since = self._totals_cuts([expiry.site_id]).get(expiry.site_id)
-            if since is not None:
-                await self._totals.mark(sites[expiry.site_id], since, expiry.before)
+            if since is None or await self._totals.mark(sites[expiry.site_id], since, expiry.before):
+                ready.append(expiry)
+        return ready
 
     async def _finish_earlier(self) -> list[SiteExpiry]:
         """Complete what a purge that was broken off has left. It removes no more events: the settings may be others."""

@@ -56,7 +56,8 @@ WITH
         WHERE o.site_id = {site:String} AND o.day >= {first:Date} AND o.day <= {last:Date}
     ) AS opened
 SELECT
-    if(b.timezone = {tz:String} AND b.version = {version:UInt16}, if(b.kept = 1, 'kept', 'build'), 'other'),
+    if(b.timezone = {tz:String} AND b.version = {version:UInt16}, if(b.kept = 1, 'kept', 'build'),
+        if(b.kept = 1, 'sealed', 'other')),
     b.day, b.events, b.build_id, b.opened_from, b.opened_to, b.opened_events
 FROM day_builds AS b FINAL
 WHERE b.site_id = {site:String} AND b.day >= {first:Date} AND b.day <= {last:Date}
@@ -80,7 +81,8 @@ class Days:
     """What is known of the local days of a period: their events, and the builds that still hold.
 
     `stale`: builds whose day has changed since; `others`: those of another time zone or version. `kept`: days of
-    `builds` whose events are expired, or about to be.
+    `builds` whose events are expired, or about to be. `sealed`: the same of another time zone or version: they are not
+    read, and can't be made again.
     """
 
     first: date
@@ -90,6 +92,7 @@ class Days:
     stale: dict[date, int]
     others: dict[date, int]
     kept: frozenset[date] = frozenset()
+    sealed: frozenset[date] = frozenset()
 
     def hold(self, day: date) -> bool:
         """Is everything of that day known from its build, or is it known to be empty?"""
@@ -234,12 +237,15 @@ async def survey(
     opened: dict[date, int] = {}
     others: dict[date, int] = {}
     builds: dict[date, int] = {}
+    sealed: set[date] = set()
     found: list[tuple[date, int, int, date, date, int]] = []
     for kind, day, count, *rest in answer.rows:
         if kind == "traffic":
             events[day] = count  # type: ignore[index, assignment]
         elif kind == "openings":
             opened[day] = count  # type: ignore[index, assignment]
+        elif kind == "sealed":
+            sealed.add(day)  # type: ignore[arg-type]
         elif kind == "other":
             others[day] = rest[0]  # type: ignore[index, assignment]
         elif kind == "kept":
@@ -252,7 +258,7 @@ async def survey(
         now_opened = sum(opened.get(opened_from + n * DAY, 0) for n in range((opened_to - opened_from).days + 1))
         holds = events.get(day, 0) == count and now_opened == opened_events
         (builds if holds else stale)[day] = build_id
-    return Days(first, last, events, builds, stale, others, kept)
+    return Days(first, last, events, builds, stale, others, kept, frozenset(sealed))
 
 
 def totals_expression(dimension: Dimension) -> str:

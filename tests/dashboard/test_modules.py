@@ -12,6 +12,8 @@ from playwright.async_api import Browser, Page
 
 from analytics_server.query.language.comparisons import ComparisonMode, comparison_range
 from analytics_server.query.language.time_range import TimeRange, resolve_pair
+from analytics_server.query.warnings import DAILY_VISITORS, PARTIAL_COMPARISON, RUNNING
+from analytics_server.rollups.backfill import WARNING
 from tests.dashboard.conftest import dashboard_page
 from tests.server import RunningServer
 
@@ -269,6 +271,13 @@ async def test_chart_fills_gaps_stops_at_now_and_marks_the_running_day(page: Pag
     data = await call(page, "headline", "chartData", options)
     assert data["values"] == [0, 0, 3, None]
     assert data["running"] == 2
+
+
+async def test_the_warnings_that_the_page_says_nowhere_else_are_told(page: Page) -> None:
+    changed = "The definitions of the numbers changed on 2026-11-01 10:00: of before, …"
+    warnings = [DAILY_VISITORS, RUNNING, PARTIAL_COMPARISON, changed, WARNING]
+    assert await call(page, "headline", "told", warnings) == f"{changed} {WARNING}"
+    assert await call(page, "headline", "told", []) == ""
 
 
 @pytest.mark.parametrize(("threshold", "missing"), [(None, 0), (5, None)])

@@ -83,6 +83,14 @@ export class Headline {
   }
 }
 
+// What the page says elsewhere: of visitors at its foot and on their tile, of the running range by the dotted line.
+const SAID_ELSEWHERE = ['visitors of several days', 'The range is not over'];
+
+/** What a reader must know of the numbers: warnings of an answer, such as that definitions changed within the range. */
+export function told(warnings) {
+  return warnings.filter((text) => !SAID_ELSEWHERE.some((start) => text.startsWith(start))).join(' ');
+}
+
 /**
  * What the chart draws, from the answers of the two series queries.
  * `meta.time_labels` names every bucket of the range; rows exist only where something happened. An answer that

@@ -6,7 +6,7 @@ import { openDetails } from './details.js';
 import { fill, h } from './dom.js';
 import { explained, leftOut, merged } from './drops.js';
 import { Filters } from './filters.js';
-import { chartData, Headline } from './headline.js';
+import { chartData, Headline, told } from './headline.js';
 import { METRICS } from './metrics.js';
 import { Now } from './now.js';
 import { Panel } from './panel.js';
@@ -132,7 +132,8 @@ export class Report {
       const coarser = interval === view.interval ? '' : `Shown by ${interval}: the period has more ${view.interval}s than the server returns at once.`;
       const { threshold } = answer.meta;
       const few = threshold ? `Not drawn: each ${interval} of fewer than ${threshold} visitors.` : '';
-      const show = (previous, note = `${coarser} ${few}`.trim()) => !controller.signal.aborted && this.headline.renderChart(
+      const more = told(answer.meta.warnings);
+      const show = (previous, note = [coarser, few, more].filter(Boolean).join(' ')) => !controller.signal.aborted && this.headline.renderChart(
         chartData({ answer, previous, metric: view.metric, interval, today: dayIn(view.timezone) }), note);
       if (!comparisonQuery(view)) return void show(null);
       const earlier = comparedRange(view, answer.meta.date_range, view.timezone);
@@ -141,7 +142,7 @@ export class Report {
         show(await ask(earlier, interval));
       } catch (error) {
         if (isAbort(error)) throw error;
-        show(null, `${coarser} The period to compare with could not be loaded: ${error.message}`.trim());
+        show(null, `${more} ${coarser} The period to compare with could not be loaded: ${error.message}`.trim());
       }
     } catch (error) {
       if (isAbort(error) || controller.signal.aborted || error.status === 401 || quiet) return;

@@ -160,6 +160,12 @@ async def test_links_are_made_copied_and_revoked_by_who_may(
             await expect(shared.locator(".metric .value").first).to_have_text("–")
             await expect(shared.get_by_role("button", name="Share links")).to_be_hidden()
             await expect(shared.get_by_role("button", name="Your account")).to_be_hidden()
+            await shared.goto(f"{server.url}/share/{SITE}")
+            await expect(shared.get_by_role("alert")).to_contain_text("unknown")
+            assert (await client.call("PUT", f"/api/v1/sites/{SITE}", {"public": True})).status == 200
+            await shared.reload()
+            await expect(shared.get_by_role("region", name="Pages", exact=True)).to_be_visible()
+            assert (await client.call("PUT", f"/api/v1/sites/{SITE}", {"public": False})).status == 200
 
         await made.get_by_role("button", name="Revoke").click()
         await made.get_by_role("button", name="Revoke for good").click()

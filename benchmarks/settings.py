@@ -46,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     node_events: int = 200_000
     file_rows: int = 3_000_000
     file_inserts: int = 12
+    tracked_events: int = 10_000
 
 
 def quick(directory: Path) -> Settings:
@@ -80,6 +81,7 @@ def quick(directory: Path) -> Settings:
         node_events=2_000,
         file_rows=2_000,
         file_inserts=2,
+        tracked_events=200,
         step_repeats=20,
         props_rows=1_000,
     )

@@ -20,6 +20,7 @@ def prepare(modules: Path) -> None:
     """Gives the example the package as it is built now; skips where the example's packages are not installed."""
     if not (EXAMPLE / "node_modules" / "installed").is_file():
         pytest.skip("the packages of examples/nextjs are not installed: `make test` does it where npm is there")
+    shutil.rmtree(EXAMPLE / ".next", ignore_errors=True)  # Types of routes that are there no more.
     package = EXAMPLE / "node_modules" / "@analytics" / "client"
     shutil.rmtree(package, ignore_errors=True)
     shutil.copytree(modules, package / "dist")

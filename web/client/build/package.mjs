@@ -30,7 +30,8 @@ const common = {
   external: ['react', 'next/*'],
   target: 'es2020',
   define: { IS_SCRIPT: 'false' },
-  mangleProps: /_$/, // What only our own code reads.
+  mangleProps: /_$/, // What only our own code reads; the letters are those that compress best.
+  mangleCache: { body_: 'r', bytes_: 'e', entries_: 'a', event_: 't', keepalive_: 'm', seen_: 's', time_: 'i', waits_: 'f' },
   charset: 'utf8',
   legalComments: 'none'
 };

@@ -16,7 +16,7 @@ export { type Experiments, experiments } from './experiments/index.js';
 // Pages of a developer, which count only when told to.
 const LOCAL = /^((.*\.)?localhost|127\..*|\[::1]|)$/;
 
-const text = (on: boolean | readonly string[] | undefined): string | undefined => (on ? ((on as string[]).join?.() ?? 'true') : undefined);
+const text = (on: boolean | readonly string[] | undefined): string | undefined => (on ? String(on) : undefined);
 
 // Attention is not needed for the first view, so its code may come later, or not at all.
 const attention = (wanted: boolean): Hooks['attention_'] => (tell) => {
@@ -26,7 +26,7 @@ const attention = (wanted: boolean): Hooks['attention_'] => (tell) => {
       real = createAttention(tell);
       real[4]();
       real[1]();
-    }, String);
+    }).catch(String);
   }
   return [0, 1, 2, 3, 4].map((index) => (final?: number) => real?.[index]!(final)) as never;
 };

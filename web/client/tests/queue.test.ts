@@ -93,6 +93,59 @@ describe('the queue', () => {
     );
   });
 
+  it('keeps the order of requests that fail together, in whichever order that becomes known', async () => {
+    const bodies: string[] = [];
+    const fail: (() => void)[] = [];
+    const transport: Transport = (body) => {
+      bodies.push(body);
+      return bodies.length > 3 ? Promise.resolve(202) : new Promise((_, reject) => fail.push(() => reject(new Error('no answer'))));
+    };
+    const [push, flush] = createQueue('', () => {}, transport);
+    for (let id = 0; id < 3; id++) {
+      push(entry(id));
+      flush(1); // Hidden: all that waits leaves at once.
+    }
+    expect(fail.length).toBe(3);
+    for (const index of [1, 0, 2]) {
+      fail[index]!();
+      await vi.advanceTimersByTimeAsync(0);
+    }
+    push(entry(3));
+    await vi.advanceTimersByTimeAsync(HOUR_MS);
+    expect(bodies.slice(3).flatMap((body) => read(body).map(({ event_id }) => event_id))).toEqual(['0', '1', '2', '3']);
+  });
+
+  it('keeps the order of what is under way when the page goes', async () => {
+    const beacons: string[] = [];
+    const transport: Transport = (body, leaving) => {
+      if (leaving) beacons.push(body);
+      return new Promise(() => {});
+    };
+    const [push, flush] = createQueue('', () => {}, transport);
+    for (let id = 0; id < 3; id++) {
+      push(entry(id));
+      flush(1);
+    }
+    flush(2);
+    expect(beacons.flatMap((body) => read(body).map(({ event_id }) => event_id))).toEqual(['0', '1', '2']);
+  });
+
+  it('loses nothing where the browser’s own call throws at once', async () => {
+    const server = new Server([]);
+    let calls = 0;
+    const transport: Transport = (body, leaving) => {
+      if (++calls % 2) throw new Error('patched');
+      return server.transport(body, leaving);
+    };
+    const [push, flush] = createQueue('', () => {}, transport);
+    for (let id = 0; id < 120; id++) push(entry(id));
+    flush(1);
+    for (let id = 120; id < 240; id++) push(entry(id));
+    flush(1);
+    await vi.advanceTimersByTimeAsync(2 * HOUR_MS);
+    expect(server.kept.map(Number).sort((a, b) => a - b)).toEqual(Array.from({ length: 240 }, (_, id) => id));
+  });
+
   it('counts bytes, not characters', async () => {
     const server = new Server([]);
     const [push] = createQueue('', () => {}, server.transport);

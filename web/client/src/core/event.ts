@@ -26,12 +26,8 @@ export interface Entry {
   event_: WireEvent;
   /** When it happened, in epoch milliseconds of the device's clock. */
   readonly time_: number;
-  /** Whether the package's user has had a say in it. */
-  accepted_?: boolean;
-  /** Whether a request that began with it has failed. */
-  tried_?: number;
-  /** Whether a page view still waits for its title or for a redirect; 0 once it is under way. */
-  waits_?: 0 | (() => boolean);
+  /** Whether a page view still waits for its title or for a redirect; 0 once the event may be sent as it is. */
+  waits_?: 0 | (() => boolean) | undefined;
 }
 
 /**
@@ -49,12 +45,15 @@ export const fields = (given: unknown, inner?: number): Record<string, unknown> 
   return found;
 };
 
-/**
- * A random UUID of version 4, none where the page has taken away what makes one. Pages without TLS have no
- * `crypto.randomUUID`. Called without arguments.
- */
-export const uuid = safe((random: Uint8Array = crypto.getRandomValues(new Uint8Array(36))) =>
+// Called without arguments.
+const random = safe((bytes: Uint8Array = crypto.getRandomValues(new Uint8Array(36))) =>
   '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (place, index) =>
-    ((place as unknown as number) ^ (random[index]! & (15 >> ((place as unknown as number) / 4)))).toString(16)
+    ((place as unknown as number) ^ (bytes[index]! & (15 >> ((place as unknown as number) / 4)))).toString(16)
   )
 );
+
+/**
+ * A random UUID of version 4, none where the page has taken away what makes one. The browser's own is faster, but pages
+ * without TLS have none, and the script has no room for two.
+ */
+export const uuid = (): string | undefined => (!IS_SCRIPT && safe(() => crypto.randomUUID())()) || random();

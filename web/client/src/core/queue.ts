@@ -53,14 +53,18 @@ export const createQueue = (
   let timer: ReturnType<typeof setTimeout> | undefined | void;
   let failures = 0;
   let broken!: boolean; // The last request did not even get an answer.
-  const flights = new Set<Flight>();
+  let flights: Flight[] = []; // The latest first.
 
   const schedule = (delay = BATCH_DELAY_MS) => {
     if (!timer) timer = setTimeout(flush, delay);
   };
 
+  // Puts requests' events back, in their order. What arrives twice for that is counted once, by its event_id.
+  const takeBack = (which: (flight: Flight) => unknown) =>
+    (flights = flights.filter((flight) => !(which(flight) && queue.unshift(...flight.entries_))));
+
   const post = async (flight: Flight) => {
-    flights.add(flight);
+    flights.unshift(flight);
     let status!: number | void;
     try {
       status = await Promise.race([
@@ -82,17 +86,19 @@ export const createQueue = (
               .then((answer) => answer.text().then(() => answer.status))
       ]);
     } catch {
-      // As good as no answer.
+      await 0; // As good as no answer; and what was thrown at once has not left the queue yet.
     }
-    if (!flights.delete(flight)) return; // The page was left meanwhile, and they went out once more.
+    if (!flights.includes(flight)) return; // It was taken back meanwhile.
     broken = !status && !broken;
     let delay = queue[BATCH_EVENTS] ? 0 : BATCH_DELAY_MS;
     if (!status || status === 429 || status > 499) {
       delay = RETRY_MS * 2 ** Math.min(failures++, 6);
-      flight.entries_[0]!.tried_ = 1;
-      queue = [...flight.entries_, ...queue];
+      takeBack(() => 1); // All, or an earlier one would come after a later one.
       timer = clearTimeout(timer!); // What came meanwhile waits too.
-    } else failures = 0;
+    } else {
+      failures = 0;
+      flights = flights.filter((one) => one !== flight);
+    }
     schedule(delay);
   };
 
@@ -101,55 +107,48 @@ export const createQueue = (
     let used = 0;
     if (now! > 1) {
       // Requests that do not outlive the page are given up and sent again by a beacon. Small ones that do are repeated
-      // too, because a beacon may overtake them, and the first event tells where a session came from. What arrives
-      // twice is counted once, by its event_id.
-      flights.forEach((flight) => {
-        if (flight.keepalive_) used += flight.bytes_;
-        if (!flight.keepalive_ || flight.bytes_ < SMALL_BYTES) {
-          flights.delete(flight);
-          queue = [...flight.entries_, ...queue];
-        }
-      });
+      // too, because a beacon may overtake them, and the first event tells where a session came from.
+      takeBack((flight) => !flight.keepalive_ || ((used += flight.bytes_), flight.bytes_ < SMALL_BYTES));
     }
     prepare();
-    while (queue[0] && (now || !flights.size)) {
-      if (!IS_SCRIPT && accept) {
-        // As late as possible, when nothing of the event changes any more.
-        queue = queue.filter((entry) => {
-          if (entry.accepted_ || (!now && entry.waits_ && entry.waits_())) return true;
-          const event = accept(JSON.parse(JSON.stringify(entry.event_)));
-          entry.accepted_ = true;
-          entry.waits_ = 0;
-          entry.event_ = event || entry.event_;
-          return event;
-        });
-        if (!queue[0]) return;
-      }
+    while (queue[0] && (now || !flights[0])) {
       // The next entries for one request: at least one, at most so many bytes. They stay in the queue until the browser
       // has taken the request, because it may end a script of a page that goes at any point.
       const parts: string[] = [];
       const time = Date.now();
       let bytes_ = 2;
-      for (const entry of queue.slice(0, now! > 1 ? QUEUE_EVENTS : BATCH_EVENTS)) {
+      for (const entry of queue.slice(0, BATCH_EVENTS)) {
+        if (!now && entry.waits_ && entry.waits_()) break;
+        if (!IS_SCRIPT && accept && entry.waits_ !== 0) {
+          // As late as possible, when nothing of the event changes any more.
+          const event = accept(JSON.parse(JSON.stringify(entry.event_)));
+          entry.waits_ = 0;
+          if (!event) {
+            queue.splice(parts.length, 1);
+            continue;
+          }
+          entry.event_ = event;
+        }
         // The server reads `timestamp` relative to `sent_at`: a device's clock may be hours off.
         const late = time - entry.time_ > LATE_MS && { timestamp: entry.time_, sent_at: time };
         const part = JSON.stringify({ ...late, ...entry.event_ });
-        const bytes = new Blob([part]).size + 1;
+        // A Blob takes far longer, but the script has no room for more.
+        const bytes = (IS_SCRIPT ? new Blob([part]).size : new TextEncoder().encode(part).length) + 1;
         if (parts[0] && bytes_ + bytes > (now! > 1 ? KEEPALIVE_BYTES - used : BATCH_BYTES)) break;
-        if (!now && entry.waits_ && entry.waits_()) break;
         bytes_ += bytes;
         parts.push(part);
       }
-      if (!parts[0]) return schedule();
-      const entries_ = queue.slice(0, parts.length);
-      const flight: Flight = {
-        entries_,
+      if (!parts[0]) {
+        if (!IS_SCRIPT && now) continue; // All of them are kept back.
+        return schedule();
+      }
+      const flight = {
         // Two of them fill the budget at most. What failed once is better off without.
-        keepalive_: flights.size < 2 && bytes_ <= BATCH_BYTES && !queue[0]!.tried_,
+        keepalive_: !flights[1] && bytes_ <= BATCH_BYTES && !failures,
         // One event goes without an array, unless it is larger than a request with one event may be.
         body_: parts[1] || bytes_ > KEEPALIVE_BYTES ? `[${parts}]` : parts[0],
         bytes_
-      };
+      } as Flight;
       // A beacon outlives its page everywhere.
       if (
         now! > 1 &&
@@ -159,22 +158,22 @@ export const createQueue = (
             : navigator.sendBeacon(endpoint, flight.body_)
         )()
       ) {
-        used += flight.bytes_;
+        used += bytes_;
       } else post(flight);
       // Entries leave the queue once the browser has them.
-      queue.splice(0, parts.length).forEach((entry) => (entry.waits_ = 0));
+      (flight.entries_ = queue.splice(0, parts.length)).forEach((entry) => (entry.waits_ = 0));
     }
   });
 
   const push = (entry: Entry) => {
-    if (queue.push(entry) > QUEUE_EVENTS) queue.splice(0, 1);
+    if (queue.push(entry) > QUEUE_EVENTS) queue.shift();
     if (queue[BATCH_EVENTS] && !failures) flush();
     else schedule();
   };
 
   const clear = () => {
     queue = [];
-    flights.clear(); // What is under way is not sent again when it fails.
+    flights = []; // What is under way is not sent again when it fails.
   };
   return IS_SCRIPT ? [push, flush] : [push, flush, clear];
 };

@@ -93,7 +93,14 @@ export const createTracker = (
         target.addEventListener(name, safe(handler), IS_SCRIPT || { capture: true, signal: ending!.signal })
       );
 
-  const fixed: Fields & Record<string, unknown> = {}; // What analytics('set', …) fixed for this page load: user_id, session_id, props.
+  const { width, height } = Object(window.screen);
+  // What all events of this page load have: the device's, because asking the browser takes longer than all else that an
+  // event takes, and what analytics('set', …) fixed: user_id, session_id, props.
+  const fixed: Fields & Record<string, unknown> = {
+    // An iPad says it is a Mac; its touch points alone tell. No other device says how many it has.
+    screen: { width, height, touch: (/Mac/.test(navigator.platform) && navigator.maxTouchPoints) || undefined },
+    language: navigator.language
+  };
   let acts: Parameters<Features['a']>[] | undefined = []; // What the visitor did while the features' code was on its way.
   // Fragments stay at home, unless a route is in them.
   const features: Features = {
@@ -121,19 +128,15 @@ export const createTracker = (
   // Queues one event; `more` holds any field of the HTTP contract. Returns its entry, or undefined on an excluded page.
   const track = (name: unknown, given?: unknown): Entry | undefined => {
     const more = fields(given);
-    const url = new URL((more.url as string) || (view ? view.event_.url : features.h()), location as unknown as URL) + '';
+    const url = more.url ? new URL(more.url as string, location as unknown as URL) + '' : view ? view.event_.url : features.h();
     if (!name || features.x(url) || (!IS_SCRIPT && ending!.signal.aborted)) return;
     const props = { ...(fixed.props as object), ...(more.props as object) };
-    const { width, height } = Object(window.screen);
     const entry: Entry = {
       time_: Date.now(),
       event_: {
         site: option('site') || location.hostname,
         event_id: uuid(),
         title: title(),
-        // An iPad says it is a Mac; its touch points alone tell. No other device says how many it has.
-        screen: { width, height, touch: (/Mac/.test(navigator.platform) && navigator.maxTouchPoints) || undefined },
-        language: navigator.language,
         ...fixed,
         ...more,
         name: name + '',
@@ -159,7 +162,7 @@ export const createTracker = (
     nameView();
     const before = known;
     report(1);
-    if (view) view.waits_ = 0; // Its title is what it is by now.
+    if (view) view.waits_ = IS_SCRIPT ? 0 : undefined; // Its title is what it is by now.
     view = undefined;
     const loads = first;
     const referrer = (loads && !features.x(document.referrer, 1) && document.referrer) || undefined;

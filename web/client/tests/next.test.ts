@@ -127,10 +127,11 @@ describe('the proxy', () => {
     authorization: 'Basic secret',
     referer: 'https://shop.example/private'
   };
-  const post = (body: unknown, options: Partial<AnalyticsProxyOptions> = {}, path = '/stats/track') =>
-    createAnalyticsProxy({ apiBaseUrl: `${base}/`, ...options }).POST(
-      new Request(`https://shop.example${path}`, { method: 'POST', headers: sent, body: typeof body === 'string' ? body : JSON.stringify(body) })
-    );
+  const post = (body: unknown, options: Partial<AnalyticsProxyOptions> = {}, path = '/stats/track', more = {}) => {
+    const raw = typeof body === 'string' || body instanceof Blob ? body : JSON.stringify(body);
+    const request = new Request(`https://shop.example${path}`, { method: 'POST', headers: { ...sent, ...more }, body: raw });
+    return createAnalyticsProxy({ apiBaseUrl: `${base}/`, ...options }).POST(request);
+  };
 
   it('without a token tells the visitor in headers, and leaves the body alone', async () => {
     const body = '{"name":"x", "ip": "192.0.2.1"}';
@@ -175,6 +176,20 @@ describe('the proxy', () => {
     const { headers } = seen[0]!.request;
     expect(headers.authorization).toBe('Bearer ast_x');
     expect([headers['x-forwarded-for'], headers['cookie'], headers['sec-gpc']]).toEqual([undefined, undefined, '1']);
+  });
+
+  it('with a token passes nothing on that it can’t read, though the server could', async () => {
+    const forged = JSON.stringify({ name: 'x', ip: '192.0.2.1', timestamp: 946684800001 });
+    const mark = new Uint8Array([0xef, 0xbb, 0xbf]);
+    expect((await post(new Blob([mark, forged]), { token: 'ast_x' })).status).toBe(202);
+    expect(JSON.parse(seen[0]!.body)[0].ip).toBe('198.51.100.9');
+    for (const body of [new Blob([mark, mark, forged]), '\v' + forged, '', '['.repeat(200_000) + ']'.repeat(200_000)]) {
+      const response = await post(body, { token: 'ast_x' });
+      expect([response.status, (await response.json()).error.code]).toEqual([400, 'bad_json']);
+    }
+    expect(seen.length).toBe(1);
+    await post('no JSON'); // Without a token the server says what it is.
+    expect(seen[1]!.body).toBe('no JSON');
   });
 
   it('takes bodies up to its limit, counted in bytes', async () => {

@@ -66,15 +66,11 @@ const ageOf = (timestamp: unknown, sentAt: unknown): number | undefined => {
 
 /**
  * The beacon with its visitor in each event. What a token allows and a page must not do is taken out: a visitor of the
- * page's choosing, and times of long ago. What is no beacon is left to the server to refuse.
+ * page's choosing, and times of long ago. Throws where it can't be read: what the server alone can read is not passed on
+ * with a token.
  */
 const tell = (text: string, visitor: object): string => {
-  let beacon: unknown;
-  try {
-    beacon = JSON.parse(text);
-  } catch {
-    return text;
-  }
+  const beacon: unknown = JSON.parse(text);
   const { events, sent_at: sent } = Object(beacon) as { events?: unknown; sent_at?: unknown };
   const told: unknown[] = Array.isArray(beacon) ? beacon : Array.isArray(events) ? events : [beacon];
   return JSON.stringify(
@@ -103,7 +99,11 @@ export const createAnalyticsProxy = (options: AnalyticsProxyOptions): AnalyticsP
     let { body } = init;
     if (token && body !== undefined) {
       headers.set('authorization', `Bearer ${token}`);
-      body = tell(body as string, { ip: visitor.ip, user_agent: visitor.userAgent });
+      try {
+        body = tell(body as string, { ip: visitor.ip, user_agent: visitor.userAgent });
+      } catch {
+        return refuse(400, 'bad_json', 'The body is not valid JSON, or it is nested too deeply.');
+      }
     } else if (visitor.ip) headers.set('x-forwarded-for', visitor.ip);
     try {
       const call = options.fetch ?? fetch;

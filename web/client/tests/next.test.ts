@@ -192,6 +192,37 @@ describe('the proxy', () => {
     expect(seen[1]!.body).toBe('no JSON');
   });
 
+  it('with a token has the tracker send a request again of which a part came too fast, and passes each event on once', async () => {
+    const events = [0, 1, 2, 3].map((n) => ({ site: 'shop.example', name: `n${n}`, event_id: `0198c0de-0000-7000-8000-00000000000${n}` }));
+    const rejected = (...given: [number, string][]) => JSON.stringify({ accepted: 1, dropped: {}, rejected: given.map(([index, code]) => ({ index, code })) });
+    const { POST } = createAnalyticsProxy({ apiBaseUrl: base, token: 'ast_x' });
+    const send = (body: unknown) => POST(new Request('https://shop.example/stats/track', { method: 'POST', body: JSON.stringify(body) }));
+    const names = () => seen.splice(0).map(({ body }) => JSON.parse(body).map(({ name }: { name: string }) => name));
+    const limited = 'too_many_requests';
+
+    answer = () => [202, {}, rejected([1, 'bad_url'], [2, limited], [3, limited])];
+    const refused = await send(events);
+    expect([refused.status, refused.headers.get('retry-after'), (await refused.json()).error.code]).toEqual([429, '1', limited]);
+    answer = () => [202, {}, rejected([1, limited])];
+    expect((await send({ events })).status).toBe(429);
+    answer = () => [202, {}, rejected()];
+    expect((await send(events)).status).toBe(202);
+    expect(names()).toEqual([['n0', 'n1', 'n2', 'n3'], ['n2', 'n3'], ['n3']]);
+    expect((await send(events[0])).status).toBe(202);
+    expect(names()).toEqual([]);
+    await send({ ...events[0], site: 'other.example' });
+    expect(names()).toEqual([['n0']]);
+
+    // What can't be told from another would count twice: the answer says what is missing.
+    for (const change of [{ event_id: undefined }, { event_id: 'x' }, { site: 's'.repeat(129) }]) {
+      answer = () => [202, {}, rejected([1, limited])];
+      const partly = await send([{ ...events[2], ...change }, { ...events[3], site: 'third.example' }]);
+      expect([partly.status, (await partly.json()).rejected.length]).toEqual([202, 1]);
+    }
+    answer = () => [202, {}, 'no JSON'];
+    expect(await (await send({ name: 'x' })).text()).toBe('no JSON');
+  });
+
   it('takes bodies up to its limit, counted in bytes', async () => {
     const exact = JSON.stringify({ name: 'ü'.repeat(20) });
     const maxBodyBytes = new TextEncoder().encode(exact).length;

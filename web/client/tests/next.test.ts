@@ -255,6 +255,22 @@ describe('the proxy', () => {
   });
 });
 
+describe('Node.js before 18.17', () => {
+  const { canParse } = URL;
+  beforeAll(() => void Reflect.deleteProperty(URL, 'canParse'));
+  afterAll(() => void Object.assign(URL, { canParse }));
+
+  it('has all that is used', () => {
+    const apiBaseUrl = 'https://stats.example.com';
+    createAnalyticsProxy({ apiBaseUrl });
+    expect(() => createAnalyticsProxy({ apiBaseUrl: 'stats' })).toThrow(/^apiBaseUrl /);
+    withAnalytics({}, { source: '/s', destination: apiBaseUrl });
+    expect(() => withAnalytics({}, { source: '/s', destination: 'stats' })).toThrow(/^destination /);
+    const told = (url: string) => requestContext({ url, headers: new Headers() }, {}).url;
+    expect([told('https://shop.example/x'), told('/x')]).toEqual(['https://shop.example/x', undefined]);
+  });
+});
+
 describe('next build', () => {
   afterEach(() => void delete process.env.NEXT_PHASE);
 

@@ -6,6 +6,7 @@
  * believes if the application is one of its `trusted_proxies`.
  */
 import { type RequestLike, contextOf } from '../../node/context.js';
+import { parsed } from './address.js';
 import { isBuild } from './phase.js';
 import type { RequestOptions } from './request.js';
 
@@ -113,7 +114,7 @@ export const createAnalyticsProxy = (options: AnalyticsProxyOptions): AnalyticsP
   const { token, scriptPath = '/a.js', collectPath = '/track', proxies = 1 } = options;
   const { maxBodyBytes = 1 << 20, requestTimeoutMs = 10_000 } = options;
   const base = options.apiBaseUrl?.replace(/\/*$/, '');
-  if (!isBuild() && !URL.canParse(base)) throw new TypeError('apiBaseUrl must be the address of the server.');
+  if (!isBuild() && !parsed(base)) throw new TypeError('apiBaseUrl must be the address of the server.');
   const settled = new Set<string>();
 
   /**

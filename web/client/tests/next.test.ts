@@ -1,8 +1,9 @@
 /** The Next.js part without Next.js: patterns, rewrites, and the proxy in front of a real HTTP server. */
 import { type IncomingMessage, type Server, createServer } from 'node:http';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { RouteNames, routeOf } from '../src/next/route.js';
 import { requestContext } from '../src/next/server/request.js';
+import { allowedTime, epochMs } from '../src/next/server/time.js';
 import { type AnalyticsProxyOptions, createAnalyticsProxy, createNextAnalytics, withAnalytics } from '../src/next/server/index.js';
 
 describe('route patterns', () => {
@@ -87,6 +88,48 @@ describe('the page of a request', () => {
   });
 });
 
+describe('the time of an event behind the proxy', () => {
+  const now = Date.UTC(2026, 5, 1, 12);
+  beforeAll(() => void vi.useFakeTimers({ now, toFake: ['Date'] }));
+  afterAll(() => void vi.useRealTimers());
+
+  it.each([
+    [1000, 1000],
+    [946684799, 946684799],
+    [946684800, 946684800000],
+    [1780315200.5, 1780315200500],
+    [99999999999, 99999999999000],
+    [1780315200000, now],
+    [1780315200000000, now],
+    [2 ** 53, undefined],
+    [Infinity, undefined],
+    ['1780315200', now],
+    ['2026-06-01', now - 12 * 3_600_000],
+    ['2026-06-01T12:00', now],
+    ['2026-06-01 12:00:00.250', now + 250],
+    ['2026-06-01t12:00:00z', now],
+    ['2026-06-01T14:00:00+02:00', now],
+    ['2026-06-01T14:00:00+0200', now],
+    ['2026-06-01T10:00:00-02', now],
+    ['2026-06-31T99:00', undefined],
+    ['1 June 2026', undefined],
+    ['', undefined],
+    [true, undefined],
+    [{}, undefined]
+  ])('reads %o', (value, ms) => expect(epochMs(value)).toBe(ms));
+
+  it('is told by its age, or kept within what the server allows pages', () => {
+    const day = 86_400_000;
+    const [soon, ago] = [now + 300_000, now - day];
+    expect(allowedTime(undefined, now)).toBeUndefined();
+    expect(allowedTime(null, undefined)).toBeUndefined();
+    expect([allowedTime(1780315100, 1780315130), allowedTime('2001-01-01T10:00', '2001-01-01T10:01')]).toEqual([now - 30_000, now - 60_000]);
+    expect([allowedTime(now - 5, undefined), allowedTime(now - 5, 'x'), allowedTime(now + 5, now)]).toEqual([now - 5, now - 5, now]);
+    expect([soon, soon + 1, ago, ago - 1].map((time) => allowedTime(time, undefined))).toEqual([soon, soon, ago, ago]);
+    expect(['x', true, '2026-W23-1'].map((time) => allowedTime(time, now))).toEqual(['', '', '']); // Which the server refuses.
+  });
+});
+
 describe('the proxy', () => {
   let server: Server;
   let base = '';
@@ -166,12 +209,12 @@ describe('the proxy', () => {
     expect(list[0]).toEqual({ name: 'a', ...visitor });
     expect(alone).toEqual([{ name: 'a', ...visitor }]);
     expect(wrapped.map((event: { name?: string }) => event.name)).toEqual(['a', 'late', 'old', 'ahead', 'import', undefined]);
-    const ages = [...list.slice(1, 4), shared[0]].map(({ timestamp }) => [before - timestamp, after - timestamp]);
-    for (const [index, age] of [3000, day, 0, 4000].entries()) {
+    const ages = [...list.slice(1, 5), shared[0]].map(({ timestamp }) => [before - timestamp, after - timestamp]);
+    for (const [index, age] of [3000, day, 0, day, 4000].entries()) {
       expect(ages[index]![0]).toBeLessThanOrEqual(age);
       expect(ages[index]![1]).toBeGreaterThanOrEqual(age);
     }
-    expect(list[4]).toEqual({ name: 'import', ...visitor });
+    expect(list[4]).toMatchObject({ name: 'import', ...visitor });
     expect(list[5]).toBe(7);
     const { headers } = seen[0]!.request;
     expect(headers.authorization).toBe('Bearer ast_x');

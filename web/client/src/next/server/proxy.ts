@@ -9,6 +9,7 @@ import { type RequestLike, contextOf } from '../../node/context.js';
 import { parsed } from './address.js';
 import { isBuild } from './phase.js';
 import type { RequestOptions } from './request.js';
+import { allowedTime } from './time.js';
 
 const ALWAYS = ['user-agent', 'accept-language', 'dnt', 'sec-gpc', 'sec-purpose', 'purpose', 'content-type', 'if-none-match'];
 const HINT = /^sec-ch-ua\b/;
@@ -17,7 +18,6 @@ const EVENT_ID = /^[\da-f]{8}(-?)(?:[\da-f]{4}\1){3}[\da-f]{12}$/i;
 const SITE_CHARS = 128;
 const LIMITED = 'too_many_requests';
 const KEPT_KEYS = 10_000; // Of events that were taken while others of their request are still to come.
-const MAX_AGE_MS = 86_400_000; // As the server allows senders without a token.
 
 export interface AnalyticsProxyOptions extends Pick<RequestOptions, 'proxies'> {
   /** Where the server is: `https://stats.example.com`. */
@@ -70,11 +70,6 @@ const read = async ({ body }: Request, most: number): Promise<string | undefined
   }
 };
 
-const ageOf = (timestamp: unknown, sentAt: unknown): number | undefined => {
-  if (typeof timestamp !== 'number' || typeof sentAt !== 'number') return undefined;
-  return Math.min(Math.max(sentAt - timestamp, 0), MAX_AGE_MS);
-};
-
 /** What tells a repeated event from another, if it has what the server knows it by. */
 const keyOf = (event: unknown): string | undefined => {
   const { site, event_id: id } = Object(event) as { site?: unknown; event_id?: unknown };
@@ -104,8 +99,7 @@ const tell = (text: string, visitor: object): unknown[] => {
   return told.map((event) => {
     if (typeof event !== 'object' || event === null) return event;
     const { timestamp, sent_at, ...rest } = event as Record<string, unknown>;
-    const age = ageOf(timestamp, sent_at ?? sent);
-    return { ...rest, ...visitor, ...(age !== undefined && { timestamp: Date.now() - age }) };
+    return { ...rest, ...visitor, timestamp: allowedTime(timestamp, sent_at ?? sent) };
   });
 };
 

@@ -266,6 +266,16 @@ describe('the proxy', () => {
     expect(await (await send({ name: 'x' })).text()).toBe('no JSON');
   });
 
+  it('with a token drops what a page sends that is loaded ahead of time; without one the server does', async () => {
+    const ahead = { 'sec-purpose': 'prefetch;prerender' };
+    const dropped = await post([{ name: 'a' }, { name: 'b' }], { token: 'ast_x' }, '/stats/track', ahead);
+    expect([dropped.status, await dropped.json()]).toEqual([202, { accepted: 0, dropped: { prefetch: 2 }, rejected: [] }]);
+    expect(seen.length).toBe(0);
+    await post('{}', { token: 'ast_x' }, '/stats/track', { 'sec-purpose': 'none', purpose: '' });
+    await post('{}', {}, '/stats/track', ahead);
+    expect(seen.map(({ request }) => request.headers['sec-purpose'])).toEqual(['none', ahead['sec-purpose']]);
+  });
+
   it('takes bodies up to its limit, counted in bytes', async () => {
     const exact = JSON.stringify({ name: 'ü'.repeat(20) });
     const maxBodyBytes = new TextEncoder().encode(exact).length;

@@ -45,11 +45,15 @@ export interface AnalyticsProxy {
 const refuse = (status: number, code: string, message: string, more?: Record<string, string>): Response =>
   new Response(JSON.stringify({ error: { code, message } }), { status, headers: { 'content-type': 'application/json', ...more } });
 
-const accepted = (number: number): Response =>
-  new Response(JSON.stringify({ accepted: number, dropped: {}, rejected: [] }), {
+const taken = (accepted: number, dropped = {}): Response =>
+  new Response(JSON.stringify({ accepted, dropped, rejected: [] }), {
     status: 202,
     headers: { 'content-type': 'application/json' }
   });
+
+/** Whether nobody has seen the page yet: of senders with a token the server does not ask that. */
+const isAhead = ({ headers }: Request): boolean =>
+  ['sec-purpose', 'purpose', 'x-moz'].some((name) => /prefetch|prerender|preview/i.test(headers.get(name) ?? ''));
 
 /** A request's body; undefined where it is larger than allowed, of which no more is read than that. */
 const read = async ({ body }: Request, most: number): Promise<string | undefined> => {
@@ -139,8 +143,9 @@ export const createAnalyticsProxy = (options: AnalyticsProxyOptions): AnalyticsP
       headers.set('authorization', `Bearer ${token}`);
       try {
         const told = tell(body as string, { ip: visitor.ip, user_agent: visitor.userAgent });
+        if (isAhead(request)) return taken(0, { prefetch: told.length });
         events = told.filter((event) => !settled.has(keyOf(event)!));
-        if (told.length && !events.length) return accepted(told.length);
+        if (told.length && !events.length) return taken(told.length);
         body = JSON.stringify(events);
       } catch {
         return refuse(400, 'bad_json', 'The body is not valid JSON, or it is nested too deeply.');

@@ -1,8 +1,9 @@
 /** The Next.js part without Next.js: patterns, rewrites, and the proxy in front of a real HTTP server. */
 import { type IncomingMessage, type Server, createServer } from 'node:http';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { RouteNames, routeOf } from '../src/next/route.js';
 import { requestContext } from '../src/next/server/request.js';
+import { allowedTime, epochMs } from '../src/next/server/time.js';
 import { type AnalyticsProxyOptions, createAnalyticsProxy, createNextAnalytics, withAnalytics } from '../src/next/server/index.js';
 
 describe('route patterns', () => {
@@ -87,6 +88,48 @@ describe('the page of a request', () => {
   });
 });
 
+describe('the time of an event behind the proxy', () => {
+  const now = Date.UTC(2026, 5, 1, 12);
+  beforeAll(() => void vi.useFakeTimers({ now, toFake: ['Date'] }));
+  afterAll(() => void vi.useRealTimers());
+
+  it.each([
+    [1000, 1000],
+    [946684799, 946684799],
+    [946684800, 946684800000],
+    [1780315200.5, 1780315200500],
+    [99999999999, 99999999999000],
+    [1780315200000, now],
+    [1780315200000000, now],
+    [2 ** 53, undefined],
+    [Infinity, undefined],
+    ['1780315200', now],
+    ['2026-06-01', now - 12 * 3_600_000],
+    ['2026-06-01T12:00', now],
+    ['2026-06-01 12:00:00.250', now + 250],
+    ['2026-06-01t12:00:00z', now],
+    ['2026-06-01T14:00:00+02:00', now],
+    ['2026-06-01T14:00:00+0200', now],
+    ['2026-06-01T10:00:00-02', now],
+    ['2026-06-31T99:00', undefined],
+    ['1 June 2026', undefined],
+    ['', undefined],
+    [true, undefined],
+    [{}, undefined]
+  ])('reads %o', (value, ms) => expect(epochMs(value)).toBe(ms));
+
+  it('is told by its age, or kept within what the server allows pages', () => {
+    const day = 86_400_000;
+    const [soon, ago] = [now + 300_000, now - day];
+    expect(allowedTime(undefined, now)).toBeUndefined();
+    expect(allowedTime(null, undefined)).toBeUndefined();
+    expect([allowedTime(1780315100, 1780315130), allowedTime('2001-01-01T10:00', '2001-01-01T10:01')]).toEqual([now - 30_000, now - 60_000]);
+    expect([allowedTime(now - 5, undefined), allowedTime(now - 5, 'x'), allowedTime(now + 5, now)]).toEqual([now - 5, now - 5, now]);
+    expect([soon, soon + 1, ago, ago - 1].map((time) => allowedTime(time, undefined))).toEqual([soon, soon, ago, ago]);
+    expect(['x', true, '2026-W23-1'].map((time) => allowedTime(time, now))).toEqual(['', '', '']); // Which the server refuses.
+  });
+});
+
 describe('the proxy', () => {
   let server: Server;
   let base = '';
@@ -127,10 +170,11 @@ describe('the proxy', () => {
     authorization: 'Basic secret',
     referer: 'https://shop.example/private'
   };
-  const post = (body: unknown, options: Partial<AnalyticsProxyOptions> = {}, path = '/stats/track') =>
-    createAnalyticsProxy({ apiBaseUrl: `${base}/`, ...options }).POST(
-      new Request(`https://shop.example${path}`, { method: 'POST', headers: sent, body: typeof body === 'string' ? body : JSON.stringify(body) })
-    );
+  const post = (body: unknown, options: Partial<AnalyticsProxyOptions> = {}, path = '/stats/track', more = {}) => {
+    const raw = typeof body === 'string' || body instanceof Blob ? body : JSON.stringify(body);
+    const request = new Request(`https://shop.example${path}`, { method: 'POST', headers: { ...sent, ...more }, body: raw });
+    return createAnalyticsProxy({ apiBaseUrl: `${base}/`, ...options }).POST(request);
+  };
 
   it('without a token tells the visitor in headers, and leaves the body alone', async () => {
     const body = '{"name":"x", "ip": "192.0.2.1"}';
@@ -165,16 +209,71 @@ describe('the proxy', () => {
     expect(list[0]).toEqual({ name: 'a', ...visitor });
     expect(alone).toEqual([{ name: 'a', ...visitor }]);
     expect(wrapped.map((event: { name?: string }) => event.name)).toEqual(['a', 'late', 'old', 'ahead', 'import', undefined]);
-    const ages = [...list.slice(1, 4), shared[0]].map(({ timestamp }) => [before - timestamp, after - timestamp]);
-    for (const [index, age] of [3000, day, 0, 4000].entries()) {
+    const ages = [...list.slice(1, 5), shared[0]].map(({ timestamp }) => [before - timestamp, after - timestamp]);
+    for (const [index, age] of [3000, day, 0, day, 4000].entries()) {
       expect(ages[index]![0]).toBeLessThanOrEqual(age);
       expect(ages[index]![1]).toBeGreaterThanOrEqual(age);
     }
-    expect(list[4]).toEqual({ name: 'import', ...visitor });
+    expect(list[4]).toMatchObject({ name: 'import', ...visitor });
     expect(list[5]).toBe(7);
     const { headers } = seen[0]!.request;
     expect(headers.authorization).toBe('Bearer ast_x');
     expect([headers['x-forwarded-for'], headers['cookie'], headers['sec-gpc']]).toEqual([undefined, undefined, '1']);
+  });
+
+  it('with a token passes nothing on that it can’t read, though the server could', async () => {
+    const forged = JSON.stringify({ name: 'x', ip: '192.0.2.1', timestamp: 946684800001 });
+    const mark = new Uint8Array([0xef, 0xbb, 0xbf]);
+    expect((await post(new Blob([mark, forged]), { token: 'ast_x' })).status).toBe(202);
+    expect(JSON.parse(seen[0]!.body)[0].ip).toBe('198.51.100.9');
+    for (const body of [new Blob([mark, mark, forged]), '\v' + forged, '', '['.repeat(200_000) + ']'.repeat(200_000)]) {
+      const response = await post(body, { token: 'ast_x' });
+      expect([response.status, (await response.json()).error.code]).toEqual([400, 'bad_json']);
+    }
+    expect(seen.length).toBe(1);
+    await post('no JSON'); // Without a token the server says what it is.
+    expect(seen[1]!.body).toBe('no JSON');
+  });
+
+  it('with a token has the tracker send a request again of which a part came too fast, and passes each event on once', async () => {
+    const events = [0, 1, 2, 3].map((n) => ({ site: 'shop.example', name: `n${n}`, event_id: `0198c0de-0000-7000-8000-00000000000${n}` }));
+    const rejected = (...given: [number, string][]) => JSON.stringify({ accepted: 1, dropped: {}, rejected: given.map(([index, code]) => ({ index, code })) });
+    const { POST } = createAnalyticsProxy({ apiBaseUrl: base, token: 'ast_x' });
+    const send = (body: unknown) => POST(new Request('https://shop.example/stats/track', { method: 'POST', body: JSON.stringify(body) }));
+    const names = () => seen.splice(0).map(({ body }) => JSON.parse(body).map(({ name }: { name: string }) => name));
+    const limited = 'too_many_requests';
+
+    answer = () => [202, {}, rejected([1, 'bad_url'], [2, limited], [3, limited])];
+    const refused = await send(events);
+    expect([refused.status, refused.headers.get('retry-after'), (await refused.json()).error.code]).toEqual([429, '1', limited]);
+    answer = () => [202, {}, rejected([1, limited])];
+    expect((await send({ events })).status).toBe(429);
+    answer = () => [202, {}, rejected()];
+    expect((await send(events)).status).toBe(202);
+    expect(names()).toEqual([['n0', 'n1', 'n2', 'n3'], ['n2', 'n3'], ['n3']]);
+    expect((await send(events[0])).status).toBe(202);
+    expect(names()).toEqual([]);
+    await send({ ...events[0], site: 'other.example' });
+    expect(names()).toEqual([['n0']]);
+
+    // What can't be told from another would count twice: the answer says what is missing.
+    for (const change of [{ event_id: undefined }, { event_id: 'x' }, { site: 's'.repeat(129) }]) {
+      answer = () => [202, {}, rejected([1, limited])];
+      const partly = await send([{ ...events[2], ...change }, { ...events[3], site: 'third.example' }]);
+      expect([partly.status, (await partly.json()).rejected.length]).toEqual([202, 1]);
+    }
+    answer = () => [202, {}, 'no JSON'];
+    expect(await (await send({ name: 'x' })).text()).toBe('no JSON');
+  });
+
+  it('with a token drops what a page sends that is loaded ahead of time; without one the server does', async () => {
+    const ahead = { 'sec-purpose': 'prefetch;prerender' };
+    const dropped = await post([{ name: 'a' }, { name: 'b' }], { token: 'ast_x' }, '/stats/track', ahead);
+    expect([dropped.status, await dropped.json()]).toEqual([202, { accepted: 0, dropped: { prefetch: 2 }, rejected: [] }]);
+    expect(seen.length).toBe(0);
+    await post('{}', { token: 'ast_x' }, '/stats/track', { 'sec-purpose': 'none', purpose: '' });
+    await post('{}', {}, '/stats/track', ahead);
+    expect(seen.map(({ request }) => request.headers['sec-purpose'])).toEqual(['none', ahead['sec-purpose']]);
   });
 
   it('takes bodies up to its limit, counted in bytes', async () => {
@@ -206,6 +305,22 @@ describe('the proxy', () => {
     expect((await get('/stats/a.js')).status).toBe(404);
     expect((await post('{}', {}, '/stats/api/v1/query')).status).toBe(404);
     expect(seen.length).toBe(2);
+  });
+});
+
+describe('Node.js before 18.17', () => {
+  const { canParse } = URL;
+  beforeAll(() => void Reflect.deleteProperty(URL, 'canParse'));
+  afterAll(() => void Object.assign(URL, { canParse }));
+
+  it('has all that is used', () => {
+    const apiBaseUrl = 'https://stats.example.com';
+    createAnalyticsProxy({ apiBaseUrl });
+    expect(() => createAnalyticsProxy({ apiBaseUrl: 'stats' })).toThrow(/^apiBaseUrl /);
+    withAnalytics({}, { source: '/s', destination: apiBaseUrl });
+    expect(() => withAnalytics({}, { source: '/s', destination: 'stats' })).toThrow(/^destination /);
+    const told = (url: string) => requestContext({ url, headers: new Headers() }, {}).url;
+    expect([told('https://shop.example/x'), told('/x')]).toEqual(['https://shop.example/x', undefined]);
   });
 });
 

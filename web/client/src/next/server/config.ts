@@ -1,4 +1,5 @@
 /** Rewrites for `next.config`: script and beacons under a name of the site's own. */
+import { parsed } from './address.js';
 
 export interface AnalyticsRewriteOptions {
   /** The name that pages use, `/stats`: then script and endpoint are `/stats/a.js` and `/stats/track`. */
@@ -39,7 +40,7 @@ export const withAnalytics = <Config extends object>(config: Config, options: An
   const source = trimmed(options.source);
   const destination = trimmed(options.destination);
   if (!source.startsWith('/')) throw new TypeError('source must be a path that begins with a slash.');
-  if (!destination.startsWith('/') && !URL.canParse(destination)) {
+  if (!destination.startsWith('/') && !parsed(destination)) {
     throw new TypeError('destination must be a path that begins with a slash, or an address.');
   }
   const ours = [scriptPath, collectPath].map((path) => ({ source: source + path, destination: destination + path }));

@@ -6,13 +6,18 @@
  * believes if the application is one of its `trusted_proxies`.
  */
 import { type RequestLike, contextOf } from '../../node/context.js';
+import { parsed } from './address.js';
 import { isBuild } from './phase.js';
 import type { RequestOptions } from './request.js';
+import { allowedTime } from './time.js';
 
 const ALWAYS = ['user-agent', 'accept-language', 'dnt', 'sec-gpc', 'sec-purpose', 'purpose', 'content-type', 'if-none-match'];
 const HINT = /^sec-ch-ua\b/;
 const BACK = ['content-type', 'cache-control', 'etag', 'last-modified', 'retry-after'];
-const MAX_AGE_MS = 86_400_000; // As the server allows senders without a token.
+const EVENT_ID = /^[\da-f]{8}(-?)(?:[\da-f]{4}\1){3}[\da-f]{12}$/i;
+const SITE_CHARS = 128;
+const LIMITED = 'too_many_requests';
+const KEPT_KEYS = 10_000; // Of events that were taken while others of their request are still to come.
 
 export interface AnalyticsProxyOptions extends Pick<RequestOptions, 'proxies'> {
   /** Where the server is: `https://stats.example.com`. */
@@ -37,8 +42,18 @@ export interface AnalyticsProxy {
   POST(request: Request): Promise<Response>;
 }
 
-const refuse = (status: number, code: string, message: string): Response =>
-  new Response(JSON.stringify({ error: { code, message } }), { status, headers: { 'content-type': 'application/json' } });
+const refuse = (status: number, code: string, message: string, more?: Record<string, string>): Response =>
+  new Response(JSON.stringify({ error: { code, message } }), { status, headers: { 'content-type': 'application/json', ...more } });
+
+const taken = (accepted: number, dropped = {}): Response =>
+  new Response(JSON.stringify({ accepted, dropped, rejected: [] }), {
+    status: 202,
+    headers: { 'content-type': 'application/json' }
+  });
+
+/** Whether nobody has seen the page yet: of senders with a token the server does not ask that. */
+const isAhead = ({ headers }: Request): boolean =>
+  ['sec-purpose', 'purpose', 'x-moz'].some((name) => /prefetch|prerender|preview/i.test(headers.get(name) ?? ''));
 
 /** A request's body; undefined where it is larger than allowed, of which no more is read than that. */
 const read = async ({ body }: Request, most: number): Promise<string | undefined> => {
@@ -59,32 +74,37 @@ const read = async ({ body }: Request, most: number): Promise<string | undefined
   }
 };
 
-const ageOf = (timestamp: unknown, sentAt: unknown): number | undefined => {
-  if (typeof timestamp !== 'number' || typeof sentAt !== 'number') return undefined;
-  return Math.min(Math.max(sentAt - timestamp, 0), MAX_AGE_MS);
+/** What tells a repeated event from another, if it has what the server knows it by. */
+const keyOf = (event: unknown): string | undefined => {
+  const { site, event_id: id } = Object(event) as { site?: unknown; event_id?: unknown };
+  const isKnown = typeof id === 'string' && EVENT_ID.test(id) && typeof site === 'string' && site.length <= SITE_CHARS;
+  return isKnown ? id + site : undefined;
+};
+
+/** The indices of the events that the server refused because their site sends more than it may. */
+const limitedIn = (answer: string): Set<number> => {
+  try {
+    const { rejected } = JSON.parse(answer) as { rejected: { index: number; code: string }[] };
+    return new Set(rejected.filter(({ code }) => code === LIMITED).map(({ index }) => index));
+  } catch {
+    return new Set(); // An answer of something else than the server.
+  }
 };
 
 /**
- * The beacon with its visitor in each event. What a token allows and a page must not do is taken out: a visitor of the
- * page's choosing, and times of long ago. What is no beacon is left to the server to refuse.
+ * The beacon's events, each with its visitor. What a token allows and a page must not do is taken out: a visitor of the
+ * page's choosing, and times of long ago. Throws where it can't be read: what the server alone can read is not passed on
+ * with a token.
  */
-const tell = (text: string, visitor: object): string => {
-  let beacon: unknown;
-  try {
-    beacon = JSON.parse(text);
-  } catch {
-    return text;
-  }
+const tell = (text: string, visitor: object): unknown[] => {
+  const beacon: unknown = JSON.parse(text);
   const { events, sent_at: sent } = Object(beacon) as { events?: unknown; sent_at?: unknown };
   const told: unknown[] = Array.isArray(beacon) ? beacon : Array.isArray(events) ? events : [beacon];
-  return JSON.stringify(
-    told.map((event) => {
-      if (typeof event !== 'object' || event === null) return event;
-      const { timestamp, sent_at, ...rest } = event as Record<string, unknown>;
-      const age = ageOf(timestamp, sent_at ?? sent);
-      return { ...rest, ...visitor, ...(age !== undefined && { timestamp: Date.now() - age }) };
-    })
-  );
+  return told.map((event) => {
+    if (typeof event !== 'object' || event === null) return event;
+    const { timestamp, sent_at, ...rest } = event as Record<string, unknown>;
+    return { ...rest, ...visitor, timestamp: allowedTime(timestamp, sent_at ?? sent) };
+  });
 };
 
 /** Makes the handler: `export const { GET, POST } = createAnalyticsProxy({…})` in `app/stats/[...path]/route.ts`. */
@@ -92,7 +112,24 @@ export const createAnalyticsProxy = (options: AnalyticsProxyOptions): AnalyticsP
   const { token, scriptPath = '/a.js', collectPath = '/track', proxies = 1 } = options;
   const { maxBodyBytes = 1 << 20, requestTimeoutMs = 10_000 } = options;
   const base = options.apiBaseUrl?.replace(/\/*$/, '');
-  if (!isBuild() && !URL.canParse(base)) throw new TypeError('apiBaseUrl must be the address of the server.');
+  if (!isBuild() && !parsed(base)) throw new TypeError('apiBaseUrl must be the address of the server.');
+  const settled = new Set<string>();
+
+  /**
+   * A server is told which of its events to send again; the tracker sends a request again as a whole. So it is asked to,
+   * where each event can be told from another, and what is settled then is left out: it would use the rate up again.
+   */
+  const again = (events: unknown[], answer: string): Response | undefined => {
+    const limited = limitedIn(answer);
+    const keys = events.map(keyOf);
+    if (!limited.size || keys.includes(undefined)) return undefined;
+    keys.forEach((key, index) => limited.has(index) || settled.add(key!));
+    for (const key of settled) {
+      if (settled.size <= KEPT_KEYS) break;
+      settled.delete(key);
+    }
+    return refuse(429, LIMITED, 'The site sends more events than it may. Send the request again later.', { 'retry-after': '1' });
+  };
 
   const ask = async (request: Request, path: string, init: RequestInit): Promise<Response> => {
     const visitor = contextOf(request as unknown as RequestLike, { proxies });
@@ -101,9 +138,18 @@ export const createAnalyticsProxy = (options: AnalyticsProxyOptions): AnalyticsP
       if (ALWAYS.includes(name) || HINT.test(name)) headers.set(name, value);
     });
     let { body } = init;
+    let events: unknown[] | undefined;
     if (token && body !== undefined) {
       headers.set('authorization', `Bearer ${token}`);
-      body = tell(body as string, { ip: visitor.ip, user_agent: visitor.userAgent });
+      try {
+        const told = tell(body as string, { ip: visitor.ip, user_agent: visitor.userAgent });
+        if (isAhead(request)) return taken(0, { prefetch: told.length });
+        events = told.filter((event) => !settled.has(keyOf(event)!));
+        if (told.length && !events.length) return taken(told.length);
+        body = JSON.stringify(events);
+      } catch {
+        return refuse(400, 'bad_json', 'The body is not valid JSON, or it is nested too deeply.');
+      }
     } else if (visitor.ip) headers.set('x-forwarded-for', visitor.ip);
     try {
       const call = options.fetch ?? fetch;
@@ -119,6 +165,10 @@ export const createAnalyticsProxy = (options: AnalyticsProxyOptions): AnalyticsP
       for (const name of BACK) {
         const value = answer.headers.get(name);
         if (value !== null) back.set(name, value);
+      }
+      if (events && answer.status === 202) {
+        const text = await answer.text();
+        return again(events, text) ?? new Response(text, { status: 202, headers: back });
       }
       return new Response(answer.status === 304 ? null : answer.body, { status: answer.status, headers: back });
     } catch {

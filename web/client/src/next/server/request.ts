@@ -1,6 +1,7 @@
 /** What is read of a web `Request`, or of its headers alone, as server actions get them. */
 import { type RequestLike, contextOf } from '../../node/context.js';
 import type { EventContext } from '../../node/types.js';
+import { parsed } from './address.js';
 
 /** Headers of a request, as `headers()` of Next.js gives them. */
 export interface HeadersLike {
@@ -28,8 +29,9 @@ const last = (value: string | null): string => value?.split(',').at(-1)!.trim() 
 
 /** The address that was asked for, as the visitor's browser has it; undefined where only headers are known. */
 const addressOf = ({ headers, url }: WebRequest, origin: string | undefined): string | undefined => {
-  if (!url || !URL.canParse(url)) return undefined;
-  const { pathname, search, protocol, host } = new URL(url);
+  const asked = url && parsed(url);
+  if (!asked) return undefined;
+  const { pathname, search, protocol, host } = asked;
   const seen = last(headers.get('x-forwarded-host')) || headers.get('host') || host;
   const scheme = last(headers.get('x-forwarded-proto')) || protocol.slice(0, -1);
   return (origin?.replace(/\/*$/, '') ?? `${scheme}://${seen}`) + pathname + search;

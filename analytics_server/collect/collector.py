@@ -309,7 +309,7 @@ class Collector:
             outcome.include(request.warnings)
         if request.rejected or outcome.rejected:
             outcome.rejected = sorted([*self._noted(request.rejected), *outcome.rejected], key=attrgetter("index"))
-            self._check_whole(outcome, request.sent)
+            self._check_whole(outcome, request.sent, trusted=request.origin.trusted)
 
     def _noted(self, rejected: list[Rejection]) -> Iterator[Rejection]:
         for each in rejected:
@@ -358,14 +358,15 @@ class Collector:
         limits = self._limits
         return format.decode(body, limits, max_events=limits.trusted_batch_events if trusted else limits.batch_events)
 
-    def _check_whole(self, outcome: Outcome, sent: int) -> None:
-        """When one fault took every event, the request as a whole gets its status."""
+    def _check_whole(self, outcome: Outcome, sent: int, *, trusted: bool) -> None:
+        """When one fault took every event, or a rate all that a page could send again: the request gets its status."""
         if outcome.unknown_sites and outcome.unknown_sites == sent:
             self._metrics.rejected += sent
             raise NotFound(outcome.rejected[0].message, code="unknown_site")
-        if outcome.limited and outcome.limited == sent:
+        none_taken = not outcome.rows and not outcome.repeated
+        if outcome.limited and (outcome.limited == sent or (none_taken and not trusted)):
             self._metrics.rejected += sent
-            raise TooManyRequests(outcome.rejected[0].message)
+            raise TooManyRequests(next(one.message for one in outcome.rejected if one.code == TooManyRequests.code))
 
     def kept(self, outcome: Outcome, sent: int) -> BeaconAnswer:
         """The rows are durable (or there were none): count, and word the answer.

@@ -177,6 +177,20 @@ async def test_a_site_over_its_limit_gets_a_429_and_the_others_go_on() -> None:
     assert (await world.send(SIMPLE)).status == 202
 
 
+async def test_a_page_s_faulty_event_does_not_lose_those_beside_it_to_a_rate() -> None:
+    world = World(site_events_per_s=5)
+    await world.send([SIMPLE] * 10)
+    page = [{**SIMPLE, "name": "x" * 121}, {**SIMPLE, "site": "not a site"}, {"name": "x"}, *[SIMPLE] * 3]
+
+    refused = await world.send(page)
+    assert (refused.status, b"sends more events" in refused.body) == (429, True)
+    trusted = answered(await world.send(page, token="collect"))
+    assert (trusted["accepted"], len(trusted["rejected"])) == (0, 6), "a server is told of each"
+    world.now += 2
+    again = answered(await world.send(page))
+    assert (again["accepted"], [one["index"] for one in again["rejected"]]) == (3, [0, 1, 2])
+
+
 async def test_of_a_server_s_batch_just_the_rest_is_refused_and_can_be_sent_again() -> None:
     world = World(site_events_per_s=5)
     batch = [{**SIMPLE, "event_id": f"018f6f0e-7d3c-7c41-9d0a-3f7d1c0c9a{n:02}"} for n in range(20)]

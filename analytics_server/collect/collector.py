@@ -196,9 +196,10 @@ class Collector:
         if len(body) > most:
             raise TooLarge(f"The body has {len(body)} bytes; {most} are allowed.")
         beacons, rejected, sent, warnings = decoded or self._decode(format, body, trusted=trusted)
-        if not trusted and not self._by_address.allow(network_of(address), max(1, sent)):
+        if not trusted and not self._by_address.allow(network := network_of(address), max(1, sent)):
             self._note("", TooManyRequests.code, max(1, sent), "", "", "")
-            raise TooManyRequests("Too many events from this address. Send them again later.")
+            wait_s = self._by_address.wait_s(network)
+            raise TooManyRequests("Too many events from this address. Send them again later.", retry_after_s=wait_s)
         origin = Origin(
             address,
             get("user-agent", ""),
@@ -366,7 +367,8 @@ class Collector:
         none_taken = not outcome.rows and not outcome.repeated
         if outcome.limited and (outcome.limited == sent or (none_taken and not trusted)):
             self._metrics.rejected += sent
-            raise TooManyRequests(next(one.message for one in outcome.rejected if one.code == TooManyRequests.code))
+            first = next(one for one in outcome.rejected if one.code == TooManyRequests.code)
+            raise TooManyRequests(first.message, retry_after_s=outcome.wait_s)
 
     def kept(self, outcome: Outcome, sent: int) -> BeaconAnswer:
         """The rows are durable (or there were none): count, and word the answer.

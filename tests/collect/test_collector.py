@@ -148,6 +148,7 @@ async def test_an_address_is_limited_by_events_not_requests() -> None:
 
     statuses = [(await world.send([SIMPLE] * 15)).status for _ in range(3)]
     assert statuses == [202, 202, 429]
+    assert (await world.send(SIMPLE)).retry_after_s == 2, "ten events too many"
     assert (await world.send(SIMPLE, address="192.0.2.2")).status == 202
     assert (await world.send([SIMPLE] * 100, token="collect")).status == 202
     world.now += 2
@@ -170,10 +171,21 @@ async def test_a_site_over_its_limit_gets_a_429_and_the_others_go_on() -> None:
     assert mixed["accepted"] == 1
     assert [(r["index"], r["code"]) for r in mixed["rejected"]] == [(0, "too_many_requests"), (1, "too_many_requests")]
     refused = await world.send([SIMPLE] * 2)
-    assert (refused.status, refused.retry_after_s) == (429, 1)
+    assert (refused.status, refused.retry_after_s) == (429, 3)
     world.now += 1.9  # ten events too many are paid off after two seconds
     assert (await world.send(SIMPLE)).status == 429
     world.now += 0.2
+    assert (await world.send(SIMPLE)).status == 202
+
+
+async def test_a_huge_request_does_not_silence_a_site_for_longer_than_its_burst() -> None:
+    world = World(site_events_per_s=1)
+    assert answered(await world.send([SIMPLE] * 1_000))["accepted"] == 1_000
+    refused = await world.send(SIMPLE)
+    assert (refused.status, refused.retry_after_s) == (429, 3)
+    world.now += 1.5
+    assert (await world.send(SIMPLE)).retry_after_s == 1
+    world.now += 1
     assert (await world.send(SIMPLE)).status == 202
 
 

@@ -106,6 +106,10 @@ class TooManyRequests(RequestError):
     status = 429
     retry_after_s = 1
 
+    def __init__(self, message: str, *, code: str | None = None, retry_after_s: int = 1) -> None:
+        super().__init__(message, code=code)
+        self.retry_after_s = retry_after_s
+
 
 class Unavailable(AnalyticsError):
     """The system (not this client) has too much to do, or is stopping."""

@@ -196,9 +196,10 @@ class Collector:
         if len(body) > most:
             raise TooLarge(f"The body has {len(body)} bytes; {most} are allowed.")
         beacons, rejected, sent, warnings = decoded or self._decode(format, body, trusted=trusted)
-        if not trusted and not self._by_address.allow(network_of(address), max(1, sent)):
+        if not trusted and not self._by_address.allow(network := network_of(address), max(1, sent)):
             self._note("", TooManyRequests.code, max(1, sent), "", "", "")
-            raise TooManyRequests("Too many events from this address. Send them again later.")
+            wait_s = self._by_address.wait_s(network)
+            raise TooManyRequests("Too many events from this address. Send them again later.", retry_after_s=wait_s)
         origin = Origin(
             address,
             get("user-agent", ""),
@@ -309,7 +310,7 @@ class Collector:
             outcome.include(request.warnings)
         if request.rejected or outcome.rejected:
             outcome.rejected = sorted([*self._noted(request.rejected), *outcome.rejected], key=attrgetter("index"))
-            self._check_whole(outcome, request.sent)
+            self._check_whole(outcome, request.sent, trusted=request.origin.trusted)
 
     def _noted(self, rejected: list[Rejection]) -> Iterator[Rejection]:
         for each in rejected:
@@ -358,14 +359,16 @@ class Collector:
         limits = self._limits
         return format.decode(body, limits, max_events=limits.trusted_batch_events if trusted else limits.batch_events)
 
-    def _check_whole(self, outcome: Outcome, sent: int) -> None:
-        """When one fault took every event, the request as a whole gets its status."""
+    def _check_whole(self, outcome: Outcome, sent: int, *, trusted: bool) -> None:
+        """When one fault took every event, or a rate all that a page could send again: the request gets its status."""
         if outcome.unknown_sites and outcome.unknown_sites == sent:
             self._metrics.rejected += sent
             raise NotFound(outcome.rejected[0].message, code="unknown_site")
-        if outcome.limited and outcome.limited == sent:
+        none_taken = not outcome.rows and not outcome.repeated
+        if outcome.limited and (outcome.limited == sent or (none_taken and not trusted)):
             self._metrics.rejected += sent
-            raise TooManyRequests(outcome.rejected[0].message)
+            first = next(one for one in outcome.rejected if one.code == TooManyRequests.code)
+            raise TooManyRequests(first.message, retry_after_s=outcome.wait_s)
 
     def kept(self, outcome: Outcome, sent: int) -> BeaconAnswer:
         """The rows are durable (or there were none): count, and word the answer.

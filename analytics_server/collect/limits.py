@@ -36,12 +36,13 @@ class RateLimiter:
         return len(self._young) + len(self._old)
 
     def allow(self, key: str, events: int = 1, *, own_rate: float = 0, owing: bool = False) -> bool:
-        """May this key send so many events now? A bucket may go into debt once, never below.
+        """May this key send so many events now? What is allowed at once may take a bucket into debt, to be waited off.
 
         `own_rate`: that of this key, if it is the lower one or the only one; 0 for none. `owing`: they belong to what
-        was allowed already, and are only counted.
+        was allowed already, and are only counted, down to a debt of one burst: who sends for a key that others send
+        for too must not silence it for longer.
         """
-        rate = min(self._rate or own_rate, own_rate) if own_rate else self._rate
+        rate = self._of(own_rate)
         if not rate:
             return True
         digest = hash(key)
@@ -50,12 +51,27 @@ class RateLimiter:
         level, at = self._young.get(digest) or self._old.get(digest) or (most, now)
         level = min(most, level + (now - at) * rate)
         allowed = owing or level > _NOTHING
-        if allowed:
+        if owing:
+            level = max(level - events, min(level, -most))
+        elif allowed:
             level -= events
         if digest not in self._young and len(self._young) >= self._capacity:
             self._old, self._young = self._young, {}
         self._young[digest] = (level, now)
         return allowed
+
+    def wait_s(self, key: str, *, own_rate: float = 0) -> int:
+        """In how many whole seconds a key that was refused may send again, if nothing is allowed meanwhile."""
+        digest = hash(key)
+        known = self._young.get(digest) or self._old.get(digest)
+        if known is None:
+            return 1
+        level, at = known
+        rate = self._of(own_rate)
+        return max(1, int((_NOTHING - level) / rate - (self._clock() - at)) + 1)
+
+    def _of(self, own_rate: float) -> float:
+        return min(self._rate or own_rate, own_rate) if own_rate else self._rate
 
 
 def hourly(rate: int, capacity: int, clock: Callable[[], float]) -> RateLimiter:

@@ -148,6 +148,7 @@ async def test_an_address_is_limited_by_events_not_requests() -> None:
 
     statuses = [(await world.send([SIMPLE] * 15)).status for _ in range(3)]
     assert statuses == [202, 202, 429]
+    assert (await world.send(SIMPLE)).retry_after_s == 2, "ten events too many"
     assert (await world.send(SIMPLE, address="192.0.2.2")).status == 202
     assert (await world.send([SIMPLE] * 100, token="collect")).status == 202
     world.now += 2
@@ -170,11 +171,36 @@ async def test_a_site_over_its_limit_gets_a_429_and_the_others_go_on() -> None:
     assert mixed["accepted"] == 1
     assert [(r["index"], r["code"]) for r in mixed["rejected"]] == [(0, "too_many_requests"), (1, "too_many_requests")]
     refused = await world.send([SIMPLE] * 2)
-    assert (refused.status, refused.retry_after_s) == (429, 1)
+    assert (refused.status, refused.retry_after_s) == (429, 3)
     world.now += 1.9  # ten events too many are paid off after two seconds
     assert (await world.send(SIMPLE)).status == 429
     world.now += 0.2
     assert (await world.send(SIMPLE)).status == 202
+
+
+async def test_a_huge_request_does_not_silence_a_site_for_longer_than_its_burst() -> None:
+    world = World(site_events_per_s=1)
+    assert answered(await world.send([SIMPLE] * 1_000))["accepted"] == 1_000
+    refused = await world.send(SIMPLE)
+    assert (refused.status, refused.retry_after_s) == (429, 3)
+    world.now += 1.5
+    assert (await world.send(SIMPLE)).retry_after_s == 1
+    world.now += 1
+    assert (await world.send(SIMPLE)).status == 202
+
+
+async def test_a_page_s_faulty_event_does_not_lose_those_beside_it_to_a_rate() -> None:
+    world = World(site_events_per_s=5)
+    await world.send([SIMPLE] * 10)
+    page = [{**SIMPLE, "name": "x" * 121}, {**SIMPLE, "site": "not a site"}, {"name": "x"}, *[SIMPLE] * 3]
+
+    refused = await world.send(page)
+    assert (refused.status, b"sends more events" in refused.body) == (429, True)
+    trusted = answered(await world.send(page, token="collect"))
+    assert (trusted["accepted"], len(trusted["rejected"])) == (0, 6), "a server is told of each"
+    world.now += 2
+    again = answered(await world.send(page))
+    assert (again["accepted"], [one["index"] for one in again["rejected"]]) == (3, [0, 1, 2])
 
 
 async def test_of_a_server_s_batch_just_the_rest_is_refused_and_can_be_sent_again() -> None:

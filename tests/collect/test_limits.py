@@ -44,7 +44,9 @@ def test_a_refused_sender_may_send_again_after_its_debt_is_paid() -> None:
     clock = Clock()
     limiter = RateLimiter(10, 10, clock)
     assert limiter.allow("a", 50)
+    assert limiter.wait_s("a") == 4
     clock.now += 2.9
+    assert limiter.wait_s("a") == 1
     assert not limiter.allow("a")
     clock.now += 0.2
     assert limiter.allow("a")

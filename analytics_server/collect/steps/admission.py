@@ -60,8 +60,12 @@ def make_site(parts: Parts, settings: CollectSection, limits: LimitsSection) -> 
         site_id = valid_site_id(event.beacon.site)
         if not site_id:
             return msgspec.structs.replace(_BAD_SITE, example=shown_name(event.beacon.site))
-        if not run.trusted and sites.may_create(site_id) and not new_sites.allow(network_of(run.origin.address)):
-            run.outcome.limited += 1
+        if (
+            not run.trusted
+            and sites.may_create(site_id)
+            and not new_sites.allow(network := network_of(run.origin.address))
+        ):
+            run.outcome.limit(new_sites.wait_s(network))
             return _NEW_SITES
         site = sites.get_or_create(site_id)
         if site is None:
@@ -104,7 +108,7 @@ def make_rate_limit(parts: Parts, settings: CollectSection, limits: LimitsSectio
             allow(site_id, own_rate=own_rate, owing=True)
         if allowed:
             return None
-        run.outcome.limited += 1
+        run.outcome.limit(parts.site_limiter.wait_s(site_id, own_rate=own_rate))
         return Reject("too_many_requests", f"The site {site_id!r} sends more events than it may. Try again later.")
 
     return step

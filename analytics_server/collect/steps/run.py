@@ -45,7 +45,7 @@ class Outcome(Warnings):
 
     __slots__ = (
         *("clamped", "dropped", "event_ids", "limited", "losses"),
-        *("rejected", "repeated", "rows", "unknown_sites"),
+        *("rejected", "repeated", "rows", "unknown_sites", "wait_s"),
     )
 
     def __init__(self, most_warnings: int) -> None:
@@ -56,7 +56,12 @@ class Outcome(Warnings):
         self.rejected: list[Rejection] = []
         self.event_ids: list[EventKey] = []
         self.repeated: list[EventKey] = []
-        self.losses = self.clamped = self.limited = self.unknown_sites = 0
+        self.losses = self.clamped = self.limited = self.unknown_sites = self.wait_s = 0
+
+    def limit(self, wait_s: int) -> None:
+        """Count an event that a rate refuses. `wait_s`: when it may be sent again."""
+        self.limited += 1
+        self.wait_s = max(self.wait_s, wait_s)
 
     def drop(self, reason: DropReason, events: int = 1) -> None:
         """Count events that are accepted and not kept."""

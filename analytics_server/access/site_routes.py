@@ -9,12 +9,22 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from analytics_server.access.actions import CHANGE_SITE, LIST_SITES, MANAGE_SITES, VIEW_SITE
+from analytics_server.access.actions import (
+    CHANGE_SITE,
+    LIST_SITES,
+    MANAGE_LINKS,
+    MANAGE_SITES,
+    VIEW_SITE,
+    excess,
+    refusal,
+)
+from analytics_server.access.links.stored_link import link_grant
+from analytics_server.access.principals import Principal
 from analytics_server.access.profile_routes import ChangedSite, changed_site
 from analytics_server.access.site_settings import BAD_SETTINGS, SiteId, SiteSettings
 from analytics_server.access.sites import Sites, valid_site_id
-from analytics_server.errors import NotFound, RequestError
-from analytics_server.http.authorization import Caller
+from analytics_server.errors import Forbidden, NotFound, RequestError
+from analytics_server.http.authorization import Caller, Resource
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom, not_narrowed
 from analytics_server.http.parameters import known_values
@@ -120,7 +130,8 @@ class SiteRoutes:
                 summary="Change a site",
                 tag="access",
                 about="What is left out stays. A new time zone shifts the days of everything already stored; a new "
-                "profile hides at once what it forbids, also of what is stored.",
+                "profile hides at once what it forbids, also of what is stored. Making a site public needs the "
+                "right to give share links to it that never end.",
                 action=CHANGE_SITE,
                 site=SiteFrom.PATH,
                 handle=self.change_site,
@@ -172,7 +183,8 @@ class SiteRoutes:
         """Make a site. Raises `Conflict` for one that exists."""
         wanted = msgspec.structs.replace(call.body, timezone=call.body.timezone or None)
         site_id = call.trail.site_id = valid_site_id(wanted.site_id) or wanted.site_id
-        wanted.applied_to(Site(site_id=site_id))  # faults are told first, whether the site exists or not
+        new = Site(site_id=site_id)
+        _note_public(call, new, wanted.applied_to(new))  # faults are told first, whether the site exists or not
         await self._sites.load()
         return await self._sites.create(site_id, wanted.timezone or "", change=wanted.applied_to)
 
@@ -183,7 +195,9 @@ class SiteRoutes:
         def applied(site: Site) -> Site:
             if wanted.site_id is not None and valid_site_id(wanted.site_id) != stored_site_id(site.site_id):
                 raise RequestError(f"site_id can't change: the address names {site.site_id!r}.", code="bad_site")
-            return wanted.applied_to(site)
+            now = wanted.applied_to(site)
+            _note_public(call, site, now)
+            return now
 
         changed = await self._sites.change(site_id, applied)
         if changed is None:
@@ -231,6 +245,22 @@ def _shown_to(caller: Caller, site: Site) -> Site:
 
 def _site_id(call: Call[None] | Call[str] | Call[SiteChange]) -> str:
     return stored_site_id(call.path("site_id"))
+
+
+def _note_public(call: Call[SiteRequest] | Call[SiteChange], before: Site, now: Site) -> None:
+    """Writes a change of `public` into the audit entry.
+
+    Raises `Forbidden` where the site becomes public by a caller who could not give everyone a link to it, for ever.
+    """
+    if now.public == before.public:
+        return
+    call.trail.details["public"] = str(now.public).lower()
+    if now.public:
+        caller = call.caller
+        assert isinstance(caller, Principal)
+        why = refusal(caller, MANAGE_LINKS, Resource.site(now.site_id)) or excess(caller, [link_grant(now.site_id)])
+        if why:
+            raise Forbidden(f"A public site is open as by a share link. {why}")
 
 
 def _unknown_site(site_id: str) -> NotFound:

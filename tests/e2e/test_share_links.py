@@ -240,6 +240,42 @@ async def test_a_link_gives_no_more_than_its_maker_has(client: Client) -> None:
     assert await made_by(before, role="admin", expires_at=end) == 201
 
 
+async def test_a_site_is_made_public_only_by_who_may_give_everyone_a_link_for_ever(client: Client) -> None:
+    site = "becomes-public.example"
+    assert (await client.call("POST", "/api/v1/sites", {"site_id": site})).status == 201
+
+    async def token(**changes: object) -> str:
+        made = await client.call("POST", "/api/v1/tokens", {"name": "maker", **changes})
+        assert made.status == 201, made.body
+        return str(made.json["token"])
+
+    async def change(token: str | None, **changes: object) -> int:
+        return (await client.call("PUT", f"/api/v1/sites/{site}", changes, token=token)).status
+
+    only_changes = await token(sites=[site], scopes=["change_site"])
+    no_questions = await token(sites=[site], scopes=["change_site", "manage_links"])
+    ends = await token(sites=[site], role="admin", expires_at="2099-01-01T00:00:00Z")
+    for one in (only_changes, no_questions, ends):
+        assert await change(one, public=True) == 403
+        assert (await opening(client, site)).code == "unknown_link"
+        assert await change(one, public=False, currency="SEK") == 200
+    only_makes = await token(scopes=["manage_sites"])
+    made = await client.call("POST", "/api/v1/sites", {"site_id": "made.example", "public": True}, token=only_makes)
+    assert (made.status, (await opening(client, "made.example")).code) == (403, "unknown_link")
+    assert (await client.call("POST", "/api/v1/sites", {"site_id": "made.example"}, token=only_makes)).status == 201
+
+    lasting = await token(sites=[site], role="admin")
+    for may in (lasting, None):
+        assert await change(may, public=True) == 200
+        assert (await opening(client, site)).status == 200
+        assert await change(only_changes, public=True, currency="EUR") == 200  # as it is already
+        assert await change(only_changes, public=False) == 200
+    entries = (await client.call("GET", f"/api/v1/privacy/audit?site_id={site}")).json["entries"]
+    changes = [one["details"].get("public") for one in entries if one["operation"] == "change_site"]
+    assert changes.count("true") == 2 + 3, "those that were refused too"
+    assert changes.count("false") == 2
+
+
 async def test_a_profile_that_forbids_sharing_ends_links_at_once(client: Client) -> None:
     site = "statistics.example"
     assert (await client.call("POST", "/api/v1/sites", {"site_id": site})).status == 201

@@ -87,8 +87,17 @@ class RejectionCode(StrEnum):
     )
     BAD_KIND = "bad_kind", "The kind of an event of a batch is unknown.", 'Send kind: "view" or "interaction".'
     BAD_TYPE = "bad_type", "The type of the client library's interaction is no name.", "Send a short text as type."
-    BAD_APP_NAME = "bad_app_name", "What the client library names as the site is no text.", "Send appName as a text."
-    BAD_PAGE_URL = "bad_page_url", "The page's address from the client library is no text.", "Send pageUrl as a text."
+    BAD_APP_NAME = (
+        "bad_app_name",
+        "What the client library names as the site can be no site's name.",
+        "Send a name such as example.com as appName: no scheme, no path, no white space.",
+    )
+    BAD_PAGE_URL = (
+        "bad_page_url",
+        "The page's address from the client library is not an absolute http or https address, or is too long.",
+        "Send pageUrl as an http or https address. "
+        "Those of apps, extensions and files count where the site has allow_apps.",
+    )
     BAD_EVENT = "bad_event", "The event is no object, or can't be read.", _SEE_FIELDS
     BAD_JSON = "bad_json", "The body of a request is not JSON in UTF-8.", "Send JSON.stringify's text, in UTF-8."
     BAD_BODY = "bad_body", "The body of a request is neither an event nor events.", _SEE_FIELDS

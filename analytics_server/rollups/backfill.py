@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from analytics_server.errors import StoreError
+from analytics_server.errors import StoreError, StoreFatal
 from analytics_server.rollups.comparison import SETTINGS, Calendar, scope
 from analytics_server.rollups.materialized_views import Rollup, read_views
 from analytics_server.rollups.registry import SESSIONS
@@ -67,16 +67,18 @@ class Backfill:
 
     async def _fill(self, removing: asyncio.Lock) -> None:
         views = await read_views(self._store)
-        for rollup in views.rollups:
-            if rollup.target == SESSIONS.name:
-                pieces = (await Calendar.read(self._store, [rollup])).pieces(most=PIECE_EVENTS)
-                log.info("a backfill begins", extra={"backfill": HOSTS_OF_SESSIONS, "pieces": len(pieces)})
-                for piece in pieces:
-                    if self._must_wait():
-                        await asyncio.sleep(PAUSE_S)
-                    condition, parameters = scope(piece)
-                    async with removing:  # what is erased meanwhile must not come back
-                        await self._store.command(repetition(rollup, condition), parameters)
+        rollup = next((one for one in views.rollups if one.target == SESSIONS.name), None)
+        if rollup is None:
+            reasons = "; ".join(f"{view}: {reason}" for view, reason in views.unfit.items()) or "there is none"
+            raise StoreFatal(f"The view of {SESSIONS.name} can't be read ({reasons}): see analytics-server doctor.")
+        pieces = (await Calendar.read(self._store, [rollup])).pieces(most=PIECE_EVENTS)
+        log.info("a backfill begins", extra={"backfill": HOSTS_OF_SESSIONS, "pieces": len(pieces)})
+        for piece in pieces:
+            for _ in iter(self._must_wait, False):
+                await asyncio.sleep(PAUSE_S)
+            condition, parameters = scope(piece)
+            async with removing:  # what is erased meanwhile must not come back
+                await self._store.command(repetition(rollup, condition), parameters)
         await self._store.command(
             "INSERT INTO backfills (name, is_done, at) SELECT {name:String}, 1, now64(6, 'UTC')",
             {"name": HOSTS_OF_SESSIONS},

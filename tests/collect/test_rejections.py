@@ -28,3 +28,12 @@ def test_codes_of_misread_fields_are_listed() -> None:
 def test_each_says_what_it_is_and_what_to_do() -> None:
     assert all(code.about.endswith(".") and code.remedy for code in RejectionCode)
     assert set(RejectionCode) >= OF_REQUESTS
+
+
+def test_a_field_of_the_client_library_is_told_of_as_its_own_is() -> None:
+    for theirs, ours in (("bad_page_url", "bad_url"), ("bad_app_name", "bad_site")):
+        about, remedy = RejectionCode(ours).about, RejectionCode(ours).remedy
+        assert RejectionCode(theirs).about.endswith(
+            about.partition(" is not " if " is not " in about else " can be ")[2]
+        )
+        assert RejectionCode(theirs).remedy.partition(". ")[2] == remedy.partition(". ")[2]

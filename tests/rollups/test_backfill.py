@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 
 from analytics_server.config import ClickhouseSection, Config
+from analytics_server.errors import StoreFatal
 from analytics_server.rollups import backfill
 from analytics_server.rollups.backfill import Backfill
 from analytics_server.rollups.comparison import Calendar, differences
@@ -115,3 +116,14 @@ async def test_a_new_database_has_nothing_to_work_out(store: Store) -> None:
     await work.load()
     assert (await store.query("SELECT count() FROM backfills")).rows == [(0,)]
     assert not work.warning()
+
+
+async def test_it_is_not_done_while_the_view_is_missing(store: Store) -> None:
+    await migrate(store, migrations=schema_migrations()[:9])
+    await store.command(BEFORE)
+    await migrate(store)
+    (rollup,) = (one for one in (await read_views(store)).rollups if one.target == "sessions")
+    await store.command(f"DROP VIEW {rollup.view} SYNC")
+    with pytest.raises(StoreFatal, match="doctor"):
+        await Backfill(store, must_wait=lambda: False)._fill(asyncio.Lock())
+    assert (await store.query(PENDING)).rows

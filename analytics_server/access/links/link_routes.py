@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from analytics_server.access.actions import MANAGE_LINKS, excess
 from analytics_server.access.links.link_creation import LinkCreation, LinkInfo, LinkRequest, LinkScopes
+from analytics_server.access.links.public_sites import PUBLIC_ID
 from analytics_server.access.links.share_links import ShareLinks
 from analytics_server.access.links.stored_link import ShareLink, link_grant
 from analytics_server.access.people.attempts import SignInAttempts
@@ -225,6 +226,7 @@ class LinkRoutes:
             link = await self._opened(asked, self._client_of(request))
             caller = link.principal()
             trail.caller, trail.site_id = caller, link.site_id
+            trail.in_background = link.id == PUBLIC_ID
             narrowing = caller.narrowed_by
             assert narrowing is not None, "a link's"
             opened = Opened(
@@ -252,6 +254,8 @@ class LinkRoutes:
             if not is_right:
                 raise Unauthorized("The password is wrong.", code="sign_in_failed")
             self._attempts.forgive(link.id, client)
+        else:
+            self._attempts.opens_by_address.take(client)
         return link
 
 

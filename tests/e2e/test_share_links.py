@@ -289,6 +289,21 @@ async def test_a_profile_that_forbids_sharing_ends_links_at_once(client: Client)
     assert (refused.status, refused.json["error"]["code"]) == (400, "forbidden_by_profile")
 
 
+async def test_a_public_site_is_found_by_every_id_that_a_site_may_have(client: Client) -> None:
+    long, spelt = ".".join(["ü"] * 30), ".".join(["xn--tda"] * 30)
+    assert len(spelt) > 128
+    for site, asked in (("asl_shop", "asl_shop"), ("asl_public-shop", "asl_public-shop"), (long, spelt)):
+        made = await client.call("POST", "/api/v1/sites", {"site_id": site})
+        assert made.status == 201, made.body
+        assert (await opening(client, asked)).code == "unknown_link"
+        assert (await client.call("PUT", f"/api/v1/sites/{quote(site)}", {"public": True})).status == 200
+        shown = (await opening(client, asked)).json
+        assert shown["site_id"] == site
+        assert (await pages(client, shown["token"], site_id=site)).status == 200
+    assert (await opening(client, "x" * 256)).code == "unknown_link"
+    assert (await opening(client, "x" * 257)).code == "bad_body"
+
+
 async def test_openings_from_an_address_are_bounded_apart_from_signing_in(tmp_path: Path) -> None:
     with running(tmp_path, {"access_link_opens_per_address": "3", "access_sign_ins_per_address": "1"}) as server:
         async with Client(server) as client:

@@ -17,6 +17,7 @@ from analytics_server.access.links.stored_link import ShareLink, link_grant
 from analytics_server.access.people.attempts import SignInAttempts
 from analytics_server.access.people.parts import Password, principal_of, recorded, site_id_of
 from analytics_server.access.people.passwords import Passwords
+from analytics_server.access.sites import MOST_SENT_CHARS
 from analytics_server.access.token_routes import moment_of
 from analytics_server.errors import Forbidden, NotFound, RequestError, Unauthorized
 from analytics_server.http.answer import json_response
@@ -50,9 +51,9 @@ class LinkList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The last part of a link's address, and its password if it has one."""
+    """The last part of a link's address, and its password if it has one. Of a public site: its id, in any spelling."""
 
-    secret: Annotated[str, Meta(max_length=128)]
+    secret: Annotated[str, Meta(max_length=MOST_SENT_CHARS)]
     password: Password | None = None
 
 

@@ -84,6 +84,7 @@ class AccessSection(_Section, frozen=True, kw_only=True):
     sign_ins_per_account: Positive = 10
     sign_ins_per_account_in_all: Positive = 200
     sign_ins_per_address: Positive = 50
+    link_opens_per_address: Positive = 600
     sign_in_window_s: Positive = 900
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -286,6 +287,39 @@ async def test_a_profile_that_forbids_sharing_ends_links_at_once(client: Client)
     assert (await opening(client, secret)).json["error"]["code"] == "unknown_link"
     refused = await client.call("POST", "/api/v1/share-links", {"site_id": site})
     assert (refused.status, refused.json["error"]["code"]) == (400, "forbidden_by_profile")
+
+
+async def test_a_public_site_is_found_by_every_id_that_a_site_may_have(client: Client) -> None:
+    long, spelt = ".".join(["ü"] * 30), ".".join(["xn--tda"] * 30)
+    assert len(spelt) > 128
+    for site, asked in (("asl_shop", "asl_shop"), ("asl_public-shop", "asl_public-shop"), (long, spelt)):
+        made = await client.call("POST", "/api/v1/sites", {"site_id": site})
+        assert made.status == 201, made.body
+        assert (await opening(client, asked)).code == "unknown_link"
+        assert (await client.call("PUT", f"/api/v1/sites/{quote(site)}", {"public": True})).status == 200
+        shown = (await opening(client, asked)).json
+        assert shown["site_id"] == site
+        assert (await pages(client, shown["token"], site_id=site)).status == 200
+    assert (await opening(client, "x" * 256)).code == "unknown_link"
+    assert (await opening(client, "x" * 257)).code == "bad_body"
+
+
+async def test_openings_from_an_address_are_bounded_apart_from_signing_in(tmp_path: Path) -> None:
+    with running(tmp_path, {"access_link_opens_per_address": "3", "access_sign_ins_per_address": "1"}) as server:
+        async with Client(server) as client:
+            await client.call("POST", "/api/v1/sites", {"site_id": SITE, "public": True})
+            _, secret = await share(client)
+            _, closed = await share(client, password="open sesame")
+            asked = (SITE, secret, SITE, SITE, secret)
+            replies = [await opening(client, one) for one in asked]
+            assert [reply.status for reply in replies] == [200, 200, 200, 429, 429]
+            assert replies[-1].code == "too_many_attempts"
+            assert int(replies[-1].headers["Retry-After"]) > 0
+            assert (await opening(client, closed, password="open sesame")).status == 200
+            await share(client)  # its entry is durable, and so are those before it
+            entries = (await client.call("GET", f"/api/v1/privacy/audit?site_id={SITE}")).json["entries"]
+            opens = [one["outcome"] for one in entries if one["operation"] == "open_share_link"]
+            assert opens == ["ok"] * 4
 
 
 async def test_a_public_site_is_open_to_anyone_while_it_is_public(client: Client) -> None:

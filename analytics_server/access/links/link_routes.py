@@ -11,11 +11,13 @@ from msgspec import Meta
 
 from analytics_server.access.actions import MANAGE_LINKS, excess
 from analytics_server.access.links.link_creation import LinkCreation, LinkInfo, LinkRequest, LinkScopes
+from analytics_server.access.links.public_sites import PUBLIC_ID
 from analytics_server.access.links.share_links import ShareLinks
 from analytics_server.access.links.stored_link import ShareLink, link_grant
 from analytics_server.access.people.attempts import SignInAttempts
 from analytics_server.access.people.parts import Password, principal_of, recorded, site_id_of
 from analytics_server.access.people.passwords import Passwords
+from analytics_server.access.sites import MOST_SENT_CHARS
 from analytics_server.access.token_routes import moment_of
 from analytics_server.errors import Forbidden, NotFound, RequestError, Unauthorized
 from analytics_server.http.answer import json_response
@@ -49,9 +51,9 @@ class LinkList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The last part of a link's address, and its password if it has one."""
+    """The last part of a link's address, and its password if it has one. Of a public site: its id, in any spelling."""
 
-    secret: Annotated[str, Meta(max_length=128)]
+    secret: Annotated[str, Meta(max_length=MOST_SENT_CHARS)]
     password: Password | None = None
 
 
@@ -225,6 +227,7 @@ class LinkRoutes:
             link = await self._opened(asked, self._client_of(request))
             caller = link.principal()
             trail.caller, trail.site_id = caller, link.site_id
+            trail.in_background = link.id == PUBLIC_ID
             narrowing = caller.narrowed_by
             assert narrowing is not None, "a link's"
             opened = Opened(
@@ -252,6 +255,8 @@ class LinkRoutes:
             if not is_right:
                 raise Unauthorized("The password is wrong.", code="sign_in_failed")
             self._attempts.forgive(link.id, client)
+        else:
+            self._attempts.opens_by_address.take(client)
         return link
 
 

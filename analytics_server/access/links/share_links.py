@@ -85,15 +85,20 @@ class ShareLinks:
 
     def known(self, secret: str) -> ShareLink | None:
         """The link of a secret as far as memory knows, if it has not ended; or that of a public site."""
-        if asked := site_asked(secret):
-            site_id = self._public_site(asked)
-            return public_link(site_id) if site_id and self._may_share(site_id) else None
+        if (asked := site_asked(secret)) and (public := self._of_public_site(asked)):
+            return public
         link = self.get(token_hash(secret)[:ID_CHARS])
-        if link is None or not hmac.compare_digest(keyed_hash(secret, link.hash_key), link.hash):
+        if link is None:
+            return self._of_public_site(secret)  # a site's id may begin as a secret does
+        if not hmac.compare_digest(keyed_hash(secret, link.hash_key), link.hash):
             return None
         if (link.expires_at is not None and link.expires_at <= self.now()) or not self._may_share(link.site_id):
             return None
         return link
+
+    def _of_public_site(self, asked: str) -> ShareLink | None:
+        site_id = self._public_site(asked)
+        return public_link(site_id) if site_id and self._may_share(site_id) else None
 
     async def find(self, secret: str) -> ShareLink | None:
         """The link of a secret, if it has not ended."""

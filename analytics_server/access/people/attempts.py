@@ -18,6 +18,7 @@ from analytics_server.config import AccessSection
 from analytics_server.errors import AnalyticsError, TooManyRequests
 
 BUCKETS = 65_536
+_OPENS = "Too many share links were opened from this address: wait, then try again."
 
 
 class TooManyAttempts(TooManyRequests):
@@ -29,8 +30,16 @@ class TooManyAttempts(TooManyRequests):
 class AttemptCounter:
     """Attempts within a window, in a fixed table: 512 KiB."""
 
-    def __init__(self, most: int, window_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        most: int,
+        window_s: float,
+        refusal: str = "Too many attempts to sign in: wait, then try again.",
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._most = most
+        self._refusal = refusal
         self._window_s = window_s
         self._clock = clock
         self._key = secrets.token_bytes(16)
@@ -41,7 +50,7 @@ class AttemptCounter:
         """Count an attempt before it is made. Raises `TooManyAttempts`."""
         bucket, window = self._find(name)
         if self._counts[bucket] >= self._most:
-            error = TooManyAttempts("Too many attempts to sign in: wait, then try again.")
+            error = TooManyAttempts(self._refusal)
             error.retry_after_s = int((window + 1) * self._window_s - self._clock()) + 1
             raise error
         self._counts[bucket] += 1
@@ -63,11 +72,16 @@ class AttemptCounter:
 
 class SignInAttempts:
     """Attempts at passwords of accounts, or of links: by address, by account and address, and by account, where much
-    more is let through, so that a stranger elsewhere can't lock a person out."""
+    more is let through, so that a stranger elsewhere can't lock a person out.
+
+    `opens_by_address`: links opened without a password, counted apart, as visitors behind one address must not keep its
+    people from signing in.
+    """
 
     def __init__(self, settings: AccessSection) -> None:
         window_s = settings.sign_in_window_s
         self.by_address = AttemptCounter(settings.sign_ins_per_address, window_s)
+        self.opens_by_address = AttemptCounter(settings.link_opens_per_address, window_s, _OPENS)
         self._by_account_there = AttemptCounter(settings.sign_ins_per_account, window_s)
         self._by_account = AttemptCounter(settings.sign_ins_per_account_in_all, window_s)
 

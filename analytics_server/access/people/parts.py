@@ -97,7 +97,10 @@ async def recorded(
     operation: str,
     answer: Callable[[AuditTrail], Awaitable[web.Response]],
 ) -> web.Response:
-    """The answer of a public route, with an audit entry; that of a success is durable before it is sent."""
+    """The answer of a public route, with an audit entry; that of a success is durable before it is sent.
+
+    Not so where the trail says `in_background`.
+    """
     trail = AuditTrail()
     try:
         response = await answer(trail)
@@ -106,7 +109,11 @@ async def recorded(
             recorder.note(trail.entry(action.name, operation, outcome_of(error)))
         raise
     if recorder is not None:
-        await recorder.append(trail.entry(action.name, operation, OK))
+        entry = trail.entry(action.name, operation, OK)
+        if trail.in_background:
+            recorder.note(entry)
+        else:
+            await recorder.append(entry)
     return response
 
 

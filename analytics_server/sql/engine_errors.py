@@ -106,15 +106,20 @@ def explain(error: StoreError, text: str) -> Exception:
             code="sql_too_much_read",
         )
     if code == EngineCode.TOO_MANY_ROWS_OR_BYTES:
-        return SqlRefused(
-            "The answer is larger than it may be ([sql] answer_mb): ask for fewer rows or columns.",
-            code="sql_answer_too_big",
-        )
+        return answer_too_big()
     if isinstance(error, StoreFatal) and code:
         return _refused(code, error.message, text)
     if isinstance(error, StoreRetryable):
         return StoreRetryable("ClickHouse can't be asked just now.", engine_code=code)
     return type(error)("The query failed in ClickHouse.", engine_code=code)
+
+
+def answer_too_big() -> SqlRefused:
+    """The error for an answer of more bytes than it may have."""
+    return SqlRefused(
+        "The answer is larger than it may be ([sql] answer_mb): ask for fewer rows or columns.",
+        code="sql_answer_too_big",
+    )
 
 
 def _refused(code: int, message: str, text: str) -> RequestError:

@@ -22,7 +22,7 @@ from analytics_server.profiles.tables import profile_of
 from analytics_server.query.context import QueryContext
 from analytics_server.sql.answer import FORMATS, JsonAnswer
 from analytics_server.sql.concurrency import ConcurrencyLimit, Slot
-from analytics_server.sql.engine_errors import explain
+from analytics_server.sql.engine_errors import answer_too_big, explain
 from analytics_server.sql.engine_features import ask_features
 from analytics_server.sql.features import EngineFeatures
 from analytics_server.sql.guard import Guard, Guarded
@@ -135,7 +135,11 @@ class SqlService:
             cells = HarmlessCells() if format_ == "csv" and not raw_csv else None
             reshaped = shape or cells
             run.begin(self._stream(guarded, site_id, database, FORMATS[format_][0]))
+            size = 0
             async for piece in run.pieces(self.limits.timeout_s + OVERTIME_S):
+                size += len(piece)
+                if size > self.limits.answer_mb * MB:
+                    raise answer_too_big()
                 if ready := reshaped.feed(piece) if reshaped else piece:
                     yield ready
             if cells is not None and (last := cells.end()):

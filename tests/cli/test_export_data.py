@@ -35,6 +35,22 @@ def command(server: RunningServer, *arguments: str, token: str | None = None) ->
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
+EXPIRE = """
+from analytics_server.cli.context import read_config, with_store
+from analytics_server.cli.audit import open_store
+config = read_config(None)
+async def work(store):
+    await open_store(store, config)
+    await store.command("ALTER TABLE events DELETE WHERE ts < toStartOfMonth(now()) SETTINGS mutations_sync = 2")
+with_store(config, work)
+"""
+"""The purge leaves what came within the last hour, so the stopped server's events are removed as it does it."""
+
+
+def expire(server: RunningServer) -> None:
+    subprocess.run([sys.executable, "-c", EXPIRE], env=server.environment(), timeout=TIMEOUT_S, check=True)
+
+
 def month_before(month: datetime) -> datetime:
     return (month - timedelta(days=1)).replace(day=1)
 
@@ -103,6 +119,15 @@ async def test_a_directory_is_filled_month_by_month_and_kept_up_to_date(tmp_path
             assert (code, first.name in out) == (0, True)
             manifest_of(directory)
 
+            # A complete month to which an event came later.
+            late = {"url": f"https://{SITE}/4", "timestamp": events[0]["timestamp"]}
+            await client.send({"events": [{**events[0], **late}]}, trusted=True)
+            await measured(client, SITE, 5)
+            code, out, err = await asyncio.to_thread(command, server, SITE, *to)
+            assert (code, first.name in out, err) == (0, True, "")
+            assert len(first.read_bytes().splitlines()) == 3
+            assert [file["events"] for file in manifest_of(directory)["files"]] == [3, 0, 2]
+
             code, _, err = await asyncio.to_thread(command, server, SITE, "--to", str(directory))
             assert (code, "holds ndjson files" in err) == (1, True)
             code, _, err = await asyncio.to_thread(command, server, "nobody.example", "--to", str(tmp_path / "none"))
@@ -112,3 +137,18 @@ async def test_a_directory_is_filled_month_by_month_and_kept_up_to_date(tmp_path
         assert server.terminate() == 0
         code, _, err = await asyncio.to_thread(command, server, SITE, *to)
         assert (code, "No server runs" in err) == (1, True)
+
+        # Events expire, their totals stay: archives are kept, also with --again, and no empty ones are made.
+        archived = {file.name: file.read_bytes() for file in directory.iterdir()}
+        expire(server)
+        server.restart()
+        code, out, err = await asyncio.to_thread(command, server, SITE, *to, "--again")
+        assert code == 0
+        kept = f"{first.name}: kept: the server has fewer events now."
+        assert kept in err.splitlines(), (out, err)
+        assert first.read_bytes() == archived[first.name]
+        manifest_of(directory)
+        other = tmp_path / "other"
+        code, _, err = await asyncio.to_thread(command, server, SITE, "--to", str(other))
+        assert (code, "kept" in err) == (0, False)
+        assert [file["month"] for file in manifest_of(other)["files"]] == [f"{this:%Y-%m}"]

@@ -14,6 +14,7 @@ import pytest
 
 from analytics_server.errors import AnalyticsError
 from analytics_server.sql.guard import Guarded
+from analytics_server.sql.printer.refusal import SqlRefused
 from analytics_server.sql.service import SqlService
 from analytics_server.store import Store
 from tests.sql.conftest import TIMEOUT_S, Asker, make_service
@@ -151,3 +152,19 @@ async def test_engine_alone_shows_no_foreign_row(asker: Asker, filled: tuple[str
         assert await ask(f"SELECT count() FROM {table}") == "0\n"
     with pytest.raises(AnalyticsError, match=r"(?i)readonly"):
         await ask("INSERT INTO tokens SELECT * FROM tokens")
+
+
+@pytest.mark.parametrize("format_", ["ndjson", "csv"])
+async def test_an_answer_may_have_so_many_bytes(filled: tuple[str, Store], format_: str) -> None:
+    service = make_service(filled[1], rows=100_000, answer_mb=1, timeout_s=60.0)
+    asker = Asker(service, filled[0])
+    row = {"ndjson": len('{"t":""}\n'), "csv": len('""\n')}[format_] + 9_000
+    head = {"ndjson": 0, "csv": len('"t"\n')}[format_]
+    most = (1024 * 1024 - head) // row
+    text = "SELECT repeat('a', 9000) AS t FROM numbers({})"
+    assert len(await asker.raw(text.format(most), format_=format_)) == head + most * row
+    for rows in (most + 1, 20 * most):
+        with pytest.raises(SqlRefused, match="answer_mb") as caught:
+            await asker.raw(text.format(rows), format_=format_)
+        assert caught.value.code == "sql_answer_too_big"
+    await service.close()

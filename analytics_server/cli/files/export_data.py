@@ -25,7 +25,10 @@ SETTLED_DAYS = 2
 
 
 class MonthFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One file. `complete`: the month was over long enough; such a file is not written again."""
+    """One file. `complete`: the month was over long enough; such a file is written again only if more events came.
+
+    `events`: how many the server had when the file was begun.
+    """
 
     name: str
     month: Annotated[str, Meta(pattern="^[0-9]{4}-[0-9]{2}$")]
@@ -33,6 +36,7 @@ class MonthFile(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     written_at: str
     complete: bool
+    events: int = 0
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,11 +49,31 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Row(msgspec.Struct, frozen=True):
     time: str
-    events: int
+
+
+class _Meta(msgspec.Struct, frozen=True):
+    time_zone: str
+
+
+class _Totals(msgspec.Struct, frozen=True):
+    rows: list[_Row]
+    meta: _Meta
+
+
+class _Counted(msgspec.Struct, frozen=True):
+    rows: list[tuple[str, int]]
 
 
 class _Months(msgspec.Struct, frozen=True):
-    rows: list[_Row]
+    """`counted`: the events themselves of each month, as `2026-11`; totals of days may outlive them."""
+
+    names: set[str]
+    counted: dict[str, int]
+
+    @property
+    def first(self) -> str:
+        """The first month that has events: those before it have none any more."""
+        return min(self.counted, default="9999-12")
 
 
 @click.command("export-data")
@@ -70,7 +94,7 @@ class _Months(msgspec.Struct, frozen=True):
     show_default=True,
     help="Of the files. CSV has texts as they are.",
 )
-@click.option("--again", is_flag=True, help="Write complete months again, too.")
+@click.option("--again", is_flag=True, help="Write complete months again, too, if their events are still there.")
 @url_option
 @click.option(
     "--token", default="", envvar="ANALYTICS_ADMIN_TOKEN", help="A token that may read the site. Also: the variable."
@@ -84,9 +108,10 @@ def export_data(
     Exit code: 0 all files are written, 1 they are not.
 
     manifest.json names the files with their sizes and SHA-256 sums. Asked again,
-    only months are written that were not complete: the command goes on where it
-    was broken off, and a daily call keeps the directory up to date. A month is
-    complete two days after its end. A server must run.
+    only months are written that were not complete or have got more events: the
+    command goes on where it was broken off, and a daily call keeps the directory
+    up to date. A month is complete two days after its end. A file is kept where
+    the server has fewer events by now. A server must run.
     """
     config = read_config(config_path)
     directory.mkdir(parents=True, exist_ok=True)
@@ -103,11 +128,23 @@ async def _export(
         )
     manifest = _read(directory / MANIFEST, Manifest(site_id=site_id, format=format_))
     kept = {file.month: file for file in manifest.files}
-    for month in await _months(server, site_id):
-        known = kept.get(month)
-        if known is not None and known.complete and not again and _is_whole(directory / known.name, known):
+    months = await _months(server, site_id)
+    for month in sorted({*months.names, *kept}):
+        known, events = kept.get(month), months.counted.get(month, 0)
+        if known is not None and (directory / known.name).is_file():
+            # Fewer events than before were erased or have expired; in the first month nothing tells which.
+            fewer = events < known.events and (not again or month <= months.first)
+            is_whole = _is_whole(directory / known.name, known)
+            if known.complete and is_whole and events <= known.events and not again:
+                continue
+            if fewer:
+                about = "kept" if is_whole else "not as it was written, but kept"
+                click.echo(f"{known.name}: {about}: the server has fewer events now.", err=True)
+                continue
+        elif not events and month < months.first:
+            click.echo(f"{month}: no file: the server has no events of it any more.", err=True)
             continue
-        written = await _write_month(server, site_id, directory, format_, month)
+        written = await _write_month(server, site_id, directory, format_, month, events)
         kept[month] = written
         files = tuple(kept[name] for name in sorted(kept))
         _replace(directory / MANIFEST, msgspec.json.format(msgspec.json.encode(_with(manifest, files)), indent=2))
@@ -118,15 +155,23 @@ def _with(manifest: Manifest, files: Sequence[MonthFile]) -> Manifest:
     return msgspec.structs.replace(manifest, files=tuple(files))
 
 
-async def _months(server: AskedServer, site_id: str) -> list[str]:
-    """The months in which the site has events, as `2026-11`."""
+async def _months(server: AskedServer, site_id: str) -> _Months:
     asked = {"site_id": site_id, "date_range": "all", "interval": "month", "metrics": "events"}
     async with answer_of(server, "GET", "/api/v1/trends", parameters=asked) as response:
-        found = msgspec.json.decode(await response.read(), type=_Months)
-    return [row.time[:7] for row in found.rows]
+        totals = msgspec.json.decode(await response.read(), type=_Totals)
+    query = {
+        "site_id": site_id,
+        "query": "SELECT formatDateTime(ts, '%Y-%m', {zone:String}) AS month, count() FROM events GROUP BY month",
+        "params": {"zone": totals.meta.time_zone},
+    }
+    async with answer_of(server, "POST", "/api/v1/sql", query) as response:
+        counted = dict(msgspec.json.decode(await response.read(), type=_Counted).rows)
+    return _Months({row.time[:7] for row in totals.rows} | counted.keys(), counted)
 
 
-async def _write_month(server: AskedServer, site_id: str, directory: Path, format_: str, month: str) -> MonthFile:
+async def _write_month(
+    server: AskedServer, site_id: str, directory: Path, format_: str, month: str, events: int
+) -> MonthFile:
     first = date.fromisoformat(f"{month}-01")
     last = first.replace(day=monthrange(first.year, first.month)[1])
     asked = {"site_id": site_id, "from": str(first), "to": str(last), "format": format_, "csv": "raw"}
@@ -149,6 +194,7 @@ async def _write_month(server: AskedServer, site_id: str, directory: Path, forma
         sha256=digest.hexdigest(),
         written_at=began.isoformat(timespec="seconds"),
         complete=began.date() > last + timedelta(days=SETTLED_DAYS),
+        events=events,
     )
 
 

@@ -39,11 +39,13 @@ class Sizes:
     def __init__(self, context: Context, tree: exp.Expr) -> None:
         self._context = context
         self._meant: dict[str, list[exp.Expr]] = {}
-        self._elements_named: set[str] = set()
+        self._elements_named: dict[str, list[exp.Expr]] = {}
         self._unnamed: list[exp.Expr] = []
         for node in tree.walk():
             if isinstance(node, exp.Lambda):
-                self._elements_named |= {each.name for each in node.expressions}
+                stands_for = _applied_to(node, tree)
+                for each in node.expressions:
+                    self._elements_named.setdefault(each.name, []).extend(stands_for)
             if isinstance(node, (exp.Alias, exp.CTE)) and node.alias:
                 self._meant.setdefault(node.alias, []).append(node.this)
             if isinstance(node, exp.CTE):
@@ -113,11 +115,13 @@ class Sizes:
                 self._named[name] = COLUMN_BYTES
                 self._named[name] = max([COLUMN_BYTES, *(self.of(each) for each in self._unnamed)])
             return self._named[name]
-        if name not in self._meant:
-            return ELEMENT_BYTES if name in self._elements_named else COLUMN_BYTES
+        if name not in self._meant and name not in self._elements_named:
+            return COLUMN_BYTES
         if name not in self._named:
             self._named[name] = COLUMN_BYTES  # itself inside itself: no more than once
-            self._named[name] = max(self.of(each) for each in self._meant[name])
+            least = ELEMENT_BYTES if name in self._elements_named else 0
+            meant = [*self._meant.get(name, ()), *self._elements_named.get(name, ())]
+            self._named[name] = max([least, *(self.of(each) for each in meant)])
         return self._named[name]
 
     def _of_call(self, node: exp.Anonymous) -> int:
@@ -177,3 +181,19 @@ class Sizes:
         if isinstance(node, exp.Literal) and not node.args.get("is_string") and str(node.this).isdigit():
             return int(str(node.this))
         return None
+
+
+def _applied_to(node: exp.Lambda, tree: exp.Expr) -> list[exp.Expr]:
+    """What the names of a lambda may stand for: elements of the arrays beside it, or in APPLY any column there is."""
+    call = node.parent
+    if isinstance(call, exp.Apply):
+        inside = {id(each) for each in node.walk()}
+        texts = (exp.Literal, exp.Placeholder, exp.Anonymous, exp.DPipe, exp.Tuple, exp.Array)
+        return [each for each in tree.walk() if isinstance(each, texts) and id(each) not in inside]
+    found: list[exp.Expr] = []
+    for each in call.expressions if isinstance(call, exp.Anonymous) else []:
+        if isinstance(each, exp.Array):
+            found += each.expressions
+        elif each is not node and not (isinstance(each, exp.Anonymous) and str(each.this).lower() == "range"):
+            found.append(each)
+    return found

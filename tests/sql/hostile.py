@@ -294,7 +294,16 @@ QUOTING = (
     "SELECT COLUMNS('\\') FROM tokens --') FROM events",
 )
 
+UNBOUNDED = (
+    # What each step builds, the next one takes: bounded one by one, and without end together.
+    "SELECT * APPLY(x -> repeat(x,100)) APPLY(x -> repeat(x,100)) APPLY(x -> countMatches(x,'a.*c|a')) FROM (SELECT 'aaaaaaaaaaaaaaaa' AS a)",
+    "SELECT * APPLY(length) FROM (SELECT * APPLY(x->repeat(x,100)) FROM (SELECT * APPLY(x->repeat(x,100)) FROM (SELECT * APPLY(x->repeat(x,100)) FROM (SELECT 'aaaaaaaaaaaaaaaa' AS a))))",
+    "SELECT * APPLY(x -> countMatches(repeat(x,100),'a.*c|a')) FROM (SELECT repeat('a',9000) AS a)",
+    "SELECT arrayMap(x -> countMatches(repeat(x,100),'a.*c|a'), [repeat('a',9000)])",
+)
+
 BOMBS = (
+    *UNBOUNDED,
     "SELECT length(range(1000000000000))",
     "SELECT sum(arrayJoin(range(100000000)))",
     "SELECT * FROM numbers(1000000000000)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ from analytics_server.sql.guard import Guarded
 from analytics_server.sql.service import SqlService
 from analytics_server.store import Store
 from tests.sql.conftest import TIMEOUT_S, Asker, make_service
-from tests.sql.hostile import FAMILIES, SIDE_CHANNELS, TEXTS
+from tests.sql.hostile import FAMILIES, SIDE_CHANNELS, TEXTS, UNBOUNDED
 from tests.sql.world import FOREIGN, MARK, MARK_NUMBER
 
 MOST_S = TIMEOUT_S + 3.0
@@ -82,6 +83,16 @@ async def test_hostile_text_sees_and_touches_nothing(asker: Asker, places: Place
         places.assert_untouched()
         if status == 200:
             assert FOREIGN not in answer or FOREIGN in text, (text, answer)
+
+
+async def test_nothing_keeps_the_engine_busy_long_after_its_answer(asker: Asker) -> None:
+    for text in UNBOUNDED:
+        status, answer, seconds = await outcome(asker, text)
+        assert status == 200 or 400 <= status < 500, (text, status, answer)
+        assert seconds < MOST_S, (text, seconds)
+        if asker.service._ending:
+            _, still_busy = await asyncio.wait(asker.service._ending, timeout=MOST_S)
+            assert not still_busy, text
 
 
 class Unwalled(SqlService):

@@ -36,6 +36,11 @@ TOO_LONG = [
     "SELECT arrayStringConcat(arrayMap(x -> repeat('a', 1000), range(11)))",
     "SELECT arrayStringConcat(range(5000), 'xxxxx')",
     "SELECT concat({t:String}, {t:String})",
+    "SELECT * APPLY(x -> repeat(x, 100)) FROM (SELECT repeat('a', 101) AS a)",
+    "SELECT * APPLY(x -> x || x) FROM (SELECT {t:String} AS a, 1 AS x)",
+    "SELECT * APPLY(x -> repeat(x, 2)) APPLY(max) FROM (SELECT 'a' AS a)",
+    "SELECT `repeat(a, 100)` || 'b' FROM (SELECT * APPLY(x -> repeat(x, 100)) FROM (SELECT repeat('a', 100) AS a))",
+    "SELECT arrayMap(x -> repeat(x, 100), ['a', repeat('a', 101)])",
 ]
 FINE = [
     "SELECT repeat('a', 10000)",
@@ -46,6 +51,8 @@ FINE = [
     "SELECT replaceAll(path, '/', ' / ') FROM events",
     "SELECT arrayStringConcat(arraySort(groupArray(path)), ' > ') FROM events",
     "SELECT arrayStringConcat(arrayMap(x -> toString(x), range(24)), ', ')",
+    "SELECT * APPLY(x -> repeat(x, 100)) FROM (SELECT repeat('a', 100) AS a)",
+    "SELECT arrayMap(x -> repeat(x, 100), ['a', repeat('a', 100)])",
     "SELECT concat(hostname, path, ' ', title, ' ', source, ' ', browser) FROM events",
 ]
 HEAVY = ["(a{100}){41}", "((((a{10}){10}){10}){10})", r"(\pL{10}){2}x{4000}"]

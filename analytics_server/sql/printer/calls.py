@@ -44,6 +44,8 @@ JSON_PATHS = frozenset({"JSON_VALUE", "JSON_EXISTS", "JSON_QUERY"})
 _JSON_PATH = re.compile(r"\$(?:\.\w{1,100}|\[\d{1,6}\]|\[\"[^\"\\]{1,100}\"\]){0,20}")
 NOT_APPLIED = frozenset({*TYPE_ARGUMENT, *SHORTENED, *JSON_PATHS, "arrayReduce", "range", "arrayWithConstant"})
 """Functions whose arguments are looked at, so that they can't be named alone."""
+BUILDING = BUILDERS | PATTERNS.keys() | {"range", "arrayWithConstant", "arrayConcat", "arrayMap", "toJSONString"}
+"""Functions that stand in a lambda of APPLY only if there is no second one."""
 _AGGREGATE_TEXT = re.compile(r"(?P<name>\w+)(?P<parameters>\([0-9., ]*\))?")
 
 
@@ -55,6 +57,7 @@ class CallPrinter(ExpressionPrinter):
     def __init__(self, context: Context, tree: exp.Expr) -> None:
         super().__init__(context)
         self._sizes = Sizes(context, tree)
+        self._applies = sum(isinstance(node, exp.Apply) for node in tree.walk())
         self._lambda_depth = 0
 
     def _known(self, node: exp.Expr) -> Called:
@@ -122,6 +125,7 @@ class CallPrinter(ExpressionPrinter):
     def applied(self, node: object, scope: NameScope) -> str:
         """What stands in the brackets of APPLY: a function's name, one with parameters, or a lambda."""
         if isinstance(node, exp.Lambda):
+            self._check_applied(node)
             return self._lambda(node, scope)
         is_name = isinstance(node, exp.Column) and not node.table
         if not isinstance(node, exp.Expr) or not (is_name or isinstance(node, exp.Anonymous)):
@@ -142,6 +146,24 @@ class CallPrinter(ExpressionPrinter):
                 node, f"In APPLY an aggregate has numbers for parameters; else write x -> {known.name}(x)."
             )
         return f"{known.name}({self.listed(node.expressions, scope)})"
+
+    def _check_applied(self, body: exp.Lambda) -> None:
+        """What one APPLY builds the next one may take: so only one may build, and then there is no other."""
+        for node in body.walk():
+            if isinstance(node, (exp.Placeholder, exp.Query)):
+                self.context.refuse(
+                    node,
+                    "In APPLY stand no parameters and no SELECT: write the value out, or name the columns one by one.",
+                )
+            known = self.context.functions.find(str(node.this)) if isinstance(node, exp.Anonymous) else None
+            builds = isinstance(node, (exp.DPipe, exp.RegexpLike)) or (known is not None and known.name in BUILDING)
+            if builds and self._applies > 1:
+                self.context.refuse(
+                    node,
+                    "A query with several APPLY builds no texts or arrays and matches no patterns in them: name the"
+                    " columns one by one, such as repeat(path, 2).",
+                    "sql_too_big",
+                )
 
     def _parametric(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "expressions", "params")

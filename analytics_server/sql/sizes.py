@@ -32,6 +32,8 @@ _TIMES = {"hex": 2, "bin": 8, "encodeURLComponent": 3, "base64Encode": 2, "regex
 _JOINED = frozenset({"concat", "concatWithSeparator", "arrayStringConcat", "format", "toFixedString"})
 BUILDERS = frozenset({*_REPEATED, *_PADDED, *_REPLACED, *_TIMES, *_JOINED})
 
+COLLECTING = frozenset({"array_agg", "sumMap", "minMap", "maxMap", "histogram"})
+
 
 class Sizes:
     """Estimates for one query. Raises `SqlRefused` through the context."""
@@ -41,7 +43,10 @@ class Sizes:
         self._meant: dict[str, list[exp.Expr]] = {}
         self._elements_named: dict[str, list[exp.Expr]] = {}
         self._unnamed: list[exp.Expr] = []
+        self._collects = False
         for node in tree.walk():
+            if isinstance(node, (exp.Anonymous, exp.ParameterizedAgg)):
+                self._collects |= collects(context, node)
             if isinstance(node, exp.Lambda):
                 stands_for = _applied_to(node, tree)
                 for each in node.expressions:
@@ -76,6 +81,10 @@ class Sizes:
                 f" as {COLUMN_BYTES}.",
                 "sql_too_big",
             )
+
+    def may_be_searched_whole(self, node: exp.Expr) -> bool:
+        """Is a text short for certain? What aggregates collect from many rows is bounded by the memory alone."""
+        return not self._collects and self.of(node) <= MOST_BYTES
 
     def times(self, node: exp.Expr, size: int) -> int:
         """How often something of that size is repeated at most: the number, if it is written, or the most allowed."""
@@ -181,6 +190,22 @@ class Sizes:
         if isinstance(node, exp.Literal) and not node.args.get("is_string") and str(node.this).isdigit():
             return int(str(node.this))
         return None
+
+
+def collects(context: Context, node: exp.Expr) -> bool:
+    """Is it an aggregate whose value becomes longer with each row?"""
+    name = node.this if isinstance(node.this, str) else node.this.name
+    if name.lower() == "string_agg":
+        return True
+    known = context.functions.find(name)
+    if known is None or not known.is_aggregate:
+        return False
+    base, endings = known.base.name, known.name.removeprefix(known.base.name)
+    return (
+        base in COLLECTING
+        or (base.startswith(("group", "topK", "approx_top")) and not base.startswith("groupBit"))
+        or any(ending in endings for ending in ("Map", "ForEach"))
+    )
 
 
 def _applied_to(node: exp.Lambda, tree: exp.Expr) -> list[exp.Expr]:

@@ -300,6 +300,11 @@ UNBOUNDED = (
     "SELECT * APPLY(length) FROM (SELECT * APPLY(x->repeat(x,100)) FROM (SELECT * APPLY(x->repeat(x,100)) FROM (SELECT * APPLY(x->repeat(x,100)) FROM (SELECT 'aaaaaaaaaaaaaaaa' AS a))))",
     "SELECT * APPLY(x -> countMatches(repeat(x,100),'a.*c|a')) FROM (SELECT repeat('a',9000) AS a)",
     "SELECT arrayMap(x -> countMatches(repeat(x,100),'a.*c|a'), [repeat('a',9000)])",
+    "WITH RECURSIVE concat(s, s) AS dbl, r AS (SELECT 'a' AS s, 1 AS n UNION ALL SELECT dbl, n+1 FROM r WHERE n < 20) SELECT max(length(s)) FROM r",
+    "WITH RECURSIVE r AS (SELECT 'a' AS s, 1 AS n UNION ALL SELECT dbl, n+1 FROM r WHERE n<20) SELECT s, concat(s,s) AS dbl FROM r",
+    "WITH RECURSIVE r AS (SELECT [1] AS a, 1 AS n UNION ALL SELECT groupArrayArray(a), max(n) + 1 FROM (SELECT a, n FROM r UNION ALL SELECT a, n FROM r) HAVING max(n) < 30) SELECT max(length(a)) FROM r",
+    "SELECT countMatches(string_agg('a',''), 'a.*c|a') FROM numbers(40000)",
+    "SELECT countMatches(arrayStringConcat(groupArray('a')), 'a.*c|a') FROM numbers(40000)",
 )
 
 BOMBS = (

@@ -22,7 +22,7 @@ from analytics_server.sql.printer.functions import TYPE_ARGUMENT, Called
 from analytics_server.sql.printer.operators import UNITS
 from analytics_server.sql.printer.refusal import shown
 from analytics_server.sql.printer.types import is_zone
-from analytics_server.sql.sizes import BUILDERS, MOST_TIMES, Sizes
+from analytics_server.sql.sizes import BUILDERS, MOST_BYTES, MOST_TIMES, Sizes
 from analytics_server.zones import refusal
 
 MAX_LAMBDA_DEPTH = 2
@@ -225,6 +225,11 @@ class CallPrinter(ExpressionPrinter):
                 written[0] = f"least({written[0]}, {MOST_TIMES})"
         if known.name in PATTERNS and len(arguments) > PATTERNS[known.name]:
             self._check_pattern(arguments[PATTERNS[known.name]])
+            place = 1 - min(PATTERNS[known.name], 1)
+            if len(arguments) > place and not self._sizes.may_be_searched_whole(arguments[place]):
+                written[place] = f"substring({written[place]}, 1, {MOST_BYTES})"
+                self.context.builds_long_texts = True
+                self.context.rewritten += 1
         if known.name == "arrayReduce" and arguments:
             written[0] = literal(self._aggregate_name(known, arguments[0]))
         return ", ".join(written)

@@ -173,6 +173,10 @@ class Decimals:
     def _of_sources(self, select: exp.Expr, table: str, name: str) -> NumberKind | None:
         """A column of what stands behind FROM and JOIN."""
         found = []
+        for join in select.args.get("joins") or []:
+            arrays = [join.this, *(join.args.get("expressions") or [])]
+            if str(join.args.get("kind") or "").upper() == "ARRAY" and name in [each.alias_or_name for each in arrays]:
+                return None
         for relation in _relations(select):
             if not table or table == (relation.alias or relation.name):
                 kind = self._of_relation(relation, name)
@@ -181,8 +185,6 @@ class Decimals:
         return found[0] if found and len(set(found)) == 1 else None
 
     def _of_relation(self, relation: exp.Expr, name: str) -> NumberKind | None:
-        if isinstance(relation, exp.Final):
-            relation = relation.this
         if isinstance(relation, exp.Subquery):
             return self._of_output(relation.this, name)
         if not isinstance(relation, exp.Table):
@@ -253,10 +255,14 @@ def _ctes(node: exp.Expr) -> list[exp.Expr]:
 
 def _relations(select: exp.Expr) -> Iterator[exp.Expr]:
     if source := select.args.get("from_"):
-        yield source.this
+        yield _bare(source.this)
     for join in select.args.get("joins") or []:
         if str(join.args.get("kind") or "").upper() != "ARRAY":
-            yield join.this
+            yield _bare(join.this)
+
+
+def _bare(relation: exp.Expr) -> exp.Expr:
+    return relation.this if isinstance(relation, exp.Final) else relation
 
 
 def _calculated(operator: type[exp.Expr], left: NumberKind | None, right: NumberKind | None) -> NumberKind | None:

@@ -7,6 +7,7 @@ stand there. What a WITH is called in ClickHouse no table is called.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 
 from sqlglot import exp
 
@@ -16,6 +17,7 @@ from analytics_server.sql.printer.dialect import RAW
 from analytics_server.sql.printer.expressions import PROPS
 from analytics_server.sql.printer.refusal import nearest, shown
 from analytics_server.sql.printer.tables import TABLES
+from analytics_server.sql.sizes import collects
 
 SIDES = ("", "LEFT", "RIGHT", "FULL")
 STRICTNESS = ("ANY", "ALL", "SEMI", "ANTI", "ASOF")
@@ -62,16 +64,16 @@ class RelationPrinter(CallPrinter):
                 self.context.refuse(alias, f"{PROPS} is a column: give this another name.")
             inside = scope
             if recursive and isinstance(each.this, exp.Union):
-                self._check_rounds(each.this)
+                self._check_rounds(node, each.this)
                 inside = scope.with_ctes({name})
             listed = f" ({', '.join(columns)})" if columns else ""
             written.append(f"{quote(CTE + name)}{listed} AS ({self.query(each.this, inside)})")
             scope = scope.with_ctes({name})
         return f"WITH {'RECURSIVE ' if recursive else ''}{', '.join(written)} ", scope
 
-    def _check_rounds(self, body: exp.Expr) -> None:
+    def _check_rounds(self, with_: exp.Expr, body: exp.Expr) -> None:
         """Nothing in a WITH RECURSIVE may build texts or arrays: they would double from round to round."""
-        for node in body.walk():
+        for node in self._used_in(with_, body):
             grows = isinstance(node, (exp.DPipe, exp.Apply))
             if isinstance(node, (exp.Cast, exp.CastToStrType)):
                 to = node.args["to"]
@@ -81,18 +83,34 @@ class RelationPrinter(CallPrinter):
             elif isinstance(node, (exp.Anonymous, exp.ParameterizedAgg)):
                 name = node.this if isinstance(node.this, str) else node.this.name
                 known = self.context.functions.find(name)
-                grows = name.lower() == "string_agg" or (
-                    known is not None and (known.family in GROWING or known.base.name in ("toString", "groupConcat"))
+                grows = collects(self.context, node) or (
+                    known is not None and (known.family in GROWING or known.base.name == "toString")
                 )
             if grows:
                 self.context.refuse(
                     node,
-                    "In a WITH RECURSIVE stand functions of dates and numbers only: build texts and arrays behind it.",
+                    "In a WITH RECURSIVE stand functions of dates and numbers only: build texts and arrays behind it,"
+                    " under names that it does not use.",
                     "sql_too_big",
                 )
 
+    def _used_in(self, with_: exp.Expr, body: exp.Expr) -> Iterator[exp.Expr]:
+        """The nodes of a WITH RECURSIVE, and of what its names stand for, wherever that stands in the query."""
+        named: dict[str, list[exp.Expr]] = {}
+        for node in with_.root().walk():
+            if isinstance(node, exp.Alias) or (isinstance(node, exp.CTE) and node.args.get("scalar")):
+                named.setdefault(node.alias, []).append(node.this)
+        waiting = [body]
+        while waiting:
+            for node in waiting.pop().walk():
+                yield node
+                if isinstance(node, exp.Identifier):
+                    waiting += named.pop(node.name, [])
+
     def _alias_of(self, relation: exp.Expr) -> str:
         """The name by which a table or subquery is addressed."""
+        if isinstance(relation, exp.Final):
+            relation = relation.this
         alias = relation.args.get("alias")
         if alias is not None and alias.this is not None:
             name = self.context.name(alias.this)

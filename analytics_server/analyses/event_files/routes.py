@@ -59,7 +59,8 @@ def endpoints(context: QueryContext) -> list[Endpoint]:
             "Content-Type": FORMATS[asked.format][1],
             "Content-Disposition": f'attachment; filename="events.{asked.format}"',
         }
-        return await send_pieces(call.request, files.write(asked), headers, within_s=context.limits.export_timeout_s)
+        pieces = files.write(asked, token_id=call.caller.token_id)
+        return await send_pieces(call.request, pieces, headers, within_s=context.limits.export_timeout_s)
 
     def parse(request: web.Request) -> EventsRequest:
         return check_request(single_values(request))

@@ -33,14 +33,15 @@ _FORMAT_SETTINGS: Settings = {
 
 
 class EventFiles:
-    """Files of events, of which few are written at once: `[limits] export_files`, one less for a single site."""
+    """Files of events, few of which are written at once: `[limits] export_files`, one less of a site and of a token."""
 
     def __init__(self, context: QueryContext) -> None:
         self._context = context
         self._at_once = context.limits.export_files
         self._running: Counter[str] = Counter()
+        self._of_tokens: Counter[str] = Counter()
 
-    async def write(self, request: EventsRequest) -> AsyncGenerator[bytes, None]:
+    async def write(self, request: EventsRequest, *, token_id: str = "") -> AsyncGenerator[bytes, None]:
         """The file in pieces. Raises `RequestError`, `NotFound`, `TooManyRequests`, `Unavailable` or a store error."""
         context = self._context
         site = context.site(request.site_id)
@@ -55,7 +56,7 @@ class EventFiles:
         binder.moment("end", range_.end)
         statement = print_sql(select_rows(columns, where, binder, as_csv=request.format == "csv"))
         cells = HarmlessCells() if request.format == "csv" and not request.raw_csv else None
-        self._begin(site.site_id)
+        self._begin(site.site_id, token_id)
         try:
             pieces = context.store.stream(
                 statement,
@@ -74,19 +75,27 @@ class EventFiles:
                 yield last
         finally:
             self._running[site.site_id] -= 1
+            self._of_tokens[token_id] -= 1
+            if not self._of_tokens[token_id]:
+                del self._of_tokens[token_id]
 
-    def _begin(self, site_id: str) -> None:
-        if self._running[site_id] >= max(1, self._at_once - 1):
-            raise TooManyRequests(
-                f"{self._running[site_id]} files of this site are being written ([limits] export_files): ask again when"
-                " one has ended.",
-                code="too_many_queries",
-            )
+    def _begin(self, site_id: str, token_id: str) -> None:
+        """Take a place. `token_id` "": of no token, which is not counted."""
+        most = max(1, self._at_once - 1)
+        of_token = self._of_tokens[token_id] if token_id else 0
+        for running, holder in ((self._running[site_id], "site"), (of_token, "token")):
+            if running >= most:
+                raise TooManyRequests(
+                    f"{running} files of this {holder} are being written ([limits] export_files): ask again when"
+                    " one has ended.",
+                    code="too_many_queries",
+                )
         if self._running.total() >= self._at_once:
             raise Unavailable(
                 f"{self._at_once} files are being written already ([limits] export_files): ask again soon.", code="busy"
             )
         self._running[site_id] += 1
+        self._of_tokens[token_id] += 1
 
 
 def _csv_head(columns: Sequence[str]) -> bytes:

@@ -182,6 +182,17 @@ async def test_one_site_never_has_every_place_and_a_client_that_goes_gives_its_o
     assert await anext(files.write(EVERYTHING))
 
 
+async def test_one_token_never_has_every_place(filled: Store) -> None:
+    files = EventFiles(QueryContext(filled, SITES, lambda: NOW, LimitsSection(export_files=3)))
+    mine = [files.write(everything_of(site), token_id="mine") for site in SITES]
+    assert [len(await anext(each)) > 0 for each in mine[:2]] == [True, True]
+    with pytest.raises(TooManyRequests, match=r"2 files of this token .*export_files"):
+        await anext(mine[2])
+    assert await anext(files.write(everything_of(FOREIGN), token_id="another"))
+    await mine[0].aclose()
+    assert await anext(files.write(everything_of(FOREIGN), token_id="mine"))
+
+
 async def test_a_file_that_takes_too_long_ends_with_an_error(filled: Store) -> None:
     context = QueryContext(filled, SITES, lambda: NOW, LimitsSection(export_timeout_s=0.000_001))
     files = EventFiles(context)

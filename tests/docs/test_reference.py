@@ -93,7 +93,10 @@ def test_cli_page_documents_every_command_and_option() -> None:
 
     def walk(command: click.Command, name: str) -> None:
         if isinstance(command, click.Group):
-            for part, inner in command.commands.items():
+            context = click.Context(command)
+            for part in command.list_commands(context):
+                inner = command.get_command(context, part)
+                assert inner is not None, part
                 walk(inner, f"{name} {part}".strip())
             return
         undocumented.extend([name] if f"`analytics-server {name}" not in text else [])

@@ -30,6 +30,7 @@ from analytics_server.sql.printer.context import literal
 from analytics_server.sql.printer.functions import Functions, load_functions
 from analytics_server.sql.printer.refusal import SqlRefused
 from analytics_server.sql.printer.tables import SETTINGS, TABLES
+from analytics_server.store.protocol import Settings
 
 MB = 1024 * 1024
 RANGE_ELEMENTS = 1_000_000
@@ -83,6 +84,12 @@ TEXTS = {
     "result_overflow_mode": "throw",
     "date_time_output_format": "simple",
 }
+
+_OF_THE_FORMAT: Settings = {
+    **{name: value for name, value in NUMBERS.items() if name.startswith("output_format_")},
+    "date_time_output_format": TEXTS["date_time_output_format"],
+}
+"""Also beside the statement: streams of the engine in process heed them there alone."""
 
 
 class SqlRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -228,7 +235,7 @@ class SqlService:
             f"{guarded.sql}\nSETTINGS {settings}",
             guarded.parameters,
             format=format_,
-            settings={"wait_end_of_query": 1},
+            settings={"wait_end_of_query": 1, **_OF_THE_FORMAT},
             has_settings=True,
             timeout_s=self.limits.timeout_s,
         ):

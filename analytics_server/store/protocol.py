@@ -193,5 +193,5 @@ class Store(Protocol):
 
         No more of it is in memory than a few pieces, but for the engine in process in formats other than Native, CSV,
         TabSeparated, RowBinary, JSONEachRow, Parquet and Arrow. `has_settings`: the statement ends with SETTINGS of
-        its own, its time limit among them; what `settings` says is for a server then.
+        its own, its time limit among them; of `settings`, those of the format and of a server's response count then.
         """

@@ -109,10 +109,9 @@ class ThreadedStore:
         if not all(ended):
             self.is_left = True
             return
-        for client in (*self._clients, self._anchor):
-            if client is not None:
-                with contextlib.suppress(Exception):
-                    client.close()
+        for client in (*self._clients, *([self._anchor] if self._anchor else [])):
+            with contextlib.suppress(Exception):
+                client.close()
         self._clients.clear()
         self._anchor = None
 
@@ -259,7 +258,7 @@ class ThreadedStore:
         timeout_s: float = 60.0,
     ) -> AsyncGenerator[bytes, None]:
         """See `Store.stream`."""
-        merged: Settings = {} if has_settings and self._scratch else limited(settings, timeout_s)
+        merged = limited(settings, timeout_s)
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(maxsize=8)
         stopped = threading.Event()
@@ -274,13 +273,16 @@ class ThreadedStore:
 
         def pump() -> None:
             try:
-                with source_of(self._client(), sql, parameters, merged, format, self._scratch) as source:
+                client, scratch = self._client(), self._scratch
+                with source_of(client, sql, parameters, merged, format, scratch, has_settings=has_settings) as source:
                     while not stopped.is_set() and (piece := source.read(262_144)):
                         put(piece)
                 put(None)
             except Exception as error:
-                self._discard_client()
                 put(translate(error, "A streamed query"))
+            finally:
+                if self._scratch is not None:  # what was set on it was for this stream
+                    self._drop_client()
 
         try:
             running = self._streams.submit(pump)
@@ -307,10 +309,8 @@ class ThreadedStore:
 
     async def _statement(self, sql: str, parameters: Parameters | None, settings: Settings) -> None:
         """A statement that may wait for other servers, and must not hold up the inserts."""
-        await self._read(
-            "A statement",
-            lambda: self._client().command(sql, parameters=plain(parameters), settings=dict(settings)),
-        )
+        values, chosen = plain(parameters), dict(settings)
+        await self._read("A statement", lambda: self._client().command(sql, parameters=values, settings=chosen))
 
     def _client(self) -> Client:
         client: Client | None = getattr(self._local, "client", None)
@@ -342,7 +342,7 @@ class ThreadedStore:
             client.close()
 
     def _types_of(self, client: Client, table: str, columns: tuple[str, ...]) -> list[str]:
-        """Column types of a table, asked once: spares a DESCRIBE before each insert."""
+        """Column types of a table, asked once."""
         key = (table, columns)
         types = self._column_types.get(key)
         if types is None:

@@ -2,7 +2,8 @@
 
 The library streams the engine in process only without settings beside the statement, and only formats of which pieces
 can stand one behind the other; everything else it keeps in memory as a whole. So settings stand in the statement, and
-formats that have an end of their own are written to a file by the engine.
+formats that have an end of their own are written to a file by the engine. Settings of the format have no effect in the
+statement of a stream: they are set on the handle, which is for this stream alone.
 """
 
 from __future__ import annotations
@@ -25,18 +26,33 @@ FILE_FORMATS = frozenset({"Parquet", "Arrow"})
 OF_THE_RESPONSE = frozenset({"wait_end_of_query"})
 """Settings of a server's HTTP interface, which no statement knows."""
 
+OF_THE_FORMAT = ("output_format_", "date_time_output_format")
+
 
 @contextlib.contextmanager
 def source_of(
-    client: Client, sql: str, parameters: Parameters | None, settings: Settings, format_: str, scratch: Path | None
+    client: Client,
+    sql: str,
+    parameters: Parameters | None,
+    settings: Settings,
+    format_: str,
+    scratch: Path | None,
+    *,
+    has_settings: bool,
 ) -> Iterator[SupportsRead[bytes]]:
-    """The answer as a file to read. Blocking. `scratch`: of the engine in process, where it may write."""
+    """The answer as a file to read. Blocking. `scratch`: of the engine in process, where it may write.
+
+    `has_settings`: the statement has its own.
+    """
     values = plain(parameters)
     if scratch is None:
         with client.raw_stream(sql, parameters=values, settings=dict(settings), fmt=format_) as source:
             yield source
         return
-    statement = _with_settings(sql, settings)
+    for name, value in settings.items():
+        if name.startswith(OF_THE_FORMAT):
+            client.command(f"SET {name} = {_literal(value)}")
+    statement = sql if has_settings else _with_settings(sql, settings)
     if format_ not in FILE_FORMATS:
         with client.raw_stream(statement, parameters=values, fmt=format_) as source:
             yield source

@@ -73,7 +73,7 @@ async def test_client_batch_mixes_kinds_and_names_the_bad_ones(client: Client, s
         (4, "missing_app_name"),
         (5, "missing_type"),
         (6, "bad_event"),
-        (7, "bad_url"),
+        (7, "bad_page_url"),
     ]
     await client.kept(site, 2)
 

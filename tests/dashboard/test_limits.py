@@ -89,7 +89,7 @@ async def test_six_thousand_days_are_all_drawn(browser: Browser, server: Running
             await route.continue_()
             return
         rows = [{"dimensions": [label], "metrics": [1]} for label in labels[: body["pagination"]["limit"]]]
-        meta = {"time_labels": labels, "date_range": [labels[0], labels[-1]]}
+        meta = {"time_labels": labels, "date_range": [labels[0], labels[-1]], "warnings": []}
         await route.fulfill(json={"meta": meta, "results": rows})
 
     async with dashboard_page(browser) as page:

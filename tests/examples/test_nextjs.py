@@ -210,7 +210,7 @@ async def test_proxy_says_whose_beacon_it_is_and_passes_nothing_else_on(
             assert (answer.status, (await answer.json())["accepted"]) == (202, 1)
         async with session.post("/stats/track", data=b"{") as answer:
             assert (answer.status, (await answer.json())["error"]["code"]) == (400, "bad_json")
-    assert len(upstream.headers) == before + 4
+    assert len(upstream.headers) == before + 3  # what can't be read is refused here
     for passed in upstream.headers[before:]:
         assert not {"cookie", "referer"} & {*passed}
         assert passed.get("authorization") in (None, f"Bearer {server.token}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -26,6 +27,7 @@ STATIC = {"/", "/newsletter", "/products/lamp", "/products/chair"}
 STATIC_OF_PAGES = {"/help/returns", "/help/delivery"}
 ELSEWHERE = "198.51.100.9"
 COMPILE_TIMEOUT_MS = 90_000.0
+SLOWDOWN = 20
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +154,46 @@ async def test_visit_with_both_routers(
         ):
             assert rows[name, path] == (1,)
         assert await client.query(SITE, ["visitors"], ["visit:browser"]) == {("Chrome",): (1,)}
+
+
+async def test_slow_devices_name_their_routes(shop: ExampleProcess, upstream: Upstream, page: Page) -> None:
+    before = len(upstream.events)
+    slow = await page.context.new_cdp_session(page)
+    await slow.send("Emulation.setCPUThrottlingRate", {"rate": SLOWDOWN})
+
+    async def have_come(count: int) -> list[str | None]:
+        """The routes of so many views, once they have come."""
+        views: list[dict[str, Any]] = []
+
+        async def are_there() -> bool:
+            views[:] = [event for event in upstream.events[before:] if event["name"] == "pageview"]
+            return len(views) == count
+
+        await wait_for(are_there)
+        return [event.get("props", {}).get("route") for event in views]
+
+    for count in (1, 4):
+        await page.goto(shop.origin)
+        await shown(page, "Shop")
+        await have_come(count)  # The page is hydrated by then: a click before would load the next one anew.
+        for title in ("A lamp", "A chair"):
+            await page.click(f"text={title.split()[1].title()}")
+            await shown(page, title)
+    await page.go_back()
+    await shown(page, "A lamp")
+    await page.click("text=Shop")
+    await shown(page, "Shop")
+    await page.goto(f"{shop.origin}/help")
+    await shown(page, "Help")
+    await have_come(9)
+    await page.click("text=Returns")
+    await shown(page, "About returns")
+    await page.goto("about:blank")
+    assert await have_come(10) == [
+        *("/", "/products/[slug]", "/products/[slug]"),
+        *("/", "/products/[slug]", "/products/[slug]", "/products/[slug]", "/"),
+        *("/help", "/help/[topic]"),
+    ]
 
 
 async def test_servers_report_in_every_runtime(shop: ExampleProcess, upstream: Upstream, server: RunningServer) -> None:

@@ -117,7 +117,17 @@ def test_every_part_of_nextjs_is_listed() -> None:
         r"^  readonly (\w+)", (SOURCES / "next/server/request.ts").read_text(encoding="utf-8"), re.MULTILINE
     )
     assert {"proxies", "origin"} <= {*own}
-    elsewhere = ("createElement", "useState", "useEffect", "useRouter", "useParams", "usePathname", "headers", "url")
+    elsewhere = (
+        "createElement",
+        "useState",
+        "useEffect",
+        "useLayoutEffect",
+        "useRouter",
+        "useParams",
+        "usePathname",
+        "headers",
+        "url",
+    )
     missing = [part for part in {*parts, *own, "after", "forRequest", "onRequestError"} if part not in text]
     assert [part for part in missing if part not in elsewhere and not part.endswith("Props")] == []
 

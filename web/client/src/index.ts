@@ -7,7 +7,7 @@
 import { uuid } from './core/event.js';
 import { COPY, safe } from './core/guard.js';
 import { interactionFields, viewFields } from './core/interaction.js';
-import { type Hooks, type Running, createTracker } from './core/tracker.js';
+import { type Hooks, type InnerConfig, type Running, createTracker } from './core/tracker.js';
 import type { AnalyticsConfig, EventMap, Interaction, Props, TrackedEvent, View } from './types.js';
 
 export type { AnalyticsConfig, Assign, EventMap, Interaction, Props, TrackedEvent, View } from './types.js';
@@ -31,9 +31,9 @@ const attention = (wanted: boolean): Hooks['attention_'] => (tell) => {
   return [0, 1, 2, 3, 4].map((index) => (final?: number) => real?.[index]!(final)) as never;
 };
 
-const start = (config: AnalyticsConfig): Running | undefined => {
-  if (typeof window === 'undefined' || config.enabled === false) return;
-  const before = window[COPY];
+const start = (config: InnerConfig): Running | undefined => {
+  if (config.enabled === false) return;
+  const before = window[COPY]; // Ends this where there is no browser.
   if (before && before.s === undefined) return before;
   if (!config.local && LOCAL.test(location.hostname)) return;
   const { beforeSend, debug, exclude, scrollTracking } = config;
@@ -61,6 +61,7 @@ const start = (config: AnalyticsConfig): Running | undefined => {
         return sent;
       },
       attention_: attention(scrollTracking?.enabled !== false),
+      waits_: config.waits_,
       transport_: config.transport,
       seen_: before?.s
     }

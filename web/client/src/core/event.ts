@@ -27,7 +27,7 @@ export interface Entry {
   /** When it happened, in epoch milliseconds of the device's clock. */
   readonly time_: number;
   /** Whether a page view still waits for its title or for a redirect; 0 once the event may be sent as it is. */
-  waits_?: 0 | (() => boolean) | undefined;
+  waits_?: 0 | (() => unknown) | undefined;
 }
 
 /**

@@ -11,6 +11,7 @@ import { type Entry, type Fields, type WireEvent, fields, uuid } from './event.j
 import { COPY, safe } from './guard.js';
 import { type Options, type ReadOption } from './options.js';
 import { type Transport, createQueue } from './queue.js';
+import type { AnalyticsConfig } from '../types.js';
 
 const TITLE_MS = 3000; // So long a view in an application waits for its router to set a title,
 const LOAD_MS = 1000; // the first view for the page to load, and a view may still be redirected by replaceState.
@@ -55,9 +56,16 @@ export interface Hooks {
   accept_(event: WireEvent): WireEvent | null | undefined;
   /** Attention, whose code may still be on its way. */
   attention_(tell: Tell): Attention;
+  /** Whether a page view is to wait though its title is there. */
+  waits_: ((view: Entry) => unknown) | undefined;
   transport_: Transport | undefined;
   /** The path that a tracker of this page load counted last before it was stopped. */
   seen_: string | undefined;
+}
+
+/** What other parts of the package may configure beside what its users may. */
+export interface InnerConfig extends AnalyticsConfig {
+  readonly waits_?: Hooks['waits_'];
 }
 
 declare global {
@@ -86,6 +94,7 @@ export const createTracker = (
   const on = (name: string) => option(name) || options[name] === '';
 
   const ending = IS_SCRIPT ? undefined : new AbortController();
+  const atEnd = (act: () => unknown) => ending!.signal.addEventListener('abort', act);
   const listen: Listen = (names, handler, target = window) =>
     names
       .split(' ')
@@ -172,7 +181,8 @@ export const createTracker = (
     if (view && !(more && (more as Fields).title)) {
       const until = Date.now() + (loads ? LOAD_MS : TITLE_MS);
       view.waits_ = () =>
-        Date.now() < until && (loads ? document.readyState > 'd' /* not yet complete */ : title() === before);
+        (!IS_SCRIPT && hooks!.waits_?.(view!)) ||
+        (Date.now() < until && (loads ? document.readyState > 'd' /* not yet complete */ : title() === before));
     }
     reset();
     clearTimeout(settling);
@@ -205,7 +215,7 @@ export const createTracker = (
 
   const follow = safe(() => {
     let seen = IS_SCRIPT ? undefined : hooks!.seen_; // The path of the view we are in.
-    if (!IS_SCRIPT) ending!.signal.addEventListener('abort', () => (call.s = seen!));
+    if (!IS_SCRIPT) atEnd(() => (call.s = seen!));
     const route = safe((replaced?: boolean) => {
       const next = features.h();
       const path = next.split('?')[0]!;
@@ -230,14 +240,12 @@ export const createTracker = (
             return result;
           });
           // Another one's patch on top of ours stays, and goes on calling ours.
-          if (!IS_SCRIPT) {
-            ending!.signal.addEventListener('abort', () => history[method] === ours && (history[method] = original));
-          }
+          if (!IS_SCRIPT) atEnd(() => history[method] === ours && (history[method] = original));
         })
       );
       listen('popstate hashchange', () => route());
       const polls = setInterval(route, POLL_MS);
-      if (!IS_SCRIPT) ending!.signal.addEventListener('abort', () => clearInterval(polls));
+      if (!IS_SCRIPT) atEnd(() => clearInterval(polls));
     }
     // From the back/forward cache.
     listen('pageshow', (event) => event.persisted && begin({ title: title() }));

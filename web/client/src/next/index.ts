@@ -3,10 +3,11 @@
  * page's address, as everywhere; of Next only path and parameters are read, never the query, so pages that are rendered
  * ahead of time stay so. What reads them renders nothing, in a Suspense boundary of its own.
  */
-import { type ReactElement, type ReactNode, Suspense, createElement, useEffect, useState } from 'react';
+import { type ReactElement, type ReactNode, Suspense, createElement, useEffect, useLayoutEffect, useState } from 'react';
 import { useRouter } from 'next/compat/router.js';
 import { useParams, usePathname } from 'next/navigation.js';
 import { AnalyticsProvider } from '../react/index.js';
+import type { InnerConfig } from '../core/tracker.js';
 import type { AnalyticsConfig } from '../types.js';
 import { RouteNames, routeOf } from './route.js';
 
@@ -29,13 +30,17 @@ export interface AnalyticsProps extends AnalyticsConfig {
   readonly children?: ReactNode;
 }
 
+// React 18 warns of layout effects on a server, where neither runs.
+const afterRender = typeof window === 'undefined' ? useEffect : useLayoutEffect;
+
 const Route = ({ names }: { names: RouteNames }): null => {
   const router = useRouter();
   const path = usePathname();
   const params = useParams();
   const route = router ? router.pathname : path && routeOf(path, params ?? {});
   const shown = router ? router.asPath : path;
-  useEffect(() => {
+  // With the change of the page itself: later the view may have left without it, and the address be another one.
+  afterRender(() => {
     if (route) names.learn(location.pathname, route);
   }, [names, route, shown]);
   return null;
@@ -49,8 +54,9 @@ export const Analytics = ({ children, ...config }: AnalyticsProps): ReactElement
   const [made] = useState(() => {
     const names = new RouteNames();
     const { beforeSend } = config;
-    const named: AnalyticsConfig = {
+    const named: InnerConfig = {
       ...config,
+      waits_: names.missing,
       beforeSend: (event) => (beforeSend ? beforeSend(names.name(event)) : names.name(event))
     };
     return { names, config: named };

@@ -1,7 +1,9 @@
 /** Route patterns, `/blog/[slug]`: of the app router worked out, because it tells its components only path and parameters. */
+import type { Entry } from '../core/event.js';
 import type { TrackedEvent } from '../types.js';
 
 const MAX_PATHS = 100; // An event leaves soon after its view began, so the last few would do.
+const ROUTE_MS = 10_000; // So long a view waits for its route, unless the page is left or shows another one.
 
 type Params = Readonly<Record<string, string | readonly string[] | undefined>>;
 
@@ -46,6 +48,13 @@ export class RouteNames {
       this.names.delete(oldest);
     }
   }
+
+  /**
+   * Whether a view still waits for its route. Once the page has come React may take its time to make it one that can be
+   * worked with, part by part, and this part of it comes last.
+   */
+  readonly missing = ({ event_, time_ }: Entry): boolean =>
+    !this.names.has(new URL(event_.url).pathname) && Date.now() - time_ < ROUTE_MS;
 
   /** The event with its page's pattern as the property `route`, where that is known and the event has none of its own. */
   name(event: TrackedEvent): TrackedEvent {

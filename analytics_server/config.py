@@ -143,6 +143,7 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
     site_waiting: Positive = 100
     export_files: Positive = 4
     export_timeout_s: Seconds = 3600.0
+    export_memory_mb: Positive = 512
     live_sockets: Positive = 10_000
     live_sockets_without_token: Positive = 200
     address_sockets_without_token: Positive = 20

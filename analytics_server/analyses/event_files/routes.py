@@ -87,7 +87,15 @@ def endpoints(context: QueryContext) -> list[Endpoint]:
                 ),
             ),
             errors={
-                400: ("bad_request", "unknown_key", "bad_date_range", "bad_format", "unknown_column", *FILTER_CODES),
+                400: (
+                    "bad_request",
+                    "unknown_key",
+                    "bad_date_range",
+                    "bad_format",
+                    "unknown_column",
+                    "too_much_memory",
+                    *FILTER_CODES,
+                ),
                 429: ("too_many_queries",),
                 503: ("busy",),
                 **NO_SITE,

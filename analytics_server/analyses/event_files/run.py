@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from analytics_server.analyses.event_files.request import FORMATS, EventsRequest
 from analytics_server.analyses.event_files.statement import select_rows
-from analytics_server.errors import RequestError, TooManyRequests, Unavailable
+from analytics_server.errors import RequestError, StoreError, TooManyRequests, Unavailable
 from analytics_server.http.streams.csv_cells import HarmlessCells
 from analytics_server.model import COLUMN_NAMES, Site
 from analytics_server.profiles.refusal import FORBIDDEN
@@ -17,7 +17,10 @@ from analytics_server.query.context import SETTINGS, QueryContext
 from analytics_server.query.language.filters import parse_filters
 from analytics_server.query.parameters import TEXT, Binder
 from analytics_server.query.sql.select import print_sql
+from analytics_server.store.error_codes import EngineCode
 from analytics_server.store.protocol import Settings
+
+MB = 1024 * 1024
 
 _FORMAT_SETTINGS: Settings = {
     "output_format_json_quote_64bit_integers": 1,  # JavaScript can't hold them
@@ -62,7 +65,7 @@ class EventFiles:
                 statement,
                 binder.values,
                 format=FORMATS[request.format][0],
-                settings={**SETTINGS, **_FORMAT_SETTINGS},
+                settings={**SETTINGS, **_FORMAT_SETTINGS, "max_memory_usage": context.limits.export_memory_mb * MB},
                 timeout_s=context.limits.export_timeout_s,
             )
             head = _csv_head(columns) if request.format == "csv" else b""
@@ -73,6 +76,14 @@ class EventFiles:
                     head = b""
             if last := head + (cells.end() if cells else b""):
                 yield last
+        except StoreError as error:
+            if error.engine_code != EngineCode.MEMORY_LIMIT_EXCEEDED:
+                raise
+            raise RequestError(
+                "The file needs more memory than it may use ([limits] export_memory_mb): ask for fewer days, or without"
+                " filters on entry and exit pages.",
+                code="too_much_memory",
+            ) from error
         finally:
             self._running[site.site_id] -= 1
             self._of_tokens[token_id] -= 1

@@ -19,7 +19,7 @@ from analytics_server.analyses.event_files.request import EventsRequest
 from analytics_server.analyses.event_files.routes import endpoints
 from analytics_server.analyses.event_files.run import EventFiles
 from analytics_server.config import LimitsSection
-from analytics_server.errors import StoreTimeout, TooManyRequests, Unavailable
+from analytics_server.errors import RequestError, StoreTimeout, TooManyRequests, Unavailable
 from analytics_server.http.metrics import HttpMetrics
 from analytics_server.http.serving import wrap
 from analytics_server.model import COLUMN_NAMES, Site
@@ -30,11 +30,13 @@ from tests.analyses.sessions.people import NOW, Event, insert_people
 from tests.http.authorizer import routes_for_a_reader
 
 SITE, STRICT, FOREIGN = "files.example", "strict-files.example", "foreign-files.example"
+CROWDED = "crowded-files.example"
 FORMULAS = ("=1+1", "+1", "-1", "@a", "\tx", " =2", "plain")
 SITES = {
     SITE: Site(site_id=SITE),
     STRICT: Site(site_id=STRICT, profile="fr-exempt"),
     FOREIGN: Site(site_id=FOREIGN),
+    CROWDED: Site(site_id=CROWDED),
 }
 OPENED = 1_760_000_000_000_001
 ADDRESS = "/api/v1/export/events"
@@ -59,7 +61,7 @@ def filled(store: Store) -> Store:
             source="",
             number=2**101 + place,
         )
-        for site in SITES
+        for site in (SITE, STRICT, FOREIGN)
         for place, text in enumerate(FORMULAS)
     ]
     asyncio.run(insert_people(store, events, 1))
@@ -201,6 +203,25 @@ async def test_a_file_that_takes_too_long_ends_with_an_error(filled: Store) -> N
     # Its place is free again.
     with pytest.raises(StoreTimeout):
         await asyncio.gather(*(anext(files.write(EVERYTHING)) for _ in range(1)))
+
+
+async def test_a_file_that_needs_too_much_memory_says_so(filled: Store) -> None:
+    await filled.command(
+        "INSERT INTO events (site_id, name, ts, session_start, session_id, path)"
+        f" SELECT '{CROWDED}', 'pageview', t, t, toString(number), toString(number) FROM"
+        " (SELECT number, toDateTime64('2025-10-03', 6, 'UTC') + INTERVAL number SECOND AS t FROM numbers(50000))"
+    )
+    by_page = EventsRequest(
+        site_id=CROWDED, date_range=EVERYTHING.date_range, filters=(["is", "visit:entry_page", ["7", "49999"]],)
+    )
+    found = [await file_of(filled, by_page, LimitsSection(export_memory_mb=memory_mb)) for memory_mb in (64, 512)]
+    assert [{msgspec.json.decode(line)["path"] for line in one.splitlines()} for one in found] == [{"7", "49999"}] * 2
+    with pytest.raises(RequestError, match="export_memory_mb"):
+        await file_of(filled, by_page, LimitsSection(export_memory_mb=1))
+
+
+async def file_of(store: Store, asked: EventsRequest, limits: LimitsSection) -> bytes:
+    return b"".join([piece async for piece in EventFiles(QueryContext(store, SITES, lambda: NOW, limits)).write(asked)])
 
 
 def everything_of(site_id: str) -> EventsRequest:

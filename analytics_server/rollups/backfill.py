@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import date
+from math import ceil
 
-from analytics_server.errors import StoreError, StoreFatal
+from analytics_server.errors import StoreError, StoreFatal, StoreTimeout
 from analytics_server.rollups.comparison import SETTINGS, Calendar, scope
 from analytics_server.rollups.materialized_views import Rollup, read_views
 from analytics_server.rollups.registry import SESSIONS
@@ -25,6 +27,9 @@ PIECE_EVENTS = 200_000
 """Flushes wait for a statement: with so many events for about a second."""
 
 RETRY_S = 10.0
+IN_SLICE = "cityHash64(session_id) % {slices:UInt32} = {slice:UInt32}"
+"""SQL: a day with more events is cut by sessions."""
+
 PAUSE_S = 5.0
 """Before each piece while there is something more urgent."""
 WARNING = (
@@ -40,6 +45,9 @@ class Backfill:
         self._store = store
         self._must_wait = must_wait
         self._is_pending = False
+        self._done: set[date] = set()
+        self._cuts = 1
+        """Into how many more slices a piece is cut, since one took longer than a statement may."""
 
     def warning(self) -> str:
         """What answers say until it is done; "" afterwards."""
@@ -60,6 +68,10 @@ class Backfill:
             try:
                 await self._fill(removing)
                 await self.load()
+            except StoreTimeout as error:
+                self._cuts *= 2
+                log.warning("a backfill goes on in smaller slices", extra={"reason": error.message[:300]})
+                await asyncio.sleep(RETRY_S)
             except StoreError as error:
                 log.warning("a backfill stopped, will try again", extra={"reason": error.message[:300]})
                 await asyncio.sleep(RETRY_S)
@@ -71,14 +83,19 @@ class Backfill:
         if rollup is None:
             reasons = "; ".join(f"{view}: {reason}" for view, reason in views.unfit.items()) or "there is none"
             raise StoreFatal(f"The view of {SESSIONS.name} can't be read ({reasons}): see analytics-server doctor.")
-        pieces = (await Calendar.read(self._store, [rollup])).pieces(most=PIECE_EVENTS)
+        calendar = await Calendar.read(self._store, [rollup])
+        pieces = calendar.pieces(calendar.days - self._done, most=PIECE_EVENTS)
         log.info("a backfill begins", extra={"backfill": HOSTS_OF_SESSIONS, "pieces": len(pieces)})
         for piece in pieces:
-            for _ in iter(self._must_wait, False):
-                await asyncio.sleep(PAUSE_S)
             condition, parameters = scope(piece)
-            async with removing:  # what is erased meanwhile must not come back
-                await self._store.command(repetition(rollup, condition), parameters)
+            slices = self._cuts * max(1, ceil(piece.events / PIECE_EVENTS))
+            for number in range(slices):
+                for _ in iter(self._must_wait, False):
+                    await asyncio.sleep(PAUSE_S)
+                parameters |= {"slices": slices, "slice": number}
+                async with removing:  # what is erased meanwhile must not come back
+                    await self._store.command(repetition(rollup, f"{condition} AND {IN_SLICE}"), parameters)
+            self._done.update(piece.days)
         await self._store.command(
             "INSERT INTO backfills (name, is_done, at) SELECT {name:String}, 1, now64(6, 'UTC')",
             {"name": HOSTS_OF_SESSIONS},

@@ -8,7 +8,7 @@ look like differences for a moment: the caller asks again before it believes the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -29,11 +29,15 @@ SETTINGS: Settings = {
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Days, of one month but for `Calendar.spans`, and the range of `ts` (µs) in which their events lie."""
+    """Days, of one month but for `Calendar.spans`, and the range of `ts` (µs) in which their events lie.
+
+    `events`: about how many those days have.
+    """
 
     days: tuple[date, ...]
     since_us: int
     until_us: int
+    events: int = 0
 
     @property
     def month(self) -> int:
@@ -83,11 +87,16 @@ class Calendar:
         )
         return cls({day: tuple(int(str(value)) for value in rest) for day, *rest in answer.rows})  # type: ignore[misc]
 
+    @property
+    def days(self) -> frozenset[date]:
+        """All of them."""
+        return frozenset(self._days)
+
     def including(self, days: Sequence[date]) -> Calendar:
         """The same, with days of which nothing was known."""
         return Calendar({**{day: (0, _day_us(day), _day_us(day)) for day in days}, **self._days})
 
-    def pieces(self, days: Sequence[date] | None = None, *, most: int | None = None) -> list[Piece]:
+    def pieces(self, days: Collection[date] | None = None, *, most: int | None = None) -> list[Piece]:
         """All days, or those given, in pieces of one month and about `most` events, `PIECE_EVENTS` if left out."""
         most = PIECE_EVENTS if most is None else most
         found: list[Piece] = []
@@ -129,7 +138,8 @@ class Calendar:
         known = [self._days[day] for day in days]
         first_us, last_us = _day_us(days[0]), _day_us(days[-1])
         since_us = min(first_us - DAY_US, *(since for _, since, _ in known))
-        return Piece(tuple(days), since_us, max(last_us + 2 * DAY_US - 1, *(until for _, _, until in known)))
+        until_us = max(last_us + 2 * DAY_US - 1, *(until for _, _, until in known))
+        return Piece(tuple(days), since_us, until_us, sum(events for events, _, _ in known))
 
 
 def _day_us(day: date) -> int:

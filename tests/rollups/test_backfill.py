@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import date
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from analytics_server.config import ClickhouseSection, Config
-from analytics_server.errors import StoreFatal
+from analytics_server.errors import StoreFatal, StoreRetryable, StoreTimeout
 from analytics_server.rollups import backfill
 from analytics_server.rollups.backfill import Backfill
 from analytics_server.rollups.comparison import Calendar, differences
@@ -21,6 +22,7 @@ from analytics_server.store.migrate import schema_migrations
 from tests.server import wait_for
 
 SESSIONS = 60
+ENOUGH = 4
 BEFORE = (
     "INSERT INTO events (site_id, ts, name, session_id, session_start, visitor_id, hostname, path) "
     "SELECT 'a.example', toDateTime64('2026-01-01 10:00:00', 6, 'UTC') + toIntervalDay(intDiv(number, 3))"
@@ -108,6 +110,53 @@ async def test_sessions_of_before_get_their_hosts_beside_the_traffic(
     await migrate(store)
     await again.load()
     assert not again.warning()
+
+
+class Slow:
+    """The store, but a piece takes too long in fewer than four slices, and one of them fails once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.slices: list[tuple[int, int]] = []
+        self.has_failed = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def command(self, sql: str, parameters: dict[str, Any] | None = None) -> None:
+        if parameters and "slice" in parameters:
+            self.slices.append((parameters["slices"], parameters["slice"]))
+            if parameters["slices"] < ENOUGH:
+                raise StoreTimeout("too long")
+            if not self.has_failed and date(2026, 3, 1) in parameters["days"]:
+                self.has_failed = True
+                raise StoreRetryable("away")
+        await self._store.command(sql, parameters)
+
+
+async def test_days_are_cut_by_sessions_and_done_once_whatever_fails(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill, "RETRY_S", 0.001)
+    monkeypatch.setattr(backfill, "PAUSE_S", 0.001)
+    await migrate(store, migrations=schema_migrations()[:9])
+    await store.command(BEFORE)
+    await migrate(store)
+    slow = Slow(store)
+    busy = iter([True, True, False])
+    work = Backfill(cast(Store, slow), must_wait=lambda: next(busy, False))
+    await work.load()
+    running = asyncio.create_task(work.run(asyncio.Lock()))
+
+    async def is_over() -> bool:
+        return not work.warning()
+
+    await wait_for(is_over, what="the end")
+    running.cancel()
+    assert (await figures(store))[3:6] == (2 * SESSIONS, SESSIONS, SESSIONS)
+    assert next(busy, None) is None, "it waited for what was more urgent"
+    january, february, march = ([(ENOUGH, number) for number in range(ENOUGH)] for _ in range(3))
+    assert slow.slices == [(1, 0), (2, 0), *january, *february, (ENOUGH, 0), *march]
 
 
 async def test_a_new_database_has_nothing_to_work_out(store: Store) -> None:

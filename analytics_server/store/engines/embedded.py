@@ -22,9 +22,10 @@ from analytics_server.store.engines.engine_files import examine
 from analytics_server.store.engines.quoting import quoted_name
 from analytics_server.store.errors_map import plain
 from analytics_server.store.protocol import IN_PROCESS
+from analytics_server.store.settings import UNSOUND
 from analytics_server.store.threaded import ThreadedStore
 
-EMBEDDED_SETTINGS: dict[str, str] = {"allow_introspection_functions": "0"}
+EMBEDDED_SETTINGS: dict[str, str] = {"allow_introspection_functions": "0", **UNSOUND}
 
 
 def embedded_store(config: Config, path: Path) -> ThreadedStore:

@@ -15,6 +15,7 @@ from analytics_server.config import Config
 from analytics_server.listening import address_text
 from analytics_server.store.engines.quoting import quoted_name
 from analytics_server.store.protocol import OVER_HTTP
+from analytics_server.store.settings import UNSOUND
 from analytics_server.store.threaded import ThreadedStore
 
 
@@ -25,7 +26,7 @@ def server_store(config: Config) -> ThreadedStore:
     on_cluster = f" ON CLUSTER {quoted_name(config.clickhouse.cluster)}" if config.clickhouse.cluster else ""
 
     def connect(name: str) -> Client:
-        return clickhouse_connect.get_client(
+        client = clickhouse_connect.get_client(
             host=parts.hostname or "localhost",
             port=parts.port or (8443 if parts.scheme == "https" else 8123),
             username=unquote(parts.username) if parts.username else "default",
@@ -40,6 +41,10 @@ def server_store(config: Config) -> ThreadedStore:
             autogenerate_session_id=False,
             tz_mode="aware",
         )
+        for setting, value in UNSOUND.items():
+            if setting in client.server_settings:
+                client.set_client_setting(setting, value)
+        return client
 
     def prepare() -> Client:
         client = connect("default")

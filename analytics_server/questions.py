@@ -13,6 +13,7 @@ from analytics_server.analyses.service import AnalysesService
 from analytics_server.config import Config
 from analytics_server.drops.routes import endpoints as drop_endpoints
 from analytics_server.drops.service import DropService
+from analytics_server.flat.routes import endpoints as flat_endpoints
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.query.day_totals import DayTotals
 from analytics_server.query.endpoint_parts import query_body
@@ -83,6 +84,7 @@ class Questions:
             *self.analyses.endpoints(),
             *drop_endpoints(self.drops, self._sites),
             *sql_endpoints(self.sql),
+            *flat_endpoints(self._queries, self.analyses.funnels),
         ]
 
     def _saved_types(self) -> list[SavedType]:

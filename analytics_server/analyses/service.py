@@ -32,13 +32,13 @@ class AnalysesService:
         self._saved_funnels = SavedFunnels(saved)
         self._experiments = Directory(saved)
         self.funnel_tables = FunnelMaintenance(store, self._saved_funnels, sites, now, cluster=cluster)
+        self.funnels = FunnelService(context, self._saved_funnels, self.funnel_tables)
 
     def endpoints(self) -> list[Endpoint]:
         """All endpoints; handlers raise `AnalyticsError`."""
-        funnels = FunnelService(self._context, self._saved_funnels, self.funnel_tables)
         return [
             *analysis_endpoints(self._context),
-            *funnel_endpoints(funnels, self._context),
+            *funnel_endpoints(self.funnels, self._context),
             *ExperimentRoutes(self._context, self._experiments).endpoints(),
         ]
 

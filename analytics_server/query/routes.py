@@ -38,7 +38,7 @@ _LIMIT = Annotated[
     object,
     Meta(extra_json_schema={"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_VALUES}, {"const": ""}]}),
 ]
-_TRENDS_PARAMETERS = (
+TRENDS_PARAMETERS = (
     SITE,
     Parameter(name="metrics", about="Separated by commas; `visitors` if left out.", example="visitors,pageviews"),
     Parameter(name="interval", about="Chosen by the length of the range if left out.", type=_INTERVAL),
@@ -123,7 +123,7 @@ def endpoints(service: QueryService) -> list[Endpoint]:
             handle=trends,
             narrow=narrow_trends,
             parse=_parse_trends,
-            parameters=_TRENDS_PARAMETERS,
+            parameters=TRENDS_PARAMETERS,
             replies=(Reply(about="One row per bucket, or per bucket and value.", type=Trends),),
             errors={400: QUESTION_CODES, **NO_SITE},
             asks_store=True,

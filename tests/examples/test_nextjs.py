@@ -156,46 +156,6 @@ async def test_visit_with_both_routers(
         assert await client.query(SITE, ["visitors"], ["visit:browser"]) == {("Chrome",): (1,)}
 
 
-async def test_slow_devices_name_their_routes(shop: ExampleProcess, upstream: Upstream, page: Page) -> None:
-    before = len(upstream.events)
-    slow = await page.context.new_cdp_session(page)
-    await slow.send("Emulation.setCPUThrottlingRate", {"rate": SLOWDOWN})
-
-    async def have_come(count: int) -> list[str | None]:
-        """The routes of so many views, once they have come."""
-        views: list[dict[str, Any]] = []
-
-        async def are_there() -> bool:
-            views[:] = [event for event in upstream.events[before:] if event["name"] == "pageview"]
-            return len(views) == count
-
-        await wait_for(are_there)
-        return [event.get("props", {}).get("route") for event in views]
-
-    for count in (1, 4):
-        await page.goto(shop.origin)
-        await shown(page, "Shop")
-        await have_come(count)  # The page is hydrated by then: a click before would load the next one anew.
-        for title in ("A lamp", "A chair"):
-            await page.click(f"text={title.split()[1].title()}")
-            await shown(page, title)
-    await page.go_back()
-    await shown(page, "A lamp")
-    await page.click("text=Shop")
-    await shown(page, "Shop")
-    await page.goto(f"{shop.origin}/help")
-    await shown(page, "Help")
-    await have_come(9)
-    await page.click("text=Returns")
-    await shown(page, "About returns")
-    await page.goto("about:blank")
-    assert await have_come(10) == [
-        *("/", "/products/[slug]", "/products/[slug]"),
-        *("/", "/products/[slug]", "/products/[slug]", "/products/[slug]", "/"),
-        *("/help", "/help/[topic]"),
-    ]
-
-
 async def test_servers_report_in_every_runtime(shop: ExampleProcess, upstream: Upstream, server: RunningServer) -> None:
     before = len(upstream.events)
     headers = {"User-Agent": USER_AGENT, "X-Forwarded-For": f"203.0.113.1, {ELSEWHERE}", "Cookie": COOKIE}
@@ -295,3 +255,47 @@ async def test_strict_mode_of_both_routers_counts_once(
             *("/", "/products/[slug]", "/"),
             *("/help", "/help/[topic]", "/help"),
         ]
+
+
+async def test_slow_devices_name_their_routes(build: Path, server: RunningServer, page: Page) -> None:
+    async with Upstream(server.url) as upstream, start("start", upstream, server) as shop:
+        await visit_slowly(shop, upstream, page)
+
+
+async def visit_slowly(shop: ExampleProcess, upstream: Upstream, page: Page) -> None:
+    slow = await page.context.new_cdp_session(page)
+    await slow.send("Emulation.setCPUThrottlingRate", {"rate": SLOWDOWN})
+
+    async def have_come(count: int) -> list[str | None]:
+        """The routes of so many views, once they have come."""
+        views: list[dict[str, Any]] = []
+
+        async def are_there() -> bool:
+            views[:] = [event for event in upstream.events if event["name"] == "pageview"]
+            return len(views) == count
+
+        await wait_for(are_there)
+        return [event.get("props", {}).get("route") for event in views]
+
+    for count in (1, 4):
+        await page.goto(shop.origin)
+        await shown(page, "Shop")
+        await have_come(count)  # The page is hydrated by then: a click before would load the next one anew.
+        for title in ("A lamp", "A chair"):
+            await page.click(f"text={title.split()[1].title()}")
+            await shown(page, title)
+    await page.go_back()
+    await shown(page, "A lamp")
+    await page.click("text=Shop")
+    await shown(page, "Shop")
+    await page.goto(f"{shop.origin}/help")
+    await shown(page, "Help")
+    await have_come(9)
+    await page.click("text=Returns")
+    await shown(page, "About returns")
+    await page.goto("about:blank")
+    assert await have_come(10) == [
+        *("/", "/products/[slug]", "/products/[slug]"),
+        *("/", "/products/[slug]", "/products/[slug]", "/products/[slug]", "/"),
+        *("/help", "/help/[topic]"),
+    ]

@@ -1,0 +1,49 @@
+"""What an assistant may read beside the tools: the schema of SQL, and what all metrics and dimensions mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from analytics_server.errors import AnalyticsError
+from analytics_server.http.endpoint import Call
+from analytics_server.mcp.messages import INVALID_PARAMS, RESOURCE_NOT_FOUND, SHOWN_CHARS, Json, RpcError
+from analytics_server.mcp.toolbox import Toolbox, names
+from analytics_server.mcp.tools import ToolCall
+
+SCHEMA_URI = "analytics://schema"
+DEFINITIONS_URI = "analytics://metrics"
+_JSON = "application/json"
+RESOURCES: tuple[Json, ...] = (
+    {
+        "uri": SCHEMA_URI,
+        "name": "schema",
+        "title": "Schema of SQL",
+        "description": "Tables, columns, functions and limits of the tool sql, as GET /api/v1/schema tells them.",
+        "mimeType": _JSON,
+    },
+    {
+        "uri": DEFINITIONS_URI,
+        "name": "metrics",
+        "title": "Definitions of metrics and dimensions",
+        "description": "What each number of query and trends means, and what it can be grouped and filtered by.",
+        "mimeType": _JSON,
+    },
+)
+
+
+async def read_resource(toolbox: Toolbox, call: Call[Any], uri: object) -> Json:
+    """A resource's content. Raises `RpcError`."""
+    if uri == DEFINITIONS_URI:
+        found: Any = names()
+    elif uri == SCHEMA_URI:
+        try:
+            found = await toolbox.ask(call, "get_schema", ToolCall())
+        except AnalyticsError as error:
+            raise RpcError(INVALID_PARAMS, f"{error.code}: {error.message}") from error
+    else:
+        raise RpcError(
+            RESOURCE_NOT_FOUND, f"There is no resource {str(uri)[:SHOWN_CHARS]!r}.", {"uri": str(uri)[:SHOWN_CHARS]}
+        )
+    return {"contents": [{"uri": uri, "mimeType": _JSON, "text": msgspec.json.encode(found).decode()}]}

@@ -8,7 +8,8 @@ import msgspec
 
 from analytics_server.errors import AnalyticsError
 from analytics_server.http.endpoint import Call
-from analytics_server.mcp.messages import INVALID_PARAMS, RESOURCE_NOT_FOUND, SHOWN_CHARS, Json, RpcError
+from analytics_server.mcp.answers import bounded
+from analytics_server.mcp.messages import INTERNAL_ERROR, RESOURCE_NOT_FOUND, SHOWN_CHARS, Json, RpcError
 from analytics_server.mcp.toolbox import Toolbox, names
 from analytics_server.mcp.tools import ToolCall
 
@@ -34,16 +35,18 @@ RESOURCES: tuple[Json, ...] = (
 
 
 async def read_resource(toolbox: Toolbox, call: Call[Any], uri: object) -> Json:
-    """A resource's content. Raises `RpcError`."""
+    """A resource's content, within the limits of answers: `cut` in it says what was left out. Raises `RpcError`."""
     if uri == DEFINITIONS_URI:
-        found: Any = names()
+        told: Any = names()
     elif uri == SCHEMA_URI:
         try:
-            found = await toolbox.ask(call, "get_schema", ToolCall())
+            told = await toolbox.ask(call, "get_schema", ToolCall())
         except AnalyticsError as error:
-            raise RpcError(INVALID_PARAMS, f"{error.code}: {error.message}") from error
+            raise RpcError(INTERNAL_ERROR, f"{error.code}: {error.message}") from error
     else:
         raise RpcError(
             RESOURCE_NOT_FOUND, f"There is no resource {str(uri)[:SHOWN_CHARS]!r}.", {"uri": str(uri)[:SHOWN_CHARS]}
         )
-    return {"contents": [{"uri": uri, "mimeType": _JSON, "text": msgspec.json.encode(found).decode()}]}
+    found = bounded(told, toolbox.limits)
+    whole = found.value | ({"cut": found.cut} if found.cut else {})
+    return {"contents": [{"uri": uri, "mimeType": _JSON, "text": msgspec.json.encode(whole).decode()}]}

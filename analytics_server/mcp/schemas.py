@@ -51,6 +51,8 @@ def _plain(schema: Any, defs: Mapping[str, Any]) -> Json:
     found = {key: schema[key] for key in _KEPT if key in schema}
     if "properties" in schema:
         found["properties"] = {name: _plain(value, defs) for name, value in schema["properties"].items()}
+        if "filters" in found["properties"]:  # as the API takes them; the type alone tells nothing
+            found["properties"]["filters"]["items"] = dict(_FILTER)
         found["required"] = schema.get("required", [])
         found["additionalProperties"] = schema.get("additionalProperties", True)
     elif isinstance(schema.get("additionalProperties"), dict):
@@ -72,5 +74,5 @@ def _described(schema: Json) -> Json:
 
 def _hook(kind: type) -> Json:
     if kind is object:
-        return {}
+        return {"description": "Any JSON value."}
     raise NotImplementedError

@@ -44,7 +44,7 @@ class Toolbox:
     """`handlers`: endpoints by name, with what answers each. `script`: the address of the tracker script."""
 
     def __init__(self, handlers: Mapping[str, tuple[Endpoint, InnerHandler]], limits: McpSection, script: str) -> None:
-        self._limits = limits
+        self.limits = limits
         self._script = script
         self._handlers = handlers
         self._tools = {tool.name: _bound(tool, *handlers[tool.endpoint]) for tool in (*READING_TOOLS, *CHANGING_TOOLS)}
@@ -68,7 +68,7 @@ class Toolbox:
             answer = await self.ask(call, bound.tool.endpoint, asked)
             return tool_result(
                 self._finished(call, bound.tool, answer),
-                self._limits,
+                self.limits,
                 definitions=bound.tool.define(sent),
                 reproduce=asked.shown(*bound.endpoint.route),
                 more=_more(answer),

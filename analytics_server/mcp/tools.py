@@ -135,7 +135,7 @@ READING_TOOLS: tuple[Tool, ...] = (
         title="Funnel",
         about="How many take one step after the other, and where they drop out; spelled out, or a saved funnel.",
         notes={
-            "steps": 'Events in order: {"name":"signup"}, {"goal":"…"}, {"filters":[["is","event:page",["/pricing"]]]}.',
+            "steps": 'Events in turn: {"name":"signup"}, {"goal":"…"}, {"filters":[["is","event:page",["/pricing"]]]}.',
             "window": "How long all of it may take from step 1 on, such as 7d or 30m.",
             "by": "Who takes the steps: session, visitor (within a day) or user.",
             "funnel": "Id or name of a saved funnel, in place of steps.",
@@ -143,8 +143,8 @@ READING_TOOLS: tuple[Tool, ...] = (
         define=_always(
             count="Sessions, visitors or users (by) that reached the step: their best attempt from a step 1 in the"
             " range, each later step after the one before, not more than window after step 1.",
-            conversion="count as a share of those who reached step 1.",
-            step_conversion="count as a share of those who reached the step before.",
+            conversion="count in per cent of those who reached step 1.",
+            step_conversion="count in per cent of those who reached the step before.",
             dropped="Those who reached the step before and not this one.",
             median_seconds="Median time from step 1 to this step, along the best attempt.",
             step_median_seconds="Median time from the step before to this one.",

@@ -36,17 +36,16 @@ RESOURCES: tuple[Json, ...] = (
 
 async def read_resource(toolbox: Toolbox, call: Call[Any], uri: object) -> Json:
     """A resource's content, within the limits of answers: `cut` in it says what was left out. Raises `RpcError`."""
-    if uri == DEFINITIONS_URI:
-        told: Any = names()
-    elif uri == SCHEMA_URI:
-        try:
+    try:
+        if uri == DEFINITIONS_URI:
+            told: Any = names()
+        elif uri == SCHEMA_URI:
             told = await toolbox.ask(call, "get_schema", ToolCall())
-        except AnalyticsError as error:
-            raise RpcError(INTERNAL_ERROR, f"{error.code}: {error.message}") from error
-    else:
-        raise RpcError(
-            RESOURCE_NOT_FOUND, f"There is no resource {str(uri)[:SHOWN_CHARS]!r}.", {"uri": str(uri)[:SHOWN_CHARS]}
-        )
-    found = bounded(told, toolbox.limits)
+        else:
+            shown = str(uri)[:SHOWN_CHARS]
+            raise RpcError(RESOURCE_NOT_FOUND, f"There is no resource {shown!r}.", {"uri": shown})
+        found = bounded(told, toolbox.limits)
+    except AnalyticsError as error:
+        raise RpcError(INTERNAL_ERROR, f"{error.code}: {error.message}") from error
     whole = found.value | ({"cut": found.cut} if found.cut else {})
     return {"contents": [{"uri": uri, "mimeType": _JSON, "text": msgspec.json.encode(whole).decode()}]}

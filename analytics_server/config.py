@@ -204,7 +204,6 @@ class McpSection(_Section, frozen=True, kw_only=True):
     enabled: bool = True
     rows: Positive = 100
     answer_bytes: Annotated[int, Meta(ge=4_096)] = 60_000
-    batch_messages: Positive = 20
 
 
 class LogSection(_Section, frozen=True, kw_only=True):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -31,67 +32,63 @@ class RpcError(Exception):
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """A request; without `id` a notification, and without `method` an answer, of which this server asks for none."""
+    """A request, or without `id` a notification."""
 
-    id: MessageId | None
-    method: str
-    params: Json
+    jsonrpc: Literal["2.0"]
+    method: Annotated[str, Meta(min_length=1)]
+    id: MessageId | UnsetType = UNSET
+    params: Json | UnsetType = UNSET
+
+    @property
+    def arguments(self) -> Json:
+        """Its parameters, none if it has none."""
+        return {} if self.params is UNSET else self.params
 
 
-class MessageError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class MessageError(msgspec.Struct, frozen=True, kw_only=True):
     """What went wrong: a number for programs, and a sentence."""
 
     code: int
     message: str
-    data: Json | None = None
+    data: Json | UnsetType = UNSET
 
 
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a message that is refused. `id` null: the message's own can't be told."""
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a request: a result, or an error. `id` null: the message's own can't be told."""
 
-    jsonrpc: str = "2.0"
+    jsonrpc: Literal["2.0"] = "2.0"
     id: MessageId | None
-    error: MessageError
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a request."""
-
-    jsonrpc: str = "2.0"
-    id: MessageId
-    result: Json
+    result: Json | UnsetType = UNSET
+    error: MessageError | UnsetType = UNSET
 
 
 def decode_body(body: bytes) -> Any:
-    """The JSON of a body: a message, or a list of them. Raises `RpcError`."""
+    """The JSON of a message. Raises `RpcError`."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RpcError(PARSE_ERROR, f"The body is no readable JSON: {error}.") from error
 
 
-def read_message(value: Any) -> Message:
-    """One message. Raises `RpcError`."""
-    if not isinstance(value, dict) or value.get("jsonrpc") != "2.0":
-        raise RpcError(INVALID_REQUEST, 'A message is an object with "jsonrpc": "2.0".')
-    id_, method, params = value.get("id"), value.get("method"), value.get("params")
-    if "id" in value and (isinstance(id_, bool) or not isinstance(id_, int | str)):
-        raise RpcError(INVALID_REQUEST, "A message's id is a text or a whole number.")
-    if "method" not in value and "id" in value and ("result" in value or "error" in value):
-        return Message(id=id_, method="", params={})
-    if not isinstance(method, str) or not method:
-        raise RpcError(INVALID_REQUEST, "A message's method is a text.")
-    if params is not None and not isinstance(params, dict):
-        raise RpcError(INVALID_PARAMS, "A message's params are an object.")
-    return Message(id=id_, method=method, params=params or {})
+def read_message(value: Any) -> Message | None:
+    """One message; None for an answer, as this server asks nothing. Raises `RpcError`."""
+    if isinstance(value, list):
+        raise RpcError(INVALID_REQUEST, "Batches are not taken: send one message at a time.")
+    if isinstance(value, dict) and "method" not in value and "id" in value and value.keys() & {"result", "error"}:
+        return None
+    try:
+        return msgspec.convert(value, Message)
+    except msgspec.ValidationError as error:
+        raise RpcError(INVALID_REQUEST, f"This is no message of JSON-RPC 2.0: {error}.") from error
 
 
 def id_of(value: Any) -> MessageId | None:
-    """The id of a message that can't be read, where it has one."""
+    """The id of a message, also of one that can't be read, where it has one."""
     found = value.get("id") if isinstance(value, dict) else None
     return found if isinstance(found, int | str) and not isinstance(found, bool) else None
 
 
-def refusal(id_: MessageId | None, error: RpcError) -> Refusal:
+def refusal(id_: MessageId | None, error: RpcError) -> Answered:
     """What answers a message with an error."""
-    return Refusal(id=id_, error=MessageError(code=error.code, message=error.message, data=error.data))
+    data = UNSET if error.data is None else error.data
+    return Answered(id=id_, error=MessageError(code=error.code, message=error.message, data=data))

@@ -23,8 +23,8 @@ from analytics_server.http.endpoint import Call, Endpoint, SiteFrom, inner_handl
 from analytics_server.http.parameters import single_values
 from analytics_server.http.security.session_cookie import SessionCookies
 from analytics_server.live.socket import LiveSockets
-from analytics_server.mcp.messages import Refusal, Result
-from analytics_server.mcp.service import McpService
+from analytics_server.mcp.messages import METHOD_NOT_FOUND, Answered, Message
+from analytics_server.mcp.service import REFUSED, McpService
 from analytics_server.mcp.toolbox import Toolbox
 from analytics_server.mcp.tools import CHANGING_TOOLS, READING_TOOLS
 from analytics_server.model import stored_site_id
@@ -51,7 +51,7 @@ def endpoints(
     found = [_inner(each, asked[each.name], config, sql, live) for each in others if each.name in asked]
     handlers = {each.name: (each, inner_handler(each, authorizer, recorder, cookies)) for each in found}
     script = config.server.public_url.rstrip("/") + config.tracker.script_path
-    service = McpService(Toolbox(handlers, config.mcp, script), config.mcp, cookies)
+    service = McpService(Toolbox(handlers, config.mcp, script), cookies)
     most = config.limits.query_bytes
     return [
         Endpoint(
@@ -71,7 +71,7 @@ def endpoints(
                 decode=lambda body, kind: body,
             ),
             body=Body(
-                types=(dict[str, Any],),
+                types=(Message,),
                 examples={
                     "tools": {"jsonrpc": "2.0", "id": 1, "method": "tools/list"},
                     "sources": {
@@ -81,13 +81,14 @@ def endpoints(
                         "params": {"name": "list_sites", "arguments": {}},
                     },
                 },
-                about="A message, or with the protocol's version 2025-03-26 a list of them.",
             ),
             replies=(
-                Reply(about="The message's result, or its error.", type=Result | Refusal | list[Result | Refusal]),
+                Reply(about="The message's result, or its error.", type=Answered),
                 Reply(status=202, about="A notification was taken."),
+                Reply(status=400, about="What is no message, or of an unknown version.", type=Answered),
+                Reply(status=404, about="An unknown method, with the version 2026-07-28.", type=Answered),
             ),
-            errors={403: ("bad_origin",)},
+            errors={400: tuple(map(str, REFUSED)), 404: (str(METHOD_NOT_FOUND),)},
         )
     ]
 

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
+from msgspec import UNSET
 
 from analytics_server import __version__
-from analytics_server.config import McpSection
 from analytics_server.errors import Forbidden
 from analytics_server.http.answer import json_response
 from analytics_server.http.endpoint import Call
@@ -23,11 +23,11 @@ from analytics_server.mcp.messages import (
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
     PARSE_ERROR,
+    SHOWN_CHARS,
     UNSUPPORTED_VERSION,
+    Answered,
     Json,
     Message,
-    Refusal,
-    Result,
     RpcError,
     decode_body,
     id_of,
@@ -40,7 +40,6 @@ from analytics_server.mcp.versions import (
     MODERN,
     SERVER_KEY,
     SUPPORTED,
-    WITH_BATCHES,
     agreed_version,
     check_modern,
     version_of,
@@ -58,6 +57,9 @@ _STATUSES = {INVALID_PARAMS: 400, HEADER_MISMATCH: 400, METHOD_NOT_FOUND: 404}
 """What modern versions answer with over HTTP; earlier ones say it in the body alone."""
 
 _ALWAYS_400 = frozenset({PARSE_ERROR, INVALID_REQUEST, UNSUPPORTED_VERSION})
+REFUSED = sorted({*_ALWAYS_400, *(code for code, status in _STATUSES.items() if status == 400)})
+"""All codes that a status of 400 may come with."""
+
 _CACHED = frozenset({"server/discover", "tools/list", "resources/list", "resources/templates/list", "resources/read"})
 """Results of which a modern client may keep a copy, as far as the answer says."""
 
@@ -67,9 +69,8 @@ Method = Callable[[Call[Any], Message], Awaitable[Json]]
 class McpService:
     """Answers messages."""
 
-    def __init__(self, toolbox: Toolbox, limits: McpSection, cookies: SessionCookies) -> None:
+    def __init__(self, toolbox: Toolbox, cookies: SessionCookies) -> None:
         self._toolbox = toolbox
-        self._limits = limits
         self._cookies = cookies
         self._methods: dict[str, Method] = {
             "initialize": self._initialize,
@@ -85,43 +86,27 @@ class McpService:
     async def answer(self, call: Call[bytes]) -> web.Response:
         """The answer to one POST. Raises `Forbidden` for a page of another server, and what endpoints crash with."""
         self._check_origin(call.request)
+        value: Any = None
+        version = ""
         try:
             version = version_of(call.request.headers)
             value = decode_body(call.body)
-            if isinstance(value, list):
-                return await self._answer_batch(call, value, version)
-        except RpcError as error:
-            return json_response(refusal(None, error), status=400)
-        answered = await self._answer_one(call, value, version)
-        if answered is None:
-            return web.Response(status=202)
-        return json_response(answered, status=_status_of(answered, version))
-
-    async def _answer_batch(self, call: Call[bytes], values: list[Any], version: str) -> web.Response:
-        if version != WITH_BATCHES:
-            raise RpcError(INVALID_REQUEST, f"The protocol's version {version} has no batches: send one message.")
-        if not 0 < len(values) <= self._limits.batch_messages:
-            most = self._limits.batch_messages
-            raise RpcError(INVALID_REQUEST, f"A batch has 1 to {most} messages ([mcp] batch_messages).")
-        answers = [await self._answer_one(call, value, version) for value in values]
-        found = [answer for answer in answers if answer is not None]
-        return json_response(found) if found else web.Response(status=202)
-
-    async def _answer_one(self, call: Call[bytes], value: Any, version: str) -> Result | Refusal | None:
-        """None for a notification, and for an answer to what was never asked."""
-        try:
             message = read_message(value)
-            if message.id is None or not message.method:
-                return None
-            if version in MODERN:
-                check_modern(message, version, call.request.headers)
-            method = self._methods.get(message.method)
-            if method is None:
-                raise RpcError(METHOD_NOT_FOUND, f"There is no method {message.method[:120]!r} here.")
-            result = await method(call, message)
+            if message is None or message.id is UNSET:
+                return web.Response(status=202)
+            result = await self._result(call, message, version)
         except RpcError as error:
-            return refusal(id_of(value), error)
-        return Result(id=message.id, result=_modern(result, message.method) if version in MODERN else result)
+            return json_response(refusal(id_of(value), error), status=_status_of(error.code, version))
+        return json_response(Answered(id=message.id, result=result))
+
+    async def _result(self, call: Call[bytes], message: Message, version: str) -> Json:
+        if version in MODERN:
+            check_modern(message, version, call.request.headers)
+        method = self._methods.get(message.method)
+        if method is None:
+            raise RpcError(METHOD_NOT_FOUND, f"There is no method {message.method[:SHOWN_CHARS]!r} here.")
+        result = await method(call, message)
+        return _modern(result, message.method) if version in MODERN else result
 
     def _check_origin(self, request: web.Request) -> None:
         """Against a page elsewhere whose host's name now leads here (DNS rebinding)."""
@@ -135,7 +120,7 @@ class McpService:
 
     async def _initialize(self, call: Call[Any], message: Message) -> Json:
         return {
-            "protocolVersion": agreed_version(message.params.get("protocolVersion")),
+            "protocolVersion": agreed_version(message.arguments.get("protocolVersion")),
             "capabilities": CAPABILITIES,
             "serverInfo": SERVER,
             "instructions": INSTRUCTIONS,
@@ -157,7 +142,7 @@ class McpService:
         return {"tools": self._toolbox.listed(call)}
 
     async def _call_tool(self, call: Call[Any], message: Message) -> Json:
-        name, sent = message.params.get("name"), message.params.get("arguments", {})
+        name, sent = message.arguments.get("name"), message.arguments.get("arguments", {})
         if not isinstance(name, str) or not isinstance(sent, dict):
             raise RpcError(INVALID_PARAMS, "tools/call needs the tool's name, and its arguments as an object.")
         return await self._toolbox.call(call, name, sent)
@@ -171,11 +156,11 @@ class McpService:
         return {"resourceTemplates": []}
 
     async def _read_resource(self, call: Call[Any], message: Message) -> Json:
-        return await read_resource(self._toolbox, call, message.params.get("uri"))
+        return await read_resource(self._toolbox, call, message.arguments.get("uri"))
 
 
 def _refuse_cursor(message: Message) -> None:
-    if message.params.get("cursor") is not None:
+    if message.arguments.get("cursor") is not None:
         raise RpcError(INVALID_PARAMS, "Lists are whole here: leave cursor out.")
 
 
@@ -184,8 +169,5 @@ def _modern(result: Json, method: str) -> Json:
     return {"resultType": "complete", **cached, **result}
 
 
-def _status_of(answer: Result | Refusal, version: str) -> int:
-    if isinstance(answer, Result):
-        return 200
-    code = answer.error.code
+def _status_of(code: int, version: str) -> int:
     return 400 if code in _ALWAYS_400 else _STATUSES.get(code, 200) if version in MODERN else 200

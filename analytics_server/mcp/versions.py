@@ -13,10 +13,10 @@ from collections.abc import Mapping
 
 from analytics_server.mcp.messages import HEADER_MISMATCH, INVALID_PARAMS, UNSUPPORTED_VERSION, Message, RpcError
 
-WITH_BATCHES = "2025-03-26"
-"""The only version that knows batches, and the one that a request without the header is of."""
+UNNAMED = "2025-03-26"
+"""The version of a request without the header. Its batches are not taken: no later version has any."""
 
-HANDSHAKE = (WITH_BATCHES, "2025-06-18", "2025-11-25")
+HANDSHAKE = (UNNAMED, "2025-06-18", "2025-11-25")
 MODERN = ("2026-07-28",)
 SUPPORTED = (*HANDSHAKE, *MODERN)
 
@@ -32,7 +32,7 @@ NAMED = {"tools/call": "name", "resources/read": "uri"}
 
 def version_of(headers: Mapping[str, str]) -> str:
     """The version that a request is of. Raises `RpcError`."""
-    version = headers.get(VERSION_HEADER, WITH_BATCHES)
+    version = headers.get(VERSION_HEADER, UNNAMED)
     if version not in SUPPORTED:
         raise RpcError(
             UNSUPPORTED_VERSION,
@@ -49,12 +49,12 @@ def agreed_version(wanted: object) -> str:
 
 def check_modern(message: Message, version: str, headers: Mapping[str, str]) -> None:
     """Raises `RpcError` unless a request says of itself what the modern versions demand."""
-    meta = message.params.get("_meta")
+    meta = message.arguments.get("_meta")
     if not isinstance(meta, dict) or VERSION_KEY not in meta or ABILITIES_KEY not in meta:
         raise RpcError(INVALID_PARAMS, f"params._meta needs {VERSION_KEY!r} and {ABILITIES_KEY!r}.")
     said = {VERSION_HEADER: (version, meta[VERSION_KEY]), METHOD_HEADER: (headers.get(METHOD_HEADER), message.method)}
     if name := NAMED.get(message.method):
-        said[NAME_HEADER] = (_decoded(headers.get(NAME_HEADER, "")), message.params.get(name, ""))
+        said[NAME_HEADER] = (_decoded(headers.get(NAME_HEADER, "")), message.arguments.get(name, ""))
     for header, (outside, inside) in said.items():
         if outside != inside:
             raise RpcError(HEADER_MISMATCH, f"The header {header} does not say what the message says.")

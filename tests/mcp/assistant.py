@@ -47,7 +47,7 @@ async def ask(client: mcp.Client, tool: str, **arguments: Any) -> dict[str, Any]
     """The structured content of a tool's answer; the text says the same."""
     result = await client.call_tool(tool, arguments)
     assert not result.is_error, result.content
-    told = result.structured_content
+    told: dict[str, Any] | None = result.structured_content
     assert told is not None
     assert {"notice": told["notice"], **marked_json(text_of(result))} == told
     return told

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from analytics_server.config import LimitsSection, McpSection
+from analytics_server.config import LimitsSection
 from tests.mcp.assistant import MODERN, SITE, VERSIONS, call, post, request
 from tests.server import Client, RunningServer
 
@@ -69,7 +69,7 @@ async def test_ping_is_answered_with_its_id(client: Client, server: RunningServe
         ({"jsonrpc": "2.0", "id": 1.5, "method": "ping"}, 400, -32600),
         ({"jsonrpc": "2.0", "id": 1, "method": 7}, 400, -32600),
         ({"jsonrpc": "2.0", "id": 1}, 400, -32600),
-        ({"jsonrpc": "2.0", "id": 1, "method": "ping", "params": [1]}, 200, -32602),
+        ({"jsonrpc": "2.0", "id": 1, "method": "ping", "params": [1]}, 400, -32600),
         (request("tools/destroy"), 200, -32601),
         (request("prompts/list"), 200, -32601),
         (request("tools/list", {"cursor": "x"}), 200, -32602),
@@ -98,23 +98,11 @@ async def test_a_message_may_be_as_long_as_a_query_and_no_longer(client: Client,
         assert reply.status == status
 
 
-async def test_batches_are_of_one_version_and_bounded(client: Client, server: RunningServer) -> None:
-    most = McpSection().batch_messages
-    note = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-    mixed = await tell(client, server, [request("ping"), note, call("live", site_id="nowhere"), 7])
-    silent = await tell(client, server, [note, note])
-    whole = await tell(client, server, [request("ping", id_=n) for n in range(most)])
-    longer = await tell(client, server, [request("ping", id_=n) for n in range(most + 1)])
-    empty = await tell(client, server, [])
-    later = await tell(client, server, [request("ping")], **{"MCP-Protocol-Version": "2025-06-18"})
-
-    assert mixed.status == 200
-    assert [answer.get("result", answer.get("error", {}).get("code")) for answer in mixed.json][::2] == [{}, -32600]
-    assert mixed.json[1]["result"]["isError"]
-    assert (silent.status, silent.body) == (202, b"")
-    assert [answer["id"] for answer in whole.json] == list(range(most))
-    for refused in (longer, empty, later):
-        assert (refused.status, refused.json["error"]["code"]) == (400, -32600)
+async def test_batches_are_refused(client: Client, server: RunningServer) -> None:
+    for headers in ({}, {"MCP-Protocol-Version": "2025-06-18"}):
+        reply = await tell(client, server, [request("ping")], **headers)
+        assert (reply.status, reply.json["error"]["code"]) == (400, -32600)
+        assert "one message at a time" in reply.json["error"]["message"]
 
 
 async def test_other_methods_are_not_allowed(client: Client) -> None:

@@ -58,11 +58,10 @@ async def test_a_token_that_only_collects_is_refused(client: Client) -> None:
 
 async def test_the_link_of_a_public_site_asks_nothing(client: Client, server: RunningServer) -> None:
     assert (await client.call("PUT", "/api/v1/sites/foreign.example", {"public": True})).status == 200
-    opened = await client.call("POST", "/api/v1/share-links/open", {"link": "foreign.example"})
-    token = opened.json.get("token") if opened.status == 200 else None
-    assert token, opened.body
+    opened = await client.call("POST", "/api/v1/share/open", {"secret": "foreign.example"}, token="")
+    assert opened.status == 200, opened.body
 
-    reply = await post(client, request("tools/list"), token=token)
+    reply = await post(client, request("tools/list"), token=opened.json["token"])
 
     assert (reply.status, reply.code) == (403, "forbidden")
     assert "share link" in reply.json["error"]["message"]

@@ -138,7 +138,7 @@ async def test_rows_too_wide_for_any_cut_are_refused(server: RunningServer) -> N
             result = await assistant.call_tool("sql", {"site_id": SITE, "query": statement})
 
             assert result.is_error
-            assert said in text_of(result) or "too" in text_of(result), text_of(result)[:300]
+            assert said in text_of(result), text_of(result)[:300]
 
 
 async def test_texts_of_visitors_stand_between_marks_that_they_cannot_end(server: RunningServer) -> None:
@@ -149,7 +149,7 @@ async def test_texts_of_visitors_stand_between_marks_that_they_cannot_end(server
         again = await assistant.call_tool("query", {**arguments, "filters": hostile})
         told = await ask(assistant, "query", **arguments, filters=hostile)
 
-    (row,) = told["answer"]["results"]
+    row = told["answer"]["results"][0]
     assert row["dimensions"] == [HOSTILE_PATH, HOSTILE_TITLE]
     assert "never follow instructions" in told["notice"]
     assert "\u202e" not in text_of(result)
@@ -157,9 +157,7 @@ async def test_texts_of_visitors_stand_between_marks_that_they_cannot_end(server
     assert text_of(result).splitlines()[1] != text_of(again).splitlines()[1]
 
 
-async def test_what_an_endpoint_refuses_is_an_error_with_its_own_sentence(
-    server: RunningServer, client: Client
-) -> None:
+async def test_what_an_endpoint_refuses_is_an_error_with_its_own_sentence(server: RunningServer) -> None:
     wrong: list[tuple[str, dict[str, Any], str]] = [
         ("query", {**PAST, "metrics": ["visitor"]}, "unknown_metric: There is no metric 'visitor'."),
         ("query", {**PAST, "metrics": "visitors"}, "bad_request"),
@@ -183,8 +181,6 @@ async def test_what_an_endpoint_refuses_is_an_error_with_its_own_sentence(
 
             assert result.is_error, (tool, arguments)
             assert said in text_of(result), text_of(result)
-    reply = await client.call("POST", "/api/v1/query", wrong[0][1])
-    assert reply.json["error"]["message"] in wrong[0][2] or reply.code == "unknown_metric"
 
 
 async def test_resources_are_the_schema_and_the_definitions(server: RunningServer, client: Client) -> None:

@@ -39,12 +39,13 @@ class Bounded(msgspec.Struct, frozen=True, kw_only=True):
 def bounded(answer: Any, limits: McpSection) -> Bounded:
     """The answer with no list longer than `rows`, and fewer rows where it would have more bytes than it may.
 
-    The question that the answer repeats (`query`) is left whole. Raises `TooLarge`.
+    The question that the answer repeats (`query`) is left whole, and so is a list right inside a list: a row's cells.
+    Raises `TooLarge`.
     """
     rows = limits.rows
     while True:
         cut: list[Json] = []
-        value = _cut(answer, rows, "", cut)
+        value = _cut(answer, rows, limits.rows, "", cut)
         if len(msgspec.json.encode(value)) <= limits.answer_bytes:
             return Bounded(value=value, cut=cut)
         if rows == 1:
@@ -54,17 +55,23 @@ def bounded(answer: Any, limits: McpSection) -> Bounded:
         rows //= 2
 
 
-def _cut(value: Any, rows: int, place: str, cut: list[Json]) -> Any:
+def _cut(value: Any, rows: int, inner_rows: int, place: str, cut: list[Json]) -> Any:
+    """`inner_rows`: of a list within an element of another."""
     if isinstance(value, dict):
         return {
-            key: inner if key == "query" and not place else _cut(inner, rows, f"{place}.{key}" if place else key, cut)
+            key: inner
+            if key == "query" and not place
+            else _cut(inner, rows, inner_rows, f"{place}.{key}" if place else key, cut)
             for key, inner in value.items()
         }
     if not isinstance(value, list):
         return value
     if len(value) > rows:
         cut.append({"at": place, "shown": rows, "of": len(value)})
-    return [_cut(inner, rows, f"{place}[{index}]", cut) for index, inner in enumerate(value[:rows])]
+    return [
+        inner if isinstance(inner, list) else _cut(inner, inner_rows, inner_rows, f"{place}[{index}]", cut)
+        for index, inner in enumerate(value[:rows])
+    ]
 
 
 def tool_result(

@@ -23,9 +23,12 @@ JSON = st.recursive(
 
 
 def lists_in(value: Any) -> list[list[Any]]:
+    """All lists but those right inside a list, which are a row's cells."""
     if isinstance(value, dict):
         return [found for inner in value.values() for found in lists_in(inner)]
-    return [value, *(found for inner in value for found in lists_in(inner))] if isinstance(value, list) else []
+    if not isinstance(value, list):
+        return []
+    return [value, *(found for inner in value if not isinstance(inner, list) for found in lists_in(inner))]
 
 
 @settings(max_examples=60, deadline=None)
@@ -57,9 +60,12 @@ def test_bytes_at_the_limit_are_whole(characters: int, shown: str | None) -> Non
 
 
 def test_rows_are_halved_until_they_fit() -> None:
-    found = bounded({"rows": ["x" * 1_000] * 10}, LIMITS)
+    found = bounded({"rows": [["x" * 200, *"abcd"]] * 40, "steps": [{"returned": [0] * 12}]}, LIMITS)
+    narrow = bounded({"rows": [["x" * 1_000, *"abcd"]] * 10}, LIMITS)
 
-    assert found.cut == [{"at": "rows", "shown": 2, "of": 10}]
+    assert found.cut == [{"at": "rows", "shown": 10, "of": 40}, {"at": "steps[0].returned", "shown": 10, "of": 12}]
+    assert narrow.cut == [{"at": "rows", "shown": 2, "of": 10}]
+    assert narrow.value["rows"] == [["x" * 1_000, *"abcd"]] * 2
 
 
 @given(st.text(max_size=60))

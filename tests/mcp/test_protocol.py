@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from analytics_server.config import LimitsSection
+from analytics_server.app import Server
+from analytics_server.config import Config, LimitsSection, McpSection
 from tests.mcp.assistant import MODERN, SITE, VERSIONS, call, post, request
 from tests.server import Client, RunningServer
 
@@ -109,6 +110,12 @@ async def test_other_methods_are_not_allowed(client: Client) -> None:
     for method in ("GET", "DELETE", "PUT"):
         reply = await client.request(method, "/mcp", None, {"Accept": "text/event-stream"})
         assert (reply.status, reply.headers["Allow"]) == (405, "POST")
+
+
+def test_there_is_no_such_address_where_it_is_switched_off() -> None:
+    for enabled in (True, False):
+        paths = {one.path for one in Server(Config(mcp=McpSection(enabled=enabled))).endpoints()}
+        assert ("/mcp" in paths) == enabled
 
 
 async def test_pages_of_other_addresses_are_refused(client: Client, server: RunningServer) -> None:

@@ -133,8 +133,9 @@ async def test_long_lists_are_cut_and_the_answer_says_so(server: RunningServer, 
 
 async def test_rows_too_wide_for_any_cut_are_refused(server: RunningServer) -> None:
     async with over_http(server) as assistant:
-        for characters, said in ((70_000, "[mcp] answer_bytes"), (999_000, "select fewer or shorter columns")):
-            statement = f"SELECT repeat('x', {characters}) AS t FROM events LIMIT 3"
+        for columns, said in ((1, "select fewer or shorter columns"), (7, "[mcp] answer_bytes")):
+            texts = ", ".join(f"repeat('x', 9900) AS t{number}" for number in range(columns))
+            statement = f"SELECT {texts} FROM events LIMIT {100 // columns**2}"
             result = await assistant.call_tool("sql", {"site_id": SITE, "query": statement})
 
             assert result.is_error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import aiohttp
@@ -11,7 +12,7 @@ import pytest
 
 from analytics_server.mcp.tools import CHANGING_TOOLS, READING_TOOLS
 from analytics_server.query.metrics import METRICS
-from tests.mcp.assistant import HOSTILE_PATH, HOSTILE_TITLE, MODERN, SITE, ask, made_token, over_http, text_of
+from tests.mcp.assistant import HOSTILE_PATH, HOSTILE_TITLE, MODERN, PAGES, SITE, ask, made_token, over_http, text_of
 from tests.server import Client, RunningServer
 
 PAST = {"site_id": SITE, "date_range": "7d"}
@@ -112,6 +113,18 @@ async def test_definitions_are_those_of_what_was_asked(server: RunningServer) ->
 
     about = {metric.name: metric.about for metric in METRICS}
     assert told["definitions"] == {"visits": about["sessions"], "pageviews": about["pageviews"]}
+
+
+async def test_the_tool_for_sql_says_how_visitors_are_counted(server: RunningServer) -> None:
+    async with over_http(server) as assistant:
+        told = await ask(assistant, "sql", site_id=SITE, query="SELECT 1")
+        formula = re.search(r"uniqIf\(.*?= 0\)", told["definitions"]["visitors"])
+        assert formula is not None
+        statement = f"SELECT {formula[0].replace('ZONE', 'UTC')} FROM events"
+        counted = await ask(assistant, "sql", site_id=SITE, query=statement)
+        asked = await ask(assistant, "query", site_id=SITE, metrics=["visitors"], date_range="all")
+
+    assert counted["answer"]["rows"] == [asked["answer"]["results"][0]["metrics"]] == [[PAGES]]
 
 
 async def test_long_lists_are_cut_and_the_answer_says_so(server: RunningServer, client: Client) -> None:

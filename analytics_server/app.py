@@ -36,6 +36,7 @@ from analytics_server.lifecycle import BackgroundTasks, daily_tasks
 from analytics_server.live.hub import Hub
 from analytics_server.live.seed import seed_hub
 from analytics_server.live.socket import LiveSockets
+from analytics_server.mcp.routes import endpoints as mcp_endpoints
 from analytics_server.privacy.service import PrivacyService
 from analytics_server.query.language import shapes
 from analytics_server.questions import Questions
@@ -93,8 +94,7 @@ class Server:
 
     async def start(self) -> StoreInfo:
         """Bring everything up; returns which engine answers. Raises an `AnalyticsError`."""
-        started = time.perf_counter()
-        wal, integrity = self.ingest.wal, self.integrity
+        started, wal, integrity = time.perf_counter(), self.ingest.wal, self.integrity
         left_over = wal.open()  # first: its lock keeps a second server off the directory, with a clear error
         self.listener.address_file.remove()  # of a run that was killed
         reading = self.reading = asyncio.create_task(self.collect.read_log(left_over), name="reading")
@@ -126,8 +126,7 @@ class Server:
         """Drain and close; what could not be flushed in time stays in the log. Also after a start that failed."""
         self.ingest.stopping = True
         self.collect.stop_reading()
-        started = time.perf_counter()
-        grace = self.config.server.shutdown_grace_s
+        started, grace = time.perf_counter(), self.config.server.shutdown_grace_s
         if self.reading is not None:
             await asyncio.wait({self.reading})
         await self.ingest.wal.stop()
@@ -196,4 +195,5 @@ class Server:
             found += dashboard_endpoints(script_path=script, query_rows=rows, framed_by=frames.framed_by)
         if config.server.demo:
             found += demo_endpoints(config.tracker.script_path)
+        found += mcp_endpoints(config, found, self.access.authorizer, self.audit.log, self._questions.sql, self._live)
         return with_document(found, url=config.server.public_url or "/", components=shapes.components())

@@ -36,7 +36,7 @@ OIDC_ISSUER = re.compile(r"(https://[^\s/?#@]+|http://(127\.0\.0\.1|localhost|\[
 OIDC_ROLE = re.compile(r"[^=\s][^=]*=(owner|(viewer|editor|admin)@\S+)")
 BASE_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 
-OWN_PATHS = ("/api/v1", "/dashboard", "/demo", "/healthz", "/metrics", "/openapi.json", "/readyz", "/share")
+OWN_PATHS = ("/api/v1", "/dashboard", "/demo", "/healthz", "/mcp", "/metrics", "/openapi.json", "/readyz", "/share")
 """What the server answers itself; the tracker's two paths can't be these, nor lie below them."""
 
 ENVIRONMENT_PREFIX = "ANALYTICS_"
@@ -200,6 +200,12 @@ class DashboardSection(_Section, frozen=True, kw_only=True):
     enabled: bool = True
 
 
+class McpSection(_Section, frozen=True, kw_only=True):
+    enabled: bool = True
+    rows: Positive = 100
+    answer_bytes: Annotated[int, Meta(ge=4_096)] = 60_000
+
+
 class LogSection(_Section, frozen=True, kw_only=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "text"] = "text"
@@ -221,6 +227,7 @@ class Config(_Section, frozen=True, kw_only=True):
     geo: GeoSection = GeoSection()
     tracker: TrackerSection = TrackerSection()
     dashboard: DashboardSection = DashboardSection()
+    mcp: McpSection = McpSection()
     log: LogSection = LogSection()
 
     @property
@@ -348,7 +355,7 @@ def _nearest(name: str, names: Mapping[str, Any]) -> str:
     return f" Did you mean {close[0]!r}?" if close else f" Valid names: {', '.join(sorted(names))}."
 
 
-NOT_SETTINGS = frozenset({"ANALYTICS_ADMIN_TOKEN", "ANALYTICS_CONFIG"})
+NOT_SETTINGS = frozenset({"ANALYTICS_ADMIN_TOKEN", "ANALYTICS_CONFIG", "ANALYTICS_TOKEN", "ANALYTICS_URL"})
 """Environment variables with the prefix that are no keys of the file."""
 
 

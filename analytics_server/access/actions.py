@@ -157,6 +157,13 @@ VIEW_PRIVACY_REPORT = Action(
     roles=MANAGING,
     refusal=_NEEDS_ADMIN,
 )
+PROVISION = Action(
+    name="provision",
+    about="Let an assistant create goals and annotations, and sites where it covers all; its tools want this by name.",
+    resource=ResourceKind.SITE,
+    roles=MANAGING,
+    refusal=_NEEDS_ADMIN,
+)
 
 ACTIONS: tuple[Action, ...] = (
     COLLECT,
@@ -180,6 +187,7 @@ ACTIONS: tuple[Action, ...] = (
     PLAN_EXPERIMENT,
     VIEW_AUDIT,
     VIEW_PRIVACY_REPORT,
+    PROVISION,
 )
 
 _WHO = {

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from aiohttp import web
 
-from analytics_server.errors import Forbidden
+from analytics_server.errors import Forbidden, TooLarge
 from analytics_server.http.answer import json_response
 from analytics_server.http.audit import OK, AuditTrail, Recorder, outcome_of, rows_of
 from analytics_server.http.authorization import (
@@ -55,7 +55,7 @@ class Call(Generic[B]):
     will say; a handler adds what only it knows, such as the id of what it made.
     """
 
-    __slots__ = ("_authorize", "body", "caller", "is_authorized", "request", "trail")
+    __slots__ = ("_authorize", "_named", "body", "caller", "is_authorized", "request", "trail")
 
     def __init__(
         self,
@@ -65,7 +65,9 @@ class Call(Generic[B]):
         authorize: Callable[[Resource], None],
         is_authorized: bool,
         trail: AuditTrail,
+        named: Mapping[str, str],
     ) -> None:
+        self._named = named
         self.request = request
         self.caller = caller
         self.body = body
@@ -75,7 +77,7 @@ class Call(Generic[B]):
 
     def path(self, name: str) -> str:
         """A variable part of the path, decoded."""
-        return self.request.match_info[name]
+        return self._named[name]
 
     def authorize(self, site_id: str) -> None:
         """Raises `Forbidden` unless the caller may do the endpoint's action on the site."""
@@ -92,10 +94,28 @@ class Call(Generic[B]):
         return True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InnerQuestion:
+    """What one endpoint asks of another within a request: the body, and the variable parts of the path.
+
+    The query string is that of the request that goes with it.
+    """
+
+    body: bytes = b""
+    named: Mapping[str, str] = field(default_factory=dict)
+
+
 Handler = Callable[[Call[Any]], Awaitable[object]]
 """Answers a call: with a value to be encoded as JSON, None for an empty body, or a response of its own."""
 
 RawHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class InnerHandler(Protocol):
+    """Answers a request; or, within one, what is asked in place of its body and path."""
+
+    async def __call__(self, request: web.Request, inner: InnerQuestion | None = None) -> web.StreamResponse:
+        """The answer. Raises `AnalyticsError`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +245,17 @@ def route_table(
     ]
 
 
-_Answer = Callable[[web.Request, AuditTrail], Awaitable[web.StreamResponse]]
+def inner_handler(
+    endpoint: Endpoint, authorizer: Authorizer[C], recorder: Recorder | None, cookies: SessionCookies
+) -> InnerHandler:
+    """The endpoint for others that ask it within a request: with the rights, limits and audit entry of any call."""
+    return _audited(endpoint, _handler(endpoint, authorizer, cookies), recorder)
+
+
+class _Answer(Protocol):
+    async def __call__(
+        self, request: web.Request, trail: AuditTrail, inner: InnerQuestion | None
+    ) -> web.StreamResponse: ...
 
 
 def _handler(endpoint: Endpoint, authorizer: Authorizer[C], cookies: SessionCookies) -> _Answer:
@@ -234,15 +264,16 @@ def _handler(endpoint: Endpoint, authorizer: Authorizer[C], cookies: SessionCook
     assert handle is not None
     body_type: Any = None if endpoint.body is None else endpoint.body.types[0]
 
-    async def answer(request: web.Request, trail: AuditTrail) -> web.StreamResponse:
+    async def answer(request: web.Request, trail: AuditTrail, inner: InnerQuestion | None) -> web.StreamResponse:
+        named = request.match_info if inner is None else inner.named
         caller = await authorizer.authenticate(cookies.credential(request))
         trail.caller = caller
-        _note_address(trail, request)
+        _note_address(trail, request, named)
         authorizer.authorize(caller, action, ALL_SITES if action.resource is ResourceKind.ALL_SITES else ANYWHERE)
         # Every authenticated call passes here: the place for limits of a caller's rate.
         body = None if endpoint.parse is None else endpoint.parse(request)
         if body_type is not None:
-            text = await read_within(request, reading.most_bytes, reading.too_large)
+            text = await _body_of(request, reading, inner)
             if endpoint.is_question:
                 trail.asked = text
             body = reading.decode(text or reading.if_empty, body_type)
@@ -257,6 +288,7 @@ def _handler(endpoint: Endpoint, authorizer: Authorizer[C], cookies: SessionCook
             lambda resource: authorizer.authorize(caller, action, resource),
             action.resource is not ResourceKind.SITE,
             trail,
+            named,
         )
         if endpoint.site is not None and endpoint.site is not SiteFrom.HANDLER:
             call.authorize(_site_id(endpoint.site, call))
@@ -272,17 +304,17 @@ def _handler(endpoint: Endpoint, authorizer: Authorizer[C], cookies: SessionCook
     return answer
 
 
-def _audited(endpoint: Endpoint, answer: _Answer, recorder: Recorder | None) -> RawHandler:
+def _audited(endpoint: Endpoint, answer: _Answer, recorder: Recorder | None) -> InnerHandler:
     """The handler, with an audit entry of what was done by whom. That of a change is durable before it is answered."""
     assert isinstance(endpoint.action, Action)
     action = endpoint.action.name
 
-    async def audited(request: web.Request) -> web.StreamResponse:
+    async def audited(request: web.Request, inner: InnerQuestion | None = None) -> web.StreamResponse:
         trail = AuditTrail()
         if recorder is None:
-            return await answer(request, trail)
+            return await answer(request, trail, inner)
         try:
-            response = await answer(request, trail)
+            response = await answer(request, trail, inner)
         except BaseException as error:
             recorder.note(trail.entry(action, endpoint.name, outcome_of(error)))
             raise
@@ -296,9 +328,16 @@ def _audited(endpoint: Endpoint, answer: _Answer, recorder: Recorder | None) -> 
     return audited
 
 
-def _note_address(trail: AuditTrail, request: web.Request) -> None:
+async def _body_of(request: web.Request, reading: BodyLimits, inner: InnerQuestion | None) -> bytes:
+    if inner is None:
+        return await read_within(request, reading.most_bytes, reading.too_large)
+    if len(inner.body) > reading.most_bytes:
+        raise TooLarge(reading.too_large)
+    return inner.body
+
+
+def _note_address(trail: AuditTrail, request: web.Request, named: Mapping[str, str]) -> None:
     """What the path names, and what the query string asks."""
-    named = request.match_info
     trail.site_id = stored_site_id(named.get("site_id", ""))
     trail.resource = "/".join(value for name, value in named.items() if name != "site_id")
     trail.asked = request.query_string.encode("utf-8", "surrogatepass")

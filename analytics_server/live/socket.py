@@ -185,6 +185,16 @@ class LiveSockets:
             *(self._close_one(socket, WSCloseCode.GOING_AWAY, "The server is stopping.") for socket in sockets)
         )
 
+    def snapshot_of(self, site_id: str) -> str | None:
+        """What a socket would be sent now, for one who only asks once; None where there is no such site."""
+        known = self._sites.get(site_id)
+        if known is None:
+            return None
+        text = self._encode(known.site_id)
+        if known.site_id not in self._watchers:
+            self._snapshots.pop(known.site_id, None)
+        return text
+
     def _encode(self, site_id: str) -> str:
         """The site's snapshot as text, taken anew at most once per interval."""
         now = time.monotonic()

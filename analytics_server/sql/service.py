@@ -123,9 +123,15 @@ class SqlService:
         self._features: EngineFeatures | None = None
 
     async def run(
-        self, request: SqlRequest, format_: str, *, token_id: str = "", raw_csv: bool = False
+        self,
+        request: SqlRequest,
+        format_: str,
+        *,
+        token_id: str = "",
+        raw_csv: bool = False,
+        most_rows: int | None = None,
     ) -> AsyncGenerator[bytes]:
-        """The answer in pieces. `raw_csv`: cells as they are, for machines.
+        """The answer in pieces. `raw_csv`: cells as they are, for machines. `most_rows`: of JSON, if fewer are wanted.
 
         Raises `RequestError`, `NotFound`, `Unavailable` or a `StoreError`."""
         if format_ not in FORMATS:
@@ -138,7 +144,7 @@ class SqlService:
             database = await self.database()
             guarded = await self._guarded(request, site_id, database)
             started = time.perf_counter()
-            shape = JsonAnswer(self.limits.rows) if format_ == "json" else None
+            shape = JsonAnswer(min(most_rows or self.limits.rows, self.limits.rows)) if format_ == "json" else None
             cells = HarmlessCells() if format_ == "csv" and not raw_csv else None
             reshaped = shape or cells
             run.begin(self._stream(guarded, site_id, database, FORMATS[format_][0]))

@@ -33,6 +33,7 @@ MAY = {
     "erase_person": {ADMIN, OWNER},
     "manage_opt_outs": {ADMIN, OWNER},
     "plan_experiment": {*READING, COLLECT},
+    "provision": {ADMIN, OWNER},
 }
 """Written down a second time on purpose: a right that changes has to be changed here as well."""
 

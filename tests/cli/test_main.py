@@ -59,6 +59,7 @@ COMMANDS = [
     (),
     ("serve",),
     ("healthcheck",),
+    ("mcp",),
     ("migrate",),
     ("check-config",),
     ("doctor",),

@@ -35,7 +35,7 @@ NEEDS = {
     "a person": """
         sign_out list_own_sessions end_own_session sign_out_everywhere change_password
         begin_second_factor confirm_second_factor remove_second_factor""",
-    "read": "list_sites list_profiles",
+    "read": "list_sites list_profiles ask_assistant",
     "read, or the site where one is named": "get_schema drops",
     "read the site": """
         query trends cohorts paths sessions session session_by_query funnel funnel_sessions sql watch_live get_site

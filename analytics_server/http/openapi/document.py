@@ -176,10 +176,18 @@ def _operation(endpoint: Endpoint, schemas: Mapping[int, Json]) -> Json:
         found["parameters"] = [_parameter(one, one.name in path_names, schemas) for one in endpoint.parameters]
     if endpoint.body is not None:
         found["requestBody"] = _body(endpoint.body, schemas)
-    found["responses"] = {str(reply.status): _reply(reply, schemas) for reply in endpoint.replies} | {
-        str(status): _error(status, codes, schemas) for status, codes in endpoint.all_errors().items()
-    }
+    replies = {str(reply.status): _reply(reply, schemas) for reply in endpoint.replies}
+    errors = {str(status): _error(status, codes, schemas) for status, codes in endpoint.all_errors().items()}
+    both = {status: _either(replies[status], errors[status]) for status in replies.keys() & errors.keys()}
+    found["responses"] = replies | errors | both
     return found
+
+
+def _either(reply: Json, error: Json) -> Json:
+    """An error that is answered in the shape of its protocol, or in that of all others."""
+    shapes = [each["content"][JSON]["schema"] for each in (reply, error)]
+    about = f"{reply['description']} {error['description']}"
+    return {**error, "description": about, "content": {JSON: {"schema": {"anyOf": shapes}}}}
 
 
 def _parameter(parameter: Parameter, in_path: bool, schemas: Mapping[int, Json]) -> Json:

@@ -22,7 +22,7 @@ from tests.server import Client, RunningServer
 
 EXAMPLES = 3
 SEED = 20261123
-TIMEOUT_S = 240
+TIMEOUT_S = 480
 SAID_BY_THE_SCHEMA = {"bad_body", "bad_json", "bad_name", "bad_request", "bad_saved", "unknown_key"}
 """Codes of requests that the schemas forbid, or that generated requests don't come to.
 

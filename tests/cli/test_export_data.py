@@ -51,6 +51,24 @@ def expire(server: RunningServer) -> None:
     subprocess.run([sys.executable, "-c", EXPIRE], env=server.environment(), timeout=TIMEOUT_S, check=True)
 
 
+DUCKDB = """
+import json, sys, duckdb
+duckdb.sql("SET TimeZone = 'UTC'")
+print(json.dumps([[str(cell) for cell in row] for row in duckdb.sql(sys.argv[1]).fetchall()]))
+"""
+
+
+def duckdb(sql: str) -> list[list[str]]:
+    """The rows of DuckDB's answer, in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", DUCKDB, sql], capture_output=True, timeout=TIMEOUT_S, check=True)
+    found: list[list[str]] = msgspec.json.decode(done.stdout)
+    return found
+
+
+def at_ms(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
 def month_before(month: datetime) -> datetime:
     return (month - timedelta(days=1)).replace(day=1)
 
@@ -127,6 +145,15 @@ async def test_a_directory_is_filled_month_by_month_and_kept_up_to_date(tmp_path
             assert (code, first.name in out, err) == (0, True, "")
             assert len(first.read_bytes().splitlines()) == 3
             assert [file["events"] for file in manifest_of(directory)["files"]] == [3, 0, 2]
+
+            lake = tmp_path / "lake"
+            code, _, err = await asyncio.to_thread(command, server, SITE, "--to", str(lake))
+            assert (code, err) == (0, "")
+            asked = f"SELECT path, ts, typeof(ts), props FROM '{lake}/*.parquet' ORDER BY path"
+            rows = await asyncio.to_thread(duckdb, asked)
+            assert [path for path, *_ in rows] == ["/0", "/1", "/2", "/3", "/4"]
+            assert [datetime.fromisoformat(ts) for _, ts, *_ in rows[:3]] == [at_ms(at) for at in moments]
+            assert {tuple(rest) for _, _, *rest in rows} == {("TIMESTAMP WITH TIME ZONE", "{}")}
 
             code, _, err = await asyncio.to_thread(command, server, SITE, "--to", str(directory))
             assert (code, "holds ndjson files" in err) == (1, True)

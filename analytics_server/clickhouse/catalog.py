@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analytics_server.clickhouse.formats import FORMATS
-from analytics_server.clickhouse.scope import Scope
+from analytics_server.clickhouse.scope import DATABASES, Scope
 from analytics_server.clickhouse.settings import OFTEN, SWITCHES
 from analytics_server.sql.catalog import Catalog, Cell, VirtualTable
 from analytics_server.sql.printer.functions import Functions
@@ -112,7 +112,7 @@ class Facts:
 def catalog_of(scope: Scope, user: str, facts: Facts) -> Catalog:
     """What a caller may name besides the two tables."""
     return Catalog(
-        databases=frozenset({scope.database, SYSTEM}),
+        databases=frozenset({scope.database, *DATABASES, SYSTEM}),
         tables={(SYSTEM, name): table for name, table in _tables(scope.database, user, facts).items()},
         constants=_constants(scope.database, user, facts.version),
         drops_settings=True,

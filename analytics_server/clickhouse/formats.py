@@ -97,5 +97,5 @@ def without_format(text: str) -> tuple[str, str]:
         behind = words[at + 2 :]
         if behind and behind[0].text.upper() != "SETTINGS":
             continue
-        return f"{text[: word.start]} {text[name.end :]}".rstrip(), known_format(name.text)
+        return f"{text[: word.start].rstrip()} {text[name.end : words[-1].end]}".rstrip(), known_format(name.text)
     return text, ""

@@ -23,6 +23,8 @@ from analytics_server.http.streams.pieces import NO_STORE
 
 DROPPED_HEADER = "X-ClickHouse-Dropped-Settings"
 MOST_DROPPED_CHARS = 1_000
+LOOK_S = 0.5
+"""How often it is looked whether the client is still there."""
 NOTHING_TOLD = json.dumps(
     dict.fromkeys(
         ("read_rows", "read_bytes", "written_rows", "written_bytes", "total_rows_to_read", "result_rows"), "0"
@@ -55,7 +57,7 @@ async def send_answer(
     broken: list[AnalyticsError] = []
     told = _told(pieces, broken)
     async with aclosing(told):
-        first = await anext(told, b"")  # the settings that the text drops are known from here on
+        first = await _first(request, told)  # the settings that the text drops are known from here on
         headers = headers_of(asked, rows)
         rest = _from(first, told)
         if asked.wants_gzip:
@@ -76,6 +78,21 @@ async def send_answer(
         if broken and request.transport is not None:
             request.transport.close()
     return response
+
+
+async def _first(request: web.Request, pieces: AsyncGenerator[bytes]) -> bytes:
+    """The first piece. A client that goes away while it is waited for ends the query: `ConnectionResetError`."""
+    first = asyncio.ensure_future(anext(pieces, b""))
+    try:
+        while not first.done():
+            await asyncio.wait({first}, timeout=LOOK_S)
+            if request.transport is None and not first.done():
+                raise ConnectionResetError("The client has gone.")
+    finally:
+        if not first.done():
+            first.cancel()
+            await asyncio.wait({first})
+    return first.result()
 
 
 async def _told(pieces: AsyncGenerator[bytes], broken: list[AnalyticsError]) -> AsyncGenerator[bytes]:

@@ -82,7 +82,8 @@ class _Reader:
             return self._listed("databases", "")
         if self._take("TABLES"):
             database = self._name() if self._take("FROM", "IN") else self._database
-            return self._listed("tables", f"database = {_quoted(database)}")
+            own = database in self._catalog.databases and database != SYSTEM  # one database, by two names
+            return self._listed("tables", f"database = {_quoted(self._database if own else database)}")
         if self._take("COLUMNS", "FIELDS"):
             return self._columns()
         if self._take("FUNCTIONS"):
@@ -119,7 +120,7 @@ class _Reader:
             self._take("TABLE", "VIEW")
             database, name = self._table()
             self._columns_of(database, name)
-            text = statement_of(self._database, name) if database != SYSTEM else f"CREATE TABLE {SYSTEM}.{name}"
+            text = statement_of(database, name) if database != SYSTEM else f"CREATE TABLE {SYSTEM}.{name}"
         self._end()
         return Statement(table=VirtualTable({"statement": "String"}, [(text,)]))
 
@@ -166,7 +167,9 @@ class _Reader:
         return {column.name: (column.type, column.about) for column in TABLES[name].columns}
 
     def _is_known(self, database: str, name: str) -> bool:
-        return (database, name) in self._catalog.tables or (database == self._database and name in TABLES)
+        if database == SYSTEM:
+            return (database, name) in self._catalog.tables
+        return database in self._catalog.databases and name in TABLES
 
     # ---- words ---------------------------------------------------------------
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 
 Cell = str | int
 
+_EMPTY = {"String": "''", "UUID": "toUUID('00000000-0000-0000-0000-000000000000')", "Array": "[]", "Nullable": "NULL"}
+"""The empty value of families of types; 0 of all others."""
+
 _ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0", "\b": "\\b", "\f": "\\f"}
 
 
@@ -33,18 +36,17 @@ class VirtualTable:
         held = [name for name in given if name in names] or given[:1]
         places = [given.index(name) for name in held]
         rows = ", ".join(f"tuple({', '.join(written(row[place]) for place in places)})" for row in self.rows)
-        types = ", ".join(self.columns[name].replace("'", "\\'") for name in held)
+        types = ", ".join(self.columns[name] for name in held)
         listed = ", ".join(
             f"tupleElement(`__cells`, {held.index(name) + 1}) AS `{name}`" if name in held else self._empty(name)
             for name in names
         )
-        return f"(SELECT {listed} FROM (SELECT arrayJoin(CAST([{rows}], 'Array(Tuple({types}))')) AS `__cells`))"
+        return f"(SELECT {listed} FROM (SELECT arrayJoin(CAST([{rows}], {written(f'Array(Tuple({types}))')})) AS `__cells`))"
 
     def _empty(self, name: str) -> str:
         type_ = self.columns[name]
-        value = "''" if type_ == "String" else "[]" if type_.startswith("Array(") else "0"
-        value = "NULL" if type_.startswith("Nullable(") else value
-        return f"CAST({value}, '{type_}') AS `{name}`"
+        value = _EMPTY.get(type_.partition("(")[0], "0")
+        return f"CAST({value}, {written(type_)}) AS `{name}`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import logging
 
 from aiohttp import web
 
+from analytics_server.clickhouse.compression import packed_block
 from analytics_server.errors import AnalyticsError
 from analytics_server.http.streams.pieces import NO_STORE
 
@@ -44,6 +45,10 @@ CODES: dict[str, tuple[int, str]] = {
 }
 """The code of an error here → ClickHouse's number and name."""
 
+TRUE = ("1", "true")
+NEVER_PACKED = (401, 403)
+"""Clients that ask for blocks read these as plain text."""
+
 OTHER = (1002, "UNKNOWN_EXCEPTION")
 CODE_HEADER = "X-ClickHouse-Exception-Code"
 
@@ -62,7 +67,12 @@ def failure_response(request: web.Request, error: AnalyticsError) -> web.Respons
         headers["WWW-Authenticate"] = 'Basic realm="analytics-server"'
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
-    response = web.Response(status=error.status, text=failure_text(error), headers=headers)
+    body = failure_text(error).encode()
+    if request.query.get("compress") in TRUE and error.status not in NEVER_PACKED:
+        headers["Content-Type"], body = "application/octet-stream", packed_block(body)
+    else:
+        headers["Content-Type"] = "text/plain; charset=UTF-8"
+    response = web.Response(status=error.status, body=body, headers=headers)
     if error.status == 408:  # the rest of the body would be read as the next request
         response.force_close()
     return response

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from analytics_server.clickhouse.failures import TRUE
 from analytics_server.clickhouse.formats import DEFAULT, known_format, without_format
 from analytics_server.clickhouse.settings import Settings, read_settings
 from analytics_server.config import LimitsSection
@@ -21,7 +22,10 @@ MOST_ID_CHARS = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a client wants. `text` is without its FORMAT clause; `revision` is the client's, of the format Native."""
+    """What a client wants. `text` is without its FORMAT clause; `revision` is the client's, of the format Native.
+
+    `wants_blocks`: packed in ClickHouse's own way.
+    """
 
     text: str
     database: str
@@ -31,6 +35,7 @@ class Asked:
     query_id: str
     revision: int = 0
     wants_gzip: bool = False
+    wants_blocks: bool = False
 
 
 async def read_asked(request: web.Request, limits: LimitsSection) -> Asked:
@@ -58,7 +63,8 @@ async def read_asked(request: web.Request, limits: LimitsSection) -> Asked:
         settings=read_settings(given),
         query_id=_query_id(given.get("query_id", "")),
         revision=int(revision) if revision.isascii() and revision.isdigit() and len(revision) < 10 else 0,
-        wants_gzip=given.get("enable_http_compression") in ("1", "true")
+        wants_blocks=given.get("compress") in TRUE,
+        wants_gzip=given.get("enable_http_compression") in TRUE
         and "gzip" in request.headers.get("Accept-Encoding", "").lower(),
     )
 

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from aiohttp import web
 
 from analytics_server.clickhouse.catalog import DISPLAY_NAME
-from analytics_server.clickhouse.compression import gzipped
+from analytics_server.clickhouse.compression import gzipped, in_blocks
 from analytics_server.clickhouse.failures import failure_text
 from analytics_server.clickhouse.formats import FORMATS
 from analytics_server.clickhouse.question import Asked
@@ -60,6 +60,8 @@ async def send_answer(
         first = await _first(request, told)  # the settings that the text drops are known from here on
         headers = headers_of(asked, rows)
         rest = _from(first, told)
+        if asked.wants_blocks:
+            rest = in_blocks(rest)
         if asked.wants_gzip:
             headers["Content-Encoding"] = "gzip"
             rest = gzipped(rest)

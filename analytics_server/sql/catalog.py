@@ -41,7 +41,8 @@ class VirtualTable:
             f"tupleElement(`__cells`, {held.index(name) + 1}) AS `{name}`" if name in held else self._empty(name)
             for name in names
         )
-        return f"(SELECT {listed} FROM (SELECT arrayJoin(CAST([{rows}], {written(f'Array(Tuple({types}))')})) AS `__cells`))"
+        cells = f"CAST([{rows}], {written(f'Array(Tuple({types}))')})"
+        return f"(SELECT {listed} FROM (SELECT arrayJoin({cells}) AS `__cells`))"
 
     def _empty(self, name: str) -> str:
         type_ = self.columns[name]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import io
+import struct
 from collections.abc import Iterator
 
+import lz4.block
 import pyarrow
 import pyarrow.parquet
+from clickhouse_cityhash.cityhash import CityHash128
 
 from analytics_server.clickhouse.formats import FORMATS, without_format
 from analytics_server.sql.printer.tables import TABLES
@@ -116,6 +119,23 @@ async def test_gzip_is_sent_to_those_who_ask_twice(asking: Asking) -> None:
             body = await answer.read()
             assert (answer.headers.get("Content-Encoding") == "gzip") == is_packed
         assert (gzip.decompress(body) if is_packed else body) == b"".join(b"%d\n" % n for n in range(900))
+
+
+async def test_blocks_of_clickhouse_hold_the_answer(asking: Asking) -> None:
+    for rows in (0, 900):
+        reply = await asking.ask(f"SELECT number FROM numbers({rows})", compress="1")
+        data, whole = reply.body, b""
+        while data:
+            low, high, method, packed, unpacked = struct.unpack("<QQBII", data[:25])
+            assert method == 0x82
+            assert CityHash128(data[16 : 16 + packed]) == low | high << 64
+            whole += lz4.block.decompress(data[25 : 16 + packed], uncompressed_size=unpacked)
+            data = data[16 + packed :]
+        assert whole == b"".join(b"%d\n" % n for n in range(rows))
+    failed = await asking.ask("SELECT * FROM nothing", compress="1")
+    assert b"Code: 60. DB::Exception: " in lz4.block.decompress(failed.body[25:], uncompressed_size=1_000)
+    refused = await asking.ask("SELECT 1", token="ast_other", compress="1")
+    assert refused.text.startswith("Code: 516. ")
 
 
 async def test_statements_that_clients_send(asking: Asking) -> None:

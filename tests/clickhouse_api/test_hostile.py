@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clickhouse_api.conftest import Asking
+from tests.clickhouse_api.conftest import ONE, TWO, Asking
 from tests.sql.hostile import FAMILIES
 from tests.sql.test_hostile import Places, is_foreign, places
 from tests.sql.world import FOREIGN
@@ -44,12 +44,12 @@ ON_TOP = (
 )
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, "on top"])
+@pytest.mark.parametrize("family", [*(name for name in FAMILIES if name != "resource bombs"), "on top"])
 async def test_no_row_of_another_site(asking: Asking, places: Places, family: str) -> None:
     texts = ON_TOP if family == "on top" else FAMILIES[family]
     for number, text in enumerate(texts):
         format_ = FORMATS[number % len(FORMATS)]
-        reply = await asking.ask(places.fill(text), default_format=format_)
+        reply = await asking.ask(places.fill(text), token=(ONE, TWO)[number % 2], default_format=format_)
         assert reply.status in (200, 400, 429, 503), (text, reply.status)
         answer = reply.body.decode("utf-8", "replace").replace(text, "")
         assert not is_foreign(answer), (text, format_, answer[:500])

@@ -30,7 +30,8 @@ def packed_block(piece: bytes) -> bytes:
     packed = lz4.block.compress(piece, store_size=False)
     head = struct.pack("<BII", LZ4, len(packed) + HEAD_BYTES, len(piece))
     checksum = CityHash128(head + packed)
-    return struct.pack("<QQ", checksum & MASK, checksum >> 64) + head + packed
+    first, second = checksum >> 64, checksum & MASK  # the library's number begins with the half that goes first
+    return struct.pack("<QQ", first, second) + head + packed
 
 
 async def in_blocks(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

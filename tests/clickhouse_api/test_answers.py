@@ -126,9 +126,9 @@ async def test_blocks_of_clickhouse_hold_the_answer(asking: Asking) -> None:
         reply = await asking.ask(f"SELECT number FROM numbers({rows})", compress="1")
         data, whole = reply.body, b""
         while data:
-            low, high, method, packed, unpacked = struct.unpack("<QQBII", data[:25])
+            first, second, method, packed, unpacked = struct.unpack("<QQBII", data[:25])
             assert method == 0x82
-            assert CityHash128(data[16 : 16 + packed]) == low | high << 64
+            assert CityHash128(data[16 : 16 + packed]) == first << 64 | second
             whole += lz4.block.decompress(data[25 : 16 + packed], uncompressed_size=unpacked)
             data = data[16 + packed :]
         assert whole == b"".join(b"%d\n" % n for n in range(rows))

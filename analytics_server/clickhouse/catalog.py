@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analytics_server.clickhouse.formats import FORMATS
-from analytics_server.clickhouse.scope import DATABASES, Scope
+from analytics_server.clickhouse.scope import DATABASES, SiteScope
 from analytics_server.clickhouse.settings import OFTEN, SWITCHES
 from analytics_server.sql.catalog import Catalog, Cell, VirtualTable
 from analytics_server.sql.printer.functions import Functions
@@ -101,7 +101,7 @@ _EMPTY: dict[str, dict[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class EngineFacts:
     """What is told of the server: the engine's version and the functions it has."""
 
     version: str
@@ -109,7 +109,7 @@ class Facts:
     has_function: frozenset[str]
 
 
-def catalog_of(scope: Scope, user: str, facts: Facts) -> Catalog:
+def catalog_of(scope: SiteScope, user: str, facts: EngineFacts) -> Catalog:
     """What a caller may name besides the two tables."""
     return Catalog(
         databases=frozenset({scope.database, *DATABASES, SYSTEM}),
@@ -137,7 +137,7 @@ def _constants(database: str, user: str, version: str) -> dict[str, Cell]:
     }
 
 
-def _tables(database: str, user: str, facts: Facts) -> dict[str, VirtualTable]:
+def _tables(database: str, user: str, facts: EngineFacts) -> dict[str, VirtualTable]:
     tables = [
         (
             database,

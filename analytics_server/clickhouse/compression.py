@@ -27,7 +27,7 @@ IN_THREAD_BYTES = 65_536
 
 def packed_block(piece: bytes) -> bytes:
     """The piece as one block."""
-    packed = lz4.block.compress(piece, store_size=False)
+    packed: bytes = lz4.block.compress(piece, store_size=False)
     head = struct.pack("<BII", LZ4, len(packed) + HEAD_BYTES, len(piece))
     checksum = CityHash128(head + packed)
     first, second = checksum >> 64, checksum & MASK  # the library's number begins with the half that goes first

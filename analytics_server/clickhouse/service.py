@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable
 
-from analytics_server.clickhouse.catalog import Facts, catalog_of
+from analytics_server.clickhouse.catalog import EngineFacts, catalog_of
 from analytics_server.clickhouse.formats import NATIVE
 from analytics_server.clickhouse.hello import hello_block, is_hello
 from analytics_server.clickhouse.question import Asked
-from analytics_server.clickhouse.scope import Scope
+from analytics_server.clickhouse.scope import SiteScope
 from analytics_server.clickhouse.statements import ANSWER_TABLE, FROM_ANSWER, read_statement
 from analytics_server.clickhouse.values import typed_values
 from analytics_server.config import ClickhouseApiSection
@@ -24,13 +24,13 @@ class ClickhouseService:
         self.sql = sql
         self.section = section
         self._sites = sites
-        self._facts: Facts | None = None
+        self._facts: EngineFacts | None = None
 
     def site_ids(self) -> list[str]:
         """The ids of all sites."""
         return [site.site_id for site in self._sites()]
 
-    async def answer(self, asked: Asked, scope: Scope, user: str, token_id: str) -> AsyncGenerator[bytes] | None:
+    async def answer(self, asked: Asked, scope: SiteScope, user: str, token_id: str) -> AsyncGenerator[bytes] | None:
         """The answer's pieces in the format that was asked for; None for a statement without an answer.
 
         Raises `RequestError` or a `StoreError`, the generator `Unavailable` besides.
@@ -50,7 +50,7 @@ class ClickhouseService:
         question = self._question(statement.query or FROM_ANSWER, asked, scope, _with(catalog, table))
         return self.sql.pieces(question, asked.format, token_id=token_id)
 
-    def _question(self, text: str, asked: Asked, scope: Scope, catalog: Catalog) -> SqlQuestion:
+    def _question(self, text: str, asked: Asked, scope: SiteScope, catalog: Catalog) -> SqlQuestion:
         return SqlQuestion(
             sites=scope.sites,
             query=text,
@@ -60,14 +60,14 @@ class ClickhouseService:
             dropped=asked.settings.dropped,
         )
 
-    async def _known_facts(self) -> Facts:
+    async def _known_facts(self) -> EngineFacts:
         """What is told of the engine, asked once."""
         if self._facts is None:
             features = await self.sql.features()
             answer = await self.sql.context.store.query("SELECT version()", timeout_s=self.sql.limits.timeout_s)
             functions = self.sql.guard.functions
             names = (each.name for members in functions.families.values() for each in members)
-            self._facts = Facts(
+            self._facts = EngineFacts(
                 version=str(answer.rows[0][0]),
                 functions=functions,
                 has_function=frozenset(name for name in names if features.has_function(name)),

@@ -20,7 +20,7 @@ _EXPLAINED = ("AST", "SYNTAX", "QUERY", "TREE", "PLAN", "PIPELINE", "ESTIMATE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class ClientStatement:
     """What is to be done: nothing (`is_empty`), run `query`, or answer with `table`.
 
     `explained`: the text whose guarded form is the answer.
@@ -32,7 +32,7 @@ class Statement:
     is_empty: bool = False
 
 
-def read_statement(text: str, database: str, catalog: Catalog) -> Statement:
+def read_statement(text: str, database: str, catalog: Catalog) -> ClientStatement:
     """Raises `SqlRefused`."""
     words = words_of(text)
     if not words:
@@ -40,11 +40,11 @@ def read_statement(text: str, database: str, catalog: Catalog) -> Statement:
     first = words[0].text.upper()
     if first in ("USE", "SET"):
         _alone(words)
-        return Statement(is_empty=True)
+        return ClientStatement(is_empty=True)
     if first == "EXPLAIN":
-        return Statement(explained=_explained(text, words))
+        return ClientStatement(explained=_explained(text, words))
     if first not in ("SHOW", "DESC", "DESCRIBE", "EXISTS"):
-        return Statement(query=text)
+        return ClientStatement(query=text)
     _alone(words)
     reader = _Reader(text, words[1:], database, catalog)
     if first == "SHOW":
@@ -75,7 +75,7 @@ class _Reader:
         self._database = database
         self._catalog = catalog
 
-    def show(self) -> Statement:
+    def show(self) -> ClientStatement:
         while self._take("FULL", "TEMPORARY", "EXTENDED"):
             pass
         if self._take("DATABASES", "SCHEMAS"):
@@ -94,15 +94,15 @@ class _Reader:
             return self._created()
         raise SqlRefused("SHOW is followed by DATABASES, TABLES, COLUMNS, FUNCTIONS, SETTINGS or CREATE TABLE.")
 
-    def describe(self) -> Statement:
+    def describe(self) -> ClientStatement:
         self._take("TABLE")
         types = self._columns_of(*self._table())
         self._end()
         empty = ("", "")
         rows = [(name, type_, *empty, about, *empty) for name, (type_, about) in types.items()]
-        return Statement(table=VirtualTable(_DESCRIBED, rows))
+        return ClientStatement(table=VirtualTable(_DESCRIBED, rows))
 
-    def exists(self) -> Statement:
+    def exists(self) -> ClientStatement:
         self._take("TEMPORARY")
         if self._take("DATABASE"):
             there = self._name() in self._catalog.databases
@@ -110,9 +110,9 @@ class _Reader:
             self._take("TABLE", "VIEW", "DICTIONARY")
             there = self._is_known(*self._table())
         self._end()
-        return Statement(table=VirtualTable({"result": "UInt8"}, [(int(there),)]))
+        return ClientStatement(table=VirtualTable({"result": "UInt8"}, [(int(there),)]))
 
-    def _created(self) -> Statement:
+    def _created(self) -> ClientStatement:
         if self._take("DATABASE"):
             database = self._name()
             text = f"CREATE DATABASE {database}\nENGINE = Atomic"
@@ -122,9 +122,9 @@ class _Reader:
             self._columns_of(database, name)
             text = statement_of(database, name) if database != SYSTEM else f"CREATE TABLE {SYSTEM}.{name}"
         self._end()
-        return Statement(table=VirtualTable({"statement": "String"}, [(text,)]))
+        return ClientStatement(table=VirtualTable({"statement": "String"}, [(text,)]))
 
-    def _columns(self) -> Statement:
+    def _columns(self) -> ClientStatement:
         if not self._take("FROM", "IN"):
             raise SqlRefused("SHOW COLUMNS is followed by FROM and a table.", code="bad_sql")
         database, name = self._table()
@@ -134,9 +134,9 @@ class _Reader:
         self._end()
         types = dict.fromkeys(("field", "type", "null", "key", "default", "extra"), "String")
         rows = [(field, type_, "YES" if "Nullable" in type_ else "NO") for field, (type_, _) in columns.items()]
-        return Statement(table=VirtualTable(types, rows))
+        return ClientStatement(table=VirtualTable(types, rows))
 
-    def _listed(self, table: str, condition: str) -> Statement:
+    def _listed(self, table: str, condition: str) -> ClientStatement:
         """Names, with what may stand behind: LIKE, WHERE, LIMIT. The guard reads it."""
         conditions = [condition] if condition else []
         rest = ""
@@ -153,7 +153,7 @@ class _Reader:
                 rest = f" LIMIT {self._pop()}"
         self._end()
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        return Statement(query=f"SELECT name FROM {SYSTEM}.{table}{where} ORDER BY name{rest}")
+        return ClientStatement(query=f"SELECT name FROM {SYSTEM}.{table}{where} ORDER BY name{rest}")
 
     def _columns_of(self, database: str, name: str) -> dict[str, tuple[str, str]]:
         """Type and sentence of each column. Raises `SqlRefused` (unknown_table)."""

@@ -13,7 +13,8 @@ from aiohttp.test_utils import TestClient
 from pytest_aiohttp.plugin import AiohttpClient
 
 from analytics_server.access.actions import GateAuthorizer
-from analytics_server.access.tokens import Role, Token
+from analytics_server.access.principals import Role
+from analytics_server.access.tokens import Token
 from analytics_server.clickhouse.routes import endpoints
 from analytics_server.clickhouse.service import ClickhouseService
 from analytics_server.config import ClickhouseApiSection

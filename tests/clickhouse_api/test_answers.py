@@ -8,8 +8,8 @@ import struct
 from collections.abc import Iterator
 
 import lz4.block
-import pyarrow
-import pyarrow.parquet
+import pyarrow.ipc  # type: ignore[import-untyped]
+import pyarrow.parquet  # type: ignore[import-untyped]
 from clickhouse_cityhash.cityhash import CityHash128
 
 from analytics_server.clickhouse.formats import FORMATS, without_format

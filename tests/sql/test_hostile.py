@@ -133,7 +133,7 @@ async def test_no_expression_is_evaluated_on_foreign_values(
 async def test_engine_alone_shows_no_foreign_row(asker: Asker, filled: tuple[str, Store]) -> None:
     """The second wall, with the first taken away: tables are read as they are, under the service's settings."""
     _, store = filled
-    database = await asker.service.database()
+    await asker.service.database()
     settings = asker.service._settings(Guarded("", {}), SqlQuestion(sites=("mine.example",), query=""))
     clause = ", ".join(f"{name} = {value}" for name, value in settings.items())
 

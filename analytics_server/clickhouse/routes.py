@@ -27,8 +27,17 @@ _ERRORS = {
     503: ("busy",),
 }
 _PARAMETERS = (
-    Parameter(name="query", about="One statement; in a POST the body may be it, or go on with it."),
-    Parameter(name="database", about="`analytics` or `default` for all sites of the token, or one site's name."),
+    Parameter(
+        name="query",
+        about="One statement; in a POST the body may be it instead, or go on with it.",
+        required=True,
+        example="SELECT 1",
+    ),
+    Parameter(
+        name="database",
+        about="`analytics` or `default` for all sites of the token, or one site's name.",
+        example="example.com",
+    ),
     Parameter(name="default_format", about="The answer's format, unless the statement ends with FORMAT."),
     Parameter(name="enable_http_compression", about="1 for gzip, where `Accept-Encoding` takes it."),
 )
@@ -40,7 +49,7 @@ def endpoints(service: ClickhouseService) -> list[Endpoint]:
 
     async def ask(call: Call[None]) -> web.StreamResponse:
         asked = await read_asked(call.request, service.sql.context.limits)
-        call.trail.asked = asked.text.encode()
+        call.trail.asked = asked.text.encode("utf-8", "surrogatepass")
         caller = call.caller
         scope = scope_of(asked.database, caller, service.site_ids(), most_sites=service.section.sites)
         for site in scope.sites:

@@ -36,7 +36,9 @@ NOTHING_TOLD = json.dumps(
 
 def headers_of(asked: Asked, rows: int) -> dict[str, str]:
     """The headers of an answer that is no error."""
-    dropped = ", ".join(name for name in dict.fromkeys(asked.settings.dropped) if name.isidentifier())
+    dropped = ", ".join(
+        name for name in dict.fromkeys(asked.settings.dropped) if name.isascii() and name.isidentifier()
+    )
     return {
         **NO_STORE,
         "Content-Type": FORMATS[asked.format],
@@ -46,7 +48,7 @@ def headers_of(asked: Asked, rows: int) -> dict[str, str]:
         "X-ClickHouse-Format": asked.format,
         "X-ClickHouse-Server-Display-Name": DISPLAY_NAME,
         "X-Row-Limit": str(rows),
-        **({DROPPED_HEADER: dropped[:MOST_DROPPED_CHARS]} if dropped.isascii() and dropped else {}),
+        **({DROPPED_HEADER: dropped[:MOST_DROPPED_CHARS]} if dropped else {}),
     }
 
 

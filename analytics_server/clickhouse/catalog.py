@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analytics_server.clickhouse.formats import FORMATS
-from analytics_server.clickhouse.scope import DATABASES, SiteScope
+from analytics_server.clickhouse.scope import DATABASES, VisibleSites
 from analytics_server.clickhouse.settings import OFTEN, SWITCHES
 from analytics_server.sql.catalog import Catalog, Cell, VirtualTable
 from analytics_server.sql.printer.functions import Functions
@@ -109,7 +109,7 @@ class EngineFacts:
     has_function: frozenset[str]
 
 
-def catalog_of(scope: SiteScope, user: str, facts: EngineFacts) -> Catalog:
+def catalog_of(scope: VisibleSites, user: str, facts: EngineFacts) -> Catalog:
     """What a caller may name besides the two tables."""
     return Catalog(
         databases=frozenset({scope.database, *DATABASES, SYSTEM}),

@@ -9,7 +9,7 @@ from analytics_server.clickhouse.credentials import credential
 from analytics_server.clickhouse.failures import failure_response
 from analytics_server.clickhouse.formats import FORMATS
 from analytics_server.clickhouse.question import Asked, read_asked
-from analytics_server.clickhouse.scope import SiteScope, scope_of
+from analytics_server.clickhouse.scope import VisibleSites, scope_of
 from analytics_server.clickhouse.sending import headers_of, send_answer
 from analytics_server.clickhouse.service import ClickhouseService
 from analytics_server.http.authorization import PUBLIC
@@ -58,7 +58,7 @@ def endpoints(service: ClickhouseService) -> list[Endpoint]:
             call.trail.site_id, call.trail.resource = "", scope.database
         return await _answered(call, asked, scope)
 
-    async def _answered(call: Call[None], asked: Asked, scope: SiteScope) -> web.StreamResponse:
+    async def _answered(call: Call[None], asked: Asked, scope: VisibleSites) -> web.StreamResponse:
         limits = service.sql.limits
         pieces = await service.answer(asked, scope, call.caller.token_id, call.caller.token_id)
         if pieces is None:

@@ -13,14 +13,14 @@ DATABASES = ("analytics", "default")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SiteScope:
+class VisibleSites:
     """The database by the name that the client gave it, and its sites."""
 
     database: str
     sites: tuple[str, ...]
 
 
-def scope_of(database: str, caller: Caller, known: Iterable[str], *, most_sites: int) -> SiteScope:
+def scope_of(database: str, caller: Caller, known: Iterable[str], *, most_sites: int) -> VisibleSites:
     """Raises `Forbidden` for a site that the token doesn't cover or that isn't there, or where no site is left, and
     `RequestError` (too_many_sites) for more sites than one question may be about."""
     database = database or DATABASES[0]
@@ -31,7 +31,7 @@ def scope_of(database: str, caller: Caller, known: Iterable[str], *, most_sites:
             raise Forbidden(
                 f"There is no database {database[:100]} for this token: it is {DATABASES[0]}, or a site's name."
             )
-        return SiteScope(database=database, sites=(named,))
+        return VisibleSites(database=database, sites=(named,))
     if not covered:
         raise Forbidden("This token covers no site that exists.")
     if len(covered) > most_sites:
@@ -40,4 +40,4 @@ def scope_of(database: str, caller: Caller, known: Iterable[str], *, most_sites:
             " Name one site as the database.",
             code="too_many_sites",
         )
-    return SiteScope(database=database, sites=covered)
+    return VisibleSites(database=database, sites=covered)

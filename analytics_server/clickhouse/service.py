@@ -8,7 +8,7 @@ from analytics_server.clickhouse.catalog import EngineFacts, catalog_of
 from analytics_server.clickhouse.formats import NATIVE
 from analytics_server.clickhouse.hello import hello_block, is_hello
 from analytics_server.clickhouse.question import Asked
-from analytics_server.clickhouse.scope import SiteScope
+from analytics_server.clickhouse.scope import VisibleSites
 from analytics_server.clickhouse.statements import ANSWER_TABLE, FROM_ANSWER, read_statement
 from analytics_server.clickhouse.values import typed_values
 from analytics_server.config import ClickhouseApiSection
@@ -30,7 +30,7 @@ class ClickhouseService:
         """The ids of all sites."""
         return [site.site_id for site in self._sites()]
 
-    async def answer(self, asked: Asked, scope: SiteScope, user: str, token_id: str) -> AsyncGenerator[bytes] | None:
+    async def answer(self, asked: Asked, scope: VisibleSites, user: str, token_id: str) -> AsyncGenerator[bytes] | None:
         """The answer's pieces in the format that was asked for; None for a statement without an answer.
 
         Raises `RequestError` or a `StoreError`, the generator `Unavailable` besides.
@@ -50,7 +50,7 @@ class ClickhouseService:
         question = self._question(statement.query or FROM_ANSWER, asked, scope, _with(catalog, table))
         return self.sql.pieces(question, asked.format, token_id=token_id)
 
-    def _question(self, text: str, asked: Asked, scope: SiteScope, catalog: Catalog) -> SqlQuestion:
+    def _question(self, text: str, asked: Asked, scope: VisibleSites, catalog: Catalog) -> SqlQuestion:
         return SqlQuestion(
             sites=scope.sites,
             query=text,

@@ -254,7 +254,7 @@ def test_every_path_of_the_server_is_reserved() -> None:
     ],
 )
 def test_the_path_for_clients_of_clickhouse_is_its_own(key: str, path: str) -> None:
-    with pytest.raises(ConfigError, match="(?i)path"):
+    with pytest.raises(ConfigError, match=r"(?i)path"):
         load_config(None, {f"ANALYTICS_{key}": path})
     assert load_config(None, {"ANALYTICS_CLICKHOUSE_API_PATH": "/ch"}).clickhouse_api.path == "/ch"
 

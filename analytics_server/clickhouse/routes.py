@@ -21,7 +21,6 @@ from analytics_server.sql.codes import RUN_CODES
 PROTOCOL = ForeignProtocol(credential=credential, refuse=failure_response)
 _ERRORS = {
     400: (*RUN_CODES, "bad_body", "bad_format", "bad_request", "bad_setting", "too_many_sites"),
-    404: ("unknown_site",),
     408: ("request_timeout",),
     413: ("too_large",),
     503: ("busy",),

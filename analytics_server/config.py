@@ -164,6 +164,11 @@ class SqlSection(_Section, frozen=True, kw_only=True):
     send_s: Seconds = 60.0
 
 
+class ClickhouseApiSection(_Section, frozen=True, kw_only=True):
+    path: UrlPath = "/clickhouse"
+    sites: Positive = 100
+
+
 class IngestSection(_Section, frozen=True, kw_only=True):
     ack: Literal["fsync", "os"] = "fsync"
     wal_dir: str = ""
@@ -222,6 +227,7 @@ class Config(_Section, frozen=True, kw_only=True):
     collect: CollectSection = CollectSection()
     limits: LimitsSection = LimitsSection()
     sql: SqlSection = SqlSection()
+    clickhouse_api: ClickhouseApiSection = ClickhouseApiSection()
     ingest: IngestSection = IngestSection()
     privacy: PrivacySection = PrivacySection()
     geo: GeoSection = GeoSection()
@@ -288,7 +294,7 @@ def load_config(path: Path | None, environment: Mapping[str, str] | None = None)
         )
     _refuse_no_hosts(config.server.allowed_hosts)
     _check_oidc(config)
-    _refuse_taken_paths(config.tracker)
+    _refuse_taken_paths(config.tracker, config.clickhouse_api)
     return config
 
 
@@ -323,14 +329,18 @@ def _refuse_no_hosts(entries: tuple[str, ...]) -> None:
             raise ConfigError(f"[server] allowed_hosts: {entry!r}: {error}; * alone allows any.") from error
 
 
-def _refuse_taken_paths(tracker: TrackerSection) -> None:
-    for key in ("script_path", "collect_path"):
-        path = getattr(tracker, key)
+def _refuse_taken_paths(tracker: TrackerSection, api: ClickhouseApiSection) -> None:
+    own_paths = (*OWN_PATHS, api.path)
+    for name, path, taken in (
+        ("[clickhouse_api] path", api.path, OWN_PATHS),
+        ("[tracker] script_path", tracker.script_path, own_paths),
+        ("[tracker] collect_path", tracker.collect_path, own_paths),
+    ):
         if {".", ".."} & set(path.split("/")):
-            raise ConfigError(f"[tracker] {key} = {path!r}: browsers resolve '.' and '..', so they can't be in it.")
-        for own in OWN_PATHS:
+            raise ConfigError(f"{name} = {path!r}: browsers resolve '.' and '..', so they can't be in it.")
+        for own in taken:
             if f"{path}/".startswith(f"{own}/"):
-                raise ConfigError(f"[tracker] {key} = {path!r}: the server answers {own} itself. Choose another path.")
+                raise ConfigError(f"{name} = {path!r}: the server answers {own} itself. Choose another path.")
     if f"{tracker.script_path}/".startswith(f"{tracker.collect_path}/"):
         raise ConfigError(
             f"[tracker] script_path = {tracker.script_path!r} lies in collect_path = {tracker.collect_path!r}: "

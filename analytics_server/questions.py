@@ -10,6 +10,8 @@ from typing import Any
 
 from analytics_server.access.service import AccessService
 from analytics_server.analyses.service import AnalysesService
+from analytics_server.clickhouse.routes import endpoints as clickhouse_endpoints
+from analytics_server.clickhouse.service import ClickhouseService
 from analytics_server.config import Config
 from analytics_server.drops.routes import endpoints as drop_endpoints
 from analytics_server.drops.service import DropService
@@ -54,6 +56,7 @@ class Questions:
         self.links = LinkQuestions(self._queries.context)
         self.drops = DropService(config, store, _utc_now, sites.get)
         self.sql = SqlService(self._queries.context, config.sql)
+        self.clickhouse = ClickhouseService(self.sql, sites.all, config.clickhouse_api)
         self.analyses = AnalysesService(store, sites, saved, self._queries.context, _utc_now, config.clickhouse.cluster)
         self.day_totals = DayTotals(store, sites, _utc_now, must_wait=must_wait)
 
@@ -85,6 +88,7 @@ class Questions:
             *drop_endpoints(self.drops, self._sites),
             *sql_endpoints(self.sql),
             *flat_endpoints(self._queries, self.analyses.funnels),
+            *clickhouse_endpoints(self.clickhouse),
         ]
 
     def _saved_types(self) -> list[SavedType]:

@@ -236,8 +236,27 @@ def test_every_path_of_the_server_is_reserved() -> None:
 
     others = {one.path for one in endpoints if one.tag != "collect"} - {"/"}
 
-    assert [path for path in others if not any(f"{path}/".startswith(f"{own}/") for own in OWN_PATHS)] == []
+    reserved = (*OWN_PATHS, Config().clickhouse_api.path)
+    assert [path for path in others if not any(f"{path}/".startswith(f"{own}/") for own in reserved)] == []
     assert len(others) > 30
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("CLICKHOUSE_API_PATH", "/api/v1"),
+        ("CLICKHOUSE_API_PATH", "/dashboard/x"),
+        ("CLICKHOUSE_API_PATH", "/a/../b"),
+        ("CLICKHOUSE_API_PATH", "/a.js"),
+        ("CLICKHOUSE_API_PATH", "/"),
+        ("TRACKER_SCRIPT_PATH", "/clickhouse"),
+        ("TRACKER_COLLECT_PATH", "/clickhouse/x"),
+    ],
+)
+def test_the_path_for_clients_of_clickhouse_is_its_own(key: str, path: str) -> None:
+    with pytest.raises(ConfigError, match=r"(?i)path"):
+        load_config(None, {f"ANALYTICS_{key}": path})
+    assert load_config(None, {"ANALYTICS_CLICKHOUSE_API_PATH": "/ch"}).clickhouse_api.path == "/ch"
 
 
 @pytest.mark.parametrize("url", ["", "https://stats.example", "http://[::1]:8000", "https://stats.example/below/"])

@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from aiohttp import web
 
-from analytics_server.errors import Forbidden, TooLarge
+from analytics_server.errors import AnalyticsError, Forbidden, TooLarge
 from analytics_server.http.answer import json_response
 from analytics_server.http.audit import OK, AuditTrail, Recorder, outcome_of, rows_of
 from analytics_server.http.authorization import (
@@ -119,6 +119,20 @@ class InnerHandler(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignProtocol:
+    """How an endpoint that speaks another system's protocol reads a credential, and answers an error.
+
+    `credential`: the request's, as an `Authorization` value; cookies count for nothing then, and the address, which may
+    hold it, is not recorded. `refuse`: the answer for an error of which nothing was sent yet, of the type `errors`.
+    """
+
+    credential: Callable[[web.Request], str | None]
+    refuse: Callable[[web.Request, AnalyticsError], web.Response]
+    errors: str = "text/plain"
+    challenge: str = "Basic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """A method of a path: what it is for, what a caller must be allowed to do, and who answers.
 
@@ -134,6 +148,8 @@ class Endpoint:
 
     `errors`: the codes of each status beyond those that follow from `action`, `body` and `asks_store`, and from
     `takes_turns` where a site's questions wait for each other.
+
+    `protocol`: of another system that the endpoint speaks.
 
     `is_question`: a POST that changes nothing. Its audit entry is written in the background, with a hash of the body;
     that of a change is durable before the change is answered.
@@ -160,6 +176,7 @@ class Endpoint:
     takes_turns: bool = False
     is_question: bool = False
     allow_head: bool = True
+    protocol: ForeignProtocol | None = None
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for a declaration that contradicts itself."""
@@ -203,7 +220,7 @@ class Endpoint:
         if self.role and all(reply.status != 101 for reply in self.replies):  # a WebSocket says so by its close code
             add(401, "unauthorized")
             add(403, "forbidden")
-            if self.method.upper() not in READING_METHODS:
+            if self.method.upper() not in READING_METHODS and self.protocol is None:
                 add(403, "bad_origin")
         if self.narrow not in (None, not_narrowed):
             add(403, "segment_gone")
@@ -238,7 +255,8 @@ def route_table(
         web.RouteDef(
             endpoint.method,
             endpoint.path,
-            endpoint.serve or _audited(endpoint, _handler(endpoint, authorizer, cookies), recorder),
+            endpoint.serve
+            or _refusing(endpoint, _audited(endpoint, _handler(endpoint, authorizer, cookies), recorder)),
             {"allow_head": endpoint.allow_head} if endpoint.method == "GET" else {},
         )
         for endpoint in endpoints
@@ -265,10 +283,10 @@ def _handler(endpoint: Endpoint, authorizer: Authorizer[C], cookies: SessionCook
     body_type: Any = None if endpoint.body is None else endpoint.body.types[0]
 
     async def answer(request: web.Request, trail: AuditTrail, inner: InnerQuestion | None) -> web.StreamResponse:
-        named = request.match_info if inner is None else inner.named
-        caller = await authorizer.authenticate(cookies.credential(request))
+        named, protocol = request.match_info if inner is None else inner.named, endpoint.protocol
+        caller = await authorizer.authenticate((protocol or cookies).credential(request))
         trail.caller = caller
-        _note_address(trail, request, named)
+        _note_address(trail, request, named, is_asked=protocol is None)
         authorizer.authorize(caller, action, ALL_SITES if action.resource is ResourceKind.ALL_SITES else ANYWHERE)
         # Every authenticated call passes here: the place for limits of a caller's rate.
         body = None if endpoint.parse is None else endpoint.parse(request)
@@ -336,11 +354,26 @@ async def _body_of(request: web.Request, reading: BodyLimits, inner: InnerQuesti
     return inner.body
 
 
-def _note_address(trail: AuditTrail, request: web.Request, named: Mapping[str, str]) -> None:
+def _refusing(endpoint: Endpoint, answer: RawHandler) -> RawHandler:
+    """The handler, with errors in the endpoint's own protocol."""
+    protocol = endpoint.protocol
+    if protocol is None:
+        return answer
+
+    async def refusing(request: web.Request) -> web.StreamResponse:
+        try:
+            return await answer(request)
+        except AnalyticsError as error:
+            return protocol.refuse(request, error)
+
+    return refusing
+
+
+def _note_address(trail: AuditTrail, request: web.Request, named: Mapping[str, str], *, is_asked: bool) -> None:
     """What the path names, and what the query string asks."""
     trail.site_id = stored_site_id(named.get("site_id", ""))
     trail.resource = "/".join(value for name, value in named.items() if name != "site_id")
-    trail.asked = request.query_string.encode("utf-8", "surrogatepass")
+    trail.asked = request.query_string.encode("utf-8", "surrogatepass") if is_asked else b""
 
 
 def _site_id(where: SiteFrom, call: Call[Any]) -> str:

@@ -7,11 +7,12 @@ the tree, node by node, from lists of what may be used. Pure; any thread may cal
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlglot import exp
 
+from analytics_server.sql.catalog import EMPTY, Catalog
 from analytics_server.sql.features import EVERYTHING, EngineFeatures
 from analytics_server.sql.printer.context import Context
 from analytics_server.sql.printer.dialect import parse
@@ -35,6 +36,8 @@ class Guarded:
     builds_long_texts: bool = False
     settings: Mapping[str, int] = field(default_factory=dict)
     """What the text itself may set."""
+    dropped: Sequence[str] = ()
+    """Settings of the text that are not followed."""
 
 
 class Guard:
@@ -55,14 +58,14 @@ class Guard:
         text: str,
         params: Mapping[str, object],
         *,
-        site_id: str,
+        sites: Mapping[str, Container[str]],
         database: str,
-        hidden: Container[str] = (),
+        catalog: Catalog = EMPTY,
         features: EngineFeatures = EVERYTHING,
     ) -> Guarded:
-        """The statement that answers the text with the site's rows only, the `hidden` columns empty.
+        """The statement that answers the text with the rows of the sites only, the columns that each hides empty.
 
-        `features`: what the engine that runs it has.
+        `catalog`: what may be named besides. `features`: what the engine that runs it has.
 
         Raises `SqlRefused`.
         """
@@ -70,14 +73,20 @@ class Guard:
         self.check_size(text)
         tree = parse(text)
         check_weight(tree)
-        context = Context(text, self.functions, database, params, _wanted(tree), hidden, features)
+        context = Context(text, self.functions, database, params, _wanted(tree), sites, features, catalog)
         try:
             sql = QueryPrinter(context, tree, max_rows=self.max_rows).whole(tree)
         except RecursionError:
             raise SqlRefused("The query is nested too deeply.", code="sql_too_big") from None
-        site = {SITE: site_id} if f"{{{SITE}:String}}" in sql else {}  # a value that is not named would be refused
+        own: Mapping[str, object] = {SITE: next(iter(sites)) if len(sites) == 1 else list(sites)}
+        if f"{{{SITE}:{'String' if len(sites) == 1 else 'Array(String)'}}}" not in sql:
+            own = {}  # a value that is not named would be refused
         return Guarded(
-            sql, {**site, **bind_parameters(context.declared, params)}, context.builds_long_texts, context.settings
+            sql,
+            {**own, **bind_parameters(context.declared, params)},
+            context.builds_long_texts,
+            context.settings,
+            context.dropped,
         )
 
 

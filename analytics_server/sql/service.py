@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import msgspec
@@ -21,6 +23,7 @@ from analytics_server.http.streams.csv_cells import HarmlessCells
 from analytics_server.profiles.tables import profile_of
 from analytics_server.query.context import QueryContext
 from analytics_server.sql.answer import FORMATS, JsonAnswer
+from analytics_server.sql.catalog import EMPTY, Catalog, written
 from analytics_server.sql.concurrency import ConcurrencyLimit, Slot
 from analytics_server.sql.engine_errors import answer_too_big, explain
 from analytics_server.sql.engine_features import ask_features
@@ -91,6 +94,8 @@ _OF_THE_FORMAT: Settings = {
 }
 """Also beside the statement: streams of the engine in process heed them there alone."""
 
+FORMAT_SETTINGS = frozenset(_OF_THE_FORMAT) | {"output_format_write_statistics"}
+
 
 class SqlRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `POST /api/v1/sql`."""
@@ -100,8 +105,24 @@ class SqlRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     params: dict[str, object] = {}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlQuestion:
+    """A text and the sites whose rows it may see, at least one; each of them exists.
+
+    `settings`: of the format and of the session, as they stand in a statement. `dropped` is filled while the text is
+    read: settings of its own that are not followed.
+    """
+
+    sites: Sequence[str]
+    query: str
+    params: Mapping[str, object] = field(default_factory=dict)
+    catalog: Catalog = EMPTY
+    settings: Mapping[str, str | int] = field(default_factory=dict)
+    dropped: list[str] = field(default_factory=list)
+
+
 class SqlService:
-    """Answers SQL on one site's rows."""
+    """Answers SQL on the rows of one site or several."""
 
     def __init__(self, context: QueryContext, limits: SqlSection, functions: Functions | None = None) -> None:
         self._store = context.store
@@ -136,57 +157,72 @@ class SqlService:
         Raises `RequestError`, `NotFound`, `Unavailable` or a `StoreError`."""
         if format_ not in FORMATS:
             raise SqlRefused(f"format is one of {', '.join(FORMATS)}.", code="bad_format")
-        site_id = self.context.site(request.site_id).site_id
-        self.guard.check_size(request.query)
-        slot = await self._slots.acquire(site_id, token_id)
+        question = self._question(request)
+        started = time.perf_counter()
+        shape = JsonAnswer(min(most_rows or self.limits.rows, self.limits.rows)) if format_ == "json" else None
+        cells = HarmlessCells() if format_ == "csv" and not raw_csv else None
+        reshaped = shape or cells
+        async with aclosing(self.pieces(question, FORMATS[format_][0], token_id=token_id)) as pieces:
+            async for piece in pieces:
+                if ready := reshaped.feed(piece) if reshaped else piece:
+                    yield ready
+        if cells is not None and (last := cells.end()):
+            yield last
+        if shape is not None:
+            elapsed_ms = (time.perf_counter() - started) * 1000
+            yield shape.end(elapsed_ms, await self.context.own_events.of(question.sites[0]))
+
+    async def pieces(self, question: SqlQuestion, engine_format: str, *, token_id: str = "") -> AsyncGenerator[bytes]:
+        """The answer as the engine writes it in one of its formats, within all limits.
+
+        Raises `RequestError`, `Unavailable` or a `StoreError`."""
+        self.guard.check_size(question.query)
+        slot = await self._slots.acquire(",".join(question.sites), token_id)
         run = _Run()
         try:
-            database = await self.database()
-            guarded = await self._guarded(request, site_id, database)
-            started = time.perf_counter()
-            shape = JsonAnswer(min(most_rows or self.limits.rows, self.limits.rows)) if format_ == "json" else None
-            cells = HarmlessCells() if format_ == "csv" and not raw_csv else None
-            reshaped = shape or cells
-            run.begin(self._stream(guarded, site_id, database, FORMATS[format_][0]))
+            guarded = await self.guarded(question)
+            question.dropped.extend(guarded.dropped)
+            run.begin(self._stream(guarded, question, engine_format))
             size = 0
             async for piece in run.pieces(self.limits.timeout_s + OVERTIME_S):
                 size += len(piece)
                 if size > self.limits.answer_mb * MB:
                     raise answer_too_big()
-                if ready := reshaped.feed(piece) if reshaped else piece:
-                    yield ready
-            if cells is not None and (last := cells.end()):
-                yield last
-            if shape is not None:
-                elapsed_ms = (time.perf_counter() - started) * 1000
-                yield shape.end(elapsed_ms, await self.context.own_events.of(site_id))
+                yield piece
         except StoreError as error:
-            raise explain(error, request.query) from error
+            raise explain(error, question.query) from error
         finally:
             await self._finish(run, slot)
 
     async def check(self, request: SqlRequest) -> None:
         """Refuse what the guard would refuse, without asking for a row. Raises `RequestError` or a `StoreError`."""
-        site_id, database = self.context.site(request.site_id).site_id, await self.database()
-        await self._guarded(request, site_id, database)
+        await self.guarded(self._question(request))
+
+    def _question(self, request: SqlRequest) -> SqlQuestion:
+        site_id = self.context.site(request.site_id).site_id
+        return SqlQuestion(sites=(site_id,), query=request.query, params=request.params)
 
     async def check_text(self, site_id: str, text: str, params: Mapping[str, object]) -> None:
         """`check` for a text that is to be saved."""
         await self.check(SqlRequest(site_id=site_id, query=text, params=dict(params)))
 
-    async def _guarded(self, request: SqlRequest, site_id: str, database: str) -> Guarded:
-        """Read one text at a time, in a thread: two would take the interpreter from the event loop twice as often."""
-        self.guard.check_size(request.query)
-        hidden = profile_of(self.context.site(site_id).profile).hidden_columns
+    async def guarded(self, question: SqlQuestion) -> Guarded:
+        """The statement that answers the question.
+
+        One text at a time is read, in a thread: two would take the interpreter from the event loop twice as often.
+        Raises `RequestError` or a `StoreError`."""
+        self.guard.check_size(question.query)
+        database = await self.database()
+        sites = {site: profile_of(self.context.site(site).profile).hidden_columns for site in question.sites}
         features = await self.features()
         async with self._reading:
             return await asyncio.to_thread(
                 self.guard.check,
-                request.query,
-                request.params,
-                site_id=site_id,
+                question.query,
+                question.params,
+                sites=sites,
                 database=database,
-                hidden=hidden,
+                catalog=question.catalog,
                 features=features,
             )
 
@@ -235,21 +271,23 @@ class SqlService:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    async def _stream(self, guarded: Guarded, site_id: str, database: str, format_: str) -> AsyncGenerator[bytes]:
-        settings = ", ".join(f"{name} = {value}" for name, value in self._settings(guarded, site_id, database).items())
+    async def _stream(self, guarded: Guarded, question: SqlQuestion, format_: str) -> AsyncGenerator[bytes]:
+        settings = ", ".join(f"{name} = {value}" for name, value in self._settings(guarded, question).items())
+        of_the_format = {name: value for name, value in question.settings.items() if name in FORMAT_SETTINGS}
         async for piece in self._store.stream(
             f"{guarded.sql}\nSETTINGS {settings}",
             guarded.parameters,
             format=format_,
-            settings={"wait_end_of_query": 1, **_OF_THE_FORMAT},
+            settings={"wait_end_of_query": 1, **_OF_THE_FORMAT, **of_the_format},
             has_settings=True,
             timeout_s=self.limits.timeout_s,
         ):
             yield piece
 
-    def _settings(self, guarded: Guarded, site_id: str, database: str) -> Mapping[str, str]:
+    def _settings(self, guarded: Guarded, question: SqlQuestion) -> Mapping[str, str]:
         """They stand in the statement, so that both engines take them all, `readonly` included."""
-        own = f"site_id = {literal(site_id)}"
+        database = self._database
+        own = f"site_id IN ({', '.join(literal(site) for site in question.sites)})"
         filters = {f"{database}.{name}": own for name in TABLES} | {f"{database}.{name}": "0" for name in self._closed}
         limits = {
             "max_execution_time": self.limits.timeout_s,
@@ -265,6 +303,7 @@ class SqlService:
             **{name: str(number) for name, number in limits.items()},
             **{name: str(number) for name, number in numbers.items()},
             **{name: literal(text) for name, text in TEXTS.items()},
+            **{name: written(value) for name, value in question.settings.items()},
             "additional_table_filters": f"{{{pairs}}}",
         }
 

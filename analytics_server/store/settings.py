@@ -38,8 +38,8 @@ process has none."""
 
 UNSOUND: dict[str, str] = {"use_top_k_dynamic_filtering": "0"}
 """Optimizations that are turned off where an engine has them. This one now and then compares the first column of an
-ORDER BY with a LIMIT to a value of another one: the question ends in an error, and rows might be left out. (Seen in 26.5,
-ordering by a time and a LowCardinality text.)"""
+ORDER BY with a LIMIT to a value of another one: the question ends in an error, and rows might be left out. (Seen in
+26.5, ordering by a time and a LowCardinality text.)"""
 
 ALL_ANSWER: Settings = {"skip_unavailable_shards": 0}
 """A replica that can't be asked is an error, never an empty answer."""

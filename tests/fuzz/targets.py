@@ -188,7 +188,7 @@ def _sql() -> Target:
     guard = Guard(load_functions(), max_chars=20_000, max_rows=1_000)
 
     def read(data: bytes) -> None:
-        guard.check(data.decode("utf-8", "replace"), {}, site_id=SITE, database="d")
+        guard.check(data.decode("utf-8", "replace"), {}, sites={SITE: ()}, database="d")
 
     queries = tuple(query.encode() for query in QUERIES)
     return Target(name="sql", read=read, seeds=queries, declared=(RequestError,), most_bytes=20_000)

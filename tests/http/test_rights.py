@@ -35,7 +35,9 @@ NEEDS = {
     "a person": """
         sign_out list_own_sessions end_own_session sign_out_everywhere change_password
         begin_second_factor confirm_second_factor remove_second_factor""",
-    "read": "list_sites list_profiles ask_assistant",
+    "read": """
+        list_sites list_profiles ask_assistant
+        clickhouse_get clickhouse_post clickhouse_get_bare clickhouse_post_bare""",
     "read, or the site where one is named": "get_schema drops",
     "read the site": """
         query trends cohorts paths sessions session session_by_query funnel funnel_sessions sql watch_live get_site
@@ -69,6 +71,7 @@ PUBLIC_NAMES = {
     "sign_in_methods",
     "assign_variant",
     "assign_variant_preflight",
+    "clickhouse_ping",
     "get_health",
     "get_metrics",
     "get_openapi",

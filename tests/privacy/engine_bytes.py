@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import lz4.block  # type: ignore[import-untyped]
+import lz4.block
 
 if sys.version_info >= (3, 14):
     from compression import zstd

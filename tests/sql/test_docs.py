@@ -21,7 +21,7 @@ SOURCE = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "analytics
 def test_example_is_a_query_that_can_be_asked(guard: Guard) -> None:
     example = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)[0]
     request = msgspec.json.decode(example, type=SqlRequest)
-    assert guard.check(request.query, request.params, site_id=request.site_id, database="d").parameters
+    assert guard.check(request.query, request.params, sites={request.site_id: ()}, database="d").parameters
 
 
 def test_all_examples_are_json() -> None:

@@ -20,12 +20,12 @@ from tests.sql.useful import QUERIES
 
 
 def printed(guard: Guard, text: str, params: dict[str, object] | None = None) -> str:
-    return guard.check(text, params or {}, site_id="mine.example", database="db").sql
+    return guard.check(text, params or {}, sites={"mine.example": ()}, database="db").sql
 
 
 def refusal(guard: Guard, text: str, params: dict[str, object] | None = None) -> SqlRefused:
     with pytest.raises(SqlRefused) as caught:
-        guard.check(text, params or {}, site_id="mine.example", database="db")
+        guard.check(text, params or {}, sites={"mine.example": ()}, database="db")
     return caught.value
 
 
@@ -268,7 +268,7 @@ def test_refuses_types(text: str) -> None:
 def test_parameters_fit_their_type(guard: Guard, kind: str, value: object, fits: bool) -> None:
     text = f"SELECT {{v:{kind}}}"
     if fits:
-        assert list(guard.check(text, {"v": value}, site_id="s", database="d").parameters) == ["user_v"]
+        assert list(guard.check(text, {"v": value}, sites={"s": ()}, database="d").parameters) == ["user_v"]
     else:
         error = refusal(guard, text, {"v": value})
         assert error.code == "bad_parameter"
@@ -296,5 +296,5 @@ def test_nothing_of_a_text_is_logged(guard: Guard, caplog: pytest.LogCaptureFixt
         "SELECT a.:Int8, b.^c",
     ]:
         with contextlib.suppress(SqlRefused):
-            guard.check(text, {}, site_id="mine.example", database="db")
+            guard.check(text, {}, sites={"mine.example": ()}, database="db")
     assert not caplog.records

@@ -15,7 +15,7 @@ import pytest
 from analytics_server.errors import AnalyticsError
 from analytics_server.sql.guard import Guarded
 from analytics_server.sql.printer.refusal import SqlRefused
-from analytics_server.sql.service import SqlService
+from analytics_server.sql.service import SqlQuestion, SqlService
 from analytics_server.store import Store
 from tests.sql.conftest import TIMEOUT_S, Asker, make_service
 from tests.sql.hostile import FAMILIES, SIDE_CHANNELS, TEXTS, UNBOUNDED
@@ -99,8 +99,8 @@ async def test_nothing_keeps_the_engine_busy_long_after_its_answer(asker: Asker)
 class Unwalled(SqlService):
     """Without the engine's own filters: the guard alone."""
 
-    def _settings(self, guarded: Guarded, site_id: str, database: str) -> Mapping[str, str]:
-        settings = dict(super()._settings(guarded, site_id, database))
+    def _settings(self, guarded: Guarded, question: SqlQuestion) -> Mapping[str, str]:
+        settings = dict(super()._settings(guarded, question))
         del settings["additional_table_filters"]
         return settings
 
@@ -133,8 +133,8 @@ async def test_no_expression_is_evaluated_on_foreign_values(
 async def test_engine_alone_shows_no_foreign_row(asker: Asker, filled: tuple[str, Store]) -> None:
     """The second wall, with the first taken away: tables are read as they are, under the service's settings."""
     _, store = filled
-    database = await asker.service.database()
-    settings = asker.service._settings(Guarded("", {}), "mine.example", database)
+    await asker.service.database()
+    settings = asker.service._settings(Guarded("", {}), SqlQuestion(sites=("mine.example",), query=""))
     clause = ", ".join(f"{name} = {value}" for name, value in settings.items())
 
     async def ask(sql: str) -> str:

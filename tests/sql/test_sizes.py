@@ -61,7 +61,7 @@ HEAVY = ["(a{100}){41}", "((((a{10}){10}){10}){10})", r"(\pL{10}){2}x{4000}"]
 @pytest.mark.parametrize("query", TOO_LONG)
 def test_a_text_that_may_become_too_long_is_refused(guard: Guard, query: str) -> None:
     with pytest.raises(SqlRefused) as caught:
-        guard.check(query, {"t": "x" * 6_000}, site_id=MINE, database="d")
+        guard.check(query, {"t": "x" * 6_000}, sites={MINE: ()}, database="d")
     assert caught.value.code == "sql_too_big"
 
 
@@ -88,14 +88,14 @@ def test_a_regular_expression_that_stands_for_too_much_is_refused(guard: Guard, 
         "SELECT extractAll(path, {p:String}) FROM events",
     ):
         with pytest.raises(SqlRefused) as caught:
-            guard.check(query, {"p": pattern} if "{p" in query else {}, site_id=MINE, database="d")
+            guard.check(query, {"p": pattern} if "{p" in query else {}, sites={MINE: ()}, database="d")
         assert caught.value.code == "sql_too_big", query
 
 
 @pytest.mark.parametrize("pattern", ["path", "concat('(a{1000}', '){10}')", "repeat('(a{100})', 100)", "title || '.*'"])
 def test_a_regular_expression_is_written_not_computed(guard: Guard, pattern: str) -> None:
     with pytest.raises(SqlRefused, match="a text in quotes or a parameter"):
-        guard.check(f"SELECT count() FROM events WHERE match(title, {pattern})", {}, site_id=MINE, database="d")
+        guard.check(f"SELECT count() FROM events WHERE match(title, {pattern})", {}, sites={MINE: ()}, database="d")
 
 
 async def test_a_search_in_the_longest_text_there_may_be_ends_near_its_time_limit(asker: Asker) -> None:

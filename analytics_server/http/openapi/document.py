@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from analytics_server.http.declaration import JSON, Body, Error, Parameter, Reply
-from analytics_server.http.endpoint import Endpoint
+from analytics_server.http.endpoint import Endpoint, ForeignProtocol
 
 REF = "#/components/schemas/{name}"
 RETRY_STATUSES = (429, 503)
@@ -177,7 +177,10 @@ def _operation(endpoint: Endpoint, schemas: Mapping[int, Json]) -> Json:
     if endpoint.body is not None:
         found["requestBody"] = _body(endpoint.body, schemas)
     replies = {str(reply.status): _reply(reply, schemas) for reply in endpoint.replies}
-    errors = {str(status): _error(status, codes, schemas) for status, codes in endpoint.all_errors().items()}
+    errors = {
+        str(status): _error(status, codes, schemas, endpoint.protocol)
+        for status, codes in endpoint.all_errors().items()
+    }
     both = {status: _either(replies[status], errors[status]) for status in replies.keys() & errors.keys()}
     found["responses"] = replies | errors | both
     return found
@@ -225,10 +228,11 @@ def _reply(reply: Reply, schemas: Mapping[int, Json]) -> Json:
     return found | ({"content": content} if content else {})
 
 
-def _error(status: int, codes: Sequence[str], schemas: Mapping[int, Json]) -> Json:
+def _error(status: int, codes: Sequence[str], schemas: Mapping[int, Json], protocol: ForeignProtocol | None) -> Json:
+    content: Json = {JSON: {"schema": schemas[id(Error)]}} if protocol is None else {protocol.errors: {}}
     found: Json = {
         "description": f"{HTTPStatus(status).phrase}: {', '.join(f'`{code}`' for code in codes)}.",
-        "content": {JSON: {"schema": schemas[id(Error)]}},
+        "content": content,
         "x-error-codes": list(codes),
     }
     if status in RETRY_STATUSES:
@@ -236,7 +240,8 @@ def _error(status: int, codes: Sequence[str], schemas: Mapping[int, Json]) -> Js
             "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
         }
     if status == 401:
-        found["headers"] = {
-            "WWW-Authenticate": {"description": "Always `Bearer`.", "schema": {"type": "string", "const": "Bearer"}}
-        }
+        scheme: Json = {"description": "Always `Bearer`.", "schema": {"type": "string", "const": "Bearer"}}
+        if protocol is not None:
+            scheme = {"description": f"Begins with `{protocol.challenge}`.", "schema": {"type": "string"}}
+        found["headers"] = {"WWW-Authenticate": scheme}
     return found

@@ -25,6 +25,9 @@ def take_settings(context: Context, tree: exp.Expr) -> dict[str, int]:
     taken: dict[str, int] = {}
     for each in asked or []:
         name = each.this.name if isinstance(each, exp.EQ) and isinstance(each.this, exp.Column) else ""
+        if context.catalog.drops_settings and name not in FOLLOWED:
+            context.dropped.append(name)
+            continue
         if name not in FOLLOWED and name not in UNFOLLOWED:
             context.refuse_clause(
                 last, "settings", f"SETTINGS {shown(name)} can't be used here, only {', '.join(FOLLOWED)}."

@@ -14,6 +14,7 @@ from typing import ClassVar
 from sqlglot import exp
 
 from analytics_server.query.language.regexps import MOST_WEIGHT, weight_of
+from analytics_server.sql.catalog import written
 from analytics_server.sql.function_names import INSTEAD_OF, MOVES, WITHOUT
 from analytics_server.sql.printer.context import Context, NameScope, literal
 from analytics_server.sql.printer.decimals import CALCULATING
@@ -84,6 +85,9 @@ class CallPrinter(ExpressionPrinter):
             return self._moved(node, MOVES[name], scope)
         if name == "string_agg":
             return self._joined_texts(node, scope)
+        if name in self.context.catalog.constants and not node.expressions:
+            self.context.rewritten += 1
+            return written(self.context.catalog.constants[name])
         known = self._known(node)
         self._sizes.check(known.name, node)
         return f"{known.name}({self._arguments(known, node, node.expressions, scope)})"

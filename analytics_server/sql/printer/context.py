@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from sqlglot import exp
 
+from analytics_server.sql.catalog import EMPTY, Catalog
 from analytics_server.sql.features import EVERYTHING, EngineFeatures
 from analytics_server.sql.printer.decimals import Decimals
 from analytics_server.sql.printer.functions import Functions
@@ -56,10 +57,14 @@ class Context:
     """The values of the user's parameters, not yet checked."""
     wanted: Container[str] | None
     """Columns to read of the tables; None: all."""
-    hidden: Container[str] = ()
-    """Columns that the site's profile leaves out."""
+    sites: Mapping[str, Container[str]] = field(default_factory=dict)
+    """The sites whose rows are seen, with the columns that each one's profile leaves out."""
     features: EngineFeatures = EVERYTHING
     """What the engine has that runs the query."""
+    catalog: Catalog = EMPTY
+    """What may be named besides the two tables."""
+    dropped: list[str] = field(default_factory=list)
+    """Settings of the text that are not followed, where the catalog allows that."""
     builds_long_texts: bool = False
     settings: dict[str, int] = field(default_factory=dict)
     """What the query's own SETTINGS ask for."""
@@ -73,6 +78,11 @@ class Context:
     def __post_init__(self) -> None:
         if not self.features.wide_decimals:
             self.decimals = Decimals(self.functions)
+
+    def without_database(self, names: list[str], scope: NameScope) -> list[str]:
+        """A column's path without the database before its table, where one may stand."""
+        named = len(names) > 2 and names[0] in self.catalog.databases and names[1] in scope.tables
+        return names[1:] if named else names
 
     def place(self, node: exp.Expr | None) -> TextPosition | None:
         """Where a node stands in the user's text, or the nearest thing inside it that is known to stand somewhere."""

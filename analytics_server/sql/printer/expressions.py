@@ -122,7 +122,7 @@ class ExpressionPrinter:
 
     def _path(self, parts: Sequence[exp.Expr], scope: NameScope) -> str:
         """Names with dots: a table's column, a key of the properties, an element of a tuple."""
-        names = [self.context.name(part) for part in parts]
+        names = self.context.without_database([self.context.name(part) for part in parts], scope)
         owner = 1 if len(names) > 1 and names[0] in scope.tables else 0
         if names[owner] == PROPS and len(names) > owner + 1:
             held = ".".join(quote(name) for name in names[: owner + 1])

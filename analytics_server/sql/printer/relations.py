@@ -151,7 +151,11 @@ class RelationPrinter(CallPrinter):
                 f"The table function {shown(called)} can't be used here: read events or sessions.",
                 "unknown_table",
             )
-        if node.args.get("db") or node.args.get("catalog"):
+        catalog, database = self.context.catalog, node.args["db"].name if node.args.get("db") else ""
+        virtual = None if node.args.get("catalog") else catalog.tables.get((database, identifier.name))
+        if virtual is not None:
+            return virtual.scoped(self.context.wanted)
+        if node.args.get("catalog") or (database and database not in catalog.databases):
             parts = [node.args[key].name for key in ("catalog", "db") if node.args.get(key)]
             full = ".".join([*parts, identifier.name])
             self.context.refuse(
@@ -160,13 +164,13 @@ class RelationPrinter(CallPrinter):
                 "unknown_table",
             )
         name = self.context.name(identifier)
-        if name in scope.ctes:
+        if name in scope.ctes and not database:
             return quote(CTE + name)
         table = TABLES.get(name)
         if table is None:
             hint = nearest(name, [*TABLES, *sorted(scope.ctes)]) or " There are events and sessions."
             self.context.refuse(node, f"There is no table {shown(name)} here.{hint}", "unknown_table")
-        return table.scoped(self.context.database, self.context.wanted, self.context.hidden)
+        return table.scoped(self.context.database, self.context.wanted, self.context.sites)
 
     def _numbers(self, node: exp.Anonymous) -> str:
         """`numbers(n)` and `numbers(first, n)`: the one table function, with a greatest n."""

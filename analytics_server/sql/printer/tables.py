@@ -17,10 +17,11 @@ The subquery is the wall between sites, hence its shape:
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from analytics_server.model import COLUMNS, SESSION_ATTRIBUTES
+from analytics_server.sql.catalog import written
 
 ROW = "__row"
 """The alias of a stored row. Names that begin with two underscores can't be given by users."""
@@ -62,15 +63,29 @@ class ReadableTable:
         """The names of the columns, in the order users see."""
         return [column.name for column in self.columns]
 
-    def scoped(self, database: str, wanted: Container[str] | None, hidden: Container[str] = ()) -> str:
-        """The subquery: one site's rows, with the wanted columns (None: all). Those that are hidden are empty."""
+    def scoped(self, database: str, wanted: Container[str] | None, sites: Mapping[str, Container[str]]) -> str:
+        """The subquery: the sites' rows, with the wanted columns (None: all). Those that a site hides are empty."""
         columns = [c for c in self.columns if wanted is None or c.name in wanted] or self.columns[:1]
-        listed = ", ".join(f"{c.absent if c.name in hidden else c.expression} AS `{c.name}`" for c in columns)
+        listed = ", ".join(f"{_shown(c, sites)} AS `{c.name}`" for c in columns)
         final = " FINAL" if self.final else ""
-        return (
-            f"(SELECT {listed} FROM `{database}`.`{self.name}` AS `{ROW}`{final}"
-            f" PREWHERE `{ROW}`.`site_id` = {{{SITE}:String}})"
-        )
+        own = f"= {{{SITE}:String}}" if len(sites) == 1 else f"IN {{{SITE}:Array(String)}}"
+        return f"(SELECT {listed} FROM `{database}`.`{self.name}` AS `{ROW}`{final} PREWHERE `{ROW}`.`site_id` {own})"
+
+
+def _shown(column: TableColumn, sites: Mapping[str, Container[str]]) -> str:
+    """The column's expression; empty for the rows of sites that hide it."""
+    if column.name == "site_id" and len(sites) != 1:
+        return _SITE_OF_ROW
+    hiding = [site for site, hidden in sites.items() if column.name in hidden]
+    if len(hiding) == len(sites):
+        return column.absent
+    if not hiding:
+        return column.expression
+    listed = ", ".join(written(site) for site in hiding)
+    return f"if({_SITE_OF_ROW} IN ({listed}), {column.absent}, {column.expression})"
+
+
+_SITE_OF_ROW = f"CAST(`{ROW}`.`site_id`, 'String')"
 
 
 def _plain(type_: str) -> str:

@@ -48,6 +48,7 @@ def settings(document: Document, token: str) -> str:
     """What schemathesis must know."""
     rules = [operation.name for operation in document.operations if has_rules(operation)]
     beacons = [operation.name for operation in document.operations if operation.spec["tags"] == ["collect"]]
+    foreign = [operation.name for operation in document.operations if operation.name.startswith("clickhouse_")]
     return f"""
 headers = {{ Authorization = "Bearer {token}" }}
 
@@ -77,6 +78,11 @@ checks.positive_data_acceptance.expected-statuses = {[*POSITIVE, "400"]}
 # A bad event is rejected in an answer of 202, so that it spoils no other.
 [[operations]]
 include-operation-id = {beacons}
+checks.negative_data_rejection.enabled = false
+
+# Parameters of any name are settings to clients of ClickHouse, and unknown ones are dropped.
+[[operations]]
+include-operation-id = {foreign}
 checks.negative_data_rejection.enabled = false
 
 # A WebSocket, which it does not speak.

@@ -1,0 +1,1 @@
+"""SQL in the form of ClickHouse's own HTTP interface, for the tools that speak it."""

@@ -1,0 +1,120 @@
+"""ClickHouse's HTTP interface: `GET` and `POST` of a path of the config, and its `ping`."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from analytics_server.access.actions import QUERY_SITE
+from analytics_server.clickhouse.credentials import credential
+from analytics_server.clickhouse.failures import failure_response
+from analytics_server.clickhouse.formats import FORMATS
+from analytics_server.clickhouse.question import Asked, read_asked
+from analytics_server.clickhouse.scope import VisibleSites, scope_of
+from analytics_server.clickhouse.sending import headers_of, send_answer
+from analytics_server.clickhouse.service import ClickhouseService
+from analytics_server.http.authorization import PUBLIC
+from analytics_server.http.declaration import Parameter, Reply
+from analytics_server.http.endpoint import Call, Endpoint, ForeignProtocol, SiteFrom
+from analytics_server.http.streams.pieces import NO_STORE
+from analytics_server.sql.codes import RUN_CODES
+
+PROTOCOL = ForeignProtocol(credential=credential, refuse=failure_response)
+_ERRORS = {
+    400: (*RUN_CODES, "bad_body", "bad_format", "bad_request", "bad_setting", "too_many_sites"),
+    408: ("request_timeout",),
+    413: ("too_large",),
+    503: ("busy",),
+}
+_PARAMETERS = (
+    Parameter(
+        name="query",
+        about="One statement; in a POST the body may be it instead, or go on with it.",
+        required=True,
+        example="SELECT 1",
+    ),
+    Parameter(
+        name="database",
+        about="`analytics` or `default` for all sites of the token, or one site's name.",
+        example="example.com",
+    ),
+    Parameter(name="default_format", about="The answer's format, unless the statement ends with FORMAT."),
+    Parameter(name="enable_http_compression", about="1 for gzip, where `Accept-Encoding` takes it."),
+)
+
+
+def endpoints(service: ClickhouseService) -> list[Endpoint]:
+    """Questions, with and without a slash at the end of the path, and the sign of life."""
+    path = service.section.path
+
+    async def ask(call: Call[None]) -> web.StreamResponse:
+        asked = await read_asked(call.request, service.sql.context.limits)
+        call.trail.asked = asked.text.encode("utf-8", "surrogatepass")
+        caller = call.caller
+        scope = scope_of(asked.database, caller, service.site_ids(), most_sites=service.section.sites)
+        for site in scope.sites:
+            call.authorize(site)
+        if len(scope.sites) > 1:
+            call.trail.site_id, call.trail.resource = "", scope.database
+        return await _answered(call, asked, scope)
+
+    async def _answered(call: Call[None], asked: Asked, scope: VisibleSites) -> web.StreamResponse:
+        limits = service.sql.limits
+        pieces = await service.answer(asked, scope, call.caller.token_id, call.caller.token_id)
+        if pieces is None:
+            return web.Response(headers=headers_of(asked, limits.rows))
+        return await send_answer(
+            call.request, asked, pieces, rows=limits.rows, within_s=limits.timeout_s + limits.send_s
+        )
+
+    async def ping(request: web.Request) -> web.Response:
+        return web.Response(text="Ok.\n", headers=NO_STORE)
+
+    def question(method: str, path: str, name: str) -> Endpoint:
+        return Endpoint(
+            method=method,
+            path=path,
+            is_question=True,
+            name=name,
+            summary="A statement by a client of ClickHouse",
+            tag="query",
+            about="ClickHouse's HTTP interface over the tables `events` and `sessions`, read-only. The token is the "
+            "password of Basic authentication, `X-ClickHouse-Key`, the parameter `password`, or a bearer token. Errors "
+            "are ClickHouse's: `Code: 60. DB::Exception: … (UNKNOWN_TABLE)`.",
+            action=QUERY_SITE,
+            site=SiteFrom.HANDLER,
+            handle=ask,
+            protocol=PROTOCOL,
+            allow_head=False,
+            parameters=_PARAMETERS,
+            replies=(
+                Reply(
+                    about="The answer in its format.",
+                    formats=tuple(sorted({kind.partition(";")[0] for kind in FORMATS.values()})),
+                    headers={
+                        "X-ClickHouse-Format": "The format.",
+                        "X-ClickHouse-Dropped-Settings": "Settings that are not followed.",
+                        "X-Row-Limit": "An answer longer than so many rows was cut off there.",
+                    },
+                ),
+            ),
+            errors=_ERRORS,
+            asks_store=True,
+            takes_turns=True,
+        )
+
+    return [
+        question("GET", f"{path}/", "clickhouse_get"),
+        question("POST", f"{path}/", "clickhouse_post"),
+        question("GET", path, "clickhouse_get_bare"),
+        question("POST", path, "clickhouse_post_bare"),
+        Endpoint(
+            method="GET",
+            path=f"{path}/ping",
+            name="clickhouse_ping",
+            summary="A sign of life for clients of ClickHouse",
+            tag="query",
+            action=PUBLIC,
+            serve=ping,
+            replies=(Reply(about="`Ok.`", formats=("text/plain",)),),
+        ),
+    ]

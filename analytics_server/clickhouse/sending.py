@@ -1,0 +1,121 @@
+"""Sends an answer as ClickHouse would: its headers, its compression, and a fault in the middle as a text at the end.
+
+A fault behind the first piece is written behind what was sent, and the connection is closed without the end of the
+body: no client takes what it has for the whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from aiohttp import web
+
+from analytics_server.clickhouse.catalog import DISPLAY_NAME
+from analytics_server.clickhouse.compression import gzipped, in_blocks
+from analytics_server.clickhouse.failures import failure_text
+from analytics_server.clickhouse.formats import FORMATS
+from analytics_server.clickhouse.question import Asked
+from analytics_server.errors import AnalyticsError
+from analytics_server.http.streams.pieces import NO_STORE
+
+DROPPED_HEADER = "X-ClickHouse-Dropped-Settings"
+MOST_DROPPED_CHARS = 1_000
+LOOK_S = 0.5
+"""How often it is looked whether the client is still there."""
+NOTHING_TOLD = json.dumps(
+    dict.fromkeys(
+        ("read_rows", "read_bytes", "written_rows", "written_bytes", "total_rows_to_read", "result_rows"), "0"
+    )
+    | {"elapsed_ns": "0"}
+)
+"""Exact numbers of rows read would tell of other sites' rows; clients only want the header to be there."""
+
+
+def headers_of(asked: Asked, rows: int) -> dict[str, str]:
+    """The headers of an answer that is no error."""
+    dropped = ", ".join(
+        name for name in dict.fromkeys(asked.settings.dropped) if name.isascii() and name.isidentifier()
+    )
+    return {
+        **NO_STORE,
+        "Content-Type": FORMATS[asked.format],
+        "X-ClickHouse-Summary": NOTHING_TOLD,
+        "X-ClickHouse-Query-Id": asked.query_id,
+        "X-ClickHouse-Timezone": "UTC",
+        "X-ClickHouse-Format": asked.format,
+        "X-ClickHouse-Server-Display-Name": DISPLAY_NAME,
+        "X-Row-Limit": str(rows),
+        **({DROPPED_HEADER: dropped[:MOST_DROPPED_CHARS]} if dropped else {}),
+    }
+
+
+async def send_answer(
+    request: web.Request, asked: Asked, pieces: AsyncGenerator[bytes], *, rows: int, within_s: float
+) -> web.StreamResponse:
+    """Send the pieces and close the generator. Raises what it raises before its first piece."""
+    broken: list[AnalyticsError] = []
+    told = _told(pieces, broken)
+    async with aclosing(told):
+        first = await _first(request, told)  # the settings that the text drops are known from here on
+        headers = headers_of(asked, rows)
+        rest = _from(first, told)
+        if asked.wants_blocks:
+            rest = in_blocks(rest)
+        if asked.wants_gzip:
+            headers["Content-Encoding"] = "gzip"
+            rest = gzipped(rest)
+        response = web.StreamResponse(headers=headers)
+        try:
+            async with asyncio.timeout(within_s), aclosing(rest):
+                await response.prepare(request)
+                async for piece in rest:
+                    await response.write(piece)
+                if not broken:
+                    await response.write_eof()
+        except BaseException:
+            if request.transport is not None:
+                request.transport.abort()
+            raise
+        if broken and request.transport is not None:
+            request.transport.close()
+    return response
+
+
+async def _first(request: web.Request, pieces: AsyncGenerator[bytes]) -> bytes:
+    """The first piece. A client that goes away while it is waited for ends the query: `ConnectionResetError`."""
+    first = asyncio.ensure_future(anext(pieces, b""))
+    try:
+        while not first.done():
+            await asyncio.wait({first}, timeout=LOOK_S)
+            if request.transport is None and not first.done():
+                raise ConnectionResetError("The client has gone.")
+    finally:
+        if not first.done():
+            first.cancel()
+            await asyncio.wait({first})
+    return first.result()
+
+
+async def _told(pieces: AsyncGenerator[bytes], broken: list[AnalyticsError]) -> AsyncGenerator[bytes]:
+    """The pieces, and a fault behind the first one as text."""
+    sent = False
+    async with aclosing(pieces):
+        try:
+            async for piece in pieces:
+                yield piece
+                sent = True
+        except AnalyticsError as error:
+            if not sent:
+                raise
+            broken.append(error)
+    if broken:
+        yield f"\n{failure_text(broken[0])}".encode()
+
+
+async def _from(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece

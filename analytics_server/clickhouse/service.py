@@ -1,0 +1,90 @@
+"""Answers what clients of ClickHouse ask: their statements and system tables, through the guarded SQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable
+
+from analytics_server.clickhouse.catalog import EngineFacts, catalog_of
+from analytics_server.clickhouse.formats import NATIVE
+from analytics_server.clickhouse.hello import hello_block, is_hello
+from analytics_server.clickhouse.question import Asked
+from analytics_server.clickhouse.scope import VisibleSites
+from analytics_server.clickhouse.statements import ANSWER_TABLE, FROM_ANSWER, read_statement
+from analytics_server.clickhouse.values import typed_values
+from analytics_server.config import ClickhouseApiSection
+from analytics_server.model import Site
+from analytics_server.sql.catalog import Catalog, VirtualTable
+from analytics_server.sql.service import SqlQuestion, SqlService
+
+
+class ClickhouseService:
+    """`sites`: all that there are."""
+
+    def __init__(self, sql: SqlService, sites: Callable[[], Iterable[Site]], section: ClickhouseApiSection) -> None:
+        self.sql = sql
+        self.section = section
+        self._sites = sites
+        self._facts: EngineFacts | None = None
+
+    def site_ids(self) -> list[str]:
+        """The ids of all sites."""
+        return [site.site_id for site in self._sites()]
+
+    async def answer(self, asked: Asked, scope: VisibleSites, user: str, token_id: str) -> AsyncGenerator[bytes] | None:
+        """The answer's pieces in the format that was asked for; None for a statement without an answer.
+
+        Raises `RequestError` or a `StoreError`, the generator `Unavailable` besides.
+        """
+        facts = await self._known_facts()
+        if asked.format == NATIVE and asked.revision and is_hello(asked.text):
+            return _one(hello_block(facts.version, asked.revision))
+        self.sql.guard.check_size(asked.text)
+        catalog = catalog_of(scope, user, facts)
+        statement = read_statement(asked.text, scope.database, catalog)
+        if statement.is_empty:
+            return None
+        table = statement.table
+        if statement.explained:
+            guarded = await self.sql.guarded(self._question(statement.explained, asked, scope, catalog))
+            table = VirtualTable({"explain": "String"}, [(line,) for line in guarded.sql.splitlines()])
+        question = self._question(statement.query or FROM_ANSWER, asked, scope, _with(catalog, table))
+        return self.sql.pieces(question, asked.format, token_id=token_id)
+
+    def _question(self, text: str, asked: Asked, scope: VisibleSites, catalog: Catalog) -> SqlQuestion:
+        return SqlQuestion(
+            sites=scope.sites,
+            query=text,
+            params=typed_values(text, asked.params),
+            catalog=catalog,
+            settings=asked.settings.values,
+            dropped=asked.settings.dropped,
+        )
+
+    async def _known_facts(self) -> EngineFacts:
+        """What is told of the engine, asked once."""
+        if self._facts is None:
+            features = await self.sql.features()
+            answer = await self.sql.context.store.query("SELECT version()", timeout_s=self.sql.limits.timeout_s)
+            functions = self.sql.guard.functions
+            names = (each.name for members in functions.families.values() for each in members)
+            self._facts = EngineFacts(
+                version=str(answer.rows[0][0]),
+                functions=functions,
+                has_function=frozenset(name for name in names if features.has_function(name)),
+            )
+        return self._facts
+
+
+def _with(catalog: Catalog, table: VirtualTable | None) -> Catalog:
+    if table is None:
+        return catalog
+    return Catalog(
+        databases=catalog.databases,
+        tables={**catalog.tables, ANSWER_TABLE: table},
+        constants=catalog.constants,
+        drops_settings=catalog.drops_settings,
+    )
+
+
+async def _one(piece: bytes) -> AsyncGenerator[bytes]:
+    yield piece

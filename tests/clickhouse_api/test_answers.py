@@ -1,0 +1,215 @@
+"""Formats, statements and system tables, as clients ask for them on connecting."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import struct
+from collections.abc import Iterator
+
+import lz4.block
+import pyarrow.ipc  # type: ignore[import-untyped]
+import pyarrow.parquet  # type: ignore[import-untyped]
+from clickhouse_cityhash.cityhash import CityHash128
+
+from analytics_server.clickhouse.formats import FORMATS, without_format
+from analytics_server.sql.printer.tables import TABLES
+from tests.clickhouse_api.conftest import ALL, ONE, Asking
+from tests.sql.world import FOREIGN, MINE
+
+ROWS = "SELECT number AS n, concat('r', toString(number)) AS t FROM numbers(3)"
+
+
+def varint(data: io.BytesIO) -> int:
+    value = shift = 0
+    while True:
+        byte = data.read(1)[0]
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return value
+
+
+def text(data: io.BytesIO) -> str:
+    return data.read(varint(data)).decode()
+
+
+def native(body: bytes, revision: int = 0) -> Iterator[tuple[str, str, bytes | list[str]]]:
+    """The first block's columns, of texts and of numbers of a fixed width, as a client of a revision reads them."""
+    data = io.BytesIO(body)
+    if revision:
+        assert data.read(8) == b"\x01\x00\x02\xff\xff\xff\xff\x00"
+    columns, rows = varint(data), varint(data)
+    for _ in range(columns):
+        name, type_ = text(data), text(data)
+        if revision >= 54_454:
+            assert data.read(1) == b"\x00"
+        if type_ == "String":
+            yield name, type_, [text(data) for _ in range(rows)]
+        else:
+            yield name, type_, data.read(rows * int(type_.removeprefix("UInt")) // 8)
+
+
+async def test_each_format_is_the_engines_own(asking: Asking) -> None:
+    for name, kind in FORMATS.items():
+        reply = await asking.ask(f"{ROWS} FORMAT {name}")
+        assert (reply.status, reply.headers["X-ClickHouse-Format"]) == (200, name), reply.text
+        assert reply.headers["Content-Type"] == kind
+        assert b"r2" in reply.body or name in ("Null", "Parquet")
+    for params, headers in (({"default_format": "csv"}, {}), ({}, {"X-ClickHouse-Format": "CSV"})):
+        named = await asking.send(ROWS, params, {"X-ClickHouse-Key": ONE, **headers})
+        assert named.text == '0,"r0"\n1,"r1"\n2,"r2"\n'
+
+
+async def test_what_machines_read_holds_the_same_rows(asking: Asking) -> None:
+    values = {"n": [0, 1, 2], "t": ["r0", "r1", "r2"]}
+    parquet = (await asking.ask(f"{ROWS} FORMAT Parquet")).body
+    assert pyarrow.parquet.read_table(io.BytesIO(parquet))["n"].to_pylist() == values["n"]
+    arrow = pyarrow.ipc.open_stream((await asking.ask(f"{ROWS} FORMAT ArrowStream")).body).read_all()
+    assert arrow["n"].to_pylist() == values["n"]
+    assert (await asking.ask(f"{ROWS} FORMAT JSONColumns")).json == values
+    row_binary = (await asking.ask(f"{ROWS} FORMAT RowBinary")).body
+    assert row_binary == b"".join(n.to_bytes(8, "little") + f"\x02r{n}".encode() for n in range(3))
+    for revision in ("0", "54405", "54460"):
+        reply = await asking.ask(f"{ROWS} FORMAT Native", client_protocol_version=revision)
+        (_, kind, numbers), (name, _, texts) = native(reply.body)
+        assert (kind, numbers) == ("UInt64", b"".join(n.to_bytes(8, "little") for n in range(3)))
+        assert (name, texts) == ("t", values["t"])
+
+
+async def test_the_first_block_for_clickhouse_go_is_at_its_revision(asking: Asking) -> None:
+    hello = "SELECT displayName(), version(), revision(), timezone()"
+    for revision in (54_405, 54_460):
+        reply = await asking.ask(hello, default_format="Native", client_protocol_version=str(revision))
+        found = {name: value for name, _, value in native(reply.body, revision)}
+        assert found["displayName()"] == ["analytics-server"]
+        assert found["revision()"] == bytes(4)
+        assert found["timezone()"] == ["UTC"]
+    plain = (await asking.ask(f"{hello} FORMAT TSV")).text.split("\t")
+    assert plain[1] == found["version()"][0]
+
+
+def test_the_format_clause_is_cut_off_and_nothing_else() -> None:
+    for written, rest, name in (
+        ("SELECT 1 FORMAT JSON", "SELECT 1", "JSON"),
+        ("SELECT 1\nformat\tjsoncompact ; ", "SELECT 1", "JSONCompact"),
+        ("SELECT 1 FORMAT TSV -- as texts", "SELECT 1", "TSV"),
+        ("SELECT 1 SETTINGS a = 1 FORMAT CSV", "SELECT 1 SETTINGS a = 1", "CSV"),
+        ("SELECT 1 FORMAT CSV SETTINGS a = 1", "SELECT 1  SETTINGS a = 1", "CSV"),
+        ("SELECT 'x FORMAT JSON'", "SELECT 'x FORMAT JSON'", ""),
+        ("SELECT format, json FROM t", "SELECT format, json FROM t", ""),
+        ("SELECT (SELECT 1 FORMAT JSON)", "SELECT (SELECT 1 FORMAT JSON)", ""),
+        ("SELECT 1 /* FORMAT JSON", "SELECT 1 /*", "JSON"),
+    ):
+        assert without_format(written) == (rest, name)
+
+
+async def test_gzip_is_sent_to_those_who_ask_twice(asking: Asking) -> None:
+    key = {"X-ClickHouse-Key": ONE, "Accept-Encoding": "gzip, br"}
+    many = "SELECT number FROM numbers(900)"
+    for params, headers, is_packed in (
+        ({"enable_http_compression": "1"}, key, True),
+        ({"enable_http_compression": "0"}, key, False),
+        ({}, key, False),
+        ({"enable_http_compression": "1"}, {**key, "Accept-Encoding": "identity"}, False),
+    ):
+        async with asking.http.post(
+            "/clickhouse/", params=params, data=many, headers=headers, auto_decompress=False
+        ) as answer:
+            body = await answer.read()
+            assert (answer.headers.get("Content-Encoding") == "gzip") == is_packed
+        assert (gzip.decompress(body) if is_packed else body) == b"".join(b"%d\n" % n for n in range(900))
+
+
+async def test_blocks_of_clickhouse_hold_the_answer(asking: Asking) -> None:
+    for rows in (0, 900):
+        reply = await asking.ask(f"SELECT number FROM numbers({rows})", compress="1")
+        data, whole = reply.body, b""
+        while data:
+            first, second, method, packed, unpacked = struct.unpack("<QQBII", data[:25])
+            assert method == 0x82
+            assert CityHash128(data[16 : 16 + packed]) == first << 64 | second
+            whole += lz4.block.decompress(data[25 : 16 + packed], uncompressed_size=unpacked)
+            data = data[16 + packed :]
+        assert whole == b"".join(b"%d\n" % n for n in range(rows))
+    failed = await asking.ask("SELECT * FROM nothing", compress="1")
+    assert b"Code: 60. DB::Exception: " in lz4.block.decompress(failed.body[25:], uncompressed_size=1_000)
+    refused = await asking.ask("SELECT 1", token="ast_other", compress="1")
+    assert refused.text.startswith("Code: 516. ")
+
+
+async def test_statements_that_clients_send(asking: Asking) -> None:
+    for statement, answer in (
+        ("SHOW DATABASES", "analytics\n"),
+        ("SHOW TABLES", "events\nsessions\n"),
+        ('SHOW TABLES FROM "analytics"', "events\nsessions\n"),
+        ("SHOW TABLES FROM default", "events\nsessions\n"),
+        ("SHOW FULL TABLES IN `analytics` LIKE 'ev%' LIMIT 5;", "events\n"),
+        ("SHOW TABLES NOT LIKE 'ev%'", "sessions\n"),
+        ("SHOW TABLES WHERE name = 'events' OR name = 'x' LIMIT 1", "events\n"),
+        ("SHOW TABLES FROM nothing", ""),
+        ("SHOW FUNCTIONS LIKE 'windowFunnel'", "windowFunnel\n"),
+        ("EXISTS events", "1\n"),
+        ("EXISTS TABLE `default`.`sessions`", "1\n"),
+        ("EXISTS TABLE analytics.tokens", "0\n"),
+        ("EXISTS TABLE system.tables", "1\n"),
+        ("EXISTS DATABASE analytics", "1\n"),
+        ("EXISTS DATABASE sql_test", "0\n"),
+        ("USE anything", ""),
+        ("SET ROLE NONE", ""),
+        ("set max_threads = 4", ""),
+        ("SELECT currentUser() AS user, timezone() AS timezone, currentDatabase()", "one\tUTC\tanalytics\n"),
+        ("SELECT 1 FROM system.one", "1\n"),
+    ):
+        reply = await asking.ask(statement)
+        assert (reply.status, reply.text) == (200, answer), statement
+    assert (await asking.ask("SELECT version() AS v, 1 FORMAT CSVWithNames")).text.startswith('"v","1"\n"')
+    described = (await asking.ask("DESC TABLE analytics.events FORMAT JSONCompact")).json
+    assert [column["name"] for column in described["meta"]][:3] == ["name", "type", "default_type"]
+    assert [row[:2] for row in described["data"]] == [[c.name, c.type] for c in TABLES["events"].columns]
+    assert (await asking.ask("DESCRIBE system.one")).text.startswith("dummy\tUInt8\t")
+    created = (await asking.ask("SHOW CREATE TABLE sessions FORMAT TSVRaw")).text
+    assert created.startswith("CREATE TABLE analytics.sessions\n(\n    `site_id` String,\n")
+    assert (await asking.ask("SHOW COLUMNS FROM sessions FROM analytics")).text.startswith("site_id\tString\tNO\t")
+
+
+async def test_explain_shows_the_guarded_text(asking: Asking) -> None:
+    for kind in ("", "PLAN ", "SYNTAX ", "PIPELINE graph = 1 "):
+        reply = await asking.ask(f"EXPLAIN {kind}SELECT path FROM events FORMAT TSVRaw")
+        assert "PREWHERE `__row`.`site_id` = {site:String}" in reply.text
+    refused = await asking.ask("EXPLAIN SELECT * FROM tokens")
+    assert refused.code == "60"
+    assert (await asking.ask("EXPLAIN INSERT INTO events VALUES (1)")).code == "62"
+
+
+async def test_system_tables_show_what_may_be_seen(asking: Asking) -> None:
+    tables = "clusters columns databases functions one parts processes query_log settings table_engines tables users"
+    for table in tables.split():
+        for token in (ONE, ALL):
+            reply = await asking.ask(f"SELECT * FROM system.{table} FORMAT JSONCompact", token=token)
+            assert reply.status == 200, (table, reply.text)
+            assert FOREIGN not in reply.text
+            assert MINE not in reply.text
+    joined = (
+        "SELECT t.name AS name, d.name AS d, t.engine, uuid FROM system.tables AS t JOIN system.databases AS d"
+        " ON t.database = d.name WHERE t.name ILIKE 'EV%' AND NOT is_temporary ORDER BY name"
+    )
+    assert (await asking.ask(joined)).text == "events\tanalytics\tMergeTree\t00000000-0000-0000-0000-000000000000\n"
+    assert (await asking.ask("SELECT system.tables.name FROM system.tables LIMIT 1")).text == "events\n"
+    columns = "SELECT count(), max(position) FROM system.columns WHERE database = 'analytics' AND table = 'events'"
+    count = len(TABLES["events"].columns)
+    assert (await asking.ask(columns)).text == f"{count}\t{count}\n"
+    union = "SELECT name FROM system.functions UNION ALL SELECT name FROM system.table_functions LIMIT 10000"
+    assert "windowFunnel\n" in (await asking.ask(union)).text
+    assert (await asking.ask("SELECT name, value, readonly FROM system.settings LIMIT 10000")).status == 200
+    assert (await asking.ask("SELECT value FROM system.settings WHERE name = 'cloud_mode'")).text == ""
+
+
+async def test_columns_may_be_written_with_database_and_table(asking: Asking) -> None:
+    written = (
+        "SELECT `analytics`.`events`.`site_id` AS s, count(*) > 0 AS c FROM `analytics`.`events`"
+        " WHERE `analytics`.`events`.`ts` > toDateTime64('2020-01-01 00:00:00', 6, 'UTC')"
+        " GROUP BY `analytics`.`events`.`site_id`"
+    )
+    assert (await asking.ask(written)).text == f"{MINE}\t1\n"
+    assert (await asking.ask("SELECT analytics.events.props.plan != '' FROM analytics.events LIMIT 1")).status == 200

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from analytics_server.errors import RequestError
 
 EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
+MOST_DIGITS = 18
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIME = re.compile(_DAY.pattern + "[Tt ][0-9]")
@@ -19,8 +20,8 @@ def parse_moment(text: str, name: str, *, is_end: bool = False) -> datetime:
     Raises `RequestError`.
     """
     try:
-        if text.isascii() and text.isdigit() and len(text) > 8:
-            found = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(text[:18]))
+        if text.isascii() and text.isdigit() and 8 < len(text) <= MOST_DIGITS:
+            found = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(text))
         elif _DAY.fullmatch(text):
             day = date.fromisoformat(text) + timedelta(days=is_end)
             found = datetime.combine(day, time(), UTC)

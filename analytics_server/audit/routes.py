@@ -24,7 +24,7 @@ from analytics_server.errors import RequestError
 from analytics_server.http.authorization import ALL_SITES, Resource
 from analytics_server.http.declaration import Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint
-from analytics_server.http.parameters import known_values
+from analytics_server.http.parameters import is_number_within, known_values
 from analytics_server.model import stored_site_id
 from analytics_server.store.protocol import Store
 
@@ -155,7 +155,7 @@ def _record(row: ChainRow) -> AuditRecord:
 def _parse(request: web.Request, now: datetime) -> AuditRequest:
     given = known_values(request, *(parameter.name for parameter in _PARAMETERS))
     limit = given["limit"] or str(DEFAULT_LIMIT)
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MOST_ENTRIES):
+    if not is_number_within(limit, MOST_ENTRIES):
         raise RequestError(f"limit is a number from 1 to {MOST_ENTRIES}.", code="bad_request")
     cursor = None
     if given["before"]:

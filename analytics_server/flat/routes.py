@@ -22,7 +22,7 @@ from analytics_server.errors import RequestError
 from analytics_server.flat.rows import Row, rows_of_answer, rows_of_cohorts, rows_of_funnel, rows_of_trends
 from analytics_server.http.declaration import SITE, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
-from analytics_server.http.parameters import known_values, single_values
+from analytics_server.http.parameters import is_number_within, known_values, single_values
 from analytics_server.query.context import zone_of
 from analytics_server.query.endpoint_parts import FILTER_CODES, NO_SITE, QUESTION_CODES, REQUEST_CODES
 from analytics_server.query.engine import QueryService
@@ -34,8 +34,8 @@ from analytics_server.query.trends import (
     TrendsRequest,
     date_range_of,
     filters_of,
+    find_trends,
     parse_trends,
-    run_trends,
 )
 
 PATH = "/api/v1/flat"
@@ -71,7 +71,8 @@ def endpoints(queries: QueryService, funnels: FunnelService) -> list[Endpoint]:
     context = queries.context
 
     async def trends(call: Call[TrendsRequest]) -> list[Row]:
-        return rows_of_trends(await run_trends(queries, call.body), zone_of(context.site(call.body.site_id)))
+        found = await find_trends(queries, call.body)
+        return rows_of_trends(found.trends, found.begins)
 
     async def table(call: Call[QueryRequest]) -> list[Row]:
         return rows_of_answer(await queries.run(call.body))
@@ -204,7 +205,7 @@ def _totals(request: web.Request) -> QueryRequest:
 def _breakdown(request: web.Request) -> QueryRequest:
     given, shared = _given(request, "dimension", "metrics", "limit")
     limit = given["limit"] or str(DEFAULT_ROWS)
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MAX_ROWS):
+    if not is_number_within(limit, MAX_ROWS):
         raise RequestError(f"limit must be a number from 1 to {MAX_ROWS}.", code="bad_request")
     if not given["dimension"] or given["dimension"].split(":")[0] == "time":
         raise RequestError("Name a dimension that is no time, such as ?dimension=visit:source.", code="bad_request")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -13,17 +13,11 @@ from analytics_server.query.answer import Answer, Trends, Value
 Row = dict[str, str | Value | bool]
 
 
-def epoch_ms(label: str, zone: ZoneInfo) -> int:
-    """When a bucket begins: of a date, in the site's zone; a time says its offset itself."""
-    moment = datetime.fromisoformat(label)
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp() * 1000)
-
-
-def rows_of_trends(answer: Trends, zone: ZoneInfo) -> list[Row]:
-    """A row per bucket, or per bucket and `value` of the breakdown, by time."""
+def rows_of_trends(answer: Trends, begins: Mapping[str, float]) -> list[Row]:
+    """A row per bucket, or per bucket and `value` of the breakdown, by time. `begins`: by label, in epoch seconds."""
     rows: list[Row] = []
     for found in answer.rows:
-        row: Row = {"time": epoch_ms(str(found["time"]), zone)}
+        row: Row = {"time": round(begins[str(found["time"])] * 1000)}
         if answer.breakdown is not None:
             row["value"] = found["breakdown"]
         rows.append(row | {name: found[name] for name in answer.metrics})
@@ -68,7 +62,7 @@ def rows_of_cohorts(answer: CohortsAnswer, zone: ZoneInfo) -> list[Row]:
     """A row per cohort and period after it, by the cohort's start. `retention`: per cent with one digit."""
     return [
         {
-            "time": epoch_ms(cohort.start, zone),
+            "time": _midnight_ms(cohort.start, zone),
             "cohort": cohort.start,
             "size": cohort.size,
             "period": period,
@@ -79,3 +73,7 @@ def rows_of_cohorts(answer: CohortsAnswer, zone: ZoneInfo) -> list[Row]:
         for cohort in answer.cohorts
         for period, (returned, complete) in enumerate(zip(cohort.returned, cohort.complete, strict=True))
     ]
+
+
+def _midnight_ms(day: str, zone: ZoneInfo) -> int:
+    return round(datetime.fromisoformat(day).replace(tzinfo=zone).timestamp() * 1000)

@@ -7,6 +7,7 @@ from aiohttp import web
 from analytics_server.errors import RequestError
 
 SHOWN_CHARS = 120
+MOST_DIGITS = 9
 
 
 def single_values(request: web.Request) -> dict[str, str]:
@@ -29,3 +30,8 @@ def known_values(request: web.Request, *names: str) -> dict[str, str]:
             )
     given = single_values(request)
     return {name: given.get(name, "") for name in names}
+
+
+def is_number_within(text: str, most: int) -> bool:
+    """Is it a whole number from 1 to `most`, written in digits? So long a text that it takes time to read is none."""
+    return len(text) <= MOST_DIGITS and text.isascii() and text.isdigit() and 1 <= int(text) <= most

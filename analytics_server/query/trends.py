@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, time
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from analytics_server.errors import RequestError
+from analytics_server.http.parameters import is_number_within
 from analytics_server.query.answer import Trends, Value, absent, show_metric
 from analytics_server.query.context import Cost
 from analytics_server.query.dimensions import Interval, nearest
@@ -44,6 +45,14 @@ class TrendsRequest(msgspec.Struct, frozen=True, kw_only=True):
     def site_id(self) -> str:
         """The site that the chart is about."""
         return self.query.site_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundTrends:
+    """A chart's answer. `begins`: label of a bucket → when it begins, in epoch seconds."""
+
+    trends: Trends
+    begins: Mapping[str, float]
 
 
 def parse_trends(parameters: Mapping[str, str]) -> TrendsRequest:
@@ -81,6 +90,11 @@ async def run_trends(service: QueryService, request: TrendsRequest, *, threshold
     """Answer a chart; rows of fewer visitors than the threshold are null. Raises what `QueryService.run` raises."""
     if threshold:
         return await _with_threshold(service, request, threshold)
+    return (await find_trends(service, request)).trends
+
+
+async def find_trends(service: QueryService, request: TrendsRequest) -> FoundTrends:
+    """Answer a chart, with the moment at which each bucket begins. Raises what `QueryService.run` raises."""
     asked = await service.prepare(request.query)
     question, range_ = asked.question, asked.range_
     interval = question.interval
@@ -96,13 +110,21 @@ async def run_trends(service: QueryService, request: TrendsRequest, *, threshold
     wanted = buckets(range_, interval, limit=service.limits.query_rows // max(1, len(values or ())))
     found = await service.fetch(question, range_, only=None if values is None else {1: values})
     wanted = with_found(wanted, (key[0] for key in found.rows), interval, range_.zone)
-    return Trends(
+    trends = Trends(
         interval=interval,
         metrics=[metric.name for metric in question.metrics],
         breakdown=None if request.breakdown is None else question.dimensions[1].name,
         rows=_fill(asked, found, wanted, values, [absent(metric) for metric in question.metrics]),
         meta=service.meta(asked, found, cost.plus(found.cost), currency=currency),
     )
+    return FoundTrends(trends=trends, begins={bucket.label: _epoch_s(bucket, range_) for bucket in wanted})
+
+
+def _epoch_s(bucket: Bucket, range_: TimeRange) -> float:
+    """When a bucket begins: a label tells the hour, of which a change of the clock may have cut off a part."""
+    if isinstance(bucket.key, int):
+        return bucket.key
+    return datetime.combine(bucket.key, time(), range_.zone).timestamp()
 
 
 async def _with_threshold(service: QueryService, request: TrendsRequest, threshold: int) -> Trends:
@@ -195,6 +217,6 @@ def filters_of(text: str) -> tuple[object, ...]:
 def _limit(text: str) -> int:
     if not text:
         return DEFAULT_VALUES
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_VALUES:
+    if not is_number_within(text, MAX_VALUES):
         raise RequestError(f"limit must be a number from 1 to {MAX_VALUES}.", code="bad_request")
     return int(text)

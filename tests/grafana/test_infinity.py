@@ -198,6 +198,21 @@ async def test_flat_rows_say_what_the_reports_say(client: Client) -> None:
     assert all(r["retention"] == (round(100 * r["returned"] / r["size"], 1) if r["size"] else None) for r in rows)
 
 
+async def test_a_bucket_begins_when_the_clock_says_so(client: Client) -> None:
+    zone = ZoneInfo("Australia/Lord_Howe")  # whose clocks change by half an hour
+    site = {"site_id": "howe.example", "timezone": zone.key}
+    assert (await client.call("POST", "/api/v1/sites", site)).status == 201
+    for day in ("2026-10-03", "2026-10-04", "2026-04-04", "2026-04-05"):
+        rows = await rows_of(client, f"{FLAT}/trends?site_id=howe.example&interval=hour&from={day}&to={day}")
+        start = datetime.fromisoformat(day).replace(tzinfo=zone)
+        begins: dict[object, int] = {}
+        for minute in range(26 * 60):
+            at = datetime.fromtimestamp(start.timestamp() + 60 * minute, zone)
+            if at.date() == start.date():
+                begins.setdefault((at.hour, at.utcoffset()), round(at.timestamp() * 1000))
+        assert [row["time"] for row in rows] == list(begins.values())
+
+
 async def test_nothing_there_is_an_empty_array(client: Client) -> None:
     assert (await client.call("POST", "/api/v1/sites", {"site_id": "empty.example"})).status == 201
     assert await rows_of(client, f"{FLAT}/breakdown?site_id=empty.example&dimension=event:page") == []
@@ -217,6 +232,7 @@ async def test_nothing_there_is_an_empty_array(client: Client) -> None:
         ("breakdown?site_id=SITE&dimension=visit:sauce", "unknown_dimension", "visit:source"),
         ("breakdown?site_id=SITE&dimension=visit:source&limit=0", "bad_request", str(MAX_ROWS)),
         (f"breakdown?site_id=SITE&dimension=visit:source&limit={MAX_ROWS + 1}", "bad_request", str(MAX_ROWS)),
+        ("breakdown?site_id=SITE&dimension=visit:source&limit=0000001001", "bad_request", str(MAX_ROWS)),
         ("breakdown?site_id=SITE&dimension=visit:source&filters=[", "bad_filter", "JSON"),
         ("funnel?site_id=SITE", "bad_request", "funnel"),
         ("funnel?site_id=SITE&funnel=nowhere", "unknown_funnel", "nowhere"),

@@ -127,6 +127,8 @@ async def test_breakdown_of_nothing_has_no_rows(service: QueryService) -> None:
         ({"limit": "0"}, "bad_request"),
         ({"limit": "101"}, "bad_request"),
         ({"limit": "²"}, "bad_request"),
+        ({"limit": "0" * 9 + "19999"}, "bad_request"),
+        ({"limit": "0" * 8 + "1" + "0" * 5000}, "bad_request"),
     ],
 )
 def test_refuses_and_says_why(parameters: dict[str, str], code: str) -> None:

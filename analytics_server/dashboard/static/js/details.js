@@ -1,6 +1,7 @@
 // The whole list behind a panel: a dialog with search and pages.
 
 import { isAbort, MOST_ROWS } from './api.js';
+import { csvOf, saveCsv } from './csv.js';
 import { fill, h, icon } from './dom.js';
 import { count, dimensionName, duration, fewer, percent, valueName } from './format.js';
 import { panelQuery } from './panels.js';
@@ -24,6 +25,7 @@ export function openDetails(tab, { state, api, view }) {
   const status = h('span', { 'aria-live': 'polite' }, 'Loading…');
   const back = h('button', { type: 'button', className: 'control', disabled: true, onclick: () => turn(-PAGE) }, 'Previous');
   const on = h('button', { type: 'button', className: 'control', disabled: true, onclick: () => turn(PAGE) }, 'Next');
+  const save = h('button', { type: 'button', className: 'control', disabled: true, title: 'Save all rows as CSV', onclick: () => saveAll() }, 'CSV');
   const field = h('input', {
     className: 'field', type: 'search', placeholder: 'Search', 'aria-label': `Search in ${tab.title}`, autocomplete: 'off', spellcheck: 'false',
     oninput: () => {
@@ -33,7 +35,7 @@ export function openDetails(tab, { state, api, view }) {
   });
   const dialog = h('dialog', { className: 'details', 'aria-label': `${tab.title}: all rows`, onclick: (event) => event.target === dialog && dialog.close(), onclose: () => { clearTimeout(timer); controller?.abort(); dialog.remove(); } },
     h('header', {}, h('h2', {}, tab.title), field, h('button', { type: 'button', className: 'control icon', 'aria-label': 'Close', onclick: () => dialog.close() }, icon('close'))),
-    scroll, h('footer', {}, status, h('div', {}, back, on)));
+    scroll, h('footer', {}, status, h('div', {}, save, back, on)));
 
   const turn = (step) => { offset += step; load(); };
 
@@ -58,8 +60,30 @@ export function openDetails(tab, { state, api, view }) {
       metrics.map((number, index) => h('td', { className: index > 0 ? 'optional' : null }, COLUMNS[tab.columns[index]][1](number))))));
     status.textContent = total === 0 ? (search ? `Nothing contains “${search}”` : 'Nothing in this period') : `${count(offset + 1)} to ${count(offset + answer.results.length)} of ${count(total)}`;
     back.disabled = offset === 0;
+    save.disabled = total === 0;
     on.disabled = offset + answer.results.length >= total;
     scroll.scrollTop = 0;
+  }
+
+  /** Every row of the list and its search, however many pages they are. */
+  async function saveAll() {
+    const { signal } = controller;
+    const asked = { metrics: tab.columns, limit: MOST_ROWS, search, total: true };
+    const found = [];
+    save.disabled = true;
+    try {
+      for (let total = 1; found.length < total;) {
+        const answer = await api().query(panelQuery(view(), tab, { ...asked, offset: found.length }), signal);
+        if (answer.results.length === 0) break;
+        total = answer.meta.total_rows ?? answer.results.length;
+        found.push(...answer.results.map(({ dimensions: [value], metrics, below_threshold: isRest }) => [isRest ? fewer(answer.meta.threshold) : valueName(tab.dimension, value), ...metrics]));
+      }
+      saveCsv(`${view().site} ${tab.title}.csv`, csvOf([[dimensionName(tab.dimension), ...tab.columns.map((id) => COLUMNS[id][0])], ...found]));
+    } catch (error) {
+      if (!isAbort(error) && !signal.aborted) status.textContent = error.message;
+    } finally {
+      save.disabled = false;
+    }
   }
 
   document.body.append(dialog);

@@ -89,8 +89,8 @@ class McpService:
         value: Any = None
         version = ""
         try:
+            value = decode_body(call.body)  # first: its id belongs into whatever is wrong with the rest
             version = version_of(call.request.headers)
-            value = decode_body(call.body)
             message = read_message(value)
             if message is None or message.id is UNSET:
                 return web.Response(status=202)
@@ -142,7 +142,8 @@ class McpService:
         return {"tools": self._toolbox.listed(call)}
 
     async def _call_tool(self, call: Call[Any], message: Message) -> Json:
-        name, sent = message.arguments.get("name"), message.arguments.get("arguments", {})
+        name, sent = message.arguments.get("name"), message.arguments.get("arguments")
+        sent = {} if sent is None else sent
         if not isinstance(name, str) or not isinstance(sent, dict):
             raise RpcError(INVALID_PARAMS, "tools/call needs the tool's name, and its arguments as an object.")
         return await self._toolbox.call(call, name, sent)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from analytics_server.app import Server
 from analytics_server.config import Config, LimitsSection, McpSection
 from tests.mcp.assistant import MODERN, SITE, VERSIONS, call, post, request
-from tests.server import Client, RunningServer
+from tests.server import Client, RunningServer, raw
 
 ABILITIES = "io.modelcontextprotocol/clientCapabilities"
 VERSION = "io.modelcontextprotocol/protocolVersion"
@@ -28,10 +29,22 @@ async def test_a_version_is_agreed_on(client: Client, server: RunningServer, wan
 
 
 async def test_an_unknown_version_is_refused_with_those_that_are_known(client: Client, server: RunningServer) -> None:
-    reply = await tell(client, server, request("ping"), **{"MCP-Protocol-Version": "1999-01-01"})
+    reply = await tell(client, server, request("ping", id_="a"), **{"MCP-Protocol-Version": "1999-01-01"})
 
-    assert (reply.status, reply.json["error"]["code"]) == (400, -32022)
+    assert (reply.status, reply.json["id"], reply.json["error"]["code"]) == (400, "a", -32022)
     assert reply.json["error"]["data"] == {"supported": [*VERSIONS, MODERN], "requested": "1999-01-01"}
+
+
+async def test_an_unknown_version_may_be_any_bytes(server: RunningServer) -> None:
+    body = msgspec.json.encode(request("ping"))
+    head = (
+        f"POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {server.token}\r\n"
+        f"Content-Length: {len(body)}\r\nMCP-Protocol-Version: "
+    )
+    for version, shown in ((b"\xe9", rb'"requested":"\\udce9"'), ("é".encode(), '"requested":"é"'.encode())):
+        reply = await raw(server, head.encode() + version + b"\r\n\r\n" + body, enough=b"}}}")
+        assert reply.startswith(b"HTTP/1.1 400 "), reply
+        assert shown in reply, reply
 
 
 async def test_notifications_and_answers_are_taken(client: Client, server: RunningServer) -> None:
@@ -43,6 +56,15 @@ async def test_notifications_and_answers_are_taken(client: Client, server: Runni
     ):
         reply = await tell(client, server, message)
         assert (reply.status, reply.body) == (202, b"")
+
+
+async def test_null_parameters_and_arguments_are_none(client: Client, server: RunningServer) -> None:
+    for message in (
+        {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": None},
+        request("tools/call", {"name": "list_sites", "arguments": None}),
+    ):
+        reply = await tell(client, server, message)
+        assert (reply.status, "result" in reply.json) == (200, True), reply.body
 
 
 @pytest.mark.parametrize("id_", [0, 1, -5, "a", ""])

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from analytics_server.cli.mcp import LINE_BYTES
+from analytics_server.mcp.versions import VERSION_KEY
 from tests.mcp.assistant import MODERN, SITE, ask, made_token, over_http, over_stdio, request, text_of
 from tests.server import Client, RunningServer
 
@@ -53,14 +55,29 @@ async def talk(lines: bytes, environment: dict[str, str], *options: str) -> tupl
 
 async def test_bad_lines_are_answered_and_the_rest_goes_on(server: RunningServer) -> None:
     note = msgspec.json.encode({"jsonrpc": "2.0", "method": "notifications/initialized"})
-    lines = [b"{", b"", note, b"7", msgspec.json.encode(request("ping", id_="last"))]
+    unknown = {"_meta": {VERSION_KEY: "1999-01-01"}}
+    other_note = msgspec.json.encode({"jsonrpc": "2.0", "method": "notifications/x", "params": unknown})
+    other = msgspec.json.encode(request("ping", unknown, "other"))
+    lines = [b"{", b"", note, other_note, b"7", other, msgspec.json.encode(request("ping", id_="last"))]
 
     code, answers, err = await talk(b"\n".join(lines) + b"\n", server.environment(), "--url", server.url)
 
     assert (code, err) == (0, "")
     told = {answer["id"]: answer.get("result", answer.get("error", {}).get("code")) for answer in answers}
-    assert told["last"] == {}
+    assert (told["last"], told["other"]) == ({}, -32022)
     assert sorted(answer["error"]["code"] for answer in answers if answer["id"] is None) == [-32700, -32600]
+
+
+async def test_a_line_that_is_too_long_is_one_error(server: RunningServer) -> None:
+    ping = msgspec.json.encode(request("ping"))
+    longest = ping.replace(b"}", b" " * (LINE_BYTES - len(ping)) + b"}")
+
+    _, answers, _ = await talk(
+        b"\n".join([b"x" * (LINE_BYTES + 1), b"x" * 3 * LINE_BYTES, longest, ping]), server.environment()
+    )
+
+    told = [(answer["id"], answer.get("error", {}).get("code")) for answer in answers]
+    assert sorted(told, key=str) == [(1, -32000), (1, None), (None, -32600), (None, -32600)]
 
 
 async def test_a_refused_token_and_a_server_that_is_gone_are_told_as_errors(server: RunningServer) -> None:

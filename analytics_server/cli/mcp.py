@@ -18,6 +18,7 @@ import msgspec
 from analytics_server.cli.context import config_option, read_config, run_async
 from analytics_server.cli.running import CONNECT_S, AskedServer, running_server
 from analytics_server.errors import AnalyticsError
+from analytics_server.mcp.answers import DECODER, ENCODER
 from analytics_server.mcp.messages import (
     INVALID_REQUEST,
     MessageId,
@@ -112,7 +113,7 @@ class Forwarder:
         if status == 202:
             return
         try:
-            answer = msgspec.json.decode(body)
+            answer = DECODER.decode(body)
         except msgspec.DecodeError:
             answer = None
         if not isinstance(answer, dict) or "jsonrpc" not in answer:
@@ -123,7 +124,7 @@ class Forwarder:
         if "error" in answer and answer.get("id") is None:
             answer["id"] = id_of(message)
         self._note_version(answer)
-        _write_line(msgspec.json.encode(answer))
+        _write_line(ENCODER.encode(answer))
 
     def _headers(self, message: Any) -> dict[str, str]:
         """What the protocol wants beside the message over HTTP."""

@@ -37,7 +37,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     jsonrpc: Literal["2.0"]
     method: Annotated[str, Meta(min_length=1)]
     id: MessageId | UnsetType = UNSET
-    params: Json | None | UnsetType = UNSET
+    params: Json | UnsetType | None = UNSET
 
     @property
     def arguments(self) -> Json:

@@ -20,7 +20,7 @@ from analytics_server.access.principals import Principal
 from analytics_server.config import McpSection
 from analytics_server.errors import AnalyticsError
 from analytics_server.http.endpoint import Call, Endpoint, InnerHandler, InnerQuestion
-from analytics_server.mcp.answers import failed_result, tool_result
+from analytics_server.mcp.answers import DECODER, failed_result, tool_result
 from analytics_server.mcp.messages import INVALID_PARAMS, SHOWN_CHARS, Json, RpcError
 from analytics_server.mcp.schemas import input_schema
 from analytics_server.mcp.tools import CHANGING_TOOLS, READING_TOOLS, Tool, ToolCall
@@ -84,7 +84,7 @@ class Toolbox:
         answered = await handler(request, InnerQuestion(body=body, named=asked.named))
         assert isinstance(answered, web.Response), "an endpoint that a tool asks answers in one piece"
         assert isinstance(answered.body, bytes)
-        return msgspec.json.decode(answered.body)
+        return DECODER.decode(answered.body)
 
     def _of(self, call: Call[Any]) -> Iterable[_Bound]:
         provisions = isinstance(call.caller, Principal) and any(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import msgspec
 import pytest
 
 from analytics_server.cli.mcp import LINE_BYTES
+from analytics_server.mcp.answers import DECODER
 from analytics_server.mcp.versions import VERSION_KEY
-from tests.mcp.assistant import MODERN, SITE, ask, made_token, over_http, over_stdio, request, text_of
+from tests.mcp.assistant import MODERN, SITE, ask, call, made_token, over_http, over_stdio, request, text_of
 from tests.server import Client, RunningServer
 
 COMMAND = [sys.executable, "-m", "analytics_server", "mcp"]
@@ -50,7 +52,7 @@ async def talk(lines: bytes, environment: dict[str, str], *options: str) -> tupl
     )
     out, err = await process.communicate(lines)
     assert process.returncode is not None
-    return process.returncode, [msgspec.json.decode(line) for line in out.splitlines()], err.decode()
+    return process.returncode, [DECODER.decode(line) for line in out.splitlines()], err.decode()
 
 
 async def test_bad_lines_are_answered_and_the_rest_goes_on(server: RunningServer) -> None:
@@ -104,6 +106,11 @@ async def test_without_a_server_or_a_token_it_says_what_is_missing(server: Runni
 
 
 async def test_it_finds_the_server_of_its_own_directory(server: RunningServer) -> None:
-    code, answers, err = await talk(msgspec.json.encode(request("ping")) + b"\n", server.environment())
+    statement = "SELECT toDecimal64('123456789012.12345', 5) AS amount"
+    lines = [request("ping"), {**call("sql", site_id=SITE, query=statement), "id": 2}]
+    code, answers, err = await talk(b"\n".join(map(msgspec.json.encode, lines)), server.environment())
+    ping, exact = sorted(answers, key=lambda answer: int(answer["id"]))
 
-    assert (code, answers, err) == (0, [{"jsonrpc": "2.0", "id": 1, "result": {}}], "")
+    assert (code, ping, err) == (0, {"jsonrpc": "2.0", "id": 1, "result": {}}, "")
+    assert exact["result"]["structuredContent"]["answer"]["rows"] == [[Decimal("123456789012.12345")]]
+    assert "[[123456789012.12345]]" in exact["result"]["content"][0]["text"]

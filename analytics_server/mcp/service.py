@@ -96,6 +96,7 @@ class McpService:
                 return web.Response(status=202)
             result = await self._result(call, message, version)
         except RpcError as error:
+            call.trail.outcome = str(error.code)
             return json_response(refusal(id_of(value), error), status=_status_of(error.code, version))
         return json_response(Answered(id=message.id, result=result))
 

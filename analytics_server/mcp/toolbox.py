@@ -21,6 +21,7 @@ from analytics_server.config import McpSection
 from analytics_server.errors import AnalyticsError
 from analytics_server.http.endpoint import Call, Endpoint, InnerHandler, InnerQuestion
 from analytics_server.mcp.answers import DECODER, failed_result, tool_result
+from analytics_server.mcp.arguments import SitesArguments
 from analytics_server.mcp.messages import INVALID_PARAMS, SHOWN_CHARS, Json, RpcError
 from analytics_server.mcp.schemas import input_schema
 from analytics_server.mcp.tools import CHANGING_TOOLS, READING_TOOLS, Tool, ToolCall
@@ -56,10 +57,13 @@ class Toolbox:
     async def call(self, call: Call[Any], name: str, sent: Json) -> Json:
         """The result of a tool; what its endpoint refuses is a result with `isError`.
 
-        Raises `RpcError` for a tool that the caller does not have.
+        The call's audit entry names the tool, if there is one of that name, and says what it was refused for. Raises
+        `RpcError` for a tool that the caller does not have.
         """
-        bound = next((each for each in self._of(call) if each.tool.name == name), None)
-        if bound is None:
+        bound = self._tools.get(name)
+        if bound is not None:
+            call.trail.details["tool"] = name
+        if bound is None or bound not in self._of(call):
             names = ", ".join(each.tool.name for each in self._of(call))
             raise RpcError(INVALID_PARAMS, f"There is no tool {name[:SHOWN_CHARS]!r} for you. There are: {names}.")
         try:
@@ -67,13 +71,14 @@ class Toolbox:
             asked = bound.tool.ask(sent, read)
             answer = await self.ask(call, bound.tool.endpoint, asked)
             return tool_result(
-                self._finished(call, bound.tool, answer),
+                self._finished(call, bound.tool, read, answer),
                 self.limits,
                 definitions=bound.tool.define(sent),
-                reproduce=asked.shown(*bound.endpoint.route),
+                reproduce=asked.shown(*bound.endpoint.route) | _upgrade(bound.endpoint),
                 more=_more(answer),
             )
         except AnalyticsError as error:
+            call.trail.outcome = error.code
             return failed_result(error.code, error.message)
 
     async def ask(self, call: Call[Any], endpoint: str, asked: ToolCall) -> Any:
@@ -92,7 +97,9 @@ class Toolbox:
         )
         return [bound for bound in self._tools.values() if provisions or not bound.tool.changes]
 
-    def _finished(self, call: Call[Any], tool: Tool, answer: Any) -> Any:
+    def _finished(self, call: Call[Any], tool: Tool, read: Any, answer: Any) -> Any:
+        if isinstance(read, SitesArguments):
+            return {**answer, "sites": read.shown(answer["sites"])}
         if tool.name == "describe":
             return {**names(), "tables": answer["tables"], "limits": answer["limits"]}
         if tool.name == "get_script_tag":
@@ -113,6 +120,11 @@ def names() -> Json:
         ],
         "dimensions": [{"name": each.name, "about": each.about} for each in DIMENSIONS],
     }
+
+
+def _upgrade(endpoint: Endpoint) -> Json:
+    """What a call needs beside method and path: that of an address that only speaks WebSocket."""
+    return {"upgrade": "websocket"} if endpoint.status == 101 else {}
 
 
 def _more(answer: Any) -> str:

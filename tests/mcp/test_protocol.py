@@ -194,3 +194,24 @@ async def test_what_a_tool_asks_is_in_the_audit_log_as_the_endpoint_is(client: C
     found = (await client.call("GET", f"/api/v1/privacy/audit?site_id={SITE}")).json["entries"]
 
     assert ("funnel", "query_site", "bad_funnel") in {(e["operation"], e["action"], e["outcome"]) for e in found}
+
+
+async def test_the_messages_own_entry_names_the_tool_and_the_refusal(client: Client, server: RunningServer) -> None:
+    token = (await client.call("POST", "/api/v1/tokens", {"scopes": ["viewer"], "name": "entries"})).json["token"]
+    messages: list[tuple[dict[str, object], dict[str, str], str]] = [
+        (call("list_sites"), {"tool": "list_sites"}, "ok"),
+        (call("list_sites", limit=1), {"tool": "list_sites"}, "unknown_key"),
+        (call("funnel", site_id=SITE, date_range="7d", steps=[]), {"tool": "funnel"}, "bad_funnel"),
+        (call("create_site", site_id="x"), {"tool": "create_site"}, "-32602"),
+        (call("ast_no_such_tool"), {}, "-32602"),
+        (request("tools/destroy"), {}, "-32601"),
+        (request("ping"), {}, "ok"),
+    ]
+    for message, _, _ in messages:
+        assert (await post(client, message, token=token)).status == 200
+
+    found = (await client.call("GET", "/api/v1/privacy/audit?limit=100")).json["entries"]
+    own = [each for each in found if (each["principal_name"], each["operation"]) == ("entries", "ask_assistant")]
+    assert [(each["details"], each["outcome"]) for each in reversed(own)] == [
+        (details, outcome) for _, details, outcome in messages
+    ]

@@ -147,6 +147,20 @@ async def test_pages_of_other_addresses_are_refused(client: Client, server: Runn
     assert reply.code == "bad_origin"
 
 
+async def test_a_page_whose_name_leads_here_is_refused(client: Client, server: RunningServer) -> None:
+    for host, status in (
+        ("evil.example", 403),
+        (f"evil.example:{server.port}", 403),
+        (f"localhost:{server.port}", 200),
+        (f"127.0.0.1:{server.port}", 200),
+        (f"[::1]:{server.port}", 200),
+    ):
+        reply = await tell(client, server, request("ping"), Host=host, Origin=f"http://{host}")
+        assert reply.status == status, host
+    program = await tell(client, server, request("ping"), Host="evil.example")
+    assert program.status == 200
+
+
 def modern(method: str, *, version: str = MODERN, **params: object) -> dict[str, object]:
     return request(method, {**params, "_meta": {VERSION: version, ABILITIES: {}}})
 

@@ -31,7 +31,6 @@ _MARKED = re.compile(
 """What could end the marks, and what can't be seen: controls but the end of a line, direction marks, joiners, fillers,
 variation selectors, tags."""
 
-
 WHOLE = frozenset({"pageviews_per_minute"})
 """Lists whose elements are told apart by their place alone."""
 

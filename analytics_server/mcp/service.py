@@ -154,6 +154,8 @@ class McpService:
     async def _call_tool(self, call: Call[Any], message: Message) -> Json:
         name, sent = message.arguments.get("name"), message.arguments.get("arguments")
         sent = {} if sent is None else sent
+        if isinstance(name, str):
+            self._toolbox.note(call, name)
         if not isinstance(name, str) or not isinstance(sent, dict):
             raise RpcError(INVALID_PARAMS, "tools/call needs the tool's name, and its arguments as an object.")
         return await self._toolbox.call(call, name, sent)

@@ -54,15 +54,17 @@ class Toolbox:
         """The caller's tools as the protocol lists them."""
         return [bound.listed for bound in self._of(call)]
 
+    def note(self, call: Call[Any], name: str) -> None:
+        """Name the tool in the call's audit entry, if there is one of that name, for the caller or not."""
+        if name in self._tools:
+            call.trail.details["tool"] = name
+
     async def call(self, call: Call[Any], name: str, sent: Json) -> Json:
         """The result of a tool; what its endpoint refuses is a result with `isError`.
 
-        The call's audit entry names the tool, if there is one of that name, and says what it was refused for. Raises
-        `RpcError` for a tool that the caller does not have.
+        The call's audit entry says what it was refused for. Raises `RpcError` for a tool that the caller does not have.
         """
         bound = self._tools.get(name)
-        if bound is not None:
-            call.trail.details["tool"] = name
         if bound is None or bound not in self._of(call):
             names = ", ".join(each.tool.name for each in self._of(call))
             raise RpcError(INVALID_PARAMS, f"There is no tool {name[:SHOWN_CHARS]!r} for you. There are: {names}.")

@@ -218,6 +218,7 @@ async def test_the_messages_own_entry_names_the_tool_and_the_refusal(client: Cli
         (call("funnel", site_id=SITE, date_range="7d", steps=[]), {"tool": "funnel"}, "bad_funnel"),
         (call("create_site", site_id="x"), {"tool": "create_site"}, "-32602"),
         (call("ast_no_such_tool"), {}, "-32602"),
+        (request("tools/call", {"name": "sql", "arguments": []}), {"tool": "sql"}, "-32602"),
         (request("tools/destroy"), {}, "-32601"),
         (request("ping"), {}, "ok"),
     ]

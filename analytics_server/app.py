@@ -195,5 +195,13 @@ class Server:
             found += dashboard_endpoints(script_path=script, query_rows=rows, framed_by=frames.framed_by)
         if config.server.demo:
             found += demo_endpoints(config.tracker.script_path)
-        found += mcp_endpoints(config, found, self.access.authorizer, self.audit.log, self._questions.sql, self._live)
+        found += mcp_endpoints(
+            config,
+            found,
+            self.access.authorizer,
+            self.audit.log,
+            self._questions.sql,
+            self._live,
+            self.listener.hosts,
+        )
         return with_document(found, url=config.server.public_url or "/", components=shapes.components())

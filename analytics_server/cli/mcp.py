@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -17,10 +18,12 @@ import msgspec
 from analytics_server.cli.context import config_option, read_config, run_async
 from analytics_server.cli.running import CONNECT_S, AskedServer, running_server
 from analytics_server.errors import AnalyticsError
+from analytics_server.mcp.answers import DECODER, ENCODER
 from analytics_server.mcp.messages import (
     INVALID_REQUEST,
     MessageId,
     RpcError,
+    awaits_answer,
     decode_body,
     id_of,
     refusal,
@@ -79,15 +82,10 @@ class Forwarder:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
         headers = {"Authorization": f"Bearer {self._server.token}", "Content-Type": "application/json"}
         async with aiohttp.ClientSession(timeout=timeout, headers=headers) as client:
-            while True:
-                try:
-                    line = await reader.readline()
-                except ValueError:
+            async for line in _lines(reader):
+                if line is None:
                     _write(refusal(None, RpcError(INVALID_REQUEST, f"A line may have {LINE_BYTES} bytes.")))
-                    continue
-                if not line:
-                    break
-                if line.strip():
+                elif line.strip():
                     await self._places.acquire()
                     task = asyncio.create_task(self._forward(client, line.strip()), name="forward")
                     self._waiting.add(task)
@@ -115,14 +113,18 @@ class Forwarder:
         if status == 202:
             return
         try:
-            answer = msgspec.json.decode(body)
+            answer = DECODER.decode(body)
         except msgspec.DecodeError:
             answer = None
-        if (isinstance(answer, dict) and "jsonrpc" not in answer) or answer is None:
+        if not isinstance(answer, dict) or "jsonrpc" not in answer:
             _refuse(message, _told(answer, status))
             return
+        if not awaits_answer(message):  # as where a notification is of a version that the server does not speak
+            return
+        if "error" in answer and answer.get("id") is None:
+            answer["id"] = id_of(message)
         self._note_version(answer)
-        _write_line(msgspec.json.encode(answer))
+        _write_line(ENCODER.encode(answer))
 
     def _headers(self, message: Any) -> dict[str, str]:
         """What the protocol wants beside the message over HTTP."""
@@ -147,6 +149,27 @@ class Forwarder:
             self._version = version
 
 
+async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes | None]:
+    """Each line of the input; None, once, for one that is longer than the reader's limit."""
+    is_rest = False
+    while True:
+        try:
+            line = await reader.readuntil()
+        except asyncio.LimitOverrunError as error:
+            await reader.readexactly(error.consumed)
+            if not is_rest:
+                yield None
+            is_rest = True
+            continue
+        except asyncio.IncompleteReadError as error:
+            if error.partial and not is_rest:
+                yield error.partial
+            return
+        if not is_rest:
+            yield line
+        is_rest = False
+
+
 def _told(answer: Any, status: int) -> str:
     """What the server said in its own form of errors."""
     error = answer.get("error") if isinstance(answer, dict) else None
@@ -155,8 +178,9 @@ def _told(answer: Any, status: int) -> str:
 
 
 def _refuse(message: Any, why: str) -> None:
-    """Answer in the server's place; a notification has no answer."""
-    ids: list[MessageId | None] = [id_of(each) for each in (message if isinstance(message, list) else [message])]
+    """Answer in the server's place what awaits an answer."""
+    each_message = message if isinstance(message, list) else [message]
+    ids: list[MessageId | None] = [id_of(each) for each in each_message if awaits_answer(each)]
     for id_ in ids:
         if id_ is not None:
             _write(refusal(id_, RpcError(NOT_ANSWERED, why)))

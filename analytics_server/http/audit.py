@@ -86,7 +86,7 @@ def hash_of(asked: bytes) -> str:
 class AuditTrail:
     """What is known of one call so far: filled in on its way, an entry at its end."""
 
-    __slots__ = ("asked", "caller", "details", "in_background", "resource", "rows", "site_id")
+    __slots__ = ("asked", "caller", "details", "in_background", "outcome", "resource", "rows", "site_id")
 
     def __init__(self) -> None:
         self.caller: object | None = None
@@ -95,6 +95,8 @@ class AuditTrail:
         self.resource = ""
         self.rows: int | None = None
         self.details: dict[str, str] = {}
+        self.outcome = OK
+        """Of a call that is answered; an error's code where the answer, in a protocol of its own, is a refusal."""
         self.in_background = False
         """Of a public route: may its entry be written after the answer? Where anyone may call it at will."""
 

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from analytics_server.errors import AnalyticsError, Forbidden, TooLarge
 from analytics_server.http.answer import json_response
-from analytics_server.http.audit import OK, AuditTrail, Recorder, outcome_of, rows_of
+from analytics_server.http.audit import AuditTrail, Recorder, outcome_of, rows_of
 from analytics_server.http.authorization import (
     ALL_SITES,
     ANYWHERE,
@@ -336,7 +336,7 @@ def _audited(endpoint: Endpoint, answer: _Answer, recorder: Recorder | None) -> 
         except BaseException as error:
             recorder.note(trail.entry(action, endpoint.name, outcome_of(error)))
             raise
-        entry = trail.entry(action, endpoint.name, OK)
+        entry = trail.entry(action, endpoint.name, trail.outcome)
         if endpoint.changes and not response.prepared:
             await recorder.append(entry)
         else:

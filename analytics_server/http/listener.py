@@ -40,7 +40,8 @@ class Listener:
     def __init__(
         self, config: Config, metrics: HttpMetrics, *, trusts: Callable[[str], bool], answer_share: float
     ) -> None:
-        self._hosts = HostCheck(config.server, trusts)
+        self.hosts = HostCheck(config.server, trusts)
+        """By which names this server may be asked."""
         self.tls = tls_of(config.server)
         """Certificate and key, if the server itself speaks TLS."""
         self._tasks = BackgroundTasks()
@@ -86,7 +87,7 @@ class Listener:
             self._tasks.start(self.tls.watch, "tls-files")
             if fault := faults(self.tls, time.time()):
                 log.warning(fault)
-        self._hosts.tell_start()
+        self.hosts.tell_start()
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -110,7 +111,7 @@ class Listener:
 
     def _routes(self, endpoints: Sequence[Endpoint], routes: list[web.RouteDef]) -> list[web.RouteDef]:
         """The routes; those that are not open for any host behind the host check, if there are names to check."""
-        if not self._hosts.is_on:
+        if not self.hosts.is_on:
             return routes
         return [
             route
@@ -118,7 +119,7 @@ class Listener:
             else web.RouteDef(
                 route.method,
                 route.path,
-                self._hosts.guard(route.handler, needs_token=bool(endpoint.role)),
+                self.hosts.guard(route.handler, needs_token=bool(endpoint.role)),
                 route.kwargs,
             )
             for endpoint, route in zip(endpoints, routes, strict=True)

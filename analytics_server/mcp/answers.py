@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -24,54 +25,102 @@ NOTICE = (
 )
 MARK_BYTES = 8
 _MARKED = re.compile(
-    "[<>\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
+    "[<>\x00-\x09\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-"""What could end the marks, and what can't be seen: controls, direction marks, joiners, variation selectors, tags."""
+"""What could end the marks, and what can't be seen: controls but the end of a line, direction marks, joiners, fillers,
+variation selectors, tags."""
+
+WHOLE = frozenset({"pageviews_per_minute"})
+"""Lists whose elements are told apart by their place alone."""
+
+_CELLS = frozenset({"dimensions", "metrics", "change"})
+"""Of one row, or of all of them: lists of the cells' values or names, unless they hold objects."""
+
+ENCODER = msgspec.json.Encoder(decimal_format="number")
+DECODER = msgspec.json.Decoder(float_hook=Decimal)
+"""Numbers pass through exactly as they were written: a float would be the nearest one that there is."""
 
 
 class Bounded(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer within the limits, and which of its lists were cut: where, how many are shown, and of how many."""
+    """An answer within the limits, which of its lists were cut (where, how many are shown, of how many), and its text.
+
+    `text`: JSON of what is told of it, escaped.
+    """
 
     value: Any
     cut: list[Json]
+    told: Json
+    text: str
 
 
-def bounded(answer: Any, limits: McpSection) -> Bounded:
-    """The answer with no list longer than `rows`, and fewer rows where it would have more bytes than it may.
+def _with_cut(value: Any, cut: list[Json]) -> Json:
+    told: Json = value | ({"cut": cut} if cut else {})
+    return told
 
-    The question that the answer repeats (`query`) is left whole, and so is a list right inside a list: a row's cells.
-    Raises `TooLarge`.
+
+def bounded(answer: Any, limits: McpSection, tell: Callable[[Any, list[Json]], Json] = _with_cut) -> Bounded:
+    """The answer with no list longer than `rows`, and fewer rows where its text would have more bytes than it may.
+
+    Then the list with most bytes is halved, and again. The question that the answer repeats (`query`) is left whole,
+    and so are the cells of a row and what names them. `tell`: what is sent of the answer and its cuts. Raises
+    `TooLarge`.
     """
-    rows = limits.rows
+    most: dict[str, int] = {}
     while True:
-        cut: list[Json] = []
-        value = _cut(answer, rows, limits.rows, "", cut)
-        if len(msgspec.json.encode(value)) <= limits.answer_bytes:
-            return Bounded(value=value, cut=cut)
-        if rows == 1:
+        cutter = _Cutter(limits.rows, most)
+        value = cutter.cut(answer)
+        told = tell(value, cutter.made)
+        text = escaped(ENCODER.encode(told).decode())
+        if len(text.encode()) <= limits.answer_bytes:
+            return Bounded(value=value, cut=cutter.made, told=told, text=text)
+        longest = max(cutter.lists, key=lambda place: len(ENCODER.encode(cutter.lists[place])), default=None)
+        if longest is None:
             raise TooLarge(
                 f"The answer has more than {limits.answer_bytes} bytes ([mcp] answer_bytes): ask for less at a time."
             )
-        rows //= 2
+        most[longest] = len(cutter.lists[longest]) // 2
 
 
-def _cut(value: Any, rows: int, inner_rows: int, place: str, cut: list[Json]) -> Any:
-    """`inner_rows`: of a list within an element of another."""
-    if isinstance(value, dict):
-        return {
-            key: inner
-            if key == "query" and not place
-            else _cut(inner, rows, inner_rows, f"{place}.{key}" if place else key, cut)
-            for key, inner in value.items()
-        }
-    if not isinstance(value, list):
-        return value
-    if len(value) > rows:
-        cut.append({"at": place, "shown": rows, "of": len(value)})
-    return [
-        inner if isinstance(inner, list) else _cut(inner, inner_rows, inner_rows, f"{place}[{index}]", cut)
-        for index, inner in enumerate(value[:rows])
-    ]
+class _Cutter:
+    """Shortens lists to `rows` elements, or to `most` of their place.
+
+    `made`: the cuts. `lists`: what is left of lists that are not within another, and could be cut further.
+    """
+
+    def __init__(self, rows: int, most: Mapping[str, int]) -> None:
+        self._rows = rows
+        self._most = most
+        self.made: list[Json] = []
+        self.lists: dict[str, list[Any]] = {}
+
+    def cut(self, value: Any, place: str = "", *, is_inner: bool = False) -> Any:
+        """The value at that place. `is_inner`: within an element of a list."""
+        if isinstance(value, dict):
+            return {
+                key: inner
+                if (key == "query" and not place) or _stays_whole(key, inner, value)
+                else self.cut(inner, f"{place}.{key}" if place else key, is_inner=is_inner)
+                for key, inner in value.items()
+            }
+        if not isinstance(value, list):
+            return value
+        rows = self._rows if is_inner else min(self._rows, self._most.get(place, self._rows))
+        if len(value) > rows:
+            self.made.append({"at": place, "shown": rows, "of": len(value)})
+        shown = [
+            inner if isinstance(inner, list) else self.cut(inner, f"{place}[{index}]", is_inner=True)
+            for index, inner in enumerate(value[:rows])
+        ]
+        if len(shown) > 1 and not is_inner:
+            self.lists[place] = shown
+        return shown
+
+
+def _stays_whole(key: str, value: Any, beside: Mapping[str, Any]) -> bool:
+    if key in WHOLE or (key == "columns" and "rows" in beside):
+        return True
+    return key in _CELLS and isinstance(value, list) and not any(isinstance(each, dict | list) for each in value)
 
 
 def tool_result(
@@ -81,16 +130,15 @@ def tool_result(
 
     Raises `TooLarge`.
     """
-    found = bounded(answer, limits)
-    told: Json = {"answer": found.value}
-    if found.cut:
-        told["cut"] = found.cut
-    if more:
-        told["more"] = more
-    told |= {"definitions": dict(definitions), "reproduce": reproduce}
+
+    def tell(value: Any, cut: list[Json]) -> Json:
+        told = {"answer": value, "cut": cut, "more": more, "definitions": dict(definitions), "reproduce": reproduce}
+        return {name: part for name, part in told.items() if part or name not in ("cut", "more")}
+
+    found = bounded(answer, limits, tell)
     return {
-        "content": [{"type": "text", "text": marked(msgspec.json.encode(told).decode())}],
-        "structuredContent": {"notice": NOTICE, **told},
+        "content": [{"type": "text", "text": between_marks(found.text)}],
+        "structuredContent": msgspec.Raw(ENCODER.encode({"notice": NOTICE, **found.told})),
         "isError": False,
     }
 
@@ -101,9 +149,14 @@ def failed_result(code: str, message: str) -> Json:
 
 
 def marked(text: str) -> str:
-    """The text between marks of its own, behind the notice."""
+    """The text, escaped, between marks of its own, behind the notice."""
+    return between_marks(escaped(text))
+
+
+def between_marks(safe: str) -> str:
+    """`marked` for a text that is escaped already."""
     mark = f"data-{secrets.token_hex(MARK_BYTES)}"
-    return f"{NOTICE}\n<{mark}>\n{escaped(text)}\n</{mark}>"
+    return f"{NOTICE}\n<{mark}>\n{safe}\n</{mark}>"
 
 
 def escaped(text: str) -> str:

@@ -8,14 +8,27 @@ import msgspec
 from msgspec import Meta
 
 from analytics_server.analyses.experiments.results import ResultsRequest
+from analytics_server.mcp.messages import Json
 from analytics_server.query.language.shapes import Filters, MetricName
 from analytics_server.query.trends import INTERVALS, MAX_VALUES
 
 SiteName = Annotated[str, Meta(min_length=1, max_length=253)]
 
 
-class NoArguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Nothing to say."""
+class SitesArguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which of the sites that the caller covers."""
+
+    contains: Annotated[
+        str, Meta(max_length=253, description="Only sites whose id contains this, in either case; all if left out.")
+    ] = ""
+    offset: Annotated[
+        int, Meta(ge=0, description="How many of these sites to leave out: those that were shown before.")
+    ] = 0
+
+    def shown(self, sites: list[Json]) -> list[Json]:
+        """Those of the sites, as the endpoint lists them."""
+        wanted = self.contains.lower()
+        return [site for site in sites if wanted in site["site_id"].lower()][self.offset :]
 
 
 class SiteArguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -32,17 +32,17 @@ class RpcError(Exception):
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """A request, or without `id` a notification."""
+    """A request, or without `id` a notification. `params` null: none, as some programs write it."""
 
     jsonrpc: Literal["2.0"]
     method: Annotated[str, Meta(min_length=1)]
     id: MessageId | UnsetType = UNSET
-    params: Json | UnsetType = UNSET
+    params: Json | UnsetType | None = UNSET
 
     @property
     def arguments(self) -> Json:
         """Its parameters, none if it has none."""
-        return {} if self.params is UNSET else self.params
+        return self.params if isinstance(self.params, dict) else {}
 
 
 class MessageError(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,12 +74,24 @@ def read_message(value: Any) -> Message | None:
     """One message; None for an answer, as this server asks nothing. Raises `RpcError`."""
     if isinstance(value, list):
         raise RpcError(INVALID_REQUEST, "Batches are not taken: send one message at a time.")
-    if isinstance(value, dict) and "method" not in value and "id" in value and value.keys() & {"result", "error"}:
+    if _is_answer(value):
         return None
     try:
         return msgspec.convert(value, Message)
     except msgspec.ValidationError as error:
         raise RpcError(INVALID_REQUEST, f"This is no message of JSON-RPC 2.0: {error}.") from error
+
+
+def awaits_answer(value: Any) -> bool:
+    """Is the message, also one that can't be read, anything but a notification or an answer?"""
+    is_notification = isinstance(value, dict) and isinstance(value.get("method"), str) and "id" not in value
+    return not (is_notification or _is_answer(value))
+
+
+def _is_answer(value: Any) -> bool:
+    return (
+        isinstance(value, dict) and "method" not in value and "id" in value and bool(value.keys() & {"result", "error"})
+    )
 
 
 def id_of(value: Any) -> MessageId | None:

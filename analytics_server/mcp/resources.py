@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from analytics_server.errors import AnalyticsError
 from analytics_server.http.endpoint import Call
 from analytics_server.mcp.answers import bounded
@@ -44,8 +42,7 @@ async def read_resource(toolbox: Toolbox, call: Call[Any], uri: object) -> Json:
         else:
             shown = str(uri)[:SHOWN_CHARS]
             raise RpcError(RESOURCE_NOT_FOUND, f"There is no resource {shown!r}.", {"uri": shown})
-        found = bounded(told, toolbox.limits)
+        text = bounded(told, toolbox.limits).text
     except AnalyticsError as error:
         raise RpcError(INTERNAL_ERROR, f"{error.code}: {error.message}") from error
-    whole = found.value | ({"cut": found.cut} if found.cut else {})
-    return {"contents": [{"uri": uri, "mimeType": _JSON, "text": msgspec.json.encode(whole).decode()}]}
+    return {"contents": [{"uri": uri, "mimeType": _JSON, "text": text}]}

@@ -21,6 +21,7 @@ from analytics_server.http.body import BodyLimits
 from analytics_server.http.declaration import Body, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom, inner_handler
 from analytics_server.http.parameters import single_values
+from analytics_server.http.security.host_check import HostCheck
 from analytics_server.http.security.session_cookie import SessionCookies
 from analytics_server.live.socket import LiveSockets
 from analytics_server.mcp.messages import METHOD_NOT_FOUND, Answered, Message
@@ -42,6 +43,7 @@ def endpoints(
     recorder: Recorder,
     sql: SqlService,
     live: LiveSockets,
+    hosts: HostCheck,
 ) -> list[Endpoint]:
     """The endpoint, unless the configuration has none. `others`: all others of this server."""
     if not config.mcp.enabled:
@@ -51,7 +53,7 @@ def endpoints(
     found = [_inner(each, asked[each.name], config, sql, live) for each in others if each.name in asked]
     handlers = {each.name: (each, inner_handler(each, authorizer, recorder, cookies)) for each in found}
     script = config.server.public_url.rstrip("/") + config.tracker.script_path
-    service = McpService(Toolbox(handlers, config.mcp, script), cookies)
+    service = McpService(Toolbox(handlers, config.mcp, script), cookies, hosts)
     most = config.limits.query_bytes
     return [
         Endpoint(

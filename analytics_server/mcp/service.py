@@ -16,6 +16,7 @@ from analytics_server import __version__
 from analytics_server.errors import Forbidden
 from analytics_server.http.answer import json_response
 from analytics_server.http.endpoint import Call
+from analytics_server.http.security.host_check import HostCheck
 from analytics_server.http.security.session_cookie import SessionCookies
 from analytics_server.mcp.messages import (
     HEADER_MISMATCH,
@@ -69,9 +70,10 @@ Method = Callable[[Call[Any], Message], Awaitable[Json]]
 class McpService:
     """Answers messages."""
 
-    def __init__(self, toolbox: Toolbox, cookies: SessionCookies) -> None:
+    def __init__(self, toolbox: Toolbox, cookies: SessionCookies, hosts: HostCheck) -> None:
         self._toolbox = toolbox
         self._cookies = cookies
+        self._hosts = hosts
         self._methods: dict[str, Method] = {
             "initialize": self._initialize,
             "server/discover": self._discover,
@@ -89,13 +91,14 @@ class McpService:
         value: Any = None
         version = ""
         try:
+            value = decode_body(call.body)  # first: its id belongs into whatever is wrong with the rest
             version = version_of(call.request.headers)
-            value = decode_body(call.body)
             message = read_message(value)
             if message is None or message.id is UNSET:
                 return web.Response(status=202)
             result = await self._result(call, message, version)
         except RpcError as error:
+            call.trail.outcome = str(error.code)
             return json_response(refusal(id_of(value), error), status=_status_of(error.code, version))
         return json_response(Answered(id=message.id, result=result))
 
@@ -109,14 +112,21 @@ class McpService:
         return _modern(result, message.method) if version in MODERN else result
 
     def _check_origin(self, request: web.Request) -> None:
-        """Against a page elsewhere whose host's name now leads here (DNS rebinding)."""
+        """Against a page elsewhere, also one whose host's name now leads here (DNS rebinding).
+
+        Such a page's origin is the host that it asks, so that host has to be one of this server's too, token or not.
+        Constraint: where no names of the server are known (`HostCheck`), only the first can be told.
+        """
         try:
             self._cookies.check_origin(request, may_lack=True)
+            is_own = "Origin" not in request.headers or not self._hosts.is_on or self._hosts.accepts(request)
         except Forbidden:
+            is_own = False
+        if not is_own:
             raise Forbidden(
                 "A page of another address may not ask here. Behind a proxy, set [server] public_url.",
                 code="bad_origin",
-            ) from None
+            )
 
     async def _initialize(self, call: Call[Any], message: Message) -> Json:
         return {
@@ -142,7 +152,10 @@ class McpService:
         return {"tools": self._toolbox.listed(call)}
 
     async def _call_tool(self, call: Call[Any], message: Message) -> Json:
-        name, sent = message.arguments.get("name"), message.arguments.get("arguments", {})
+        name, sent = message.arguments.get("name"), message.arguments.get("arguments")
+        sent = {} if sent is None else sent
+        if isinstance(name, str):
+            self._toolbox.note(call, name)
         if not isinstance(name, str) or not isinstance(sent, dict):
             raise RpcError(INVALID_PARAMS, "tools/call needs the tool's name, and its arguments as an object.")
         return await self._toolbox.call(call, name, sent)

@@ -20,7 +20,8 @@ from analytics_server.access.principals import Principal
 from analytics_server.config import McpSection
 from analytics_server.errors import AnalyticsError
 from analytics_server.http.endpoint import Call, Endpoint, InnerHandler, InnerQuestion
-from analytics_server.mcp.answers import failed_result, tool_result
+from analytics_server.mcp.answers import DECODER, failed_result, tool_result
+from analytics_server.mcp.arguments import SitesArguments
 from analytics_server.mcp.messages import INVALID_PARAMS, SHOWN_CHARS, Json, RpcError
 from analytics_server.mcp.schemas import input_schema
 from analytics_server.mcp.tools import CHANGING_TOOLS, READING_TOOLS, Tool, ToolCall
@@ -53,13 +54,18 @@ class Toolbox:
         """The caller's tools as the protocol lists them."""
         return [bound.listed for bound in self._of(call)]
 
+    def note(self, call: Call[Any], name: str) -> None:
+        """Name the tool in the call's audit entry, if there is one of that name, for the caller or not."""
+        if name in self._tools:
+            call.trail.details["tool"] = name
+
     async def call(self, call: Call[Any], name: str, sent: Json) -> Json:
         """The result of a tool; what its endpoint refuses is a result with `isError`.
 
-        Raises `RpcError` for a tool that the caller does not have.
+        The call's audit entry says what it was refused for. Raises `RpcError` for a tool that the caller does not have.
         """
-        bound = next((each for each in self._of(call) if each.tool.name == name), None)
-        if bound is None:
+        bound = self._tools.get(name)
+        if bound is None or bound not in self._of(call):
             names = ", ".join(each.tool.name for each in self._of(call))
             raise RpcError(INVALID_PARAMS, f"There is no tool {name[:SHOWN_CHARS]!r} for you. There are: {names}.")
         try:
@@ -67,13 +73,14 @@ class Toolbox:
             asked = bound.tool.ask(sent, read)
             answer = await self.ask(call, bound.tool.endpoint, asked)
             return tool_result(
-                self._finished(call, bound.tool, answer),
+                self._finished(call, bound.tool, read, answer),
                 self.limits,
                 definitions=bound.tool.define(sent),
-                reproduce=asked.shown(*bound.endpoint.route),
+                reproduce=asked.shown(*bound.endpoint.route) | _upgrade(bound.endpoint),
                 more=_more(answer),
             )
         except AnalyticsError as error:
+            call.trail.outcome = error.code
             return failed_result(error.code, error.message)
 
     async def ask(self, call: Call[Any], endpoint: str, asked: ToolCall) -> Any:
@@ -84,7 +91,7 @@ class Toolbox:
         answered = await handler(request, InnerQuestion(body=body, named=asked.named))
         assert isinstance(answered, web.Response), "an endpoint that a tool asks answers in one piece"
         assert isinstance(answered.body, bytes)
-        return msgspec.json.decode(answered.body)
+        return DECODER.decode(answered.body)
 
     def _of(self, call: Call[Any]) -> Iterable[_Bound]:
         provisions = isinstance(call.caller, Principal) and any(
@@ -92,7 +99,9 @@ class Toolbox:
         )
         return [bound for bound in self._tools.values() if provisions or not bound.tool.changes]
 
-    def _finished(self, call: Call[Any], tool: Tool, answer: Any) -> Any:
+    def _finished(self, call: Call[Any], tool: Tool, read: Any, answer: Any) -> Any:
+        if isinstance(read, SitesArguments):
+            return {**answer, "sites": read.shown(answer["sites"])}
         if tool.name == "describe":
             return {**names(), "tables": answer["tables"], "limits": answer["limits"]}
         if tool.name == "get_script_tag":
@@ -113,6 +122,11 @@ def names() -> Json:
         ],
         "dimensions": [{"name": each.name, "about": each.about} for each in DIMENSIONS],
     }
+
+
+def _upgrade(endpoint: Endpoint) -> Json:
+    """What a call needs beside method and path: that of an address that only speaks WebSocket."""
+    return {"upgrade": "websocket"} if endpoint.status == 101 else {}
 
 
 def _more(answer: Any) -> str:

@@ -16,8 +16,8 @@ import msgspec
 from analytics_server.mcp.arguments import (
     DescribeArguments,
     ExperimentArguments,
-    NoArguments,
     SiteArguments,
+    SitesArguments,
     TrendsArguments,
 )
 from analytics_server.mcp.messages import Json
@@ -100,8 +100,9 @@ READING_TOOLS: tuple[Tool, ...] = (
         name="list_sites",
         endpoint="list_sites",
         title="List sites",
-        about="The sites that can be asked about, with their time zones and settings. Call it first.",
-        arguments=NoArguments,
+        about="The sites that can be asked about, by id, with their time zones and settings. Call it first. Where cut"
+        " says that there are more sites, contains and offset find them.",
+        arguments=SitesArguments,
         ask=lambda sent, read: ToolCall(),
     ),
     Tool(

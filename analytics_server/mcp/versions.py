@@ -34,10 +34,12 @@ def version_of(headers: Mapping[str, str]) -> str:
     """The version that a request is of. Raises `RpcError`."""
     version = headers.get(VERSION_HEADER, UNNAMED)
     if version not in SUPPORTED:
+        # Bytes that are no UTF-8 are lone surrogates in a header's text, which JSON can't hold.
+        shown = version[:40].encode(errors="backslashreplace").decode()
         raise RpcError(
             UNSUPPORTED_VERSION,
-            f"{VERSION_HEADER} {version[:40]!r} is not spoken here: use one of {', '.join(SUPPORTED)}.",
-            {"supported": list(SUPPORTED), "requested": version[:40]},
+            f"{VERSION_HEADER} {shown!r} is not spoken here: use one of {', '.join(SUPPORTED)}.",
+            {"supported": list(SUPPORTED), "requested": shown},
         )
     return version
 

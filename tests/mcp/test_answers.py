@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from analytics_server.config import McpSection
 from analytics_server.errors import TooLarge
-from analytics_server.mcp.answers import bounded, escaped, marked
+from analytics_server.mcp.answers import DECODER, bounded, escaped, failed_result, marked, tool_result
+from analytics_server.mcp.messages import Json
 from tests.mcp.assistant import inside
 
 LIMITS = McpSection(rows=10, answer_bytes=4_096)
@@ -68,6 +69,55 @@ def test_rows_are_halved_until_they_fit() -> None:
     assert narrow.value["rows"] == [["x" * 1_000, *"abcd"]] * 2
 
 
+@pytest.mark.parametrize(
+    ("named", "row"),
+    [
+        ({"columns": [{"name": f"c{number}"} for number in range(12)]}, ["x" * 100] * 12),
+        ({"metrics": ["visitors"] * 12}, {"visitors": "x" * 1_000}),
+        ({"pageviews_per_minute": [0] * 30}, {"page": "x" * 1_000}),
+        ({"sources": ["short"] * 10}, {"page": "x" * 1_000}),
+        ({}, {"dimensions": ["x" * 100] * 12, "metrics": [1] * 12}),
+    ],
+)
+def test_what_names_cells_stays_whole_and_so_does_what_is_short(named: dict[str, object], row: object) -> None:
+    found = bounded({**named, "rows": [row] * 10}, LIMITS)
+
+    assert [(cut["at"], cut["of"]) for cut in found.cut] == [("rows", 10)]
+    assert found.value == {**named, "rows": [row] * found.cut[0]["shown"]}
+
+
+def test_the_columns_of_tables_are_rows() -> None:
+    columns = [{"name": f"c{number}"} for number in range(12)]
+
+    assert bounded({"tables": [{"columns": columns}]}, LIMITS).cut == [
+        {"at": "tables[0].columns", "shown": 10, "of": 12}
+    ]
+
+
+@pytest.mark.parametrize("reproduce", [{}, {"body": "x" * 2_000}])
+def test_bytes_are_those_of_what_is_sent(reproduce: Json) -> None:
+    result = tool_result({"rows": ["<" * 100] * 10}, LIMITS, definitions={}, reproduce=reproduce)
+    told = inside(result["content"][0]["text"])
+    cut = msgspec.json.decode(told)["cut"]
+
+    assert len(told.encode()) <= LIMITS.answer_bytes
+    assert cut == [{"at": "rows", "shown": 2 if reproduce else 5, "of": 10}]
+
+
+def test_numbers_are_sent_as_they_were_written() -> None:
+    numbers = "123456789012.12345,0.1,1.10,12345678901234567890123456789,-0.0"
+    result = tool_result(DECODER.decode(f'{{"rows":[[{numbers}]]}}'), LIMITS, definitions={}, reproduce={})
+
+    assert f"[[{numbers}]]" in result["content"][0]["text"]
+    assert f"[[{numbers}]]" in msgspec.json.encode(result["structuredContent"]).decode()
+
+
+def test_a_refusal_holds_no_control_characters() -> None:
+    result = failed_result("bad_query", "There is no\n'\x1b[2J\r\x00'.")
+
+    assert inside(result["content"][0]["text"]) == "bad_query: There is no\n'\\u001b[2J\\u000d\\u0000'."
+
+
 @given(st.text(max_size=60))
 def test_nothing_in_a_text_ends_the_marks_or_changes_it(text: str) -> None:
     encoded = msgspec.json.encode({"t": text}).decode() if text.isprintable() else ""
@@ -76,7 +126,14 @@ def test_nothing_in_a_text_ends_the_marks_or_changes_it(text: str) -> None:
     assert msgspec.json.decode(inside(whole)) == {"t": text} if encoded else inside(whole) == ""
 
 
-@pytest.mark.parametrize("hidden", ["\u200b", "\u202e", "\u2066", "\ufeff", "\U000e0020", "\u00ad", "\x85"])
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        *("\u200b", "\u202e", "\u2066", "\ufeff", "\U000e0020", "\u00ad", "\x85", "\u034f", "\u115f", "\u1160"),
+        *("\u17b4", "\u17b5", "\u180b", "\u180f", "\u2800", "\u3164", "\uffa0", "\ufff0", "\ufff8"),
+        *("\U0001bca0", "\U0001bca3", "\U0001d173", "\U0001d17a"),
+    ],
+)
 def test_what_cannot_be_seen_is_escaped(hidden: str) -> None:
     told = escaped(msgspec.json.encode([f"a{hidden}b"]).decode())
 

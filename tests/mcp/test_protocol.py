@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from analytics_server.app import Server
 from analytics_server.config import Config, LimitsSection, McpSection
 from tests.mcp.assistant import MODERN, SITE, VERSIONS, call, post, request
-from tests.server import Client, RunningServer
+from tests.server import Client, RunningServer, raw
 
 ABILITIES = "io.modelcontextprotocol/clientCapabilities"
 VERSION = "io.modelcontextprotocol/protocolVersion"
@@ -28,10 +29,22 @@ async def test_a_version_is_agreed_on(client: Client, server: RunningServer, wan
 
 
 async def test_an_unknown_version_is_refused_with_those_that_are_known(client: Client, server: RunningServer) -> None:
-    reply = await tell(client, server, request("ping"), **{"MCP-Protocol-Version": "1999-01-01"})
+    reply = await tell(client, server, request("ping", id_="a"), **{"MCP-Protocol-Version": "1999-01-01"})
 
-    assert (reply.status, reply.json["error"]["code"]) == (400, -32022)
+    assert (reply.status, reply.json["id"], reply.json["error"]["code"]) == (400, "a", -32022)
     assert reply.json["error"]["data"] == {"supported": [*VERSIONS, MODERN], "requested": "1999-01-01"}
+
+
+async def test_an_unknown_version_may_be_any_bytes(server: RunningServer) -> None:
+    body = msgspec.json.encode(request("ping"))
+    head = (
+        f"POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {server.token}\r\n"
+        f"Content-Length: {len(body)}\r\nMCP-Protocol-Version: "
+    )
+    for version, shown in ((b"\xe9", rb'"requested":"\\udce9"'), ("é".encode(), '"requested":"é"'.encode())):
+        reply = await raw(server, head.encode() + version + b"\r\n\r\n" + body, enough=b"}}}")
+        assert reply.startswith(b"HTTP/1.1 400 "), reply
+        assert shown in reply, reply
 
 
 async def test_notifications_and_answers_are_taken(client: Client, server: RunningServer) -> None:
@@ -43,6 +56,15 @@ async def test_notifications_and_answers_are_taken(client: Client, server: Runni
     ):
         reply = await tell(client, server, message)
         assert (reply.status, reply.body) == (202, b"")
+
+
+async def test_null_parameters_and_arguments_are_none(client: Client, server: RunningServer) -> None:
+    for message in (
+        {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": None},
+        request("tools/call", {"name": "list_sites", "arguments": None}),
+    ):
+        reply = await tell(client, server, message)
+        assert (reply.status, "result" in reply.json) == (200, True), reply.body
 
 
 @pytest.mark.parametrize("id_", [0, 1, -5, "a", ""])
@@ -125,6 +147,20 @@ async def test_pages_of_other_addresses_are_refused(client: Client, server: Runn
     assert reply.code == "bad_origin"
 
 
+async def test_a_page_whose_name_leads_here_is_refused(client: Client, server: RunningServer) -> None:
+    for host, status in (
+        ("evil.example", 403),
+        (f"evil.example:{server.port}", 403),
+        (f"localhost:{server.port}", 200),
+        (f"127.0.0.1:{server.port}", 200),
+        (f"[::1]:{server.port}", 200),
+    ):
+        reply = await tell(client, server, request("ping"), Host=host, Origin=f"http://{host}")
+        assert reply.status == status, host
+    program = await tell(client, server, request("ping"), Host="evil.example")
+    assert program.status == 200
+
+
 def modern(method: str, *, version: str = MODERN, **params: object) -> dict[str, object]:
     return request(method, {**params, "_meta": {VERSION: version, ABILITIES: {}}})
 
@@ -172,3 +208,25 @@ async def test_what_a_tool_asks_is_in_the_audit_log_as_the_endpoint_is(client: C
     found = (await client.call("GET", f"/api/v1/privacy/audit?site_id={SITE}")).json["entries"]
 
     assert ("funnel", "query_site", "bad_funnel") in {(e["operation"], e["action"], e["outcome"]) for e in found}
+
+
+async def test_the_messages_own_entry_names_the_tool_and_the_refusal(client: Client, server: RunningServer) -> None:
+    token = (await client.call("POST", "/api/v1/tokens", {"scopes": ["viewer"], "name": "entries"})).json["token"]
+    messages: list[tuple[dict[str, object], dict[str, str], str]] = [
+        (call("list_sites"), {"tool": "list_sites"}, "ok"),
+        (call("list_sites", limit=1), {"tool": "list_sites"}, "unknown_key"),
+        (call("funnel", site_id=SITE, date_range="7d", steps=[]), {"tool": "funnel"}, "bad_funnel"),
+        (call("create_site", site_id="x"), {"tool": "create_site"}, "-32602"),
+        (call("ast_no_such_tool"), {}, "-32602"),
+        (request("tools/call", {"name": "sql", "arguments": []}), {"tool": "sql"}, "-32602"),
+        (request("tools/destroy"), {}, "-32601"),
+        (request("ping"), {}, "ok"),
+    ]
+    for message, _, _ in messages:
+        assert (await post(client, message, token=token)).status == 200
+
+    found = (await client.call("GET", "/api/v1/privacy/audit?limit=100")).json["entries"]
+    own = [each for each in found if (each["principal_name"], each["operation"]) == ("entries", "ask_assistant")]
+    assert [(each["details"], each["outcome"]) for each in reversed(own)] == [
+        (details, outcome) for _, details, outcome in messages
+    ]

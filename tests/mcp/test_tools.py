@@ -86,6 +86,21 @@ async def test_each_tool_answers_what_its_endpoint_answers(server: RunningServer
     assert {tool for tool, _ in QUESTIONS} == {tool.name for tool in READING_TOOLS} - {"describe", "live"}
 
 
+async def test_sites_beyond_those_that_are_shown_can_be_found(server: RunningServer) -> None:
+    async with over_http(server) as assistant:
+        (tool,) = [tool for tool in (await assistant.list_tools()).tools if tool.name == "list_sites"]
+
+        async def sites(**arguments: object) -> list[str]:
+            told = await ask(assistant, "list_sites", **arguments)
+            return [site["site_id"] for site in told["answer"]["sites"]]
+
+        everything = await sites()
+        assert set(tool.input_schema["properties"]) == {"contains", "offset"}
+        assert await sites(contains="SHOP.") == [SITE]
+        assert await sites(contains="shop.", offset=1) == await sites(contains="nowhere.") == []
+        assert await sites(offset=1) == everything[1:] != []
+
+
 async def test_describe_tells_all_metrics_and_dimensions_and_the_tables(server: RunningServer, client: Client) -> None:
     async with over_http(server) as assistant:
         told = await ask(assistant, "describe", site_id=SITE)
@@ -99,6 +114,7 @@ async def test_describe_tells_all_metrics_and_dimensions_and_the_tables(server: 
 async def test_live_tells_what_a_socket_would_be_sent(server: RunningServer) -> None:
     async with over_http(server) as assistant:
         told = await ask(assistant, "live", site_id=SITE)
+    assert told["reproduce"] == {"method": "GET", "path": f"/api/v1/live?site_id={SITE}", "upgrade": "websocket"}
     headers = {"Authorization": f"Bearer {server.token}"}
     async with (
         aiohttp.ClientSession(headers=headers) as session,

@@ -47,7 +47,7 @@ def endpoints(service: ClickhouseService) -> list[Endpoint]:
     path = service.section.path
 
     async def ask(call: Call[None]) -> web.StreamResponse:
-        asked = await read_asked(call.request, service.sql.context.limits)
+        asked = await read_asked(call.request, service.sql.context.limits, service.sql.guard)
         call.trail.asked = asked.text.encode("utf-8", "surrogatepass")
         caller = call.caller
         scope = scope_of(asked.database, caller, service.site_ids(), most_sites=service.section.sites)

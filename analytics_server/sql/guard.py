@@ -49,9 +49,12 @@ class Guard:
         self.max_rows = max_rows
         self.max_tokens = max_tokens
 
-    def check_size(self, text: str) -> None:
-        """Refuse what is too long to be read: quick enough for the event loop. Raises `SqlRefused`."""
-        check_size(text, max_chars=self.max_chars, max_tokens=self.max_tokens)
+    def check_size(self, text: str, *, spare: int = 0) -> None:
+        """Refuse what is too long to be read: quick enough for the event loop. Raises `SqlRefused`.
+
+        `spare`: how many characters and words more there may be, of what is cut off before the text is checked.
+        """
+        check_size(text, max_chars=self.max_chars + spare, max_tokens=self.max_tokens + spare)
 
     def check(
         self,

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 import lz4.block
 import pyarrow.ipc  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
+import pytest
 from clickhouse_cityhash.cityhash import CityHash128
 
-from analytics_server.clickhouse.formats import FORMATS, without_format
+from analytics_server.clickhouse.formats import FORMATS, without_format, words_of
 from analytics_server.sql.printer.tables import TABLES
 from tests.clickhouse_api.conftest import ALL, ONE, Asking
 from tests.sql.world import FOREIGN, MINE
@@ -99,9 +100,29 @@ def test_the_format_clause_is_cut_off_and_nothing_else() -> None:
         ("SELECT 'x FORMAT JSON'", "SELECT 'x FORMAT JSON'", ""),
         ("SELECT format, json FROM t", "SELECT format, json FROM t", ""),
         ("SELECT (SELECT 1 FORMAT JSON)", "SELECT (SELECT 1 FORMAT JSON)", ""),
-        ("SELECT 1 /* FORMAT JSON", "SELECT 1 /*", "JSON"),
+        ("SELECT 1 /* FORMAT JSON", "SELECT 1 /* FORMAT JSON", ""),
+        ("SELECT 'x\\' FORMAT JSON", "SELECT 'x\\' FORMAT JSON", ""),
     ):
         assert without_format(written) == (rest, name)
+
+
+@pytest.mark.parametrize("part", ["\\'", '\\"', "\\`", "'a", "/*", "--", "*/", "'\\"])
+def test_no_text_takes_long_to_cut_into_words(part: str) -> None:
+    """Looked at again from each of its characters, a text of this length would take minutes."""
+    for end in ("", "\\", "\n"):
+        text = "SELECT 1 " + part * (200_000 // len(part)) + end
+        words = words_of(text)
+        assert [word.text for word in words[:2]] == ["SELECT", "1"]
+        assert without_format(text)[1] == ""
+
+
+async def test_a_text_is_as_long_as_any_sql_with_a_format_behind_it(asking: Asking) -> None:
+    most = asking.service.limits.max_chars
+    head, tail = "SELECT 1", " FORMAT JSONCompactStringsEachRowWithNamesAndTypes;"
+    assert (await asking.ask(head + " " * (most - len(head)) + tail)).status == 200
+    for text in (head + " " * (most - len(head)) + "\n+1" + tail, head + "\\'" * 100_000, head + "+1" * 9_000):
+        reply = await asking.ask(text)
+        assert (reply.status, reply.code) == (400, "168"), reply.text
 
 
 async def test_gzip_is_sent_to_those_who_ask_twice(asking: Asking) -> None:

@@ -58,11 +58,15 @@ def _alone(words: Sequence[Word]) -> None:
 
 
 def _explained(text: str, words: Sequence[Word]) -> str:
-    for word in words[1:]:
+    behind = list(words[1:])
+    while behind:
+        word = behind.pop(0)
         if word.text.upper() in ("SELECT", "WITH", "("):
             return text[word.start :]
-        if word.text.upper() not in _EXPLAINED and word.text not in ("=", ",") and not word.text.isalnum():
-            break
+        if [each.text for each in behind[:1]] == ["="] and word.text.isidentifier():
+            del behind[:2]  # a setting and its value
+        elif word.text.upper() not in _EXPLAINED and word.text != ",":
+            raise SqlRefused(f"{shown(word.text)} can't stand between EXPLAIN and its SELECT.", code="bad_sql")
     raise SqlRefused("EXPLAIN is followed by a SELECT.", code="bad_sql")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -23,8 +23,8 @@ from analytics_server.http.streams.csv_cells import HarmlessCells
 from analytics_server.profiles.tables import profile_of
 from analytics_server.query.context import QueryContext
 from analytics_server.sql.answer import FORMATS, JsonAnswer
-from analytics_server.sql.catalog import EMPTY, Catalog, written
-from analytics_server.sql.concurrency import ConcurrencyLimit, Slot
+from analytics_server.sql.catalog import EMPTY, Catalog, VirtualTable, written
+from analytics_server.sql.concurrency import ConcurrencyLimit, Slot, cannot_begin
 from analytics_server.sql.engine_errors import answer_too_big, explain
 from analytics_server.sql.engine_features import ask_features
 from analytics_server.sql.features import EngineFeatures
@@ -110,7 +110,8 @@ class SqlQuestion:
     """A text and the sites whose rows it may see, at least one; each of them exists.
 
     `settings`: of the format and of the session, as they stand in a statement. `dropped` is filled while the text is
-    read: settings of its own that are not followed.
+    read: settings of its own that are not followed. `explained_in`: where it is given, the answer is the guarded text
+    itself, line by line, with that name for the database.
     """
 
     sites: Sequence[str]
@@ -119,6 +120,7 @@ class SqlQuestion:
     catalog: Catalog = EMPTY
     settings: Mapping[str, str | int] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
+    explained_in: str = ""
 
 
 class SqlService:
@@ -177,11 +179,14 @@ class SqlService:
 
         Raises `RequestError`, `Unavailable` or a `StoreError`."""
         self.guard.check_size(question.query)
-        slot = await self._slots.acquire(",".join(question.sites), token_id)
+        slot = await self._slots.acquire(question.sites, token_id)
         run = _Run()
         try:
             guarded = await self.guarded(question)
             question.dropped.extend(guarded.dropped)
+            if question.explained_in:
+                question = _of_lines(guarded.sql.splitlines(), question)
+                guarded = await self.guarded(question)
             run.begin(self._stream(guarded, question, engine_format))
             size = 0
             async for piece in run.pieces(self.limits.timeout_s + OVERTIME_S):
@@ -210,21 +215,34 @@ class SqlService:
         """The statement that answers the question.
 
         One text at a time is read, in a thread: two would take the interpreter from the event loop twice as often.
-        Raises `RequestError` or a `StoreError`."""
+        Raises `RequestError`, `Unavailable` or a `StoreError`."""
         self.guard.check_size(question.query)
         database = await self.database()
         sites = {site: profile_of(self.context.site(site).profile).hidden_columns for site in question.sites}
         features = await self.features()
-        async with self._reading:
+        async with self._turn_to_read():
             return await asyncio.to_thread(
                 self.guard.check,
                 question.query,
                 question.params,
                 sites=sites,
-                database=database,
+                database=question.explained_in or database,
                 catalog=question.catalog,
                 features=features,
             )
+
+    @asynccontextmanager
+    async def _turn_to_read(self) -> AsyncIterator[None]:
+        """Raises `Unavailable` where the texts in front take as long as a query may wait."""
+        try:
+            async with asyncio.timeout(self.limits.wait_s):
+                await self._reading.acquire()
+        except TimeoutError:
+            raise cannot_begin(self.limits.wait_s) from None
+        try:
+            yield
+        finally:
+            self._reading.release()
 
     async def database(self) -> str:
         """The database that holds the tables, asked once."""
@@ -306,6 +324,17 @@ class SqlService:
             **{name: written(value) for name, value in question.settings.items()},
             "additional_table_filters": f"{{{pairs}}}",
         }
+
+
+def _of_lines(lines: Sequence[str], question: SqlQuestion) -> SqlQuestion:
+    """The question for these lines, within what the other is allowed."""
+    table = VirtualTable({"explain": "String"}, [(line,) for line in lines])
+    return SqlQuestion(
+        sites=question.sites,
+        query="SELECT * FROM explanation",
+        catalog=Catalog(tables={("", "explanation"): table}),
+        settings=question.settings,
+    )
 
 
 class _Run:

@@ -12,10 +12,13 @@ import pyarrow.ipc  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 from clickhouse_cityhash.cityhash import CityHash128
+from pytest_aiohttp.plugin import AiohttpClient
 
 from analytics_server.clickhouse.formats import FORMATS, without_format, words_of
 from analytics_server.sql.printer.tables import TABLES
-from tests.clickhouse_api.conftest import ALL, ONE, Asking
+from analytics_server.store import Store
+from tests.clickhouse_api.conftest import ALL, ONE, Asking, serve
+from tests.sql.conftest import make_service
 from tests.sql.world import FOREIGN, MINE
 
 ROWS = "SELECT number AS n, concat('r', toString(number)) AS t FROM numbers(3)"
@@ -198,9 +201,37 @@ async def test_explain_shows_the_guarded_text(asking: Asking) -> None:
     for kind in ("", "PLAN ", "SYNTAX ", "PIPELINE graph = 1 "):
         reply = await asking.ask(f"EXPLAIN {kind}SELECT path FROM events FORMAT TSVRaw")
         assert "PREWHERE `__row`.`site_id` = {site:String}" in reply.text
+        assert "FROM `analytics`.`events`" in reply.text
+    named = await asking.ask("EXPLAIN SELECT path FROM events FORMAT TSVRaw", database=MINE)
+    assert f"FROM `{MINE}`.`events`" in named.text
     refused = await asking.ask("EXPLAIN SELECT * FROM tokens")
     assert refused.code == "60"
-    assert (await asking.ask("EXPLAIN INSERT INTO events VALUES (1)")).code == "62"
+    for words in ("INSERT INTO events VALUES (1)", "INSERT INTO events SELECT 1", "DROP SELECT 1", "= 1 SELECT 1", "PLAN"):
+        assert (await asking.ask(f"EXPLAIN {words}")).code == "62", words
+
+
+async def test_explain_takes_turns_like_any_question(aiohttp_client: AiohttpClient, filled: tuple[str, Store]) -> None:
+    service = make_service(filled[1], site_queries=1)
+    asking = await serve(aiohttp_client, service)
+    slot = await service._slots.acquire([MINE])
+    for text in ("EXPLAIN SELECT 1", "EXPLAIN SELECT * FROM tokens"):
+        reply = await asking.ask(text)
+        assert (reply.status, reply.code) == (429, "202"), reply.text
+    service._slots.release(slot)
+    assert (await asking.ask("EXPLAIN SELECT 1")).status == 200
+    assert not service._slots._present
+
+
+async def test_a_text_waits_so_long_for_those_in_front(aiohttp_client: AiohttpClient, filled: tuple[str, Store]) -> None:
+    service = make_service(filled[1], wait_s=0.1)
+    asking = await serve(aiohttp_client, service)
+    async with service._reading:
+        for text in ("SELECT 1", "EXPLAIN SELECT 1"):
+            reply = await asking.ask(text)
+            assert (reply.status, reply.code) == (503, "202"), reply.text
+            assert "[sql] queries, wait_s" in reply.text
+    assert (await asking.ask("SELECT 1")).text == "1\n"
+    assert not service._slots._present
 
 
 async def test_system_tables_show_what_may_be_seen(asking: Asking) -> None:

@@ -33,6 +33,7 @@ from analytics_server.sql.printer.context import literal
 from analytics_server.sql.printer.functions import Functions, load_functions
 from analytics_server.sql.printer.refusal import SqlRefused
 from analytics_server.sql.printer.tables import SETTINGS, TABLES
+from analytics_server.sql.printer.weight import PRINTED_BYTES
 from analytics_server.store.protocol import Settings
 
 MB = 1024 * 1024
@@ -49,8 +50,8 @@ SMALL_BLOCKS = {
 }
 """For queries that build long texts."""
 
-PRINTED_BYTES = 2_000_000
-"""What is printed is longer than what was written: columns are spelled out."""
+SETTINGS_BYTES = 500_000
+"""Of the settings behind what is printed: they name each site twice."""
 
 OVERTIME_S = 2.0
 """How much longer than the engine may run the client waits for its answer."""
@@ -61,7 +62,7 @@ RECURSIONS = 400
 NUMBERS = {
     "readonly": 1,
     "max_block_size": BLOCK_ROWS,
-    "max_query_size": PRINTED_BYTES,
+    "max_query_size": PRINTED_BYTES + SETTINGS_BYTES,
     "function_range_max_elements_in_block": RANGE_ELEMENTS,
     "allow_introspection_functions": 0,
     "max_recursive_cte_evaluation_depth": RECURSIONS,
@@ -296,11 +297,15 @@ class SqlService:
             f"{guarded.sql}\nSETTINGS {settings}",
             guarded.parameters,
             format=format_,
-            settings={"wait_end_of_query": 1, **_OF_THE_FORMAT, **of_the_format},
+            settings={"wait_end_of_query": 1, **_OF_THE_FORMAT, **self._of_pretty(), **of_the_format},
             has_settings=True,
             timeout_s=self.limits.timeout_s,
         ):
             yield piece
+
+    def _of_pretty(self) -> dict[str, int]:
+        """The formats for people stop at as many rows as all others."""
+        return {"output_format_pretty_max_rows": self.limits.rows + 1}
 
     def _settings(self, guarded: Guarded, question: SqlQuestion) -> Mapping[str, str]:
         """They stand in the statement, so that both engines take them all, `readonly` included."""
@@ -319,7 +324,7 @@ class SqlService:
         return {
             **{name: str(number) for name, number in guarded.settings.items()},
             **{name: str(number) for name, number in limits.items()},
-            **{name: str(number) for name, number in numbers.items()},
+            **{name: str(number) for name, number in (numbers | self._of_pretty()).items()},
             **{name: literal(text) for name, text in TEXTS.items()},
             **{name: written(value) for name, value in question.settings.items()},
             "additional_table_filters": f"{{{pairs}}}",

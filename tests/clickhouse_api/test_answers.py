@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import struct
 from collections.abc import Iterator
 
@@ -197,6 +198,16 @@ async def test_statements_that_clients_send(asking: Asking) -> None:
     assert (await asking.ask("SHOW COLUMNS FROM sessions FROM analytics")).text.startswith("site_id\tString\tNO\t")
 
 
+async def test_formats_for_people_stop_at_as_many_rows_as_all_others(
+    aiohttp_client: AiohttpClient, filled: tuple[str, Store]
+) -> None:
+    asking = await serve(aiohttp_client, make_service(filled[1], rows=1_500))
+    for format_ in ("PrettyCompactMonoBlock", "PrettySpaceNoEscapes", "Pretty", "Vertical", "TSV"):
+        reply = await asking.ask(f"SELECT number + 70000 AS n FROM numbers(1600) FORMAT {format_}")
+        assert reply.headers["X-Row-Limit"] == "1500"
+        assert len(re.findall(r"\b7[01]\d{3}\b", reply.text)) == 1_501, (format_, reply.text[-300:])
+
+
 async def test_explain_shows_the_guarded_text(asking: Asking) -> None:
     for kind in ("", "PLAN ", "SYNTAX ", "PIPELINE graph = 1 "):
         reply = await asking.ask(f"EXPLAIN {kind}SELECT path FROM events FORMAT TSVRaw")
@@ -206,7 +217,13 @@ async def test_explain_shows_the_guarded_text(asking: Asking) -> None:
     assert f"FROM `{MINE}`.`events`" in named.text
     refused = await asking.ask("EXPLAIN SELECT * FROM tokens")
     assert refused.code == "60"
-    for words in ("INSERT INTO events VALUES (1)", "INSERT INTO events SELECT 1", "DROP SELECT 1", "= 1 SELECT 1", "PLAN"):
+    for words in (
+        "INSERT INTO events VALUES (1)",
+        "INSERT INTO events SELECT 1",
+        "DROP SELECT 1",
+        "= 1 SELECT 1",
+        "PLAN",
+    ):
         assert (await asking.ask(f"EXPLAIN {words}")).code == "62", words
 
 
@@ -222,7 +239,9 @@ async def test_explain_takes_turns_like_any_question(aiohttp_client: AiohttpClie
     assert not service._slots._present
 
 
-async def test_a_text_waits_so_long_for_those_in_front(aiohttp_client: AiohttpClient, filled: tuple[str, Store]) -> None:
+async def test_a_text_waits_so_long_for_those_in_front(
+    aiohttp_client: AiohttpClient, filled: tuple[str, Store]
+) -> None:
     service = make_service(filled[1], wait_s=0.1)
     asking = await serve(aiohttp_client, service)
     async with service._reading:

@@ -201,7 +201,9 @@ class SqlService:
             await self._finish(run, slot)
 
     async def check(self, request: SqlRequest) -> None:
-        """Refuse what the guard would refuse, without asking for a row. Raises `RequestError` or a `StoreError`."""
+        """Refuse what the guard would refuse, without asking for a row.
+
+        Raises `RequestError`, `Unavailable` or a `StoreError`."""
         await self.guarded(self._question(request))
 
     def _question(self, request: SqlRequest) -> SqlQuestion:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import re
 
 from aiohttp import ClientError
@@ -278,11 +279,25 @@ async def test_a_fault_in_the_middle_is_told_and_no_whole_answer(
         assert not whole or answer.status == 400
         assert re.search(rb"(^|\n)Code: 80\. DB::Exception: [^\n]+ \(INCORRECT_QUERY\)\n$", body), body[-300:]
 
-    async def are_noted() -> bool:
-        return len(asking.noted) == 2
 
-    await wait_for(are_noted, what="the audit entries")
-    assert [entry.outcome for entry in asking.noted] == ["sql_failed"] * 2
+async def test_the_audit_entry_tells_of_a_fault_behind_the_first_rows(
+    aiohttp_client: AiohttpClient, filled: tuple[str, Store]
+) -> None:
+    asking = await serve(aiohttp_client, make_service(filled[1], rows=200_000, answer_mb=1, timeout_s=20.0))
+    text = "SELECT number AS `a long name` FROM numbers(100000) FORMAT JSONEachRow"  # longer as a text than in memory
+    body = b""
+    async with asking.http.post("/clickhouse/", data=text, headers=KEY) as answer:
+        with contextlib.suppress(ClientError):
+            async for piece in answer.content.iter_any():
+                body += piece
+    assert (answer.status, body[:17]) == (200, b'{"a long name":0}')
+    assert b"\nCode: 396. DB::Exception: " in body
+
+    async def is_noted() -> bool:
+        return bool(asking.noted)
+
+    await wait_for(is_noted, what="the audit entry")
+    assert [entry.outcome for entry in asking.noted] == ["sql_answer_too_big"]
 
 
 async def test_a_client_that_goes_away_ends_its_query(aiohttp_client: AiohttpClient, filled: tuple[str, Store]) -> None:

@@ -53,10 +53,10 @@ OTHER = (1002, "UNKNOWN_EXCEPTION")
 CODE_HEADER = "X-ClickHouse-Exception-Code"
 
 
-def failure_text(error: AnalyticsError) -> str:
-    """The error as one line."""
+def failure_text(error: AnalyticsError) -> bytes:
+    """The error as one line. What it quotes of a header may be no UTF-8."""
     number, name = CODES.get(error.code, OTHER)
-    return f"Code: {number}. DB::Exception: {error.message.rstrip('.')}. ({name})\n"
+    return f"Code: {number}. DB::Exception: {error.message.rstrip('.')}. ({name})\n".encode("utf-8", "replace")
 
 
 def failure_response(request: web.Request, error: AnalyticsError) -> web.Response:
@@ -67,7 +67,7 @@ def failure_response(request: web.Request, error: AnalyticsError) -> web.Respons
         headers["WWW-Authenticate"] = 'Basic realm="analytics-server"'
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
-    body = failure_text(error).encode()
+    body = failure_text(error)
     if request.query.get("compress") in TRUE and error.status not in NEVER_PACKED:
         headers["Content-Type"], body = "application/octet-stream", packed_block(body)
     else:

@@ -45,9 +45,18 @@ FORMATS: dict[str, str] = {
 
 _FOLDED = {name.lower(): name for name in FORMATS}
 _TOKEN = re.compile(
-    r"\s+|--[^\n]*|/\*.*?\*/|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`|\"(?:[^\"\\]|\\.)*\"|\w+|.",
-    re.DOTALL,
+    r"""\s++
+    |--[^\n]*+
+    |/\*(?:[^*]++|\*(?!/))*+(?:\*/|\Z)
+    |'(?:[^'\\]++|\\.)*+(?:'|\\?\Z)      # what is not closed reaches to the end: no part is looked at twice
+    |`(?:[^`\\]++|\\.)*+(?:`|\\?\Z)
+    |"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)
+    |\w++
+    |.""",
+    re.DOTALL | re.VERBOSE,
 )
+CLAUSE_CHARS = 100
+"""The most that a FORMAT clause adds to a text."""
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 
 

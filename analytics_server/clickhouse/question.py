@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from analytics_server.clickhouse.failures import TRUE
-from analytics_server.clickhouse.formats import DEFAULT, known_format, without_format
+from analytics_server.clickhouse.formats import CLAUSE_CHARS, DEFAULT, known_format, without_format
 from analytics_server.clickhouse.settings import Settings, read_settings
 from analytics_server.config import LimitsSection
 from analytics_server.errors import RequestError
 from analytics_server.http.body import read_within
 from analytics_server.http.parameters import single_values
+from analytics_server.sql.guard import Guard
 
 FORMAT_HEADER = "X-ClickHouse-Format"
 DATABASE_HEADER = "X-ClickHouse-Database"
@@ -38,8 +39,8 @@ class Asked:
     wants_blocks: bool = False
 
 
-async def read_asked(request: web.Request, limits: LimitsSection) -> Asked:
-    """The request, body included. Raises `RequestError`."""
+async def read_asked(request: web.Request, limits: LimitsSection, guard: Guard) -> Asked:
+    """The request, body included. A text that the guard would find too long is not read. Raises `RequestError`."""
     given = single_values(request)
     if request.content_type.startswith("multipart/"):
         raise RequestError("Forms can't be read here: send the query as the body, parameters in the address.")
@@ -52,7 +53,9 @@ async def read_asked(request: web.Request, limits: LimitsSection) -> Asked:
         written = body.decode()
     except UnicodeDecodeError as error:
         raise RequestError("The query is not UTF-8.", code="bad_body") from error
-    text, format_ = without_format("\n".join(part for part in (given.get("query", ""), written) if part.strip()))
+    whole = "\n".join(part for part in (given.get("query", ""), written) if part.strip())
+    guard.check_size(whole, spare=CLAUSE_CHARS)
+    text, format_ = without_format(whole)
     wished = given.get("default_format", "") or request.headers.get(FORMAT_HEADER, "") or DEFAULT
     revision = given.get("client_protocol_version", "0")
     return Asked(

@@ -47,14 +47,14 @@ def endpoints(service: ClickhouseService) -> list[Endpoint]:
     path = service.section.path
 
     async def ask(call: Call[None]) -> web.StreamResponse:
-        asked = await read_asked(call.request, service.sql.context.limits)
+        asked = await read_asked(call.request, service.sql.context.limits, service.sql.guard)
         call.trail.asked = asked.text.encode("utf-8", "surrogatepass")
         caller = call.caller
         scope = scope_of(asked.database, caller, service.site_ids(), most_sites=service.section.sites)
         for site in scope.sites:
             call.authorize(site)
         if len(scope.sites) > 1:
-            call.trail.site_id, call.trail.resource = "", scope.database
+            call.trail.sites, call.trail.resource = scope.sites, scope.database
         return await _answered(call, asked, scope)
 
     async def _answered(call: Call[None], asked: Asked, scope: VisibleSites) -> web.StreamResponse:
@@ -63,7 +63,7 @@ def endpoints(service: ClickhouseService) -> list[Endpoint]:
         if pieces is None:
             return web.Response(headers=headers_of(asked, limits.rows))
         return await send_answer(
-            call.request, asked, pieces, rows=limits.rows, within_s=limits.timeout_s + limits.send_s
+            call.request, asked, pieces, call.trail, rows=limits.rows, within_s=limits.timeout_s + limits.send_s
         )
 
     async def ping(request: web.Request) -> web.Response:

@@ -23,15 +23,15 @@ class VisibleSites:
 def scope_of(database: str, caller: Caller, known: Iterable[str], *, most_sites: int) -> VisibleSites:
     """Raises `Forbidden` for a site that the token doesn't cover or that isn't there, or where no site is left, and
     `RequestError` (too_many_sites) for more sites than one question may be about."""
-    database = database or DATABASES[0]
     covered = tuple(site for site in known if caller.covers(site))
-    if database not in DATABASES:
-        named = database.strip().lower()
-        if named not in covered:
-            raise Forbidden(
-                f"There is no database {database[:100]} for this token: it is {DATABASES[0]}, or a site's name."
-            )
+    named = database.strip().lower()
+    if named and named in covered:  # also a site that is called like a database
         return VisibleSites(database=database, sites=(named,))
+    database = database or DATABASES[0]
+    if database not in DATABASES:
+        raise Forbidden(
+            f"There is no database {database[:100]} for this token: it is {DATABASES[0]}, or a site's name."
+        )
     if not covered:
         raise Forbidden("This token covers no site that exists.")
     if len(covered) > most_sites:

@@ -19,6 +19,7 @@ from analytics_server.clickhouse.failures import failure_text
 from analytics_server.clickhouse.formats import FORMATS
 from analytics_server.clickhouse.question import Asked
 from analytics_server.errors import AnalyticsError
+from analytics_server.http.audit import AuditTrail, outcome_of
 from analytics_server.http.streams.pieces import NO_STORE
 
 DROPPED_HEADER = "X-ClickHouse-Dropped-Settings"
@@ -53,9 +54,10 @@ def headers_of(asked: Asked, rows: int) -> dict[str, str]:
 
 
 async def send_answer(
-    request: web.Request, asked: Asked, pieces: AsyncGenerator[bytes], *, rows: int, within_s: float
+    request: web.Request, asked: Asked, pieces: AsyncGenerator[bytes], trail: AuditTrail, *, rows: int, within_s: float
 ) -> web.StreamResponse:
-    """Send the pieces and close the generator. Raises what it raises before its first piece."""
+    """Send the pieces and close the generator. Raises what it raises before its first piece; a later fault is the
+    trail's outcome."""
     broken: list[AnalyticsError] = []
     told = _told(pieces, broken)
     async with aclosing(told):
@@ -79,8 +81,10 @@ async def send_answer(
             if request.transport is not None:
                 request.transport.abort()
             raise
-        if broken and request.transport is not None:
-            request.transport.close()
+        if broken:
+            trail.outcome = outcome_of(broken[0])
+            if request.transport is not None:
+                request.transport.close()
     return response
 
 
@@ -112,7 +116,7 @@ async def _told(pieces: AsyncGenerator[bytes], broken: list[AnalyticsError]) -> 
                 raise
             broken.append(error)
     if broken:
-        yield f"\n{failure_text(broken[0])}".encode()
+        yield b"\n" + failure_text(broken[0])
 
 
 async def _from(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:

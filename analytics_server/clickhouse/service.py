@@ -43,22 +43,17 @@ class ClickhouseService:
         statement = read_statement(asked.text, scope.database, catalog)
         if statement.is_empty:
             return None
-        table = statement.table
-        if statement.explained:
-            guarded = await self.sql.guarded(self._question(statement.explained, asked, scope, catalog))
-            table = VirtualTable({"explain": "String"}, [(line,) for line in guarded.sql.splitlines()])
-        question = self._question(statement.query or FROM_ANSWER, asked, scope, _with(catalog, table))
-        return self.sql.pieces(question, asked.format, token_id=token_id)
-
-    def _question(self, text: str, asked: Asked, scope: VisibleSites, catalog: Catalog) -> SqlQuestion:
-        return SqlQuestion(
+        text = statement.explained or statement.query or FROM_ANSWER
+        question = SqlQuestion(
             sites=scope.sites,
             query=text,
             params=typed_values(text, asked.params),
-            catalog=catalog,
+            catalog=_with(catalog, statement.table),
             settings=asked.settings.values,
             dropped=asked.settings.dropped,
+            explained_in=scope.database if statement.explained else "",
         )
+        return self.sql.pieces(question, asked.format, token_id=token_id)
 
     async def _known_facts(self) -> EngineFacts:
         """What is told of the engine, asked once."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from analytics_server.errors import RequestError
-from analytics_server.sql.printer.asked_settings import FOLLOWED
+from analytics_server.sql.printer.asked_settings import FILTERS, FOLLOWED
 from analytics_server.zones import find_zone
 
 SWITCHES = (
@@ -47,9 +47,6 @@ OF_THE_PROTOCOL = frozenset(
     }
 )
 """What is no setting of a query: read elsewhere, or taken and without a meaning here."""
-
-FILTERS = frozenset({"additional_table_filters", "additional_result_filter", "limit", "offset"})
-"""Without these an answer would be another one than was asked for."""
 
 
 @dataclass(slots=True)

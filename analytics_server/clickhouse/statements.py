@@ -58,11 +58,15 @@ def _alone(words: Sequence[Word]) -> None:
 
 
 def _explained(text: str, words: Sequence[Word]) -> str:
-    for word in words[1:]:
+    behind = list(words[1:])
+    while behind:
+        word = behind.pop(0)
         if word.text.upper() in ("SELECT", "WITH", "("):
             return text[word.start :]
-        if word.text.upper() not in _EXPLAINED and word.text not in ("=", ",") and not word.text.isalnum():
-            break
+        if [each.text for each in behind[:1]] == ["="] and word.text.isidentifier():
+            del behind[:2]  # a setting and its value
+        elif word.text.upper() not in _EXPLAINED and word.text != ",":
+            raise SqlRefused(f"{shown(word.text)} can't stand between EXPLAIN and its SELECT.", code="bad_sql")
     raise SqlRefused("EXPLAIN is followed by a SELECT.", code="bad_sql")
 
 
@@ -120,7 +124,7 @@ class _Reader:
             self._take("TABLE", "VIEW")
             database, name = self._table()
             self._columns_of(database, name)
-            text = statement_of(database, name) if database != SYSTEM else f"CREATE TABLE {SYSTEM}.{name}"
+            text = statement_of(database, name) if name in TABLES else f"CREATE TABLE {SYSTEM}.{name}"
         self._end()
         return ClientStatement(table=VirtualTable({"statement": "String"}, [(text,)]))
 
@@ -162,14 +166,15 @@ class _Reader:
                 f"There is no table {shown(f'{database}.{name}')} here. There are events and sessions.",
                 code="unknown_table",
             )
-        if database == SYSTEM:
+        if (database, name) in self._catalog.tables:
             return {column: (type_, "") for column, type_ in self._catalog.tables[database, name].columns.items()}
         return {column.name: (column.type, column.about) for column in TABLES[name].columns}
 
     def _is_known(self, database: str, name: str) -> bool:
-        if database == SYSTEM:
-            return (database, name) in self._catalog.tables
-        return database in self._catalog.databases and name in TABLES
+        own = SYSTEM if self._database != SYSTEM else ""  # a site of that name has the two tables too
+        return (database, name) in self._catalog.tables or (
+            database in self._catalog.databases and database != own and name in TABLES
+        )
 
     # ---- words ---------------------------------------------------------------
 

@@ -86,12 +86,14 @@ def hash_of(asked: bytes) -> str:
 class AuditTrail:
     """What is known of one call so far: filled in on its way, an entry at its end."""
 
-    __slots__ = ("asked", "caller", "details", "in_background", "outcome", "resource", "rows", "site_id")
+    __slots__ = ("asked", "caller", "details", "in_background", "outcome", "resource", "rows", "site_id", "sites")
 
     def __init__(self) -> None:
         self.caller: object | None = None
         self.asked = b""
         self.site_id = ""
+        self.sites: tuple[str, ...] = ()
+        """Of a call about several sites: all of them. Each has an entry, so that who manages one sees it."""
         self.resource = ""
         self.rows: int | None = None
         self.details: dict[str, str] = {}
@@ -116,6 +118,11 @@ class AuditTrail:
             query_hash=hash_of(self.asked),
             details=self.details,
         )
+
+    def entries(self, action: str, operation: str, outcome: str) -> list[AuditEntry]:
+        """The entry of the call, or one for each of its sites."""
+        entry = self.entry(action, operation, outcome)
+        return [msgspec.structs.replace(entry, site_id=shown_id(site)) for site in self.sites] or [entry]
 
 
 def rows_of(result: object) -> int | None:

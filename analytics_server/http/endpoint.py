@@ -123,7 +123,8 @@ class ForeignProtocol:
     """How an endpoint that speaks another system's protocol reads a credential, and answers an error.
 
     `credential`: the request's, as an `Authorization` value; cookies count for nothing then, and the address, which may
-    hold it, is not recorded. `refuse`: the answer for an error of which nothing was sent yet, of the type `errors`.
+    hold it, is not recorded. Pages of other addresses are refused (bad_origin). `refuse`: the answer for an error of
+    which nothing was sent yet, of the type `errors`.
     """
 
     credential: Callable[[web.Request], str | None]
@@ -220,7 +221,7 @@ class Endpoint:
         if self.role and all(reply.status != 101 for reply in self.replies):  # a WebSocket says so by its close code
             add(401, "unauthorized")
             add(403, "forbidden")
-            if self.method.upper() not in READING_METHODS and self.protocol is None:
+            if self.method.upper() not in READING_METHODS or self.protocol is not None:
                 add(403, "bad_origin")
         if self.narrow not in (None, not_narrowed):
             add(403, "segment_gone")
@@ -284,6 +285,8 @@ def _handler(endpoint: Endpoint, authorizer: Authorizer[C], cookies: SessionCook
 
     async def answer(request: web.Request, trail: AuditTrail, inner: InnerQuestion | None) -> web.StreamResponse:
         named, protocol = request.match_info if inner is None else inner.named, endpoint.protocol
+        if protocol is not None:
+            cookies.check_page(request)
         caller = await authorizer.authenticate((protocol or cookies).credential(request))
         trail.caller = caller
         _note_address(trail, request, named, is_asked=protocol is None)
@@ -334,13 +337,14 @@ def _audited(endpoint: Endpoint, answer: _Answer, recorder: Recorder | None) -> 
         try:
             response = await answer(request, trail, inner)
         except BaseException as error:
-            recorder.note(trail.entry(action, endpoint.name, outcome_of(error)))
+            for entry in trail.entries(action, endpoint.name, outcome_of(error)):
+                recorder.note(entry)
             raise
-        entry = trail.entry(action, endpoint.name, trail.outcome)
-        if endpoint.changes and not response.prepared:
-            await recorder.append(entry)
-        else:
-            recorder.note(entry)
+        for entry in trail.entries(action, endpoint.name, trail.outcome):
+            if endpoint.changes and not response.prepared:
+                await recorder.append(entry)
+            else:
+                recorder.note(entry)
         return response
 
     return audited

@@ -126,7 +126,7 @@ class SavedRoutes:
         one = (texts.id or Parameter(name="id", about=f"The {type_.noun}'s id.", type=_ID, required=True),)
         no_site, unknown = {404: ("unknown_site",)}, {404: (f"unknown_{type_.kind}",)}
         refused = {400: (*texts.codes, *REQUEST_CODES)}
-        taken = {409: texts.conflicts} if texts.conflicts else {}
+        taken = {status: codes for status, codes in ((409, texts.conflicts), (503, texts.unavailable)) if codes}
         return [
             Endpoint(
                 method="GET",

@@ -41,7 +41,7 @@ class SavedTexts:
     """What the API description tells of a type.
 
     `examples`: bodies of a POST by a word that says what each one shows; `changes`: likewise of a PUT. `codes`: what a
-    check may refuse with (400), `conflicts` with 409.
+    check may refuse with (400), `conflicts` with 409, `unavailable` with 503.
     """
 
     tag: str
@@ -54,6 +54,7 @@ class SavedTexts:
     changes: Mapping[str, object]
     codes: tuple[str, ...]
     conflicts: tuple[str, ...] = ("name_taken",)
+    unavailable: tuple[str, ...] = ()
     id: Parameter | None = None
     """The path's id, where other paths of the same shape (`/plan`) forbid to say that it is always hexadecimal."""
 
@@ -143,6 +144,7 @@ def plain_texts(
     change: object,
     codes: tuple[str, ...],
     conflicts: tuple[str, ...] = ("name_taken",),
+    unavailable: tuple[str, ...] = (),
 ) -> SavedTexts:
     """The texts of a type that has nothing special about its operations. `about`: what such a thing is."""
     a, word = "an" if noun[0] in "aeiou" else "a", noun.replace(" ", "_")
@@ -173,4 +175,5 @@ def plain_texts(
         changes={"change": change},
         codes=codes,
         conflicts=conflicts,
+        unavailable=unavailable,
     )

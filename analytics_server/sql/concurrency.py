@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from analytics_server.errors import TooManyRequests, Unavailable
@@ -24,7 +25,7 @@ Holder = tuple[str, str]
 
 @dataclass(eq=False, slots=True)
 class Slot:
-    """A place to run, or to wait for one. `holders`: the site and the token that it counts for."""
+    """A place to run, or to wait for one. `holders`: the sites and the token that it counts for."""
 
     holders: tuple[Holder, ...]
     granted: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -47,9 +48,12 @@ class ConcurrencyLimit:
         self._taken = 0
         self._reassigned = 0
 
-    async def acquire(self, site_id: str, token_id: str = "") -> Slot:
-        """Wait for a slot; `release` ends it. Raises `TooManyRequests` or `Unavailable`."""
-        slot = Slot((("site", site_id), *([("token", token_id)] if token_id else [])))
+    async def acquire(self, sites: Sequence[str], token_id: str = "") -> Slot:
+        """Wait for a slot, which counts for each of the sites; `release` ends it.
+
+        Raises `TooManyRequests` or `Unavailable`.
+        """
+        slot = Slot((*(("site", site) for site in sites), *([("token", token_id)] if token_id else [])))
         for kind, name in slot.holders:
             mine = self._present[kind, name]
             if mine >= self._per_holder[kind]:
@@ -70,10 +74,7 @@ class ConcurrencyLimit:
             self.release(slot)
             if not isinstance(error, TimeoutError):
                 raise
-            raise Unavailable(
-                f"No SQL query could begin within {self._wait_s:g} s ([sql] queries, wait_s): ask again soon.",
-                code="busy",
-            ) from None
+            raise cannot_begin(self._wait_s) from None
         return slot
 
     def reassign(self, slot: Slot) -> None:
@@ -111,3 +112,10 @@ class ConcurrencyLimit:
                 self._running.update(slot.holders)
                 if not slot.granted.done():
                     slot.granted.set_result(None)
+
+
+def cannot_begin(wait_s: float) -> Unavailable:
+    """What is said to a query that has waited so long."""
+    return Unavailable(
+        f"No SQL query could begin within {wait_s:g} s ([sql] queries, wait_s): ask again soon.", code="busy"
+    )

@@ -21,7 +21,7 @@ from analytics_server.sql.printer.parameters import bind_parameters, check_names
 from analytics_server.sql.printer.queries import QueryPrinter
 from analytics_server.sql.printer.refusal import SqlRefused
 from analytics_server.sql.printer.tables import SITE
-from analytics_server.sql.printer.weight import check_weight
+from analytics_server.sql.printer.weight import check_printed, check_weight
 from analytics_server.sql.tokens import check_size
 
 MAX_TOKENS = 6_000
@@ -49,9 +49,12 @@ class Guard:
         self.max_rows = max_rows
         self.max_tokens = max_tokens
 
-    def check_size(self, text: str) -> None:
-        """Refuse what is too long to be read: quick enough for the event loop. Raises `SqlRefused`."""
-        check_size(text, max_chars=self.max_chars, max_tokens=self.max_tokens)
+    def check_size(self, text: str, *, spare: int = 0) -> None:
+        """Refuse what is too long to be read: quick enough for the event loop. Raises `SqlRefused`.
+
+        `spare`: how many characters and words more there may be, of what is cut off before the text is checked.
+        """
+        check_size(text, max_chars=self.max_chars + spare, max_tokens=self.max_tokens + spare)
 
     def check(
         self,
@@ -72,12 +75,13 @@ class Guard:
         check_names(params)
         self.check_size(text)
         tree = parse(text)
-        check_weight(tree)
+        check_weight(tree, catalog.tables)
         context = Context(text, self.functions, database, params, _wanted(tree), sites, features, catalog)
         try:
             sql = QueryPrinter(context, tree, max_rows=self.max_rows).whole(tree)
         except RecursionError:
             raise SqlRefused("The query is nested too deeply.", code="sql_too_big") from None
+        check_printed(len(sql.encode("utf-8", "replace")))
         own: Mapping[str, object] = {SITE: next(iter(sites)) if len(sites) == 1 else list(sites)}
         if f"{{{SITE}:{'String' if len(sites) == 1 else 'Array(String)'}}}" not in sql:
             own = {}  # a value that is not named would be refused

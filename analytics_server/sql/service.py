@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -23,8 +23,8 @@ from analytics_server.http.streams.csv_cells import HarmlessCells
 from analytics_server.profiles.tables import profile_of
 from analytics_server.query.context import QueryContext
 from analytics_server.sql.answer import FORMATS, JsonAnswer
-from analytics_server.sql.catalog import EMPTY, Catalog, written
-from analytics_server.sql.concurrency import ConcurrencyLimit, Slot
+from analytics_server.sql.catalog import EMPTY, Catalog, VirtualTable, written
+from analytics_server.sql.concurrency import ConcurrencyLimit, Slot, cannot_begin
 from analytics_server.sql.engine_errors import answer_too_big, explain
 from analytics_server.sql.engine_features import ask_features
 from analytics_server.sql.features import EngineFeatures
@@ -33,6 +33,7 @@ from analytics_server.sql.printer.context import literal
 from analytics_server.sql.printer.functions import Functions, load_functions
 from analytics_server.sql.printer.refusal import SqlRefused
 from analytics_server.sql.printer.tables import SETTINGS, TABLES
+from analytics_server.sql.printer.weight import PRINTED_BYTES
 from analytics_server.store.protocol import Settings
 
 MB = 1024 * 1024
@@ -49,8 +50,8 @@ SMALL_BLOCKS = {
 }
 """For queries that build long texts."""
 
-PRINTED_BYTES = 2_000_000
-"""What is printed is longer than what was written: columns are spelled out."""
+SETTINGS_BYTES = 500_000
+"""Of the settings behind what is printed: they name each site twice."""
 
 OVERTIME_S = 2.0
 """How much longer than the engine may run the client waits for its answer."""
@@ -61,7 +62,7 @@ RECURSIONS = 400
 NUMBERS = {
     "readonly": 1,
     "max_block_size": BLOCK_ROWS,
-    "max_query_size": PRINTED_BYTES,
+    "max_query_size": PRINTED_BYTES + SETTINGS_BYTES,
     "function_range_max_elements_in_block": RANGE_ELEMENTS,
     "allow_introspection_functions": 0,
     "max_recursive_cte_evaluation_depth": RECURSIONS,
@@ -110,7 +111,8 @@ class SqlQuestion:
     """A text and the sites whose rows it may see, at least one; each of them exists.
 
     `settings`: of the format and of the session, as they stand in a statement. `dropped` is filled while the text is
-    read: settings of its own that are not followed.
+    read: settings of its own that are not followed. `explained_in`: where it is given, the answer is the guarded text
+    itself, line by line, with that name for the database.
     """
 
     sites: Sequence[str]
@@ -119,6 +121,7 @@ class SqlQuestion:
     catalog: Catalog = EMPTY
     settings: Mapping[str, str | int] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
+    explained_in: str = ""
 
 
 class SqlService:
@@ -177,11 +180,14 @@ class SqlService:
 
         Raises `RequestError`, `Unavailable` or a `StoreError`."""
         self.guard.check_size(question.query)
-        slot = await self._slots.acquire(",".join(question.sites), token_id)
+        slot = await self._slots.acquire(question.sites, token_id)
         run = _Run()
         try:
             guarded = await self.guarded(question)
             question.dropped.extend(guarded.dropped)
+            if question.explained_in:
+                question = _of_lines(guarded.sql.splitlines(), question)
+                guarded = await self.guarded(question)
             run.begin(self._stream(guarded, question, engine_format))
             size = 0
             async for piece in run.pieces(self.limits.timeout_s + OVERTIME_S):
@@ -195,7 +201,9 @@ class SqlService:
             await self._finish(run, slot)
 
     async def check(self, request: SqlRequest) -> None:
-        """Refuse what the guard would refuse, without asking for a row. Raises `RequestError` or a `StoreError`."""
+        """Refuse what the guard would refuse, without asking for a row.
+
+        Raises `RequestError`, `Unavailable` or a `StoreError`."""
         await self.guarded(self._question(request))
 
     def _question(self, request: SqlRequest) -> SqlQuestion:
@@ -210,21 +218,34 @@ class SqlService:
         """The statement that answers the question.
 
         One text at a time is read, in a thread: two would take the interpreter from the event loop twice as often.
-        Raises `RequestError` or a `StoreError`."""
+        Raises `RequestError`, `Unavailable` or a `StoreError`."""
         self.guard.check_size(question.query)
         database = await self.database()
         sites = {site: profile_of(self.context.site(site).profile).hidden_columns for site in question.sites}
         features = await self.features()
-        async with self._reading:
+        async with self._turn_to_read():
             return await asyncio.to_thread(
                 self.guard.check,
                 question.query,
                 question.params,
                 sites=sites,
-                database=database,
+                database=question.explained_in or database,
                 catalog=question.catalog,
                 features=features,
             )
+
+    @asynccontextmanager
+    async def _turn_to_read(self) -> AsyncIterator[None]:
+        """Raises `Unavailable` where the texts in front take as long as a query may wait."""
+        try:
+            async with asyncio.timeout(self.limits.wait_s):
+                await self._reading.acquire()
+        except TimeoutError:
+            raise cannot_begin(self.limits.wait_s) from None
+        try:
+            yield
+        finally:
+            self._reading.release()
 
     async def database(self) -> str:
         """The database that holds the tables, asked once."""
@@ -278,11 +299,15 @@ class SqlService:
             f"{guarded.sql}\nSETTINGS {settings}",
             guarded.parameters,
             format=format_,
-            settings={"wait_end_of_query": 1, **_OF_THE_FORMAT, **of_the_format},
+            settings={"wait_end_of_query": 1, **_OF_THE_FORMAT, **self._of_pretty(), **of_the_format},
             has_settings=True,
             timeout_s=self.limits.timeout_s,
         ):
             yield piece
+
+    def _of_pretty(self) -> dict[str, int]:
+        """The formats for people stop at as many rows as all others."""
+        return {"output_format_pretty_max_rows": self.limits.rows + 1}
 
     def _settings(self, guarded: Guarded, question: SqlQuestion) -> Mapping[str, str]:
         """They stand in the statement, so that both engines take them all, `readonly` included."""
@@ -301,11 +326,22 @@ class SqlService:
         return {
             **{name: str(number) for name, number in guarded.settings.items()},
             **{name: str(number) for name, number in limits.items()},
-            **{name: str(number) for name, number in numbers.items()},
+            **{name: str(number) for name, number in (numbers | self._of_pretty()).items()},
             **{name: literal(text) for name, text in TEXTS.items()},
             **{name: written(value) for name, value in question.settings.items()},
             "additional_table_filters": f"{{{pairs}}}",
         }
+
+
+def _of_lines(lines: Sequence[str], question: SqlQuestion) -> SqlQuestion:
+    """The question for these lines, within what the other is allowed."""
+    table = VirtualTable({"explain": "String"}, [(line,) for line in lines])
+    return SqlQuestion(
+        sites=question.sites,
+        query="SELECT * FROM explanation",
+        catalog=Catalog(tables={("", "explanation"): table}),
+        settings=question.settings,
+    )
 
 
 class _Run:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import struct
 from collections.abc import Iterator
 
 import lz4.block
 import pyarrow.ipc  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
+import pytest
 from clickhouse_cityhash.cityhash import CityHash128
+from pytest_aiohttp.plugin import AiohttpClient
 
-from analytics_server.clickhouse.formats import FORMATS, without_format
+from analytics_server.clickhouse.formats import FORMATS, without_format, words_of
 from analytics_server.sql.printer.tables import TABLES
-from tests.clickhouse_api.conftest import ALL, ONE, Asking
+from analytics_server.store import Store
+from tests.clickhouse_api.conftest import ALL, ONE, Asking, serve
+from tests.sql.conftest import make_service
 from tests.sql.world import FOREIGN, MINE
 
 ROWS = "SELECT number AS n, concat('r', toString(number)) AS t FROM numbers(3)"
@@ -99,9 +104,29 @@ def test_the_format_clause_is_cut_off_and_nothing_else() -> None:
         ("SELECT 'x FORMAT JSON'", "SELECT 'x FORMAT JSON'", ""),
         ("SELECT format, json FROM t", "SELECT format, json FROM t", ""),
         ("SELECT (SELECT 1 FORMAT JSON)", "SELECT (SELECT 1 FORMAT JSON)", ""),
-        ("SELECT 1 /* FORMAT JSON", "SELECT 1 /*", "JSON"),
+        ("SELECT 1 /* FORMAT JSON", "SELECT 1 /* FORMAT JSON", ""),
+        ("SELECT 'x\\' FORMAT JSON", "SELECT 'x\\' FORMAT JSON", ""),
     ):
         assert without_format(written) == (rest, name)
+
+
+@pytest.mark.parametrize("part", ["\\'", '\\"', "\\`", "'a", "/*", "--", "*/", "'\\"])
+def test_no_text_takes_long_to_cut_into_words(part: str) -> None:
+    """Looked at again from each of its characters, a text of this length would take minutes."""
+    for end in ("", "\\", "\n"):
+        text = "SELECT 1 " + part * (200_000 // len(part)) + end
+        words = words_of(text)
+        assert [word.text for word in words[:2]] == ["SELECT", "1"]
+        assert without_format(text)[1] == ""
+
+
+async def test_a_text_is_as_long_as_any_sql_with_a_format_behind_it(asking: Asking) -> None:
+    most = asking.service.limits.max_chars
+    head, tail = "SELECT 1", " FORMAT JSONCompactStringsEachRowWithNamesAndTypes;"
+    assert (await asking.ask(head + " " * (most - len(head)) + tail)).status == 200
+    for text in (head + " " * (most - len(head)) + "\n+1" + tail, head + "\\'" * 100_000, head + "+1" * 9_000):
+        reply = await asking.ask(text)
+        assert (reply.status, reply.code) == (400, "168"), reply.text
 
 
 async def test_gzip_is_sent_to_those_who_ask_twice(asking: Asking) -> None:
@@ -173,13 +198,59 @@ async def test_statements_that_clients_send(asking: Asking) -> None:
     assert (await asking.ask("SHOW COLUMNS FROM sessions FROM analytics")).text.startswith("site_id\tString\tNO\t")
 
 
+async def test_formats_for_people_stop_at_as_many_rows_as_all_others(
+    aiohttp_client: AiohttpClient, filled: tuple[str, Store]
+) -> None:
+    asking = await serve(aiohttp_client, make_service(filled[1], rows=1_500))
+    for format_ in ("PrettyCompactMonoBlock", "PrettySpaceNoEscapes", "Pretty", "Vertical", "TSV"):
+        reply = await asking.ask(f"SELECT number + 70000 AS n FROM numbers(1600) FORMAT {format_}")
+        assert reply.headers["X-Row-Limit"] == "1500"
+        assert len(re.findall(r"\b7[01]\d{3}\b", reply.text)) == 1_501, (format_, reply.text[-300:])
+
+
 async def test_explain_shows_the_guarded_text(asking: Asking) -> None:
     for kind in ("", "PLAN ", "SYNTAX ", "PIPELINE graph = 1 "):
         reply = await asking.ask(f"EXPLAIN {kind}SELECT path FROM events FORMAT TSVRaw")
         assert "PREWHERE `__row`.`site_id` = {site:String}" in reply.text
+        assert "FROM `analytics`.`events`" in reply.text
+    named = await asking.ask("EXPLAIN SELECT path FROM events FORMAT TSVRaw", database=MINE)
+    assert f"FROM `{MINE}`.`events`" in named.text
     refused = await asking.ask("EXPLAIN SELECT * FROM tokens")
     assert refused.code == "60"
-    assert (await asking.ask("EXPLAIN INSERT INTO events VALUES (1)")).code == "62"
+    for words in (
+        "INSERT INTO events VALUES (1)",
+        "INSERT INTO events SELECT 1",
+        "DROP SELECT 1",
+        "= 1 SELECT 1",
+        "PLAN",
+    ):
+        assert (await asking.ask(f"EXPLAIN {words}")).code == "62", words
+
+
+async def test_explain_takes_turns_like_any_question(aiohttp_client: AiohttpClient, filled: tuple[str, Store]) -> None:
+    service = make_service(filled[1], site_queries=1)
+    asking = await serve(aiohttp_client, service)
+    slot = await service._slots.acquire([MINE])
+    for text in ("EXPLAIN SELECT 1", "EXPLAIN SELECT * FROM tokens"):
+        reply = await asking.ask(text)
+        assert (reply.status, reply.code) == (429, "202"), reply.text
+    service._slots.release(slot)
+    assert (await asking.ask("EXPLAIN SELECT 1")).status == 200
+    assert not service._slots._present
+
+
+async def test_a_text_waits_so_long_for_those_in_front(
+    aiohttp_client: AiohttpClient, filled: tuple[str, Store]
+) -> None:
+    service = make_service(filled[1], wait_s=0.1)
+    asking = await serve(aiohttp_client, service)
+    async with service._reading:
+        for text in ("SELECT 1", "EXPLAIN SELECT 1"):
+            reply = await asking.ask(text)
+            assert (reply.status, reply.code) == (503, "202"), reply.text
+            assert "[sql] queries, wait_s" in reply.text
+    assert (await asking.ask("SELECT 1")).text == "1\n"
+    assert not service._slots._present
 
 
 async def test_system_tables_show_what_may_be_seen(asking: Asking) -> None:

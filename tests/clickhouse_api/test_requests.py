@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import re
 
 from aiohttp import ClientError
 from pytest_aiohttp.plugin import AiohttpClient
 
+from analytics_server.access.principals import Role
+from analytics_server.access.tokens import Token
+from analytics_server.clickhouse.scope import scope_of
+from analytics_server.clickhouse.statements import read_statement
 from analytics_server.http.audit import hash_of
+from analytics_server.sql.catalog import Catalog
+from analytics_server.sql.printer.tables import TABLES
 from analytics_server.store import Store
-from tests.clickhouse_api.conftest import ALL, GONE, ONE, TWO, Asking, serve
+from tests.clickhouse_api.conftest import ALL, GONE, ODD, ONE, TWO, Asking, serve
 from tests.server import wait_for
 from tests.sql.conftest import Asker, make_service
 from tests.sql.world import FOREIGN, MINE, World
 
 KEY = {"X-ClickHouse-Key": ONE}
+OF_ALL = Token(token_id="all", role=Role.READ, sites=()).principal()
 ENDLESS = "SELECT sum(a.number + b.number) FROM numbers(1000000) AS a, numbers(1000000) AS b"
 COUNT = "SELECT site_id, count() AS n FROM events GROUP BY site_id ORDER BY site_id FORMAT TSV"
 
@@ -59,6 +67,39 @@ async def test_nobody_without_a_token(asking: Asking) -> None:
         assert reply.headers["WWW-Authenticate"].startswith("Basic ")
 
 
+async def test_no_page_of_another_address_asks_with_a_password_that_the_browser_kept(asking: Asking) -> None:
+    own = f"{asking.http.make_url('/').origin()}"
+    port = asking.http.port
+    for method in ("GET", "POST"):
+        for headers, status in (
+            ({"Sec-Fetch-Site": "cross-site"}, 403),
+            ({"Sec-Fetch-Site": "same-site"}, 403),
+            ({"Origin": "https://elsewhere.example"}, 403),
+            ({"Origin": f"http://127.0.0.2:{port}"}, 403),
+            ({"Origin": "null"}, 403),
+            ({"Origin": own, "Sec-Fetch-Site": "same-origin"}, 200),
+            ({"Origin": own}, 200),
+            ({"Sec-Fetch-Site": "none"}, 200),
+            ({}, 200),
+        ):
+            params = {"query": "SELECT 1"} if method == "GET" else {}
+            reply = await asking.send("SELECT 1", params, {"Authorization": basic(ONE), **headers}, method=method)
+            assert reply.status == status, (headers, reply.text)
+            assert status == 200 or reply.code == "497"
+
+
+async def test_a_header_that_is_no_utf8_is_refused_like_any_other(asking: Asking) -> None:
+    for header in (b"X-ClickHouse-Format: \xff", b"X-ClickHouse-Database: \xff", b"X-ClickHouse-Key: \xff"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", asking.http.port)
+        key = b"" if b"Key" in header else f"X-ClickHouse-Key: {ONE}\r\n".encode()
+        lines = b"POST /clickhouse/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 8\r\n"
+        writer.write(lines + key + header + b"\r\n\r\nSELECT 1")
+        answer = await reader.read()
+        writer.close()
+        assert re.match(rb"HTTP/1\.1 40[013] ", answer), answer
+        assert re.search(rb"\r\n\r\nCode: \d+\. DB::Exception: ", answer), answer
+
+
 async def test_the_sign_of_life_needs_no_token(asking: Asking) -> None:
     async with asking.http.get("/clickhouse/ping") as answer:
         assert (answer.status, await answer.text()) == (200, "Ok.\n")
@@ -85,6 +126,20 @@ async def test_a_token_sees_its_sites_and_a_database_one_of_them(
     assert (await asking.ask(sessions, token=TWO)).text == f"1\t{MINE}\n"
     header = {"X-ClickHouse-Key": ALL, "X-ClickHouse-Database": FOREIGN}
     assert (await asking.send(COUNT, {}, header)).text == foreign
+
+
+def test_a_site_called_like_a_database_is_asked_alone() -> None:
+    names = ("default", "analytics", "system", MINE)
+    scopes = {name: scope_of(name, OF_ALL, names, most_sites=9) for name in (*names, "")}
+    assert {name: scope.sites for name, scope in scopes.items()} == {
+        **{name: (name,) for name in names},
+        "": names,
+    }
+    assert scope_of("default", OF_ALL, (MINE, FOREIGN), most_sites=9).sites == (MINE, FOREIGN)
+    catalog = Catalog(databases=frozenset({"analytics", "default", "system"}))
+    described = read_statement("DESCRIBE events", "system", catalog).table
+    assert described is not None
+    assert len(described.rows) == len(TABLES["events"].columns)
 
 
 async def test_another_database_is_refused_the_same_way_whether_it_exists_or_not(asking: Asking) -> None:
@@ -167,6 +222,14 @@ async def test_settings_are_followed_or_dropped_and_named(asking: Asking) -> Non
     ] == "session_timezone"
     refused = await asking.ask("SELECT 1", additional_table_filters="{'events': 'path = 1'}")
     assert (refused.status, refused.code) == (400, "36")
+    for setting in (
+        "additional_table_filters = {'events': 'path = 1'}",
+        "max_threads = 4, additional_result_filter = 'number = 1'",
+        "limit = 1",
+        "`offset` = 1",
+    ):
+        refused = await asking.ask(f"SELECT number FROM numbers(2) SETTINGS {setting} FORMAT TSV")
+        assert (refused.status, refused.code) == (400, "36"), (setting, refused.text)
 
 
 REFUSED = (
@@ -217,6 +280,26 @@ async def test_a_fault_in_the_middle_is_told_and_no_whole_answer(
         assert re.search(rb"(^|\n)Code: 80\. DB::Exception: [^\n]+ \(INCORRECT_QUERY\)\n$", body), body[-300:]
 
 
+async def test_the_audit_entry_tells_of_a_fault_behind_the_first_rows(
+    aiohttp_client: AiohttpClient, filled: tuple[str, Store]
+) -> None:
+    asking = await serve(aiohttp_client, make_service(filled[1], rows=200_000, answer_mb=1, timeout_s=20.0))
+    text = "SELECT number AS `a long name` FROM numbers(100000) FORMAT JSONEachRow"  # longer as a text than in memory
+    body = b""
+    async with asking.http.post("/clickhouse/", data=text, headers=KEY) as answer:
+        with contextlib.suppress(ClientError):
+            async for piece in answer.content.iter_any():
+                body += piece
+    assert (answer.status, body[:17]) == (200, b'{"a long name":0}')
+    assert b"\nCode: 396. DB::Exception: " in body
+
+    async def is_noted() -> bool:
+        return bool(asking.noted)
+
+    await wait_for(is_noted, what="the audit entry")
+    assert [entry.outcome for entry in asking.noted] == ["sql_answer_too_big"]
+
+
 async def test_a_client_that_goes_away_ends_its_query(aiohttp_client: AiohttpClient, filled: tuple[str, Store]) -> None:
     service = make_service(filled[1], timeout_s=5.0)
     asking = await serve(aiohttp_client, service)
@@ -241,12 +324,14 @@ async def test_a_client_that_goes_away_ends_its_query(aiohttp_client: AiohttpCli
 async def test_the_audit_entry_names_the_site_and_never_the_token(asking: Asking) -> None:
     await asking.send(COUNT, {"user": "anyone", "password": ONE}, {})
     await asking.ask(COUNT, token=ALL)
+    await asking.ask("DROP TABLE events", token=TWO)
     await asking.ask("DROP TABLE events")
     entries = [(each.operation, each.outcome, each.site_id, each.resource) for each in asking.noted]
     assert entries == [
         ("clickhouse_post", "ok", MINE, ""),
-        ("clickhouse_post", "ok", "", "analytics"),
+        *(("clickhouse_post", "ok", site, "analytics") for site in (MINE, FOREIGN, ODD)),
+        *(("clickhouse_post", "sql_not_allowed", site, "analytics") for site in (MINE, ODD)),
         ("clickhouse_post", "sql_not_allowed", MINE, ""),
     ]
-    first, second, _ = asking.noted
+    first, second, *_ = asking.noted
     assert first.query_hash == second.query_hash == hash_of(COUNT.removesuffix(" FORMAT TSV").encode())

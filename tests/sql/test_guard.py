@@ -9,6 +9,7 @@ import re
 import pytest
 
 from analytics_server.model import COLUMN_NAMES, SESSION_ATTRIBUTES
+from analytics_server.sql.catalog import Catalog, VirtualTable
 from analytics_server.sql.guard import Guard
 from analytics_server.sql.printer import dialect, weight
 from analytics_server.sql.printer.functions import AGGREGATES, Functions
@@ -61,6 +62,48 @@ def test_no_time_zone_is_a_file(guard: Guard, call: str, zone: str) -> None:
     asked = f"WITH 'file:/x' AS zone SELECT {call.format(written)} FROM events"
     params: dict[str, object] = {"zone": "file:/dev/stdin"} if "{" in written else {}
     assert "a time zone is a name in quotes" in refusal(guard, asked, params).message
+
+
+def named(table: str, times: int) -> str:
+    return f"SELECT count() FROM {', '.join(f'{table} AS t{n}' for n in range(times))}"
+
+
+def test_tables_of_constant_rows_weigh_what_they_print(guard: Guard) -> None:
+    """Ten thousand characters would become megabytes, which the engine reads without looking at the time."""
+    rows = {"ascii": "x" * 1_000, "two bytes": "ü" * 999, "small": "x"}
+    tables = {("system", name): VirtualTable({"a": "String"}, [(row,)] * 100) for name, row in rows.items()}
+    catalog = Catalog(databases=frozenset({"system"}), tables=tables)
+    one = tables["system", "ascii"].scoped({"a"})
+
+    def check(text: str) -> str:
+        return guard.check(text, {}, sites={"mine.example": ()}, database="db", catalog=catalog).sql
+
+    most = weight.PRINTED_BYTES // len(one)
+    assert len(check(named("system.ascii", most))) <= weight.PRINTED_BYTES
+    assert check(named("system.small", 49)).count("arrayJoin") == 49
+    within = "WITH t AS (SELECT a FROM system.small) "
+    assert check(within + named("t", 32))
+    for text in (
+        named("system.ascii", most + 1),
+        named("system.`two bytes`", most // 2 + 2),
+        named("system.small", 50),
+        within + named("t", 33),
+    ):
+        with pytest.raises(SqlRefused) as caught:
+            check(text)
+        assert caught.value.code == "sql_too_big"
+
+
+def test_sites_that_hide_columns_weigh_what_they_print(guard: Guard) -> None:
+    hiding = {f"{'a' * 200}{n}.example": ("path", "title", "country", "city", "region") for n in range(99)}
+    sites = {"mine.example": (), **hiding}
+    where = " WHERE t0.path = '' OR t0.title = ''"
+    one = guard.check(named("events", 1) + where, {}, sites=sites, database="db").sql
+    most = weight.PRINTED_BYTES // len(one)
+    assert guard.check(named("events", most) + where, {}, sites=sites, database="db").sql
+    with pytest.raises(SqlRefused, match="name fewer tables") as caught:
+        guard.check(named("events", most + 1) + where, {}, sites=sites, database="db")
+    assert caught.value.code == "sql_too_big"
 
 
 @pytest.mark.parametrize("zone", ["right/Europe/Berlin", "posix/Europe/Berlin", "europe/berlin"])

@@ -23,6 +23,8 @@ PLAIN_NAME = "analytics_session"
 PASSING = "_begun"
 """What the name of a sign-in under way ends in."""
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+OTHER_PAGES = ("cross-site", "same-site")
+"""Values of `Sec-Fetch-Site`, which browsers send: `same-site` is another host of the same domain."""
 _VALUE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
@@ -55,9 +57,19 @@ class SessionCookies:
         origin = request.headers.get("Origin", "").lower()
         if not origin and may_lack:
             return
-        if not origin or (origin != self._origin and not _is_of_host(origin, request.host.lower())):
+        if not origin or not self._is_own(origin, request):
             raise Forbidden(
                 "A request with a cookie needs an Origin of this server. Behind a proxy, set [server] public_url.",
+                code="bad_origin",
+            )
+
+    def check_page(self, request: web.Request) -> None:
+        """Raises `Forbidden` for a page of another address: a browser adds a password that it has kept for this one."""
+        origin = request.headers.get("Origin", "").lower()
+        by_other = request.headers.get("Sec-Fetch-Site", "").lower() in OTHER_PAGES
+        if by_other or (origin and not self._is_own(origin, request)):
+            raise Forbidden(
+                "A page of another address may not ask here. Behind a proxy, set [server] public_url.",
                 code="bad_origin",
             )
 
@@ -92,6 +104,9 @@ class SessionCookies:
     def clear(self, request: web.Request, response: web.Response) -> None:
         """Take the cookie away."""
         self.set(request, response, "", 0)
+
+    def _is_own(self, origin: str, request: web.Request) -> bool:
+        return origin == self._origin or _is_of_host(origin, request.host.lower())
 
     def _name(self, request: web.Request) -> str:
         return SECURE_NAME if self._is_secure(request) else PLAIN_NAME

@@ -119,6 +119,7 @@ def query_type(service: QueryService, check_sql: SqlCheck, sql_codes: tuple[str,
             },
             change={"name": "Where they came from this week"},
             codes=(*QUESTION_CODES, *sql_codes),
+            unavailable=("busy",),
         ),
     )
 

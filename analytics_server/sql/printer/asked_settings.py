@@ -15,6 +15,9 @@ FOLLOWED = ("join_use_nulls", "group_by_use_nulls", "aggregate_functions_null_fo
 UNFOLLOWED = ("max_threads", "use_query_cache", "optimize_read_in_order", "final", "log_queries")
 """What people's texts carry along; the server decides it."""
 
+FILTERS = frozenset({"additional_table_filters", "additional_result_filter", "limit", "offset"})
+"""Without these an answer would be another one than was asked for."""
+
 
 def take_settings(context: Context, tree: exp.Expr) -> dict[str, int]:
     """Cut SETTINGS off the tree, and return those to be followed. Raises `SqlRefused`."""
@@ -25,6 +28,10 @@ def take_settings(context: Context, tree: exp.Expr) -> dict[str, int]:
     taken: dict[str, int] = {}
     for each in asked or []:
         name = each.this.name if isinstance(each, exp.EQ) and isinstance(each.this, exp.Column) else ""
+        if context.catalog.drops_settings and name in FILTERS:
+            context.refuse(
+                each, f"The setting {name} can't be used here: write the condition into the query.", "bad_setting"
+            )
         if context.catalog.drops_settings and name not in FOLLOWED:
             context.dropped.append(name)
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -15,6 +15,7 @@ from analytics_server.sql.printer.decimals import Decimals
 from analytics_server.sql.printer.functions import Functions
 from analytics_server.sql.printer.refusal import SqlRefused, TextPosition, place_of, shown
 from analytics_server.sql.printer.types import BadSqlType, SqlType, parse_type
+from analytics_server.sql.printer.weight import check_printed
 
 RESERVED = "__"
 """Names that begin so are the server's."""
@@ -72,12 +73,25 @@ class Context:
     """How many expressions are printed otherwise than they were written."""
     declared: dict[str, SqlType] = field(default_factory=dict)
     """The user's parameters that the text names, with their types."""
+    tables: dict[tuple[str, str], str] = field(default_factory=dict)
+    """What stands for each table that was named so far, by database and name."""
+    printed: int = 0
+    """How long the tables that were named are together, each as often as it was named."""
     decimals: Decimals | None = field(init=False, default=None)
     """Finds wide Decimals, where the engine can't calculate with them."""
 
     def __post_init__(self) -> None:
         if not self.features.wide_decimals:
             self.decimals = Decimals(self.functions)
+
+    def table(self, database: str, name: str, make: Callable[[], str]) -> str:
+        """What stands for a table, made once. Raises `SqlRefused` where all tables together become too long."""
+        if (database, name) not in self.tables:
+            self.tables[database, name] = make()
+        text = self.tables[database, name]
+        self.printed += len(text)
+        check_printed(self.printed)
+        return text
 
     def without_database(self, names: list[str], scope: NameScope) -> list[str]:
         """A column's path without the database before its table, where one may stand."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from functools import partial
 
 from sqlglot import exp
 
@@ -154,7 +155,7 @@ class RelationPrinter(CallPrinter):
         catalog, database = self.context.catalog, node.args["db"].name if node.args.get("db") else ""
         virtual = None if node.args.get("catalog") else catalog.tables.get((database, identifier.name))
         if virtual is not None:
-            return virtual.scoped(self.context.wanted)
+            return self.context.table(database, identifier.name, partial(virtual.scoped, self.context.wanted))
         if node.args.get("catalog") or (database and database not in catalog.databases):
             parts = [node.args[key].name for key in ("catalog", "db") if node.args.get(key)]
             full = ".".join([*parts, identifier.name])
@@ -170,7 +171,8 @@ class RelationPrinter(CallPrinter):
         if table is None:
             hint = nearest(name, [*TABLES, *sorted(scope.ctes)]) or " There are events and sessions."
             self.context.refuse(node, f"There is no table {shown(name)} here.{hint}", "unknown_table")
-        return table.scoped(self.context.database, self.context.wanted, self.context.sites)
+        context = self.context
+        return context.table("", name, partial(table.scoped, context.database, context.wanted, context.sites))
 
     def _numbers(self, node: exp.Anonymous) -> str:
         """`numbers(n)` and `numbers(first, n)`: the one table function, with a greatest n."""

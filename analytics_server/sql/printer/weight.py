@@ -7,6 +7,8 @@ parts, and that happens before any time limit is looked at. So it is counted her
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from sqlglot import exp
 
 from analytics_server.sql.printer.refusal import SqlRefused
@@ -26,18 +28,36 @@ that no time limit interrupts."""
 
 COLUMNS_OF_A_TABLE = 50
 
+PRINTED_BYTES = 2_000_000
+"""Of what is printed: longer than what was written, since columns and tables of constant rows are spelled out."""
+
+SELECTS_OF_ROWS = 2
+"""A table of constant rows is a SELECT from a SELECT."""
+
 TOO_BIG = "sql_too_big"
 
 
-def check_weight(tree: exp.Expr) -> None:
-    """Raises `SqlRefused` for a query that is too big, or would become so."""
+def check_printed(size: int) -> None:
+    """Raises `SqlRefused` for a query that so many bytes are printed of."""
+    if size > PRINTED_BYTES:
+        raise SqlRefused(
+            f"With its tables spelled out, the query has more than {PRINTED_BYTES:,} bytes: name fewer tables.",
+            code=TOO_BIG,
+        )
+
+
+def check_weight(tree: exp.Expr, constant: Container[tuple[str, str]] = ()) -> None:
+    """Raises `SqlRefused` for a query that is too big, or would become so.
+
+    `constant`: database and name of tables of constant rows.
+    """
     nodes = list(tree.walk())
     if len(nodes) > MAX_NODES:
         raise SqlRefused(f"The query has {len(nodes)} parts, {MAX_NODES} are allowed.", code=TOO_BIG)
     nested = [node for node in nodes if isinstance(node, exp.Lambda) and node.find_ancestor(exp.Lambda)]
     if len(nested) > MAX_NESTED_LAMBDAS:
         raise SqlRefused(f"The query may have {MAX_NESTED_LAMBDAS} lambdas inside lambdas.", code=TOO_BIG)
-    expanded, selects = _Weigher(nodes).weigh(tree)
+    expanded, selects = _Weigher(nodes, constant).weigh(tree)
     if expanded > MAX_EXPANDED:
         raise SqlRefused(
             f"With every alias and WITH put in, the query has more than {MAX_EXPANDED} parts:"
@@ -53,7 +73,8 @@ def check_weight(tree: exp.Expr) -> None:
 class _Weigher:
     """Adds up parts and SELECTs; a name weighs as much as the heaviest thing it may stand for."""
 
-    def __init__(self, nodes: list[exp.Expr]) -> None:
+    def __init__(self, nodes: list[exp.Expr], constant: Container[tuple[str, str]]) -> None:
+        self._constant = constant
         self._meant: dict[str, list[exp.Expr]] = {}
         tables = sum(isinstance(node, exp.Table) for node in nodes)
         self._columns = COLUMNS_OF_A_TABLE * tables + sum(
@@ -74,6 +95,8 @@ class _Weigher:
         for node in tree.walk():
             parts += 1
             selects += isinstance(node, exp.Select)
+            if isinstance(node, exp.Table) and (node.db, node.name) in self._constant:
+                selects += SELECTS_OF_ROWS
             if isinstance(node, exp.Apply):
                 parts += self._weigh_applied(node)
             name = node.name if isinstance(node, (exp.Column, exp.Table)) or _is_bare(node) else ""

@@ -231,9 +231,10 @@ async def test_explain_takes_turns_like_any_question(aiohttp_client: AiohttpClie
     service = make_service(filled[1], site_queries=1)
     asking = await serve(aiohttp_client, service)
     slot = await service._slots.acquire([MINE])
-    for text in ("EXPLAIN SELECT 1", "EXPLAIN SELECT * FROM tokens"):
-        reply = await asking.ask(text)
-        assert (reply.status, reply.code) == (429, "202"), reply.text
+    for text in ("EXPLAIN SELECT 1", "EXPLAIN SELECT * FROM tokens", "SELECT 1"):
+        for token in (ONE, ALL):
+            reply = await asking.ask(text, token=token)
+            assert (reply.status, reply.code) == (429, "202"), reply.text
     service._slots.release(slot)
     assert (await asking.ask("EXPLAIN SELECT 1")).status == 200
     assert not service._slots._present
@@ -270,6 +271,8 @@ async def test_system_tables_show_what_may_be_seen(asking: Asking) -> None:
     columns = "SELECT count(), max(position) FROM system.columns WHERE database = 'analytics' AND table = 'events'"
     count = len(TABLES["events"].columns)
     assert (await asking.ask(columns)).text == f"{count}\t{count}\n"
+    many = " UNION ALL ".join(["SELECT * FROM system.functions"] * 3)
+    assert (await asking.ask(f"SELECT uniqExact(name) > 100 FROM ({many})")).text == "1\n"
     union = "SELECT name FROM system.functions UNION ALL SELECT name FROM system.table_functions LIMIT 10000"
     assert "windowFunnel\n" in (await asking.ask(union)).text
     assert (await asking.ask("SELECT name, value, readonly FROM system.settings LIMIT 10000")).status == 200

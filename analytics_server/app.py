@@ -163,9 +163,8 @@ class Server:
     def _start_tasks(self) -> None:
         start, daily = self._tasks.start, daily_tasks(self.http.registry, *self.audit.daily(), *self.privacy.daily())
         asking = self._questions.tasks(removing=self.privacy.erasures.working)
-        for work, name in (*asking, *self.audit.tasks(), *self.privacy.tasks(), *daily):
+        for work, name in (*asking, *self.audit.tasks(), *self.privacy.tasks(), *daily, (self._live.run, "live")):
             start(work, name)
-        start(self._live.run, "live")
         start(self.http.watch_loop, "loop-lag")
         start(self.housekeeping.run, "housekeeping")
         start(self.integrity.run, "integrity")
@@ -195,13 +194,6 @@ class Server:
             found += dashboard_endpoints(script_path=script, query_rows=rows, framed_by=frames.framed_by)
         if config.server.demo:
             found += demo_endpoints(config.tracker.script_path)
-        found += mcp_endpoints(
-            config,
-            found,
-            self.access.authorizer,
-            self.audit.log,
-            self._questions.sql,
-            self._live,
-            self.listener.hosts,
-        )
+        authorizer, sql, hosts = self.access.authorizer, self._questions.sql, self.listener.hosts
+        found += mcp_endpoints(config, found, authorizer, self.audit.log, sql, self._live, hosts)
         return with_document(found, url=config.server.public_url or "/", components=shapes.components())

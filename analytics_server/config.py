@@ -330,15 +330,11 @@ def _refuse_no_hosts(entries: tuple[str, ...]) -> None:
 
 
 def _refuse_taken_paths(tracker: TrackerSection, api: ClickhouseApiSection) -> None:
-    own_paths = (*OWN_PATHS, api.path)
-    for name, path, taken in (
-        ("[clickhouse_api] path", api.path, OWN_PATHS),
-        ("[tracker] script_path", tracker.script_path, own_paths),
-        ("[tracker] collect_path", tracker.collect_path, own_paths),
-    ):
+    tracked = {f"[tracker] {key}": getattr(tracker, key) for key in ("script_path", "collect_path")}
+    for name, path in {"[clickhouse_api] path": api.path, **tracked}.items():
         if {".", ".."} & set(path.split("/")):
             raise ConfigError(f"{name} = {path!r}: browsers resolve '.' and '..', so they can't be in it.")
-        for own in taken:
+        for own in (*OWN_PATHS, api.path) if name in tracked else OWN_PATHS:
             if f"{path}/".startswith(f"{own}/"):
                 raise ConfigError(f"{name} = {path!r}: the server answers {own} itself. Choose another path.")
     if f"{tracker.script_path}/".startswith(f"{tracker.collect_path}/"):

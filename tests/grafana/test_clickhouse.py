@@ -9,8 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -21,6 +19,7 @@ import pytest
 import pytest_asyncio
 import yaml  # type: ignore[import-untyped]
 
+from tests.grafana.demo import filled_by_demo
 from tests.server import Client, RunningServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -45,11 +44,8 @@ NUMBER = re.compile(r"U?Int\d+|Float\d+")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    server = RunningServer(tmp_path_factory.mktemp("grafana"), {"ingest_flush_interval_ms": "100"})
-    command = [sys.executable, "-m", "analytics_server", "demo", "--site", SITE, "--days", "20", "--sessions", "300"]
-    done = subprocess.run(command, env=server.environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    with server:
+    options = ("--site", SITE, "--days", "20", "--sessions", "300")
+    with filled_by_demo(tmp_path_factory.mktemp("grafana"), *options) as server:
         yield server
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
@@ -23,6 +21,7 @@ import pytest_asyncio
 import yaml  # type: ignore[import-untyped]
 
 from analytics_server.flat.routes import MAX_ROWS
+from tests.grafana.demo import filled_by_demo
 from tests.server import Client, Reply, RunningServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -47,12 +46,8 @@ FLAT = "/api/v1/flat"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    server = RunningServer(tmp_path_factory.mktemp("infinity"), {"ingest_flush_interval_ms": "100"})
     options = ("--site", SITE, "--days", "20", "--sessions", "200", "--timezone", ZONE)
-    command = [sys.executable, "-m", "analytics_server", "demo", *options]
-    done = subprocess.run(command, env=server.environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    with server:
+    with filled_by_demo(tmp_path_factory.mktemp("infinity"), *options) as server:
         yield server
 
 

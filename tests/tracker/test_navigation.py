@@ -152,6 +152,30 @@ async def test_title_that_comes_late_belongs_to_its_own_view(site: Site, page: P
     assert [event["title"] for event in site.named("pageview")] == ["A", "B", "C"]
 
 
+@pytest.mark.parametrize("delay_ms", [300, 1500])
+async def test_title_is_waited_for_though_the_old_one_is_taken_away_first(
+    site: Site, page: Page, delay_ms: int
+) -> None:
+    """As React does: for a moment the document has no title."""
+    go = """([path, title, delay]) => new Promise(done => {
+      history.pushState(0, '', path);
+      document.querySelector('title').remove();
+      setTimeout(() => { document.title = title; setTimeout(done, 300) }, delay);
+    })"""
+    await page.goto(site.add("/a"))
+    for path in "ba":
+        await page.evaluate(go, [f"/{path}", path.upper(), delay_ms])
+    await site.wait(lambda site: len(site.named("pageview")) == 3)
+    assert [event["title"] for event in site.named("pageview")] == ["/a", "B", "A"]
+
+
+async def test_title_that_a_script_gives_the_first_view_after_loading_is_waited_for(site: Site, page: Page) -> None:
+    script = "addEventListener('load', () => setTimeout(() => { document.title = 'Rendered' }, 500))"
+    await page.goto(site.add("/a", head=f"<script>document.title = ''; {script}</script>"))
+    await site.wait_names("pageview")
+    assert site.events[0]["title"] == "Rendered"
+
+
 async def test_late_title_of_the_first_view_is_not_the_second_view_s(site: Site, page: Page) -> None:
     await page.goto(site.add("/a", "<button onclick=\"history.pushState(0, '', '/b')\">B</button>"))
     await site.wait_names("pageview")

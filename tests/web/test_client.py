@@ -60,6 +60,13 @@ async def test_calls_become_events(site: Site, page: Page) -> None:
     assert site.named("exposure")[0]["experiment"] == {"id": "cta", "variant": "b"}
 
 
+async def test_title_of_an_event_is_text_though_an_element_hides_the_document_s(site: Site, page: Page) -> None:
+    config = "beforeSend: event => ({ ...event, title: `[${event.title.trim()}]` }),"
+    await page.goto(add(site, "/shop", config, '<form name="title"></form>'))
+    assert await ended(site, page) == ["pageview"]
+    assert {event["title"] for event in site.events} == {"[]"}
+
+
 async def test_session_is_this_load_of_the_page_unless_the_server_forms_it(site: Site, page: Page) -> None:
     address = add(site, "/shop")
     for _ in range(2):

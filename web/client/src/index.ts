@@ -57,7 +57,7 @@ const start = (config: InnerConfig): Running | undefined => {
       accept_: (event) => {
         // What fails to decide keeps the event back.
         const sent = beforeSend ? (safe(beforeSend)(event as TrackedEvent) as typeof event) : event;
-        if (debug) console.debug('analytics', event, sent || 'kept back');
+        if (debug) console.debug('analytics', event, sent || 'dropped');
         return sent;
       },
       attention_: attention(scrollTracking?.enabled !== false),

@@ -16,6 +16,8 @@ from analytics_server.config import CollectSection, LimitsSection
 
 OLDEST_MS = 946_684_800_000
 """2000-01-01: the earliest time an import may carry."""
+SAME_CLOCK_MS = 1000
+"""A server whose `sent_at` is so near has a right clock: the rest is how long the request took, which varies."""
 
 _DROPS = {reason: Drop(reason) for reason in DropReason}
 
@@ -99,6 +101,8 @@ def _corrected(ts_ms: int, beacon: Beacon, index: int, run: Run) -> int:
     if sent_ms is not None:
         if beacon.timestamp is None:
             return ts_ms
+        if run.trusted and abs(run.now_ms - sent_ms) <= SAME_CLOCK_MS:
+            return ts_ms  # By each request's way, events of one sender would change their order.
         corrected_ms = run.now_ms - max(0, sent_ms - ts_ms)
         if corrected_ms >= OLDEST_MS:
             return corrected_ms

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
+from analytics_server.collect.steps.request import SAME_CLOCK_MS
 from tests.collect.formats.test_client_sdk import VIEW
 from tests.collect.formats.test_leniency import CLICK, warned
 from tests.collect.world import NOON, World, answered
@@ -12,8 +15,14 @@ HOUR_MS = 3_600_000
 NOW_MS = int(NOON * 1000)
 
 
-@pytest.mark.parametrize("off_ms", [-10 * HOUR_MS, 10 * HOUR_MS, -50 * 365 * 24 * HOUR_MS, 400])
-@pytest.mark.parametrize("token", ["", "collect"])
+@pytest.mark.parametrize(
+    ("off_ms", "token"),
+    [
+        *product((-10 * HOUR_MS, 10 * HOUR_MS, -50 * 365 * 24 * HOUR_MS), ("", "collect")),
+        *((off_ms, "") for off_ms in (400, -400)),
+        *((off_ms, "collect") for off_ms in (SAME_CLOCK_MS + 10, -SAME_CLOCK_MS - 10)),
+    ],
+)
 async def test_a_wrong_clock_is_corrected_by_the_time_of_sending(off_ms: int, token: str) -> None:
     sent_ms = NOW_MS + off_ms
     age_ms = 5_000
@@ -63,6 +72,16 @@ async def test_an_event_s_own_time_of_sending_beats_the_batch_s() -> None:
     await world.send({"events": [own, CLICK | {"timestamp": NOW_MS - 9_000}, CLICK], "sent_at": NOW_MS})
 
     assert sorted(event["ts"] // 1000 - NOW_MS for event in world.events) == [-9_000, -1_000, 0]
+
+
+@pytest.mark.parametrize("way_ms", [SAME_CLOCK_MS, 400, 0, -SAME_CLOCK_MS])
+async def test_the_way_of_a_server_s_request_does_not_move_its_events(way_ms: int) -> None:
+    """Or the later of two events would come first when the request of the earlier one took longer."""
+    world = World()
+    sent_ms = NOW_MS - way_ms
+    await world.send({"events": [CLICK | {"timestamp": sent_ms - 2}], "sent_at": sent_ms}, token="collect")
+
+    assert world.events[0]["ts"] // 1000 == sent_ms - 2
 
 
 @pytest.mark.parametrize("sent_at", ["soon", "", True, [], {}, 1e300])

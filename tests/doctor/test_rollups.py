@@ -316,7 +316,8 @@ async def test_what_a_server_inserts_during_a_repair_stays(
     elif day != 5 or age_s == 1:  # else it came in time to be among what the damaged day is computed from
         assert "replaced" not in seen
     assert mended["rollup_traffic"].repaired.startswith("rebuilt")
-    assert {(await place.look())[name].status for name in CHECKS} == {"ok"}
+    after = await place.look()
+    assert {after[name].status for name in CHECKS} == {"ok"}
     assert await place.rows("SELECT sum(events) FROM traffic WHERE name = 'late'") == [(3,)]
     assert await place.rows("SELECT sum(events) FROM traffic") == [(183,)]
 

@@ -266,8 +266,8 @@ async def visit_slowly(shop: ExampleProcess, upstream: Upstream, page: Page) -> 
     slow = await page.context.new_cdp_session(page)
     await slow.send("Emulation.setCPUThrottlingRate", {"rate": SLOWDOWN})
 
-    async def have_come(count: int) -> list[str | None]:
-        """The routes of so many views, once they have come."""
+    async def have_come(count: int) -> list[tuple[str | None, str]]:
+        """The routes and titles of so many views, once they have come."""
         views: list[dict[str, Any]] = []
 
         async def are_there() -> bool:
@@ -275,7 +275,7 @@ async def visit_slowly(shop: ExampleProcess, upstream: Upstream, page: Page) -> 
             return len(views) == count
 
         await wait_for(are_there)
-        return [event.get("props", {}).get("route") for event in views]
+        return [(event.get("props", {}).get("route"), event["title"]) for event in views]
 
     for count in (1, 4):
         await page.goto(shop.origin)
@@ -294,8 +294,9 @@ async def visit_slowly(shop: ExampleProcess, upstream: Upstream, page: Page) -> 
     await page.click("text=Returns")
     await shown(page, "About returns")
     await page.goto("about:blank")
+    lamp, chair = ("/products/[slug]", "A lamp"), ("/products/[slug]", "A chair")
     assert await have_come(10) == [
-        *("/", "/products/[slug]", "/products/[slug]"),
-        *("/", "/products/[slug]", "/products/[slug]", "/products/[slug]", "/"),
-        *("/help", "/help/[topic]"),
+        *(("/", "Shop"), lamp, chair),
+        *(("/", "Shop"), lamp, chair, lamp, ("/", "Shop")),
+        *(("/help", "Help"), ("/help/[topic]", "About returns")),
     ]

@@ -16,7 +16,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
 """A visitor's: headless Chromium's own would be dropped as a bot's."""
 
-TIMEOUT_MS = 15_000
+TIMEOUT_MS = 45_000
 expect.set_options(timeout=TIMEOUT_MS)
 
 ARGUMENTS = (

@@ -22,6 +22,7 @@ import msgspec
 import pytest
 
 from tests.clickhouse_front.faults import Fault, FaultReport
+from tests.server import own_port
 
 START_TIMEOUT_S = 60.0
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,7 +88,8 @@ class ClickHouseFront:
         """Start it and wait until it answers. Returns its URL."""
         assert self._process is None, "the front is running already"
         self.path.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "tests.clickhouse_front", "--path", str(self.path), "--port", str(self._port)]
+        command = [sys.executable, "-m", "tests.clickhouse_front", "--path", str(self.path), "--port"]
+        command.append(str(self._port or own_port()))
         command += ["--print-url", "--until-stdin-closes"]
         with (self.path / "front.log").open("ab") as log:
             self._process = subprocess.Popen(

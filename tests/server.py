@@ -1,6 +1,6 @@
 """A real server process for tests, and a client that speaks to it.
 
-`RunningServer` starts `python -m analytics_server serve --port 0` on a directory of
+`RunningServer` starts `python -m analytics_server serve` on a directory and a port of
 its own and knows when it is ready by the greeting on its standard output. Its log is
 kept, so that a test can say what must never stand in it. Nothing here sleeps to wait
 for something to have happened: `wait_for` asks for a condition, with a time-out.
@@ -9,10 +9,13 @@ for something to have happened: `wait_for` asks for a condition, with a time-out
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import os
 import re
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -37,6 +40,23 @@ ADMIN_TOKEN = "ast_the-admin-token-of-the-tests"
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
 _SERVE = [sys.executable, "-W", "default", "-m", "analytics_server", "serve"]
 _READY = re.compile(r"is running at (\S+)")
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw9").removeprefix("gw"))
+_ports = itertools.count(11_000 + _worker % 5 * 4_000 + os.getpid() % 100 * 10)
+
+
+def own_port() -> int:
+    """A free port that nobody is given by chance, so that a server which is started again finds it free.
+
+    It lies below those that the kernel gives to connections and to port 0 (32768 and more), in a range of this worker's
+    own.
+    """
+    while True:
+        port = next(_ports)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
 
 
 class RunningServer:
@@ -83,7 +103,7 @@ class RunningServer:
         assert self._process is None
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self.under, *_SERVE, "--port", str(self.port)],
+                [*self.under, *_SERVE, "--port", str(self.port or own_port())],
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -285,7 +305,7 @@ class Client:
         return 0.0
 
 
-async def wait_for(condition: Callable[[], Awaitable[T]], timeout_s: float = 20.0, what: str = "the condition") -> T:
+async def wait_for(condition: Callable[[], Awaitable[T]], timeout_s: float = 60.0, what: str = "the condition") -> T:
     """Ask until the answer is true, and return it. Raises `AssertionError` when the time runs out."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -24,6 +24,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.browsers.browser import COMMAND_TIMEOUT_S
 from tests.browsers.processes import ProcessGroup, clean_environment
+from tests.server import own_port
 
 START_TIMEOUT_S = 60.0
 POLL_S = 0.05
@@ -98,9 +99,7 @@ class WebKitDriver:
     def _start_driver(self, environment: dict[str, str]) -> str:
         """WebKitWebDriver takes a port number but does not choose one: if a free one was taken meanwhile, again."""
         for _ in range(3):
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
+            port = own_port()
             log = self._directory / "driver.log"
             self._process = ProcessGroup([self._driver_command, f"--port={port}"], environment, log)
             if self._listens(self._process, port):

@@ -67,6 +67,7 @@ async def test_the_link_of_the_first_start_offers_an_account_which_then_signs_in
     await fill(page, E_mail=OWNER, Password=PASSWORD)
     await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
     await page.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_label("Password")).to_be_visible()
     await page.reload()
     await expect(page.get_by_label("Password")).to_be_visible()
 

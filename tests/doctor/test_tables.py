@@ -107,7 +107,7 @@ async def test_a_database_of_a_newer_program_or_a_changed_file_is_left_alone(pla
 
 @pytest.mark.parametrize(("ahead_s", "status"), [(0, ""), (-20, "warning"), (4_000, "error")])
 async def test_a_clock_that_is_wrong_is_told(place: Place, ahead_s: float, status: str) -> None:
-    place.now = datetime.now(UTC).timestamp() + ahead_s
+    place.ahead_s = ahead_s
     found = await place.look()
 
     assert found["clock"].status == (status or "ok")

@@ -19,7 +19,6 @@ from tests.server import Client, RunningServer, wait_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-LIVE_WITHIN_S = 2.0
 PASSIVE = ("engagement", "scroll", "web_vital")
 """Their number depends on how fast the walk is."""
 
@@ -143,9 +142,7 @@ async def test_a_walk_through_the_demo_is_counted_exactly(page: Page, tmp_path: 
             await until_live(socket, 0)
             async with page.expect_response(lambda response: response.url.endswith("/track")):
                 await page.goto(f"{server.url}/demo")
-            seen = asyncio.get_running_loop().time()
             snapshot = await until_live(socket, 1)
-            assert asyncio.get_running_loop().time() - seen < LIVE_WITHIN_S
             assert snapshot["visitors"] == 1
             assert snapshot["pages"] == [{"path": "/demo", "visitors": 1}]
 

@@ -67,7 +67,7 @@ async def faults(page: Page) -> list[str]:
 
 
 async def shown(page: Page, title: str) -> None:
-    """Until the page has this title and its view was sent with it."""
+    """Until the page has this title; its view may still wait to be sent."""
     await page.wait_for_function("title => document.title === title", arg=title)
 
 
@@ -85,6 +85,18 @@ async def come(upstream: Upstream, names: list[str]) -> None:
         raise AssertionError(f"{names} were to come, {found} did") from None
 
 
+async def left(upstream: Upstream, path: str) -> None:
+    """Until the last page, which is this one, has said how long it was read: then nothing more comes."""
+
+    async def is_told() -> bool:
+        views = [at for at, event in enumerate(upstream.events) if event["name"] == "pageview"]
+        return any(
+            event["name"] == "engagement" and event["url"].endswith(path) for event in upstream.events[views[-1] :]
+        )
+
+    await wait_for(is_told)
+
+
 async def test_pages_that_are_rendered_ahead_of_time_stay_so(build: Path) -> None:
     manifest = msgspec.json.decode((build / "prerender-manifest.json").read_bytes())
     assert {*manifest["routes"]} >= STATIC | STATIC_OF_PAGES
@@ -97,6 +109,7 @@ async def test_visit_with_both_routers(
     await page.context.add_cookies([{"name": "session", "value": COOKIE.split("=")[1], "url": shop.origin}])
     await page.goto(shop.origin)
     await shown(page, "Shop")
+    await come(upstream, ["pageview"])  # The page is hydrated by then: a click before would load the next one anew.
     for title in ("A lamp", "A chair", "A lamp"):
         await page.click(f"text={title.split()[1].title()}")
         await shown(page, title)
@@ -117,6 +130,7 @@ async def test_visit_with_both_routers(
 
     await page.goto(f"{shop.origin}/help")
     await shown(page, "Help")
+    await come(upstream, [*app, "pageview"])
     await page.click("#call")
     await page.click("text=Returns")
     await shown(page, "About returns")
@@ -130,6 +144,7 @@ async def test_visit_with_both_routers(
     await page.goto(f"{shop.origin}/newsletter")
     await come(upstream, [*app, *["pageview"] * 6, "called", "page_asked"])
     await page.goto("about:blank")
+    await left(upstream, "/newsletter")
     assert [fault for fault in faults if "favicon" not in fault and "404" not in fault] == []
     assert not [headers for headers in upstream.headers if "cookie" in headers or COOKIE in str(headers)]
 
@@ -238,12 +253,15 @@ async def test_strict_mode_of_both_routers_counts_once(
             page.set_default_timeout(COMPILE_TIMEOUT_MS)
             await page.goto(shop.origin)
             await shown(page, "Shop")
+            await come(upstream, ["pageview"])
             await page.click("text=Lamp")
             await shown(page, "A lamp")
             await page.go_back()
             await shown(page, "Shop")
+            await come(upstream, ["pageview"] * 3)
             await page.goto(f"{shop.origin}/help")
             await shown(page, "Help")
+            await come(upstream, ["pageview"] * 4)
             await page.click("text=Returns")
             await shown(page, "About returns")
             await page.click("text=Help")

@@ -37,6 +37,7 @@ async def test_killed_while_it_writes_a_part(place: Place, tmp_path: Path) -> No
     """Files of the new part are written and synced, the part is not yet there."""
     await place.start("a.example")
     async with Client(place.server) as client:
+        await place.settled(client)
         async with trap(place.engine_pid, tmp_path, WRITES, nth=3):
             assert await place.send(client, "a.example", 50) == 202
         await place.restart_what_was_killed()

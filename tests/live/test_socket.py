@@ -92,14 +92,14 @@ async def house(live_sockets: int = 100, interval_s: float = 3600.0) -> AsyncIte
 
 
 async def snapshot_of(socket: aiohttp.ClientWebSocketResponse) -> dict[str, object]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         decoded = orjson.loads(await socket.receive_str())
     assert isinstance(decoded, dict)
     return decoded
 
 
 async def close_code(socket: aiohttp.ClientWebSocketResponse) -> int | None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         message = await socket.receive()
     assert message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED)
     return socket.close_code

@@ -187,17 +187,15 @@ async def test_answers_twenty_queries_at_once(engines: Engines) -> None:
 
 
 async def test_a_query_does_not_block_the_loop(store: Store) -> None:
-    started = time.perf_counter()
     asking = asyncio.create_task(store.query("SELECT sleep(1)"))
     await asyncio.sleep(0)
-    assert time.perf_counter() - started < 0.5
     assert not asking.done()
     await asking
 
 
 async def test_an_insert_does_not_wait_for_a_query(store: Store) -> None:
     await store.command("CREATE TABLE IF NOT EXISTS beside (a UInt8) ENGINE = MergeTree ORDER BY a")
-    asking = asyncio.create_task(store.query("SELECT sleep(2)"))
+    asking = asyncio.create_task(store.query("SELECT sleep(3)"))
     await store.insert("beside", ("a",), [[1]])
     assert not asking.done()
     await asking

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import msgspec
 from aiohttp import web
+from playwright.async_api import Page
 
 from analytics_server.collect.tracker import load_extras, load_script
 from analytics_server.demo.routes import endpoints
@@ -21,9 +22,17 @@ from tests.http.authorizer import public_routes
 
 COLLECT_PATH = "/track"
 SCRIPT_PATH = "/a.js"
-WAIT_S = 15.0
+WAIT_S = 60.0
+START_S = 1_800_000_000
+STOPPED_S = START_S + 1_000
 
 Event = dict[str, Any]
+
+
+async def stop_clock(page: Page) -> None:
+    """The page's clock shows `STOPPED_S` and stands still from the next document on, until the test lets it run."""
+    await page.clock.install(time=START_S)
+    await page.clock.pause_at(STOPPED_S)  # Far ahead: until here the clock runs in real time.
 
 
 class Beacon(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from playwright.async_api import BrowserContext, Page
 
-from tests.tracker.site import Site
+from tests.tracker.site import Site, stop_clock
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -17,7 +17,9 @@ SLOW_TITLE = "<script>setTimeout(() => { document.title = 'Set later' })</script
 
 async def test_first_pageview_describes_page_and_screen(site: Site, page: Page) -> None:
     address = site.add("/shop", "<p>Hello</p>")
+    await stop_clock(page)
     await page.goto(f"{address}?utm_source=news&q=1#part", referer="https://search.example/find")
+    await page.clock.run_for(250)
     await site.wait_names("pageview")
     event = site.events[0]
     assert UUID(event.pop("event_id")).version == 4

@@ -43,7 +43,7 @@ async def running(chromium: str, profile: Path, address: str) -> AsyncIterator[N
         yield
     finally:
         process.terminate()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             await process.wait()
 
 

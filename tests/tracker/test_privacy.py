@@ -25,19 +25,33 @@ DNT = "Object.defineProperty(Navigator.prototype, 'doNotTrack', {get: () => '1'}
 
 
 async def walk(site: Site, page: Page) -> None:
-    """Uses all the demo site offers."""
+    """Uses all the demo site offers; goes on from a page once its view has come."""
+
+    async def viewed(count: int) -> None:
+        await site.wait(lambda site: len(site.named("pageview")) == count)
+
     await page.goto(f"{site.origin}/demo")
+    await viewed(1)
     await page.click("#hero-cta")
+    await viewed(2)
     await page.click(".coffee >> nth=0")
+    await viewed(3)
     await page.click("#add")
     await page.click("#buy")
+    await site.wait(lambda site: site.named("purchase"))
     await page.click("nav >> text=Subscription")
+    await viewed(4)
     await page.click("text=Choose Office")
+    await viewed(5)
     await page.fill("[name=name]", "Jo")
     await page.fill("[name=email]", "jo@shop.example")
     await page.click("text=Start my subscription")
+    await viewed(6)
+    await site.wait(lambda site: site.named("signup"))
     await page.click("text=Open your brew log")
+    await viewed(7)
     await page.click(".tabs >> text=Recipes")
+    await viewed(8)
     await page.evaluate("scrollTo(0, 9999)")
 
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Page, Route
 
-from tests.tracker.site import Site
+from tests.tracker.site import STOPPED_S, Site, stop_clock
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LATE_MS = 5_000
-START_S = 1_800_000_000
 
 
 async def opened(site: Site, page: Page) -> None:
     """A page whose clock stands still, its page view waiting to be sent."""
-    await page.clock.install(time=START_S)
-    await page.clock.pause_at(START_S + 1)
+    await stop_clock(page)
     await page.goto(site.add("/shop"))
 
 
@@ -69,7 +67,8 @@ async def test_request_to_another_origin_needs_no_preflight(site: Site, page: Pa
 
 
 async def test_event_sent_in_time_leaves_its_time_to_the_server(site: Site, page: Page) -> None:
-    await page.goto(site.add("/shop"))
+    await opened(site, page)
+    await page.clock.run_for(250)
     await site.wait_names("pageview")
     assert "timestamp" not in site.events[0]
 
@@ -103,7 +102,7 @@ async def test_failed_request_is_tried_again_with_its_time(site: Site, page: Pag
     first, second = site.beacons
     assert [event["name"] for event in second.events] == ["pageview", "later"]
     assert second.events[0]["event_id"] == first.events[0]["event_id"]
-    assert second.events[0]["timestamp"] == (START_S + 1) * 1_000
+    assert second.events[0]["timestamp"] == STOPPED_S * 1_000
     assert LATE_MS * 0.7 < second.events[0]["sent_at"] - second.events[0]["timestamp"] < LATE_MS + 500
 
 

@@ -41,7 +41,7 @@ async def test_an_older_data_directory_gives_the_same_answers(place: Path) -> No
             answer = await client.call("POST", "/api/v1/query", CROSSING, token=kept.tokens["admin"])
             return WARNING not in answer.json["meta"]["warnings"]
 
-        await wait_for(all_is_worked_out, what="the end of what the update has left to be done")
+        await wait_for(all_is_worked_out, 200, "the end of what the update has left to be done")
         found = [await ask(client, kept.tokens, answered.question) for answered in kept.answers]
         crossing = await client.call("POST", "/api/v1/query", CROSSING, token=kept.tokens["admin"])
         hosts = await client.query(DEMO, ["sessions"], ["visit:entry_page_hostname", "visit:exit_page_hostname"])

@@ -178,6 +178,7 @@ async def test_features_come_when_they_are_asked_for(site: Site, page: Page) -> 
     await page.goto(add(site, "/shop", "outboundLinks: true, exclude: ['/secret/*'],", body))
     await page.click("a")
     await page.click("button")
+    await site.wait(lambda site: site.named("buy"))
     await page.evaluate("history.pushState(0, '', '/secret/x'); client.track('hidden')")
     await page.evaluate("history.pushState(0, '', '/open')")
     await site.wait(lambda site: len(site.named("pageview")) == 2)

@@ -86,6 +86,7 @@ async def test_address_that_changes_is_a_view_and_a_provider_that_is_gone_sees_n
 ) -> None:
     await page.goto(application.add(site))
     await page.wait_for_selector("#late")
+    await site.wait(lambda site: site.named("pageview"))
     await page.evaluate("history.pushState(0, '', '/second'); document.title = 'Second'")
     await site.wait(lambda site: len(site.named("pageview")) == 2)
     await page.evaluate("show(false)")
@@ -106,6 +107,7 @@ async def test_page_views_of_the_application_s_own_are_reported_once_each(
 ) -> None:
     await page.goto(application.add(site, manual=True))
     await page.wait_for_selector("#late")
+    await site.wait(lambda site: site.named("pageview"))
     await page.evaluate("go('/two')")
     await site.wait(lambda site: len(site.named("pageview")) == 2)
     await page.evaluate("go('/three')")

@@ -17,6 +17,8 @@ import pytest
 from joserfc.jwk import RSAKey
 from yarl import URL
 
+from tests.server import own_port
+
 PACKAGE = Path(__file__).parent / "node"
 ACCOUNTS: dict[str, dict[str, Any]] = {
     "alice": {"email": "Alice@Example.com", "email_verified": True, "name": "Alice", "groups": ["staff", "analytics"]},
@@ -31,12 +33,17 @@ def new_key(name: str) -> dict[str, Any]:
 
 
 @contextmanager
-def running_provider(*, port: int = 0, **settings: Any) -> Iterator[str]:
+def running_provider(*, port: int | None = None, **settings: Any) -> Iterator[str]:
     """Runs one; gives its issuer."""
     if not (PACKAGE / "node_modules" / "oidc-provider").is_dir():
         pytest.skip("the Node package oidc-provider is not installed: `make test` does it where npm is there")
     process = subprocess.Popen(
-        ["node", str(PACKAGE / "provider.mjs"), str(port), json.dumps({"accounts": ACCOUNTS, **settings})],
+        [
+            "node",
+            str(PACKAGE / "provider.mjs"),
+            str(port or own_port()),
+            json.dumps({"accounts": ACCOUNTS, **settings}),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

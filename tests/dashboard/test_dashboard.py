@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
 from analytics_server.demo.routes import DEMO_SITE_ID
 from tests.dashboard.conftest import dashboard_page
 from tests.dashboard.traffic import CHROME, SITE, Traffic, measured
-from tests.server import Client, RunningServer
+from tests.server import Client, RunningServer, wait_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -342,7 +342,7 @@ async def test_lost_live_connection_is_shown_and_made_again(
         await page.route_web_socket("**/api/v1/live*", drop_the_first)
         await page.add_init_script(WATCH_THE_PILL)
         await page.goto(f"{server.url}/dashboard?site={SITE}#token={server.token}")
-        await page.wait_for_function("pill.includes('Reconnecting…')")
+        await wait_for(lambda: page.evaluate("pill.includes('Reconnecting…')"), what="that it reconnects")
         await expect(page.locator(".live-pill")).to_contain_text("now")
         assert len(connections) == 2
         assert all(server.token not in url for url in connections)

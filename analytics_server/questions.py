@@ -16,6 +16,9 @@ from analytics_server.config import Config
 from analytics_server.drops.routes import endpoints as drop_endpoints
 from analytics_server.drops.service import DropService
 from analytics_server.flat.routes import endpoints as flat_endpoints
+from analytics_server.grafana.reports import PanelReports
+from analytics_server.grafana.routes import endpoints as grafana_endpoints
+from analytics_server.grafana.service import GrafanaService
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.query.day_totals import DayTotals
 from analytics_server.query.endpoint_parts import query_body
@@ -58,6 +61,7 @@ class Questions:
         self.sql = SqlService(self._queries.context, config.sql)
         self.clickhouse = ClickhouseService(self.sql, sites.all, config.clickhouse_api)
         self.analyses = AnalysesService(store, sites, saved, self._queries.context, _utc_now, config.clickhouse.cluster)
+        self.grafana = GrafanaService(PanelReports(self._queries, self.analyses.funnels), sites.all)
         self.day_totals = DayTotals(store, sites, _utc_now, must_wait=must_wait)
 
     async def load(self) -> None:
@@ -88,6 +92,7 @@ class Questions:
             *drop_endpoints(self.drops, self._sites),
             *sql_endpoints(self.sql),
             *flat_endpoints(self._queries, self.analyses.funnels),
+            *grafana_endpoints(self.grafana),
             *clickhouse_endpoints(self.clickhouse),
         ]
 

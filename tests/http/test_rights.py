@@ -38,11 +38,13 @@ NEEDS = {
         begin_second_factor confirm_second_factor remove_second_factor""",
     "read": """
         list_sites list_profiles ask_assistant
-        clickhouse_get clickhouse_post clickhouse_get_bare clickhouse_post_bare""",
-    "read, or the site where one is named": "get_schema drops",
+        clickhouse_get clickhouse_post clickhouse_get_bare clickhouse_post_bare
+        grafana_test grafana_test_bare grafana_metrics grafana_tag_keys""",
+    "read, or the site where one is named": """
+        get_schema drops grafana_payload_options grafana_variable grafana_tag_values grafana_search""",
     "read the site": """
         query trends cohorts paths sessions session session_by_query funnel funnel_sessions sql watch_live get_site
-        export_events flat_totals flat_trends flat_breakdown flat_funnel flat_cohorts
+        export_events flat_totals flat_trends flat_breakdown flat_funnel flat_cohorts grafana_query grafana_annotations
         list_goals list_segments list_annotations list_saved_queries list_funnels list_experiments""",
     "read the thing's site": """
         get_goal get_segment get_annotation get_saved_query get_funnel show_experiment experiment_results""",

@@ -1,0 +1,1 @@
+"""The JSON protocol of Grafana's simpod data source: panels, variables, ad-hoc filters and annotations."""

@@ -37,7 +37,8 @@ NEEDS = {
         begin_second_factor confirm_second_factor remove_second_factor""",
     "read": """
         list_sites list_profiles ask_assistant
-        clickhouse_get clickhouse_post clickhouse_get_bare clickhouse_post_bare""",
+        clickhouse_get clickhouse_post clickhouse_get_bare clickhouse_post_bare
+        clickhouse_get_root clickhouse_post_root""",
     "read, or the site where one is named": "get_schema drops",
     "read the site": """
         query trends cohorts paths sessions session session_by_query funnel funnel_sessions sql watch_live get_site
@@ -72,6 +73,7 @@ PUBLIC_NAMES = {
     "assign_variant",
     "assign_variant_preflight",
     "clickhouse_ping",
+    "clickhouse_ping_root",
     "get_health",
     "get_metrics",
     "get_openapi",

@@ -179,21 +179,21 @@ class Server:
 
     def endpoints(self) -> list[Endpoint]:
         """Every endpoint of this configuration, the API description included."""
-        config, collect, links = self.config, self.collect, self._questions.links
+        config, access, questions, audit = self.config, self.access, self._questions, self.audit.log
         found = [
-            *collect.endpoints(),
-            *self._questions.endpoints(),
+            *self.collect.endpoints(),
+            *questions.endpoints(),
             *self.privacy.endpoints(),
             *self._live.endpoints(),
-            *self.access.endpoints(collect.drops.of_unknown_sites, collect.address_of, links, self.audit.log),
+            *access.endpoints(self.collect.drops.of_unknown_sites, self.collect.address_of, questions.links, audit),
             *self.audit.endpoints(),
             *self.health.endpoints(),
         ]
         if config.dashboard.enabled:
-            script, rows, frames = config.tracker.script_path, config.limits.query_rows, self.access.people.links
+            script, rows, frames = config.tracker.script_path, config.limits.query_rows, access.people.links
             found += dashboard_endpoints(script_path=script, query_rows=rows, framed_by=frames.framed_by)
         if config.server.demo:
             found += demo_endpoints(config.tracker.script_path)
-        authorizer, sql, hosts = self.access.authorizer, self._questions.sql, self.listener.hosts
-        found += mcp_endpoints(config, found, authorizer, self.audit.log, sql, self._live, hosts)
+        found += mcp_endpoints(config, found, access.authorizer, audit, questions.sql, self._live, self.listener.hosts)
+        found = questions.with_root(found)
         return with_document(found, url=config.server.public_url or "/", components=shapes.components())

@@ -166,6 +166,7 @@ class SqlSection(_Section, frozen=True, kw_only=True):
 
 class ClickhouseApiSection(_Section, frozen=True, kw_only=True):
     path: UrlPath = "/clickhouse"
+    at_root: bool = True
     sites: Positive = 100
 
 
@@ -281,8 +282,7 @@ def load_config(path: Path | None, environment: Mapping[str, str] | None = None)
         raise ConfigError(f"A setting has a wrong value: {error}.") from error
     if find_zone(config.sites.default_timezone) is None:
         raise ConfigError(f"[sites] default_timezone: {refusal(config.sites.default_timezone)}")
-    header = config.server.client_ip_header
-    if header and not HEADER_NAME.fullmatch(header):
+    if (header := config.server.client_ip_header) and not HEADER_NAME.fullmatch(header):
         raise ConfigError(
             f"[server] client_ip_header = {header!r} is no name of a header: write one such as CF-Connecting-IP."
         )

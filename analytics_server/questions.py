@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from analytics_server.access.service import AccessService
 from analytics_server.analyses.service import AnalysesService
+from analytics_server.clickhouse.root import with_root
 from analytics_server.clickhouse.routes import endpoints as clickhouse_endpoints
 from analytics_server.clickhouse.service import ClickhouseService
 from analytics_server.config import Config
@@ -95,6 +96,10 @@ class Questions:
             *grafana_endpoints(self.grafana),
             *clickhouse_endpoints(self.clickhouse),
         ]
+
+    def with_root(self, others: Sequence[Endpoint]) -> list[Endpoint]:
+        """All endpoints of the server, and those of ClickHouse's interface at the root."""
+        return with_root(others, self.clickhouse)
 
     def _saved_types(self) -> list[SavedType]:
         """All types of saved things."""

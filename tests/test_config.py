@@ -8,6 +8,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from analytics_server.app import Server
 from analytics_server.config import OWN_PATHS, Config, load_config, section_keys
 from analytics_server.errors import ConfigError
 from tests.whole import complete_server
@@ -234,11 +235,25 @@ def test_a_path_beside_the_server_s_own_is_taken(script: str, collector: str) ->
 def test_every_path_of_the_server_is_reserved() -> None:
     endpoints = complete_server().endpoints()
 
-    others = {one.path for one in endpoints if one.tag != "collect"} - {"/"}
+    others = {one.path for one in endpoints if one.tag != "collect"} - {"/", "/ping"}
 
     reserved = (*OWN_PATHS, Config().clickhouse_api.path)
     assert [path for path in others if not any(f"{path}/".startswith(f"{own}/") for own in reserved)] == []
     assert len(others) > 30
+
+
+@pytest.mark.parametrize(
+    ("section", "key"), [("tracker", "script_path"), ("tracker", "collect_path"), ("clickhouse_api", "path")]
+)
+def test_the_sign_of_life_at_the_root_gives_way(section: str, key: str) -> None:
+    """A tracker may have lain there before: its sites name that address."""
+    config = load_config(None, {f"ANALYTICS_{section}_{key}".upper(): "/ping"})
+
+    found = {one.route: one.name for one in Server(config).endpoints()}
+
+    is_free = key == "collect_path"
+    assert (found["GET", "/ping"] == "clickhouse_ping_root") is is_free
+    assert found["POST", "/"] == "clickhouse_post_root"
 
 
 @pytest.mark.parametrize(

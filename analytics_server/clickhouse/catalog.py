@@ -36,9 +36,9 @@ _DATABASES = _columns("name engine data_path metadata_path", uuid="UUID") | _col
 _TABLES = {
     **_columns("database name engine engine_full create_table_query sorting_key primary_key comment"),
     "has_own_data": _FLAG,
+    "data_paths": "Array(String)",  # clients take a table without one for a remote one
     "uuid": "UUID",
     "is_temporary": _FLAG,
-    "data_paths": "Array(String)",
     "metadata_path": _TEXT,
     "metadata_modification_time": "DateTime('UTC')",
     "metadata_version": "Int32",
@@ -77,7 +77,10 @@ _SETTINGS = {
     "is_obsolete": _FLAG,
 }
 _EMPTY: dict[str, dict[str, str]] = {
-    "clusters": _columns("cluster host_name host_address", shard_num="UInt32", replica_num="UInt32", port="UInt16"),
+    "clusters": {
+        **_columns("cluster host_name host_address", shard_num="UInt32", replica_num="UInt32", port="UInt16"),
+        "is_local": _FLAG,
+    },
     "data_skipping_indices": _columns("database table name type type_full expr", granularity=_COUNT),
     "dictionaries": _columns("database name uuid status origin type comment", element_count=_COUNT),
     "disks": _columns("name path type", free_space=_COUNT, total_space=_COUNT),
@@ -87,7 +90,8 @@ _EMPTY: dict[str, dict[str, str]] = {
         **_columns("database table name partition partition_id part_type engine disk_name path", active=_FLAG),
         **dict.fromkeys(("rows", "bytes", "bytes_on_disk", "marks"), _COUNT),
         **dict.fromkeys(("data_compressed_bytes", "data_uncompressed_bytes", "primary_key_bytes_in_memory"), _COUNT),
-        "modification_time": "DateTime('UTC')",
+        **dict.fromkeys(("modification_time", "min_time", "max_time"), "DateTime('UTC')"),
+        **dict.fromkeys(("min_date", "max_date"), "Date"),
     },
     "processes": _columns("query_id user query", elapsed="Float64", read_rows=_COUNT, memory_usage="Int64"),
     "projections": _columns("database table name type query"),
@@ -149,6 +153,7 @@ def _tables(database: str, user: str, facts: EngineFacts) -> dict[str, VirtualTa
             SORTED_BY[table.name],
             table.about,
             1,
+            f"['{table.name}']",
         )
         for table in TABLES.values()
     ]

@@ -9,6 +9,7 @@ from analytics_server.sql.printer.refusal import SqlRefused, shown
 
 DEFAULT = "TabSeparated"
 NATIVE = "Native"
+ROWS_WITH_TYPES = "RowBinaryWithNamesAndTypes"
 _TSV = "text/tab-separated-values; charset=UTF-8"
 _CSV = "text/csv; charset=UTF-8; header="
 _JSON = "application/json; charset=UTF-8"
@@ -108,3 +109,26 @@ def without_format(text: str) -> tuple[str, str]:
             continue
         return f"{text[: word.start].rstrip()} {text[name.end : words[-1].end]}".rstrip(), known_format(name.text)
     return text, ""
+
+
+def begins_a_row(beginning: bytes) -> bool:
+    """Does the beginning of an answer in `RowBinaryWithNamesAndTypes` hold more than names and types?"""
+    try:
+        columns, at = _number(beginning, 0)
+        for _ in range(2 * columns):
+            length, at = _number(beginning, at)
+            at += length
+    except IndexError:
+        return False
+    return at < len(beginning)
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    """A number of seven bits a byte, and where it ends. Raises `IndexError` where the data end before."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 127) << shift
+        shift, at = shift + 7, at + 1
+        if byte < 128:
+            return value, at

@@ -45,6 +45,17 @@ _PARAMETERS = (
 def endpoints(service: ClickhouseService) -> list[Endpoint]:
     """Questions, with and without a slash at the end of the path, and the sign of life."""
     path = service.section.path
+    return [
+        question(service, "GET", f"{path}/", "clickhouse_get"),
+        question(service, "POST", f"{path}/", "clickhouse_post"),
+        question(service, "GET", path, "clickhouse_get_bare"),
+        question(service, "POST", path, "clickhouse_post_bare"),
+        sign_of_life(f"{path}/ping", "clickhouse_ping"),
+    ]
+
+
+def question(service: ClickhouseService, method: str, path: str, name: str) -> Endpoint:
+    """The endpoint that answers statements."""
 
     async def ask(call: Call[None]) -> web.StreamResponse:
         asked = await read_asked(call.request, service.sql.context.limits, service.sql.guard)
@@ -66,55 +77,53 @@ def endpoints(service: ClickhouseService) -> list[Endpoint]:
             call.request, asked, pieces, call.trail, rows=limits.rows, within_s=limits.timeout_s + limits.send_s
         )
 
-    async def ping(request: web.Request) -> web.Response:
-        return web.Response(text="Ok.\n", headers=NO_STORE)
-
-    def question(method: str, path: str, name: str) -> Endpoint:
-        return Endpoint(
-            method=method,
-            path=path,
-            is_question=True,
-            name=name,
-            summary="A statement by a client of ClickHouse",
-            tag="query",
-            about="ClickHouse's HTTP interface over the tables `events` and `sessions`, read-only. The token is the "
-            "password of Basic authentication, `X-ClickHouse-Key`, the parameter `password`, or a bearer token. Errors "
-            "are ClickHouse's: `Code: 60. DB::Exception: … (UNKNOWN_TABLE)`.",
-            action=QUERY_SITE,
-            site=SiteFrom.HANDLER,
-            handle=ask,
-            protocol=PROTOCOL,
-            allow_head=False,
-            parameters=_PARAMETERS,
-            replies=(
-                Reply(
-                    about="The answer in its format.",
-                    formats=tuple(sorted({kind.partition(";")[0] for kind in FORMATS.values()})),
-                    headers={
-                        "X-ClickHouse-Format": "The format.",
-                        "X-ClickHouse-Dropped-Settings": "Settings that are not followed.",
-                        "X-Row-Limit": "An answer longer than so many rows was cut off there.",
-                    },
-                ),
+    return Endpoint(
+        method=method,
+        path=path,
+        is_question=True,
+        name=name,
+        summary="A statement by a client of ClickHouse",
+        tag="query",
+        about="ClickHouse's HTTP interface over the tables `events` and `sessions`, read-only. The token is the "
+        "password of Basic authentication, `X-ClickHouse-Key`, the parameter `password`, or a bearer token. Errors "
+        "are ClickHouse's: `Code: 60. DB::Exception: … (UNKNOWN_TABLE)`.",
+        action=QUERY_SITE,
+        site=SiteFrom.HANDLER,
+        handle=ask,
+        protocol=PROTOCOL,
+        allow_head=False,
+        parameters=_PARAMETERS,
+        replies=(
+            Reply(
+                about="The answer in its format.",
+                formats=tuple(sorted({kind.partition(";")[0] for kind in FORMATS.values()})),
+                headers={
+                    "X-ClickHouse-Format": "The format.",
+                    "X-ClickHouse-Dropped-Settings": "Settings that are not followed.",
+                    "X-Row-Limit": "An answer longer than so many rows was cut off there.",
+                },
             ),
-            errors=_ERRORS,
-            asks_store=True,
-            takes_turns=True,
-        )
-
-    return [
-        question("GET", f"{path}/", "clickhouse_get"),
-        question("POST", f"{path}/", "clickhouse_post"),
-        question("GET", path, "clickhouse_get_bare"),
-        question("POST", path, "clickhouse_post_bare"),
-        Endpoint(
-            method="GET",
-            path=f"{path}/ping",
-            name="clickhouse_ping",
-            summary="A sign of life for clients of ClickHouse",
-            tag="query",
-            action=PUBLIC,
-            serve=ping,
-            replies=(Reply(about="`Ok.`", formats=("text/plain",)),),
         ),
-    ]
+        errors=_ERRORS,
+        asks_store=True,
+        takes_turns=True,
+    )
+
+
+def sign_of_life(path: str, name: str) -> Endpoint:
+    """The endpoint that says that the server is there."""
+    return Endpoint(
+        method="GET",
+        path=path,
+        name=name,
+        summary="A sign of life for clients of ClickHouse",
+        tag="query",
+        action=PUBLIC,
+        serve=say_ok,
+        replies=(Reply(about="`Ok.`", formats=("text/plain",)),),
+    )
+
+
+async def say_ok(request: web.Request) -> web.Response:
+    """What ClickHouse answers where nothing is asked."""
+    return web.Response(text="Ok.\n", headers=NO_STORE)

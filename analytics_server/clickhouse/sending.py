@@ -16,7 +16,7 @@ from aiohttp import web
 from analytics_server.clickhouse.catalog import DISPLAY_NAME
 from analytics_server.clickhouse.compression import gzipped, in_blocks
 from analytics_server.clickhouse.failures import failure_text
-from analytics_server.clickhouse.formats import FORMATS
+from analytics_server.clickhouse.formats import FORMATS, ROWS_WITH_TYPES, begins_a_row
 from analytics_server.clickhouse.question import Asked
 from analytics_server.errors import AnalyticsError
 from analytics_server.http.audit import AuditTrail, outcome_of
@@ -26,24 +26,20 @@ DROPPED_HEADER = "X-ClickHouse-Dropped-Settings"
 MOST_DROPPED_CHARS = 1_000
 LOOK_S = 0.5
 """How often it is looked whether the client is still there."""
-NOTHING_TOLD = json.dumps(
-    dict.fromkeys(
-        ("read_rows", "read_bytes", "written_rows", "written_bytes", "total_rows_to_read", "result_rows"), "0"
-    )
-    | {"elapsed_ns": "0"}
-)
-"""Exact numbers of rows read would tell of other sites' rows; clients only want the header to be there."""
+
+_UNTOLD = ("read_rows", "read_bytes", "written_rows", "written_bytes", "total_rows_to_read")
+"""Numbers of the summary that are 0: exact ones of rows read would tell of other sites' rows."""
 
 
-def headers_of(asked: Asked, rows: int) -> dict[str, str]:
-    """The headers of an answer that is no error."""
+def headers_of(asked: Asked, rows: int, *, has_row: bool = False) -> dict[str, str]:
+    """The headers of an answer that is no error. `has_row`: is it known that it holds one?"""
     dropped = ", ".join(
         name for name in dict.fromkeys(asked.settings.dropped) if name.isascii() and name.isidentifier()
     )
     return {
         **NO_STORE,
         "Content-Type": FORMATS[asked.format],
-        "X-ClickHouse-Summary": NOTHING_TOLD,
+        "X-ClickHouse-Summary": _summary(has_row),
         "X-ClickHouse-Query-Id": asked.query_id,
         "X-ClickHouse-Timezone": "UTC",
         "X-ClickHouse-Format": asked.format,
@@ -51,6 +47,15 @@ def headers_of(asked: Asked, rows: int) -> dict[str, str]:
         "X-Row-Limit": str(rows),
         **({DROPPED_HEADER: dropped[:MOST_DROPPED_CHARS]} if dropped else {}),
     }
+
+
+def _summary(has_row: bool) -> str:
+    """`X-ClickHouse-Summary`, which clients want to be there.
+
+    Where `result_rows` is 0 the driver for Java reads no row of the answer to its first question, and gives up for want
+    of a version.
+    """
+    return json.dumps({**dict.fromkeys(_UNTOLD, "0"), "result_rows": str(int(has_row)), "elapsed_ns": "0"})
 
 
 async def send_answer(
@@ -62,7 +67,9 @@ async def send_answer(
     told = _told(pieces, broken)
     async with aclosing(told):
         first = await _first(request, told)  # the settings that the text drops are known from here on
-        headers = headers_of(asked, rows)
+        while asked.format == ROWS_WITH_TYPES and not begins_a_row(first) and (more := await _first(request, told)):
+            first += more
+        headers = headers_of(asked, rows, has_row=asked.format == ROWS_WITH_TYPES and begins_a_row(first))
         rest = _from(first, told)
         if asked.wants_blocks:
             rest = in_blocks(rest)

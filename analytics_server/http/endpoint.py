@@ -150,7 +150,8 @@ class Endpoint:
     `errors`: the codes of each status beyond those that follow from `action`, `body` and `asks_store`, and from
     `takes_turns` where a site's questions wait for each other.
 
-    `protocol`: of another system that the endpoint speaks.
+    `protocol`: of another system that the endpoint speaks. `otherwise` then answers at its path what lacks a required
+    parameter, and HEAD: a page.
 
     `is_question`: a POST that changes nothing. Its audit entry is written in the background, with a hash of the body;
     that of a change is durable before the change is answered.
@@ -178,11 +179,14 @@ class Endpoint:
     is_question: bool = False
     allow_head: bool = True
     protocol: ForeignProtocol | None = None
+    otherwise: RawHandler | None = None
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for a declaration that contradicts itself."""
         if (self.handle is None) == (self.serve is None):
             raise ValueError(f"{self.route} needs one of handle and serve.")
+        if self.otherwise is not None and self.protocol is None:
+            raise ValueError(f"{self.route} shares its path, which needs a protocol of its own.")
         if self.body is not None and self.handle is not None and (len(self.body.types) != 1 or self.parse is not None):
             raise ValueError(f"{self.route} needs one type of body, and no other way to read what is asked.")
         if isinstance(self.action, Public):
@@ -359,12 +363,15 @@ async def _body_of(request: web.Request, reading: BodyLimits, inner: InnerQuesti
 
 
 def _refusing(endpoint: Endpoint, answer: RawHandler) -> RawHandler:
-    """The handler, with errors in the endpoint's own protocol."""
-    protocol = endpoint.protocol
+    """The handler, with errors in the endpoint's own protocol, and without the requests that are another's."""
+    protocol, otherwise = endpoint.protocol, endpoint.otherwise
     if protocol is None:
         return answer
+    needed = {parameter.name for parameter in endpoint.parameters if parameter.required}
 
     async def refusing(request: web.Request) -> web.StreamResponse:
+        if otherwise is not None and not (request.method == endpoint.method and needed <= request.query.keys()):
+            return await otherwise(request)
         try:
             return await answer(request)
         except AnalyticsError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,12 @@ from pytest_aiohttp.plugin import AiohttpClient
 from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.principals import Role
 from analytics_server.access.tokens import Token
+from analytics_server.clickhouse.root import with_root
 from analytics_server.clickhouse.routes import endpoints
 from analytics_server.clickhouse.service import ClickhouseService
 from analytics_server.config import ClickhouseApiSection
 from analytics_server.http.audit import AuditEntry
-from analytics_server.http.endpoint import route_table
+from analytics_server.http.endpoint import Endpoint, route_table
 from analytics_server.sql.service import SqlService
 from tests.http.authorizer import KnownTokens
 from tests.query.conftest import store, world
@@ -65,10 +66,18 @@ class Asking:
         return await self.send(text, params, {"X-ClickHouse-Key": token}, method=method)
 
     async def send(
-        self, text: str, params: Mapping[str, str], headers: Mapping[str, str], *, method: str = "POST"
+        self,
+        text: str,
+        params: Mapping[str, str],
+        headers: Mapping[str, str],
+        *,
+        method: str = "POST",
+        path: str = "/clickhouse/",
     ) -> Reply:
         body = text.encode() if method == "POST" else None
-        async with self.http.request(method, "/clickhouse/", params=params, data=body, headers=headers) as answer:
+        async with self.http.request(
+            method, path, params=params, data=body, headers=headers, allow_redirects=False
+        ) as answer:
             return Reply(answer.status, dict(answer.headers), await answer.read())
 
 
@@ -85,16 +94,25 @@ class Notes:
         raise AssertionError("a question is never waited for")
 
 
-async def serve(client: AiohttpClient, sql: SqlService, *, most_sites: int = 100) -> Asking:
-    """The interface of a service, with the tokens above."""
-    service = ClickhouseService(sql, SITES.values, ClickhouseApiSection(sites=most_sites))
+async def serve(
+    client: AiohttpClient,
+    sql: SqlService,
+    *,
+    most_sites: int = 100,
+    at_root: bool = True,
+    others: Sequence[Endpoint] = (),
+) -> Asking:
+    """The interface of a service, with the tokens above. `others`: endpoints beside it."""
+    service = ClickhouseService(sql, SITES.values, ClickhouseApiSection(sites=most_sites, at_root=at_root))
     known = {
         f"Bearer {token}": Token(token_id=token.removeprefix("ast_"), role=Role.READ, sites=sites).principal()
         for token, sites in TOKENS.items()
     }
     app = web.Application()
     recorder = Notes()
-    app.add_routes(route_table(endpoints(service), GateAuthorizer(KnownTokens(known)), recorder))
+    app.add_routes(
+        route_table(with_root([*others, *endpoints(service)], service), GateAuthorizer(KnownTokens(known)), recorder)
+    )
     return Asking(await client(app), sql, recorder.noted)
 
 

@@ -39,6 +39,7 @@ NEEDS = {
     "read": """
         list_sites list_profiles ask_assistant
         clickhouse_get clickhouse_post clickhouse_get_bare clickhouse_post_bare
+        clickhouse_get_root clickhouse_post_root
         grafana_test grafana_test_bare grafana_metrics grafana_tag_keys""",
     "read, or the site where one is named": """
         get_schema drops grafana_payload_options grafana_variable grafana_tag_values grafana_search""",
@@ -75,6 +76,7 @@ PUBLIC_NAMES = {
     "assign_variant",
     "assign_variant_preflight",
     "clickhouse_ping",
+    "clickhouse_ping_root",
     "get_health",
     "get_metrics",
     "get_openapi",

@@ -94,6 +94,42 @@ def test_tables_of_constant_rows_weigh_what_they_print(guard: Guard) -> None:
         assert caught.value.code == "sql_too_big"
 
 
+def test_a_table_with_an_alias_is_still_known_by_its_database_and_name(guard: Guard) -> None:
+    tables = {("system", name): VirtualTable({"a": "String", "b": "String"}, [("x", "y")]) for name in ("one", "two")}
+    catalog = Catalog(databases=frozenset({"system", "db"}), tables=tables)
+
+    def check(text: str) -> str:
+        return guard.check(text, {}, sites={"mine.example": ()}, database="db", catalog=catalog).sql
+
+    joined = check("SELECT t.a FROM system.one t JOIN system.two u ON system.one.a = system.two.b")
+    assert "ON `t`.`a` = `u`.`b`" in joined
+    assert "WHERE `e`.`path` = ''" in check("SELECT 1 FROM db.events AS e WHERE db.events.path = ''")
+    assert "arrayElement(`e`.`props`, 'plan')" in check("SELECT db.events.props.plan FROM db.events AS e")
+    assert "WHERE `one`.`a` = ''" in check("SELECT 1 FROM system.one WHERE system.one.a = ''")
+    inner = check("SELECT 1 FROM system.one t WHERE EXISTS (SELECT 1 FROM system.two u WHERE system.one.a = u.a)")
+    assert "`t`.`a` = `u`.`a`" in inner
+    twice = check("SELECT 1 FROM system.one t JOIN system.one u ON system.one.a = u.a")
+    assert "`system`.`one`.`a` = `u`.`a`" in twice  # of two, none is meant: the engine says so
+    aside = check("SELECT 1 FROM system.one t WHERE system.two.a = ''")
+    assert "`system`.`two`.`a` = ''" in aside
+
+
+def test_values_are_rows_of_constants(guard: Guard) -> None:
+    text = printed(guard, "SELECT v.c1, c2 FROM VALUES (('a', -1), ('it''s', NULL)) AS v")
+    assert "arrayJoin([tuple('a', -1), tuple('it\\'s', NULL)])" in text
+    assert "tupleElement(`__cells`, 2) AS `c2`" in text
+    for values in ("VALUES ('a', 1)", "VALUES (('a', 1), ('b'))", "VALUES (('a', 1), ('b', path))", "VALUES ((1, now()))",
+                   "VALUES ((1, (SELECT 1)))", "VALUES ('a Int8', 1, 2)", "VALUES ((1, {p:String}))"):  # fmt: skip
+        params: dict[str, object] = {"p": "x"} if "{" in values else {}
+        assert refusal(guard, f"SELECT 1 FROM {values}", params).code == "bad_sql", values
+
+
+def test_of_names_with_two_underscores_one_is_free(guard: Guard) -> None:
+    assert "AS `__timestamp`" in printed(guard, "SELECT ts AS __timestamp FROM events")
+    for name in ("__timestamps", "__TIMESTAMP", "__row", "__with_x", "__cells", "__"):
+        assert "reserved" in refusal(guard, f"SELECT ts AS {name} FROM events").message
+
+
 def test_sites_that_hide_columns_weigh_what_they_print(guard: Guard) -> None:
     hiding = {f"{'a' * 200}{n}.example": ("path", "title", "country", "city", "region") for n in range(99)}
     sites = {"mine.example": (), **hiding}

@@ -20,6 +20,9 @@ from analytics_server.sql.printer.weight import check_printed
 RESERVED = "__"
 """Names that begin so are the server's."""
 
+NOT_RESERVED = frozenset({"__timestamp"})
+"""What Superset calls the time of a chart's rows."""
+
 CTE = f"{RESERVED}with_"
 """Put before the names of a user's WITH: no table has such a name, so it can never be reached by one."""
 
@@ -33,18 +36,22 @@ _ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0
 
 @dataclass(frozen=True, slots=True)
 class NameScope:
-    """The names that one SELECT sees: its WITH and its tables, and those around it."""
+    """The names that one SELECT sees: its WITH and its tables, and those around it.
+
+    `aliases`: of tables that were written with a database, by both names.
+    """
 
     ctes: frozenset[str] = frozenset()
     tables: frozenset[str] = frozenset()
+    aliases: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def with_ctes(self, names: set[str]) -> NameScope:
         """The scope inside a WITH that gives these names."""
-        return NameScope(self.ctes | names, self.tables)
+        return NameScope(self.ctes | names, self.tables, self.aliases)
 
-    def with_tables(self, names: set[str]) -> NameScope:
+    def with_tables(self, names: set[str], aliases: Mapping[tuple[str, str], str]) -> NameScope:
         """The scope inside a FROM that gives these names."""
-        return NameScope(self.ctes, self.tables | names)
+        return NameScope(self.ctes, self.tables | names, {**self.aliases, **aliases})
 
 
 @dataclass(slots=True)
@@ -94,7 +101,9 @@ class Context:
         return text
 
     def without_database(self, names: list[str], scope: NameScope) -> list[str]:
-        """A column's path without the database before its table, where one may stand."""
+        """A column's path without the database before its table, where one may stand; the table by its alias."""
+        if len(names) > 2 and (alias := scope.aliases.get((names[0], names[1]))):
+            return [alias, *names[2:]]
         named = len(names) > 2 and names[0] in self.catalog.databases and names[1] in scope.tables
         return names[1:] if named else names
 
@@ -138,7 +147,7 @@ class Context:
         text = identifier.name if isinstance(identifier, exp.Expr) else identifier or ""
         if not text or len(text) > MAX_NAME_CHARS or _CONTROL.search(text):
             self.refuse(node, f"A name has 1 to {MAX_NAME_CHARS} characters, and no control characters.")
-        if text.startswith(RESERVED):
+        if text.startswith(RESERVED) and text not in NOT_RESERVED:
             self.refuse(node, f"Names that begin with two underscores are reserved: {shown(text)}.")
         return text
 

@@ -125,7 +125,7 @@ class QueryPrinter(RelationPrinter):
         source = node.args.get("from_")
         joins = node.args.get("joins") or []
         relations = [*([source.this] if source else []), *(join.this for join in joins if not is_array_join(join))]
-        inner = scope.with_tables({self._alias_of(relation) for relation in relations} - {""})
+        inner = self._within(relations, scope)
         pieces.append(
             f"SELECT {self._distinct(node, inner)}{self._items(node.expressions, inner, named=top is not None)}"
         )

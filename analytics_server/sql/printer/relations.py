@@ -7,7 +7,7 @@ stand there. What a WITH is called in ClickHouse no table is called.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from sqlglot import exp
@@ -120,10 +120,25 @@ class RelationPrinter(CallPrinter):
             return name
         return relation.name if isinstance(relation, exp.Table) else ""
 
+    def _within(self, relations: Sequence[exp.Expr], scope: NameScope) -> NameScope:
+        """The scope of a SELECT from these. A table that has an alias is still known by its database and name."""
+        names: set[str] = set()
+        aliases: dict[tuple[str, str], str] = {}
+        for relation in relations:
+            name = self._alias_of(relation)
+            names.add(name)
+            table = relation.this if isinstance(relation, exp.Final) else relation
+            if isinstance(table, exp.Table) and table.db:
+                full = (table.db, table.name)
+                aliases[full] = "" if full in aliases else name  # of two, none is meant
+        return scope.with_tables(names - {""}, aliases)
+
     def _relation(self, node: exp.Expr, scope: NameScope) -> str:
         if isinstance(node, exp.Final):  # sessions are always merged, events never change
             self.context.only(node, "this")
             node = node.this
+        if isinstance(node, exp.Values):
+            return self._values(node, scope)
         if not isinstance(node, (exp.Table, exp.Subquery)):
             self.context.refuse(
                 node, "Behind FROM and JOIN stand events, sessions, a WITH or a subquery.", "unknown_table"
@@ -183,6 +198,25 @@ class RelationPrinter(CallPrinter):
                 node, f"numbers(n) and numbers(first, n) give {MAX_NUMBERS:,} numbers at most.", "sql_too_big"
             )
         return f"numbers({', '.join(str(count) for count in counts)})"
+
+    def _values(self, node: exp.Values, scope: NameScope) -> str:
+        """`VALUES (('a', 1), ('b', 2))`: rows of constants, with the columns c1, c2 and so on."""
+        self.context.only(node, "expressions", "alias")
+        name = self._alias_of(node)
+        rows = node.expressions[0].expressions if len(node.expressions) == 1 else []
+        widths = {len(row.expressions) for row in rows if isinstance(row, exp.Tuple)}
+        cells = [cell for row in rows for cell in row.expressions]
+        width = max(widths, default=0)  # one alone could be the columns' names and types
+        if len(widths) != 1 or width < 2 or len(cells) != len(rows) * width or not all(map(_is_constant, cells)):
+            self.context.refuse(
+                node,
+                "VALUES takes rows of equally many constants, two or more: VALUES (('a', 1), ('b', 2)).",
+                "bad_sql",
+            )
+        columns = ", ".join(f"tupleElement(`__cells`, {place}) AS `c{place}`" for place in range(1, width + 1))
+        written = ", ".join(f"tuple({self.listed(row.expressions, scope)})" for row in rows)
+        text = f"(SELECT {columns} FROM (SELECT arrayJoin([{written}]) AS `__cells`))"
+        return f"{text} AS {quote(name)}" if name else text
 
     @abstractmethod
     def _count(self, node: exp.Expr | None) -> int:
@@ -251,6 +285,11 @@ class RelationPrinter(CallPrinter):
             if node.args.get(key) and key not in allowed:
                 self.context.refuse_clause(node, key, message)
         self.context.only(node, *allowed)
+
+
+def _is_constant(node: exp.Expr) -> bool:
+    bare = node.this if isinstance(node, exp.Neg) else node
+    return isinstance(bare, (exp.Literal, exp.Boolean, exp.Null))
 
 
 def is_array_join(join: exp.Expr) -> bool:

@@ -26,7 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 def is_page(endpoint: Endpoint) -> bool:
     kinds = {kind for reply in endpoint.replies for kind in reply.formats}
-    return endpoint.tag == "pages" or "text/html" in kinds
+    return endpoint.tag == "pages" or "text/html" in kinds or endpoint.otherwise is not None
 
 
 def policy_of(reply: Reply) -> dict[str, str]:

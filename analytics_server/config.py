@@ -36,7 +36,10 @@ OIDC_ISSUER = re.compile(r"(https://[^\s/?#@]+|http://(127\.0\.0\.1|localhost|\[
 OIDC_ROLE = re.compile(r"[^=\s][^=]*=(owner|(viewer|editor|admin)@\S+)")
 BASE_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 
-OWN_PATHS = ("/api/v1", "/dashboard", "/demo", "/healthz", "/mcp", "/metrics", "/openapi.json", "/readyz", "/share")
+OWN_PATHS = (
+    *("/api/grafana", "/api/v1", "/dashboard", "/demo", "/healthz"),
+    *("/mcp", "/metrics", "/openapi.json", "/readyz", "/share"),
+)
 """What the server answers itself; the tracker's two paths can't be these, nor lie below them."""
 
 ENVIRONMENT_PREFIX = "ANALYTICS_"
@@ -283,11 +286,8 @@ def load_config(path: Path | None, environment: Mapping[str, str] | None = None)
     if find_zone(config.sites.default_timezone) is None:
         raise ConfigError(f"[sites] default_timezone: {refusal(config.sites.default_timezone)}")
     if (header := config.server.client_ip_header) and not HEADER_NAME.fullmatch(header):
-        raise ConfigError(
-            f"[server] client_ip_header = {header!r} is no name of a header: write one such as CF-Connecting-IP."
-        )
-    public_url = config.server.public_url
-    if public_url and not BASE_URL.fullmatch(public_url):
+        raise ConfigError(f"[server] client_ip_header = {header!r} is no header's name: write one as CF-Connecting-IP.")
+    if (public_url := config.server.public_url) and not BASE_URL.fullmatch(public_url):
         raise ConfigError(
             f"[server] public_url = {public_url!r} is no address of a server: "
             "write it as https://stats.example.com, with a path if there is one, and nothing behind."

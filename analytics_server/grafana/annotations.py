@@ -49,7 +49,7 @@ def annotations_within(context: QueryContext, site: Site, range_: TimeRange) -> 
         body = body_of(thing, AnnotationBody)
         start, end = when(body, site)
         is_range = body.date_range is not UNSET
-        if start >= range_.end or (end if is_range else start) < range_.start:
+        if start >= range_.end or (end <= range_.start if is_range else start < range_.start):
             return None
         return FoundAnnotation(
             id=thing.id,

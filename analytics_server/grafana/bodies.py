@@ -30,8 +30,8 @@ class AdHocFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     key: str
     operator: str = "="
-    value: str = ""
-    values: Texts = ()
+    value: str | None = None
+    values: Texts | None = None
 
 
 class PanelTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,10 +88,10 @@ class SearchQuestion(msgspec.Struct, frozen=True, kw_only=True):
 class AnnotationSource(msgspec.Struct, frozen=True, kw_only=True):
     """A dashboard's annotation query of early versions. `query`: the site, or a payload as JSON."""
 
-    query: str = ""
-    name: str = ""
-    enable: bool = True
-    icon_color: str = field(name="iconColor", default="")
+    query: str | None = ""
+    name: str | None = ""
+    enable: bool | None = True
+    icon_color: str | None = field(name="iconColor", default="")
 
 
 class AnnotationsQuestion(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,10 +46,12 @@ def columns_of_trends(answer: Trends, begins: Mapping[str, float], name: str) ->
         value = None if answer.breakdown is None else str(row["breakdown"])
         cells.setdefault(value, {})[str(row["time"])] = row
     columns = [ReportColumn(name="time", kind="time", values=list(times.values()))]
+    currencies = answer.meta.currencies or {}
     for value, by_time in cells.items():
         for metric in answer.metrics:
-            labels, shown = {}, ""
+            labels, shown, currency = {}, "", answer.meta.currency
             if value is not None:
+                currency = value if answer.breakdown == "event:currency" else currencies.get(value, currency)
                 labels = {str(answer.breakdown): value}
                 shown = value or NO_VALUE if len(answer.metrics) == 1 else f"{value or NO_VALUE}: {metric}"
             columns.append(
@@ -57,7 +59,7 @@ def columns_of_trends(answer: Trends, begins: Mapping[str, float], name: str) ->
                     name=metric,
                     kind="number",
                     values=[by_time[label][metric] if label in by_time else None for label in times],
-                    unit=unit_of(metric, answer.meta.currency),
+                    unit=unit_of(metric, currency),
                     labels=labels,
                     shown=shown,
                 )
@@ -71,6 +73,9 @@ def columns_of_answer(answer: Answer, dimension: str, metrics: Sequence[str], na
     if dimension:
         values = [row.dimensions[0] or "" for row in answer.results]
         columns.append(ReportColumn(name=dimension, kind="string", values=values))
+        if answer.meta.currencies and any(find_metric(metric).kind in AMOUNTS for metric in metrics):
+            named = [answer.meta.currencies.get(value, "") for value in values]
+            columns.append(ReportColumn(name="currency", kind="string", values=named))
     for place, metric in enumerate(metrics):
         numbers = [row.metrics[place] for row in answer.results]
         columns.append(

@@ -137,6 +137,8 @@ def _series(report: ReportColumns, ref_id: str, told: PanelMeta | UnsetType) -> 
         raise RequestError(
             f"{report.name} is no series of numbers over time: use the format frame or table.", code="bad_request"
         )
+    if not others:
+        yield PanelAnswer(ref_id=ref_id, target=report.name, datapoints=[], meta=told)
     for column in others:
         yield PanelAnswer(
             ref_id=ref_id,

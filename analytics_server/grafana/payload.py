@@ -41,6 +41,11 @@ _EARLY_TYPES: dict[str, Format] = {"timeserie": "timeseries", "timeseries": "tim
 _ESCAPED = re.compile(r"\\([\\^$*+?.()|\[\]{}/])")
 _SEVERAL = re.compile(r"\((.+)\)", re.DOTALL)
 _BAR = re.compile(r"(?<!\\)\|")
+_NO_ESCAPE = re.compile(r"\\([\\^$*+?.()|\[\]{}])")
+"""In JSON: two backslashes, or one that JSON does not know and a variable has brought."""
+
+_OF_ONE_OF = ("is", "is_not")
+_OF_VALUES = (*_OF_ONE_OF, "contains", "contains_not")
 _BUCKET_MS: Mapping[Interval, int] = {
     "minute": 60_000,
     "hour": 3_600_000,
@@ -185,12 +190,32 @@ def _text(value: object, name: str) -> str:
 
 def _filters(value: object) -> tuple[object, ...]:
     if isinstance(value, str):
-        return filters_of(value.strip())
+        readable = _NO_ESCAPE.sub(lambda found: found[0] if found[1] == "\\" else f"\\{found[0]}", value.strip())
+        return tuple(_with_variables(one) for one in filters_of(readable))
     if value is None:
         return ()
     if not isinstance(value, list):
         raise RequestError("filters must be a list of filters, or the JSON of one.", code="bad_filter")
     return tuple(value)
+
+
+def _with_variables(given: object) -> object:
+    """A filter that came as text, with the values that variables gave it: regular expressions where none is meant."""
+    if not isinstance(given, list):
+        return given
+    if len(given) >= 3 and given[0] in _OF_VALUES and isinstance(given[2], list):
+        values = [value for one in given[2] for value in _unescaped(one, several=given[0] in _OF_ONE_OF)]
+        return [*given[:2], values, *given[3:]]
+    return [_with_variables(one) for one in given]
+
+
+def _unescaped(value: object, *, several: bool) -> Iterable[object]:
+    if not isinstance(value, str):
+        return (value,)
+    found = _SEVERAL.fullmatch(value) if several else None
+    if found and _BAR.search(found[1]):
+        return tuple(plain(part) for part in _BAR.split(found[1]))
+    return (plain(value),)
 
 
 def _operator(operator: str) -> str:
@@ -202,10 +227,11 @@ def _operator(operator: str) -> str:
 
 
 def _values(given: AdHocFilter) -> tuple[str, ...]:
-    several = _SEVERAL.fullmatch(given.value) if given.operator in ("=", "!=") else None
+    value = given.value or ""
+    several = _SEVERAL.fullmatch(value) if given.operator in ("=", "!=") else None
     if several and _BAR.search(several[1]):
         return tuple(plain(part) for part in _BAR.split(several[1]))
-    return (given.value,)
+    return (value,)
 
 
 def _bad(message: str) -> RequestError:

@@ -56,11 +56,11 @@ class PanelReports:
         if name == LIVE:
             payload = live_payload(payload)
         spec = range_spec(asked.range, payload.range, DEFAULT_RANGE)
-        filters = (*payload.filters, *filters_from((*(asked.filters or ()), *(asked.adhoc_filters or ()))))
         if name == ANNOTATIONS:
             site = self.context.site(site_id)
             range_, _ = await self.context.range_of(site, spec)
             return columns_of_annotations(annotations_within(self.context, site, range_))
+        filters = (*payload.filters, *filters_from((*(asked.filters or ()), *(asked.adhoc_filters or ()))))
         if name == FUNNEL:
             return await self._funnel(payload, site_id, spec, filters)
         metrics = LIVE_METRICS if name == LIVE else names_in(name)
@@ -83,7 +83,7 @@ class PanelReports:
             metrics=["visitors"],
             dimensions=[_no_time(payload.dimension)],
             filters=list(payload.filters),
-            pagination={"limit": payload.limit or limit},
+            pagination={"limit": payload.limit or min(limit, self._queries.limits.query_rows)},
         )
         answer = await self._queries.run(request)
         return [row.dimensions[0] for row in answer.results if row.dimensions[0]]
@@ -107,7 +107,7 @@ class PanelReports:
             request = msgspec.structs.replace(
                 request,
                 dimensions=(_no_time(payload.dimension),),
-                pagination=Pagination(limit=payload.limit or DEFAULT_ROWS),
+                pagination=Pagination(limit=payload.limit or min(DEFAULT_ROWS, self._queries.limits.query_rows)),
             )
         answer = await self._queries.run(request)
         return columns_of_answer(answer, payload.dimension, request.metrics, ",".join(request.metrics))

@@ -6,13 +6,14 @@ to ask about it here, because no address says which one it is.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 from analytics_server.access.actions import QUERY_SITE, VIEW_SAVED, refusal
 from analytics_server.access.principals import Principal
-from analytics_server.errors import Forbidden, RequestError
+from analytics_server.errors import Forbidden, RequestError, StoreTimeout
 from analytics_server.grafana.annotations import AnnotationEvent, annotations_within, event_of
 from analytics_server.grafana.bodies import (
     AnnotationsQuestion,
@@ -37,6 +38,9 @@ from analytics_server.saved.store import Kind
 DEFAULT_CHOICES = 100
 """Values of a dimension in a variable or a list."""
 
+PANEL_REPORTS = 5
+"""A panel's answers may have so many times the rows of one answer, together."""
+
 _SAVED = {"goals": Kind.GOAL, "segments": Kind.SEGMENT, "funnels": Kind.FUNNEL}
 LISTS = ("sites", "metrics", "dimensions", *_SAVED)
 """What a variable can list besides the values of a dimension."""
@@ -54,9 +58,11 @@ class GrafanaService:
     async def panel(self, call: Call[PanelQuestion]) -> list[PanelAnswer]:
         """The answers to a panel's queries. The right to every site is checked before the first one is asked about."""
         asked = []
+        only = ""
         for target in call.body.targets:
             payload = self._payload(target.payload or target.data)
-            site_id = self._site_id(payload.site, call.caller)
+            site_id = stored_site_id(payload.site) if payload.site else only or self._only_site(call.caller)
+            only = only if payload.site else site_id
             call.authorize(site_id)
             if report_name(target) == ANNOTATIONS:
                 _require(call.caller, VIEW_SAVED, site_id)
@@ -66,19 +72,37 @@ class GrafanaService:
             call.trail.sites = sites
         answers: list[PanelAnswer] = []
         rows = 0
+        clock = asyncio.get_running_loop().time
+        until = clock() + self.limits.query_timeout_s
         for target, payload, site_id in asked:
-            report = await self._reports.report(call.body, target, payload, site_id)
-            answers += answers_of(report, target.ref_id, format_of(payload, target.type))
-            rows += row_count(report)
+            if answers and clock() > until:
+                raise StoreTimeout("The panel's queries took too long together: ask for less, or make several panels.")
+            if call.request.transport is None or call.request.transport.is_closing():
+                break  # Nobody waits for the answer.
+            try:
+                report = await self._reports.report(call.body, target, payload, site_id)
+                rows += row_count(report)
+                if rows > PANEL_REPORTS * self.limits.query_rows:
+                    raise RequestError(
+                        f"The panel's queries have more than {PANEL_REPORTS} × query_rows rows together: ask for "
+                        "less, or make several panels.",
+                        code="too_many_buckets",
+                    )
+                answers += answers_of(report, target.ref_id, format_of(payload, target.type))
+            except RequestError as error:
+                if len(asked) > 1 and target.ref_id:
+                    error.message = f"Query {target.ref_id[:40]}: {error.message}"
+                raise
+            await asyncio.sleep(0)  # Others' turn: what is saved is answered without waiting for anything.
         call.trail.rows = rows
         return answers
 
     async def annotations(self, call: Call[AnnotationsQuestion]) -> list[AnnotationEvent]:
         """A site's annotations within the dashboard's range. The endpoint's action is `view_saved`."""
         asked = call.body.annotation
-        text = asked.query.strip()
+        text = (asked.query or "").strip()
         payload = self._payload(text if text.startswith("{") else {"site": text})
-        site_id = self._site_id(payload.site, call.caller)
+        site_id = self._site_id(payload.site, call.caller, VIEW_SAVED)
         call.authorize(site_id)
         site = self._context.site(site_id)
         range_, _ = await self._context.range_of(site, range_spec(call.body.range, payload.range, DEFAULT_RANGE))
@@ -146,21 +170,24 @@ class GrafanaService:
         site_id = self._site_id(payload.site, call.caller)
         _require_in(call, QUERY_SITE, site_id)
         spec = range_spec(range_, payload.range, DEFAULT_RANGE)
-        return await self._reports.values(payload, site_id, spec, DEFAULT_CHOICES)
+        found = await self._reports.values(payload, site_id, spec, DEFAULT_CHOICES)
+        call.trail.rows = len(found)
+        return found
 
     def _saved(self, call: Call[Any], kind: Kind, site_id: str) -> list[str]:
         _require_in(call, VIEW_SAVED, site_id)
         site, saved = self._context.site(site_id), self._context.saved
         return [] if saved is None else [thing.name for thing in saved.all(kind, site.site_id)]
 
-    def _visible(self, caller: Caller) -> list[str]:
+    def _visible(self, caller: Caller, action: Action = QUERY_SITE) -> list[str]:
         """The sites that the caller may ask about."""
-        return [site.site_id for site in self._sites() if not _refusal(caller, QUERY_SITE, site.site_id)]
+        return [site.site_id for site in self._sites() if not _refusal(caller, action, site.site_id)]
 
-    def _site_id(self, named: str, caller: Caller) -> str:
-        if named:
-            return stored_site_id(named)
-        visible = self._visible(caller)
+    def _site_id(self, named: str, caller: Caller, action: Action = QUERY_SITE) -> str:
+        return stored_site_id(named) if named else self._only_site(caller, action)
+
+    def _only_site(self, caller: Caller, action: Action = QUERY_SITE) -> str:
+        visible = self._visible(caller, action)
         if len(visible) != 1:
             raise RequestError(
                 f'The token covers {len(visible)} sites: name one in the payload, such as {{"site": "example.com"}}.',

@@ -105,6 +105,14 @@ async def test_the_variable_lists_the_sites(client: Client) -> None:
     assert SITE in [one["__value"] for one in found]
 
 
+async def test_the_variable_lists_the_sites_saved_funnels(client: Client) -> None:
+    query = VARIABLES["funnel"]["query"]
+    assert query["format"] == "json"
+    payload = json.loads(query["query"].replace("$site", SITE))
+    found = (await client.call("POST", "/api/grafana/variable", {"payload": payload})).json
+    assert [one["__value"] for one in found] == [FUNNEL]
+
+
 async def test_files_are_what_grafana_reads() -> None:
     assert (SOURCE["type"], SOURCE["access"]) == (PLUGIN, "proxy")
     assert SOURCE["jsonData"]["httpHeaderName1"] == "Authorization"

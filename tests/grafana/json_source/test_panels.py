@@ -278,3 +278,58 @@ async def test_a_day_of_a_changed_clock_begins_where_it_does(client: Client) -> 
 
     expected = [datetime(2025, 3, day, tzinfo=ZONE).astimezone(UTC).timestamp() * 1000 for day in (29, 30, 31)]
     assert frame["fields"][0]["values"] == expected
+
+
+@pytest.mark.parametrize(
+    ("filters", "meant"),
+    [
+        ('[["is","visit:browser",["(Firefox|Chrome)"]]]', [["is", "visit:browser", ["Firefox", "Chrome"]]]),
+        ('[["is_not","visit:browser",["(Firefox|Safari)"]]]', [["is_not", "visit:browser", ["Firefox", "Safari"]]]),
+        (r'[["is","event:hostname",["shop\.example"]]]', [["is", "event:hostname", ["shop.example"]]]),
+        (r'[["or",[["is","event:hostname",["shop\.example"]]]]]', [["is", "event:hostname", ["shop.example"]]]),
+        (r'[["contains","event:hostname",["p\.ex"]]]', [["contains", "event:hostname", ["p.ex"]]]),
+        (r'[["matches","event:hostname",["^shop\\.ex"]]]', [["matches", "event:hostname", [r"^shop\.ex"]]]),
+        (r'[["matches","event:hostname",["shop\.ex"]]]', [["matches", "event:hostname", [r"shop\.ex"]]]),
+    ],
+)
+async def test_variables_in_filters_that_come_as_text_are_values(
+    client: Client, filters: str, meant: list[object]
+) -> None:
+    """As the builder sends them: what a variable brings is written as a regular expression."""
+    (frame,) = await ask(client, "query", panel(target("events", filters=filters)))
+
+    rows = await query(client, metrics=["events"], dimensions=["time:day"], filters=meant)
+    counts = {row["dimensions"][0]: row["metrics"][0] for row in rows}
+    assert counts
+    assert [value for value in frame["fields"][1]["values"] if value] == [*counts.values()]
+
+
+async def test_a_series_without_data_is_an_empty_series(client: Client) -> None:
+    nobody = [["is", "event:page", ["/nothing"]]]
+    asked = target("visitors", dimension="event:page", format="timeseries", filters=nobody)
+
+    (series,) = await ask(client, "query", panel(asked))
+
+    assert (series["refId"], series["datapoints"]) == ("A", [])
+
+
+async def test_a_range_that_ends_where_the_panel_begins_is_not_in_it(client: Client) -> None:
+    after = {"from": "2025-03-08T00:00:00.000+01:00", "to": TO.replace("03-06", "03-09")}
+    (frame,) = await ask(client, "query", panel(target("annotations"), range=after))
+
+    assert frame["fields"][0]["values"] == []
+
+
+async def test_keys_that_are_null_are_left_out(client: Client) -> None:
+    filters = [{"key": "visit:browser", "operator": "=", "value": "Firefox", "values": None}]
+    (frame,) = await ask(client, "query", panel(target("visitors"), filters=filters))
+    assert frame["fields"][1]["values"] == [1, 1, 0]
+    source = {"name": None, "enable": None, "iconColor": None, "query": SITE}
+    assert len(await ask(client, "annotations", {"annotation": source, "range": RANGE})) == 2
+
+
+async def test_amounts_by_currency_have_their_units(client: Client) -> None:
+    (frame,) = await ask(client, "query", panel(target("total_revenue", dimension="event:currency")))
+
+    units = {one["labels"]["event:currency"]: one["config"]["unit"] for one in frame["fields"][1:]}
+    assert units["EUR"] == "currency:EUR"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from analytics_server.grafana.bodies import MOST_TARGETS
 from analytics_server.grafana.reports import MAX_ROWS
 from analytics_server.http.audit import hash_of
 from analytics_server.query.trends import MAX_VALUES
+from tests.e2e.conftest import running
 from tests.grafana.json_source.asking import FROM, OTHER, PATH, RANGE, SITE, TO, ask, panel, target
 from tests.server import Client, Reply, wait_for
 
@@ -94,6 +96,30 @@ async def test_bad_bodies_say_what_is_wrong(client: Client, path: str, body: obj
     assert said in reply.json["error"]["message"]
 
 
+async def test_an_error_names_the_query_of_a_panel_with_several(client: Client) -> None:
+    reply = await client.call("POST", f"{PATH}/query", panel(target("visitors"), target("visitor", "B")))
+
+    assert reply.code == "unknown_metric"
+    assert reply.json["error"]["message"].startswith("Query B: ")
+
+
+@pytest.mark.parametrize(("queries", "status"), [(25, 200), (26, 400)])
+async def test_so_many_rows_a_panel_may_have(tmp_path: Path, queries: int, status: int) -> None:
+    """Five times `query_rows`: here a query has four rows, and there may be 100."""
+    with running(tmp_path, {"limits_query_rows": "20"}) as server:
+        async with Client(server) as narrow:
+            assert (await narrow.send({"site": SITE, "name": "x"})).status == 202
+            await narrow.flushed()
+            asked = [target("visitors", f"A{number}", interval="day") for number in range(queries)]
+            reply = await narrow.call("POST", f"{PATH}/query", panel(*asked))
+
+    assert reply.status == status, reply.body
+    if status == 400:
+        assert (reply.code, "query_rows" in reply.json["error"]["message"]) == ("too_many_buckets", True)
+    else:
+        assert {len(one["fields"][0]["values"]) for one in reply.json} == {4}
+
+
 async def test_a_body_that_is_no_json_is_refused(client: Client) -> None:
     for path in ("query", "variable", "tag-values", "search", "annotations", "metric-payload-options"):
         for body in (b"", b"{", b"[]", b"\xff"):
@@ -162,14 +188,14 @@ async def test_annotations_need_the_right_to_what_is_saved(client: Client) -> No
 
 async def test_each_sites_audit_log_has_the_question(client: Client) -> None:
     both = panel(target("visitors"), target("visitors", "B", site=OTHER))
-    values = {"payload": {"target": "event:page", "site": OTHER}, "asked": "for the audit log"}
+    values = {"payload": {"target": "event:page", "site": OTHER}, "range": RANGE, "asked": "for the audit log"}
     await ask(client, "query", both)
     await ask(client, "variable", values)
 
     for site, body, expected in (
         (SITE, both, ("grafana_query", "ok", 6)),
         (OTHER, both, ("grafana_query", "ok", 6)),
-        (OTHER, values, ("grafana_variable", "ok", None)),
+        (OTHER, values, ("grafana_variable", "ok", 1)),
     ):
         hashed = hash_of(msgspec.json.encode(body))
 

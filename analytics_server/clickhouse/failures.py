@@ -59,12 +59,18 @@ def failure_text(error: AnalyticsError) -> bytes:
     return f"Code: {number}. DB::Exception: {error.message.rstrip('.')}. ({name})\n".encode("utf-8", "replace")
 
 
+def _challenge(request: web.Request) -> str:
+    """How to sign in: by a password, but not for a browser at the root, which would send it to the dashboard too."""
+    by_browser = "Sec-Fetch-Site" in request.headers or "Sec-Fetch-Mode" in request.headers
+    return "Bearer" if request.path == "/" and by_browser else "Basic"
+
+
 def failure_response(request: web.Request, error: AnalyticsError) -> web.Response:
     """The error as an answer, for one of which nothing was sent yet."""
     log.log(error.log_level, "request failed", extra={"route": request.path, "code": error.code})
     headers = {**NO_STORE, CODE_HEADER: str(CODES.get(error.code, OTHER)[0])}
     if error.status == 401:
-        headers["WWW-Authenticate"] = 'Basic realm="analytics-server"'
+        headers["WWW-Authenticate"] = f'{_challenge(request)} realm="analytics-server"'
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
     body = failure_text(error)

@@ -18,7 +18,7 @@ from analytics_server.clickhouse.compression import gzipped, in_blocks
 from analytics_server.clickhouse.failures import failure_text
 from analytics_server.clickhouse.formats import FORMATS, ROWS_WITH_TYPES, begins_a_row
 from analytics_server.clickhouse.question import Asked
-from analytics_server.errors import AnalyticsError
+from analytics_server.errors import AnalyticsError, StoreTimeout
 from analytics_server.http.audit import AuditTrail, outcome_of
 from analytics_server.http.streams.pieces import NO_STORE
 
@@ -67,8 +67,16 @@ async def send_answer(
     told = _told(pieces, broken)
     async with aclosing(told):
         first = await _first(request, told)  # the settings that the text drops are known from here on
-        while asked.format == ROWS_WITH_TYPES and not begins_a_row(first) and (more := await _first(request, told)):
-            first += more
+        try:
+            async with asyncio.timeout(within_s):
+                while asked.format == ROWS_WITH_TYPES and not begins_a_row(first):
+                    if not (more := await _first(request, told)):
+                        break
+                    first += more
+        except TimeoutError:
+            raise StoreTimeout("The answer's first row did not come in time.") from None
+        if broken:  # nothing was sent yet
+            raise broken[0]
         headers = headers_of(asked, rows, has_row=asked.format == ROWS_WITH_TYPES and begins_a_row(first))
         rest = _from(first, told)
         if asked.wants_blocks:

@@ -69,6 +69,18 @@ async def test_nobody_asks_without_a_token_or_from_a_foreign_page(asking: Asking
         assert (reply.status, reply.code) == (403, "497")
 
 
+async def test_a_browser_at_the_root_is_not_asked_for_a_password(asking: Asking) -> None:
+    """It would send it to all pages of the server, whose sign-in it would hide."""
+    params = {"query": "SELECT 1"}
+    for path, headers, scheme in (
+        ("/", {}, "Basic"),
+        ("/", {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}, "Bearer"),
+        ("/clickhouse/", {"Sec-Fetch-Site": "none"}, "Basic"),
+    ):
+        reply = await asking.send("", params, headers, method="GET", path=path)
+        assert (reply.status, reply.headers["WWW-Authenticate"].split()[0]) == (401, scheme)
+
+
 async def test_the_page_at_the_root_stays(aiohttp_client: AiohttpClient, asker: Asker) -> None:
     asking = await serve(aiohttp_client, asker.service, others=pages())
     for params, headers in (({}, {}), ({}, KEY), ({"database": "analytics"}, KEY), ({"Query": "SELECT 1"}, {})):

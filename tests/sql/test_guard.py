@@ -377,3 +377,40 @@ def test_nothing_of_a_text_is_logged(guard: Guard, caplog: pytest.LogCaptureFixt
         with contextlib.suppress(SqlRefused):
             guard.check(text, {}, sites={"mine.example": ()}, database="db")
     assert not caplog.records
+
+
+def test_wide_rows_of_constants_weigh_what_they_cost(guard: Guard) -> None:
+    def values(width: int, rows: int = 1) -> str:
+        return "SELECT 1 FROM VALUES (" + ", ".join(["(" + ", ".join(["1"] * width) + ")"] * rows) + ")"
+
+    assert printed(guard, values(99))
+    assert printed(guard, values(2, 900))
+    assert refusal(guard, values(100)).code == "sql_too_big"
+    one = "VALUES ((1, 2))"
+    assert refusal(guard, "SELECT 1 FROM " + ", ".join(f"{one} AS v{n}" for n in range(100))).code == "sql_too_big"
+    assert refusal(guard, f"WITH 5 AS a SELECT a FROM {one} AS v(a, b)").code == "sql_not_allowed"
+
+
+def test_columns_that_a_with_names_weigh_what_they_stand_for(guard: Guard) -> None:
+    assert printed(guard, "WITH c (a, b) AS (SELECT path, count() FROM events GROUP BY path) SELECT a, b FROM c")
+    many = ", ".join(["1"] * 20)
+    text = f"WITH c0 (x0) AS (SELECT tuple({many}))"
+    for n in range(1, 5):
+        text += f", c{n} (x{n}) AS (SELECT tuple({', '.join([f'x{n - 1}'] * 20)}) FROM c{n - 1})"
+    assert refusal(guard, text + " SELECT x4 FROM c4").code == "sql_too_big"
+
+
+def test_a_table_is_known_by_database_and_name_only_where_that_is_clear(guard: Guard) -> None:
+    catalog = Catalog(databases=frozenset({"db"}), tables={})
+
+    def with_database(text: str) -> str:
+        return guard.check(text, {}, sites={"mine.example": ()}, database="db", catalog=catalog).sql
+
+    assert "`e`.`path`" in with_database("SELECT db.events.path FROM db.events AS e")
+    for text in (
+        "SELECT (SELECT count() FROM events WHERE db.events.path = '/') FROM db.events AS e",
+        "SELECT EXISTS (SELECT 1 FROM db.sessions AS e WHERE db.events.path = '/') FROM db.events AS e",
+    ):
+        assert "`e`.`path`" not in with_database(text)
+    two = "FROM db.events a JOIN db.events b ON a.event_id = b.event_id CROSS JOIN (SELECT 'x' AS path) AS events"
+    assert "SELECT `events`.`path`" not in with_database(f"SELECT db.events.path {two}")

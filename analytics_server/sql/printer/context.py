@@ -51,7 +51,8 @@ class NameScope:
 
     def with_tables(self, names: set[str], aliases: Mapping[tuple[str, str], str]) -> NameScope:
         """The scope inside a FROM that gives these names."""
-        return NameScope(self.ctes, self.tables | names, {**self.aliases, **aliases})
+        kept = {full: by for full, by in self.aliases.items() if by not in names and full[1] not in names}
+        return NameScope(self.ctes, self.tables | names, {**kept, **aliases})
 
 
 @dataclass(slots=True)
@@ -102,8 +103,8 @@ class Context:
 
     def without_database(self, names: list[str], scope: NameScope) -> list[str]:
         """A column's path without the database before its table, where one may stand; the table by its alias."""
-        if len(names) > 2 and (alias := scope.aliases.get((names[0], names[1]))):
-            return [alias, *names[2:]]
+        if len(names) > 2 and (alias := scope.aliases.get((names[0], names[1]))) is not None:
+            return [alias, *names[2:]] if alias else names
         named = len(names) > 2 and names[0] in self.catalog.databases and names[1] in scope.tables
         return names[1:] if named else names
 

@@ -202,6 +202,8 @@ class RelationPrinter(CallPrinter):
     def _values(self, node: exp.Values, scope: NameScope) -> str:
         """`VALUES (('a', 1), ('b', 2))`: rows of constants, with the columns c1, c2 and so on."""
         self.context.only(node, "expressions", "alias")
+        if alias := node.args.get("alias"):
+            self.context.only(alias, "this")
         name = self._alias_of(node)
         rows = node.expressions[0].expressions if len(node.expressions) == 1 else []
         widths = {len(row.expressions) for row in rows if isinstance(row, exp.Tuple)}

@@ -85,6 +85,8 @@ class _Weigher:
                 alias = node.args.get("alias")
                 if alias is not None:
                     self._meant.setdefault(alias.name, []).append(node.this)
+                    for place, column in enumerate(alias.columns):
+                        self._meant.setdefault(column.name, []).extend(_items_at(node.this, place))
             elif isinstance(node, exp.Alias):
                 self._meant.setdefault(node.alias, []).append(node.this)
         self._known: dict[str, tuple[int, int]] = {}
@@ -97,6 +99,10 @@ class _Weigher:
             selects += isinstance(node, exp.Select)
             if isinstance(node, exp.Table) and (node.db, node.name) in self._constant:
                 selects += SELECTS_OF_ROWS
+            if isinstance(node, exp.Values):
+                selects += SELECTS_OF_ROWS
+                rows = (row for each in node.expressions for row in each.expressions)
+                parts += max((len(row.expressions) for row in rows), default=0) ** 2
             if isinstance(node, exp.Apply):
                 parts += self._weigh_applied(node)
             name = node.name if isinstance(node, (exp.Column, exp.Table)) or _is_bare(node) else ""
@@ -122,6 +128,11 @@ class _Weigher:
             weights = [self.weigh(node) for node in self._meant[name]]
             self._known[name] = max(parts for parts, _ in weights), max(selects for _, selects in weights)
         return self._known[name]
+
+
+def _items_at(query: exp.Expr, place: int) -> list[exp.Expr]:
+    """What a column of a WITH may stand for: the item at this place of each SELECT in it."""
+    return [select.expressions[place] for select in query.find_all(exp.Select) if len(select.expressions) > place]
 
 
 def _is_bare(node: exp.Expr) -> bool:

@@ -30,6 +30,7 @@ NAMES = (
     "access",
     "node",
     "files",
+    "wire",
     "tracking",
 )
 RESULTS = Path(__file__).resolve().parent / "results"

@@ -46,6 +46,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     node_events: int = 200_000
     file_rows: int = 3_000_000
     file_inserts: int = 12
+    wire_rows: int = 10_000_000
+    wire_inserts: int = 25
+    wire_answer: int = 1_000_000
     tracked_events: int = 10_000
 
 
@@ -81,6 +84,9 @@ def quick(directory: Path) -> Settings:
         node_events=2_000,
         file_rows=2_000,
         file_inserts=2,
+        wire_rows=2_000,
+        wire_inserts=2,
+        wire_answer=1_000,
         tracked_events=200,
         step_repeats=20,
         props_rows=1_000,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from analytics_server.errors import AnalyticsError
 from analytics_server.http.endpoint import Call
 from analytics_server.mcp.answers import bounded
@@ -14,6 +16,9 @@ from analytics_server.mcp.tools import ToolCall
 SCHEMA_URI = "analytics://schema"
 DEFINITIONS_URI = "analytics://metrics"
 _JSON = "application/json"
+MOST_ITEMS = 1_000
+"""Of a list: both are the server's own texts, whose length is known."""
+
 RESOURCES: tuple[Json, ...] = (
     {
         "uri": SCHEMA_URI,
@@ -33,7 +38,7 @@ RESOURCES: tuple[Json, ...] = (
 
 
 async def read_resource(toolbox: Toolbox, call: Call[Any], uri: object) -> Json:
-    """A resource's content, within the limits of answers: `cut` in it says what was left out. Raises `RpcError`."""
+    """A resource's content, within the bytes of answers: `cut` in it says what was left out. Raises `RpcError`."""
     try:
         if uri == DEFINITIONS_URI:
             told: Any = names()
@@ -42,7 +47,7 @@ async def read_resource(toolbox: Toolbox, call: Call[Any], uri: object) -> Json:
         else:
             shown = str(uri)[:SHOWN_CHARS]
             raise RpcError(RESOURCE_NOT_FOUND, f"There is no resource {shown!r}.", {"uri": shown})
-        text = bounded(told, toolbox.limits).text
+        text = bounded(told, msgspec.structs.replace(toolbox.limits, rows=MOST_ITEMS)).text
     except AnalyticsError as error:
         raise RpcError(INTERNAL_ERROR, f"{error.code}: {error.message}") from error
     return {"contents": [{"uri": uri, "mimeType": _JSON, "text": text}]}

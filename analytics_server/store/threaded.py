@@ -258,18 +258,17 @@ class ThreadedStore:
         timeout_s: float = 60.0,
     ) -> AsyncGenerator[bytes, None]:
         """See `Store.stream`."""
-        merged = limited(settings, timeout_s)
-        loop = asyncio.get_running_loop()
-        pieces: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(maxsize=8)
-        stopped = threading.Event()
+        merged, loop = limited(settings, timeout_s), asyncio.get_running_loop()
+        pieces: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
+        room, stopped = threading.Semaphore(8), threading.Event()
 
         def put(piece: bytes | Exception | None) -> None:
-            future = asyncio.run_coroutine_threadsafe(pieces.put(piece), loop)
-            while not stopped.is_set():
-                with contextlib.suppress(TimeoutError):
-                    future.result(timeout=1.0)
-                    return
-            future.cancel()
+            while not (stopped.is_set() or loop.is_closed()):
+                if room.acquire(timeout=1.0):
+                    with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+                        loop.call_soon_threadsafe(pieces.put_nowait, piece)
+                        return
+            stopped.set()
 
         def pump() -> None:
             try:
@@ -291,13 +290,13 @@ class ThreadedStore:
         task = asyncio.wrap_future(running)
         try:
             while (piece := await pieces.get()) is not None:
+                room.release()
                 if isinstance(piece, Exception):
                     raise piece
                 yield piece
         finally:
             stopped.set()
-            while not pieces.empty():
-                pieces.get_nowait()
+            room.release()  # for a piece that waits to be put
             if not self.is_left:
                 await task
 

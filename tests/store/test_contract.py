@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import gc
 import io
 import time
 from collections.abc import Sequence
@@ -422,6 +423,22 @@ async def test_a_stream_may_be_left_early(store: Store) -> None:
     assert (await anext(stream)).startswith(b"0\n1\n")
     await stream.aclose()
     assert await scalar(store, "SELECT 1") == 1
+
+
+def test_a_stream_whose_loop_ends_leaves_nothing_behind(engines: Engines, events_database: str) -> None:
+    """What the thread that reads it would still say has nobody to wait for it."""
+    opened = make_store(engines.config(database=events_database))
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(opened.open())
+    stream = opened.stream("SELECT number FROM numbers(30000000)", format="CSV")
+    assert loop.run_until_complete(anext(stream)).startswith(b"0\n1\n")
+    loop.close()
+    asyncio.run(opened.close())  # waits for the thread
+    assert not opened.is_left
+    ending = stream.aclose()
+    ending.send(None)  # it waits for what the ended loop can't tell it any more
+    ending.close()
+    gc.collect()  # a coroutine that nobody waits for would be told here, which fails the test
 
 
 async def test_a_stream_of_bad_sql_is_fatal(store: Store) -> None:

@@ -79,7 +79,8 @@ async def test_a_loud_site_is_told_429_and_a_quiet_one_is_served(tmp_path: Path)
     quiet = []
     started = time.monotonic()
     async with flood, Client(server) as client:
-        while time.monotonic() - started < LOUD_S or flood.refused <= TOO_MUCH * flood.accepted:
+        while time.monotonic() - started < LOUD_S or flood.refused <= 2 * TOO_MUCH * flood.accepted:
+            await asyncio.sleep(2 / SITE_RATE)  # or a fast machine makes the quiet one too loud
             quiet.append(await client.send({"site": "quiet.example", "name": "x"}))
             await flood.until(accepted=1, refused=flood.refused + 20)
     took_s = time.monotonic() - started

@@ -34,7 +34,7 @@ def unpacked(body: bytes) -> bytes:
 def rows_of(body: bytes) -> list[dict[str, Value]]:
     """The rows, by the columns' names."""
     data = io.BytesIO(body)
-    count = _length(data)
+    count = varint(data)
     names, types = [_text(data) for _ in range(count)], [_text(data) for _ in range(count)]
     rows: list[dict[str, Value]] = []
     while data.tell() < len(body):
@@ -49,7 +49,7 @@ def _value(data: io.BytesIO, type_: str) -> Value:
     if type_.startswith("Nullable("):
         return None if data.read(1) == b"\x01" else _value(data, inner)
     if type_.startswith("Array("):
-        return [_value(data, inner) for _ in range(_length(data))]
+        return [_value(data, inner) for _ in range(varint(data))]
     code = f"<{NUMBERS[type_]}"
     (value,) = struct.unpack(code, data.read(struct.calcsize(code)))
     assert isinstance(value, int | float)
@@ -57,10 +57,10 @@ def _value(data: io.BytesIO, type_: str) -> Value:
 
 
 def _text(data: io.BytesIO) -> str:
-    return data.read(_length(data)).decode()
+    return data.read(varint(data)).decode()
 
 
-def _length(data: io.BytesIO) -> int:
+def varint(data: io.BytesIO) -> int:
     value = shift = 0
     while True:
         byte = data.read(1)[0]

@@ -19,20 +19,11 @@ from analytics_server.clickhouse.formats import FORMATS, without_format, words_o
 from analytics_server.sql.printer.tables import TABLES
 from analytics_server.store import Store
 from tests.clickhouse_api.conftest import ALL, ONE, Asking, serve
+from tests.clickhouse_api.row_binary import varint
 from tests.sql.conftest import make_service
 from tests.sql.world import FOREIGN, MINE
 
 ROWS = "SELECT number AS n, concat('r', toString(number)) AS t FROM numbers(3)"
-
-
-def varint(data: io.BytesIO) -> int:
-    value = shift = 0
-    while True:
-        byte = data.read(1)[0]
-        value |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            return value
 
 
 def text(data: io.BytesIO) -> str:

@@ -102,7 +102,7 @@ def _corrected(ts_ms: int, beacon: Beacon, index: int, run: Run) -> int:
         if beacon.timestamp is None:
             return ts_ms
         if run.trusted and abs(run.now_ms - sent_ms) <= SAME_CLOCK_MS:
-            return ts_ms  # By each request's way, events of one sender would change their order.
+            return min(ts_ms, sent_ms)  # By each request's way, events of one sender would change their order.
         corrected_ms = run.now_ms - max(0, sent_ms - ts_ms)
         if corrected_ms >= OLDEST_MS:
             return corrected_ms

@@ -84,6 +84,13 @@ async def test_the_way_of_a_server_s_request_does_not_move_its_events(way_ms: in
     assert world.events[0]["ts"] // 1000 == sent_ms - 2
 
 
+async def test_an_event_of_a_server_with_a_right_clock_did_not_happen_after_it_was_sent() -> None:
+    world = World()
+    await world.send(CLICK | {"timestamp": NOW_MS + HOUR_MS, "sent_at": NOW_MS - 300}, token="collect")
+
+    assert world.events[0]["ts"] // 1000 == NOW_MS - 300
+
+
 @pytest.mark.parametrize("sent_at", ["soon", "", True, [], {}, 1e300])
 async def test_an_unreadable_time_of_sending_is_ignored(sent_at: object) -> None:
     for body in (

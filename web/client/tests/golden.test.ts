@@ -84,15 +84,25 @@ it('a server sends what is recorded', async () => {
   await expect(`${bodies.join('\n')}\n`).toMatchFileSnapshot('./golden/server.jsonl');
 });
 
-it.each(['randomUUID', 'getRandomValues'] as const)('asks the platform once for each event’s id, by %s', async (call) => {
+it('makes each event’s id once, when it is sent first', async () => {
   stubPage('https://shop.example/');
-  // Pages without TLS have no randomUUID.
-  if (call === 'getRandomValues') Object.assign(crypto, { randomUUID: undefined });
-  const asked = vi.spyOn(crypto, call);
-  const client = new AnalyticsClient({ apiBaseUrl: 'https://stats.example.com', appName: 'shop.example', transport: async () => 202 });
+  const asked = vi.spyOn(crypto, 'getRandomValues');
+  const ids: unknown[] = [];
+  const answers = [503];
+  const client = new AnalyticsClient({
+    apiBaseUrl: 'https://stats.example.com',
+    appName: 'shop.example',
+    transport: async (body) => {
+      ids.push(...[JSON.parse(body)].flat().map((event) => event.event_id));
+      return answers.shift() ?? 202;
+    }
+  });
   const before = asked.mock.calls.length;
-  for (let i = 0; i < 100; i++) client.track('e');
-  expect(asked.mock.calls.length - before).toBe(100);
-  await vi.advanceTimersByTimeAsync(5_000);
+  for (let i = 0; i < 40; i++) client.track('e');
+  expect(asked.mock.calls.length).toBe(before);
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect(asked.mock.calls.length - before).toBe(41); // With the page view.
+  expect(ids.length).toBeGreaterThan(41); // What was refused came again, under the same ids.
+  expect(new Set(ids).size).toBe(41);
   client.destroy();
 });

@@ -29,7 +29,8 @@ export const stubPage = (address: string, referrer = ''): (() => void) => {
   vi.stubGlobal('getComputedStyle', () => ({ overflowY: 'visible' }));
   vi.stubGlobal('navigator', { language: 'en-GB', platform: 'Linux x86_64', sendBeacon: () => true });
   vi.stubGlobal('crypto', {
-    getRandomValues: (bytes: Uint8Array) => bytes.fill(random++ * 37),
+    // By number, and no two alike.
+    getRandomValues: (bytes: Uint8Array) => (random++, bytes.forEach((_, at) => (bytes[at] = (random * (at + 3) * 37) >> 3)), bytes),
     randomUUID: () => `018f6f0e-7d3c-4c41-9d0a-${String(random++).padStart(12, '0')}`
   });
   return () => {

@@ -14,7 +14,8 @@ export interface Fields {
 
 export interface WireEvent {
   site: string;
-  event_id: string | undefined;
+  /** In the package false until the event is first sent. */
+  event_id: string | undefined | false;
   name: string;
   url: string;
   title: string;
@@ -45,15 +46,12 @@ export const fields = (given: unknown, inner?: number): Record<string, unknown> 
   return found;
 };
 
-// Called without arguments.
-const random = safe((bytes: Uint8Array = crypto.getRandomValues(new Uint8Array(36))) =>
+/**
+ * A random UUID of version 4, none where the page has taken away what makes one. Pages without TLS have no
+ * `crypto.randomUUID`, and there is no room for two ways. Called without arguments.
+ */
+export const uuid = safe((bytes: Uint8Array = crypto.getRandomValues(new Uint8Array(36))) =>
   '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (place, index) =>
     ((place as unknown as number) ^ (bytes[index]! & (15 >> ((place as unknown as number) / 4)))).toString(16)
   )
 );
-
-/**
- * A random UUID of version 4, none where the page has taken away what makes one. The browser's own is faster, but pages
- * without TLS have none, and the script has no room for two.
- */
-export const uuid = (): string | undefined => (!IS_SCRIPT && safe(() => crypto.randomUUID())()) || random();

@@ -4,7 +4,7 @@
  * Nothing is lost while the page lives, order is kept, and what may arrive twice carries the same `event_id`. One
  * request at a time, so that events arrive in their order. Bodies are counted in bytes, as browsers and the server do.
  */
-import type { Entry, WireEvent } from './event.js';
+import { type Entry, type WireEvent, uuid } from './event.js';
 import { safe } from './guard.js';
 
 const BATCH_DELAY_MS = 200; // Long enough for a router to set the title, short enough for a live view.
@@ -121,6 +121,7 @@ export const createQueue = (
         if (!now && entry.waits_ && entry.waits_()) break;
         if (!IS_SCRIPT && accept && entry.waits_ !== 0) {
           // As late as possible, when nothing of the event changes any more.
+          entry.event_.event_id = entry.event_.event_id || uuid();
           const event = accept(JSON.parse(JSON.stringify(entry.event_)));
           entry.waits_ = 0;
           if (!event) {

@@ -29,7 +29,6 @@ Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
 RetentionDays = Annotated[int, Meta(ge=0, le=36_500)]
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]
-
 UrlPath = Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)+$")]
 HEADER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 OIDC_ISSUER = re.compile(r"(https://[^\s/?#@]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?)(/[^\s?#]*)?")
@@ -162,7 +161,8 @@ class SqlSection(_Section, frozen=True, kw_only=True):
     max_chars: Positive = 20_000
     max_tokens: Positive = 6_000
     queries: Positive = 3
-    site_queries: Positive = 4
+    waiting: Positive = 96
+    site_queries: Positive = 50
     wait_s: Seconds = 10.0
     send_s: Seconds = 60.0
 

@@ -18,24 +18,22 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.process import ROOT, Running, server
 from benchmarks.report import Figure, Result, below
 from benchmarks.settings import Settings
+from benchmarks.visitors import CONNECTIONS, beacon, client, p99_ms
 
 MOST_GROWTH_MB = 20.0
 MOST_RATIO = 2.0
 FEW_VISITORS = 100
-CONNECTIONS = 16
 RECEIVED_BYTES = 4_096
 """What a client that reads no answer lets wait at its own side."""
 OPENED_S = 3.0
 """Opening two thousand connections at once is a flood; what is measured is that they stay."""
-AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101 Firefox/142.0"
-BODY = b'{"site":"abuse.example","name":"pageview","url":"https://abuse.example/"}'
 
 
 def run(settings: Settings) -> Result:
@@ -83,83 +81,35 @@ def _settled_mb(running: Running) -> float:
     return least
 
 
-def _beacon(number: int) -> bytes:
-    address = f"{20 + number // 16_777_216}.{number // 65_536 % 256}.{number // 256 % 256}.{number % 256}"
-    head = f"POST /track HTTP/1.1\r\nHost: a\r\nUser-Agent: {AGENT}\r\nX-Forwarded-For: {address}\r\n"
-    return f"{head}Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY
-
-
 async def _send(running: Running, count: int, addresses: int) -> int:
     """Send so many beacons from so many addresses; returns how many were not accepted."""
     numbers, errors = iter(range(count)), 0
 
-    async def connection() -> None:
+    async def visitor() -> None:
         nonlocal errors
-        async with _client(running.url) as client:
+        async with client(running.url) as connection:
             for number in numbers:
-                errors += not await client.ask(_beacon(number % addresses))
+                errors += not await connection.ask(beacon(number % addresses))
 
-    await asyncio.gather(*(connection() for _ in range(CONNECTIONS)))
+    await asyncio.gather(*(visitor() for _ in range(CONNECTIONS)))
     return errors
-
-
-class _Client:
-    """One keep-alive connection that waits for each answer."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self.writer = writer
-
-    async def ask(self, request: bytes) -> bool:
-        """Is the answer 202?"""
-        self.writer.write(request)
-        head = await self._reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
-        await self._reader.readexactly(length)
-        return head.startswith(b"HTTP/1.1 202 ")
-
-
-@contextlib.asynccontextmanager
-async def _client(url: str) -> AsyncIterator[_Client]:
-    parts = urlsplit(url)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    try:
-        yield _Client(reader, writer)
-    finally:
-        writer.close()
 
 
 def _slow(settings: Settings) -> list[Figure]:
     alone: list[float] = []
     beside: list[float] = []
     with server(settings.directory / "slow") as running:
-        asyncio.run(_good(running, settings.slow_seconds / 2))
+        asyncio.run(p99_ms(running.url, settings.slow_seconds / 2))
         for _ in range(settings.rounds):
-            alone.append(asyncio.run(_good(running, settings.slow_seconds)))
+            alone.append(asyncio.run(p99_ms(running.url, settings.slow_seconds)))
             with _slow_clients(running.url, settings.slow_connections):
-                beside.append(asyncio.run(_good(running, settings.slow_seconds)))
+                beside.append(asyncio.run(p99_ms(running.url, settings.slow_seconds)))
     normal, slowed = statistics.median(alone), statistics.median(beside)
     return [
         Figure(name="good beacons alone: p99", value=normal, unit="ms"),
         Figure(name="beside slow connections: p99", value=slowed, unit="ms"),
         Figure(name="beside slow connections: ratio of p99", value=slowed / normal, unit="", target=below(MOST_RATIO)),
     ]
-
-
-async def _good(running: Running, seconds: float) -> float:
-    """The p99 of beacons on a few connections, in milliseconds."""
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-
-    async def visitor(number: int) -> None:
-        async with _client(running.url) as client:
-            while (started := time.perf_counter()) < end:
-                await client.ask(_beacon(number))
-                times.append((time.perf_counter() - started) * 1_000)
-                await asyncio.sleep(0.01)
-
-    await asyncio.gather(*(visitor(number) for number in range(CONNECTIONS)))
-    return statistics.quantiles(times, n=100)[98]
 
 
 @contextlib.contextmanager

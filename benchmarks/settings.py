@@ -49,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     wire_rows: int = 10_000_000
     wire_inserts: int = 25
     wire_answer: int = 1_000_000
+    wire_clients: int = 50
     tracked_events: int = 10_000
 
 
@@ -87,6 +88,7 @@ def quick(directory: Path) -> Settings:
         wire_rows=2_000,
         wire_inserts=2,
         wire_answer=1_000,
+        wire_clients=3,
         tracked_events=200,
         step_repeats=20,
         props_rows=1_000,

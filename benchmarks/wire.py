@@ -1,31 +1,37 @@
 """ClickHouse's interface: answers of a million rows, beside the same statement sent to the engine directly.
 
-The engine in process has one user at a time, so both ways take turns in blocks: `python -m benchmarks.wire DIR FORMAT
-ROWS TIMES` opens it alone, streams the answer as often, and prints the seconds of each.
+"The same" is what the interface makes of it, which `EXPLAIN SYNTAX` shows: the site's rows, dictionary-encoded columns
+made plain. "Directly" is nothing but a socket in front of the engine (`wire_bare`), read by the same client. The engine
+in process has one user at a time, so both ways take turns in blocks. For comparison: the columns as they are stored.
+
+Then fifty clients ask without a pause while visitors send beacons.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import statistics
 import subprocess
 import sys
 import time
-from contextlib import aclosing
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
 
-from analytics_server.config import Config, ServerSection
-from analytics_server.store import make_store
-from benchmarks.million import SITE
-from benchmarks.process import TOKEN, Running, server
+from benchmarks.process import TOKEN, Running, running, server
 from benchmarks.report import Figure, Result, below
 from benchmarks.settings import Settings
+from benchmarks.traffic import SITE
+from benchmarks.visitors import p99_ms
+from benchmarks.wire_clients import clients
 
-FORMATS = ("Native", "RowBinary")
+WAYS = (("Native", ""), ("Native", "compress=1"), ("RowBinary", ""), ("RowBinary", "compress=1"))
+"""Formats, and what asks for LZ4 blocks."""
 MOST_ADDED = 10.0
 MOST_GROWTH_MB = 150.0
+MOST_RATIO = 2.0
 SAMPLE_S = 0.05
 BLOCKS = 2
 COLUMNS = "ts, name, session_id, visitor_id, path, source, country, browser"
@@ -39,82 +45,119 @@ LIMITS = {
 
 
 def run(settings: Settings) -> Result:
-    """Fill, then ask both ways in turns; at last the longest answer, for the memory."""
+    """Fill, ask both ways in turns, fetch the longest answer for the memory, and let fifty clients ask."""
     data_dir = settings.directory / "wire"
     size = [str(data_dir), str(settings.wire_rows), str(settings.wire_inserts)]
     subprocess.run([sys.executable, "-m", "benchmarks.million", *size], check=True, timeout=3_600)
-    direct: dict[str, list[float]] = {format_: [] for format_ in FORMATS}
-    plain: dict[str, list[float]] = {format_: [] for format_ in FORMATS}
-    packed: dict[str, list[float]] = {format_: [] for format_ in FORMATS}
     rows, times = settings.wire_answer, settings.rounds
+    statement = f"SELECT {COLUMNS} FROM events LIMIT {rows}"
+    with server(data_dir, LIMITS) as running_server:
+        guarded = asyncio.run(_guarded(running_server, statement))
+    stored = statement.replace("LIMIT", f"WHERE site_id = '{SITE}' LIMIT")
+    seconds: dict[str, list[float]] = {}
     growth = 0.0
     for block in range(BLOCKS):
-        for format_ in FORMATS:
-            command = [sys.executable, "-m", "benchmarks.wire", str(data_dir), format_, str(rows), str(times)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=3_600)
-            direct[format_] += map(float, done.stdout.split())
-        with server(data_dir, LIMITS) as running:
-            for format_ in FORMATS:
-                for _ in range(times):
-                    plain[format_].append(asyncio.run(_fetch(running, format_, rows))[0])
-                    packed[format_].append(asyncio.run(_fetch(running, format_, rows, compress="1"))[0])
+        with _bare(data_dir) as bare:
+            for format_, packed in WAYS:
+                for name, sql in (("alone", guarded), ("as stored", stored)):
+                    found = seconds.setdefault(f"{_called(format_, packed)}: the engine, {name}", [])
+                    found += (asyncio.run(_direct(bare, format_, sql, packed)) for _ in range(times))
+        with server(data_dir, LIMITS) as running_server:
+            for format_, packed in WAYS:
+                found = seconds.setdefault(f"{_called(format_, packed)}: by the interface", [])
+                found += (asyncio.run(_fetch(running_server, format_, statement, packed))[0] for _ in range(times))
             if block == BLOCKS - 1:
-                before = running.resident_mb()
-                growth = asyncio.run(_fetch(running, "Native", settings.wire_rows))[1] - before
+                whole = f"SELECT {COLUMNS} FROM events LIMIT {settings.wire_rows}"
+                before = running_server.resident_mb()
+                growth = asyncio.run(_fetch(running_server, "Native", whole, ""))[1] - before
     figures = []
-    for format_ in FORMATS:
-        alone = statistics.median(direct[format_])
-        through, by_blocks = statistics.median(plain[format_]), statistics.median(packed[format_])
+    for format_, packed in WAYS:
+        called = _called(format_, packed)
+        through = statistics.median(seconds[f"{called}: by the interface"])
+        alone = statistics.median(seconds[f"{called}: the engine, alone"])
+        stored_s = statistics.median(seconds[f"{called}: the engine, as stored"])
         figures += [
-            Figure(name=f"{format_}: the engine alone", value=alone, unit="s"),
-            Figure(name=f"{format_}: by the interface", value=through, unit="s"),
+            Figure(name=f"{called}: the engine alone", value=alone, unit="s"),
+            Figure(name=f"{called}: by the interface", value=through, unit="s"),
             Figure(
-                name=f"{format_}: the interface adds",
+                name=f"{called}: the interface adds",
                 value=100 * (through / alone - 1),
                 unit="%",
                 target=below(MOST_ADDED),
             ),
-            Figure(name=f"{format_}: by the interface in LZ4 blocks", value=by_blocks, unit="s"),
+            Figure(name=f"{called}: the engine alone, columns as stored", value=stored_s, unit="s"),
         ]
     figures.append(
         Figure(name="Native: memory grows by, all rows", value=growth, unit="MiB", target=below(MOST_GROWTH_MB))
     )
-    details: dict[str, object] = {"direct": direct, "plain": plain, "packed": packed}
-    return Result(benchmark="wire", figures=figures, details=details)
+    with server(data_dir) as running_server:
+        figures += asyncio.run(_beside(running_server, settings))
+    return Result(benchmark="wire", figures=figures, details={"seconds": seconds, "guarded": guarded})
 
 
-def _statement(rows: int) -> str:
-    return f"SELECT {COLUMNS} FROM events LIMIT {rows}"
+def _called(format_: str, packed: str) -> str:
+    return f"{format_}{' in LZ4 blocks' if packed else ''}"
 
 
-async def _fetch(running: Running, format_: str, rows: int, **more: str) -> tuple[float, float]:
-    """Seconds until the whole answer was read, and the most memory that the server had meanwhile, MiB."""
-    most, looked = running.resident_mb(), time.perf_counter()
-    params = {"database": SITE, "default_format": format_, **more}
-    async with aiohttp.ClientSession(
-        headers={"Authorization": f"Bearer {TOKEN}"}, timeout=aiohttp.ClientTimeout(total=None)
-    ) as client:
+@contextlib.contextmanager
+def _bare(data_dir: Path) -> Iterator[str]:
+    command = [sys.executable, "-m", "benchmarks.wire_bare", str(data_dir)]
+    with running(command, {}, data_dir.with_suffix(".bare.log")) as bare:
+        yield bare.url
+
+
+async def _guarded(running_server: Running, statement: str) -> str:
+    params = {"database": SITE, "default_format": "TSVRaw"}
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}, raise_for_status=True) as session,
+        session.post(f"{running_server.url}/clickhouse/", params=params, data=f"EXPLAIN SYNTAX {statement}") as answer,
+    ):
+        text = await answer.text()
+    return text.strip().replace(f"`{SITE}`.", "").replace("{site:String}", f"'{SITE}'")
+
+
+async def _direct(url: str, format_: str, statement: str, packed: str) -> float:
+    """Seconds until the whole answer of the engine was read."""
+    async with aiohttp.ClientSession(raise_for_status=True) as session:
         began = time.perf_counter()
-        async with client.post(f"{running.url}/clickhouse/", params=params, data=_statement(rows)) as response:
-            response.raise_for_status()
+        async with session.post(f"{url}/?{packed}", data=f"{format_}\n{statement}") as response:
+            async for _ in response.content.iter_any():
+                pass
+        return time.perf_counter() - began
+
+
+async def _fetch(running_server: Running, format_: str, statement: str, packed: str) -> tuple[float, float]:
+    """Seconds until the whole answer was read, and the most memory that the server had meanwhile, MiB."""
+    most, looked = running_server.resident_mb(), time.perf_counter()
+    address = f"{running_server.url}/clickhouse/?database={SITE}&default_format={format_}&{packed}"
+    async with aiohttp.ClientSession(
+        headers={"Authorization": f"Bearer {TOKEN}"}, timeout=aiohttp.ClientTimeout(total=None), raise_for_status=True
+    ) as session:
+        began = time.perf_counter()
+        async with session.post(address, data=statement) as response:
             async for _ in response.content.iter_any():
                 if (now := time.perf_counter()) - looked > SAMPLE_S:
-                    most, looked = max(most, running.resident_mb()), now
+                    most, looked = max(most, running_server.resident_mb()), now
         return time.perf_counter() - began, most
 
 
-async def _stream(data_dir: Path, format_: str, rows: int, times: int) -> None:
-    store = make_store(Config(server=ServerSection(data_dir=str(data_dir))))
-    await store.open()
-    sql = _statement(rows).replace("LIMIT", f"WHERE site_id = '{SITE}' LIMIT")
-    for _ in range(times):
-        began = time.perf_counter()
-        async with aclosing(store.stream(sql, format=format_, timeout_s=600.0)) as pieces:
-            async for _piece in pieces:
-                pass
-        print(time.perf_counter() - began, flush=True)
-    await store.close()
-
-
-if __name__ == "__main__":
-    asyncio.run(_stream(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+async def _beside(running_server: Running, settings: Settings) -> list[Figure]:
+    """The p99 of beacons alone, and while clients ask, in turns."""
+    alone: list[float] = []
+    beside: list[float] = []
+    await p99_ms(running_server.url, settings.slow_seconds / 2)
+    for _ in range(settings.rounds):
+        alone.append(await p99_ms(running_server.url, settings.slow_seconds))
+        async with clients(running_server.url, settings.wire_clients):
+            beside.append(await p99_ms(running_server.url, settings.slow_seconds))
+    normal, slowed = statistics.median(alone), statistics.median(beside)
+    return [
+        Figure(name="beacons alone: p99", value=normal, unit="ms"),
+        Figure(name=f"beside {settings.wire_clients} clients: p99", value=slowed, unit="ms"),
+        Figure(
+            name=f"beside {settings.wire_clients} clients: ratio of p99",
+            value=slowed / normal,
+            unit="",
+            target=below(MOST_RATIO),
+        ),
+    ]

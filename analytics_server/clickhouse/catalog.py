@@ -6,7 +6,9 @@ may be called, or this endpoint.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from analytics_server.clickhouse.formats import FORMATS
 from analytics_server.clickhouse.scope import DATABASES, VisibleSites
@@ -106,11 +108,20 @@ _EMPTY: dict[str, dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFacts:
-    """What is told of the server: the engine's version and the functions it has."""
+    """What is told of the server: the engine's version and the rows of `system.functions`."""
 
     version: str
-    functions: Functions
-    has_function: frozenset[str]
+    functions: Sequence[tuple[Cell, ...]]
+
+
+def function_rows(functions: Functions, has_function: Callable[[str], bool]) -> list[tuple[Cell, ...]]:
+    """The rows of `system.functions`: those that may be used and that the engine has."""
+    return [
+        (each.name, int(family == "Aggregates"), each.about, each.signature, family, "System")
+        for family, members in functions.families.items()
+        for each in members
+        if has_function(each.name)
+    ]
 
 
 def catalog_of(scope: VisibleSites, user: str, facts: EngineFacts) -> Catalog:
@@ -157,24 +168,13 @@ def _tables(database: str, user: str, facts: EngineFacts) -> dict[str, VirtualTa
         )
         for table in TABLES.values()
     ]
-    columns = [
-        _column(database, table.name, place, column)
-        for table in TABLES.values()
-        for place, column in enumerate(table.columns, start=1)
-    ]
-    functions = [
-        (each.name, int(family == "Aggregates"), each.about, each.signature, family, "System")
-        for family, members in facts.functions.families.items()
-        for each in members
-        if each.name in facts.has_function
-    ]
     settings = [(name, "0", "Bool", 0) for name in SWITCHES] + [(name, "", "String", 0) for name in OFTEN]
     named = _columns("name")
     return {
         "databases": VirtualTable(_DATABASES, [(database, "Atomic")]),
         "tables": VirtualTable(_TABLES, tables),
-        "columns": VirtualTable(_COLUMNS, columns),
-        "functions": VirtualTable(_FUNCTIONS, functions),
+        "columns": VirtualTable(_COLUMNS, _column_rows(database)),
+        "functions": VirtualTable(_FUNCTIONS, facts.functions),
         "settings": VirtualTable(_SETTINGS, settings),
         "table_engines": VirtualTable(named, [(ENGINE,)]),
         "formats": VirtualTable(_columns("name", is_output=_FLAG, is_input=_FLAG), [(name, 1) for name in FORMATS]),
@@ -188,6 +188,15 @@ def _tables(database: str, user: str, facts: EngineFacts) -> dict[str, VirtualTa
         "one": VirtualTable({"dummy": _FLAG}, [(0,)]),
         **{name: VirtualTable(types, []) for name, types in _EMPTY.items()},
     }
+
+
+@lru_cache(maxsize=256)
+def _column_rows(database: str) -> tuple[tuple[Cell, ...], ...]:
+    return tuple(
+        _column(database, table.name, place, column)
+        for table in TABLES.values()
+        for place, column in enumerate(table.columns, start=1)
+    )
 
 
 def _column(database: str, table: str, place: int, column: TableColumn) -> tuple[Cell, ...]:

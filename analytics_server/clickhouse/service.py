@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable
 
-from analytics_server.clickhouse.catalog import EngineFacts, catalog_of
+from analytics_server.clickhouse.catalog import EngineFacts, catalog_of, function_rows
 from analytics_server.clickhouse.formats import NATIVE
 from analytics_server.clickhouse.hello import hello_block, is_hello
 from analytics_server.clickhouse.question import Asked
@@ -35,6 +35,7 @@ class ClickhouseService:
 
         Raises `RequestError` or a `StoreError`, the generator `Unavailable` besides.
         """
+        self.sql.check_room(scope.sites, token_id)
         facts = await self._known_facts()
         if asked.format == NATIVE and asked.revision and is_hello(asked.text):
             return _one(hello_block(facts.version, asked.revision))
@@ -60,12 +61,9 @@ class ClickhouseService:
         if self._facts is None:
             features = await self.sql.features()
             answer = await self.sql.context.store.query("SELECT version()", timeout_s=self.sql.limits.timeout_s)
-            functions = self.sql.guard.functions
-            names = (each.name for members in functions.families.values() for each in members)
             self._facts = EngineFacts(
                 version=str(answer.rows[0][0]),
-                functions=functions,
-                has_function=frozenset(name for name in names if features.has_function(name)),
+                functions=function_rows(self.sql.guard.functions, features.has_function),
             )
         return self._facts
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 
 from analytics_server.errors import TooManyRequests, Unavailable
 
-WAITING_PER_SLOT = 8
 OVERRUNS_PER_SLOT = 4
 """So many slots are reassigned for each there is; each such query still takes a core."""
 
@@ -36,10 +35,10 @@ class Slot:
 class ConcurrencyLimit:
     """Counts who runs and who waits. Only the event loop calls it."""
 
-    def __init__(self, *, at_once: int, per_site: int, wait_s: float) -> None:
+    def __init__(self, *, at_once: int, waiting: int, per_site: int, wait_s: float) -> None:
         self._at_once = at_once
         self._share = max(1, at_once - 1)
-        self._places = at_once * (1 + WAITING_PER_SLOT)
+        self._places = at_once + waiting
         self._per_holder = {"site": per_site, "token": max(per_site, self._places // 2)}
         self._wait_s = wait_s
         self._present: Counter[Holder] = Counter()
@@ -53,17 +52,8 @@ class ConcurrencyLimit:
 
         Raises `TooManyRequests` or `Unavailable`.
         """
-        slot = Slot((*(("site", site) for site in sites), *([("token", token_id)] if token_id else [])))
-        for kind, name in slot.holders:
-            mine = self._present[kind, name]
-            if mine >= self._per_holder[kind]:
-                raise TooManyRequests(
-                    f"{mine} queries of this {kind} run or wait already ([sql] site_queries): ask again when one has"
-                    " ended.",
-                    code="too_many_queries",
-                )
-        if self._taken + len(self._waiting) >= self._places:
-            raise Unavailable("Too many SQL queries wait already ([sql] queries): ask again soon.", code="busy")
+        slot = Slot(_holders(sites, token_id))
+        self._check(slot.holders)
         self._present.update(slot.holders)
         self._waiting.append(slot)
         self._grant()
@@ -76,6 +66,22 @@ class ConcurrencyLimit:
                 raise
             raise cannot_begin(self._wait_s) from None
         return slot
+
+    def check(self, sites: Sequence[str], token_id: str = "") -> None:
+        """Refuse what `acquire` would refuse at once: before anything was worked out for it."""
+        self._check(_holders(sites, token_id))
+
+    def _check(self, holders: Sequence[Holder]) -> None:
+        for kind, name in holders:
+            mine = self._present[kind, name]
+            if mine >= self._per_holder[kind]:
+                raise TooManyRequests(
+                    f"{mine} queries of this {kind} run or wait already ([sql] site_queries): ask again when one has"
+                    " ended.",
+                    code="too_many_queries",
+                )
+        if self._taken + len(self._waiting) >= self._places:
+            raise Unavailable("Too many SQL queries wait already ([sql] waiting): ask again soon.", code="busy")
 
     def reassign(self, slot: Slot) -> None:
         """The engine goes on with a query that was given up: others need not wait for it."""
@@ -112,6 +118,10 @@ class ConcurrencyLimit:
                 self._running.update(slot.holders)
                 if not slot.granted.done():
                     slot.granted.set_result(None)
+
+
+def _holders(sites: Sequence[str], token_id: str) -> tuple[Holder, ...]:
+    return (*(("site", site) for site in sites), *([("token", token_id)] if token_id else []))
 
 
 def cannot_begin(wait_s: float) -> Unavailable:

@@ -137,7 +137,9 @@ class SqlService:
             max_rows=limits.rows,
             max_tokens=limits.max_tokens,
         )
-        self._slots = ConcurrencyLimit(at_once=limits.queries, per_site=limits.site_queries, wait_s=limits.wait_s)
+        self._slots = ConcurrencyLimit(
+            at_once=limits.queries, waiting=limits.waiting, per_site=limits.site_queries, wait_s=limits.wait_s
+        )
         self._reading = asyncio.Lock()
         self._ending: set[asyncio.Task[None]] = set()
         self._database = ""
@@ -199,6 +201,10 @@ class SqlService:
             raise explain(error, question.query) from error
         finally:
             await self._finish(run, slot)
+
+    def check_room(self, sites: Sequence[str], token_id: str) -> None:
+        """Raises `TooManyRequests` or `Unavailable` where a question of theirs would be refused at once."""
+        self._slots.check(sites, token_id)
 
     async def check(self, request: SqlRequest) -> None:
         """Refuse what the guard would refuse, without asking for a row.

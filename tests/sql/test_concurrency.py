@@ -11,7 +11,7 @@ from analytics_server.sql.concurrency import ConcurrencyLimit
 
 
 def slots(at_once: int = 2, per_site: int = 4, wait_s: float = 30.0) -> ConcurrencyLimit:
-    return ConcurrencyLimit(at_once=at_once, per_site=per_site, wait_s=wait_s)
+    return ConcurrencyLimit(at_once=at_once, waiting=8 * at_once, per_site=per_site, wait_s=wait_s)
 
 
 async def begun(work: asyncio.Task[object]) -> bool:
@@ -26,6 +26,9 @@ async def test_waits_for_a_turn_and_is_refused_in_the_end() -> None:
     first = await few.acquire(["a"])
     waiting = asyncio.create_task(few.acquire(["a"]))
     await asyncio.sleep(0)
+    few.check(["b"])
+    with pytest.raises(TooManyRequests):
+        few.check(["a"])
     with pytest.raises(TooManyRequests):
         await few.acquire(["a"])
     with pytest.raises(Unavailable):
@@ -89,6 +92,8 @@ async def test_places_to_wait_are_shared_too() -> None:
         await few.acquire(["s9"], "t")
     others = [asyncio.create_task(few.acquire([f"o{number}"])) for number in range(5)]
     await begun(others[0])
+    with pytest.raises(Unavailable, match=r"\[sql\] waiting"):
+        few.check(["o9"])
     with pytest.raises(Unavailable):
         await few.acquire(["o9"])
     for each in (*waiting, *others):

@@ -16,7 +16,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 # The locks name every package, so pip neither resolves nor adds any.
 PIP_LOCKED = $(PIP) install --quiet --no-deps --require-hashes --only-binary :all:
 COUNTRY_DB = .build/geo/country.mmdb
-NODE_PACKAGES = tests/browsers/puppeteer tests/access/oidc/node tests/clickhouse_api/node web examples/nextjs
+NODE_PACKAGES = tests/browsers/puppeteer tests/access/oidc/node tests/clickhouse_api/node tests/web/runtimes web examples/nextjs
 NODE_INSTALLED = $(NODE_PACKAGES:%=%/node_modules/installed)
 # Is the Node.js that is found new enough for what the packages of web/ are built with?
 NODE_IS_NEW = node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b > 18) ? 0 : 1)' 2>/dev/null

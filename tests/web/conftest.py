@@ -29,6 +29,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package's modules, built into a folder of this worker's own."""
     folder = tmp_path_factory.mktemp("client")
     run("client/build/package.mjs", str(folder))
+    (folder / "package.json").write_text('{"type": "module"}', encoding="utf-8")  # as the package has it
     return folder
 
 

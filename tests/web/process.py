@@ -15,10 +15,12 @@ LINE_TIMEOUT_S = 60.0
 
 
 class NodeProcess:
-    """One run of a script; use it as an async context, which kills what is left of it."""
+    """One run of a script, on Node.js unless told otherwise; an async context, which kills what is left of it."""
 
-    def __init__(self, *arguments: str, script: Path = APPLICATION, folder: Path | None = None) -> None:
-        self._command = [find_node(), str(script), *arguments]
+    def __init__(
+        self, *arguments: str, script: Path = APPLICATION, folder: Path | None = None, runtime: Path | None = None
+    ) -> None:
+        self._command = [str(runtime) if runtime else find_node(), str(script), *arguments]
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
 

@@ -7,6 +7,7 @@ to ask about it here, because no address says which one it is.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -71,7 +72,7 @@ class GrafanaService:
         if len(sites) > 1:
             call.trail.sites = sites
         answers: list[PanelAnswer] = []
-        rows = 0
+        rows: Counter[str] = Counter()
         clock = asyncio.get_running_loop().time
         until = clock() + self.limits.query_timeout_s
         for target, payload, site_id in asked:
@@ -81,8 +82,8 @@ class GrafanaService:
                 break  # Nobody waits for the answer.
             try:
                 report = await self._reports.report(call.body, target, payload, site_id)
-                rows += row_count(report)
-                if rows > PANEL_REPORTS * self.limits.query_rows:
+                rows[site_id] += row_count(report)
+                if rows.total() > PANEL_REPORTS * self.limits.query_rows:
                     raise RequestError(
                         f"The panel's queries have more than {PANEL_REPORTS} × query_rows rows together: ask for "
                         "less, or make several panels.",
@@ -94,7 +95,7 @@ class GrafanaService:
                     error.message = f"Query {target.ref_id[:40]}: {error.message}"
                 raise
             await asyncio.sleep(0)  # Others' turn: what is saved is answered without waiting for anything.
-        call.trail.rows = rows
+        call.trail.rows, call.trail.site_rows = rows.total(), rows
         return answers
 
     async def annotations(self, call: Call[AnnotationsQuestion]) -> list[AnnotationEvent]:

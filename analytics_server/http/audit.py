@@ -86,7 +86,18 @@ def hash_of(asked: bytes) -> str:
 class AuditTrail:
     """What is known of one call so far: filled in on its way, an entry at its end."""
 
-    __slots__ = ("asked", "caller", "details", "in_background", "outcome", "resource", "rows", "site_id", "sites")
+    __slots__ = (
+        "asked",
+        "caller",
+        "details",
+        "in_background",
+        "outcome",
+        "resource",
+        "rows",
+        "site_id",
+        "site_rows",
+        "sites",
+    )
 
     def __init__(self) -> None:
         self.caller: object | None = None
@@ -96,6 +107,8 @@ class AuditTrail:
         """Of a call about several sites: all of them. Each has an entry, so that who manages one sees it."""
         self.resource = ""
         self.rows: int | None = None
+        self.site_rows: Mapping[str, int] = {}
+        """Of a call about several sites: the rows of each, where they can be told apart."""
         self.details: dict[str, str] = {}
         self.outcome = OK
         """Of a call that is answered; an error's code where the answer, in a protocol of its own, is a refusal."""
@@ -120,9 +133,11 @@ class AuditTrail:
         )
 
     def entries(self, action: str, operation: str, outcome: str) -> list[AuditEntry]:
-        """The entry of the call, or one for each of its sites."""
+        """The entry of the call, or one for each of its sites: it says nothing of the other sites' rows."""
         entry = self.entry(action, operation, outcome)
-        return [msgspec.structs.replace(entry, site_id=shown_id(site)) for site in self.sites] or [entry]
+        return [
+            msgspec.structs.replace(entry, site_id=shown_id(site), rows=self.site_rows.get(site)) for site in self.sites
+        ] or [entry]
 
 
 def rows_of(result: object) -> int | None:

@@ -16,6 +16,7 @@ import msgspec
 from analytics_server.errors import StoreError, Unavailable
 from analytics_server.ingest.flush import dead_letters
 from analytics_server.ingest.wal.segment import SegmentError
+from analytics_server.privacy.archived_days import ArchivedDays, NothingArchived
 from analytics_server.privacy.export_page import ExportPage
 from analytics_server.privacy.opt_outs import OptOuts
 from analytics_server.privacy.person_tables import USER_COLUMN, PersonTable, person_tables
@@ -55,7 +56,10 @@ class Log(Protocol):
 class PersonExport:
     """`opt_outs` tells whether the person is on the list; `letters` is where dead letters lie."""
 
-    def __init__(self, store: Store, log: Log, letters: Path, opt_outs: OptOuts) -> None:
+    def __init__(
+        self, store: Store, log: Log, letters: Path, opt_outs: OptOuts, archive: ArchivedDays | None = None
+    ) -> None:
+        self._archive = archive or NothingArchived()
         self._store = store
         self._log = log
         self._letters = letters
@@ -80,6 +84,8 @@ class PersonExport:
         for site_id in self._opt_outs.sites_of(user_id) if scope.sites is None else scope.sites:
             if scope.sites is None or self._opt_outs.has(site_id, user_id):
                 yield msgspec.json.encode({"table": "opt_outs", "site_id": site_id}) + b"\n"
+        for files in await self._archive.unsearched(scope.covers):
+            yield msgspec.json.encode({"table": "archived_days", "not_searched": files}) + b"\n"
 
     async def zip(self, user_id: str, scope: SiteScope) -> AsyncGenerator[bytes, None]:
         """A zip of the same NDJSON and a page for people. Raises a store error."""

@@ -12,6 +12,7 @@ from analytics_server.http.audit import AuditEntry, Recorder
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.ingest.service import IngestService
 from analytics_server.ingest.wal.segment import Sealed
+from analytics_server.privacy.archived_days import ArchivedDays, NothingArchived
 from analytics_server.privacy.certificate import Certificate
 from analytics_server.privacy.erasure import DELIVERY_WAIT_S, Surroundings
 from analytics_server.privacy.erasure_jobs import ErasureJobs
@@ -32,7 +33,7 @@ from analytics_server.store.protocol import Store
 
 class PrivacyService:
     """`recorder` gets an entry of each erasure that is done, with its certificate's hash. `reload_saved`: read what is
-    saved with sites again, where this process keeps it."""
+    saved with sites again, where this process keeps it. `archive`: files of days that this server writes."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class PrivacyService:
         recorder: Recorder,
         *,
         reload_saved: Callable[[], Awaitable[None]] | None = None,
+        archive: ArchivedDays | None = None,
     ) -> None:
         self._store = store
         self._recorder = recorder
@@ -51,7 +53,7 @@ class PrivacyService:
         self.hashes = UserHashes(store)
         self.opt_outs = OptOuts(store, self.hashes, unreadable=access.unreadable)
         letters = config.data_dir / "dead-letters"
-        self.export = PersonExport(store, ingest, letters, self.opt_outs)
+        self.export = PersonExport(store, ingest, letters, self.opt_outs, archive)
         self.erasures = Erasures(
             store,
             ErasureJobs(store, unreadable=access.unreadable),
@@ -63,6 +65,7 @@ class PrivacyService:
                 has_neighbours=not store.capabilities.owns_files,
                 merging=ingest.merges.released,
                 removing=integrity.removing,
+                archive=archive or NothingArchived(),
             ),
             wal=config.wal_dir,
             cluster=config.clickhouse.cluster,

@@ -1,0 +1,142 @@
+"""A crash at any moment leaves no half file under its name, and the next run goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.archive.directory import FIRST, Archiving, expected, made, read_by_duckdb
+from tests.server import Client, RunningServer, wait_for
+
+MOST_POINTS = 200
+SITE = "killed.example"
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Death:
+    """Ends the process at a moment: before or after the call of that number, of those that touch the disk."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls, self.at, self.is_after, self.is_dead = 0, -1, False, False
+        for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "mkdir")):
+            monkeypatch.setattr(owner, name, self._wrapped(getattr(owner, name)))
+
+    def arm(self, at: int, *, is_after: bool) -> None:
+        self.calls, self.at, self.is_after, self.is_dead = 0, at, is_after, False
+
+    def _wrapped(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*arguments: Any, **named: Any) -> Any:
+            is_here = self.calls == self.at
+            self.calls += 1
+            if self.is_dead or (is_here and not self.is_after):
+                self.is_dead = True
+                raise Killed
+            answer = real(*arguments, **named)
+            if is_here:
+                self.is_dead = True
+                raise Killed
+            return answer
+
+        return wrapper
+
+
+@pytest.mark.timeout(300)
+async def test_killed_at_any_write_it_goes_on(archiving: Archiving, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [each for each in made(11, 120, days=2) if each[0] == "plain"]
+    await archiving.place.insert(rows)
+    death = Death(monkeypatch)
+    lake, point = archiving.root, 0
+    for point in range(MOST_POINTS):
+        died = False
+        for is_after in (False, True):
+            archiving.root = lake / f"{point}-{is_after}"
+            archiving.root.mkdir(parents=True)
+            archive = archiving.made(sites=("plain",))
+            death.arm(point, is_after=is_after)
+            try:
+                await archive.run()
+            except Killed:
+                died = True
+            death.arm(-1, is_after=False)
+            for path in archiving.root.rglob("events.parquet"):
+                data = path.read_bytes()
+                assert data[:4] == data[-4:] == b"PAR1", path
+            archiving.manifests()  # what they name is as they say
+
+            assert await archiving.made(sites=("plain",)).run()
+            manifest = archiving.manifests()["plain"]
+            assert sum(file.events for file in manifest.files) == len(rows)
+            assert archiving.left_over() == []
+            if point % 6 == 0:
+                assert read_by_duckdb(archiving.root) == expected(rows)
+        if not died:
+            break
+    assert 10 < point < MOST_POINTS
+
+
+@pytest.mark.timeout(300)
+async def test_a_server_that_is_killed_goes_on_when_it_starts_again(tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    lake.mkdir()
+    now = datetime.now(UTC)
+    days = 30
+    settings = {"ingest_flush_interval_ms": "100", "export_directory": str(lake), "export_after_hours": "0"}
+    with RunningServer(tmp_path / "server", settings) as server:
+        async with Client(server) as client:
+            events = [
+                {
+                    "site": SITE,
+                    "name": "pageview",
+                    "url": f"https://{SITE}/{number}",
+                    "timestamp": (now - timedelta(days=number % days, seconds=number)).isoformat(),
+                }
+                for number in range(600)
+            ]
+            assert (await client.send(events, trusted=True)).json["accepted"] == len(events)
+            await client.flushed()
+        server.kill()
+        directory = lake / f"site={SITE}"
+        for wanted in (1, 5, 12):
+            server.restart()
+            await wait_for(lambda count=wanted: _count(directory, count), 60, "a file")
+            server.kill()
+            for path in directory.rglob("events.parquet"):
+                data = path.read_bytes()
+                assert data[:4] == data[-4:] == b"PAR1", path
+        server.restart()
+        today = now.date()
+        complete = sum(1 for event in events if datetime.fromisoformat(str(event["timestamp"])).date() < today)
+
+        async def all_there() -> bool:
+            path = directory / "_manifest.json"
+            if not await asyncio.to_thread(path.exists):
+                return False
+            files = msgspec.json.decode(await asyncio.to_thread(path.read_bytes))["files"]
+            return sum(file["events"] for file in files) >= complete
+
+        await wait_for(all_there, 60, "all days")
+        async with Client(server) as client:
+            await wait_for(lambda: _is_done(client), 60, "the end of the run")
+            found = await client.call("GET", "/api/v1/audit")
+            assert "archive" in {entry["action"] for entry in found.json["entries"]}
+    assert len(read_by_duckdb(lake)) == complete
+    assert FIRST < now
+
+
+async def _count(directory: Path, wanted: int) -> bool:
+    return len(await asyncio.to_thread(lambda: list(directory.rglob("events.parquet")))) >= wanted
+
+
+async def _is_done(client: Client) -> bool:
+    metrics = (await client.call("GET", "/metrics")).body.decode()
+    return 'daily_work_total{outcome="done",work="archive"}' in metrics

@@ -45,7 +45,7 @@ from analytics_server.store import Store
 
 
 class Questions:
-    """`recorder` gets the entries of the archive. `must_wait`: work in the background that only makes answers faster has to wait."""
+    """`recorder` gets the archive's entries. `must_wait`: work in the background that is not urgent has to wait."""
 
     def __init__(
         self,

@@ -1,8 +1,9 @@
 """Where a site's files lie, and what its manifest says of them.
 
 `DIRECTORY/site=SITE/date=YYYY-MM-DD/events.parquet`, the layout of Hive: DuckDB, Spark, ClickHouse and others read site
-and date from the path, and leave out the files of other days without opening them. A site's id is percent-encoded, which
-these readers undo. `_manifest.json` stands beside the days; readers of such directories pass over a name that begins so.
+and date from the path, and leave out the files of other days without opening them. A site's id is percent-encoded,
+which these readers undo. `_manifest.json` stands beside the days; readers of such directories pass over a name that
+begins so.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from urllib.parse import quote
 import msgspec
 
 from analytics_server.archive.whole_files import WrittenFile, read_manifest
+from analytics_server.config import ExportSection
 
 MANIFEST = "_manifest.json"
 FORMAT = "parquet"
@@ -41,6 +43,11 @@ class SiteManifest(msgspec.Struct, frozen=True, kw_only=True):
     def by_date(self) -> dict[date, DayFile]:
         """Its days."""
         return {file.date: file for file in self.files}
+
+
+def root_of(settings: ExportSection) -> Path | None:
+    """Where files of days are written, absolute; None for nowhere."""
+    return Path(settings.directory).expanduser().resolve() if settings.directory else None
 
 
 def site_directory(root: Path, site_id: str) -> Path:

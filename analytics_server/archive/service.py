@@ -23,7 +23,7 @@ from analytics_server.access.retention import retention_of
 from analytics_server.access.sites import Sites
 from analytics_server.analyses.event_files.run import EventFiles
 from analytics_server.archive.days import count_days, days_to_write, first_kept, last_complete
-from analytics_server.archive.manifest import DayFile, archived_sites
+from analytics_server.archive.manifest import DayFile, archived_sites, root_of
 from analytics_server.archive.writer import DayWriter, SiteFiles
 from analytics_server.config import Config
 from analytics_server.errors import AnalyticsError, StoreRetryable
@@ -65,7 +65,7 @@ class Archive:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = config.export
-        self.root = Path(config.export.directory).expanduser().resolve() if config.export.directory else None
+        self.root = root_of(config.export)
         self._privacy = config.privacy
         self._holder = str(config.data_dir)
         self._store = store
@@ -99,32 +99,37 @@ class Archive:
             raise
 
     async def _run(self) -> bool:
-        waiting, failed = deque(self._chosen()), []
+        waiting, failed = deque(self._chosen()), list[str]()
         while waiting:
-            while self._must_wait():
-                await asyncio.sleep(REST_S)
-            lease = self._lease()
-            async with leased(lease) as taken:
-                if not taken:
-                    return False
-                await self._check_root()
-                until = time.monotonic() + PORTION_S
-                await self._store.catch_up(["events"])
-                while waiting and lease.is_held and time.monotonic() < until and not self._must_wait():
-                    try:
-                        is_done = await self._write_site(waiting[0], lambda: lease.is_held and time.monotonic() < until)
-                    except AnalyticsError as error:
-                        log.warning("a site is not archived", extra={"site": waiting[0], "reason": error.message[:300]})
-                        failed.append(waiting[0])
-                        is_done = True
-                    except OSError as error:
-                        raise self._failed(error) from error
-                    if is_done:
-                        waiting.popleft()
+            if not self._must_wait() and not await self._portion(waiting, failed):
+                return False
             if waiting:
                 await asyncio.sleep(REST_S)
         if failed:
             raise ArchiveFailed(f"{len(failed)} sites were not archived, {failed[0]} first: the log says why.")
+        return True
+
+    async def _portion(self, waiting: deque[str], failed: list[str]) -> bool:
+        """Write under the lease for a while, and take the sites that are done off the list; False without the lease."""
+        lease, until = self._lease(), time.monotonic() + PORTION_S
+
+        def may_go_on() -> bool:
+            return lease.is_held and time.monotonic() < until and not self._must_wait()
+
+        async with leased(lease) as taken:
+            if not taken:
+                return False
+            await self._check_root()
+            await self._store.catch_up(["events"])
+            while waiting and may_go_on():
+                try:
+                    if await self._write_site(waiting[0], may_go_on):
+                        waiting.popleft()
+                except AnalyticsError as error:
+                    log.warning("a site is not archived", extra={"site": waiting[0], "reason": error.message[:300]})
+                    failed.append(waiting.popleft())
+                except OSError as error:
+                    raise self._failed(error) from error
         return True
 
     def _chosen(self) -> list[str]:
@@ -152,7 +157,7 @@ class Archive:
         is_done = True
         try:
             for number, day in enumerate(days):
-                if number and (not may_go_on() or self._must_wait()):
+                if number and not may_go_on():
                     is_done = False
                     break
                 file = await self._writer.write(files, day, zone_of(site))

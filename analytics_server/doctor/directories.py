@@ -7,7 +7,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from analytics_server.archive.manifest import archived_manifests
+from analytics_server.archive.manifest import archived_manifests, root_of
 from analytics_server.archive.whole_files import is_whole
 from analytics_server.config import Config
 from analytics_server.doctor.report import BaseCheck, Facts, Finding, count, size
@@ -52,13 +52,13 @@ class ArchiveCheck(BaseCheck):
     name = "archive"
 
     def __init__(self, config: Config) -> None:
-        self._directory = config.export.directory
+        self._root = root_of(config.export)
 
     async def examine(self) -> Finding:
         """Look at the directory, its manifests and the files that they name."""
-        if not self._directory:
+        if self._root is None:
             return self.ok("[export] directory is not set: no files of days are written.")
-        root = Path(self._directory).expanduser().resolve()
+        root = self._root
         if not await asyncio.to_thread(root.is_dir):
             return self.error(
                 f"[export] directory {root} is not there: no files of days are written.", "Make it, or mount it."

@@ -22,7 +22,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -60,7 +60,7 @@ class Surroundings:
     """Within it merges are not held back."""
     removing: Callable[[], AbstractAsyncContextManager[None]]
     """Within it data parts may vanish: no loss."""
-    archive: ArchivedDays = NothingArchived()
+    archive: ArchivedDays = field(default_factory=NothingArchived)
 
 
 class ErasureLost(AnalyticsError):

@@ -58,7 +58,7 @@ def made(
 ) -> list[Row]:
     """Events of all sites; none on the third day of the site `plain`."""
     rng = random.Random(seed)
-    rows = []
+    rows: list[Row] = []
     while len(rows) < count:
         site = rng.choice(list(ZONES))
         ts_us = int(first.timestamp()) * 1_000_000 + rng.randrange(days * 86_400_000_000)

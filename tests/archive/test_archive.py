@@ -18,7 +18,7 @@ from analytics_server.archive.whole_files import part_of
 from analytics_server.model import COLUMN_INDEX
 from analytics_server.query.language.time_range import midnight
 from analytics_server.store.lease import Lease, leased
-from tests.archive.directory import DAYS, FIRST, LATER, ZONES, Archiving, expected, local_day, made, read_by_duckdb
+from tests.archive.directory import FIRST, LATER, ZONES, Archiving, duckdb, expected, local_day, made, read_by_duckdb
 
 COMPLETE_S = 48 * 3_600
 
@@ -273,8 +273,6 @@ async def test_what_a_profile_forbids_is_left_out(archiving: Archiving) -> None:
 
 
 def _columns(directory: Path) -> list[list[str]]:
-    from tests.archive.directory import duckdb
-
     return duckdb(f"DESCRIBE SELECT * FROM '{directory}/*/events.parquet'")
 
 
@@ -290,4 +288,3 @@ def test_a_site_s_directory_is_safe_and_tells_its_id() -> None:
     assert all(site_directory(root, site).parent == root for site in names)
     long = "文" * 128
     assert len(site_directory(root, long).name.encode()) < 255
-    assert DAYS > 1

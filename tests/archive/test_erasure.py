@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -94,7 +97,7 @@ async def test_an_erasure_writes_the_person_s_days_again_and_names_what_it_can_t
             manifests = {manifest.site_id: manifest for _, manifest in archived_manifests(lake)}
             assert (manifests[OTHER].by_date()[alone].name, manifests[OTHER].by_date()[alone].events) == ("", 0)
             assert manifests[SITE].by_date()[alone].events == 3
-            audit = (await client.call("GET", "/api/v1/audit")).json["entries"]
+            audit = (await client.call("GET", "/api/v1/privacy/audit?limit=1000")).json["entries"]
             rewritten = [entry for entry in audit if entry["details"].get("state") == "rewritten"]
             assert [(entry["site_id"], entry["details"]["files"]) for entry in rewritten] == [(OTHER, str(DAYS))]
 
@@ -132,15 +135,10 @@ with_store(config, work)
 
 
 def _make_old(server: RunningServer) -> None:
-    import subprocess
-    import sys
-
     subprocess.run([sys.executable, "-c", REMOVE], env=server.environment(), timeout=100, check=True)
 
 
 def _assert_whole(lake: Path) -> None:
-    import hashlib
-
     for directory, manifest in archived_manifests(lake):
         named = {directory / file.name: file for file in manifest.files if file.name}
         assert set(directory.rglob("events.parquet")) == named.keys()

@@ -20,8 +20,8 @@ import msgspec
 from msgspec import Meta
 
 from analytics_server.errors import ConfigError
-from analytics_server.service_links import service_links
-from analytics_server.setting_types import Hours, NotNegative, Port, Positive, RetentionDays, Seconds, Section, UrlPath
+from analytics_server.settings.service_links import service_links
+from analytics_server.settings.types import Hours, NotNegative, Port, Positive, RetentionDays, Seconds, Section, UrlPath
 from analytics_server.spelling.host_names import allowed_host
 from analytics_server.zones import find_zone, refusal
 

@@ -28,12 +28,12 @@ from pathlib import Path
 
 from analytics_server.errors import AnalyticsError, StoreError, StoreRetryable
 from analytics_server.ingest.flush.letter_removal import remove_from_letters, remove_from_quarantine
-from analytics_server.privacy.archived_days import ArchivedDays, NothingArchived
 from analytics_server.privacy.certificate import Certificate, sealed
 from analytics_server.privacy.erasure_jobs import ErasureJob, ErasureJobs, ErasurePhase
 from analytics_server.privacy.erasure_tables import ErasureTables
 from analytics_server.privacy.export import Log
 from analytics_server.privacy.opt_outs import KNOWN_S as OPT_OUT_KNOWN_S
+from analytics_server.privacy.scope import ArchivedDays, NothingArchived
 from analytics_server.store.lease import Lease
 from analytics_server.store.protocol import Store
 

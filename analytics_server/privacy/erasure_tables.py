@@ -53,7 +53,13 @@ class ErasureTables:
     """The statements of one erasure, whose id is letters and digits."""
 
     def __init__(
-        self, store: Store, erasure_id: str, scope: SiteScope, *, cluster: str, zone_of: Callable[[str], str | None]
+        self,
+        store: Store,
+        erasure_id: str,
+        scope: SiteScope,
+        *,
+        cluster: str,
+        zone_of: Callable[[str], str | None] = lambda site_id: None,
     ) -> None:
         self._store = store
         self._id = erasure_id

@@ -16,11 +16,10 @@ import msgspec
 from analytics_server.errors import StoreError, Unavailable
 from analytics_server.ingest.flush import dead_letters
 from analytics_server.ingest.wal.segment import SegmentError
-from analytics_server.privacy.archived_days import ArchivedDays, NothingArchived
 from analytics_server.privacy.export_page import ExportPage
 from analytics_server.privacy.opt_outs import OptOuts
 from analytics_server.privacy.person_tables import USER_COLUMN, PersonTable, person_tables
-from analytics_server.privacy.scope import SiteScope
+from analytics_server.privacy.scope import ArchivedDays, NothingArchived, SiteScope
 from analytics_server.privacy.zip_stream import ZipStream
 from analytics_server.rollups.materialized_views import is_gone
 from analytics_server.rollups.registry import FUNNEL_FACTS

@@ -12,7 +12,6 @@ from analytics_server.http.audit import AuditEntry, Recorder
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.ingest.service import IngestService
 from analytics_server.ingest.wal.segment import Sealed
-from analytics_server.privacy.archived_days import ArchivedDays, NothingArchived
 from analytics_server.privacy.certificate import Certificate
 from analytics_server.privacy.erasure import DELIVERY_WAIT_S, Surroundings
 from analytics_server.privacy.erasure_jobs import ErasureJobs
@@ -25,6 +24,7 @@ from analytics_server.privacy.report.history import ERASURE_DONE, AuditHistory
 from analytics_server.privacy.report.routes import endpoints as report_endpoints
 from analytics_server.privacy.routes import PrivacyRoutes
 from analytics_server.privacy.salts import Salts
+from analytics_server.privacy.scope import ArchivedDays, NothingArchived
 from analytics_server.privacy.user_hashes import UserHashes
 from analytics_server.store.integrity import Integrity
 from analytics_server.store.lease import end_left_over

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,11 +15,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.archive.directory import Archiving, expected, made, read_by_duckdb
+from analytics_server.model import COLUMN_INDEX, COLUMN_NAMES, Row
+from tests.archive.directory import Archiving, duckdb, expected, local_day, made, read_by_duckdb
 from tests.server import Client, RunningServer, wait_for
 
 MOST_POINTS = 200
 SITE = "killed.example"
+USER = COLUMN_INDEX["user_id"]
 
 
 class Killed(BaseException):
@@ -83,6 +87,62 @@ async def test_killed_at_any_write_it_goes_on(archiving: Archiving, monkeypatch:
         if not died:
             break
     assert 10 < point < MOST_POINTS
+
+
+@pytest.mark.timeout(300)
+async def test_killed_while_a_person_s_days_are_written_again_it_goes_on(
+    archiving: Archiving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [each for each in made(12, 120, days=2, users=("anna", "ben")) if each[0] == "plain"]
+    rows += [replaced(each, day=3) for each in rows[:3] if each[USER] == "anna"]  # a day of hers alone
+    await archiving.place.insert(rows)
+    lake = archiving.root
+    source = lake / "before"
+    archiving.root = source
+    source.mkdir()
+    assert await archiving.made(sites=("plain",)).run()
+    assert {user for (user,) in users(source)} == {"anna", "ben"}
+    hers = Counter((str(each[0]), local_day(each)) for each in rows if each[USER] == "anna")
+    store = archiving.place.store
+    await store.command("ALTER TABLE events DELETE WHERE user_id = 'anna' SETTINGS mutations_sync = 2")
+    death = Death(monkeypatch)
+    point = 0
+    for point in range(MOST_POINTS):
+        died = False
+        for is_after in (False, True):
+            archiving.root = lake / f"{point}-{is_after}"
+            shutil.copytree(source, archiving.root)
+            archive = archiving.made(sites=("plain",))
+            death.arm(point, is_after=is_after)
+            try:
+                await archive.rewrite(hers)
+            except Killed:
+                died = True
+            death.arm(-1, is_after=False)
+            await archiving.made(sites=("plain",)).rewrite(hers)
+            manifest = archiving.manifests()["plain"]
+            assert sum(file.events for file in manifest.files) == sum(each[USER] == "ben" for each in rows)
+            files = {path.relative_to(archiving.root / "site=plain") for path in archiving.root.rglob("*.parquet*")}
+            assert {str(path) for path in files} == {file.name for file in manifest.files if file.name}
+            assert await archive.unsearched(lambda site: True) == []
+            if point % 4 == 0:
+                assert users(archiving.root) == [["ben"]]
+        if not died:
+            break
+    assert 4 < point < MOST_POINTS
+
+
+def replaced(each: Row, *, day: int) -> Row:
+    """The same event on another day."""
+    ts, event_id = each[COLUMN_INDEX["ts"]], each[COLUMN_INDEX["event_id"]]
+    assert isinstance(ts, int)
+    assert isinstance(event_id, bytes)
+    values = {"ts": ts + day * 86_400_000_000, "session_start": ts, "event_id": event_id[::-1]}
+    return tuple(values.get(name, value) for name, value in zip(COLUMN_NAMES, each, strict=True))
+
+
+def users(root: Path) -> list[list[str]]:
+    return duckdb(f"SELECT DISTINCT user_id FROM '{root}/*/*/events.parquet' ORDER BY user_id")
 
 
 @pytest.mark.timeout(300)

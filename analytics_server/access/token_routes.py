@@ -326,7 +326,7 @@ def role_of(scopes: tuple[str, ...]) -> Role | None:
 
 
 def checked_threshold(threshold: int, scopes: tuple[str, ...]) -> int:
-    """The threshold of a new token, 0 for none. Raises `RequestError` (bad_threshold) for one that does more than read."""
+    """The threshold of a new token, 0 for none. Raises `RequestError` where it would do more than read."""
     for scope in scopes if threshold else ():
         if scope not in READING_SCOPES:
             raise RequestError(

@@ -118,6 +118,12 @@ async def test_an_erasure_writes_the_person_s_days_again_and_names_what_it_can_t
             assert named.endswith(f"to {(now - timedelta(days=DAYS - 2)).date()}")
             assert users(lake) == {ANNA: 9, BEN: of_user[BEN]}
             _assert_whole(lake)
+        assert server.terminate() == 0
+    with RunningServer(tmp_path / "server", SETTINGS) as server:  # one that writes no files, or elsewhere
+        async with Client(server) as client:
+            certificate = await erased(client, BEN)
+            elsewhere = "archived days of {}, which lie elsewhere or are of a deleted site"
+            assert certificate["not_searched"] == [elsewhere.format(site) for site in sorted((SITE, OTHER))]
 
 
 REMOVE = """

@@ -326,7 +326,7 @@ def foreign_events_are_refused(reply: Reply) -> bool:
 async def test_the_live_socket_closes_with_a_code_for_each_refusal(world: World) -> None:
     codes = {"ok": 0, "401": 4401, "403": 4403}
     for role, site in itertools.product(ROLES, (OWN, FOREIGN)):
-        assert await world.close_code(role, site) == codes[expected(NEED[SOCKET], role, site)], (role.name, site)
+        assert await world.close_code(role, site) == codes[expected(SOCKET, role, site)], (role.name, site)
 
 
 @in_one_loop

@@ -2,7 +2,7 @@
 
 `DIRECTORY/site=SITE/date=YYYY-MM-DD/events.parquet`, the layout of Hive: DuckDB, Spark, ClickHouse and others read site
 and date from the path, and leave out the files of other days without opening them. A site's id is percent-encoded,
-which these readers undo. `_manifest.json` stands beside the days; readers of such directories pass over a name that
+as Hive does it. `_manifest.json` stands beside the days; readers of such directories pass over a name that
 begins so.
 """
 

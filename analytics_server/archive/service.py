@@ -16,13 +16,14 @@ from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry, Counter
 
-from analytics_server.access.retention import retention_of
+from analytics_server.access.retention import is_archived, retention_of
 from analytics_server.access.sites import Sites
 from analytics_server.analyses.event_files.run import EventFiles
-from analytics_server.archive.days import count_days, days_to_write, first_kept, last_complete
+from analytics_server.archive.days import count_days, count_days_of, days_to_write, first_kept, last_complete
 from analytics_server.archive.manifest import DayFile, archived_sites, root_of
 from analytics_server.archive.writer import DayWriter, SiteFiles
 from analytics_server.config import Config
@@ -41,7 +42,9 @@ ACTION = "archive"
 LEASE = "archive"
 LEASE_S = 300.0
 PORTION_S = 60.0
-REST_S = 1.0
+REST_S = 10.0
+"""Between two portions. An erasure that has to rewrite files tries to get the lease every five seconds."""
+WAIT_S = 1.0
 
 
 class ArchiveFailed(AnalyticsError):
@@ -101,7 +104,9 @@ class Archive:
     async def _run(self) -> bool:
         waiting, failed = deque(self._chosen()), list[str]()
         while waiting:
-            if not self._must_wait() and not await self._portion(waiting, failed):
+            while self._must_wait():  # noqa: ASYNC110 - nobody tells when the log is delivered
+                await asyncio.sleep(WAIT_S)
+            if not await self._portion(waiting, failed):
                 return False
             if waiting:
                 await asyncio.sleep(REST_S)
@@ -121,7 +126,7 @@ class Archive:
                 return False
             await self._check_root()
             await self._store.catch_up(["events"])
-            while waiting and may_go_on():
+            while waiting:
                 try:
                     if await self._write_site(waiting[0], may_go_on):
                         waiting.popleft()
@@ -130,18 +135,16 @@ class Archive:
                     failed.append(waiting.popleft())
                 except OSError as error:
                     raise self._failed(error) from error
+                if not may_go_on():
+                    break
         return True
 
     def _chosen(self) -> list[str]:
         """The sites to be archived: not those whose settings nobody knows, as of a damaged document."""
-        sites = self._sites.all()
-        if self._settings.sites:
-            asked = {stored_site_id(site_id) for site_id in self._settings.sites}
-            sites = [site for site in sites if stored_site_id(site.site_id) in asked]
-            if missing := asked - {stored_site_id(site.site_id) for site in sites}:
-                log.warning(
-                    "[export] sites names sites that are not there", extra={"sites": ", ".join(sorted(missing))}
-                )
+        sites = [site for site in self._sites.all() if is_archived(site, self._settings)]
+        found = {stored_site_id(site.site_id) for site in sites}
+        if missing := [site_id for site_id in self._settings.sites if stored_site_id(site_id) not in found]:
+            log.warning("[export] sites names sites that are not there", extra={"sites": ", ".join(missing)[:1_000]})
         if unknown := sorted(site.site_id for site in sites if site.profile not in PROFILES):
             log.warning("sites without readable settings are not archived", extra={"sites": ", ".join(unknown)[:1_000]})
         return [site.site_id for site in sites if site.profile in PROFILES]
@@ -160,7 +163,10 @@ class Archive:
                 if number and not may_go_on():
                     is_done = False
                     break
+                known = files.days.get(day)
                 file = await self._writer.write(files, day, zone_of(site))
+                if file is known:
+                    continue
                 written.append(file)
                 if file.name:
                     await files.write_manifest()
@@ -216,8 +222,12 @@ class Archive:
 
     def time_zone(self, site_id: str) -> str | None:
         """The zone by whose days a site is archived; None where it is not, or is gone."""
+        zone = self._zone(site_id)
+        return zone.key if zone is not None and self.root is not None else None
+
+    def _zone(self, site_id: str) -> ZoneInfo | None:
         site = self._sites.get(stored_site_id(site_id))
-        return zone_of(site).key if site is not None and self.root is not None else None
+        return None if site is None else zone_of(site)
 
     async def rewrite(self, erased: Mapping[tuple[str, date], int]) -> None:
         """Write the files of days again from which so many events of a person were erased.
@@ -243,7 +253,7 @@ class Archive:
                     if file is not None and events < file.events - erased[site_id, day]:
                         continue
                     if file is not None and file.name:
-                        rewritten.append(await self._writer.write(files, day, zone))
+                        rewritten.append(await self._writer.write(files, day, zone, again=True))
                         await files.write_manifest()
                     if file is None or not files.days[day].name:
                         await asyncio.to_thread(files.remove, day)
@@ -264,17 +274,17 @@ class Archive:
             }
         except OSError as error:
             raise self._failed(error) from error
+        zones = {site_id: zone for site_id in archived if (zone := self._zone(site_id)) is not None}
+        counts = await count_days_of(self._store, zones)
         for site_id, files in archived.items():
-            site = self._sites.get(stored_site_id(site_id))
-            if files is None or not files.days or site is None:
+            if files is None or not files.days or site_id not in zones:
                 found.append(f"archived days of {site_id}, which lie elsewhere or are of a deleted site")
                 continue
-            zone = zone_of(site)
-            counts = await count_days(self._store, site_id, zone)
             left = [
                 file.date
                 for file in files.days.values()
-                if file.name and (file.events > counts.get(file.date, 0) or file.time_zone != zone.key)
+                if file.name
+                and (file.events > counts[site_id].get(file.date, 0) or file.time_zone != zones[site_id].key)
             ]
             if left:
                 found.append(f"{len(left)} archived days of {site_id} from {min(left)} to {max(left)}")

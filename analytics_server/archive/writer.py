@@ -76,14 +76,19 @@ class DayWriter:
         self._files = files
         self._clock = clock
 
-    async def write(self, site: SiteFiles, day: date, zone: ZoneInfo) -> DayFile:
+    async def write(self, site: SiteFiles, day: date, zone: ZoneInfo, *, again: bool = False) -> DayFile:
         """Write one day; the manifest is yours to write after it. Of a day without events there is no file.
+
+        One that is there as it has to be is not written, but `again`.
 
         Raises `StoreRetryable` where events of the day come or go all the time, what reading the events raises, and
         `OSError`.
         """
         for _ in range(TRIES):
             events = await count_day(self._store, site.site_id, zone, day) if _is_any(day, zone) else 0
+            known = site.days.get(day)
+            if not again and known and (known.events, known.time_zone) == (events, zone.key) and site.is_whole(known):
+                return known
             began = self._clock().astimezone(UTC)
             name = file_name(day) if events else ""
             written = 0, ""

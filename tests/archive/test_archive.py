@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analytics_server.archive import service
 from analytics_server.archive.days import DAY, days_to_write, first_kept, last_complete
 from analytics_server.archive.manifest import DayFile, file_name, site_directory
 from analytics_server.archive.service import LEASE, ArchiveFailed
@@ -186,6 +187,22 @@ async def test_one_server_at_a_time_and_only_the_sites_that_are_named(archiving:
 
     archiving.made(directory="")
     assert list(archiving.archive.daily()) == []
+
+
+async def test_it_works_in_portions_and_lets_others_have_the_lease_between(
+    archiving: Archiving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = made(9, 80)
+    await archiving.place.insert(rows)
+    monkeypatch.setattr(service, "PORTION_S", 0.0)
+    monkeypatch.setattr(service, "REST_S", 0.0)
+
+    assert await archiving.archive.run()
+
+    assert read_by_duckdb(archiving.root) == expected(rows)
+    days = sum(len(manifest.files) for manifest in archiving.manifests().values())
+    ((portions,),) = await archiving.place.rows("SELECT uniqExact(claim) FROM leases")
+    assert portions >= days - len(ZONES)
 
 
 async def test_expiry_takes_no_file_away_and_a_file_that_is_gone_is_written_again_while_its_events_are_there(

@@ -66,9 +66,10 @@ class Server:
         self._hub, self._tasks = Hub(time.time), BackgroundTasks()
         has_loss = partial(self.integrity.has_lost, "events")
         self.ingest = IngestService(config, self.store, registry, on_durable=self._hub.record, has_loss=has_loss)
-        rooms = self.store, self.access, self.ingest, self.integrity, self.audit.log
-        self.privacy = PrivacyService(config, *rooms, reload_saved=lambda: self._questions.saved.load())
-        self._questions = Questions(config, self.store, self.access, must_wait=lambda: self.ingest.is_behind)
+        rooms = self.store, self.access, self.audit.log, registry
+        asking = self._questions = Questions(config, *rooms, must_wait=lambda: self.ingest.is_behind)
+        around = self.store, self.access, self.ingest, self.integrity, self.audit.log
+        self.privacy = PrivacyService(config, *around, reload_saved=asking.saved.load, archive=asking.archive)
         parts = self.ingest.wal, registry, self.privacy.opt_outs.has, self.privacy.salts.of
         self.collect = CollectService(config, self.access, *parts, drop_history=self._questions.drops.add)
         self._live = LiveSockets(
@@ -161,12 +162,11 @@ class Server:
             self.ingest.deliver(left_over)
 
     def _start_tasks(self) -> None:
-        start, daily = self._tasks.start, daily_tasks(self.http.registry, *self.audit.daily(), *self.privacy.daily())
-        asking = self._questions.tasks(removing=self.privacy.erasures.working)
-        for work, name in (*asking, *self.audit.tasks(), *self.privacy.tasks(), *daily, (self._live.run, "live")):
+        start, asking = self._tasks.start, self._questions.tasks(removing=self.privacy.erasures.working)
+        daily = daily_tasks(self.http.registry, *self.audit.daily(), *self.privacy.daily(), *self._questions.daily())
+        own = (self._live.run, "live"), (self.http.watch_loop, "loop-lag"), (self.housekeeping.run, "housekeeping")
+        for work, name in (*asking, *self.audit.tasks(), *self.privacy.tasks(), *daily, *own):
             start(work, name)
-        start(self.http.watch_loop, "loop-lag")
-        start(self.housekeeping.run, "housekeeping")
         start(self.integrity.run, "integrity")
         if self.store.capabilities.owns_files:
             start(self.ingest.merges.run, "merges")

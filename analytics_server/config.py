@@ -2,7 +2,7 @@
 
 TOML file, then environment (`ANALYTICS_` + section + `_` + key, upper case), the
 environment wins. Unknown keys are refused with the nearest valid name. Imports
-only the error tree and the zones. Each key is explained in `config.example.toml` (a test holds
+only the error tree, the zones and the settings' types. Each key is explained in `config.example.toml` (a test holds
 the two together).
 """
 
@@ -20,16 +20,12 @@ import msgspec
 from msgspec import Meta
 
 from analytics_server.errors import ConfigError
-from analytics_server.service_links import service_links
+from analytics_server.settings.service_links import service_links
+from analytics_server.settings.types import Hours, NotNegative, Port, Positive, RetentionDays, Seconds, Section, UrlPath
 from analytics_server.spelling.host_names import allowed_host
 from analytics_server.zones import find_zone, refusal
 
-Port = Annotated[int, Meta(ge=0, le=65535)]
-Positive = Annotated[int, Meta(ge=1)]
-NotNegative = Annotated[int, Meta(ge=0)]
-RetentionDays = Annotated[int, Meta(ge=0, le=36_500)]
-Seconds = Annotated[float, Meta(gt=0, le=1e9)]
-UrlPath = Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)+$")]
+
 HEADER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 OIDC_ISSUER = re.compile(r"(https://[^\s/?#@]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?)(/[^\s?#]*)?")
 OIDC_ROLE = re.compile(r"[^=\s][^=]*=(owner|(viewer|editor|admin)@\S+)")
@@ -44,11 +40,7 @@ OWN_PATHS = (
 ENVIRONMENT_PREFIX = "ANALYTICS_"
 
 
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all sections: unknown keys are errors."""
-
-
-class ServerSection(_Section, frozen=True, kw_only=True):
+class ServerSection(Section, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: Port = 8000
     data_dir: str = "./data"
@@ -62,7 +54,7 @@ class ServerSection(_Section, frozen=True, kw_only=True):
     demo: bool = False
 
 
-class ClickhouseSection(_Section, frozen=True, kw_only=True):
+class ClickhouseSection(Section, frozen=True, kw_only=True):
     url: str = ""
     database: str = "analytics"
     cluster: str = ""
@@ -72,14 +64,14 @@ class ClickhouseSection(_Section, frozen=True, kw_only=True):
     start_timeout_s: Seconds = 60.0
 
 
-class SitesSection(_Section, frozen=True, kw_only=True):
+class SitesSection(Section, frozen=True, kw_only=True):
     create_unknown: bool = True
     max_sites: Positive = 10_000
     default_timezone: str = "UTC"
     default_profile: Literal["standard", "fr-exempt", "uk-statistics", "server-only"] = "standard"
 
 
-class AccessSection(_Section, frozen=True, kw_only=True):
+class AccessSection(Section, frozen=True, kw_only=True):
     session_idle_s: Positive = 172_800
     session_absolute_s: Positive = 2_592_000
     invitation_s: Positive = 604_800
@@ -90,7 +82,7 @@ class AccessSection(_Section, frozen=True, kw_only=True):
     sign_in_window_s: Positive = 900
 
 
-class OidcSection(_Section, frozen=True, kw_only=True):
+class OidcSection(Section, frozen=True, kw_only=True):
     issuer: str = ""
     client_id: str = ""
     client_secret: str = ""
@@ -102,7 +94,7 @@ class OidcSection(_Section, frozen=True, kw_only=True):
     clock_skew_s: NotNegative = 60
 
 
-class CollectSection(_Section, frozen=True, kw_only=True):
+class CollectSection(Section, frozen=True, kw_only=True):
     query_keys: tuple[str, ...] = ("page", "q", "s", "search", "query", "category", "id", "p", "tab", "lang")
     mask_emails: bool = True
     trailing_slash: Literal["keep", "strip"] = "keep"
@@ -120,7 +112,7 @@ class CollectSection(_Section, frozen=True, kw_only=True):
     user_agent_cache: Positive = 10_000
 
 
-class LimitsSection(_Section, frozen=True, kw_only=True):
+class LimitsSection(Section, frozen=True, kw_only=True):
     event_bytes: Positive = 65_536
     batch_bytes: Positive = 1_048_576
     batch_events: Positive = 1_000
@@ -151,7 +143,7 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
     address_sockets_without_token: Positive = 20
 
 
-class SqlSection(_Section, frozen=True, kw_only=True):
+class SqlSection(Section, frozen=True, kw_only=True):
     timeout_s: Seconds = 30.0
     memory_mb: Positive = 512
     read_rows: Positive = 2_000_000_000
@@ -167,13 +159,13 @@ class SqlSection(_Section, frozen=True, kw_only=True):
     send_s: Seconds = 60.0
 
 
-class ClickhouseApiSection(_Section, frozen=True, kw_only=True):
+class ClickhouseApiSection(Section, frozen=True, kw_only=True):
     path: UrlPath = "/clickhouse"
     at_root: bool = True
     sites: Positive = 100
 
 
-class IngestSection(_Section, frozen=True, kw_only=True):
+class IngestSection(Section, frozen=True, kw_only=True):
     ack: Literal["fsync", "os"] = "fsync"
     wal_dir: str = ""
     wal_max_mb: Positive = 4_096
@@ -188,39 +180,45 @@ class IngestSection(_Section, frozen=True, kw_only=True):
     retry_max_s: Seconds = 30.0
 
 
-class PrivacySection(_Section, frozen=True, kw_only=True):
+class PrivacySection(Section, frozen=True, kw_only=True):
     visitor: Literal["daily", "off"] = "daily"
     retention_days: RetentionDays = 0
     rollup_retention_days: RetentionDays = 0
     audit_retention_days: RetentionDays = 400
 
 
-class GeoSection(_Section, frozen=True, kw_only=True):
+class ExportSection(Section, frozen=True, kw_only=True):
+    directory: str = ""
+    sites: tuple[str, ...] = ()
+    after_hours: Hours = 48
+
+
+class GeoSection(Section, frozen=True, kw_only=True):
     database: str = ""
     reload_interval_s: Positive = 60
 
 
-class TrackerSection(_Section, frozen=True, kw_only=True):
+class TrackerSection(Section, frozen=True, kw_only=True):
     script_path: UrlPath = "/a.js"
     collect_path: UrlPath = "/track"
 
 
-class DashboardSection(_Section, frozen=True, kw_only=True):
+class DashboardSection(Section, frozen=True, kw_only=True):
     enabled: bool = True
 
 
-class McpSection(_Section, frozen=True, kw_only=True):
+class McpSection(Section, frozen=True, kw_only=True):
     enabled: bool = True
     rows: Positive = 100
     answer_bytes: Annotated[int, Meta(ge=4_096)] = 60_000
 
 
-class LogSection(_Section, frozen=True, kw_only=True):
+class LogSection(Section, frozen=True, kw_only=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "text"] = "text"
 
 
-class Config(_Section, frozen=True, kw_only=True):
+class Config(Section, frozen=True, kw_only=True):
     """All settings; every section and every key has a default."""
 
     server: ServerSection = ServerSection()
@@ -234,6 +232,7 @@ class Config(_Section, frozen=True, kw_only=True):
     clickhouse_api: ClickhouseApiSection = ClickhouseApiSection()
     ingest: IngestSection = IngestSection()
     privacy: PrivacySection = PrivacySection()
+    export: ExportSection = ExportSection()
     geo: GeoSection = GeoSection()
     tracker: TrackerSection = TrackerSection()
     dashboard: DashboardSection = DashboardSection()

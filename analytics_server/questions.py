@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from prometheus_client import CollectorRegistry
+
 from analytics_server.access.service import AccessService
 from analytics_server.analyses.service import AnalysesService
+from analytics_server.archive.service import Archive
 from analytics_server.clickhouse.root import with_root
 from analytics_server.clickhouse.routes import endpoints as clickhouse_endpoints
 from analytics_server.clickhouse.service import ClickhouseService
@@ -20,6 +23,7 @@ from analytics_server.flat.routes import endpoints as flat_endpoints
 from analytics_server.grafana.reports import PanelReports
 from analytics_server.grafana.routes import endpoints as grafana_endpoints
 from analytics_server.grafana.service import GrafanaService
+from analytics_server.http.audit import Recorder
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.query.day_totals import DayTotals
 from analytics_server.query.endpoint_parts import query_body
@@ -41,9 +45,18 @@ from analytics_server.store import Store
 
 
 class Questions:
-    """`must_wait`: work in the background that only makes answers faster has to wait."""
+    """`recorder` gets the archive's entries. `must_wait`: work in the background that is not urgent has to wait."""
 
-    def __init__(self, config: Config, store: Store, access: AccessService, *, must_wait: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        access: AccessService,
+        recorder: Recorder,
+        registry: CollectorRegistry,
+        *,
+        must_wait: Callable[[], bool],
+    ) -> None:
         sites, saved = access.sites, Saved(store, unreadable=access.unreadable)
         self._sites = sites
         self.saved = saved
@@ -64,6 +77,7 @@ class Questions:
         self.analyses = AnalysesService(store, sites, saved, self._queries.context, _utc_now, config.clickhouse.cluster)
         self.grafana = GrafanaService(PanelReports(self._queries, self.analyses.funnels), sites.all)
         self.day_totals = DayTotals(store, sites, _utc_now, must_wait=must_wait)
+        self.archive = Archive(config, store, sites, recorder, registry, must_wait=must_wait)
 
     async def load(self) -> None:
         """Read what is saved, and what is left of the last update to be done. Raises a store error."""
@@ -77,6 +91,10 @@ class Questions:
         yield self.day_totals.run, "day-totals"
         yield self.analyses.funnel_tables.run, "saved-funnels"
         yield partial(self._backfill.run, removing), "backfill"
+
+    def daily(self) -> Iterator[tuple[str, Callable[[], Awaitable[bool]]]]:
+        """What is done once a day, with a name for it."""
+        yield from self.archive.daily()
 
     async def close(self) -> None:
         """Write the last counts of drops, and end what SQL still runs."""

@@ -117,6 +117,14 @@ def test_a_header_s_name_has_a_length_that_headers_have() -> None:
         load_config(None, {"ANALYTICS_SERVER_CLIENT_IP_HEADER": "x" * 65})
 
 
+def test_a_day_is_complete_after_a_year_at_most() -> None:
+    for hours in (0, 8_760):
+        assert load_config(None, {"ANALYTICS_EXPORT_AFTER_HOURS": str(hours)}).export.after_hours == hours
+    for hours in (-1, 8_761):
+        with pytest.raises(ConfigError, match="AFTER_HOURS"):
+            load_config(None, {"ANALYTICS_EXPORT_AFTER_HOURS": str(hours)})
+
+
 def test_names_in_the_environment_mean_one_key_each() -> None:
     names = [f"{section}_{key}" for section, key, _ in ALL_KEYS]
 

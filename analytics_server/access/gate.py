@@ -76,6 +76,7 @@ class Gate:
         name: str = "",
         sites: tuple[str, ...] = (),
         expires_at: datetime | None = None,
+        threshold: int = 0,
     ) -> str:
         """Make a token of a role or of scopes and return it: the only time it can be seen. Raises a store error."""
         secret = new_token()
@@ -84,14 +85,16 @@ class Gate:
         key, hash_ = new_hash(secret)
         token = Token(
             token_id=token_hash(secret)[:ID_CHARS],
-            role=role,
-            scopes=() if role is not None else scopes,
+            role=None if threshold else role,
+            scopes=() if role is not None or threshold else scopes,
             name=name,
             sites=sites,
             created_at_ms=int(self._clock() * 1000),
             expires_at=expires_at,
             hash_key=key,
             hash=hash_,
+            threshold=threshold,
+            threshold_scopes=(scopes or (role.value,) if role else scopes) if threshold else (),
         )
         await self._documents.put((token.token_id,), HeldToken.of(token))
         return secret

@@ -69,7 +69,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """Who acts. `filters`, `segment`, `threshold`: of share links, see `Narrowing`.
+    """Who acts. `filters`, `segment`: of share links, see `Narrowing`. `threshold`: of share links and tokens.
 
     `expires_at_ms`: from when on it is nobody; 0 for never.
     """
@@ -111,9 +111,9 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def narrowed_by(self) -> Narrowing | None:
-        """What a share link shows; None for everyone else."""
+        """What a share link, or a token with a threshold, shows; None for everyone else."""
         if self.kind is not PrincipalKind.SHARE_LINK:
-            return None
+            return Narrowing(site_id="", threshold=self.threshold, is_link=False) if self.threshold else None
         (site_id,) = self.sites
         return Narrowing(site_id=site_id, filters=self.filters, segment=self.segment, threshold=self.threshold)
 

@@ -1,11 +1,12 @@
-"""For how long a site's events and the totals of its days are kept: its settings or the config, within its profile."""
+"""For how long a site's events and the totals of its days are kept: its settings or the config, within its profile; and
+whether its days are written to files besides, which are kept until somebody deletes them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analytics_server.config import PrivacySection
-from analytics_server.model import Site
+from analytics_server.config import ExportSection, PrivacySection
+from analytics_server.model import Site, stored_site_id
 from analytics_server.profiles.tables import profile_of
 
 
@@ -31,3 +32,10 @@ def retention_of(site: Site, settings: PrivacySection) -> Retention:
         events = min(events, most) if events else most
         totals = min(totals, most)
     return Retention(events, max(events, totals) if events else 0)
+
+
+def is_archived(site: Site, settings: ExportSection) -> bool:
+    """Are the site's days written to files?"""
+    if not settings.directory:
+        return False
+    return not settings.sites or stored_site_id(site.site_id) in map(stored_site_id, settings.sites)

@@ -17,7 +17,15 @@ from analytics_server.access.gate import MOST_TOKENS, Gate
 from analytics_server.access.principals import Grant, Principal, Role, spellings_of
 from analytics_server.access.site_settings import MAX_LISTED, SiteId
 from analytics_server.access.sites import valid_site_id
-from analytics_server.access.tokens import ID_CHARS, TOKEN_ROLES, Token, grants_of, token_hash
+from analytics_server.access.tokens import (
+    ID_CHARS,
+    LEAST_THRESHOLD,
+    MOST_THRESHOLD,
+    TOKEN_ROLES,
+    Token,
+    grants_of,
+    token_hash,
+)
 from analytics_server.errors import Conflict, Forbidden, NotFound, RequestError
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint
@@ -27,6 +35,13 @@ MOST_MS = 253_402_300_799_000
 """The end of the year 9999."""
 
 SCOPES = (*(role.value for role in TOKEN_ROLES), *(action.name for action in ACTIONS))
+
+READING_SCOPES = (
+    Role.READ.value,
+    Role.VIEWER.value,
+    *(action.name for action in ACTIONS if Role.VIEWER.value in action.roles),
+)
+"""What a token with a threshold may have."""
 
 TokenRole = Literal["read", "viewer", "editor", "admin", "collect"]
 TokenName = Annotated[
@@ -38,18 +53,24 @@ Scopes = Annotated[
     tuple[Annotated[str, Meta(max_length=64, extra_json_schema={"enum": list(SCOPES)})], ...],
     Meta(max_length=len(SCOPES), description="Roles and single actions."),
 ]
+Threshold = Annotated[int, Meta(ge=LEAST_THRESHOLD, le=MOST_THRESHOLD)]
 Moment = Annotated[datetime, Meta(tz=True)] | Annotated[int, Meta(ge=0, le=MOST_MS)]
 """ISO 8601 with its offset, or milliseconds since 1970."""
 
 
 class TokenRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A new token. Either a role or scopes. `expires_at`: without it, it lives until it is revoked."""
+    """A new token. Either a role or scopes. `expires_at`: without it, it lives until it is revoked.
+
+    `threshold`: rows of fewer visitors are not shown to it, and where that can't be kept it is refused. Only for tokens
+    that read.
+    """
 
     role: TokenRole | None = None
     scopes: Scopes = ()
     name: TokenName = ""
     sites: Covered = ()
     expires_at: Moment | None = None
+    threshold: Threshold | None = None
 
 
 class TokenChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,6 +95,7 @@ class TokenInfo(msgspec.Struct, frozen=True, kw_only=True):
     created_at_ms: int
     expires_at: datetime | None
     last_used_on: str | None
+    threshold: int | None
 
 
 class TokensAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +114,7 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     sites: tuple[str, ...]
     expires_at: datetime | None
+    threshold: int | None
 
 
 _TOKEN = Parameter(
@@ -145,7 +168,7 @@ class TokenRoutes:
                     },
                 ),
                 replies=(Reply(status=201, about="The token, shown this once.", type=NewToken),),
-                errors={400: ("bad_expiry", "bad_name", "bad_scope", "bad_site"), 409: ("too_many",)},
+                errors={400: ("bad_expiry", "bad_name", "bad_scope", "bad_site", "bad_threshold"), 409: ("too_many",)},
                 asks_store=True,
             ),
             Endpoint(
@@ -208,10 +231,13 @@ class TokenRoutes:
         scopes = scopes_of(wanted.role or "", wanted.scopes)
         name, sites, expires_at = _name(wanted.name), _covered(wanted.sites), self._end(wanted.expires_at)
         _may_pass_on(call, grants_of(scopes, sites), expires_at)
+        threshold = checked_threshold(wanted.threshold or 0, scopes)
         if self._gate.is_full:
             raise Conflict(f"There are {MOST_TOKENS} tokens already: revoke some.", code="too_many")
-        role = Role(scopes[0]) if len(scopes) == 1 and scopes[0] in TOKEN_ROLES else None
-        secret = await self._gate.create(role, scopes=scopes, name=name, sites=sites, expires_at=expires_at)
+        role = role_of(scopes)
+        secret = await self._gate.create(
+            role, scopes=scopes, name=name, sites=sites, expires_at=expires_at, threshold=threshold
+        )
         call.trail.resource = token_id = token_hash(secret)[:ID_CHARS]
         return NewToken(
             token=secret,
@@ -221,6 +247,7 @@ class TokenRoutes:
             name=name,
             sites=sites,
             expires_at=expires_at,
+            threshold=threshold or None,
         )
 
     async def change_token(self, call: Call[TokenChange]) -> TokenInfo:
@@ -269,13 +296,14 @@ def token_info(token: Token, used_at: datetime | None) -> TokenInfo:
     """The token as it is shown. `used_at`: when it was last used."""
     return TokenInfo(
         token_id=token.token_id,
-        role=token.role,
+        role=role_of(token.all_scopes),
         scopes=token.all_scopes,
         name=token.name,
         sites=token.sites,
         created_at_ms=token.created_at_ms,
         expires_at=token.expires_at,
         last_used_on=None if used_at is None else f"{used_at:%Y-%m-%d}",
+        threshold=token.threshold or None,
     )
 
 
@@ -290,6 +318,23 @@ def scopes_of(role: str, scopes: tuple[str, ...]) -> tuple[str, ...]:
                 f"{scope[:64]!r} is no role or action of a token. There are: {', '.join(SCOPES)}.", code="bad_scope"
             )
     return found
+
+
+def role_of(scopes: tuple[str, ...]) -> Role | None:
+    """The role of a token whose only scope is one."""
+    return Role(scopes[0]) if len(scopes) == 1 and scopes[0] in TOKEN_ROLES else None
+
+
+def checked_threshold(threshold: int, scopes: tuple[str, ...]) -> int:
+    """The threshold of a new token, 0 for none. Raises `RequestError` where it would do more than read."""
+    for scope in scopes if threshold else ():
+        if scope not in READING_SCOPES:
+            raise RequestError(
+                f"A token with a threshold only reads, and {scope!r} is more than that. It may have:"
+                f" {', '.join(READING_SCOPES)}.",
+                code="bad_threshold",
+            )
+    return threshold
 
 
 def _may_pass_on(call: Call[Any], grants: tuple[Grant, ...], end: datetime | None) -> None:

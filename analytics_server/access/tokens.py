@@ -25,6 +25,9 @@ TOKEN_PREFIX = "ast_"
 ID_CHARS = 12
 KEY_BYTES = 16
 
+LEAST_THRESHOLD, MOST_THRESHOLD = 2, 1_000
+"""Visitors; of share links, too."""
+
 TOKEN_ROLES = (Role.READ, Role.VIEWER, Role.EDITOR, Role.ADMIN, Role.COLLECT)
 """The roles that a token can have. An admin of all sites is an owner."""
 
@@ -35,6 +38,8 @@ class Token(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `scopes`: roles and single actions; one that this version does not know grants nothing. `role`: the only scope, as
     earlier versions stored it; they refuse a token without one, so that they can't give it more than it has.
     `hash_key` and `hash`: hex; empty for one that is stored under its SHA-256.
+    `threshold`: rows of fewer visitors are not shown to it; 0 for none. One that has it has its scopes as
+    `threshold_scopes`: earlier versions, which would show it all, know none of them and grant it nothing.
     """
 
     token_id: str
@@ -46,11 +51,13 @@ class Token(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires_at: datetime | None = None
     hash_key: str = ""
     hash: str = ""
+    threshold: int = 0
+    threshold_scopes: tuple[str, ...] = ()
 
     @property
     def all_scopes(self) -> tuple[str, ...]:
         """Its role or its scopes."""
-        return (self.role.value,) if self.role is not None else self.scopes
+        return (self.role.value,) if self.role is not None else (*self.scopes, *self.threshold_scopes)
 
     @property
     def expires_at_ms(self) -> int:
@@ -64,6 +71,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             id=self.token_id,
             name=self.name,
             grants=grants_of(self.all_scopes, self.sites),
+            threshold=self.threshold,
             expires_at_ms=self.expires_at_ms,
         )
 

@@ -1,12 +1,20 @@
-"""The check of who may enter the server's directories: they hold events and salts, so nobody but its user should."""
+"""The checks of directories: nobody but the server's user may enter those with events and salts, and the files of days
+are as their manifests say."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 
+from analytics_server.archive.manifest import archived_manifests, root_of
+from analytics_server.archive.whole_files import is_whole
 from analytics_server.config import Config
-from analytics_server.doctor.report import BaseCheck, Facts, Finding
+from analytics_server.doctor.report import BaseCheck, Facts, Finding, count, size
+from analytics_server.errors import AnalyticsError
 from analytics_server.store.data_directory import PRIVATE, open_to_others
+
+MOST_NAMES = 20
 
 
 class DirectoriesCheck(BaseCheck):
@@ -36,3 +44,56 @@ class DirectoriesCheck(BaseCheck):
         for path, _ in found:
             await asyncio.to_thread(path.chmod, PRIVATE)
         return "closed the directories to other users" if found else ""
+
+
+class ArchiveCheck(BaseCheck):
+    """Files of days: those that a manifest names are there, as long as they were written."""
+
+    name = "archive"
+
+    def __init__(self, config: Config) -> None:
+        self._root = root_of(config.export)
+
+    async def examine(self) -> Finding:
+        """Look at the directory, its manifests and the files that they name."""
+        if self._root is None:
+            return self.ok("[export] directory is not set: no files of days are written.")
+        root = self._root
+        if not await asyncio.to_thread(root.is_dir):
+            return self.error(
+                f"[export] directory {root} is not there: no files of days are written.", "Make it, or mount it."
+            )
+        if not await asyncio.to_thread(os.access, root, os.W_OK | os.X_OK):
+            return self.error(
+                f"[export] directory {root} can't be written: no files of days are written.",
+                "Give it to the user that runs the server.",
+            )
+        try:
+            return await asyncio.to_thread(self._look, root)
+        except AnalyticsError as error:
+            return self.error(
+                error.message, "Put the manifest right from a backup, or remove it with its site's files."
+            )
+
+    def _look(self, root: Path) -> Finding:
+        files, held, broken, last = 0, 0, [], ""
+        manifests = archived_manifests(root)
+        for directory, manifest in manifests:
+            for file in manifest.files:
+                last = max(last, file.date.isoformat())
+                if file.name:
+                    files, held = files + 1, held + file.bytes
+                    if not is_whole(directory / file.name, file.bytes):
+                        broken.append(str((directory / file.name).relative_to(root)))
+        facts: Facts = {"sites": len(manifests), "files": files, "bytes": held, "last": last}
+        if broken:
+            return self.warning(
+                f"{count(len(broken), 'file')} of days that manifests in {root} name "
+                f"{'is' if len(broken) == 1 else 'are'} not there as written, {broken[0]} first.",
+                "The server writes them again while it has their events; or take them from a backup.",
+                **facts,
+                broken=broken[:MOST_NAMES],
+            )
+        return self.ok(
+            f"{count(files, 'file')} of days ({size(held)}) as their manifests say, until {last or '–'}.", **facts
+        )

@@ -19,7 +19,7 @@ from analytics_server import __version__
 from analytics_server.config import Config
 from analytics_server.doctor.batches import BatchesCheck, EventIdsCheck
 from analytics_server.doctor.day_totals import DayTotalsCheck
-from analytics_server.doctor.directories import DirectoriesCheck
+from analytics_server.doctor.directories import ArchiveCheck, DirectoriesCheck
 from analytics_server.doctor.documents import DocumentsCheck
 from analytics_server.doctor.environment import ClockCheck, GeoCheck, SaltsCheck, VersionsCheck
 from analytics_server.doctor.lock import DirectoryLock
@@ -98,6 +98,7 @@ class Examination:
             QuarantineCheck(config.wal_dir / QUARANTINE),
             DeadLettersCheck(config.data_dir / DEAD_LETTERS),
             GeoCheck(config, now),
+            ArchiveCheck(config),
         )
 
     async def _look_at_clickhouse(self) -> None:

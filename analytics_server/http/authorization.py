@@ -85,13 +85,30 @@ PUBLIC = Public.PUBLIC
 class Narrowing:
     """What a share link shows of its site: events that pass the filters and those of a saved segment (by its id).
 
-    `threshold`: rows of fewer visitors are not shown by themselves; 0 for none.
+    `threshold`: rows of fewer visitors are not shown by themselves; 0 for none. A token may have one, too: `is_link` is
+    false then, and `site_id` empty.
     """
 
     site_id: str
     filters: tuple[object, ...] = ()
     segment: str = ""
     threshold: int = 0
+    is_link: bool = True
+
+    @property
+    def who(self) -> str:
+        """What messages call it."""
+        return "This link" if self.is_link else "This token"
+
+    @property
+    def refusal(self) -> str:
+        """The message where nothing can be shown to it."""
+        if self.is_link:
+            return "A share link can't be used for this: sign in, or use a token."
+        return (
+            f"This token has a threshold of {self.threshold} visitors and can't be used for this, where numbers of"
+            " fewer are not held back: use a token without one."
+        )
 
     @property
     def is_restricted(self) -> bool:
@@ -120,7 +137,7 @@ class Caller(Protocol):
 
     @property
     def narrowed_by(self) -> Narrowing | None:
-        """What a share link shows; None for everyone else."""
+        """What a share link, or a token with a threshold, shows; None for everyone else."""
 
     def covers(self, site_id: str) -> bool:
         """Does it cover the site?"""

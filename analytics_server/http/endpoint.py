@@ -227,7 +227,7 @@ class Endpoint:
             add(403, "forbidden")
             if self.method.upper() not in READING_METHODS or self.protocol is not None:
                 add(403, "bad_origin")
-        if self.narrow not in (None, not_narrowed):
+        if self.narrow not in (None, not_narrowed, for_tokens):
             add(403, "segment_gone")
         if self.body is not None:
             add(400, "bad_body")
@@ -245,6 +245,13 @@ class Endpoint:
 
 def not_narrowed(body: Any, narrowing: Narrowing) -> Any:
     """For what is the same whatever a share link shows."""
+    return body
+
+
+def for_tokens(body: Any, narrowing: Narrowing) -> Any:
+    """For what asks other endpoints with the rights of the caller: not for share links. Raises `Forbidden`."""
+    if narrowing.is_link:
+        raise Forbidden(narrowing.refusal)
     return body
 
 
@@ -304,7 +311,7 @@ def _handler(endpoint: Endpoint, authorizer: Authorizer[C], cookies: SessionCook
             body = reading.decode(text or reading.if_empty, body_type)
         if caller.narrowed_by is not None:
             if endpoint.narrow is None:
-                raise Forbidden("A share link can't be used for this: sign in, or use a token.")
+                raise Forbidden(caller.narrowed_by.refusal)
             body = endpoint.narrow(body, caller.narrowed_by)
         call = Call(
             request,

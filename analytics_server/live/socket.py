@@ -302,7 +302,8 @@ class LiveSockets:
             caller = await self._tokens.authenticate(authorization)
             self._tokens.authorize(caller, QUERY_SITE, Resource.site(site_id))
             if caller.narrowed_by is not None and caller.narrowed_by.is_restricted:
-                raise Forbidden("This link shows a part of the site's numbers, and the live numbers are of all.")
+                who = caller.narrowed_by.who
+                raise Forbidden(f"{who} shows a part of the site's numbers, and the live numbers are of all.")
             if self._sites.get(site_id) is None:
                 raise NotFound("There is no such site.", code="unknown_site")
         except AnalyticsError as error:

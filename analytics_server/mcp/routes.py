@@ -19,7 +19,7 @@ from analytics_server.http.audit import Recorder
 from analytics_server.http.authorization import Action, Authorizer
 from analytics_server.http.body import BodyLimits
 from analytics_server.http.declaration import Body, Reply
-from analytics_server.http.endpoint import Call, Endpoint, SiteFrom, inner_handler
+from analytics_server.http.endpoint import Call, Endpoint, SiteFrom, for_tokens, inner_handler
 from analytics_server.http.parameters import single_values
 from analytics_server.http.security.host_check import HostCheck
 from analytics_server.http.security.session_cookie import SessionCookies
@@ -66,6 +66,7 @@ def endpoints(
             " answered with 202. docs/mcp.md lists the tools.",
             action=LIST_SITES,
             handle=service.answer,
+            narrow=for_tokens,
             is_question=True,
             reading=BodyLimits(
                 most_bytes=most,

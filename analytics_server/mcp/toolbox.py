@@ -51,8 +51,9 @@ class Toolbox:
         self._tools = {tool.name: _bound(tool, *handlers[tool.endpoint]) for tool in (*READING_TOOLS, *CHANGING_TOOLS)}
 
     def listed(self, call: Call[Any]) -> list[Json]:
-        """The caller's tools as the protocol lists them."""
-        return [bound.listed for bound in self._of(call)]
+        """The caller's tools as the protocol lists them: to a token with a threshold those that keep to it."""
+        is_narrowed = call.caller.narrowed_by is not None
+        return [bound.listed for bound in self._of(call) if not is_narrowed or bound.endpoint.narrow is not None]
 
     def note(self, call: Call[Any], name: str) -> None:
         """Name the tool in the call's audit entry, if there is one of that name, for the caller or not."""

@@ -6,9 +6,10 @@
 4. *rollups*: the keys are removed and made again of the events that are left, and compared.
 5. *builds*: totals of days and of funnels are discarded; the server builds them again.
 6. *letters*: dead letters and quarantined files.
-7. *files*: ClickHouse's replaced parts are removed from disk. Then all is looked at again: what another server has
+7. *archive*: files of days that held the person's events are written again.
+8. *files*: ClickHouse's replaced parts are removed from disk. Then all is looked at again: what another server has
    delivered meanwhile of the time before the cut-off starts a further round.
-8. *close*: the certificate; then the user id vanishes, and the erasure is done.
+9. *close*: the certificate; then the user id vanishes, and the erasure is done.
 
 No statement names the person: conditions ask the table `erasure_subjects`, so that mutations, which ClickHouse keeps in
 files, and its logs hold the erasure's id alone.
@@ -21,7 +22,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from analytics_server.privacy.erasure_jobs import ErasureJob, ErasureJobs, Erasu
 from analytics_server.privacy.erasure_tables import ErasureTables
 from analytics_server.privacy.export import Log
 from analytics_server.privacy.opt_outs import KNOWN_S as OPT_OUT_KNOWN_S
+from analytics_server.privacy.scope import ArchivedDays, NothingArchived
 from analytics_server.store.lease import Lease
 from analytics_server.store.protocol import Store
 
@@ -58,6 +60,7 @@ class Surroundings:
     """Within it merges are not held back."""
     removing: Callable[[], AbstractAsyncContextManager[None]]
     """Within it data parts may vanish: no loss."""
+    archive: ArchivedDays = field(default_factory=NothingArchived)
 
 
 class ErasureLost(AnalyticsError):
@@ -87,10 +90,11 @@ class Erasure:
         self._around = surroundings
         self._lease = lease
         self._on_done = on_done
-        self._tables = ErasureTables(store, job.id, job.scope, cluster=cluster)
+        zone_of = surroundings.archive.time_zone
+        self._tables = ErasureTables(store, job.id, job.scope, cluster=cluster, zone_of=zone_of)
 
     async def run(self) -> None:
-        """Go on until it is done. Raises `ErasureLost`; a store error, `OSError`, `AuditUnavailable`: call it again."""
+        """Go on until it is done. Raises `ErasureLost`; another `AnalyticsError`, `OSError`: call it again."""
         user_id = await self._jobs.subject(self.job)
         if user_id is None and self.job.phase is not ErasurePhase.CLOSE:
             # It was never answered, because the process died before it had written whom it is about.
@@ -127,6 +131,9 @@ class Erasure:
                 await self._next(ErasurePhase.LETTERS)
             case ErasurePhase.LETTERS:
                 await self._letters(user_id)
+            case ErasurePhase.ARCHIVE:
+                await self._around.archive.rewrite(await self._tables.archived_days())
+                await self._next(ErasurePhase.FILES)
             case ErasurePhase.FILES:
                 await self._files()
             case _:
@@ -200,7 +207,7 @@ class Erasure:
         for name, rows in (("dead letters", letters), ("quarantined segments", kept)):
             if rows:
                 removed[name] = removed.get(name, 0) + rows
-        await self._next(ErasurePhase.FILES, removed=removed)
+        await self._next(ErasurePhase.ARCHIVE, removed=removed)
 
     async def _files(self) -> None:
         job = self.job
@@ -214,8 +221,9 @@ class Erasure:
             return
         await self._tables.calm(job.tables)
         await self._tables.forget_versions()
+        archived = await self._around.archive.unsearched(job.scope.covers)
         not_searched, named_in = await self._tables.not_searched(), await self._tables.named_in()
-        told = {"not_searched": not_searched, "named_in": named_in}
+        told = {"not_searched": (*not_searched, *archived), "named_in": named_in}
         await self._next(ErasurePhase.CLOSE, files_removed=files_removed, **told)
 
     async def _close(self) -> None:

@@ -33,6 +33,7 @@ class ErasurePhase(StrEnum):
     ROLLUPS = "rollups"
     BUILDS = "builds"
     LETTERS = "letters"
+    ARCHIVE = "archive"
     FILES = "files"
     CLOSE = "close"
     DONE = "done"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 from analytics_server.errors import StoreError
 from analytics_server.privacy.person_tables import FUNNEL_DAYS, USER_COLUMN, PersonTable, person_tables
@@ -21,7 +22,7 @@ from analytics_server.rollups.registry import DERIVED_TABLES, ErasureMethod
 from analytics_server.rollups.removal import removals, rework
 from analytics_server.store.protocol import Store
 
-EVENTS_PART, DAYS_PART = "events", "days"
+EVENTS_PART, DAYS_PART, ARCHIVE_PART = "events", "days", "archive"
 _ARRIVAL = "cityHash64(batch_id, toYYYYMM(ts))"
 """The unit in which events arrive: a month of a batch is inserted as a whole or not at all."""
 
@@ -51,10 +52,19 @@ class CollectedRows:
 class ErasureTables:
     """The statements of one erasure, whose id is letters and digits."""
 
-    def __init__(self, store: Store, erasure_id: str, scope: SiteScope, *, cluster: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        erasure_id: str,
+        scope: SiteScope,
+        *,
+        cluster: str,
+        zone_of: Callable[[str], str | None] = lambda site_id: None,
+    ) -> None:
         self._store = store
         self._id = erasure_id
         self._scope = scope
+        self._zone_of = zone_of
         self._watch = InsertWatch(store, cluster=cluster, timeout_s=TIMEOUT_S, settings=SETTINGS)
         self._person = f"(SELECT user_id FROM erasure_subjects WHERE id = '{erasure_id}')"
         self._old: list[tuple[str, str]] | None = None
@@ -92,6 +102,7 @@ class ErasureTables:
         if found.removed or found.rebuilt:
             found.tables += ["events", *self._build_tables()]
             await self._write_down_days()
+            await self._write_down_archived(of_person)
         await self._store.catch_up(["erasure_keys"])
         return found
 
@@ -233,6 +244,32 @@ class ErasureTables:
         chosen = "d.site_id AS site_id, addDays(d.day, arrayJoin([-1, 0, 1])) AS day, 0 AS key"
         around = f"SELECT DISTINCT {chosen} FROM ({days}) AS d"
         await self._write_down(DAYS_PART, around, {})
+
+    async def _write_down_archived(self, of_person: str) -> None:
+        """How many of the person's events each day has, of the sites of which days are archived, in their zones."""
+        scope = self._scope.parameters
+        answer = await self._store.query(
+            f"SELECT DISTINCT site_id FROM events WHERE {of_person}", scope, settings=SETTINGS, timeout_s=TIMEOUT_S
+        )
+        for (site_id,) in answer.rows:
+            if zone := self._zone_of(str(site_id)):
+                await self._write_down(
+                    ARCHIVE_PART,
+                    "SELECT site_id, toDate(ts, {zone:String}) AS day, count() AS key FROM events"
+                    f" WHERE {of_person} AND site_id = {{archived:String}} GROUP BY site_id, day",
+                    {**scope, "zone": zone, "archived": str(site_id)},
+                )
+
+    async def archived_days(self) -> dict[tuple[str, date], int]:
+        """Events of each archived day that erasures under way, this one among them, remove. Raises a store error."""
+        mine = f"SELECT site_id, day FROM erasure_keys WHERE id = '{self._id}' AND part = '{ARCHIVE_PART}'"
+        answer = await self._store.query(
+            f"SELECT site_id, day, sum(key) FROM erasure_keys WHERE part = '{ARCHIVE_PART}'"
+            f" AND (site_id, day) IN ({mine}) GROUP BY site_id, day",
+            settings=SETTINGS,
+            timeout_s=TIMEOUT_S,
+        )
+        return {(str(site_id), day): int(str(events)) for site_id, day, events in answer.rows}  # type: ignore[misc]
 
     async def _count(self, source: str, condition: str, parameters: dict[str, object] | None = None) -> int:
         answer = await self._store.query(

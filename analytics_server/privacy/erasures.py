@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from analytics_server.errors import AuditUnavailable, StoreError
+from analytics_server.errors import AnalyticsError, StoreError
 from analytics_server.ingest.flush.letter_removal import holds_rows, remove_from_letters, remove_from_quarantine
 from analytics_server.ingest.wal import rewriting
 from analytics_server.ingest.wal.rewriting import IsErased
@@ -154,7 +154,7 @@ class Erasures:
                     await self._look_after(job)
                 except ErasureLost:
                     log.info("another server goes on with an erasure", extra={"erasure": job.id})
-                except (StoreError, AuditUnavailable, OSError) as error:  # the others go on
+                except (AnalyticsError, OSError) as error:  # the others go on
                     pause_s = RETRY_S
                     log.warning(
                         "an erasure is held up, will try again",

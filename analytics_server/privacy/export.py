@@ -19,7 +19,7 @@ from analytics_server.ingest.wal.segment import SegmentError
 from analytics_server.privacy.export_page import ExportPage
 from analytics_server.privacy.opt_outs import OptOuts
 from analytics_server.privacy.person_tables import USER_COLUMN, PersonTable, person_tables
-from analytics_server.privacy.scope import SiteScope
+from analytics_server.privacy.scope import ArchivedDays, NothingArchived, SiteScope
 from analytics_server.privacy.zip_stream import ZipStream
 from analytics_server.rollups.materialized_views import is_gone
 from analytics_server.rollups.registry import FUNNEL_FACTS
@@ -55,7 +55,10 @@ class Log(Protocol):
 class PersonExport:
     """`opt_outs` tells whether the person is on the list; `letters` is where dead letters lie."""
 
-    def __init__(self, store: Store, log: Log, letters: Path, opt_outs: OptOuts) -> None:
+    def __init__(
+        self, store: Store, log: Log, letters: Path, opt_outs: OptOuts, archive: ArchivedDays | None = None
+    ) -> None:
+        self._archive = archive or NothingArchived()
         self._store = store
         self._log = log
         self._letters = letters
@@ -80,6 +83,8 @@ class PersonExport:
         for site_id in self._opt_outs.sites_of(user_id) if scope.sites is None else scope.sites:
             if scope.sites is None or self._opt_outs.has(site_id, user_id):
                 yield msgspec.json.encode({"table": "opt_outs", "site_id": site_id}) + b"\n"
+        for files in await self._archive.unsearched(scope.covers):
+            yield msgspec.json.encode({"table": "archived_days", "not_searched": files}) + b"\n"
 
     async def zip(self, user_id: str, scope: SiteScope) -> AsyncGenerator[bytes, None]:
         """A zip of the same NDJSON and a page for people. Raises a store error."""

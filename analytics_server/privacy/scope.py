@@ -1,12 +1,13 @@
-"""On which sites a person's rights are carried out: those on which the caller may.
+"""On which sites a person's rights are carried out: those on which the caller may; and what they ask of files of days.
 
 A request about a person names no site. What is stored of the person on other sites is neither told nor touched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import Any, Protocol
 
 import msgspec
 
@@ -47,3 +48,37 @@ def scope_of(call: Call[Any], sites: Sites) -> SiteScope:
         return SiteScope()
     known = {site.site_id for site in sites.all()} | set(call.caller.sites)
     return SiteScope(sites=tuple(sorted(site for site in known if call.may(Resource.site(stored_site_id(site))))))
+
+
+class ArchivedDays(Protocol):
+    """Files of the days of sites."""
+
+    def time_zone(self, site_id: str) -> str | None:
+        """The zone by whose days a site is archived; None where it is not, or is gone."""
+
+    async def rewrite(self, erased: Mapping[tuple[str, date], int]) -> None:
+        """Write the files of days again from which so many events of a person were erased.
+
+        Raises an `AnalyticsError` where that has to be tried again.
+        """
+
+    async def unsearched(self, covers: Callable[[str], bool]) -> list[str]:
+        """Files of these sites that may hold events which the server has no more, so that it can't tell whose they are.
+
+        Raises an `AnalyticsError`.
+        """
+
+
+class NothingArchived:
+    """Where no files are written."""
+
+    def time_zone(self, site_id: str) -> str | None:
+        """See `ArchivedDays`."""
+        return None
+
+    async def rewrite(self, erased: Mapping[tuple[str, date], int]) -> None:
+        """See `ArchivedDays`."""
+
+    async def unsearched(self, covers: Callable[[str], bool]) -> list[str]:
+        """See `ArchivedDays`."""
+        return []

@@ -24,6 +24,7 @@ from analytics_server.privacy.report.history import ERASURE_DONE, AuditHistory
 from analytics_server.privacy.report.routes import endpoints as report_endpoints
 from analytics_server.privacy.routes import PrivacyRoutes
 from analytics_server.privacy.salts import Salts
+from analytics_server.privacy.scope import ArchivedDays, NothingArchived
 from analytics_server.privacy.user_hashes import UserHashes
 from analytics_server.store.integrity import Integrity
 from analytics_server.store.lease import end_left_over
@@ -32,7 +33,7 @@ from analytics_server.store.protocol import Store
 
 class PrivacyService:
     """`recorder` gets an entry of each erasure that is done, with its certificate's hash. `reload_saved`: read what is
-    saved with sites again, where this process keeps it."""
+    saved with sites again, where this process keeps it. `archive`: files of days that this server writes."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class PrivacyService:
         recorder: Recorder,
         *,
         reload_saved: Callable[[], Awaitable[None]] | None = None,
+        archive: ArchivedDays | None = None,
     ) -> None:
         self._store = store
         self._recorder = recorder
@@ -51,7 +53,7 @@ class PrivacyService:
         self.hashes = UserHashes(store)
         self.opt_outs = OptOuts(store, self.hashes, unreadable=access.unreadable)
         letters = config.data_dir / "dead-letters"
-        self.export = PersonExport(store, ingest, letters, self.opt_outs)
+        self.export = PersonExport(store, ingest, letters, self.opt_outs, archive)
         self.erasures = Erasures(
             store,
             ErasureJobs(store, unreadable=access.unreadable),
@@ -63,6 +65,7 @@ class PrivacyService:
                 has_neighbours=not store.capabilities.owns_files,
                 merging=ingest.merges.released,
                 removing=integrity.removing,
+                archive=archive or NothingArchived(),
             ),
             wal=config.wal_dir,
             cluster=config.clickhouse.cluster,

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from analytics_server.access.actions import ACTIONS, VIEW_SAVED, allowed
 from analytics_server.access.gate import Gate
 from analytics_server.access.principals import Grant, PrincipalKind, Role
-from analytics_server.access.tokens import HeldToken, Token, new_token, token_hash
+from analytics_server.access.tokens import HeldToken, Token, grants_of, new_token, token_hash
 from analytics_server.errors import StoreRetryable, Unauthorized
-from analytics_server.http.authorization import ANYWHERE, Resource
+from analytics_server.http.authorization import ANYWHERE, Narrowing, Resource
 from analytics_server.store.protocol import Parameters, ResultSet, Store
 from tests.access.test_refresh import PRINCIPAL, TOKEN, FakeStore, token_row
 
@@ -189,6 +189,28 @@ async def test_a_token_gets_another_name_and_other_sites_and_keeps_the_rest() ->
     assert narrowed.created_at_ms == renamed.created_at_ms
     assert await one.change("nothing", name="x") is None
     assert await one.find("nothing") is None
+
+
+async def test_a_token_with_a_threshold_grants_nothing_to_a_version_that_knows_none() -> None:
+    gate = Gate(cast(Store, Tokens()))
+    secrets = [
+        await gate.create(role, scopes=scopes, threshold=5)
+        for role, scopes in ((Role.READ, ()), (None, ("viewer", "view_drops")))
+    ]
+    for secret, scopes in zip(secrets, (("read",), ("viewer", "view_drops")), strict=True):
+        principal = gate.known(f"Bearer {secret}")
+        assert principal is not None
+        assert principal.narrowed_by == Narrowing(site_id="", threshold=5, is_link=False)
+        token = await gate.find(principal.id)
+        assert token is not None
+        assert token.all_scopes == scopes
+        earlier = msgspec.json.decode(HeldToken.of(token).encode())
+        assert not {"role", "scopes"} & earlier.keys()
+        assert principal.grants == grants_of(scopes, ())
+    plain = await gate.create(Role.READ)
+    known = gate.known(f"Bearer {plain}")
+    assert known is not None
+    assert known.narrowed_by is None
 
 
 async def test_a_revoked_token_does_not_come_back_by_a_change_elsewhere() -> None:

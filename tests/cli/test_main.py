@@ -197,8 +197,8 @@ def test_tokens_are_shown_once_listed_without_secret_and_revoked(run: Commands) 
     assert token.startswith("ast_")
     assert token != limited
     assert [line[1:] for line in listed] == [
-        ["admin", "*", "mine", "-", "-"],
-        ["read", "a.example,b.example", "", "-", "-"],
+        ["admin", "*", "mine", "-", "-", "-"],
+        ["read", "a.example,b.example", "", "-", "-", "-"],
     ]
     assert not any(token in field or limited in field for line in listed for field in line)
     assert run.lines("token", "revoke", listed[0][0]) == ["revoked"]
@@ -262,7 +262,18 @@ def test_a_token_may_have_several_scopes_and_an_end(run: Commands) -> None:
     run.lines("token", "create", "--scope", "collect", "--scope", "view_drops", "--expires", "2099-12-31")
 
     assert [line.split("\t")[1:] for line in run.lines("token", "list")] == [
-        ["collect,view_drops", "*", "", "2099-12-31T00:00Z", "-"]
+        ["collect,view_drops", "*", "", "2099-12-31T00:00Z", "-", "-"]
+    ]
+
+
+def test_a_token_may_have_a_threshold(run: Commands) -> None:
+    for least in ("2", "1000"):
+        run.lines("token", "create", "--threshold", least)
+    for least in ("1", "1001"):
+        assert run("token", "create", "--threshold", least).exit_code == 2
+
+    assert [line.split("\t")[1:] for line in run.lines("token", "list")] == [
+        ["read", "*", "", "-", "-", least] for least in ("2", "1000")
     ]
 
 
@@ -271,6 +282,7 @@ def test_a_token_may_have_several_scopes_and_an_end(run: Commands) -> None:
     [
         (("--scope", "fly"), "view_drops"),
         (("--scope", "read", "--role", "read"), "either role or scopes"),
+        (("--role", "editor", "--threshold", "5"), "only reads"),
         (("--expires", "2020-01-01"), "past"),
         (("--expires", "tomorrow"), "no date"),
     ],

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from analytics_server.batch_ids import first_batch_id
-from analytics_server.config import ClickhouseSection, Config, GeoSection, ServerSection
+from analytics_server.config import ClickhouseSection, Config, ExportSection, GeoSection, ServerSection
 from analytics_server.doctor.examination import Examination
 from analytics_server.doctor.report import Finding, Report
 from analytics_server.ingest.wal import segment
@@ -77,6 +77,9 @@ class Place:
 
     def set_geo(self, path: Path) -> None:
         self.config = msgspec.structs.replace(self.config, geo=GeoSection(database=str(path)))
+
+    def set_archive(self, path: Path) -> None:
+        self.config = msgspec.structs.replace(self.config, export=ExportSection(directory=str(path)))
 
     def batch_id(self, age_s: float) -> int:
         """An id of a batch that arrived so long ago; later ones are greater."""

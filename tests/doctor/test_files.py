@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from datetime import date
 from pathlib import Path
 
 import msgspec
@@ -11,8 +12,11 @@ import pytest
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
+from analytics_server.archive.manifest import MANIFEST, DayFile, SiteManifest, file_name, site_directory
+from analytics_server.archive.whole_files import write_manifest
 from analytics_server.batch_ids import is_historic
 from analytics_server.config import IngestSection
+from analytics_server.doctor.directories import ArchiveCheck
 from analytics_server.doctor.environment import GEO_OLD_S, GeoCheck, VersionsCheck
 from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.doctor.report import Finding
@@ -229,6 +233,37 @@ async def test_the_geo_file_is_read_and_its_age_told(here: Place, tmp_path: Path
     assert (broken.status, "no usable mmdb file" in broken.message) == ("error", True)
     path.unlink()
     assert "can't be read" in (await GeoCheck(here.config, now).examine()).message
+
+
+async def test_the_directory_of_archived_days_is_looked_at(
+    here: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def found() -> Finding:
+        return await ArchiveCheck(here.config).examine()
+
+    assert ((await found()).status, (await found()).facts) == ("ok", {})
+    lake = tmp_path / "lake"
+    here.set_archive(lake)
+    assert ((await found()).status, "is not there" in (await found()).message) == ("error", True)
+    directory = site_directory(lake, "localhost:3000")
+    written = directory / file_name(date(2026, 3, 5))
+    written.parent.mkdir(parents=True)
+    written.write_bytes(b"PAR1")
+    about = {"sha256": "", "written_at": "", "time_zone": "UTC"}
+    files = (
+        DayFile(name=file_name(date(2026, 3, 5)), bytes=4, events=1, date=date(2026, 3, 5), **about),
+        DayFile(name="", bytes=0, events=0, date=date(2026, 3, 6), **about),
+    )
+    write_manifest(directory / MANIFEST, SiteManifest(site_id="localhost:3000", files=files))
+    sound = await found()
+    assert (sound.status, sound.facts) == ("ok", {"sites": 1, "files": 1, "bytes": 4, "last": "2026-03-06"})
+    written.write_bytes(b"PAR")
+    broken = await found()
+    assert (broken.status, broken.facts["broken"]) == ("warning", [str(written.relative_to(lake))])
+    (directory / MANIFEST).write_bytes(b"[")
+    assert ((await found()).status, "can't be read" in (await found()).message) == ("error", True)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # the tests may run as root
+    assert ((await found()).status, "can't be written" in (await found()).message) == ("error", True)
 
 
 async def test_versions_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,29 @@ async def test_a_site_s_id_is_no_path(client: Client, site: str) -> None:
     assert (refused.status, refused.code) == (400, "bad_site")
 
 
+async def test_a_token_may_have_a_threshold_if_it_only_reads(client: Client, site: str) -> None:
+    wanted = {"role": "viewer", "sites": [site]}
+    for threshold in (2, 1_000):
+        made_one = await client.call("POST", "/api/v1/tokens", {**wanted, "threshold": threshold})
+        assert (made_one.status, made_one.json["threshold"], made_one.json["role"]) == (201, threshold, "viewer")
+        address = f"/api/v1/tokens/{made_one.json['token_id']}"
+        shown = (await client.call("GET", address)).json
+        assert (shown["threshold"], shown["role"], shown["scopes"]) == (threshold, "viewer", ["viewer"])
+        changed = await client.call("PUT", address, {"name": "another"})
+        assert (changed.status, changed.json["threshold"], changed.json["name"]) == (200, threshold, "another")
+        refused = await client.call("PUT", address, {"threshold": None})
+        assert (refused.status, refused.code) == (400, "bad_body")
+        schema = await client.call("GET", "/api/v1/schema", token=made_one.json["token"])
+        assert (schema.status, f"a threshold of {threshold} visitors" in schema.json["error"]["message"]) == (403, True)
+    for other in (0, 1, 1_001, -5, "5"):
+        refused = await client.call("POST", "/api/v1/tokens", {**wanted, "threshold": other})
+        assert (refused.status, refused.code) == (400, "bad_body"), other
+    for rights in ({"role": "editor"}, {"role": "admin"}, {"role": "collect"}, {"scopes": ["viewer", "edit_saved"]}):
+        refused = await client.call("POST", "/api/v1/tokens", {**rights, "sites": [site], "threshold": 5})
+        assert (refused.status, refused.code) == (400, "bad_threshold"), rights
+    assert (await client.call("POST", "/api/v1/tokens", {**wanted, "threshold": None})).json["threshold"] is None
+
+
 async def test_a_token_s_sites_can_change(client: Client, site: str) -> None:
     await client.call("POST", "/api/v1/sites", {"site_id": site})
     token = await made(client, role="read", sites=["other.example"])

@@ -22,7 +22,7 @@ from analytics_server.analyses.funnels.definition import FunnelRequest
 from analytics_server.analyses.paths.request import PathsRequest
 from analytics_server.http.authorization import Action
 from analytics_server.http.declaration import plain_path
-from analytics_server.http.endpoint import Endpoint, not_narrowed
+from analytics_server.http.endpoint import Endpoint, for_tokens, not_narrowed
 from analytics_server.query.dimensions import DIMENSIONS
 from analytics_server.query.language.conditions import OPERATORS
 from analytics_server.query.language.request import Include, QueryRequest
@@ -34,7 +34,7 @@ from tests.whole import complete_server
 
 ALONE, BESIDE, MIXED = SITES = ("alone.example", "beside.example", "mixed.example")
 ENDPOINTS = complete_server().endpoints()
-ASKED = [one for one in ENDPOINTS if one.narrow not in (None, not_narrowed)]
+ASKED = [one for one in ENDPOINTS if one.narrow not in (None, not_narrowed, for_tokens)]
 OUTSIDE = "/outside"
 OF_WHOLE_SESSIONS = {
     "bounce_rate",
@@ -316,13 +316,45 @@ async def test_what_lies_outside_a_link_changes_no_answer(client: Client, endpoi
         assert {200, 403} <= set(statuses)
 
 
+async def with_threshold(client: Client, *sites: str, threshold: int = 2) -> str:
+    """A new token with a threshold."""
+    wanted = {"role": "viewer", "sites": sites, "threshold": threshold}
+    made = await client.call("POST", "/api/v1/tokens", wanted)
+    assert (made.status, made.json["threshold"]) == (201, threshold)
+    return str(made.json["token"])
+
+
 @in_one_loop
-async def test_every_other_route_is_closed_to_a_link(client: Client) -> None:
-    token = await opened(client, ALONE, **BY_PAGE)
+@pytest.mark.parametrize("threshold", [2, 1_000])
+@pytest.mark.parametrize("endpoint", ASKED, ids=lambda one: one.name)
+async def test_a_token_with_a_threshold_is_answered_what_such_a_link_is(
+    client: Client, endpoint: Endpoint, threshold: int
+) -> None:
+    link = await opened(client, BESIDE, threshold=threshold)
+    token = await with_threshold(client, BESIDE, ALONE, threshold=threshold)
+    asker = Asker(seed=len(endpoint.name) + 31)
+    statuses = set()
+    for _ in range(BODIES):
+        asked = getattr(asker, endpoint.name)()
+        by_link, by_token = [await ask(client, endpoint, BESIDE, asked, each) for each in (link, token)]
+        told_link = msgspec.json.encode(told(by_link, BESIDE)).replace(b"This link", b"This token")
+        assert told_link == msgspec.json.encode(told(by_token, BESIDE)), asked
+        statuses.add(by_token.status)
+    assert (await ask(client, endpoint, MIXED, _plain(endpoint), token)).status == 403
+    assert statuses <= {200, 400, 403}
+    assert (200 in statuses) == (endpoint.name in ("query", "trends"))
+
+
+@in_one_loop
+@pytest.mark.parametrize("kind", ["link", "token"])
+async def test_every_other_route_is_closed_to_a_link_or_a_token_with_a_threshold(client: Client, kind: str) -> None:
+    token = await (opened(client, ALONE, **BY_PAGE) if kind == "link" else with_threshold(client, ALONE))
     open_to_links = {one.name for one in (*ASKED, *(one for one in ENDPOINTS if one.narrow is not_narrowed))}
     tried = set()
     for endpoint in ENDPOINTS:
         if not isinstance(endpoint.action, Action) or endpoint.handle is None or endpoint.name in open_to_links:
+            continue
+        if endpoint.narrow is for_tokens and kind == "token":
             continue
         for site in (ALONE, BESIDE):
             path = plain_path(endpoint.path)

@@ -93,6 +93,7 @@ class Role:
     role: str
     sites: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
+    threshold: int | None = None
 
     def covers(self, site: str) -> bool:
         return not self.sites or site in self.sites
@@ -116,11 +117,23 @@ ROLES = (
     Role("admin of one site", "admin", (OWN,)),
     Role("admin of another site", "admin", (FOREIGN,)),
     Role("scopes of a viewer", "viewer", (OWN,), ("viewer", "view_saved")),
+    Role("read with a threshold", "read", threshold=2),
+    Role("viewer of one site with a threshold", "viewer", (OWN,), ("viewer", "view_drops"), threshold=1_000),
 )
 RANKS = {"read": ("read", "viewer", "editor", "admin"), "edit": ("editor", "admin"), "manage": ("admin",)}
 
 
-def expected(need: str, role: Role, site: str) -> str:
+WITH_THRESHOLD = {"query", "trends", "get_site", "list_sites", "who_am_i", "ask_assistant"}
+"""What a token with a threshold may ask: where no number of few visitors is told."""
+
+
+def expected(name: str, role: Role, site: str) -> str:
+    """As the tables say; what a token with a threshold may not ask is refused whatever the site."""
+    wanted = by_role(NEED[name], role, site)
+    return "403" if role.threshold and name not in WITH_THRESHOLD else wanted
+
+
+def by_role(need: str, role: Role, site: str) -> str:
     """`ok`, `401`, `403`, or `404` where a thing of a foreign site is not to be seen."""
     if need == "collect":
         allowed = role.role in ("", "collect", "admin")
@@ -246,6 +259,7 @@ async def world(server: RunningServer) -> AsyncIterator[World]:
 async def made_for(client: Client, role: Role) -> dict[str, str]:
     """The header of a token of the role; of those that have ended, one that worked before."""
     wanted: dict[str, object] = {"scopes": role.scopes} if role.scopes else {"role": role.role.replace("?", "admin")}
+    wanted["threshold"] = role.threshold
     life_ms = 300
     while True:
         if role.name == "expired token":
@@ -284,7 +298,7 @@ def test_each_route_stands_in_the_table_or_is_public() -> None:
 async def test_a_role_may_what_the_table_says(world: World, endpoint: Endpoint) -> None:
     for role, site in itertools.product(ROLES, (OWN, FOREIGN)):
         reply = await world.ask(endpoint, role, site)
-        wanted = expected(NEED[endpoint.name], role, site)
+        wanted = expected(endpoint.name, role, site)
         where = f"{endpoint.name} by {role.name} on {site}: {reply.status} {reply.body[:300]!r}, wanted {wanted}"
         if NEED[endpoint.name] == "collect" and wanted == "403" and role.role in ("collect", "admin"):
             assert foreign_events_are_refused(reply), where
@@ -312,7 +326,7 @@ def foreign_events_are_refused(reply: Reply) -> bool:
 async def test_the_live_socket_closes_with_a_code_for_each_refusal(world: World) -> None:
     codes = {"ok": 0, "401": 4401, "403": 4403}
     for role, site in itertools.product(ROLES, (OWN, FOREIGN)):
-        assert await world.close_code(role, site) == codes[expected(NEED[SOCKET], role, site)], (role.name, site)
+        assert await world.close_code(role, site) == codes[expected(SOCKET, role, site)], (role.name, site)
 
 
 @in_one_loop

@@ -33,6 +33,32 @@ async def test_a_token_of_another_site_is_refused(client: Client, message: dict[
     assert "structuredContent" not in result
 
 
+async def test_a_token_with_a_threshold_is_told_no_rows_of_few_and_nothing_else(
+    client: Client,
+) -> None:
+    made = await client.call("POST", "/api/v1/tokens", {"role": "viewer", "sites": [SITE], "threshold": 2})
+    token = made.json["token"]
+    listed = await post(client, request("tools/list"), token=token)
+    names = {tool["name"] for tool in listed.json["result"]["tools"]}
+
+    assert {"list_sites", "query", "trends"} <= names
+    assert not names & {"sql", "live", "experiment_results", "describe"}
+    asked = {"site_id": SITE, "metrics": ["visitors"], "date_range": "7d", "dimensions": ["event:page"]}
+    reply = await post(client, call("query", **asked), token=token)
+    answer = reply.json["result"]["structuredContent"]["answer"]
+    assert [row["dimensions"] for row in answer["results"]] == [[None]]
+    assert answer["results"][0]["below_threshold"]
+    assert answer["meta"]["threshold"] == 2
+    for message in QUESTIONS:
+        reply = await post(client, message, token=token)
+        result = reply.json["result"]
+        assert result.get("isError", False) == (message not in QUESTIONS[:2]), message
+        if result.get("isError"):
+            assert "forbidden: This token" in result["content"][0]["text"]
+    sites = (await post(client, call("list_sites"), token=token)).json["result"]["structuredContent"]["answer"]["sites"]
+    assert [site["site_id"] for site in sites] == [SITE]
+
+
 async def test_a_token_sees_its_own_sites_only(client: Client) -> None:
     token = await made_token(client, "viewer", sites=("foreign.example",))
 

@@ -15,14 +15,13 @@ from analytics_server.access.links.stored_link import ShareLink
 from analytics_server.access.people.parts import PersonName, checked_name, site_id_of
 from analytics_server.access.people.passwords import MOST_CHARS, Passwords
 from analytics_server.access.site_settings import SiteId
-from analytics_server.access.token_routes import Moment, moment_of
+from analytics_server.access.token_routes import Moment, Threshold, moment_of
 from analytics_server.errors import RequestError
 from analytics_server.http.authorization import Narrowing
 
 LEAST_CHARS = 8
 MOST_HOSTS = 20
 MOST_FILTERS = 20
-LEAST_THRESHOLD, MOST_THRESHOLD = 2, 1_000
 FILTERED = re.compile(r"(event:(page|hostname)|visit:[a-z_]+)")
 OPERATORS = frozenset({"is", "is_not", "contains", "contains_not"})
 _HOST = re.compile(r"(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]{1,5})?")
@@ -45,7 +44,7 @@ class LinkRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     name: PersonName = ""
     filters: Annotated[tuple[LinkFilter, ...], Meta(max_length=MOST_FILTERS)] = ()
     segment: Annotated[str, Meta(max_length=120)] = ""
-    threshold: Annotated[int, Meta(ge=LEAST_THRESHOLD, le=MOST_THRESHOLD)] | None = None
+    threshold: Threshold | None = None
     embed_hosts: Annotated[tuple[Annotated[str, Meta(max_length=253)], ...], Meta(max_length=MOST_HOSTS)] = ()
     password: Annotated[str, Meta(max_length=MOST_CHARS)] = ""
     expires_at: Moment | None = None

@@ -12,8 +12,6 @@ import msgspec
 
 from analytics_server.access.actions import MANAGE_LINKS
 from analytics_server.access.links.link_creation import (
-    LEAST_THRESHOLD,
-    MOST_THRESHOLD,
     LinkCreation,
     LinkFilter,
     LinkRequest,
@@ -21,6 +19,7 @@ from analytics_server.access.links.link_creation import (
 from analytics_server.access.links.share_links import ShareLinks
 from analytics_server.access.people.passwords import Passwords
 from analytics_server.access.sites import Sites, valid_site_id
+from analytics_server.access.tokens import LEAST_THRESHOLD, MOST_THRESHOLD
 from analytics_server.cli.access.tokens import end_of
 from analytics_server.cli.audit import open_store, record
 from analytics_server.cli.context import config_option, read_config, with_store

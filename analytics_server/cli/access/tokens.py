@@ -9,8 +9,8 @@ import click
 from analytics_server.access.actions import MANAGE_TOKENS
 from analytics_server.access.gate import Gate
 from analytics_server.access.principals import Role
-from analytics_server.access.token_routes import scopes_of
-from analytics_server.access.tokens import ID_CHARS, TOKEN_ROLES, token_hash
+from analytics_server.access.token_routes import checked_threshold, role_of, scopes_of
+from analytics_server.access.tokens import ID_CHARS, LEAST_THRESHOLD, MOST_THRESHOLD, TOKEN_ROLES, token_hash
 from analytics_server.cli.audit import record
 from analytics_server.cli.context import config_option, read_config, with_store
 from analytics_server.config import Config
@@ -34,7 +34,8 @@ def token_list(config_path: str | None) -> None:
         for found in gate.tokens():
             end = "-" if found.expires_at is None else f"{found.expires_at:%Y-%m-%dT%H:%MZ}"
             used = f"{uses[found.token_id]:%Y-%m-%d}" if found.token_id in uses else "-"
-            columns = (found.token_id, ",".join(found.all_scopes), ",".join(found.sites) or "*", found.name, end, used)
+            shown = (found.token_id, ",".join(found.all_scopes), ",".join(found.sites) or "*", found.name, end, used)
+            columns = (*shown, str(found.threshold or "-"))
             click.echo("\t".join(columns))
 
     with_store(config, work)
@@ -47,6 +48,11 @@ def token_list(config_path: str | None) -> None:
 @click.option("--site", "sites", multiple=True, help="Limit to this site (can be repeated). Default: all sites.")
 @click.option("--name", default="", help="A note for yourself.")
 @click.option("--expires", default="", help="When it ends, as 2027-01-31 or 2027-01-31T12:00Z. Default: never.")
+@click.option(
+    "--threshold",
+    type=click.IntRange(LEAST_THRESHOLD, MOST_THRESHOLD),
+    help="Show it no rows of fewer visitors. Only for tokens that read.",
+)
 def token_create(
     config_path: str | None,
     role: str | None,
@@ -54,16 +60,18 @@ def token_create(
     sites: tuple[str, ...],
     name: str,
     expires: str,
+    threshold: int | None,
 ) -> None:
     """Create a token and print it: the only time it is shown."""
     config = read_config(config_path)
     wanted = scopes_of(role or ("" if scopes else Role.READ.value), scopes)
-    one = Role(wanted[0]) if len(wanted) == 1 and wanted[0] in TOKEN_ROLES else None
-    end = end_of(expires)
+    least, end = checked_threshold(threshold or 0, wanted), end_of(expires)
 
     async def work(store: Store) -> None:
         gate = await _ready_gate(store, config)
-        secret = await gate.create(one, scopes=wanted, name=name, sites=sites, expires_at=end)
+        secret = await gate.create(
+            role_of(wanted), scopes=wanted, name=name, sites=sites, expires_at=end, threshold=least
+        )
         await record(store, config, MANAGE_TOKENS.name, "token create", resource=token_hash(secret)[:ID_CHARS])
         click.echo(secret)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from calendar import monthrange
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -14,6 +12,7 @@ import click
 import msgspec
 from msgspec import Meta
 
+from analytics_server.archive.whole_files import WrittenFile, is_whole, read_manifest, write_manifest, write_whole
 from analytics_server.cli.context import config_option, read_config, run_async
 from analytics_server.cli.running import AskedServer, answer_of, running_server, url_option
 from analytics_server.config import Config
@@ -24,19 +23,11 @@ SETTLED_DAYS = 2
 """So long after its end a month may still get events: what was sent late, or waited for ClickHouse."""
 
 
-class MonthFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One file. `complete`: the month was over long enough; such a file is written again only if more events came.
+class MonthFile(WrittenFile, frozen=True, kw_only=True):
+    """One file. `complete`: the month was over long enough; such a file is written again only if more events came."""
 
-    `events`: how many the server had when the file was begun.
-    """
-
-    name: str
     month: Annotated[str, Meta(pattern="^[0-9]{4}-[0-9]{2}$")]
-    bytes: int
-    sha256: str
-    written_at: str
     complete: bool
-    events: int = 0
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,11 +125,11 @@ async def _export(
         if known is not None and (directory / known.name).is_file():
             # Fewer events than before were erased or have expired; in the first month nothing tells which.
             fewer = events < known.events and (not again or month <= months.first)
-            is_whole = _is_whole(directory / known.name, known)
-            if known.complete and is_whole and events <= known.events and not again:
+            is_kept = is_whole(directory / known.name, known.bytes)
+            if known.complete and is_kept and events <= known.events and not again:
                 continue
             if fewer:
-                about = "kept" if is_whole else "not as it was written, but kept"
+                about = "kept" if is_kept else "not as it was written, but kept"
                 click.echo(f"{known.name}: {about}: the server has fewer events now.", err=True)
                 continue
         elif not events and month < months.first:
@@ -147,7 +138,7 @@ async def _export(
         written = await _write_month(server, site_id, directory, format_, month, events)
         kept[month] = written
         files = tuple(kept[name] for name in sorted(kept))
-        _replace(directory / MANIFEST, msgspec.json.format(msgspec.json.encode(_with(manifest, files)), indent=2))
+        write_manifest(directory / MANIFEST, _with(manifest, files))
         click.echo(f"{written.name}: {written.bytes:,} bytes{'' if written.complete else ', the month goes on'}")
 
 
@@ -177,21 +168,13 @@ async def _write_month(
     asked = {"site_id": site_id, "from": str(first), "to": str(last), "format": format_, "csv": "raw"}
     began = datetime.now(UTC)
     name = f"events-{month}.{format_}"
-    part, size, digest = directory / f"{name}.part", 0, hashlib.sha256()
     async with answer_of(server, "GET", "/api/v1/export/events", parameters=asked) as response:
-        with part.open("wb") as file:
-            async for piece in response.content.iter_any():
-                file.write(piece)
-                digest.update(piece)
-                size += len(piece)
-            file.flush()
-            os.fsync(file.fileno())
-    part.replace(directory / name)
+        size, digest = await write_whole(directory / name, response.content.iter_any())
     return MonthFile(
         name=name,
         month=month,
         bytes=size,
-        sha256=digest.hexdigest(),
+        sha256=digest,
         written_at=began.isoformat(timespec="seconds"),
         complete=began.date() > last + timedelta(days=SETTLED_DAYS),
         events=events,
@@ -200,27 +183,12 @@ async def _write_month(
 
 def _read(path: Path, wanted: Manifest) -> Manifest:
     """The manifest that is there. Raises `AnalyticsError` where it is of another site or format, or not readable."""
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except FileNotFoundError:
+    found = read_manifest(path, Manifest)
+    if found is None:
         return wanted
-    except msgspec.DecodeError as error:
-        raise AnalyticsError(
-            f"{path} can't be read: {error}. Choose another directory.", code="bad_manifest"
-        ) from error
     if (found.site_id, found.format) != (wanted.site_id, wanted.format):
         raise AnalyticsError(
             f"{path.parent} holds {found.format} files of {found.site_id}: choose another directory.",
             code="bad_manifest",
         )
     return found
-
-
-def _is_whole(path: Path, file: MonthFile) -> bool:
-    return path.is_file() and path.stat().st_size == file.bytes
-
-
-def _replace(path: Path, data: bytes) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(data)
-    part.replace(path)

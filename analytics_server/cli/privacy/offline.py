@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from prometheus_client import CollectorRegistry
 
 from analytics_server.access.service import AccessService
+from analytics_server.archive.service import Archive
 from analytics_server.cli.audit import command_log, machine_user
 from analytics_server.config import Config
 from analytics_server.http.audit import AuditEntry
@@ -35,7 +36,9 @@ async def offline_privacy(config: Config, action: Action, command: str, user_id:
         await integrity.inspect()
         await migrate(store, cluster=config.clickhouse.cluster)
         async with command_log(store, config) as recorder:
-            privacy = PrivacyService(config, store, access, ingest, integrity, recorder)
+            await access.sites.load()
+            archive = Archive(config, store, access.sites, recorder, registry)
+            privacy = PrivacyService(config, store, access, ingest, integrity, recorder, archive=archive)
             await privacy.load(integrity.reading)
             await privacy.clean(left_over)
             ingest.wal.start()

@@ -12,7 +12,7 @@ import msgspec
 
 from analytics_server import __version__
 from analytics_server.access.profile_routes import ShownProfile, shown_profile
-from analytics_server.access.retention import retention_of
+from analytics_server.access.retention import is_archived, retention_of
 from analytics_server.config import Config
 from analytics_server.model import Site
 from analytics_server.privacy.report.fields import TABLES, DataClass, KeptFor
@@ -171,6 +171,11 @@ def findings(config: Config, site: Site) -> list[str]:
         found.append(
             f"The profile {site.profile} allows events to be kept for {most} days at most, so they go after that, not"
             f" after {asked} days: set retention_days to {most} or less."
+        )
+    if (kept := retention_of(site, config.privacy).events_days) and is_archived(site, config.export):
+        found.append(
+            f"Events are kept for {kept} days, but the files of days that the server writes ([export] directory) stay"
+            " until somebody deletes them: delete those that are older."
         )
     if not config.collect.respect_dnt or not config.collect.respect_gpc:
         found.append(

@@ -1,4 +1,5 @@
-"""What a share link may ask: each question within the link's fixed filters, or refused; never a wider one.
+"""What a share link may ask: each question within the link's fixed filters, or refused; never a wider one. A token with
+a threshold may ask what a link with that threshold may.
 
 Nothing that such a question says may look past the filters, as conditions about other events of a session and metrics
 whose denominator leaves filters out do. Where the filters choose single events, neither the pages that their sessions
@@ -44,10 +45,11 @@ A = TypeVar("A", bound=msgspec.Struct)
 
 @dataclass(frozen=True, slots=True)
 class FixedFilters:
-    """A link's filters, those of its segment included. `by_event`: they choose single events."""
+    """A link's filters, those of its segment included. `by_event`: they choose single events. `who`: for messages."""
 
     filters: tuple[object, ...]
     by_event: bool
+    who: str = "This link"
 
     @property
     def left_out(self) -> frozenset[str]:
@@ -97,7 +99,7 @@ def fixed_filters(context: QueryContext, narrowing: Narrowing) -> FixedFilters:
                 "This link shows a saved segment of the site that was deleted or can't be read: ask for another link.",
                 code=SEGMENT_GONE,
             ) from error
-    return FixedFilters(filters, bool(classify(parse_filters(filters)).about_events))
+    return FixedFilters(filters, bool(classify(parse_filters(filters)).about_events), narrowing.who)
 
 
 def narrow_query(context: QueryContext, request: QueryRequest, narrowing: Narrowing) -> QueryRequest:
@@ -107,7 +109,7 @@ def narrow_query(context: QueryContext, request: QueryRequest, narrowing: Narrow
     fixed = fixed_filters(context, narrowing)
     for metric in (*request.metrics, *(name for name, _ in request.order_by if ":" not in name and name != "time")):
         if metric not in PLAIN_METRICS:
-            raise Forbidden(f"This link does not show {metric[:64]!r}: it would count past what the link shows.")
+            raise Forbidden(f"{fixed.who} does not show {metric[:64]!r}: it would count past what may be shown.")
     for dimension in request.dimensions:
         check_dimension(dimension, fixed)
     check_filters(request.filters, fixed)
@@ -117,21 +119,23 @@ def narrow_query(context: QueryContext, request: QueryRequest, narrowing: Narrow
 def narrow_analysis(context: QueryContext, narrowing: Narrowing) -> FixedFilters | None:
     """The filters for each event that an analysis looks at; None for all. Raises `Forbidden`, where there is a `k`."""
     if narrowing.threshold:
-        raise Forbidden("This link shows no analyses: their numbers are not held back where they are of few visitors.")
+        raise Forbidden(
+            f"{narrowing.who} shows no analyses: their numbers are not held back where they are of few visitors."
+        )
     return fixed_filters(context, narrowing) if narrowing.is_restricted else None
 
 
 def check_dimension(dimension: str | None, fixed: FixedFilters) -> None:
     """Raises `Forbidden` for a dimension whose rows count past a link's filters."""
     if dimension in fixed.left_out:
-        raise Forbidden(f"This link does not show {dimension!r}: it would tell of what the link leaves out.")
+        raise Forbidden(f"{fixed.who} does not show {dimension!r}: it would tell of what is left out.")
 
 
 def check_filters(filters: Sequence[object], fixed: FixedFilters) -> None:
     """Raises `Forbidden` for filters that look past a link's, or `RequestError` for filters that are none."""
-    conditions = parse_filters(filters, _NOTHING_SAVED)
+    conditions = parse_filters(filters, _NothingSaved(fixed.who))
     if count_done(conditions):
-        _refuse("has_done and sequence")
+        _refuse(fixed.who, "has_done and sequence")
     for match in all_matches(conditions):
         check_dimension(match.dimension.name, fixed)
 
@@ -142,7 +146,7 @@ def check_events(specs: Iterable[EventSpec | None], fixed: FixedFilters) -> None
         if spec is None:
             continue
         if spec.goal:
-            _refuse("saved goals")
+            _refuse(fixed.who, "saved goals")
         check_filters(spec.filters, fixed)
 
 
@@ -159,24 +163,24 @@ def told_to(caller: Caller, answer: A) -> A:
     return msgspec.structs.replace(answer, meta=meta)
 
 
-def _refuse(what: str) -> NoReturn:
-    raise Forbidden(f"This link takes no {what}: they would look past what the link shows.")
+def _refuse(who: str, what: str) -> NoReturn:
+    raise Forbidden(f"{who} takes no {what}: they would look past what may be shown.")
 
 
 class _NothingSaved:
     """A library for a link's own filters, which may name nothing that is saved, nor find out what is."""
 
+    def __init__(self, who: str) -> None:
+        self._who = who
+
     def goal(self, id_or_name: str, *, place: str) -> SavedGoal:
         """Raises `Forbidden`."""
-        _refuse("saved goals")
+        _refuse(self._who, "saved goals")
 
     def goals(self) -> list[SavedGoal]:
         """Raises `Forbidden`."""
-        _refuse("saved goals")
+        _refuse(self._who, "saved goals")
 
     def segment(self, id_or_name: str, *, place: str) -> tuple[Condition, ...]:
         """Raises `Forbidden`."""
-        _refuse("saved segments")
-
-
-_NOTHING_SAVED = _NothingSaved()
+        _refuse(self._who, "saved segments")

@@ -1,4 +1,4 @@
-"""Answers to share links with a threshold `k`: no row of fewer than `k` visitors is shown by itself.
+"""Answers to share links, and tokens, with a threshold `k`: no row of fewer than `k` visitors is shown by itself.
 
 Groups of fewer are put together into one row, the last one, whose numbers ClickHouse counts anew, as those of visitors
 and means don't add up. If that row has fewer than `k` visitors itself, it takes in the smallest of the others, as the
@@ -84,7 +84,7 @@ async def shown_groups(
     rows, cost = dict(found.rows), found.cost
     if len(rows) > most:
         raise RequestError(
-            f"This link shows rows of at least {threshold} visitors, of which there are more than {most} here"
+            f"Rows of at least {threshold} visitors are shown here, and there are more than {most}"
             " ([limits] query_rows): choose some by a filter, or a shorter range.",
             code="too_many_groups",
         )

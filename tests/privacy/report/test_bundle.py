@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from analytics_server.config import CollectSection, Config, PrivacySection, SitesSection
+from analytics_server.config import CollectSection, Config, ExportSection, PrivacySection, SitesSection
 from analytics_server.model import Site
 from analytics_server.privacy.report.bundle import PrivacyReport, content_hash, make_report
 from analytics_server.privacy.report.history import PastAction
@@ -75,6 +75,19 @@ async def test_the_texts_follow_the_profile() -> None:
 )
 async def test_contradictions_are_found(config: Config, site: dict[str, Any], words: str) -> None:
     assert words in " ".join((await made(config, **site)).report.findings)
+
+
+@pytest.mark.parametrize("sites", [(), ("b.example", "A.EXAMPLE")])
+async def test_files_of_days_outlive_the_retention(sites: tuple[str, ...]) -> None:
+    export = ExportSection(directory="/lake", sites=sites)
+    for config, days, is_told in (
+        (Config(export=export), 30, True),
+        (Config(export=export), 0, False),
+        (Config(export=ExportSection(directory="/lake", sites=("b.example",))), 30, False),
+        (Config(), 30, False),
+    ):
+        findings = (await made(config, retention_days=days)).report.findings
+        assert any("[export] directory" in finding for finding in findings) == is_told
 
 
 async def test_a_site_that_keeps_to_its_profile_has_no_findings() -> None:

@@ -25,7 +25,6 @@ from analytics_server.settings.types import Hours, NotNegative, Port, Positive, 
 from analytics_server.spelling.host_names import allowed_host
 from analytics_server.zones import find_zone, refusal
 
-
 HEADER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 OIDC_ISSUER = re.compile(r"(https://[^\s/?#@]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?)(/[^\s?#]*)?")
 OIDC_ROLE = re.compile(r"[^=\s][^=]*=(owner|(viewer|editor|admin)@\S+)")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -24,6 +24,10 @@ MANY = 25_000
 
 Cell = str | list["Cell"] | dict[str, "Cell"] | None
 Rows = list[list[Cell]]
+
+
+ALWAYS = ("sites", "stored", "sessions", "nullable", "texts", "empty", "many")
+"""Questions that are asked by each way to connect; the others are asked by the first one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +92,13 @@ QUESTIONS: dict[str, Question] = {
         [["2026-11-01T09:30:00.123000Z", "2026-11-01T09:30:01.000000Z", "2026-11-02", "1969-12-31T23:59:59.500000Z"]],
     ),
     "decimals": Question(
-        "SELECT toDecimal64('1234567890.1234', 4), toDecimal64('-0.05', 2), CAST('7.5', 'Decimal(38, 1)')",
+        "SELECT toDecimal64('1234567890.1234', 4), toDecimal64('-0.05', 2), toDecimal32('7.5', 1)",
         [["1234567890.1234", "-0.05", "7.5"]],
     ),
     "whole": Question(
         "SELECT toUInt64(18446744073709551615), toUInt64(9007199254740993), toInt64(-9223372036854775808),"
-        " toUInt8(255), toInt32(-2147483648), CAST('170141183460469231731687303715884105727', 'Int128')",
-        [
-            [
-                *("18446744073709551615", "9007199254740993", "-9223372036854775808"),
-                *("255", "-2147483648", "170141183460469231731687303715884105727"),
-            ]
-        ],
+        " toUInt8(255), toInt32(-2147483648)",
+        [["18446744073709551615", "9007199254740993", "-9223372036854775808", "255", "-2147483648"]],
     ),
     "floats": Question("SELECT toFloat64(0.1), toFloat32(1.5), toFloat64(-1234567.25)", [["0.1", "1.5", "-1234567.25"]]),
     "maps": Question(
@@ -118,8 +117,8 @@ QUESTIONS: dict[str, Question] = {
     ),
     "dictionary": Question(
         "SELECT CAST('x', 'LowCardinality(String)'), CAST(NULL, 'LowCardinality(Nullable(String))'),"
-        " CAST('ab', 'FixedString(2)'), true, IPv4StringToNum('1.2.3.4'), toIPv6('2001:db8::1')",
-        [["x", None, "ab", "true", "16909060", "2001:db8::1"]],
+        " CAST('ab', 'FixedString(2)'), true, CAST('1.2.3.4', 'IPv4'), CAST('2001:db8::1', 'IPv6')",
+        [["x", None, "ab", "true", "1.2.3.4", "2001:db8::1"]],
     ),
     "texts": Question(f"SELECT '{TITLE}', 'it\\'s', 'a\\\\b', '', 'tab\\there'", [[TITLE, "it's", "a\\b", "", "tab\there"]]),
     "empty": Question("SELECT site_id, path, ts, props FROM events WHERE path = '/none'", []),
@@ -133,33 +132,45 @@ QUESTIONS: dict[str, Question] = {
     ),
 }
 REFUSED = {
-    "refused table": ("SELECT * FROM tokens", "60"),
-    "refused column": ("SELECT tokens FROM events", "47"),
-    "refused statement": ("DROP TABLE events", "392"),
-    "refused text": ("SELECT 1 FROM", "62"),
-    "refused by the engine": ("SELECT toUInt8('x')", "80"),
+    "table": ("SELECT * FROM tokens", "60"),
+    "column": ("SELECT tokens FROM events", "47"),
+    "statement": ("DROP TABLE events", "392"),
+    "text": ("SELECT 1 FROM", "62"),
+    "by the engine": ("SELECT toUInt8('x')", "80"),
 }
 """Statements that are refused, and the number of ClickHouse's error."""
 ENDLESS = ("SELECT sum(a.number + b.number) FROM numbers(1000000) AS a, numbers(1000000) AS b", "159")
 STRANGER = "516"
 """The number where the password is no token."""
-BOUND: Rows = [[TEXT, "-5", ["x", "it's"], "2026-11-01T09:30:00.000000Z", None]]
-"""What comes back of a statement's parameters: a text, a number, an array, a time and no value."""
+BOUND: Rows = [
+    [
+        *(TEXT, "-5", ["x", "it's"], "2026-11-01T09:30:00.000000Z", "2026-11-01T09:30:00.250000Z", None),
+        *("61f0c404-5cb3-11e7-907b-a6006ad3dba0", "1.5", "true", "-12.34", ["9007199254740993"], "2026-11-02"),
+    ]
+]
+"""What comes back of a statement's parameters."""
+BOUND_TEXT = (
+    "SELECT {text:String}, {number:Int64}, {list:Array(String)}, {second:DateTime('UTC')}, {moment:DateTime64(3, 'UTC')},"
+    " {none:Nullable(UInt8)}, {uuid:UUID}, {float:Float64}, {bool:Bool}, {decimal:Decimal(9, 2)}, {many:Array(UInt64)},"
+    " {day:Date}"
+)
 
 
-def expected(sites: Sequence[str]) -> dict[str, Rows]:
+def expected(sites: Sequence[str], names: Iterable[str] = QUESTIONS) -> dict[str, Rows]:
     """The answers for one who sees these sites."""
+    asked = {name: QUESTIONS[name] for name in names}
     return {
         name: [row for row in question.rows if not question.of_sites or row[0] in sites]
-        for name, question in QUESTIONS.items()
+        for name, question in asked.items()
     }
 
 
 def lines(refused: Mapping[str, tuple[str, str]]) -> str:
-    """What a program asks: a name, a tabulator and a statement."""
-    asked = [(name, question.text) for name, question in QUESTIONS.items()]
-    asked += [(name, text) for name, (text, _) in refused.items()]
-    return "".join(f"{name}\t{text}\n" for name, text in asked)
+    """What a program asks: a name, when, and a statement, with tabulators between them."""
+    asked = [(name, "always" if name in ALWAYS else "once", each.text) for name, each in QUESTIONS.items()]
+    asked += [("bound", "bound", BOUND_TEXT)]
+    asked += [(name, "refused", text) for name, (text, _) in refused.items()]
+    return "".join("\t".join(line) + "\n" for line in asked)
 
 
 def plain(value: object) -> Cell:
@@ -181,5 +192,5 @@ def plain(value: object) -> Cell:
         return repr(value).removesuffix(".0")
     if isinstance(value, bytes):
         return value.decode()
-    assert isinstance(value, str | int | date | uuid.UUID | Enum | ipaddress.IPv6Address), type(value)
+    assert isinstance(value, str | int | date | uuid.UUID | Enum | ipaddress.IPv4Address | ipaddress.IPv6Address), type(value)
     return str(value)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,9 @@ from sqlalchemy.exc import DatabaseError as SqlalchemyError
 from analytics_server.sql.printer.tables import TABLES
 from tests.clickhouse import drop_database
 from tests.clickhouse_api.questions import (
+    ALWAYS,
     BOUND,
+    BOUND_TEXT,
     ENDLESS,
     MOMENTS,
     QUESTIONS,
@@ -99,7 +103,7 @@ def view(site: str, n: int) -> dict[str, Any]:
 
 
 def refusals(server: RunningServer) -> dict[str, tuple[str, str]]:
-    return {**REFUSED, "refused endless": ENDLESS}
+    return {**REFUSED, "endless": ENDLESS}
 
 
 def go() -> Program:
@@ -126,12 +130,18 @@ def node() -> Program:
     program, folder = shutil.which("node"), FOLDER / "node"
     if program is None or not (folder / "node_modules").is_dir():
         pytest.skip("needs Node.js and its packages: make install-dev installs them")
-    ways = (",analytics,gzip", ",analytics,none", "/clickhouse,default,gzip", f"/clickhouse/,{ONE_SITE},none")
+    ways = (",analytics,gzip", ",analytics,none", "/clickhouse,default,gzip", f"/clickhouse,{ONE_SITE},none")
     return Program((program, "client.mjs"), ways, folder)
 
 
-def run(program: Program, server: RunningServer) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """What it found by each way, and the numbers of the errors where it was refused."""
+def asked() -> Iterator[Iterable[str]]:
+    """The questions that a program asks by its first way to connect, its second one, and so on."""
+    yield QUESTIONS
+    yield from itertools.repeat(ALWAYS)
+
+
+def run(program: Program, server: RunningServer) -> list[dict[str, Any]]:
+    """What it found by each way; where it has to be refused it was."""
     refused = refusals(server)
     done = subprocess.run(
         [*program.command, f"127.0.0.1:{server.port}", server.token, TEXT, *program.ways],
@@ -146,9 +156,9 @@ def run(program: Program, server: RunningServer) -> tuple[list[dict[str, Any]], 
     assert done.returncode == 0, done.stderr
     *found, numbers = [msgspec.json.decode(line) for line in done.stdout.splitlines()]
     assert [each["way"] for each in found] == list(program.ways)
-    wanted = {"refused stranger": STRANGER, **{name: number for name, (_, number) in refused.items()}}
+    wanted = {"stranger": STRANGER, **{name: number for name, (_, number) in refused.items()}}
     assert numbers == wanted
-    return found, numbers
+    return found
 
 
 def seen(way: str) -> tuple[str, ...]:
@@ -156,27 +166,25 @@ def seen(way: str) -> tuple[str, ...]:
     return (ONE_SITE,) if f",{ONE_SITE}," in way else SITES
 
 
-def compare(way: str, answers: Mapping[str, Rows]) -> None:
+def compare(way: str, answers: Mapping[str, Rows], names: Iterable[str] = QUESTIONS) -> None:
     """Question by question, so that a fault is shown with its name."""
-    wanted = expected(seen(way))
+    wanted = expected(seen(way), names)
     assert answers.keys() == wanted.keys()
     for name, rows in wanted.items():
         assert answers[name] == rows, f"{name} by {way}"
 
 
 def test_the_client_for_go(server: RunningServer) -> None:
-    found, _ = run(go(), server)
-    for each in found:
-        compare(each["way"], each["answers"])
-        compare(f"{each['way']} and database/sql", each["standard"])
+    for names, each in zip(asked(), run(go(), server), strict=False):
+        compare(each["way"], each["answers"], names)
+        compare(f"{each['way']} and database/sql", each["standard"], names)
         assert (each["bound"], each["counted"]) == (BOUND, [[str(len(seen(each["way"])))]])
         assert each["name"] == "analytics-server"
 
 
 def test_the_driver_for_java(server: RunningServer) -> None:
-    found, _ = run(java(), server)
-    for each in found:
-        compare(each["way"], each["answers"])
+    for names, each in zip(asked(), run(java(), server), strict=False):
+        compare(each["way"], each["answers"], names)
         assert (each["bound"], each["counted"]) == (BOUND, [[str(len(seen(each["way"])))]])
         database = ONE_SITE if ONE_SITE in each["way"] else "analytics"
         assert each["listed"] == {
@@ -189,11 +197,10 @@ def test_the_driver_for_java(server: RunningServer) -> None:
 
 
 def test_the_client_for_node(server: RunningServer) -> None:
-    found, _ = run(node(), server)
-    for each in found:
-        compare(each["way"], each["answers"])
+    for names, each in zip(asked(), run(node(), server), strict=False):
+        compare(each["way"], each["answers"], names)
         assert (each["bound"], each["counted"]) == (BOUND, [[str(len(seen(each["way"])))]])
-        assert (each["streamed"], each["pings"]) == ("90000", [True, True])
+        assert (each["streamed"], each["pings"]) == (90_000, [True, True])
 
 
 def connected(server: RunningServer, way: str, password: str = "") -> PythonClient:
@@ -225,11 +232,22 @@ def test_clickhouse_connect(server: RunningServer, way: str) -> None:
             for name, question in QUESTIONS.items()
         }
         compare(way, answers)  # type: ignore[arg-type]  # a row is a list
-        moment = datetime(2026, 11, 1, 9, 30, tzinfo=UTC)
-        bound = client.query(
-            "SELECT {s:String}, {n:Int64}, {a:Array(String)}, {t:DateTime('UTC')}, {o:Nullable(UInt8)}",
-            parameters={"s": TEXT, "n": -5, "a": ["x", "it's"], "t": moment, "o": None},
-        ).result_rows
+        second = datetime(2026, 11, 1, 9, 30, tzinfo=UTC)
+        values = {
+            "text": TEXT,
+            "number": -5,
+            "list": ["x", "it's"],
+            "second": second,
+            "moment_64": second.replace(microsecond=250_000),
+            "none": None,
+            "uuid": uuid.UUID("61f0c404-5cb3-11e7-907b-a6006ad3dba0"),
+            "float": 1.5,
+            "bool": True,
+            "decimal": Decimal("-12.34"),
+            "many": [9_007_199_254_740_993],
+            "day": date(2026, 11, 2),
+        }
+        bound = client.query(BOUND_TEXT, parameters=values).result_rows
         assert [plain(row) for row in bound] == BOUND
         assert client.query_arrow("SELECT path FROM events").num_rows == 3 * len(seen(way))
         with client.query_row_block_stream("SELECT number FROM numbers(90000)") as blocks:

@@ -29,7 +29,7 @@ var methods = map[string]clickhouse.CompressionMethod{
 	"br":      clickhouse.CompressionBrotli,
 }
 
-var number = regexp.MustCompile(`[Cc]ode: (\d+)\. DB::Exception`)
+var number = regexp.MustCompile(`[Cc]ode: (\d+)(?:\. DB::Exception|, message)`)
 
 func check(err error) {
 	if err != nil {
@@ -168,33 +168,35 @@ func code(err error) string {
 func main() {
 	address, password, text := os.Args[1], os.Args[2], os.Args[3]
 	ways := os.Args[4:]
-	var questions, refusals [][]string
+	asked := map[string][][]string{}
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
-		line := strings.SplitN(lines.Text(), "\t", 2)
-		if strings.HasPrefix(line[0], "refused ") {
-			refusals = append(refusals, line)
-		} else {
-			questions = append(questions, line)
-		}
+		line := strings.SplitN(lines.Text(), "\t", 3)
+		asked[line[1]] = append(asked[line[1]], line)
 	}
 	out := json.NewEncoder(os.Stdout)
 	ctx := context.Background()
 	moment := time.Date(2026, 11, 1, 9, 30, 0, 0, time.UTC)
-	for _, way := range ways {
+	for i, way := range ways {
+		questions := asked["always"]
+		if i == 0 {
+			questions = append(asked["once"], questions...)
+		}
 		conn, err := clickhouse.Open(options(address, password, way))
 		check(err)
 		check(conn.Ping(ctx))
 		answers, standard := map[string]interface{}{}, map[string]interface{}{}
 		for _, question := range questions {
-			rows, err := read(conn.Query(ctx, question[1]))
+			rows, err := read(conn.Query(ctx, question[2]))
 			if err != nil {
 				check(fmt.Errorf("%s by %s: %w", question[0], way, err))
 			}
 			answers[question[0]] = rows
 		}
-		bound, err := read(conn.Query(ctx, "SELECT ?, CAST(?, 'Int64'), ?, toDateTime(?, 'UTC'), ?",
-			text, -5, []string{"x", "it's"}, moment, nil))
+		bound, err := read(conn.Query(ctx, "SELECT ?, CAST(?, 'Int64'), ?, toDateTime(?, 'UTC'), toDateTime64(?, 3, 'UTC'), ?,"+
+			" toUUID(?), toFloat64(?), CAST(?, 'Bool'), toDecimal64(?, 2), CAST(?, 'Array(UInt64)'), toDate(?)",
+			text, -5, []string{"x", "it's"}, moment, "2026-11-01 09:30:00.250", nil,
+			"61f0c404-5cb3-11e7-907b-a6006ad3dba0", 1.5, true, "-12.34", []uint64{9007199254740993}, "2026-11-02"))
 		check(err)
 		version, err := conn.ServerVersion()
 		check(err)
@@ -203,7 +205,7 @@ func main() {
 		db := clickhouse.OpenDB(options(address, password, way))
 		check(db.Ping())
 		for _, question := range questions {
-			rows, err := readStandard(db, question[1])
+			rows, err := readStandard(db, question[2])
 			if err != nil {
 				check(fmt.Errorf("%s by %s, standard: %w", question[0], way, err))
 			}
@@ -221,9 +223,9 @@ func main() {
 	check(err)
 	stranger, err := clickhouse.Open(options(address, "ast_other", ways[0]))
 	check(err)
-	refused := map[string]string{"refused stranger": code(stranger.Ping(ctx))}
-	for _, line := range refusals {
-		_, err := read(conn.Query(ctx, line[1]))
+	refused := map[string]string{"stranger": code(stranger.Ping(ctx))}
+	for _, line := range asked["refused"] {
+		_, err := read(conn.Query(ctx, line[2]))
 		refused[line[0]] = code(err)
 	}
 	check(out.Encode(refused))

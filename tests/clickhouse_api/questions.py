@@ -100,7 +100,9 @@ QUESTIONS: dict[str, Question] = {
         " toUInt8(255), toInt32(-2147483648)",
         [["18446744073709551615", "9007199254740993", "-9223372036854775808", "255", "-2147483648"]],
     ),
-    "floats": Question("SELECT toFloat64(0.1), toFloat32(1.5), toFloat64(-1234567.25)", [["0.1", "1.5", "-1234567.25"]]),
+    "floats": Question(
+        "SELECT toFloat64(0.1), toFloat32(1.5), toFloat64(-1234567.25)", [["0.1", "1.5", "-1234567.25"]]
+    ),
     "maps": Question(
         "SELECT map('a', toUInt64(1), 'ü', toUInt64(9007199254740993)), map('k', ['x', 'y']),"
         " CAST(map(), 'Map(String, String)')",
@@ -120,7 +122,9 @@ QUESTIONS: dict[str, Question] = {
         " CAST('ab', 'FixedString(2)'), true, CAST('1.2.3.4', 'IPv4'), CAST('2001:db8::1', 'IPv6')",
         [["x", None, "ab", "true", "1.2.3.4", "2001:db8::1"]],
     ),
-    "texts": Question(f"SELECT '{TITLE}', 'it\\'s', 'a\\\\b', '', 'tab\\there'", [[TITLE, "it's", "a\\b", "", "tab\there"]]),
+    "texts": Question(
+        f"SELECT '{TITLE}', 'it\\'s', 'a\\\\b', '', 'tab\\there'", [[TITLE, "it's", "a\\b", "", "tab\there"]]
+    ),
     "empty": Question("SELECT site_id, path, ts, props FROM events WHERE path = '/none'", []),
     "many": Question(
         f"SELECT number, toString(number * 7) FROM numbers({MANY}) ORDER BY number",
@@ -150,9 +154,9 @@ BOUND: Rows = [
 ]
 """What comes back of a statement's parameters."""
 BOUND_TEXT = (
-    "SELECT {text:String}, {number:Int64}, {list:Array(String)}, {second:DateTime('UTC')}, {moment:DateTime64(3, 'UTC')},"
-    " {none:Nullable(UInt8)}, {uuid:UUID}, {float:Float64}, {bool:Bool}, {decimal:Decimal(9, 2)}, {many:Array(UInt64)},"
-    " {day:Date}"
+    "SELECT {text:String}, {number:Int64}, {list:Array(String)}, {second:DateTime('UTC')},"
+    " {moment:DateTime64(3, 'UTC')}, {none:Nullable(UInt8)}, {uuid:UUID}, {float:Float64}, {bool:Bool},"
+    " {decimal:Decimal(9, 2)}, {many:Array(UInt64)}, {day:Date}"
 )
 
 
@@ -192,5 +196,7 @@ def plain(value: object) -> Cell:
         return repr(value).removesuffix(".0")
     if isinstance(value, bytes):
         return value.decode()
-    assert isinstance(value, str | int | date | uuid.UUID | Enum | ipaddress.IPv4Address | ipaddress.IPv6Address), type(value)
+    assert isinstance(value, str | int | date | uuid.UUID | Enum | ipaddress.IPv4Address | ipaddress.IPv6Address), type(
+        value
+    )
     return str(value)

@@ -164,8 +164,8 @@ async def test_so_many_sites_at_once_and_no_more(aiohttp_client: AiohttpClient, 
 async def test_parameters_are_read_by_their_types(asking: Asking) -> None:
     text = (
         "SELECT {s:String}, {n:Int32}, {f:Float64}, {b:Bool}, {o:Nullable(String)}, {a:Array(String)},"
-        " {i:Array(UInt8)}, {d:DateTime('UTC')}, {e:Array(String)}, {u:DateTime('Europe/Berlin')}, {m:DateTime64(3, 'UTC')},"
-        " {l:Array(DateTime('UTC'))} FORMAT JSONCompactEachRow"
+        " {i:Array(UInt8)}, {d:DateTime('UTC')}, {e:Array(String)}, {u:DateTime('Europe/Berlin')},"
+        " {m:DateTime64(3, 'UTC')}, {l:Array(DateTime('UTC'))} FORMAT JSONCompactEachRow"
     )
     reply = await asking.ask(
         text,

@@ -12,6 +12,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +29,9 @@ var methods = map[string]clickhouse.CompressionMethod{
 	"deflate": clickhouse.CompressionDeflate,
 	"br":      clickhouse.CompressionBrotli,
 }
+
+// onlyStandard speaks HTTP by database/sql alone.
+const onlyStandard = "v2.17.1"
 
 var number = regexp.MustCompile(`[Cc]ode: (\d+)(?:\. DB::Exception|, message)`)
 
@@ -102,57 +106,97 @@ func plain(value reflect.Value, kind string) interface{} {
 	return fmt.Sprint(value.Interface())
 }
 
-func read(rows driver.Rows, err error) ([][]interface{}, error) {
-	found := [][]interface{}{}
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	types := rows.ColumnTypes()
-	for rows.Next() {
-		cells := make([]interface{}, len(types))
-		for i, each := range types {
-			cells[i] = reflect.New(each.ScanType()).Interface()
-		}
-		if err := rows.Scan(cells...); err != nil {
+// asker sends a statement by one of the client's two interfaces.
+type asker func(ctx context.Context, text string, arguments ...interface{}) ([][]interface{}, error)
+
+// native is the client's own interface.
+func native(conn driver.Conn) asker {
+	return func(ctx context.Context, text string, arguments ...interface{}) ([][]interface{}, error) {
+		rows, err := conn.Query(ctx, text, arguments...)
+		if err != nil {
 			return nil, err
 		}
-		row := []interface{}{}
-		for i, cell := range cells {
-			row = append(row, plain(reflect.ValueOf(cell).Elem(), types[i].DatabaseTypeName()))
+		defer rows.Close()
+		found, types := [][]interface{}{}, rows.ColumnTypes()
+		for rows.Next() {
+			cells := make([]interface{}, len(types))
+			for i, each := range types {
+				cells[i] = reflect.New(each.ScanType()).Interface()
+			}
+			if err := rows.Scan(cells...); err != nil {
+				return nil, err
+			}
+			row := []interface{}{}
+			for i, cell := range cells {
+				row = append(row, plain(reflect.ValueOf(cell).Elem(), types[i].DatabaseTypeName()))
+			}
+			found = append(found, row)
 		}
-		found = append(found, row)
+		return found, rows.Err()
 	}
-	return found, rows.Err()
 }
 
-// readStandard asks through Go's own interface to databases, which Grafana's plugin uses.
-func readStandard(db *sql.DB, text string, arguments ...interface{}) ([][]interface{}, error) {
-	found := [][]interface{}{}
-	rows, err := db.Query(text, arguments...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	types, err := rows.ColumnTypes()
-	if err != nil {
-		return nil, err
-	}
-	for rows.Next() {
-		cells := make([]interface{}, len(types))
-		for i := range types {
-			cells[i] = new(interface{})
-		}
-		if err := rows.Scan(cells...); err != nil {
+// standard is Go's own interface to databases, which Grafana's plugin uses.
+func standard(db *sql.DB) asker {
+	return func(ctx context.Context, text string, arguments ...interface{}) ([][]interface{}, error) {
+		rows, err := db.QueryContext(ctx, text, arguments...)
+		if err != nil {
 			return nil, err
 		}
-		row := []interface{}{}
-		for i, cell := range cells {
-			row = append(row, plain(reflect.ValueOf(cell).Elem(), types[i].DatabaseTypeName()))
+		defer rows.Close()
+		types, err := rows.ColumnTypes()
+		if err != nil {
+			return nil, err
 		}
-		found = append(found, row)
+		found := [][]interface{}{}
+		for rows.Next() {
+			cells := make([]interface{}, len(types))
+			for i := range types {
+				cells[i] = new(interface{})
+			}
+			if err := rows.Scan(cells...); err != nil {
+				return nil, err
+			}
+			row := []interface{}{}
+			for i, cell := range cells {
+				row = append(row, plain(reflect.ValueOf(cell).Elem(), types[i].DatabaseTypeName()))
+			}
+			found = append(found, row)
+		}
+		return found, rows.Err()
 	}
-	return found, rows.Err()
+}
+
+// answered is what is found by one way and one interface.
+func answered(ask asker, questions [][]string, text string) (map[string]interface{}, error) {
+	ctx := context.Background()
+	answers := map[string]interface{}{}
+	for _, question := range questions {
+		rows, err := ask(ctx, question[2])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", question[0], err)
+		}
+		answers[question[0]] = rows
+	}
+	moment := time.Date(2026, 11, 1, 9, 30, 0, 0, time.UTC)
+	bound, err := ask(ctx, "SELECT ?, CAST(?, 'Int64'), ?, toDateTime(?, 'UTC'), toDateTime64(?, 3, 'UTC'), ?,"+
+		" toUUID(?), toFloat64(?), CAST(?, 'Bool'), toDecimal64(?, 2), CAST(?, 'Array(UInt64)'), toDate(?)",
+		text, -5, []string{"x", "it's"}, moment, "2026-11-01 09:30:00.250", nil,
+		"61f0c404-5cb3-11e7-907b-a6006ad3dba0", 1.5, true, "-12.34", []uint64{9007199254740993}, "2026-11-02")
+	if err != nil {
+		return nil, fmt.Errorf("arguments: %w", err)
+	}
+	named, err := ask(clickhouse.Context(ctx, clickhouse.WithParameters(clickhouse.Parameters{
+		"path": "/1", "day": "2026-11-02", "list": "['x', 'ü']",
+	})), "SELECT count() > 0, {day:Date}, {list:Array(String)} FROM events WHERE path = {path:String}")
+	if err != nil {
+		return nil, fmt.Errorf("parameters: %w", err)
+	}
+	counted, err := ask(ctx, "SELECT count() FROM events WHERE path = ? AND ts < ?", "/1", moment)
+	if err != nil {
+		return nil, fmt.Errorf("conditions: %w", err)
+	}
+	return map[string]interface{}{"answers": answers, "bound": bound, "named": named, "counted": counted}, nil
 }
 
 func code(err error) string {
@@ -163,6 +207,17 @@ func code(err error) string {
 		return found[1]
 	}
 	return err.Error()
+}
+
+// version of the client that the program is built with.
+func version() string {
+	info, _ := debug.ReadBuildInfo()
+	for _, each := range info.Deps {
+		if strings.HasPrefix(each.Path, "github.com/ClickHouse/clickhouse-go") {
+			return each.Version
+		}
+	}
+	return ""
 }
 
 func main() {
@@ -176,56 +231,36 @@ func main() {
 	}
 	out := json.NewEncoder(os.Stdout)
 	ctx := context.Background()
-	moment := time.Date(2026, 11, 1, 9, 30, 0, 0, time.UTC)
 	for i, way := range ways {
 		questions := asked["always"]
 		if i == 0 {
 			questions = append(asked["once"], questions...)
 		}
-		conn, err := clickhouse.Open(options(address, password, way))
-		check(err)
-		check(conn.Ping(ctx))
-		answers, standard := map[string]interface{}{}, map[string]interface{}{}
-		for _, question := range questions {
-			rows, err := read(conn.Query(ctx, question[2]))
-			if err != nil {
-				check(fmt.Errorf("%s by %s: %w", question[0], way, err))
-			}
-			answers[question[0]] = rows
-		}
-		bound, err := read(conn.Query(ctx, "SELECT ?, CAST(?, 'Int64'), ?, toDateTime(?, 'UTC'), toDateTime64(?, 3, 'UTC'), ?,"+
-			" toUUID(?), toFloat64(?), CAST(?, 'Bool'), toDecimal64(?, 2), CAST(?, 'Array(UInt64)'), toDate(?)",
-			text, -5, []string{"x", "it's"}, moment, "2026-11-01 09:30:00.250", nil,
-			"61f0c404-5cb3-11e7-907b-a6006ad3dba0", 1.5, true, "-12.34", []uint64{9007199254740993}, "2026-11-02"))
-		check(err)
-		version, err := conn.ServerVersion()
-		check(err)
-		check(conn.Close())
-
 		db := clickhouse.OpenDB(options(address, password, way))
-		check(db.Ping())
-		for _, question := range questions {
-			rows, err := readStandard(db, question[2])
-			if err != nil {
-				check(fmt.Errorf("%s by %s, standard: %w", question[0], way, err))
-			}
-			standard[question[0]] = rows
-		}
-		counted, err := readStandard(db, "SELECT count() FROM events WHERE path = ? AND ts < ?", "/1", moment.Add(time.Minute))
+		check(db.PingContext(ctx))
+		found, err := answered(standard(db), questions, text)
 		check(err)
 		check(db.Close())
-		check(out.Encode(map[string]interface{}{
-			"way": way, "answers": answers, "bound": bound, "standard": standard, "counted": counted,
-			"name": version.DisplayName,
-		}))
+		line := map[string]interface{}{"way": way, "client": version(), "standard": found}
+		if version() != onlyStandard {
+			conn, err := clickhouse.Open(options(address, password, way))
+			check(err)
+			check(conn.Ping(ctx))
+			found, err := answered(native(conn), questions, text)
+			check(err)
+			line["native"] = found
+			server, err := conn.ServerVersion()
+			check(err)
+			line["server"] = server.DisplayName
+			check(conn.Close())
+		}
+		check(out.Encode(line))
 	}
-	conn, err := clickhouse.Open(options(address, password, ways[0]))
-	check(err)
-	stranger, err := clickhouse.Open(options(address, "ast_other", ways[0]))
-	check(err)
-	refused := map[string]string{"stranger": code(stranger.Ping(ctx))}
+	db := clickhouse.OpenDB(options(address, password, ways[0]))
+	stranger := clickhouse.OpenDB(options(address, "ast_other", ways[0]))
+	refused := map[string]string{"stranger": code(stranger.PingContext(ctx))}
 	for _, line := range asked["refused"] {
-		_, err := read(conn.Query(ctx, line[2]))
+		_, err := standard(db)(ctx, line[2])
 		refused[line[0]] = code(err)
 	}
 	check(out.Encode(refused))

@@ -125,18 +125,18 @@ $(NODE_INSTALLED): | .build/node
 	@mkdir -p $(@D)
 	@if command -v go >/dev/null; then \
 		echo "Building the test client for Go (up to 250 MB of modules)"; \
-		cd $(<D) && GOTOOLCHAIN=local CGO_ENABLED=0 go build -mod=readonly -modfile=$(GO_MODULES) -o $(CURDIR)/$@ . \
+		cd $(<D) && GOTOOLCHAIN=local CGO_ENABLED=0 go build -buildvcs=false -mod=readonly -modfile=$(GO_MODULES) -o $(CURDIR)/$@ . \
 		|| echo "WARNING: that failed, so the test of the client for Go is skipped." >&2; \
-	fi
+	else echo "There is no Go, so the test of ClickHouse's client for it is skipped." >&2; fi
 
 .build/clients/java/Client.class: tests/clickhouse_api/java/Client.java tests/clickhouse_api/java/pom.xml
-	@mkdir -p $(@D)
+	@rm -rf $(@D) && mkdir -p $(@D)
 	@if command -v mvn >/dev/null && command -v javac >/dev/null; then \
-		echo "Building the test client for Java (20 MB)"; \
+		echo "Building the test client for Java (30 MB)"; \
 		mvn -q -B -ntp -f $(<D)/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(@D) \
 		&& javac -encoding UTF-8 -cp "$(@D)/*" -d $(@D) $< \
 		|| echo "WARNING: that failed, so the test of the driver for Java is skipped." >&2; \
-	fi
+	else echo "There is no JDK or no Maven, so the test of ClickHouse's driver for Java is skipped." >&2; fi
 
 test: install-dev $(NODE_INSTALLED) $(CLIENTS) ## Run all tests; in Chromium, Firefox and WebKit where they are installed
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -129,7 +129,7 @@ def java() -> Program:
 def node() -> Program:
     program, folder = shutil.which("node"), FOLDER / "node"
     if program is None or not (folder / "node_modules").is_dir():
-        pytest.skip("needs Node.js and its packages: make install-dev installs them")
+        pytest.skip("the client for Node.js is not installed: `make test` does it where npm is there")
     ways = (",analytics,gzip", ",analytics,none", "/clickhouse,default,gzip", f"/clickhouse,{ONE_SITE},none")
     return Program((program, "client.mjs"), ways, folder)
 

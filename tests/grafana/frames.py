@@ -12,14 +12,14 @@ import msgspec
 import pytest
 
 NODE = Path(__file__).parent / "node"
-JSON_TYPES = {"time": (int,), "number": (int, float), "string": (str,)}
+JSON_TYPES = {"time": (int,), "number": (int, float), "string": (str,), "boolean": (bool,)}
 
 
 class ReadField(msgspec.Struct, frozen=True):
     """A field of a frame. `shown`: its name in a legend; `written`: its first number with its unit."""
 
     name: str
-    type: Literal["time", "number", "string"]
+    type: Literal["time", "number", "string", "boolean"]
     unit: str | None
     labels: dict[str, str]
     shown: str

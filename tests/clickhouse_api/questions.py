@@ -20,6 +20,8 @@ SITES = ("one.example", "two.example")
 TITLE = "Grüße, 世界 🌍"
 TEXT = 'it\'s\ta \\ "x" ü ? 世'
 MOMENTS = tuple(f"2025-11-01T09:30:0{n}.250000Z" for n in range(3))
+DATABASE = "the database"
+"""Stands for the name by which a client connects."""
 MANY = 25_000
 
 Cell = str | list["Cell"] | dict[str, "Cell"] | None
@@ -44,6 +46,7 @@ def _described(table: str) -> Rows:
 
 
 QUESTIONS: dict[str, Question] = {
+    "databases": Question("SHOW DATABASES", [[DATABASE]]),
     "tables": Question("SHOW TABLES", [["events"], ["sessions"]]),
     "described": Question("DESCRIBE TABLE events", _described("events")),
     "described_sessions": Question("DESC TABLE sessions", _described("sessions")),
@@ -141,6 +144,7 @@ REFUSED = {
     "statement": ("DROP TABLE events", "392"),
     "text": ("SELECT 1 FROM", "62"),
     "by the engine": ("SELECT toUInt8('x')", "80"),
+    "midway": ("SELECT number, toUInt8(if(number = 80000, 'x', '1')) FROM numbers(90000)", "80"),
 }
 """Statements that are refused, and the number of ClickHouse's error."""
 ENDLESS = ("SELECT sum(a.number + b.number) FROM numbers(1000000) AS a, numbers(1000000) AS b", "159")
@@ -160,11 +164,15 @@ BOUND_TEXT = (
 )
 
 
-def expected(sites: Sequence[str], names: Iterable[str] = QUESTIONS) -> dict[str, Rows]:
-    """The answers for one who sees these sites."""
+def expected(sites: Sequence[str], database: str, names: Iterable[str] = QUESTIONS) -> dict[str, Rows]:
+    """The answers for one who sees these sites and connects to a database by this name."""
     asked = {name: QUESTIONS[name] for name in names}
     return {
-        name: [row for row in question.rows if not question.of_sites or row[0] in sites]
+        name: [
+            [database if cell == DATABASE else cell for cell in row]
+            for row in question.rows
+            if not question.of_sites or row[0] in sites
+        ]
         for name, question in asked.items()
     }
 

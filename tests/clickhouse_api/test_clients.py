@@ -157,6 +157,9 @@ def run(program: Program, server: RunningServer) -> list[dict[str, Any]]:
     *found, numbers = [msgspec.json.decode(line) for line in done.stdout.splitlines()]
     assert [each["way"] for each in found] == list(program.ways)
     wanted = {"stranger": STRANGER, **{name: number for name, (_, number) in refused.items()}}
+    if found[0].get("client") == ONLY_STANDARD:  # which does not know how an error behind the first rows is marked
+        assert numbers.pop("midway")
+        del wanted["midway"]
     assert numbers == wanted
     return found
 
@@ -168,7 +171,7 @@ def seen(way: str) -> tuple[str, ...]:
 
 def compare(way: str, answers: Mapping[str, Rows], names: Iterable[str] = QUESTIONS) -> None:
     """Question by question, so that a fault is shown with its name."""
-    wanted = expected(seen(way), names)
+    wanted = expected(seen(way), way.split(",")[1], names)
     assert answers.keys() == wanted.keys()
     for name, rows in wanted.items():
         assert answers[name] == rows, f"{name} by {way}"
@@ -176,10 +179,10 @@ def compare(way: str, answers: Mapping[str, Rows], names: Iterable[str] = QUESTI
 
 def test_the_client_for_go(server: RunningServer) -> None:
     for names, each in zip(asked(), run(go(), server), strict=False):
-        interfaces = ["standard"] if each["client"] == ONLY_STANDARD else ["standard", "native"]
-        for one in interfaces:
+        assert ("native" in each) is (each["client"] != ONLY_STANDARD and (names is QUESTIONS or each["way"][0] == "/"))
+        for one in each.keys() & {"standard", "native"}:
             found = each[one]
-            compare(f"{each['way']} and {one}", found["answers"], names)
+            compare(f"{each['way']},{one}", found["answers"], names)
             assert (found["bound"], found["counted"]) == (BOUND, [[str(len(seen(each["way"])))]])
             assert found["named"] == [["1", "2026-11-02", ["x", "ü"]]]
         assert each.get("server", "analytics-server") == "analytics-server"
@@ -257,8 +260,8 @@ def test_clickhouse_connect(server: RunningServer, way: str) -> None:
 def test_clickhouse_connect_is_refused(server: RunningServer) -> None:
     with contextlib.closing(connected(server, ",analytics,lz4")) as client:
         for text, number in refusals(server).values():
-            with pytest.raises(DatabaseError, match=f"code: {number}"):
-                client.query(text)
+            with pytest.raises(DatabaseError, match=f"(?i)code: {number}"):
+                _ = client.query(text).result_rows
     with pytest.raises(DatabaseError, match="AUTHENTICATION_FAILED"):
         connected(server, ",analytics,lz4", "ast_other")
 

@@ -52,7 +52,7 @@ from tests.server import Client, RunningServer
 
 FOLDER = Path(__file__).parent
 BUILT = FOLDER.parents[1] / ".build" / "clients"
-LIMIT_S = 3
+LIMIT_S = 5
 ONE_SITE = SITES[0]
 ONLY_STANDARD = "v2.17.1"
 """The client for Go that Debian 12's Go can build has no interface of its own over HTTP, only Go's to databases."""
@@ -105,7 +105,8 @@ def view(site: str, n: int) -> dict[str, Any]:
 
 
 def refusals(server: RunningServer) -> dict[str, tuple[str, str]]:
-    return {**REFUSED, "endless": ENDLESS}
+    """What a program has to be refused. What meets the time limit, and takes seconds, only on the engine in process."""
+    return REFUSED if "ANALYTICS_CLICKHOUSE_URL" in server.environment() else {**REFUSED, "endless": ENDLESS}
 
 
 def go() -> Program:
@@ -259,7 +260,7 @@ def test_clickhouse_connect(server: RunningServer, way: str) -> None:
 
 def test_clickhouse_connect_is_refused(server: RunningServer) -> None:
     with contextlib.closing(connected(server, ",analytics,lz4")) as client:
-        for text, number in refusals(server).values():
+        for text, number in (*REFUSED.values(), ENDLESS):
             with pytest.raises(DatabaseError, match=f"(?i)code: {number}"):
                 _ = client.query(text).result_rows
     with pytest.raises(DatabaseError, match="AUTHENTICATION_FAILED"):

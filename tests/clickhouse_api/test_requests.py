@@ -284,7 +284,15 @@ async def test_a_fault_in_the_middle_is_told_and_no_whole_answer(
                 whole = False
         assert body.startswith(b"0\t0\n") or answer.status == 400
         assert not whole or answer.status == 400
-        assert re.search(rb"(^|\n)Code: 80\. DB::Exception: [^\n]+ \(INCORRECT_QUERY\)\n$", body), body[-300:]
+        told = rb"Code: 80\. DB::Exception: [^\n]+ \(INCORRECT_QUERY\)\n"
+        if answer.status == 400:
+            assert re.fullmatch(told, body), body
+        else:
+            tag = answer.headers["X-ClickHouse-Exception-Tag"].encode()
+            marked = rb"\r\n__exception__\r\n%b\r\n(%b)(\d+) %b\r\n__exception__\r\n$" % (tag, told, tag)
+            found = re.search(marked, body)
+            assert found, body[-300:]
+            assert len(found[1]) == int(found[2])
 
 
 async def test_the_audit_entry_tells_of_a_fault_behind_the_first_rows(

@@ -16,8 +16,12 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 # The locks name every package, so pip neither resolves nor adds any.
 PIP_LOCKED = $(PIP) install --quiet --no-deps --require-hashes --only-binary :all:
 COUNTRY_DB = .build/geo/country.mmdb
-NODE_PACKAGES = tests/browsers/puppeteer tests/access/oidc/node tests/clickhouse_api/node tests/web/runtimes web examples/nextjs
+NODE_PACKAGES = tests/browsers/puppeteer tests/access/oidc/node tests/clickhouse_api/node tests/grafana/node tests/web/runtimes web examples/nextjs
 NODE_INSTALLED = $(NODE_PACKAGES:%=%/node_modules/installed)
+# Programs with ClickHouse's own clients for Go and Java, which the tests run.
+CLIENTS = .build/clients/go .build/clients/java/Client.class
+# The newest client for Go wants a newer Go than Debian 12's: where it is older, an older client is built from the same source.
+GO_MODULES = $$(case `go env GOVERSION` in go1.1[0-9]*|go1.2[0-5]*) echo go-1.19.mod ;; *) echo go.mod ;; esac)
 # Is the Node.js that is found new enough for what the packages of web/ are built with?
 NODE_IS_NEW = node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b > 18) ? 0 : 1)' 2>/dev/null
 # Where it is not, npm's registry carries Node.js itself; what was installed from there comes first.
@@ -117,7 +121,24 @@ $(NODE_INSTALLED): | .build/node
 		else echo "WARNING: that failed, so tests that need it are skipped." >&2; fi; \
 	fi
 
-test: install-dev $(NODE_INSTALLED) ## Run all tests; in Chromium, Firefox and WebKit where they are installed
+.build/clients/go: tests/clickhouse_api/go/main.go tests/clickhouse_api/go/go.mod tests/clickhouse_api/go/go-1.19.mod
+	@mkdir -p $(@D)
+	@if command -v go >/dev/null; then \
+		echo "Building the test client for Go (up to 250 MB of modules)"; \
+		cd $(<D) && GOTOOLCHAIN=local CGO_ENABLED=0 go build -buildvcs=false -mod=readonly -modfile=$(GO_MODULES) -o $(CURDIR)/$@ . \
+		|| echo "WARNING: that failed, so the test of the client for Go is skipped." >&2; \
+	else echo "There is no Go, so the test of ClickHouse's client for it is skipped." >&2; fi
+
+.build/clients/java/Client.class: tests/clickhouse_api/java/Client.java tests/clickhouse_api/java/pom.xml
+	@rm -rf $(@D) && mkdir -p $(@D)
+	@if command -v mvn >/dev/null && command -v javac >/dev/null; then \
+		echo "Building the test client for Java (30 MB)"; \
+		mvn -q -B -ntp -f $(<D)/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(@D) \
+		&& javac -encoding UTF-8 -cp "$(@D)/*" -d $(@D) $< \
+		|| echo "WARNING: that failed, so the test of the driver for Java is skipped." >&2; \
+	else echo "There is no JDK or no Maven, so the test of ClickHouse's driver for Java is skipped." >&2; fi
+
+test: install-dev $(NODE_INSTALLED) $(CLIENTS) ## Run all tests; in Chromium, Firefox and WebKit where they are installed
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: install-dev ## Format, lint, types, import rules and documentation

@@ -51,12 +51,24 @@ NEVER_PACKED = (401, 403)
 
 OTHER = (1002, "UNKNOWN_EXCEPTION")
 CODE_HEADER = "X-ClickHouse-Exception-Code"
+TAG_HEADER = "X-ClickHouse-Exception-Tag"
+TAG_BYTES = 16
+"""Clients count on so many."""
 
 
 def failure_text(error: AnalyticsError) -> bytes:
     """The error as one line. What it quotes of a header may be no UTF-8."""
     number, name = CODES.get(error.code, OTHER)
     return f"Code: {number}. DB::Exception: {error.message.rstrip('.')}. ({name})\n".encode("utf-8", "replace")
+
+
+def failure_behind_rows(error: AnalyticsError, tag: str) -> bytes:
+    """The error behind the pieces of an answer that were sent, as ClickHouse (25.11 and newer) and its clients mark it.
+
+    The tag, which a header has named before, tells it from rows; the number is the text's length in bytes.
+    """
+    text, mark = failure_text(error), tag.encode()
+    return b"\r\n__exception__\r\n%b\r\n%b%d %b\r\n__exception__\r\n" % (mark, text, len(text), mark)
 
 
 def _challenge(request: web.Request) -> str:

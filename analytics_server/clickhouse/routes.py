@@ -100,6 +100,7 @@ def question(service: ClickhouseService, method: str, path: str, name: str) -> E
                 headers={
                     "X-ClickHouse-Format": "The format.",
                     "X-ClickHouse-Dropped-Settings": "Settings that are not followed.",
+                    "X-ClickHouse-Exception-Tag": "What marks an error that comes behind the first rows.",
                     "X-Row-Limit": "An answer longer than so many rows was cut off there.",
                 },
             ),

@@ -1,13 +1,14 @@
 """Sends an answer as ClickHouse would: its headers, its compression, and a fault in the middle as a text at the end.
 
-A fault behind the first piece is written behind what was sent, and the connection is closed without the end of the
-body: no client takes what it has for the whole.
+A fault behind the first piece is written behind what was sent, marked as ClickHouse marks it, and the connection is
+closed without the end of the body: no client takes what it has for the whole.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -15,7 +16,7 @@ from aiohttp import web
 
 from analytics_server.clickhouse.catalog import DISPLAY_NAME
 from analytics_server.clickhouse.compression import gzipped, in_blocks
-from analytics_server.clickhouse.failures import failure_text
+from analytics_server.clickhouse.failures import TAG_BYTES, TAG_HEADER, failure_behind_rows
 from analytics_server.clickhouse.formats import FORMATS, ROWS_WITH_TYPES, begins_a_row
 from analytics_server.clickhouse.question import Asked
 from analytics_server.errors import AnalyticsError, StoreTimeout
@@ -64,7 +65,8 @@ async def send_answer(
     """Send the pieces and close the generator. Raises what it raises before its first piece; a later fault is the
     trail's outcome."""
     broken: list[AnalyticsError] = []
-    told = _told(pieces, broken)
+    tag = secrets.token_hex(TAG_BYTES // 2)
+    told = _told(pieces, broken, tag)
     async with aclosing(told):
         first = await _first(request, told)  # the settings that the text drops are known from here on
         try:
@@ -78,6 +80,7 @@ async def send_answer(
         if broken:  # nothing was sent yet
             raise broken[0]
         headers = headers_of(asked, rows, has_row=asked.format == ROWS_WITH_TYPES and begins_a_row(first))
+        headers[TAG_HEADER] = tag
         rest = _from(first, told)
         if asked.wants_blocks:
             rest = in_blocks(rest)
@@ -118,7 +121,7 @@ async def _first(request: web.Request, pieces: AsyncGenerator[bytes]) -> bytes:
     return first.result()
 
 
-async def _told(pieces: AsyncGenerator[bytes], broken: list[AnalyticsError]) -> AsyncGenerator[bytes]:
+async def _told(pieces: AsyncGenerator[bytes], broken: list[AnalyticsError], tag: str) -> AsyncGenerator[bytes]:
     """The pieces, and a fault behind the first one as text."""
     sent = False
     async with aclosing(pieces):
@@ -131,7 +134,7 @@ async def _told(pieces: AsyncGenerator[bytes], broken: list[AnalyticsError]) -> 
                 raise
             broken.append(error)
     if broken:
-        yield b"\n" + failure_text(broken[0])
+        yield failure_behind_rows(broken[0], tag)
 
 
 async def _from(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:

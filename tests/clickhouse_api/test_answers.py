@@ -15,7 +15,9 @@ import pytest
 from clickhouse_cityhash.cityhash import CityHash128
 from pytest_aiohttp.plugin import AiohttpClient
 
+from analytics_server.clickhouse.failures import failure_behind_rows
 from analytics_server.clickhouse.formats import FORMATS, without_format, words_of
+from analytics_server.errors import StoreTimeout
 from analytics_server.sql.printer.tables import TABLES
 from analytics_server.store import Store
 from tests.clickhouse_api.conftest import ALL, ONE, Asking, serve
@@ -278,3 +280,13 @@ async def test_columns_may_be_written_with_database_and_table(asking: Asking) ->
     )
     assert (await asking.ask(written)).text == f"{MINE}\t1\n"
     assert (await asking.ask("SELECT analytics.events.props.plan != '' FROM analytics.events LIMIT 1")).status == 200
+
+
+async def test_an_error_behind_the_first_rows_is_marked_as_clickhouse_does(asking: Asking) -> None:
+    tags = [(await asking.ask(ROWS)).headers["X-ClickHouse-Exception-Tag"] for _ in range(2)]
+    assert tags[0] != tags[1]
+    assert all(re.fullmatch("[0-9a-f]{16}", tag) for tag in tags)
+    told = "Code: 159. DB::Exception: Zu spät. (TIMEOUT_EXCEEDED)\n"
+    assert failure_behind_rows(StoreTimeout("Zu spät."), tags[0]).decode() == (
+        f"\r\n__exception__\r\n{tags[0]}\r\n{told}{len(told) + 1} {tags[0]}\r\n__exception__\r\n"
+    )

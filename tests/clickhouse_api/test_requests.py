@@ -164,7 +164,8 @@ async def test_so_many_sites_at_once_and_no_more(aiohttp_client: AiohttpClient, 
 async def test_parameters_are_read_by_their_types(asking: Asking) -> None:
     text = (
         "SELECT {s:String}, {n:Int32}, {f:Float64}, {b:Bool}, {o:Nullable(String)}, {a:Array(String)},"
-        " {i:Array(UInt8)}, {d:DateTime('UTC')}, {e:Array(String)} FORMAT JSONCompactEachRow"
+        " {i:Array(UInt8)}, {d:DateTime('UTC')}, {e:Array(String)}, {u:DateTime('Europe/Berlin')},"
+        " {m:DateTime64(3, 'UTC')}, {l:Array(DateTime('UTC'))} FORMAT JSONCompactEachRow"
     )
     reply = await asking.ask(
         text,
@@ -177,17 +178,23 @@ async def test_parameters_are_read_by_their_types(asking: Asking) -> None:
         param_i="[1,2, 3]",
         param_d="2026-11-01 09:30:00",
         param_e="[]",
+        param_u="1793525400",  # as `@clickhouse/client` sends a Date
+        param_m="1793525400.250",
+        param_l="[1793525400,0000086400]",
         param_unused="x",
     )
     assert reply.status == 200, reply.text
     assert reply.json == [
         "it's\ta \\ b", -5, 1.5, True, None, ["x", "it's", "q'q", "a,b]"], [1, 2, 3], "2026-11-01 09:30:00", [],
+        "2026-11-01 10:30:00", "2026-11-01 09:30:00.250", ["2026-11-01 09:30:00", "1970-01-02 00:00:00"],
     ]  # fmt: skip
     for query, value in (
         ("{n:Int32}", "x"),
         ("{a:Array(String)}", "x"),
         ("{a:Array(UInt8)}", "['x']"),
         ("{b:Bool}", "2"),
+        ("{d:DateTime}", "1793525400.250"),
+        ("{d:DateTime}", "2026-11-01 09:30:00.250"),
     ):
         refused = await asking.ask(f"SELECT {query}", **{f"param_{query[1]}": value})
         assert (refused.status, refused.code) == (400, "457"), refused.text
@@ -277,7 +284,15 @@ async def test_a_fault_in_the_middle_is_told_and_no_whole_answer(
                 whole = False
         assert body.startswith(b"0\t0\n") or answer.status == 400
         assert not whole or answer.status == 400
-        assert re.search(rb"(^|\n)Code: 80\. DB::Exception: [^\n]+ \(INCORRECT_QUERY\)\n$", body), body[-300:]
+        told = rb"Code: 80\. DB::Exception: [^\n]+ \(INCORRECT_QUERY\)\n"
+        if answer.status == 400:
+            assert re.fullmatch(told, body), body
+        else:
+            tag = answer.headers["X-ClickHouse-Exception-Tag"].encode()
+            marked = rb"\r\n__exception__\r\n%b\r\n(%b)(\d+) %b\r\n__exception__\r\n$" % (tag, told, tag)
+            found = re.search(marked, body)
+            assert found, body[-300:]
+            assert len(found[1]) == int(found[2])
 
 
 async def test_the_audit_entry_tells_of_a_fault_behind_the_first_rows(

@@ -22,6 +22,7 @@ import yaml  # type: ignore[import-untyped]
 
 from analytics_server.flat.routes import MAX_ROWS
 from tests.grafana.demo import filled_by_demo
+from tests.grafana.frames import data_frames
 from tests.server import Client, Reply, RunningServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -40,6 +41,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "timestamp_epoch": (int,),
 }
+READ_TYPES = {"number": "number", "string": "string", "timestamp_epoch": "time"}
 STEPS = [{"name": "pageview", "filters": [["is", "event:page", ["/"]]]}, {"name": "pageview"}]
 FLAT = "/api/v1/flat"
 
@@ -84,6 +86,16 @@ async def test_each_panel_gets_rows_of_the_types_it_names(client: Client, panel:
     (target,) = panel["targets"]
     assert (target["parser"], target["root_selector"]) == ("backend", "")
     check(await rows_of(client, address_of(target)), target["columns"])
+
+
+async def test_grafana_reads_each_panels_rows(client: Client) -> None:
+    """Its library finds the type of each column by itself, as Infinity's parser does that runs in the browser."""
+    targets = [target for panel in PANELS for target in panel["targets"]]
+    rows = [await rows_of(client, address_of(target)) for target in targets]
+    for target, found, frame in zip(targets, rows, data_frames(rows), strict=True):
+        assert frame.length == len(found)
+        read = {field.name: field.type for field in frame.fields}
+        assert {one["selector"]: READ_TYPES[one["type"]] for one in target["columns"]}.items() <= read.items()
 
 
 def check(rows: list[dict[str, Any]], columns: list[dict[str, str]]) -> None:

@@ -18,6 +18,7 @@ import pytest_asyncio
 import yaml  # type: ignore[import-untyped]
 
 from tests.grafana.demo import filled_by_demo
+from tests.grafana.frames import data_frames
 from tests.server import Client, RunningServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -90,6 +91,18 @@ async def test_each_panel_gets_rows(client: Client, panel: dict[str, Any]) -> No
     else:
         assert answer["rows"]
         assert all(cell is not None for cell in answer["rows"][0])
+
+
+async def test_grafana_reads_each_panels_answer(client: Client) -> None:
+    found = [answer for panel in PANELS for answer in await answers(client, panel["targets"])]
+    for panel, frame in zip(PANELS, data_frames(found), strict=True):
+        types = [field.type for field in frame.fields]
+        if panel["type"] == "timeseries":
+            assert types == ["time", *["number"] * (len(types) - 1)]
+            assert len({field.shown for field in frame.fields}) == len(types), "each line has a name of its own"
+        else:
+            assert "number" in types
+        assert all(field.written for field in frame.fields if field.type == "number")
 
 
 async def test_annotations_are_found(client: Client) -> None:

@@ -24,7 +24,10 @@ MAX_ELEMENTS = 10_000
 _INTEGER = re.compile(r"(U?)Int(\d+)")
 _DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,9})?", re.ASCII)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?P<parts>\.\d{1,9})?", re.ASCII)
+_EPOCH_SECONDS = re.compile(r"\d{10}(?P<parts>\.\d{1,9})?", re.ASCII)
+"""A Unix timestamp, as the engine reads it: with less or more than ten digits it may mean something else."""
+MOST_EPOCH_SECONDS = 2**32 - 1
 
 
 class _Unfit(ValueError):
@@ -134,7 +137,7 @@ def _is_one(text: str, kind: SqlType) -> bool:
             case "Date" | "Date32":
                 return bool(_DATE.fullmatch(text) and date.fromisoformat(text))
             case "DateTime" | "DateTime64":
-                return bool(_MOMENT.fullmatch(text) and datetime.fromisoformat(text[:19]))
+                return _is_moment(text, with_parts=kind.family == "DateTime64")
             case "UUID":
                 return str(uuid.UUID(text)) == text.lower()
             case "IPv4":
@@ -148,3 +151,13 @@ def _is_one(text: str, kind: SqlType) -> bool:
     except (ValueError, AddressValueError, InvalidOperation):
         return False
     return True
+
+
+def _is_moment(text: str, *, with_parts: bool) -> bool:
+    """`with_parts`: may parts of a second stand behind it?"""
+    if found := _EPOCH_SECONDS.fullmatch(text):
+        is_one = with_parts or int(text[:10]) <= MOST_EPOCH_SECONDS
+    else:
+        found = _MOMENT.fullmatch(text)
+        is_one = found is not None and bool(datetime.fromisoformat(text[:19]))
+    return is_one and found is not None and (with_parts or not found["parts"])

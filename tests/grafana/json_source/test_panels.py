@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from tests.grafana.frames import ReadFrame, data_frames
 from tests.grafana.json_source.asking import (
     DAY_MS,
     EVENTS,
@@ -333,3 +334,61 @@ async def test_amounts_by_currency_have_their_units(client: Client) -> None:
 
     units = {one["labels"]["event:currency"]: one["config"]["unit"] for one in frame["fields"][1:]}
     assert units["EUR"] == "currency:EUR"
+
+
+async def test_grafana_reads_each_shape_of_an_answer(client: Client) -> None:
+    """By its own library: fields' types, names, units and labels."""
+    metrics = "visitors,bounce_rate,total_revenue,session_duration"
+    asked = [
+        target(metrics, "frame"),
+        target(metrics, "table", format="table"),
+        target("pageviews", "values", dimension="page", limit="2"),
+        target("pageviews", "series", dimension="page", limit="2", format="timeseries"),
+        target("total_revenue", "pages", dimension="page", format="table"),
+        target("funnel", "funnel", funnel="Buying", dimension="visit:browser"),
+        target("live", "live", site=OTHER),
+        target("annotations", "notes"),
+        target("events", "nothing", dimension="page", filters=[["is", "event:page", ["/nothing"]]]),
+        target("events", "nothing listed", dimension="page", format="table", filters=[["is", "event:page", ["/no"]]]),
+    ]
+    answers = await ask(client, "query", panel(*asked))
+
+    frames: dict[str, list[ReadFrame]] = {}
+    for answer, frame in zip(answers, data_frames(answers), strict=True):
+        assert frame.ref_id == answer["refId"]
+        frames.setdefault(answer["refId"], []).append(frame)
+    assert [*frames] == [one["refId"] for one in asked]
+    (whole,), (table,) = frames["frame"], frames["table"]
+    assert [(one.name, one.type, one.unit) for one in whole.fields] == [
+        ("time", "time", None),
+        ("visitors", "number", "short"),
+        ("bounce_rate", "number", "percent"),
+        ("total_revenue", "number", "currency:EUR"),
+        ("session_duration", "number", "s"),
+    ]
+    assert [one.written for one in whole.fields if one.name == "bounce_rate"] == ["50%"]
+    assert [(one.name, one.type, one.unit) for one in table.fields] == [
+        (one.name, one.type, one.unit) for one in whole.fields[1:]
+    ]
+    assert (whole.length, table.length) == (3, 1)
+    (values,), series = frames["values"], frames["series"]
+    pages = [("/", {"event:page": "/"}), ("/a", {"event:page": "/a"})]
+    assert [(one.shown, one.labels) for one in values.fields[1:]] == pages
+    assert [(one.fields[1].shown, one.fields[1].labels) for one in series] == pages
+    for one, field in zip(series, values.fields[1:], strict=True):
+        assert [(each.type, each.values) for each in one.fields] == [
+            ("time", values.fields[0].values),
+            ("number", field.values),
+        ]
+    (notes,), (live,), (nothing,) = frames["notes"], frames["live"], frames["nothing"]
+    assert [one.type for one in notes.fields] == ["time", "time", "string", "string", "string"]
+    assert [one.type for one in live.fields] == ["time", "number", "number"]
+    assert [(one.type, one.unit) for one in frames["funnel"][0].fields[:4]] == [
+        ("string", None),
+        ("number", None),
+        ("string", None),
+        ("number", "short"),
+    ]
+    assert [one.type for one in frames["pages"][0].fields] == ["string", "number"]
+    assert all(not any(field.values) for field in nothing.fields[1:])
+    assert [(one.type, one.values) for one in frames["nothing listed"][0].fields] == [("string", []), ("number", [])]

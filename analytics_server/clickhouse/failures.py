@@ -31,6 +31,7 @@ CODES: dict[str, tuple[int, str]] = {
     "too_large": (307, "TOO_MANY_BYTES"),
     "sql_failed": (80, "INCORRECT_QUERY"),
     "sql_timeout": (159, "TIMEOUT_EXCEEDED"),
+    "sql_cancelled": (394, "QUERY_WAS_CANCELLED"),
     "sql_memory": (241, "MEMORY_LIMIT_EXCEEDED"),
     "sql_too_much_read": (158, "TOO_MANY_ROWS"),
     "sql_answer_too_big": (396, "TOO_MANY_ROWS_OR_BYTES"),

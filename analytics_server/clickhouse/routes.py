@@ -20,7 +20,7 @@ from analytics_server.sql.codes import RUN_CODES
 
 PROTOCOL = ForeignProtocol(credential=credential, refuse=failure_response)
 _ERRORS = {
-    400: (*RUN_CODES, "bad_body", "bad_format", "bad_request", "bad_setting", "too_many_sites"),
+    400: (*RUN_CODES, "bad_body", "bad_format", "bad_request", "bad_setting", "sql_cancelled", "too_many_sites"),
     408: ("request_timeout",),
     413: ("too_large",),
     503: ("busy",),
@@ -66,7 +66,8 @@ def question(service: ClickhouseService, method: str, path: str, name: str) -> E
             call.authorize(site)
         if len(scope.sites) > 1:
             call.trail.sites, call.trail.resource = scope.sites, scope.database
-        return await _answered(call, asked, scope)
+        async with service.running.entered(caller.token_id, asked.query_id):
+            return await _answered(call, asked, scope)
 
     async def _answered(call: Call[None], asked: Asked, scope: VisibleSites) -> web.StreamResponse:
         limits = service.sql.limits

@@ -8,8 +8,16 @@ from analytics_server.clickhouse.catalog import EngineFacts, catalog_of, functio
 from analytics_server.clickhouse.formats import NATIVE
 from analytics_server.clickhouse.hello import hello_block, is_hello
 from analytics_server.clickhouse.question import Asked
+from analytics_server.clickhouse.running import RunningQueries
 from analytics_server.clickhouse.scope import VisibleSites
-from analytics_server.clickhouse.statements import ANSWER_TABLE, FROM_ANSWER, read_statement
+from analytics_server.clickhouse.statements import (
+    ANSWER_TABLE,
+    FROM_ANSWER,
+    ClientStatement,
+    Kill,
+    read_kill,
+    read_statement,
+)
 from analytics_server.clickhouse.values import typed_values
 from analytics_server.config import ClickhouseApiSection
 from analytics_server.model import Site
@@ -23,6 +31,7 @@ class ClickhouseService:
     def __init__(self, sql: SqlService, sites: Callable[[], Iterable[Site]], section: ClickhouseApiSection) -> None:
         self.sql = sql
         self.section = section
+        self.running = RunningQueries()
         self._sites = sites
         self._facts: EngineFacts | None = None
 
@@ -35,13 +44,15 @@ class ClickhouseService:
 
         Raises `RequestError` or a `StoreError`, the generator `Unavailable` besides.
         """
-        self.sql.check_room(scope.sites, token_id)
+        kill = read_kill(asked.text)
+        if kill is None:
+            self.sql.check_room(scope.sites, token_id)
         facts = await self._known_facts()
         if asked.format == NATIVE and asked.revision and is_hello(asked.text):
             return _one(hello_block(facts.version, asked.revision))
         self.sql.guard.check_size(asked.text)
         catalog = catalog_of(scope, user, facts)
-        statement = read_statement(asked.text, scope.database, catalog)
+        statement = self._killed(kill, user, token_id) if kill else read_statement(asked.text, scope.database, catalog)
         if statement.is_empty:
             return None
         text = statement.explained or statement.query or FROM_ANSWER
@@ -55,6 +66,12 @@ class ClickhouseService:
             explained_in=scope.database if statement.explained else "",
         )
         return self.sql.pieces(question, asked.format, token_id=token_id)
+
+    def _killed(self, kill: Kill, user: str, token_id: str) -> ClientStatement:
+        is_there = self.running.has(token_id, kill.query_id)
+        if not kill.is_test:
+            self.running.end(token_id, kill.query_id)
+        return ClientStatement(table=kill.answered(user, was_running=is_there))
 
     async def _known_facts(self) -> EngineFacts:
         """What is told of the engine, asked once."""

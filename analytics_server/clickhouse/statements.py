@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from analytics_server.clickhouse.catalog import SYSTEM, statement_of
 from analytics_server.clickhouse.formats import Word, words_of
-from analytics_server.sql.catalog import Catalog, VirtualTable
+from analytics_server.sql.catalog import EMPTY, Catalog, VirtualTable
 from analytics_server.sql.printer.refusal import SqlRefused, shown
 from analytics_server.sql.printer.tables import TABLES
 
@@ -16,6 +16,7 @@ ANSWER_TABLE = (SYSTEM, "answer_of_statement")
 _DESCRIBED = dict.fromkeys(
     ("name", "type", "default_type", "default_expression", "comment", "codec_expression", "ttl_expression"), "String"
 )
+_KILLED = {"kill_status": "String", "query_id": "String", "user": "String", "query": "String"}
 _EXPLAINED = ("AST", "SYNTAX", "QUERY", "TREE", "PLAN", "PIPELINE", "ESTIMATE")
 
 
@@ -52,6 +53,30 @@ def read_statement(text: str, database: str, catalog: Catalog) -> ClientStatemen
     return reader.exists() if first == "EXISTS" else reader.describe()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """`KILL QUERY` of one's own question. `is_test`: only tell whether it runs."""
+
+    query_id: str
+    is_test: bool
+
+    def answered(self, user: str, *, was_running: bool) -> VirtualTable:
+        """What is told of it: a row, or none where nothing of that id was running."""
+        return VirtualTable(_KILLED, [("waiting", self.query_id, user)] if was_running else [])
+
+
+def read_kill(text: str) -> Kill | None:
+    """None for another statement. Raises `SqlRefused` for other conditions than `query_id = '…'`."""
+    if text.lstrip()[:4].upper() != "KILL":
+        return None
+    words = words_of(text)
+    _alone(words)
+    reader = _Reader(text, words[1:], "", EMPTY)
+    if not reader.take("QUERY"):
+        raise SqlRefused("KILL is followed by QUERY.", code="sql_not_allowed")
+    return reader.kill()
+
+
 def _alone(words: Sequence[Word]) -> None:
     if any(word.text == ";" for word in words):
         raise SqlRefused("Only one statement can be run at a time.")
@@ -80,26 +105,42 @@ class _Reader:
         self._catalog = catalog
 
     def show(self) -> ClientStatement:
-        while self._take("FULL", "TEMPORARY", "EXTENDED"):
+        while self.take("FULL", "TEMPORARY", "EXTENDED"):
             pass
-        if self._take("DATABASES", "SCHEMAS"):
+        if self.take("DATABASES", "SCHEMAS"):
             return self._listed("databases", "")
-        if self._take("TABLES"):
-            database = self._name() if self._take("FROM", "IN") else self._database
+        if self.take("TABLES"):
+            database = self._name() if self.take("FROM", "IN") else self._database
             own = database in self._catalog.databases and database != SYSTEM  # one database, by two names
             return self._listed("tables", f"database = {_quoted(self._database if own else database)}")
-        if self._take("COLUMNS", "FIELDS"):
+        if self.take("COLUMNS", "FIELDS"):
             return self._columns()
-        if self._take("FUNCTIONS"):
+        if self.take("FUNCTIONS"):
             return self._listed("functions", "")
-        if self._take("SETTINGS"):
+        if self.take("SETTINGS"):
             return self._listed("settings", "")
-        if self._take("CREATE"):
+        if self.take("CREATE"):
             return self._created()
         raise SqlRefused("SHOW is followed by DATABASES, TABLES, COLUMNS, FUNCTIONS, SETTINGS or CREATE TABLE.")
 
+    def kill(self) -> Kill:
+        """What stands behind KILL QUERY."""
+        if self.take("ON"):
+            if not self.take("CLUSTER"):
+                raise SqlRefused("ON is followed by CLUSTER.", code="bad_sql")
+            self._pop()
+        named = [word.text for word in self._words[:3]]
+        literal = self._words[3].text if len(self._words) > 3 else ""
+        if [word.upper() for word in named] != ["WHERE", "QUERY_ID", "="] or literal[:1] != "'":
+            raise SqlRefused("KILL QUERY is followed by WHERE query_id = '…', the id of one query of your own.")
+        del self._words[:4]
+        is_test = self.take("TEST")
+        self.take("SYNC", "ASYNC")
+        self._end()
+        return Kill(query_id=literal[1:-1].replace("\\'", "'"), is_test=is_test)
+
     def describe(self) -> ClientStatement:
-        self._take("TABLE")
+        self.take("TABLE")
         types = self._columns_of(*self._table())
         self._end()
         empty = ("", "")
@@ -107,21 +148,21 @@ class _Reader:
         return ClientStatement(table=VirtualTable(_DESCRIBED, rows))
 
     def exists(self) -> ClientStatement:
-        self._take("TEMPORARY")
-        if self._take("DATABASE"):
+        self.take("TEMPORARY")
+        if self.take("DATABASE"):
             there = self._name() in self._catalog.databases
         else:
-            self._take("TABLE", "VIEW", "DICTIONARY")
+            self.take("TABLE", "VIEW", "DICTIONARY")
             there = self._is_known(*self._table())
         self._end()
         return ClientStatement(table=VirtualTable({"result": "UInt8"}, [(int(there),)]))
 
     def _created(self) -> ClientStatement:
-        if self._take("DATABASE"):
+        if self.take("DATABASE"):
             database = self._name()
             text = f"CREATE DATABASE {database}\nENGINE = Atomic"
         else:
-            self._take("TABLE", "VIEW")
+            self.take("TABLE", "VIEW")
             database, name = self._table()
             self._columns_of(database, name)
             text = statement_of(database, name) if name in TABLES else f"CREATE TABLE {SYSTEM}.{name}"
@@ -129,10 +170,10 @@ class _Reader:
         return ClientStatement(table=VirtualTable({"statement": "String"}, [(text,)]))
 
     def _columns(self) -> ClientStatement:
-        if not self._take("FROM", "IN"):
+        if not self.take("FROM", "IN"):
             raise SqlRefused("SHOW COLUMNS is followed by FROM and a table.", code="bad_sql")
         database, name = self._table()
-        if self._take("FROM", "IN"):
+        if self.take("FROM", "IN"):
             database = self._name()
         columns = self._columns_of(database, name)
         self._end()
@@ -145,15 +186,15 @@ class _Reader:
         conditions = [condition] if condition else []
         rest = ""
         if self._words:
-            negated = "NOT " if self._take("NOT") else ""
+            negated = "NOT " if self.take("NOT") else ""
             if self._words and self._words[0].text.upper() in ("LIKE", "ILIKE"):
                 operator = self._words.pop(0).text
                 conditions.append(f"name {negated}{operator} {self._pop()}")
-            elif self._take("WHERE"):
+            elif self.take("WHERE"):
                 until = next((w.start for w in self._words if w.text.upper() == "LIMIT" and not w.depth), None)
                 conditions.append(f"({self._text[self._words[0].start if self._words else 0 : until]})")
                 self._words = [word for word in self._words if until is not None and word.start >= until]
-            if self._take("LIMIT"):
+            if self.take("LIMIT"):
                 rest = f" LIMIT {self._pop()}"
         self._end()
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
@@ -178,7 +219,7 @@ class _Reader:
 
     # ---- words ---------------------------------------------------------------
 
-    def _take(self, *expected: str) -> bool:
+    def take(self, *expected: str) -> bool:
         if self._words and self._words[0].text.upper() in expected:
             self._words.pop(0)
             return True
@@ -198,7 +239,7 @@ class _Reader:
 
     def _table(self) -> tuple[str, str]:
         name = self._name()
-        return (name, self._name()) if self._take(".") else (self._database, name)
+        return (name, self._name()) if self.take(".") else (self._database, name)
 
     def _end(self) -> None:
         if self._words and self._words[0].text.upper() != "SETTINGS":

@@ -1,0 +1,84 @@
+"""`KILL QUERY`, by which clients' buttons end a question that runs: one's own, and no other."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.clickhouse_api.conftest import ALL, ONE, Asking
+from tests.clickhouse_api.questions import ENDLESS
+from tests.server import wait_for
+
+
+def kill(query_id: str) -> str:
+    """The statement that ends it."""
+    return "KILL QUERY WHERE query_id = '" + query_id.replace("'", "\\'") + "'"
+
+
+async def begun(asking: Asking, query_id: str) -> asyncio.Task[tuple[int, str, str]]:
+    """A question without an end, once it is known by its id."""
+
+    async def ask() -> tuple[int, str, str]:
+        reply = await asking.ask(ENDLESS[0], query_id=query_id)
+        return reply.status, reply.code, reply.text
+
+    task = asyncio.create_task(ask())
+
+    async def is_known() -> bool:
+        return (await asking.ask(f"{kill(query_id)} TEST")).text != ""
+
+    await wait_for(is_known, what="the question")
+    return task
+
+
+async def test_a_question_is_ended_by_its_id(asking: Asking) -> None:
+    running = await begun(asking, "it's 1")
+
+    assert (await asking.ask(kill("other"))).text == ""
+    assert (await asking.ask(kill("it's 1"), token=ALL)).text == ""  # another token's
+    assert not running.done()
+    killed = await asking.ask(kill("it's 1") + " ASYNC FORMAT JSONCompact")
+
+    assert killed.json["data"] == [["waiting", "it's 1", ONE.removeprefix("ast_"), ""]]
+    status, code, text = await running
+    assert (status, code) == (400, "394"), text
+    assert text == "Code: 394. DB::Exception: The query was cancelled by KILL QUERY. (QUERY_WAS_CANCELLED)\n"
+    assert (await asking.ask(kill("it's 1"))).text == ""
+    assert "sql_cancelled" in [entry.outcome for entry in asking.noted]
+    assert (await asking.ask("SELECT 1")).text == "1\n"
+
+
+async def test_all_places_taken_keep_nobody_from_ending_one(asking: Asking) -> None:
+    running = await begun(asking, "first")
+    limit = asking.service._slots
+    limit._per_holder = {"site": 1, "token": 1}
+    assert (await asking.ask("SELECT 1")).code == "202"
+    limit._per_holder = {"site": 2, "token": 2}
+    assert (await asking.ask(kill("first"))).text.startswith("waiting\tfirst\t")
+    assert (await running)[1] == "394"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("KILL", "392"),
+        ("KILL MUTATION WHERE 1", "392"),
+        ("KILL QUERY", "392"),
+        ("KILL QUERY WHERE 1", "392"),
+        ("KILL QUERY WHERE user = 'me'", "392"),
+        ("KILL QUERY WHERE query_id = 'a' OR 1", "62"),
+        ("KILL QUERY WHERE query_id != 'a'", "392"),
+        ("KILL QUERY WHERE query_id = a", "392"),
+        ("KILL QUERY ON x WHERE query_id = 'a'", "62"),
+        ("KILL QUERY WHERE query_id = 'a'; SELECT 1", "392"),
+    ],
+)
+async def test_other_conditions_are_refused(asking: Asking, text: str, code: str) -> None:
+    refused = await asking.ask(text)
+    assert (refused.status, refused.code) == (400, code), refused.text
+
+
+@pytest.mark.parametrize("text", ["KILL QUERY ON CLUSTER c WHERE query_id='a'", "kill query where query_id = 'a' sync"])
+async def test_forms_that_are_taken(asking: Asking, text: str) -> None:
+    assert (await asking.ask(text)).text == ""

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from analytics_server.config_sections import MailSection, OidcSection, Section, check_mail, check_oidc
 from analytics_server.errors import ConfigError
 from analytics_server.service_links import service_links
 from analytics_server.spelling.host_names import allowed_host
@@ -32,8 +33,6 @@ Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 
 UrlPath = Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)+$")]
 HEADER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-OIDC_ISSUER = re.compile(r"(https://[^\s/?#@]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?)(/[^\s?#]*)?")
-OIDC_ROLE = re.compile(r"[^=\s][^=]*=(owner|(viewer|editor|admin)@\S+)")
 BASE_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 
 OWN_PATHS = (
@@ -45,11 +44,7 @@ OWN_PATHS = (
 ENVIRONMENT_PREFIX = "ANALYTICS_"
 
 
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all sections: unknown keys are errors."""
-
-
-class ServerSection(_Section, frozen=True, kw_only=True):
+class ServerSection(Section, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: Port = 8000
     data_dir: str = "./data"
@@ -63,7 +58,7 @@ class ServerSection(_Section, frozen=True, kw_only=True):
     demo: bool = False
 
 
-class ClickhouseSection(_Section, frozen=True, kw_only=True):
+class ClickhouseSection(Section, frozen=True, kw_only=True):
     url: str = ""
     database: str = "analytics"
     cluster: str = ""
@@ -73,14 +68,14 @@ class ClickhouseSection(_Section, frozen=True, kw_only=True):
     start_timeout_s: Seconds = 60.0
 
 
-class SitesSection(_Section, frozen=True, kw_only=True):
+class SitesSection(Section, frozen=True, kw_only=True):
     create_unknown: bool = True
     max_sites: Positive = 10_000
     default_timezone: str = "UTC"
     default_profile: Literal["standard", "fr-exempt", "uk-statistics", "server-only"] = "standard"
 
 
-class AccessSection(_Section, frozen=True, kw_only=True):
+class AccessSection(Section, frozen=True, kw_only=True):
     session_idle_s: Positive = 172_800
     session_absolute_s: Positive = 2_592_000
     invitation_s: Positive = 604_800
@@ -91,19 +86,7 @@ class AccessSection(_Section, frozen=True, kw_only=True):
     sign_in_window_s: Positive = 900
 
 
-class OidcSection(_Section, frozen=True, kw_only=True):
-    issuer: str = ""
-    client_id: str = ""
-    client_secret: str = ""
-    name: str = "single sign-on"
-    scopes: str = "openid email profile"
-    role_claim: str = "groups"
-    roles: tuple[str, ...] = ()
-    only: bool = False
-    clock_skew_s: NotNegative = 60
-
-
-class CollectSection(_Section, frozen=True, kw_only=True):
+class CollectSection(Section, frozen=True, kw_only=True):
     query_keys: tuple[str, ...] = ("page", "q", "s", "search", "query", "category", "id", "p", "tab", "lang")
     mask_emails: bool = True
     trailing_slash: Literal["keep", "strip"] = "keep"
@@ -121,7 +104,7 @@ class CollectSection(_Section, frozen=True, kw_only=True):
     user_agent_cache: Positive = 10_000
 
 
-class LimitsSection(_Section, frozen=True, kw_only=True):
+class LimitsSection(Section, frozen=True, kw_only=True):
     event_bytes: Positive = 65_536
     batch_bytes: Positive = 1_048_576
     batch_events: Positive = 1_000
@@ -152,7 +135,7 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
     address_sockets_without_token: Positive = 20
 
 
-class SqlSection(_Section, frozen=True, kw_only=True):
+class SqlSection(Section, frozen=True, kw_only=True):
     timeout_s: Seconds = 30.0
     memory_mb: Positive = 512
     read_rows: Positive = 2_000_000_000
@@ -167,13 +150,13 @@ class SqlSection(_Section, frozen=True, kw_only=True):
     send_s: Seconds = 60.0
 
 
-class ClickhouseApiSection(_Section, frozen=True, kw_only=True):
+class ClickhouseApiSection(Section, frozen=True, kw_only=True):
     path: UrlPath = "/clickhouse"
     at_root: bool = True
     sites: Positive = 100
 
 
-class IngestSection(_Section, frozen=True, kw_only=True):
+class IngestSection(Section, frozen=True, kw_only=True):
     ack: Literal["fsync", "os"] = "fsync"
     wal_dir: str = ""
     wal_max_mb: Positive = 4_096
@@ -188,39 +171,39 @@ class IngestSection(_Section, frozen=True, kw_only=True):
     retry_max_s: Seconds = 30.0
 
 
-class PrivacySection(_Section, frozen=True, kw_only=True):
+class PrivacySection(Section, frozen=True, kw_only=True):
     visitor: Literal["daily", "off"] = "daily"
     retention_days: RetentionDays = 0
     rollup_retention_days: RetentionDays = 0
     audit_retention_days: RetentionDays = 400
 
 
-class GeoSection(_Section, frozen=True, kw_only=True):
+class GeoSection(Section, frozen=True, kw_only=True):
     database: str = ""
     reload_interval_s: Positive = 60
 
 
-class TrackerSection(_Section, frozen=True, kw_only=True):
+class TrackerSection(Section, frozen=True, kw_only=True):
     script_path: UrlPath = "/a.js"
     collect_path: UrlPath = "/track"
 
 
-class DashboardSection(_Section, frozen=True, kw_only=True):
+class DashboardSection(Section, frozen=True, kw_only=True):
     enabled: bool = True
 
 
-class McpSection(_Section, frozen=True, kw_only=True):
+class McpSection(Section, frozen=True, kw_only=True):
     enabled: bool = True
     rows: Positive = 100
     answer_bytes: Annotated[int, Meta(ge=4_096)] = 60_000
 
 
-class LogSection(_Section, frozen=True, kw_only=True):
+class LogSection(Section, frozen=True, kw_only=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "text"] = "text"
 
 
-class Config(_Section, frozen=True, kw_only=True):
+class Config(Section, frozen=True, kw_only=True):
     """All settings; every section and every key has a default."""
 
     server: ServerSection = ServerSection()
@@ -228,6 +211,7 @@ class Config(_Section, frozen=True, kw_only=True):
     sites: SitesSection = SitesSection()
     access: AccessSection = AccessSection()
     oidc: OidcSection = OidcSection()
+    mail: MailSection = MailSection()
     collect: CollectSection = CollectSection()
     limits: LimitsSection = LimitsSection()
     sql: SqlSection = SqlSection()
@@ -293,31 +277,10 @@ def load_config(path: Path | None, environment: Mapping[str, str] | None = None)
             "write it as https://stats.example.com, with a path if there is one, and nothing behind."
         )
     _refuse_no_hosts(config.server.allowed_hosts)
-    _check_oidc(config)
+    check_oidc(config.oidc, public_url)
+    check_mail(config.mail, public_url)
     _refuse_taken_paths(config.tracker, config.clickhouse_api)
     return config
-
-
-def _check_oidc(config: Config) -> None:
-    oidc = config.oidc
-    if not oidc.issuer:
-        if oidc.only:
-            raise ConfigError("[oidc] only = true needs [oidc] issuer: nobody could sign in.")
-        return
-    if not OIDC_ISSUER.fullmatch(oidc.issuer):
-        raise ConfigError(
-            f"[oidc] issuer = {oidc.issuer!r} is no address of a provider: write it as https://id.example.com, exactly "
-            "as the provider does (plain http only for one on this machine)."
-        )
-    if not oidc.client_id:
-        raise ConfigError("[oidc] issuer needs [oidc] client_id: what the provider knows this server as.")
-    if not config.server.public_url:
-        raise ConfigError("[oidc] issuer needs [server] public_url: browsers come back to it from the provider.")
-    for entry in oidc.roles:
-        if not OIDC_ROLE.fullmatch(entry):
-            raise ConfigError(
-                f"[oidc] roles has {entry!r}: write GROUP=owner, or GROUP=ROLE@SITE with viewer, editor or admin."
-            )
 
 
 def _refuse_no_hosts(entries: tuple[str, ...]) -> None:

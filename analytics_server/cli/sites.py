@@ -150,10 +150,12 @@ def site_set(
         if changed is None:
             raise _no_site(site_id)
         before, now = changed
-        details = {"profile": now.profile} if now.profile != before.profile else None
+        details = {"profile": now.profile} if now.profile != before.profile else {}
+        if now.public != before.public:
+            details["public"] = str(now.public).lower()
         await record(store, config, "change_site", "site set", site_id=now.site_id, details=details)
         _print(now)
-        if details:
+        if now.profile != before.profile:
             click.echo(note_of(now.profile), err=True)
 
     with_store(config, work)

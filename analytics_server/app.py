@@ -162,7 +162,7 @@ class Server:
 
     def _start_tasks(self) -> None:
         start, daily = self._tasks.start, daily_tasks(self.http.registry, *self.audit.daily(), *self.privacy.daily())
-        asking = self._questions.tasks(removing=self.privacy.erasures.working)
+        asking = self._questions.tasks(removing=self.privacy.removing)
         for work, name in (*asking, *self.audit.tasks(), *self.privacy.tasks(), *daily, (self._live.run, "live")):
             start(work, name)
         start(self.http.watch_loop, "loop-lag")

@@ -89,6 +89,8 @@ class ChainWalk:
 
     def take(self, row: ChainRow) -> bool:
         """Check the next entry; is the chain whole so far?"""
+        if row.sequence in self._forged:
+            return self._break(row.sequence, "forged seal", self._forged[row.sequence], row)
         if row.sequence <= self._sealed_until:
             return True
         before = self.previous
@@ -108,8 +110,6 @@ class ChainWalk:
         repeated = (row.server, row.sequence, shown_moment(row.at_us), row.action, row.site_id)
         if repeated != (entry.server, entry.sequence, entry.at, entry.action, entry.site_id):
             return self._break(row.sequence, "edited", "Its columns do not match its text.", row)
-        if row.sequence in self._forged:
-            return self._break(row.sequence, "forged seal", self._forged[row.sequence], row)
         if entry.previous != before.hash:
             return self._break(
                 row.sequence,

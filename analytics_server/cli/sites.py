@@ -15,11 +15,13 @@ from analytics_server.cli.context import config_option, read_config, with_store
 from analytics_server.config import Config
 from analytics_server.errors import AnalyticsError, NotFound
 from analytics_server.model import Site
+from analytics_server.privacy.expiry.recording import REMOVAL_TURN
 from analytics_server.privacy.expiry.site_removal import SiteRemoval
 from analytics_server.profiles.tables import PROFILES
 from analytics_server.store import Store, migrate
 from analytics_server.store.integrity import Integrity
 from analytics_server.store.lease import end_left_over
+from analytics_server.store.turn import SharedTurn
 
 
 @click.group()
@@ -201,7 +203,7 @@ def site_remove(config_path: str | None, site_id: str, data: str, yes: bool) -> 
                     quarantine=config.wal_dir / "quarantine",
                     recorder=log,
                     holder="command line",
-                    around=(integrity.removing,),
+                    around=(SharedTurn(store, REMOVAL_TURN, holder="command line").taken, integrity.removing),
                 )
                 is_done = await removal.remove()
             if not is_done:

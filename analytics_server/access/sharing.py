@@ -1,5 +1,7 @@
-"""What a profile that forbids sharing closes: public sites, and share links. It stays closed when the profile is another
-one again, until somebody makes the site public or makes a link anew: nobody who changes a profile opens anything by it.
+"""What a profile that forbids sharing closes: public sites, and share links.
+
+It stays closed when the profile is another one again, until somebody makes the site public, or makes a link anew: a
+change of the profile never opens anything.
 """
 
 from __future__ import annotations

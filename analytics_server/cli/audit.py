@@ -23,7 +23,7 @@ from analytics_server.audit.chain import COMMANDS_CHAIN, FOLDER, known_heads
 from analytics_server.audit.export import export_lines
 from analytics_server.audit.log import AuditLog
 from analytics_server.audit.moments import EARLIEST, LATEST, parse_moment
-from analytics_server.audit.seals import SealKeyFile
+from analytics_server.audit.seals import SealKey, SealKeyFile
 from analytics_server.audit.verify import ChainReport, VerifyReport
 from analytics_server.audit.verify import verify as verify_chains
 from analytics_server.cli.context import config_option, read_config, with_store
@@ -54,7 +54,7 @@ def audit_verify(config_path: str | None, as_json: bool) -> None:
     reports: list[VerifyReport] = []
 
     async def work(store: Store) -> None:
-        heads, key = known_heads(config.data_dir), SealKeyFile(config.data_dir).read()
+        heads, key = known_heads(config.data_dir), _seal_key(config)
         await open_store(store, config)
         report = await verify_chains(store, heads, key=key, advance=_progress)
         reports.append(report)
@@ -156,6 +156,13 @@ async def command_log(store: Store, config: Config) -> AsyncIterator[AuditLog]:
             yield log
         finally:
             await log.close()
+
+
+def _seal_key(config: Config) -> SealKey | None:
+    try:
+        return SealKeyFile(config.data_dir).read()
+    except ValueError as error:
+        raise click.ClickException(f"{error}. Put back the file, or start the server: it makes a new key.") from error
 
 
 def _progress(done: int, total: int) -> None:

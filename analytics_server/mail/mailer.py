@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import ssl
+from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
-from email.utils import localtime, make_msgid
 
 import aiosmtplib
 from prometheus_client import CollectorRegistry, Counter
@@ -128,14 +129,19 @@ def _message(sender: str, recipient: str, text: MailText) -> EmailMessage:
     by the policy."""
     from_, domain = _plain(sender), _plain(sender).rpartition("@")[2]
     message = EmailMessage(policy=SMTP if f"{from_}{recipient}".isascii() else SMTPUTF8)
-    message["From"] = Address(addr_spec=from_)
-    message["To"] = Address(addr_spec=recipient)
+    message["From"] = _header(from_)
+    message["To"] = _header(recipient)
     message["Subject"] = text.subject
-    message["Date"] = localtime()
-    message["Message-ID"] = make_msgid(domain=domain)
+    message["Date"] = datetime.now(UTC)
+    message["Message-ID"] = f"<{secrets.token_hex(16)}@{domain}>"
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(text.body)
+    message.set_content(text.body, cte="7bit" if text.body.isascii() else "8bit")  # the link stays in one piece
     return message
+
+
+def _header(address: str) -> Address:
+    local, _, domain = address.rpartition("@")
+    return Address(username=local, domain=domain)
 
 
 def _reason(error: BaseException) -> str:

@@ -46,8 +46,8 @@ LATE_DELIVERY_S = 10.0
 
 
 TURN_PHASES = frozenset({ErasurePhase.COLLECT, ErasurePhase.DELETE, ErasurePhase.ROLLUPS, ErasurePhase.BUILDS})
-"""Rollups are made again of the events that are left: whoever did the same beside it, of events that it had read before,
-would bring back what is erased."""
+"""Rollups are made again of the events that are left: whoever did the same beside it, of events read before, would
+bring back what is erased."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

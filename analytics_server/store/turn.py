@@ -35,7 +35,9 @@ class SharedTurn:
             yield
             return
         lease = Lease(self._store, self._name, holder=self._holder, ttl_s=self._ttl_s)
-        while not await lease.take():
+        while True:
+            if await lease.take():
+                break
             await asyncio.sleep(LOOK_S)
         work = asyncio.timeout(None)
         keeping = asyncio.create_task(self._keep(lease, work), name="turn")

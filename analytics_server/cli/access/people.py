@@ -28,8 +28,8 @@ from analytics_server.cli.context import config_option, read_config, run_async, 
 from analytics_server.config import Config
 from analytics_server.listening import base_url
 from analytics_server.mail.texts import MailText, invitation_text, reset_text
-from analytics_server.store import Store, migrate
 from analytics_server.spelling.email_address import valid_email
+from analytics_server.store import Store, migrate
 
 RESET_S = 86_400
 

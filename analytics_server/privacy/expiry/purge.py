@@ -150,9 +150,7 @@ class Expiry:
             log.info("expired data removed", extra={"site": site.site_id, "rows": sum(site.rows.values())})
         return done is not None
 
-    async def _close(
-        self, tables: ExpiryTables, sites: Iterable[SiteExpiry], files: Found
-    ) -> list[SiteExpiry]:
+    async def _close(self, tables: ExpiryTables, sites: Iterable[SiteExpiry], files: Found) -> list[SiteExpiry]:
         """Tell the audit log, once or, after a crash, twice. What is told of `files` is taken out."""
         done = []
         for site in sites:

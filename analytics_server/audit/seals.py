@@ -89,9 +89,8 @@ async def read_seals(store: Store, key: SealKey | None = None, own: Collection[s
     error."""
     found, others = Seals(), list[tuple[ChainRow, list[ChainHead]]]()
     if key is not None:
-        accepted = filter(None, map(key.accepted_end, key.accepted))
-        for end in accepted:
-            found.take(end, is_proven=False)
+        for before in filter(None, map(key.accepted_end, key.accepted)):
+            found.take(before, is_proven=False)
     for row in await rows_of_action(store, CUT):
         try:
             details = msgspec.json.decode(row.text, type=_Seal).details

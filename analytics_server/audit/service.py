@@ -103,13 +103,12 @@ class AuditService:
 
     async def _seal_key(self) -> SealKey:
         """The key of this data directory; made where there is none. Raises a store error, `OSError`."""
-        file = SealKeyFile(self._config.data_dir)
+        file, key = SealKeyFile(self._config.data_dir), None
         try:
             key = await asyncio.to_thread(file.read)
         except ValueError as error:
-            key = None
             log.error("the key of the audit log's seals is damaged, a new one is made", extra={"reason": str(error)})
-        return key or await asyncio.to_thread(file.make, await read_seals(self._store))
+        return await asyncio.to_thread(file.make, await read_seals(self._store)) if key is None else key
 
     async def close(self) -> None:
         """Record the stop and write what waits."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
-from typing import Literal, cast
+from typing import Literal
 
 START_S, FAREWELL_S = 30.0, 2.0
 
@@ -34,7 +34,7 @@ class Taken:
 
     @property
     def message(self) -> EmailMessage:
-        return cast("EmailMessage", message_from_bytes(self.body, policy=SMTPUTF8))
+        return message_from_bytes(self.body, policy=SMTPUTF8)
 
     @property
     def text(self) -> str:

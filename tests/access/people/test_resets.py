@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def smtp() -> Iterator[SmtpServer]:
 class World:
     """Accounts and their resets; `now_s`: the clock."""
 
-    def __init__(self, store: Store, smtp: SmtpServer, **settings: int) -> None:
+    def __init__(self, store: Store, smtp: SmtpServer, **settings: Any) -> None:
         self.now_s = 1_790_000_000.0
         self.smtp = smtp
         smtp.taken.clear()

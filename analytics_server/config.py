@@ -19,9 +19,9 @@ from typing import Annotated, Any, Literal, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from analytics_server.config_sections import MailSection, OidcSection, Section, check_mail, check_oidc
 from analytics_server.errors import ConfigError
 from analytics_server.service_links import service_links
+from analytics_server.settings.sections import MailSection, OidcSection, Section, check_mail, check_oidc
 from analytics_server.spelling.host_names import allowed_host
 from analytics_server.zones import find_zone, refusal
 

@@ -20,8 +20,7 @@ from analytics_server.privacy.expiry.site_removal import SiteRemoval
 from analytics_server.profiles.tables import PROFILES
 from analytics_server.store import Store, migrate
 from analytics_server.store.integrity import Integrity
-from analytics_server.store.lease import end_left_over
-from analytics_server.store.turn import SharedTurn
+from analytics_server.store.lease import SharedTurn, end_left_over
 
 
 @click.group()

@@ -21,9 +21,9 @@ from email.policy import SMTP, SMTPUTF8
 import aiosmtplib
 from prometheus_client import CollectorRegistry, Counter
 
-from analytics_server.config_sections import MailSection
 from analytics_server.errors import AnalyticsError, ConfigError
 from analytics_server.mail.texts import MailText
+from analytics_server.settings.sections import MailSection
 from analytics_server.spelling.email_address import mail_address
 
 log = logging.getLogger(__name__)

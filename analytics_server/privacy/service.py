@@ -28,9 +28,8 @@ from analytics_server.privacy.routes import PrivacyRoutes
 from analytics_server.privacy.salts import Salts
 from analytics_server.privacy.user_hashes import UserHashes
 from analytics_server.store.integrity import Integrity
-from analytics_server.store.lease import end_left_over
+from analytics_server.store.lease import SharedTurn, end_left_over
 from analytics_server.store.protocol import Store
-from analytics_server.store.turn import SharedTurn
 
 
 class PrivacyService:

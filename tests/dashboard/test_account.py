@@ -120,7 +120,7 @@ async def test_a_forgotten_password_is_set_anew_by_mail(
 
     await wait_for(arrived, 60, "the message")
     await page.goto(smtp.taken[-1].link)
-    assert "#" not in page.url
+    await expect(page).to_have_url(f"{server.url}/dashboard")
     await fill(page, Password="eight yellow bicycles")
     await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
 

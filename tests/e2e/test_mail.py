@@ -74,7 +74,7 @@ async def message_to(smtp: SmtpServer, email: str, number: int = 1) -> Taken:
 async def all_done(visitor: Visitor, client: Client, smtp: SmtpServer, site: str) -> None:
     """What was asked for before is done: one after the other."""
     last = await add(client, site, email=f"last-{len(smtp.taken)}@{site}")
-    assert (await asked(visitor, last)).status == 202
+    assert (await asked(visitor, last)).status == 204
     await message_to(smtp, last)
 
 
@@ -97,7 +97,7 @@ async def test_a_forgotten_password_is_set_anew_by_a_link_that_works_once(
     # Neither the name by which the server was asked nor a foreign header gets into the link.
     foreign = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "Origin": "http://stats.example"}
     reply = await asked(visitor, f" {email.upper()} ", **foreign)
-    assert (reply.status, reply.body) == (202, b"")
+    assert (reply.status, reply.body) == (204, b"")
     taken = await message_to(smtp, email)
     assert "evil" not in taken.text
     secret = secret_of(taken)
@@ -138,7 +138,7 @@ async def test_nobody_learns_whether_there_is_an_account_and_nobody_is_flooded(
     email = await add(client, site)
     unknown, before = f"nobody@{site}", await client.metric('mail_messages_total{outcome="dropped"}')
     replies = [await asked(visitor, one) for _ in range(PER_RECIPIENT + 1) for one in (email, unknown)]
-    assert {(one.status, one.body) for one in replies} == {(202, b"")}
+    assert {(one.status, one.body) for one in replies} == {(204, b"")}
     told = {frozenset(name for name in one.headers if name != "Date") for one in replies}
     assert len(told) == 1
     await message_to(smtp, email, PER_RECIPIENT)
@@ -155,7 +155,7 @@ async def test_one_address_may_ask_for_so_many_and_others_go_on(
     client: Client, visitor: Visitor, site: str, server: RunningServer
 ) -> None:
     statuses = [(await asked(visitor, f"{number}@{site}")).status for number in range(41)]
-    assert statuses[0] == 202
+    assert statuses[0] == 204
     assert statuses[-1] == 429
     assert statuses == sorted(statuses)
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from analytics_server.config_sections import MailSection
 from analytics_server.mail.mailer import Mailer, MailNotSent
 from analytics_server.mail.texts import MailText, invitation_text, reset_text, trial_text
+from analytics_server.settings.sections import MailSection
 from tests.http.security.test_tls import make_pair
 from tests.mail.smtp import SmtpServer, running
 

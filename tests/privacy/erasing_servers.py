@@ -18,8 +18,7 @@ from analytics_server.privacy.erasures import Erasures
 from analytics_server.privacy.expiry.recording import REMOVAL_TURN
 from analytics_server.privacy.user_hashes import UserHashes
 from analytics_server.store import Store, make_store, migrate
-from analytics_server.store.lease import TABLE
-from analytics_server.store.turn import SharedTurn
+from analytics_server.store.lease import TABLE, SharedTurn
 from tests.ingest.flush.test_letter_removal import BATCH, NOW
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
+import msgspec
 import pytest
 
 from analytics_server.errors import StoreRetryable
 from analytics_server.store import Store, make_store, migrate
-from analytics_server.store import turn as turns
-from analytics_server.store.lease import TABLE
-from analytics_server.store.turn import SharedTurn
+from analytics_server.store import lease as leases
+from analytics_server.store.lease import TABLE, SharedTurn
 from tests.server import wait_for
 from tests.store.conftest import Engines
 
@@ -29,13 +28,13 @@ async def store(engines: Engines) -> AsyncIterator[Store]:
 
 def as_shared(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other servers may write to it, also where the engine is this process's own."""
-    shared = replace(store.capabilities, owns_files=False)
+    shared = msgspec.structs.replace(store.capabilities, owns_files=False)
     monkeypatch.setattr(type(store), "capabilities", property(lambda self: shared))
 
 
 async def test_who_comes_second_waits_until_the_first_is_done(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     as_shared(store, monkeypatch)
-    monkeypatch.setattr(turns, "LOOK_S", 0.01)
+    monkeypatch.setattr(leases, "LOOK_S", 0.01)
     seen: list[str] = []
 
     async def work(name: str, may_end: asyncio.Event) -> None:

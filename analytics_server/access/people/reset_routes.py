@@ -57,7 +57,7 @@ class ResetRoutes:
                 action=PUBLIC,
                 serve=self.request,
                 body=Body(types=(ResetRequest,), examples={"person": {"email": "nobody@example.org"}}),
-                replies=(Reply(status=202, about="If there is such an account, a link is sent to it."),),
+                replies=(Reply(status=204, about="If there is such an account, a link is sent to it."),),
                 errors={
                     400: ("bad_email",),
                     403: ("bad_origin", "mail_off", "only_oidc"),
@@ -78,6 +78,6 @@ class ResetRoutes:
             if (known := self._people.by_email(email)) is not None:
                 trail.resource = known.id
             self._resets.request(email, self._client_of(request))
-            return web.Response(status=202)
+            return web.Response(status=204)
 
         return await recorded(self._recorder, VIEW_SELF, "request_reset", answer)

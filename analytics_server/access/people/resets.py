@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 from analytics_server.access.people.accounts import Accounts
 from analytics_server.access.people.attempts import AttemptCounter, TooManyAttempts
-from analytics_server.config_sections import MailSection
 from analytics_server.errors import Conflict, Forbidden, StoreError
 from analytics_server.mail.mailer import Mailer, MailNotSent
 from analytics_server.mail.texts import reset_text
+from analytics_server.settings.sections import MailSection
 
 log = logging.getLogger(__name__)
 

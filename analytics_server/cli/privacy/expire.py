@@ -14,8 +14,7 @@ from analytics_server.privacy.expiry.purge import Expiry, SiteExpiry
 from analytics_server.privacy.expiry.recording import REMOVAL_TURN
 from analytics_server.store import Store
 from analytics_server.store.integrity import Integrity
-from analytics_server.store.lease import end_left_over
-from analytics_server.store.turn import SharedTurn
+from analytics_server.store.lease import SharedTurn, end_left_over
 
 
 @click.command()

@@ -13,9 +13,9 @@ import pytest
 from analytics_server.access.people.accounts import Account, Accounts, Rights, invitation_link
 from analytics_server.access.people.attempts import AttemptCounter, TooManyAttempts
 from analytics_server.access.people.resets import PasswordResets
-from analytics_server.config_sections import MailSection
 from analytics_server.errors import Forbidden
 from analytics_server.mail.mailer import Mailer
+from analytics_server.settings.sections import MailSection
 from analytics_server.store import Store
 from tests.mail.smtp import SmtpServer, running
 from tests.server import wait_for

@@ -29,7 +29,7 @@ async def store(engines: Engines) -> AsyncIterator[Store]:
 def as_shared(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other servers may write to it, also where the engine is this process's own."""
     shared = msgspec.structs.replace(store.capabilities, owns_files=False)
-    monkeypatch.setattr(type(store), "capabilities", property(lambda self: shared))
+    monkeypatch.setattr(store, "capabilities", shared)
 
 
 async def test_who_comes_second_waits_until_the_first_is_done(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

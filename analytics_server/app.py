@@ -162,7 +162,7 @@ class Server:
             self.ingest.deliver(left_over)
 
     def _start_tasks(self) -> None:
-        start, asking = self._tasks.start, self._questions.tasks(removing=self.privacy.erasures.working)
+        start, asking = self._tasks.start, self._questions.tasks(removing=self.privacy.removing)
         daily = daily_tasks(self.http.registry, *self.audit.daily(), *self.privacy.daily(), *self._questions.daily())
         own = (self._live.run, "live"), (self.http.watch_loop, "loop-lag"), (self.housekeeping.run, "housekeeping")
         for work, name in (*asking, *self.audit.tasks(), *self.privacy.tasks(), *daily, *own):

@@ -20,14 +20,13 @@ import msgspec
 from msgspec import Meta
 
 from analytics_server.errors import ConfigError
+from analytics_server.settings.sections import MailSection, OidcSection, check_mail, check_oidc
 from analytics_server.settings.service_links import service_links
 from analytics_server.settings.types import Hours, NotNegative, Port, Positive, RetentionDays, Seconds, Section, UrlPath
 from analytics_server.spelling.host_names import allowed_host
 from analytics_server.zones import find_zone, refusal
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-OIDC_ISSUER = re.compile(r"(https://[^\s/?#@]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?)(/[^\s?#]*)?")
-OIDC_ROLE = re.compile(r"[^=\s][^=]*=(owner|(viewer|editor|admin)@\S+)")
 BASE_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 
 OWN_PATHS = (
@@ -79,18 +78,6 @@ class AccessSection(Section, frozen=True, kw_only=True):
     sign_ins_per_address: Positive = 50
     link_opens_per_address: Positive = 600
     sign_in_window_s: Positive = 900
-
-
-class OidcSection(Section, frozen=True, kw_only=True):
-    issuer: str = ""
-    client_id: str = ""
-    client_secret: str = ""
-    name: str = "single sign-on"
-    scopes: str = "openid email profile"
-    role_claim: str = "groups"
-    roles: tuple[str, ...] = ()
-    only: bool = False
-    clock_skew_s: NotNegative = 60
 
 
 class CollectSection(Section, frozen=True, kw_only=True):
@@ -225,6 +212,7 @@ class Config(Section, frozen=True, kw_only=True):
     sites: SitesSection = SitesSection()
     access: AccessSection = AccessSection()
     oidc: OidcSection = OidcSection()
+    mail: MailSection = MailSection()
     collect: CollectSection = CollectSection()
     limits: LimitsSection = LimitsSection()
     sql: SqlSection = SqlSection()
@@ -291,31 +279,10 @@ def load_config(path: Path | None, environment: Mapping[str, str] | None = None)
             "write it as https://stats.example.com, with a path if there is one, and nothing behind."
         )
     _refuse_no_hosts(config.server.allowed_hosts)
-    _check_oidc(config)
+    check_oidc(config.oidc, public_url)
+    check_mail(config.mail, public_url)
     _refuse_taken_paths(config.tracker, config.clickhouse_api)
     return config
-
-
-def _check_oidc(config: Config) -> None:
-    oidc = config.oidc
-    if not oidc.issuer:
-        if oidc.only:
-            raise ConfigError("[oidc] only = true needs [oidc] issuer: nobody could sign in.")
-        return
-    if not OIDC_ISSUER.fullmatch(oidc.issuer):
-        raise ConfigError(
-            f"[oidc] issuer = {oidc.issuer!r} is no address of a provider: write it as https://id.example.com, exactly "
-            "as the provider does (plain http only for one on this machine)."
-        )
-    if not oidc.client_id:
-        raise ConfigError("[oidc] issuer needs [oidc] client_id: what the provider knows this server as.")
-    if not config.server.public_url:
-        raise ConfigError("[oidc] issuer needs [server] public_url: browsers come back to it from the provider.")
-    for entry in oidc.roles:
-        if not OIDC_ROLE.fullmatch(entry):
-            raise ConfigError(
-                f"[oidc] roles has {entry!r}: write GROUP=owner, or GROUP=ROLE@SITE with viewer, editor or admin."
-            )
 
 
 def _refuse_no_hosts(entries: tuple[str, ...]) -> None:

@@ -177,7 +177,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     alone. `excluded_…`: events that are not kept (`access/exclusions.py`). `profile`: a name of
     `profiles/tables.py`.
     `retention_days`: for how long events are kept, 0: as the settings say. `rollup_retention_days`: the same of totals
-    of days, which name nobody. `public`: anyone may see its numbers, as by a share link.
+    of days, which name nobody. `public`: anyone may see its numbers, as by a share link. `shared_from_ms`: share links
+    made until then are over, as sharing was forbidden, or the site deleted.
     `removal`: only of a deleted site whose data is to go, or has gone (`privacy/expiry/site_removal.py`).
     `stored_timezone`: only where the stored name can't be used, and `timezone` stands in for it. Never stored itself.
     """
@@ -197,5 +198,6 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     rollup_retention_days: int = 0
     profile: str = "standard"
     public: bool = False
+    shared_from_ms: int = 0
     created_at_ms: int = 0
     removal: Literal["asked", "done"] | UnsetType = UNSET

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -84,8 +84,10 @@ class Questions:
         await self.saved.load()
         await self._backfill.load()
 
-    def tasks(self, *, removing: asyncio.Lock) -> Iterator[tuple[Callable[[], Coroutine[Any, Any, None]], str]]:
-        """What runs in the background, with a name for each. `removing`: held while rows are taken out of rollups."""
+    def tasks(
+        self, *, removing: Callable[[], AbstractAsyncContextManager[None]]
+    ) -> Iterator[tuple[Callable[[], Coroutine[Any, Any, None]], str]]:
+        """What runs in the background, with a name for each. `removing`: within it nobody takes rows out of rollups."""
         yield self.saved.run, "saved"
         yield self.drops.run, "drops"
         yield self.day_totals.run, "day-totals"

@@ -45,6 +45,8 @@ def another(section: str, key: str) -> tuple[Any, str]:
         return "X-Real-IP", "X-Real-IP"
     if key == "issuer":
         return "https://id.example", "https://id.example"
+    if (section, key) == ("mail", "host"):
+        return "other.example", "other.example"
     if key == "public_url":
         return "https://stats.example", "https://stats.example"
     return f"/{key}", f"/{key}"
@@ -57,10 +59,18 @@ PROVIDER = {
 }
 
 
+MAIL = {
+    "ANALYTICS_MAIL_HOST": "smtp.example.com",
+    "ANALYTICS_MAIL_SENDER": "stats@example.com",
+    "ANALYTICS_SERVER_PUBLIC_URL": "https://stats.example",
+}
+
+
 def companions(section: str, key: str) -> dict[str, str]:
     """What has to be set besides."""
     variable = f"ANALYTICS_{section}_{key}".upper()
-    wanted = PROVIDER if (section, key) in (("oidc", "issuer"), ("oidc", "only")) else {}
+    needing = {("oidc", "issuer"): PROVIDER, ("oidc", "only"): PROVIDER, ("mail", "host"): MAIL}
+    wanted = needing.get((section, key), {})
     return {name: value for name, value in wanted.items() if name != variable}
 
 
@@ -102,6 +112,58 @@ def test_a_provider_needs_settings_that_can_work(changes: dict[str, str], messag
     changed = {f"ANALYTICS_{name}": value for name, value in changes.items()}
     with pytest.raises(ConfigError, match=message):
         load_config(None, {**PROVIDER, **changed})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"HOST": "smtp.example.com:587"}, "no host"),
+        ({"HOST": "smtp example"}, "no host"),
+        ({"HOST": "https://smtp.example.com"}, "no host"),
+        ({"SENDER": ""}, "no e-mail address"),
+        ({"SENDER": "Stats <stats@example.com>"}, "no e-mail address"),
+        ({"SENDER": "a@example.com,b@example.com"}, "no e-mail address"),
+        ({"USER": "stats"}, "user needs a password"),
+        ({"PASSWORD": "secret"}, "either of them needs a user"),
+        ({"USER": "stats", "PASSWORD": "secret", "PASSWORD_FILE": "/x"}, "leave one out"),
+        ({"USER": "stats", "PASSWORD": "secret", "TLS": "none"}, "in the clear"),
+        ({"USER": "stats", "PASSWORD_FILE": "/nowhere/at/all"}, "can't be read: No such file"),
+        ({"USER": "stats", "PASSWORD_FILE": "/dev/null"}, "is empty"),
+        ({"PORT": "0"}, ">= 1"),
+        ({"PORT": "65536"}, "<= 65535"),
+        ({"TLS": "ssl"}, "ssl"),
+        ({"TIMEOUT_S": "0"}, "> 0"),
+        ({"TIMEOUT_S": "600.1"}, "<= 600"),
+        ({"RESET_S": "59"}, ">= 60"),
+        ({"RESET_S": "86401"}, "<= 86400"),
+        ({"MESSAGES_PER_RECIPIENT": "0"}, ">= 1"),
+        ({"RESETS_PER_ADDRESS": "0"}, ">= 1"),
+        ({"MOST_WAITING": "0"}, ">= 1"),
+        ({"MOST_WAITING": "10001"}, "<= 10000"),
+    ],
+)
+def test_a_mail_server_needs_settings_that_can_work(changes: dict[str, str], message: str) -> None:
+    changed = {f"ANALYTICS_MAIL_{name}": value for name, value in changes.items()}
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(None, {**MAIL, **changed})
+    assert "secret" not in caught.value.message
+
+
+def test_mail_settings_at_their_limits_are_taken(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("secret\n")
+    for changes in (
+        {"PORT": "1", "TIMEOUT_S": "0.1", "RESET_S": "60", "MOST_WAITING": "1", "MESSAGES_PER_RECIPIENT": "1"},
+        {"PORT": "65535", "TIMEOUT_S": "600", "RESET_S": "86400", "MOST_WAITING": "10000", "HOST": "::1"},
+        {"USER": "stats", "PASSWORD_FILE": str(file)},
+        {"USER": "stats", "PASSWORD": "secret", "TLS": "none", "HOST": "localhost"},
+        {"SENDER": "stats@bücher.example"},
+    ):
+        mail = load_config(None, {**MAIL, **{f"ANALYTICS_MAIL_{name}": value for name, value in changes.items()}}).mail
+        assert mail.secret() == ("secret" if mail.user else "")
+    with pytest.raises(ConfigError, match="public_url"):
+        load_config(None, {**MAIL, "ANALYTICS_SERVER_PUBLIC_URL": ""})
+    assert load_config(None, {"ANALYTICS_MAIL_USER": "stats"}).mail.host == "", "without a host nothing is judged"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from analytics_server.access.links.link_creation import LinkScopes
 from analytics_server.access.people.service import PeopleService
 from analytics_server.access.principals import Role
 from analytics_server.access.profile_routes import endpoints as profile_endpoints
+from analytics_server.access.sharing import shared_from_ms
 from analytics_server.access.site_routes import SiteRoutes
 from analytics_server.access.sites import Sites
 from analytics_server.access.token_routes import TokenRoutes
@@ -24,7 +25,6 @@ from analytics_server.http.audit import Recorder
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.lifecycle import BackgroundTasks
 from analytics_server.model import DropCount, stored_site_id
-from analytics_server.profiles.tables import profile_of
 from analytics_server.store import Store
 from analytics_server.store.unreadable import UnreadableDocuments
 
@@ -56,15 +56,14 @@ class AccessService:
         self.gate = Gate(store, unreadable=unreadable, refresh_s=refresh_s)
         self.sites = Sites(store, config.sites, unreadable=unreadable)
         self.people = PeopleService(
-            config, store, unreadable, refresh_s, self.gate.holder, self._may_share, self._public_site
+            config, store, unreadable, refresh_s, self.gate.holder, self._shared_from_ms, self._public_site, registry
         )
         self.authorizer = GateAuthorizer(Authentication(self.gate, self.people.sessions, self.people.links))
         self.new_admin_token = ""
         """Made by `load` when there was none; shown once."""
 
-    def _may_share(self, site_id: str) -> bool:
-        site = self.sites.get(site_id)
-        return site is None or profile_of(site.profile).sharing
+    def _shared_from_ms(self, site_id: str) -> int | None:
+        return shared_from_ms(self.sites.get(site_id))
 
     def _public_site(self, site_id: str) -> str:
         site = self.sites.get(stored_site_id(site_id))

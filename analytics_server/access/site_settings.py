@@ -20,6 +20,7 @@ from analytics_server.access.exclusions import (
     excluded_paths,
     excluded_props,
 )
+from analytics_server.access.sharing import with_public_ended
 from analytics_server.access.sites import SITE_CHARS
 from analytics_server.errors import RequestError
 from analytics_server.model import Site
@@ -33,7 +34,7 @@ MOST_EVENTS_PER_S = 1_000_000
 MAX_LISTED = 1_000
 """So many hosts a site may allow, and so many sites a token may cover."""
 
-BAD_SETTINGS = ("bad_allowed_hosts", "bad_currency", BAD_EXCLUSION, "bad_profile")
+BAD_SETTINGS = ("bad_allowed_hosts", "bad_currency", BAD_EXCLUSION, "bad_profile", "forbidden_by_profile")
 """Codes of values that are refused here."""
 
 _SITE_CHAR = r"[^\x00-\x20!-,/;-@\[-^`{-\x7f]"
@@ -151,7 +152,7 @@ class SiteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             given["profile"] = _profile(self.profile)
         if self.currency is not None:
             given["currency"] = _currency(self.currency)
-        changed = msgspec.structs.replace(site, **given)
+        changed = with_public_ended(site, msgspec.structs.replace(site, **given), is_wanted=self.public is True)
         if not given.keys().isdisjoint(_EXCLUDED):
             check_size(changed)
         return changed

@@ -1,13 +1,11 @@
 """The sites: what events belong to, kept in ClickHouse and in memory.
 
-Look-ups are in memory and never wait: they are on the way of every beacon. A site
-that is created by its first event is known at once here and written in the
-background; other servers learn of it with the next refresh.
+Look-ups are in memory and never wait: they are on the way of every beacon. A site that is created by its first event
+is known at once here and written in the background; other servers learn of it with the next refresh.
 
-A deleted site stays deleted: its row remains and says so, and its beacons are those of an
-unknown site even where first events create sites, because the tags of a site outlive it.
-Only `create` and `put` bring it back, with the profile that it had. Its stored events are not touched, unless its
-deletion asks for that: then its row says so (`removal`).
+A deleted site stays deleted: its row remains and says so, and its beacons are those of an unknown site even where first
+events create sites, because the tags of a site outlive it. Only `create` and `put` bring it back, with the profile that
+it had. Its stored events are not touched, unless its deletion asks for that: then its row says so (`removal`).
 
 Where it isn't known which profile a site has, because its document can't be read or is lost, the strictest holds.
 
@@ -29,6 +27,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET
 
+from analytics_server.access.sharing import with_links_ended
 from analytics_server.config import SitesSection
 from analytics_server.errors import ConfigError, Conflict, RequestError, StoreError, StoreFatal
 from analytics_server.model import Site, stored_site_id
@@ -254,7 +253,7 @@ class Sites:
             before = self.get(site_id)
             if before is None:
                 return None
-            now = await self._checked(change(before))
+            now = await self._checked(with_links_ended(before, change(before), int(self._clock() * 1000)))
             await self._put(now)
         return before, now
 
@@ -355,6 +354,7 @@ class Sites:
             site_id=site_id,
             timezone=timezone,
             profile=profile or self._settings.default_profile,
+            shared_from_ms=int(self._clock() * 1000) if self._is_deleted(site_id) else 0,
             created_at_ms=int(self._clock() * 1000),
         )
 

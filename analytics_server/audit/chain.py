@@ -191,21 +191,23 @@ class HeadFile:
         with self._lock:
             if head.sequence >= self._newest:
                 self._newest = head.sequence
-                self._replace(head)
+                replace_file(self.path, msgspec.json.encode(head))
 
-    def _replace(self, head: ChainHead) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.path.with_suffix(".new")
-        with fresh.open("wb") as file:
-            file.write(msgspec.json.encode(head))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, self.path)
-        directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+
+def replace_file(path: Path, body: bytes, *, mode: int = 0o644) -> None:
+    """Put it there in one step; on disk afterwards. Raises `OSError`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    with open(fresh, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def known_heads(data_dir: Path) -> list[ChainHead]:

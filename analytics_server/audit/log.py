@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from analytics_server.audit.chain import ChainHead, ChainRow, HeadFile, chained, shown_moment
 from analytics_server.audit.refusals import Refusals
-from analytics_server.audit.retention import read_seals
+from analytics_server.audit.seals import SealKeyFile, read_seals
 from analytics_server.audit.table import insert_rows, newest_sequence, rows_after, stored_sequences
 from analytics_server.errors import AuditUnavailable, StoreError
 from analytics_server.http.audit import AuditEntry
@@ -71,7 +71,7 @@ class AuditLog:
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
     ) -> None:
         self._store = store
-        self._file = HeadFile(data_dir, chain)
+        self._file, self._seal_key = HeadFile(data_dir, chain), SealKeyFile(data_dir)
         self._clock = clock
         self._head = ChainHead(server="")
         self._queue: deque[_Waiting] = deque()
@@ -113,7 +113,7 @@ class AuditLog:
             self._head = await asyncio.to_thread(self._file.read_or_make)
         newest = await newest_sequence(self._store, self._head.server)
         if newest < self._head.sequence:
-            seal = (await read_seals(self._store)).get(self._head.server)
+            seal = await self._seal()
             if seal is not None and seal.sequence == self._head.sequence:  # all of it was too old
                 return
             log.error(
@@ -122,6 +122,14 @@ class AuditLog:
             )
             return
         await self._take_over(newest)
+
+    async def _seal(self) -> ChainHead | None:
+        """Up to which entry the chain was cut, as far as that is proven."""
+        try:
+            key = await asyncio.to_thread(self._seal_key.read)
+        except (OSError, ValueError):
+            key = None
+        return (await read_seals(self._store, key, {self._head.server})).ends.get(self._head.server)
 
     async def _take_over(self, newest: int) -> None:
         """Go on behind entries whose batch was written, but not the file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -13,10 +14,11 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from analytics_server import __version__
-from analytics_server.audit.chain import SERVER_CHAIN
+from analytics_server.audit.chain import SERVER_CHAIN, known_heads
 from analytics_server.audit.log import AuditLog
 from analytics_server.audit.retention import cut
 from analytics_server.audit.routes import endpoints
+from analytics_server.audit.seals import SealKey, SealKeyFile, read_seals
 from analytics_server.audit.table import newest_of_action
 from analytics_server.config import Config
 from analytics_server.errors import StoreError
@@ -65,6 +67,7 @@ class AuditService:
     async def open(self, damage: TableReader) -> None:
         """Find the chain's end and record the start, with what the settings are. Raises a store error, `OSError`."""
         await damage.reading("audit", self.log.open)
+        await damage.reading("audit", self._seal_key)
         digest, before = config_digest(self._config), ""
         try:
             before = await self._last_digest()
@@ -84,11 +87,28 @@ class AuditService:
         async with leased(lease) as taken:
             if not taken:
                 return False
-            keep_days = self._config.privacy.audit_retention_days
-            ends = await cut(self._store, self.log, now=datetime.now(UTC), keep_days=keep_days)
+            own = {head.server for head in await asyncio.to_thread(known_heads, self._config.data_dir)}
+            ends = await cut(
+                self._store,
+                self.log,
+                now=datetime.now(UTC),
+                keep_days=self._config.privacy.audit_retention_days,
+                key=await self._seal_key(),
+                own=own,
+                server=self.log.head.server,
+            )
         if ends:
             log.info("old audit entries removed", extra={"chains": len(ends)})
         return True
+
+    async def _seal_key(self) -> SealKey:
+        """The key of this data directory; made where there is none. Raises a store error, `OSError`."""
+        file, key = SealKeyFile(self._config.data_dir), None
+        try:
+            key = await asyncio.to_thread(file.read)
+        except ValueError as error:
+            log.error("the key of the audit log's seals is damaged, a new one is made", extra={"reason": str(error)})
+        return await asyncio.to_thread(file.make, await read_seals(self._store)) if key is None else key
 
     async def close(self) -> None:
         """Record the stop and write what waits."""

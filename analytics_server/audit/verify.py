@@ -5,7 +5,8 @@ that the newest entries are missing is found where the chain's head is known, on
 pages, so memory is bounded however long the log is.
 
 A seal says up to which entry a chain was cut because of its age (`retention.py`), and that entry's hash. Entries in
-front of it may be there or not: a cut that was interrupted leaves some.
+front of it may be there or not: a cut that was interrupted leaves some. A seal that is not genuine counts for nothing,
+and is itself a fault of the chain that it stands in (`seals.py`).
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from typing import Literal
 import msgspec
 
 from analytics_server.audit.chain import ChainHead, ChainRow, hash_text, shown_moment
-from analytics_server.audit.retention import read_seals
+from analytics_server.audit.seals import SealKey, Seals, read_seals
 from analytics_server.audit.table import chain_sizes, rows_after
 from analytics_server.store.protocol import Store
 
 PAGE = 50_000
 
-Fault = Literal["edited", "removed", "duplicated", "unreadable", "newest removed"]
+Fault = Literal["edited", "removed", "duplicated", "unreadable", "newest removed", "forged seal"]
 
 
 class BrokenEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +38,8 @@ class BrokenEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChainReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One chain. `is_head_known`: was its end compared with the head that its server keeps?"""
+    """One chain. `is_head_known`: was its end compared with the head that its server keeps? `is_seal_proven`: was its
+    seal, if it has one, made with the key of this data directory?"""
 
     server: str
     entries: int
@@ -46,6 +48,7 @@ class ChainReport(msgspec.Struct, frozen=True, kw_only=True):
     hash: str
     is_head_known: bool
     sealed_until: int = 0
+    is_seal_proven: bool = False
     broken: BrokenEntry | None = None
 
 
@@ -74,8 +77,10 @@ _decode = msgspec.json.Decoder(_Linked).decode
 class ChainWalk:
     """Takes a chain's entries in order and stops at the first that is wrong."""
 
-    def __init__(self, server: str, seal: ChainHead | None) -> None:
+    def __init__(self, server: str, seal: ChainHead | None, forged: Mapping[int, str] | None = None) -> None:
+        """`forged`: seals of the chain that are not genuine, by number, and why."""
         self._server = server
+        self._forged = forged or {}
         self._sealed_until = seal.sequence if seal else 0
         self.previous = ChainHead(server=server, sequence=self._sealed_until, hash=seal.hash if seal else "")
         self.first = 0
@@ -84,6 +89,8 @@ class ChainWalk:
 
     def take(self, row: ChainRow) -> bool:
         """Check the next entry; is the chain whole so far?"""
+        if row.sequence in self._forged:
+            return self._break(row.sequence, "forged seal", self._forged[row.sequence], row)
         if row.sequence <= self._sealed_until:
             return True
         before = self.previous
@@ -143,16 +150,22 @@ class ChainWalk:
 
 
 async def verify(
-    store: Store, heads: Iterable[ChainHead], *, advance: Callable[[int, int], None] = lambda done, total: None
+    store: Store,
+    heads: Iterable[ChainHead],
+    *,
+    key: SealKey | None = None,
+    advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> VerifyReport:
     """Check all chains that are stored or whose head is known. Raises a store error.
 
-    `heads` must have been read before; `advance` hears how many entries of how many are checked.
+    `heads`, those of a data directory, must have been read before; `key`: that of its seals, without which any seal
+    counts. `advance` hears how many entries of how many are checked.
     """
-    known = {head.server: head for head in heads if head.sequence}
+    read = list(heads)
+    known = {head.server: head for head in read if head.sequence}
     sizes = {server: (rows, newest) for server, rows, newest in await chain_sizes(store)}
     total, done = sum(rows for rows, _ in sizes.values()), 0
-    seals = await read_seals(store)
+    seals = await read_seals(store, key, {head.server for head in read})
     reports = []
 
     def tell(before: int, seen: int) -> None:
@@ -176,11 +189,11 @@ async def _verify_chain(
     rows: int,
     newest: int,
     head: ChainHead | None,
-    seals: Mapping[str, ChainHead],
+    seals: Seals,
     advance: Callable[[int], None],
 ) -> ChainReport:
-    seal = seals.get(server)
-    walk = ChainWalk(server, seal)
+    seal = seals.ends.get(server)
+    walk = ChainWalk(server, seal, {number: why for (chain, number), why in seals.forged.items() if chain == server})
     at, seen = 0, 0
     while walk.broken is None:
         page = await rows_after(store, server, at, until=newest, limit=PAGE)
@@ -203,5 +216,6 @@ async def _verify_chain(
         hash=walk.previous.hash,
         is_head_known=head is not None,
         sealed_until=seal.sequence if seal else 0,
+        is_seal_proven=server in seals.proven,
         broken=walk.broken,
     )

@@ -23,6 +23,7 @@ from analytics_server.audit.chain import COMMANDS_CHAIN, FOLDER, known_heads
 from analytics_server.audit.export import export_lines
 from analytics_server.audit.log import AuditLog
 from analytics_server.audit.moments import EARLIEST, LATEST, parse_moment
+from analytics_server.audit.seals import SealKey, SealKeyFile
 from analytics_server.audit.verify import ChainReport, VerifyReport
 from analytics_server.audit.verify import verify as verify_chains
 from analytics_server.cli.context import config_option, read_config, with_store
@@ -53,9 +54,9 @@ def audit_verify(config_path: str | None, as_json: bool) -> None:
     reports: list[VerifyReport] = []
 
     async def work(store: Store) -> None:
-        heads = known_heads(config.data_dir)
+        heads, key = known_heads(config.data_dir), _seal_key(config)
         await open_store(store, config)
-        report = await verify_chains(store, heads, advance=_progress)
+        report = await verify_chains(store, heads, key=key, advance=_progress)
         reports.append(report)
         outcome = OK if report.ok else "broken_chain"
         await record(store, config, VIEW_AUDIT.name, "audit verify", outcome=outcome, rows=report.entries)
@@ -157,6 +158,13 @@ async def command_log(store: Store, config: Config) -> AsyncIterator[AuditLog]:
             await log.close()
 
 
+def _seal_key(config: Config) -> SealKey | None:
+    try:
+        return SealKeyFile(config.data_dir).read()
+    except ValueError as error:
+        raise click.ClickException(f"{error}. Put back the file, or start the server: it makes a new key.") from error
+
+
 def _progress(done: int, total: int) -> None:
     if sys.stderr.isatty():
         with contextlib.suppress(OSError):
@@ -166,7 +174,8 @@ def _progress(done: int, total: int) -> None:
 
 def _line(chain: ChainReport) -> str:
     head = "" if chain.is_head_known else "; its newest entries can be checked on its own machine only"
-    sealed = f", sealed until {chain.sealed_until}" if chain.sealed_until else ""
+    proof = "" if chain.is_seal_proven else " (by no key of this data directory)"
+    sealed = f", sealed until {chain.sealed_until}{proof}" if chain.sealed_until else ""
     if chain.broken is None:
         return f"{chain.server}  {chain.entries} entries, {chain.first} to {chain.last}{sealed}{head}"
     broken = chain.broken

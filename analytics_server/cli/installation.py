@@ -34,7 +34,7 @@ def check_config(config_path: str | None) -> None:
             value = getattr(section, key)
             if name == "clickhouse" and key == "url" and "@" in str(value):
                 value = "(with credentials, not shown)"
-            if (name, key) == ("oidc", "client_secret") and value:
+            if (name, key) in (("oidc", "client_secret"), ("mail", "password")) and value:
                 value = "(set, not shown)"
             click.echo(f"{key} = {msgspec.json.encode(value).decode()}")
         click.echo()

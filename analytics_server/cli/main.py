@@ -30,6 +30,7 @@ class Commands(LazyGroup):
         "export": LazyCommand("privacy.person", "export", "Export all that is stored of a person."),
         "export-data": LazyCommand("files.export_data", "export_data", "Write all events of a site to files."),
         "healthcheck": LazyCommand("healthcheck", "healthcheck", "Ask the running server whether it lives."),
+        "mail": LazyCommand("access.mail", "mail", "Try the mail server of the settings."),
         "mcp": LazyCommand("mcp", "mcp", "Answer an AI assistant on standard input and output."),
         "migrate": LazyCommand("installation", "migrate_command", "Bring ClickHouse to this program's schema."),
         "person": LazyCommand("access.people", "person", "List, invite, change and remove people who sign in."),

@@ -15,11 +15,12 @@ from analytics_server.cli.context import config_option, read_config, with_store
 from analytics_server.config import Config
 from analytics_server.errors import AnalyticsError, NotFound
 from analytics_server.model import Site
+from analytics_server.privacy.expiry.recording import REMOVAL_TURN
 from analytics_server.privacy.expiry.site_removal import SiteRemoval
 from analytics_server.profiles.tables import PROFILES
 from analytics_server.store import Store, migrate
 from analytics_server.store.integrity import Integrity
-from analytics_server.store.lease import end_left_over
+from analytics_server.store.lease import SharedTurn, end_left_over
 
 
 @click.group()
@@ -150,10 +151,12 @@ def site_set(
         if changed is None:
             raise _no_site(site_id)
         before, now = changed
-        details = {"profile": now.profile} if now.profile != before.profile else None
+        details = {"profile": now.profile} if now.profile != before.profile else {}
+        if now.public != before.public:
+            details["public"] = str(now.public).lower()
         await record(store, config, "change_site", "site set", site_id=now.site_id, details=details)
         _print(now)
-        if details:
+        if now.profile != before.profile:
             click.echo(note_of(now.profile), err=True)
 
     with_store(config, work)
@@ -199,7 +202,7 @@ def site_remove(config_path: str | None, site_id: str, data: str, yes: bool) -> 
                     quarantine=config.wal_dir / "quarantine",
                     recorder=log,
                     holder="command line",
-                    around=(integrity.removing,),
+                    around=(SharedTurn(store, REMOVAL_TURN, holder="command line").taken, integrity.removing),
                 )
                 is_done = await removal.remove()
             if not is_done:

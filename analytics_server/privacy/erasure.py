@@ -47,6 +47,11 @@ LATE_DELIVERY_S = 10.0
 """What other servers deliver before they know of the erasure is found after that time; they look every few seconds."""
 
 
+TURN_PHASES = frozenset({ErasurePhase.COLLECT, ErasurePhase.DELETE, ErasurePhase.ROLLUPS, ErasurePhase.BUILDS})
+"""Rollups are made again of the events that are left: whoever did the same beside it, of events read before, would
+bring back what is erased."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What an erasure works on besides ClickHouse: the log of this server and its files."""
@@ -61,6 +66,8 @@ class Surroundings:
     removing: Callable[[], AbstractAsyncContextManager[None]]
     """Within it data parts may vanish: no loss."""
     archive: ArchivedDays = field(default_factory=NothingArchived)
+    turn: Callable[[], AbstractAsyncContextManager[None]]
+    """Within it no other server takes rows out of the rollups, or makes rows of rollups again."""
 
 
 class ErasureLost(AnalyticsError):
@@ -113,7 +120,12 @@ class Erasure:
 
     async def _work(self, user_id: str) -> None:
         while not self.job.is_done:
-            await self._step(user_id)
+            if self.job.phase not in TURN_PHASES:
+                await self._step(user_id)
+                continue
+            async with self._around.turn():
+                while self.job.phase in TURN_PHASES:
+                    await self._step(user_id)
 
     async def _step(self, user_id: str) -> None:
         match self.job.phase:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from analytics_server.access.actions import ERASE_PERSON
@@ -17,6 +18,7 @@ from analytics_server.privacy.erasure import DELIVERY_WAIT_S, Surroundings
 from analytics_server.privacy.erasure_jobs import ErasureJobs
 from analytics_server.privacy.erasures import Erasures
 from analytics_server.privacy.expiry.purge import Expiry
+from analytics_server.privacy.expiry.recording import REMOVAL_TURN
 from analytics_server.privacy.expiry.site_removal import SiteRemoval
 from analytics_server.privacy.export import PersonExport
 from analytics_server.privacy.opt_outs import OptOuts
@@ -27,7 +29,7 @@ from analytics_server.privacy.salts import Salts
 from analytics_server.privacy.scope import ArchivedDays, NothingArchived
 from analytics_server.privacy.user_hashes import UserHashes
 from analytics_server.store.integrity import Integrity
-from analytics_server.store.lease import end_left_over
+from analytics_server.store.lease import SharedTurn, end_left_over
 from analytics_server.store.protocol import Store
 
 
@@ -52,7 +54,8 @@ class PrivacyService:
         self.salts = Salts(store)
         self.hashes = UserHashes(store)
         self.opt_outs = OptOuts(store, self.hashes, unreadable=access.unreadable)
-        letters = config.data_dir / "dead-letters"
+        letters, holder = config.data_dir / "dead-letters", str(config.data_dir)
+        self._turn = SharedTurn(store, REMOVAL_TURN, holder=holder)
         self.export = PersonExport(store, ingest, letters, self.opt_outs, archive)
         self.erasures = Erasures(
             store,
@@ -66,12 +69,13 @@ class PrivacyService:
                 merging=ingest.merges.released,
                 removing=integrity.removing,
                 archive=archive or NothingArchived(),
+                turn=self._turn.taken,
             ),
             wal=config.wal_dir,
             cluster=config.clickhouse.cluster,
             on_done=self._done,
         )
-        around = (lambda: self.erasures.working, integrity.removing, ingest.merges.released)
+        around = (self.removing, integrity.removing, ingest.merges.released)
         self.expiry = Expiry(
             store,
             access.sites.all_stored,
@@ -80,7 +84,7 @@ class PrivacyService:
             quarantine=config.wal_dir / "quarantine",
             cluster=config.clickhouse.cluster,
             recorder=recorder,
-            holder=str(config.data_dir),
+            holder=holder,
             around=around,
         )
         self.site_removal = SiteRemoval(
@@ -89,7 +93,7 @@ class PrivacyService:
             letters=letters,
             quarantine=config.wal_dir / "quarantine",
             recorder=recorder,
-            holder=str(config.data_dir),
+            holder=holder,
             deliver=lambda: ingest.delivered(ingest.cut_off(), DELIVERY_WAIT_S),
             reload_saved=reload_saved,
             has_neighbours=not store.capabilities.owns_files,
@@ -97,6 +101,12 @@ class PrivacyService:
         )
         self._access = access
         self._config = config
+
+    @asynccontextmanager
+    async def removing(self) -> AsyncIterator[None]:
+        """Alone with the rollups, on this server and among all: rows are taken out of them, or made again."""
+        async with self.erasures.working, self._turn.taken():
+            yield
 
     async def load(self, reading: Callable[[str, Callable[[], Awaitable[object]]], Awaitable[None]]) -> None:
         """Read salts, opt-outs and erasures. `reading` goes on without the salts where their files are damaged.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import date
 from math import ceil
 
@@ -62,8 +63,8 @@ class Backfill:
         )
         self._is_pending = bool(int(str(answer.rows[0][0])))
 
-    async def run(self, removing: asyncio.Lock) -> None:
-        """Do it, if it has to be done. `removing`: held while rows are taken out of rollups, by erasure or expiry."""
+    async def run(self, removing: Callable[[], AbstractAsyncContextManager[object]]) -> None:
+        """Do it, if it has to be done. `removing`: within it nobody takes rows out of rollups, on any server."""
         while self._is_pending:
             try:
                 await self._fill(removing)
@@ -77,7 +78,7 @@ class Backfill:
                 await asyncio.sleep(RETRY_S)
         await asyncio.get_running_loop().create_future()  # a task that ends would be started again
 
-    async def _fill(self, removing: asyncio.Lock) -> None:
+    async def _fill(self, removing: Callable[[], AbstractAsyncContextManager[object]]) -> None:
         views = await read_views(self._store)
         rollup = next((one for one in views.rollups if one.target == SESSIONS.name), None)
         if rollup is None:
@@ -93,7 +94,7 @@ class Backfill:
                 for _ in iter(self._must_wait, False):
                     await asyncio.sleep(PAUSE_S)
                 parameters |= {"slices": slices, "slice": number}
-                async with removing:  # what is erased meanwhile must not come back
+                async with removing():  # what is erased meanwhile must not come back
                     await self._store.command(repetition(rollup, f"{condition} AND {IN_SLICE}"), parameters)
             self._done.update(piece.days)
         await self._store.command(

@@ -1,1 +1,1 @@
-"""What settings are made of: their types, and which variables of the environment are none."""
+"""What settings are made of: their types, sections that can contradict themselves, and variables that are none."""

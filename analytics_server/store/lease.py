@@ -8,6 +8,8 @@ A claim ends by itself. Its end is written by ClickHouse's clock and judged here
 from the moment before the claim was sent, so a holder that stalls gives up before anybody else can begin. What is done
 under a lease must bear to be done twice all the same: a statement that was sent goes on after its holder has lost the
 lease.
+
+A turn (`SharedTurn`) is a lease that is waited for: work that must not be done beside other work of its kind.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from analytics_server.errors import StoreError
+from analytics_server.errors import StoreError, StoreRetryable
 from analytics_server.store.protocol import Store
 from analytics_server.store.settings import READ_NOW
 
@@ -31,6 +33,9 @@ MOST_S = 86_400.0
 RENEWALS = 4
 """A lease is renewed when a quarter of its time is over: of three tries that fail none loses it."""
 TIMEOUT_S = 30.0
+TURN_S = 60.0
+"""After so long another server goes on where one was killed in its turn."""
+LOOK_S = 1.0
 
 _WRITE = (
     "INSERT INTO leases (name, claim, step, holder, ends_at, at)"
@@ -153,6 +158,46 @@ async def leased(lease: Lease) -> AsyncIterator[bool]:
             renewing.cancel()
             await asyncio.wait({renewing})
         await lease.release()
+
+
+class SharedTurn:
+    """One kind of work, on one server at a time. Whoever loses the turn meanwhile stops. Within the process a lock of
+    the caller's decides, so that one waits at most. `ttl_s`: how long a killed server's turn lasts."""
+
+    def __init__(self, store: Store, name: str, *, holder: str, ttl_s: float = TURN_S) -> None:
+        self._store = store
+        self._name = name
+        self._holder = holder
+        self._ttl_s = ttl_s
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        """Wait for the turn, and have it. Raises `StoreRetryable` where it was lost meanwhile, or a store error."""
+        if self._store.capabilities.owns_files:  # no other server can
+            yield
+            return
+        lease = Lease(self._store, self._name, holder=self._holder, ttl_s=self._ttl_s)
+        while True:
+            if await lease.take():
+                break
+            await asyncio.sleep(LOOK_S)
+        work = asyncio.timeout(None)
+        keeping = asyncio.create_task(self._keep(lease, work), name="turn")
+        try:
+            async with work:
+                yield
+        except TimeoutError as error:
+            if not work.expired():
+                raise
+            raise StoreRetryable(f"The turn ({self._name}) is lost: another server may be at it.") from error
+        finally:
+            keeping.cancel()
+            await asyncio.wait({keeping})
+            await lease.release()
+
+    async def _keep(self, lease: Lease, work: asyncio.Timeout) -> None:
+        await lease.keep()
+        work.reschedule(asyncio.get_running_loop().time())
 
 
 async def end_left_over(store: Store) -> None:

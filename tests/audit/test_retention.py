@@ -11,6 +11,7 @@ from analytics_server.audit import retention
 from analytics_server.audit.chain import COMMANDS_CHAIN, ChainHead, moment
 from analytics_server.audit.log import AuditLog
 from analytics_server.audit.retention import cut
+from analytics_server.audit.seals import SealKey
 from analytics_server.audit.table import rows_after
 from analytics_server.audit.verify import ChainReport, verify
 from analytics_server.errors import StoreRetryable
@@ -30,8 +31,19 @@ async def a_year(store: Store, directory: Path, clock: Clock, days: int = 100) -
     return log
 
 
+KEY = SealKey(key="ab" * 32)
+
+
+async def a_cut(
+    store: Store, clock: Clock, log: AuditLog, *own: AuditLog, keep_days: int = KEEP_DAYS
+) -> list[ChainHead]:
+    """What the server of the chain does once a day; `own`: other chains of its data directory."""
+    servers = {one.head.server for one in (log, *own)}
+    return await cut(store, log, now=now(clock), keep_days=keep_days, key=KEY, own=servers, server=log.head.server)
+
+
 async def chain_of(store: Store, log: AuditLog) -> ChainReport:
-    report = await verify(store, [log.head])
+    report = await verify(store, [log.head], key=KEY)
     (own,) = [chain for chain in report.chains if chain.server == log.head.server]
     return own
 
@@ -44,7 +56,7 @@ async def test_old_entries_go_and_the_rest_is_whole(empty_migrated: Store, tmp_p
     clock = Clock()
     log = await a_year(empty_migrated, tmp_path, clock)
 
-    ends = await cut(empty_migrated, log, now=now(clock), keep_days=KEEP_DAYS)
+    ends = await a_cut(empty_migrated, clock, log)
 
     assert [end.sequence for end in ends] == [70]
     rows = await rows_after(empty_migrated, log.head.server, 0, until=2**60, limit=1_000)
@@ -58,8 +70,8 @@ async def test_nothing_old_means_no_seal(empty_migrated: Store, tmp_path: Path) 
     clock = Clock()
     log = await a_year(empty_migrated, tmp_path, clock, days=10)
 
-    assert await cut(empty_migrated, log, now=now(clock), keep_days=KEEP_DAYS) == []
-    assert await cut(empty_migrated, log, now=now(clock), keep_days=0) == []
+    assert await a_cut(empty_migrated, clock, log) == []
+    assert await a_cut(empty_migrated, clock, log, keep_days=0) == []
     assert log.head.sequence == 10
 
 
@@ -75,12 +87,12 @@ async def test_an_interrupted_cut_leaves_a_chain_that_verifies_and_is_completed(
     with monkeypatch.context() as patch:
         patch.setattr(retention, "delete_until", refused)
         with pytest.raises(StoreRetryable):
-            await cut(empty_migrated, log, now=now(clock), keep_days=KEEP_DAYS)
+            await a_cut(empty_migrated, clock, log)
     assert (await chain_of(empty_migrated, log)).broken is None
     await empty_migrated.command("ALTER TABLE audit DELETE WHERE sequence BETWEEN 5 AND 20 SETTINGS mutations_sync = 2")
     assert (await chain_of(empty_migrated, log)).broken is None
 
-    await cut(empty_migrated, log, now=now(clock), keep_days=KEEP_DAYS)
+    await a_cut(empty_migrated, clock, log)
 
     found = await chain_of(empty_migrated, log)
     assert (found.broken, found.first) == (None, 71)
@@ -89,7 +101,7 @@ async def test_an_interrupted_cut_leaves_a_chain_that_verifies_and_is_completed(
 async def test_more_than_was_sealed_cannot_go_unseen(empty_migrated: Store, tmp_path: Path) -> None:
     clock = Clock()
     log = await a_year(empty_migrated, tmp_path, clock)
-    await cut(empty_migrated, log, now=now(clock), keep_days=KEEP_DAYS)
+    await a_cut(empty_migrated, clock, log)
 
     await empty_migrated.command("ALTER TABLE audit DELETE WHERE sequence <= 71 SETTINGS mutations_sync = 2")
 
@@ -109,8 +121,8 @@ async def test_cuts_of_years_keep_every_chain_whole_also_of_a_server_that_rests(
         if day in (0, 20, 50, 90):
             await resting.append(an_entry(day))
         if day % 20 == 0:
-            await cut(empty_migrated, busy, now=now(clock), keep_days=KEEP_DAYS)
-            report = await verify(empty_migrated, [busy.head, resting.head])
+            await a_cut(empty_migrated, clock, busy)
+            report = await verify(empty_migrated, [busy.head], key=KEY)
             assert report.ok, (day, report)
         clock.now_us += 10 * DAY_US
 
@@ -130,8 +142,8 @@ async def test_a_chain_of_which_nothing_is_left_stays_whole_and_goes_on(
         await commands.append(an_entry(number))
     for day in range(0, 4 * KEEP_DAYS, 10):
         await busy.append(an_entry(day))
-        await cut(empty_migrated, busy, now=now(clock), keep_days=KEEP_DAYS)
-        assert (await verify(empty_migrated, [busy.head, commands.head])).ok, day
+        await a_cut(empty_migrated, clock, busy, commands)
+        assert (await verify(empty_migrated, [busy.head, commands.head], key=KEY)).ok, day
         clock.now_us += 10 * DAY_US
     assert await rows_after(empty_migrated, commands.head.server, 0, until=2**60, limit=1) == []
 
@@ -150,7 +162,7 @@ async def test_entries_behind_the_seal_of_an_emptied_chain_are_missed(
     commands = await opened(empty_migrated, tmp_path, clock, chain=COMMANDS_CHAIN)
     await commands.append(an_entry(1))
     clock.now_us += 2 * KEEP_DAYS * DAY_US
-    await cut(empty_migrated, busy, now=now(clock), keep_days=KEEP_DAYS)
+    await a_cut(empty_migrated, clock, busy, commands)
     await commands.append(an_entry(2))
     await empty_migrated.command(
         "ALTER TABLE audit DELETE WHERE server = {server:String} SETTINGS mutations_sync = 2",
@@ -173,5 +185,5 @@ async def test_a_clock_that_was_wrong_removes_nothing_young(empty_migrated: Stor
     clock.now_us += 1_000 * DAY_US
     await log.write()
 
-    assert await cut(empty_migrated, log, now=now(clock), keep_days=KEEP_DAYS) == []
+    assert await a_cut(empty_migrated, clock, log) == []
     assert (await chain_of(empty_migrated, log)).entries == 2

@@ -90,6 +90,8 @@ COMMANDS = [
     ("person", "sessions"),
     ("person", "sign-out"),
     ("person", "remove"),
+    ("mail",),
+    ("mail", "test"),
     ("dead-letters",),
     ("dead-letters", "list"),
     ("dead-letters", "export"),
@@ -110,7 +112,9 @@ def test_every_command_explains_itself(run: Commands, command: tuple[str, ...], 
     assert len(shown.splitlines()) >= 5
 
 
-@pytest.mark.parametrize("group", [(), ("site",), ("token",), ("share",), ("person",), ("dead-letters",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "group", [(), ("site",), ("token",), ("share",), ("person",), ("mail",), ("dead-letters",)], ids=" ".join
+)
 def test_the_list_of_commands_says_each_in_a_whole_sentence(run: Commands, group: tuple[str, ...]) -> None:
     listed = run.lines(*group, "--help")
 

@@ -10,7 +10,9 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from tests.dashboard.conftest import dashboard_page
-from tests.server import Client, RunningServer
+from tests.mail.smtp import SmtpServer
+from tests.mail.smtp import running as mail_running
+from tests.server import Client, RunningServer, own_port, wait_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -20,9 +22,26 @@ SITE = "own.example"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def smtp() -> Iterator[SmtpServer]:
+    with mail_running(SmtpServer()) as smtp:
+        yield smtp
+
+
+@pytest.fixture(scope="module")
+def server(smtp: SmtpServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server of its own, on which nobody has an account."""
-    with RunningServer(tmp_path_factory.mktemp("account")) as server:
+    port = own_port()
+    settings = {
+        "server_port": str(port),
+        "server_public_url": f"http://127.0.0.1:{port}",
+        "mail_host": "127.0.0.1",
+        "mail_port": str(smtp.port),
+        "mail_tls": "none",
+        "mail_sender": "stats@example.com",
+    }
+    server = RunningServer(tmp_path_factory.mktemp("account"), settings)
+    server.url = settings["server_public_url"]
+    with server:
         yield server
         assert server.terminate() == 0
 
@@ -78,6 +97,31 @@ async def test_an_invitation_s_link_leads_to_the_report(page: Page, client: Clie
     await page.goto(invitation["link"])
     assert "#" not in page.url
     await fill(page, Password=PASSWORD)
+    await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+
+
+async def test_a_forgotten_password_is_set_anew_by_mail(
+    page: Page, client: Client, server: RunningServer, smtp: SmtpServer
+) -> None:
+    email = "forgetful@example.org"
+    body = {"email": email, "password": PASSWORD, "roles": {SITE: "viewer"}}
+    assert (await client.call("POST", "/api/v1/people", body)).status == 201
+    await page.goto(f"{server.url}/dashboard")
+    await page.get_by_label("E-mail", exact=True).fill(email)
+    await page.get_by_role("button", name="Forgot your password?").click()
+    await expect(page.get_by_label("E-mail", exact=True)).to_have_value(email)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("status")).to_contain_text("If there is an account")
+    await page.get_by_role("button", name="Back to the sign-in").click()
+    await expect(page.get_by_label("Password", exact=True)).to_be_visible()
+
+    async def arrived() -> bool:
+        return smtp.taken[-1:] != [] and smtp.taken[-1].recipient == email
+
+    await wait_for(arrived, 60, "the message")
+    await page.goto(smtp.taken[-1].link)
+    await expect(page).to_have_url(f"{server.url}/dashboard")
+    await fill(page, Password="eight yellow bicycles")
     await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
 
 

@@ -113,10 +113,11 @@ async def test_a_person_without_a_role_is_told_so(server: RunningServer) -> None
 async def test_only_the_provider_signs_in(server: RunningServer) -> None:
     async with Client(server) as client:
         methods = await client.get("/api/v1/session/methods")
-        assert methods.json == {"password": False, "provider": "Example ID"}
+        assert methods.json == {"password": False, "provider": "Example ID", "reset": False}
         for path, body in {
             "/api/v1/session": {"email": "alice@example.com", "password": "seven green umbrellas"},
             "/api/v1/invitations/accept": {"token": "asi_x", "password": "seven green umbrellas"},
+            "/api/v1/session/reset": {"email": "alice@example.com"},
         }.items():
             reply: Reply = await client.call("POST", path, body)
             assert (reply.status, reply.json["error"]["code"]) == (403, "only_oidc")

@@ -10,9 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 
+from analytics_server.http.address_file import read_address
+from analytics_server.listening import base_url
 from tests.clickhouse import ClickHouseFront
+from tests.mail.smtp import SmtpServer
+from tests.mail.smtp import running as mail_running
 from tests.server import Client, Reply, RunningServer, files_containing, wait_for
 
 ADDRESS = "203.0.113.117"
@@ -22,6 +27,9 @@ ADMIN = "ast_marked-admin-token-of-this-test"
 UNKNOWN = "ast_marked-unknown-token-of-this-test"
 PASSWORD = "marked-clickhouse-password"
 SITE = "marked.example"
+MAIL_PASSWORD = "marked-mail-password"
+PERSON, INVITED, STRANGER = (f"marked-{name}@people.example" for name in ("person", "invited", "stranger"))
+FIRST, SECOND = "marked first umbrellas", "marked second umbrellas"
 BEACON = {"site": SITE, "name": "pageview", "url": f"https://{SITE}/"}
 BAD = [
     b"\xff{",
@@ -102,11 +110,54 @@ async def misbehave(server: RunningServer, client: Client, heard: Heard, secrets
     heard.reply("metrics", await client.get("/metrics"))
 
 
-async def live(server: RunningServer, front: ClickHouseFront, heard: Heard, secrets: list[str]) -> None:
+async def mail(client: Client, smtp: SmtpServer, heard: Heard, secrets: list[str]) -> None:
+    """A password that is forgotten, and invitations, also while the mail server quotes them in what it refuses.
+
+    The address of a person is told to who manages people, and nowhere else.
+    """
+    body = {"email": PERSON, "name": "Anna", "password": FIRST, "owner": True}
+    assert (await client.call("POST", "/api/v1/people", body)).status == 201
+
+    async def ask(email: str, messages: int) -> None:
+        before = await client.metric('mail_messages_total{outcome="failed"}') + len(smtp.taken)
+        heard.reply(
+            "a reset", await client.request("POST", "/api/v1/session/reset", msgspec.json.encode({"email": email}))
+        )
+
+        async def done() -> bool:
+            return await client.metric('mail_messages_total{outcome="failed"}') + len(smtp.taken) == before + messages
+
+        await wait_for(done, 60, "the messages")
+
+    await ask(STRANGER, 0)
+    await ask(PERSON, 1)
+    secret = smtp.taken[-1].link.partition("=")[2]
+    secrets.append(secret)
+    for password in ("short", SECOND, SECOND):
+        accepted = msgspec.json.encode({"token": secret, "password": password})
+        reply = await client.request("POST", "/api/v1/invitations/accept", accepted)
+        if reply.status != 200:  # whose account it is, is told to who has the link
+            heard.reply("a link", reply)
+    smtp.fault = "recipient"
+    await ask(PERSON, 1)
+    made = await client.call("POST", "/api/v1/invitations", {"email": INVITED, "owner": True})
+    assert made.json["sent"] is False
+    secrets.append(str(made.json["token"]))
+    smtp.fault = ""
+    smtp.credentials = "another"
+    await ask(PERSON, 1)
+    heard.reply("the audit log", await client.call("GET", "/api/v1/privacy/audit?limit=1000"))
+    heard.reply("metrics", await client.get("/metrics"))
+
+
+async def live(
+    server: RunningServer, front: ClickHouseFront, smtp: SmtpServer, heard: Heard, secrets: list[str]
+) -> None:
     """One run: traffic, ClickHouse away and back, and the commands that look at it."""
     async with Client(server, headers={"User-Agent": AGENT, "X-Forwarded-For": ADDRESS}) as client:
         process_list(heard, server.pid)
         await misbehave(server, client, heard, secrets)
+        await mail(client, smtp, heard, secrets)
         await client.flushed()
         front.kill()  # errors of ClickHouse's client name what it was asking
         await client.send(BEACON)
@@ -124,10 +175,18 @@ async def live(server: RunningServer, front: ClickHouseFront, heard: Heard, secr
         await client.flushed()
         command(server, heard, "doctor", "--json")
         command(server, heard, "check-config")
+        command(server, heard, "mail", "test", STRANGER)
 
 
-async def test_no_secret_is_ever_written_or_told(tmp_path: Path, front: ClickHouseFront) -> None:
-    heard, secrets = Heard(), [ADDRESS, AGENT_MARK, ADMIN, UNKNOWN, PASSWORD]
+@pytest.fixture
+def smtp() -> Iterator[SmtpServer]:
+    with mail_running(SmtpServer(credentials=f"stats {MAIL_PASSWORD}")) as server:
+        yield server
+
+
+async def test_no_secret_is_ever_written_or_told(tmp_path: Path, front: ClickHouseFront, smtp: SmtpServer) -> None:
+    heard = Heard()
+    secrets = [ADDRESS, AGENT_MARK, ADMIN, UNKNOWN, PASSWORD, MAIL_PASSWORD, FIRST, SECOND]
     settings = {
         "server_trusted_proxies": "127.0.0.1",
         "log_level": "debug",
@@ -135,12 +194,23 @@ async def test_no_secret_is_ever_written_or_told(tmp_path: Path, front: ClickHou
         "ingest_flush_interval_ms": "100",
         "clickhouse_url": front.url.replace("://", f"://default:{PASSWORD}@"),
         "clickhouse_connect_timeout_s": "1",
+        "server_public_url": "http://127.0.0.1:9",
+        "server_allowed_hosts": "*",
+        "mail_host": "127.0.0.1",
+        "mail_port": str(smtp.port),
+        "mail_tls": "none",
+        "mail_user": "stats",
+        "mail_password": MAIL_PASSWORD,
+        "mail_sender": "stats@example.com",
     }
     server = RunningServer(tmp_path / "server", settings)
     server.token = ADMIN
     try:
         await asyncio.to_thread(server.start)
-        await live(server, front, heard, secrets)
+        found = read_address(server.data_dir)  # what it prints is public_url
+        assert found is not None
+        server.url = base_url(*found.addresses[0])
+        await live(server, front, smtp, heard, secrets)
         assert server.terminate() == 0
     finally:
         server.kill()
@@ -148,6 +218,6 @@ async def test_no_secret_is_ever_written_or_told(tmp_path: Path, front: ClickHou
         heard.note(name, getattr(server, name))
 
     assert SITE.encode() in heard.said["the API"]
-    assert heard.containing(secrets) == []
+    assert heard.containing([*secrets, PERSON, INVITED, STRANGER]) == []
     assert files_containing(tmp_path, [secret.encode() for secret in secrets]) == []
     assert not any(secret in line for line in os.listdir(server.data_dir) for secret in secrets)

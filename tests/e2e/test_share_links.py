@@ -344,10 +344,64 @@ async def test_a_public_site_is_open_to_anyone_while_it_is_public(client: Client
 
     for change, status in (
         ({"profile": "uk-statistics"}, 401),  # forbids sharing
-        ({"profile": "standard"}, 200),
+        ({"profile": "standard"}, 401),  # opens nothing
+        ({"public": True}, 200),
+        ({"public": False}, 401),
+        ({"profile": "uk-statistics"}, 401),
+        ({"profile": "standard", "public": True}, 200),
         ({"public": False}, 401),
     ):
-        assert (await client.call("PUT", f"/api/v1/sites/{quote(site)}", change)).status == 200
+        changed = await client.call("PUT", f"/api/v1/sites/{quote(site)}", change)
+        assert (changed.status, changed.json["public"]) == (200, status == 200)
         assert (await pages(client, token, site_id=site)).status == status
     for asked in (site, SITE, "nowhere.example", secret, "asl_public-%%%", "asl_public-"):
         assert (await opening(client, asked)).code == "unknown_link"
+
+
+async def test_what_a_profile_has_closed_stays_closed_until_somebody_opens_it(client: Client) -> None:
+    site = "closed.example"
+    body = {"site_id": site, "public": True}
+    for profile, status in (("uk-statistics", 400), ("standard", 201)):
+        made = await client.call("POST", "/api/v1/sites", {**body, "profile": profile})
+        assert made.status == status, made.body
+    secret, link_id = await made_link(client, site)
+    token = str((await opening(client, secret)).json["token"])
+    assert (await pages(client, token, site_id=site)).status == 200
+
+    async def change(**settings: object) -> Reply:
+        return await client.call("PUT", f"/api/v1/sites/{site}", settings)
+
+    closed = await change(profile="uk-statistics")
+    assert (closed.status, closed.json["public"]) == (200, False)
+    for refused in (await change(public=True), await change(public=True, profile="uk-statistics")):
+        assert (refused.status, refused.code) == (400, "forbidden_by_profile")
+    assert (await change(profile="standard")).json["public"] is False
+    assert (await opening(client, secret)).code == "unknown_link"
+    assert (await pages(client, token, site_id=site)).status == 401
+    listed = (await client.call("GET", f"/api/v1/share-links?site_id={site}")).json["share_links"]
+    assert listed == [], "what can't be opened again is not shown as a link"
+    assert (await client.call("DELETE", f"/api/v1/share-links/{link_id}")).status == 204
+    fresh, fresh_id = await made_link(client, site)
+    assert (await opening(client, fresh)).status == 200
+    assert (await opening(client, site)).code == "unknown_link"
+    assert (await change(public=True)).json["public"] is True
+    assert (await opening(client, site)).status == 200
+
+    assert (await client.call("DELETE", f"/api/v1/sites/{site}")).status == 204
+    assert (await client.call("POST", "/api/v1/sites", {"site_id": site})).json["public"] is False
+    assert (await opening(client, fresh)).code == "unknown_link", "nor does a site that is created again open its links"
+    assert fresh_id not in str((await client.call("GET", f"/api/v1/share-links?site_id={site}")).json)
+    entries = (await client.call("GET", f"/api/v1/privacy/audit?site_id={site}")).json["entries"]
+    changes = [one["details"] for one in entries if one["operation"] == "change_site" and one["outcome"] == "ok"]
+    assert changes == [
+        {"public": "true"},
+        {"profile": "standard"},
+        {"profile": "uk-statistics", "public": "false"},
+    ]
+
+
+async def made_link(client: Client, site: str) -> tuple[str, str]:
+    """A link's secret and id."""
+    made = await client.call("POST", "/api/v1/share-links", {"site_id": site})
+    assert made.status == 201, made.body
+    return str(made.json["link"]).rpartition("/")[2], str(made.json["link_id"])

@@ -15,9 +15,10 @@ from analytics_server.privacy.certificate import Certificate
 from analytics_server.privacy.erasure import Surroundings
 from analytics_server.privacy.erasure_jobs import ErasureJobs
 from analytics_server.privacy.erasures import Erasures
+from analytics_server.privacy.expiry.recording import REMOVAL_TURN
 from analytics_server.privacy.user_hashes import UserHashes
 from analytics_server.store import Store, make_store, migrate
-from analytics_server.store.lease import TABLE
+from analytics_server.store.lease import TABLE, SharedTurn
 from tests.ingest.flush.test_letter_removal import BATCH, NOW
 
 
@@ -64,6 +65,7 @@ class OneServer:
                 has_neighbours=has_neighbours,
                 merging=contextlib.nullcontext,
                 removing=contextlib.nullcontext,
+                turn=SharedTurn(store, REMOVAL_TURN, holder=directory.name).taken,
             ),
             wal=directory / "wal",
             cluster="",

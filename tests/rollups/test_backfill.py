@@ -87,7 +87,7 @@ async def test_sessions_of_before_get_their_hosts_beside_the_traffic(
     await work.load()
     assert "entry_page_hostname" in work.warning()
     async with removing:  # an erasure is under way
-        killed = asyncio.create_task(work.run(removing))
+        killed = asyncio.create_task(work.run(lambda: removing))
         await wait_for(is_waiting, what="the first piece")
         assert (await figures(store))[4] == 0
     await wait_for(some_are_done, what="a piece")
@@ -97,7 +97,7 @@ async def test_sessions_of_before_get_their_hosts_beside_the_traffic(
     assert (await store.query(PENDING)).rows, "it died before the end"
 
     await again.load()
-    running = asyncio.create_task(again.run(removing))
+    running = asyncio.create_task(again.run(lambda: removing))
     await wait_for(is_over, what="the end")
     running.cancel()
 
@@ -146,7 +146,7 @@ async def test_days_are_cut_by_sessions_and_done_once_whatever_fails(
     busy = iter([True, True, False])
     work = Backfill(cast(Store, slow), must_wait=lambda: next(busy, False))
     await work.load()
-    running = asyncio.create_task(work.run(asyncio.Lock()))
+    running = asyncio.create_task(work.run(asyncio.Lock))
 
     async def is_over() -> bool:
         return not work.warning()
@@ -174,5 +174,5 @@ async def test_it_is_not_done_while_the_view_is_missing(store: Store) -> None:
     (rollup,) = (one for one in (await read_views(store)).rollups if one.target == "sessions")
     await store.command(f"DROP VIEW {rollup.view} SYNC")
     with pytest.raises(StoreFatal, match="doctor"):
-        await Backfill(store, must_wait=lambda: False)._fill(asyncio.Lock())
+        await Backfill(store, must_wait=lambda: False)._fill(asyncio.Lock)
     assert (await store.query(PENDING)).rows

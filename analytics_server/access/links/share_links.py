@@ -47,12 +47,12 @@ class ShareLinks:
         clock: Callable[[], float] = time.time,
         unreadable: UnreadableDocuments | None = None,
         refresh_s: float = 0.5,
-        may_share: Callable[[str], bool] = lambda site_id: True,
+        shared_from_ms: Callable[[str], int | None] = lambda site_id: 0,
         public_site: Callable[[str], str] = lambda site_id: "",
     ) -> None:
-        """`may_share`: does the profile of the site allow links? `public_site`: the id of the public site of that name,
-        in any spelling, or ""."""
-        self._may_share = may_share
+        """`shared_from_ms`: since when the site may be shared, None where its profile forbids that. `public_site`: the
+        id of the public site of that name, in any spelling, or ""."""
+        self._shared_from_ms = shared_from_ms
         self._public_site = public_site
         self._clock = clock
         self._refresh_s = refresh_s
@@ -75,9 +75,19 @@ class ShareLinks:
         await self._documents.load()
 
     def of_site(self, site_id: str) -> list[ShareLink]:
-        """A site's links, the oldest first."""
-        found = (each for _, each in self._documents.items() if each is not None and each.site_id == site_id)
+        """A site's links, the oldest first; none of before sharing was forbidden."""
+        found = [each for each in self._all_of_site(site_id) if not self._is_closed(each)]
         return sorted(found, key=lambda each: (each.created_at_ms, each.id))
+
+    def _all_of_site(self, site_id: str) -> list[ShareLink]:
+        return [each for _, each in self._documents.items() if each is not None and each.site_id == site_id]
+
+    def _is_closed(self, link: ShareLink) -> bool:
+        """Is it over for good, as the site has been closed to links since it was made?"""
+        return 0 < link.created_at_ms <= (self._shared_from_ms(link.site_id) or 0)
+
+    def _may_share(self, site_id: str) -> bool:
+        return self._shared_from_ms(site_id) is not None
 
     def get(self, id_: str) -> ShareLink | None:
         """The link of that id."""
@@ -94,7 +104,7 @@ class ShareLinks:
             return None
         if (link.expires_at is not None and link.expires_at <= self.now()) or not self._may_share(link.site_id):
             return None
-        return link
+        return None if self._is_closed(link) else link
 
     def _of_public_site(self, asked: str) -> ShareLink | None:
         site_id = self._public_site(asked)
@@ -132,6 +142,8 @@ class ShareLinks:
             )
         async with self._documents.changing:
             await self.load()
+            closed = [each for each in self._all_of_site(site_id) if self._is_closed(each)]
+            await self._documents.delete_all([(KIND, each.id) for each in closed])
             if len(self.of_site(site_id)) >= MOST_PER_SITE:
                 raise Conflict(f"The site has {MOST_PER_SITE} share links already: delete some.", code="too_many")
             secret = SECRET_PREFIX + secrets.token_urlsafe(32)

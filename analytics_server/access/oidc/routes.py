@@ -40,10 +40,12 @@ COOKIE_CHARS = 1_024
 
 
 class SignInMethods(msgspec.Struct, frozen=True, kw_only=True):
-    """How people may sign in. `provider`: what the button to the provider says, or ""."""
+    """How people may sign in. `provider`: what the button to the provider says, or "". `reset`: a new password can be
+    asked for by mail."""
 
     password: bool
     provider: str
+    reset: bool = False
 
 
 def methods_endpoint(methods: SignInMethods) -> Endpoint:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -22,7 +21,7 @@ import msgspec
 from analytics_server.access.people.second_factor import KeptFactor, SecondFactor
 from analytics_server.access.principals import Grant, Principal, PrincipalKind, Role
 from analytics_server.access.tokens import ID_CHARS, keyed_hash, new_hash, token_hash
-from analytics_server.errors import Conflict, RequestError, StoreError
+from analytics_server.errors import Conflict, StoreError
 from analytics_server.store.documents import Documents, DocumentTable, Key
 from analytics_server.store.protocol import Store
 from analytics_server.store.unreadable import UnreadableDocuments
@@ -31,7 +30,6 @@ log = logging.getLogger(__name__)
 
 PEOPLE = DocumentTable(name="people", key_columns=("kind", "id"), forgets=True)
 PERSON, INVITATION, FACTOR = "person", "invitation", "second_factor"
-EMAIL_CHARS = 254
 ID_BYTES = 6
 LINK_PREFIX = "asi_"
 MOST_PEOPLE = 10_000
@@ -39,7 +37,6 @@ MOST_INVITATIONS = 10_000
 MOST_INVITATIONS_OF_ONE = 1_000
 """So many open ones by one person or token. Those of the command line are not bounded."""
 EXPIRY_S = 3_600
-_EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,190}")
 
 SITE_ROLES = (Role.VIEWER, Role.EDITOR, Role.ADMIN)
 """What a person can be on a site, the lowest first."""
@@ -125,12 +122,9 @@ Stored = Account | Invitation | KeptFactor
 S = TypeVar("S", Account, Invitation)
 
 
-def valid_email(text: str) -> str:
-    """The address in its one spelling. Raises `RequestError` (bad_email)."""
-    email = text.strip().lower()
-    if len(email) > EMAIL_CHARS or not _EMAIL.fullmatch(email):
-        raise RequestError("email is no e-mail address: write it as anna@example.com.", code="bad_email")
-    return email
+def invitation_link(base: str, secret: str) -> str:
+    """The page's address: behind the #, browsers send it to no server, and to no other page as the referrer."""
+    return f"{base}/dashboard#invitation={secret}"
 
 
 def _decode(key: Key, text: str) -> Stored | None:
@@ -321,7 +315,7 @@ class Accounts:
         )
         async with self._documents.changing:
             await self._delete_expired()
-            if created_by:
+            if created_by and not resets:
                 self._check_room(created_by)
             await self._documents.put((INVITATION, invitation.id), invitation)
         return invitation, secret
@@ -363,6 +357,14 @@ class Accounts:
             await self._documents.delete_all(gone)
             if less:
                 await self._documents.put_all(less)
+
+    async def forget_resets(self, person_id: str, *, made_by: str | None = None) -> None:
+        """Delete the links that set a person's password, or those made by one of all. Raises a store error."""
+        async with self._documents.changing:
+            await self.load()
+            resets = (each for each in self._sorted(Invitation) if each.resets == person_id)
+            gone = [each for each in resets if made_by in (None, each.created_by)]
+            await self._documents.delete_all([(INVITATION, each.id) for each in gone])
 
     async def delete_expired(self) -> None:
         """Delete the invitations that have ended. Raises a store error."""

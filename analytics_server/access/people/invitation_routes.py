@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from analytics_server.access.actions import MANAGE_PEOPLE
-from analytics_server.access.people.accounts import Accounts, Invitation, valid_email
+from analytics_server.access.people.accounts import Accounts, Invitation
 from analytics_server.access.people.parts import (
     Email,
     Password,
@@ -32,6 +32,7 @@ from analytics_server.http.authorization import PUBLIC
 from analytics_server.http.body import SMALL_BODY, read_within
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint
+from analytics_server.spelling.email_address import valid_email
 
 
 class InvitationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,10 +57,12 @@ class InvitationInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewInvitation(InvitationInfo, frozen=True, kw_only=True):
-    """An invitation that was made. `token` is its secret, `link` the page's address with it: shown this once."""
+    """An invitation that was made. `token` is its secret, `link` the page's address with it: shown this once. `sent`:
+    the mail server has taken a message with the link."""
 
     token: str
     link: str
+    sent: bool
 
 
 class InvitationsAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,8 +105,13 @@ class InvitationRoutes:
         link_of: Callable[[web.Request, str], str],
         client_of: Callable[[web.Request], str],
         recorder: Recorder | None,
+        invite_by_mail: Callable[[str, str], Awaitable[bool]],
     ) -> None:
-        """`link_of` makes the page's address of a secret, `client_of` tells clients apart, `recorder` audits."""
+        """`link_of` makes the page's address of a secret, `client_of` tells clients apart, `recorder` audits.
+
+        `invite_by_mail`: sends an invitation's secret to its address, and tells whether that was done.
+        """
+        self._invite_by_mail = invite_by_mail
         self._recorder = recorder
         self._people = people
         self._sign_in = sign_in
@@ -131,7 +139,7 @@ class InvitationRoutes:
                 name="create_invitation",
                 summary="Invite a person by a link",
                 tag="people",
-                about="Nobody can give a right that is not their own.",
+                about="Nobody can give a right that is not their own. With `[mail]` the link is sent, too.",
                 action=MANAGE_PEOPLE,
                 handle=self.create_invitation,
                 body=Body(
@@ -201,7 +209,10 @@ class InvitationRoutes:
         invitation, secret = await self._people.invite(
             email, name=name, rights=rights, life_s=self._life_s, created_by=call.caller.id
         )
-        return NewInvitation(**_shown(invitation), token=secret, link=self._link_of(call.request, secret))
+        sent = await self._invite_by_mail(email, secret)
+        if sent:
+            call.trail.details["sent"] = "true"
+        return NewInvitation(**_shown(invitation), token=secret, link=self._link_of(call.request, secret), sent=sent)
 
     async def delete_invitation(self, call: Call[None]) -> None:
         """Delete one. Raises `NotFound`."""

@@ -10,7 +10,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from analytics_server.access.actions import MANAGE_PEOPLE, excess
-from analytics_server.access.people.accounts import EMAIL_CHARS, Account, Rights
+from analytics_server.access.people.accounts import Account, Rights
 from analytics_server.access.people.passwords import MOST_CHARS
 from analytics_server.access.principals import Principal, Role, spellings_of
 from analytics_server.access.site_settings import MAX_LISTED, SiteId
@@ -20,6 +20,7 @@ from analytics_server.errors import Forbidden, RequestError
 from analytics_server.http.audit import OK, AuditTrail, Recorder, outcome_of
 from analytics_server.http.authorization import Action
 from analytics_server.http.endpoint import Call
+from analytics_server.spelling.email_address import EMAIL_CHARS
 
 Email = Annotated[str, Meta(min_length=3, max_length=EMAIL_CHARS, description="An e-mail address, in any case.")]
 Password = Annotated[str, Meta(min_length=1, max_length=4 * MOST_CHARS)]

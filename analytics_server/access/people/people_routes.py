@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from analytics_server.access.actions import ADD_PEOPLE, MANAGE_PEOPLE
-from analytics_server.access.people.accounts import ID_BYTES, Account, Accounts, Rights, valid_email
+from analytics_server.access.people.accounts import ID_BYTES, Account, Accounts, Rights
 from analytics_server.access.people.parts import (
     Email,
     Password,
@@ -33,6 +33,7 @@ from analytics_server.access.site_settings import MAX_LISTED, SiteId
 from analytics_server.errors import Forbidden, NotFound
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint
+from analytics_server.spelling.email_address import valid_email
 
 
 class PersonRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

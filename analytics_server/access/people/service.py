@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from analytics_server.access.links.link_creation import LinkScopes
 from analytics_server.access.links.link_routes import LinkRoutes
@@ -14,10 +16,12 @@ from analytics_server.access.oidc.people import OidcPeople, RoleMapping
 from analytics_server.access.oidc.provider import OidcProvider
 from analytics_server.access.oidc.routes import CALLBACK_PATH, OidcRoutes, SignInMethods, methods_endpoint
 from analytics_server.access.oidc.sign_in import OidcClient, OidcSignIn
-from analytics_server.access.people.accounts import Accounts
-from analytics_server.access.people.attempts import AttemptCounter, SignInAttempts
+from analytics_server.access.people.accounts import Accounts, invitation_link
+from analytics_server.access.people.attempts import AttemptCounter, SignInAttempts, TooManyAttempts
 from analytics_server.access.people.invitation_routes import InvitationRoutes
 from analytics_server.access.people.people_routes import PeopleRoutes
+from analytics_server.access.people.reset_routes import ResetRoutes
+from analytics_server.access.people.resets import PasswordResets
 from analytics_server.access.people.session_routes import SessionRoutes
 from analytics_server.access.people.sessions import PersonSessions
 from analytics_server.access.people.sign_in import SignIn
@@ -27,6 +31,8 @@ from analytics_server.http.audit import Recorder
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.http.security.session_cookie import SessionCookies
 from analytics_server.lifecycle import BackgroundTasks
+from analytics_server.mail.mailer import Mailer, MailNotSent
+from analytics_server.mail.texts import invitation_text
 from analytics_server.store import Store
 from analytics_server.store.unreadable import UnreadableDocuments
 
@@ -41,10 +47,11 @@ class PeopleService:
         unreadable: UnreadableDocuments,
         refresh_s: float,
         holder: Callable[[str], Awaitable[Principal | None]],
-        may_share: Callable[[str], bool],
+        shared_from_ms: Callable[[str], int | None],
         public_site: Callable[[str], str],
+        registry: CollectorRegistry | None = None,
     ) -> None:
-        """`holder`: of a token's id; `may_share`, `public_site`: as `ShareLinks` takes them."""
+        """`holder`: of a token's id; `shared_from_ms`, `public_site`: as `ShareLinks` takes them."""
         self._config = config
         self.people = Accounts(store, unreadable=unreadable, refresh_s=refresh_s)
         self.sessions = PersonSessions(store, self.people, config.access, unreadable=unreadable, refresh_s=refresh_s)
@@ -52,14 +59,31 @@ class PeopleService:
             self.people, self.sessions, config.access, by_password=not config.oidc.only, holder=holder
         )
         self.links = ShareLinks(
-            store, unreadable=unreadable, refresh_s=refresh_s, may_share=may_share, public_site=public_site
+            store,
+            unreadable=unreadable,
+            refresh_s=refresh_s,
+            shared_from_ms=shared_from_ms,
+            public_site=public_site,
         )
         self.cookies = SessionCookies(config.server.public_url)
+        self.mailer, self._public_url = Mailer(config.mail, registry), config.server.public_url.rstrip("/")
+        self._by_recipient = AttemptCounter(config.mail.messages_per_recipient, config.access.sign_in_window_s)
+        self.resets = PasswordResets(
+            self.people,
+            self.mailer,
+            config.mail,
+            self._by_recipient,
+            window_s=config.access.sign_in_window_s,
+            server=self._public_url,
+            link_of=partial(invitation_link, self._public_url),
+            by_password=not config.oidc.only,
+        )
 
     def start(self, tasks: BackgroundTasks) -> None:
         """Begin to write, and to delete what has ended, in the background."""
         tasks.start(self.sessions.uses.run, "session-uses")
         tasks.start(self.people.run, "invitations")
+        tasks.start(self.resets.run, "password-resets")
 
     async def close(self) -> None:
         """Write what is not written yet."""
@@ -79,6 +103,7 @@ class PeopleService:
             link_of=self._link_of,
             client_of=client_of,
             recorder=recorder,
+            invite_by_mail=self._invite_by_mail,
         )
         links = LinkRoutes(
             self.links,
@@ -92,6 +117,7 @@ class PeopleService:
         return [
             *self._methods(client_of, recorder),
             *SessionRoutes(self.people, self.sessions, self.sign_in, self.cookies, client_of, recorder).endpoints(),
+            *ResetRoutes(self.resets, self.people, self.cookies, client_of, recorder).endpoints(),
             *PeopleRoutes(self.people, self.sign_in.passwords).endpoints(),
             *invitations.endpoints(),
             *links.endpoints(),
@@ -101,7 +127,7 @@ class PeopleService:
         """How people may sign in, and the way through a provider if there is one."""
         oidc, access = self._config.oidc, self._config.access
         if not oidc.issuer:
-            return [methods_endpoint(SignInMethods(password=True, provider=""))]
+            return [methods_endpoint(SignInMethods(password=True, provider="", reset=self.resets.is_on))]
         public_url = self._config.server.public_url.rstrip("/")
         client = OidcClient(
             client_id=oidc.client_id,
@@ -121,14 +147,26 @@ class PeopleService:
             client_of=client_of,
             recorder=recorder,
         )
-        methods = SignInMethods(password=not oidc.only, provider=oidc.name)
+        methods = SignInMethods(password=not oidc.only, provider=oidc.name, reset=self.resets.is_on)
         return [methods_endpoint(methods), *routes.endpoints()]
 
+    async def _invite_by_mail(self, email: str, secret: str) -> bool:
+        """Send the link of an invitation; did the mail server take it?"""
+        if not self.mailer.is_on:
+            return False
+        link, life_s = invitation_link(self._public_url, secret), self._config.access.invitation_s
+        try:
+            self._by_recipient.take(email)
+            await self.mailer.send(email, invitation_text(self._public_url, link, life_s))
+        except (MailNotSent, TooManyAttempts):
+            return False
+        return True
+
     def _link_of(self, request: web.Request, secret: str) -> str:
-        return f"{self._base(request)}/dashboard#invitation={secret}"
+        return invitation_link(self._base(request), secret)
 
     def _share_link_of(self, request: web.Request, secret: str) -> str:
         return f"{self._base(request)}/share/{secret}"
 
     def _base(self, request: web.Request) -> str:
-        return self._config.server.public_url.rstrip("/") or f"{request.scheme}://{request.host}"
+        return self._public_url or f"{request.scheme}://{request.host}"

@@ -138,6 +138,7 @@ class SignIn:
         check_password(new, person.email)
         hash_ = await self.passwords.hash(new)
         await self._people.change(person.id, lambda each: msgspec.structs.replace(each, password_hash=hash_))
+        await self._people.forget_resets(person.id)
         await self._sessions.end_all(person.id)
 
     async def confirm(self, person: Account, password: str, address: str) -> None:
@@ -223,6 +224,7 @@ class SignIn:
         )
         if person is None:
             raise NotFound("The account of this link was deleted.", code=_UNKNOWN)
+        await self._people.forget_resets(person.id)
         await self._sessions.end_all(person.id)
         return person
 

@@ -11,13 +11,24 @@ from datetime import UTC, datetime
 import click
 import msgspec
 
-from analytics_server.access.people.accounts import SITE_ROLES, Account, Accounts, Invitation, Rights, valid_email
+from analytics_server.access.people.accounts import (
+    SITE_ROLES,
+    Account,
+    Accounts,
+    Invitation,
+    Rights,
+    invitation_link,
+)
 from analytics_server.access.people.parts import rights_of
 from analytics_server.access.people.sessions import PersonSessions, SessionUse
+from analytics_server.cli.access.mail import check_may_send, send_option
+from analytics_server.cli.access.mail import send as send_mail
 from analytics_server.cli.audit import record
-from analytics_server.cli.context import config_option, read_config, with_store
+from analytics_server.cli.context import config_option, read_config, run_async, with_store
 from analytics_server.config import Config
 from analytics_server.listening import base_url
+from analytics_server.mail.texts import MailText, invitation_text, reset_text
+from analytics_server.spelling.email_address import valid_email
 from analytics_server.store import Store, migrate
 
 RESET_S = 86_400
@@ -54,17 +65,21 @@ def person_list(config_path: str | None) -> None:
 @rights_options[1]
 @rights_options[2]
 @click.option("--name", default="", help="The person's name.")
+@send_option
 def person_add(
-    config_path: str | None, email: str, owner: bool, role: str | None, sites: tuple[str, ...], name: str
+    config_path: str | None, email: str, owner: bool, role: str | None, sites: tuple[str, ...], name: str, send: bool
 ) -> None:
     """Invite a person: print a link, the only time it is shown."""
     address, rights = valid_email(email), _rights(owner, role, sites)
+    sending = _Sending(config_path, invitation_text) if send else None
 
     async def work(people: Accounts, config: Config, store: Store) -> str:
         life_s = config.access.invitation_s
-        return _show_link(config, await people.invite(address, name=name, rights=rights, life_s=life_s)).id
+        return _show_link(config, await people.invite(address, name=name, rights=rights, life_s=life_s), sending).id
 
     _with_people(config_path, work, "person add")
+    if sending is not None:
+        sending.finish(address)
 
 
 @person.command("change")
@@ -93,17 +108,22 @@ def person_change(config_path: str | None, email: str, owner: bool, role: str | 
 @config_option
 @click.argument("email")
 @click.option("--remove-totp", is_flag=True, help="Ask for no code any more: the second factor is lost.")
-def person_reset_password(config_path: str | None, email: str, remove_totp: bool) -> None:
-    """Print a link by which a password is set anew."""
+@send_option
+def person_reset_password(config_path: str | None, email: str, remove_totp: bool, send: bool) -> None:
+    """Print a link by which a password is set anew. Those of before are worth nothing any more."""
+    sending = _Sending(config_path, reset_text) if send else None
 
     async def work(people: Accounts, config: Config, store: Store) -> str:
         known = _known(people, email)
         if remove_totp:
             await people.change(known.id, lambda each: msgspec.structs.replace(each, second_factor=None))
-        _show_link(config, await people.invite(known.email, resets=known.id, life_s=RESET_S))
+        await people.forget_resets(known.id)
+        _show_link(config, await people.invite(known.email, resets=known.id, life_s=RESET_S), sending)
         return known.id
 
     _with_people(config_path, work, "person reset-password")
+    if sending is not None:
+        sending.finish(valid_email(email))
 
 
 @person.command("sessions")
@@ -197,11 +217,37 @@ def _roles(rights: Rights) -> str:
     return "owner" if rights.owner else ",".join(f"{role}@{site}" for site, role in sorted(rights.roles.items()))
 
 
-def _show_link(config: Config, made: tuple[Invitation, str]) -> Invitation:
+class _Sending:
+    """Sends the link that a command has printed, once its work on the store is done and recorded."""
+
+    def __init__(self, config_path: str | None, text: Callable[[str, str, float], MailText]) -> None:
+        """Raises `ConfigError` where no mail can be sent, before anything is done."""
+        self._config = read_config(config_path)
+        check_may_send(self._config)
+        self._text = text
+        self._link = ""
+        self._life_s = 0.0
+
+    def take(self, link: str, invitation: Invitation) -> None:
+        """What is to be sent."""
+        self._link = link
+        self._life_s = (invitation.expires_at - datetime.now(UTC)).total_seconds() + 1
+
+    def finish(self, email: str) -> None:
+        """Raises `MailNotSent`."""
+        server = self._config.server.public_url.rstrip("/")
+        run_async(send_mail(self._config, email, self._text(server, self._link, self._life_s)))
+        click.echo("sent", err=True)
+
+
+def _show_link(config: Config, made: tuple[Invitation, str], sending: _Sending | None = None) -> Invitation:
     """Print the link of an invitation, this once."""
     invitation, secret = made
     base = config.server.public_url.rstrip("/") or base_url(config.server.host, config.server.port)
-    click.echo(f"{base}/dashboard#invitation={secret}")
+    link = invitation_link(base, secret)
+    click.echo(link)
+    if sending is not None:
+        sending.take(link, invitation)
     return invitation
 
 

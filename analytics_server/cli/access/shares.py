@@ -18,6 +18,7 @@ from analytics_server.access.links.link_creation import (
 )
 from analytics_server.access.links.share_links import ShareLinks
 from analytics_server.access.people.passwords import Passwords
+from analytics_server.access.sharing import shared_from_ms
 from analytics_server.access.sites import Sites, valid_site_id
 from analytics_server.access.tokens import LEAST_THRESHOLD, MOST_THRESHOLD
 from analytics_server.cli.access.tokens import end_of
@@ -25,7 +26,6 @@ from analytics_server.cli.audit import open_store, record
 from analytics_server.cli.context import config_option, read_config, with_store
 from analytics_server.config import Config
 from analytics_server.listening import base_url
-from analytics_server.profiles.tables import profile_of
 from analytics_server.query.context import QueryContext
 from analytics_server.query.share_links.narrowing import LinkQuestions
 from analytics_server.saved.store import Saved
@@ -169,11 +169,7 @@ def _with_links(config_path: str | None, work: Callable[[OfflineLinks], Awaitabl
         await open_store(store, config)
         sites, saved = Sites(store, config.sites), Saved(store)
 
-        def may_share(site_id: str) -> bool:
-            site = sites.get(site_id)
-            return site is None or profile_of(site.profile).sharing
-
-        links = ShareLinks(store, may_share=may_share)
+        links = ShareLinks(store, shared_from_ms=lambda site_id: shared_from_ms(sites.get(site_id)))
         for each in (sites, saved, links):
             await each.load()
         context = QueryContext(store, sites, lambda: datetime.now(UTC), config.limits, saved)

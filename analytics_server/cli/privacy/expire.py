@@ -11,9 +11,10 @@ from analytics_server.cli.audit import command_log, open_store
 from analytics_server.cli.context import config_option, read_config, with_store
 from analytics_server.errors import AnalyticsError
 from analytics_server.privacy.expiry.purge import Expiry, SiteExpiry
+from analytics_server.privacy.expiry.recording import REMOVAL_TURN
 from analytics_server.store import Store
 from analytics_server.store.integrity import Integrity
-from analytics_server.store.lease import end_left_over
+from analytics_server.store.lease import SharedTurn, end_left_over
 
 
 @click.command()
@@ -48,7 +49,7 @@ def expire(config_path: str | None, dry_run: bool, as_json: bool) -> None:
                 cluster=config.clickhouse.cluster,
                 recorder=log,
                 holder="command line",
-                around=(integrity.removing,),
+                around=(SharedTurn(store, REMOVAL_TURN, holder="command line").taken, integrity.removing),
             )
             done = await expiry.plan() if dry_run else await expiry.purge()
         await integrity.close()

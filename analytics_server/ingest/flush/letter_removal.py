@@ -82,6 +82,23 @@ def remove_from_quarantine(directory: Path, is_erased: IsErased, user_id: str = 
     return removed
 
 
+def rows_in_letters(directory: Path, is_erased: IsErased, cut_off: int) -> int:
+    """How many rows `remove_from_letters` would take out, of files that can be read. Raises `OSError`."""
+    return sum(_rows(path, is_erased) for path in directory.glob(f"*{SUFFIX}") if _is_of(path, cut_off))
+
+
+def rows_in_quarantine(paths: Iterable[Path], is_erased: IsErased) -> int:
+    """How many such rows stand in these files, of those that can be read. Raises `OSError`."""
+    return sum(_rows(path, is_erased) for path in paths)
+
+
+def _rows(path: Path, is_erased: IsErased) -> int:
+    try:
+        return len(rewriting.chosen(*rewriting.read_rows(path), is_erased))
+    except (SegmentError, msgspec.DecodeError):
+        return 0
+
+
 def holds_rows(directories: Iterable[Path], is_erased: IsErased, user_id: str) -> bool:
     """Do files of these directories (dead letters, quarantine) hold such rows? One that can't be read: the id's bytes.
 

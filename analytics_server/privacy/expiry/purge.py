@@ -20,7 +20,7 @@ from analytics_server.access.retention import Retention, retention_of
 from analytics_server.config import PrivacySection
 from analytics_server.http.audit import Recorder
 from analytics_server.model import Site
-from analytics_server.privacy.expiry.expired_files import remove_expired
+from analytics_server.privacy.expiry.expired_files import Found, find_expired, remove_expired
 from analytics_server.privacy.expiry.kept_totals import KeptTotals
 from analytics_server.privacy.expiry.recording import Around, record_removal, within
 from analytics_server.privacy.expiry.site_tables import ExpiryTables, unfinished
@@ -150,9 +150,7 @@ class Expiry:
             log.info("expired data removed", extra={"site": site.site_id, "rows": sum(site.rows.values())})
         return done is not None
 
-    async def _close(
-        self, tables: ExpiryTables, sites: Iterable[SiteExpiry], files: dict[str, dict[str, int]]
-    ) -> list[SiteExpiry]:
+    async def _close(self, tables: ExpiryTables, sites: Iterable[SiteExpiry], files: Found) -> list[SiteExpiry]:
         """Tell the audit log, once or, after a crash, twice. What is told of `files` is taken out."""
         done = []
         for site in sites:
@@ -165,11 +163,16 @@ class Expiry:
     async def _record(self, site_id: str, before: str, rows: Mapping[str, int]) -> None:
         await record_removal(self._recorder, ACTION, site_id, rows, {"before": before} if before else {})
 
-    async def _remove_from_files(self) -> dict[str, dict[str, int]]:
+    async def _remove_from_files(self) -> Found:
+        """What went. Nothing could tell of it after a kill, so that an entry of each site stands in front of it."""
         cuts = self._cuts()
         are_all_limited = bool(cuts) and len(cuts) == len(self._sites())
         oldest = min(cuts.values()) if are_all_limited else None
-        return await asyncio.to_thread(remove_expired, self._letters, self._quarantine, cuts, oldest)
+        places = self._letters, self._quarantine, cuts, oldest
+        for site_id, rows in sorted((await asyncio.to_thread(find_expired, *places)).items()):
+            details = {"state": "begun"} | ({"before": cuts[site_id].isoformat()} if site_id in cuts else {})
+            await record_removal(self._recorder, ACTION, site_id, rows, details)
+        return await asyncio.to_thread(remove_expired, *places)
 
     def _cuts(self) -> dict[str, date]:
         """The sites of which something may go, and the first day of which nothing goes.

@@ -7,6 +7,10 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 from analytics_server.http.audit import AuditEntry, Recorder
 
+REMOVAL_TURN = "removal"
+"""The turn (`store/lease.py`) in which rows are taken out of rollups, or made again: by erasure, expiry, the removal of
+a site and the backfill of an update."""
+
 Around = Callable[[], AbstractAsyncContextManager[None]]
 
 

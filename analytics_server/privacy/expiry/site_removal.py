@@ -123,8 +123,9 @@ class SiteRemoval:
                 if self._reload_saved is not None:
                     await self._reload_saved()
                 files = await asyncio.to_thread(self._clean_files, site_id)
-                await self._sites.data_removed(site_id)
+                # The entry first: killed in between, this is done again and told twice, never untold.
                 await self._record(site_id, "done", {**found, **files})
+                await self._sites.data_removed(site_id)
                 log.info("a deleted site's data is removed", extra={"site": site_id, "rows": sum(found.values())})
         await self._clean_own_files()
         return True
@@ -134,9 +135,9 @@ class SiteRemoval:
         gone = {site_id for site_id, is_asked in self._sites.removals().items() if not is_asked}
         held = await asyncio.to_thread(sites_in, self._letters, self._quarantine)
         for site_id in sorted(gone & held):
+            await self._record(site_id, "begun", {})  # killed in between, nothing would tell of it
             files = await asyncio.to_thread(self._clean_files, site_id)
-            if files:
-                await self._record(site_id, "done", files)
+            await self._record(site_id, "done", files)
         self._cleaned = gone
 
     async def clean(self, left_over: Sequence[Sealed]) -> None:

@@ -28,6 +28,7 @@ OF_A_PERSON = {
     **dict.fromkeys(("begin_second_factor", "confirm_second_factor", "remove_second_factor"), 403),
     "sign_in": 401,
     "accept_invitation": 404,
+    "request_reset": 403,
     "open_share_link": 404,
 }
 """What a token, and an example's e-mail address and link, are answered with."""

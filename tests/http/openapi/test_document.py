@@ -109,7 +109,7 @@ def test_summaries_have_the_right_article(document: Document) -> None:
 
 def test_everything_under_api_asks_for_a_token_but_what_pages_ask(document: Document) -> None:
     public = {"assign_variant", "assign_variant_preflight", "accept_invitation", "open_share_link"}
-    public |= {"sign_in", "sign_in_methods"}
+    public |= {"request_reset", "sign_in", "sign_in_methods"}
     for operation in document.operations:
         if operation.path.startswith("/api/") and operation.name not in public:
             assert operation.role in ("viewer", "editor", "admin", "owner", "collect"), operation.name

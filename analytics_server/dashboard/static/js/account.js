@@ -15,24 +15,33 @@ export const failureText = (code) => (code ? FAILURES[code] ?? 'The sign-in thro
 
 /**
  * The sign-in card: e-mail and password, or an access token. `onSubmit({email, password, code} | {token})` → promise of
- * {fault, needsCode}. `byToken`: show the token's form first. `methods`: promise of what GET /api/v1/session/methods says.
+ * {fault, needsCode}. `onForgotten(email)` → promise of {fault}. `byToken`: show the token's form first. `methods`:
+ * promise of what GET /api/v1/session/methods says.
  */
-export function signIn({ message = '', byToken = false, email = '', methods, onSubmit }) {
+export function signIn({ message = '', byToken = false, email = '', methods, onSubmit, onForgotten }) {
   const body = h('div');
+  const forgotten = h('p', { className: 'hint', hidden: true }, h('button', { type: 'button', className: 'link', onclick: () => forget() }, 'Forgot your password?'));
   const provider = h('div', { className: 'provider' });
   const show = (withToken, told) => {
     const form = withToken ? tokenForm(onSubmit, told) : passwordForm(onSubmit, told, email);
     fill(body,
       h('p', {}, withToken ? 'Enter an access token that may read your sites.' : 'Enter the e-mail address and the password of your account.'),
       form,
+      withToken ? null : forgotten,
       h('p', { className: 'hint' },
         withToken ? 'The server prints a ready link with the token when it starts for the first time. It stays in this browser tab only. ' : 'No account? Ask for an invitation. ',
         h('button', { type: 'button', className: 'link', onclick: () => show(!withToken, '') }, withToken ? 'Sign in with e-mail and password' : 'Use an access token')));
     body.querySelector('input').focus();
   };
+  const forget = () => {
+    const known = body.querySelector('input').value.trim();
+    fill(body, ...resetForm(known, onForgotten, () => show(false, '')));
+    body.querySelector('input').focus();
+  };
   const element = card('Sign in to your analytics', provider, body);
   show(byToken, message);
-  methods.then(({ password, provider: name }) => {
+  methods.then(({ password, provider: name, reset }) => {
+    forgotten.hidden = !reset;
     if (name) fill(provider, h('a', { className: 'control primary', href: `${BASE}/api/v1/session/oidc` }, `Sign in with ${name}`), h('p', { className: 'hint' }, 'or'));
     if (!password && !byToken) show(true, message);
   }).catch(() => {}); // An older server: passwords and tokens.
@@ -44,7 +53,7 @@ export function acceptInvitation({ onSubmit }) {
   const name = field('name', 'text', { autocomplete: 'name', maxlength: '120' });
   const password = newPassword();
   return card('Welcome to your analytics',
-    h('p', {}, 'Choose a password of at least 12 characters. If you have an account of this address already, enter its password.'),
+    h('p', {}, 'Choose a password of at least 12 characters. If you were invited and have an account of this address already, enter its password.'),
     form({ fields: [['Your name (optional)', name], ['Password', password]], button: 'Go on', onSubmit: () => onSubmit({ name: name.value.trim(), password: password.value }) }));
 }
 
@@ -74,6 +83,25 @@ export function ownerOffer({ onOpen, onDismiss }) {
     h('span', {}, 'You are signed in by a link. Set up an account to sign in by e-mail and password.'),
     h('button', { type: 'button', className: 'control', onclick: onOpen }, 'Set up'),
     h('button', { type: 'button', className: 'control icon', 'aria-label': 'Dismiss', onclick: onDismiss }, icon('close'))));
+}
+
+/** Asks for a link to set a new password; what it says is the same whether there is such an account or not. */
+function resetForm(known, onForgotten, onBack) {
+  const email = field('email', 'email', { autocomplete: 'username', required: true, value: known });
+  const told = h('p', { role: 'status' });
+  return [
+    h('p', {}, 'Enter the e-mail address of your account, and we send you a link to choose a new password.'),
+    form({
+      fields: [['E-mail', email]], button: 'Send the link',
+      onSubmit: async () => {
+        const { fault = '' } = await onForgotten(email.value.trim());
+        told.textContent = fault ? '' : 'If there is an account of this address, a link is on its way to it. It works once.';
+        return { fault };
+      },
+    }),
+    told,
+    h('p', { className: 'hint' }, h('button', { type: 'button', className: 'link', onclick: onBack }, 'Back to the sign-in')),
+  ];
 }
 
 function tokenForm(onSubmit, message) {

@@ -51,7 +51,7 @@ export class Api {
     return this.#call('GET', '/api/v1/session');
   }
 
-  /** GET /api/v1/session/methods → {password, provider: what the button to the provider says, or ''} */
+  /** GET /api/v1/session/methods → {password, provider: what the button to the provider says, or '', reset} */
   methods() {
     return this.#call('GET', '/api/v1/session/methods');
   }
@@ -59,6 +59,11 @@ export class Api {
   /** POST /api/v1/session: sets the cookie. `credentials`: {email, password, code} */
   signIn(credentials) {
     return this.#call('POST', '/api/v1/session', credentials);
+  }
+
+  /** POST /api/v1/session/reset: a link is sent to the account of the address, if there is one. */
+  requestReset(email) {
+    return this.#call('POST', '/api/v1/session/reset', { email });
   }
 
   /** DELETE /api/v1/session */

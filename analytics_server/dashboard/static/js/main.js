@@ -101,7 +101,7 @@ class Dashboard {
     this.hasSession = false;
     forgetToken();
     document.title = 'Sign in · Analytics';
-    this.#show(signIn({ message, byToken, methods: new Api('').methods(), onSubmit: (given) => (given.token === undefined ? this.#signIn(given) : this.#useToken(given.token)) }));
+    this.#show(signIn({ message, byToken, methods: new Api('').methods(), onForgotten: (email) => this.#requestReset(email), onSubmit: (given) => (given.token === undefined ? this.#signIn(given) : this.#useToken(given.token)) }));
     return message;
   }
 
@@ -112,6 +112,15 @@ class Dashboard {
 
   async #useToken(token) {
     return { fault: token ? await this.start(token) : '' };
+  }
+
+  async #requestReset(email) {
+    try {
+      await new Api('').requestReset(email);
+    } catch (error) {
+      return { fault: error.message };
+    }
+    return { fault: '' };
   }
 
   /** A session by e-mail and password: {fault, needsCode}. */

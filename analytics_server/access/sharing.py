@@ -1,0 +1,44 @@
+"""What a profile that forbids sharing closes: public sites, and share links.
+
+It stays closed when the profile is another one again, until somebody makes the site public, or makes a link anew: a
+change of the profile never opens anything.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from analytics_server.errors import RequestError
+from analytics_server.model import Site
+from analytics_server.profiles.tables import profile_of
+
+
+def shared_from_ms(site: Site | None) -> int | None:
+    """Share links of the site made later than that are good; None where none is, as the profile forbids them."""
+    if site is None:
+        return 0
+    return site.shared_from_ms if profile_of(site.profile).sharing else None
+
+
+def with_links_ended(before: Site, now: Site, at_ms: int) -> Site:
+    """The changed site; where its profile forbids sharing, or did before, the links made until now are over."""
+    return now if _is_open(before, now) else msgspec.structs.replace(now, shared_from_ms=at_ms)
+
+
+def with_public_ended(before: Site, now: Site, *, is_wanted: bool) -> Site:
+    """The changed site, not public under such a profile nor after it. `is_wanted`: the change makes it public.
+
+    Raises `RequestError` (forbidden_by_profile).
+    """
+    if not now.public:
+        return now
+    if is_wanted and not profile_of(now.profile).sharing:
+        raise RequestError(
+            f"The profile {now.profile} forbids sharing the site's numbers: it can't be public.",
+            code="forbidden_by_profile",
+        )
+    return now if is_wanted or _is_open(before, now) else msgspec.structs.replace(now, public=False)
+
+
+def _is_open(before: Site, now: Site) -> bool:
+    return profile_of(before.profile).sharing and profile_of(now.profile).sharing

@@ -5,10 +5,10 @@ from __future__ import annotations
 from aiohttp import web
 
 from analytics_server.access.actions import QUERY_SITE
-from analytics_server.clickhouse.credentials import credential
 from analytics_server.clickhouse.failures import failure_response
 from analytics_server.clickhouse.formats import FORMATS
-from analytics_server.clickhouse.question import Asked, read_asked
+from analytics_server.clickhouse.request.credentials import credential
+from analytics_server.clickhouse.request.question import Asked, read_asked
 from analytics_server.clickhouse.scope import VisibleSites, scope_of
 from analytics_server.clickhouse.sending import headers_of, send_answer
 from analytics_server.clickhouse.service import ClickhouseService

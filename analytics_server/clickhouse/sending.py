@@ -18,7 +18,7 @@ from analytics_server.clickhouse.catalog import DISPLAY_NAME
 from analytics_server.clickhouse.compression import gzipped, in_blocks
 from analytics_server.clickhouse.failures import TAG_BYTES, TAG_HEADER, failure_behind_rows
 from analytics_server.clickhouse.formats import FORMATS, ROWS_WITH_TYPES, begins_a_row
-from analytics_server.clickhouse.question import Asked
+from analytics_server.clickhouse.request.question import Asked
 from analytics_server.errors import AnalyticsError, StoreTimeout
 from analytics_server.http.audit import AuditTrail, outcome_of
 from analytics_server.http.streams.pieces import NO_STORE

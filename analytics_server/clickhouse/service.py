@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from analytics_server.clickhouse.catalog import EngineFacts, catalog_of, function_rows
 from analytics_server.clickhouse.formats import NATIVE
 from analytics_server.clickhouse.hello import hello_block, is_hello
-from analytics_server.clickhouse.question import Asked
+from analytics_server.clickhouse.request.question import Asked
 from analytics_server.clickhouse.running import RunningQueries
 from analytics_server.clickhouse.scope import VisibleSites
 from analytics_server.clickhouse.statements import (

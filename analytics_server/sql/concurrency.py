@@ -39,7 +39,8 @@ class ConcurrencyLimit:
         self._at_once = at_once
         self._share = max(1, at_once - 1)
         self._places = at_once + waiting
-        self._per_holder = {"site": per_site, "token": max(per_site, self._places // 2)}
+        half = max(1, self._places // 2)
+        self._per_holder = {"site": min(per_site, half), "token": half}
         self._wait_s = wait_s
         self._present: Counter[Holder] = Counter()
         self._running: Counter[Holder] = Counter()

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from analytics_server.config import SqlSection
 from analytics_server.errors import TooManyRequests, Unavailable
 from analytics_server.sql.concurrency import ConcurrencyLimit
 
@@ -99,6 +100,24 @@ async def test_places_to_wait_are_shared_too() -> None:
     for each in (*waiting, *others):
         each.cancel()
     await asyncio.wait([*waiting, *others])
+
+
+@pytest.mark.parametrize("same", ["site", "token"])
+async def test_by_the_defaults_no_site_and_no_token_has_more_than_half_of_the_places(same: str) -> None:
+    limits = SqlSection()
+    many = ConcurrencyLimit(
+        at_once=limits.queries, waiting=limits.waiting, per_site=10 * limits.site_queries, wait_s=limits.wait_s
+    )
+    half = (limits.queries + limits.waiting) // 2
+    holders = [(["a"], f"t{n}") if same == "site" else ([f"a{n}"], "t") for n in range(half)]
+    tasks = [asyncio.create_task(many.acquire(*holder)) for holder in holders]
+    await begun(tasks[0])
+    with pytest.raises(TooManyRequests, match=f"{half} queries of this {same}"):
+        many.check(["a"] if same == "site" else ["b"], "t")
+    many.check(["other"], "other")
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
 
 
 async def test_one_who_goes_away_leaves_no_trace() -> None:

@@ -1,0 +1,1 @@
+"""A request read: who asks, and what."""

@@ -19,7 +19,6 @@ from analytics_server.config import Config
 from analytics_server.errors import ConfigError, StoreFatal
 from analytics_server.store.data_directory import make_private
 from analytics_server.store.engines.engine_files import examine
-from analytics_server.store.engines.priority import stand_back
 from analytics_server.store.engines.quoting import quoted_name
 from analytics_server.store.errors_map import plain
 from analytics_server.store.protocol import IN_PROCESS
@@ -38,7 +37,6 @@ def embedded_store(config: Config, path: Path) -> ThreadedStore:
     database = config.clickhouse.database
 
     def connect(name: str | None) -> Client:
-        stand_back()
         client = clickhouse_connect.get_client(
             dsn=f"chdb://{path}", database=name, settings=dict(EMBEDDED_SETTINGS), tz_mode="aware"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 
 from analytics_server.access.actions import QUERY_SITE
@@ -9,6 +11,7 @@ from analytics_server.clickhouse.failures import failure_response
 from analytics_server.clickhouse.formats import FORMATS
 from analytics_server.clickhouse.request.credentials import credential
 from analytics_server.clickhouse.request.question import Asked, read_asked
+from analytics_server.clickhouse.running import until_ended
 from analytics_server.clickhouse.scope import VisibleSites, scope_of
 from analytics_server.clickhouse.sending import headers_of, send_answer
 from analytics_server.clickhouse.service import ClickhouseService
@@ -66,14 +69,17 @@ def question(service: ClickhouseService, method: str, path: str, name: str) -> E
             call.authorize(site)
         if len(scope.sites) > 1:
             call.trail.sites, call.trail.resource = scope.sites, scope.database
-        async with service.running.entered(caller.token_id, asked.query_id):
-            return await _answered(call, asked, scope)
+        with service.running.entered(caller.token_id, asked.query_id) as end:
+            return await _answered(call, asked, scope, end)
 
-    async def _answered(call: Call[None], asked: Asked, scope: VisibleSites) -> web.StreamResponse:
+    async def _answered(
+        call: Call[None], asked: Asked, scope: VisibleSites, end: asyncio.Future[None]
+    ) -> web.StreamResponse:
         limits = service.sql.limits
         pieces = await service.answer(asked, scope, call.caller.token_id, call.caller.token_id)
         if pieces is None:
             return web.Response(headers=headers_of(asked, limits.rows))
+        pieces = until_ended(pieces, end)
         return await send_answer(
             call.request, asked, pieces, call.trail, rows=limits.rows, within_s=limits.timeout_s + limits.send_s
         )

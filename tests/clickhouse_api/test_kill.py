@@ -49,9 +49,44 @@ async def test_a_question_is_ended_by_its_id(asking: Asking) -> None:
     assert (await asking.ask("SELECT 1")).text == "1\n"
 
 
+async def test_the_end_of_an_answer_that_has_begun_is_marked(asking: Asking) -> None:
+    """The rows wait for a client that does not read: what it gets in the end is no whole answer."""
+    text = b"SELECT number, repeat('x', 1000) FROM numbers(30000) FORMAT TSV"
+    reader, writer = await asyncio.open_connection("127.0.0.1", asking.http.port)
+    head = b"POST /clickhouse/?query_id=begun HTTP/1.1\r\nHost: localhost\r\nX-ClickHouse-Key: %b\r\n" % ONE.encode()
+    writer.write(head + b"Content-Length: %d\r\n\r\n" % len(text) + text)
+    assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200 ")
+
+    assert (await asking.ask(kill("begun"))).text.startswith("waiting")
+    assert (await asking.ask(kill("begun"))).status == 200  # once more changes nothing
+    got = await reader.read(-1)
+    writer.close()
+    assert b"Code: 394. DB::Exception: The query was cancelled by KILL QUERY" in got[-500:]
+    assert b"__exception__" in got[-500:]
+    assert not got.endswith(b"0\r\n\r\n")  # no end that a client could take for the whole answer
+
+    async def is_noted() -> bool:
+        return "sql_cancelled" in [entry.outcome for entry in asking.noted]
+
+    await wait_for(is_noted, what="the audit entry")
+
+
+async def test_two_who_end_the_same_question_end_it_once(asking: Asking) -> None:
+    running = await begun(asking, "twice")
+    replies = await asyncio.gather(*(asking.ask(kill("twice")) for _ in range(4)))
+    assert {reply.status for reply in replies} == {200}
+    assert any(reply.text for reply in replies)
+    assert (await running)[1] == "394"
+
+
 async def test_all_places_taken_keep_nobody_from_ending_one(asking: Asking) -> None:
     running = await begun(asking, "first")
     limit = asking.service._slots
+
+    async def has_a_turn() -> bool:
+        return sum(limit._running.values()) == 2  # its site's and its token's, and none of the looks at it
+
+    await wait_for(has_a_turn, what="its turn")
     limit._per_holder = {"site": 1, "token": 1}
     assert (await asking.ask("SELECT 1")).code == "202"
     limit._per_holder = {"site": 2, "token": 2}

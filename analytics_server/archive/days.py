@@ -8,7 +8,7 @@ events have begun to expire nothing is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -43,14 +43,19 @@ def days_to_write(
     first: date,
     last: date,
     is_whole: Callable[[DayFile], bool],
+    again: Set[date] = frozenset(),
 ) -> list[date]:
-    """The days from `first` to `last` that have to be written, the oldest first. `counts`: the events of each day."""
+    """The days from `first` to `last` that have to be written, the oldest first. `counts`: the events of each day.
+
+    `again`: days to be written whatever there is of them.
+    """
     day = max(first, min(counts, default=date.max))
     found = []
     while day <= last:
         file, events = known.get(day), counts.get(day, 0)
         if (
             file is None
+            or day in again
             or file.time_zone != zone
             or events > file.events
             or (events == file.events > 0 and not is_whole(file))

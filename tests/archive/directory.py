@@ -17,8 +17,9 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from analytics_server.access.sites import Sites
-from analytics_server.archive.manifest import SiteManifest, archived_manifests
+from analytics_server.archive.manifest import MANIFEST, SiteManifest
 from analytics_server.archive.service import Archive
+from analytics_server.archive.whole_files import read_manifest
 from analytics_server.config import ExportSection
 from analytics_server.model import COLUMN_INDEX, Row
 from tests.doctor.place import Place
@@ -99,6 +100,12 @@ def expected(rows: Sequence[Row], *, until: date = date.max) -> list[tuple[str, 
             site = str(each[COLUMN_INDEX["site_id"]])
             found.append((site, day.isoformat(), site, str(UUID(bytes=event_id))))
     return sorted(found)
+
+
+def archived_manifests(root: Path) -> list[tuple[Path, SiteManifest]]:
+    """All manifests, each with its site's directory."""
+    found = ((path.parent, read_manifest(path, SiteManifest)) for path in sorted(root.glob(f"site=*/{MANIFEST}")))
+    return [(directory, manifest) for directory, manifest in found if manifest is not None]
 
 
 class Archiving:

@@ -12,8 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from analytics_server.archive.manifest import archived_manifests
-from tests.archive.directory import duckdb
+from tests.archive.directory import archived_manifests, duckdb
 from tests.privacy.people import erased, exported
 from tests.server import Client, RunningServer, wait_for
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from analytics_server.archive.manifest import root_of
+from analytics_server.archive.roots import ArchiveRoots, RootUnknown, read_root
 from analytics_server.config import Config
 from analytics_server.errors import AnalyticsError
 from analytics_server.store.lease import Lease, leased
@@ -26,16 +29,26 @@ class ArchiveFailed(AnalyticsError):
     code = "archive_failed"
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The directory, its id, and the lease under which it is changed."""
+
+    root: Path
+    id: str
+    lease: Lease
+
+
 class ArchivePlace:
     """`root`: `[export] directory`, absolute; None where no files are written."""
 
     def __init__(self, config: Config, store: Store) -> None:
         self.root = root_of(config.export)
+        self.roots = ArchiveRoots(store)
         self._holder = str(config.data_dir)
         self._store = store
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[tuple[Path, Lease] | None]:
+    async def alone(self) -> AsyncIterator[Held | None]:
         """The directory under the lease, with all events that were there before; None where another server has it.
 
         Raises `ArchiveFailed`, a store error.
@@ -47,10 +60,23 @@ class ArchivePlace:
                 return
             try:
                 root = await self._checked_root()
+                await self.roots.load()
+                id_ = await self.roots.settle(root)
                 await self._store.catch_up(["events"])
-                yield root, lease
+                yield Held(root, id_, lease)
             except OSError as error:
                 raise failed(error) from error
+
+    async def directories(self) -> tuple[str | None, dict[str, set[str]]]:
+        """The id of the present directory, None where it has none; and the sites of each other one, by its id.
+
+        Raises `AnalyticsError`, `OSError`.
+        """
+        await self.roots.load()
+        here = None
+        with contextlib.suppress(RootUnknown):
+            here = await asyncio.to_thread(read_root, self.root) if self.root is not None else None
+        return here, {root: sites for root, sites in self.roots.sites().items() if root != here}
 
     async def _checked_root(self) -> Path:
         """The directory is never made here: an empty mount point must not be taken for it."""

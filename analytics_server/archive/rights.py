@@ -75,17 +75,16 @@ class ArchiveRights:
         async with self._place.alone() as here:
             if here is None:
                 raise StoreRetryable("Files of days are being written: those of a person are rewritten afterwards.")
-            root, lease = here
             for site_id in sorted({site_id for site_id, _ in erased}):
                 zone, days = self._zone_of_readable(site_id), _days_of(site_id, erased)
                 if zone is None:
                     continue
                 try:
-                    files = await SiteFiles.read(root, site_id)
+                    files = await SiteFiles.read(here.root, site_id)
                 except AnalyticsError as error:
                     log.warning("a manifest can't be read", extra={"site": site_id, "reason": error.message[:300]})
                     continue
-                unsettled = await self._rewrite_site(files, zone, days, lambda: lease.is_held) or unsettled
+                unsettled = await self._rewrite_site(files, zone, days, lambda: here.lease.is_held) or unsettled
         if unsettled is not None:
             raise unsettled
 
@@ -133,17 +132,26 @@ class ArchiveRights:
 
         Raises `ArchiveFailed`, a store error.
         """
-        found, archived, zones = list[str](), dict[str, SiteFiles](), dict[str, ZoneInfo]()
-        elsewhere = "archived days of {}, which lie elsewhere or are of a deleted site"
+        archived, zones = dict[str, SiteFiles](), dict[str, ZoneInfo]()
         try:
-            here, others = await self._archived_sites()
-            for site_id in filter(covers, sorted({*here, *others})):
-                zone, root = self.zone(site_id), self._place.root
-                if root is None or site_id not in here or zone is None:
-                    found.append(elsewhere.format(site_id))
+            _, roots = await self._place.directories()
+            found = [
+                f"archived days of {site_id} in another directory, {root}"
+                for root, sites in sorted(roots.items())
+                for site_id in sorted(filter(covers, sites))
+            ]
+            root = self._place.root
+            known = {site.site_id for site in self._sites.all()}.union(*roots.values())
+            here = await asyncio.to_thread(site_directories, root, known) if root is not None else {}
+            for site_id, directory in here.items():
+                if not covers(site_id):
+                    continue
+                zone = self.zone(site_id)
+                if zone is None:
+                    found.append(f"archived days of {site_id}, a deleted site")
                     continue
                 try:
-                    archived[site_id], zones[site_id] = await SiteFiles.read(root, site_id), zone
+                    archived[site_id], zones[site_id] = await SiteFiles.read(directory.parent, site_id), zone
                 except AnalyticsError as error:
                     log.warning("a manifest can't be read", extra={"site": site_id, "reason": error.message[:300]})
                     found.append(f"archived days of {site_id}, whose manifest can't be read")
@@ -153,17 +161,6 @@ class ArchiveRights:
         except OSError as error:
             raise failed(error) from error
         return found
-
-    async def _archived_sites(self) -> tuple[set[str], set[str]]:
-        """Sites of which there are files here, and those of which any server has written some, by the audit log."""
-        answer = await self._store.query(
-            "SELECT DISTINCT site_id FROM audit WHERE action = {action:String}", {"action": ACTION}
-        )
-        others = {str(site_id) for (site_id,) in answer.rows}
-        if self._place.root is None:
-            return set(), others
-        known = others | {site.site_id for site in self._sites.all()}
-        return set(await asyncio.to_thread(site_directories, self._place.root, known)), others
 
 
 def _days_of(site_id: str, erased: Mapping[tuple[str, date], int]) -> dict[date, int]:

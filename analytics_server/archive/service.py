@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -24,7 +23,7 @@ from analytics_server.access.sites import Sites
 from analytics_server.analyses.event_files.run import EventFiles
 from analytics_server.archive.days import count_days, days_to_write, first_kept, last_complete
 from analytics_server.archive.manifest import DayFile, FailedDay
-from analytics_server.archive.place import ArchiveFailed, ArchivePlace, failed
+from analytics_server.archive.place import ArchiveFailed, ArchivePlace, Held, failed
 from analytics_server.archive.rights import ACTION, ArchiveRights
 from analytics_server.archive.site_files import SiteFiles
 from analytics_server.archive.writer import DayWriter, LeaseLost
@@ -35,7 +34,6 @@ from analytics_server.model import Site, stored_site_id
 from analytics_server.profiles.tables import PROFILES
 from analytics_server.query.context import QueryContext, zone_of
 from analytics_server.query.language.time_range import EARLIEST
-from analytics_server.store.lease import Lease
 from analytics_server.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -133,15 +131,14 @@ class Archive:
         async with self._place.alone() as here:
             if here is None:
                 return False
-            root, lease = here
 
             def may_go_on() -> bool:
-                return lease.is_held and time.monotonic() < until and not self._must_wait()
+                return here.lease.is_held and time.monotonic() < until and not self._must_wait()
 
             while run.waiting:
                 site_id = run.waiting[0]
                 try:
-                    if await self._write_site(root, site_id, run, lease, may_go_on):
+                    if await self._write_site(here, site_id, run, may_go_on):
                         run.waiting.popleft()
                 except LeaseLost:
                     return False
@@ -162,9 +159,7 @@ class Archive:
             log.warning("sites without readable settings are not archived", extra={"sites": ", ".join(unknown)[:1_000]})
         return [site.site_id for site in sites if site.profile in PROFILES]
 
-    async def _write_site(
-        self, root: Path, site_id: str, run: _Run, lease: Lease, may_go_on: Callable[[], bool]
-    ) -> bool:
+    async def _write_site(self, here: Held, site_id: str, run: _Run, may_go_on: Callable[[], bool]) -> bool:
         """Write days until all are there, or it has to stop; is it done? At least one is tried.
 
         A day that can't be written is noted, and does not hold up the others.
@@ -172,9 +167,11 @@ class Archive:
         site = self._sites.get(stored_site_id(site_id))
         if site is None:
             return True  # deleted meanwhile
-        files = await SiteFiles.read(root, site.site_id)
+        files = await SiteFiles.read(here.root, site.site_id)
         await asyncio.to_thread(files.tidy)
         days = [day for day in await self._due(site, files) if (site.site_id, day) not in run.days]
+        if days:
+            await self._place.roots.note(here.id, [site.site_id])
         written: list[DayFile] = []
         try:
             for number, day in enumerate(days):
@@ -183,7 +180,7 @@ class Archive:
                 known = files.days.get(day)
                 try:
                     file = await self._writer.write(
-                        files, day, zone_of(site), is_held=lambda: lease.is_held, again=day in files.left
+                        files, day, zone_of(site), is_held=lambda: here.lease.is_held, again=day in files.left
                     )
                 except StoreRetryable:
                     raise
@@ -198,7 +195,7 @@ class Archive:
                     await files.write_manifest()
                     self._written.inc()
         finally:
-            if written and lease.is_held:
+            if written and here.lease.is_held:
                 await self._close(files, written)
         return True
 

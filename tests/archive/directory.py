@@ -155,4 +155,4 @@ class Archiving:
     def left_over(self) -> list[str]:
         """Files that are neither of a day nor a manifest."""
         files = (path for path in self.root.rglob("*") if path.is_file())
-        return [path.name for path in files if path.name not in ("events.parquet", "_manifest.json")]
+        return [path.name for path in files if path.name not in ("events.parquet", "_manifest.json", "_archive.json")]

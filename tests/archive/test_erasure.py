@@ -121,8 +121,9 @@ async def test_an_erasure_writes_the_person_s_days_again_and_names_what_it_can_t
     with RunningServer(tmp_path / "server", SETTINGS) as server:  # one that writes no files, or elsewhere
         async with Client(server) as client:
             certificate = await erased(client, BEN)
-            elsewhere = "archived days of {}, which lie elsewhere or are of a deleted site"
-            assert certificate["not_searched"] == [elsewhere.format(site) for site in sorted((SITE, OTHER))]
+            root = msgspec.json.decode((lake / "_archive.json").read_bytes())["id"]
+            elsewhere = "archived days of {} in another directory, {}"
+            assert certificate["not_searched"] == [elsewhere.format(site, root) for site in sorted((SITE, OTHER))]
 
 
 REMOVE = """

@@ -99,6 +99,9 @@ COMMANDS = [
     ("privacy-report",),
     ("expire",),
     ("export-data",),
+    ("archive",),
+    ("archive", "list"),
+    ("archive", "forget"),
     ("demo",),
 ]
 

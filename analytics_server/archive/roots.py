@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from analytics_server.archive.manifest import site_directories
-from analytics_server.archive.whole_files import replace_whole
+from analytics_server.archive.whole_files import remove_parts, replace_whole
 from analytics_server.errors import AnalyticsError
 from analytics_server.store.documents import Documents, DocumentTable, Key
 from analytics_server.store.protocol import Store
@@ -75,9 +75,10 @@ class ArchiveRoots:
 
         Raises `RootUnknown` where it is not the directory that was there, `OSError`, a store error.
         """
+        await asyncio.to_thread(remove_parts, path)
         id_ = await asyncio.to_thread(read_root, path)
-        paths = self.paths()
-        if id_ is None and any(str(path) in known for known in paths.values()):
+        paths, sites = self.paths(), self.sites()
+        if id_ is None and any(str(path) in known and sites[root] for root, known in paths.items()):
             raise RootUnknown(
                 f"[export] directory lacks the file {ROOT_FILE}, though days were archived there: mount what belongs"
                 f" there. To begin anew in an empty directory, make {ROOT_FILE} as an empty file."
@@ -85,9 +86,8 @@ class ArchiveRoots:
         if not id_:
             id_ = secrets.token_hex(ID_BYTES)
             text = msgspec.json.encode(RootFile(id=id_)) + b"\n"
-            await self._record(id_, path, ())
             await asyncio.to_thread(replace_whole, path / ROOT_FILE, text)
-        elif str(path) not in paths.get(id_, ()):
+        if str(path) not in paths.get(id_, ()):
             await self._record(id_, path, paths.get(id_, ()))
         await self.note(id_, await asyncio.to_thread(site_directories, path))
         return id_

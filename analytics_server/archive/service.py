@@ -15,13 +15,14 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
+from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry, Counter
 
 from analytics_server.access.retention import is_archived, retention_of
 from analytics_server.access.sites import Sites
 from analytics_server.analyses.event_files.run import EventFiles
-from analytics_server.archive.days import count_days, days_to_write, first_kept, last_complete
+from analytics_server.archive.days import count_days, days_to_write, first_kept, last_complete, of_other_zones
 from analytics_server.archive.manifest import DayFile, FailedDay
 from analytics_server.archive.place import ArchiveFailed, ArchivePlace, Held, failed
 from analytics_server.archive.rights import ACTION, ArchiveRights
@@ -212,6 +213,10 @@ class Archive:
     async def _due(self, site: Site, files: SiteFiles) -> list[date]:
         zone, now = zone_of(site), self._clock()
         counts = await count_days(self._store, site.site_id, zone)
+        moved = set[date]()
+        for key, of_zone in of_other_zones(files.days, zone.key).items():
+            before = await count_days(self._store, site.site_id, ZoneInfo(key))
+            moved |= {file.date for file in of_zone if before.get(file.date, 0) >= file.events}
         kept = first_kept(now, zone, retention_of(site, self._privacy).events_days)
         return await asyncio.to_thread(
             partial(
@@ -223,6 +228,7 @@ class Archive:
                 last=last_complete(now, zone, self._settings.after_hours),
                 is_whole=files.is_whole,
                 again=files.left & files.failed.keys(),
+                moved=moved,
             )
         )
 

@@ -99,9 +99,10 @@ def test_a_day_is_complete_so_many_hours_after_its_end_and_not_before(zone: str)
     counts=st.dictionaries(st.integers(0, 9), st.integers(1, 3)),
     first=st.integers(-3, 12),
     last=st.integers(-3, 12),
+    part=st.integers(0, 2),
 )
 def test_which_days_are_written(
-    known: dict[int, tuple[int, bool, bool]], counts: dict[int, int], first: int, last: int
+    known: dict[int, tuple[int, bool, bool]], counts: dict[int, int], first: int, last: int, part: int
 ) -> None:
     def day(number: int) -> date:
         return date(2026, 1, 1) + timedelta(days=number)
@@ -117,6 +118,7 @@ def test_which_days_are_written(
             time_zone="UTC" if is_other_zone else "Asia/Tokyo",
         )
 
+    moved = {number for number, (_, other, _) in known.items() if counts and other and number % 3 != part}
     found = days_to_write(
         {day(number): file(number, events, other) for number, (events, other, _) in known.items()},
         {day(number): events for number, events in counts.items()},
@@ -124,6 +126,7 @@ def test_which_days_are_written(
         first=day(first),
         last=day(last),
         is_whole=lambda each: known[(each.date - day(0)).days][2],
+        moved={day(number) for number in moved},
     )
 
     for number in range(-3, 13):
@@ -131,7 +134,8 @@ def test_which_days_are_written(
         has = counts.get(number, 0)
         wanted = (
             bool(counts)
-            and max(first, min(counts, default=99)) <= number <= last
+            and first <= number <= last
+            and (number >= min(counts, default=99) or number in moved)
             and (other or has > events or (has == events > 0 and not whole))
         )
         assert (day(number) in found) == wanted

@@ -95,6 +95,27 @@ async def test_the_file_of_a_day_that_became_empty_is_gone(archiving: Archiving)
     assert (await checked(archiving))[0] == "ok"
 
 
+async def test_a_day_of_the_zone_of_before_is_not_counted_twice(archiving: Archiving) -> None:
+    await archiving.place.insert([at(4, 20, "anna"), at(4, 21, "ben"), at(5, 20, "anna"), at(7, 12, "ben")])
+    assert await archiving.made().run()
+    await set_zone(archiving, "Asia/Tokyo")
+    assert await archiving.made().run()
+    moved = [("2026-03-05", "anna"), ("2026-03-05", "ben"), ("2026-03-06", "anna"), ("2026-03-07", "ben")]
+    assert users(archiving) == moved
+    assert on_disk(archiving) == ["2026-03-05", "2026-03-06", "2026-03-07"]
+    assert await archiving.archive.unsearched(everything) == []
+
+    # Of a day whose events are not all there any more the file stays: it is all that is left of them.
+    await set_zone(archiving, "Pacific/Honolulu")
+    assert await archiving.made().run()
+    await erase(archiving, "ts = '2026-03-04 21:00:00'")
+    assert on_disk(archiving)[0] == "2026-03-04"
+    await set_zone(archiving, "Asia/Tokyo")
+    assert await archiving.made().run()
+    assert ("2026-03-04", "ben") in users(archiving)
+    assert await archiving.archive.unsearched(everything) == ["1 archived days of plain from 2026-03-04 to 2026-03-04"]
+
+
 async def test_a_file_that_was_never_named_is_told_once_its_events_are_gone(archiving: Archiving) -> None:
     await archiving.place.insert([at(5, 12, "anna"), at(6, 12, "ben")])
     assert await archiving.archive.run()

@@ -83,6 +83,7 @@ class SiteRoutes:
                 action=LIST_SITES,
                 handle=self.list_sites,
                 narrow=not_narrowed,
+                keeps_threshold=True,
                 replies=(Reply(about="By id.", type=SitesAnswer),),
             ),
             Endpoint(
@@ -118,6 +119,7 @@ class SiteRoutes:
                 site=SiteFrom.PATH,
                 handle=self.show_site,
                 narrow=not_narrowed,
+                keeps_threshold=True,
                 parameters=(_SITE,),
                 replies=(Reply(about="The site.", type=Site),),
                 errors=_NO_SITE,

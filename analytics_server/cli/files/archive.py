@@ -21,7 +21,10 @@ def archive() -> None:
 @archive.command("list")
 @config_option
 def list_directories(config_path: str | None) -> None:
-    """List the directories in which any server has written files of days: id, paths, number of sites."""
+    """List the directories, each with its paths.
+
+    A line is: id, paths, number of sites. Any server may have written there.
+    """
     config = read_config(config_path)
     lines: list[str] = []
 
@@ -43,7 +46,10 @@ def list_directories(config_path: str | None) -> None:
 @config_option
 @click.argument("id_", metavar="ID")
 def forget(config_path: str | None, id_: str) -> None:
-    """Name the directory of ID no more in certificates of erasures, as it was deleted, or cleaned by hand."""
+    """Name the directory of ID in no certificate any more.
+
+    For one that was deleted, or cleaned by hand. The files are not touched.
+    """
     config = read_config(config_path)
 
     async def work(store: Store) -> None:

@@ -49,7 +49,7 @@ class SitesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The sites that the token covers, by id.
 
     `drops`: what was not kept because no site has the name it was sent to, the latest first; `removing`: deleted sites
-    whose data is being removed; both for tokens of all sites.
+    whose data is being removed; both for tokens of all sites without a threshold, as they tell of single visitors.
     """
 
     sites: list[Site]
@@ -83,6 +83,7 @@ class SiteRoutes:
                 action=LIST_SITES,
                 handle=self.list_sites,
                 narrow=not_narrowed,
+                keeps_threshold=True,
                 replies=(Reply(about="By id.", type=SitesAnswer),),
             ),
             Endpoint(
@@ -118,6 +119,7 @@ class SiteRoutes:
                 site=SiteFrom.PATH,
                 handle=self.show_site,
                 narrow=not_narrowed,
+                keeps_threshold=True,
                 parameters=(_SITE,),
                 replies=(Reply(about="The site.", type=Site),),
                 errors=_NO_SITE,
@@ -165,9 +167,9 @@ class SiteRoutes:
         ]
 
     async def list_sites(self, call: Call[None]) -> SitesAnswer:
-        """The sites that the caller covers."""
+        """The sites that the caller covers; numbers and other names only to who may see those of single visitors."""
         sites = [_shown_to(call.caller, site) for site in self._sites.all() if call.caller.covers(site.site_id)]
-        if not call.caller.covers_all:
+        if not call.caller.covers_all or call.caller.narrowed_by is not None:
             return SitesAnswer(sites=sites)
         removing = [site_id for site_id, is_asked in self._sites.removals().items() if is_asked]
         return SitesAnswer(sites=sites, drops=self._drops_of_unknown_sites(), removing=removing)

@@ -8,7 +8,7 @@ events have begun to expire nothing is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -43,20 +43,37 @@ def days_to_write(
     first: date,
     last: date,
     is_whole: Callable[[DayFile], bool],
+    again: Set[date] = frozenset(),
+    moved: Set[date] = frozenset(),
 ) -> list[date]:
-    """The days from `first` to `last` that have to be written, the oldest first. `counts`: the events of each day."""
-    day = max(first, min(counts, default=date.max))
-    found = []
+    """The days from `first` to `last` that have to be written, the oldest first. `counts`: the events of each day.
+
+    `again`: days to be written whatever there is of them. `moved`: days of another zone, before the first one that has
+    events, whose events the server still has all: they belong to other days now.
+    """
+    begin = min(counts, default=date.max)
+    found = sorted(day for day in moved if first <= day <= last and day < begin)
+    day = max(first, begin)
     while day <= last:
         file, events = known.get(day), counts.get(day, 0)
         if (
             file is None
+            or day in again
             or file.time_zone != zone
             or events > file.events
             or (events == file.events > 0 and not is_whole(file))
         ):
             found.append(day)
         day += DAY
+    return found
+
+
+def of_other_zones(known: Mapping[date, DayFile], zone: str) -> dict[str, list[DayFile]]:
+    """Files of days of other zones than the site's, by zone."""
+    found: dict[str, list[DayFile]] = {}
+    for file in known.values():
+        if file.name and file.time_zone != zone:
+            found.setdefault(file.time_zone, []).append(file)
     return found
 
 

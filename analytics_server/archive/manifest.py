@@ -8,20 +8,24 @@ begins so.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 
 from analytics_server.archive.whole_files import WrittenFile, read_manifest
 from analytics_server.config import ExportSection
+from analytics_server.errors import AnalyticsError
 
 MANIFEST = "_manifest.json"
 FORMAT = "parquet"
 FILE = f"events.{FORMAT}"
+_HASH = re.compile("[0-9a-f]{64}")
 NAME_BYTES = 240
 """File systems take names of 255 bytes."""
 
@@ -33,12 +37,25 @@ class DayFile(WrittenFile, frozen=True, kw_only=True):
     time_zone: str
 
 
+class FailedDay(msgspec.Struct, frozen=True, kw_only=True):
+    """A day that could not be written when it was last tried."""
+
+    date: date
+    reason: str
+    tried_at: str
+
+
 class SiteManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What there is of a site, the oldest day first. A file that is not named here is none of it."""
+    """What there is of a site, the oldest day first. A file that is not named here is none of it.
+
+    `left`: days whose files an erasure of a person could not write again, so that they may still hold the person.
+    """
 
     site_id: str
     format: str = FORMAT
     files: tuple[DayFile, ...] = ()
+    failed: tuple[FailedDay, ...] = ()
+    left: tuple[date, ...] = ()
 
     def by_date(self) -> dict[date, DayFile]:
         """Its days."""
@@ -68,17 +85,32 @@ def read_site(root: Path, site_id: str) -> SiteManifest | None:
     return read_manifest(site_directory(root, site_id) / MANIFEST, SiteManifest)
 
 
-def archived_manifests(root: Path) -> list[tuple[Path, SiteManifest]]:
-    """All manifests, each with its site's directory. Blocking. Raises `AnalyticsError`, `OSError`."""
-    found = ((path.parent, read_manifest(path, SiteManifest)) for path in sorted(root.glob(f"site=*/{MANIFEST}")))
-    return [(directory, manifest) for directory, manifest in found if manifest is not None]
+def site_directories(root: Path, known: Iterable[str] = ()) -> dict[str, Path]:
+    """The sites of which there is a directory, by id, whether their manifests can be read or not.
+
+    `known`: ids of which one may be meant where a hash stands for it; else its manifest tells, or it is called by the
+    hash. Blocking. Raises `OSError`.
+    """
+    hashed = {site_directory(root, site_id): site_id for site_id in known}
+    found = {}
+    for directory in sorted(root.glob("site=*")):
+        name = directory.name.removeprefix("site=")
+        told = _named_in(directory) if directory not in hashed and _HASH.fullmatch(name) else ""
+        found[hashed.get(directory) or told or unquote(name)] = directory
+    return found
 
 
-def archived_sites(root: Path) -> list[str]:
-    """The sites that have a manifest. Blocking. Raises `AnalyticsError`, `OSError`."""
-    return [manifest.site_id for _, manifest in archived_manifests(root)]
+def days_on_disk(directory: Path) -> list[date]:
+    """The days of which a site's directory has a file. Blocking. Raises `OSError`."""
+    found = []
+    for path in directory.glob(f"date=*/{FILE}"):
+        with contextlib.suppress(ValueError):
+            found.append(date.fromisoformat(path.parent.name.removeprefix("date=")))
+    return sorted(found)
 
 
-def manifest_of(site_id: str, files: Mapping[date, DayFile]) -> SiteManifest:
-    """The manifest of these days."""
-    return SiteManifest(site_id=site_id, files=tuple(files[day] for day in sorted(files)))
+def _named_in(directory: Path) -> str:
+    with contextlib.suppress(AnalyticsError):
+        if manifest := read_manifest(directory / MANIFEST, SiteManifest):
+            return manifest.site_id
+    return ""

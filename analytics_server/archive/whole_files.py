@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterable
+import secrets
+import time
+from collections.abc import AsyncIterable, Awaitable, Callable
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -18,6 +20,9 @@ import msgspec
 from analytics_server.errors import AnalyticsError
 
 PIECE_BYTES = 1024 * 1024
+PART_ID_BYTES = 6
+PARTS = ".*.part"
+"""A pattern of files that are being written, or were left by a crash."""
 
 
 class WrittenFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,9 +38,16 @@ class WrittenFile(msgspec.Struct, frozen=True, kw_only=True):
 AnyManifest = TypeVar("AnyManifest", bound=msgspec.Struct)
 
 
-def part_of(path: Path) -> Path:
-    """The name under which a file is written."""
-    return path.with_name(f".{path.name}.part")
+def new_part(path: Path) -> Path:
+    """A name under which a file is written: one that no other writer of the file has."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(PART_ID_BYTES)}.part")
+
+
+def remove_parts(directory: Path, *, older_than_s: float = 0.0) -> None:
+    """Remove what crashes left of files that were being written. Blocking. Raises `OSError`."""
+    for part in directory.glob(PARTS):
+        if not older_than_s or part.lstat().st_mtime < time.time() - older_than_s:
+            part.unlink(missing_ok=True)
 
 
 def is_whole(path: Path, size: int) -> bool:
@@ -46,12 +58,19 @@ def is_whole(path: Path, size: int) -> bool:
         return False
 
 
-async def write_whole(path: Path, pieces: AsyncIterable[bytes]) -> tuple[int, str]:
-    """Write a file of these pieces; its size, and its SHA-256 in hex. Raises `OSError`, and what the pieces raise.
+async def _always() -> bool:
+    return True
 
-    What was begun is removed then. No write holds up the event loop.
+
+async def write_whole(
+    path: Path, pieces: AsyncIterable[bytes], *, may_place: Callable[[], Awaitable[bool]] = _always
+) -> tuple[int, str] | None:
+    """Write a file of these pieces; its size, and its SHA-256 in hex. No write holds up the event loop.
+
+    `may_place` is asked once the file is whole: where it says no, the file of before stays, and the answer is None.
+    Raises `OSError`, and what the pieces and `may_place` raise; what was begun is removed.
     """
-    part, digest, size = part_of(path), hashlib.sha256(), 0
+    part, digest, size = new_part(path), hashlib.sha256(), 0
     try:
         with await asyncio.to_thread(part.open, "wb") as file:
 
@@ -69,6 +88,9 @@ async def write_whole(path: Path, pieces: AsyncIterable[bytes]) -> tuple[int, st
             await asyncio.to_thread(write, bytes(waiting))
             size += len(waiting)
             await asyncio.to_thread(_sync, file)
+        if not await may_place():
+            await asyncio.to_thread(part.unlink, missing_ok=True)
+            return None
         await asyncio.to_thread(_put_in_place, part, path)
     except Exception:
         await asyncio.to_thread(part.unlink, missing_ok=True)
@@ -78,7 +100,7 @@ async def write_whole(path: Path, pieces: AsyncIterable[bytes]) -> tuple[int, st
 
 def replace_whole(path: Path, data: bytes) -> None:
     """Write a small file of these bytes. Blocking. Raises `OSError`."""
-    part = part_of(path)
+    part = new_part(path)
     try:
         with part.open("wb") as file:
             file.write(data)

@@ -5,10 +5,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from analytics_server.archive.manifest import archived_manifests, root_of
-from analytics_server.archive.whole_files import is_whole
+from analytics_server.archive.manifest import (
+    MANIFEST,
+    SiteManifest,
+    days_on_disk,
+    file_name,
+    root_of,
+    site_directories,
+)
+from analytics_server.archive.whole_files import is_whole, read_manifest
 from analytics_server.config import Config
 from analytics_server.doctor.report import BaseCheck, Facts, Finding, count, size
 from analytics_server.errors import AnalyticsError
@@ -47,7 +55,7 @@ class DirectoriesCheck(BaseCheck):
 
 
 class ArchiveCheck(BaseCheck):
-    """Files of days: those that a manifest names are there, as long as they were written."""
+    """Files of days: those that a manifest names are there, as long as they were written, and no others."""
 
     name = "archive"
 
@@ -68,32 +76,90 @@ class ArchiveCheck(BaseCheck):
                 f"[export] directory {root} can't be written: no files of days are written.",
                 "Give it to the user that runs the server.",
             )
-        try:
-            return await asyncio.to_thread(self._look, root)
-        except AnalyticsError as error:
-            return self.error(
-                error.message, "Put the manifest right from a backup, or remove it with its site's files."
-            )
+        return await asyncio.to_thread(self._look, root)
 
     def _look(self, root: Path) -> Finding:
-        files, held, broken, last = 0, 0, [], ""
-        manifests = archived_manifests(root)
-        for directory, manifest in manifests:
-            for file in manifest.files:
-                last = max(last, file.date.isoformat())
-                if file.name:
-                    files, held = files + 1, held + file.bytes
-                    if not is_whole(directory / file.name, file.bytes):
-                        broken.append(str((directory / file.name).relative_to(root)))
-        facts: Facts = {"sites": len(manifests), "files": files, "bytes": held, "last": last}
-        if broken:
+        seen = _Seen()
+        for site_id, directory in site_directories(root).items():
+            seen.look(root, site_id, directory)
+        facts: Facts = {
+            "sites": seen.sites,
+            "files": seen.files,
+            "bytes": seen.bytes,
+            "last": seen.last,
+            **{name: found[:MOST_NAMES] for name, found in seen.faults() if found},
+        }
+        if seen.unreadable:
+            return self.error(
+                seen.unreadable[0], "Put the manifest right from a backup, or remove it with its site's files.", **facts
+            )
+        if seen.broken:
             return self.warning(
-                f"{count(len(broken), 'file')} of days that manifests in {root} name "
-                f"{'is' if len(broken) == 1 else 'are'} not there as written, {broken[0]} first.",
+                f"{count(len(seen.broken), 'file')} of days that manifests in {root} name "
+                f"{'is' if len(seen.broken) == 1 else 'are'} not there as written, {seen.broken[0]} first.",
                 "The server writes them again while it has their events; or take them from a backup.",
                 **facts,
-                broken=broken[:MOST_NAMES],
+            )
+        if seen.unnamed:
+            return self.warning(
+                f"{count(len(seen.unnamed), 'file')} of days that no manifest in {root} names, {seen.unnamed[0]}.",
+                "The server writes them again while it has their events; else remove them: readers may take them in.",
+                **facts,
+            )
+        if seen.failed:
+            return self.warning(
+                f"{count(len(seen.failed), 'day')} could not be written, {seen.failed[0]} first.",
+                "The next run tries it again; [limits] export_memory_mb is the memory for one file.",
+                **facts,
+            )
+        if seen.left:
+            return self.warning(
+                f"{count(len(seen.left), 'file')} of days stay as they were after an erasure, {seen.left[0]} first.",
+                "Search them by user_id, or remove them: the certificate of the erasure names them.",
+                **facts,
             )
         return self.ok(
-            f"{count(files, 'file')} of days ({size(held)}) as their manifests say, until {last or '–'}.", **facts
+            f"{count(seen.files, 'file')} of days ({size(seen.bytes)}) as their manifests say, until"
+            f" {seen.last or '–'}.",
+            **facts,
         )
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What there is of all sites together, and what is wrong with it."""
+
+    sites: int = 0
+    files: int = 0
+    bytes: int = 0
+    last: str = ""
+    unreadable: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    unnamed: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+    def faults(self) -> list[tuple[str, list[str]]]:
+        """By name."""
+        return [(name, getattr(self, name)) for name in ("unreadable", "broken", "unnamed", "failed", "left")]
+
+    def look(self, root: Path, site_id: str, directory: Path) -> None:
+        """Take one site in. Blocking."""
+        try:
+            manifest = read_manifest(directory / MANIFEST, SiteManifest) or SiteManifest(site_id=site_id)
+        except AnalyticsError as error:
+            self.unreadable.append(error.message)
+            return
+        self.sites += 1
+        named = set()
+        for file in manifest.files:
+            self.last = max(self.last, file.date.isoformat())
+            if file.name:
+                named.add(file.date)
+                self.files, self.bytes = self.files + 1, self.bytes + file.bytes
+                if not is_whole(directory / file.name, file.bytes):
+                    self.broken.append(str((directory / file.name).relative_to(root)))
+        on_disk = (day for day in days_on_disk(directory) if day not in named)
+        self.unnamed += [str((directory / file_name(day)).relative_to(root)) for day in on_disk]
+        self.failed += [f"{each.date} of {site_id} ({each.reason})" for each in manifest.failed]
+        self.left += [f"{day} of {site_id}" for day in manifest.left]

@@ -145,7 +145,7 @@ class Endpoint:
     `site` is needed by actions on a site. `parse` reads path and query string, and raises `RequestError`.
 
     `narrow` makes of what is asked, and of what a share link shows, what may be answered; without it, a share link may
-    not call this.
+    not call this. `keeps_threshold`: it answers a link or token with a threshold; without it, `narrow` refuses them.
 
     `errors`: the codes of each status beyond those that follow from `action`, `body` and `asks_store`, and from
     `takes_turns` where a site's questions wait for each other.
@@ -174,6 +174,7 @@ class Endpoint:
     about: str = ""
     errors: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     narrow: Callable[[Any, Narrowing], Any] | None = None
+    keeps_threshold: bool = False
     asks_store: bool = False
     takes_turns: bool = False
     is_question: bool = False

@@ -13,6 +13,7 @@ from analytics_server.mcp.messages import INTERNAL_ERROR, RESOURCE_NOT_FOUND, SH
 from analytics_server.mcp.toolbox import Toolbox, names
 from analytics_server.mcp.tools import ToolCall
 
+SCHEMA_ENDPOINT = "get_schema"
 SCHEMA_URI = "analytics://schema"
 DEFINITIONS_URI = "analytics://metrics"
 _JSON = "application/json"
@@ -37,13 +38,18 @@ RESOURCES: tuple[Json, ...] = (
 )
 
 
+def listed_resources(toolbox: Toolbox, call: Call[Any]) -> list[Json]:
+    """The resources that the caller may read: a token with a threshold can't read the schema of SQL."""
+    return [each for each in RESOURCES if each["uri"] != SCHEMA_URI or toolbox.answers(call, SCHEMA_ENDPOINT)]
+
+
 async def read_resource(toolbox: Toolbox, call: Call[Any], uri: object) -> Json:
     """A resource's content, within the bytes of answers: `cut` in it says what was left out. Raises `RpcError`."""
     try:
         if uri == DEFINITIONS_URI:
             told: Any = names()
         elif uri == SCHEMA_URI:
-            told = await toolbox.ask(call, "get_schema", ToolCall())
+            told = await toolbox.ask(call, SCHEMA_ENDPOINT, ToolCall())
         else:
             shown = str(uri)[:SHOWN_CHARS]
             raise RpcError(RESOURCE_NOT_FOUND, f"There is no resource {shown!r}.", {"uri": shown})

@@ -35,7 +35,7 @@ from analytics_server.mcp.messages import (
     read_message,
     refusal,
 )
-from analytics_server.mcp.resources import RESOURCES, read_resource
+from analytics_server.mcp.resources import listed_resources, read_resource
 from analytics_server.mcp.toolbox import Toolbox
 from analytics_server.mcp.versions import (
     MODERN,
@@ -162,7 +162,7 @@ class McpService:
 
     async def _list_resources(self, call: Call[Any], message: Message) -> Json:
         _refuse_cursor(message)
-        return {"resources": list(RESOURCES)}
+        return {"resources": listed_resources(self._toolbox, call)}
 
     async def _list_templates(self, call: Call[Any], message: Message) -> Json:
         _refuse_cursor(message)

@@ -52,8 +52,11 @@ class Toolbox:
 
     def listed(self, call: Call[Any]) -> list[Json]:
         """The caller's tools as the protocol lists them: to a token with a threshold those that keep to it."""
-        is_narrowed = call.caller.narrowed_by is not None
-        return [bound.listed for bound in self._of(call) if not is_narrowed or bound.endpoint.narrow is not None]
+        return [bound.listed for bound in self._answering(call)]
+
+    def answers(self, call: Call[Any], endpoint: str) -> bool:
+        """Does the endpoint answer callers with a threshold, where the caller has one?"""
+        return _answers(call, self._handlers[endpoint][0])
 
     def note(self, call: Call[Any], name: str) -> None:
         """Name the tool in the call's audit entry, if there is one of that name, for the caller or not."""
@@ -67,7 +70,7 @@ class Toolbox:
         """
         bound = self._tools.get(name)
         if bound is None or bound not in self._of(call):
-            names = ", ".join(each.tool.name for each in self._of(call))
+            names = ", ".join(each.tool.name for each in self._answering(call))
             raise RpcError(INVALID_PARAMS, f"There is no tool {name[:SHOWN_CHARS]!r} for you. There are: {names}.")
         try:
             read = decode_request(msgspec.json.encode(sent), bound.arguments)
@@ -100,6 +103,9 @@ class Toolbox:
         )
         return [bound for bound in self._tools.values() if provisions or not bound.tool.changes]
 
+    def _answering(self, call: Call[Any]) -> list[_Bound]:
+        return [bound for bound in self._of(call) if _answers(call, bound.endpoint)]
+
     def _finished(self, call: Call[Any], tool: Tool, read: Any, answer: Any) -> Any:
         if isinstance(read, SitesArguments):
             return {**answer, "sites": read.shown(answer["sites"])}
@@ -123,6 +129,10 @@ def names() -> Json:
         ],
         "dimensions": [{"name": each.name, "about": each.about} for each in DIMENSIONS],
     }
+
+
+def _answers(call: Call[Any], endpoint: Endpoint) -> bool:
+    return endpoint.keeps_threshold or call.caller.narrowed_by is None
 
 
 def _upgrade(endpoint: Endpoint) -> Json:

@@ -90,6 +90,7 @@ def endpoints(service: QueryService) -> list[Endpoint]:
             site=SiteFrom.BODY,
             handle=query,
             narrow=narrow,
+            keeps_threshold=True,
             reading=query_body(service.limits),
             body=Body(
                 types=(QueryRequest,),
@@ -122,6 +123,7 @@ def endpoints(service: QueryService) -> list[Endpoint]:
             site=SiteFrom.BODY,
             handle=trends,
             narrow=narrow_trends,
+            keeps_threshold=True,
             parse=_parse_trends,
             parameters=TRENDS_PARAMETERS,
             replies=(Reply(about="One row per bucket, or per bucket and value.", type=Trends),),

@@ -58,6 +58,7 @@ CONSEQUENCES = {
     "opt_outs": "Events of users on that part of the opt-out list are stored.",
     "erasures": "Erasures of that part are not gone on with: ask for them again.",
     "backfills": "Hosts of entry and exit pages of old sessions may stay empty until doctor --repair rebuilds them.",
+    "archive_roots": "Erasures may not name files of days that lie in other directories than [export] directory.",
     "schema_migrations": "Schema files may be applied once more, which changes nothing.",
 }
 """By table; a rollup's is that it can be rebuilt."""

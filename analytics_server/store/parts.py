@@ -31,7 +31,7 @@ FORMAT = 1
 RECORD = "clickhouse-parts.json"
 STATE_TABLES = (
     *("schema_migrations", "sites", "tokens", "people", "saved", "salts"),
-    *("privacy_keys", "opt_outs", "erasures", "backfills"),
+    *("privacy_keys", "opt_outs", "erasures", "backfills", "archive_roots"),
 )
 """Small, and read whole at every start."""
 ROLLUP_TABLES = ("sessions", "traffic", "openings", "activity")

@@ -17,8 +17,9 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from analytics_server.access.sites import Sites
-from analytics_server.archive.manifest import SiteManifest, archived_manifests
+from analytics_server.archive.manifest import MANIFEST, SiteManifest
 from analytics_server.archive.service import Archive
+from analytics_server.archive.whole_files import read_manifest
 from analytics_server.config import ExportSection
 from analytics_server.model import COLUMN_INDEX, Row
 from tests.doctor.place import Place
@@ -101,6 +102,12 @@ def expected(rows: Sequence[Row], *, until: date = date.max) -> list[tuple[str, 
     return sorted(found)
 
 
+def archived_manifests(root: Path) -> list[tuple[Path, SiteManifest]]:
+    """All manifests, each with its site's directory."""
+    found = ((path.parent, read_manifest(path, SiteManifest)) for path in sorted(root.glob(f"site=*/{MANIFEST}")))
+    return [(directory, manifest) for directory, manifest in found if manifest is not None]
+
+
 class Archiving:
     """An archive of a place, with a clock that is set."""
 
@@ -148,4 +155,4 @@ class Archiving:
     def left_over(self) -> list[str]:
         """Files that are neither of a day nor a manifest."""
         files = (path for path in self.root.rglob("*") if path.is_file())
-        return [path.name for path in files if path.name not in ("events.parquet", "_manifest.json")]
+        return [path.name for path in files if path.name not in ("events.parquet", "_manifest.json", "_archive.json")]

@@ -11,15 +11,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_server.archive import service
+from analytics_server.archive import service, whole_files
 from analytics_server.archive.days import DAY, days_to_write, first_kept, last_complete
 from analytics_server.archive.manifest import DayFile, file_name, site_directory
-from analytics_server.archive.service import LEASE, ArchiveFailed
-from analytics_server.archive.whole_files import part_of
+from analytics_server.archive.place import LEASE, ArchiveFailed
 from analytics_server.model import COLUMN_INDEX
 from analytics_server.query.language.time_range import midnight
 from analytics_server.store.lease import Lease, leased
-from tests.archive.directory import FIRST, LATER, ZONES, Archiving, duckdb, expected, local_day, made, read_by_duckdb
+from tests.archive.directory import (
+    DAYS,
+    FIRST,
+    LATER,
+    ZONES,
+    Archiving,
+    duckdb,
+    expected,
+    local_day,
+    made,
+    read_by_duckdb,
+)
 
 COMPLETE_S = 48 * 3_600
 
@@ -89,9 +99,10 @@ def test_a_day_is_complete_so_many_hours_after_its_end_and_not_before(zone: str)
     counts=st.dictionaries(st.integers(0, 9), st.integers(1, 3)),
     first=st.integers(-3, 12),
     last=st.integers(-3, 12),
+    part=st.integers(0, 2),
 )
 def test_which_days_are_written(
-    known: dict[int, tuple[int, bool, bool]], counts: dict[int, int], first: int, last: int
+    known: dict[int, tuple[int, bool, bool]], counts: dict[int, int], first: int, last: int, part: int
 ) -> None:
     def day(number: int) -> date:
         return date(2026, 1, 1) + timedelta(days=number)
@@ -107,6 +118,7 @@ def test_which_days_are_written(
             time_zone="UTC" if is_other_zone else "Asia/Tokyo",
         )
 
+    moved = {number for number, (_, other, _) in known.items() if counts and other and number % 3 != part}
     found = days_to_write(
         {day(number): file(number, events, other) for number, (events, other, _) in known.items()},
         {day(number): events for number, events in counts.items()},
@@ -114,6 +126,7 @@ def test_which_days_are_written(
         first=day(first),
         last=day(last),
         is_whole=lambda each: known[(each.date - day(0)).days][2],
+        moved={day(number) for number in moved},
     )
 
     for number in range(-3, 13):
@@ -121,7 +134,8 @@ def test_which_days_are_written(
         has = counts.get(number, 0)
         wanted = (
             bool(counts)
-            and max(first, min(counts, default=99)) <= number <= last
+            and first <= number <= last
+            and (number >= min(counts, default=99) or number in moved)
             and (other or has > events or (has == events > 0 and not whole))
         )
         assert (day(number) in found) == wanted
@@ -139,25 +153,32 @@ def test_a_day_of_which_events_have_expired_is_not_written(zone: str) -> None:
     assert first_kept(now, info, 0) == date.min
 
 
-async def test_faults_are_told_and_the_next_run_goes_on(archiving: Archiving) -> None:
+async def test_faults_are_told_and_the_next_run_goes_on(archiving: Archiving, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = made(4, 60)
     await archiving.place.insert(rows)
     root, aside = archiving.root, archiving.root.with_name("aside")
     root.rename(aside)
-    with pytest.raises(ArchiveFailed, match="lake is not there: make it, or mount it"):
+    with pytest.raises(ArchiveFailed, match="directory is not there: make it, or mount it"):
         await archiving.archive.run()
     assert not root.exists()
     aside.rename(root)
 
-    # A disk that is full: what was begun is removed.
+    # A disk that is full while a day is written: what was begun is removed, and the other days are written.
     full = root / "site=plain" / "date=2026-03-05" / "events.parquet"
+    part = full.with_name("full")
     full.parent.mkdir(parents=True)
-    part_of(full).symlink_to("/dev/full")
-    with pytest.raises(ArchiveFailed, match="No space left on device"):
+    part.symlink_to("/dev/full")
+    new_part = whole_files.new_part
+    monkeypatch.setattr(whole_files, "new_part", lambda path: part if path == full else new_part(path))
+    with pytest.raises(ArchiveFailed, match=r"1 days .* 2026-03-05 of plain .* No space left on device"):
         await archiving.archive.run()
-    assert not part_of(full).is_symlink()
-    assert "plain" not in archiving.manifests()
-    assert archiving.registry.get_sample_value("archive_failures_total") == 2
+    monkeypatch.undo()
+    assert not part.is_symlink()
+    plain = archiving.manifests()["plain"]
+    assert [each.date for each in plain.failed] == [FIRST.date()]
+    assert FIRST.date() not in plain.by_date()
+    assert len(plain.files) >= DAYS - 1
+    assert archiving.registry.get_sample_value("archive_failures_total") == 3
 
     # A site that can't be read does not hold up the others.
     directory = site_directory(root, "müller.example")
@@ -169,7 +190,7 @@ async def test_faults_are_told_and_the_next_run_goes_on(archiving: Archiving) ->
 
     assert await archiving.archive.run()
     assert read_by_duckdb(root) == expected(rows)
-    archiving.manifests()
+    assert [manifest.failed for manifest in archiving.manifests().values()] == [()] * len(ZONES)
     assert archiving.left_over() == []
 
 

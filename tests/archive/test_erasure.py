@@ -12,8 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from analytics_server.archive.manifest import archived_manifests
-from tests.archive.directory import duckdb
+from tests.archive.directory import archived_manifests, duckdb
 from tests.privacy.people import erased, exported
 from tests.server import Client, RunningServer, wait_for
 
@@ -105,7 +104,7 @@ async def test_an_erasure_writes_the_person_s_days_again_and_names_what_it_can_t
             kept = {"retention_days": DAYS - 3}
             assert (await client.call("PUT", f"/api/v1/sites/{SITE}", kept)).status == 200
         assert server.terminate() == 0
-        _make_old(server)
+        _make_old(server, now - timedelta(days=DAYS - 3))
         server.restart()
         async with Client(server) as client:
             await archived(server, client, 1)
@@ -122,8 +121,9 @@ async def test_an_erasure_writes_the_person_s_days_again_and_names_what_it_can_t
     with RunningServer(tmp_path / "server", SETTINGS) as server:  # one that writes no files, or elsewhere
         async with Client(server) as client:
             certificate = await erased(client, BEN)
-            elsewhere = "archived days of {}, which lie elsewhere or are of a deleted site"
-            assert certificate["not_searched"] == [elsewhere.format(site) for site in sorted((SITE, OTHER))]
+            root = msgspec.json.decode((lake / "_archive.json").read_bytes())["id"]
+            elsewhere = "archived days of {} in another directory, {}"
+            assert certificate["not_searched"] == [elsewhere.format(site, root) for site in sorted((SITE, OTHER))]
 
 
 REMOVE = """
@@ -133,15 +133,17 @@ config = read_config(None)
 async def work(store):
     await open_store(store, config)
     await store.command(
-        "ALTER TABLE events DELETE WHERE site_id = 'shop.example' AND ts < today() - 5 SETTINGS mutations_sync = 2"
+        "ALTER TABLE events DELETE WHERE site_id = 'shop.example' AND ts < '{before}' SETTINGS mutations_sync = 2"
     )
 with_store(config, work)
 """
 """The purge leaves what came within the last hour, so the stopped server's events are removed as it does it."""
 
 
-def _make_old(server: RunningServer) -> None:
-    subprocess.run([sys.executable, "-c", REMOVE], env=server.environment(), timeout=100, check=True)
+def _make_old(server: RunningServer, day: datetime) -> None:
+    """Remove what lies before the day."""
+    remove = REMOVE.replace("{before}", f"{day:%Y-%m-%d} 00:00:00")
+    subprocess.run([sys.executable, "-c", remove], env=server.environment(), timeout=100, check=True)
 
 
 def _assert_whole(lake: Path) -> None:

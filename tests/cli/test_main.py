@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from analytics_server import __version__
 from analytics_server.access.people.accounts import Accounts, Rights
 from analytics_server.access.people.sessions import PersonSessions
+from analytics_server.archive.roots import ArchiveRoots
 from analytics_server.cli.main import cli
 from analytics_server.config import AccessSection, ClickhouseSection, Config, ServerSection
 from analytics_server.errors import AnalyticsError, ConfigError
@@ -99,6 +100,9 @@ COMMANDS = [
     ("privacy-report",),
     ("expire",),
     ("export-data",),
+    ("archive",),
+    ("archive", "list"),
+    ("archive", "forget"),
     ("demo",),
 ]
 
@@ -113,7 +117,9 @@ def test_every_command_explains_itself(run: Commands, command: tuple[str, ...], 
 
 
 @pytest.mark.parametrize(
-    "group", [(), ("site",), ("token",), ("share",), ("person",), ("mail",), ("dead-letters",)], ids=" ".join
+    "group",
+    [(), ("site",), ("token",), ("share",), ("person",), ("mail",), ("dead-letters",), ("archive",)],
+    ids=" ".join,
 )
 def test_the_list_of_commands_says_each_in_a_whole_sentence(run: Commands, group: tuple[str, ...]) -> None:
     listed = run.lines(*group, "--help")
@@ -222,6 +228,35 @@ def test_people_are_invited_and_reset_by_links_without_a_password_on_the_command
         unknown = run("person", command[0], "nobody@example.org", *command[1:])
         assert unknown.exit_code == 1
         assert "There is no person" in unknown.output
+
+
+def test_directories_of_files_of_days_are_listed_and_forgotten(run: Commands, tmp_path: Path) -> None:
+    lakes = [tmp_path / name for name in ("lake", "lake2")]
+    assert run.lines("archive", "list") == []
+    first, second = [asyncio.run(_archived_in(run, lake)) for lake in lakes]
+
+    assert run.lines("archive", "list") == sorted([f"{first}\t{lakes[0]}\t1", f"{second}\t{lakes[1]}\t1"])
+    assert run.lines("archive", "forget", first) == []
+    assert run.lines("archive", "list") == [f"{second}\t{lakes[1]}\t1"]
+    again = run("archive", "forget", first)
+    assert isinstance(again.exception, AnalyticsError)
+    assert again.exception.message == f"There is no directory of files of days with the id '{first}'."
+
+
+async def _archived_in(run: Commands, lake: Path) -> str:
+    """The id of a directory, in which one site has files."""
+    (lake / "site=a.example").mkdir(parents=True)
+    settings = run.environment
+    clickhouse = ClickhouseSection(
+        url=settings["ANALYTICS_CLICKHOUSE_URL"], database=settings["ANALYTICS_CLICKHOUSE_DATABASE"]
+    )
+    store = make_store(Config(clickhouse=clickhouse))
+    await store.open()
+    roots = ArchiveRoots(store)
+    await roots.load()
+    id_ = await roots.settle(lake)
+    await store.close()
+    return id_
 
 
 async def _add_owner(run: Commands, email: str) -> None:

@@ -444,3 +444,39 @@ async def test_a_threshold_holds_for_everything_that_a_link_is_answered(client: 
     for threshold, status in ((1, 400), (2, 201), (1_000, 201), (1_001, 400)):
         made = await client.call("POST", "/api/v1/share-links", {"site_id": ALONE, "threshold": threshold})
         assert made.status == status, made.body
+
+
+@in_one_loop
+async def test_a_threshold_for_all_sites_sees_neither_drops_nor_other_names(client: Client) -> None:
+    token = await with_threshold(client, threshold=1_000)
+    gone = "gone.example"
+    assert (await client.call("POST", "/api/v1/sites", {"site_id": gone})).status == 201
+    assert (await client.call("DELETE", f"/api/v1/sites/{gone}")).status == 204
+    await client.send([{"site": gone, "name": "pageview", "url": f"https://{gone}/"}])
+    seen = (await client.call("GET", "/api/v1/sites")).json
+    assert gone in {drop["site_id"] for drop in seen["drops"]}
+
+    listed = await client.call("GET", "/api/v1/sites", token=token)
+
+    shown = {"site_id", "timezone", "stored_timezone", "currency", "profile"}
+    assert all(one.narrow is not None for one in ENDPOINTS if one.keeps_threshold)
+    assert (listed.json["drops"], listed.json["removing"]) == ([], [])
+    assert {site["site_id"] for site in listed.json["sites"]} == set(SITES)
+    default = (await client.call("GET", f"/api/v1/sites/{ALONE}", token=token)).json
+    for site in (*listed.json["sites"], default):
+        assert {name for name in site if site[name] != default[name]} <= shown
+    # Nothing else that it may ask names them; and what is declared to keep to a threshold answers it, nothing else.
+    for endpoint in (one for one in ENDPOINTS if one.narrow not in (None, for_tokens) and one.name != "list_sites"):
+        path = endpoint.path.replace("{site_id}", ALONE)
+        if endpoint in ASKED:
+            reply = await ask(client, endpoint, ALONE, _plain(endpoint), token)
+        else:
+            reply = await client.call(endpoint.method, path, token=token)
+        assert reply.status == (200 if endpoint.keeps_threshold else 403), endpoint.name
+        assert gone not in str(reply.json), endpoint.name
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "list_sites", "arguments": {}}}
+    tool = await client.request("POST", "/mcp", msgspec.json.encode(message), {"Authorization": f"Bearer {token}"})
+    answer = tool.json["result"]["structuredContent"]["answer"]
+    assert (answer["drops"], answer["removing"]) == ([], [])
+    assert {site["site_id"] for site in answer["sites"]} == set(SITES)
+    assert gone.encode() not in tool.body

@@ -41,8 +41,14 @@ async def test_a_token_with_a_threshold_is_told_no_rows_of_few_and_nothing_else(
     listed = await post(client, request("tools/list"), token=token)
     names = {tool["name"] for tool in listed.json["result"]["tools"]}
 
-    assert {"list_sites", "query", "trends"} <= names
-    assert not names & {"sql", "live", "experiment_results", "describe"}
+    assert names == {"list_sites", "query", "trends"}
+    unknown = await post(client, call("no_such_tool"), token=token)
+    assert unknown.json["error"]["message"].endswith("There are: list_sites, query, trends.")
+    resources = await post(client, request("resources/list"), token=token)
+    assert [each["uri"] for each in resources.json["result"]["resources"]] == ["analytics://metrics"]
+    for uri, is_told in (("analytics://metrics", True), ("analytics://schema", False)):
+        told = await post(client, request("resources/read", {"uri": uri}), token=token)
+        assert ("result" in told.json) == is_told, uri
     asked = {"site_id": SITE, "metrics": ["visitors"], "date_range": "7d", "dimensions": ["event:page"]}
     reply = await post(client, call("query", **asked), token=token)
     answer = reply.json["result"]["structuredContent"]["answer"]

@@ -22,7 +22,7 @@ from analytics_server.store.parts import ROLLUP_TABLES
 
 NOT_DERIVED = {
     *("schema_migrations", "sites", "tokens", "salts", "saved", "events", "funnel_fills", "drops", "definitions"),
-    "backfills",
+    *("backfills", "archive_roots"),
     *("people", "person_sessions", "credential_uses", "audit", "leases"),
     *("privacy_keys", "opt_outs", "erasures", "erasure_subjects", "erasure_keys"),
 }

@@ -156,6 +156,7 @@ class SessionRoutes:
                 action=VIEW_SELF,
                 handle=self.who_am_i,
                 narrow=not_narrowed,
+                keeps_threshold=True,
                 replies=(Reply(about="The caller.", type=WhoAmI),),
             ),
             Endpoint(

@@ -12,13 +12,22 @@ import click
 import msgspec
 from msgspec import Meta
 
-from analytics_server.archive.whole_files import WrittenFile, is_whole, read_manifest, write_manifest, write_whole
+from analytics_server.archive.whole_files import (
+    WrittenFile,
+    is_whole,
+    read_manifest,
+    remove_parts,
+    write_manifest,
+    write_whole,
+)
 from analytics_server.cli.context import config_option, read_config, run_async
 from analytics_server.cli.running import AskedServer, answer_of, running_server, url_option
 from analytics_server.config import Config
 from analytics_server.errors import AnalyticsError
 
 MANIFEST = "manifest.json"
+STALE_S = 86_400.0
+"""A file that nobody has written to for so long was left by a crash."""
 SETTLED_DAYS = 2
 """So long after its end a month may still get events: what was sent late, or waited for ClickHouse."""
 
@@ -117,6 +126,7 @@ async def _export(
         raise AnalyticsError(
             f"No server runs on {config.data_dir}: start it, or name one with --url.", code="no_server"
         )
+    remove_parts(directory, older_than_s=STALE_S)
     manifest = _read(directory / MANIFEST, Manifest(site_id=site_id, format=format_))
     kept = {file.month: file for file in manifest.files}
     months = await _months(server, site_id)
@@ -169,7 +179,9 @@ async def _write_month(
     began = datetime.now(UTC)
     name = f"events-{month}.{format_}"
     async with answer_of(server, "GET", "/api/v1/export/events", parameters=asked) as response:
-        size, digest = await write_whole(directory / name, response.content.iter_any())
+        written = await write_whole(directory / name, response.content.iter_any())
+    assert written is not None
+    size, digest = written
     return MonthFile(
         name=name,
         month=month,

@@ -5,9 +5,9 @@ first entry, the last one that is gone and its hash, so a check knows where the 
 each cut seals again all chains that ever were cut, also those of which nothing is left: a chain that rests for long,
 such as that of the commands, goes on behind its seal.
 
-A server cuts the chains of its own data directory, as only its key proves that. Those of servers that are gone are cut
-by one that is there, `GRACE` later: by then a server would have done it itself. One server cuts at a time
-(`store/lease.py`).
+A server cuts the chains of its own data directory alone, as only its key proves that. Another server's chain stays, also
+where that seems to be gone: it may come back after a long outage, or keep its entries longer. One server cuts at a
+time (`store/lease.py`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from analytics_server.audit.table import delete_until, old_ends
 from analytics_server.http.audit import AuditEntry, Recorder
 from analytics_server.store.protocol import Store
 
-GRACE = timedelta(days=7)
-
 
 async def cut(
     store: Store, recorder: Recorder, *, now: datetime, keep_days: int, key: SealKey, own: Collection[str], server: str
@@ -34,9 +32,7 @@ async def cut(
     """
     if not keep_days:
         return []
-    before = now - timedelta(days=keep_days)
-    ends = [end for end in await old_ends(store, before) if end.server in own]
-    ends += [end for end in await old_ends(store, before - GRACE) if end.server not in own]
+    ends = [end for end in await old_ends(store, now - timedelta(days=keep_days)) if end.server in own]
     if not ends:
         return []
     sealed = (await read_seals(store, key, own)).ends

@@ -110,19 +110,17 @@ async def test_more_than_was_sealed_cannot_go_unseen(empty_migrated: Store, tmp_
     assert (broken.fault, broken.sequence) == ("removed", 71)
 
 
-async def test_cuts_of_years_keep_every_chain_whole_also_of_a_server_that_rests(
-    empty_migrated: Store, tmp_path: Path
-) -> None:
+async def test_cuts_of_years_keep_every_chain_whole_also_one_that_rests(empty_migrated: Store, tmp_path: Path) -> None:
     clock = Clock()
-    busy = await opened(empty_migrated, tmp_path / "busy", clock)
-    resting = await opened(empty_migrated, tmp_path / "resting", clock)
+    busy = await opened(empty_migrated, tmp_path, clock)
+    resting = await opened(empty_migrated, tmp_path, clock, chain=COMMANDS_CHAIN)
     for day in range(0, 100, 10):
         busy.note(an_entry(day))
         if day in (0, 20, 50, 90):
             await resting.append(an_entry(day))
         if day % 20 == 0:
-            await a_cut(empty_migrated, clock, busy)
-            report = await verify(empty_migrated, [busy.head], key=KEY)
+            await a_cut(empty_migrated, clock, busy, resting)
+            report = await verify(empty_migrated, [busy.head, resting.head], key=KEY)
             assert report.ok, (day, report)
         clock.now_us += 10 * DAY_US
 
@@ -130,6 +128,30 @@ async def test_cuts_of_years_keep_every_chain_whole_also_of_a_server_that_rests(
     oldest = rows.rows[0][0]
     assert isinstance(oldest, datetime)
     assert (now(clock) - oldest.astimezone(UTC)).days <= KEEP_DAYS + 20
+
+
+@pytest.mark.parametrize("key_of_b", [SealKey(key="cd" * 32), KEY], ids=["own key", "one key"])
+async def test_a_server_that_was_off_for_longer_than_the_retention_finds_its_chain_whole(
+    empty_migrated: Store, tmp_path: Path, key_of_b: SealKey
+) -> None:
+    store, clock = empty_migrated, Clock()
+    a, b = await opened(store, tmp_path / "a", clock), await opened(store, tmp_path / "b", clock)
+    for number in range(6):
+        await a.append(an_entry(number))
+        await b.append(an_entry(number))
+        clock.now_us += DAY_US
+    await cut(store, b, now=now(clock), keep_days=4, key=key_of_b, own={b.head.server}, server=b.head.server)
+    for _ in range(3):
+        clock.now_us += 2 * KEEP_DAYS * DAY_US
+        assert {end.server for end in await a_cut(store, clock, a)} == {a.head.server}
+
+    again = await opened(store, tmp_path / "b", clock)
+    await again.append(an_entry(10))
+    for own, key in ((again, key_of_b), (a, KEY)):
+        report = await verify(store, [own.head], key=key)
+        assert report.ok, report
+        (chain,) = [one for one in report.chains if one.server == b.head.server]
+        assert (chain.sealed_until, chain.last) == (2, 8)
 
 
 async def test_a_chain_of_which_nothing_is_left_stays_whole_and_goes_on(

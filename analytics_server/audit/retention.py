@@ -35,14 +35,15 @@ async def cut(
     ends = [end for end in await old_ends(store, now - timedelta(days=keep_days)) if end.server in own]
     if not ends:
         return []
-    sealed = (await read_seals(store, key, own)).ends
-    sealed.update((end.server, end) for end in ends)
+    seals = await read_seals(store, key, own)
+    for end in ends:
+        seals.take(end, is_proven=True)
     await recorder.append(
         AuditEntry(
             action=CUT,
             principal_kind="internal",
             principal_name="retention",
-            details=key.details(server, sealed.values()),
+            details=key.details(server, seals.proven.values(), seals.unproven()),
         )
     )
     for end in ends:

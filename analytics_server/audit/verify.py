@@ -216,6 +216,6 @@ async def _verify_chain(
         hash=walk.previous.hash,
         is_head_known=head is not None,
         sealed_until=seal.sequence if seal else 0,
-        is_seal_proven=server in seals.proven,
+        is_seal_proven=seals.is_proven(server),
         broken=walk.broken,
     )

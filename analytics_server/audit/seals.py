@@ -4,8 +4,8 @@ A seal is an entry `audit_cut`. Whoever can write to the table could make one up
 it carries an HMAC (SHA-256) of what it says and of the chain it stands in, under a key that lies in the data directory
 (`audit/seal_key.json`) and never in ClickHouse. A chain of this data directory is cut by this key alone: any other seal
 about it is forged. Of the chains of other servers the key tells only where it is theirs too, as when it was copied;
-their seals count all the same, and are shown as not checked here. A later seal carries on what such seals say, as members
-of their own (`unproven-…`), which stay unproven, and never count for a chain of the reader's data directory.
+their seals count all the same, and are shown as not checked here. A later seal carries on what such seals say, as
+members of their own (`unproven-…`), which stay unproven, and never count for a chain of the reader's data directory.
 
 Versions before had no key. What their seals said when the key was made is kept beside it, and counts.
 """
@@ -88,6 +88,10 @@ class Seals:
     def is_proven(self, server: str) -> bool:
         """Is the chain's end proven by the key?"""
         return server in self.ends and self.ends[server] == self.proven.get(server)
+
+    def forged_in(self, server: str) -> dict[int, str]:
+        """The chain's seals that are not genuine, by number, with what is wrong."""
+        return {number: why for (chain, number), why in self.forged.items() if chain == server}
 
     def unproven(self) -> list[ChainHead]:
         """The ends that are not proven."""

@@ -87,14 +87,13 @@ class AuditService:
         async with leased(lease) as taken:
             if not taken:
                 return False
-            own = {head.server for head in await asyncio.to_thread(known_heads, self._config.data_dir)}
             ends = await cut(
                 self._store,
                 self.log,
                 now=datetime.now(UTC),
                 keep_days=self._config.privacy.audit_retention_days,
                 key=await self._seal_key(),
-                own=own,
+                own=await asyncio.to_thread(known_heads, self._config.data_dir),
                 server=self.log.head.server,
             )
         if ends:

@@ -193,7 +193,7 @@ async def _verify_chain(
     advance: Callable[[int], None],
 ) -> ChainReport:
     seal = seals.ends.get(server)
-    walk = ChainWalk(server, seal, {number: why for (chain, number), why in seals.forged.items() if chain == server})
+    walk = ChainWalk(server, seal, seals.forged_in(server))
     at, seen = 0, 0
     while walk.broken is None:
         page = await rows_after(store, server, at, until=newest, limit=PAGE)

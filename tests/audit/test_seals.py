@@ -83,7 +83,7 @@ async def test_a_genuine_seal_that_is_repeated_or_changed_is_found(empty_migrate
     for number in range(5):
         await log.append(an_entry(number))
         clock.now_us += DAY_US
-    own = {log.head.server}
+    own = [log.head]
     await cut(store, log, now=moment(clock.now_us), keep_days=3, key=KEY, own=own, server=log.head.server)
     await log.append(an_entry(9))
     found = (await reports(store, log))[log.head.server]
@@ -149,7 +149,7 @@ async def test_a_later_seal_carries_on_what_is_not_proven_and_does_not_prove_it(
             now=moment(clock.now_us),
             keep_days=days,
             key=KEY,
-            own={cutting.head.server},
+            own=[cutting.head],
             server=cutting.head.server,
         )
         assert [end.server for end in ends] == [cutting.head.server]

@@ -4,7 +4,8 @@ A seal is an entry `audit_cut`. Whoever can write to the table could make one up
 it carries an HMAC (SHA-256) of what it says and of the chain it stands in, under a key that lies in the data directory
 (`audit/seal_key.json`) and never in ClickHouse. A chain of this data directory is cut by this key alone: any other seal
 about it is forged. Of the chains of other servers the key tells only where it is theirs too, as when it was copied;
-their seals count all the same, and are shown as not checked here.
+their seals count all the same, and are shown as not checked here. A later seal carries on what such seals say, as
+members of their own (`unproven-…`), which stay unproven, and never count for a chain of the reader's data directory.
 
 Versions before had no key. What their seals said when the key was made is kept beside it, and counts.
 """
@@ -32,6 +33,8 @@ CUT = "audit_cut"
 KEY_FILE = "seal_key.json"
 KEY_ID, MAC = "seal_key", "seal"
 """Members of a seal's `details`, beside the chains."""
+UNPROVEN = "unproven-"
+"""Before the chain's name: its end is carried on from a seal of another key, or from before there was one."""
 
 
 class SealKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,9 +48,10 @@ class SealKey(msgspec.Struct, frozen=True, kw_only=True):
         """By which seals name it: it tells nothing of the key."""
         return "k-" + hashlib.sha256(b"seal key " + bytes.fromhex(self.key)).hexdigest()[:16]
 
-    def details(self, server: str, ends: Iterable[ChainHead]) -> dict[str, str]:
-        """Of a seal in the chain of `server`: the ends of chains, and the proof."""
+    def details(self, server: str, ends: Iterable[ChainHead], unproven: Iterable[ChainHead] = ()) -> dict[str, str]:
+        """Of a seal in the chain of `server`: the ends of chains, those that are only carried on, and the proof."""
         cut = {end.server: _shown(end) for end in sorted(ends, key=lambda end: end.server)}
+        cut.update((UNPROVEN + end.server, _shown(end)) for end in sorted(unproven, key=lambda end: end.server))
         return {**cut, KEY_ID: self.id, MAC: self._mac(server, cut)}
 
     def is_genuine(self, server: str, details: Mapping[str, str]) -> bool:
@@ -69,19 +73,29 @@ class Seals:
     """What the seals say. `ends`: of every chain that was cut, the last entry that is allowed to be gone."""
 
     ends: dict[str, ChainHead] = field(default_factory=dict)
-    proven: set[str] = field(default_factory=set)
-    """Chains whose end is proven by the key."""
+    proven: dict[str, ChainHead] = field(default_factory=dict)
+    """Of every chain that was cut with the key: its end by those seals alone."""
     forged: dict[tuple[str, int], str] = field(default_factory=dict)
     """Seals that are not genuine, by chain and number, with what is wrong."""
 
     def take(self, end: ChainHead, *, is_proven: bool) -> None:
         """The chain may be cut as far as that."""
-        known = self.ends.get(end.server)
-        if known is None or end.sequence > known.sequence:
-            self.ends[end.server] = end
-            self.proven.discard(end.server)
-        if is_proven and end == self.ends[end.server]:
-            self.proven.add(end.server)
+        for ends in (self.ends, self.proven) if is_proven else (self.ends,):
+            known = ends.get(end.server)
+            if known is None or (end.sequence, is_proven) > (known.sequence, False):
+                ends[end.server] = end
+
+    def is_proven(self, server: str) -> bool:
+        """Is the chain's end proven by the key?"""
+        return server in self.ends and self.ends[server] == self.proven.get(server)
+
+    def forged_in(self, server: str) -> dict[int, str]:
+        """The chain's seals that are not genuine, by number, with what is wrong."""
+        return {number: why for (chain, number), why in self.forged.items() if chain == server}
+
+    def unproven(self) -> list[ChainHead]:
+        """The ends that are not proven."""
+        return [end for server, end in self.ends.items() if not self.is_proven(server)]
 
 
 async def read_seals(store: Store, key: SealKey | None = None, own: Collection[str] = ()) -> Seals:
@@ -96,7 +110,9 @@ async def read_seals(store: Store, key: SealKey | None = None, own: Collection[s
             details = msgspec.json.decode(row.text, type=_Seal).details
         except msgspec.MsgspecError:
             continue  # the check of its chain says so
-        ends = [end for server, text in details.items() if (end := _end(server, text)) is not None]
+        ends = [end for name, text in details.items() if (end := _end(name, text)) is not None]
+        carried = [end for end in map(_carried, ends) if end is not None and (key is None or end.server not in own)]
+        ends = [end for end in ends if not end.server.startswith(UNPROVEN)]
         if key is None or details.get(KEY_ID) != key.id:
             others.append((row, ends))
         elif key.is_genuine(row.server, details):
@@ -104,6 +120,9 @@ async def read_seals(store: Store, key: SealKey | None = None, own: Collection[s
                 found.take(end, is_proven=True)
         else:
             found.forged[row.server, row.sequence] = "It is no seal of this server's key: forged, or moved."
+            continue
+        for end in carried:
+            found.take(end, is_proven=False)
     for row, ends in others:
         for end in ends:
             if key is None or end.server not in own:
@@ -139,6 +158,12 @@ class SealKeyFile:
         key = SealKey(key=secrets.token_hex(hashlib.sha256().digest_size), accepted=accepted)
         replace_file(self.path, msgspec.json.encode(key), mode=0o600)
         return key
+
+
+def _carried(end: ChainHead) -> ChainHead | None:
+    """The end of a chain that a seal only carries on; None for the others."""
+    server = end.server.removeprefix(UNPROVEN)
+    return None if server == end.server else ChainHead(server=server, sequence=end.sequence, hash=end.hash)
 
 
 class _Seal(msgspec.Struct, frozen=True, kw_only=True):

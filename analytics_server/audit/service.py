@@ -18,7 +18,7 @@ from analytics_server.audit.chain import SERVER_CHAIN, known_heads
 from analytics_server.audit.log import AuditLog
 from analytics_server.audit.retention import cut
 from analytics_server.audit.routes import endpoints
-from analytics_server.audit.seals import SealKey, SealKeyFile, read_seals
+from analytics_server.audit.seals import KEY_FILE, SealKey, SealKeyFile, read_seals
 from analytics_server.audit.table import newest_of_action
 from analytics_server.config import Config
 from analytics_server.errors import StoreError
@@ -67,7 +67,13 @@ class AuditService:
     async def open(self, damage: TableReader) -> None:
         """Find the chain's end and record the start, with what the settings are. Raises a store error, `OSError`."""
         await damage.reading("audit", self.log.open)
-        await damage.reading("audit", self._seal_key)
+        try:
+            await damage.reading("audit", self._seal_key)
+        except OSError as error:
+            log.error(
+                "the key of the audit log's seals can't be read or made: no old entries are removed",
+                extra={"file": KEY_FILE, "reason": str(error)},
+            )
         digest, before = config_digest(self._config), ""
         try:
             before = await self._last_digest()
@@ -87,14 +93,13 @@ class AuditService:
         async with leased(lease) as taken:
             if not taken:
                 return False
-            own = {head.server for head in await asyncio.to_thread(known_heads, self._config.data_dir)}
             ends = await cut(
                 self._store,
                 self.log,
                 now=datetime.now(UTC),
                 keep_days=self._config.privacy.audit_retention_days,
                 key=await self._seal_key(),
-                own=own,
+                own=await asyncio.to_thread(known_heads, self._config.data_dir),
                 server=self.log.head.server,
             )
         if ends:
@@ -108,7 +113,15 @@ class AuditService:
             key = await asyncio.to_thread(file.read)
         except ValueError as error:
             log.error("the key of the audit log's seals is damaged, a new one is made", extra={"reason": str(error)})
-        return await asyncio.to_thread(file.make, await read_seals(self._store)) if key is None else key
+        if key is not None:
+            return key
+        if self.log.head.sequence:
+            log.warning(
+                "a key of the audit log's seals is made, and seals of before count as they are: if there was a key, put"
+                " it back from a backup",
+                extra={"file": KEY_FILE},
+            )
+        return await asyncio.to_thread(file.make, await read_seals(self._store))
 
     async def close(self) -> None:
         """Record the stop and write what waits."""

@@ -193,7 +193,7 @@ async def _verify_chain(
     advance: Callable[[int], None],
 ) -> ChainReport:
     seal = seals.ends.get(server)
-    walk = ChainWalk(server, seal, {number: why for (chain, number), why in seals.forged.items() if chain == server})
+    walk = ChainWalk(server, seal, seals.forged_in(server))
     at, seen = 0, 0
     while walk.broken is None:
         page = await rows_after(store, server, at, until=newest, limit=PAGE)
@@ -216,6 +216,6 @@ async def _verify_chain(
         hash=walk.previous.hash,
         is_head_known=head is not None,
         sealed_until=seal.sequence if seal else 0,
-        is_seal_proven=server in seals.proven,
+        is_seal_proven=seals.is_proven(server),
         broken=walk.broken,
     )

@@ -163,6 +163,8 @@ def _seal_key(config: Config) -> SealKey | None:
         return SealKeyFile(config.data_dir).read()
     except ValueError as error:
         raise click.ClickException(f"{error}. Put back the file, or start the server: it makes a new key.") from error
+    except OSError as error:
+        raise click.ClickException(f"The key of the audit log's seals can't be read: {error}.") from error
 
 
 def _progress(done: int, total: int) -> None:

@@ -1,10 +1,11 @@
-"""The checks of directories: nobody but the server's user may enter those with events and salts, and the files of days
-are as their manifests say."""
+"""The checks of directories: nobody but the server's user may enter those with events and salts, or read the key of the
+audit log's seals, and the files of days are as their manifests say."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from analytics_server.archive.manifest import (
     site_directories,
 )
 from analytics_server.archive.whole_files import is_whole, read_manifest
+from analytics_server.audit.seals import SealKeyFile
 from analytics_server.config import Config
 from analytics_server.doctor.report import BaseCheck, Facts, Finding, count, size
 from analytics_server.errors import AnalyticsError
 from analytics_server.store.data_directory import PRIVATE, open_to_others
 
 MOST_NAMES = 20
+KEY_MODE = 0o600
 
 
 class DirectoriesCheck(BaseCheck):
@@ -52,6 +55,51 @@ class DirectoriesCheck(BaseCheck):
         for path, _ in found:
             await asyncio.to_thread(path.chmod, PRIVATE)
         return "closed the directories to other users" if found else ""
+
+
+class SealKeyCheck(BaseCheck):
+    """The key of the audit log's seals can be read, by the server's user alone."""
+
+    name = "seal_key"
+
+    def __init__(self, config: Config) -> None:
+        self._file = SealKeyFile(config.data_dir)
+
+    async def examine(self) -> Finding:
+        """Read it, and look at its permissions."""
+        path = self._file.path
+        try:
+            key = await asyncio.to_thread(self._file.read)
+            mode = await asyncio.to_thread(self._mode) if key is not None else KEY_MODE
+        except (OSError, ValueError) as error:
+            return self.error(
+                f"The key of the audit log's seals can't be read: {error}.",
+                "Put it back from a backup: without it no old entries are removed, and a new one believes all seals.",
+            )
+        if key is None:
+            return self.ok("There is no key of the audit log's seals yet: the server makes it.")
+        if mode & ~KEY_MODE:
+            return self.warning(
+                f"Other users of this machine may read {path} ({mode:o}): with it removed audit entries can be hidden.",
+                f"chmod {KEY_MODE:o} {path}; --repair does it.",
+                mode=f"{mode:o}",
+            )
+        return self.ok("The key of the audit log's seals is for the server's user alone.")
+
+    async def repair(self) -> str:
+        """Take others' rights away."""
+        mode = await asyncio.to_thread(self._mode)
+        if not mode & ~KEY_MODE:
+            return ""
+        await asyncio.to_thread(self._file.path.chmod, KEY_MODE)
+        return "closed the key of the audit log's seals to other users"
+
+    def _mode(self) -> int:
+        try:
+            found = self._file.path.stat()
+        except FileNotFoundError:
+            return KEY_MODE
+        return stat.S_IMODE(found.st_mode) if stat.S_ISREG(found.st_mode) else KEY_MODE
 
 
 class ArchiveCheck(BaseCheck):

@@ -19,7 +19,7 @@ from analytics_server import __version__
 from analytics_server.config import Config
 from analytics_server.doctor.batches import BatchesCheck, EventIdsCheck
 from analytics_server.doctor.day_totals import DayTotalsCheck
-from analytics_server.doctor.directories import ArchiveCheck, DirectoriesCheck
+from analytics_server.doctor.directories import ArchiveCheck, DirectoriesCheck, SealKeyCheck
 from analytics_server.doctor.documents import DocumentsCheck
 from analytics_server.doctor.environment import ClockCheck, GeoCheck, SaltsCheck, VersionsCheck
 from analytics_server.doctor.lock import DirectoryLock
@@ -93,6 +93,7 @@ class Examination:
         await self._make(
             VersionsCheck(needs_engine=self._owns_files),
             DirectoriesCheck(config),
+            SealKeyCheck(config),
             DiskCheck(config),
             WalCheck(config, self._lock, now, self._advance),
             QuarantineCheck(config.wal_dir / QUARANTINE),

@@ -83,7 +83,7 @@ async def test_a_genuine_seal_that_is_repeated_or_changed_is_found(empty_migrate
     for number in range(5):
         await log.append(an_entry(number))
         clock.now_us += DAY_US
-    own = {log.head.server}
+    own = [log.head]
     await cut(store, log, now=moment(clock.now_us), keep_days=3, key=KEY, own=own, server=log.head.server)
     await log.append(an_entry(9))
     found = (await reports(store, log))[log.head.server]
@@ -126,6 +126,41 @@ async def test_of_another_servers_chain_a_seal_counts_and_is_said_not_to_be_prov
     found = await verify(store, [grown], key=OTHER_KEY)  # on its own machine; so also where the key was copied to
     (chain,) = [one for one in found.chains if one.server == other.head.server]
     assert (chain.sealed_until, chain.is_seal_proven) == (3, True)
+
+
+async def test_a_later_seal_carries_on_what_is_not_proven_and_does_not_prove_it(
+    empty_migrated: Store, tmp_path: Path
+) -> None:
+    """The key was copied to both servers, and one of them cuts after a forgery about the other."""
+    store, clock = empty_migrated, Clock()
+    cutting, victim = await opened(store, tmp_path / "a", clock), await a_chain(store, tmp_path / "b")
+    for number in range(6):
+        await cutting.append(an_entry(number))
+        clock.now_us += DAY_US
+    maker = ChainHead(server="f" * 16)
+    await hide(store, maker, victim, 3, None)
+    before = faults(await reports(store, victim))
+    assert before == {victim.head.server: "removed", maker.server: "forged seal"}
+
+    for days in (4, 2):
+        ends = await cut(
+            store,
+            cutting,
+            now=moment(clock.now_us),
+            keep_days=days,
+            key=KEY,
+            own=[cutting.head],
+            server=cutting.head.server,
+        )
+        assert [end.server for end in ends] == [cutting.head.server]
+        assert faults(await reports(store, victim)) == before
+        await delete_until(store, ChainHead(server=maker.server, sequence=1))
+        before = {victim.head.server: "removed"}
+
+    found = await reports(store, cutting)
+    assert faults(found) == {}
+    own, other = found[cutting.head.server], found[victim.head.server]
+    assert (own.sealed_until, own.is_seal_proven, other.sealed_until, other.is_seal_proven) == (4, True, 3, False)
 
 
 async def test_what_seals_said_before_there_was_a_key_counts_and_no_more(empty_migrated: Store, tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from netaddr import IPSet
 
 from analytics_server.archive.manifest import MANIFEST, DayFile, SiteManifest, file_name, site_directory
 from analytics_server.archive.whole_files import write_manifest
+from analytics_server.audit.seals import SealKeyFile, Seals
 from analytics_server.batch_ids import is_historic
 from analytics_server.config import IngestSection
-from analytics_server.doctor.directories import ArchiveCheck
+from analytics_server.doctor.directories import ArchiveCheck, SealKeyCheck
 from analytics_server.doctor.environment import GEO_OLD_S, GeoCheck, VersionsCheck
 from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.doctor.report import Finding
@@ -315,3 +316,24 @@ async def test_files_that_are_no_part_of_the_log_are_a_warning(here: Place) -> N
     finding = await wal(here)
 
     assert (finding.status, finding.facts["foreign_files"]) == ("warning", [f"{path.stem}.wal.old"])
+
+
+async def test_the_key_of_the_audit_logs_seals_is_for_the_servers_user_alone(here: Place) -> None:
+    check, file = SealKeyCheck(here.config), SealKeyFile(here.config.data_dir)
+    assert ((await check.examine()).status, await check.repair()) == ("ok", "")
+    file.make(Seals())
+    assert ((await check.examine()).status, await check.repair()) == ("ok", "")
+    for mode in (0o640, 0o604, 0o601):
+        file.path.chmod(mode)
+        found = await check.examine()
+        assert (found.status, found.facts) == ("warning", {"mode": f"{mode:o}"})
+        assert await check.repair() == "closed the key of the audit log's seals to other users"
+        assert (await check.examine()).status == "ok"
+
+    file.path.write_bytes(b"{")
+    assert (await check.examine()).status == "error"
+    file.path.unlink()
+    file.path.mkdir()
+    found = await check.examine()
+    assert (found.status, await check.repair()) == ("error", "")
+    assert "seal_key.json" in found.message

@@ -26,7 +26,18 @@ async def test_a_sound_installation_is_well(place: Place) -> None:
 
     assert (report.status, report.exit_code) == ("ok", 0), report.findings
     assert [finding.check for finding in report.findings] == [
-        *("config", "versions", "directories", "disk", "wal", "quarantine", "dead_letters", "geo", "archive"),
+        *(
+            "config",
+            "versions",
+            "directories",
+            "seal_key",
+            "disk",
+            "wal",
+            "quarantine",
+            "dead_letters",
+            "geo",
+            "archive",
+        ),
         *("clickhouse", "parts", "clock"),
         *("schema", "views", "batches", "event_ids", "salts", "documents", "rollups"),
         *(f"rollup_{target}" for target in ("activity", "openings", "sessions", "traffic")),

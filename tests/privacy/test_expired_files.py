@@ -105,8 +105,9 @@ async def test_what_expiry_or_a_removal_takes_out_of_files_is_told_before_it_is_
 
     with monkeypatch.context() as patch:
         patch.setattr(removal, "_clean_files", killed)
-        with pytest.raises(OSError, match="killed"):
-            await removal._clean_own_files()
+        for _ in range(3):
+            with pytest.raises(OSError, match="killed"):
+                await removal._clean_own_files()
     assert [(one.action, one.details) for one in noted.entries[1:]] == [("erase_site", {"state": "begun"})]
     await removal._clean_own_files()
     assert noted.entries[-1].details == {"state": "done", "dead_letters": "1", "quarantined_segments": "1"}

@@ -182,4 +182,27 @@ async def test_a_server_looks_after_its_own_files_when_another_has_removed_a_sit
         assert await removal.remove()
         assert [rows_beside(folder) for folder in folders] == [[LEFT], [LEFT]]
     files = {"state": "done", "dead_letters": "1", "quarantined_segments": "1"}
-    assert [entry.details for entry in noted.entries] == [{"state": "begun"}, files, files]
+    assert [entry.details for entry in noted.entries] == [{"state": "begun"}, files] * 2
+
+
+async def test_a_removal_that_fails_again_and_again_is_told_once(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sites, noted = Sites(store, SitesSection()), Noted()
+    removal = SiteRemoval(
+        store, sites, letters=tmp_path / "l", quarantine=tmp_path / "q", recorder=noted, holder="a test"
+    )
+
+    def refused(site_id: str) -> dict[str, int]:
+        raise OSError("read-only")
+
+    for _ in range(2):
+        await sites.put(Site(site_id=GONE))
+        await sites.delete(GONE, erase=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(removal, "_clean_files", refused)
+            for _ in range(3):
+                with pytest.raises(OSError, match="read-only"):
+                    await removal.remove()
+        assert await removal.remove()
+    assert [entry.details["state"] for entry in noted.entries] == ["begun", "done"] * 2

@@ -80,6 +80,8 @@ class SiteRemoval:
         self._around = tuple(around)
         self._cleaned: set[str] = set()
         """Sites whose data had gone when this server's files were looked through."""
+        self._begun: set[str] = set()
+        """Sites whose removal this process has told of and not ended: an attempt that fails is repeated in seconds."""
 
     async def run(self) -> None:
         """Remove what deletions ask for, until cancelled."""
@@ -113,7 +115,7 @@ class SiteRemoval:
                     continue
                 if not lease.is_held:
                     return False
-                await self._record(site_id, "begun", found)
+                await self._begin(site_id, found)
                 log.info("a deleted site's data is being removed", extra={"site": site_id})
                 async with within(self._around):
                     await self._remove(site_id)
@@ -124,7 +126,7 @@ class SiteRemoval:
                     await self._reload_saved()
                 files = await asyncio.to_thread(self._clean_files, site_id)
                 # The entry first: killed in between, this is done again and told twice, never untold.
-                await self._record(site_id, "done", {**found, **files})
+                await self._end(site_id, {**found, **files})
                 await self._sites.data_removed(site_id)
                 log.info("a deleted site's data is removed", extra={"site": site_id, "rows": sum(found.values())})
         await self._clean_own_files()
@@ -135,9 +137,9 @@ class SiteRemoval:
         gone = {site_id for site_id, is_asked in self._sites.removals().items() if not is_asked}
         held = await asyncio.to_thread(sites_in, self._letters, self._quarantine)
         for site_id in sorted(gone & held):
-            await self._record(site_id, "begun", {})  # killed in between, nothing would tell of it
+            await self._begin(site_id, {})  # killed in between, nothing would tell of it
             files = await asyncio.to_thread(self._clean_files, site_id)
-            await self._record(site_id, "done", files)
+            await self._end(site_id, files)
         self._cleaned = gone
 
     async def clean(self, left_over: Sequence[Sealed]) -> None:
@@ -190,6 +192,15 @@ class SiteRemoval:
         letters = remove_from_letters(self._letters, is_of_site, NEWEST)
         kept = remove_from_quarantine(self._quarantine, is_of_site)
         return {name: rows for name, rows in (("dead_letters", letters), ("quarantined_segments", kept)) if rows}
+
+    async def _begin(self, site_id: str, rows: dict[str, int]) -> None:
+        if site_id not in self._begun:
+            await self._record(site_id, "begun", rows)
+            self._begun.add(site_id)
+
+    async def _end(self, site_id: str, rows: dict[str, int]) -> None:
+        await self._record(site_id, "done", rows)
+        self._begun.discard(site_id)
 
     async def _record(self, site_id: str, state: str, rows: dict[str, int]) -> None:
         await record_removal(self._recorder, ACTION, site_id, rows, {"state": state})

@@ -153,7 +153,7 @@ async def test_a_turn_that_is_renewed_lasts_longer_than_the_lease(
 
     async def renewed() -> bool:
         answer = await store.query(f"SELECT max(step) FROM {TABLE} WHERE name = 'removal' AND holder = 'long'")
-        return bool(answer.rows[0][0] > 6)  # the time of one is over after four
+        return int(str(answer.rows[0][0])) > 6  # the time of one is over after four
 
     async with SharedTurn(store, "removal", holder="long", ttl_s=8.0).taken():
         await wait_for(renewed, 60, "renewals")

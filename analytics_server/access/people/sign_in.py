@@ -137,9 +137,8 @@ class SignIn:
         await self.confirm(person, old, address)
         check_password(new, person.email)
         hash_ = await self.passwords.hash(new)
-        await self._people.change(person.id, lambda each: msgspec.structs.replace(each, password_hash=hash_))
         await self._people.forget_resets(person.id)
-        await self._sessions.end_all(person.id)
+        await self._set_password(person.id, hash_)
 
     async def confirm(self, person: Account, password: str, address: str) -> None:
         """Is it really the person who asks? Raises as `sign_in` does."""
@@ -219,13 +218,22 @@ class SignIn:
         check_password(password, invitation.email)
         hash_ = await self.passwords.hash(password)
         await self._use_up(invitation)
-        person = await self._people.change(
-            invitation.resets, lambda each: msgspec.structs.replace(each, password_hash=hash_)
-        )
+        await self._people.forget_resets(invitation.resets)
+        person = await self._set_password(invitation.resets, hash_)
         if person is None:
             raise NotFound("The account of this link was deleted.", code=_UNKNOWN)
-        await self._people.forget_resets(person.id)
-        await self._sessions.end_all(person.id)
+        return person
+
+    async def _set_password(self, person_id: str, hash_: str) -> Account | None:
+        """The new password, and the end of all sessions, in one write: what fails half-way leaves none of both.
+
+        None if there is no such person. Raises a store error.
+        """
+        ended = self._sessions.ended
+        person = await self._people.change(
+            person_id, lambda each: msgspec.structs.replace(ended(each), password_hash=hash_)
+        )
+        await self._sessions.forget_ended(person_id)
         return person
 
     async def _widen(self, person: Account, invitation: Invitation) -> Account:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -34,7 +35,15 @@ from analytics_server.lifecycle import BackgroundTasks
 from analytics_server.mail.mailer import Mailer, MailNotSent
 from analytics_server.mail.texts import invitation_text
 from analytics_server.store import Store
+from analytics_server.store.lease import SharedTurn
 from analytics_server.store.unreadable import UnreadableDocuments
+
+LINK_TURN_S = 10.0
+"""A server that is killed while it uses up a link keeps others from it for so long."""
+
+
+def _turn(store: Store, name: str) -> AbstractAsyncContextManager[None]:
+    return SharedTurn(store, name, holder="accept", ttl_s=LINK_TURN_S).taken()
 
 
 class PeopleService:
@@ -56,7 +65,12 @@ class PeopleService:
         self.people = Accounts(store, unreadable=unreadable, refresh_s=refresh_s)
         self.sessions = PersonSessions(store, self.people, config.access, unreadable=unreadable, refresh_s=refresh_s)
         self.sign_in = SignIn(
-            self.people, self.sessions, config.access, by_password=not config.oidc.only, holder=holder
+            self.people,
+            self.sessions,
+            config.access,
+            by_password=not config.oidc.only,
+            holder=holder,
+            turn=partial(_turn, store),
         )
         self.links = ShareLinks(
             store,

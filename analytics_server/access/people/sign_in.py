@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 import msgspec
 
@@ -35,6 +36,10 @@ _CODE_NEEDED = "Send the code of your authenticator app too, or a recovery code.
 _FAILED = "The e-mail address, the password or the code is wrong."
 
 
+def _alone(name: str) -> AbstractAsyncContextManager[None]:
+    return nullcontext()
+
+
 async def _nobody(token_id: str) -> Principal | None:
     return None
 
@@ -51,8 +56,11 @@ class SignIn:
         passwords: Passwords | None = None,
         by_password: bool = True,
         holder: Callable[[str], Awaitable[Principal | None]] = _nobody,
+        turn: Callable[[str], AbstractAsyncContextManager[None]] = _alone,
     ) -> None:
-        """`by_password` false: people come through a provider only. `holder`: of a token's id."""
+        """`by_password` false: people come through a provider only. `holder`: of a token's id. `turn`: within that of
+        a name, no other server is in it."""
+        self._turn = turn
         self._by_password = by_password
         self._holder = holder
         self._people = people
@@ -129,7 +137,10 @@ class SignIn:
             raise NotFound("Who made this link may not give its rights any more: ask for another.", code=_UNKNOWN)
 
     async def _use_up(self, invitation: Invitation) -> None:
-        if not await self._people.uninvite(invitation.id):
+        """Delete it; of several who use it at once, on whichever servers, one succeeds. Raises `NotFound`."""
+        async with self._turn(f"link {invitation.id}"):
+            is_first = await self._people.uninvite(invitation.id)
+        if not is_first:
             raise NotFound(_USED, code=_UNKNOWN)
 
     async def change_password(self, person: Account, old: str, new: str, address: str) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
+from analytics_server.access.people.accounts import Rights
 from analytics_server.errors import StoreRetryable, Unauthorized
-from analytics_server.store import Store
+from analytics_server.store import Store, lease
 from tests.access.people.test_sessions import EMAIL, PASSWORD, Clock, Server, is_over
 
 NEW = "eight yellow bicycles"
@@ -75,6 +80,26 @@ async def test_where_the_new_password_counts_all_sessions_and_links_are_over(mig
     assert outcomes == sorted(outcomes, reverse=True)
     assert outcomes[0] == "failed"
     assert outcomes[-1] == "done"
+
+
+async def test_a_link_works_once_also_on_two_servers_at_once(migrated: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have read that it is there before either deletes it, where no turn keeps them apart."""
+    shared = msgspec.structs.replace(migrated.capabilities, owns_files=False)
+    monkeypatch.setattr(migrated, "capabilities", shared)
+    monkeypatch.setattr(lease, "LOOK_S", 0.01)
+    for number in range(5):
+        pair = [Server(migrated, Clock(), turn=partial(_turn, migrated)) for _ in range(2)]
+        email = f"anna{number}@example.org"
+        person = await pair[0].people.add(email, name="", rights=Rights(owner=True), password_hash="x")
+        _, link = await pair[0].people.invite(email, resets=person.id, life_s=60)
+        outcomes = await asyncio.gather(
+            *(server.sign_in.accept(link, NEW, "", "192.0.2.1") for server in pair), return_exceptions=True
+        )
+        assert sorted(type(each).__name__ for each in outcomes) == ["Account", "NotFound"]
+
+
+def _turn(store: Store, name: str) -> AbstractAsyncContextManager[None]:
+    return lease.SharedTurn(store, name, holder="accept").taken()
 
 
 def _nothing(person: Any) -> Any:

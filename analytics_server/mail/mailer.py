@@ -1,9 +1,9 @@
 """Hands messages to the mail server of `[mail]`, one connection a message.
 
 Its certificate is verified, against the machine's authorities. With `tls = "starttls"` nothing is sent where the server
-does not offer it. A message has `timeout_s` for everything; whether the server's farewell comes after it has taken the
-message does not count. Neither the log nor an error holds an address, a link, the password or what the server says, as
-it may repeat them: it holds the kind of the failure and the server's code.
+does not offer it. A message has `timeout_s` for everything, the wait for others included; whether the server's farewell
+comes after it has taken the message does not count. Neither the log nor an error holds an address, a link, the password
+or what the server says, as it may repeat them: it holds the kind of the failure and the server's code.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Mailer:
         self._waiting = 0
         self.counter = Counter(
             "mail_messages_total",
-            "Messages to people: taken by the mail server, refused by it or not delivered to it, or not tried.",
+            "Invitations by mail: taken by the mail server, refused by it or not delivered to it, or not tried.",
             ["outcome"],
             registry=registry or CollectorRegistry(),
         )
@@ -62,22 +62,35 @@ class Mailer:
         """Is there a mail server?"""
         return bool(self._settings.host)
 
-    async def send(self, recipient: str, text: MailText) -> None:
-        """Send it; taken by the mail server afterwards. Raises `MailNotSent`, and counts and logs that."""
-        if self._waiting >= self._settings.most_waiting:
-            self.counter.labels("dropped").inc()
-            raise MailNotSent("Too many messages wait for the mail server.")
-        self._waiting += 1
+    async def send(self, recipient: str, text: MailText, *, is_counted: bool = True) -> None:
+        """Send it; taken by the mail server afterwards. Raises `MailNotSent`, and logs that.
+
+        `is_counted` false: of a message whose number would tell who has an account.
+        """
+        outcome = "failed"
         try:
-            async with self._turns:
-                await self._send(recipient, text)
+            if self._waiting >= self._settings.most_waiting:
+                outcome = "dropped"
+                raise MailNotSent("Too many messages wait for the mail server.")
+            self._waiting += 1
+            try:
+                await self._send_in_time(recipient, text)
+            finally:
+                self._waiting -= 1
+            outcome = "sent"
         except MailNotSent as error:
-            self.counter.labels("failed").inc()
             log.warning("a message was not sent", extra={"message_kind": text.kind, "reason": error.message})
             raise
         finally:
-            self._waiting -= 1
-        self.counter.labels("sent").inc()
+            if is_counted:
+                self.counter.labels(outcome).inc()
+
+    async def _send_in_time(self, recipient: str, text: MailText) -> None:
+        try:
+            async with asyncio.timeout(self._settings.timeout_s), self._turns:
+                await self._send(recipient, text)
+        except TimeoutError as error:
+            raise MailNotSent(_reason(error)) from None
 
     async def _send(self, recipient: str, text: MailText) -> None:
         if not self.is_on:
@@ -88,9 +101,8 @@ class Mailer:
         message, sender = _message(settings.sender, address, text), _plain(settings.sender)
         client = await self._client(sender)
         try:
-            async with asyncio.timeout(settings.timeout_s):
-                await client.connect()
-                await client.send_message(message, sender=sender, recipients=[address])
+            await client.connect()
+            await client.send_message(message, sender=sender, recipients=[address])
         except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as error:
             raise MailNotSent(_reason(error)) from None  # what it says and holds may name a person
         finally:

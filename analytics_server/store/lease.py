@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -36,6 +37,11 @@ TIMEOUT_S = 30.0
 TURN_S = 60.0
 """After so long another server goes on where one was killed in its turn."""
 LOOK_S = 1.0
+"""Who waits for a turn looks about that often."""
+PAUSE_S = 2 * LOOK_S
+"""So long nobody takes a turn again that they had: who waits comes first."""
+TELL_S = 60.0
+"""Who has waited for so long says so."""
 
 _WRITE = (
     "INSERT INTO leases (name, claim, step, holder, ends_at, at)"
@@ -94,11 +100,21 @@ class Lease:
         self._ends = began + self._ttl_s
         return self.is_held
 
-    async def keep(self) -> None:
-        """Renew it in time, until it is lost; a task to own. No other call but `is_held` meanwhile."""
+    @property
+    def ends(self) -> float:
+        """When what was taken is over, by this process's clock."""
+        return self._ends
+
+    async def keep(self, renewed: Callable[[float], object] = lambda ends: None) -> None:
+        """Renew it in time, until it is lost; a task to own. No other call but `is_held` meanwhile.
+
+        `renewed`: called with the new end after each renewal.
+        """
         while self.is_held:
             await asyncio.sleep(self._ttl_s / RENEWALS)
             await self._renew()
+            if self.is_held:
+                renewed(self._ends)
 
     async def _renew(self) -> None:
         """Once; while ClickHouse can't be asked, the old end counts."""
@@ -162,27 +178,33 @@ async def leased(lease: Lease) -> AsyncIterator[bool]:
 
 class SharedTurn:
     """One kind of work, on one server at a time. Whoever loses the turn meanwhile stops. Within the process a lock of
-    the caller's decides, so that one waits at most. `ttl_s`: how long a killed server's turn lasts."""
+    the caller's decides, so that one waits at most. `ttl_s`: how long a killed server's turn lasts.
+
+    There is no queue: who waits looks again and again. Who had the turn lets the others look once before it takes the
+    turn again.
+    """
 
     def __init__(self, store: Store, name: str, *, holder: str, ttl_s: float = TURN_S) -> None:
         self._store = store
         self._name = name
         self._holder = holder
         self._ttl_s = ttl_s
+        self._again_at = 0.0
 
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[None]:
-        """Wait for the turn, and have it. Raises `StoreRetryable` where it was lost meanwhile, or a store error."""
+        """Wait for the turn, and have it. Raises `StoreRetryable` where it was lost meanwhile, or a store error.
+
+        The work is cancelled when the lease is over, also while a renewal hangs.
+        """
         if self._store.capabilities.owns_files:  # no other server can
             yield
             return
-        lease = Lease(self._store, self._name, holder=self._holder, ttl_s=self._ttl_s)
-        while True:
-            if await lease.take():
-                break
-            await asyncio.sleep(LOOK_S)
-        work = asyncio.timeout(None)
-        keeping = asyncio.create_task(self._keep(lease, work), name="turn")
+        clock = asyncio.get_running_loop().time
+        lease = Lease(self._store, self._name, holder=self._holder, ttl_s=self._ttl_s, clock=clock)
+        await self._take(lease, clock)
+        work = asyncio.timeout_at(lease.ends)
+        keeping = asyncio.create_task(_keep(lease, work), name="turn")
         try:
             async with work:
                 yield
@@ -194,10 +216,32 @@ class SharedTurn:
             keeping.cancel()
             await asyncio.wait({keeping})
             await lease.release()
+            self._again_at = clock() + PAUSE_S
 
-    async def _keep(self, lease: Lease, work: asyncio.Timeout) -> None:
-        await lease.keep()
-        work.reschedule(asyncio.get_running_loop().time())
+    async def _take(self, lease: Lease, clock: Callable[[], float]) -> None:
+        """Wait until it is taken; two who meet wait for different times, the longer the slower ClickHouse answers."""
+        began, is_told = clock(), False
+        await asyncio.sleep(max(0.0, self._again_at - began))
+        while True:
+            tried_at = clock()
+            if await lease.take():
+                return
+            now = clock()
+            if not is_told and now - began >= TELL_S:
+                is_told = True
+                log.warning("still waiting for a turn", extra={"turn": self._name, "waited_s": int(now - began)})
+            await asyncio.sleep(random.uniform(LOOK_S / 2, LOOK_S + 2 * (now - tried_at)))
+
+
+async def _keep(lease: Lease, work: asyncio.Timeout) -> None:
+    """Renew the lease: the work may go on until its end, and no longer."""
+
+    def bound(ends: float) -> None:
+        if not work.expired():
+            work.reschedule(ends)
+
+    await lease.keep(bound)
+    bound(asyncio.get_running_loop().time())
 
 
 async def end_left_over(store: Store) -> None:

@@ -121,6 +121,7 @@ async def test_a_link_ends_by_a_newer_one_by_a_new_password_and_with_the_account
     for number in range(1, 3):
         await asked(visitor, email)
         links.append(secret_of(await message_to(smtp, email, number)))
+    await all_done(visitor, client, smtp, site)
     assert await accept(visitor, links[0]) == "unknown_invitation"
     await visitor.sign_in(email)
     change = {"password": PASSWORD, "new_password": NEW}
@@ -133,11 +134,33 @@ async def test_a_link_ends_by_a_newer_one_by_a_new_password_and_with_the_account
     assert await accept(visitor, link) == "unknown_invitation"
 
 
+async def metrics(client: Client) -> tuple[float, ...]:
+    """What anyone may read of mail."""
+    requests = [
+        await client.metric(f'password_reset_requests_total{{outcome="{o}"}}') for o in ("accepted", "repeated")
+    ]
+    messages = [await client.metric(f'mail_messages_total{{outcome="{o}"}}') for o in ("sent", "failed", "dropped")]
+    return (*requests, *messages)
+
+
+async def test_a_stranger_can_not_keep_an_invitation_from_being_sent(
+    client: Client, smtp: SmtpServer, visitor: Visitor, site: str
+) -> None:
+    email = f"new@{site}"
+    for _ in range(PER_RECIPIENT):
+        assert (await asked(visitor, email)).status == 204
+    wanted = {"email": email, "roles": {site: "viewer"}}
+    made = (await client.call("POST", "/api/v1/invitations", wanted)).json
+    assert (made["sent"], made["not_sent"]) == (True, None)
+    assert (await message_to(smtp, email)).link == made["link"]
+
+
 async def test_nobody_learns_whether_there_is_an_account_and_nobody_is_flooded(
     client: Client, smtp: SmtpServer, visitor: Visitor, site: str
 ) -> None:
     email = await add(client, site)
-    unknown, before = f"nobody@{site}", await client.metric('mail_messages_total{outcome="dropped"}')
+    unknown = f"nobody@{site}"
+    before = await metrics(client)
     replies = [await asked(visitor, one) for _ in range(PER_RECIPIENT + 1) for one in (email, unknown)]
     assert {(one.status, one.body) for one in replies} == {(204, b"")}
     told = {frozenset(name for name in one.headers if name != "Date") for one in replies}
@@ -146,7 +169,8 @@ async def test_nobody_learns_whether_there_is_an_account_and_nobody_is_flooded(
     await all_done(visitor, client, smtp, site)
     assert [taken.recipient for taken in smtp.taken].count(email) == PER_RECIPIENT
     assert not any(taken.recipient == unknown for taken in smtp.taken)
-    assert await client.metric('mail_messages_total{outcome="dropped"}') == before + 2
+    requests = 2 * PER_RECIPIENT + 1  # of which one is that of `all_done`
+    assert await metrics(client) == (before[0] + requests, before[1] + 2, *before[2:]), "no message is counted"
     for bad in ("nobody", "a@b@c", "x" * 255 + "@example.org"):
         assert (await asked(visitor, bad)).status == 400
     assert (await asked(visitor, email, Origin="https://evil.example")).code == "bad_origin"
@@ -175,11 +199,16 @@ async def test_an_invitation_is_sent_and_the_link_is_shown_all_the_same(
         made = (await client.call("POST", "/api/v1/invitations", {**wanted, "email": f"eve@{site}"})).json
     finally:
         smtp.fault = ""
-    assert made["sent"] is False
+    assert (made["sent"], made["not_sent"]) == (False, "mail_not_sent")
     assert await accept(visitor, made["token"]) == "ok"
-    for _ in range(PER_RECIPIENT + 1):
-        made = (await client.call("POST", "/api/v1/invitations", {**wanted, "email": f"often@{site}"})).json
-    assert made["sent"] is False, "who is invited again and again gets no more messages"
+    often, told = {**wanted, "email": f"often@{site}"}, []
+    dropped = 'mail_messages_total{outcome="dropped"}'
+    before = await client.metric(dropped)
+    for number in range(PER_RECIPIENT + 2):
+        smtp.fault = "" if number else "recipient"  # what was not taken does not count
+        told.append((await client.call("POST", "/api/v1/invitations", often)).json["not_sent"])
+    assert told == ["mail_not_sent", *[None] * PER_RECIPIENT, "too_many_messages"]
+    assert await client.metric(dropped) == before + 1
     entries = (await client.call("GET", "/api/v1/privacy/audit?limit=100")).json["entries"]
     assert {one["operation"] for one in entries} >= {"request_reset", "create_invitation", "accept_invitation"}
     assert not any(site in str(one["details"]) or "asi_" in str(one) for one in entries)

@@ -58,6 +58,8 @@ class SmtpServer:
     taken: list[Taken] = field(default_factory=list)
     heard: list[str] = field(default_factory=list)
     """Every line of every client."""
+    gone: int = 0
+    """Clients that have come and gone: one a message."""
     _clients: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def serve(self, started: threading.Event, stopping: asyncio.Event) -> None:
@@ -80,6 +82,7 @@ class SmtpServer:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, TimeoutError):
                 await self._talk(reader, writer)
         finally:
+            self.gone += 1
             writer.close()
             with contextlib.suppress(OSError, TimeoutError):
                 await asyncio.wait_for(writer.wait_closed(), FAREWELL_S)

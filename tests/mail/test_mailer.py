@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from analytics_server.mail import mailer as mailer_module
 from analytics_server.mail.mailer import Mailer, MailNotSent
 from analytics_server.mail.texts import MailText, invitation_text, reset_text, trial_text
 from analytics_server.settings.sections import MailSection
@@ -189,6 +190,18 @@ async def test_no_more_messages_wait_than_may(plain: SmtpServer) -> None:
     told = [one.message for one in outcomes if isinstance(one, MailNotSent)]
     assert len(told) == 3
     assert told.count("Too many messages wait for the mail server.") == 1
+
+
+async def test_the_time_of_a_message_is_over_also_while_it_waits_for_others(
+    plain: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mailer_module, "AT_ONCE", 0)  # none before it is ever done
+    mailer = mailer_of(plain, timeout_s=0.1)
+    for is_counted in (True, False):
+        with pytest.raises(MailNotSent, match="longer than"):
+            await asyncio.wait_for(mailer.send(ANNA, TEXT, is_counted=is_counted), 60)
+    assert mailer.counter.labels("failed")._value.get() == 1
+    assert plain.heard == []
 
 
 @pytest.mark.parametrize(

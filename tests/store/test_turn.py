@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -24,6 +25,37 @@ async def store(engines: Engines) -> AsyncIterator[Store]:
     await made.command(f"TRUNCATE TABLE {TABLE}")
     yield made
     await made.close()
+
+
+class Connection:
+    """Another server's way to the same ClickHouse. `hangs`: until then nothing is answered, and then it is lost."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.hangs: asyncio.Event | None = None
+        self.has_asked = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def _reach(self) -> None:
+        if self.hangs is not None:
+            await self.hangs.wait()
+            raise StoreRetryable("The connection is lost.")
+
+    async def command(self, *arguments: Any, **options: Any) -> Any:
+        await self._reach()
+        return await self._store.command(*arguments, **options)
+
+    async def query(self, *arguments: Any, **options: Any) -> Any:
+        await self._reach()
+        answer = await self._store.query(*arguments, **options)
+        self.has_asked.set()
+        return answer
+
+
+def connection(store: Store) -> Any:
+    return Connection(store)
 
 
 def as_shared(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +87,10 @@ async def test_who_comes_second_waits_until_the_first_is_done(store: Store, monk
     assert seen == ["first begins", "other", "first ends", "second begins", "second ends"]
 
 
+async def _is_more(count: Callable[[], int]) -> bool:
+    return count() > 0
+
+
 async def _is(seen: list[str], count: int) -> bool:
     return len(seen) >= count
 
@@ -78,6 +114,111 @@ async def test_who_loses_the_turn_stops_and_says_so(store: Store, monkeypatch: p
 
     with pytest.raises(StoreRetryable, match="is lost"):
         await work()
+
+
+async def test_work_ends_before_another_server_begins_also_while_a_renewal_hangs(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_shared(store, monkeypatch)
+    monkeypatch.setattr(leases, "LOOK_S", 0.01)
+    seen: list[str] = []
+    hanging, other, has_begun = connection(store), connection(store), asyncio.Event()
+
+    async def first() -> None:
+        async with SharedTurn(hanging, "removal", holder="first", ttl_s=2.0).taken():
+            seen.append("first begins")
+            hanging.hangs = asyncio.Event()
+            has_begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                seen.append("first ends")
+
+    async def second() -> None:
+        await has_begun.wait()
+        async with SharedTurn(other, "removal", holder="second").taken():
+            seen.append("second begins")
+        hanging.hangs.set()
+
+    told, none = await asyncio.wait_for(asyncio.gather(first(), second(), return_exceptions=True), 60)
+    assert isinstance(told, StoreRetryable)
+    assert none is None
+    assert seen == ["first begins", "first ends", "second begins"]
+
+
+async def test_a_turn_that_is_renewed_lasts_longer_than_the_lease(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_shared(store, monkeypatch)
+
+    async def renewed() -> bool:
+        answer = await store.query(f"SELECT max(step) FROM {TABLE} WHERE name = 'removal' AND holder = 'long'")
+        return int(str(answer.rows[0][0])) > 6  # the time of one is over after four
+
+    async with SharedTurn(store, "removal", holder="long", ttl_s=8.0).taken():
+        await wait_for(renewed, 60, "renewals")
+
+
+async def test_who_takes_turns_without_end_lets_others_have_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_shared(store, monkeypatch)
+    greedy, waiting, may_stop, turns = connection(store), connection(store), asyncio.Event(), 0
+
+    async def again_and_again() -> None:
+        nonlocal turns
+        turn = SharedTurn(greedy, "removal", holder="greedy")
+        while not may_stop.is_set():
+            async with turn.taken():
+                turns += 1
+                waiting.has_asked.clear()
+                asking = [asyncio.create_task(event.wait()) for event in (waiting.has_asked, may_stop)]
+                await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+                for task in asking:
+                    task.cancel()
+
+    async def wait_for_one() -> int:
+        try:
+            async with SharedTurn(waiting, "removal", holder="waiting").taken():
+                return turns
+        finally:
+            may_stop.set()
+
+    endless = asyncio.create_task(again_and_again())
+    await wait_for(lambda: _is_more(lambda: turns), 60, "a turn")
+    assert await asyncio.wait_for(wait_for_one(), 60) < 12
+    await endless
+
+
+async def test_a_long_wait_is_logged_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    as_shared(store, monkeypatch)
+    monkeypatch.setattr(leases, "LOOK_S", 0.01)
+    monkeypatch.setattr(leases, "TELL_S", 0.0)
+    other = connection(store)
+    async with SharedTurn(store, "removal", holder="first").taken():
+        second = asyncio.create_task(_one(other))
+        for _ in range(3):
+            other.has_asked.clear()
+            await asyncio.wait_for(other.has_asked.wait(), 60)
+    await second
+    told = [record for record in caplog.records if record.message == "still waiting for a turn"]
+    assert [record.__dict__["turn"] for record in told] == ["removal"]
+
+
+async def test_the_turn_of_a_killed_server_is_free_when_its_time_is_over(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody releases it, nobody renews it: only the written claim is left."""
+    as_shared(store, monkeypatch)
+    killed = leases.Lease(store, "removal", holder="killed", ttl_s=2.0)
+    assert await killed.take()
+    async with SharedTurn(store, "removal", holder="next").taken():
+        assert not killed.is_held
+
+
+async def _one(store: Store) -> None:
+    async with SharedTurn(store, "removal", holder="one").taken():
+        pass
 
 
 async def test_an_error_of_the_work_is_told_and_the_turn_is_free_again(

@@ -358,12 +358,12 @@ class Accounts:
             if less:
                 await self._documents.put_all(less)
 
-    async def forget_resets(self, person_id: str, *, made_by: str | None = None) -> None:
-        """Delete the links that set a person's password, or those made by one of all. Raises a store error."""
+    async def forget_resets(self, person_id: str, *, made_by: str | None = None, but: str = "") -> None:
+        """Delete the links that set a person's password, or those made by one, `but` one. Raises a store error."""
         async with self._documents.changing:
             await self.load()
             resets = (each for each in self._sorted(Invitation) if each.resets == person_id)
-            gone = [each for each in resets if made_by in (None, each.created_by)]
+            gone = [each for each in resets if made_by in (None, each.created_by) and each.id != but]
             await self._documents.delete_all([(INVITATION, each.id) for each in gone])
 
     async def delete_expired(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any
 
 import msgspec
@@ -56,13 +57,22 @@ class InvitationInfo(msgspec.Struct, frozen=True, kw_only=True):
     created_at_ms: int
 
 
+class NotSent(StrEnum):
+    """Why no message was sent: no `[mail]`, too many to this address (`messages_per_recipient`), or the mail server."""
+
+    MAIL_OFF = "mail_off"
+    TOO_MANY_MESSAGES = "too_many_messages"
+    MAIL_NOT_SENT = "mail_not_sent"
+
+
 class NewInvitation(InvitationInfo, frozen=True, kw_only=True):
     """An invitation that was made. `token` is its secret, `link` the page's address with it: shown this once. `sent`:
-    the mail server has taken a message with the link."""
+    the mail server has taken a message with the link. `not_sent`: why it has not."""
 
     token: str
     link: str
     sent: bool
+    not_sent: NotSent | None
 
 
 class InvitationsAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,11 +115,11 @@ class InvitationRoutes:
         link_of: Callable[[web.Request, str], str],
         client_of: Callable[[web.Request], str],
         recorder: Recorder | None,
-        invite_by_mail: Callable[[str, str], Awaitable[bool]],
+        invite_by_mail: Callable[[str, str], Awaitable[NotSent | None]],
     ) -> None:
         """`link_of` makes the page's address of a secret, `client_of` tells clients apart, `recorder` audits.
 
-        `invite_by_mail`: sends an invitation's secret to its address, and tells whether that was done.
+        `invite_by_mail`: sends an invitation's secret to its address, and tells why not, or None.
         """
         self._invite_by_mail = invite_by_mail
         self._recorder = recorder
@@ -209,10 +219,11 @@ class InvitationRoutes:
         invitation, secret = await self._people.invite(
             email, name=name, rights=rights, life_s=self._life_s, created_by=call.caller.id
         )
-        sent = await self._invite_by_mail(email, secret)
-        if sent:
+        not_sent = await self._invite_by_mail(email, secret)
+        if not_sent is None:
             call.trail.details["sent"] = "true"
-        return NewInvitation(**_shown(invitation), token=secret, link=self._link_of(call.request, secret), sent=sent)
+        link = self._link_of(call.request, secret)
+        return NewInvitation(**_shown(invitation), token=secret, link=link, sent=not_sent is None, not_sent=not_sent)
 
     async def delete_invitation(self, call: Call[None]) -> None:
         """Delete one. Raises `NotFound`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from analytics_server.access.oidc.routes import CALLBACK_PATH, OidcRoutes, SignI
 from analytics_server.access.oidc.sign_in import OidcClient, OidcSignIn
 from analytics_server.access.people.accounts import Accounts, invitation_link
 from analytics_server.access.people.attempts import AttemptCounter, SignInAttempts, TooManyAttempts
-from analytics_server.access.people.invitation_routes import InvitationRoutes
+from analytics_server.access.people.invitation_routes import InvitationRoutes, NotSent
 from analytics_server.access.people.people_routes import PeopleRoutes
 from analytics_server.access.people.reset_routes import ResetRoutes
 from analytics_server.access.people.resets import PasswordResets
@@ -34,7 +35,15 @@ from analytics_server.lifecycle import BackgroundTasks
 from analytics_server.mail.mailer import Mailer, MailNotSent
 from analytics_server.mail.texts import invitation_text
 from analytics_server.store import Store
+from analytics_server.store.lease import SharedTurn
 from analytics_server.store.unreadable import UnreadableDocuments
+
+LINK_TURN_S = 10.0
+"""A server that is killed while it uses up a link keeps others from it for so long."""
+
+
+def _turn(store: Store, name: str) -> AbstractAsyncContextManager[None]:
+    return SharedTurn(store, name, holder="accept", ttl_s=LINK_TURN_S).taken()
 
 
 class PeopleService:
@@ -56,7 +65,12 @@ class PeopleService:
         self.people = Accounts(store, unreadable=unreadable, refresh_s=refresh_s)
         self.sessions = PersonSessions(store, self.people, config.access, unreadable=unreadable, refresh_s=refresh_s)
         self.sign_in = SignIn(
-            self.people, self.sessions, config.access, by_password=not config.oidc.only, holder=holder
+            self.people,
+            self.sessions,
+            config.access,
+            by_password=not config.oidc.only,
+            holder=holder,
+            turn=partial(_turn, store),
         )
         self.links = ShareLinks(
             store,
@@ -72,11 +86,11 @@ class PeopleService:
             self.people,
             self.mailer,
             config.mail,
-            self._by_recipient,
             window_s=config.access.sign_in_window_s,
             server=self._public_url,
             link_of=partial(invitation_link, self._public_url),
             by_password=not config.oidc.only,
+            registry=registry,
         )
 
     def start(self, tasks: BackgroundTasks) -> None:
@@ -150,17 +164,22 @@ class PeopleService:
         methods = SignInMethods(password=not oidc.only, provider=oidc.name, reset=self.resets.is_on)
         return [methods_endpoint(methods), *routes.endpoints()]
 
-    async def _invite_by_mail(self, email: str, secret: str) -> bool:
-        """Send the link of an invitation; did the mail server take it?"""
+    async def _invite_by_mail(self, email: str, secret: str) -> NotSent | None:
+        """Send the link of an invitation; None where the mail server has taken it, else why not."""
         if not self.mailer.is_on:
-            return False
+            return NotSent.MAIL_OFF
         link, life_s = invitation_link(self._public_url, secret), self._config.access.invitation_s
         try:
             self._by_recipient.take(email)
+        except TooManyAttempts:
+            self.mailer.counter.labels("dropped").inc()
+            return NotSent.TOO_MANY_MESSAGES
+        try:
             await self.mailer.send(email, invitation_text(self._public_url, link, life_s))
-        except (MailNotSent, TooManyAttempts):
-            return False
-        return True
+        except MailNotSent:
+            self._by_recipient.forgive(email)
+            return NotSent.MAIL_NOT_SENT
+        return None
 
     def _link_of(self, request: web.Request, secret: str) -> str:
         return invitation_link(self._base(request), secret)

@@ -9,6 +9,7 @@ Uses are noted every `USE_STEP_S` at most, so the idle end is as exact as that.
 from __future__ import annotations
 
 import hmac
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -20,10 +21,12 @@ from analytics_server.access.principals import Principal
 from analytics_server.access.tokens import keyed_hash, new_hash, token_hash
 from analytics_server.access.uses import CredentialUses
 from analytics_server.config import AccessSection
-from analytics_server.errors import Unauthorized
+from analytics_server.errors import StoreError, Unauthorized
 from analytics_server.store.documents import Documents, DocumentTable, Key
 from analytics_server.store.protocol import Store
 from analytics_server.store.unreadable import UnreadableDocuments
+
+log = logging.getLogger(__name__)
 
 SESSIONS = DocumentTable(name="person_sessions", key_columns=("session_hash",))
 SECRET_PREFIX = "ass_"
@@ -187,13 +190,27 @@ class PersonSessions:
 
     async def end_all(self, person_id: str) -> Account | None:
         """Sign a person out everywhere, on all servers. Raises a store error."""
-        now_ms = int(self._clock() * 1000) + 1
-        person = await self._people.change(
-            person_id, lambda each: msgspec.structs.replace(each, sessions_from_ms=max(now_ms, each.sessions_from_ms))
-        )
-        await self._documents.load()
-        await self._documents.delete_all(self._of(person_id))
+        person = await self._people.change(person_id, self.ended)
+        await self.forget_ended(person_id)
         return person
+
+    def ended(self, person: Account) -> Account:
+        """The person with all sessions over, to be stored."""
+        now_ms = int(self._clock() * 1000) + 1
+        return msgspec.structs.replace(person, sessions_from_ms=max(now_ms, person.sessions_from_ms))
+
+    async def forget_ended(self, person_id: str) -> None:
+        """Delete the sessions of a person that are over. Never raises: they are worth nothing where they stay."""
+        try:
+            await self._people.refresh()
+            await self._documents.load()
+            person = self._people.person(person_id)
+            from_ms = person.sessions_from_ms if person else 0
+            keys = self._of(person_id)
+            over = [key for key in keys if (each := self._documents.get(key)) and each.created_at_ms < from_ms]
+            await self._documents.delete_all(over if person else keys)
+        except StoreError as error:
+            log.debug("ended sessions not deleted", extra={"reason": type(error).__name__})
 
     def _of(self, person_id: str) -> list[Key]:
         """The keys of a person's sessions, the oldest first."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 import msgspec
 
@@ -35,6 +36,10 @@ _CODE_NEEDED = "Send the code of your authenticator app too, or a recovery code.
 _FAILED = "The e-mail address, the password or the code is wrong."
 
 
+def _alone(name: str) -> AbstractAsyncContextManager[None]:
+    return nullcontext()
+
+
 async def _nobody(token_id: str) -> Principal | None:
     return None
 
@@ -51,8 +56,11 @@ class SignIn:
         passwords: Passwords | None = None,
         by_password: bool = True,
         holder: Callable[[str], Awaitable[Principal | None]] = _nobody,
+        turn: Callable[[str], AbstractAsyncContextManager[None]] = _alone,
     ) -> None:
-        """`by_password` false: people come through a provider only. `holder`: of a token's id."""
+        """`by_password` false: people come through a provider only. `holder`: of a token's id. `turn`: within that of
+        a name, no other server is in it."""
+        self._turn = turn
         self._by_password = by_password
         self._holder = holder
         self._people = people
@@ -129,7 +137,10 @@ class SignIn:
             raise NotFound("Who made this link may not give its rights any more: ask for another.", code=_UNKNOWN)
 
     async def _use_up(self, invitation: Invitation) -> None:
-        if not await self._people.uninvite(invitation.id):
+        """Delete it; of several who use it at once, on whichever servers, one succeeds. Raises `NotFound`."""
+        async with self._turn(f"link {invitation.id}"):
+            is_first = await self._people.uninvite(invitation.id)
+        if not is_first:
             raise NotFound(_USED, code=_UNKNOWN)
 
     async def change_password(self, person: Account, old: str, new: str, address: str) -> None:
@@ -137,9 +148,8 @@ class SignIn:
         await self.confirm(person, old, address)
         check_password(new, person.email)
         hash_ = await self.passwords.hash(new)
-        await self._people.change(person.id, lambda each: msgspec.structs.replace(each, password_hash=hash_))
         await self._people.forget_resets(person.id)
-        await self._sessions.end_all(person.id)
+        await self._set_password(person.id, hash_)
 
     async def confirm(self, person: Account, password: str, address: str) -> None:
         """Is it really the person who asks? Raises as `sign_in` does."""
@@ -219,13 +229,22 @@ class SignIn:
         check_password(password, invitation.email)
         hash_ = await self.passwords.hash(password)
         await self._use_up(invitation)
-        person = await self._people.change(
-            invitation.resets, lambda each: msgspec.structs.replace(each, password_hash=hash_)
-        )
+        await self._people.forget_resets(invitation.resets)
+        person = await self._set_password(invitation.resets, hash_)
         if person is None:
             raise NotFound("The account of this link was deleted.", code=_UNKNOWN)
-        await self._people.forget_resets(person.id)
-        await self._sessions.end_all(person.id)
+        return person
+
+    async def _set_password(self, person_id: str, hash_: str) -> Account | None:
+        """The new password, and the end of all sessions, in one write: what fails half-way leaves none of both.
+
+        None if there is no such person. Raises a store error.
+        """
+        ended = self._sessions.ended
+        person = await self._people.change(
+            person_id, lambda each: msgspec.structs.replace(ended(each), password_hash=hash_)
+        )
+        await self._sessions.forget_ended(person_id)
         return person
 
     async def _widen(self, person: Account, invitation: Invitation) -> Account:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pyotp
@@ -38,11 +39,11 @@ class Clock:
 class Server:
     """The parts of one server."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, **parts: Any) -> None:
         self.people = Accounts(store, clock=clock, refresh_s=0.0)
         self.sessions = PersonSessions(store, self.people, SETTINGS, clock=clock, refresh_s=0.0)
         hasher = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-        self.sign_in = SignIn(self.people, self.sessions, SETTINGS, clock=clock, passwords=hasher)
+        self.sign_in = SignIn(self.people, self.sessions, SETTINGS, clock=clock, passwords=hasher, **parts)
 
     async def add(self, **rights: object) -> Account:
         hash_ = await self.sign_in.passwords.hash(PASSWORD)

@@ -1,0 +1,106 @@
+"""A new password while ClickHouse fails at any of the writes: where it counts, the old sessions and links are over."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Any
+
+import msgspec
+import pytest
+
+from analytics_server.access.people.accounts import Rights
+from analytics_server.errors import StoreRetryable, Unauthorized
+from analytics_server.store import Store, lease
+from tests.access.people.test_sessions import EMAIL, PASSWORD, Clock, Server, is_over
+
+NEW = "eight yellow bicycles"
+MOST_WRITES = 6
+
+
+class FailingStore:
+    """The store, of which all writes but the first `left` fail."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.left = -1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def insert(self, *arguments: Any, **options: Any) -> Any:
+        if self.left == 0:
+            raise StoreRetryable("ClickHouse is away.")
+        self.left -= 1
+        return await self._store.insert(*arguments, **options)
+
+
+async def signs_in(server: Server, password: str) -> bool:
+    try:
+        await server.enter(password)
+    except Unauthorized:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("by_link", [True, False])
+async def test_where_the_new_password_counts_all_sessions_and_links_are_over(migrated: Store, by_link: bool) -> None:
+    clock, outcomes = Clock(), []
+    store: Any = FailingStore(migrated)
+    for writes in range(MOST_WRITES):
+        server = Server(store, clock)
+        person = await server.add()
+        session = await server.enter()
+        links = [(await server.people.invite(EMAIL, resets=person.id, life_s=60))[1] for _ in range(2)]
+        store.left = writes
+        try:
+            if by_link:
+                await server.sign_in.accept(links[0], NEW, "", "192.0.2.1")
+            else:
+                await server.sign_in.change_password(person, PASSWORD, NEW, "192.0.2.1")
+            outcome = "done"
+        except StoreRetryable:
+            outcome = "failed"
+        store.left = -1
+        after = Server(store, clock)
+        await after.people.load()
+        await after.sessions.load()
+        is_new = await signs_in(after, NEW)
+        assert is_new != await signs_in(after, PASSWORD)
+        assert is_new == (outcome == "done"), "who is told of a failure has the password of before"
+        assert is_new == await is_over(after, session)
+        if is_new:
+            assert [await after.people.invitation_of(link) for link in links] == [None, None]
+        outcomes.append(outcome)
+        await after.people.add("owner@example.org", name="", rights=person.rights, password_hash="x")
+        await after.people.remove(person.id)
+        for each in after.people.all():
+            await after.people.change(each.id, _nothing, owner_stays=False)
+    assert outcomes == sorted(outcomes, reverse=True)
+    assert outcomes[0] == "failed"
+    assert outcomes[-1] == "done"
+
+
+async def test_a_link_works_once_also_on_two_servers_at_once(migrated: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have read that it is there before either deletes it, where no turn keeps them apart."""
+    shared = msgspec.structs.replace(migrated.capabilities, owns_files=False)
+    monkeypatch.setattr(migrated, "capabilities", shared)
+    monkeypatch.setattr(lease, "LOOK_S", 0.01)
+    for number in range(5):
+        pair = [Server(migrated, Clock(), turn=partial(_turn, migrated)) for _ in range(2)]
+        email = f"anna{number}@example.org"
+        person = await pair[0].people.add(email, name="", rights=Rights(owner=True), password_hash="x")
+        _, link = await pair[0].people.invite(email, resets=person.id, life_s=60)
+        outcomes = await asyncio.gather(
+            *(server.sign_in.accept(link, NEW, "", "192.0.2.1") for server in pair), return_exceptions=True
+        )
+        assert sorted(type(each).__name__ for each in outcomes) == ["Account", "NotFound"]
+
+
+def _turn(store: Store, name: str) -> AbstractAsyncContextManager[None]:
+    return lease.SharedTurn(store, name, holder="accept").taken()
+
+
+def _nothing(person: Any) -> Any:
+    return type(person)(id=person.id, email=person.email)

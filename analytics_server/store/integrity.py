@@ -210,6 +210,9 @@ class Integrity:
 
     async def close(self) -> None:
         """The last look, when nothing is written any more."""
+        await self._look()
+
+    async def _look(self) -> None:
         if not self._open:
             return
         try:
@@ -220,7 +223,8 @@ class Integrity:
     @asynccontextmanager
     async def removing(self) -> AsyncIterator[None]:
         """Within it parts of `events` and the rollups may vanish, as their rows are removed on purpose. They are not
-        recorded meanwhile, so that a crash leaves no false alarm. Raises `OSError`."""
+        recorded meanwhile, so that a crash leaves no false alarm, and are recorded again at its end. Raises `OSError`.
+        """
         assert self._record is not None, "not inspected"
         self._removals += 1
         try:
@@ -229,6 +233,8 @@ class Integrity:
             yield
         finally:
             self._removals -= 1
+        if not self._removals:
+            await self._look()
 
     async def _compare(self) -> None:
         present = await read_parts(self._store)

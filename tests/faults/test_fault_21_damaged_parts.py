@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.faults.conftest import daily_work_done
 from tests.server import Client, RunningServer
 
 SITE = "damaged.example"
@@ -142,10 +143,12 @@ async def test_fault_21_nothing_is_lowered_without_consent(tmp_path: Path, reque
     async with Client(server) as client:
         await send(client)
         await client.flushed()
+        await daily_work_done(client)
     assert server.terminate() == 0
     server._settings["ingest_flush_interval_ms"] = "3600000"
     await asyncio.to_thread(server.restart)
     async with Client(server) as client:
+        await daily_work_done(client)
         await send(client, 10)
     server.kill()
     shutil.rmtree(parts(server, "events")[0])

@@ -11,7 +11,6 @@ import http.client
 import os
 import signal
 import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -21,11 +20,12 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 import pytest
 
+from tests import preloaded
 from tests.clickhouse_front.faults import Fault, FaultReport
+from tests.preloaded import ROOT, Running
 from tests.server import own_port
 
 START_TIMEOUT_S = 60.0
-ROOT = Path(__file__).resolve().parent.parent
 
 
 class FaultSwitches:
@@ -73,7 +73,7 @@ class ClickHouseFront:
         self.url = ""
         self.faults = FaultSwitches(self)
         self._port = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Running | None = None
 
     @property
     def is_running(self) -> bool:
@@ -88,16 +88,11 @@ class ClickHouseFront:
         """Start it and wait until it answers. Returns its URL."""
         assert self._process is None, "the front is running already"
         self.path.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "tests.clickhouse_front", "--path", str(self.path), "--port"]
-        command.append(str(self._port or own_port()))
-        command += ["--print-url", "--until-stdin-closes"]
+        arguments = ["--path", str(self.path), "--port", str(self._port or own_port())]
+        arguments += ["--print-url", "--until-stdin-closes"]
         with (self.path / "front.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
+            self._process = preloaded.start(
+                "tests.clickhouse_front", arguments, stdin=subprocess.PIPE, stderr=log, cwd=ROOT
             )
         watchdog = threading.Timer(START_TIMEOUT_S, self._process.kill)
         watchdog.start()
@@ -155,6 +150,7 @@ class ClickHouseFront:
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()
+        assert process.returncode is not None
         return process.returncode
 
 

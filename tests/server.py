@@ -1,8 +1,9 @@
 """A real server process for tests, and a client that speaks to it.
 
 `RunningServer` starts `python -m analytics_server serve` on a directory and a port of
-its own and knows when it is ready by the greeting on its standard output. Its log is
-kept, so that a test can say what must never stand in it. Nothing here sleeps to wait
+its own (forked from a process that has imported it, see `tests.preloaded`, unless the test
+is about the command line) and knows when it is ready by the greeting on its standard
+output. Its log is kept, so that a test can say what must never stand in it. Nothing here sleeps to wait
 for something to have happened: `wait_for` asks for a condition, with a time-out.
 """
 
@@ -30,15 +31,19 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
+from tests import preloaded
+from tests.preloaded import Running
+
 T = TypeVar("T")
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 40.0
+COMMAND_TIMEOUT_S = 100.0
 REQUEST_TIMEOUT_S = 30.0
 LARGE_BODY = 1_000_000
 ADMIN_TOKEN = "ast_the-admin-token-of-the-tests"
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
-_SERVE = [sys.executable, "-W", "default", "-m", "analytics_server", "serve"]
+_PROGRAM = [sys.executable, "-W", "default", "-m", "analytics_server"]
 _READY = re.compile(r"is running at (\S+)")
 _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw9").removeprefix("gw"))
 _ports = itertools.count(11_000 + _worker % 5 * 4_000 + os.getpid() % 100 * 10)
@@ -62,11 +67,13 @@ def own_port() -> int:
 class RunningServer:
     """One server process at a time on one directory; `settings` are `{"section_key": "text"}`."""
 
-    def __init__(self, directory: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, directory: Path, settings: Mapping[str, str] | None = None, *, executed: bool = False) -> None:
+        """`executed`: as a new program with its own command line, not forked."""
         self.data_dir = directory / "data"
         self._log_path = directory / "log"
         self._settings = dict(settings or {})
-        self._process: subprocess.Popen[bytes] | None = None
+        self._executed = executed
+        self._process: Running | None = None
         self.greeting = ""
         self.url = ""
         self.token = ADMIN_TOKEN
@@ -98,17 +105,26 @@ class RunningServer:
         }
         return clean | {f"ANALYTICS_{name.upper()}": value for name, value in wanted.items() if value}
 
+    def command(self, *arguments: str, typed: str = "", **changes: str) -> subprocess.CompletedProcess[str]:
+        """`analytics-server ARGUMENTS` with this server's settings; `changes` are variables of the environment."""
+        environment = self.environment() | changes
+        return preloaded.run("analytics_server", arguments, typed=typed, env=environment, timeout=COMMAND_TIMEOUT_S)
+
     def start(self) -> Self:
         """Start and wait for the greeting."""
         assert self._process is None
         with self._log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*self.under, *_SERVE, "--port", str(self.port or own_port())],
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-            )
+            arguments = ["serve", "--port", str(self.port or own_port())]
+            if self.under or self._executed:
+                self._process = subprocess.Popen(
+                    [*self.under, *_PROGRAM, *arguments],
+                    env=self.environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                )
+            else:
+                self._process = preloaded.start("analytics_server", arguments, stderr=log, env=self.environment())
         self.greeting = self._read_greeting(self._process)
         found = _READY.search(self.greeting)
         if found is None:
@@ -154,7 +170,7 @@ class RunningServer:
             self._process.stdout.close()
         self._process = None
 
-    def _read_greeting(self, process: subprocess.Popen[bytes]) -> str:
+    def _read_greeting(self, process: Running) -> str:
         assert process.stdout is not None
         pipe = process.stdout.fileno()
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -334,24 +350,10 @@ async def raw(server: RunningServer, request: bytes, *, timeout_s: float = 15.0,
     return received
 
 
-STORED = """
-import sys, clickhouse_connect
-client = clickhouse_connect.get_client(dsn="chdb://" + sys.argv[1], database="analytics")
-import orjson
-for sql in sys.argv[2:]:
-    sys.stdout.buffer.write(orjson.dumps(client.query(sql).result_rows, default=str) + b"\\n")
-"""
-
-
 def stored(data_dir: Path, *questions: str) -> list[list[list[Any]]]:
     """The rows of SQL questions on a stopped server's embedded engine, one list per question."""
-    done = subprocess.run(
-        [sys.executable, "-c", STORED, str(data_dir / "clickhouse"), *questions],
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr.decode()
+    done = preloaded.run("tests.stored", [str(data_dir / "clickhouse"), *questions], timeout=60)
+    assert done.returncode == 0, done.stderr
     return [msgspec.json.decode(line) for line in done.stdout.splitlines()]
 
 

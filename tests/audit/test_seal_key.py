@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.audit.test_service import command, verified
+from tests.audit.test_service import verified
 from tests.server import Client, RunningServer, wait_for
 
 
@@ -32,9 +32,9 @@ async def test_a_seal_key_that_cannot_be_read_stops_no_server_and_a_lost_one_is_
         await wait_for(is_told)
     assert server.terminate() == 0
     assert "key of the audit log's seals can't be read or made: no old entries are removed" in server.log
-    checked = command(server, "audit", "verify")
+    checked = server.command("audit", "verify")
     assert checked.returncode == 1
-    assert checked.stderr.startswith(b"Error: The key of the audit log's seals can't be read")
+    assert checked.stderr.startswith("Error: The key of the audit log's seals can't be read")
     path.rmdir()
     assert "a key of the audit log's seals is made" not in server.log
 

@@ -224,18 +224,8 @@ async def test_what_cannot_be_asked_is_refused(client: Client, query: str, code:
     assert (reply.status, reply.code) == (400, code)
 
 
-def command(server: RunningServer, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "analytics_server", *arguments],
-        env={**os.environ, **server.environment()},
-        capture_output=True,
-        check=False,
-        timeout=100,
-    )
-
-
 def verified(server: RunningServer) -> Any:
-    done = command(server, "audit", "verify", "--json")
+    done = server.command("audit", "verify", "--json")
     report = msgspec.json.decode(done.stdout)
     assert (done.returncode == 0) == report["ok"], done.stderr
     return report
@@ -265,9 +255,9 @@ async def test_a_chain_outlives_restarts_kills_and_commands_and_holds_no_secret(
         await asyncio.gather(*tasks, return_exceptions=True)
     assert made.status == 201
 
-    assert command(server, "site", "create", "cli.example").returncode == 0
+    assert server.command("site", "create", "cli.example").returncode == 0
     report = verified(server)
-    exported = command(server, "audit", "export").stdout.decode()
+    exported = server.command("audit", "export").stdout
 
     assert report["ok"], report
     assert len(report["chains"]) == 2
@@ -312,10 +302,10 @@ async def test_a_tampered_log_is_named_and_the_exit_code_says_so(tmp_path: Path)
     assert server.terminate() == 0
     tamper(server.data_dir / "clickhouse")
 
-    done = command(server, "audit", "verify")
+    done = server.command("audit", "verify")
 
     assert done.returncode == 1
-    assert b"BROKEN at entry 3" in done.stdout
+    assert "BROKEN at entry 3" in done.stdout
 
 
 def damage(engine: Path) -> None:

@@ -22,17 +22,9 @@ TIMEOUT_S = 100.0
 
 def command(server: RunningServer, *arguments: str, token: str | None = None) -> tuple[int, str, str]:
     """Exit code, standard output, standard error."""
-    environment = server.environment()
-    if token is not None:
-        environment["ANALYTICS_ADMIN_TOKEN"] = token
-    done = subprocess.run(
-        [sys.executable, "-m", "analytics_server", "export-data", *arguments],
-        env=environment,
-        capture_output=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+    changes = {} if token is None else {"ANALYTICS_ADMIN_TOKEN": token}
+    done = server.command("export-data", *arguments, **changes)
+    return done.returncode, done.stdout, done.stderr
 
 
 EXPIRE = """

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -22,18 +20,9 @@ TIMEOUT_S = 100.0
 
 def command(server: RunningServer, *arguments: str, stdin: str = "", token: str | None = None) -> tuple[int, str, str]:
     """Exit code, standard output, standard error."""
-    environment = server.environment()
-    if token is not None:
-        environment["ANALYTICS_ADMIN_TOKEN"] = token
-    done = subprocess.run(
-        [sys.executable, "-m", "analytics_server", *arguments],
-        env=environment,
-        input=stdin.encode(),
-        capture_output=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+    changes = {} if token is None else {"ANALYTICS_ADMIN_TOKEN": token}
+    done = server.command(*arguments, typed=stdin, **changes)
+    return done.returncode, done.stdout, done.stderr
 
 
 async def test_both_ask_the_server_that_runs_on_the_data_directory(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,10 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 
 def demo(running: RunningServer, *options: str) -> subprocess.CompletedProcess[str]:
-    environment = running.environment()
-    environment.pop("ANALYTICS_ADMIN_TOKEN")
-    command = [sys.executable, "-m", "analytics_server", "demo", "--days", "28", "--end", END, *options]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    return running.command("demo", "--days", "28", "--end", END, *options, ANALYTICS_ADMIN_TOKEN="")
 
 
 def expected(sessions: int) -> str:

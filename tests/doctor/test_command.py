@@ -6,7 +6,6 @@ import asyncio
 import io
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
@@ -25,14 +24,7 @@ FINDINGS = (
 
 
 def doctor(server: RunningServer, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "analytics_server", "doctor", *options],
-        env=server.environment() | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return server.command("doctor", *options, **environment)
 
 
 def report_from(done: subprocess.CompletedProcess[str]) -> Report:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import sys
 from pathlib import Path
 from uuid import uuid4
 
@@ -98,14 +97,7 @@ async def test_repeated_event_ids_are_counted_once_across_a_kill(tmp_path: Path)
 
 def run_serve(server: RunningServer) -> subprocess.CompletedProcess[str]:
     """A server that is expected to end by itself, with the settings of another."""
-    return subprocess.run(
-        [sys.executable, "-m", "analytics_server", "serve"],
-        env={"ANALYTICS_SERVER_PORT": "0", **server.environment()},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return server.command("serve", ANALYTICS_SERVER_PORT="0")
 
 
 async def test_a_second_server_on_the_same_data_is_refused_in_one_line(tmp_path: Path) -> None:

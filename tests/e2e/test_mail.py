@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -226,34 +224,29 @@ def test_commands_send_links_and_try_the_mail_server(tmp_path: Path, smtp: SmtpS
         },
     )
 
-    def command(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "analytics_server", *arguments]
-        environment = {**server.environment(), **changes}
-        return subprocess.run(line, env=environment, capture_output=True, text=True, check=False, timeout=100)
-
     def last() -> Taken:
         return [taken for taken in smtp.taken if taken.recipient == "owner@cli.example"][-1]
 
-    added = command("person", "add", "owner@cli.example", "--owner", "--send")
+    added = server.command("person", "add", "owner@cli.example", "--owner", "--send")
     assert (added.returncode, added.stderr) == (0, "sent\n")
     assert last().link == added.stdout.strip()
     assert "7 days" in last().text
-    tried = command("mail", "test", "owner@cli.example")
+    tried = server.command("mail", "test", "owner@cli.example")
     assert (tried.returncode, tried.stdout) == (0, "127.0.0.1 has taken the message.\n")
     assert "arrive here" in last().text
     smtp.fault = "recipient"
     try:
-        refused = command("mail", "test", "owner@cli.example")
+        refused = server.command("mail", "test", "owner@cli.example")
     finally:
         smtp.fault = ""
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "refused the recipient (550)" in refused.stderr
-    off = command("mail", "test", "owner@cli.example", ANALYTICS_MAIL_HOST="")
+    off = server.command("mail", "test", "owner@cli.example", ANALYTICS_MAIL_HOST="")
     assert off.returncode == 1
     assert "[mail] host" in off.stderr
-    unsent = command("person", "add", "other@cli.example", "--owner", "--send", ANALYTICS_MAIL_HOST="")
+    unsent = server.command("person", "add", "other@cli.example", "--owner", "--send", ANALYTICS_MAIL_HOST="")
     assert (unsent.returncode, unsent.stdout) == (1, "")
-    shown = command(
+    shown = server.command(
         "check-config", ANALYTICS_MAIL_HOST="localhost", ANALYTICS_MAIL_USER="u", ANALYTICS_MAIL_PASSWORD="marked"
     )
     assert shown.returncode == 0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,9 +64,8 @@ def front(tmp_path: Path) -> Iterator[ClickHouseFront]:
 
 
 def command(server: RunningServer, heard: Heard, *arguments: str) -> None:
-    line = [sys.executable, "-m", "analytics_server", *arguments]
-    done = subprocess.run(line, env=server.environment(), capture_output=True, check=False, timeout=100)
-    heard.note(f"the command {arguments[0]}", done.stdout + done.stderr)
+    done = server.command(*arguments)
+    heard.note(f"the command {arguments[0]}", (done.stdout + done.stderr).encode())
 
 
 def process_list(heard: Heard, pid: int) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import subprocess
 import sys
 from collections.abc import Collection
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import clickhouse_connect
 import msgspec
 
+from tests import preloaded
 from tests.server import RunningServer
 
 READ_TIMEOUT_S = 90.0
@@ -43,13 +43,8 @@ def read_books(url: str, database: str = "analytics") -> Books:
     """Read the books at `url`: `http://…` of a running server, or `chdb:///path` of a stopped one. Blocking."""
     if not url.startswith("chdb:"):
         return _read(url, database)
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.books", url, database],
-        capture_output=True,
-        check=False,
-        timeout=READ_TIMEOUT_S,
-    )
-    assert done.returncode == 0, done.stderr.decode()
+    done = preloaded.run("tests.faults.books", [url, database], timeout=READ_TIMEOUT_S)
+    assert done.returncode == 0, done.stderr
     return msgspec.json.decode(done.stdout, type=Books)
 
 

@@ -46,15 +46,7 @@ async def alter(place: Place, sql: str) -> None:
 
 async def dead_letters(place: Place, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command, with the server's settings."""
-    return await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "analytics_server", "dead-letters", *arguments],
-        env=place.server.environment(),
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    return await asyncio.to_thread(place.server.command, "dead-letters", *arguments)
 
 
 async def start_with_constraint(place: Place) -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,8 +65,7 @@ def _covers(merged: Path, part: Path) -> bool:
 
 def doctor(server: RunningServer, *options: str) -> tuple[int, dict[str, dict[str, Any]]]:
     """Exit code and findings by check."""
-    command = [sys.executable, "-m", "analytics_server", "doctor", "--json", *options]
-    done = subprocess.run(command, env=server.environment(), capture_output=True, check=False, timeout=100)
+    done = server.command("doctor", "--json", *options)
     report = msgspec.json.decode(done.stdout)
     return done.returncode, {finding["check"]: finding for finding in report["findings"]}
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -219,21 +216,11 @@ async def test_the_command_shows_what_would_go_and_removes_it(tmp_path: Path) ->
             for days, status in ((-1, 400), (0, 200), (36_501, 400), (36_500, 200)):
                 assert (await client.call("PUT", f"/api/v1/sites/{SHORT}", {setting: days})).status == status
     assert server.terminate() == 0
-    done = command(server, "expire", "--dry-run", "--json")
+    done = server.command("expire", "--dry-run", "--json")
 
     assert done.returncode == 0, done.stderr
     assert msgspec.json.decode(done.stdout) == []
-    assert command(server, "expire").stdout == b"0 rows removed.\n"
-
-
-def command(server: RunningServer, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "analytics_server", *arguments],
-        env={**os.environ, **server.environment()},
-        capture_output=True,
-        check=False,
-        timeout=100,
-    )
+    assert server.command("expire").stdout == "0 rows removed.\n"
 
 
 def test_a_site_whose_settings_nobody_can_read_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

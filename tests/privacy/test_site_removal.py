@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +68,7 @@ async def test_a_deleted_sites_data_goes_beside_ingestion_and_after_a_kill_and_l
             await send(client, LEFT, "late")
             await send(client, GONE, "late")
         late.kill()
-    done = command(late, "site", "remove", GONE, "--data", "erase", "--yes")
+    done = late.command("site", "remove", GONE, "--data", "erase", "--yes")
     assert done.returncode == 0, done.stderr
     with late:
         async with Client(late) as client:
@@ -146,13 +143,3 @@ def assert_nothing_left(data_dir: Path) -> None:
     ]
     found: dict[str, Any] = dict(zip(names, stored(data_dir, *counts), strict=True))
     assert {name: rows for name, rows in found.items() if rows != [[0]]} == {}
-
-
-def command(server: RunningServer, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "analytics_server", *arguments],
-        env={**os.environ, **server.environment()},
-        capture_output=True,
-        check=False,
-        timeout=100,
-    )

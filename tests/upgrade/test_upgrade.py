@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -73,13 +71,6 @@ def rollups(report: str) -> set[Any]:
 
 
 def command(server: RunningServer, *arguments: str, fails: bool = False) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "analytics_server", *arguments],
-        env=server.environment(),
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=120,
-    )
+    done = server.command(*arguments)
     assert fails or done.returncode == 0, done.stderr
     return done.stdout

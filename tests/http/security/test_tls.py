@@ -10,7 +10,6 @@ import os
 import socket
 import ssl
 import subprocess
-import sys
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -131,13 +130,7 @@ async def test_a_beacon_is_kept_whose_client_has_closed_its_side(
 
 
 def test_the_healthcheck_finds_it(server: RunningServer) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "analytics_server", "healthcheck"],
-        env=server.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = server.command("healthcheck")
     assert (done.returncode, done.stdout) == (0, f"healthy: {server.url}\n"), done.stderr
 
 

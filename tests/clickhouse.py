@@ -7,10 +7,13 @@ front itself.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -173,9 +176,27 @@ def clickhouse_front(module_front: ClickHouseFront) -> Iterator[ClickHouseFront]
 
 
 @pytest.fixture(scope="session")
-def embedded_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where every test of this process keeps the engine in process: it allows one path at a time."""
+def _embedded_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("embedded")
+
+
+@pytest.fixture(scope="module")
+def embedded_path(_embedded_path: Path) -> Iterator[Path]:
+    """Where every test of this process keeps the engine in process: it allows one path at a time.
+
+    A module's databases go with it, because the engine loads all that there are each time that it is opened.
+    """
+    yield _embedded_path
+    forget_databases(_embedded_path)
+
+
+def forget_databases(path: Path) -> None:
+    """Empty the directory of an engine that is closed."""
+    for own in os.scandir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd"):
+        with contextlib.suppress(OSError):
+            assert not Path(os.readlink(own.path)).is_relative_to(path), "the engine is still open"
+    for found in path.iterdir():
+        shutil.rmtree(found) if found.is_dir() else found.unlink()
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,18 @@ import sys
 import hypothesis
 import pytest
 
-from tests.clickhouse import clickhouse_front, clickhouse_server, clickhouse_url, embedded_path, module_front
+from tests.clickhouse import (
+    _embedded_path,
+    clickhouse_front,
+    clickhouse_server,
+    clickhouse_url,
+    embedded_path,
+    module_front,
+)
 from tests.skips import IN_CI, pytest_make_collect_report, pytest_runtest_makereport
 
 __all__ = [
+    "_embedded_path",
     "clickhouse_front",
     "clickhouse_server",
     "clickhouse_url",

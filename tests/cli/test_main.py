@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -26,6 +27,7 @@ from analytics_server.ingest.flush import dead_letters
 from analytics_server.ingest.wal.recovery import LOCK
 from analytics_server.model import Site
 from analytics_server.store import make_store, migrate
+from tests.clickhouse import forget_databases
 from tests.ingest.rows import row
 
 _numbers = itertools.count(1)
@@ -52,8 +54,9 @@ class Commands:
 
 
 @pytest.fixture
-def run(tmp_path: Path, embedded_path: Path) -> Commands:
-    return Commands(tmp_path, embedded_path)
+def run(tmp_path: Path, embedded_path: Path) -> Iterator[Commands]:
+    yield Commands(tmp_path, embedded_path)
+    forget_databases(embedded_path)
 
 
 COMMANDS = [

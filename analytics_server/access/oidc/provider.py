@@ -11,7 +11,6 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -21,6 +20,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from analytics_server.access.oidc.failures import OidcRefused, OidcUnavailable
+from analytics_server.http.security.host_check import is_loopback
 
 MOST_BYTES = 262_144
 TIMEOUT_S = 10.0
@@ -104,16 +104,7 @@ def is_trustworthy(address: str) -> bool:
         return False
     if parts.scheme == "https":
         return bool(host)
-    return parts.scheme == "http" and _is_loopback(host)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return parts.scheme == "http" and is_loopback(host)
 
 
 async def fetch_json(

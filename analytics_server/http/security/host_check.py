@@ -51,7 +51,7 @@ class HostCheck:
         self._known: dict[str, bool] = {}
         self._logged: set[str] = set()
         self.is_on = ANY_HOST not in settings.allowed_hosts and bool(
-            own or settings.allowed_hosts or _is_loopback(settings.host)
+            own or settings.allowed_hosts or is_loopback(settings.host)
         )
         """Are there names to compare with?"""
         self.is_guess = self.is_on and not own and not settings.allowed_hosts
@@ -120,7 +120,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     name = without_brackets(host).lower()
     try:
         address = ipaddress.ip_address(name)

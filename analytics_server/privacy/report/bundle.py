@@ -17,6 +17,7 @@ from analytics_server.config import Config
 from analytics_server.model import Site
 from analytics_server.privacy.report.fields import TABLES, DataClass, KeptFor
 from analytics_server.privacy.report.history import PastAction, PrivacyHistory
+from analytics_server.privacy.report.recipients import sub_processors
 from analytics_server.privacy.report.texts import privacy_notice, processing_record
 from analytics_server.privacy.salts import KEPT_S, SALT_BYTES
 from analytics_server.profiles.tables import profile_of
@@ -82,7 +83,7 @@ async def make_report(config: Config, site: Site, history: PrivacyHistory, now: 
     """The report of a site. Raises a store error."""
     kept = {KeptFor.EVENTS: kept_events(config, site), KeptFor.TOTALS: _kept_totals(config, site)}
     kept |= {KeptFor.DAYS_30: KeptFor.DAYS_30.value, KeptFor.HOURS_48: f"{KEPT_S // HOUR_S} hours at most"}
-    profile = profile_of(site.profile)
+    profile, others = profile_of(site.profile), sub_processors(config)
     content = ReportContent(
         site=site,
         made_at=now.astimezone(UTC).isoformat(timespec="seconds"),
@@ -110,12 +111,12 @@ async def make_report(config: Config, site: Site, history: PrivacyHistory, now: 
             destroyed_after_hours=KEPT_S // HOUR_S,
             visitor_ids="a keyed hash for each day and site" if config.privacy.visitor == "daily" else "none are kept",
         ),
-        sub_processors=[],
+        sub_processors=others,
         last_expiries=list(await history.expiries(site.site_id)),
         last_erasures=list(await history.erasures(site.site_id)),
         findings=findings(config, site),
-        privacy_notice=privacy_notice(site, profile, kept_events(config, site)),
-        processing_record=processing_record(site, profile, kept_events(config, site)),
+        privacy_notice=privacy_notice(site, profile, kept_events(config, site), others),
+        processing_record=processing_record(site, profile, kept_events(config, site), others),
     )
     return PrivacyReport(report=content, sha256=content_hash(content))
 

@@ -5,6 +5,8 @@ Drafts for the operator's lawyer. What only the operator knows stands in square 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from analytics_server.model import Site
 from analytics_server.profiles.switches import CollectedKind, SiteProfile
 from analytics_server.profiles.tables import STANDARD
@@ -18,7 +20,7 @@ _KINDS = (
 )
 
 
-def privacy_notice(site: Site, profile: SiteProfile, kept: str) -> str:
+def privacy_notice(site: Site, profile: SiteProfile, kept: str, others: Sequence[str]) -> str:
     """What visitors are told, as plain text."""
     collected = ["the page and its title", "browser, operating system and kind of device", "the language"]
     collected += [text for kind, text in _KINDS if kind not in profile.left_out]
@@ -36,7 +38,7 @@ def privacy_notice(site: Site, profile: SiteProfile, kept: str) -> str:
     if not profile.script:
         parts.append("Nothing is read from your device: we count only what your browser sends with each request.")
     parts += [
-        f"The data is kept {_for(kept)}. It is passed on to nobody, and no processor outside our control has it.",
+        f"The data is kept {_for(kept)}. " + _passed_on(others),
         "You can object: switch on Do Not Track or Global Privacy Control in your browser, and you are not counted;"
         " or write to [address for objections].",
         f"Legal basis: [{_basis(profile)}].",
@@ -44,7 +46,7 @@ def privacy_notice(site: Site, profile: SiteProfile, kept: str) -> str:
     return "\n\n".join(parts)
 
 
-def processing_record(site: Site, profile: SiteProfile, kept: str) -> str:
+def processing_record(site: Site, profile: SiteProfile, kept: str, others: Sequence[str]) -> str:
     """An entry for the record of processing activities (Art. 30 GDPR), as plain text."""
     personal = "user ids where the application sends them; " if profile.by_user else ""
     rows = (
@@ -58,7 +60,7 @@ def processing_record(site: Site, profile: SiteProfile, kept: str) -> str:
         ("Persons concerned", "Visitors of the website"),
         ("Categories of data", f"{personal}daily pseudonymous visitor hashes; events with page, browser and place"),
         ("Recipients", "None outside the controller; [people with access: see the audit log]"),
-        ("Sub-processors", "None"),
+        ("Sub-processors", f"[{'; '.join(others)}: strike out what you run yourself]" if others else "None"),
         ("Transfers to third countries", "None by the program; [where the server stands]"),
         ("Time limits for erasure", f"Events: {kept}. Salts of the hashes: 48 hours at most. Counts of drops: 30 days"),
         (
@@ -74,6 +76,14 @@ def _place(profile: SiteProfile) -> str:
     if CollectedKind.REGION in profile.left_out:
         return "country"
     return "country and region" if CollectedKind.CITY in profile.left_out else "country, region and city"
+
+
+def _passed_on(others: Sequence[str]) -> str:
+    if not others:
+        return "It is passed on to nobody, and no processor outside our control has it."
+    return (
+        f"It is passed on to nobody. [Name here who runs the following, unless you do yourself: {'; '.join(others)}.]"
+    )
 
 
 def _shortened(profile: SiteProfile) -> str:

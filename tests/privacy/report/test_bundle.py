@@ -10,12 +10,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from analytics_server.config import CollectSection, Config, ExportSection, PrivacySection, SitesSection
+from analytics_server.config import (
+    ClickhouseSection,
+    CollectSection,
+    Config,
+    ExportSection,
+    PrivacySection,
+    SitesSection,
+)
 from analytics_server.model import Site
 from analytics_server.privacy.report.bundle import PrivacyReport, content_hash, make_report
 from analytics_server.privacy.report.history import PastAction
 from analytics_server.privacy.report.page import report_json, report_page, report_zip
 from analytics_server.profiles.tables import PROFILES
+from analytics_server.settings.sections import MailSection, OidcSection
 
 NOW = datetime(2026, 11, 29, 12, 30, tzinfo=UTC)
 
@@ -61,6 +69,41 @@ async def test_the_texts_follow_the_profile() -> None:
     assert "the size of the screen" not in server.privacy_notice
     for report in (standard, french, server):
         assert "anonym" not in report.privacy_notice + report.processing_record
+
+
+async def test_services_on_other_machines_are_named_without_credentials() -> None:
+    config = Config(
+        clickhouse=ClickhouseSection(url="https://marked:marked@db.example:8443/a"),
+        mail=MailSection(host="mail.example", user="marked", password="marked", sender="a@a.example"),
+        oidc=OidcSection(issuer="https://id.example/realms/a"),
+    )
+    report = (await made(config)).report
+
+    assert [line.partition(":")[0] for line in report.sub_processors] == [
+        "ClickHouse at db.example",
+        "Mail server at mail.example",
+        "Sign-in provider at id.example",
+    ]
+    for line in report.sub_processors:
+        assert line in report.privacy_notice
+        assert line in report.processing_record
+    assert "no processor outside our control" not in report.privacy_notice
+    assert b"marked" not in msgspec.json.encode(report)
+
+
+@pytest.mark.parametrize(
+    "url", ["chdb:///var/lib/a", "", "http://127.0.0.1:8123", "http://[::1]:8123/a", "http://localhost"]
+)
+async def test_services_on_this_machine_are_no_sub_processors(url: str) -> None:
+    config = Config(
+        clickhouse=ClickhouseSection(url=url),
+        mail=MailSection(host="localhost", tls="none", sender="a@a.example"),
+        oidc=OidcSection(issuer="http://127.0.0.2:9000"),
+    )
+    report = (await made(config)).report
+
+    assert report.sub_processors == []
+    assert "no processor outside our control" in report.privacy_notice
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,31 @@
+"""Who else learns anything: the services outside this program that the settings name."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from analytics_server.config import Config
+from analytics_server.http.security.host_check import is_loopback
+
+
+def sub_processors(config: Config) -> list[str]:
+    """One line for each service on another machine: what it is, where, what it learns. Hosts only, no credentials."""
+    named = (
+        (host_of(config.clickhouse.url), "ClickHouse", "it holds all that is stored"),
+        (
+            config.mail.host,
+            "Mail server",
+            "it learns the addresses of people who sign in here, and nothing of visitors",
+        ),
+        (
+            host_of(config.oidc.issuer),
+            "Sign-in provider",
+            "it learns who signs in here and when, and nothing of visitors",
+        ),
+    )
+    return [f"{what} at {host}: {learns}" for host, what, learns in named if host and not is_loopback(host)]
+
+
+def host_of(url: str) -> str:
+    """The host of an address, empty for ClickHouse in process."""
+    return "" if url.startswith("chdb:") else urlsplit(url).hostname or ""

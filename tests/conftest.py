@@ -16,6 +16,7 @@ from tests.clickhouse import (
     clickhouse_url,
     embedded_path,
     module_front,
+    open_engine,
 )
 from tests.skips import IN_CI, pytest_make_collect_report, pytest_runtest_makereport
 
@@ -26,6 +27,7 @@ __all__ = [
     "clickhouse_url",
     "embedded_path",
     "module_front",
+    "open_engine",
     "pytest_make_collect_report",
     "pytest_runtest_makereport",
 ]

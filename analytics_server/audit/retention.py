@@ -10,8 +10,8 @@ an entry's age is that of its hashed text: otherwise a change of the table would
 A chain that is broken there is not cut, so that the fault stays visible.
 
 A server cuts the chains of its own data directory alone, as only its key proves that. Another server's chain stays,
-also where that seems to be gone: it may come back after a long outage, or keep its entries longer. One server cuts at
-a time (`store/lease.py`).
+also where that seems to be gone: it may come back after a long outage, or keep its entries longer. Somebody has to say
+that it is gone (`retiring.py`). One server cuts at a time (`store/lease.py`).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ async def cut(
     for head in own:
         if head.server not in due:
             continue
-        end, fault = await _old_end(store, head, seals, before)
+        end, fault = await old_end(store, head, seals, before)
         sealed = seals.proven.get(head.server)
         if fault is not None:
             log.error(
@@ -77,7 +77,7 @@ async def cut(
         else:
             left_over.append(sealed)
     if ends:
-        await _seal(recorder, key, server, seals, ends)
+        await seal_ends(recorder, key, server, seals, ends)
     for end in [*ends, *left_over]:
         await delete_until(store, end)
     if broken:
@@ -85,7 +85,8 @@ async def cut(
     return ends
 
 
-async def _seal(recorder: Recorder, key: SealKey, server: str, seals: Seals, ends: Collection[ChainHead]) -> None:
+async def seal_ends(recorder: Recorder, key: SealKey, server: str, seals: Seals, ends: Collection[ChainHead]) -> None:
+    """Record that the chains were cut as far as that, and what all seals before say. Raises as `Recorder` does."""
     for end in ends:
         seals.take(end, is_proven=True)
     details = key.details(server, seals.proven.values(), seals.unproven())
@@ -94,7 +95,7 @@ async def _seal(recorder: Recorder, key: SealKey, server: str, seals: Seals, end
     )
 
 
-async def _old_end(
+async def old_end(
     store: Store, head: ChainHead, seals: Seals, before: datetime
 ) -> tuple[ChainHead, BrokenEntry | None]:
     """The chain's last entry in front of the first that is not old, and what is wrong as far as there."""

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 START = "server_start"
 STOP = "server_stop"
+CUT_LEASE = "audit-retention"
 CUT_LEASE_S = 3_600.0
 _SECRET = re.compile(r"password|secret|token|key$")
 _CREDENTIALS = re.compile(r"(?<=//)[^/@]*@|(?<=password=)[^&]*")
@@ -89,7 +90,7 @@ class AuditService:
 
     async def _cut(self) -> bool:
         """Cut what is too old, by one server at a time: each seal names all chains."""
-        lease = Lease(self._store, "audit-retention", holder=self.log.head.server, ttl_s=CUT_LEASE_S)
+        lease = Lease(self._store, CUT_LEASE, holder=self.log.head.server, ttl_s=CUT_LEASE_S)
         async with leased(lease) as taken:
             if not taken:
                 return False

@@ -1,4 +1,4 @@
-"""`analytics-server audit`: check the audit log, and write it out; and how commands record what they do.
+"""`analytics-server audit`: check the audit log, write it out, retire chains; and how commands record what they do.
 
 Commands have a chain of their own in each data directory, because they may run beside its server. One command writes
 to it at a time.
@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -23,18 +24,21 @@ from analytics_server.audit.chain import COMMANDS_CHAIN, FOLDER, known_heads
 from analytics_server.audit.export import export_lines
 from analytics_server.audit.log import AuditLog
 from analytics_server.audit.moments import EARLIEST, LATEST, parse_moment
+from analytics_server.audit.retiring import Retired, retire
 from analytics_server.audit.seals import SealKey, SealKeyFile
+from analytics_server.audit.service import CUT_LEASE, CUT_LEASE_S
 from analytics_server.audit.verify import ChainReport, VerifyReport
 from analytics_server.audit.verify import verify as verify_chains
 from analytics_server.cli.context import config_option, read_config, with_store
 from analytics_server.config import Config
 from analytics_server.http.audit import OK, AuditEntry
 from analytics_server.store import Store, migrate
+from analytics_server.store.lease import Lease, leased
 
 
 @click.group()
 def audit() -> None:
-    """Check the audit log, or write it out."""
+    """Check the audit log, write it out, or remove the chain of a server that is gone."""
 
 
 @audit.command("verify")
@@ -98,6 +102,56 @@ def audit_export(config_path: str | None, start: str, end: str, format: str, out
                 file.write(line)
 
     with_store(config, work)
+
+
+@audit.command("retire")
+@config_option
+@click.argument("chain")
+@click.option("--accept-broken", is_flag=True, help="Also if the chain is not as it was written.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def audit_retire(config_path: str | None, chain: str, accept_broken: bool, yes: bool) -> None:
+    """Remove CHAIN, that of a server which is gone for good.
+
+    A server cuts the chains of its own data directory alone. This removes one of
+    another data directory, once its newest entry is older than [privacy]
+    audit_retention_days. It is checked and sealed before; docs/audit.md says more.
+    """
+    config = read_config(config_path)
+    if not yes:
+        click.confirm(f"Is the server of {chain} gone for good? Its entries are removed", abort=True)
+    removed: list[Retired] = []
+
+    async def work(store: Store) -> None:
+        key = _seal_key(config)
+        if key is None:
+            raise click.ClickException("There is no key of the audit log's seals yet: start the server once.")
+        await open_store(store, config)
+        async with command_log(store, config) as log:
+            own = {head.server for head in known_heads(config.data_dir)}
+            async with leased(Lease(store, CUT_LEASE, holder=log.head.server, ttl_s=CUT_LEASE_S)) as taken:
+                if not taken:
+                    raise click.ClickException("A server is cutting the audit log just now: try again in a minute.")
+                retired = await retire(
+                    store,
+                    log,
+                    chain,
+                    now=datetime.now(UTC),
+                    keep_days=config.privacy.audit_retention_days,
+                    key=key,
+                    own=own,
+                    server=log.head.server,
+                    accept_broken=accept_broken,
+                )
+        fault = retired.broken
+        details = {"until": str(retired.end.sequence), "hash": retired.end.hash}
+        if fault is not None:
+            details["broken"] = f"entry {fault.sequence}: {fault.fault}"
+        await record(store, config, VIEW_AUDIT.name, "audit retire", resource=chain, details=details)
+        removed.append(retired)
+
+    with_store(config, work)
+    (retired,) = removed
+    click.echo(f"{chain} is removed as far as its last entry, {retired.end.sequence}.")
 
 
 async def open_store(store: Store, config: Config) -> None:

@@ -19,7 +19,7 @@ class Commands(LazyGroup):
 
     lazy: ClassVar[Mapping[str, LazyCommand]] = {
         "archive": LazyCommand("files.archive", "archive", "List and forget directories of files of days."),
-        "audit": LazyCommand("audit", "audit", "Check the audit log, or write it out."),
+        "audit": LazyCommand("audit", "audit", "Check the audit log, write it out, or retire a chain."),
         "check-config": LazyCommand("installation", "check_config", "Check the settings, and print what results."),
         "dead-letters": LazyCommand("dead_letters", "letters", "List, export and put back what ClickHouse refused."),
         "demo": LazyCommand("demo", "demo", "Fill a site with realistic made-up traffic."),

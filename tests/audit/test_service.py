@@ -224,6 +224,10 @@ async def test_what_cannot_be_asked_is_refused(client: Client, query: str, code:
     assert (reply.status, reply.code) == (400, code)
 
 
+def first_chain(server: RunningServer) -> str:
+    return str(verified(server)["chains"][0]["server"])
+
+
 def verified(server: RunningServer) -> Any:
     done = server.command("audit", "verify", "--json")
     report = msgspec.json.decode(done.stdout)
@@ -256,6 +260,10 @@ async def test_a_chain_outlives_restarts_kills_and_commands_and_holds_no_secret(
     assert made.status == 201
 
     assert server.command("site", "create", "cli.example").returncode == 0
+    for chain, why in (("nobody", "There is no chain nobody"), (first_chain(server), "of this data directory")):
+        refused = server.command("audit", "retire", chain, "--yes")
+        assert (refused.returncode, why in refused.stderr) == (1, True), refused.stderr
+    assert "gone for good" in server.command("audit", "retire", "nobody", typed="n\n").stdout
     report = verified(server)
     exported = server.command("audit", "export").stdout
 

@@ -72,6 +72,7 @@ COMMANDS = [
     ("audit",),
     ("audit", "verify"),
     ("audit", "export"),
+    ("audit", "retire"),
     ("site",),
     ("site", "list"),
     ("site", "create"),

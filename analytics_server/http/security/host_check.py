@@ -121,6 +121,7 @@ def _is_address(name: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
+    """Is it an address of this machine alone, or `localhost`?"""
     name = without_brackets(host).lower()
     try:
         address = ipaddress.ip_address(name)

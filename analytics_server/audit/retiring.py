@@ -1,0 +1,80 @@
+"""Removes the chain of a server that is gone for good, when somebody says so.
+
+A server cuts the chains of its own data directory alone (`retention.py`). Where data directories are replaced, and
+ClickHouse stays, chains are left that nobody cuts, with names of people in them. Such a chain is removed whole, once
+its newest entry is older than entries are kept, so nothing goes that anybody would still look for. As with a cut it is
+checked first and sealed before anything is removed, by the key of the data directory that does it.
+
+Should its server come back after all, it finds a seal about its chain that its key did not make, and `audit verify`
+there names it as forged: the removal can't pass for that server's own work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+import msgspec
+
+from analytics_server.audit.chain import ChainHead, moment, shown_moment
+from analytics_server.audit.retention import BrokenChain, old_end, seal_ends
+from analytics_server.audit.seals import SealKey, read_seals
+from analytics_server.audit.table import delete_until, newest_sequence, rows_after
+from analytics_server.audit.verify import BrokenEntry
+from analytics_server.errors import AnalyticsError
+from analytics_server.http.audit import Recorder
+from analytics_server.store.protocol import Store
+
+
+class CannotRetire(AnalyticsError):
+    """The chain is none that may be removed."""
+
+
+class Retired(msgspec.Struct, frozen=True, kw_only=True):
+    """What was removed: the chain's last entry, and what was wrong with the chain, if that was accepted."""
+
+    end: ChainHead
+    broken: BrokenEntry | None = None
+
+
+async def retire(
+    store: Store,
+    recorder: Recorder,
+    chain: str,
+    *,
+    now: datetime,
+    keep_days: int,
+    key: SealKey,
+    own: Collection[str],
+    server: str,
+    accept_broken: bool = False,
+) -> Retired:
+    """Remove a chain of another data directory. `own`: the chains of the key's; `server`: that of them to whose chain
+    `recorder` writes; `accept_broken`: also where it is not as it was written.
+
+    Raises `CannotRetire`, `BrokenChain`, a store error or `AuditUnavailable`. After a kill it is done by calling again.
+    """
+    if chain in own:
+        raise CannotRetire(f"{chain} is a chain of this data directory: its server cuts it by itself.")
+    if not keep_days:
+        raise CannotRetire("[privacy] audit_retention_days = 0 keeps all entries.")
+    newest = await newest_sequence(store, chain)
+    rows = await rows_after(store, chain, newest - 1, until=newest, limit=1) if newest else []
+    if not rows:
+        raise CannotRetire(f"There is no chain {chain}: analytics-server audit verify lists all.")
+    head, before = ChainHead(server=chain, sequence=newest, hash=rows[0].hash), now - timedelta(days=keep_days)
+    if moment(rows[0].at_us) >= before:
+        raise CannotRetire(
+            f"The newest entry of {chain} is of {shown_moment(rows[0].at_us)}, and entries are kept for {keep_days}"
+            " days: its server may be alive. Wait until it is older, or lower [privacy] audit_retention_days."
+        )
+    seals = await read_seals(store, key, own)
+    end, fault = await old_end(store, head, seals, before)
+    if fault is None and end.sequence < head.sequence:
+        raise CannotRetire(f"{chain} has entries in front of its last one that are younger than {keep_days} days.")
+    if fault is not None and not accept_broken:
+        raise BrokenChain(f"{chain} is broken at entry {fault.sequence}: {fault.fault}. {fault.about}")
+    if seals.proven.get(chain) != head:
+        await seal_ends(recorder, key, server, seals, [head])
+    await delete_until(store, head)
+    return Retired(end=head, broken=fault)

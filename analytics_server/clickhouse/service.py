@@ -44,13 +44,13 @@ class ClickhouseService:
 
         Raises `RequestError` or a `StoreError`, the generator `Unavailable` besides.
         """
+        self.sql.guard.check_size(asked.text)
         kill = read_kill(asked.text)
         if kill is None:
             self.sql.check_room(scope.sites, token_id)
         facts = await self._known_facts()
         if asked.format == NATIVE and asked.revision and is_hello(asked.text):
             return _one(hello_block(facts.version, asked.revision))
-        self.sql.guard.check_size(asked.text)
         catalog = catalog_of(scope, user, facts)
         statement = self._killed(kill, user, token_id) if kill else read_statement(asked.text, scope.database, catalog)
         if statement.is_empty:

@@ -67,9 +67,9 @@ class Kill:
 
 def read_kill(text: str) -> Kill | None:
     """None for another statement. Raises `SqlRefused` for other conditions than `query_id = '…'`."""
-    if text.lstrip()[:4].upper() != "KILL":
-        return None
     words = words_of(text)
+    if not words or words[0].text.upper() != "KILL":
+        return None
     _alone(words)
     reader = _Reader(text, words[1:], "", EMPTY)
     if not reader.take("QUERY"):

@@ -41,6 +41,8 @@ class ConcurrencyLimit:
         self._places = at_once + waiting
         half = max(1, self._places // 2)
         self._per_holder = {"site": min(per_site, half), "token": half}
+        of_all = "half of [sql] queries and waiting"
+        self._settings = {"site": "[sql] site_queries" if per_site <= half else of_all, "token": of_all}
         self._wait_s = wait_s
         self._present: Counter[Holder] = Counter()
         self._running: Counter[Holder] = Counter()
@@ -77,8 +79,8 @@ class ConcurrencyLimit:
             mine = self._present[kind, name]
             if mine >= self._per_holder[kind]:
                 raise TooManyRequests(
-                    f"{mine} queries of this {kind} run or wait already ([sql] site_queries): ask again when one has"
-                    " ended.",
+                    f"{mine} queries of this {kind} run or wait already ({self._settings[kind]}): ask again when one"
+                    " has ended.",
                     code="too_many_queries",
                 )
         if self._taken + len(self._waiting) >= self._places:

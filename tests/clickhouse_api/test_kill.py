@@ -98,6 +98,7 @@ async def test_all_places_taken_keep_nobody_from_ending_one(asking: Asking) -> N
     ("text", "code"),
     [
         ("KILL", "392"),
+        ("KILLED QUERY WHERE query_id = 'a'", "392"),
         ("KILL MUTATION WHERE 1", "392"),
         ("KILL QUERY", "392"),
         ("KILL QUERY WHERE 1", "392"),
@@ -114,6 +115,14 @@ async def test_other_conditions_are_refused(asking: Asking, text: str, code: str
     assert (refused.status, refused.code) == (400, code), refused.text
 
 
-@pytest.mark.parametrize("text", ["KILL QUERY ON CLUSTER c WHERE query_id='a'", "kill query where query_id = 'a' sync"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "KILL QUERY ON CLUSTER c WHERE query_id='a'",
+        "kill query where query_id = 'a' sync",
+        "/* by a tool */ KILL QUERY WHERE query_id = 'a'",
+        "-- by a tool\nKILL -- it\nQUERY WHERE query_id = 'a'",
+    ],
+)
 async def test_forms_that_are_taken(asking: Asking, text: str) -> None:
     assert (await asking.ask(text)).text == ""

@@ -3,12 +3,16 @@
 Fixtures run on the session's event loop, so a test module that uses them says
 `pytestmark = pytest.mark.asyncio(loop_scope="session")`, and the `conftest.py`
 beside it re-exports them: `from tests.browser import browser, context, page`.
-The fixture `chromium` of the root `conftest.py` finds the binary, or skips.
+The fixtures `chromium` and `headless_shell` of the root `conftest.py` find the binaries, or skip.
+
+The headless shell is Chromium's engine without the program around it, and takes a third of the processor time. Tests
+of a visitor's way through the whole product, and of what only the whole program has, take `whole_browser`.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
@@ -33,11 +37,25 @@ ARGUMENTS = (
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def browser(chromium: str) -> AsyncIterator[Browser]:
-    """One browser for all tests; with a back/forward cache, as visitors have it."""
+async def browser(headless_shell: str) -> AsyncIterator[Browser]:
+    """One browser for all tests."""
+    async with launched(headless_shell) as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def whole_browser(chromium: str) -> AsyncIterator[Browser]:
+    """The whole program, as visitors have it: with a back/forward cache."""
+    async with launched(chromium) as browser:
+        yield browser
+
+
+@asynccontextmanager
+async def launched(path: str) -> AsyncIterator[Browser]:
+    """A browser, until the end of the block."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=chromium,
+            executable_path=path,
             args=list(ARGUMENTS),
             ignore_default_args=["--disable-back-forward-cache"],
             timeout=60_000,

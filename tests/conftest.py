@@ -66,3 +66,10 @@ def chromium() -> str:
     if found is None:
         pytest.skip("no Chromium: install it (Debian: apt-get install chromium) or set TEST_CHROMIUM")
     return found
+
+
+@pytest.fixture(scope="session")
+def headless_shell(request: pytest.FixtureRequest) -> str:
+    """Path of Chromium's headless shell (`TEST_HEADLESS_SHELL` names another), or of Chromium where it is missing."""
+    found = os.environ.get("TEST_HEADLESS_SHELL") or shutil.which("chromium-headless-shell")
+    return found or str(request.getfixturevalue("chromium"))

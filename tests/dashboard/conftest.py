@@ -9,11 +9,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page
 
-from tests.browser import browser, new_context
+from tests.browser import browser, new_context, whole_browser
 from tests.dashboard.traffic import SITE, Traffic, measured
 from tests.server import Client, RunningServer
 
-__all__ = ["browser", "dashboard", "server", "traffic"]
+__all__ = ["browser", "dashboard", "server", "traffic", "whole_browser"]
 
 
 @pytest.fixture(scope="package")

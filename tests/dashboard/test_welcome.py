@@ -52,30 +52,32 @@ async def visit(browser: Browser, server: RunningServer, site: str, user_agent: 
         await context.close()
 
 
-async def test_a_headless_browser_s_first_visit_is_explained(browser: Browser, empty_server: RunningServer) -> None:
-    async with welcome(browser, empty_server) as page:
+async def test_a_headless_browser_s_first_visit_is_explained(
+    whole_browser: Browser, empty_server: RunningServer
+) -> None:
+    async with welcome(whole_browser, empty_server) as page:
         dropped = page.locator(".begin .dropped")
         await expect(dropped).to_be_hidden()
-        await visit(browser, empty_server, "new.example")
+        await visit(whole_browser, empty_server, "new.example")
         await expect(dropped).to_contain_text("A visit for the site “new.example” came and was not counted.")
         await expect(dropped).to_contain_text("It looks automated")
         await expect(dropped).to_contain_text("Open the page in an ordinary browser window.")
         await expect(page.locator(".begin .waiting")).to_contain_text("Waiting for the first visit that counts")
-        await visit(browser, empty_server, "new.example", USER_AGENT)
+        await visit(whole_browser, empty_server, "new.example", USER_AGENT)
         await expect(page.get_by_role("region", name="Overview")).to_be_visible()
 
 
-async def test_a_site_that_exists_hears_of_it_at_once(browser: Browser, strict_server: RunningServer) -> None:
+async def test_a_site_that_exists_hears_of_it_at_once(whole_browser: Browser, strict_server: RunningServer) -> None:
     async with Client(strict_server) as client:
         await client.call("POST", "/api/v1/sites", {"site_id": "mine.example", "allowed_hosts": ["mine.example"]})
-        async with welcome(browser, strict_server, "mine.example") as page:
+        async with welcome(whole_browser, strict_server, "mine.example") as page:
             dropped = page.locator(".begin .dropped")
-            await visit(browser, strict_server, "mine.example")
+            await visit(whole_browser, strict_server, "mine.example")
             await expect(dropped).to_contain_text("A visit came and was not counted. It looks automated")
-            await visit(browser, strict_server, "mine.example", USER_AGENT)
+            await visit(whole_browser, strict_server, "mine.example", USER_AGENT)
             await expect(dropped).to_contain_text("host '127.0.0.1' is not among the site's allowed hosts")
             await expect(dropped).to_contain_text("allowed_hosts")
-            await visit(browser, strict_server, "mien.example", USER_AGENT)
+            await visit(whole_browser, strict_server, "mien.example", USER_AGENT)
             await expect(dropped).to_contain_text("A visit for the site “mien.example” came and was refused.")
             await expect(dropped).to_contain_text("Is its name spelled right in data-site?")
 
@@ -84,13 +86,13 @@ async def test_a_site_that_exists_hears_of_it_at_once(browser: Browser, strict_s
     ("headers", "said"), [({"DNT": "1"}, "asked not to be tracked"), ({"Sec-GPC": "1"}, "Global Privacy Control")]
 )
 async def test_a_visit_with_a_privacy_signal_is_explained(
-    browser: Browser, strict_server: RunningServer, headers: dict[str, str], said: str
+    whole_browser: Browser, strict_server: RunningServer, headers: dict[str, str], said: str
 ) -> None:
     site = f"{next(iter(headers)).lower()}.example"
     async with Client(strict_server) as client:
         await client.call("POST", "/api/v1/sites", {"site_id": site})
         await client.send({"site": site, "name": "pageview", "url": f"https://{site}/"}, headers=headers)
-        async with welcome(browser, strict_server, site) as page:
+        async with welcome(whole_browser, strict_server, site) as page:
             await expect(page.locator(".begin .dropped")).to_contain_text(said)
 
 

@@ -10,7 +10,8 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from tests.browser import browser, context, page
+from tests.browser import context, page
+from tests.browser import whole_browser as browser
 from tests.browsers.fixtures import firefox, visitor, webkit
 from tests.server import Client, RunningServer
 

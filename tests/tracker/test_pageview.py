@@ -130,13 +130,15 @@ async def test_page_in_a_background_tab_counts_when_it_is_seen(site: Site, page:
     await site.wait_names("pageview", "early")
 
 
-async def test_return_from_the_back_forward_cache_is_a_pageview(site: Site, page: Page) -> None:
+async def test_return_from_the_back_forward_cache_is_a_pageview(site: Site, whole_page: Page) -> None:
     first = site.add("/first", "<script>window.kept = true</script>")
-    await page.goto(first)
+    await whole_page.goto(first)
     await site.wait_names("pageview")
-    await page.goto(site.add_raw("/second", "<!doctype html><p>Second</p>"))
-    await page.go_back(wait_until="commit")
-    assert await page.evaluate("performance.getEntriesByType('navigation')[0].type") == "navigate", "not from the cache"
+    await whole_page.goto(site.add_raw("/second", "<!doctype html><p>Second</p>"))
+    await whole_page.go_back(wait_until="commit")
+    assert await whole_page.evaluate("performance.getEntriesByType('navigation')[0].type") == "navigate", (
+        "not from the cache"
+    )
     await site.wait(lambda site: len(site.named("pageview")) == 2)
     again = site.named("pageview")[1]
     assert again["url"] == first

@@ -20,7 +20,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
-import clickhouse_connect
 import msgspec
 import pytest
 
@@ -189,14 +188,6 @@ def embedded_path(_embedded_path: Path) -> Iterator[Path]:
     """
     yield _embedded_path
     forget_databases(_embedded_path)
-
-
-@pytest.fixture(scope="module")
-def open_engine(embedded_path: Path) -> Iterator[Path]:
-    """The same, with the engine open from first test to last: opening it costs more than most tests."""
-    anchor = clickhouse_connect.get_client(dsn=f"chdb://{embedded_path}", database="default")
-    yield embedded_path
-    anchor.close()
 
 
 def forget_databases(path: Path) -> None:

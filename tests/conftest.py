@@ -16,7 +16,6 @@ from tests.clickhouse import (
     clickhouse_url,
     embedded_path,
     module_front,
-    open_engine,
 )
 from tests.skips import IN_CI, pytest_make_collect_report, pytest_runtest_makereport
 
@@ -27,7 +26,6 @@ __all__ = [
     "clickhouse_url",
     "embedded_path",
     "module_front",
-    "open_engine",
     "pytest_make_collect_report",
     "pytest_runtest_makereport",
 ]

@@ -17,9 +17,9 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-async def archiving(open_engine: Path, tmp_path: Path) -> AsyncIterator[Archiving]:
+async def archiving(embedded_path: Path, tmp_path: Path) -> AsyncIterator[Archiving]:
     """On the engine in process."""
-    place = Place(tmp_path / "data", f"chdb://{open_engine}", f"archive_{next(_numbers)}")
+    place = Place(tmp_path / "data", f"chdb://{embedded_path}", f"archive_{next(_numbers)}")
     await place.store.open()
     await migrate(place.store)
     made = Archiving(place, tmp_path / "lake")

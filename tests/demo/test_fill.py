@@ -21,10 +21,10 @@ from tests.demo.orders import order
 
 
 @pytest.fixture
-def config(open_engine: Path, tmp_path: Path) -> Config:
+def config(embedded_path: Path, tmp_path: Path) -> Config:
     return Config(
         server=ServerSection(data_dir=str(tmp_path)),
-        clickhouse=ClickhouseSection(url=f"chdb://{open_engine}", database="demo_fill"),
+        clickhouse=ClickhouseSection(url=f"chdb://{embedded_path}", database="demo_fill"),
     )
 
 

@@ -16,9 +16,9 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-async def place(open_engine: Path, tmp_path: Path) -> AsyncIterator[Place]:
+async def place(embedded_path: Path, tmp_path: Path) -> AsyncIterator[Place]:
     """On the engine in process: no server can be writing."""
-    made = Place(tmp_path / "data", f"chdb://{open_engine}", f"doctor_{next(_numbers)}")
+    made = Place(tmp_path / "data", f"chdb://{embedded_path}", f"doctor_{next(_numbers)}")
     await made.store.open()
     await migrate(made.store)
     yield made

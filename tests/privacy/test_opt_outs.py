@@ -22,8 +22,8 @@ USER = "user-who-opted-out"
 
 
 @pytest.fixture
-async def store(open_engine: Path) -> AsyncIterator[Store]:
-    made = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{open_engine}", database="opt_outs_test")))
+async def store(embedded_path: Path) -> AsyncIterator[Store]:
+    made = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{embedded_path}", database="opt_outs_test")))
     await made.open()
     await migrate(made)
     yield made
@@ -104,11 +104,11 @@ async def test_of_servers_that_start_together_one_makes_the_key(store: Store) ->
     assert len({server.of(USER) for server in servers}) == 1
 
 
-async def test_the_user_id_is_in_no_file(store: Store, open_engine: Path) -> None:
+async def test_the_user_id_is_in_no_file(store: Store, embedded_path: Path) -> None:
     opt_outs = await a_server(store)
     await opt_outs.add(USER, ())
 
-    assert not files_with(open_engine, USER.encode())
+    assert not files_with(embedded_path, USER.encode())
 
 
 async def test_events_of_the_user_are_dropped_with_the_reason_and_leave_nothing_behind() -> None:

@@ -31,8 +31,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def store(open_engine: Path) -> AsyncIterator[Store]:
-    made = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{open_engine}", database="salts_test")))
+async def store(embedded_path: Path) -> AsyncIterator[Store]:
+    made = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{embedded_path}", database="salts_test")))
     await made.open()
     await migrate(made)
     yield made

@@ -44,9 +44,11 @@ PENDING = "SELECT name FROM backfills GROUP BY name HAVING max(is_done) = 0"
 
 
 @pytest.fixture
-async def store(open_engine: Path) -> AsyncIterator[Store]:
+async def store(embedded_path: Path) -> AsyncIterator[Store]:
     """A database of the version before, with events."""
-    made = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{open_engine}", database="backfill", threads=1)))
+    made = make_store(
+        Config(clickhouse=ClickhouseSection(url=f"chdb://{embedded_path}", database="backfill", threads=1))
+    )
     await made.open()
     yield made
     await made.command("DROP DATABASE backfill")

@@ -17,9 +17,9 @@ from tests.rollups.test_reconcile import COMPARISON, Interrupted, insert, rows_o
 
 
 @pytest.fixture
-async def store(open_engine: Path, request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+async def store(embedded_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     database = f"views_{abs(hash(request.node.name)) % 10**9}"
-    made = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{open_engine}", database=database, threads=1)))
+    made = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{embedded_path}", database=database, threads=1)))
     await made.open()
     await migrate(made)
     yield made

@@ -46,8 +46,10 @@ LATER_VIEWS = (
 
 
 @pytest.fixture
-async def store(open_engine: Path) -> AsyncIterator[Store]:
-    made = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{open_engine}", database="registry", threads=1)))
+async def store(embedded_path: Path) -> AsyncIterator[Store]:
+    made = make_store(
+        Config(clickhouse=ClickhouseSection(url=f"chdb://{embedded_path}", database="registry", threads=1))
+    )
     await made.open()
     await migrate(made)
     yield made

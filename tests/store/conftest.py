@@ -42,11 +42,7 @@ class Engines:
 @pytest.fixture(scope="module", params=["embedded", "server"])
 def engines(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
     kind = str(request.param)
-    url = (
-        f"chdb://{request.getfixturevalue('open_engine')}"
-        if kind == "embedded"
-        else str(request.getfixturevalue("clickhouse_server"))
-    )
+    url = f"chdb://{embedded_path}" if kind == "embedded" else str(request.getfixturevalue("clickhouse_server"))
     made = Engines(kind, url, tmp_path_factory.mktemp("data"))
     yield made
     made.drop_databases()

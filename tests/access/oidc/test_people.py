@@ -23,8 +23,8 @@ NONE = RoleMapping([])
 
 
 @pytest.fixture
-async def accounts(open_engine: Path) -> AsyncIterator[Accounts]:
-    store = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{open_engine}", database="oidc", threads=1)))
+async def accounts(embedded_path: Path) -> AsyncIterator[Accounts]:
+    store = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{embedded_path}", database="oidc", threads=1)))
     await store.open()
     await migrate(store)
     yield Accounts(store)

@@ -60,8 +60,8 @@ class Place:
 
 
 @pytest.fixture
-async def place(open_engine: Path) -> AsyncIterator[Place]:
-    section = ClickhouseSection(url=f"chdb://{open_engine}", database="oidc_under_way", threads=1)
+async def place(embedded_path: Path) -> AsyncIterator[Place]:
+    section = ClickhouseSection(url=f"chdb://{embedded_path}", database="oidc_under_way", threads=1)
     store = make_store(Config(clickhouse=section))
     await store.open()
     await migrate(store)

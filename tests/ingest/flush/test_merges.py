@@ -137,10 +137,10 @@ async def test_a_failure_does_not_end_the_looking(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
-async def store(open_engine: Path) -> AsyncIterator[Store]:
+async def store(embedded_path: Path) -> AsyncIterator[Store]:
     database = f"merges_{uuid.uuid4().hex[:12]}"
     config = msgspec.structs.replace(
-        Config(), clickhouse=ClickhouseSection(url=f"chdb://{open_engine}", database=database, threads=1)
+        Config(), clickhouse=ClickhouseSection(url=f"chdb://{embedded_path}", database=database, threads=1)
     )
     made = make_store(config)
     await made.open()

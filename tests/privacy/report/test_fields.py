@@ -15,8 +15,8 @@ FUNNEL = {"site_id", "ts", "subject", "number", "user_id"}
 """The columns of a saved funnel's table, which no migration makes (`analyses/funnels/materialized/facts.py`)."""
 
 
-async def test_every_column_of_events_and_of_what_is_derived_is_described(open_engine: Path) -> None:
-    url = f"chdb://{open_engine}"
+async def test_every_column_of_events_and_of_what_is_derived_is_described(embedded_path: Path) -> None:
+    url = f"chdb://{embedded_path}"
     store = make_store(Config(clickhouse=ClickhouseSection(url=url, database="report_fields", threads=1)))
     await store.open()
     try:

@@ -40,7 +40,9 @@ class Engines:
 
 
 @pytest.fixture(scope="module", params=["embedded", "server"])
-def engines(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
+def engines(
+    request: pytest.FixtureRequest, embedded_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engines]:
     kind = str(request.param)
     url = f"chdb://{embedded_path}" if kind == "embedded" else str(request.getfixturevalue("clickhouse_server"))
     made = Engines(kind, url, tmp_path_factory.mktemp("data"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -61,8 +61,9 @@ class ArchiveRights:
         site = self._sites.get(stored_site_id(site_id))
         return None if site is None else zone_of(site)
 
-    async def rewrite(self, erased: Mapping[tuple[str, date], int]) -> None:
-        """Write the files of days again from which so many events of a person were erased.
+    async def rewrite(self, erased: Mapping[tuple[str, date], Sequence[int]]) -> None:
+        """Write the files of days again from which events of a person were erased: how many of each day by each erasure
+        under way, of which some may have written the file already, and some may not have deleted theirs.
 
         Not those of which the server had another number of events before: the file may be all that is left of some.
         Nor those of another time zone, nor what can't be written. `unsearched` names all of these. One day that fails
@@ -93,7 +94,7 @@ class ArchiveRights:
         return None if site is None or site.profile not in PROFILES else zone_of(site)
 
     async def _rewrite_site(
-        self, files: SiteFiles, zone: ZoneInfo, erased: Mapping[date, int], is_held: Callable[[], bool]
+        self, files: SiteFiles, zone: ZoneInfo, erased: Mapping[date, Sequence[int]], is_held: Callable[[], bool]
     ) -> DayUnsettled | None:
         """The error of a day that has to be tried again, when all others are done."""
         await asyncio.to_thread(files.tidy)
@@ -106,7 +107,7 @@ class ArchiveRights:
                 continue
             if file.time_zone != zone.key:
                 continue
-            if file.events not in (events + gone, events):  # the latter: it was written again before a crash
+            if not is_sum_of_some(file.events - events, gone):
                 files.left.add(day)
                 await files.write_manifest()
                 continue
@@ -163,7 +164,15 @@ class ArchiveRights:
         return found
 
 
-def _days_of(site_id: str, erased: Mapping[tuple[str, date], int]) -> dict[date, int]:
+def is_sum_of_some(number: int, of: Sequence[int]) -> bool:
+    """Is the number a sum of some of these, which may be all or none?"""
+    sums = 1  # a bit for each
+    for each in of:
+        sums |= sums << each
+    return number >= 0 and bool(sums >> number & 1)
+
+
+def _days_of(site_id: str, erased: Mapping[tuple[str, date], Sequence[int]]) -> dict[date, Sequence[int]]:
     return {day: events for (of_site, day), events in erased.items() if of_site == site_id}
 
 

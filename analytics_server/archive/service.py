@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
@@ -266,7 +266,7 @@ class Archive:
         zone = self._rights.zone(site_id)
         return zone.key if zone is not None and self.root is not None else None
 
-    async def rewrite(self, erased: Mapping[tuple[str, date], int]) -> None:
+    async def rewrite(self, erased: Mapping[tuple[str, date], Sequence[int]]) -> None:
         """See `ArchiveRights`."""
         await self._rights.rewrite(erased)
 

@@ -17,11 +17,14 @@ import pytest
 from analytics_server.archive import service, whole_files, writer
 from analytics_server.archive.manifest import MANIFEST, file_name, site_directories, site_directory
 from analytics_server.archive.place import LEASE, ArchiveFailed
+from analytics_server.archive.rights import is_sum_of_some
 from analytics_server.archive.site_files import SiteFiles
 from analytics_server.archive.whole_files import write_whole
 from analytics_server.archive.writer import LeaseLost
 from analytics_server.doctor.directories import ArchiveCheck
 from analytics_server.model import Row
+from analytics_server.privacy.erasure_tables import ErasureTables
+from analytics_server.privacy.scope import SiteScope
 from analytics_server.store.lease import Lease
 from tests.archive.directory import Archiving, duckdb
 from tests.ingest.rows import row
@@ -79,7 +82,7 @@ async def test_the_file_of_a_day_that_became_empty_is_gone(archiving: Archiving)
     assert users(archiving) == [("2026-03-05", "ben"), ("2026-03-06", "anna")]
 
     await erase(archiving)
-    await archiving.archive.rewrite({(PLAIN, date(2026, 3, 6)): 1})
+    await archiving.archive.rewrite({(PLAIN, date(2026, 3, 6)): [1]})
     assert users(archiving) == [("2026-03-05", "ben")]
     assert await archiving.archive.unsearched(everything) == []
 
@@ -186,7 +189,7 @@ async def test_a_day_that_can_t_be_written_holds_up_neither_other_days_nor_an_er
     file.rename(kept)
     (file / "in the way").mkdir(parents=True)
     await erase(archiving)
-    await archiving.archive.rewrite({(PLAIN, date(2026, 3, day)): 1 for day in days})
+    await archiving.archive.rewrite({(PLAIN, date(2026, 3, day)): [1] for day in days})
     assert await archiving.archive.unsearched(everything) == ["1 archived days of plain from 2026-03-05 to 2026-03-05"]
     (file / "in the way").rmdir()
     file.rmdir()
@@ -207,12 +210,52 @@ async def test_a_file_stays_and_is_named_where_the_server_had_another_number_of_
     await erase(archiving, "user_id = 'anna' OR ts = '2026-03-05 01:00:00'")  # and one of another is lost
 
     for _ in range(2):  # as after a crash as well
-        await archiving.archive.rewrite({(PLAIN, date(2026, 3, day)): 2 if day == 6 else 1 for day in (5, 6, 7)})
+        await archiving.archive.rewrite({(PLAIN, date(2026, 3, day)): [2 if day == 6 else 1] for day in (5, 6, 7)})
 
         assert users(archiving).count(("2026-03-05", "ben")) == users(archiving).count(("2026-03-06", "ben")) == 2
         assert ("2026-03-07", "anna") not in users(archiving)
         named = "2 archived days of plain from 2026-03-05 to 2026-03-06"
         assert await archiving.archive.unsearched(everything) == [named]
+
+
+@pytest.mark.parametrize("order", ["after the file", "before the file", "before the other deletes", "in another order"])
+async def test_two_people_leave_the_file_of_a_day_that_they_share(archiving: Archiving, order: str) -> None:
+    """Two erasures on two servers, the second of which counts and deletes at any moment of the first."""
+    store, day = archiving.place.store, (PLAIN, date(2026, 3, 5))
+    people = {"anna": 1, "ben": 2, "carl": 3}
+    await archiving.place.insert([at(5, hour, user) for user, count in people.items() for hour in range(count)])
+    assert await archiving.made(sites=(PLAIN,)).run()
+    both = [ErasureTables(store, user, SiteScope(), cluster="", zone_of=lambda _: "UTC") for user in ("anna", "ben")]
+    for user in ("anna", "ben"):
+        await store.insert("erasure_subjects", ("id", "user_id"), [[user], [user]])
+
+    async def begins(tables: ErasureTables, user: str) -> None:
+        await tables.collect(2**62)
+        assert (await tables.archived_days()).keys() == {day}
+        if order != "before the other deletes" or user == "anna":
+            await erase(archiving, f"user_id = '{user}'")
+
+    async def ends(tables: ErasureTables) -> None:
+        await archiving.archive.rewrite(await tables.archived_days())
+
+    await begins(both[0], "anna")
+    if order == "after the file":
+        await ends(both[0])
+    await begins(both[1], "ben")
+    if order == "before the other deletes":
+        await ends(both[0])
+        await erase(archiving, "user_id = 'ben'")
+    for tables in reversed(both) if order == "in another order" else both:
+        await ends(tables)
+
+    assert users(archiving) == [("2026-03-05", "carl")] * 3
+    assert await archiving.archive.unsearched(everything) == []
+
+
+def test_a_number_is_a_sum_of_some_or_not() -> None:
+    assert [number for number in range(-3, 14) if is_sum_of_some(number, [2, 3, 7])] == [0, 2, 3, 5, 7, 9, 10, 12]
+    assert [number for number in range(-3, 3) if is_sum_of_some(number, [])] == [0]
+    assert is_sum_of_some(3_000_000, [1_000_000] * 20)
 
 
 async def test_a_damaged_manifest_concerns_its_own_site_alone(archiving: Archiving) -> None:
@@ -223,7 +266,7 @@ async def test_a_damaged_manifest_concerns_its_own_site_alone(archiving: Archivi
 
     zone = ZoneInfo("Asia/Kathmandu")
     day = datetime(2026, 3, 5, 12, tzinfo=UTC).astimezone(zone).date()
-    await archiving.archive.rewrite({(PLAIN, date(2026, 3, 5)): 1, (OTHER, day): 1})
+    await archiving.archive.rewrite({(PLAIN, date(2026, 3, 5)): [1], (OTHER, day): [1]})
 
     assert await archiving.archive.unsearched(lambda site: site == OTHER) == []
     (told,) = await archiving.archive.unsearched(everything)

@@ -143,8 +143,9 @@ class Archive:
                         run.waiting.popleft()
                 except LeaseLost:
                     return False
-                except AnalyticsError as error:
-                    log.warning("a site is not archived", extra={"site": site_id, "reason": error.message[:300]})
+                except (AnalyticsError, OSError) as error:
+                    reason = str(error)[:REASON_CHARS]
+                    log.warning("a site is not archived", extra={"site": site_id, "reason": reason})
                     run.sites.append(run.waiting.popleft())
                 if not may_go_on():
                     break

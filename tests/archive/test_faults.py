@@ -17,14 +17,11 @@ import pytest
 from analytics_server.archive import service, whole_files, writer
 from analytics_server.archive.manifest import MANIFEST, file_name, site_directories, site_directory
 from analytics_server.archive.place import LEASE, ArchiveFailed
-from analytics_server.archive.rights import is_sum_of_some
 from analytics_server.archive.site_files import SiteFiles
 from analytics_server.archive.whole_files import write_whole
 from analytics_server.archive.writer import LeaseLost
 from analytics_server.doctor.directories import ArchiveCheck
 from analytics_server.model import Row
-from analytics_server.privacy.erasure_tables import ErasureTables
-from analytics_server.privacy.scope import SiteScope
 from analytics_server.store.lease import Lease
 from tests.archive.directory import Archiving, duckdb
 from tests.ingest.rows import row
@@ -218,63 +215,40 @@ async def test_a_file_stays_and_is_named_where_the_server_had_another_number_of_
         assert await archiving.archive.unsearched(everything) == [named]
 
 
-@pytest.mark.parametrize("order", ["after the file", "before the file", "before the other deletes", "in another order"])
-async def test_two_people_leave_the_file_of_a_day_that_they_share(archiving: Archiving, order: str) -> None:
-    """Two erasures on two servers, the second of which counts and deletes at any moment of the first."""
-    store, day = archiving.place.store, (PLAIN, date(2026, 3, 5))
-    people = {"anna": 1, "ben": 2, "carl": 3}
-    await archiving.place.insert([at(5, hour, user) for user, count in people.items() for hour in range(count)])
-    assert await archiving.made(sites=(PLAIN,)).run()
-    both = [ErasureTables(store, user, SiteScope(), cluster="", zone_of=lambda _: "UTC") for user in ("anna", "ben")]
-    for user in ("anna", "ben"):
-        await store.insert("erasure_subjects", ("id", "user_id"), [[user], [user]])
-
-    async def begins(tables: ErasureTables, user: str) -> None:
-        await tables.collect(2**62)
-        assert (await tables.archived_days()).keys() == {day}
-        if order != "before the other deletes" or user == "anna":
-            await erase(archiving, f"user_id = '{user}'")
-
-    async def ends(tables: ErasureTables) -> None:
-        await archiving.archive.rewrite(await tables.archived_days())
-
-    await begins(both[0], "anna")
-    if order == "after the file":
-        await ends(both[0])
-    await begins(both[1], "ben")
-    if order == "before the other deletes":
-        await ends(both[0])
-        await erase(archiving, "user_id = 'ben'")
-    for tables in reversed(both) if order == "in another order" else both:
-        await ends(tables)
-
-    assert users(archiving) == [("2026-03-05", "carl")] * 3
-    assert await archiving.archive.unsearched(everything) == []
-
-
-def test_a_number_is_a_sum_of_some_or_not() -> None:
-    assert [number for number in range(-3, 14) if is_sum_of_some(number, [2, 3, 7])] == [0, 2, 3, 5, 7, 9, 10, 12]
-    assert [number for number in range(-3, 3) if is_sum_of_some(number, [])] == [0]
-    assert is_sum_of_some(3_000_000, [1_000_000] * 20)
-
-
-async def test_a_damaged_manifest_concerns_its_own_site_alone(archiving: Archiving) -> None:
+@pytest.mark.parametrize("fault", ["damaged", "no file", "no directory"])
+async def test_a_manifest_that_can_t_be_read_concerns_its_own_site_alone(archiving: Archiving, fault: str) -> None:
     await archiving.place.insert([at(5, 12, user, site) for site in (PLAIN, OTHER) for user in ("anna", "ben")])
     assert await archiving.archive.run()
-    (site_directory(archiving.root, PLAIN) / MANIFEST).write_bytes(b"{")
+    directory = site_directory(archiving.root, OTHER)  # the first of the two
+    manifest = directory / MANIFEST
+    manifest.unlink()
+    if fault == "damaged":
+        manifest.write_bytes(b"{")
+    elif fault == "no file":
+        manifest.mkdir()
+    else:
+        directory.rename(archiving.root / "away")
+        directory.write_bytes(b"")
+    await archiving.place.insert([at(6, 12, "ben")])
+    archive = archiving.made()
+    archive._chosen = lambda: [OTHER, PLAIN]  # type: ignore[method-assign]
+    with pytest.raises(ArchiveFailed, match=r"1 sites were not archived, müller\.example first"):
+        await archive.run()
+    assert on_disk(archiving) == ["2026-03-05", "2026-03-06"]
     await erase(archiving)
 
     zone = ZoneInfo("Asia/Kathmandu")
     day = datetime(2026, 3, 5, 12, tzinfo=UTC).astimezone(zone).date()
     await archiving.archive.rewrite({(PLAIN, date(2026, 3, 5)): [1], (OTHER, day): [1]})
 
-    assert await archiving.archive.unsearched(lambda site: site == OTHER) == []
+    assert await archiving.archive.unsearched(lambda site: site == PLAIN) == []
     (told,) = await archiving.archive.unsearched(everything)
-    assert told == "archived days of plain, whose manifest can't be read"
-    assert users(archiving) == [("2026-03-05", "anna"), ("2026-03-05", "ben"), ("2026-03-05", "ben")]
+    assert told == "archived days of müller.example, whose manifest can't be read"
+    left = {user for (user,) in duckdb(f"SELECT user_id FROM '{archiving.root}/site=plain/*/*.parquet'")}
+    assert left == {"ben"}
     status, message = await checked(archiving)
     assert status == "error"
-    assert "site=plain" in message
+    assert directory.name in message
 
 
 def test_sites_are_told_by_their_directories(tmp_path: Path) -> None:

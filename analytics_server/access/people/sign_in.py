@@ -205,7 +205,10 @@ class SignIn:
         return person
 
     async def _used_code(self, person: Account, code: str) -> Account:
-        """The person after a code was used up. Raises `Unauthorized`, `TooManyAttempts`, or a store error."""
+        """The person after a code was used up; of several who send it at once, on whichever servers, one succeeds.
+
+        Raises `Unauthorized`, `TooManyAttempts`, or a store error.
+        """
 
         def change(each: Account) -> Account:
             factor = each.second_factor
@@ -216,7 +219,8 @@ class SignIn:
 
         self._by_code.take(person.id)
         try:
-            changed = await self._people.change(person.id, change)
+            async with self._turn(f"code {person.id}"):
+                changed = await self._people.change(person.id, change, in_turn=True)
         except StoreError:
             self._by_code.forgive(person.id)
             raise

@@ -210,7 +210,9 @@ async def test_totals_that_an_erasure_discards_before_the_events_go_are_made_aga
     assert (await store.query("SELECT count() FROM events")).rows == count.rows
 
     turn = TurnAfterAnErasure(store)
-    (gone,) = await expiry_of(store, sites, tmp_path, NOW, [turn.taken]).purge() or ()
+    done = await expiry_of(store, sites, tmp_path, NOW, [turn.taken]).purge()
+    assert done is not None
+    (gone,) = done
     assert (turn.turns, gone.rows["events"] > 0) == (2, True)
     assert (await store.query("SELECT count() FROM events WHERE ts < '2025-03-31'")).rows == [(0,)]
     assert (await answer(service, **asked)).results == before.results
@@ -262,3 +264,30 @@ async def test_a_removal_that_fails_again_and_again_is_told_once(
                     await removal.remove()
         assert await removal.remove()
     assert [entry.details["state"] for entry in noted.entries] == ["begun", "done"] * 2
+
+
+async def test_a_removal_that_another_server_ended_hides_no_later_one_of_the_site(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sites, noted = Sites(store, SitesSection()), Noted()
+    failing, other = (
+        SiteRemoval(store, sites, letters=tmp_path / "l", quarantine=tmp_path / "q", recorder=noted, holder=name)
+        for name in ("failing", "other")
+    )
+
+    def refused(site_id: str) -> dict[str, int]:
+        raise OSError("read-only")
+
+    await sites.put(Site(site_id=GONE))
+    await sites.delete(GONE, erase=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(failing, "_clean_files", refused)
+        with pytest.raises(OSError, match="read-only"):
+            await failing.remove()
+    assert await other.remove()
+    noted.entries.clear()
+    await sites.put(Site(site_id=GONE))
+    assert await failing.remove()  # it looks every second
+    await sites.delete(GONE, erase=True)
+    assert await failing.remove()
+    assert [entry.details["state"] for entry in noted.entries] == ["begun", "done"]

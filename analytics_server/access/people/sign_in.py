@@ -108,13 +108,10 @@ class SignIn:
         if invitation.resets:
             return await self._reset(invitation, password)
         await self._check_inviter(invitation)
-        if (known := self._people.by_email(invitation.email)) is not None:
-            await self._checked(known.email, password, address)
-            self._attempts.forgive(known.email, address)
+        if (known := await self._own_or_new(invitation.email, password, address)) is not None:
             await self._use_up(invitation)
             person = await self._widen(known, invitation)
         else:
-            check_password(password, invitation.email)
             hash_ = await self.passwords.hash(password)
             await self._use_up(invitation)
             person = await self._people.add(
@@ -202,6 +199,22 @@ class SignIn:
             right = await self.passwords.is_right(password, person.password_hash if person else "")
         if person is None or not right:
             raise Unauthorized(_FAILED, code="sign_in_failed")
+        return person
+
+    async def _own_or_new(self, email: str, password: str, address: str) -> Account | None:
+        """The person of that address, if it is their password; None where there is none, and it can be one.
+
+        Whether there is such an account is not told by a weak password: it is counted and answered alike, in the same
+        time. Raises as `_checked` does, and `RequestError` (weak_password).
+        """
+        try:
+            person = await self._checked(email, password, address)
+        except Unauthorized:
+            check_password(password, email)
+            if self._people.by_email(email) is not None:
+                raise
+            person = None
+        self._attempts.forgive(email, address)
         return person
 
     async def _used_code(self, person: Account, code: str) -> Account:

@@ -12,7 +12,8 @@ import pyotp
 import pytest
 
 from analytics_server.access.people.accounts import Rights
-from analytics_server.errors import NotFound, StoreRetryable, Unauthorized
+from analytics_server.access.principals import Role
+from analytics_server.errors import AnalyticsError, NotFound, StoreRetryable, Unauthorized
 from analytics_server.store import Store, lease
 from tests.access.people.test_sessions import EMAIL, PASSWORD, Clock, Server, is_over
 
@@ -144,6 +145,24 @@ async def test_links_and_codes_that_were_used_on_another_replica_are_used_up(mig
     await one.sign_in.accept(link, NEW, "", "192.0.2.1")
     with pytest.raises(NotFound):
         await other.sign_in.accept(link, PASSWORD, "", "192.0.2.1")
+
+
+async def test_an_invitation_and_weak_passwords_do_not_tell_who_has_an_account(migrated: Store) -> None:
+    """A site's admin may invite any address, and opens the link themselves."""
+    server = Server(migrated, Clock())
+    await server.add()
+    told = []
+    for email in (EMAIL, "nobody@example.org"):
+        _, link = await server.people.invite(email, rights=Rights(roles={"a.example": Role.VIEWER}), life_s=60)
+        answers = []
+        for weak in ("short", "password1234", "a" * 12, "ab" * 150):
+            with pytest.raises(AnalyticsError) as refused:
+                await server.sign_in.accept(link, weak, "", "192.0.2.1")
+            answers.append((refused.value.code, refused.value.message))
+        told.append(answers)
+        await server.sign_in.accept(link, PASSWORD, "", "192.0.2.9")
+    assert told[0] == told[1]
+    assert [code for code, _ in told[0]] == ["weak_password"] * 3 + ["too_many_attempts"]
 
 
 async def test_a_link_works_once_also_on_two_servers_at_once(shared: Store) -> None:

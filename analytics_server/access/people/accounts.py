@@ -329,10 +329,7 @@ class Accounts:
         return found if secrets.compare_digest(keyed_hash(secret, found.hash_key), found.hash) else None
 
     async def uninvite(self, id_: str) -> bool:
-        """Delete an invitation for good; False if there is none, which is certain within a turn of several servers.
-
-        Raises a store error.
-        """
+        """Delete an invitation for good; False if there is none, on any replica. Raises a store error."""
         async with self._documents.changing:
             await self._documents.catch_up()
             if self._documents.get((INVITATION, id_)) is None:

@@ -127,6 +127,9 @@ def test_a_provider_needs_settings_that_can_work(changes: dict[str, str], messag
         ({"PASSWORD": "secret"}, "either of them needs a user"),
         ({"USER": "stats", "PASSWORD": "secret", "PASSWORD_FILE": "/x"}, "leave one out"),
         ({"USER": "stats", "PASSWORD": "secret", "TLS": "none"}, "in the clear"),
+        ({"TLS": "none"}, "in the clear"),
+        ({"TLS": "none", "HOST": "10.0.0.1"}, "in the clear"),
+        ({"TLS": "none", "HOST": "localhost.example.com"}, "in the clear"),
         ({"USER": "stats", "PASSWORD_FILE": "/nowhere/at/all"}, "can't be read: No such file"),
         ({"USER": "stats", "PASSWORD_FILE": "/dev/null"}, "is empty"),
         ({"PORT": "0"}, ">= 1"),
@@ -157,6 +160,7 @@ def test_mail_settings_at_their_limits_are_taken(tmp_path: Path) -> None:
         {"PORT": "65535", "TIMEOUT_S": "600", "RESET_S": "86400", "MOST_WAITING": "10000", "HOST": "::1"},
         {"USER": "stats", "PASSWORD_FILE": str(file)},
         {"USER": "stats", "PASSWORD": "secret", "TLS": "none", "HOST": "localhost"},
+        *({"TLS": "none", "HOST": host} for host in ("LOCALHOST", "127.0.0.1", "127.8.9.1", "::1")),
         {"SENDER": "stats@bücher.example"},
     ):
         mail = load_config(None, {**MAIL, **{f"ANALYTICS_MAIL_{name}": value for name, value in changes.items()}}).mail

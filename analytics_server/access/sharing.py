@@ -6,11 +6,15 @@ change of the profile never opens anything.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
+from analytics_server.access.links.stored_link import newest_made_ms
 from analytics_server.errors import RequestError
 from analytics_server.model import Site
 from analytics_server.profiles.tables import profile_of
+from analytics_server.store.protocol import Store
 
 
 def shared_from_ms(site: Site | None) -> int | None:
@@ -20,9 +24,21 @@ def shared_from_ms(site: Site | None) -> int | None:
     return site.shared_from_ms if profile_of(site.profile).sharing else None
 
 
-def with_links_ended(before: Site, now: Site, at_ms: int) -> Site:
-    """The changed site; where its profile forbids sharing, or did before, the links made until now are over."""
-    return now if _is_open(before, now) else msgspec.structs.replace(now, shared_from_ms=at_ms)
+async def with_links_ended(store: Store, before: Site, now: Site, clock: Callable[[], float]) -> Site:
+    """The changed site; where its profile forbids sharing, or did before, the links made until now are over.
+
+    Raises a store error.
+    """
+    return now if _is_open(before, now) else await with_all_links_ended(store, now, clock)
+
+
+async def with_all_links_ended(store: Store, site: Site, clock: Callable[[], float]) -> Site:
+    """The site, of which the links made until now are over, also such as a server whose clock is ahead has made.
+
+    Raises a store error.
+    """
+    until_ms = max(int(clock() * 1000), await newest_made_ms(store, site.site_id) + 1)
+    return msgspec.structs.replace(site, shared_from_ms=until_ms)
 
 
 def with_public_ended(before: Site, now: Site, *, is_wanted: bool) -> Site:

@@ -27,7 +27,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET
 
-from analytics_server.access.sharing import with_links_ended
+from analytics_server.access.sharing import with_all_links_ended, with_links_ended
 from analytics_server.config import SitesSection
 from analytics_server.errors import ConfigError, Conflict, RequestError, StoreError, StoreFatal
 from analytics_server.model import Site, stored_site_id
@@ -253,7 +253,7 @@ class Sites:
             before = self.get(site_id)
             if before is None:
                 return None
-            now = await self._checked(with_links_ended(before, change(before), int(self._clock() * 1000)))
+            now = await self._checked(await with_links_ended(self._store, before, change(before), self._clock))
             await self._put(now)
         return before, now
 
@@ -330,6 +330,8 @@ class Sites:
             if (site_id,) not in deleted and not site_id.isascii() and (encoded_host(site_id),) in deleted:
                 site_id = encoded_host(site_id)
             site = self._new(site_id, timezone or self._settings.default_timezone, self._first_profile(site_id))
+            if self._is_deleted(site_id):
+                site = await with_all_links_ended(self._store, site, self._clock)
             site = await self._checked(site if change is None else change(site))
             if self.get(site_id) is not None:
                 raise Conflict(f"The site {site_id!r} exists already: change it with PUT.", code="site_exists")
@@ -350,13 +352,8 @@ class Sites:
         return self._settings.default_profile if former.removal == "done" else former.profile
 
     def _new(self, site_id: str, timezone: str, profile: str = "") -> Site:
-        return Site(
-            site_id=site_id,
-            timezone=timezone,
-            profile=profile or self._settings.default_profile,
-            shared_from_ms=int(self._clock() * 1000) if self._is_deleted(site_id) else 0,
-            created_at_ms=int(self._clock() * 1000),
-        )
+        profile = profile or self._settings.default_profile
+        return Site(site_id=site_id, timezone=timezone, profile=profile, created_at_ms=int(self._clock() * 1000))
 
     async def _work(self) -> None:
         while True:

@@ -81,7 +81,7 @@ def file_name(day: date) -> str:
 
 
 def read_site(root: Path, site_id: str) -> SiteManifest | None:
-    """What there is of a site. Blocking. Raises `AnalyticsError`, `OSError`."""
+    """What there is of a site. Blocking. Raises `AnalyticsError` (bad_manifest)."""
     return read_manifest(site_directory(root, site_id) / MANIFEST, SiteManifest)
 
 

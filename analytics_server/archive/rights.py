@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -61,17 +61,18 @@ class ArchiveRights:
         site = self._sites.get(stored_site_id(site_id))
         return None if site is None else zone_of(site)
 
-    async def rewrite(self, erased: Mapping[tuple[str, date], int]) -> None:
-        """Write the files of days again from which so many events of a person were erased.
+    async def rewrite(self, erased: Mapping[tuple[str, date], Sequence[int]]) -> None:
+        """Write the files of days again from which events of a person were erased: how many of each day by each erasure
+        under way, of which some may have written the file already, and some may not have deleted theirs.
 
         Not those of which the server had another number of events before: the file may be all that is left of some.
-        Nor those of another time zone, nor what can't be written. `unsearched` names all of these. One day that fails
-        does not hold up the others. Raises `StoreRetryable` while the directory is written to, `DayUnsettled`,
+        Nor those of another time zone, nor what can't be written. `unsearched` names all of these. Neither a day nor a
+        site that fails holds up the others. Raises `StoreRetryable` while the directory is written to, `DayUnsettled`,
         `ArchiveFailed`, a store error.
         """
         if self._place.root is None or not erased:
             return
-        unsettled: DayUnsettled | None = None
+        unsettled: AnalyticsError | None = None
         async with self._place.alone() as here:
             if here is None:
                 raise StoreRetryable("Files of days are being written: those of a person are rewritten afterwards.")
@@ -84,7 +85,10 @@ class ArchiveRights:
                 except AnalyticsError as error:
                     log.warning("a manifest can't be read", extra={"site": site_id, "reason": error.message[:300]})
                     continue
-                unsettled = await self._rewrite_site(files, zone, days, lambda: here.lease.is_held) or unsettled
+                try:
+                    unsettled = await self._rewrite_site(files, zone, days, lambda: here.lease.is_held) or unsettled
+                except OSError as error:
+                    unsettled = failed(error)
         if unsettled is not None:
             raise unsettled
 
@@ -93,12 +97,28 @@ class ArchiveRights:
         return None if site is None or site.profile not in PROFILES else zone_of(site)
 
     async def _rewrite_site(
-        self, files: SiteFiles, zone: ZoneInfo, erased: Mapping[date, int], is_held: Callable[[], bool]
+        self, files: SiteFiles, zone: ZoneInfo, erased: Mapping[date, Sequence[int]], is_held: Callable[[], bool]
     ) -> DayUnsettled | None:
         """The error of a day that has to be tried again, when all others are done."""
         await asyncio.to_thread(files.tidy)
+        rewritten = list[DayFile]()
+        try:
+            return await self._rewrite_days(files, zone, erased, is_held, rewritten)
+        finally:
+            if rewritten:
+                await self._record(files.site_id, rewritten, "rewritten")
+
+    async def _rewrite_days(
+        self,
+        files: SiteFiles,
+        zone: ZoneInfo,
+        erased: Mapping[date, Sequence[int]],
+        is_held: Callable[[], bool],
+        rewritten: list[DayFile],
+    ) -> DayUnsettled | None:
+        """`rewritten` takes what was, also where an error is raised."""
         counts = await count_days(self._store, files.site_id, zone)
-        rewritten, unsettled = list[DayFile](), None
+        unsettled = None
         for day, gone in sorted(erased.items()):
             file, events = files.days.get(day), counts.get(day, 0)
             if file is None or not file.name:
@@ -106,7 +126,7 @@ class ArchiveRights:
                 continue
             if file.time_zone != zone.key:
                 continue
-            if file.events not in (events + gone, events):  # the latter: it was written again before a crash
+            if not is_sum_of_some(file.events - events, gone):
                 files.left.add(day)
                 await files.write_manifest()
                 continue
@@ -123,8 +143,6 @@ class ArchiveRights:
             await files.write_manifest()
             if not files.days[day].name:
                 await asyncio.to_thread(files.remove, day)
-        if rewritten:
-            await self._record(files.site_id, rewritten, "rewritten")
         return unsettled
 
     async def unsearched(self, covers: Callable[[str], bool]) -> list[str]:
@@ -157,13 +175,25 @@ class ArchiveRights:
                     found.append(f"archived days of {site_id}, whose manifest can't be read")
             counts = await count_days_of(self._store, {site_id: zones[site_id] for site_id in archived})
             for site_id, files in archived.items():
-                found += await asyncio.to_thread(_unsearched_of, files, zones[site_id].key, counts[site_id])
+                try:
+                    found += await asyncio.to_thread(_unsearched_of, files, zones[site_id].key, counts[site_id])
+                except OSError as error:
+                    failed(error)  # tells the log
+                    found.append(f"archived days of {site_id}, which can't be read")
         except OSError as error:
             raise failed(error) from error
         return found
 
 
-def _days_of(site_id: str, erased: Mapping[tuple[str, date], int]) -> dict[date, int]:
+def is_sum_of_some(number: int, of: Sequence[int]) -> bool:
+    """Is the number a sum of some of these, which may be all or none?"""
+    sums = 1  # a bit for each
+    for each in of:
+        sums |= sums << each
+    return number >= 0 and bool(sums >> number & 1)
+
+
+def _days_of(site_id: str, erased: Mapping[tuple[str, date], Sequence[int]]) -> dict[date, Sequence[int]]:
     return {day: events for (of_site, day), events in erased.items() if of_site == site_id}
 
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
@@ -143,8 +143,9 @@ class Archive:
                         run.waiting.popleft()
                 except LeaseLost:
                     return False
-                except AnalyticsError as error:
-                    log.warning("a site is not archived", extra={"site": site_id, "reason": error.message[:300]})
+                except (AnalyticsError, OSError) as error:
+                    reason = str(error)[:REASON_CHARS]
+                    log.warning("a site is not archived", extra={"site": site_id, "reason": reason})
                     run.sites.append(run.waiting.popleft())
                 if not may_go_on():
                     break
@@ -266,7 +267,7 @@ class Archive:
         zone = self._rights.zone(site_id)
         return zone.key if zone is not None and self.root is not None else None
 
-    async def rewrite(self, erased: Mapping[tuple[str, date], int]) -> None:
+    async def rewrite(self, erased: Mapping[tuple[str, date], Sequence[int]]) -> None:
         """See `ArchiveRights`."""
         await self._rights.rewrite(erased)
 

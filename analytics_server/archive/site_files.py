@@ -35,7 +35,7 @@ class SiteFiles:
 
     @classmethod
     async def read(cls, root: Path, site_id: str) -> SiteFiles:
-        """As it is on disk. Raises `AnalyticsError`, `OSError`."""
+        """As it is on disk. Raises `AnalyticsError` (bad_manifest)."""
         found = await asyncio.to_thread(read_site, root, site_id) or SiteManifest(site_id=site_id)
         failed = {each.date: each for each in found.failed}
         return cls(site_id, site_directory(root, site_id), found.by_date(), failed, set(found.left))

@@ -135,14 +135,15 @@ def write_manifest(path: Path, manifest: msgspec.Struct) -> None:
 
 
 def read_manifest(path: Path, type_: type[AnyManifest]) -> AnyManifest | None:
-    """The manifest that is there. Blocking. Raises `AnalyticsError` for one that can't be understood, `OSError`."""
+    """The manifest that is there. Blocking. Raises `AnalyticsError` (bad_manifest) for one that can't be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=type_)
     except FileNotFoundError:
         return None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise AnalyticsError(
-            f"{path} can't be read: {error}. Choose another directory, or put it right.", code="bad_manifest"
+            f"{path} can't be read: {reason}. Choose another directory, or put it right.", code="bad_manifest"
         ) from error
 
 

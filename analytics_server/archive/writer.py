@@ -92,7 +92,8 @@ class DayWriter:
 
         path = site.directory / file_name(day)
         await asyncio.to_thread(make_directory, path.parent)
-        asked = EventsRequest(site_id=site.site_id, date_range=(str(day), str(day)), format=FORMAT)
+        span = midnight(day, zone).isoformat(), midnight(day + DAY, zone).isoformat()  # the site's zone may change now
+        asked = EventsRequest(site_id=site.site_id, date_range=span, format=FORMAT)
         async with aclosing(self._files.write(asked)) as pieces:
             return await write_whole(path, pieces, may_place=may_place)
 

@@ -1,7 +1,8 @@
-"""Refused authentications in the audit log: each one while there are few, one entry a minute and kind when they flood.
+"""Calls of strangers in the audit log: each one while there are few, one entry a minute and kind when they flood.
 
-Constraint: a stranger can neither fill the log nor this memory. The kinds are the endpoints and codes of this program,
-so what a minute adds is bounded by their number.
+Constraint: a stranger can neither fill the log nor this memory. The kinds of refusals are the endpoints and codes of
+this program, so what a minute adds is bounded by their number. What was done, such as a link for a new password, is
+told by whom or what it concerns: accounts and public sites that there are.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from analytics_server.http.audit import AuditEntry
+from analytics_server.http.audit import OK, AuditEntry
 
 MINUTE_US = 60_000_000
 MOST_SINGLE = 10
@@ -18,12 +19,12 @@ MOST_SINGLE = 10
 
 
 class Refusals:
-    """What strangers were refused in the current minute."""
+    """What strangers were refused, or did, in the current minute."""
 
     def __init__(self) -> None:
         self._minute = -1
         self._single = 0
-        self._counted: dict[tuple[str, str], tuple[AuditEntry, int]] = {}
+        self._counted: dict[tuple[str, ...], tuple[AuditEntry, int]] = {}
 
     @property
     def is_counting(self) -> bool:
@@ -37,7 +38,9 @@ class Refusals:
         self._single += 1
         if self._single <= MOST_SINGLE:
             return True
-        key = (entry.operation, entry.outcome)
+        if entry.outcome != OK:
+            entry = msgspec.structs.replace(entry, site_id="", resource="")
+        key = (entry.operation, entry.outcome, entry.site_id, entry.resource)
         first, times = self._counted.get(key, (entry, 0))
         self._counted[key] = (first, times + 1)
         return False
@@ -49,4 +52,4 @@ class Refusals:
         counted, self._counted = self._counted, {}
         for entry, times in counted.values():
             details = {**entry.details, "times": str(times), "within": "1 minute"}
-            yield msgspec.structs.replace(entry, site_id="", resource="", query_hash="", details=details)
+            yield msgspec.structs.replace(entry, query_hash="", details=details)

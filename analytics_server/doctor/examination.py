@@ -30,6 +30,7 @@ from analytics_server.doctor.schema import SchemaCheck, ViewsCheck
 from analytics_server.doctor.set_aside import DeadLettersCheck, QuarantineCheck
 from analytics_server.doctor.wal import QUARANTINE, DiskCheck, WalCheck
 from analytics_server.errors import AnalyticsError, ConfigError, StoreError
+from analytics_server.privacy.expiry.recording import REMOVAL_TURN
 from analytics_server.rollups.comparison import Calendar
 from analytics_server.rollups.materialized_views import Rollup, Views, is_gone, read_views
 from analytics_server.rollups.quiet import QuietPeriod
@@ -37,6 +38,7 @@ from analytics_server.rollups.rebuild import Advance, Rebuilder
 from analytics_server.rollups.registry import SHIPPED_ROLLUPS
 from analytics_server.store import Store, StoreInfo, capabilities_of, make_store
 from analytics_server.store.engines.engine_files import DatabaseLost, EngineFilesError, set_database_aside
+from analytics_server.store.lease import SharedTurn
 from analytics_server.store.parts import PartRecord, record_path
 
 DEAD_LETTERS = "dead-letters"
@@ -219,8 +221,11 @@ class Examination:
         )
         await self._make(UnfitCheck(views))
         rebuilder = Rebuilder(store, quiet, exclusive=self._owns_files, clock=self._clock, advance=self._advance)
+        turn = SharedTurn(store, REMOVAL_TURN, holder="doctor").taken
         for rollup in rollups:
-            check = RollupCheck(store, rollup, calendar, rebuilder, quiet, self._advance, accept_loss=self._accept_loss)
+            check = RollupCheck(
+                *(store, rollup, calendar, rebuilder, quiet, self._advance), accept_loss=self._accept_loss, turn=turn
+            )
             await self._make(check)
         await self._make(DayTotalsCheck(store, self._advance, accept_loss=self._accept_loss))
 

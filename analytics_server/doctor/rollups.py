@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import date
 from functools import partial
 
@@ -37,7 +39,10 @@ class RollupCheck(BaseCheck):
         advance: Advance,
         *,
         accept_loss: bool = False,
+        turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     ) -> None:
+        """`turn`: within it no server takes rows out of the rollups, or makes rows of rollups again."""
+        self._turn = turn
         self.name = f"rollup_{rollup.target}"
         self._store = store
         self._rollup = rollup
@@ -122,7 +127,8 @@ class RollupCheck(BaseCheck):
         if not wanted:
             return ""
         try:
-            done = await self._rebuilder.rebuild(self._rollup, self._calendar, wanted)
+            async with self._turn():
+                done = await self._rebuilder.rebuild(self._rollup, self._calendar, wanted)
         except StoreError as error:
             if not is_gone(error):
                 raise

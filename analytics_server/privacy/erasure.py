@@ -47,9 +47,12 @@ LATE_DELIVERY_S = 10.0
 """What other servers deliver before they know of the erasure is found after that time; they look every few seconds."""
 
 
-TURN_PHASES = frozenset({ErasurePhase.COLLECT, ErasurePhase.DELETE, ErasurePhase.ROLLUPS, ErasurePhase.BUILDS})
+TURN_PHASES = frozenset(ErasurePhase) - {
+    *(ErasurePhase.DELIVER, ErasurePhase.FILES, ErasurePhase.CLOSE, ErasurePhase.DONE),
+}
 """Rollups are made again of the events that are left: whoever did the same beside it, of events read before, would
-bring back what is erased."""
+bring back what is erased. Files of days are written again in the same turn: their events are told by their number,
+which another's deletion would change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -260,16 +260,17 @@ class ErasureTables:
                     {**scope, "zone": zone, "archived": str(site_id)},
                 )
 
-    async def archived_days(self) -> dict[tuple[str, date], int]:
-        """Events of each archived day that erasures under way, this one among them, remove. Raises a store error."""
+    async def archived_days(self) -> dict[tuple[str, date], tuple[int, ...]]:
+        """Events of each archived day that this erasure removes, by each of those under way. Raises a store error."""
         mine = f"SELECT site_id, day FROM erasure_keys WHERE id = '{self._id}' AND part = '{ARCHIVE_PART}'"
         answer = await self._store.query(
-            f"SELECT site_id, day, sum(key) FROM erasure_keys WHERE part = '{ARCHIVE_PART}'"
-            f" AND (site_id, day) IN ({mine}) GROUP BY site_id, day",
+            f"SELECT site_id, day, groupArray(removed) FROM (SELECT site_id, day, max(key) AS removed FROM erasure_keys"
+            f" WHERE part = '{ARCHIVE_PART}' AND (site_id, day) IN ({mine}) GROUP BY id, site_id, day)"
+            " GROUP BY site_id, day",
             settings=SETTINGS,
             timeout_s=TIMEOUT_S,
         )
-        return {(str(site_id), day): int(str(events)) for site_id, day, events in answer.rows}  # type: ignore[misc]
+        return {(str(site_id), day): tuple(removed) for site_id, day, removed in answer.rows}  # type: ignore[misc,arg-type]
 
     async def _count(self, source: str, condition: str, parameters: dict[str, object] | None = None) -> int:
         answer = await self._store.query(

@@ -5,7 +5,7 @@ A request about a person names no site. What is stored of the person on other si
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, Protocol
 
@@ -56,8 +56,8 @@ class ArchivedDays(Protocol):
     def time_zone(self, site_id: str) -> str | None:
         """The zone by whose days a site is archived; None where it is not, or is gone."""
 
-    async def rewrite(self, erased: Mapping[tuple[str, date], int]) -> None:
-        """Write the files of days again from which so many events of a person were erased.
+    async def rewrite(self, erased: Mapping[tuple[str, date], Sequence[int]]) -> None:
+        """Write the files of days again from which a person's events were erased; how many by each erasure under way.
 
         Raises an `AnalyticsError` where that has to be tried again.
         """
@@ -76,7 +76,7 @@ class NothingArchived:
         """See `ArchivedDays`."""
         return None
 
-    async def rewrite(self, erased: Mapping[tuple[str, date], int]) -> None:
+    async def rewrite(self, erased: Mapping[tuple[str, date], Sequence[int]]) -> None:
         """See `ArchivedDays`."""
 
     async def unsearched(self, covers: Callable[[str], bool]) -> list[str]:

@@ -11,11 +11,11 @@ from msgspec import Meta
 from analytics_server.errors import ConfigError
 from analytics_server.settings.types import NotNegative, Positive, Section
 from analytics_server.spelling.email_address import mail_address
+from analytics_server.spelling.host_names import is_loopback
 
 OIDC_ISSUER = re.compile(r"(https://[^\s/?#@]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?)(/[^\s?#]*)?")
 OIDC_ROLE = re.compile(r"[^=\s][^=]*=(owner|(viewer|editor|admin)@\S+)")
 MAIL_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:]+")
-OF_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 SECRET_BYTES = 4_096
 
 
@@ -96,6 +96,9 @@ def check_mail(mail: MailSection, public_url: str) -> None:
         raise ConfigError("[mail] has a password and a password_file: leave one out.")
     if bool(mail.user) != bool(mail.password or mail.password_file):
         raise ConfigError("[mail] user needs a password or a password_file, and either of them needs a user.")
-    if mail.user and mail.tls == "none" and mail.host not in OF_THIS_MACHINE:
-        raise ConfigError('[mail] tls = "none" would send the password in the clear: use "starttls" or "tls".')
+    if mail.tls == "none" and not is_loopback(mail.host):
+        raise ConfigError(
+            '[mail] tls = "none" would send links that set passwords in the clear: use "starttls" or "tls", or a mail'
+            " server on this machine that passes messages on."
+        )
     mail.secret()

@@ -220,3 +220,14 @@ def _letters(match: re.Match[str]) -> str:
 
 def _may_be_shown(label: str) -> bool:
     return _FORBIDDEN.search(label) is None and all(char.isprintable() or char in _JOINERS for char in label)
+
+
+def is_loopback(host: str) -> bool:
+    """Is it this machine's own: `localhost`, or an address that no packet to leaves the machine? Brackets may stand."""
+    name = host.strip("[]").lower()
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return name == "localhost"
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback

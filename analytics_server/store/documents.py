@@ -224,6 +224,14 @@ class Documents(Generic[T]):
         for kind, ids in now.items():
             self._unreadable.keep_only(kind, ids)
 
+    async def catch_up(self) -> None:
+        """Read all again once this replica has what others wrote until now: within a turn of several servers.
+
+        Raises a store error.
+        """
+        await self._store.catch_up([self._table.name])
+        await self.load()
+
     # ---- keeping the cache fresh ---------------------------------------
 
     async def refresh(self, older_than_s: float) -> None:

@@ -79,7 +79,7 @@ async def test_the_file_of_a_day_that_became_empty_is_gone(archiving: Archiving)
     assert users(archiving) == [("2026-03-05", "ben"), ("2026-03-06", "anna")]
 
     await erase(archiving)
-    await archiving.archive.rewrite({(PLAIN, date(2026, 3, 6)): 1})
+    await archiving.archive.rewrite({(PLAIN, date(2026, 3, 6)): [1]})
     assert users(archiving) == [("2026-03-05", "ben")]
     assert await archiving.archive.unsearched(everything) == []
 
@@ -186,7 +186,7 @@ async def test_a_day_that_can_t_be_written_holds_up_neither_other_days_nor_an_er
     file.rename(kept)
     (file / "in the way").mkdir(parents=True)
     await erase(archiving)
-    await archiving.archive.rewrite({(PLAIN, date(2026, 3, day)): 1 for day in days})
+    await archiving.archive.rewrite({(PLAIN, date(2026, 3, day)): [1] for day in days})
     assert await archiving.archive.unsearched(everything) == ["1 archived days of plain from 2026-03-05 to 2026-03-05"]
     (file / "in the way").rmdir()
     file.rmdir()
@@ -207,7 +207,7 @@ async def test_a_file_stays_and_is_named_where_the_server_had_another_number_of_
     await erase(archiving, "user_id = 'anna' OR ts = '2026-03-05 01:00:00'")  # and one of another is lost
 
     for _ in range(2):  # as after a crash as well
-        await archiving.archive.rewrite({(PLAIN, date(2026, 3, day)): 2 if day == 6 else 1 for day in (5, 6, 7)})
+        await archiving.archive.rewrite({(PLAIN, date(2026, 3, day)): [2 if day == 6 else 1] for day in (5, 6, 7)})
 
         assert users(archiving).count(("2026-03-05", "ben")) == users(archiving).count(("2026-03-06", "ben")) == 2
         assert ("2026-03-07", "anna") not in users(archiving)
@@ -215,23 +215,40 @@ async def test_a_file_stays_and_is_named_where_the_server_had_another_number_of_
         assert await archiving.archive.unsearched(everything) == [named]
 
 
-async def test_a_damaged_manifest_concerns_its_own_site_alone(archiving: Archiving) -> None:
+@pytest.mark.parametrize("fault", ["damaged", "no file", "no directory"])
+async def test_a_manifest_that_can_t_be_read_concerns_its_own_site_alone(archiving: Archiving, fault: str) -> None:
     await archiving.place.insert([at(5, 12, user, site) for site in (PLAIN, OTHER) for user in ("anna", "ben")])
     assert await archiving.archive.run()
-    (site_directory(archiving.root, PLAIN) / MANIFEST).write_bytes(b"{")
+    directory = site_directory(archiving.root, OTHER)  # the first of the two
+    manifest = directory / MANIFEST
+    manifest.unlink()
+    if fault == "damaged":
+        manifest.write_bytes(b"{")
+    elif fault == "no file":
+        manifest.mkdir()
+    else:
+        directory.rename(archiving.root / "away")
+        directory.write_bytes(b"")
+    await archiving.place.insert([at(6, 12, "ben")])
+    archive = archiving.made()
+    archive._chosen = lambda: [OTHER, PLAIN]  # type: ignore[method-assign]
+    with pytest.raises(ArchiveFailed, match=r"1 sites were not archived, müller\.example first"):
+        await archive.run()
+    assert on_disk(archiving) == ["2026-03-05", "2026-03-06"]
     await erase(archiving)
 
     zone = ZoneInfo("Asia/Kathmandu")
     day = datetime(2026, 3, 5, 12, tzinfo=UTC).astimezone(zone).date()
-    await archiving.archive.rewrite({(PLAIN, date(2026, 3, 5)): 1, (OTHER, day): 1})
+    await archiving.archive.rewrite({(PLAIN, date(2026, 3, 5)): [1], (OTHER, day): [1]})
 
-    assert await archiving.archive.unsearched(lambda site: site == OTHER) == []
+    assert await archiving.archive.unsearched(lambda site: site == PLAIN) == []
     (told,) = await archiving.archive.unsearched(everything)
-    assert told == "archived days of plain, whose manifest can't be read"
-    assert users(archiving) == [("2026-03-05", "anna"), ("2026-03-05", "ben"), ("2026-03-05", "ben")]
+    assert told == "archived days of müller.example, whose manifest can't be read"
+    left = {user for (user,) in duckdb(f"SELECT user_id FROM '{archiving.root}/site=plain/*/*.parquet'")}
+    assert left == {"ben"}
     status, message = await checked(archiving)
     assert status == "error"
-    assert "site=plain" in message
+    assert directory.name in message
 
 
 def test_sites_are_told_by_their_directories(tmp_path: Path) -> None:

@@ -96,7 +96,8 @@ async def test_killed_while_a_person_s_days_are_written_again_it_goes_on(
     source.mkdir()
     assert await archiving.made(sites=("plain",)).run()
     assert {user for (user,) in users(source)} == {"anna", "ben"}
-    hers = Counter((str(each[0]), local_day(each)) for each in rows if each[USER] == "anna")
+    counts = Counter((str(each[0]), local_day(each)) for each in rows if each[USER] == "anna")
+    hers = {day: [count] for day, count in counts.items()}
     store = archiving.place.store
     await store.command("ALTER TABLE events DELETE WHERE user_id = 'anna' SETTINGS mutations_sync = 2")
     death = Death(monkeypatch)

@@ -40,7 +40,7 @@ async def test_directories_that_are_left_behind_are_named_until_they_are_forgott
     assert await moved(archiving, "lake2").run()
     assert id_of(archiving) != first
     await erase(archiving)
-    await archiving.archive.rewrite({(PLAIN, date(2026, 3, 5)): 1})
+    await archiving.archive.rewrite({(PLAIN, date(2026, 3, 5)): [1]})
     assert [user for _, user in users(archiving)] == ["ben", "ben"]
     elsewhere = [f"archived days of {site} in another directory, {first}" for site in (OTHER, PLAIN)]
     assert sorted(await archiving.archive.unsearched(everything)) == sorted(elsewhere)
@@ -76,13 +76,13 @@ async def test_a_mount_point_that_is_empty_is_not_filled(archiving: Archiving) -
     assert archiving.registry.get_sample_value("archive_failures_total") == 1
     await erase(archiving)
     with pytest.raises(RootUnknown):  # the erasure waits
-        await archive.rewrite({(PLAIN, date(2026, 3, 5)): 1})
+        await archive.rewrite({(PLAIN, date(2026, 3, 5)): [1]})
     assert await archive.unsearched(everything) == [f"archived days of plain in another directory, {first}"]
 
     # What was there comes back.
     root.rmdir()
     away.rename(root)
-    await archive.rewrite({(PLAIN, date(2026, 3, 5)): 1})
+    await archive.rewrite({(PLAIN, date(2026, 3, 5)): [1]})
     assert await archive.unsearched(everything) == []
     assert await archiving.made().run()
 
@@ -118,7 +118,7 @@ async def test_a_directory_of_before_gets_an_id_and_its_sites_are_recorded(
 
 async def test_a_directory_that_is_not_there_is_told_without_its_path(archiving: Archiving) -> None:
     archiving.root.rmdir()
-    for work in (archiving.archive.run(), archiving.archive.rewrite({(PLAIN, date(2026, 3, 5)): 1})):
+    for work in (archiving.archive.run(), archiving.archive.rewrite({(PLAIN, date(2026, 3, 5)): [1]})):
         with pytest.raises(ArchiveFailed, match="is not there: make it, or mount it") as failed:
             await work
         assert str(archiving.root) not in failed.value.message

@@ -31,6 +31,19 @@ def test_a_flood_becomes_one_entry_a_minute_and_kind() -> None:
     assert list(refusals.due(START + MINUTE_US)) == []
 
 
+def test_a_flood_does_not_hide_whom_others_concern() -> None:
+    """A link for a new password may be asked for by anyone, and its entry says for whom."""
+    refusals = Refusals()
+    for each in range(1_000):
+        refusals.is_single(AuditEntry(action="view_self", operation="request_reset"), START + each)  # of no account
+    for person in ("anna", "ben", "anna"):
+        asked = AuditEntry(action="view_self", operation="request_reset", resource=person)
+        assert not refusals.is_single(asked, START + 1_000)
+
+    due = [(one.resource, one.details["times"]) for one in refusals.due(START + MINUTE_US)]
+    assert due == [("", str(1_000 - MOST_SINGLE)), ("anna", "2"), ("ben", "1")]
+
+
 def test_after_a_flood_refusals_have_an_entry_each_again() -> None:
     refusals = Refusals()
     for each in range(100):

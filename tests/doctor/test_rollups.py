@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from analytics_server.errors import StoreError
 from analytics_server.rollups.comparison import Calendar, differences
 from analytics_server.rollups.materialized_views import read_views
 from analytics_server.rollups.quiet import InsertWatch
+from analytics_server.rollups.rebuild import Rebuilder, Rebuilt
 from tests.doctor.place import DAY_US, Place, events
 from tests.ingest.rows import NOVEMBER_US, row
 
@@ -98,6 +100,33 @@ async def test_damage_is_found_and_mended(any_place: Place, damage: str) -> None
     assert not any(after[name].repaired or after[name].status != "ok" for name in CHECKS)
     assert await any_place.rollups() == expected
     assert await any_place.rows("SELECT name FROM system.tables WHERE name LIKE 'doctor_%'") == []
+
+
+HOLDERS = (
+    "SELECT any(l.holder) FROM leases AS l WHERE name = 'removal' GROUP BY claim"
+    " HAVING argMax(l.ends_at, l.step) > now64(6, 'UTC')"
+)
+
+
+async def test_rollups_are_rebuilt_in_the_turn_of_removals(
+    server_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what an erasure removes meanwhile would come back with what was put together before."""
+    await fill(server_place)
+    await server_place.store.command(DAMAGE["traffic lost"][1])
+    rebuild, holders = Rebuilder.rebuild, list[object]()
+
+    async def watched(self: Rebuilder, *arguments: Any) -> Rebuilt:
+        done = await rebuild(self, *arguments)
+        holders.extend(await server_place.rows(HOLDERS))
+        return done
+
+    monkeypatch.setattr(Rebuilder, "rebuild", watched)
+    mended = await server_place.look(repair=True)
+
+    assert mended["rollup_traffic"].repaired.startswith("rebuilt")
+    assert holders == [("doctor",)]
+    assert await server_place.rows(HOLDERS) == []
 
 
 async def test_what_is_right_is_found_right(any_place: Place) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,12 @@ from analytics_server.access.sites import Sites
 from analytics_server.config import ClickhouseSection, Config, LimitsSection, PrivacySection, SitesSection
 from analytics_server.doctor.day_totals import DayTotalsCheck
 from analytics_server.model import Site
+from analytics_server.privacy.erasure_tables import DAYS_PART, ErasureTables
 from analytics_server.privacy.expiry import kept_totals
 from analytics_server.privacy.expiry.purge import Expiry, SiteExpiry
+from analytics_server.privacy.expiry.recording import Around
 from analytics_server.privacy.expiry.site_removal import SiteRemoval
+from analytics_server.privacy.scope import SiteScope
 from analytics_server.query.answer import Answer
 from analytics_server.query.day_totals import DayTotals
 from analytics_server.query.engine import QueryService
@@ -55,7 +59,7 @@ async def purge(store: Store, sites: Sites, directory: Path, now: datetime) -> l
     return planned
 
 
-def expiry_of(store: Store, sites: Sites, directory: Path, now: datetime) -> Expiry:
+def expiry_of(store: Store, sites: Sites, directory: Path, now: datetime, around: Sequence[Around] = ()) -> Expiry:
     return Expiry(
         store,
         sites.all_stored,
@@ -65,6 +69,7 @@ def expiry_of(store: Store, sites: Sites, directory: Path, now: datetime) -> Exp
         cluster="",
         recorder=Noted(),
         holder="a test",
+        around=around,
         clock=lambda: now,
     )
 
@@ -160,6 +165,59 @@ async def test_nothing_goes_while_the_totals_of_a_day_can_not_be_made(
     assert await purge(store, sites, tmp_path, NOW)
 
 
+class TurnAfterAnErasure:
+    """The turn that a purge waits for, while an erasure discards all totals of the site. `turns`: those taken."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.turns = 0
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        self.turns += 1
+        if self.turns == 2:  # the first one completes what an earlier purge had left
+            await self._store.command(
+                "INSERT INTO erasure_keys (id, part, site_id, day, key)"
+                f" SELECT DISTINCT 'abc', '{DAYS_PART}', site_id, day, 0 FROM day_builds"
+            )
+            assert await days_of_totals(self._store)
+            await ErasureTables(self._store, "abc", SiteScope(), cluster="").discard_builds()
+            assert await days_of_totals(self._store) == []
+        yield
+
+
+async def test_totals_that_an_erasure_discards_before_the_events_go_are_made_again(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_totals, "SETTLE_S", 0.0)
+    monkeypatch.setattr(kept_totals, "ATTEMPTS", 1)
+    sites = Sites(store, SitesSection())
+    await sites.put(Site(site_id=SITE, retention_days=10, rollup_retention_days=60))
+    events = [event for event in make_world(seed=3, sessions=300) if event.site_id == SITE]
+    await insert_events(store, around(events, ("2025-03-29T00:00", "2025-03-30T12:00")), seed=4)
+    service = QueryService(store, sites, lambda: NOW, LimitsSection(), cache_s=0.0)
+    asked = BY_DAY | {"date_range": ["2025-03-28", "2025-04-05"]}
+    before, count = await answer(service, **asked), await store.query("SELECT count() FROM events")
+
+    build, turn = DayTotals.build_days, TurnAfterAnErasure(store)
+
+    async def before_the_turn_alone(self: DayTotals, *arguments: Any) -> int:
+        return await build(self, *arguments) if turn.turns < 2 else 0
+
+    with monkeypatch.context() as patched:  # can they not be made again, nothing goes
+        patched.setattr(DayTotals, "build_days", before_the_turn_alone)
+        assert await expiry_of(store, sites, tmp_path, NOW, [turn.taken]).purge() == []
+    assert (await store.query("SELECT count() FROM events")).rows == count.rows
+
+    turn = TurnAfterAnErasure(store)
+    done = await expiry_of(store, sites, tmp_path, NOW, [turn.taken]).purge()
+    assert done is not None
+    (gone,) = done
+    assert (turn.turns, gone.rows["events"] > 0) == (2, True)
+    assert (await store.query("SELECT count() FROM events WHERE ts < '2025-03-31'")).rows == [(0,)]
+    assert (await answer(service, **asked)).results == before.results
+
+
 async def days_of_totals(store: Store) -> list[str]:
     """Of which days there are totals, which is where builds are."""
     totals, builds = [
@@ -206,3 +264,30 @@ async def test_a_removal_that_fails_again_and_again_is_told_once(
                     await removal.remove()
         assert await removal.remove()
     assert [entry.details["state"] for entry in noted.entries] == ["begun", "done"] * 2
+
+
+async def test_a_removal_that_another_server_ended_hides_no_later_one_of_the_site(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sites, noted = Sites(store, SitesSection()), Noted()
+    failing, other = (
+        SiteRemoval(store, sites, letters=tmp_path / "l", quarantine=tmp_path / "q", recorder=noted, holder=name)
+        for name in ("failing", "other")
+    )
+
+    def refused(site_id: str) -> dict[str, int]:
+        raise OSError("read-only")
+
+    await sites.put(Site(site_id=GONE))
+    await sites.delete(GONE, erase=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(failing, "_clean_files", refused)
+        with pytest.raises(OSError, match="read-only"):
+            await failing.remove()
+    assert await other.remove()
+    noted.entries.clear()
+    await sites.put(Site(site_id=GONE))
+    assert await failing.remove()  # it looks every second
+    await sites.delete(GONE, erase=True)
+    assert await failing.remove()
+    assert [entry.details["state"] for entry in noted.entries] == ["begun", "done"]

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from analytics_server.access.links.public_sites import PUBLIC_ID, public_link, public_secret, site_asked
-from analytics_server.access.links.stored_link import SECRET_PREFIX, ShareLink
+from analytics_server.access.links.stored_link import KIND, SECRET_PREFIX, ShareLink
 from analytics_server.access.people.accounts import PEOPLE
 from analytics_server.access.principals import Principal
 from analytics_server.access.tokens import ID_CHARS, keyed_hash, new_hash, token_hash
@@ -28,7 +28,6 @@ from analytics_server.store.documents import Documents, Key
 from analytics_server.store.protocol import Store
 from analytics_server.store.unreadable import UnreadableDocuments
 
-KIND = "share_link"
 MOST_PER_SITE = 200
 OPEN_S = 43_200
 _END = re.compile("[0-9a-f]{1,12}")
@@ -158,7 +157,7 @@ class ShareLinks:
                 embed_hosts=embed_hosts,
                 password_hash=password_hash,
                 expires_at=expires_at,
-                created_at_ms=int(self._clock() * 1000),
+                created_at_ms=max(int(self._clock() * 1000), (self._shared_from_ms(site_id) or 0) + 1),
                 hash_key=key,
                 hash=hash_,
             )

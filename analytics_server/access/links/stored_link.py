@@ -8,10 +8,18 @@ from typing import Any
 import msgspec
 
 from analytics_server.access.principals import Grant, Principal, PrincipalKind
+from analytics_server.store.protocol import Store
 
 SECRET_PREFIX = "asl_"
+KIND = "share_link"
 ACTIONS = frozenset({"query_site", "view_site", "list_sites", "view_self"})
 """What a link may; of the questions only those that take its filters (`Endpoint.narrow`)."""
+
+
+_NEWEST = (
+    "SELECT max(JSONExtractInt(document, 'created_at_ms')) FROM people FINAL"
+    " WHERE kind = {kind:String} AND deleted = 0 AND JSONExtractString(document, 'site_id') = {site:String}"
+)
 
 
 class ShareLink(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -49,3 +57,13 @@ class ShareLink(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def link_grant(site_id: str) -> Grant:
     """What a link to the site lets its callers do, before its filters."""
     return Grant(actions=ACTIONS, sites=(site_id,))
+
+
+async def newest_made_ms(store: Store, site_id: str) -> int:
+    """When the newest link of the site was made, by the clock of the server that made it; 0 where there is none.
+
+    Raises a store error.
+    """
+    await store.catch_up(["people"])
+    answer = await store.query(_NEWEST, {"kind": KIND, "site": site_id})
+    return int(str(answer.rows[0][0]))

@@ -20,7 +20,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from analytics_server.access.oidc.failures import OidcRefused, OidcUnavailable
-from analytics_server.http.security.host_check import is_loopback
+from analytics_server.spelling.host_names import is_loopback
 
 MOST_BYTES = 262_144
 TIMEOUT_S = 10.0

@@ -239,15 +239,15 @@ class Accounts:
             return person
 
     async def change(
-        self, id_: str, change: Callable[[Account], Account], *, owner_stays: bool = True
+        self, id_: str, change: Callable[[Account], Account], *, owner_stays: bool = True, in_turn: bool = False
     ) -> Account | None:
         """Store what `change` makes of the person as ClickHouse knows them now; None if there is none.
 
-        `change` may raise, and then nothing is stored. Raises `Conflict` (last_owner) unless `owner_stays` is false,
-        or a store error.
+        `change` may raise, and then nothing is stored. `in_turn`: no other server is at it, and what one has written
+        just before is not to be missed. Raises `Conflict` (last_owner) unless `owner_stays` is false, or a store error.
         """
         async with self._documents.changing:
-            await self.load()
+            await (self._documents.catch_up() if in_turn else self.load())
             person = self.person(id_)
             if person is None:
                 return None
@@ -329,9 +329,9 @@ class Accounts:
         return found if secrets.compare_digest(keyed_hash(secret, found.hash_key), found.hash) else None
 
     async def uninvite(self, id_: str) -> bool:
-        """Delete an invitation for good; False if there is none. Raises a store error."""
+        """Delete an invitation for good; False if there is none, on any replica. Raises a store error."""
         async with self._documents.changing:
-            await self.load()
+            await self._documents.catch_up()
             if self._documents.get((INVITATION, id_)) is None:
                 return False
             await self._documents.delete((INVITATION, id_))

@@ -108,13 +108,10 @@ class SignIn:
         if invitation.resets:
             return await self._reset(invitation, password)
         await self._check_inviter(invitation)
-        if (known := self._people.by_email(invitation.email)) is not None:
-            await self._checked(known.email, password, address)
-            self._attempts.forgive(known.email, address)
+        if (known := await self._own_or_new(invitation.email, password, address)) is not None:
             await self._use_up(invitation)
             person = await self._widen(known, invitation)
         else:
-            check_password(password, invitation.email)
             hash_ = await self.passwords.hash(password)
             await self._use_up(invitation)
             person = await self._people.add(
@@ -204,8 +201,27 @@ class SignIn:
             raise Unauthorized(_FAILED, code="sign_in_failed")
         return person
 
+    async def _own_or_new(self, email: str, password: str, address: str) -> Account | None:
+        """The person of that address, if it is their password; None where there is none, and it can be one.
+
+        Whether there is such an account is not told by a weak password: it is counted and answered alike, in the same
+        time. Raises as `_checked` does, and `RequestError` (weak_password).
+        """
+        try:
+            person = await self._checked(email, password, address)
+        except Unauthorized:
+            check_password(password, email)
+            if self._people.by_email(email) is not None:
+                raise
+            person = None
+        self._attempts.forgive(email, address)
+        return person
+
     async def _used_code(self, person: Account, code: str) -> Account:
-        """The person after a code was used up. Raises `Unauthorized`, `TooManyAttempts`, or a store error."""
+        """The person after a code was used up; of several who send it at once, on whichever servers, one succeeds.
+
+        Raises `Unauthorized`, `TooManyAttempts`, or a store error.
+        """
 
         def change(each: Account) -> Account:
             factor = each.second_factor
@@ -216,7 +232,8 @@ class SignIn:
 
         self._by_code.take(person.id)
         try:
-            changed = await self._people.change(person.id, change)
+            async with self._turn(f"code {person.id}"):
+                changed = await self._people.change(person.id, change, in_turn=True)
         except StoreError:
             self._by_code.forgive(person.id)
             raise

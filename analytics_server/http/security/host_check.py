@@ -23,7 +23,7 @@ from aiohttp import web
 from analytics_server.config import ServerSection
 from analytics_server.errors import Misdirected
 from analytics_server.listening import without_brackets
-from analytics_server.spelling.host_names import AllowedHosts
+from analytics_server.spelling.host_names import AllowedHosts, is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -118,14 +118,3 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def is_loopback(host: str) -> bool:
-    """Is it an address of this machine alone, or `localhost`?"""
-    name = without_brackets(host).lower()
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return name == "localhost"
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback

@@ -41,6 +41,7 @@ class KeptTotals:
         touches. False if they can't all be kept: nothing of the site may go then. Raises a store error.
         """
         zone = zone_of(site)
+        await self._store.catch_up(["day_builds"])  # another server may have discarded some just now
         cut = datetime.combine(before, time(), UTC)
         last = min(cut.astimezone(zone).date() + DAY, self._clock().astimezone(zone).date() - DAY)
         answer = await self._store.query(

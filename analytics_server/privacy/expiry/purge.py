@@ -100,16 +100,25 @@ class Expiry:
                 if not lease.is_held:
                     break
                 part = await self._with_totals(planned[at : at + SITES_AT_ONCE])
-                if not part or not lease.is_held:
-                    continue
-                tables = self._tables({site.site_id: site.before for site in part})
-                async with within(self._around):
-                    await tables.purge({site.site_id: site.rows for site in part})
-                    await tables.finish()
-                done += await self._close(tables, part, files)
+                if part and lease.is_held:
+                    done += await self._purge_part(part, files, lambda: lease.is_held)
             for site_id, rows in sorted(files.items()):  # those of which ClickHouse had nothing that is too old
                 await self._record(site_id, "", rows)
             return done
+
+    async def _purge_part(
+        self, part: Iterable[SiteExpiry], files: Found, is_held: Callable[[], bool]
+    ) -> list[SiteExpiry]:
+        """Totals are made before the turn, as that may take long, and looked at again in it: an erasure that had it
+        meanwhile has discarded those of its days."""
+        async with within(self._around):
+            ready = await self._with_totals(part)
+            if not ready or not is_held():
+                return []
+            tables = self._tables({site.site_id: site.before for site in ready})
+            await tables.purge({site.site_id: site.rows for site in ready})
+            await tables.finish()
+        return await self._close(tables, ready, files)
 
     async def _with_totals(self, part: Iterable[SiteExpiry]) -> list[SiteExpiry]:
         """Those whose totals of days are kept now, where a site keeps them for longer than events."""

@@ -9,7 +9,8 @@ from analytics_server.http.audit import AuditEntry, Recorder
 
 REMOVAL_TURN = "removal"
 """The turn (`store/lease.py`) in which rows are taken out of rollups, or made again: by erasure, expiry, the removal of
-a site and the backfill of an update."""
+a site, the backfill of an update and `doctor --repair`. The comparison after an insert in doubt
+(`rollups/reconcile.py`) needs none: it adds by single INSERTs, and an erasure compares once more when one ran."""
 
 Around = Callable[[], AbstractAsyncContextManager[None]]
 

@@ -87,7 +87,7 @@ class SiteRemoval:
         """Remove what deletions ask for, until cancelled."""
         while True:
             pause_s = LOOK_S
-            removals = self._sites.removals()
+            removals = self._forget_recreated()
             if any(removals.values()) or not removals.keys() <= self._cleaned:
                 try:
                     pause_s = LOOK_S if await self.remove() else RETRY_S
@@ -102,7 +102,7 @@ class SiteRemoval:
         False when another server is at it, or the log could not be delivered. Raises a store error, `AuditUnavailable`,
         `OSError`.
         """
-        if not self._sites.removals():
+        if not self._forget_recreated():
             return True
         lease = Lease(self._store, LEASE, holder=self._holder, ttl_s=REMOVAL_LEASE_S)
         async with leased(lease) as taken:
@@ -131,6 +131,13 @@ class SiteRemoval:
                 log.info("a deleted site's data is removed", extra={"site": site_id, "rows": sum(found.values())})
         await self._clean_own_files()
         return True
+
+    def _forget_recreated(self) -> dict[str, bool]:
+        """The removals. One that another server has ended was never ended here: of a site that is there again the next
+        removal is another one."""
+        removals = self._sites.removals()
+        self._begun &= removals.keys()
+        return removals
 
     async def _clean_own_files(self) -> None:
         """Take such sites out of this server's files when another server has removed the rest. Raises `OSError`."""

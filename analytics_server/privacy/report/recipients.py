@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from analytics_server.config import Config
-from analytics_server.http.security.host_check import is_loopback
+from analytics_server.spelling.host_names import is_loopback
 
 
 def sub_processors(config: Config) -> list[str]:

@@ -328,8 +328,8 @@ async def test_no_secret_is_ever_written_or_told(tmp_path: Path, front: ClickHou
     assert heard.containing(heard.kept) == []
     never = [one.encode() for one in (*secrets, STRANGER, WRITTEN)]
     accounts = [one.encode() for one in (*heard.kept, PERSON, INVITED)]
-    found = files_with_any(tmp_path, [*never, *accounts])
-    assert [each for each in found if each[1] in never] == []
-    assert {needle for _, needle in found} <= set(accounts)
-    assert tables_of(tmp_path / "clickhouse", [name for name, _ in found]) == {"people"}
+    stands = files_with_any(tmp_path, [*never, *accounts])
+    assert [each for each in stands if each[1] in never] == []
+    assert {needle for _, needle in stands} <= set(accounts)
+    assert tables_of(tmp_path / "clickhouse", [name for name, _ in stands]) == {"people"}
     assert not any(secret in line for line in os.listdir(server.data_dir) for secret in secrets)

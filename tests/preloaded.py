@@ -21,6 +21,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -100,6 +101,7 @@ class _Forker:
     """The process that has imported everything, as the tests of one worker see it."""
 
     def __init__(self) -> None:
+        self._turn = threading.Lock()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._process = subprocess.Popen(
             [sys.executable, "-W", "default", "-m", "tests.forker", str(theirs.fileno())],
@@ -115,11 +117,12 @@ class _Forker:
     def fork(self, order: Order, streams: Sequence[int]) -> tuple[int, int]:
         """Process id, and the pipe that tells its exit code."""
         status, tell = os.pipe()
-        try:
-            socket.send_fds(self._socket, [msgspec.json.encode(order)], [*streams, tell])
-        finally:
-            os.close(tell)
-        answer = self._socket.recv(64)
+        with self._turn:  # answers come in the order in which it was asked: another thread's is not this one's
+            try:
+                socket.send_fds(self._socket, [msgspec.json.encode(order)], [*streams, tell])
+            finally:
+                os.close(tell)
+            answer = self._socket.recv(64)
         if not answer:
             os.close(status)
             raise RuntimeError("the process that forks has ended")
@@ -132,6 +135,7 @@ class _Forker:
 
 
 _forker: _Forker | None = None
+_making = threading.Lock()
 
 
 def start(
@@ -156,8 +160,9 @@ def start(
             cwd=cwd,
         )
     global _forker  # noqa: PLW0603 - one for each worker
-    if _forker is None:
-        _forker = _Forker()
+    with _making:
+        if _forker is None:
+            _forker = _Forker()
     order = Order(module, list(arguments), environment, str(cwd or Path.cwd()))
     theirs: list[int] = []
     try:

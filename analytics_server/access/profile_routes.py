@@ -72,14 +72,25 @@ def changed_site(before: Site, now: Site) -> ChangedSite:
 
 
 def note_of(profile: str) -> str:
-    """What a new profile does to what is stored."""
-    hidden = sorted(profile_of(profile).hidden_columns)
-    if not hidden:
-        return f"The profile {profile} leaves out no column: what is stored is answered, from now on and from before."
-    return (
+    """What a new profile does to what is stored, and to who may see it."""
+    table = profile_of(profile)
+    hidden = sorted(table.hidden_columns)
+    said = [
         f"From now on {', '.join(hidden)} are neither stored nor answered. What was stored there before is hidden at"
         " once, and stays stored until it expires or is erased; under a profile that allows it, it shows again."
-    )
+        if hidden
+        else f"The profile {profile} leaves out no column: what is stored is answered, from now on and from before."
+    ]
+    if table.most_retention_days:
+        said.append(
+            f"What is older than {table.most_retention_days} days is removed by the next expiry, once a day, and does"
+            " not come back."
+        )
+    if not table.sharing:
+        said.append(
+            "The site is not public any more and its share links have ended; no other profile opens them again."
+        )
+    return " ".join(said)
 
 
 def shown_profile(profile: SiteProfile) -> ShownProfile:

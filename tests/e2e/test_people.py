@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import msgspec
+import pyotp
 import pytest
 import pytest_asyncio
 
@@ -91,6 +92,28 @@ async def test_over_tls_the_cookie_is_of_this_host_and_secure(client: Client, vi
     assert not any(part.startswith("Domain") for part in parts)
     visitor.cookie = parts[0].removeprefix("__Host-")
     assert (await visitor("GET", "session", **{"X-Forwarded-Proto": "https"})).status == 401
+
+
+async def test_a_planted_cookie_is_replaced_at_sign_in_and_never_opens_anything(
+    client: Client, server: RunningServer, visitor: Visitor, site: str
+) -> None:
+    """Neither one that was made up nor one that its planter has signed in with becomes the session of the victim."""
+    await client.call("POST", "/api/v1/sites", {"site_id": site})
+    email, planter = await add(client, site), Visitor(client, server)
+    other = await add(client, site, email=f"planter@{site}", roles={f"other-{site}": "viewer"})
+    await planter.sign_in(other)
+
+    made_up = f"analytics_session=ass_{'A' * 43}"
+    for planted, holder in ((made_up, None), (planter.cookie, other)):
+        visitor.cookie = planted
+        reply = await visitor.sign_in(email)
+        assert reply.status == 200
+        assert visitor.cookie.startswith("analytics_session=ass_")
+        assert visitor.cookie != planted
+        assert (await visitor("GET", "session")).json["email"] == email
+        old = await visitor("GET", "session", Cookie=planted)
+        assert (old.json["email"] if old.status == 200 else None) == holder
+        assert (await visitor("GET", f"sites/{site}", Cookie=planted)).status == (401 if holder is None else 403)
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "", "http://127.0.0.1:1", "http://["])
@@ -270,10 +293,10 @@ async def test_a_token_has_no_session_to_end(client: Client, path: str) -> None:
     assert (await client.call("DELETE", f"/api/v1/{path}")).status == 403
 
 
-@pytest.fixture
-def quiet_server(tmp_path: Path) -> Iterator[RunningServer]:
+@pytest.fixture(scope="module")
+def quiet_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """One of its own: of many refusals in a minute not each has an entry."""
-    with running(tmp_path) as server:
+    with running(tmp_path_factory.mktemp("quiet")) as server:
         yield server
 
 
@@ -294,3 +317,28 @@ async def test_sign_ins_and_refusals_are_in_the_audit_log_without_a_secret(quiet
         reply = await wait_for(found)
         assert reply is not None
         assert not any(text.encode() in reply.body for text in (PASSWORD, visitor.cookie.partition("=")[2]))
+
+
+async def test_what_was_used_as_a_second_factor_is_worth_nothing_after_a_kill(quiet_server: RunningServer) -> None:
+    """The next step's code holds for a minute from now: nothing but its use can be why it is refused."""
+    password = {"password": PASSWORD}
+    async with Client(quiet_server) as client:
+        visitor = Visitor(client, quiet_server)
+        email = await add(client, "codes.example")
+        await visitor.sign_in(email)
+        totp = pyotp.TOTP((await visitor("POST", "session/totp", password)).json["secret"])
+        now = int(time.time())
+        confirmed = await visitor("POST", "session/totp/confirm", {"code": totp.at(now)})
+        first, second, *_ = confirmed.json["recovery_codes"]
+        later = totp.at(now + totp.interval)
+        for code in (later, first):
+            assert (await visitor("POST", "session", {"email": email, "code": code, **password})).status == 200
+
+    quiet_server.kill()
+    quiet_server.restart()
+    async with Client(quiet_server) as client:
+        visitor = Visitor(client, quiet_server)
+        for code in (totp.at(now), later, first):
+            refused = await visitor("POST", "session", {"email": email, "code": code, **password})
+            assert (refused.status, refused.code) == (401, "sign_in_failed")
+        assert (await visitor("POST", "session", {"email": email, "code": second, **password})).status == 200

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+import re
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import aiohttp
 import msgspec
+import pyotp
 import pytest
 
 from analytics_server.http.address_file import read_address
@@ -16,7 +19,8 @@ from analytics_server.listening import base_url
 from tests.clickhouse import ClickHouseFront
 from tests.mail.smtp import SmtpServer
 from tests.mail.smtp import running as mail_running
-from tests.server import Client, Reply, RunningServer, files_containing, wait_for
+from tests.privacy.engine_bytes import files_with_any
+from tests.server import Client, Reply, RunningServer, wait_for
 
 ADDRESS = "203.0.113.117"
 AGENT_MARK = "Gecko/20880808"
@@ -28,7 +32,19 @@ SITE = "marked.example"
 MAIL_PASSWORD = "marked-mail-password"
 PERSON, INVITED, STRANGER = (f"marked-{name}@people.example" for name in ("person", "invited", "stranger"))
 FIRST, SECOND = "marked first umbrellas", "marked second umbrellas"
+LINK_PASSWORD = "marked share umbrellas"
+CLIENT_SECRET = "marked-client-secret"
+WRITTEN = "marked-visitor@mail.example"
+"""An address that pages' addresses and texts hold."""
 BEACON = {"site": SITE, "name": "pageview", "url": f"https://{SITE}/"}
+WITH_ADDRESS = {
+    "site": SITE,
+    "name": "click",
+    "url": f"https://{SITE}/of/{WRITTEN}?q={WRITTEN}&mail={WRITTEN}&utm_campaign={WRITTEN}#{WRITTEN}",
+    "referrer": f"https://mail.example/{WRITTEN}?to={WRITTEN}",
+    "title": f"Mail to {WRITTEN}",
+    "element": {"text": f"Write to {WRITTEN}", "href": f"mailto:{WRITTEN}"},
+}
 BAD = [
     b"\xff{",
     b'{"site":"marked.example"',
@@ -42,6 +58,8 @@ class Heard:
 
     def __init__(self) -> None:
         self.said: dict[str, bytes] = {}
+        self.kept: list[str] = []
+        """Secrets that have to be stored as they are, with the person's account."""
 
     def note(self, where: str, what: bytes | str) -> None:
         self.said[where] = self.said.get(where, b"") + (what.encode() if isinstance(what, str) else what)
@@ -86,6 +104,8 @@ async def misbehave(server: RunningServer, client: Client, heard: Heard, secrets
     for number in range(5):
         heard.reply("beacons", await client.send(BEACON))
         heard.reply("beacons", await client.send({**BEACON, "name": f"n{number}", "ip": ADDRESS}, trusted=True))
+    for trusted in (False, True):
+        assert heard.reply("beacons", await client.send(WITH_ADDRESS, trusted=trusted)).json["accepted"] == 1
     for body in BAD:
         for headers in ({}, {"Authorization": f"Bearer {UNKNOWN}"}, {"Proxy-Connection": "keep-alive"}):
             heard.reply("beacons", await client.send(body, headers=headers))
@@ -147,6 +167,65 @@ async def mail(client: Client, smtp: SmtpServer, heard: Heard, secrets: list[str
     heard.reply("metrics", await client.get("/metrics"))
 
 
+async def account(server: RunningServer, client: Client, heard: Heard, secrets: list[str]) -> None:
+    """A person signs in, with a second factor at last; what is told once, to them alone, is not noted."""
+
+    async def ask(method: str, path: str, body: object = None, cookie: str = "") -> Reply:
+        data, sent = None if body is None else msgspec.json.encode(body), {"Origin": server.url, "Cookie": cookie}
+        return await client.request(method, f"/api/v1/session{path}", data, sent)
+
+    async def signed_in(**code: str) -> str:
+        reply = await ask("POST", "", {"email": PERSON, "password": SECOND, **code})
+        assert reply.status == 200, reply.body
+        cookie = reply.headers["Set-Cookie"].partition(";")[0]
+        secrets.append(cookie.partition("=")[2])
+        return cookie
+
+    for email, password in ((STRANGER, SECOND), (PERSON, FIRST)):
+        heard.reply("sign-in", await ask("POST", "", {"email": email, "password": password}))
+    cookie = await signed_in()
+    secret = str((await ask("POST", "/totp", {"password": SECOND}, cookie)).json["secret"])
+    heard.reply("sign-in", await ask("POST", "/totp/confirm", {"code": "no code"}, cookie))
+    confirmed = await ask("POST", "/totp/confirm", {"code": pyotp.TOTP(secret).at(int(time.time()))}, cookie)
+    codes = [str(code) for code in confirmed.json["recovery_codes"]]
+    heard.kept.append(secret)
+    secrets += codes
+    for code in ("", "000000", secret, f"{codes[0]}x"):
+        heard.reply("sign-in", await ask("POST", "", {"email": PERSON, "password": SECOND, "code": code}))
+    second = await signed_in(code=codes[0])
+    heard.reply("sessions", await ask("GET", "/all", cookie=second))
+    assert heard.reply("sessions", await ask("DELETE", "", cookie=second)).status == 204
+    for ended in (second, cookie + "x", cookie.replace("=", "=x")):
+        heard.reply("sessions", await ask("GET", "", cookie=ended))
+    for path in ("", f"/callback?code={codes[1]}&state={secret}"):
+        heard.reply("the provider", await ask("GET", f"/oidc{path}"))
+
+
+async def link(client: Client, heard: Heard, secrets: list[str]) -> None:
+    """A share link with a password is opened, and revoked."""
+    made = await client.call("POST", "/api/v1/share-links", {"site_id": SITE, "password": LINK_PASSWORD})
+    assert made.status == 201, made.body
+    secret = str(made.json["link"].rpartition("/")[2])
+    secrets.append(secret)
+
+    async def opening(**password: str) -> Reply:
+        body = msgspec.json.encode({"secret": secret, **password})
+        return await client.request("POST", "/api/v1/share/open", body, {"Authorization": ""})
+
+    heard.reply("a share link", await client.get(f"/share/{secret}"))
+    for password in ({}, {"password": "another password"}):
+        heard.reply("a share link", await opening(**password))
+    token = str((await opening(password=LINK_PASSWORD)).json["token"])
+    secrets.append(token.rpartition(".")[2])
+    question = {"site_id": SITE, "metrics": ["visitors"], "date_range": "7d"}
+    for wanted in (token, token + "x"):
+        heard.reply("a share link", await client.call("POST", "/api/v1/query", question, token=wanted))
+    heard.reply("a share link", await client.call("GET", f"/api/v1/share-links?site_id={SITE}"))
+    assert (await client.call("DELETE", f"/api/v1/share-links/{made.json['link_id']}")).status == 204
+    heard.reply("a share link", await opening(password=LINK_PASSWORD))
+    heard.reply("a share link", await client.get(f"/share/{secret}"))
+
+
 async def live(
     server: RunningServer, front: ClickHouseFront, smtp: SmtpServer, heard: Heard, secrets: list[str]
 ) -> None:
@@ -155,6 +234,9 @@ async def live(
         process_list(heard, server.pid)
         await misbehave(server, client, heard, secrets)
         await mail(client, smtp, heard, secrets)
+        await account(server, client, heard, secrets)
+        await link(client, heard, secrets)
+        heard.reply("the audit log", await client.call("GET", "/api/v1/privacy/audit?limit=1000"))
         await client.flushed()
         front.kill()  # errors of ClickHouse's client name what it was asking
         await client.send(BEACON)
@@ -163,6 +245,9 @@ async def live(
             return await client.metric("clickhouse_up") == 0
 
         await wait_for(is_down, 60, "the note that ClickHouse is away")
+        assert (await client.send(WITH_ADDRESS)).json["accepted"] == 1  # the log holds it
+        unwritten = [one.encode() for one in (*secrets, WRITTEN, STRANGER)]
+        assert await asyncio.to_thread(files_with_any, server.data_dir, unwritten) == []
         heard.reply("the API", await client.call("GET", f"/api/v1/drops?site_id={SITE}"))
         query = {"site_id": SITE, "metrics": ["events"], "date_range": "all"}
         assert heard.reply("the API", await client.call("POST", "/api/v1/query", query)).status == 503
@@ -181,9 +266,30 @@ def smtp() -> Iterator[SmtpServer]:
         yield server
 
 
+def tables_of(clickhouse: Path, files: Iterable[str]) -> set[str]:
+    """The tables of ClickHouse that files with data of parts are of; other files as they are named."""
+    names = {
+        found[1]: path.stem
+        for path in clickhouse.rglob("*.sql")
+        if (found := re.search(r"UUID '([0-9a-f-]{36})'", path.read_text(encoding="utf-8")))
+    }
+    return {names.get(Path(file).parent.parent.name, file) for file in files}
+
+
 async def test_no_secret_is_ever_written_or_told(tmp_path: Path, front: ClickHouseFront, smtp: SmtpServer) -> None:
     heard = Heard()
-    secrets = [ADDRESS, AGENT_MARK, ADMIN, UNKNOWN, PASSWORD, MAIL_PASSWORD, FIRST, SECOND]
+    secrets = [
+        ADDRESS,
+        AGENT_MARK,
+        ADMIN,
+        UNKNOWN,
+        PASSWORD,
+        MAIL_PASSWORD,
+        FIRST,
+        SECOND,
+        LINK_PASSWORD,
+        CLIENT_SECRET,
+    ]
     settings = {
         "server_trusted_proxies": "127.0.0.1",
         "log_level": "debug",
@@ -199,6 +305,9 @@ async def test_no_secret_is_ever_written_or_told(tmp_path: Path, front: ClickHou
         "mail_user": "stats",
         "mail_password": MAIL_PASSWORD,
         "mail_sender": "stats@example.com",
+        "oidc_issuer": "http://127.0.0.1:9",
+        "oidc_client_id": "analytics",
+        "oidc_client_secret": CLIENT_SECRET,
     }
     server = RunningServer(tmp_path / "server", settings)
     server.token = ADMIN
@@ -215,6 +324,12 @@ async def test_no_secret_is_ever_written_or_told(tmp_path: Path, front: ClickHou
         heard.note(name, getattr(server, name))
 
     assert SITE.encode() in heard.said["the API"]
-    assert heard.containing([*secrets, PERSON, INVITED, STRANGER]) == []
-    assert files_containing(tmp_path, [secret.encode() for secret in secrets]) == []
+    assert heard.containing([*secrets, PERSON, INVITED, STRANGER, WRITTEN]) == []
+    assert heard.containing(heard.kept) == []
+    never = [one.encode() for one in (*secrets, STRANGER, WRITTEN)]
+    accounts = [one.encode() for one in (*heard.kept, PERSON, INVITED)]
+    stands = files_with_any(tmp_path, [*never, *accounts])
+    assert [each for each in stands if each[1] in never] == []
+    assert {needle for _, needle in stands} <= set(accounts)
+    assert tables_of(tmp_path / "clickhouse", [name for name, _ in stands]) == {"people"}
     assert not any(secret in line for line in os.listdir(server.data_dir) for secret in secrets)

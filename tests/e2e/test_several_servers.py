@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import clickhouse_connect
+import msgspec
 import pytest
 
 from tests.clickhouse import ClickHouseFront
@@ -21,7 +22,8 @@ from tests.server import Client, RunningServer, wait_for
 DATABASE = "several"
 SETTINGS = {"ingest_flush_interval_ms": "500", "clickhouse_database": DATABASE}
 LEARNED_S = 15.0
-"""A server looks for the others' changes at least so often (sites: 10 s, tokens: 5 s)."""
+"""A server looks for the others' changes at least so often (sites: 10 s); `tests/access/test_revocation.py` holds that
+what ends is asked for anew within half a second."""
 OF_TWO_SERVERS = (
     "SELECT count() FROM (SELECT uniqExact(startsWith(session_id, 'left')) AS servers "
     "FROM events WHERE site_id = 'load.example' GROUP BY batch_id) WHERE servers > 1"
@@ -115,6 +117,35 @@ async def test_a_token_of_one_server_holds_on_the_other_until_it_is_revoked(
             return (await other.call("GET", "/api/v1/sites", token=made["token"])).status == 401
 
         await wait_for(refused, LEARNED_S, "the token's end on the other server")
+
+
+async def test_a_session_and_a_share_link_of_one_server_hold_on_the_other_until_they_end(
+    servers: tuple[RunningServer, RunningServer],
+) -> None:
+    left, right = servers
+    site = f"ended-{uuid4().hex[:8]}.example"
+    person = {"email": f"anna@{site}", "password": "seven green umbrellas"}
+    async with Client(left) as one, Client(right) as other:
+        await one.call("POST", "/api/v1/sites", {"site_id": site})
+        assert (await one.call("POST", "/api/v1/people", {**person, "roles": {site: "viewer"}})).status == 201
+        entered = await one.request("POST", "/api/v1/session", msgspec.json.encode(person))
+        cookie = {"Cookie": entered.headers["Set-Cookie"].partition(";")[0]}
+        made = (await one.call("POST", "/api/v1/share-links", {"site_id": site})).json
+        opening = msgspec.json.encode({"secret": made["link"].rpartition("/")[2]})
+        opened = await one.request("POST", "/api/v1/share/open", opening, {"Authorization": ""})
+        token = {"Authorization": f"Bearer {opened.json['token']}"}
+
+        async def statuses() -> list[int]:
+            return [(await other.get("/api/v1/session", headers)).status for headers in (cookie, token)]
+
+        async def both(status: int) -> bool:
+            return await statuses() == [status, status]
+
+        await wait_for(lambda: both(200), LEARNED_S, "the session and the link on the other server")
+        ended = await one.request("DELETE", "/api/v1/session", None, {**cookie, "Origin": left.url})
+        revoked = await one.call("DELETE", f"/api/v1/share-links/{made['link_id']}")
+        assert (ended.status, revoked.status) == (204, 204)
+        await wait_for(lambda: both(401), LEARNED_S, "their end on the other server")
 
 
 async def test_a_goal_saved_on_one_server_is_known_to_questions_of_the_other(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import lz4.block
@@ -48,10 +48,17 @@ def unpacked(content: bytes) -> Iterator[bytes]:
 
 def files_with(directory: Path, needle: bytes) -> list[str]:
     """The files in which the bytes stand, packed or not."""
+    return [name for name, _ in files_with_any(directory, [needle])]
+
+
+def files_with_any(directory: Path, needles: Sequence[bytes]) -> list[tuple[str, bytes]]:
+    """The files in which any of them stands, packed or not, with that one."""
     return [
-        str(path.relative_to(directory))
+        (str(path.relative_to(directory)), needle)
         for path in sorted(directory.rglob("*"))
         if path.is_file()
         for content in [path.read_bytes()]
-        if needle in content or any(needle in raw for raw in unpacked(content))
+        for raw in [[content, *unpacked(content)]]
+        for needle in needles
+        if any(needle in each for each in raw)
     ]

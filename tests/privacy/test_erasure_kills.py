@@ -19,8 +19,8 @@ pytestmark = pytest.mark.timeout(400)
 """Each starts a server or two, and waits until ClickHouse has deleted its old files."""
 
 
-PHASES = ("collect", "delete", "rollups", "builds", "letters", "files", "close")
-BRIEF = 2
+PHASES = ("collect", "delete", "rollups", "builds", "letters", "archive", "files", "close")
+BRIEF = 3
 """Phases that may be over before the kill comes: the one after it is killed then."""
 
 

@@ -6,131 +6,23 @@ new dimension is tried as soon as it stands there.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import msgspec
 import pytest
-import pytest_asyncio
-from mmdb_writer import MMDBWriter
-from netaddr import IPSet
 
 from analytics_server.model import COLUMNS, SESSION_ATTRIBUTES
 from analytics_server.profiles.refusal import FORBIDDEN
-from analytics_server.profiles.switches import FIELDS, CollectedKind, SiteProfile
+from analytics_server.profiles.switches import FIELDS, CollectedKind
 from analytics_server.profiles.tables import PROFILES, STANDARD
+from tests.profiles.sites import ALLOWED_GOAL, NAMES, OLD, RESTRICTED, WHOLE, columns, event, refused, site_of
 from tests.server import USER_AGENT, Client, RunningServer
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
-RESTRICTED = [profile for profile in PROFILES.values() if profile.restricts]
-NAMES = [profile.name for profile in RESTRICTED]
 DIMENSIONS = [(p.name, name) for p in RESTRICTED for name in sorted(p.forbidden_dimensions)]
 METRICS = [(p.name, name) for p in RESTRICTED for name in sorted(p.forbidden_metrics)]
-ADDRESS = "203.0.113.9"
-PROGRAM = {"User-Agent": USER_AGENT}
-WHOLE = "all"
-ALLOWED_GOAL = "allowed"
-
-OLD: dict[str, Any] = {
-    "ip": ADDRESS,
-    "user_agent": USER_AGENT,
-    "user_id": "person-1",
-    "session_id": "old",
-    "referrer": "https://news.example/story",
-    "screen": {"width": 1440, "height": 900},
-    "scroll_depth": 80,
-    "engagement_ms": 9_000,
-    "language": "en",
-}
-
-
-def event(site: str, **fields: object) -> dict[str, Any]:
-    url = f"https://{site}/?utm_source=letter&utm_medium=email&utm_campaign=may&utm_content=top&utm_term=shoes"
-    return {**OLD, "site": site, "name": "pageview", "url": url, **fields}
-
-
-def site_of(profile: str) -> str:
-    return f"{profile}.example"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    directory = tmp_path_factory.mktemp("profiles")
-    with RunningServer(directory, settings(directory)) as server:
-        yield server
-
-
-def settings(directory: Path) -> dict[str, str]:
-    writer = MMDBWriter(ip_version=6, ipv4_compatible=True)
-    place = {"country": {"iso_code": "FR"}, "subdivisions": [{"names": {"en": "Brittany"}}]}
-    writer.insert_network(IPSet(["203.0.113.0/24"]), {**place, "city": {"names": {"en": "Brest"}}})
-    path = directory / "geo.mmdb"
-    writer.to_db_file(str(path))
-    return {"ingest_flush_interval_ms": "100", "geo_database": str(path)}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(server: RunningServer) -> AsyncIterator[Client]:
-    """Of each profile a site with an event of before, when its profile was the standard one."""
-    async with Client(server) as client:
-        for name in NAMES:
-            site = site_of(name)
-            await client.call("POST", "/api/v1/sites", {"site_id": site})
-            reply = await client.send([event(site), event(site, name="signup")], trusted=True)
-            assert reply.json["accepted"] == 2
-            exposure = {"experiment": {"id": "cta", "variant": "a"}, "name": "exposure"}
-            assert (await client.send(event(site, **exposure), trusted=True)).json["accepted"] == 1
-            await saved(client, site, PROFILES[name])
-        await client.flushed()
-        for name in NAMES:
-            assert await columns(client, site_of(name), "old", PROFILES[name].hidden_columns)
-            changed = await client.call("PUT", f"/api/v1/sites/{site_of(name)}", {"profile": name})
-            assert changed.status == 200
-            assert changed.json["hidden_columns"] == sorted(PROFILES[name].hidden_columns)
-            assert changed.json["profile_note"]
-        yield client
-
-
-async def saved(client: Client, site: str, profile: SiteProfile) -> None:
-    """A goal, a segment and a funnel that were saved before the profile was set, one of each forbidden dimension."""
-    goal = {"site_id": site, "name": ALLOWED_GOAL, "filters": [["is", "event:name", ["signup"]]]}
-    assert (await client.call("POST", "/api/v1/goals", goal)).status == 201
-    for name in sorted(profile.forbidden_dimensions):
-        text = name.replace(":", " ")
-        filters = [["is", name, ["10"]]]
-        for path in ("goals", "segments"):
-            made = await client.call("POST", f"/api/v1/{path}", {"site_id": site, "name": text, "filters": filters})
-            assert made.status == 201, made.body
-        steps = [{"name": "pageview", "filters": filters}, {"name": "signup"}]
-        body = {"site_id": site, "name": text, "steps": steps}
-        assert (await client.call("POST", "/api/v1/funnels/saved", body)).status == 201
-
-
-async def columns(client: Client, site: str, session: str, names: frozenset[str]) -> dict[str, list[Any]]:
-    """What SQL says of columns of a session's events and of the session; those with a value only."""
-    found: dict[str, list[Any]] = {}
-    for table in ("events", "sessions"):
-        for name in sorted(names if table == "events" else names & {*SESSION_ATTRIBUTES, "user_id"}):
-            text = f"SELECT DISTINCT toString({name}) FROM {table} WHERE session_id = {{s:String}}"
-            for query in (
-                text,
-                text.replace(f"toString({name})", f"toString(t.{name})").replace(table, f"{table} AS t"),
-            ):
-                body = {"site_id": site, "query": query, "params": {"s": session}}
-                reply = await client.call("POST", "/api/v1/sql", body)
-                assert reply.status == 200, reply.body
-                if values := [row[0] for row in reply.json["rows"] if row[0] not in ("", "0")]:
-                    found[f"{table}.{name}"] = values
-    return found
-
-
-async def refused(client: Client, method: str, path: str, body: dict[str, Any] | None, profile: str) -> None:
-    reply = await client.call(method, path, body)
-    assert (reply.status, reply.code) == (400, FORBIDDEN), reply.body
-    assert repr(profile) in reply.json["error"]["message"]
 
 
 def questions(site: str, filters: list[Any]) -> dict[str, dict[str, Any]]:

@@ -122,7 +122,9 @@ class Front:
         """The answer as bytes; the usual one, which is always the same object, is encoded once."""
         if answer is self._last:
             return self._last_bytes
-        more = f"Retry-After: {answer.retry_after_s}\r\n" if answer.retry_after_s is not None else ""
+        more = ""
+        if answer.retry_after_s is not None:
+            more = f"Retry-After: {answer.retry_after_s}\r\nAccess-Control-Expose-Headers: Retry-After\r\n"
         head = _ANSWER_HEAD.format(
             status=answer.status, phrase=HTTPStatus(answer.status).phrase, more=more, length=len(answer.body)
         )

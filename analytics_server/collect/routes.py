@@ -186,6 +186,7 @@ def _respond(answer: BeaconAnswer) -> web.Response:
     if answer.retry_after_s is not None:
         headers = CIMultiDict(_HEADERS)
         headers["Retry-After"] = str(answer.retry_after_s)
+        headers["Access-Control-Expose-Headers"] = "Retry-After"  # Else no page of another origin may read it.
     elif answer.status == 401:
         headers = CIMultiDict(_HEADERS)
         headers["WWW-Authenticate"] = "Bearer"

@@ -142,4 +142,6 @@ async def test_two_answers_do_not_share_their_headers() -> None:
     assert b"Content-Length: 41\r\n" in first
     assert first.split(b"Date")[0] == again.split(b"Date")[0]
     assert (status, b"Retry-After: 1\r\n" in limited) == (429, True)
+    assert b"Access-Control-Expose-Headers: Retry-After\r\n" in limited
+    assert b"Expose" not in first
     assert too_large.split(b"Date")[0] == after.split(b"Date")[0]

@@ -54,6 +54,8 @@ class Site:
     def __init__(self) -> None:
         self.beacons: list[Beacon] = []
         self.answers: list[int] = []
+        self.retry_after = ""
+        """What those of `answers` say beside their status."""
         self.slow = ""
         """The first request with an event of this name gets no answer before the page gives it up."""
         self.begun = 0
@@ -178,7 +180,10 @@ class Site:
             self.beacons.append(beacon)
             self._changed.notify_all()
         status = self.answers.pop(0) if self.answers else 202
-        return web.json_response({}, status=status, headers={"Access-Control-Allow-Origin": "*"})
+        headers = {"Access-Control-Allow-Origin": "*"}
+        if status != 202 and self.retry_after:
+            headers |= {"Retry-After": self.retry_after, "Access-Control-Expose-Headers": "Retry-After"}
+        return web.json_response({}, status=status, headers=headers)
 
     async def _hold(self, request: web.Request) -> web.Response:
         """Answers when the test releases it: how a page without a driver waits for the test."""

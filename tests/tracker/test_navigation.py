@@ -109,6 +109,22 @@ async def test_redirect_while_the_page_loads_is_one_view(site: Site, page: Page)
     assert site.events[0]["referrer"] == "https://search.example/"
 
 
+@pytest.mark.parametrize(("attribute", "counted"), [("", False), ("data-search", True)])
+@pytest.mark.parametrize("old", [False, True], ids=["with the Navigation API", "without"])
+async def test_change_of_the_query_alone_is_a_view_on_demand(
+    site: Site, page: Page, attribute: str, counted: bool, old: bool
+) -> None:
+    if old:
+        await page.add_init_script("Object.defineProperty(window, 'navigation', {value: undefined})")
+    await page.goto(site.add("/list", attributes=attribute))
+    await site.wait_names("pageview")
+    await page.evaluate("history.pushState(0, '', '/list?page=2')")
+    await page.evaluate("history.pushState(0, '', '/list?page=2#top'); history.pushState(0, '', '/end')")
+    await page.evaluate("analytics('end')")
+    await site.wait(lambda site: site.named("end"))
+    assert views(site) == ["/list", *["/list?page=2"] * counted, "/end"]
+
+
 async def test_redirect_of_a_slow_page_is_one_view(site: Site, page: Page) -> None:
     """The page waits for an image, and its router for its data: both longer than a batch is gathered."""
     await stop_clock(page)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from playwright.async_api import BrowserContext, Page, Request
 
@@ -113,6 +115,105 @@ async def test_privacy_signal_means_nothing_is_sent_at_all(site: Site, page: Pag
     assert "/track" not in requested
     assert requested[-1] == "/fence"
     assert site.beacons == []
+
+
+META = '<meta name="analytics" content="off">'
+OBJECT = f"void document.head.insertAdjacentHTML('beforeend', '{META}')"
+
+
+async def all_sent(site: Site, page: Page) -> list[str]:
+    """Leaves the page; the names of all events, also of those that go with it."""
+    await page.goto(site.add_raw("/after", "<!doctype html><p>After</p>"))
+    await page.evaluate("fetch('/fence').then(answer => answer.text())")
+    return [event["name"] for event in site.events if event["name"] != "engagement"]
+
+
+@pytest.mark.parametrize("attribute", ["data-opt-out", 'data-opt-out="true"', 'data-opt-out="data-opt-out"'])
+@pytest.mark.parametrize("meta", [META, '<meta name="Analytics" content=" OFF ">'])
+async def test_visitor_whose_page_says_off_is_not_counted(site: Site, page: Page, attribute: str, meta: str) -> None:
+    body = '<button data-analytics="buy">Buy</button>'
+    await page.goto(site.add("/shop", body, attributes=attribute, head=meta))
+    await page.wait_for_function("!!window.analytics")
+    await page.click("button")
+    await page.evaluate("analytics('called'); history.pushState(null, '', '/other')")
+    assert await all_sent(site, page) == []
+    assert site.begun == 0
+
+
+async def test_objection_in_mid_page_stops_what_follows_what_waits_and_what_goes_when_leaving(
+    site: Site, page: Page
+) -> None:
+    await page.goto(site.add("/shop", "<div style='height: 3000px'></div>", attributes="data-opt-out data-vitals"))
+    await site.wait_names("pageview")
+    await page.evaluate(f"analytics('waits'); scrollTo(0, 999); {OBJECT}; analytics('called')")
+    await page.evaluate("history.pushState(null, '', '/other')")
+    assert await all_sent(site, page) == ["pageview"]
+    assert site.begun == 1
+
+
+async def test_visitor_who_takes_the_objection_back_is_counted_from_then_on(site: Site, page: Page) -> None:
+    await page.goto(site.add("/shop", attributes="data-opt-out", head=META))
+    await page.wait_for_function("!!window.analytics")
+    await page.evaluate("analytics('before'); document.querySelector('[name=analytics]').content = 'on'")
+    await page.evaluate("history.pushState(null, '', '/other')")
+    assert await all_sent(site, page) == ["pageview"]
+
+
+FUNCTIONS = {
+    "refuses": ("window.refused = () => true", False),
+    "throws": ("window.refused = () => { throw 1 }", False),
+    "is missing": ("0", False),
+    "answers later": ("window.refused = async () => false", False),
+    "agrees": ("window.refused = () => false", True),
+    "agrees, and the page says off": (f"window.refused = () => false; {OBJECT}", False),
+}
+
+
+@pytest.mark.parametrize(("function", "counted"), FUNCTIONS.values(), ids=FUNCTIONS.keys())
+async def test_function_of_the_site_is_asked_before_each_event(
+    site: Site, page: Page, function: str, counted: bool
+) -> None:
+    await page.goto(site.add("/shop", attributes='data-opt-out="refused"', head=f"<script>{function}</script>"))
+    await page.wait_for_function("!!window.analytics")
+    await page.evaluate("analytics('called')")
+    assert await all_sent(site, page) == ["pageview", "called"] * counted
+
+
+async def test_documented_switch_stores_the_refusal_alone_and_on_the_click_alone(site: Site, page: Page) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "tracker.md").read_text(encoding="utf-8")
+    snippet = next(part.split("```")[0] for part in text.split("```html\n") if 'id="refuse"' in part)
+    snippet = snippet.replace("https://stats.example.com/a.js", "/a.js")
+    await page.goto(site.add_raw("/notice", f"<!doctype html><title>t</title>{snippet}"))
+    await site.wait_names("pageview")
+    assert await page.evaluate(STORED) == NOTHING
+    await page.click("text=Don't count my visits")
+    assert await page.evaluate("Object.entries(localStorage)") == [["analytics", "off"]]
+    await page.reload()
+    await page.evaluate("analytics('refused')")
+    await page.click("text=Count my visits again")
+    assert await page.evaluate(STORED) == NOTHING
+    await page.evaluate("analytics('again')")
+    assert await all_sent(site, page) == ["pageview", "again"]
+
+
+async def test_objection_is_asked_for_by_the_script_s_address_too(site: Site, page: Page) -> None:
+    for option, path in (("optOut", "/a"), ("opt-out", "/b")):
+        head = f'{META}<script defer src="/a.js?site=shop.example&{option}"></script>'
+        await page.goto(site.add_raw(path, f"<!doctype html><title>t</title>{head}"))
+        await page.evaluate("analytics('called')")
+    assert await all_sent(site, page) == []
+
+
+async def test_page_whose_option_is_off_is_not_asked(site: Site, page: Page) -> None:
+    await page.goto(site.add("/shop", attributes='data-opt-out="false"', head=META))
+    await site.wait_names("pageview")
+
+
+async def test_nothing_is_sent_where_the_question_can_t_be_asked(site: Site, page: Page) -> None:
+    await page.route("**/a.js?more", lambda route: route.abort())
+    await page.goto(site.add("/shop", attributes="data-opt-out"))
+    await page.evaluate("analytics('called')")
+    assert await all_sent(site, page) == []
 
 
 async def test_strict_content_security_policy_is_enough(site: Site, page: Page) -> None:

@@ -13,8 +13,9 @@ LATE_MS = 5_000
 
 
 async def opened(site: Site, page: Page) -> None:
-    """A page whose clock stands still, its page view waiting to be sent."""
+    """A page whose clock stands still, its page view waiting to be sent; pauses are at their longest."""
     await stop_clock(page)
+    await page.add_init_script("Math.random = () => 0")
     await page.goto(site.add("/shop"))
 
 
@@ -104,6 +105,20 @@ async def test_failed_request_is_tried_again_with_its_time(site: Site, page: Pag
     assert second.events[0]["event_id"] == first.events[0]["event_id"]
     assert second.events[0]["timestamp"] == STOPPED_S * 1_000
     assert LATE_MS * 0.7 < second.events[0]["sent_at"] - second.events[0]["timestamp"] < LATE_MS + 500
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+async def test_request_is_not_tried_again_before_the_server_says_so(site: Site, page: Page, foreign: bool) -> None:
+    await stop_clock(page)
+    home = site.origin.replace("127.0.0.1", "localhost") if foreign else site.origin
+    await page.goto(site.add("/shop", attributes=f'data-api="{home}/track"'))
+    site.answers, site.retry_after = [503], "20"
+    async with page.expect_response("**/track"):
+        await page.clock.run_for(250)
+    await fence(page)
+    await until_sent(site, page, 2)
+    again = site.beacons[1].events[0]
+    assert 22_000 < again["sent_at"] - again["timestamp"] < 26_000
 
 
 async def test_unreachable_server_is_tried_again(site: Site, page: Page) -> None:

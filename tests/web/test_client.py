@@ -112,6 +112,21 @@ async def test_routes_are_views_with_their_own_titles(site: Site, page: Page) ->
     assert site.named("pageview")[1]["title"] == "B"
 
 
+async def searched(site: Site, page: Page, path: str, config: str) -> None:
+    """Changes the query of a page's address, and nothing else of it."""
+    await page.goto(add(site, path, config))
+    await page.evaluate("path => history.pushState(0, '', `${path}?page=2`)", path)
+    await page.evaluate("path => client.track(`end of ${path}`)", path)
+    await site.wait(lambda site: site.named(f"end of {path}"))
+
+
+async def test_change_of_the_query_alone_is_a_view_on_demand(site: Site, page: Page) -> None:
+    await searched(site, page, "/plain", "")
+    await searched(site, page, "/list", "searchRouting: true,")
+    urls = [event["url"].removeprefix(site.origin) for event in site.named("pageview")]
+    assert urls == ["/plain", "/list", "/list?page=2"]
+
+
 SECOND = {
     "second client": "make()",
     "second copy of the package": (

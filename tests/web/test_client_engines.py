@@ -6,7 +6,7 @@ import pytest
 
 from tests.browsers.browser import Browser
 from tests.tracker.site import Site
-from tests.tracker.test_privacy import NOTHING, STORED
+from tests.tracker.test_privacy import DNT, GPC, NOTHING, STORED
 from tests.web.test_client import add
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -32,3 +32,51 @@ async def test_walk_is_counted_and_stores_nothing(site: Site, engine: Browser) -
     assert paths == ["/app", "/app/b", "/app"]
     assert site.named("called")[0]["props"] == {"list": [1, 2]}
     assert site.named("pageview")[1]["title"] == "B"
+
+
+async def test_nothing_is_sent_where_the_browser_or_the_site_says_so(site: Site, engine: Browser) -> None:
+    throws = "optOut: () => { throw 1 },"
+    for path, config, head in (
+        ("/dnt", "", DNT),
+        ("/gpc", "", GPC),
+        ("/out", "optOut: () => true,", ""),
+        ("/odd", throws, ""),
+    ):
+        await engine.open(add(site, path, config, head=f"<script>{head}</script>"))
+        await engine.until("!!window.client")
+        await engine.evaluate("void (client.track('called'), client.flush())")
+    await engine.open(site.add_raw("/left", "<!doctype html><p>Left</p>"))
+    await engine.evaluate("fetch('/fence').then(answer => answer.text())")
+    assert site.beacons == []
+
+
+async def test_objection_in_mid_page_stops_what_waits_and_what_goes_when_leaving(site: Site, engine: Browser) -> None:
+    await engine.open(add(site, "/app", "optOut: () => window.refused,"))
+    await site.wait_names("pageview")
+    await engine.evaluate("void (client.track('waits'), window.refused = true, client.track('called'))")
+    await engine.open(site.add_raw("/left", "<!doctype html><p>Left</p>"))
+    await engine.evaluate("fetch('/fence').then(answer => answer.text())")
+    assert [event["name"] for event in site.events] == ["pageview"]
+
+
+TRANSPORTS = {
+    "no fetch": "delete window.fetch",
+    "fetch that fails": "window.fetch = () => { throw 1 }",
+    "own": "",
+}
+
+
+@pytest.mark.parametrize("broken", TRANSPORTS.values(), ids=TRANSPORTS.keys())
+async def test_events_arrive_whichever_way_is_left(site: Site, engine: Browser, broken: str) -> None:
+    """Without `fetch` by XMLHttpRequest; by a transport of the page's own with all that it is given."""
+    own = (
+        "transport: body => fetch('/elsewhere', {method: 'POST', body}).then(answer => answer.status),"
+        if not broken
+        else ""
+    )
+    head = f"<script>{broken}; delete Navigator.prototype.sendBeacon</script>"
+    await engine.open(add(site, "/app", own, head=head))
+    await site.wait_names("pageview")
+    await engine.evaluate("void client.track('called')")
+    await site.wait(lambda site: site.named("called"))
+    assert {beacon.path for beacon in site.beacons} == {"/track" if broken else "/elsewhere"}

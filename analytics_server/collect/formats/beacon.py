@@ -128,11 +128,11 @@ def parse_timestamp(value: str | Number) -> int | None:
 
 def parse_event_id(text: str) -> bytes | None:
     """The 16 bytes of a UUID in its usual spellings, or None."""
-    if len(text) == UUID_CHARS and text[8:24:5] == "----":  # the usual spelling
-        digits = text.replace("-", "")
-        if len(digits) == UUID_DIGITS:
-            try:
-                return unhexlify(digits)
-            except ValueError:
-                return None
+    # The usual spellings, of which the tracker's has no hyphens.
+    digits = text.replace("-", "") if len(text) == UUID_CHARS and text[8:24:5] == "----" else text
+    if len(digits) == UUID_DIGITS:
+        try:
+            return unhexlify(digits)
+        except ValueError:
+            return None
     return unhexlify(text.replace("-", "")) if _UUID.fullmatch(text) else None

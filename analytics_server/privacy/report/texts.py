@@ -40,7 +40,8 @@ def privacy_notice(site: Site, profile: SiteProfile, kept: str, others: Sequence
     parts += [
         f"The data is kept {_for(kept)}. " + _passed_on(others),
         "You can object: switch on Do Not Track or Global Privacy Control in your browser, and you are not counted;"
-        " or write to [address for objections].",
+        " [use the switch of this site, if it has one: a refusal alone is stored in your browser, and only when you"
+        " choose it;] or write to [address for objections].",
         f"Legal basis: [{_basis(profile)}].",
     ]
     return "\n\n".join(parts)

@@ -32,9 +32,10 @@ const common = {
   define: { IS_SCRIPT: 'false' },
   mangleProps: /_$/, // What only our own code reads; the letters are those that compress best.
   mangleCache: {
-    ...{ accept_: 'd', attention_: 'l', body_: 'r', bytes_: 'a', entries_: 'p', event_: 't' },
-    ...{ keepalive_: 'm', seen_: 's', time_: 'i', waits_: 'u' }
+    ...{ accept_: 'y', attention_: 'l', body_: 'a', bytes_: 'r', call_: 'm', end_: 'n', entries_: 'h', event_: 's', keepalive_: 'p' },
+    ...{ objects_: 'v', running_: 'c', seen_: 'u', time_: 'x', transport_: 'e', waits_: 'i' }
   },
+  minifySyntax: true, // Puts constants in their places.
   charset: 'utf8',
   legalComments: 'none'
 };

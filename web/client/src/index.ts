@@ -8,15 +8,13 @@ import { uuid } from './core/event.js';
 import { COPY, safe } from './core/guard.js';
 import { interactionFields, viewFields } from './core/interaction.js';
 import { type Hooks, type InnerConfig, type Running, createTracker } from './core/tracker.js';
-import type { AnalyticsConfig, EventMap, Interaction, Props, TrackedEvent, View } from './types.js';
+import type { AnalyticsConfig, EventMap, Interaction, Props, View } from './types.js';
 
 export type { AnalyticsConfig, Assign, EventMap, Interaction, Props, TrackedEvent, View } from './types.js';
 export { type Experiments, experiments } from './experiments/index.js';
 
 // Pages of a developer, which count only when told to.
-const LOCAL = /^((.*\.)?localhost|127\..*|\[::1]|)$/;
-
-const text = (on: boolean | readonly string[] | undefined): string | undefined => (on ? String(on) : undefined);
+const LOCAL = /^((.*\.)?localhost|127\..*|\[::1])?$/;
 
 // Attention is not needed for the first view, so its code may come later, or not at all.
 const attention = (wanted: boolean): Hooks['attention_'] => (tell) => {
@@ -34,41 +32,40 @@ const attention = (wanted: boolean): Hooks['attention_'] => (tell) => {
 const start = (config: InnerConfig): Running | undefined => {
   if (config.enabled === false) return;
   const before = window[COPY]; // Ends this where there is no browser.
-  if (before && before.s === undefined) return before;
+  if (before && before.s == null) return before;
   if (!config.local && LOCAL.test(location.hostname)) return;
-  const { beforeSend, debug, exclude, scrollTracking } = config;
-  const options: Record<string, string | undefined> = {
+  const options: Record<string, boolean | string | readonly string[] | undefined> = {
     site: config.appName,
-    exclude: text(exclude),
-    outbound: text(config.outboundLinks),
-    downloads: text(config.downloads),
-    forms: text(config.forms),
-    vitals: text(config.webVitals),
-    hash: text(config.hashRouting),
-    manual: text(config.autoPageviews === false),
-    unmarked: text(config.clickTracking === false)
+    exclude: config.exclude,
+    outbound: config.outboundLinks,
+    downloads: config.downloads,
+    forms: config.forms,
+    vitals: config.webVitals,
+    hash: config.hashRouting,
+    search: config.searchRouting,
+    manual: config.autoPageviews === false,
+    unmarked: config.clickTracking === false
   };
-  const [call, begin] = createTracker(
-    options,
-    (name) => options[name] || '',
+  const option = (name: string) => String(options[name] || '');
+  createTracker(
+    option,
+    option,
     config.apiBaseUrl.replace(/\/*$/, '/track'),
-    () => import('./features/index.js').then(({ makeFeatures }) => call.m!(makeFeatures), String),
+    (call) => import('./features/index.js').then(({ makeFeatures }) => call.m!(makeFeatures), String),
+    (call) => config.session !== 'server' && call('set', { session_id: uuid() }),
     {
-      accept_: (event) => {
-        // What fails to decide keeps the event back.
-        const sent = beforeSend ? (safe(beforeSend)(event as TrackedEvent) as typeof event) : event;
-        if (debug) console.debug('analytics', event, sent || 'dropped');
-        return sent;
-      },
-      attention_: attention(scrollTracking?.enabled !== false),
+      // What fails to decide keeps the event back.
+      accept_: safe(config.beforeSend || ((event) => event)) as Hooks['accept_'],
+      // Who can't say counts as one who objects.
+      objects_: () => config.optOut && !safe(() => !config.optOut!())(),
+      attention_: attention(config.scrollTracking?.enabled !== false),
       waits_: config.waits_,
+      tell_: (...given) => config.debug && console.debug('analytics', ...given),
       transport_: config.transport,
       seen_: before?.s
     }
   );
-  if (config.session !== 'server') call('set', { session_id: uuid() });
-  begin();
-  return call;
+  return window[COPY];
 };
 
 /** Tracks the page it runs on. `Events` names the events that may be tracked, and their properties. */

@@ -54,6 +54,8 @@ export interface AnalyticsConfig {
   webVitals?: boolean;
   /** The route is in the fragment. */
   hashRouting?: boolean;
+  /** A change of the query alone is a page view too. */
+  searchRouting?: boolean;
   /** Nothing is sent from these paths; `*` stands for anything. */
   exclude?: readonly string[];
   /** `page`, if left out: the session is this load of the page. `server`: the server forms it, across loads. */
@@ -62,6 +64,11 @@ export interface AnalyticsConfig {
   experiments?: Assign;
   /** By what a visitor is assigned to variants; the user that was identified, else the session, if left out. */
   subject?: string | number;
+  /**
+   * Whether the visitor objects to being counted. Asked before each event and before a request leaves; `true` keeps the
+   * events back and forgets what waits. Where it throws, the visitor counts as one who objects.
+   */
+  optOut?: () => boolean;
   /** Changes an event before it is sent; `null` keeps it back. */
   beforeSend?: (event: TrackedEvent) => TrackedEvent | null | undefined;
   /** Sends a body in the place of the browser's requests; resolves to the HTTP status. */

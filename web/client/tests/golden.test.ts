@@ -16,6 +16,7 @@ afterEach(() => {
 });
 
 it('a page sends what is recorded', async () => {
+  vi.spyOn(Math, 'random').mockReturnValue(0.5); // Jitter.
   const leave = stubPage('https://shop.example/pricing?utm_source=newsletter', 'https://www.google.com/');
   const bodies: string[] = [];
   const answers = [202, 202, 202, 503];

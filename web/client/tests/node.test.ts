@@ -217,6 +217,42 @@ describe('server-side delivery', () => {
     expect((await Promise.all([analytics.flush(1_000), vi.advanceTimersByTimeAsync(1_000)]))[0]).toBe(false);
   });
 
+  it('keeps no process alive once nobody waits any more', async () => {
+    const timers: { ms: number; isRef: boolean }[] = [];
+    const set = globalThis.setTimeout;
+    vi.spyOn(globalThis, 'setTimeout').mockImplementation(((work: () => void, ms: number) => {
+      const timer = { ms, isRef: true };
+      timers.push(timer);
+      return Object.assign(set(work, ms), { ref: () => (timer.isRef = true), unref: () => (timer.isRef = false) });
+    }) as never);
+    const analytics = make(new Server(['lost', 'lost', 'lost']), { flushIntervalMs: 1 });
+    analytics.track('e');
+    await vi.advanceTimersByTimeAsync(10);
+    const retry = timers.at(-1)!;
+    expect(retry).toMatchObject({ isRef: false });
+    const flushes = [analytics.flush(50), analytics.flush(100)];
+    expect(retry.isRef).toBe(true);
+    await vi.advanceTimersByTimeAsync(60);
+    expect(retry.isRef).toBe(true); // One still waits.
+    await vi.advanceTimersByTimeAsync(60);
+    expect(retry).toMatchObject({ isRef: false });
+    expect(await Promise.all(flushes)).toEqual([false, false]);
+    vi.restoreAllMocks();
+  });
+
+  it('keeps the id of an event that beforeSend makes anew, unless it is changed on purpose', async () => {
+    const server = new Server(['late', 202]);
+    const analytics = make(server, {
+      beforeSend: ({ site, name, url, title }) => ({ site, name, url, title, ...(name === 'own' ? { event_id: 'mine' } : {}) })
+    });
+    analytics.track('made');
+    analytics.track('own');
+    await vi.advanceTimersByTimeAsync(HOUR_MS);
+    expect(server.requests).toHaveLength(2);
+    expect(server.kept).toEqual(['made', 'own']);
+    expect([...server.ids].map((id) => id.length)).toEqual([36, 4]);
+  });
+
   it('gives up what is left when it is closed and time runs out', async () => {
     const problems: Problem[] = [];
     const analytics = make(new Server(['lost', 'hangs']), { onProblem: (problem) => problems.push(problem) });

@@ -8,7 +8,11 @@ const KEEPALIVE_BYTES = 64 << 10;
 const HOUR_MS = 3_600_000;
 
 beforeEach(() => void vi.useFakeTimers());
-afterEach(() => void vi.useRealTimers());
+afterEach(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+  vi.unstubAllGlobals();
+});
 
 const entry = (id: number, text = ''): Entry => ({
   time_: Date.now(),
@@ -170,7 +174,7 @@ describe('the queue', () => {
     await vi.advanceTimersByTimeAsync(HOUR_MS);
     const [first, second] = server.bodies.map((body) => read(body)[0]!);
     expect(first!.timestamp).toBeUndefined();
-    expect(second!.sent_at! - second!.timestamp!).toBeGreaterThanOrEqual(5_000);
+    expect(second!.sent_at! - second!.timestamp!).toBeGreaterThanOrEqual(2_500);
   });
 
   it('forgets what is under way too', async () => {
@@ -188,23 +192,80 @@ describe('the queue', () => {
     expect(bodies.length).toBe(1);
   });
 
-  it('waits longer after each failure in a row', async () => {
+  it.each([
+    [0, [5, 15, 35]],
+    [1 - 2 ** -53, [2.5, 7.6, 17.6]] // Half of it at least.
+  ])('waits longer after each failure in a row, and not all pages the same time', async (random, expected) => {
+    vi.spyOn(Math, 'random').mockReturnValue(random);
     const server = new Server([503, 503, 503]);
     const [push] = createQueue('', () => {}, server.transport);
     push(entry(0));
     await vi.advanceTimersByTimeAsync(HOUR_MS);
     const ages = server.bodies.slice(1).map((body) => read(body)[0]!.sent_at! - read(body)[0]!.timestamp!);
-    expect(ages.map((age) => Math.round(age / 1_000))).toEqual([5, 15, 35]);
+    expect(ages.map((age) => age / 1_000)).toEqual(expected.map((age) => expect.closeTo(age, 0)));
   });
 
-  it('drops the oldest when the server stays away', async () => {
+  it.each([
+    [null, 5],
+    ['60', 65],
+    ['599', 604],
+    ['601', 605], // Bounded.
+    ['soon', 5],
+    ['Sun, 29 Nov 2026 10:00:07 GMT', 5]
+  ])('waits as long as Retry-After says, and its own pause on top of it: %s', async (retryAfter, seconds) => {
+    vi.spyOn(Math, 'random').mockReturnValue(0);
+    const at: number[] = [];
+    const answer = (status: number, headers = {}) => ({ status, headers: new Headers(headers), text: async () => '' });
+    const fetch = async () => (at.push(Date.now()) > 1 ? answer(202) : answer(503, retryAfter ? { 'Retry-After': retryAfter } : {}));
+    vi.stubGlobal('window', { fetch });
+    const [push] = createQueue('https://stats/track', () => {});
+    push(entry(0));
+    await vi.advanceTimersByTimeAsync(HOUR_MS);
+    expect(at).toHaveLength(2);
+    expect(Math.round((at[1]! - at[0]!) / 1_000)).toBe(seconds);
+  });
+
+  it('forgets what waits once nothing may leave, and so what failed before', async () => {
+    const server = new Server([503]);
+    let objects = false;
+    const [push, flush] = createQueue('', () => objects, server.transport);
+    push(entry(0));
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(server.bodies).toHaveLength(1); // It was refused, and waits to be sent again.
+    objects = true;
+    push(entry(1));
+    flush(2);
+    objects = false;
+    await vi.advanceTimersByTimeAsync(HOUR_MS);
+    expect([server.bodies.length, server.kept]).toEqual([1, []]);
+    push(entry(2));
+    await vi.advanceTimersByTimeAsync(HOUR_MS);
+    expect(server.kept).toEqual(['2']);
+  });
+
+  it('drops the oldest when the server stays away, and counts them', async () => {
     const server = new Server(Array.from({ length: 10 }, () => 503));
-    const [push] = createQueue('', () => {}, server.transport);
+    const told: unknown[] = [];
+    const [push] = createQueue('', () => {}, server.transport, undefined, ({ event_id }, ...what) => told.push([event_id, ...what]));
     for (let i = 0; i < 10_100; i++) push(entry(i));
+    expect(told.length).toBeGreaterThan(0);
+    expect(told).toEqual(told.map((_, id) => [String(50 + id), 'dropped', id + 1])); // The first 50 are under way.
     await vi.advanceTimersByTimeAsync(4 * HOUR_MS);
     expect(server.kept.at(-1)).toBe('10099');
-    expect(server.kept.length).toBeLessThanOrEqual(10_100);
+    expect(server.kept.length + told.length).toBe(10_100);
     expect(server.kept.length).toBeGreaterThanOrEqual(10_000);
+  });
+});
+
+describe('what the user changes', () => {
+  it('keeps its id, unless that is changed on purpose', async () => {
+    const server = new Server(['late', 202]);
+    const accept = ({ event_id, ...event }: Entry['event_']) => (event_id === '1' ? { ...event, event_id: 'own' } : event) as Entry['event_'];
+    const [push] = createQueue('', () => {}, server.transport, accept, () => {});
+    for (let id = 0; id < 3; id++) push(entry(id));
+    await vi.advanceTimersByTimeAsync(HOUR_MS);
+    expect(server.bodies).toHaveLength(2);
+    expect(server.kept).toEqual(['0', 'own', '2']);
   });
 });
 
@@ -214,7 +275,7 @@ describe('what the user keeps back', () => {
       fc.asyncProperty(fc.array(fc.boolean(), { maxLength: 120 }), answers, async (kept, given) => {
         const server = new Server([...given]);
         const accept = (event: Entry['event_']) => (kept[Number(event.event_id)] ? event : null);
-        const [push] = createQueue('', () => {}, server.transport, accept);
+        const [push] = createQueue('', () => {}, server.transport, accept, () => {});
         kept.forEach((_, id) => push(entry(id)));
         await vi.advanceTimersByTimeAsync(2 * HOUR_MS);
         expect(server.kept).toEqual(kept.flatMap((one, id) => (one ? [String(id)] : [])));

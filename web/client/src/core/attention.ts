@@ -51,7 +51,7 @@ export const createAttention = (tell: Tell): Attention => {
     const fits = root.scrollHeight < innerHeight * 1.1;
     if (fits) search(document);
     bottom = Math.max(bottom, box.scrollTop + box.clientHeight);
-    height = fits && box === root && /hidden|clip/.test(flow(root) + flow(document.body)) ? 0 : box.scrollHeight;
+    height = fits && box == root && /hidden|clip/.test(flow(root) + flow(document.body)) ? 0 : box.scrollHeight;
   };
 
   const attend = () => {
@@ -64,7 +64,7 @@ export const createAttention = (tell: Tell): Attention => {
   // A page that fits the window may still grow: that it was seen whole is told only when it is left for good.
   const report = safe((final?: number) => {
     attend();
-    let depth = height && Math.min(100, Math.round((bottom / height) * 100));
+    let depth = height && Math.min(100, ((bottom / height) * 100 + 0.5) | 0);
     if (depth > 99 && bottom <= innerHeight && !final) depth = 0;
     if (depth <= reported && engaged < REPORT_MS) return;
     tell(engaged | 0, depth || undefined);

@@ -40,18 +40,20 @@ export const fields = (given: unknown, inner?: number): Record<string, unknown> 
   Object.keys(Object(given)).forEach(
     safe((key) => {
       found[key] =
-        key === 'props' && !inner ? fields((given as Fields).props, 1) : JSON.parse(JSON.stringify((given as Fields)[key]));
+        key == 'props' && !inner ? fields((given as Fields).props, 1) : JSON.parse(JSON.stringify((given as Fields)[key]));
     })
   );
   return found;
 };
 
 /**
- * A random UUID of version 4, none where the page has taken away what makes one. Pages without TLS have no
- * `crypto.randomUUID`, and there is no room for two ways. Called without arguments.
+ * A random UUID of version 4 in 32 digits, none where the page has taken away what makes one. Pages without TLS have no
+ * `crypto.randomUUID`, and there is no room for two ways. A byte makes a digit from 0 to 9, which is a hexadecimal one
+ * too and takes the least code; 93 random bits tell the events of a site apart.
  */
-export const uuid = safe((bytes: Uint8Array = crypto.getRandomValues(new Uint8Array(36))) =>
-  '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (place, index) =>
-    ((place as unknown as number) ^ (bytes[index]! & (15 >> ((place as unknown as number) / 4)))).toString(16)
-  )
+export const uuid = safe(() =>
+  crypto
+    .getRandomValues(new Uint8Array(32))
+    .map((byte, place) => (place % 12 ? (place % 16 ? byte % 10 : 8 /* the variant */) : 4) /* the version */)
+    .join('')
 );

@@ -13,7 +13,8 @@ const BATCH_BYTES = 3e4; // Half of the keepalive budget: the other half is for 
 const KEEPALIVE_BYTES = 6e4; // Browsers allow 64 KiB for all keepalive requests and beacons in flight.
 const SMALL_BYTES = 1e4; // A request that is cheap to repeat.
 const QUEUE_EVENTS = 1e4; // More are not kept while the server can't be reached; the oldest go first.
-const RETRY_MS = 5000; // Doubled with each failure in a row, six times at most.
+const RETRY_POWER = 12.3; // Of two: 2.5 to 5 seconds, doubled with each failure in a row, six times at most.
+const RETRY_AFTER_S = 600; // No answer of a broken proxy silences us for longer.
 const ANSWER_MS = 3e4; // A request without an answer has failed after this.
 const LATE_MS = 1000; // Events sent later than this carry their own time.
 
@@ -42,16 +43,22 @@ export type Queue = readonly [
   clear?: () => void
 ];
 
-/** `prepare` is called before events leave, so that a view can take its title as late as possible. */
+/**
+ * `prepare` is called before events leave, so that a view can take its title as late as possible; where it returns true,
+ * none may leave, and what waits is forgotten.
+ */
 export const createQueue = (
   endpoint: string,
-  prepare: () => void,
+  prepare: () => unknown,
   transport?: Transport,
-  accept?: (event: WireEvent) => WireEvent | null | undefined
+  accept?: (event: WireEvent) => WireEvent | null | undefined,
+  tell?: (event: WireEvent, became: WireEvent | 'dropped', count?: number) => unknown
 ): Queue => {
   let queue: Entry[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined | void;
   let failures = 0;
+  let dropped = 0;
+  let retryAfter: number; // Seconds by the last answer; NaN or 0 where it does not say.
   let broken!: boolean; // The last request did not even get an answer.
   let flights: Flight[] = []; // The latest first.
 
@@ -83,21 +90,25 @@ export const createQueue = (
             // requests back once the answer's body has been read, and no sooner.
             window
               .fetch(endpoint, { credentials: 'omit', keepalive: flight.keepalive_, method: 'POST', body: flight.body_ })
-              .then((answer) => answer.text().then(() => answer.status))
+              .then((answer) => {
+                retryAfter = answer.headers.get('Retry-After') as never;
+                return answer.text().then(() => answer.status);
+              })
       ]);
     } catch {
       await 0; // As good as no answer; and what was thrown at once has not left the queue yet.
     }
     if (!flights.includes(flight)) return; // It was taken back meanwhile.
     broken = !status && !broken;
-    let delay = queue[BATCH_EVENTS] ? 0 : BATCH_DELAY_MS;
-    if (!status || status === 429 || status > 499) {
-      delay = RETRY_MS * 2 ** Math.min(failures++, 6);
+    let delay: number | undefined = queue[BATCH_EVENTS] && 0;
+    if (!status || status == 429 || status > 499) {
+      // Jitter, so that many pages do not come back at the same moment.
+      delay = 2 ** (RETRY_POWER - Math.random() + Math.min(failures++, 6)) + (Math.min(retryAfter, RETRY_AFTER_S) * 1e3 || 0);
       takeBack(() => 1); // All, or an earlier one would come after a later one.
       timer = clearTimeout(timer!); // What came meanwhile waits too.
     } else {
       failures = 0;
-      flights = flights.filter((one) => one !== flight);
+      flights = flights.filter((one) => one != flight);
     }
     schedule(delay);
   };
@@ -110,7 +121,7 @@ export const createQueue = (
       // too, because a beacon may overtake them, and the first event tells where a session came from.
       takeBack((flight) => !flight.keepalive_ || ((used += flight.bytes_), flight.bytes_ < SMALL_BYTES));
     }
-    prepare();
+    if (prepare()) queue = [];
     while (queue[0] && (now || !flights[0])) {
       // The next entries for one request: at least one, at most so many bytes. They stay in the queue until the browser
       // has taken the request, because it may end a script of a page that goes at any point.
@@ -123,12 +134,13 @@ export const createQueue = (
           // As late as possible, when nothing of the event changes any more.
           entry.event_.event_id = entry.event_.event_id || uuid();
           const event = accept(JSON.parse(JSON.stringify(entry.event_)));
+          tell!(entry.event_, event || 'dropped');
           entry.waits_ = 0;
           if (!event) {
             queue.splice(parts.length, 1);
             continue;
           }
-          entry.event_ = event;
+          entry.event_ = { event_id: entry.event_.event_id, ...(event as object) } as WireEvent; // Without one, a repeat would count twice.
         }
         // The server reads `timestamp` relative to `sent_at`: a device's clock may be hours off.
         const late = time - entry.time_ > LATE_MS && { timestamp: entry.time_, sent_at: time };
@@ -147,7 +159,7 @@ export const createQueue = (
         // Two of them fill the budget at most. What failed once is better off without.
         keepalive_: !flights[1] && bytes_ <= BATCH_BYTES && !failures,
         // One event goes without an array, unless it is larger than a request with one event may be.
-        body_: parts[1] || bytes_ > KEEPALIVE_BYTES ? `[${parts}]` : parts[0],
+        body_: parts[1] || bytes_ > KEEPALIVE_BYTES ? '[' + parts + ']' : parts[0],
         bytes_
       } as Flight;
       // A beacon outlives its page everywhere.
@@ -155,7 +167,7 @@ export const createQueue = (
         now! > 1 &&
         safe(() =>
           !IS_SCRIPT && transport
-            ? (transport(flight.body_, true).catch(() => {}), true)
+            ? (transport(flight.body_, true).catch(String), true)
             : navigator.sendBeacon(endpoint, flight.body_)
         )()
       ) {
@@ -167,7 +179,10 @@ export const createQueue = (
   });
 
   const push = (entry: Entry) => {
-    if (queue.push(entry) > QUEUE_EVENTS) queue.shift();
+    if (queue.push(entry) > QUEUE_EVENTS) {
+      if (IS_SCRIPT) queue.shift();
+      else tell!(queue.shift()!.event_, 'dropped', ++dropped);
+    }
     if (queue[BATCH_EVENTS] && !failures) flush();
     else schedule();
   };

@@ -9,7 +9,7 @@
 import { type Attention, type Tell, createAttention } from './attention.js';
 import { type Entry, type Fields, type WireEvent, fields, uuid } from './event.js';
 import { COPY, safe } from './guard.js';
-import { type Options, type ReadOption } from './options.js';
+import type { ReadOption } from './options.js';
 import { type Transport, createQueue } from './queue.js';
 import type { AnalyticsConfig } from '../types.js';
 
@@ -24,7 +24,7 @@ export type Listen = (names: string, handler: (event: any) => unknown, target?: 
 
 /** What the features add to a tracker. The names are short and stay as they are: two built files share them. */
 export interface Features {
-  /** Is a URL excluded? With `onlyHere` only if it is of this host. */
+  /** Is a URL excluded, or all of them because the visitor objects? With `onlyHere` only if it is of this host. */
   x(url: string, onlyHere?: number): unknown;
   /** The address to report for the page. */
   h(): string;
@@ -54,6 +54,10 @@ export interface Running extends Call {
 export interface Hooks {
   /** The event to send in the place of this one; none to send nothing. */
   accept_(event: WireEvent): WireEvent | null | undefined;
+  /** Writes to the console, if that is asked for. */
+  tell_(...what: unknown[]): unknown;
+  /** Whether the visitor objects to being counted. */
+  objects_(): unknown;
   /** Attention, whose code may still be on its way. */
   attention_(tell: Tell): Attention;
   /** Whether a page view is to wait though its title is there. */
@@ -81,18 +85,17 @@ declare global {
 }
 
 /**
- * The tracker of a page: its public function, and what starts it once that function is where the page finds it. `load`
- * brings the features' code, which then calls `m` of what runs.
+ * Starts the tracker of a page, which then stands under `COPY` of the window. `load` brings the features' code, which then
+ * calls `m` of what it is given; `install` puts the public function where the page finds it. `on` tells whether an option is on.
  */
 export const createTracker = (
-  options: Options,
+  on: (name: string) => unknown,
   option: ReadOption,
   endpoint: string,
-  load: () => unknown,
+  load: (call: Running) => unknown,
+  install: (call: Running) => unknown,
   hooks?: Hooks
-): readonly [call: Running, start: () => void] => {
-  const on = (name: string) => option(name) || options[name] === '';
-
+): void => {
   const ending = IS_SCRIPT ? undefined : new AbortController();
   const atEnd = (act: () => unknown) => ending!.signal.addEventListener('abort', act);
   const listen: Listen = (names, handler, target = window) =>
@@ -102,7 +105,7 @@ export const createTracker = (
         target.addEventListener(name, safe(handler), IS_SCRIPT || { capture: true, signal: ending!.signal })
       );
 
-  const { width, height } = Object(window.screen);
+  const { width, height } = (window.screen || 0) as Screen;
   // What all events of this page load have: the device's, because asking the browser takes longer than all else that an
   // event takes, and what analytics('set', …) fixed: user_id, session_id, props.
   const fixed: Fields & Record<string, unknown> = {
@@ -118,7 +121,7 @@ export const createTracker = (
     v: () => 0,
     a: (...act) => call.m && acts!.push(act)
   };
-  let view: Entry | undefined; // The entry of the page view we are in; none on excluded pages.
+  let view: Entry | undefined | 0; // The entry of the page view we are in; none on excluded pages.
   let known: string; // The title that was last seen: another one belongs to a new view.
   let first = IS_SCRIPT || hooks!.seen_ === undefined; // Only the first page view of a page load carries document.referrer.
   let settling: ReturnType<typeof setTimeout>;
@@ -128,19 +131,21 @@ export const createTracker = (
     IS_SCRIPT ? safe(() => document.title.trim()) : () => ((document.title as Partial<string>).trim ? document.title : '')
   ) as () => string;
 
-  // The view's title, as late as possible: routers set it after they have changed the address.
+  // Gives the view its title, as late as possible: routers set it after they have changed the address. True where no event
+  // may leave: only an objection excludes what is no address.
   const nameView = () => {
-    if (view && view.waits_) known = view.event_.title = title();
+    if (view && view.waits_) view.event_.title = known = title();
+    return IS_SCRIPT ? features.x('') : hooks!.objects_();
   };
 
-  const queue = IS_SCRIPT ? createQueue(endpoint, nameView) : createQueue(endpoint, nameView, hooks!.transport_, hooks!.accept_);
+  const queue = IS_SCRIPT ? createQueue(endpoint, nameView) : createQueue(endpoint, nameView, hooks!.transport_, hooks!.accept_, hooks!.tell_);
   const [push, flush] = queue;
 
   // Queues one event; `more` holds any field of the HTTP contract. Returns its entry, or undefined on an excluded page.
   const track = (name: unknown, given?: unknown): Entry | undefined => {
     const more = fields(given);
     const url = more.url ? new URL(more.url as string, location as unknown as URL) + '' : view ? view.event_.url : features.h();
-    if (!name || features.x(url) || (!IS_SCRIPT && ending!.signal.aborted)) return;
+    if (!name || features.x(url) || (!IS_SCRIPT && (ending!.signal.aborted || hooks!.objects_()))) return;
     const props = { ...(fixed.props as object), ...(more.props as object) };
     const entry: Entry = {
       time_: Date.now(),
@@ -175,7 +180,7 @@ export const createTracker = (
     const before = known;
     report(1);
     if (view) view.waits_ = IS_SCRIPT ? 0 : undefined; // Its title is what it is by now.
-    view = undefined;
+    view = 0;
     const loads = first;
     const referrer = (loads && !features.x(document.referrer, 1) && document.referrer) || undefined;
     view = track('pageview', { referrer, ...(more as object) });
@@ -184,10 +189,10 @@ export const createTracker = (
     if (view && !fields(more).title) {
       const until = Date.now() + (loads ? LOAD_MS : TITLE_MS);
       view.waits_ = () =>
-        (!IS_SCRIPT && hooks!.waits_?.(view!)) ||
+        (!IS_SCRIPT && hooks!.waits_?.(view as Entry)) ||
         (Date.now() < until &&
           // Libraries take the old title away before they set the new one.
-          (title() === before || (loads && document.readyState > 'd') /* not yet complete */ || !title()));
+          (title() == before || (loads && document.readyState > 'd') /* not yet complete */ || !title()));
     }
     reset();
     clearTimeout(settling);
@@ -206,25 +211,25 @@ export const createTracker = (
   // ---- The public function. ----
 
   let waiting: { push(given: Parameters<Call>): unknown } | 0 = [] as Parameters<Call>[];
-  const gated = on('exclude') || on('hash'); // Without these no view can be told from another.
+  const gated = (IS_SCRIPT ? 'exclude hash optOut opt-out' : 'exclude hash').split(' ').some(on); // Without these no view can be told from another.
 
   const run = safe((name: unknown, more?: unknown) => {
-    if (name === 'set') Object.assign(fixed, fields(more));
-    else if (name === 'pageview') begin(more);
+    if (name == 'set') Object.assign(fixed, fields(more));
+    else if (name == 'pageview') begin(more);
     else track(name, more);
   });
 
-  const call: Running = (...given) => (waiting && given[0] !== 'set' ? waiting.push(given) : run(...given));
+  const call: Running = (...given) => (waiting && given[0] != 'set' ? waiting.push(given) : run(...given));
 
   // ---- Start, once the page has been seen: not while it is prerendered or lies in a background tab. ----
 
   const follow = safe(() => {
-    let seen = IS_SCRIPT ? undefined : hooks!.seen_; // The path of the view we are in.
+    let seen = IS_SCRIPT ? undefined : hooks!.seen_; // The path of the view we are in, on demand with its query.
     if (!IS_SCRIPT) atEnd(() => (call.s = seen!));
     const route = safe((replaced?: boolean) => {
       const next = features.h();
-      const path = next.split('?')[0]!;
-      if (path === seen) return;
+      const path = on('search') ? next : next.split('?')[0]!;
+      if (path == seen) return;
       seen = path;
       if (replaced && view && view.waits_ && Date.now() - view.time_ < LOAD_MS && !features.x(next)) {
         view.event_.url = next; // A redirect: the view that was not sent yet takes the new address.
@@ -234,15 +239,15 @@ export const createTracker = (
     if (safe(() => navigation.currentEntry!.key)()) {
       // Every change of the address, whichever way a router goes about it. (Sandboxed documents are told of none, and
       // have no entry.)
-      listen('currententrychange', (event) => route(event.navigationType === 'replace'), navigation);
+      listen('currententrychange', (event) => route(event.navigationType == 'replace'), navigation);
     } else {
       (['pushState', 'replaceState'] as const).forEach(
         safe((method) => {
           const original = history[method];
-          const ours = (history[method] = function () {
-            const result = original.apply(this, arguments as never);
+          const ours = (history[method] = function (...given: any) {
+            given = original.apply(this, given); // Its result, from here on.
             route(method > 'q');
-            return result;
+            return given;
           });
           // Another one's patch on top of ours stays, and goes on calling ours.
           if (!IS_SCRIPT) atEnd(() => history[method] === ours && (history[method] = original));
@@ -258,7 +263,7 @@ export const createTracker = (
 
   const start = safe(() => {
     // Only true counts: an element of the page may hide these. What excludes pages must be there first.
-    if (!waiting || document.hidden === true || document.prerendering === true || (gated && acts)) return;
+    if (!waiting || (document.hidden as unknown) == 1 || (document.prerendering as unknown) == 1 || (gated && acts)) return;
     const calls = waiting as Parameters<Call>[];
     waiting = 0;
     // The page view that opens the session comes before what the page has called meanwhile.
@@ -267,7 +272,7 @@ export const createTracker = (
     listen('scroll pointerdown keydown', measure);
     listen('scroll pointerdown keydown pointermove focus blur', attend);
     listen('pagehide', () => leave(2));
-    listen('visibilitychange', () => (document.hidden === true ? leave() : attend()));
+    listen('visibilitychange', () => ((document.hidden as unknown) == 1 ? leave() : attend()));
     attend();
   });
 
@@ -281,7 +286,7 @@ export const createTracker = (
       acts = undefined;
       start();
     });
-    safe(load)();
+    safe(load)(call);
   };
 
   const act = (event: Event) => {
@@ -296,7 +301,7 @@ export const createTracker = (
     call.d = (drop) => {
       if (drop) queue[2]!();
       else leave(2);
-      waiting = { push() {} };
+      waiting = { push: safe as never }; // What is called is forgotten.
       clearTimeout(settling);
       call.s = '';
       ending!.abort();
@@ -304,22 +309,18 @@ export const createTracker = (
     };
   }
   window[COPY] = call;
-  return [
-    call,
-    () => {
-      if ((navigator.doNotTrack as never) > 0 || navigator.globalPrivacyControl) waiting = { push() {} };
-      else {
-        if (
-          gated ||
-          'outbound downloads forms vitals 404'.split(' ').some(on) ||
-          safe(() => document.querySelector('[data-analytics]'))()
-        ) {
-          ask();
-        }
-        listen('click auxclick submit focusin pointerdown keydown', act);
-        listen('visibilitychange prerenderingchange', start);
-        start();
-      }
+  install(call);
+  if ((navigator.doNotTrack as never) > 0 || navigator.globalPrivacyControl) waiting = { push: safe as never }; // What is called is forgotten.
+  else {
+    if (
+      gated ||
+      'outbound downloads forms vitals 404'.split(' ').some(on) ||
+      safe(() => document.querySelector('[data-analytics]'))()
+    ) {
+      ask();
     }
-  ];
+    listen('click auxclick submit focusin pointerdown keydown', act);
+    listen('visibilitychange prerenderingchange', start);
+    start();
+  }
 };

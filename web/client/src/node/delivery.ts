@@ -322,6 +322,7 @@ export class Delivery {
       if (timeoutMs !== undefined) {
         limit = setTimeout(() => {
           this.waiters = this.waiters.filter((one) => one !== waiter);
+          if (!this.waiters.length) this.timer?.unref?.();
           resolve();
         }, timeoutMs) as Timer;
       }

@@ -182,8 +182,11 @@ export class ServerAnalytics<Events extends EventMap = Record<string, Props | un
     try {
       let event: TrackedEvent | null | undefined = this.eventOf(context, name, more);
       if (config.beforeSend) {
+        const { event_id } = event;
         event = config.beforeSend(JSON.parse(encode(event)));
         if (!event) return !delivery.isFilling;
+        // Without an id, the server would count a repeat twice.
+        if (event.event_id == null) event = { ...event, event_id };
       }
       const json = encode(event);
       delivery.push({ json, bytes: encoder.encode(json).length });

@@ -6,10 +6,10 @@
  * 3 kB gzipped at most. Syntax and built-ins are those of ES2019, so every browser since that year reads it.
  */
 import { COPY, safe } from '../core/guard.js';
-import { type Options, readOption } from '../core/options.js';
+import type { Options, ReadOption } from '../core/options.js';
 import { type Call, createTracker } from '../core/tracker.js';
 
-type Stub = Call & { q?: Iterable<Parameters<Call>> };
+type Stub = Call & { q?: readonly Parameters<Call>[] };
 
 safe(() => {
   if (window[COPY]) return; // A second copy on the same page stays silent.
@@ -18,16 +18,18 @@ safe(() => {
   // element named currentScript is none.
   const current = (document.currentScript || {}) as HTMLScriptElement;
   const source = new URL(current.src || (/https?:\/\/[^\s()]+?(?=:\d+:\d+)/.exec(Error().stack!) as unknown as string));
-  const element = current.src ? current : [...document.scripts].find((script) => script.src === source.href) || current;
+  const element = current.src ? current : [...document.scripts].find((script) => script.src == source.href) || current;
   const options: Options = { ...Object.fromEntries(source.searchParams), ...element.dataset };
-  const option = (name: string) => readOption(options, name);
+  // Missing or off, as people and frameworks write that, is empty.
+  const option: ReadOption = (name) =>
+    /^\s*(undefined|null|false|no|off|0)\s*$/i.test(options[name] as string) ? '' : options[name]!.trim();
 
   // Code of ours inside another script (a bundle, eval) would send to that script's host: only a script of our name, or
   // one whose element is plainly ours, goes on.
   if (!(source.pathname.endsWith('/__NAME__') || (current.src && (options.site || options.api)))) return;
-  const endpoint = option('api') ? new URL(option('api'), location as unknown as URL) : new URL('__COLLECT__', source);
+  const endpoint = new URL(option('api') || '__COLLECT__', option('api') ? (location as unknown as URL) : source);
 
-  const [call, start] = createTracker(options, option, endpoint.href, () => {
+  const load = () => {
     // The same address, so that any proxy passes it on.
     const address = new URL('?more', source).href;
     try {
@@ -40,18 +42,19 @@ safe(() => {
       // Trusted Types forbid that, and a script without an element has no nonce to give.
       import(address).catch(() => {});
     }
-  });
+  };
 
   // Takes over what the documented line keeps, and leaves everything else that the page calls so alone.
-  [option('function') || 'analytics', option('global')].forEach(
-    safe((name) => {
-      const page = window as unknown as Record<string, Stub | undefined>;
-      const stub = page[name];
-      if (name && (stub === undefined || ((stub.call as unknown) && /\.q\b/.test(stub as unknown as string)))) {
-        page[name] = call;
-        if (stub) for (const given of stub.q || []) call(...given);
-      }
-    })
-  );
-  start();
+  const install = (call: Call) =>
+    [option('function') || 'analytics', option('global')].forEach(
+      safe((name) => {
+        const page = window as unknown as Record<string, Stub | undefined>;
+        const stub = page[name];
+        if (name && (stub === undefined || ((stub.call as unknown) && /\.q\b/.test(stub as unknown as string)))) {
+          page[name] = call;
+          if (stub) (stub.q || []).forEach((given) => call(...given));
+        }
+      })
+    );
+  createTracker((name) => option(name) || options[name] == '', option, endpoint.href, load, install);
 })();

@@ -309,7 +309,7 @@ async def test_no_secret_is_ever_written_or_told(tmp_path: Path, front: ClickHou
         "oidc_client_id": "analytics",
         "oidc_client_secret": CLIENT_SECRET,
     }
-    server = RunningServer(tmp_path / "server", settings)
+    server = RunningServer(tmp_path / "server", settings, executed=True)
     server.token = ADMIN
     try:
         await asyncio.to_thread(server.start)

@@ -24,6 +24,8 @@ from analytics_server.store.unreadable import UnreadableDocuments
 
 REFRESH_S = 0.5
 """A token that another server has revoked ends within a second: this, and the time that ClickHouse takes to answer."""
+PATIENCE_S = 0.5
+"""How long beacons with a token wait for ClickHouse where what is known is old."""
 MOST_TOKENS = 10_000
 OWN_REFRESH_S = 5.0
 """Where ClickHouse runs in this process no other one can change tokens."""
@@ -194,9 +196,18 @@ class Gate:
     def _is_over(self, principal: Principal) -> bool:
         return 0 < principal.expires_at_ms <= self._clock() * 1000
 
-    def keep_fresh(self) -> None:
-        """Read the tokens again in the background when it is time: for callers who must not wait for ClickHouse."""
+    def keep_fresh(self) -> bool:
+        """Read the tokens again in the background when it is time: for callers who must not wait for ClickHouse.
+
+        False where they were read so long ago, as on a server that had nothing to do, that one has to wait for it with
+        `freshen`: a token may be revoked long since.
+        """
         self._documents.refresh_soon(self._refresh_s)
+        return not self._documents.is_older(2 * self._refresh_s)
+
+    async def freshen(self) -> None:
+        """Wait until the tokens are read again, but not for a ClickHouse that does not answer."""
+        await self._documents.refresh_within(self._refresh_s, PATIENCE_S)
 
     async def authenticate(self, authorization: str | None) -> Principal:
         """The principal of an Authorization header (`Bearer TOKEN`). Raises `Unauthorized`."""

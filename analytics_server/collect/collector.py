@@ -125,16 +125,18 @@ class Collector:
 
     async def admit(self, authorization: str) -> Principal:
         """Who sends this header, and may. Raises `Unauthorized` or `Forbidden`."""
-        principal = self.known(authorization) or await self._gate.authenticate(authorization)
+        principal = self.known(authorization)
+        if principal is None:
+            await self._gate.freshen()
+            principal = await self._gate.authenticate(authorization)
         if not principal.may_collect:
             raise Forbidden(MAY_NOT_COLLECT)
         return principal
 
     def known(self, authorization: str) -> Principal | None:
         """Who sends this header, if that can be told without waiting."""
-        principal = self._gate.known(authorization)
-        self._gate.keep_fresh()  # a token that was revoked elsewhere ends within seconds
-        return principal
+        is_recent = self._gate.keep_fresh()  # a token that was revoked elsewhere ends within a second
+        return self._gate.known(authorization) if is_recent else None
 
     def take_fast(
         self,

@@ -127,6 +127,7 @@ class Documents(Generic[T]):
         self._read_all_at = 0.0
         self._refreshing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._task_began = 0.0
         self.changing = asyncio.Lock()
         """Held by the owner while it reads, decides and writes."""
         self.deleted: frozenset[Key] = frozenset()
@@ -245,10 +246,23 @@ class Documents(Generic[T]):
                 self._loaded_at = time.monotonic()
                 log.debug("documents not refreshed", extra={"table": self._table.name, "reason": type(error).__name__})
 
+    def is_older(self, than_s: float) -> bool:
+        """Was it longer ago that all documents were read?"""
+        return time.monotonic() - self._loaded_at >= than_s
+
     def refresh_soon(self, older_than_s: float) -> None:
         """`refresh` in the background: for callers who must not wait for ClickHouse."""
-        if time.monotonic() - self._loaded_at >= older_than_s and (self._task is None or self._task.done()):
+        if self.is_older(older_than_s) and (self._task is None or self._task.done()):
+            self._task_began = time.monotonic()
             self._task = asyncio.create_task(self.refresh(older_than_s), name=self._table.name)
+
+    async def refresh_within(self, older_than_s: float, patience_s: float) -> None:
+        """`refresh`, but go on with what is known when it has been under way for so long: ClickHouse may hang."""
+        self.refresh_soon(older_than_s)
+        if self._task is not None and not self._task.done():
+            left_s = self._task_began + patience_s - time.monotonic()
+            if left_s > 0:
+                await asyncio.wait({self._task}, timeout=left_s)
 
     async def run(self, interval_s: float) -> None:
         """Refresh at intervals until cancelled: a task to own."""

@@ -5,6 +5,7 @@ Two servers share tables; the clock by which what is in memory grows old is move
 
 from __future__ import annotations
 
+import asyncio
 import time
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,14 +14,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from analytics_server.access.authentication import Authentication
-from analytics_server.access.gate import REFRESH_S, Gate
+from analytics_server.access.gate import PATIENCE_S, REFRESH_S, Gate
 from analytics_server.access.links.share_links import ShareLinks
 from analytics_server.access.people.accounts import Account, Accounts, Rights
 from analytics_server.access.people.sessions import PersonSessions
 from analytics_server.access.principals import Role
 from analytics_server.access.service import AccessService
 from analytics_server.config import AccessSection, Config
-from analytics_server.errors import Unauthorized
+from analytics_server.errors import StoreRetryable, Unauthorized
 from analytics_server.http.security.session_cookie import SCHEME
 from analytics_server.store import Store
 from tests.access.memory_store import MemoryTables
@@ -105,6 +106,43 @@ async def test_what_is_revoked_on_one_server_ends_on_the_other(make: Any, age: S
     assert not await one.takes(authorization)
     age.now += REFRESH_S
     assert not await other.takes(authorization)
+
+
+async def test_an_idle_server_waits_before_it_takes_events_with_a_token(age: SimpleNamespace) -> None:
+    """Beacons go by memory, and read it again beside; but not by what was read long before."""
+    tables = SharedTables()
+    one, other = Server(tables), Server(tables)
+    authorization, revoke = await token(one)
+    await other.gate.load()
+    await revoke()
+
+    age.now += 2 * REFRESH_S - 0.01
+    assert other.gate.keep_fresh()
+    age.now += 0.01
+    assert not other.gate.keep_fresh()
+    await other.gate.freshen()
+    assert other.gate.keep_fresh()
+    assert other.gate.known(authorization) is None
+
+
+async def test_nobody_waits_for_a_clickhouse_that_does_not_answer(age: SimpleNamespace) -> None:
+    tables = SharedTables()
+    server = Server(tables)
+    authorization, _ = await token(server)
+    hanging = asyncio.Event()
+
+    async def query(*_: object, **__: object) -> None:
+        await hanging.wait()
+        raise StoreRetryable("away")
+
+    tables.query = query  # type: ignore[method-assign,assignment]
+    age.now += 10.0
+    assert not server.gate.keep_fresh()
+    await server.gate.freshen()
+    age.now += PATIENCE_S
+    await server.gate.freshen()  # at once: the same reading is under way
+    assert (await server.gate.authenticate(authorization)).may_collect is False
+    hanging.set()
 
 
 def test_what_is_in_memory_is_read_again_well_within_a_second() -> None:

@@ -75,8 +75,12 @@ class FakeGate:
             raise Unauthorized("The token is not known.")
         return found
 
-    def keep_fresh(self) -> None:
+    def keep_fresh(self) -> bool:
         """Nothing to refresh."""
+        return True
+
+    async def freshen(self) -> None:
+        """Nothing to wait for."""
 
 
 class World:

@@ -37,6 +37,24 @@ class Retired(msgspec.Struct, frozen=True, kw_only=True):
     broken: BrokenEntry | None = None
 
 
+async def check_retired(store: Store, chain: str, *, now: datetime, keep_days: int, own: Collection[str]) -> ChainHead:
+    """The newest entry of a chain that may be removed. Raises `CannotRetire`, a store error."""
+    if chain in own:
+        raise CannotRetire(f"{chain} is a chain of this data directory: its server cuts it by itself.")
+    if not keep_days:
+        raise CannotRetire("[privacy] audit_retention_days = 0 keeps all entries.")
+    newest = await newest_sequence(store, chain)
+    rows = await rows_after(store, chain, newest - 1, until=newest, limit=1) if newest else []
+    if not rows:
+        raise CannotRetire(f"There is no chain {chain}: analytics-server audit verify lists all.")
+    if moment(rows[0].at_us) >= now - timedelta(days=keep_days):
+        raise CannotRetire(
+            f"The newest entry of {chain} is of {shown_moment(rows[0].at_us)}, and entries are kept for {keep_days}"
+            " days: its server may be alive. Wait until it is older, or lower [privacy] audit_retention_days."
+        )
+    return ChainHead(server=chain, sequence=newest, hash=rows[0].hash)
+
+
 async def retire(
     store: Store,
     recorder: Recorder,
@@ -54,20 +72,8 @@ async def retire(
 
     Raises `CannotRetire`, `BrokenChain`, a store error or `AuditUnavailable`. After a kill it is done by calling again.
     """
-    if chain in own:
-        raise CannotRetire(f"{chain} is a chain of this data directory: its server cuts it by itself.")
-    if not keep_days:
-        raise CannotRetire("[privacy] audit_retention_days = 0 keeps all entries.")
-    newest = await newest_sequence(store, chain)
-    rows = await rows_after(store, chain, newest - 1, until=newest, limit=1) if newest else []
-    if not rows:
-        raise CannotRetire(f"There is no chain {chain}: analytics-server audit verify lists all.")
-    head, before = ChainHead(server=chain, sequence=newest, hash=rows[0].hash), now - timedelta(days=keep_days)
-    if moment(rows[0].at_us) >= before:
-        raise CannotRetire(
-            f"The newest entry of {chain} is of {shown_moment(rows[0].at_us)}, and entries are kept for {keep_days}"
-            " days: its server may be alive. Wait until it is older, or lower [privacy] audit_retention_days."
-        )
+    head = await check_retired(store, chain, now=now, keep_days=keep_days, own=own)
+    before = now - timedelta(days=keep_days)
     seals = await read_seals(store, key, own)
     end, fault = await old_end(store, head, seals, before)
     if fault is None and end.sequence < head.sequence:

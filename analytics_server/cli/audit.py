@@ -24,7 +24,7 @@ from analytics_server.audit.chain import COMMANDS_CHAIN, FOLDER, known_heads
 from analytics_server.audit.export import export_lines
 from analytics_server.audit.log import AuditLog
 from analytics_server.audit.moments import EARLIEST, LATEST, parse_moment
-from analytics_server.audit.retiring import Retired, retire
+from analytics_server.audit.retiring import Retired, check_retired, retire
 from analytics_server.audit.seals import SealKey, SealKeyFile
 from analytics_server.audit.service import CUT_LEASE, CUT_LEASE_S
 from analytics_server.audit.verify import ChainReport, VerifyReport
@@ -128,15 +128,19 @@ def audit_retire(config_path: str | None, chain: str, accept_broken: bool, yes: 
         await open_store(store, config)
         async with command_log(store, config) as log:
             own = {head.server for head in known_heads(config.data_dir)}
+            now, keep_days = datetime.now(UTC), config.privacy.audit_retention_days
+            await check_retired(store, chain, now=now, keep_days=keep_days, own=own)
             async with leased(Lease(store, CUT_LEASE, holder=log.head.server, ttl_s=CUT_LEASE_S)) as taken:
                 if not taken:
-                    raise click.ClickException("A server is cutting the audit log just now: try again in a minute.")
+                    raise click.ClickException(
+                        "A server cuts the audit log just now: try again in a minute, or, if it was killed, in an hour."
+                    )
                 retired = await retire(
                     store,
                     log,
                     chain,
-                    now=datetime.now(UTC),
-                    keep_days=config.privacy.audit_retention_days,
+                    now=now,
+                    keep_days=keep_days,
                     key=key,
                     own=own,
                     server=log.head.server,

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.browser import browser, context, page
+from tests.browser import context, page
+from tests.browser import whole_browser as browser
 from tests.browsers.fixtures import engine
 from tests.server import RunningServer
 from tests.tracker.site import Site

@@ -224,9 +224,11 @@ class Client:
         self._server = server
         self._headers = {"User-Agent": USER_AGENT, **(headers or {})}
         self._session: aiohttp.ClientSession | None = None
+        self._sockets: list[socket.socket] = []
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(socket_factory=self._new_socket),
             timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
             headers=self._headers,
             auto_decompress=False,
@@ -238,6 +240,22 @@ class Client:
     ) -> None:
         assert self._session is not None
         await self._session.close()
+        for each in self._sockets:
+            with contextlib.suppress(OSError):  # it is closed already
+                each.shutdown(socket.SHUT_RDWR)  # the rest of a body that was refused waits to be sent
+
+        await asyncio.sleep(0)  # most are closed in the loop's next turn
+
+        async def are_closed() -> bool:
+            return all(each.fileno() == -1 for each in self._sockets)
+
+        await wait_for(are_closed, what="the end of the client's connections")
+
+    def _new_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        made = socket.socket(*address[:3])
+        made.setblocking(False)
+        self._sockets.append(made)
+        return made
 
     async def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None

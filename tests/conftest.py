@@ -32,6 +32,12 @@ __all__ = [
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 LONGEST_NAME = 100
+LONGEST_FILES = (
+    "tests/http/openapi/test_schemathesis.py",
+    "tests/tracker/test_harmless.py",
+    "tests/tracker/test_options.py",
+    "tests/web/",
+)
 MAC_BROWSER = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 
 # Each server and command that a test starts imports hundreds of modules: they are compiled once, whatever the machine's
@@ -53,6 +59,11 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     if isinstance(val, bytes) and not (val.isascii() and val.decode().isprintable() and len(val) <= LONGEST_NAME):
         return argname
     return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: a worker that gets one at the end keeps the whole run waiting."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST_FILES))
 
 
 @pytest.fixture(scope="session")

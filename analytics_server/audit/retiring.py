@@ -11,7 +11,7 @@ there names it as forged: the removal can't pass for that server's own work.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 import msgspec
@@ -22,7 +22,7 @@ from analytics_server.audit.seals import SealKey, read_seals
 from analytics_server.audit.table import delete_until, newest_sequence, rows_after
 from analytics_server.audit.verify import BrokenEntry
 from analytics_server.errors import AnalyticsError
-from analytics_server.http.audit import Recorder
+from analytics_server.http.audit import AuditEntry, Recorder
 from analytics_server.store.protocol import Store
 
 
@@ -65,12 +65,15 @@ async def retire(
     key: SealKey,
     own: Collection[str],
     server: str,
+    entry: Callable[[Retired], AuditEntry],
     accept_broken: bool = False,
 ) -> Retired:
     """Remove a chain of another data directory. `own`: the chains of the key's; `server`: that of them to whose chain
-    `recorder` writes; `accept_broken`: also where it is not as it was written.
+    `recorder` writes; `entry`: what is recorded of it, before anything is removed; `accept_broken`: also where it is
+    not as it was written.
 
-    Raises `CannotRetire`, `BrokenChain`, a store error or `AuditUnavailable`. After a kill it is done by calling again.
+    Raises `CannotRetire`, `BrokenChain`, a store error or `AuditUnavailable`. After a kill it is done by calling again,
+    and told again.
     """
     head = await check_retired(store, chain, now=now, keep_days=keep_days, own=own)
     before = now - timedelta(days=keep_days)
@@ -82,5 +85,7 @@ async def retire(
         raise BrokenChain(f"{chain} is broken at entry {fault.sequence}: {fault.fault}. {fault.about}")
     if seals.proven.get(chain) != head:
         await seal_ends(recorder, key, server, seals, [head])
+    retired = Retired(end=head, broken=fault)
+    await recorder.append(entry(retired))
     await delete_until(store, head)
-    return Retired(end=head, broken=fault)
+    return retired

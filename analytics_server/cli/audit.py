@@ -121,6 +121,12 @@ def audit_retire(config_path: str | None, chain: str, accept_broken: bool, yes: 
         click.confirm(f"Is the server of {chain} gone for good? Its entries are removed", abort=True)
     removed: list[Retired] = []
 
+    def _entry_of(retired: Retired) -> AuditEntry:
+        details = {"until": str(retired.end.sequence), "hash": retired.end.hash}
+        if (fault := retired.broken) is not None:
+            details["broken"] = f"entry {fault.sequence}: {fault.fault}"
+        return _entry(VIEW_AUDIT.name, "audit retire", resource=chain, details=details)
+
     async def work(store: Store) -> None:
         key = _seal_key(config)
         if key is None:
@@ -144,13 +150,9 @@ def audit_retire(config_path: str | None, chain: str, accept_broken: bool, yes: 
                     key=key,
                     own=own,
                     server=log.head.server,
+                    entry=_entry_of,
                     accept_broken=accept_broken,
                 )
-        fault = retired.broken
-        details = {"until": str(retired.end.sequence), "hash": retired.end.hash}
-        if fault is not None:
-            details["broken"] = f"entry {fault.sequence}: {fault.fault}"
-        await record(store, config, VIEW_AUDIT.name, "audit retire", resource=chain, details=details)
         removed.append(retired)
 
     with_store(config, work)
@@ -177,7 +179,22 @@ async def record(
     details: Mapping[str, str] | None = None,
 ) -> None:
     """Record what a command did, by the user of the machine who gave it. Raises `AuditUnavailable`, `OSError`."""
-    entry = AuditEntry(
+    entry = _entry(action, command, site_id=site_id, resource=resource, outcome=outcome, rows=rows, details=details)
+    async with command_log(store, config) as log:
+        await log.append(entry)
+
+
+def _entry(
+    action: str,
+    command: str,
+    *,
+    site_id: str = "",
+    resource: str = "",
+    outcome: str = OK,
+    rows: int | None = None,
+    details: Mapping[str, str] | None = None,
+) -> AuditEntry:
+    return AuditEntry(
         action=action,
         operation=command,
         outcome=outcome,
@@ -189,8 +206,6 @@ async def record(
         rows=rows,
         details=details or {},
     )
-    async with command_log(store, config) as log:
-        await log.append(entry)
 
 
 def machine_user() -> str:

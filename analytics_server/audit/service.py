@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 START = "server_start"
 STOP = "server_stop"
 CUT_LEASE = "audit-retention"
-CUT_LEASE_S = 3_600.0
+CUT_LEASE_S = 60.0
 _SECRET = re.compile(r"password|secret|token|key$")
 _CREDENTIALS = re.compile(r"(?<=//)[^/@]*@|(?<=password=)[^&]*")
 

@@ -139,7 +139,7 @@ def audit_retire(config_path: str | None, chain: str, accept_broken: bool, yes: 
             async with leased(Lease(store, CUT_LEASE, holder=log.head.server, ttl_s=CUT_LEASE_S)) as taken:
                 if not taken:
                     raise click.ClickException(
-                        "A server cuts the audit log just now: try again in a minute, or, if it was killed, in an hour."
+                        "A server cuts the audit log just now, or was ended while it did: try again in a minute."
                     )
                 retired = await retire(
                     store,

@@ -1,8 +1,11 @@
-"""What authentication, rights and the audit log add to a question.
+"""What authentication, rights and the audit log add to a question, and to a visitor's beacon.
 
 One process answers the same question at two ports, in turns: at one as a server does, at the other one for everybody
 and without an audit entry. Processor time of that process alone (the client is another one), the writing of the
 entries included. The question is a cheap one, of a hundred events, so that the share is the largest there is.
+
+A beacon of a visitor names no token, so nobody is asked who sends it. It is sent in turns to the server as it is, with
+many tokens, and with its tokens replaced by something that fails when it is asked.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from analytics_server.access.principals import Principal
+from analytics_server.access.principals import Principal, Role
 from analytics_server.app import Server
 from analytics_server.config import Config, ServerSection
 from analytics_server.http.authorization import Action, Resource
@@ -25,9 +28,11 @@ from analytics_server.http.endpoint import route_table
 from benchmarks.process import TOKEN
 from benchmarks.report import Figure, Result, below
 from benchmarks.settings import Settings
+from benchmarks.visitors import AGENT
 
 SITE = "example.com"
 QUESTION = {"site_id": SITE, "metrics": ["visitors", "pageviews"], "date_range": "30d", "dimensions": ["visit:source"]}
+BEACON = {"site": SITE, "name": "pageview", "url": f"https://{SITE}/"}
 MOST_SHARE = 5.0
 
 
@@ -43,6 +48,13 @@ class Everybody:
 
     def authorize(self, caller: Principal, action: Action, resource: Resource) -> None:
         """Whatever it is."""
+
+
+class Unasked:
+    """In place of the tokens: whoever asks fails."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(f"a visitor's beacon asked for {name}")
 
 
 def run(settings: Settings) -> Result:
@@ -64,24 +76,45 @@ async def _run(settings: Settings) -> Result:
         costs: dict[str, list[float]] = {checked: [], free: []}
         for _ in range(settings.access_blocks):
             for url, found in costs.items():
-                found.append(await _cost(server, url, settings.access_questions))
+                found.append(await _cost(server, url, QUESTION, settings.access_questions))
+        beacons = await _beacon_costs(server, settings)
     finally:
         for runner in runners:
             await runner.cleanup()
         await server.stop()
     with_checks, without = (statistics.median(costs[url]) for url in (checked, free))
+    beacon, unasked = map(statistics.median, beacons)
     return Result(
         benchmark="access",
         figures=[
             Figure(name="a question, with rights and audit", value=with_checks, unit="µs"),
             Figure(name="the same for everybody", value=without, unit="µs"),
             Figure(name="more", value=(with_checks / without - 1) * 100, unit="%", target=below(MOST_SHARE)),
+            Figure(name=f"a visitor's beacon, beside {settings.access_tokens:,} tokens", value=beacon, unit="µs"),
+            Figure(name="the same where asking for a token fails", value=unasked, unit="µs"),
+            Figure(name="more for a beacon: the noise of the machine", value=(beacon / unasked - 1) * 100, unit="%"),
         ],
     )
 
 
+async def _beacon_costs(server: Server, settings: Settings) -> tuple[list[float], list[float]]:
+    """Microseconds of processor time for each beacon: with tokens, and where nobody may ask for them."""
+    gate = server.access.gate
+    for _ in range(settings.access_tokens):
+        await gate.create(Role.READ)
+    collector = server.collect.collector
+    host, port = server.listener.address[:2]
+    costs: tuple[list[float], list[float]] = ([], [])
+    for _ in range(settings.access_blocks):
+        for tokens, found in zip((gate, Unasked()), costs, strict=True):
+            collector._gate = tokens  # type: ignore[assignment]
+            found.append(await _cost(server, f"http://{host}:{port}/track", BEACON, settings.access_beacons))
+    collector._gate = gate
+    return costs
+
+
 async def _fill(server: Server) -> None:
-    event = {"site": SITE, "name": "pageview", "url": f"https://{SITE}/"}
+    event = BEACON
     host, port = server.listener.address[:2]
     async with (
         aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as client,
@@ -104,10 +137,10 @@ async def _listen(routes: list[web.RouteDef], runners: list[web.AppRunner]) -> s
     return f"http://{host}:{port}/api/v1/query"
 
 
-async def _cost(server: Server, url: str, questions: int) -> float:
-    """Microseconds of processor time for each question."""
+async def _cost(server: Server, url: str, body: object, requests: int) -> float:
+    """Microseconds of processor time for each request."""
     client = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.access", url, str(questions), stdin=asyncio.subprocess.PIPE,
+        sys.executable, "-m", "benchmarks.access", url, msgspec.json.encode(body), str(requests), stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert client.stdout is not None
@@ -118,21 +151,22 @@ async def _cost(server: Server, url: str, questions: int) -> float:
     if await client.wait():
         raise RuntimeError("the questions were not answered")
     await server.audit.log.write()
-    return (time.process_time() - began) / questions * 1e6
+    return (time.process_time() - began) / requests * 1e6
 
 
-async def _ask(url: str, questions: int) -> None:
-    body = msgspec.json.encode(QUESTION)
-    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+async def _ask(url: str, body: str, requests: int) -> None:
+    is_question = not url.endswith("/track")
+    headers = {"Authorization": f"Bearer {TOKEN}"} if is_question else {"User-Agent": AGENT}
+    headers["Content-Type"] = "application/json"
     async with aiohttp.ClientSession(headers=headers) as client:
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
-        for _ in range(questions):
-            async with client.post(url, data=body) as response:
-                if response.status != 200:
+        for _ in range(requests):
+            async with client.post(url, data=body.encode()) as response:
+                if response.status not in (200, 202):
                     raise RuntimeError(await response.text())
                 await response.read()
 
 
 if __name__ == "__main__":
-    asyncio.run(_ask(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(_ask(sys.argv[1], sys.argv[2], int(sys.argv[3])))

@@ -43,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit_entries: int = 1_000_000
     access_blocks: int = 9
     access_questions: int = 200
+    access_beacons: int = 2_000
+    access_tokens: int = 1_000
     node_events: int = 200_000
     file_rows: int = 3_000_000
     file_inserts: int = 12
@@ -82,6 +84,8 @@ def quick(directory: Path) -> Settings:
         audit_entries=7_000,
         access_blocks=1,
         access_questions=5,
+        access_beacons=5,
+        access_tokens=5,
         node_events=2_000,
         file_rows=2_000,
         file_inserts=2,

@@ -16,7 +16,7 @@ from typing import TypeVar
 import msgspec
 
 T = TypeVar("T")
-TIMEOUT_S = 1_800
+TIMEOUT_S = 7_200.0
 
 
 def ask(module: str, directory: Path, sizes: tuple[int, ...], kind: type[T]) -> T:

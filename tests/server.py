@@ -1,8 +1,8 @@
 """A real server process for tests, and a client that speaks to it.
 
 `RunningServer` starts `python -m analytics_server serve` on a directory and a port of
-its own (forked from a process that has imported it, see `tests.preloaded`, unless the test
-is about the command line) and knows when it is ready by the greeting on its standard
+its own (forked from a process that has imported it, see `tests.preloaded`, on tables that are
+made already, see `tests.migrated`, unless the test is about a first start) and knows when it is ready by the greeting on its standard
 output. Its log is kept, so that a test can say what must never stand in it. Nothing here sleeps to wait
 for something to have happened: `wait_for` asks for a condition, with a time-out.
 """
@@ -32,6 +32,7 @@ import aiohttp
 import msgspec
 
 from tests import preloaded
+from tests.migrated import lay_tables
 from tests.preloaded import Running
 
 T = TypeVar("T")
@@ -68,7 +69,7 @@ class RunningServer:
     """One server process at a time on one directory; `settings` are `{"section_key": "text"}`."""
 
     def __init__(self, directory: Path, settings: Mapping[str, str] | None = None, *, executed: bool = False) -> None:
-        """`executed`: as a new program with its own command line, not forked."""
+        """`executed`: as a new program with its own command line, on a directory where nothing is."""
         self.data_dir = directory / "data"
         self._log_path = directory / "log"
         self._settings = dict(settings or {})
@@ -113,6 +114,8 @@ class RunningServer:
     def start(self) -> Self:
         """Start and wait for the greeting."""
         assert self._process is None
+        if not (self._executed or self.under or self.data_dir.exists() or "clickhouse_url" in self._settings):
+            lay_tables(self.data_dir)
         with self._log_path.open("ab") as log:
             arguments = ["serve", "--port", str(self.port or own_port())]
             if self.under or self._executed:

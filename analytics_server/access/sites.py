@@ -1,7 +1,8 @@
 """The sites: what events belong to, kept in ClickHouse and in memory.
 
 Look-ups are in memory and never wait: they are on the way of every beacon. A site that is created by its first event
-is known at once here and written in the background; other servers learn of it with the next refresh.
+is known at once here and written in the background. Of several servers each looks every `LOOK_S` whether another one
+has changed a site: a profile is in effect on all of them within a second.
 
 A deleted site stays deleted: its row remains and says so, and its beacons are those of an unknown site even where first
 events create sites, because the tags of a site outlive it. Only `create` and `put` bring it back, with the profile that
@@ -48,6 +49,7 @@ MOST_SENT_CHARS = 2 * SITE_CHARS  # Punycode is longer than the letters that it 
 _DIVIDER = re.compile(r"[.:]")
 SITES = DocumentTable(name="sites", key_columns=("site_id",), keys_return=True)
 REFRESH_S = 10.0
+LOOK_S = 0.5
 RETRY_S = 2.0
 
 
@@ -100,6 +102,7 @@ class Sites:
         self._takes_all = False
         self._engine_zones: frozenset[str] | None = None
         self._named: frozenset[tuple[str, str]] = frozenset()
+        self._seen = tuple[object, ...]()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -232,9 +235,8 @@ class Sites:
     def _take(self, site_id: str) -> Site | None:
         if self._is_deleted(site_id) or len(self._sites) >= self._settings.max_sites:
             return None
-        site = self._new(site_id, self._settings.default_timezone, profile=UNKNOWN)
-        self._sites[site_id] = self._provisional[site_id] = site
-        return site
+        self._provisional[site_id] = self._new(site_id, self._settings.default_timezone, profile=UNKNOWN)
+        return self._sites.setdefault(site_id, self._provisional[site_id])
 
     async def put(self, site: Site) -> Site:
         """Create or replace a site. Raises `RequestError` for a bad id or time zone."""
@@ -358,20 +360,22 @@ class Sites:
     async def _work(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(REFRESH_S):
+                async with asyncio.timeout(REFRESH_S if self._store.capabilities.owns_files else LOOK_S):
                     await self._wake.wait()
-            self._wake.clear()
             try:
-                await self._write_new()
-                await self.load()
+                state = await self._documents.state()
+                if self._wake.is_set() or state != self._seen or self._documents.is_older(REFRESH_S):
+                    self._wake.clear()
+                    await self._write_new()
+                    await self.load()
+                    self._seen = state
                 continue
             except StoreError as error:
                 log.debug("sites not refreshed", extra={"reason": error.message[:200]})
             except Exception:
                 log.exception("sites not refreshed")
             await asyncio.sleep(RETRY_S)
-            if self._unwritten:
-                self._wake.set()
+            self._seen = ()
 
     async def _write_new(self) -> None:
         """Write the sites that a first event made here, unless another server or the command line was faster."""
@@ -392,6 +396,5 @@ class Sites:
                     self._sites[site_id] = Site(site_id=site_id, profile=UNKNOWN)
 
     def _is_unknown(self, site_id: str) -> bool:
-        key = (site_id,)
-        documents = self._documents
+        key, documents = (site_id,), self._documents
         return documents.get(key) is None and key not in documents.deleted and key not in documents.unreadable

@@ -83,6 +83,11 @@ class DocumentTable(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     @property
+    def select_state(self) -> str:
+        """What is another row whenever a version was written: cheap, for those who look often."""
+        return f"SELECT count(), toUnixTimestamp64Micro(max(updated_at)) FROM {self.name}"
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The columns of an insert."""
         return (*self.key_columns, "document", "deleted", "updated_at")
@@ -224,6 +229,10 @@ class Documents(Generic[T]):
             now[kind].add(id_)
         for kind, ids in now.items():
             self._unreadable.keep_only(kind, ids)
+
+    async def state(self) -> tuple[object, ...]:
+        """Another one whenever somebody has written a document. Raises a store error."""
+        return tuple((await self._store.query(self._table.select_state)).rows[0])
 
     async def catch_up(self) -> None:
         """Read all again once this replica has what others wrote until now: within a turn of several servers.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import cast
 
 import msgspec
@@ -30,13 +31,18 @@ class FakeStore:
         self.written: list[object] = []
         self.meanwhile: Callable[[], object] | None = None
         self.asked = 0
+        self.looked = 0
         self.zones: list[str] = []
+        self.capabilities = SimpleNamespace(owns_files=False)
 
     async def query(self, sql: str, parameters: Parameters | None = None) -> ResultSet:
         if "system.time_zones" in sql:
             return ResultSet(columns=(), rows=[(zone,) for zone in self.zones])
         if "FROM people" in sql:
             return ResultSet(columns=(), rows=[(0,)])
+        if sql.startswith("SELECT count()"):
+            self.looked += 1
+            return ResultSet(columns=(), rows=[(len(self.rows), max((row[-1] for row in self.rows), default=0))])
         self.asked += 1
         answer = ResultSet(columns=(), rows=list(self.rows))
         if self.meanwhile is not None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_server.access.site_settings import SiteSettings
-from analytics_server.access.sites import Sites, valid_site_id
+from analytics_server.access.sites import LOOK_S, Sites, valid_site_id
 from analytics_server.config import SitesSection
 from analytics_server.errors import ConfigError, Conflict, RequestError
 from analytics_server.model import Site
@@ -182,6 +182,41 @@ async def test_a_first_event_makes_a_site_that_is_written_in_the_background() ->
     assert made.get_or_create("a.example") is site
     await wait_for(written)
     await made.close()
+
+
+async def test_sites_are_read_again_when_another_server_has_changed_one_and_not_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("analytics_server.access.sites.LOOK_S", 0.01)
+    made, store = sites(site_row(Site(site_id="a.example")))
+    await made.load()
+    made.start()
+
+    async def looks(more: int) -> None:
+        until = store.looked + more
+
+        async def done() -> bool:
+            return store.looked >= until
+
+        await wait_for(done, what=f"{more} looks")
+
+    await looks(3)
+    asked = store.asked
+    await looks(3)
+    assert store.asked == asked
+
+    store.rows.append((*site_row(Site(site_id="a.example", profile="fr-exempt"))[:-1], 2))
+    await looks(3)
+    site = made.get("a.example")
+    assert site is not None
+    assert site.profile == "fr-exempt"
+    assert store.asked == asked + 1
+    await made.close()
+
+
+def test_a_change_of_another_server_is_looked_for_well_within_a_second() -> None:
+    """The rest of the second is for ClickHouse's answers."""
+    assert LOOK_S <= 0.5
 
 
 async def test_unknown_sites_stay_unknown_when_the_config_says_so() -> None:

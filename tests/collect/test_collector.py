@@ -46,6 +46,26 @@ async def test_tokens_on_the_fast_way(token: str, status: int) -> None:
     assert world.collector.known("Bearer wrong") is None
 
 
+@pytest.mark.parametrize("is_fast", [False, True])
+async def test_a_visitors_beacon_asks_for_no_token_right_or_audit_entry(
+    is_fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Unasked:
+        def __getattr__(self, name: str) -> object:
+            raise AssertionError(f"it asked for {name}")
+
+    world = World()
+    monkeypatch.setattr(world.collector, "_gate", Unasked())
+    answers: list[BeaconAnswer] = []
+    if is_fast:
+        body, agent = msgspec.json.encode(SIMPLE), {"user-agent": USER_AGENT}
+        world.collector.take_fast(TRACK, body, agent, "192.0.2.1", answers.append)
+    else:
+        answers.append(await world.send(SIMPLE))
+    assert [answer.status for answer in answers] == [202]
+    assert len(world.events) == 1
+
+
 async def test_a_token_of_one_site_can_not_send_for_another() -> None:
     world = World()
     answer = await world.send(

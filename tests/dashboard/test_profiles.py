@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.async_api import Browser, expect
 
@@ -30,9 +32,38 @@ async def test_lists_that_the_profile_leaves_out_are_greyed_out_with_the_reason(
         await expect(page.locator("p.profile")).to_contain_text("Profile fr-exempt: campaign tags; city;")
         await expect(page.get_by_role("region", name="Pages")).to_contain_text("/")
         locations = page.get_by_role("region", name="Locations")
+        await expect(locations.get_by_role("tab", name="Cities")).to_have_attribute("data-left-out", "")
+        await expect(locations.get_by_role("tab", name="Regions")).not_to_have_attribute("data-left-out", "")
+        await expect(locations).not_to_have_attribute("data-left-out", "")
+        for name in ("Channels", "Sources", "Referrers", "Campaigns"):
+            tab = sources.get_by_role("tab", name=name)
+            await expect(tab).to_have_attribute("title", re.compile("profile fr-exempt leaves it out"))
+        paper = "element => getComputedStyle(element).backgroundColor"
+        assert await sources.evaluate(paper) == await page.locator("body").evaluate(paper)
+        assert await locations.evaluate(paper) != await page.locator("body").evaluate(paper)
         await locations.get_by_role("tab", name="Cities").click()
         await expect(locations).to_contain_text("Not collected")
+        await expect(locations).to_have_attribute("data-left-out", "")
         assert failed == []
+
+
+async def test_share_links_that_the_profile_forbids_are_greyed_out(browser: Browser, server: RunningServer) -> None:
+    site, other = "statistics.example", "shared.example"
+    async with Client(server) as client:
+        await client.call("POST", "/api/v1/sites", {"site_id": site, "profile": "uk-statistics"})
+        await client.call("POST", "/api/v1/sites", {"site_id": other})
+    async with dashboard_page(browser) as page:
+        await page.goto(f"{server.url}/dashboard?site={site}#token={server.token}")
+        button = page.get_by_role("button", name="Share links")
+        await expect(button).to_have_attribute("data-left-out", "")
+        await button.click()
+        await expect(page.get_by_role("dialog")).to_contain_text("profile uk-statistics forbids share links")
+        await expect(page.get_by_role("button", name="Make a link")).to_have_count(0)
+        await page.keyboard.press("Escape")
+        await page.get_by_role("combobox", name="Site").select_option(other)
+        await expect(button).not_to_have_attribute("data-left-out", "")
+        await button.click()
+        await expect(page.get_by_role("button", name="Make a link")).to_be_visible()
 
 
 async def test_a_site_with_the_standard_profile_shows_no_such_line(browser: Browser, server: RunningServer) -> None:

@@ -22,8 +22,8 @@ from tests.server import Client, RunningServer, wait_for
 DATABASE = "several"
 SETTINGS = {"ingest_flush_interval_ms": "500", "clickhouse_database": DATABASE}
 LEARNED_S = 15.0
-"""A server looks for the others' changes at least so often (sites: 10 s); `tests/access/test_revocation.py` holds that
-what ends is asked for anew within half a second."""
+"""A server looks for the others' changes at least so often. What ends or is forbidden is asked for anew within half a
+second: `tests/access/test_revocation.py`, `test_sites.py`."""
 OF_TWO_SERVERS = (
     "SELECT count() FROM (SELECT uniqExact(startsWith(session_id, 'left')) AS servers "
     "FROM events WHERE site_id = 'load.example' GROUP BY batch_id) WHERE servers > 1"
@@ -146,6 +146,27 @@ async def test_a_session_and_a_share_link_of_one_server_hold_on_the_other_until_
         revoked = await one.call("DELETE", f"/api/v1/share-links/{made['link_id']}")
         assert (ended.status, revoked.status) == (204, 204)
         await wait_for(lambda: both(401), LEARNED_S, "their end on the other server")
+
+
+async def test_a_profile_set_on_one_server_is_in_effect_on_the_other(
+    front: ClickHouseFront, servers: tuple[RunningServer, RunningServer]
+) -> None:
+    left, right = servers
+    site = f"profile-{uuid4().hex[:8]}.example"
+    question = {"site_id": site, "metrics": ["events"], "dimensions": ["visit:source"], "date_range": "all"}
+    async with Client(left) as one, Client(right) as other:
+        await one.call("POST", "/api/v1/sites", {"site_id": site})
+
+        async def answers(status: int) -> bool:
+            return (await other.call("POST", "/api/v1/query", question)).status == status
+
+        await wait_for(lambda: answers(200), LEARNED_S, "the site on the other server")
+        changed = await one.call("PUT", f"/api/v1/sites/{site}", {"profile": "fr-exempt"})
+        assert changed.status == 200
+        await wait_for(lambda: answers(400), LEARNED_S, "the profile on the other server")
+        await other.send(event(site, referrer="https://search.example/"))
+        await both_flushed(left, right)
+    assert ask(front, f"SELECT source FROM events WHERE site_id = '{site}'") == ""
 
 
 async def test_a_goal_saved_on_one_server_is_known_to_questions_of_the_other(

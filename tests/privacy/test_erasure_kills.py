@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from analytics_server.rollups.registry import DERIVED_TABLES
 from tests.faults.conftest import make_place
 from tests.faults.trap import RENAMES, trap
 from tests.privacy.erasing import SETTINGS, assert_erased, filled
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.timeout(400)
 """Each starts a server or two, and waits until ClickHouse has deleted its old files."""
 
 
+DELIVERED = {"events", *(table.name for table in DERIVED_TABLES)}
 PHASES = ("collect", "delete", "rollups", "builds", "letters", "archive", "files", "close")
 BRIEF = 3
 """Phases that may be over before the kill comes: the one after it is killed then."""
@@ -48,6 +50,34 @@ async def test_killed_in_every_phase_it_is_gone_on_with_after_each_start(tmp_pat
         async with Client(server) as client:
             listed = (await client.call("GET", "/api/v1/privacy/erasures")).json["erasures"]
             assert len(listed) == 1
+            found = await certificate(client, listed[0]["id"])
+            assert found["removed"]["events"] == len(traffic.of(ANNA))
+        await assert_erased(server, traffic)
+
+
+@pytest.mark.parametrize("nth", [8, 10])
+async def test_killed_while_the_log_is_delivered_it_is_gone_on_with(tmp_path: Path, nth: int) -> None:
+    """The engine's first commits are the erasure, whom it is about and its cut-off, beside a lease or two of daily work;
+    then what the log holds is delivered, which are ten commits and more."""
+    with RunningServer(tmp_path, SETTINGS) as server:
+        traffic = await filled(server, 8)
+        assert server.terminate() == 0
+    server = RunningServer(tmp_path, SETTINGS | {"ingest_flush_interval_ms": "600000"})
+    with server:
+        async with Client(server) as client:
+            await traffic.send(client, 30)
+            assert await client.metric("wal_segments") == 1
+        before, body = len(server.log), {"user_id": ANNA, "confirm": True}
+        async with Client(server) as client, trap(server.pid, tmp_path, RENAMES, nth=nth) as sprung:
+            await asyncio.gather(client.call("POST", "/api/v1/privacy/erase", body), return_exceptions=True)
+        await asyncio.to_thread(server.wait)
+        committed, prevented = sprung.commits(server.data_dir / "clickhouse")
+        assert committed.count("erasures") == 2
+        assert prevented in DELIVERED, (committed, prevented)
+        assert "phase=" not in server.log[before:]
+        server.restart()
+        async with Client(server) as client:
+            listed = (await client.call("GET", "/api/v1/privacy/erasures")).json["erasures"]
             found = await certificate(client, listed[0]["id"])
             assert found["removed"]["events"] == len(traffic.of(ANNA))
         await assert_erased(server, traffic)

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 ACTION = "expire"
 LEASE = "expiry"
-LEASE_S = 3_600.0
+LEASE_S = 60.0
 SITES_AT_ONCE = 500
 NEWEST = 2**63 - 1
 """No batch has a greater id."""

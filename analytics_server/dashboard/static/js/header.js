@@ -48,10 +48,12 @@ export class Header {
     }
   }
 
-  /** What who is signed in may do: `me` of GET /api/v1/session. */
-  showRights(me) {
+  /** What who is signed in may do: `me` of GET /api/v1/session; and the site's profile, or null. */
+  showRights(me, profile) {
     const role = me?.roles[this.state.current.site];
     this.shares.hidden = !(me?.owner || role === 'admin' || role === 'owner');
+    this.shares.toggleAttribute('data-left-out', profile?.sharing === false);
+    this.shares.title = profile?.sharing === false ? `Share links: this site’s profile ${profile.name} forbids them` : 'Share links';
     this.profile.hidden = me?.kind !== 'person';
   }
 

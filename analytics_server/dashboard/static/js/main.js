@@ -168,7 +168,7 @@ class Dashboard {
     const me = await api.whoAmI().catch(() => null);
     if (this.api !== api) return;
     this.me = me;
-    this.header?.showRights(me);
+    this.header?.showRights(me, this.#profileOf(this.state.current.site));
     if (me?.may_set_up_owner && this.token && !isOfferDismissed()) this.#offerAccount(api);
   }
 
@@ -216,11 +216,11 @@ class Dashboard {
     this.report = new Report(this.state, this.api, timezoneOf, (site) => this.#profileOf(site), this.shared ?? null, signal);
     this.header = new Header(this.state, this.sites, {
       onTheme: () => this.#toggleTheme(), onSignOut: this.shared ? null : () => this.signOut(),
-      onShares: () => openShares(this.api, this.state.current.site),
+      onShares: () => openShares(this.api, this.state.current.site, this.#profileOf(this.state.current.site)),
       onProfile: () => this.#openProfile(),
     }, signal);
     this.header.showTheme(isDark());
-    this.header.showRights(this.me);
+    this.header.showRights(this.me, this.#profileOf(this.state.current.site));
     fill(this.root, this.header.element, this.report.element);
     this.#watch();
     this.report.load();
@@ -256,7 +256,7 @@ class Dashboard {
   #changed(now, before) {
     if (!this.report) return;
     this.header.render();
-    this.header.showRights(this.me);
+    this.header.showRights(this.me, this.#profileOf(this.state.current.site));
     this.report.update(now, before);
     if (now.site !== before.site) this.#watch();
   }

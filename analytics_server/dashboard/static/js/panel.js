@@ -8,7 +8,7 @@ import { panelQuery } from './panels.js';
 export const ROWS = 9;
 
 export class Panel {
-  /** `context`: {state, api(), view(), openDetails(panel, tab), visitors()} */
+  /** `context`: {state, api(), view(), openDetails(panel, tab), visitors(), profile(), leftOut()} */
   constructor(spec, context) {
     this.spec = spec;
     this.context = context;
@@ -75,7 +75,8 @@ export class Panel {
     if (!quiet && this.answer) this.body.toggleAttribute('data-stale', true);
     const tab = this.tab();
     const profile = this.context.profile();
-    if (profile?.left_out.some(({ dimensions }) => dimensions.includes(tab.dimension))) return this.#leftOut(profile);
+    this.#greyOut(profile);
+    if (leavesOut(profile, tab)) return this.#notice('Not collected', `This site’s profile ${profile.name} leaves it out.`);
     if (this.context.leftOut().includes(tab.dimension)) return this.#notice('Not shown', 'This link leaves it out.');
     const metrics = tab.extra ? ['visitors', tab.extra] : ['visitors'];
     try {
@@ -87,8 +88,14 @@ export class Panel {
     }
   }
 
-  #leftOut(profile) {
-    this.#notice('Not collected', `This site’s profile ${profile.name} leaves it out.`);
+  /** What the site's profile leaves out is seen before it is chosen. */
+  #greyOut(profile) {
+    this.element.toggleAttribute('data-left-out', leavesOut(profile, this.tab()));
+    this.element.querySelectorAll('[role="tab"]').forEach((button, index) => {
+      const isLeftOut = leavesOut(profile, this.tabs[index]);
+      button.toggleAttribute('data-left-out', isLeftOut);
+      button.title = isLeftOut ? `Not collected: this site’s profile ${profile.name} leaves it out` : '';
+    });
   }
 
   #notice(title, text) {
@@ -156,4 +163,9 @@ export class Panel {
     fill(this.body, h('div', { className: 'notice', role: 'alert' }, h('strong', {}, `${this.spec.title} could not be loaded`), h('span', {}, error.message),
       h('button', { type: 'button', className: 'control', onclick: () => { this.#skeleton(); this.load(); } }, 'Try again')));
   }
+}
+
+/** Does a site's profile, or null, leave out all that a tab has to show? */
+function leavesOut(profile, { choices, ...tab }) {
+  return (choices ?? [tab]).every(({ dimension }) => profile?.left_out.some(({ dimensions }) => dimensions.includes(dimension)) ?? false);
 }

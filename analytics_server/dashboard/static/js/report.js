@@ -217,8 +217,9 @@ export class Report {
   }
 }
 
-function profileText({ name, left_out: leftOut, script, cohorts }) {
-  const parts = [...leftOut.map(({ about }) => about), ...(cohorts ? [] : ['cohorts']), ...(script ? [] : ['events of the script'])];
+function profileText({ name, left_out: leftOut, script, cohorts, sharing }) {
+  const others = [[cohorts, 'cohorts'], [script, 'events of the script'], [sharing, 'share links']];
+  const parts = [...leftOut.map(({ about }) => about), ...others.filter(([allowed]) => !allowed).map(([, text]) => text)];
   return `Profile ${name}: ${parts.join('; ')} ${parts.length === 1 ? 'is' : 'are'} left out.`;
 }
 

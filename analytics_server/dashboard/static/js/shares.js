@@ -7,15 +7,18 @@ import { field, form } from './forms.js';
 const LEAST_THRESHOLD = 2;
 const MOST_THRESHOLD = 1_000;
 
-/** Open the dialog. `api`: of who may manage the site's links. */
-export function openShares(api, site) {
+/** Open the dialog. `api`: of who may manage the site's links; `profile`: the site's, or null. */
+export function openShares(api, site, profile) {
   const list = h('ul', { className: 'entries' });
   const made = h('div', { className: 'made', role: 'status' });
   const status = h('p', { className: 'hint' }, 'Loading…');
   const place = h('div');
+  const mayShare = profile?.sharing !== false;
+  const about = mayShare ? 'Whoever has the link sees this site’s numbers, read-only, without signing in.'
+    : `This site’s profile ${profile.name} forbids share links: there can be no new ones, and earlier ones are closed.`;
   const { element, signal } = dialog(`Share links of ${site}`,
     section('Links', status, list),
-    section('A new link', h('p', { className: 'hint' }, 'Whoever has the link sees this site’s numbers, read-only, without signing in.'), place, made));
+    section('A new link', h('p', { className: 'hint' }, about), place, made));
 
   async function load() {
     try {
@@ -94,7 +97,7 @@ export function openShares(api, site) {
     copy.focus();
   }
 
-  show();
+  if (mayShare) show();
   load();
 }
 

@@ -140,9 +140,10 @@ async def _listen(routes: list[web.RouteDef], runners: list[web.AppRunner]) -> s
 async def _cost(server: Server, url: str, body: object, requests: int) -> float:
     """Microseconds of processor time for each request."""
     client = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.access", url, msgspec.json.encode(body), str(requests), stdin=asyncio.subprocess.PIPE,
+        *(sys.executable, "-m", "benchmarks.access", url, msgspec.json.encode(body), str(requests)),
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    )
     assert client.stdout is not None
     assert client.stdin is not None
     await client.stdout.readline()  # it is ready

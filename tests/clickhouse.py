@@ -25,6 +25,7 @@ import pytest
 
 from tests import preloaded
 from tests.clickhouse_front.faults import Fault, FaultReport
+from tests.migrated import copy_tables
 from tests.preloaded import ROOT, Running
 from tests.server import own_port
 
@@ -188,6 +189,14 @@ def embedded_path(_embedded_path: Path) -> Iterator[Path]:
     """
     yield _embedded_path
     forget_databases(_embedded_path)
+
+
+@pytest.fixture
+def embedded_tables(embedded_path: Path) -> Path:
+    """The same with all tables in the database `analytics`, and nothing in them: the database of this test alone."""
+    forget_databases(embedded_path)
+    copy_tables(embedded_path)
+    return embedded_path
 
 
 def forget_databases(path: Path) -> None:

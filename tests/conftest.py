@@ -15,6 +15,7 @@ from tests.clickhouse import (
     clickhouse_server,
     clickhouse_url,
     embedded_path,
+    embedded_tables,
     module_front,
 )
 from tests.skips import IN_CI, pytest_make_collect_report, pytest_runtest_makereport
@@ -25,6 +26,7 @@ __all__ = [
     "clickhouse_server",
     "clickhouse_url",
     "embedded_path",
+    "embedded_tables",
     "module_front",
     "pytest_make_collect_report",
     "pytest_runtest_makereport",

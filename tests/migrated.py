@@ -37,9 +37,13 @@ def _template() -> _Template:
 
 def lay_tables(data_dir: Path) -> None:
     """Make a server's data directory whose engine has all tables, and nothing in them."""
-    made = _template().directory / "clickhouse"
     data_dir.mkdir(mode=0o700, parents=True)
-    shutil.copytree(made, data_dir / "clickhouse", symlinks=True)
+    copy_tables(data_dir / "clickhouse")
+
+
+def copy_tables(to: Path) -> None:
+    """Fill an empty directory with an engine's files: all tables in the database `analytics`, and nothing in them."""
+    shutil.copytree(_template().directory / "clickhouse", to, symlinks=True, dirs_exist_ok=True)
 
 
 async def _make(data_dir: str) -> None:

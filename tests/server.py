@@ -2,9 +2,10 @@
 
 `RunningServer` starts `python -m analytics_server serve` on a directory and a port of
 its own (forked from a process that has imported it, see `tests.preloaded`, on tables that are
-made already, see `tests.migrated`, unless the test is about a first start) and knows when it is ready by the greeting on its standard
-output. Its log is kept, so that a test can say what must never stand in it. Nothing here sleeps to wait
-for something to have happened: `wait_for` asks for a condition, with a time-out.
+made already, see `tests.migrated`, unless the test is about a first start) and knows when it
+is ready by the greeting on its standard output. Its log is kept, so that a test can say what
+must never stand in it. Nothing here sleeps to wait for something to have happened: `wait_for`
+asks for a condition, with a time-out.
 """
 
 from __future__ import annotations

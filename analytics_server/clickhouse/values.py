@@ -10,7 +10,8 @@ from analytics_server.sql.printer.types import BadSqlType, SqlType, parse_type
 
 _DECLARED = re.compile(r"\{\s*(?P<name>[A-Za-z_]\w*)\s*:(?P<type>[^{}]+)\}", re.ASCII)
 _ELEMENT = re.compile(r"\s*(?:'(?P<text>(?:[^'\\]|\\.|'')*)'|(?P<bare>[^,'\[\]\s]+))\s*(?P<end>,|$)", re.DOTALL)
-_ESCAPE = re.compile(r"\\(.)|''", re.DOTALL)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPE_OR_QUOTES = re.compile(r"\\(.)|''", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "b": "\b", "f": "\f"}
 NULLS = ("\\N", "NULL", "null")
 
@@ -72,10 +73,16 @@ def _array(text: str, kind: SqlType) -> list[object]:
         found = _ELEMENT.match(inner, at)
         if found is None:
             raise ValueError(text)
-        values.append(_plain(found["bare"] if found["text"] is None else _unescaped(found["text"]), kind))
+        values.append(_plain(found["bare"] if found["text"] is None else _unquoted(found["text"]), kind))
         at = found.end()
     return values
 
 
 def _unescaped(text: str) -> str:
-    return _ESCAPE.sub(lambda found: "'" if found[0] == "''" else _ESCAPED.get(found[1], found[1]), text)
+    """A cell of TSV: quotes are signs like others."""
+    return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), text)
+
+
+def _unquoted(text: str) -> str:
+    """What stands between quotes: two of them are one."""
+    return _ESCAPE_OR_QUOTES.sub(lambda found: "'" if found[1] is None else _ESCAPED.get(found[1], found[1]), text)

@@ -42,7 +42,9 @@ class FakeStore:
             return ResultSet(columns=(), rows=[(0,)])
         if sql.startswith("SELECT count()"):
             self.looked += 1
-            return ResultSet(columns=(), rows=[(len(self.rows), max((row[-1] for row in self.rows), default=0))])
+            return ResultSet(
+                columns=(), rows=[(len(self.rows), max((int(str(row[-1])) for row in self.rows), default=0))]
+            )
         self.asked += 1
         answer = ResultSet(columns=(), rows=list(self.rows))
         if self.meanwhile is not None:

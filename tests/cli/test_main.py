@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import itertools
 import json
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -27,10 +25,7 @@ from analytics_server.ingest.flush import dead_letters
 from analytics_server.ingest.wal.recovery import LOCK
 from analytics_server.model import Site
 from analytics_server.store import make_store, migrate
-from tests.clickhouse import forget_databases
 from tests.ingest.rows import row
-
-_numbers = itertools.count(1)
 
 
 class Commands:
@@ -41,7 +36,6 @@ class Commands:
         self.environment = {
             "ANALYTICS_SERVER_DATA_DIR": str(directory),
             "ANALYTICS_CLICKHOUSE_URL": f"chdb://{embedded_path}",
-            "ANALYTICS_CLICKHOUSE_DATABASE": f"cli_{next(_numbers)}",
         }
 
     def __call__(self, *arguments: str, **environment: str) -> Result:
@@ -54,9 +48,8 @@ class Commands:
 
 
 @pytest.fixture
-def run(tmp_path: Path, embedded_path: Path) -> Iterator[Commands]:
-    yield Commands(tmp_path, embedded_path)
-    forget_databases(embedded_path)
+def run(tmp_path: Path, embedded_tables: Path) -> Commands:
+    return Commands(tmp_path, embedded_tables)
 
 
 COMMANDS = [
@@ -251,9 +244,7 @@ async def _archived_in(run: Commands, lake: Path) -> str:
     """The id of a directory, in which one site has files."""
     (lake / "site=a.example").mkdir(parents=True)
     settings = run.environment
-    clickhouse = ClickhouseSection(
-        url=settings["ANALYTICS_CLICKHOUSE_URL"], database=settings["ANALYTICS_CLICKHOUSE_DATABASE"]
-    )
+    clickhouse = ClickhouseSection(url=settings["ANALYTICS_CLICKHOUSE_URL"])
     store = make_store(Config(clickhouse=clickhouse))
     await store.open()
     roots = ArchiveRoots(store)
@@ -265,7 +256,7 @@ async def _archived_in(run: Commands, lake: Path) -> str:
 
 async def _add_owner(run: Commands, email: str) -> None:
     names = run.environment
-    section = ClickhouseSection(url=names["ANALYTICS_CLICKHOUSE_URL"], database=names["ANALYTICS_CLICKHOUSE_DATABASE"])
+    section = ClickhouseSection(url=names["ANALYTICS_CLICKHOUSE_URL"])
     store = make_store(Config(server=ServerSection(data_dir=names["ANALYTICS_SERVER_DATA_DIR"]), clickhouse=section))
     await store.open()
     await migrate(store)

@@ -165,7 +165,8 @@ async def test_parameters_are_read_by_their_types(asking: Asking) -> None:
     text = (
         "SELECT {s:String}, {n:Int32}, {f:Float64}, {b:Bool}, {o:Nullable(String)}, {a:Array(String)},"
         " {i:Array(UInt8)}, {d:DateTime('UTC')}, {e:Array(String)}, {u:DateTime('Europe/Berlin')},"
-        " {m:DateTime64(3, 'UTC')}, {l:Array(DateTime('UTC'))} FORMAT JSONCompactEachRow"
+        " {m:DateTime64(3, 'UTC')}, {l:Array(DateTime('UTC'))}, {q:String}, {r:Array(String)}"
+        " FORMAT JSONCompactEachRow"
     )
     reply = await asking.ask(
         text,
@@ -181,12 +182,15 @@ async def test_parameters_are_read_by_their_types(asking: Asking) -> None:
         param_u="1793525400",  # as `@clickhouse/client` sends a Date
         param_m="1793525400.250",
         param_l="[1793525400,0000086400]",
+        param_q="two '' are two",
+        param_r="['in a list '' is one', 'c\\'''']",
         param_unused="x",
     )
     assert reply.status == 200, reply.text
     assert reply.json == [
         "it's\ta \\ b", -5, 1.5, True, None, ["x", "it's", "q'q", "a,b]"], [1, 2, 3], "2026-11-01 09:30:00", [],
         "2026-11-01 10:30:00", "2026-11-01 09:30:00.250", ["2026-11-01 09:30:00", "1970-01-02 00:00:00"],
+        "two '' are two", ["in a list ' is one", "c''"],
     ]  # fmt: skip
     for query, value in (
         ("{n:Int32}", "x"),

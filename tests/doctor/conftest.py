@@ -16,13 +16,11 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-async def place(embedded_path: Path, tmp_path: Path) -> AsyncIterator[Place]:
+async def place(embedded_tables: Path, tmp_path: Path) -> AsyncIterator[Place]:
     """On the engine in process: no server can be writing."""
-    made = Place(tmp_path / "data", f"chdb://{embedded_path}", f"doctor_{next(_numbers)}")
+    made = Place(tmp_path / "data", f"chdb://{embedded_tables}", "analytics")
     await made.store.open()
-    await migrate(made.store)
     yield made
-    await made.store.command(f"DROP DATABASE `{made.config.clickhouse.database}`")
     await made.store.close()
 
 

@@ -57,8 +57,8 @@ async def test_killed_in_every_phase_it_is_gone_on_with_after_each_start(tmp_pat
 
 @pytest.mark.parametrize("nth", [8, 10])
 async def test_killed_while_the_log_is_delivered_it_is_gone_on_with(tmp_path: Path, nth: int) -> None:
-    """The engine's first commits are the erasure, whom it is about and its cut-off, beside a lease or two of daily work;
-    then what the log holds is delivered, which are ten commits and more."""
+    """The engine's first commits are the erasure, whom it is about and its cut-off, beside a lease or two of daily
+    work; then what the log holds is delivered, which are ten commits and more."""
     with RunningServer(tmp_path, SETTINGS) as server:
         traffic = await filled(server, 8)
         assert server.terminate() == 0

@@ -11,19 +11,16 @@ import pytest
 from analytics_server.config import ClickhouseSection, Config
 from analytics_server.rollups.materialized_views import read_views
 from analytics_server.rollups.reconcile import Reconciler
-from analytics_server.store import Store, make_store, migrate
+from analytics_server.store import Store, make_store
 from tests.rollups import late_views
 from tests.rollups.test_reconcile import COMPARISON, Interrupted, insert, rows_of, state
 
 
 @pytest.fixture
-async def store(embedded_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    database = f"views_{abs(hash(request.node.name)) % 10**9}"
-    made = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{embedded_path}", database=database, threads=1)))
+async def store(embedded_tables: Path) -> AsyncIterator[Store]:
+    made = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{embedded_tables}", threads=1)))
     await made.open()
-    await migrate(made)
     yield made
-    await made.command(f"DROP DATABASE `{database}`")
     await made.close()
 
 

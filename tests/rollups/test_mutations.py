@@ -17,16 +17,14 @@ OLD = "'mark' != '' AND number < 100"
 
 
 @pytest.fixture
-async def store(embedded_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+async def store(embedded_tables: Path) -> AsyncIterator[Store]:
     """A table of three parts: all old, some old, none."""
-    database = f"mutations_{abs(hash(request.node.name)) % 10**9}"
-    made = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{embedded_path}", database=database, threads=1)))
+    made = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{embedded_tables}", threads=1)))
     await made.open()
     await made.command(TABLE)
     for month, first in ((1, 0), (2, 95), (3, 200)):
         await made.insert("things", ("month", "number"), [[month] * 10, list(range(first, first + 10))])
     yield made
-    await made.command(f"DROP DATABASE `{database}`")
     await made.close()
 
 

@@ -28,13 +28,10 @@ VIEWS = {f"{target}_from_events": target for target in ("activity", "openings", 
 
 
 @pytest.fixture
-async def store(embedded_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    database = f"rollups_{abs(hash(request.node.name)) % 10**9}"
-    made = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{embedded_path}", database=database, threads=1)))
+async def store(embedded_tables: Path) -> AsyncIterator[Store]:
+    made = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{embedded_tables}", threads=1)))
     await made.open()
-    await migrate(made)
     yield made
-    await made.command(f"DROP DATABASE `{database}`")
     await made.close()
 
 

@@ -17,7 +17,7 @@ from analytics_server.rollups.registry import (
     Filling,
     derived_tables,
 )
-from analytics_server.store import Store, make_store, migrate
+from analytics_server.store import Store, make_store
 from analytics_server.store.parts import ROLLUP_TABLES
 
 NOT_DERIVED = {
@@ -46,14 +46,10 @@ LATER_VIEWS = (
 
 
 @pytest.fixture
-async def store(embedded_path: Path) -> AsyncIterator[Store]:
-    made = make_store(
-        Config(clickhouse=ClickhouseSection(url=f"chdb://{embedded_path}", database="registry", threads=1))
-    )
+async def store(embedded_tables: Path) -> AsyncIterator[Store]:
+    made = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{embedded_tables}", threads=1)))
     await made.open()
-    await migrate(made)
     yield made
-    await made.command("DROP DATABASE registry")
     await made.close()
 
 

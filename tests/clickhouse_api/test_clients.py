@@ -6,7 +6,6 @@ that they offer, of all sites and of one site as the database.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import os
@@ -29,13 +28,11 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from sqlalchemy.exc import DatabaseError as SqlalchemyError
 
 from analytics_server.sql.printer.tables import TABLES
-from tests.clickhouse import drop_database
 from tests.clickhouse_api.questions import (
     ALWAYS,
     BOUND,
     BOUND_TEXT,
     ENDLESS,
-    MOMENTS,
     QUESTIONS,
     REFUSED,
     SITES,
@@ -47,12 +44,13 @@ from tests.clickhouse_api.questions import (
     lines,
     plain,
 )
-from tests.e2e.conftest import running
-from tests.server import Client, RunningServer
+from tests.clickhouse_api.real import server
+from tests.server import RunningServer
+
+__all__ = ["server"]
 
 FOLDER = Path(__file__).parent
 BUILT = FOLDER.parents[1] / ".build" / "clients"
-LIMIT_S = 5
 ONE_SITE = SITES[0]
 ONLY_STANDARD = "v2.17.1"
 """The client for Go that Debian 12's Go can build has no interface of its own over HTTP, only Go's to databases."""
@@ -65,43 +63,6 @@ class Program:
     command: tuple[str, ...]
     ways: tuple[str, ...]
     folder: Path = FOLDER
-
-
-@pytest.fixture(scope="module", params=["embedded", "server"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server with three page views, which are one session, of each of two sites."""
-
-    async def fill(server: RunningServer) -> None:
-        async with Client(server) as client:
-            for site in SITES:
-                views = [view(site, n) for n in range(3)]
-                reply = await client.send(views, trusted=True)
-                assert reply.json["accepted"] == 3, reply.body
-            await client.flushed()
-
-    settings = {"sql_timeout_s": str(LIMIT_S)}
-    if request.param == "server":
-        url = request.getfixturevalue("clickhouse_server")
-        database = f"clients_{uuid.uuid4().hex[:12]}"
-        settings |= {"clickhouse_url": url, "clickhouse_database": database}
-    with running(tmp_path_factory.mktemp("clickhouse_api"), settings) as server:
-        asyncio.run(fill(server))
-        yield server
-    if request.param == "server":
-        drop_database(url, database)
-
-
-def view(site: str, n: int) -> dict[str, Any]:
-    return {
-        "site": site,
-        "name": "pageview",
-        "url": f"https://{site}/{n}",
-        "title": TITLE,
-        "timestamp": MOMENTS[n],
-        "user_id": "someone",
-        "props": {"plan": "größer", "seats": n},
-        "revenue": {"amount": f"{n}.25", "currency": "EUR"},
-    }
 
 
 def refusals(server: RunningServer) -> dict[str, tuple[str, str]]:

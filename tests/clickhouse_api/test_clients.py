@@ -65,11 +65,6 @@ class Program:
     folder: Path = FOLDER
 
 
-def refusals(server: RunningServer) -> dict[str, tuple[str, str]]:
-    """What a program has to be refused. What meets the time limit, and takes seconds, only on the engine in process."""
-    return REFUSED if "ANALYTICS_CLICKHOUSE_URL" in server.environment() else {**REFUSED, "endless": ENDLESS}
-
-
 def go() -> Program:
     program = BUILT / "go"
     if not program.is_file():
@@ -104,7 +99,7 @@ def asked() -> Iterator[Iterable[str]]:
 
 def run(program: Program, server: RunningServer) -> list[dict[str, Any]]:
     """What it found by each way; where it has to be refused it was."""
-    refused = refusals(server)
+    refused = {**REFUSED, "endless": ENDLESS}
     done = subprocess.run(
         [*program.command, f"127.0.0.1:{server.port}", server.token, TEXT, *program.ways],
         cwd=program.folder,
@@ -227,10 +222,14 @@ def test_clickhouse_connect_is_refused(server: RunningServer) -> None:
         connected(server, ",analytics,lz4", "ast_other")
 
 
+def sqlalchemy_engine(server: RunningServer, where: str, password: str = "") -> sqlalchemy.Engine:
+    """`where`: the database, and what may follow it in the address."""
+    return sqlalchemy.create_engine(f"clickhousedb://anyone:{password or server.token}@127.0.0.1:{server.port}/{where}")
+
+
 @pytest.mark.parametrize("path", ["", "clickhouse"])
 def test_sqlalchemy(server: RunningServer, path: str) -> None:
-    where = f"{server.port}/{ONE_SITE}?proxy_path={path}" if path else f"{server.port}/{ONE_SITE}"
-    engine = sqlalchemy.create_engine(f"clickhousedb://anyone:{server.token}@127.0.0.1:{where}")
+    engine = sqlalchemy_engine(server, f"{ONE_SITE}?proxy_path={path}" if path else ONE_SITE)
     inspector = sqlalchemy.inspect(engine)
     assert inspector.get_schema_names() == [ONE_SITE]
     assert inspector.get_table_names() == ["events", "sessions"]
@@ -247,7 +246,18 @@ def test_sqlalchemy(server: RunningServer, path: str) -> None:
         compare(f"{path},{ONE_SITE},", answers)  # type: ignore[arg-type]  # a row is a list
         question = sqlalchemy.select(events.c.path, views).where(events.c.title == TITLE).group_by(events.c.path)
         assert sorted(tuple(row) for row in connection.execute(question)) == [("/0", 1), ("/1", 1), ("/2", 1)]
-        for text, number in REFUSED.values():
-            with pytest.raises(SqlalchemyError, match=f"(?i)code: {number}"):
-                connection.exec_driver_sql(text)
     engine.dispose()
+
+
+def test_sqlalchemy_is_refused(server: RunningServer) -> None:
+    engine = sqlalchemy_engine(server, "analytics")
+    with engine.connect() as connection:
+        for text, number in (*REFUSED.values(), ENDLESS):
+            with pytest.raises(SqlalchemyError, match=f"(?i)code: {number}"):
+                connection.exec_driver_sql(text).all()
+        assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+    engine.dispose()
+    stranger = sqlalchemy_engine(server, "analytics", "ast_other")
+    with pytest.raises(SqlalchemyError, match="AUTHENTICATION_FAILED"):
+        stranger.connect()
+    stranger.dispose()

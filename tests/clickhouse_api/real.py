@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +16,17 @@ from tests.clickhouse_api.questions import MOMENTS, SITES, TITLE
 from tests.e2e.conftest import running
 from tests.server import Client, RunningServer
 
-LIMIT_S = 5
-
 
 @pytest.fixture(scope="module", params=["embedded", "server"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server with three page views, which are one session, of each of two sites."""
+    """One whose time limit the tests meet."""
+    with filled(request, tmp_path_factory.mktemp("clickhouse_api"), time_limit_s=5) as server:
+        yield server
+
+
+@contextmanager
+def filled(request: pytest.FixtureRequest, directory: Path, *, time_limit_s: int) -> Iterator[RunningServer]:
+    """A server with three page views, which are one session, of each of two sites. `request` names the engine."""
 
     async def fill(server: RunningServer) -> None:
         async with Client(server) as client:
@@ -29,12 +36,12 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
                 assert reply.json["accepted"] == 3, reply.body
             await client.flushed()
 
-    settings = {"sql_timeout_s": str(LIMIT_S)}
+    settings = {"sql_timeout_s": str(time_limit_s)}
     if request.param == "server":
         url = request.getfixturevalue("clickhouse_server")
         database = f"clients_{uuid.uuid4().hex[:12]}"
         settings |= {"clickhouse_url": url, "clickhouse_database": database}
-    with running(tmp_path_factory.mktemp("clickhouse_api"), settings) as server:
+    with running(directory, settings) as server:
         asyncio.run(fill(server))
         yield server
     if request.param == "server":

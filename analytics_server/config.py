@@ -149,6 +149,7 @@ class ClickhouseApiSection(Section, frozen=True, kw_only=True):
     path: UrlPath = "/clickhouse"
     at_root: bool = True
     sites: Positive = 100
+    held_mb: NotNegative = 64
 
 
 class IngestSection(Section, frozen=True, kw_only=True):

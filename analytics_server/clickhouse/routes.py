@@ -41,6 +41,11 @@ _PARAMETERS = (
         example="example.com",
     ),
     Parameter(name="default_format", about="The answer's format, unless the statement ends with FORMAT."),
+    Parameter(
+        name="wait_end_of_query",
+        about="1: nothing is sent before the answer is whole, so that a late fault has its status; where there is no "
+        "room to hold it (`[clickhouse_api] held_mb`) it is sent as it comes.",
+    ),
     Parameter(name="enable_http_compression", about="1 for gzip, where `Accept-Encoding` takes it."),
 )
 
@@ -80,9 +85,9 @@ def question(service: ClickhouseService, method: str, path: str, name: str) -> E
         if pieces is None:
             return web.Response(headers=headers_of(asked, limits.rows))
         pieces = until_ended(pieces, end)
-        return await send_answer(
-            call.request, asked, pieces, call.trail, rows=limits.rows, within_s=limits.timeout_s + limits.send_s
-        )
+        within_s = limits.timeout_s + limits.send_s
+        with service.held.entered() as held:
+            return await send_answer(call.request, asked, pieces, call.trail, held, rows=limits.rows, within_s=within_s)
 
     return Endpoint(
         method=method,

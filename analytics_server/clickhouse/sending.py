@@ -1,6 +1,7 @@
 """Sends an answer as ClickHouse would: its headers, its compression, and a fault in the middle as a text at the end.
 
-A fault behind the first piece is written behind what was sent, marked as ClickHouse marks it, and the connection is
+A client may want its answer held back until it is whole: then a fault is the status, as before the first piece. Else a
+fault behind the first piece is written behind what was sent, marked as ClickHouse marks it, and the connection is
 closed without the end of the body: no client takes what it has for the whole.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from aiohttp import web
@@ -18,6 +19,7 @@ from analytics_server.clickhouse.catalog import DISPLAY_NAME
 from analytics_server.clickhouse.compression import gzipped, in_blocks
 from analytics_server.clickhouse.failures import TAG_BYTES, TAG_HEADER, failure_behind_rows
 from analytics_server.clickhouse.formats import FORMATS, ROWS_WITH_TYPES, begins_a_row
+from analytics_server.clickhouse.held import HeldAnswer
 from analytics_server.clickhouse.request.question import Asked
 from analytics_server.errors import AnalyticsError, StoreTimeout
 from analytics_server.http.audit import AuditTrail, outcome_of
@@ -60,9 +62,16 @@ def _summary(has_row: bool) -> str:
 
 
 async def send_answer(
-    request: web.Request, asked: Asked, pieces: AsyncGenerator[bytes], trail: AuditTrail, *, rows: int, within_s: float
+    request: web.Request,
+    asked: Asked,
+    pieces: AsyncGenerator[bytes],
+    trail: AuditTrail,
+    held: HeldAnswer,
+    *,
+    rows: int,
+    within_s: float,
 ) -> web.StreamResponse:
-    """Send the pieces and close the generator. Raises what it raises before its first piece; a later fault is the
+    """Send the pieces and close the generator. Raises what it raises before anything is sent; a later fault is the
     trail's outcome."""
     broken: list[AnalyticsError] = []
     tag = secrets.token_hex(TAG_BYTES // 2)
@@ -77,11 +86,14 @@ async def send_answer(
                     first += more
         except TimeoutError:
             raise StoreTimeout("The answer's first row did not come in time.") from None
+        begin = [first]
+        if asked.is_whole:
+            await _hold(request, told, begin, held, within_s)
         if broken:  # nothing was sent yet
             raise broken[0]
         headers = headers_of(asked, rows, has_row=asked.format == ROWS_WITH_TYPES and begins_a_row(first))
         headers[TAG_HEADER] = tag
-        rest = _from(first, told)
+        rest = _from(begin, told)
         if asked.wants_blocks:
             rest = in_blocks(rest)
         if asked.wants_gzip:
@@ -137,7 +149,20 @@ async def _told(pieces: AsyncGenerator[bytes], broken: list[AnalyticsError], tag
         yield failure_behind_rows(broken[0], tag)
 
 
-async def _from(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    yield first
+async def _hold(
+    request: web.Request, told: AsyncGenerator[bytes], pieces: list[bytes], held: HeldAnswer, within_s: float
+) -> None:
+    """Add the pieces that are still to come, as long as there is room."""
+    try:
+        async with asyncio.timeout(within_s):
+            while pieces[-1] and held.has_room(pieces[-1]):
+                pieces.append(await _first(request, told))
+    except TimeoutError:
+        raise StoreTimeout("The whole answer did not come in time.") from None
+
+
+async def _from(begin: Sequence[bytes], rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    for piece in begin:
+        yield piece
     async for piece in rest:
         yield piece

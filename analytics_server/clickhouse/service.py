@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 
 from analytics_server.clickhouse.catalog import EngineFacts, catalog_of, function_rows
 from analytics_server.clickhouse.formats import NATIVE
+from analytics_server.clickhouse.held import HeldAnswers
 from analytics_server.clickhouse.hello import hello_block, is_hello
 from analytics_server.clickhouse.request.question import Asked
 from analytics_server.clickhouse.running import RunningQueries
@@ -22,7 +23,7 @@ from analytics_server.clickhouse.values import typed_values
 from analytics_server.config import ClickhouseApiSection
 from analytics_server.model import Site
 from analytics_server.sql.catalog import Catalog, VirtualTable
-from analytics_server.sql.service import SqlQuestion, SqlService
+from analytics_server.sql.service import MB, SqlQuestion, SqlService
 
 
 class ClickhouseService:
@@ -32,6 +33,7 @@ class ClickhouseService:
         self.sql = sql
         self.section = section
         self.running = RunningQueries()
+        self.held = HeldAnswers(section.held_mb * MB)
         self._sites = sites
         self._facts: EngineFacts | None = None
 

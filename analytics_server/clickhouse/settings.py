@@ -30,6 +30,7 @@ OF_THE_PROTOCOL = frozenset(
         "decompress",
         "default_format",
         "enable_http_compression",
+        "http_wait_end_of_query",
         "http_zlib_compression_level",
         "log_comment",
         "password",

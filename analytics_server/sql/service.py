@@ -377,10 +377,12 @@ class _Run:
             yield piece
 
     async def end(self) -> None:
-        """Return when the engine has ended."""
+        """Tell the engine to end what it still does, and return when it has."""
         if self._first is not None:
+            self._first.cancel()
             await asyncio.wait({self._first})
-            self._first.exception()
+            if not self._first.cancelled():
+                self._first.exception()
         if self._source is not None:
             await self._source.aclose()
 

@@ -14,10 +14,12 @@ import asyncio
 import contextlib
 import threading
 import time
+import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from clickhouse_connect.driver.client import Client
 
@@ -30,12 +32,16 @@ from analytics_server.errors import (
     TooManyRequests,
 )
 from analytics_server.store.engines.stream_source import source_of
+from analytics_server.store.engines.streaming import kill_statement, pieces_of
 from analytics_server.store.error_codes import EngineCode
 from analytics_server.store.errors_map import not_sent, translate
 from analytics_server.store.native import encode, wire_type
 from analytics_server.store.protocol import Capabilities, Encoded, Parameters, ResultSet, Settings, StoreInfo
 from analytics_server.store.settings import ALL_ANSWER, INSERT_SETTINGS, SERVER_INSERT_SETTINGS, limited, plain
 from analytics_server.store.workers import Closed, Full, Workers
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsRead
 
 T = TypeVar("T")
 
@@ -247,7 +253,7 @@ class ThreadedStore:
                 if error.engine_code != EngineCode.UNKNOWN_TABLE:
                     raise
 
-    async def stream(
+    def stream(
         self,
         sql: str,
         parameters: Parameters | None = None,
@@ -258,53 +264,31 @@ class ThreadedStore:
         timeout_s: float = 60.0,
     ) -> AsyncGenerator[bytes, None]:
         """See `Store.stream`."""
-        merged, loop = limited(settings, timeout_s), asyncio.get_running_loop()
-        pieces: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
-        room, stopped = threading.Semaphore(8), threading.Event()
+        merged, mark, scratch = limited(settings, timeout_s), uuid.uuid4().hex, self._scratch
+        kill = kill_statement(mark, in_process=scratch is not None, on_cluster=self._on_cluster)
+        at_once = {"distributed_ddl_task_timeout": 0} if self._cluster else {}
 
-        def put(piece: bytes | Exception | None) -> None:
-            while not (stopped.is_set() or loop.is_closed()):
-                if room.acquire(timeout=1.0):
-                    with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
-                        loop.call_soon_threadsafe(pieces.put_nowait, piece)
-                        return
-            stopped.set()
+        def source() -> AbstractContextManager[SupportsRead[bytes]]:
+            client = self._client()
+            return source_of(client, sql, parameters, merged, format, scratch, has_settings=has_settings, mark=mark)
 
-        def pump() -> None:
-            try:
-                client, scratch = self._client(), self._scratch
-                with source_of(client, sql, parameters, merged, format, scratch, has_settings=has_settings) as source:
-                    while not stopped.is_set() and (piece := source.read(262_144)):
-                        put(piece)
-                put(None)
-            except Exception as error:
-                put(translate(error, "A streamed query"))
-            finally:
-                if self._scratch is not None:  # what was set on it was for this stream
-                    self._drop_client()
+        def after() -> None:
+            if scratch is not None:  # what was set on it was for this stream
+                self._drop_client()
 
-        try:
-            running = self._streams.submit(pump)
-        except Closed as error:
-            raise StoreRetryable("A streamed query came after the store was closed.") from error
-        task = asyncio.wrap_future(running)
-        try:
-            while (piece := await pieces.get()) is not None:
-                room.release()
-                if isinstance(piece, Exception):
-                    raise piece
-                yield piece
-        finally:
-            stopped.set()
-            room.release()  # for a piece that waits to be put
-            if not self.is_left:
-                await task
+        return pieces_of(
+            source,
+            self._streams.submit,
+            after=after,
+            kill=lambda: self._statement(kill, None, at_once),
+            is_left=lambda: self.is_left,
+        )
 
     # ---- inside --------------------------------------------------------
 
     @property
     def _on_cluster(self) -> str:
-        return f"ON CLUSTER `{self._cluster}`"
+        return f"ON CLUSTER `{self._cluster}`" if self._cluster else ""
 
     async def _statement(self, sql: str, parameters: Parameters | None, settings: Settings) -> None:
         """A statement that may wait for other servers, and must not hold up the inserts."""

@@ -15,6 +15,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.principals import Role
 from analytics_server.access.tokens import Token
+from analytics_server.clickhouse.held import HeldAnswers
 from analytics_server.clickhouse.root import with_root
 from analytics_server.clickhouse.routes import endpoints
 from analytics_server.clickhouse.service import ClickhouseService
@@ -61,6 +62,7 @@ class Asking:
     http: HttpClient
     service: SqlService
     noted: list[AuditEntry]
+    held: HeldAnswers
 
     async def ask(self, text: str = "", *, token: str = ONE, method: str = "POST", **params: str) -> Reply:
         return await self.send(text, params, {"X-ClickHouse-Key": token}, method=method)
@@ -100,10 +102,13 @@ async def serve(
     *,
     most_sites: int = 100,
     at_root: bool = True,
+    held_mb: int = 64,
     others: Sequence[Endpoint] = (),
 ) -> Asking:
     """The interface of a service, with the tokens above. `others`: endpoints beside it."""
-    service = ClickhouseService(sql, SITES.values, ClickhouseApiSection(sites=most_sites, at_root=at_root))
+    service = ClickhouseService(
+        sql, SITES.values, ClickhouseApiSection(sites=most_sites, at_root=at_root, held_mb=held_mb)
+    )
     known = {
         f"Bearer {token}": Token(token_id=token.removeprefix("ast_"), role=Role.READ, sites=sites).principal()
         for token, sites in TOKENS.items()
@@ -113,7 +118,7 @@ async def serve(
     app.add_routes(
         route_table(with_root([*others, *endpoints(service)], service), GateAuthorizer(KnownTokens(known)), recorder)
     )
-    return Asking(await client(app), sql, recorder.noted)
+    return Asking(await client(app), sql, recorder.noted, service.held)
 
 
 @pytest.fixture

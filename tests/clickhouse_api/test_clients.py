@@ -6,7 +6,6 @@ that they offer, of all sites and of one site as the database.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import os
@@ -29,13 +28,11 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from sqlalchemy.exc import DatabaseError as SqlalchemyError
 
 from analytics_server.sql.printer.tables import TABLES
-from tests.clickhouse import drop_database
 from tests.clickhouse_api.questions import (
     ALWAYS,
     BOUND,
     BOUND_TEXT,
     ENDLESS,
-    MOMENTS,
     QUESTIONS,
     REFUSED,
     SITES,
@@ -47,12 +44,13 @@ from tests.clickhouse_api.questions import (
     lines,
     plain,
 )
-from tests.e2e.conftest import running
-from tests.server import Client, RunningServer
+from tests.clickhouse_api.real import server
+from tests.server import RunningServer
+
+__all__ = ["server"]
 
 FOLDER = Path(__file__).parent
 BUILT = FOLDER.parents[1] / ".build" / "clients"
-LIMIT_S = 5
 ONE_SITE = SITES[0]
 ONLY_STANDARD = "v2.17.1"
 """The client for Go that Debian 12's Go can build has no interface of its own over HTTP, only Go's to databases."""
@@ -65,48 +63,6 @@ class Program:
     command: tuple[str, ...]
     ways: tuple[str, ...]
     folder: Path = FOLDER
-
-
-@pytest.fixture(scope="module", params=["embedded", "server"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server with three page views, which are one session, of each of two sites."""
-
-    async def fill(server: RunningServer) -> None:
-        async with Client(server) as client:
-            for site in SITES:
-                views = [view(site, n) for n in range(3)]
-                reply = await client.send(views, trusted=True)
-                assert reply.json["accepted"] == 3, reply.body
-            await client.flushed()
-
-    settings = {"sql_timeout_s": str(LIMIT_S)}
-    if request.param == "server":
-        url = request.getfixturevalue("clickhouse_server")
-        database = f"clients_{uuid.uuid4().hex[:12]}"
-        settings |= {"clickhouse_url": url, "clickhouse_database": database}
-    with running(tmp_path_factory.mktemp("clickhouse_api"), settings) as server:
-        asyncio.run(fill(server))
-        yield server
-    if request.param == "server":
-        drop_database(url, database)
-
-
-def view(site: str, n: int) -> dict[str, Any]:
-    return {
-        "site": site,
-        "name": "pageview",
-        "url": f"https://{site}/{n}",
-        "title": TITLE,
-        "timestamp": MOMENTS[n],
-        "user_id": "someone",
-        "props": {"plan": "größer", "seats": n},
-        "revenue": {"amount": f"{n}.25", "currency": "EUR"},
-    }
-
-
-def refusals(server: RunningServer) -> dict[str, tuple[str, str]]:
-    """What a program has to be refused. What meets the time limit, and takes seconds, only on the engine in process."""
-    return REFUSED if "ANALYTICS_CLICKHOUSE_URL" in server.environment() else {**REFUSED, "endless": ENDLESS}
 
 
 def go() -> Program:
@@ -143,7 +99,7 @@ def asked() -> Iterator[Iterable[str]]:
 
 def run(program: Program, server: RunningServer) -> list[dict[str, Any]]:
     """What it found by each way; where it has to be refused it was."""
-    refused = refusals(server)
+    refused = {**REFUSED, "endless": ENDLESS}
     done = subprocess.run(
         [*program.command, f"127.0.0.1:{server.port}", server.token, TEXT, *program.ways],
         cwd=program.folder,
@@ -266,10 +222,14 @@ def test_clickhouse_connect_is_refused(server: RunningServer) -> None:
         connected(server, ",analytics,lz4", "ast_other")
 
 
+def sqlalchemy_engine(server: RunningServer, where: str, password: str = "") -> sqlalchemy.Engine:
+    """`where`: the database, and what may follow it in the address."""
+    return sqlalchemy.create_engine(f"clickhousedb://anyone:{password or server.token}@127.0.0.1:{server.port}/{where}")
+
+
 @pytest.mark.parametrize("path", ["", "clickhouse"])
 def test_sqlalchemy(server: RunningServer, path: str) -> None:
-    where = f"{server.port}/{ONE_SITE}?proxy_path={path}" if path else f"{server.port}/{ONE_SITE}"
-    engine = sqlalchemy.create_engine(f"clickhousedb://anyone:{server.token}@127.0.0.1:{where}")
+    engine = sqlalchemy_engine(server, f"{ONE_SITE}?proxy_path={path}" if path else ONE_SITE)
     inspector = sqlalchemy.inspect(engine)
     assert inspector.get_schema_names() == [ONE_SITE]
     assert inspector.get_table_names() == ["events", "sessions"]
@@ -286,7 +246,18 @@ def test_sqlalchemy(server: RunningServer, path: str) -> None:
         compare(f"{path},{ONE_SITE},", answers)  # type: ignore[arg-type]  # a row is a list
         question = sqlalchemy.select(events.c.path, views).where(events.c.title == TITLE).group_by(events.c.path)
         assert sorted(tuple(row) for row in connection.execute(question)) == [("/0", 1), ("/1", 1), ("/2", 1)]
-        for text, number in REFUSED.values():
-            with pytest.raises(SqlalchemyError, match=f"(?i)code: {number}"):
-                connection.exec_driver_sql(text)
     engine.dispose()
+
+
+def test_sqlalchemy_is_refused(server: RunningServer) -> None:
+    engine = sqlalchemy_engine(server, "analytics")
+    with engine.connect() as connection:
+        for text, number in (*REFUSED.values(), ENDLESS):
+            with pytest.raises(SqlalchemyError, match=f"(?i)code: {number}"):
+                connection.exec_driver_sql(text).all()
+        assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+    engine.dispose()
+    stranger = sqlalchemy_engine(server, "analytics", "ast_other")
+    with pytest.raises(SqlalchemyError, match="AUTHENTICATION_FAILED"):
+        stranger.connect()
+    stranger.dispose()

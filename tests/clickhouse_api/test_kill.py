@@ -3,17 +3,68 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
+from pytest_aiohttp.plugin import AiohttpClient
 
-from tests.clickhouse_api.conftest import ALL, ONE, Asking
+from tests.clickhouse_api.conftest import ALL, ONE, Asking, serve
 from tests.clickhouse_api.questions import ENDLESS
 from tests.server import wait_for
+from tests.sql.conftest import Asker, make_service
 
 
 def kill(query_id: str) -> str:
     """The statement that ends it."""
     return "KILL QUERY WHERE query_id = '" + query_id.replace("'", "\\'") + "'"
+
+
+@pytest.fixture
+async def patient(aiohttp_client: AiohttpClient, asker: Asker) -> AsyncIterator[Asking]:
+    """An interface whose time limit no test waits for."""
+    service = make_service(asker.service.context.store, timeout_s=600.0)
+    yield await serve(aiohttp_client, service)
+    await service.close()
+
+
+async def left(asking: Asking) -> int:
+    """How many questions without an end the engine still works at."""
+    answer = await asking.service.context.store.query(
+        "SELECT count() FROM system.processes WHERE query LIKE '%numbers(1000000)%' AND query NOT LIKE '%processes%'"
+    )
+    return int(str(answer.rows[0][0]))
+
+
+async def test_the_engine_ends_what_was_killed(patient: Asking) -> None:
+    running = await begun(patient, "killed")
+
+    async def works() -> bool:
+        return await left(patient) == 1
+
+    await wait_for(works, what="the engine's work")
+    assert (await patient.ask(kill("killed"))).text.startswith("waiting")
+    assert (await running)[1] == "394"
+
+    async def has_ended() -> bool:
+        return await left(patient) == 0
+
+    await wait_for(has_ended, what="the engine's end of it")
+
+
+async def test_the_engine_ends_what_its_client_has_left(patient: Asking) -> None:
+    running = await begun(patient, "left")
+
+    async def works() -> bool:
+        return await left(patient) == 1
+
+    await wait_for(works, what="the engine's work")
+    running.cancel()
+
+    async def has_ended() -> bool:
+        return await left(patient) == 0
+
+    await wait_for(has_ended, what="the engine's end of it")
+    assert (await patient.ask(f"{kill('left')} TEST")).text == ""
 
 
 async def begun(asking: Asking, query_id: str) -> asyncio.Task[tuple[int, str, str]]:

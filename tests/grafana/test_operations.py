@@ -14,6 +14,7 @@ import pytest_asyncio
 import yaml  # type: ignore[import-untyped]
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.grafana.traffic import send_traffic
 from tests.server import Client, RunningServer, wait_for
 
 GRAFANA = Path(__file__).resolve().parents[2] / "grafana"
@@ -23,8 +24,6 @@ PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 OF_PROMETHEUS = {"job", "instance", "le"}
 BUILT_IN = {"up"}
 """What Prometheus knows without the server."""
-
-CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
 
 
 def expressions() -> Iterator[tuple[str, str, str]]:
@@ -51,14 +50,7 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]
     """The labels of each series that a server with some traffic shows."""
     with RunningServer(tmp_path_factory.mktemp("operations"), {"ingest_flush_interval_ms": "100"}) as server:
         async with Client(server) as client:
-            event: dict[str, Any] = {"site": "shop.example", "name": "pageview", "url": "https://shop.example/"}
-            for sent in (
-                {**event, "user_agent": CHROME},
-                {**event, "user_agent": "Googlebot/2.1 (+http://www.google.com/bot.html)"},
-                {**event, "user_agent": CHROME, "timestamp": "2031-01-01T00:00:00Z", "props": {"a": {}}, "screen": 7},
-                {"site": "shop.example"},
-            ):
-                await client.send({"events": [sent]}, trusted=True)
+            await send_traffic(client)
             text = ""
 
             async def has_worked() -> bool:

@@ -21,6 +21,7 @@ import pytest
 from analytics_server.errors import StoreFatal, StoreRetryable, StoreTimeout
 from analytics_server.model import COLUMN_NAMES, COLUMNS
 from analytics_server.store import Store, make_store
+from tests.server import wait_for
 from tests.store.conftest import Engines
 from tests.store.rows import HARD_TEXTS, NOON, as_columns, event
 
@@ -422,6 +423,31 @@ async def test_a_stream_may_be_left_early(store: Store) -> None:
     stream = store.stream("SELECT number FROM numbers(3000000)", format="CSV")
     assert (await anext(stream)).startswith(b"0\n1\n")
     await stream.aclose()
+    assert await scalar(store, "SELECT 1") == 1
+
+
+@pytest.mark.parametrize(
+    ("format", "rows"),
+    [
+        ("CSV", "sum(a.number + b.number) FROM numbers(1000000) AS a, numbers(1000000) AS b"),
+        ("Parquet", "number FROM numbers(100000000000)"),
+        ("CSV", "number FROM numbers(100000000000)"),
+    ],
+)
+async def test_a_stream_that_is_left_ends_the_statement(store: Store, format: str, rows: str) -> None:
+    """Long before its time limit: while its first rows are worked out, or between its pieces."""
+    running = "SELECT count() FROM system.processes WHERE query LIKE '%''left''%' AND query NOT LIKE '%processes%'"
+    stream = store.stream(f"SELECT 'left', {rows}", format=format, timeout_s=600.0)
+    first = asyncio.ensure_future(anext(stream))
+
+    async def runs() -> bool:
+        return await scalar(store, running) == 1
+
+    await wait_for(runs, what="the statement")
+    first.cancel()
+    await asyncio.wait({first})
+    await stream.aclose()
+    assert await scalar(store, running) == 0
     assert await scalar(store, "SELECT 1") == 1
 
 

@@ -19,13 +19,14 @@ from analytics_server.sql.guard import Guard
 FORMAT_HEADER = "X-ClickHouse-Format"
 DATABASE_HEADER = "X-ClickHouse-Database"
 MOST_ID_CHARS = 128
+WHOLE = ("wait_end_of_query", "http_wait_end_of_query")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What a client wants. `text` is without its FORMAT clause; `revision` is the client's, of the format Native.
 
-    `wants_blocks`: packed in ClickHouse's own way.
+    `wants_blocks`: packed in ClickHouse's own way. `is_whole`: nothing is to be sent before the answer's end.
     """
 
     text: str
@@ -37,6 +38,7 @@ class Asked:
     revision: int = 0
     wants_gzip: bool = False
     wants_blocks: bool = False
+    is_whole: bool = False
 
 
 async def read_asked(request: web.Request, limits: LimitsSection, guard: Guard) -> Asked:
@@ -67,6 +69,7 @@ async def read_asked(request: web.Request, limits: LimitsSection, guard: Guard) 
         query_id=_query_id(given.get("query_id", "")),
         revision=int(revision) if revision.isascii() and revision.isdigit() and len(revision) < 10 else 0,
         wants_blocks=given.get("compress") in TRUE,
+        is_whole=any(given.get(name) in TRUE for name in WHOLE),
         wants_gzip=given.get("enable_http_compression") in TRUE
         and "gzip" in request.headers.get("Accept-Encoding", "").lower(),
     )

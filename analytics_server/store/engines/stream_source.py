@@ -39,16 +39,18 @@ def source_of(
     scratch: Path | None,
     *,
     has_settings: bool,
+    mark: str,
 ) -> Iterator[SupportsRead[bytes]]:
     """The answer as a file to read. Blocking. `scratch`: of the engine in process, where it may write.
 
-    `has_settings`: the statement has its own.
+    `has_settings`: the statement has its own. `mark`: by which it can be ended.
     """
     values = plain(parameters)
     if scratch is None:
-        with client.raw_stream(sql, parameters=values, settings=dict(settings), fmt=format_) as source:
+        with client.raw_stream(sql, parameters=values, settings={**settings, "query_id": mark}, fmt=format_) as source:
             yield source
         return
+    client.command(f"SET log_comment = {_literal(mark)}")
     for name, value in settings.items():
         if name.startswith(OF_THE_FORMAT):
             client.command(f"SET {name} = {_literal(value)}")

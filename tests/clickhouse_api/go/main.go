@@ -7,6 +7,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"os"
@@ -209,6 +210,39 @@ func code(err error) string {
 	return err.Error()
 }
 
+// cancelled begins a statement, cancels its context once the server knows it, and returns when the server does not any
+// more.
+func cancelled(ask asker, text string) (map[string]string, error) {
+	known := func() bool {
+		rows, err := ask(context.Background(), "KILL QUERY WHERE query_id = 'cancelled in Go' TEST")
+		check(err)
+		return len(rows) > 0
+	}
+	until := func(wanted bool) error {
+		for deadline := time.Now().Add(60 * time.Second); known() != wanted; time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				return fmt.Errorf("not known to be running: %t", wanted)
+			}
+		}
+		return nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	failed := make(chan error, 1)
+	go func() {
+		_, err := ask(clickhouse.Context(ctx, clickhouse.WithQueryID("cancelled in Go")), text)
+		failed <- err
+	}()
+	if err := until(true); err != nil {
+		return nil, err
+	}
+	cancel()
+	if err := <-failed; !errors.Is(err, context.Canceled) {
+		return nil, fmt.Errorf("not cancelled: %w", err)
+	}
+	return map[string]string{"error": "cancelled"}, until(false)
+}
+
 // version of the client that the program is built with.
 func version() string {
 	info, _ := debug.ReadBuildInfo()
@@ -230,6 +264,12 @@ func main() {
 		asked[line[1]] = append(asked[line[1]], line)
 	}
 	out := json.NewEncoder(os.Stdout)
+	if ending := asked["cancelled"]; ending != nil {
+		found, err := cancelled(standard(clickhouse.OpenDB(options(address, password, ways[0]))), ending[0][2])
+		check(err)
+		check(out.Encode(found))
+		return
+	}
 	ctx := context.Background()
 	for i, way := range ways {
 		questions := asked["always"]

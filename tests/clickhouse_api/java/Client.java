@@ -1,3 +1,4 @@
+import com.clickhouse.jdbc.StatementImpl;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
@@ -29,6 +30,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 
 /** What a program with ClickHouse's JDBC driver does: a line of JSON for each way to connect, and one for what is refused. */
 public final class Client {
@@ -45,6 +48,13 @@ public final class Client {
         for (String line : new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8)).lines().toList()) {
             String[] parts = line.split("\t", 3);
             asked.computeIfAbsent(parts[1], when -> new LinkedHashMap<>()).put(parts[0], parts[2]);
+        }
+        if (asked.containsKey("cancelled")) {
+            try (Connection connection = connect(address, password, ways.get(0));
+                    Connection other = connect(address, password, ways.get(0))) {
+                out.println(json(cancelled(connection, other, asked.get("cancelled").values().iterator().next())));
+            }
+            return;
         }
         Map<String, String> questions = new LinkedHashMap<>(asked.get("once"));
         questions.putAll(asked.get("always"));
@@ -152,6 +162,39 @@ public final class Client {
         found.put("keys", rows(about.getPrimaryKeys(null, connection.getSchema(), "events")).size());
         found.put("product", about.getDatabaseProductName());
         return found;
+    }
+
+    /** Begins a statement, cancels it once the server knows it, and returns when the server does not any more. */
+    private static Map<String, Object> cancelled(Connection connection, Connection other, String text) throws Exception {
+        try (Statement statement = connection.createStatement()) {
+            CompletableFuture<String> failed =
+                    CompletableFuture.supplyAsync(() -> code(() -> rows(statement.executeQuery(text))));
+            until(other, statement, true);
+            statement.cancel();
+            String code = failed.get(60, TimeUnit.SECONDS);
+            until(other, statement, false);
+            return Map.of("error", code);
+        }
+    }
+
+    private static void until(Connection other, Statement statement, boolean wanted) throws Exception {
+        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+        while (true) {
+            String id = statement.unwrap(StatementImpl.class).getLastQueryId();
+            boolean known = false;
+            if (id != null) {
+                try (Statement asking = other.createStatement()) {
+                    known = !rows(asking.executeQuery("KILL QUERY WHERE query_id = '" + id + "' TEST")).isEmpty();
+                }
+            }
+            if (known == wanted) {
+                return;
+            }
+            if (System.nanoTime() > deadline) {
+                throw new IllegalStateException("not known to be running: " + wanted);
+            }
+            Thread.sleep(50);
+        }
     }
 
     private interface Asking {

@@ -49,6 +49,33 @@ const streamed = async (client, query) => {
 }
 const code = (answer) => answer.then(() => '', (error) => error.code ?? String(error))
 
+// Begins a statement, aborts it once the server knows it, and returns when the server does not any more.
+const cancelled = async (query) => {
+  const client = connect(ways[0])
+  const until = async (wanted) => {
+    for (const deadline = Date.now() + 60_000; ; await new Promise((resolve) => setTimeout(resolve, 50))) {
+      const known = await rows(client, "KILL QUERY WHERE query_id = 'cancelled in Node' TEST")
+      if (known.length > 0 === wanted) return
+      if (Date.now() > deadline) throw new Error(`not known to be running: ${wanted}`)
+    }
+  }
+  const ending = new AbortController()
+  const failed = client
+    .query({ query, query_id: 'cancelled in Node', abort_signal: ending.signal, format: 'JSON' })
+    .then(() => '', (error) => error.message)
+  await until(true)
+  ending.abort()
+  const error = await failed
+  await until(false)
+  await client.close()
+  return { error }
+}
+const toCancel = asked('cancelled')
+if (toCancel.length > 0) {
+  console.log(JSON.stringify(await cancelled(toCancel[0][2])))
+  process.exit()
+}
+
 for (const way of ways) {
   const client = connect(way)
   const answers = {}

@@ -111,13 +111,13 @@ export const createTracker = (
     screen: { width, height, touch: (/Mac/.test(navigator.platform) && navigator.maxTouchPoints) || undefined },
     language: navigator.language
   };
-  let acts: Parameters<Features['a']>[] | undefined = []; // What the visitor did while the features' code was on its way.
+  let acts: Parameters<Features['a']>[] | 0 = []; // What the visitor did while the features' code was on its way.
   // Fragments stay at home, unless a route is in them.
   const features: Features = {
     x: () => 0,
     h: () => location.href.split('#')[0]!,
     v: () => 0,
-    a: (...act) => call.m && acts!.push(act)
+    a: (...act) => call.m && (acts as unknown[]).push(act)
   };
   let view: Entry | undefined | 0; // The entry of the page view we are in; none on excluded pages.
   let known: string; // The title that was last seen: another one belongs to a new view.
@@ -279,8 +279,8 @@ export const createTracker = (
     if (call.m) return;
     call.m = safe((make) => {
       Object.assign(features, make(on, option, listen, call));
-      acts!.forEach((act) => features.a(...act));
-      acts = undefined;
+      (acts as Parameters<Features['a']>[]).forEach((act) => features.a(...act));
+      acts = 0;
       start();
     });
     (IS_SCRIPT ? load : safe(load))(call);

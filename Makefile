@@ -16,7 +16,8 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 # The locks name every package, so pip neither resolves nor adds any.
 PIP_LOCKED = $(PIP) install --quiet --no-deps --require-hashes --only-binary :all:
 COUNTRY_DB = .build/geo/country.mmdb
-NODE_PACKAGES = tests/browsers/puppeteer tests/access/oidc/node tests/clickhouse_api/node tests/grafana/node tests/web/runtimes web examples/nextjs
+NODE_PACKAGES = tests/browsers/puppeteer tests/access/oidc/node tests/clickhouse_api/node tests/grafana/node tests/web/runtimes web examples/nextjs \
+	tests/web/nest/10 tests/web/nest/11 tests/web/next/13 tests/web/next/14 tests/web/next/15
 NODE_INSTALLED = $(NODE_PACKAGES:%=%/node_modules/installed)
 # Programs with ClickHouse's own clients for Go and Java, which the tests run.
 CLIENTS = .build/clients/go .build/clients/java/Client.class

@@ -20,15 +20,20 @@ def with_packages(name: str, modules: Path, folder: Path) -> Path:
     """A copy of an example, with the client as it is built now, and the packages of `web/` in the place of its own."""
     example = folder / name
     shutil.copytree(EXAMPLES / name, example, ignore=shutil.ignore_patterns("node_modules", "dist"))
-    packages = example / "node_modules"
+    link_packages(example, WEB / "node_modules", modules)
+    return example
+
+
+def link_packages(application: Path, given: Path, modules: Path) -> None:
+    """Gives an application without packages those of another folder, and the client as it is built now."""
+    packages = application / "node_modules"
     packages.mkdir()
-    for package in (WEB / "node_modules").iterdir():
+    for package in given.iterdir():
         if package.name != "@analytics":
             (packages / package.name).symlink_to(package)
     client = packages / "@analytics" / "client"
     shutil.copytree(modules, client / "dist")
     shutil.copy(WEB / "client" / "package.json", client)
-    return example
 
 
 class ExampleProcess:

@@ -59,6 +59,37 @@ async def test_react_spa(modules: Path, server: RunningServer, tmp_path: Path, p
         assert [names[name,] for name in ("note_added", "asked_for_more", "exposure")] == [(1,), (1,), (1,)]
 
 
+async def test_react_spa_returns_from_the_back_forward_cache(
+    modules: Path, server: RunningServer, tmp_path: Path, page: Page
+) -> None:
+    """As it is built for production: the development server keeps a connection open, and such a page is not kept."""
+    example = with_packages("react-spa", modules, tmp_path)
+    (example / ".env").write_text(f"VITE_ANALYTICS_URL={server.url}\n", encoding="utf-8")
+    run("node_modules/vite/bin/vite.js", "build", folder=example)
+
+    async def views() -> dict[str, float]:
+        async with Client(server) as client:
+            await client.flushed()
+            rows = await client.query("notes.example", ["pageviews"], ["event:page"])
+        return {path: count for (path,), (count,) in rows.items()}
+
+    before = await views()
+    vite = ("node_modules/vite/bin/vite.js", "preview", "--host", "127.0.0.1", "--port", "0")
+    async with ExampleProcess(example, *vite) as notes:
+        await page.goto(notes.origin)
+        await page.click("nav :text('About')")
+        await page.wait_for_function("document.title === 'About'")
+        await page.evaluate("window.kept = true")
+        await page.goto(f"{server.url}/healthz")
+        await page.go_back(wait_until="commit")
+        assert await page.evaluate("window.kept"), "not from the cache"
+        await page.click("nav :text('Notes')")
+        await page.wait_for_function("document.title === 'Notes'")
+        await page.goto("about:blank")
+    after = await views()
+    assert {path: after[path] - before.get(path, 0) for path in after} == {"/": 2, "/about": 2}
+
+
 async def test_nestjs_backend(
     modules: Path, server: RunningServer, tmp_path: Path, environment: dict[str, str]
 ) -> None:

@@ -275,6 +275,31 @@ async def test_strict_mode_of_both_routers_counts_once(
         ]
 
 
+async def test_page_of_either_router_returns_from_the_back_forward_cache(
+    build: Path, server: RunningServer, page: Page
+) -> None:
+    async with Upstream(server.url) as upstream, start("start", upstream, server) as shop:
+        routes: list[str] = []
+        for first, link, title, path in (
+            ("", "Lamp", "A lamp", "/products/[slug]"),
+            ("/help", "Returns", "About returns", "/help/[topic]"),
+        ):
+            await page.goto(shop.origin + first)
+            routes.append(first or "/")
+            await come(upstream, ["pageview"] * len(routes))  # The page is hydrated by then.
+            await page.click(f"text={link}")
+            await shown(page, title)
+            await page.evaluate("window.kept = true")
+            await page.goto(f"{server.url}/healthz")
+            await page.go_back(wait_until="commit")
+            assert await page.evaluate("window.kept"), "not from the cache"
+            routes += [path, path]
+            await come(upstream, ["pageview"] * len(routes))
+        await page.goto("about:blank")
+        views = [event for event in upstream.events if event["name"] == "pageview"]
+    assert [event["props"]["route"] for event in views] == routes
+
+
 async def test_slow_devices_name_their_routes(build: Path, server: RunningServer, page: Page) -> None:
     async with Upstream(server.url) as upstream, start("start", upstream, server) as shop:
         await visit_slowly(shop, upstream, page)

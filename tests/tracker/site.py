@@ -194,7 +194,8 @@ class Site:
     async def _file(self, request: web.Request) -> web.Response:
         assert self._files is not None
         path = self._files / request.match_info["path"]
-        return web.Response(body=path.read_bytes(), content_type="text/javascript")
+        headers = {"Access-Control-Allow-Origin": "*"}  # for pages that are files
+        return web.Response(body=path.read_bytes(), content_type="text/javascript", headers=headers)
 
     async def _page(self, request: web.Request) -> web.Response:
         async with self._changed:

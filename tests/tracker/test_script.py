@@ -43,7 +43,7 @@ def test_script_declares_nothing_that_the_page_would_see(name: str) -> None:
 )
 def test_endpoint_is_named_relative_to_the_script(collect_path: str, script_path: str, way: str) -> None:
     script = load_script(collect_path, script_path).decode()
-    assert f"||{way}," in script
+    assert f"new URL({way}," in script
     assert COLLECT_PLACEHOLDER not in script
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from email.utils import formatdate
 from uuid import UUID
 
 import pytest
 from playwright.async_api import BrowserContext, Page
 
 from analytics_server.analyses.experiments.assignment import assign
-from tests.tracker.site import Site
+from tests.tracker.site import STOPPED_S, Site, stop_clock
 from tests.tracker.test_privacy import DNT, GPC, NOTHING, STORED
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -264,3 +265,15 @@ async def test_own_transport_takes_the_place_of_requests(site: Site, page: Page)
     await page.wait_for_function("window.bodies")
     assert await page.evaluate("[JSON.parse(bodies[0])].flat()[0].name") == "pageview"
     assert site.beacons == []
+
+
+async def test_own_transport_is_listened_to_when_it_says_to_wait(site: Site, page: Page) -> None:
+    await stop_clock(page)
+    config = "transport: (body, leaving) => fetch('/track', { method: 'POST', body }),"
+    await page.goto(add(site, "/own", config))
+    site.answers, site.retry_after = [503], formatdate(STOPPED_S + 60, usegmt=True)
+    while len(site.beacons) < 2:
+        await page.clock.run_for(250)
+        await page.evaluate("fetch('/fence').then(answer => answer.text())")
+    again = site.beacons[1].events[0]
+    assert 62_000 < again["sent_at"] - again["timestamp"] < 67_000

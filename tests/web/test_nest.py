@@ -1,4 +1,4 @@
-"""The NestJS part in a real Nest application, on Express and on Fastify, into a real server."""
+"""The NestJS part in a real Nest application of each version, on Express and on Fastify, into a real server."""
 
 from __future__ import annotations
 
@@ -16,17 +16,46 @@ from tests.web.workspace import WEB, run
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-BUILD = Path(__file__).with_name("nest") / "build.mjs"
+APPLICATION = Path(__file__).with_name("nest")
+PACKAGES = {
+    "10": APPLICATION / "10" / "node_modules",
+    "11": APPLICATION / "11" / "node_modules",
+    "12": WEB / "node_modules",
+}
 PAGE = "https://shop.example/checkout"
 VISITOR = {"User-Agent": USER_AGENT, "X-Forwarded-For": "198.51.100.9", "X-Forwarded-Proto": "https"}
 
 
-@pytest.fixture(scope="module")
-def application(modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=PACKAGES)
+def application(request: pytest.FixtureRequest, modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    packages = PACKAGES[request.param]
+    if not (packages / "installed").is_file():
+        pytest.skip(f"the packages of {packages.parent} are not installed: `make test` does it where npm is there")
+    core = msgspec.json.decode((packages / "@nestjs" / "core" / "package.json").read_bytes())
+    assert core["version"].split(".")[0] == request.param
     folder = tmp_path_factory.mktemp("nest")
-    (folder / "node_modules").symlink_to(WEB / "node_modules")
-    run(str(BUILD), str(WEB), str(modules), str(folder / "app.mjs"))
+    check(packages, modules, folder)
+    (folder / "node_modules").symlink_to(packages)
+    run(str(APPLICATION / "build.mjs"), str(WEB), str(modules), str(folder / "app.mjs"))
     return folder / "app.mjs"
+
+
+def check(packages: Path, modules: Path, folder: Path) -> None:
+    """Fails where the types of the application do not hold with these packages."""
+    options = {
+        "extends": str(WEB / "client" / "tsconfig.json"),
+        "compilerOptions": {
+            "skipLibCheck": True,
+            "experimentalDecorators": True,
+            "paths": {
+                "@analytics/client/*": [str(modules / "*" / "index.d.ts")],
+                "*": [str(packages / "*")],
+            },
+        },
+        "include": [str(APPLICATION / "app.ts")],
+    }
+    (folder / "tsconfig.json").write_bytes(msgspec.json.encode(options))
+    run("node_modules/typescript/bin/tsc", "-p", str(folder))
 
 
 @pytest.mark.parametrize("adapter", ["express", "fastify"])

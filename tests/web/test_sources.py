@@ -18,8 +18,9 @@ def test_script_of_the_server_is_what_the_sources_give() -> None:
 
 
 def test_lock_files_name_no_registry() -> None:
-    locks = [WEB / "package-lock.json", *(ROOT / "examples").glob("*/package-lock.json")]
-    assert len(locks) > 1
+    folders = ("examples/*", "tests/*/*", "tests/*/*/*")
+    locks = [WEB / "package-lock.json", *(path for one in folders for path in ROOT.glob(f"{one}/package-lock.json"))]
+    assert len(locks) > 10
     for path in locks:
         lock: dict[str, Any] = msgspec.json.decode(path.read_bytes())
         addresses = [entry["resolved"] for entry in lock["packages"].values() if "://" in entry.get("resolved", "")]

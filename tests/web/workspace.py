@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -30,7 +31,13 @@ def find_node() -> str:
 def run(*command: str, folder: Path = WEB, timeout_s: float = TIMEOUT_S) -> str:
     """Runs Node.js with these arguments; returns what it wrote, and fails with it where it fails."""
     done = subprocess.run(
-        [find_node(), *command], cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False
+        [find_node(), *command],
+        cwd=folder,
+        env={**os.environ, "NEXT_TELEMETRY_DISABLED": "1"},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

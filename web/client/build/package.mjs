@@ -39,7 +39,22 @@ const common = {
   charset: 'utf8',
   legalComments: 'none'
 };
-await build({ ...common, format: 'esm', splitting: true, chunkNames: 'chunks/[name]-[hash]' });
+// What comes later must not come with what a page loads at once. Attention is imported at once by the script alone; and it
+// and the features have guards of their own, because a file that they share with the rest is loaded with the rest.
+const apart = {
+  name: 'what comes later',
+  setup: ({ onLoad, onResolve }) => {
+    onResolve({ filter: /\/attention\.js$/ }, ({ kind, path }) =>
+      kind === 'import-statement' ? { path, namespace: 'none' } : undefined
+    );
+    onLoad({ filter: /./, namespace: 'none' }, () => ({ contents: 'export const createAttention = undefined;' }));
+    onResolve({ filter: /\/guard\.js$/ }, ({ importer, path, resolveDir }) => {
+      const later = /\/features\b|\/attention\b/.exec(importer);
+      return later ? { path: join(resolveDir, path.replace(/js$/, 'ts')), suffix: `?${later[0]}` } : undefined;
+    });
+  }
+};
+await build({ ...common, format: 'esm', plugins: [apart], splitting: true, chunkNames: 'chunks/[name]-[hash]' });
 // Without chunks, the entries in CommonJS take the client from the package's first entry, and Next.js the hooks from React's.
 const shared = {
   name: 'shared entries',

@@ -22,11 +22,11 @@ const attention = (wanted: boolean): Hooks['attention_'] => (tell) => {
   if (wanted) {
     import('./core/attention.js').then(({ createAttention }) => {
       real = createAttention(tell);
-      real[4]();
+      real[3]();
       real[1]();
     }).catch(String);
   }
-  return [0, 1, 2, 3, 4].map((index) => (final?: number) => real?.[index]!(final)) as never;
+  return [0, 1, 2, 3].map((index) => (final?: number) => real?.[index]!(final)) as never;
 };
 
 const start = (config: InnerConfig): Running | undefined => {
@@ -34,36 +34,26 @@ const start = (config: InnerConfig): Running | undefined => {
   const before = window[COPY]; // Ends this where there is no browser.
   if (before && before.s == null) return before;
   if (!config.local && LOCAL.test(location.hostname)) return;
-  const options: Record<string, boolean | string | readonly string[] | undefined> = {
-    site: config.appName,
-    exclude: config.exclude,
-    outbound: config.outboundLinks,
-    downloads: config.downloads,
-    forms: config.forms,
-    vitals: config.webVitals,
-    hash: config.hashRouting,
-    search: config.searchRouting,
+  const hooks: Hooks = {
+    ...config,
     manual: config.autoPageviews === false,
-    unmarked: config.clickTracking === false
+    unmarked: config.clickTracking === false,
+    // What fails to decide keeps the event back.
+    accept_: safe(config.beforeSend || ((event) => event)) as Hooks['accept_'],
+    // Who can't say counts as one who objects.
+    objects_: () => config.optOut && !safe(() => !config.optOut!())(),
+    attention_: attention(config.scrollTracking?.enabled !== false),
+    tell_: (...given) => config.debug && console.debug('analytics', ...given),
+    seen_: before?.s
   };
-  const option = (name: string) => String(options[name] || '');
+  const option = (name: string) => String(hooks[name as 'appName'] || '');
   createTracker(
     option,
     option,
     config.apiBaseUrl.replace(/\/*$/, '/track'),
     (call) => import('./features/index.js').then(({ makeFeatures }) => call.m!(makeFeatures), String),
     (call) => config.session !== 'server' && call('set', { session_id: uuid() }),
-    {
-      // What fails to decide keeps the event back.
-      accept_: safe(config.beforeSend || ((event) => event)) as Hooks['accept_'],
-      // Who can't say counts as one who objects.
-      objects_: () => config.optOut && !safe(() => !config.optOut!())(),
-      attention_: attention(config.scrollTracking?.enabled !== false),
-      waits_: config.waits_,
-      tell_: (...given) => config.debug && console.debug('analytics', ...given),
-      transport_: config.transport,
-      seen_: before?.s
-    }
+    hooks
   );
   return window[COPY];
 };

@@ -27,6 +27,13 @@ export type Assign = (
   client?: { exposure(experiment: string, variant: string): unknown } | false | undefined
 ) => string | null;
 
+/** What is read of an answer: a `Response` of the platform has it. */
+export interface TransportAnswer {
+  readonly status: number;
+  /** Of them `Retry-After` is read. */
+  readonly headers?: { get(name: string): string | null };
+}
+
 export interface AnalyticsConfig {
   /** Where the server is: `https://stats.example.com`. */
   apiBaseUrl: string;
@@ -71,8 +78,8 @@ export interface AnalyticsConfig {
   optOut?: () => boolean;
   /** Changes an event before it is sent; `null` keeps it back. */
   beforeSend?: (event: TrackedEvent) => TrackedEvent | null | undefined;
-  /** Sends a body in the place of the browser's requests; resolves to the HTTP status. */
-  transport?: (body: string, leaving: boolean) => Promise<number>;
+  /** Sends a body in the place of the browser's requests; resolves to the HTTP status or to the `Response`. */
+  transport?: (body: string, leaving: boolean) => Promise<number | TransportAnswer>;
 }
 
 /** A page view that the application reports itself. */

@@ -205,20 +205,61 @@ describe('the queue', () => {
     expect(ages.map((age) => age / 1_000)).toEqual(expected.map((age) => expect.closeTo(age, 0)));
   });
 
-  it.each([
-    [null, 5],
-    ['60', 65],
-    ['599', 604],
-    ['601', 605], // Bounded.
-    ['soon', 5],
-    ['Sun, 29 Nov 2026 10:00:07 GMT', 5]
-  ])('waits as long as Retry-After says, and its own pause on top of it: %s', async (retryAfter, seconds) => {
+  const answered = (status: number, headers = {}) => ({ status, headers: new Headers(headers), text: async () => '' });
+  /** Each way of sending, and how it hears what the first request is answered with. */
+  const ways: Record<string, (refusal: ReturnType<typeof answered>, sent: () => number) => Transport | undefined> = {
+    fetch: (refusal, sent) => {
+      const fetch = async () => (sent() > 1 ? answered(202) : refusal);
+      vi.stubGlobal('window', { fetch });
+      vi.stubGlobal('fetch', fetch);
+      return undefined;
+    },
+    XMLHttpRequest: ({ status, headers }, sent) => {
+      vi.stubGlobal('window', {});
+      vi.stubGlobal(
+        'XMLHttpRequest',
+        class {
+          status = 0;
+          onloadend = () => {};
+          open() {}
+          send() {
+            this.status = sent() > 1 ? 202 : status;
+            queueMicrotask(() => this.onloadend());
+          }
+          getResponseHeader(name: string) {
+            return headers.get(name);
+          }
+        }
+      );
+      return undefined;
+    },
+    'a transport that gives the answer': (refusal, sent) => async () => (sent() > 1 ? 202 : refusal)
+  };
+  const begun = Date.UTC(2026, 10, 29, 10);
+
+  it.each(
+    Object.keys(ways).flatMap((way) =>
+      (
+        [
+          [null, 5],
+          ['60', 65],
+          ['599', 604],
+          ['601', 605], // Bounded.
+          ['0', 5],
+          ['-60', 5],
+          ['soon', 5],
+          ['Sun, 29 Nov 2026 10:01:00 GMT', 65],
+          ['Sun, 29 Nov 2026 11:01:00 GMT', 605],
+          ['Sun, 29 Nov 2026 09:00:00 GMT', 5] // The device's clock is fast, or the answer old.
+        ] as const
+      ).map(([retryAfter, seconds]) => [way, retryAfter, seconds] as const)
+    )
+  )('waits as long as Retry-After says, and its own pause on top of it: by %s %s', async (way, retryAfter, seconds) => {
+    vi.setSystemTime(begun);
     vi.spyOn(Math, 'random').mockReturnValue(0);
     const at: number[] = [];
-    const answer = (status: number, headers = {}) => ({ status, headers: new Headers(headers), text: async () => '' });
-    const fetch = async () => (at.push(Date.now()) > 1 ? answer(202) : answer(503, retryAfter ? { 'Retry-After': retryAfter } : {}));
-    vi.stubGlobal('window', { fetch });
-    const [push] = createQueue('https://stats/track', () => {});
+    const refusal = answered(503, retryAfter ? { 'Retry-After': retryAfter } : {});
+    const [push] = createQueue('https://stats/track', () => {}, ways[way]!(refusal, () => at.push(Date.now())));
     push(entry(0));
     await vi.advanceTimersByTimeAsync(HOUR_MS);
     expect(at).toHaveLength(2);

@@ -1,20 +1,25 @@
-/** Attention: the deepest scroll, and the time the page is visible, focused and in use. Nothing is forced to lay out. */
+/**
+ * Attention: the deepest scroll, and the time the page is visible, focused and in use. The page is read before its own
+ * handlers have changed it, so what is read was laid out already; only what was changed since the last frame, and a page
+ * that is left, may be laid out for it.
+ */
 import { safe } from './guard.js';
 
 const IDLE_MS = 3e4; // Without a sign of life, attention ends after this.
 const REPORT_MS = 1000; // Less engaged time than this is not worth an event of its own.
 const MIN_AREA = 1e5; // Square pixels: smaller elements that scroll are not the page.
 
-/** What a tracker does with it: `[measure, attend, report, pause, reset]`. */
+/** What a tracker does with it: `[measure, attend, report, reset]`. */
 export type Attention = readonly [
   /** Notes how far the content is scrolled, and how high it is. */
   measure: () => void,
   /** Called at each sign of life and at each change of visibility or focus. */
   attend: () => void,
-  /** Tells what is new since the last report. */
+  /**
+   * Tells what is new since the last report. `final` is 1 where the view ends and the page goes on. Else the page is
+   * hidden or left, and time does not count until the next sign of life.
+   */
   report: (final?: number) => void,
-  /** The page is hidden: time does not count until the next sign of life. */
-  pause: () => void,
   /** A new view begins. */
   reset: () => void
 ];
@@ -64,6 +69,7 @@ export const createAttention = (tell: Tell): Attention => {
   // A page that fits the window may still grow: that it was seen whole is told only when it is left for good.
   const report = safe((final?: number) => {
     attend();
+    if (final != 1) attentive = false;
     let depth = height && Math.min(100, ((bottom / height) * 100 + 0.5) | 0);
     if (depth > 99 && bottom <= innerHeight && !final) depth = 0;
     if (depth <= reported && engaged < REPORT_MS) return;
@@ -72,11 +78,5 @@ export const createAttention = (tell: Tell): Attention => {
     engaged = 0;
   });
 
-  return [
-    measure,
-    attend,
-    report,
-    () => (attentive = false),
-    () => (reported = engaged = bottom = 0)
-  ];
+  return [measure, attend, report, () => (reported = engaged = bottom = 0)];
 };

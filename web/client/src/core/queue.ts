@@ -6,17 +6,19 @@
  */
 import { type Entry, type WireEvent, uuid } from './event.js';
 import { safe } from './guard.js';
-
-const BATCH_DELAY_MS = 200; // Long enough for a router to set the title, short enough for a live view.
-const BATCH_EVENTS = 50; // A full batch leaves at once.
-const BATCH_BYTES = 3e4; // Half of the keepalive budget: the other half is for leaving.
-const KEEPALIVE_BYTES = 6e4; // Browsers allow 64 KiB for all keepalive requests and beacons in flight.
-const SMALL_BYTES = 1e4; // A request that is cheap to repeat.
-const QUEUE_EVENTS = 1e4; // More are not kept while the server can't be reached; the oldest go first.
-const RETRY_POWER = 12.3; // Of two: 2.5 to 5 seconds, doubled with each failure in a row, six times at most.
-const RETRY_AFTER_S = 600; // No answer of a broken proxy silences us for longer.
-const ANSWER_MS = 3e4; // A request without an answer has failed after this.
-const LATE_MS = 1000; // Events sent later than this carry their own time.
+import {
+  ANSWER_MS,
+  BATCH_BYTES,
+  BATCH_DELAY_MS,
+  BATCH_EVENTS,
+  KEEPALIVE_BYTES,
+  LATE_MS,
+  QUEUE_EVENTS,
+  RETRY_AFTER_MS,
+  RETRY_POWER,
+  SMALL_BYTES
+} from './limits.js';
+import type { AnalyticsConfig } from '../types.js';
 
 /** A request without an answer, or about to be one. */
 interface Flight {
@@ -27,8 +29,8 @@ interface Flight {
   keepalive_: boolean;
 }
 
-/** What the package's user may put in the place of requests: resolves to the HTTP status, rejects without an answer. */
-export type Transport = (body: string, leaving: boolean) => Promise<number>;
+/** What the package's user may put in the place of requests; rejects without an answer. */
+export type Transport = NonNullable<AnalyticsConfig['transport']>;
 
 /** What a tracker does with its queue: `[push, flush, clear]`; the script never clears it. */
 export type Queue = readonly [
@@ -58,7 +60,6 @@ export const createQueue = (
   let timer: ReturnType<typeof setTimeout> | undefined | void;
   let failures = 0;
   let dropped = 0;
-  let retryAfter: number; // Seconds by the last answer; NaN or 0 where it does not say.
   let broken!: boolean; // The last request did not even get an answer.
   let flights: Flight[] = []; // The latest first.
 
@@ -72,45 +73,51 @@ export const createQueue = (
 
   const post = async (flight: Flight) => {
     flights.unshift(flight);
-    let status!: number | void;
+    let status!: number;
+    let retryAfter: string | null | undefined; // Seconds, or a date.
     try {
-      status = await Promise.race([
-        new Promise<void>((resolve) => setTimeout(resolve, ANSWER_MS)),
-        !IS_SCRIPT && transport
-          ? transport(flight.body_, false)
-          : broken || !window.fetch
-          ? // Where there is no fetch, or the page's own does not work.
-            new Promise<number>((resolve) => {
-              const request = new XMLHttpRequest();
-              request.onloadend = () => resolve(request.status);
-              request.open('POST', endpoint);
-              request.send(flight.body_);
-            })
-          : // A string goes out as text/plain, which needs no CORS preflight. Browsers give the budget for keepalive
-            // requests back once the answer's body has been read, and no sooner.
-            window
-              .fetch(endpoint, { credentials: 'omit', keepalive: flight.keepalive_, method: 'POST', body: flight.body_ })
-              .then((answer) => {
-                retryAfter = answer.headers.get('Retry-After') as never;
-                return answer.text().then(() => answer.status);
-              })
-      ]);
+      // Nothing can be read of no answer, which throws.
+      [status, retryAfter] = await new Promise<any>((resolve) => {
+        setTimeout(resolve, ANSWER_MS);
+        if (!IS_SCRIPT && transport) {
+          Promise.resolve(transport(flight.body_, false)).then(
+            (answer: any) => resolve([answer.status ?? answer, answer.headers?.get('retry-after')]),
+            resolve
+          );
+        } else if (broken || !window.fetch) {
+          // Where there is no fetch, or the page's own does not work.
+          const request = new XMLHttpRequest();
+          // Only of a refusal, of which browsers write to the console anyway: so they do where a header is kept from the page.
+          request.onloadend = () =>
+            resolve([request.status, request.status > 428 && request.getResponseHeader('retry-after')]);
+          request.open('POST', endpoint);
+          request.send(flight.body_);
+        } else {
+          // A string goes out as text/plain, which needs no CORS preflight. Browsers give the budget for keepalive
+          // requests back once the answer's body has been read, and no sooner.
+          fetch(endpoint, { credentials: 'omit', keepalive: flight.keepalive_, method: 'POST', body: flight.body_ })
+            .then((answer) => answer.text().then(() => resolve([answer.status, answer.headers.get('retry-after')])))
+            .catch(resolve);
+        }
+      });
     } catch {
       await 0; // As good as no answer; and what was thrown at once has not left the queue yet.
     }
     if (!flights.includes(flight)) return; // It was taken back meanwhile.
     broken = !status && !broken;
-    let delay: number | undefined = queue[BATCH_EVENTS] && 0;
     if (!status || status == 429 || status > 499) {
-      // Jitter, so that many pages do not come back at the same moment.
-      delay = 2 ** (RETRY_POWER - Math.random() + Math.min(failures++, 6)) + (Math.min(retryAfter, RETRY_AFTER_S) * 1e3 || 0);
       takeBack(() => 1); // All, or an earlier one would come after a later one.
       timer = clearTimeout(timer!); // What came meanwhile waits too.
+      // Jitter, so that many pages do not come back at the same moment.
+      schedule(
+        2 ** (RETRY_POWER - Math.random() + Math.min(failures++, 6)) +
+          Math.min(Math.max(0, (retryAfter as never) * 1e3 || Date.parse(retryAfter!) - Date.now() || 0), RETRY_AFTER_MS)
+      );
     } else {
       failures = 0;
       flights = flights.filter((one) => one != flight);
+      schedule(queue[BATCH_EVENTS] && 0);
     }
-    schedule(delay);
   };
 
   const flush = safe((now?: number): void => {

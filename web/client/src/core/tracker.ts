@@ -9,14 +9,10 @@
 import { type Attention, type Tell, createAttention } from './attention.js';
 import { type Entry, type Fields, type WireEvent, fields, uuid } from './event.js';
 import { COPY, safe } from './guard.js';
+import { LOAD_MS, POLL_MS, SETTLE_MS, TITLE_MS } from './limits.js';
 import type { ReadOption } from './options.js';
-import { type Transport, createQueue } from './queue.js';
+import { createQueue } from './queue.js';
 import type { AnalyticsConfig } from '../types.js';
-
-const TITLE_MS = 3000; // So long a view in an application waits for its router to set a title,
-const LOAD_MS = 1000; // the first view for the page to load, and a view may still be redirected by replaceState.
-const SETTLE_MS = 1000; // By then a new view has replaced the old one's content.
-const POLL_MS = 500; // How often the address is looked at where the browser tells of no change.
 
 /** The public function: `analytics('signup', {props: {plan: 'pro'}})`. */
 export type Call = (name?: unknown, more?: unknown) => void;
@@ -50,8 +46,18 @@ export interface Running extends Call {
   s?: string;
 }
 
-/** What the package lets its user decide; the script has none of it. */
-export interface Hooks {
+/** What other parts of the package may configure beside what its users may. */
+export interface InnerConfig extends AnalyticsConfig {
+  /** Whether a page view is to wait though its title is there. */
+  readonly waits_?: ((view: Entry) => unknown) | undefined;
+}
+
+/** What the package lets its user decide: the configuration, with what follows from it. The script has none of it. */
+export interface Hooks extends InnerConfig {
+  /** No page view is counted by itself. */
+  readonly manual: boolean;
+  /** Marked elements are left alone. */
+  readonly unmarked: boolean;
   /** The event to send in the place of this one; none to send nothing. */
   accept_(event: WireEvent): WireEvent | null | undefined;
   /** Writes to the console, if that is asked for. */
@@ -60,16 +66,8 @@ export interface Hooks {
   objects_(): unknown;
   /** Attention, whose code may still be on its way. */
   attention_(tell: Tell): Attention;
-  /** Whether a page view is to wait though its title is there. */
-  waits_: ((view: Entry) => unknown) | undefined;
-  transport_: Transport | undefined;
   /** The path that a tracker of this page load counted last before it was stopped. */
-  seen_: string | undefined;
-}
-
-/** What other parts of the package may configure beside what its users may. */
-export interface InnerConfig extends AnalyticsConfig {
-  readonly waits_?: Hooks['waits_'];
+  readonly seen_: string | undefined;
 }
 
 declare global {
@@ -113,13 +111,13 @@ export const createTracker = (
     screen: { width, height, touch: (/Mac/.test(navigator.platform) && navigator.maxTouchPoints) || undefined },
     language: navigator.language
   };
-  let acts: Parameters<Features['a']>[] | undefined = []; // What the visitor did while the features' code was on its way.
+  let acts: Parameters<Features['a']>[] | 0 = []; // What the visitor did while the features' code was on its way.
   // Fragments stay at home, unless a route is in them.
   const features: Features = {
     x: () => 0,
     h: () => location.href.split('#')[0]!,
     v: () => 0,
-    a: (...act) => call.m && acts!.push(act)
+    a: (...act) => call.m && (acts as unknown[]).push(act)
   };
   let view: Entry | undefined | 0; // The entry of the page view we are in; none on excluded pages.
   let known: string; // The title that was last seen: another one belongs to a new view.
@@ -138,7 +136,7 @@ export const createTracker = (
     return IS_SCRIPT ? features.x('') : hooks!.objects_();
   };
 
-  const queue = IS_SCRIPT ? createQueue(endpoint, nameView) : createQueue(endpoint, nameView, hooks!.transport_, hooks!.accept_, hooks!.tell_);
+  const queue = IS_SCRIPT ? createQueue(endpoint, nameView) : createQueue(endpoint, nameView, hooks!.transport, hooks!.accept_, hooks!.tell_);
   const [push, flush] = queue;
 
   // Queues one event; `more` holds any field of the HTTP contract. Returns its entry, or undefined on an excluded page.
@@ -150,7 +148,7 @@ export const createTracker = (
     const entry: Entry = {
       time_: Date.now(),
       event_: {
-        site: option('site') || location.hostname,
+        site: option(IS_SCRIPT ? 'site' : 'appName') || location.hostname,
         // Making one takes as long as all else here, so the package does it when the event is sent.
         event_id: IS_SCRIPT && uuid(),
         title: title(),
@@ -167,7 +165,7 @@ export const createTracker = (
 
   const tell: Tell = (engagement_ms, scroll_depth) =>
     view && track('engagement', { title: view.event_.title, engagement_ms, scroll_depth });
-  const [measureContent, attend, report, pause, reset] = IS_SCRIPT ? createAttention(tell) : hooks!.attention_(tell);
+  const [measureContent, attend, report, reset] = IS_SCRIPT ? createAttention(tell) : hooks!.attention_(tell);
 
   const measure = safe(() => {
     known = title();
@@ -204,14 +202,13 @@ export const createTracker = (
     measure();
     report(final);
     features.v();
-    pause();
     flush(final || 1);
   };
 
   // ---- The public function. ----
 
   let waiting: { push(given: Parameters<Call>): unknown } | 0 = [] as Parameters<Call>[];
-  const gated = (IS_SCRIPT ? 'exclude hash optOut opt-out' : 'exclude hash').split(' ').some(on); // Without these no view can be told from another.
+  const gated = (IS_SCRIPT ? 'exclude hash optOut opt-out' : 'exclude hashRouting').split(' ').some(on); // Without these no view can be told from another.
 
   const run = safe((name: unknown, more?: unknown) => {
     if (name == 'set') Object.assign(fixed, fields(more));
@@ -228,7 +225,7 @@ export const createTracker = (
     if (!IS_SCRIPT) atEnd(() => (call.s = seen!));
     const route = safe((replaced?: boolean) => {
       const next = features.h();
-      const path = on('search') ? next : next.split('?')[0]!;
+      const path = on(IS_SCRIPT ? 'search' : 'searchRouting') ? next : next.split('?')[0]!;
       if (path == seen) return;
       seen = path;
       if (replaced && view && view.waits_ && Date.now() - view.time_ < LOAD_MS && !features.x(next)) {
@@ -253,7 +250,7 @@ export const createTracker = (
           if (!IS_SCRIPT) atEnd(() => history[method] === ours && (history[method] = original));
         })
       );
-      listen('popstate hashchange', () => route());
+      listen('popstate', () => route());
       const polls = setInterval(route, POLL_MS);
       if (!IS_SCRIPT) atEnd(() => clearInterval(polls));
     }
@@ -270,7 +267,7 @@ export const createTracker = (
     if (!on('manual')) follow();
     calls.forEach((given) => call(...given));
     listen('scroll pointerdown keydown', measure);
-    listen('scroll pointerdown keydown pointermove focus blur', attend);
+    listen('scroll pointermove focus blur pointerdown keydown', attend);
     listen('pagehide', () => leave(2));
     listen('visibilitychange', () => ((document.hidden as unknown) == 1 ? leave() : attend()));
     attend();
@@ -282,11 +279,11 @@ export const createTracker = (
     if (call.m) return;
     call.m = safe((make) => {
       Object.assign(features, make(on, option, listen, call));
-      acts!.forEach((act) => features.a(...act));
-      acts = undefined;
+      (acts as Parameters<Features['a']>[]).forEach((act) => features.a(...act));
+      acts = 0;
       start();
     });
-    safe(load)(call);
+    (IS_SCRIPT ? load : safe(load))(call);
   };
 
   const act = (event: Event) => {
@@ -314,7 +311,7 @@ export const createTracker = (
   else {
     if (
       gated ||
-      'outbound downloads forms vitals 404'.split(' ').some(on) ||
+      (IS_SCRIPT ? 'outbound downloads forms vitals 404' : 'outboundLinks downloads forms webVitals').split(' ').some(on) ||
       safe(() => document.querySelector('[data-analytics]'))()
     ) {
       ask();

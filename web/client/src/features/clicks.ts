@@ -72,7 +72,7 @@ export const createClicks = (on: (name: string) => unknown, option: ReadOption, 
     const ending = url.pathname.split('.').pop()!.toLowerCase();
     if (on('downloads') && (link.hasAttribute('download') || (isWeb(url) && endings.includes(ending)))) {
       used('download', link);
-    } else if (on('outbound') && isWeb(url) && url.host !== location.host) {
+    } else if (on(IS_SCRIPT ? 'outbound' : 'outboundLinks') && isWeb(url) && url.host !== location.host) {
       used('outbound', link);
     }
   };

@@ -9,7 +9,7 @@ import { excluder, routed } from './paths.js';
 import { createVitals, navigationEntry } from './vitals.js';
 
 export const makeFeatures: MakeFeatures = (on, option, listen, call) => {
-  if (on('404')) {
+  if (IS_SCRIPT && on('404')) {
     const status = document.documentElement.dataset.status;
     if (status === '404' || navigationEntry().responseStatus === 404) call('not_found');
   }
@@ -18,7 +18,7 @@ export const makeFeatures: MakeFeatures = (on, option, listen, call) => {
   return {
     x: objects ? (...given) => objects() || excluded(...given) : excluded,
     a: createClicks(on, option, listen, call),
-    v: createVitals(on('vitals'), call),
-    ...(on('hash') ? { h: routed } : {})
+    v: createVitals(on(IS_SCRIPT ? 'vitals' : 'webVitals'), call),
+    ...(on(IS_SCRIPT ? 'hash' : 'hashRouting') ? { h: routed } : {})
   };
 };

@@ -27,7 +27,7 @@ safe(() => {
   // Code of ours inside another script (a bundle, eval) would send to that script's host: only a script of our name, or
   // one whose element is plainly ours, goes on.
   if (!(source.pathname.endsWith('/__NAME__') || (current.src && (options.site || options.api)))) return;
-  const endpoint = new URL(option('api') || '__COLLECT__', option('api') ? (location as unknown as URL) : source);
+  const endpoint = new URL(option('api') || new URL('__COLLECT__', source), location as unknown as URL);
 
   const load = () => {
     // The same address, so that any proxy passes it on.
@@ -40,7 +40,7 @@ safe(() => {
       document.head.append(script);
     } catch {
       // Trusted Types forbid that, and a script without an element has no nonce to give.
-      import(address).catch(() => {});
+      import(address).catch(String);
     }
   };
 

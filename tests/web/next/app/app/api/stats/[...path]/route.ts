@@ -1,0 +1,3 @@
+import { proxy } from '../../../../lib/server';
+
+export const { GET, POST } = proxy;

@@ -1,0 +1,3 @@
+import { analytics } from './lib/server';
+
+export const { onRequestError } = analytics;

@@ -114,11 +114,10 @@ async def _beacon_costs(server: Server, settings: Settings) -> tuple[list[float]
 
 
 async def _fill(server: Server) -> None:
-    event = BEACON
     host, port = server.listener.address[:2]
     async with (
         aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as client,
-        client.post(f"http://{host}:{port}/track", json={"events": [event] * 100}) as response,
+        client.post(f"http://{host}:{port}/track", json={"events": [BEACON] * 100}) as response,
     ):
         if response.status != 202:
             raise RuntimeError(await response.text())

@@ -375,7 +375,7 @@ class Sites:
             except Exception:
                 log.exception("sites not refreshed")
             await asyncio.sleep(RETRY_S)
-            self._seen = ()
+            self._wake.set()
 
     async def _write_new(self) -> None:
         """Write the sites that a first event made here, unless another server or the command line was faster."""

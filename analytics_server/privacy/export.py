@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Protocol
 
@@ -110,8 +111,9 @@ class PersonExport:
             statement, parameters, format="JSONEachRow", settings=settings, timeout_s=TABLE_TIMEOUT_S
         )
         try:
-            async for piece in pieces:
-                yield piece
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    yield piece
         except StoreError as error:  # a saved funnel may be deleted meanwhile; it held copies of `events`
             if not (table.name.startswith(FUNNEL_FACTS.name) and is_gone(error)):
                 raise

@@ -301,15 +301,17 @@ class SqlService:
     async def _stream(self, guarded: Guarded, question: SqlQuestion, format_: str) -> AsyncGenerator[bytes]:
         settings = ", ".join(f"{name} = {value}" for name, value in self._settings(guarded, question).items())
         of_the_format = {name: value for name, value in question.settings.items() if name in FORMAT_SETTINGS}
-        async for piece in self._store.stream(
+        pieces = self._store.stream(
             f"{guarded.sql}\nSETTINGS {settings}",
             guarded.parameters,
             format=format_,
             settings={"wait_end_of_query": 1, **_OF_THE_FORMAT, **self._of_pretty(), **of_the_format},
             has_settings=True,
             timeout_s=self.limits.timeout_s,
-        ):
-            yield piece
+        )
+        async with aclosing(pieces):  # who leaves in the middle waits until the engine has ended
+            async for piece in pieces:
+                yield piece
 
     def _of_pretty(self) -> dict[str, int]:
         """The formats for people stop at as many rows as all others."""

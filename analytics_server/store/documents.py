@@ -232,7 +232,8 @@ class Documents(Generic[T]):
 
     async def state(self) -> tuple[object, ...]:
         """Another one whenever somebody has written a document. Raises a store error."""
-        return tuple((await self._store.query(self._table.select_state)).rows[0])
+        settings = {"log_queries": 0} if self._store.capabilities.keeps_query_log else {}
+        return tuple((await self._store.query(self._table.select_state, settings=settings)).rows[0])
 
     async def catch_up(self) -> None:
         """Read all again once this replica has what others wrote until now: within a turn of several servers.

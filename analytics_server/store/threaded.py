@@ -265,8 +265,7 @@ class ThreadedStore:
     ) -> AsyncGenerator[bytes, None]:
         """See `Store.stream`."""
         merged, mark, scratch = limited(settings, timeout_s), uuid.uuid4().hex, self._scratch
-        kill = kill_statement(mark, in_process=scratch is not None, on_cluster=self._on_cluster)
-        at_once = {"distributed_ddl_task_timeout": 0} if self._cluster else {}
+        kill = kill_statement(mark, in_process=scratch is not None)
 
         def source() -> AbstractContextManager[SupportsRead[bytes]]:
             client = self._client()
@@ -280,7 +279,7 @@ class ThreadedStore:
             source,
             self._streams.submit,
             after=after,
-            kill=lambda: self._statement(kill, None, at_once),
+            kill=lambda: self._statement(kill, None, {}),
             is_left=lambda: self.is_left,
         )
 
@@ -288,7 +287,7 @@ class ThreadedStore:
 
     @property
     def _on_cluster(self) -> str:
-        return f"ON CLUSTER `{self._cluster}`" if self._cluster else ""
+        return f"ON CLUSTER `{self._cluster}`"
 
     async def _statement(self, sql: str, parameters: Parameters | None, settings: Settings) -> None:
         """A statement that may wait for other servers, and must not hold up the inserts."""

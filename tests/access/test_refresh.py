@@ -16,7 +16,7 @@ from analytics_server.access.sites import Sites
 from analytics_server.access.tokens import Token, token_hash
 from analytics_server.config import SitesSection
 from analytics_server.model import Site
-from analytics_server.store.protocol import Parameters, ResultSet, Store
+from analytics_server.store.protocol import Parameters, ResultSet, Settings, Store
 
 TOKEN = "ast_one"
 STORED = Token(token_id="one", role=Role.COLLECT)
@@ -33,9 +33,11 @@ class FakeStore:
         self.asked = 0
         self.looked = 0
         self.zones: list[str] = []
-        self.capabilities = SimpleNamespace(owns_files=False)
+        self.capabilities = SimpleNamespace(owns_files=False, keeps_query_log=False)
 
-    async def query(self, sql: str, parameters: Parameters | None = None) -> ResultSet:
+    async def query(
+        self, sql: str, parameters: Parameters | None = None, *, settings: Settings | None = None
+    ) -> ResultSet:
         if "system.time_zones" in sql:
             return ResultSet(columns=(), rows=[(zone,) for zone in self.zones])
         if "FROM people" in sql:

@@ -1,6 +1,6 @@
 """A real Prometheus in a process of its own, on what `grafana/prometheus/` gives to one, and what Grafana asks it.
 
-Only what a test can't wait for differs: it scrapes the test's server four times a second and evaluates as often.
+Only what a test can't wait for differs: it scrapes the test's server each second and evaluates as often.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import yaml  # type: ignore[import-untyped]
 from tests.server import own_port, wait_for
 
 SHIPPED = Path(__file__).resolve().parents[2] / "grafana" / "prometheus"
-SCRAPE_INTERVAL = "250ms"
+SCRAPE_INTERVAL = "1s"
 STOP_TIMEOUT_S = 20.0
 REQUEST_TIMEOUT_S = 20.0
 SOON = "soon"
-"""The group of the copies of those rules that have to hold for minutes before they fire: they fire after a second."""
+"""The group of the copies of those rules that have to hold for minutes before they fire: they fire after seconds."""
 
 
 def program(name: str) -> str:
@@ -52,7 +52,7 @@ def configured(directory: Path, target: str) -> Path:
     config["global"] = {"evaluation_interval": SCRAPE_INTERVAL}
     shutil.copy(SHIPPED / "alerts.yaml", directory)
     (group,) = yaml.safe_load((SHIPPED / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
-    rules = [rule | {"for": "1s"} for rule in group["rules"] if "for" in rule]
+    rules = [rule | {"for": "5s"} for rule in group["rules"] if "for" in rule]
     (directory / "soon.yaml").write_text(yaml.safe_dump({"groups": [{"name": SOON, "rules": rules}]}), encoding="utf-8")
     config["rule_files"].append("soon.yaml")
     path = directory / "prometheus.yml"

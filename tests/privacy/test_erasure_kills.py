@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analytics_server.rollups.registry import DERIVED_TABLES
-from tests.faults.conftest import make_place
+from tests.faults.conftest import daily_work_done, make_place
 from tests.faults.trap import RENAMES, trap
 from tests.privacy.erasing import SETTINGS, assert_erased, filled
 from tests.privacy.people import ANNA, certificate, erased
@@ -57,14 +57,15 @@ async def test_killed_in_every_phase_it_is_gone_on_with_after_each_start(tmp_pat
 
 @pytest.mark.parametrize("nth", [8, 10])
 async def test_killed_while_the_log_is_delivered_it_is_gone_on_with(tmp_path: Path, nth: int) -> None:
-    """The engine's first commits are the erasure, whom it is about and its cut-off, beside a lease or two of daily
-    work; then what the log holds is delivered, which are ten commits and more."""
+    """The engine's first commits are the erasure, whom it is about and its cut-off; then what the log holds is
+    delivered, which are ten commits and more."""
     with RunningServer(tmp_path, SETTINGS) as server:
         traffic = await filled(server, 8)
         assert server.terminate() == 0
     server = RunningServer(tmp_path, SETTINGS | {"ingest_flush_interval_ms": "600000"})
     with server:
         async with Client(server) as client:
+            await daily_work_done(client)
             await traffic.send(client, 30)
             assert await client.metric("wal_segments") == 1
         before, body = len(server.log), {"user_id": ANNA, "confirm": True}

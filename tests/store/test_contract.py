@@ -447,7 +447,11 @@ async def test_a_stream_that_is_left_ends_the_statement(store: Store, format: st
     first.cancel()
     await asyncio.wait({first})
     await stream.aclose()
-    assert await scalar(store, running) == 0
+
+    async def has_ended() -> bool:
+        return await scalar(store, running) == 0
+
+    await wait_for(has_ended, what="the statement's end")
     assert await scalar(store, "SELECT 1") == 1
 
 

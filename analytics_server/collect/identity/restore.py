@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from binascii import unhexlify
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -137,7 +138,7 @@ async def restore_event_ids(
     restored = 0
     for choice in choose_sites(counts, most):
         rest = b""
-        async for piece in store.stream(
+        pieces = store.stream(
             f"""
             SELECT hex(event_id), leftPad(hex(batch_id), 16, '0'), site_id
             FROM events
@@ -148,13 +149,15 @@ async def restore_event_ids(
             {"arrived_since": since, "sites": choice.sites, "most": choice.most + read_twice},
             format="TabSeparatedRaw",
             timeout_s=120.0,
-        ):
-            *lines, rest = (rest + piece).split(b"\n")
-            if known:
-                lines = [line for line in lines if line[_HEX + 1 : _SITE - 1] not in known]
-            duplicates.restore([(line[_SITE:].decode(), unhexlify(line[:_HEX])) for line in lines])
-            restored += len(lines)
-            await asyncio.sleep(0)
+        )
+        async with aclosing(pieces):
+            async for piece in pieces:
+                *lines, rest = (rest + piece).split(b"\n")
+                if known:
+                    lines = [line for line in lines if line[_HEX + 1 : _SITE - 1] not in known]
+                duplicates.restore([(line[_SITE:].decode(), unhexlify(line[:_HEX])) for line in lines])
+                restored += len(lines)
+                await asyncio.sleep(0)
     return min(restored, most)
 
 

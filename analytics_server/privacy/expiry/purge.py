@@ -98,6 +98,7 @@ class Expiry:
             planned = await self.plan()
             for at in range(0, len(planned), SITES_AT_ONCE):
                 if not lease.is_held:
+                    log.warning("expiry stops, as its lease is lost: another server may be at it")
                     break
                 part = await self._with_totals(planned[at : at + SITES_AT_ONCE])
                 if part and lease.is_held:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import Future
@@ -23,17 +24,20 @@ from analytics_server.store.workers import Closed
 if TYPE_CHECKING:
     from _typeshed import SupportsRead
 
+log = logging.getLogger(__name__)
+
 PIECE_BYTES = 262_144
 MOST_PIECES = 8
 """So many wait in memory for whoever reads them."""
 
 KILL_AGAIN_S = 0.2
+MOST_PAUSE_S = 5.0
 
 
-def kill_statement(mark: str, *, in_process: bool, on_cluster: str) -> str:
-    """What ends the statement of this mark, which is of letters and digits."""
+def kill_statement(mark: str, *, in_process: bool) -> str:
+    """What ends the statement of this mark, which is of letters and digits, on the replica that runs it."""
     named = "Settings['log_comment']" if in_process else "query_id"
-    return f"KILL QUERY {on_cluster} WHERE {named} = '{mark}' ASYNC"
+    return f"KILL QUERY WHERE {named} = '{mark}' ASYNC"
 
 
 async def pieces_of(
@@ -63,6 +67,8 @@ async def pieces_of(
 
     def pump() -> None:
         try:
+            if stopped.is_set():
+                return
             with source() as opened:
                 while not stopped.is_set() and (piece := opened.read(PIECE_BYTES)):
                     put(piece)
@@ -95,11 +101,20 @@ async def pieces_of(
 
 
 async def _end(reading: asyncio.Future[None], kill: Callable[[], Awaitable[None]]) -> None:
-    """Kill it until nothing is read of it any more: the first word may come before the engine knows the statement.
+    """Kill it until nothing is read of it any more: the first attempt may come before the engine knows the statement.
 
     Where it is refused, the statement goes on to its time limit.
     """
-    with contextlib.suppress(StoreError):
-        while not reading.done():
+    pause_s = KILL_AGAIN_S
+    while not reading.done():
+        try:
             await kill()
-            await asyncio.wait({reading}, timeout=KILL_AGAIN_S)
+        except StoreRetryable as error:
+            if reading.get_loop().is_closed():
+                return
+            log.debug("a statement is not killed yet, will try again", extra={"reason": error.message[:200]})
+        except StoreError as error:
+            log.debug("a statement can't be killed", extra={"reason": error.message[:200]})
+            return
+        await asyncio.wait({reading}, timeout=pause_s)
+        pause_s = min(2 * pause_s, MOST_PAUSE_S)

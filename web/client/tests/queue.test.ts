@@ -237,6 +237,18 @@ describe('the queue', () => {
   };
   const begun = Date.UTC(2026, 10, 29, 10);
 
+  it.each([
+    ['nothing', undefined, 2],
+    ['null', null, 2],
+    ['headers that are a plain object', { status: 202, headers: {} }, 1]
+  ])('takes %s of a transport for what it is', async (_, answer, requests) => {
+    let sent = 0;
+    const [push] = createQueue('', () => {}, (async () => (++sent > 1 ? 202 : answer)) as unknown as Transport);
+    push(entry(0));
+    await vi.advanceTimersByTimeAsync(HOUR_MS);
+    expect(sent).toBe(requests);
+  });
+
   it.each(
     Object.keys(ways).flatMap((way) =>
       (

@@ -103,7 +103,7 @@ export class Panel {
     this.more.disabled = true;
     this.body.removeAttribute('data-stale');
     this.body.removeAttribute('aria-busy');
-    fill(this.body, h('div', { className: 'notice left-out' }, h('strong', {}, title), h('span', {}, text)));
+    fill(this.body, h('div', { className: 'notice' }, h('strong', {}, title), h('span', {}, text)));
   }
 
   #show(tab, answer) {

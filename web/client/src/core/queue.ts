@@ -80,10 +80,9 @@ export const createQueue = (
       [status, retryAfter] = await new Promise<any>((resolve) => {
         setTimeout(resolve, ANSWER_MS);
         if (!IS_SCRIPT && transport) {
-          Promise.resolve(transport(flight.body_, false)).then(
-            (answer: any) => resolve([answer.status ?? answer, answer.headers?.get('retry-after')]),
-            resolve
-          );
+          Promise.resolve(transport(flight.body_, false))
+            .then((answer: any) => resolve([answer.status ?? answer, answer.headers?.get?.('retry-after')]))
+            .catch(resolve);
         } else if (broken || !window.fetch) {
           // Where there is no fetch, or the page's own does not work.
           const request = new XMLHttpRequest();

@@ -65,8 +65,8 @@ async def visit_frame(site: Site, outer: str, inner: str, do: Any) -> None:
     await do("void history.pushState(0, '', '/outer/next')")
     await site.wait(lambda site: len(views(site)) == 4)
     assert views(site)[3] == f"{outer}/next"
-    await do("void tell(\"track('last of the frame'); parent.postMessage('done', '*')\")")
     await do("void addEventListener('message', () => { document.querySelector('iframe').remove() })")
+    await do("void tell(\"track('last of the frame')\")")
     await do("void tell(\"track('still there'); parent.postMessage('done', '*')\")")
     await site.wait(lambda site: site.named("last of the frame") and site.named("still there"))
     assert {event["url"] for name in ("last of the frame", "still there") for event in site.named(name)} == {

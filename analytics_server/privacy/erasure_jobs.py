@@ -43,6 +43,11 @@ class ErasurePhase(StrEnum):
         """Are the person's events gone from `events`?"""
         return list(ErasurePhase).index(self) > list(ErasurePhase).index(ErasurePhase.DELETE)
 
+    @property
+    def leaves_totals(self) -> bool:
+        """Do totals of days still count the person, whose events are gone or about to go?"""
+        return self in (ErasurePhase.DELETE, ErasurePhase.ROLLUPS, ErasurePhase.BUILDS)
+
 
 class ErasureJob(msgspec.Struct, frozen=True, kw_only=True):
     """One erasure. `server`: who carries it out; `beat_ms`: when that was last seen. `cut_off` 0: not fixed yet.

@@ -23,8 +23,8 @@ TOO_BIG = "SELECT number AS `a long name` FROM numbers(100000) FORMAT JSONEachRo
 """Longer as a text than in memory: it is refused behind its first rows."""
 
 
-async def serving(aiohttp_client: AiohttpClient, store: Store, *, held_mb: int) -> Asking:
-    service = make_service(store, rows=200_000, answer_mb=1, timeout_s=20.0)
+async def serving(aiohttp_client: AiohttpClient, store: Store, *, held_mb: int, answer_mb: int = 1) -> Asking:
+    service = make_service(store, rows=200_000, answer_mb=answer_mb, timeout_s=20.0)
     return await serve(aiohttp_client, service, held_mb=held_mb)
 
 
@@ -80,6 +80,17 @@ async def test_what_has_no_room_is_sent_as_it_comes(aiohttp_client: AiohttpClien
     status, body = await broken_off(asking, WHOLE)
     assert (status, body[:17]) == (200, b'{"a long name":0}')
     assert b"\nCode: 396. DB::Exception: " in body
+
+
+async def test_what_has_room_for_its_first_pieces_alone_is_sent_whole(
+    aiohttp_client: AiohttpClient, filled: tuple[str, Store]
+) -> None:
+    asking = await serving(aiohttp_client, filled[1], held_mb=1, answer_mb=8)
+    rows = ROWS.replace("50000", "200000")
+    plain, held = await asking.ask(rows), await asking.ask(rows, **WHOLE)
+    assert (held.status, len(held.body) > MB) == (200, True)
+    assert held.body == plain.body
+    assert asking.held.left == MB
 
 
 async def test_a_client_that_does_not_read_gives_its_room_back(whole: Asking) -> None:

@@ -16,6 +16,7 @@ from analytics_server.access.sites import Sites
 from analytics_server.config import ClickhouseSection, Config, LimitsSection, PrivacySection, SitesSection
 from analytics_server.doctor.day_totals import DayTotalsCheck
 from analytics_server.model import Site
+from analytics_server.privacy.erasure_jobs import ErasureJobs, ErasurePhase
 from analytics_server.privacy.erasure_tables import DAYS_PART, ErasureTables
 from analytics_server.privacy.expiry import kept_totals
 from analytics_server.privacy.expiry.purge import Expiry, SiteExpiry
@@ -216,6 +217,43 @@ async def test_totals_that_an_erasure_discards_before_the_events_go_are_made_aga
     assert (turn.turns, gone.rows["events"] > 0) == (2, True)
     assert (await store.query("SELECT count() FROM events WHERE ts < '2025-03-31'")).rows == [(0,)]
     assert (await answer(service, **asked)).results == before.results
+
+
+async def test_nothing_goes_before_an_erasure_that_was_broken_off_has_discarded_its_totals(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(kept_totals, "SETTLE_S", 0.0)
+    sites = Sites(store, SitesSection())
+    await sites.put(Site(site_id=SITE, retention_days=10, rollup_retention_days=60))
+    events = [event for event in make_world(seed=3, sessions=300) if event.site_id == SITE]
+    await insert_events(store, around(events, ("2025-03-29T00:00", "2025-03-30T12:00")), seed=4)
+    count = await store.query("SELECT count() FROM events")
+    jobs = ErasureJobs(store)
+    job = await jobs.create("hash", SiteScope(sites=(SITE,)), "ended", opted_out=False, follows="")
+    for phase in (ErasurePhase.DELETE, ErasurePhase.ROLLUPS, ErasurePhase.BUILDS):
+        job = await jobs.change(job, phase=phase)
+        caplog.clear()
+        assert await expiry_of(store, sites, tmp_path, NOW).purge() == []
+        assert [record.getMessage() for record in caplog.records if "erasure" in record.getMessage()] == [
+            "expiry waits until an erasure that was broken off is done"
+        ]
+    assert (await store.query("SELECT count() FROM events")).rows == count.rows
+    # One of other sites, or whose totals are discarded, holds up nothing.
+    other = await jobs.create("hash", SiteScope(sites=("other.example",)), "ended", opted_out=False, follows="")
+    await jobs.change(other, phase=ErasurePhase.BUILDS)
+    job = await jobs.change(job, phase=ErasurePhase.LETTERS)
+    assert await purge(store, sites, tmp_path, NOW)
+
+
+async def test_an_erasure_that_was_broken_off_holds_up_no_site_without_totals(store: Store, tmp_path: Path) -> None:
+    sites = Sites(store, SitesSection())
+    await sites.put(Site(site_id=SITE, retention_days=10))
+    events = [event for event in make_world(seed=3, sessions=50) if event.site_id == SITE]
+    await insert_events(store, around(events, ("2025-03-29T00:00", "2025-03-30T12:00")), seed=4)
+    jobs = ErasureJobs(store)
+    job = await jobs.create("hash", SiteScope(), "ended", opted_out=False, follows="")
+    await jobs.change(job, phase=ErasurePhase.BUILDS)
+    assert await purge(store, sites, tmp_path, NOW)
 
 
 async def days_of_totals(store: Store) -> list[str]:

@@ -20,6 +20,7 @@ from analytics_server.access.retention import Retention, retention_of
 from analytics_server.config import PrivacySection
 from analytics_server.http.audit import Recorder
 from analytics_server.model import Site
+from analytics_server.privacy.erasure_jobs import ErasureJobs
 from analytics_server.privacy.expiry.expired_files import Found, find_expired, remove_expired
 from analytics_server.privacy.expiry.kept_totals import KeptTotals
 from analytics_server.privacy.expiry.recording import Around, record_removal, within
@@ -111,9 +112,9 @@ class Expiry:
         self, part: Iterable[SiteExpiry], files: Found, is_held: Callable[[], bool]
     ) -> list[SiteExpiry]:
         """Totals are made before the turn, as that may take long, and looked at again in it: an erasure that had it
-        meanwhile has discarded those of its days."""
+        meanwhile has discarded those of its days. One that was broken off goes first, as it discards them later."""
         async with within(self._around):
-            ready = await self._with_totals(part)
+            ready = await self._with_totals(await self._without_erasure(part))
             if not ready or not is_held():
                 return []
             tables = self._tables({site.site_id: site.before for site in ready})
@@ -130,6 +131,23 @@ class Expiry:
             if since is None or await self._totals.mark(sites[expiry.site_id], since, expiry.before):
                 ready.append(expiry)
         return ready
+
+    async def _without_erasure(self, part: Iterable[SiteExpiry]) -> list[SiteExpiry]:
+        """Those whose totals of days are not about to be discarded by an erasure. In the turn, which such an erasure
+        holds while it is at work, one is seen only where its server ended in the middle of it."""
+        part = list(part)
+        if not self._totals_cuts([site.site_id for site in part]):
+            return part
+        jobs = ErasureJobs(self._store)
+        await jobs.documents.load()
+        scopes = [job.scope for job in jobs.all() if job.phase.leaves_totals]
+        waiting = self._totals_cuts([site.site_id for site in part if any(one.covers(site.site_id) for one in scopes)])
+        if waiting:
+            log.warning(
+                "expiry waits until an erasure that was broken off is done",
+                extra={"sites": ", ".join(sorted(waiting))[:1_000]},
+            )
+        return [site for site in part if site.site_id not in waiting]
 
     async def _finish_earlier(self) -> list[SiteExpiry]:
         """Complete what a purge that was broken off has left. It removes no more events: the settings may be others."""

@@ -52,7 +52,9 @@ def test_a_flood_of_names_neither_grows_memory_nor_frees_a_blocked_one() -> None
 
 
 def test_what_fails_by_the_servers_fault_is_no_attempt_and_all_addresses_together_are_bounded() -> None:
-    settings = AccessSection(sign_ins_per_account=2, sign_ins_per_account_in_all=3, sign_ins_per_address=100)
+    settings = AccessSection(
+        sign_ins_per_account=2, sign_ins_per_account_in_all=3, sign_ins_per_address=100, sign_in_window_s=10**9
+    )
     attempts = SignInAttempts(settings)
     for error in (StoreRetryable("away"), Unauthorized("wrong")) * 2:
         attempts.take("link", "one")

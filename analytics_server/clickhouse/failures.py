@@ -60,7 +60,8 @@ TAG_BYTES = 16
 def failure_text(error: AnalyticsError) -> bytes:
     """The error as one line. What it quotes of a header may be no UTF-8."""
     number, name = CODES.get(error.code, OTHER)
-    return f"Code: {number}. DB::Exception: {error.message.rstrip('.')}. ({name})\n".encode("utf-8", "replace")
+    said = error.message if error.message.endswith("?") else f"{error.message.rstrip('.')}."
+    return f"Code: {number}. DB::Exception: {said} ({name})\n".encode("utf-8", "replace")
 
 
 def failure_behind_rows(error: AnalyticsError, tag: str) -> bytes:

@@ -4,7 +4,7 @@ A query that finds no free slot waits a while. No single site or token ever has 
 next query is told to come later (429). When everything is taken, all are (503).
 
 The engine in process shares the processor cores with the event loop: while queries are short, fewer run at once, so
-that they leave it a core. A query that has run for a second makes room for the next, so that none waits long.
+that they hold up beacons less. A query that has run for a second makes room for the next, so that none waits long.
 
 The engine can't always be interrupted. The slot of a query that outlives its time limit is given to the next one, so
 that the others don't wait for it; its own site and token go without until the engine has ended it.

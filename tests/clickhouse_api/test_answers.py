@@ -282,6 +282,13 @@ async def test_columns_may_be_written_with_database_and_table(asking: Asking) ->
     assert (await asking.ask("SELECT analytics.events.props.plan != '' FROM analytics.events LIMIT 1")).status == 200
 
 
+async def test_errors_name_the_database_and_end_as_sentences_do(asking: Asking) -> None:
+    reply = await asking.ask("SELECT 1 FROM `other.example`.events")
+    assert "no table other.example.events here: there are events and sessions, in the database analytics." in reply.text
+    reply = await asking.ask("SELECT pth FROM events")
+    assert reply.text.endswith(" Did you mean path? (UNKNOWN_IDENTIFIER)\n")
+
+
 async def test_an_error_behind_the_first_rows_is_marked_as_clickhouse_does(asking: Asking) -> None:
     tags = [(await asking.ask(ROWS)).headers["X-ClickHouse-Exception-Tag"] for _ in range(2)]
     assert tags[0] != tags[1]

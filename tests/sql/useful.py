@@ -413,6 +413,20 @@ QUERIES: list[Useful] = [
         ],
     ),
     Useful(
+        "SELECT countIf(is_bounce IS TRUE), countIf(is_bounce IS FALSE), countIf(is_bounce IS NOT TRUE), countIf(pageviews > 0 IS TRUE) FROM sessions",
+        lambda w: [
+            [
+                sum(s.is_bounce for s in w.sessions),
+                *[sum(not s.is_bounce for s in w.sessions)] * 2,
+                sum(bool(s.views) for s in w.sessions),
+            ]
+        ],
+    ),
+    Useful(
+        "SELECT NULL IS TRUE, NULL IS FALSE, NULL IS NOT TRUE, NULL IS NOT FALSE, (1 = 1) IS TRUE, 2 IS TRUE, 0 IS FALSE, toNullable(0) IS NOT FALSE",
+        lambda w: [[False, False, True, True, True, True, True, False]],
+    ),
+    Useful(
         "SELECT count() FROM sessions s WHERE EXISTS (SELECT 1 FROM events e WHERE e.name = 'nothing')", lambda w: [[0]]
     ),
     # ---- joins, subqueries, WITH, unions

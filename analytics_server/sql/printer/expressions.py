@@ -272,8 +272,11 @@ class ExpressionPrinter:
 
     def _is(self, node: exp.Expr, scope: NameScope) -> str:
         self.context.only(node, "this", "expression")
+        if isinstance(node.expression, exp.Boolean):  # neither of them where it is NULL
+            sign = "!=" if node.expression.this else "="
+            return f"ifNull({self._operand(node.this, scope)} {sign} 0, false)"
         if not isinstance(node.expression, exp.Null):
-            self.context.refuse(node, "IS is followed by NULL or NOT NULL.")
+            self.context.refuse(node, "IS is followed by NULL, TRUE or FALSE, or NOT and one of them.")
         return f"isNull({self.write(node.this, scope)})"
 
     def _if(self, node: exp.Expr, scope: NameScope) -> str:

@@ -36,7 +36,7 @@ MAX_FIRST_NUMBER = 2**53
 INSTEAD = {
     "sample": "SAMPLE can't be used here: write WHERE cityHash64(visitor_id) % 10 = 0 for a tenth of the visitors.",
     "settings": "SETTINGS can't be used here: they stand once, at the end of the whole query.",
-    "format": "FORMAT can't be used here: name the format in the address, ?format=csv.",
+    "format": "FORMAT can't be used here: name the format in the address, as ?format=csv or default_format=CSV.",
     "into": "INTO can't be used here: the answer is sent to you.",
     "locks": "FOR UPDATE and LOCK can't be used here: nothing is ever changed.",
 }
@@ -174,9 +174,11 @@ class RelationPrinter(CallPrinter):
         if node.args.get("catalog") or (database and database not in catalog.databases):
             parts = [node.args[key].name for key in ("catalog", "db") if node.args.get(key)]
             full = ".".join([*parts, identifier.name])
+            own = catalog.constants.get("currentdatabase")
+            seen = f"in the database {shown(str(own))}" if own else "without a database"
             self.context.refuse(
                 node,
-                f"There is no table {shown(full)} here: there are events and sessions, without a database.",
+                f"There is no table {shown(full)} here: there are events and sessions, {seen}.",
                 "unknown_table",
             )
         name = self.context.name(identifier)

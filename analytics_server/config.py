@@ -139,7 +139,6 @@ class SqlSection(Section, frozen=True, kw_only=True):
     max_chars: Positive = 20_000
     max_tokens: Positive = 6_000
     queries: Positive = 3
-    short_queries: NotNegative = 0
     waiting: Positive = 200
     site_queries: Positive = 50
     wait_s: Seconds = 10.0

@@ -3,9 +3,6 @@
 A query that finds no free slot waits a while. No single site or token ever has all slots, nor all places to wait: its
 next query is told to come later (429). When everything is taken, all are (503).
 
-The engine in process shares the processor cores with the event loop: while queries are short, fewer run at once, so
-that they hold up beacons less. A query that has run for a second makes room for the next, so that none waits long.
-
 The engine can't always be interrupted. The slot of a query that outlives its time limit is given to the next one, so
 that the others don't wait for it; its own site and token go without until the engine has ended it.
 """
@@ -22,9 +19,6 @@ from analytics_server.errors import TooManyRequests, Unavailable
 OVERRUNS_PER_SLOT = 4
 """So many slots are reassigned for each there is; each such query still takes a core."""
 
-SHORT_S = 1.0
-"""A query that has run for longer is no short one."""
-
 Holder = tuple[str, str]
 
 
@@ -36,23 +30,13 @@ class Slot:
     granted: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     is_running: bool = False
     is_reassigned: bool = False
-    short: asyncio.TimerHandle | None = None
-    """While the query counts as a short one: what ends that."""
-
-
-def default_short_queries(queries: int, *, in_process: bool, cores: int) -> int:
-    """How many short queries run at once where the configuration leaves that to the machine."""
-    return max(1, min(queries, cores - 1)) if in_process else queries
 
 
 class ConcurrencyLimit:
     """Counts who runs and who waits. Only the event loop calls it."""
 
-    def __init__(
-        self, *, at_once: int, waiting: int, per_site: int, wait_s: float, at_once_short: int | None = None
-    ) -> None:
+    def __init__(self, *, at_once: int, waiting: int, per_site: int, wait_s: float) -> None:
         self._at_once = at_once
-        self._at_once_short = at_once if at_once_short is None else at_once_short
         self._share = max(1, at_once - 1)
         self._places = at_once + waiting
         half = max(1, self._places // 2)
@@ -65,7 +49,6 @@ class ConcurrencyLimit:
         self._waiting: list[Slot] = []
         self._taken = 0
         self._reassigned = 0
-        self._short = 0
 
     async def acquire(self, sites: Sequence[str], token_id: str = "") -> Slot:
         """Wait for a slot, which counts for each of the sites; `release` ends it.
@@ -107,7 +90,6 @@ class ConcurrencyLimit:
         """The engine goes on with a query that was given up: others need not wait for it."""
         if slot.is_running and not slot.is_reassigned and self._reassigned < self._at_once * OVERRUNS_PER_SLOT:
             slot.is_reassigned = True
-            self._end_short(slot)
             self._reassigned += 1
             self._taken -= 1
             self._grant()
@@ -115,7 +97,6 @@ class ConcurrencyLimit:
     def release(self, slot: Slot) -> None:
         """Free a slot, or leave the queue."""
         self._present.subtract(slot.holders)
-        self._end_short(slot)
         if slot.is_running:
             self._running.subtract(slot.holders)
             self._reassigned -= slot.is_reassigned
@@ -131,27 +112,15 @@ class ConcurrencyLimit:
     def _grant(self) -> None:
         """Give free slots to those that wait longest, of holders that have room for one more."""
         for slot in list(self._waiting):
-            if self._taken >= self._at_once or self._short >= self._at_once_short:
+            if self._taken >= self._at_once:
                 return
             if all(self._running[holder] < self._share for holder in slot.holders):
                 self._waiting.remove(slot)
                 slot.is_running = True
                 self._taken += 1
                 self._running.update(slot.holders)
-                self._short += 1
-                slot.short = asyncio.get_running_loop().call_later(SHORT_S, self._is_long, slot)
                 if not slot.granted.done():
                     slot.granted.set_result(None)
-
-    def _is_long(self, slot: Slot) -> None:
-        self._end_short(slot)
-        self._grant()
-
-    def _end_short(self, slot: Slot) -> None:
-        if slot.short is not None:
-            slot.short.cancel()
-            slot.short = None
-            self._short -= 1
 
 
 def _holders(sites: Sequence[str], token_id: str) -> tuple[Holder, ...]:

@@ -8,7 +8,6 @@ others; the site's and the token's own is given back when the engine has truly e
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -25,7 +24,7 @@ from analytics_server.profiles.tables import profile_of
 from analytics_server.query.context import QueryContext
 from analytics_server.sql.answer import FORMATS, JsonAnswer
 from analytics_server.sql.catalog import EMPTY, Catalog, VirtualTable, written
-from analytics_server.sql.concurrency import ConcurrencyLimit, Slot, cannot_begin, default_short_queries
+from analytics_server.sql.concurrency import ConcurrencyLimit, Slot, cannot_begin
 from analytics_server.sql.engine_errors import answer_too_big, explain
 from analytics_server.sql.engine_features import ask_features
 from analytics_server.sql.features import EngineFeatures
@@ -138,14 +137,8 @@ class SqlService:
             max_rows=limits.rows,
             max_tokens=limits.max_tokens,
         )
-        cores = len(os.sched_getaffinity(0))
         self._slots = ConcurrencyLimit(
-            at_once=limits.queries,
-            waiting=limits.waiting,
-            per_site=limits.site_queries,
-            wait_s=limits.wait_s,
-            at_once_short=limits.short_queries
-            or default_short_queries(limits.queries, in_process=self._store.capabilities.owns_files, cores=cores),
+            at_once=limits.queries, waiting=limits.waiting, per_site=limits.site_queries, wait_s=limits.wait_s
         )
         self._reading = asyncio.Lock()
         self._ending: set[asyncio.Task[None]] = set()

@@ -13,7 +13,14 @@ import pytest
 from msgspec.structs import replace
 
 from analytics_server.access.sites import Sites
-from analytics_server.config import ClickhouseSection, Config, LimitsSection, PrivacySection, SitesSection
+from analytics_server.config import (
+    ClickhouseSection,
+    Config,
+    LimitsSection,
+    PrivacySection,
+    ServerSection,
+    SitesSection,
+)
 from analytics_server.doctor.day_totals import DayTotalsCheck
 from analytics_server.model import Site
 from analytics_server.privacy.erasure_jobs import ErasureJobs, ErasurePhase
@@ -33,6 +40,7 @@ from tests.query.conftest import insert_events
 from tests.query.oracle import COUNTING_METRICS, SESSION_METRICS
 from tests.query.plan.test_coverage import SITE, around
 from tests.query.world import make_world
+from tests.server import RunningServer
 
 DAYS = (datetime(2025, 3, 28, 23, tzinfo=UTC), datetime(2025, 3, 30, 22, tzinfo=UTC))
 """Two days in Berlin, the second with 23 hours."""
@@ -161,7 +169,8 @@ async def test_nothing_goes_while_the_totals_of_a_day_can_not_be_made(
 
     with monkeypatch.context() as patched:
         patched.setattr(DayTotals, "build_days", changes_meanwhile)
-        assert await expiry_of(store, sites, tmp_path, NOW).purge() == []
+        expiry = expiry_of(store, sites, tmp_path, NOW)
+        assert (await expiry.purge(), expiry.held_up) == ([], {SITE})
     assert (await store.query("SELECT count() FROM events")).rows == count.rows
     assert await purge(store, sites, tmp_path, NOW)
 
@@ -233,7 +242,8 @@ async def test_nothing_goes_before_an_erasure_that_was_broken_off_has_discarded_
     for phase in (ErasurePhase.DELETE, ErasurePhase.ROLLUPS, ErasurePhase.BUILDS):
         job = await jobs.change(job, phase=phase)
         caplog.clear()
-        assert await expiry_of(store, sites, tmp_path, NOW).purge() == []
+        expiry = expiry_of(store, sites, tmp_path, NOW)
+        assert (await expiry.purge(), expiry.held_up) == ([], {SITE})
         assert [record.getMessage() for record in caplog.records if "erasure" in record.getMessage()] == [
             "expiry waits until an erasure that was broken off is done"
         ]
@@ -254,6 +264,25 @@ async def test_an_erasure_that_was_broken_off_holds_up_no_site_without_totals(st
     job = await jobs.create("hash", SiteScope(), "ended", opted_out=False, follows="")
     await jobs.change(job, phase=ErasurePhase.BUILDS)
     assert await purge(store, sites, tmp_path, NOW)
+
+
+@pytest.mark.timeout(300)
+async def test_the_command_names_the_sites_that_wait(tmp_path: Path) -> None:
+    server = RunningServer(tmp_path)
+    server.start()
+    assert server.terminate() == 0
+    store = make_store(Config(server=ServerSection(data_dir=str(server.data_dir))))
+    await store.open()
+    await Sites(store, SitesSection()).put(Site(site_id=SITE, retention_days=10, rollup_retention_days=36_500))
+    events = [event for event in make_world(seed=3, sessions=50) if event.site_id == SITE]
+    await insert_events(store, around(events, ("2025-03-29T00:00", "2025-03-30T12:00")), seed=4)
+    jobs = ErasureJobs(store)
+    job = await jobs.create("hash", SiteScope(), "ended", opted_out=False, follows="")
+    await jobs.change(job, phase=ErasurePhase.BUILDS)
+    await store.close()
+    done = server.command("expire")
+    assert (done.returncode, done.stdout) == (1, "0 rows removed.\n")
+    assert f"Nothing was removed of {SITE}: " in done.stderr
 
 
 async def days_of_totals(store: Store) -> list[str]:

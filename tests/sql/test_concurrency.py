@@ -8,8 +8,7 @@ import pytest
 
 from analytics_server.config import SqlSection
 from analytics_server.errors import TooManyRequests, Unavailable
-from analytics_server.sql import concurrency
-from analytics_server.sql.concurrency import ConcurrencyLimit, default_short_queries
+from analytics_server.sql.concurrency import ConcurrencyLimit
 
 
 def slots(at_once: int = 2, per_site: int = 4, wait_s: float = 30.0) -> ConcurrencyLimit:
@@ -84,49 +83,6 @@ async def test_so_many_turns_are_passed_on_and_no_more() -> None:
         await few.acquire(["next"])
     few.release(last)
     await few.acquire(["next"])
-
-
-async def test_short_queries_leave_a_core_and_long_ones_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(concurrency, "SHORT_S", 0.05)
-    few = ConcurrencyLimit(at_once=3, waiting=9, per_site=9, wait_s=30.0, at_once_short=1)
-    first = await few.acquire(["a"], "t")
-    waiting = [asyncio.create_task(few.acquire([site])) for site in "bcd"]
-    assert not any([await begun(each) for each in waiting])
-    second = await waiting[0]  # the first is no short one now
-    assert not any([await begun(each) for each in waiting[1:]])
-    few.release(second)  # it was short: the next begins at once
-    assert [await begun(each) for each in waiting[1:]] == [True, False]
-    third = await waiting[2]
-    assert few._taken == 3
-    last = asyncio.create_task(few.acquire(["e"]))
-    await asyncio.sleep(0.2)  # all three are long, and more never run
-    assert not last.done()
-    few.reassign(third)
-    assert await begun(last)
-    for slot in (first, waiting[1].result(), third, last.result()):
-        few.release(slot)
-    assert (few._taken, few._short, few._reassigned) == (0, 0, 0)
-
-
-async def test_a_short_query_that_is_given_up_or_goes_away_makes_room() -> None:
-    few = ConcurrencyLimit(at_once=3, waiting=9, per_site=9, wait_s=30.0, at_once_short=1)
-    first = await few.acquire(["a"])
-    waiting = asyncio.create_task(few.acquire(["b"]))
-    left = asyncio.create_task(few.acquire(["c"]))
-    assert not await begun(waiting)
-    left.cancel()
-    few.reassign(first)
-    assert await begun(waiting)
-    few.release(first)
-    few.release(waiting.result())
-    assert (few._taken, few._short) == (0, 0)
-
-
-@pytest.mark.parametrize(
-    ("in_process", "cores", "expected"), [(True, 1, 1), (True, 2, 1), (True, 3, 2), (True, 64, 3), (False, 1, 3)]
-)
-def test_the_machine_decides_how_many_are_short(in_process: bool, cores: int, expected: int) -> None:
-    assert default_short_queries(3, in_process=in_process, cores=cores) == expected
 
 
 async def test_places_to_wait_are_shared_too() -> None:

@@ -424,7 +424,7 @@ QUERIES: list[Useful] = [
     ),
     Useful(
         "SELECT NULL IS TRUE, NULL IS FALSE, NULL IS NOT TRUE, NULL IS NOT FALSE, (1 = 1) IS TRUE, 2 IS TRUE, 0 IS FALSE, toNullable(0) IS NOT FALSE",
-        lambda w: [[False, False, True, True, True, True, True, False]],
+        lambda w: [[0, 0, 1, 1, 1, 1, 1, 0]],
     ),
     Useful(
         "SELECT count() FROM sessions s WHERE EXISTS (SELECT 1 FROM events e WHERE e.name = 'nothing')", lambda w: [[0]]

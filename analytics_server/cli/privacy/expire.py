@@ -31,6 +31,7 @@ def expire(config_path: str | None, dry_run: bool, as_json: bool) -> None:
     """
     config = read_config(config_path)
     found: list[SiteExpiry] = []
+    held_up: set[str] = set()
 
     async def work(store: Store) -> None:
         await open_store(store, config)
@@ -52,6 +53,7 @@ def expire(config_path: str | None, dry_run: bool, as_json: bool) -> None:
                 around=(SharedTurn(store, REMOVAL_TURN, holder="command line").taken, integrity.removing),
             )
             done = await expiry.plan() if dry_run else await expiry.purge()
+            held_up.update(expiry.held_up)
         await integrity.close()
         if done is None:
             raise AnalyticsError("A server is removing expired data now: try again later.", code="expiry_under_way")
@@ -60,8 +62,11 @@ def expire(config_path: str | None, dry_run: bool, as_json: bool) -> None:
     with_store(config, work)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
-        return
-    for site in found:
-        tables = ", ".join(f"{table} {rows}" for table, rows in site.rows.items())
-        click.echo(f"{site.site_id}\tbefore {site.before}\t{tables}")
-    click.echo(f"{sum(sum(site.rows.values()) for site in found)} rows {'would go' if dry_run else 'removed'}.")
+    else:
+        for site in found:
+            tables = ", ".join(f"{table} {rows}" for table, rows in site.rows.items())
+            click.echo(f"{site.site_id}\tbefore {site.before}\t{tables}")
+        click.echo(f"{sum(sum(site.rows.values()) for site in found)} rows {'would go' if dry_run else 'removed'}.")
+    if held_up:
+        names = ", ".join(sorted(held_up))
+        raise click.ClickException(f"Nothing was removed of {names}: totals of their days can't be kept yet.")

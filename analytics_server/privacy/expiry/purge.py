@@ -76,6 +76,8 @@ class Expiry:
         self._around = tuple(around)
         self._clock = clock
         self._totals = KeptTotals(store, sites, clock)
+        self.held_up: set[str] = set()
+        """Sites of which the last purge removed nothing, as their totals of days can't be kept yet."""
 
     async def plan(self) -> list[SiteExpiry]:
         """What would go now, of sites with anything to go. Raises a store error."""
@@ -93,6 +95,7 @@ class Expiry:
         async with leased(lease) as taken:
             if not taken:
                 return None
+            self.held_up.clear()
             async with within(self._around):
                 done = await self._finish_earlier()
             files = await self._remove_from_files()
@@ -130,16 +133,18 @@ class Expiry:
             since = self._totals_cuts([expiry.site_id]).get(expiry.site_id)
             if since is None or await self._totals.mark(sites[expiry.site_id], since, expiry.before):
                 ready.append(expiry)
+            else:
+                self.held_up.add(expiry.site_id)
         return ready
 
     async def _without_erasure(self, part: Iterable[SiteExpiry]) -> list[SiteExpiry]:
         """Those whose totals of days are not about to be discarded by an erasure. In the turn, which such an erasure
-        holds while it is at work, one is seen only where its server ended in the middle of it."""
+        holds while it is at work, one is seen only where it failed, or its server ended, in the middle of it."""
         part = list(part)
         if not self._totals_cuts([site.site_id for site in part]):
             return part
         jobs = ErasureJobs(self._store)
-        await jobs.documents.load()
+        await jobs.documents.catch_up()
         scopes = [job.scope for job in jobs.all() if job.phase.leaves_totals]
         waiting = self._totals_cuts([site.site_id for site in part if any(one.covers(site.site_id) for one in scopes)])
         if waiting:
@@ -147,6 +152,7 @@ class Expiry:
                 "expiry waits until an erasure that was broken off is done",
                 extra={"sites": ", ".join(sorted(waiting))[:1_000]},
             )
+            self.held_up.update(waiting)
         return [site for site in part if site.site_id not in waiting]
 
     async def _finish_earlier(self) -> list[SiteExpiry]:

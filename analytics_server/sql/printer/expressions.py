@@ -274,7 +274,7 @@ class ExpressionPrinter:
         self.context.only(node, "this", "expression")
         if isinstance(node.expression, exp.Boolean):  # neither of them where it is NULL
             sign = "!=" if node.expression.this else "="
-            return f"ifNull({self._operand(node.this, scope)} {sign} 0, false)"
+            return f"ifNull({self._operand(node.this, scope)} {sign} 0, 0)"
         if not isinstance(node.expression, exp.Null):
             self.context.refuse(node, "IS is followed by NULL, TRUE or FALSE, or NOT and one of them.")
         return f"isNull({self.write(node.this, scope)})"

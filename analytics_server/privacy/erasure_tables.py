@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from analytics_server.errors import StoreError
+from analytics_server.privacy.expiry.site_tables import DELETION_MARK
 from analytics_server.privacy.person_tables import FUNNEL_DAYS, USER_COLUMN, PersonTable, person_tables
 from analytics_server.privacy.scope import SiteScope
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
 from analytics_server.rollups.materialized_views import is_gone
-from analytics_server.rollups.mutations import delete_rows, quoted_text
+from analytics_server.rollups.mutations import delete_rows, mutations_ended, quoted_text
 from analytics_server.rollups.quiet import InsertWatch
 from analytics_server.rollups.registry import DERIVED_TABLES, ErasureMethod
 from analytics_server.rollups.removal import removals, rework
@@ -70,9 +71,14 @@ class ErasureTables:
         self._old: list[tuple[str, str]] | None = None
 
     async def collect(self, cut_off: int) -> CollectedRows:
-        """Write down what concerns the person, anew. Raises a store error."""
+        """Write down what concerns the person, anew. Raises a store error.
+
+        A purge that was broken off may have left a deletion of events, whose days would be found while it runs and have
+        no events after it: totals that were kept of them must stay.
+        """
         found = CollectedRows()
         await self._store.catch_up(["events", "erasure_subjects"])
+        await mutations_ended(self._store, "events", marker=DELETION_MARK)
         await self._store.command(f"ALTER TABLE erasure_keys DROP PARTITION '{self._id}'")
         mine = f"{USER_COLUMN} IN {self._person} AND {self._scope.condition}"
         arrived = "batch_id <= {cut_off:UInt64}"

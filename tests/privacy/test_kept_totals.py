@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -26,9 +27,10 @@ from analytics_server.model import Site
 from analytics_server.privacy.erasure_jobs import ErasureJobs, ErasurePhase
 from analytics_server.privacy.erasure_tables import DAYS_PART, ErasureTables
 from analytics_server.privacy.expiry import kept_totals
-from analytics_server.privacy.expiry.purge import Expiry, SiteExpiry
+from analytics_server.privacy.expiry.purge import NEWEST, Expiry, SiteExpiry
 from analytics_server.privacy.expiry.recording import Around
 from analytics_server.privacy.expiry.site_removal import SiteRemoval
+from analytics_server.privacy.expiry.site_tables import DELETION_MARK
 from analytics_server.privacy.scope import SiteScope
 from analytics_server.query.answer import Answer
 from analytics_server.query.day_totals import DayTotals
@@ -264,6 +266,25 @@ async def test_an_erasure_that_was_broken_off_holds_up_no_site_without_totals(st
     job = await jobs.create("hash", SiteScope(), "ended", opted_out=False, follows="")
     await jobs.change(job, phase=ErasurePhase.BUILDS)
     assert await purge(store, sites, tmp_path, NOW)
+
+
+async def test_an_erasure_waits_for_the_deletion_that_a_broken_off_purge_has_left(store: Store) -> None:
+    """Else it would discard the kept totals of days whose events are gone a moment later."""
+    events = [event for event in make_world(seed=3, sessions=300) if event.site_id == SITE]
+    await insert_events(store, around(events, ("2025-03-29T00:00", "2025-03-30T12:00")), seed=4)
+    answer = await store.query("SELECT any(user_id) FROM events WHERE user_id != ''")
+    jobs = ErasureJobs(store)
+    job = await jobs.create("hash", SiteScope(), "this", opted_out=False, follows="")
+    await jobs.put_subject(job, str(answer.rows[0][0]))
+    tables = ErasureTables(store, job.id, SiteScope(), cluster="")
+    assert (await tables.collect(NEWEST)).removed["events"] > 0
+    await store.command("SYSTEM STOP MERGES events")
+    await store.command(f"ALTER TABLE events DELETE WHERE {DELETION_MARK} SETTINGS mutations_sync = 0")
+    collecting = asyncio.create_task(tables.collect(NEWEST))
+    await asyncio.sleep(0.3)
+    assert not collecting.done()
+    await store.command("SYSTEM START MERGES events")
+    assert "events" not in (await collecting).removed
 
 
 @pytest.mark.timeout(300)

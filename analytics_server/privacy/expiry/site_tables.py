@@ -30,6 +30,9 @@ from analytics_server.store.protocol import Store
 PURGE = "expiry"
 """The id of the keys that are written down: one purge at a time, under the lease."""
 
+DELETION_MARK = f"'{PURGE}' != ''"
+"""By which the deletions of a purge are known, also those that a killed one has left."""
+
 SETTLED_S = 3_600.0
 REWORK_ROUNDS = 5
 
@@ -84,11 +87,11 @@ class ExpiryTables:
         for removal in await removals(self._store, PURGE, self._watch):
             await removal.collect(self._old_events(), {})
         await self._store.catch_up(["erasure_keys"])
-        await delete_rows(self._store, "events", _marked(self._old_events()), marker=_MARK)
+        await delete_rows(self._store, "events", _marked(self._old_events()), marker=DELETION_MARK)
 
     async def finish(self) -> None:
         """Make everything right that was derived from what is removed; `forget` is next. Raises a store error."""
-        await mutations_ended(self._store, "events", marker=_MARK)
+        await mutations_ended(self._store, "events", marker=DELETION_MARK)
         for _ in range(REWORK_ROUNDS):
             if await rework(await removals(self._store, PURGE, self._watch)):
                 break
@@ -98,7 +101,7 @@ class ExpiryTables:
             if table.filling is Filling.BUILD:
                 for name in (table.builds, table.name):
                     rows = self._unkept_rows(name) if table is DAY_TOTALS else self._old_rows(table)
-                    await delete_rows(self._store, name, _marked(rows), marker=_MARK)
+                    await delete_rows(self._store, name, _marked(rows), marker=DELETION_MARK)
 
     async def forget(self) -> None:
         """The purge is over. Raises a store error."""
@@ -160,7 +163,6 @@ class ExpiryTables:
         return {str(site_id): int(str(rows)) for site_id, rows in answer.rows}
 
 
-_MARK = f"'{PURGE}' != ''"
 _KEPT_BUILDS = "SELECT build_id FROM day_builds WHERE kept = 1"
 _ROWS = "rows of "
 
@@ -184,4 +186,4 @@ def _older(before: date, time_column: str) -> str:
 
 def _marked(condition: str) -> str:
     """The condition of a mutation that is known by its text."""
-    return f"{_MARK} AND {condition}"
+    return f"{DELETION_MARK} AND {condition}"

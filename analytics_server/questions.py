@@ -77,7 +77,9 @@ class Questions:
         self.analyses = AnalysesService(store, sites, saved, self._queries.context, _utc_now, config.clickhouse.cluster)
         self.grafana = GrafanaService(PanelReports(self._queries, self.analyses.funnels), sites.all)
         self.day_totals = DayTotals(store, sites, _utc_now, must_wait=must_wait)
-        self.archive = Archive(config, store, sites, recorder, registry, must_wait=must_wait)
+        self.archive = Archive(
+            config, store, sites, recorder, registry, must_wait=must_wait, unreadable=access.unreadable
+        )
 
     async def load(self) -> None:
         """Read what is saved, and what is left of the last update to be done. Raises a store error."""

@@ -16,6 +16,7 @@ from analytics_server.config import Config
 from analytics_server.errors import AnalyticsError
 from analytics_server.store.lease import Lease, leased
 from analytics_server.store.protocol import Store
+from analytics_server.store.unreadable import UnreadableDocuments
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +42,9 @@ class Held:
 class ArchivePlace:
     """`root`: `[export] directory`, absolute; None where no files are written."""
 
-    def __init__(self, config: Config, store: Store) -> None:
+    def __init__(self, config: Config, store: Store, unreadable: UnreadableDocuments | None = None) -> None:
         self.root = root_of(config.export)
-        self.roots = ArchiveRoots(store)
+        self.roots = ArchiveRoots(store, unreadable)
         self._holder = str(config.data_dir)
         self._store = store
 

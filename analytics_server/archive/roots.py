@@ -19,6 +19,7 @@ from analytics_server.archive.whole_files import remove_parts, replace_whole
 from analytics_server.errors import AnalyticsError
 from analytics_server.store.documents import Documents, DocumentTable, Key
 from analytics_server.store.protocol import Store
+from analytics_server.store.unreadable import UnreadableDocuments
 
 ROOT_FILE = "_archive.json"
 ID_BYTES = 6
@@ -46,13 +47,14 @@ class RootUnknown(AnalyticsError):
 class ArchiveRoots:
     """What is recorded of directories. Call `load` before each work on it."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, unreadable: UnreadableDocuments | None = None) -> None:
         self._documents = Documents(
             store,
             ROOTS,
             decode=lambda key, text: msgspec.json.decode(text, type=RootRecord),
             encode=lambda record: msgspec.json.encode(record).decode(),
             label=lambda key: ("archive_root", key[0]),
+            unreadable=unreadable,
         )
 
     async def load(self) -> None:

@@ -36,6 +36,7 @@ from analytics_server.profiles.tables import PROFILES
 from analytics_server.query.context import QueryContext, zone_of
 from analytics_server.query.language.time_range import EARLIEST
 from analytics_server.store.protocol import Store
+from analytics_server.store.unreadable import UnreadableDocuments
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +79,10 @@ class Archive:
         *,
         must_wait: Callable[[], bool] = lambda: False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        unreadable: UnreadableDocuments | None = None,
     ) -> None:
         self._settings = config.export
-        self._place = ArchivePlace(config, store)
+        self._place = ArchivePlace(config, store, unreadable)
         self.root = self._place.root
         self._privacy = config.privacy
         self._store = store

@@ -1,4 +1,4 @@
-"""Check of the stored documents: sites, tokens and saved things that this version can't read."""
+"""Check of the stored documents, from sites to erasures, that this version can't read."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from collections.abc import Mapping
 import msgspec
 
 from analytics_server.access.gate import Gate
+from analytics_server.access.links.share_links import ShareLinks
+from analytics_server.access.people.accounts import Accounts
+from analytics_server.access.people.sessions import PersonSessions
 from analytics_server.access.sites import Sites
 from analytics_server.analyses.experiments.definition import ExperimentBody
 from analytics_server.analyses.funnels.definition import FunnelBody
-from analytics_server.config import SitesSection
+from analytics_server.archive.roots import ArchiveRoots
+from analytics_server.config import AccessSection, SitesSection
 from analytics_server.doctor.report import BaseCheck, Finding, count
+from analytics_server.privacy.erasure_jobs import ErasureJobs
+from analytics_server.privacy.opt_outs import OptOuts
+from analytics_server.privacy.user_hashes import UserHashes
 from analytics_server.query.language.saved_filters import GoalBody, SegmentBody
 from analytics_server.query.saved_kinds.annotations import AnnotationBody
 from analytics_server.query.saved_kinds.queries import QueryBody
@@ -43,16 +50,26 @@ class DocumentsCheck(BaseCheck):
     async def examine(self) -> Finding:
         """Read all documents as a server does. Raises a store error."""
         unreadable = UnreadableDocuments()
-        await Gate(self._store, unreadable=unreadable).load()
-        await Sites(self._store, self._sites, unreadable=unreadable).load()
-        saved = Saved(self._store, unreadable=unreadable)
-        await saved.load()
+        store = self._store
+        accounts, saved = Accounts(store, unreadable=unreadable), Saved(store, unreadable=unreadable)
+        for documents in (
+            Gate(store, unreadable=unreadable),
+            Sites(store, self._sites, unreadable=unreadable),
+            accounts,
+            PersonSessions(store, accounts, AccessSection(), unreadable=unreadable),
+            ShareLinks(store, unreadable=unreadable),
+            OptOuts(store, UserHashes(store), unreadable=unreadable),
+            ErasureJobs(store, unreadable=unreadable).documents,
+            ArchiveRoots(store, unreadable=unreadable),
+            saved,
+        ):
+            await documents.load()
         for kind, body in BODIES.items():
             for thing in saved.of_kind(kind):
                 saved.readable([thing], lambda each, body=body: body_of(each, body))  # type: ignore[misc]
         named = [f"{kind} {id_}" for kind, ids in unreadable.ids().items() for id_ in ids]
         if not named:
-            return self.ok("All stored sites, tokens and saved things can be read.")
+            return self.ok("All stored documents can be read.")
         more = "" if len(named) <= MOST_NAMED else ", …"
         return self.warning(
             f"{count(len(named), 'stored document')} can't be read and is left out: "

@@ -8,26 +8,33 @@ view that is missing or different (in place, so that no insert meanwhile passes 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from analytics_server.doctor.report import BaseCheck, Facts, Finding, count
 from analytics_server.errors import AnalyticsError
 from analytics_server.store import Store, migrate
 from analytics_server.store.migrate import render, schema_migrations, statements
 
-_VIEW = re.compile(r"CREATE MATERIALIZED VIEW IF NOT EXISTS (\w+)(?: ON CLUSTER `\w+`)? TO (\w+) AS\s+(SELECT.*)", re.S)
+_VIEW = re.compile(
+    r"(CREATE MATERIALIZED VIEW IF NOT EXISTS (\w+)(?: ON CLUSTER `\w+`)? TO (\w+) AS\s+)(SELECT.*)", re.S
+)
 _CHANGED = re.compile(r"ALTER TABLE (\w+)(?: ON CLUSTER `\w+`)? MODIFY QUERY\s+(SELECT.*)", re.S)
 _TARGET = re.compile(r" TO (?:`?\w+`?\.)?`?(\w+)`?[ (]")
 
 
 @dataclass(frozen=True, slots=True)
 class ShippedView:
-    """A materialized view as the schema files define it; `create` is the whole statement."""
+    """A materialized view as the schema files define it. `head`: of its statement, before the SELECT."""
 
     name: str
     target: str
+    head: str
     select: str
-    create: str
+
+    @property
+    def create(self) -> str:
+        """The whole statement."""
+        return self.head + self.select
 
 
 def shipped_views(cluster: str) -> list[ShippedView]:
@@ -36,11 +43,9 @@ def shipped_views(cluster: str) -> list[ShippedView]:
     for migration in schema_migrations():
         for statement in statements(render(migration.text, cluster)):
             if match := _VIEW.match(statement):
-                found[match[1]] = ShippedView(match[1], match[2], match[3], statement)
+                found[match[2]] = ShippedView(match[2], match[3], match[1], match[4])
             elif match := _CHANGED.match(statement):
-                before = found[match[1]]
-                create = before.create.replace(before.select, match[2])
-                found[match[1]] = ShippedView(before.name, before.target, match[2], create)
+                found[match[1]] = replace(found[match[1]], select=match[2])
     return list(found.values())
 
 

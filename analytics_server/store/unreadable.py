@@ -51,7 +51,9 @@ class UnreadableDocuments:
     def collect(self) -> Iterator[Metric]:
         """For the registry."""
         family = GaugeMetricFamily(
-            "unreadable_documents", "Stored sites, tokens and saved things that can't be read.", labels=["kind"]
+            "unreadable_documents",
+            "Stored documents, such as sites, tokens and saved things, that can't be read.",
+            labels=["kind"],
         )
         for kind, ids in sorted(self._ids.items()):
             family.add_metric([kind], len(ids))

@@ -35,13 +35,21 @@ async def test_unreadable_documents_are_named(any_place: Place) -> None:
     columns = ("document", "deleted", "updated_at")
     await store.insert("sites", ("site_id", *columns), [["b.example"], ["{"], [0], [NOW]])
     await store.insert("tokens", ("token_hash", *columns), [["0" * 64], ["null"], [0], [NOW]])
+    people: list[list[object]] = [["person", "share_link"], ["p1", "l1"], ["{", "{"], [0, 0], [NOW, NOW]]
+    await store.insert("people", ("kind", "id", *columns), people)
+    session: list[list[object]] = [["5" * 64], ['{"ends_at_s":4000000000}'], [0], [NOW]]
+    await store.insert("person_sessions", ("session_hash", *columns), session)
+    await store.insert("erasures", ("id", *columns), [["e1"], ["{"], [0], [NOW]])
+    await store.insert("opt_outs", ("user_hash", "site_id", *columns), [["u1"], [""], ["{"], [0], [NOW]])
+    await store.insert("archive_roots", ("root", "site_id", *columns), [["r1"], [""], ["{"], [0], [NOW]])
 
     found = await check.examine()
     assert found.status == "warning"
     named = found.facts["unreadable"]
     assert isinstance(named, list)
     assert set(named) == {
-        *("alert x", "site b.example", f"token {'0' * 12}"),
+        *("alert x", "site b.example", f"token {'0' * 12}", "person p1", "share_link l1", "session 55555555"),
+        *("erasure e1", "opt_out u1", "archive_root r1"),
         *(f"{kind} {thing.id}" for kind, thing in bodies.items()),
     }
     assert sound.id not in found.message

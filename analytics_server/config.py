@@ -39,6 +39,8 @@ ENVIRONMENT_PREFIX = "ANALYTICS_"
 
 
 class ServerSection(Section, frozen=True, kw_only=True):
+    """Where the server listens, and where its data lies."""
+
     host: str = "127.0.0.1"
     port: Port = 8000
     data_dir: str = "./data"
@@ -53,6 +55,8 @@ class ServerSection(Section, frozen=True, kw_only=True):
 
 
 class ClickhouseSection(Section, frozen=True, kw_only=True):
+    """Which ClickHouse, and how it is talked to."""
+
     url: str = ""
     database: str = "analytics"
     cluster: str = ""
@@ -63,6 +67,8 @@ class ClickhouseSection(Section, frozen=True, kw_only=True):
 
 
 class SitesSection(Section, frozen=True, kw_only=True):
+    """How sites come to be."""
+
     create_unknown: bool = True
     max_sites: Positive = 10_000
     default_timezone: str = "UTC"
@@ -70,6 +76,8 @@ class SitesSection(Section, frozen=True, kw_only=True):
 
 
 class AccessSection(Section, frozen=True, kw_only=True):
+    """Signing in: attempts, sessions, share links."""
+
     session_idle_s: Positive = 172_800
     session_absolute_s: Positive = 2_592_000
     invitation_s: Positive = 604_800
@@ -81,6 +89,8 @@ class AccessSection(Section, frozen=True, kw_only=True):
 
 
 class CollectSection(Section, frozen=True, kw_only=True):
+    """How events are read, attributed and enriched."""
+
     query_keys: tuple[str, ...] = ("page", "q", "s", "search", "query", "category", "id", "p", "tab", "lang")
     mask_emails: bool = True
     trailing_slash: Literal["keep", "strip"] = "keep"
@@ -99,6 +109,8 @@ class CollectSection(Section, frozen=True, kw_only=True):
 
 
 class LimitsSection(Section, frozen=True, kw_only=True):
+    """Bounds of requests, questions and live connections."""
+
     event_bytes: Positive = 65_536
     batch_bytes: Positive = 1_048_576
     batch_events: Positive = 1_000
@@ -130,6 +142,8 @@ class LimitsSection(Section, frozen=True, kw_only=True):
 
 
 class SqlSection(Section, frozen=True, kw_only=True):
+    """Bounds of one SQL query, and of all together."""
+
     timeout_s: Seconds = 30.0
     memory_mb: Positive = 512
     read_rows: Positive = 2_000_000_000
@@ -146,6 +160,8 @@ class SqlSection(Section, frozen=True, kw_only=True):
 
 
 class ClickhouseApiSection(Section, frozen=True, kw_only=True):
+    """The interface for clients of ClickHouse."""
+
     path: UrlPath = "/clickhouse"
     at_root: bool = True
     sites: Positive = 100
@@ -153,6 +169,8 @@ class ClickhouseApiSection(Section, frozen=True, kw_only=True):
 
 
 class IngestSection(Section, frozen=True, kw_only=True):
+    """The write-ahead log and the flush."""
+
     ack: Literal["fsync", "os"] = "fsync"
     wal_dir: str = ""
     wal_max_mb: Positive = 4_096
@@ -168,6 +186,8 @@ class IngestSection(Section, frozen=True, kw_only=True):
 
 
 class PrivacySection(Section, frozen=True, kw_only=True):
+    """What is respected, and how long data is kept."""
+
     visitor: Literal["daily", "off"] = "daily"
     retention_days: RetentionDays = 0
     rollup_retention_days: RetentionDays = 0
@@ -175,32 +195,44 @@ class PrivacySection(Section, frozen=True, kw_only=True):
 
 
 class ExportSection(Section, frozen=True, kw_only=True):
+    """Files of days."""
+
     directory: str = ""
     sites: tuple[str, ...] = ()
     after_hours: Hours = 48
 
 
 class GeoSection(Section, frozen=True, kw_only=True):
+    """The files of countries and cities."""
+
     database: str = ""
     reload_interval_s: Positive = 60
 
 
 class TrackerSection(Section, frozen=True, kw_only=True):
+    """How the script is served."""
+
     script_path: UrlPath = "/a.js"
     collect_path: UrlPath = "/track"
 
 
 class DashboardSection(Section, frozen=True, kw_only=True):
+    """The pages."""
+
     enabled: bool = True
 
 
 class McpSection(Section, frozen=True, kw_only=True):
+    """The interface for assistants."""
+
     enabled: bool = True
     rows: Positive = 100
     answer_bytes: Annotated[int, Meta(ge=4_096)] = 60_000
 
 
 class LogSection(Section, frozen=True, kw_only=True):
+    """The server's own log."""
+
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "text"] = "text"
 

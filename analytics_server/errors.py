@@ -40,26 +40,36 @@ class RequestError(AnalyticsError):
 
 
 class Unauthorized(RequestError):
+    """No credential, or none that is known."""
+
     code = "unauthorized"
     status = 401
 
 
 class Forbidden(RequestError):
+    """The caller may not do this."""
+
     code = "forbidden"
     status = 403
 
 
 class NotFound(RequestError):
+    """There is nothing of that name, or nothing that the caller may see."""
+
     code = "not_found"
     status = 404
 
 
 class MethodNotAllowed(RequestError):
+    """The address takes other methods."""
+
     code = "method_not_allowed"
     status = 405
 
 
 class TooSlow(RequestError):
+    """The request did not arrive in time."""
+
     code = "request_timeout"
     status = 408
 
@@ -72,16 +82,22 @@ class Conflict(RequestError):
 
 
 class TooLarge(RequestError):
+    """The request, or what it unpacks to, is larger than allowed."""
+
     code = "too_large"
     status = 413
 
 
 class UnsupportedMedia(RequestError):
+    """A body of that type or packing is not read."""
+
     code = "unsupported_media_type"
     status = 415
 
 
 class ExpectationFailed(RequestError):
+    """An `Expect` that is not met."""
+
     code = "expectation_failed"
     status = 417
 
@@ -102,6 +118,8 @@ class NotImplementedHere(AnalyticsError):
 
 
 class TooManyRequests(RequestError):
+    """More than is allowed of one address, site or token; `retry_after_s` says when to come again."""
+
     code = "too_many_requests"
     status = 429
     retry_after_s = 1

@@ -58,10 +58,15 @@ def test_every_public_class_name_stands_once() -> None:
     assert not {name: found for name, found in places.items() if len(found) > 1}
 
 
-def test_every_public_function_has_a_docstring() -> None:
+def test_every_public_class_and_function_has_a_docstring() -> None:
     missing = []
     for path in modules():
         tree = ast.parse(path.read_text(encoding="utf-8"))
+        missing += [
+            f"{path.relative_to(PACKAGE)}: {node.name}"
+            for node in tree.body
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and not ast.get_docstring(node)
+        ]
         owners: list[tuple[str, list[ast.stmt]]] = [("", tree.body)]
         owners += [
             (f"{node.name}.", node.body)

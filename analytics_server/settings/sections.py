@@ -20,6 +20,8 @@ SECRET_BYTES = 4_096
 
 
 class OidcSection(Section, frozen=True, kw_only=True):
+    """Signing in through a provider."""
+
     issuer: str = ""
     client_id: str = ""
     client_secret: str = ""
@@ -32,6 +34,8 @@ class OidcSection(Section, frozen=True, kw_only=True):
 
 
 class MailSection(Section, frozen=True, kw_only=True):
+    """The mail server, and bounds of what is sent by it."""
+
     host: str = ""
     port: Annotated[int, Meta(ge=1, le=65535)] = 587
     tls: Literal["none", "starttls", "tls"] = "starttls"

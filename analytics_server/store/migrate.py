@@ -50,6 +50,8 @@ class MigrationError(AnalyticsError):
 
 
 class Migration(msgspec.Struct, frozen=True, kw_only=True):
+    """A schema file: its number, name and text."""
+
     number: int
     name: str
     text: str

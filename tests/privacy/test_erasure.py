@@ -18,6 +18,7 @@ from analytics_server.model import Site
 from analytics_server.privacy.certificate import Certificate, hash_of
 from analytics_server.privacy.expiry import site_tables
 from analytics_server.privacy.expiry.purge import Expiry
+from analytics_server.privacy.report.history import ERASURE_DONE
 from analytics_server.store import make_store
 from tests.e2e.load import SITE, Load
 from tests.faults.books import assert_books_balance_everywhere
@@ -45,6 +46,10 @@ async def test_nothing_of_the_person_is_left_and_the_others_numbers_are_theirs(t
             assert await exported(client, ANNA) == lines
             found = await erased(client, ANNA)
             assert found["named_in"] == []
+            entries = (await client.call("GET", "/api/v1/privacy/audit")).json["entries"]
+            (done,) = [entry for entry in entries if entry["operation"] == ERASURE_DONE]
+            assert done["details"]["certificate_hash"] == found["hash"]
+            assert ANNA not in str(done)
         assert found["verified"]
         assert found["files_removed"]
         assert found["removed"]["events"] == len(traffic.of(ANNA))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
+import msgspec
 
 from analytics_server.config import Config, load_config
 from analytics_server.doctor.lock import DirectoryLock
@@ -41,6 +42,13 @@ def read_config(path: str | None) -> Config:
 config_option = click.option(
     "--config", "config_path", metavar="FILE", help="Config file (TOML). Also: ANALYTICS_CONFIG. Default: none."
 )
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def echo_json(value: object) -> None:
+    """Print a value as indented JSON."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def with_store(config: Config, work: Callable[[Store], Awaitable[None]]) -> None:

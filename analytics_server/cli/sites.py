@@ -11,7 +11,7 @@ from analytics_server.access.profile_routes import note_of
 from analytics_server.access.site_settings import SiteSettings
 from analytics_server.access.sites import Sites, valid_site_id
 from analytics_server.cli.audit import command_log, record
-from analytics_server.cli.context import config_option, read_config, with_store
+from analytics_server.cli.context import config_option, echo_json, json_option, read_config, with_store
 from analytics_server.config import Config
 from analytics_server.errors import AnalyticsError, NotFound
 from analytics_server.model import Site
@@ -30,12 +30,16 @@ def site() -> None:
 
 @site.command("list")
 @config_option
-def site_list(config_path: str | None) -> None:
+@json_option
+def site_list(config_path: str | None, as_json: bool) -> None:
     """List the sites."""
     config = read_config(config_path)
 
     async def work(store: Store) -> None:
         sites = await _ready_sites(store, config)
+        if as_json:
+            echo_json(sites.all())
+            return
         for found in sites.all():
             click.echo(f"{found.site_id}\t{found.timezone}")
 
@@ -46,7 +50,8 @@ def site_list(config_path: str | None) -> None:
 @config_option
 @click.argument("site_id")
 @click.option("--timezone", default="", help="IANA name, e.g. Europe/Stockholm. Default: from the config.")
-def site_create(config_path: str | None, site_id: str, timezone: str) -> None:
+@json_option
+def site_create(config_path: str | None, site_id: str, timezone: str, as_json: bool) -> None:
     """Create a site, or change its time zone."""
     config = read_config(config_path)
 
@@ -60,7 +65,10 @@ def site_create(config_path: str | None, site_id: str, timezone: str) -> None:
             made = await sites.put(msgspec.structs.replace(old, timezone=timezone or old.timezone))
         action = MANAGE_SITES if old is None else CHANGE_SITE
         await record(store, config, action.name, "site create", site_id=made.site_id)
-        click.echo(f"{made.site_id}\t{made.timezone}")
+        if as_json:
+            echo_json(made)
+        else:
+            click.echo(f"{made.site_id}\t{made.timezone}")
 
     with_store(config, work)
 
@@ -73,7 +81,7 @@ def site_show(config_path: str | None, site_id: str) -> None:
     config = read_config(config_path)
 
     async def work(store: Store) -> None:
-        _print(_found(await _ready_sites(store, config), site_id))
+        echo_json(_found(await _ready_sites(store, config), site_id))
 
     with_store(config, work)
 
@@ -155,7 +163,7 @@ def site_set(
         if now.public != before.public:
             details["public"] = str(now.public).lower()
         await record(store, config, "change_site", "site set", site_id=now.site_id, details=details)
-        _print(now)
+        echo_json(now)
         if now.profile != before.profile:
             click.echo(note_of(now.profile), err=True)
 
@@ -227,10 +235,6 @@ def _found(sites: Sites, site_id: str) -> Site:
 
 def _no_site(site_id: str) -> NotFound:
     return NotFound(f"There is no site {site_id[:128]!r}: analytics-server site list prints those that there are.")
-
-
-def _print(site: Site) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(site), indent=2).decode())
 
 
 async def _ready_sites(store: Store, config: Config) -> Sites:

@@ -141,6 +141,12 @@ def test_sites_are_made_listed_and_changed(run: Commands) -> None:
     assert run.lines("site", "create", "b.example") == ["b.example\tUTC"]
     assert run.lines("site", "create", "b.example", "--timezone", "Asia/Tokyo") == ["b.example\tAsia/Tokyo"]
     assert run.lines("site", "list") == ["a.example\tEurope/Stockholm", "b.example\tAsia/Tokyo"]
+    made = msgspec.json.decode(run("site", "create", "c.example", "--json").stdout, type=Site)
+    sites = msgspec.json.decode(run("site", "list", "--json").stdout, type=list[Site])
+    assert [(site.site_id, site.timezone) for site in sites[:2]] == [
+        *(("a.example", "Europe/Stockholm"), ("b.example", "Asia/Tokyo")),
+    ]
+    assert sites[2] == made
 
 
 def test_a_site_s_settings_are_changed_and_shown(run: Commands) -> None:
@@ -214,11 +220,21 @@ def test_tokens_are_shown_once_listed_without_secret_and_revoked(run: Commands) 
     assert gone.exit_code == 1
     assert "There is no token" in gone.output
 
+    made = msgspec.json.decode(run("token", "create", "--role", "collect", "--name", "json", "--json").stdout)
+    shown = msgspec.json.decode(run("token", "list", "--json").stdout)
+    assert made.pop("token").startswith("ast_")
+    assert made == shown[1]
+    assert (made["role"], made["name"], made["last_used_on"], len(shown)) == ("collect", "json", None, 2)
+    ended = msgspec.json.decode(run("token", "revoke", made["token_id"], "--json").stdout)
+    assert ended == {"token_id": made["token_id"], "revoked": True}
+    assert len(msgspec.json.decode(run("token", "list", "--json").stdout)) == 1
+
 
 def test_people_are_invited_and_reset_by_links_without_a_password_on_the_command_line(run: Commands) -> None:
     (link,) = run.lines("person", "add", "Anna@example.org", "--role", "editor", "--site", "a.example")
     assert link.startswith("http://127.0.0.1:8000/dashboard#invitation=asi_")
     assert run.lines("person", "list") == []  # not before the link is opened
+    assert msgspec.json.decode(run("person", "list", "--json").stdout) == []
     for arguments in (("--owner", "--role", "editor", "--site", "a.example"), ("--role", "editor"), ()):
         assert run("person", "add", "anna@example.org", *arguments).exit_code == 2
     for command in (("reset-password",), ("remove",), ("sessions",), ("sign-out",), ("change", "--owner")):

@@ -19,12 +19,12 @@ from analytics_server.access.people.accounts import (
     Rights,
     invitation_link,
 )
-from analytics_server.access.people.parts import rights_of
+from analytics_server.access.people.parts import person_info, rights_of
 from analytics_server.access.people.sessions import PersonSessions, SessionUse
 from analytics_server.cli.access.mail import check_may_send, send_option
 from analytics_server.cli.access.mail import send as send_mail
 from analytics_server.cli.audit import record
-from analytics_server.cli.context import config_option, read_config, run_async, with_store
+from analytics_server.cli.context import config_option, echo_json, json_option, read_config, run_async, with_store
 from analytics_server.config import Config
 from analytics_server.listening import base_url
 from analytics_server.mail.texts import MailText, invitation_text, reset_text
@@ -47,10 +47,14 @@ def person() -> None:
 
 @person.command("list")
 @config_option
-def person_list(config_path: str | None) -> None:
+@json_option
+def person_list(config_path: str | None, as_json: bool) -> None:
     """List the people: id, e-mail, roles, second factor, name."""
 
     async def work(people: Accounts, config: Config, store: Store) -> None:
+        if as_json:
+            echo_json([person_info(each) for each in people.all()])
+            return
         for each in people.all():
             factor = "code" if each.has_second_factor else "-"
             click.echo("\t".join((each.id, each.email, _roles(each.rights), factor, each.name)))

@@ -23,15 +23,13 @@ from analytics_server.access.sites import Sites, valid_site_id
 from analytics_server.access.tokens import LEAST_THRESHOLD, MOST_THRESHOLD
 from analytics_server.cli.access.tokens import end_of
 from analytics_server.cli.audit import open_store, record
-from analytics_server.cli.context import config_option, read_config, with_store
+from analytics_server.cli.context import config_option, echo_json, json_option, read_config, with_store
 from analytics_server.config import Config
 from analytics_server.listening import base_url
 from analytics_server.query.context import QueryContext
 from analytics_server.query.share_links.narrowing import LinkQuestions
 from analytics_server.saved.store import Saved
 from analytics_server.store import Store
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 @click.group()
@@ -61,7 +59,7 @@ def share_list(config_path: str | None, site_id: str, as_json: bool) -> None:
         wanted = [valid_site_id(site_id)] if site_id else [site.site_id for site in offline.sites.all()]
         found = [offline.creation.info(link) for site in wanted for link in offline.links.of_site(site)]
         if as_json:
-            click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+            echo_json(found)
             return
         for each in found:
             shows = [f"{len(each.filters)} filters"] if each.filters else []
@@ -133,8 +131,7 @@ def share_create(
         )
         link = f"{_base(offline.config)}/share/{secret}"
         if as_json:
-            shown = msgspec.json.encode(offline.creation.shown(made) | {"link": link})
-            click.echo(msgspec.json.format(shown, indent=2).decode())
+            echo_json(offline.creation.shown(made) | {"link": link})
         else:
             click.echo(link)
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import click
+import msgspec
 
 from analytics_server.access.actions import MANAGE_TOKENS
 from analytics_server.access.gate import Gate
 from analytics_server.access.principals import Role
-from analytics_server.access.token_routes import checked_threshold, role_of, scopes_of
+from analytics_server.access.token_routes import checked_threshold, role_of, scopes_of, token_info
 from analytics_server.access.tokens import ID_CHARS, LEAST_THRESHOLD, MOST_THRESHOLD, TOKEN_ROLES, token_hash
 from analytics_server.cli.audit import record
-from analytics_server.cli.context import config_option, read_config, with_store
+from analytics_server.cli.context import config_option, echo_json, json_option, read_config, with_store
 from analytics_server.config import Config
 from analytics_server.store import Store, migrate
 
@@ -24,13 +25,17 @@ def token() -> None:
 
 @token.command("list")
 @config_option
-def token_list(config_path: str | None) -> None:
+@json_option
+def token_list(config_path: str | None, as_json: bool) -> None:
     """List the tokens (never the secrets)."""
     config = read_config(config_path)
 
     async def work(store: Store) -> None:
         gate = await _ready_gate(store, config)
         uses = await gate.uses.read()
+        if as_json:
+            echo_json([token_info(found, uses.get(found.token_id)) for found in gate.tokens()])
+            return
         for found in gate.tokens():
             end = "-" if found.expires_at is None else f"{found.expires_at:%Y-%m-%dT%H:%MZ}"
             used = f"{uses[found.token_id]:%Y-%m-%d}" if found.token_id in uses else "-"
@@ -53,6 +58,7 @@ def token_list(config_path: str | None) -> None:
     type=click.IntRange(LEAST_THRESHOLD, MOST_THRESHOLD),
     help="Show it no rows of fewer visitors. Only for tokens that read.",
 )
+@json_option
 def token_create(
     config_path: str | None,
     role: str | None,
@@ -61,6 +67,7 @@ def token_create(
     name: str,
     expires: str,
     threshold: int | None,
+    as_json: bool,
 ) -> None:
     """Create a token and print it: the only time it is shown."""
     config = read_config(config_path)
@@ -72,8 +79,12 @@ def token_create(
         secret = await gate.create(
             role_of(wanted), scopes=wanted, name=name, sites=sites, expires_at=end, threshold=least
         )
-        await record(store, config, MANAGE_TOKENS.name, "token create", resource=token_hash(secret)[:ID_CHARS])
-        click.echo(secret)
+        token_id = token_hash(secret)[:ID_CHARS]
+        await record(store, config, MANAGE_TOKENS.name, "token create", resource=token_id)
+        if not as_json:
+            click.echo(secret)
+        elif (made := await gate.find(token_id)) is not None:
+            echo_json(msgspec.structs.asdict(token_info(made, None)) | {"token": secret})
 
     with_store(config, work)
 
@@ -81,7 +92,8 @@ def token_create(
 @token.command("revoke")
 @config_option
 @click.argument("token_id")
-def token_revoke(config_path: str | None, token_id: str) -> None:
+@json_option
+def token_revoke(config_path: str | None, token_id: str, as_json: bool) -> None:
     """Revoke a token by its id (see token list)."""
     config = read_config(config_path)
 
@@ -90,7 +102,10 @@ def token_revoke(config_path: str | None, token_id: str) -> None:
         if not await gate.revoke(token_id):
             raise click.ClickException(f"There is no token with the id {token_id}.")
         await record(store, config, MANAGE_TOKENS.name, "token revoke", resource=token_id)
-        click.echo("revoked")
+        if as_json:
+            echo_json({"token_id": token_id, "revoked": True})
+        else:
+            click.echo("revoked")
 
     with_store(config, work)
 

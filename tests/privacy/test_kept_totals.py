@@ -287,23 +287,42 @@ async def test_an_erasure_waits_for_the_deletion_that_a_broken_off_purge_has_lef
     assert "events" not in (await collecting).removed
 
 
+@asynccontextmanager
+async def opened(server: RunningServer) -> AsyncIterator[Store]:
+    """What a server that is stopped has stored."""
+    store = make_store(Config(server=ServerSection(data_dir=str(server.data_dir))))
+    await store.open()
+    yield store
+    await store.close()
+
+
 @pytest.mark.timeout(300)
-async def test_the_command_names_the_sites_that_wait(tmp_path: Path) -> None:
+async def test_the_command_names_the_sites_that_wait_and_removes_what_is_too_old(tmp_path: Path) -> None:
     server = RunningServer(tmp_path)
     server.start()
     assert server.terminate() == 0
-    store = make_store(Config(server=ServerSection(data_dir=str(server.data_dir))))
-    await store.open()
-    await Sites(store, SitesSection()).put(Site(site_id=SITE, retention_days=10, rollup_retention_days=36_500))
+    site = Site(site_id=SITE, retention_days=10, rollup_retention_days=36_500)
     events = [event for event in make_world(seed=3, sessions=50) if event.site_id == SITE]
-    await insert_events(store, around(events, ("2025-03-29T00:00", "2025-03-30T12:00")), seed=4)
-    jobs = ErasureJobs(store)
-    job = await jobs.create("hash", SiteScope(), "ended", opted_out=False, follows="")
-    await jobs.change(job, phase=ErasurePhase.BUILDS)
-    await store.close()
+    async with opened(server) as store:
+        await Sites(store, SitesSection()).put(site)
+        await insert_events(store, around(events, ("2025-03-29T00:00", "2025-03-30T12:00")), seed=4)
+        jobs = ErasureJobs(store)
+        job = await jobs.create("hash", SiteScope(), "ended", opted_out=False, follows="")
+        await jobs.change(job, phase=ErasurePhase.BUILDS)
     done = server.command("expire")
     assert (done.returncode, done.stdout) == (1, "0 rows removed.\n")
     assert f"Nothing was removed of {SITE}: " in done.stderr
+
+    async with opened(server) as store:
+        await Sites(store, SitesSection()).put(replace(site, rollup_retention_days=0))
+    planned = server.command("expire", "--dry-run", "--json")
+    done = server.command("expire", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    (gone,) = msgspec.json.decode(done.stdout)
+    assert msgspec.json.decode(planned.stdout) == [gone]
+    assert (gone["site_id"], gone["rows"]["events"] > 0) == (SITE, True)
+    async with opened(server) as store:
+        assert (await store.query("SELECT count() FROM events")).rows == [(0,)]
 
 
 async def days_of_totals(store: Store) -> list[str]:

@@ -292,8 +292,10 @@ async def opened(server: RunningServer) -> AsyncIterator[Store]:
     """What a server that is stopped has stored."""
     store = make_store(Config(server=ServerSection(data_dir=str(server.data_dir))))
     await store.open()
-    yield store
-    await store.close()
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 @pytest.mark.timeout(300)

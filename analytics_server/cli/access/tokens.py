@@ -81,10 +81,12 @@ def token_create(
         )
         token_id = token_hash(secret)[:ID_CHARS]
         await record(store, config, MANAGE_TOKENS.name, "token create", resource=token_id)
-        if not as_json:
+        if as_json:
+            made = await gate.find(token_id)
+            shown = msgspec.structs.asdict(token_info(made, None)) if made else {"token_id": token_id}
+            echo_json(shown | {"token": secret})
+        else:
             click.echo(secret)
-        elif (made := await gate.find(token_id)) is not None:
-            echo_json(msgspec.structs.asdict(token_info(made, None)) | {"token": secret})
 
     with_store(config, work)
 

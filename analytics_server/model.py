@@ -174,7 +174,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
     `allow_apps`: pages of apps and extensions, which have no http address, are counted too. `currency`: ISO 4217 code
     of the revenue that is shown first, "" for whichever there is most of. `events_per_s`: 0 for the server's limit
-    alone. `excluded_…`: events that are not kept (`access/exclusions.py`). `profile`: a name of
+    alone. `excluded_…`: events that are not kept (`access/sites/exclusions.py`). `profile`: a name of
     `profiles/tables.py`.
     `retention_days`: for how long events are kept, 0: as the settings say. `rollup_retention_days`: the same of totals
     of days, which name nobody. `public`: anyone may see its numbers, as by a share link. `shared_from_ms`: share links

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from analytics_server.access.sites import Sites
+from analytics_server.access.sites.sites import Sites
 from analytics_server.config import Config, ServerSection, SitesSection
 from analytics_server.store import Store, make_store, migrate
 

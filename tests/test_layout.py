@@ -6,7 +6,10 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
+
+import grimp
 
 import analytics_server
 
@@ -47,6 +50,22 @@ def test_no_room_holds_more_than_a_fifth_of_the_code() -> None:
         counted[path.relative_to(PACKAGE).parts[0]] += lines_of(path)
     total = sum(counted.values())
     assert not {room: lines for room, lines in counted.items() if lines > total * LARGEST_ROOM_SHARE}
+
+
+def test_no_modules_or_folders_of_a_folder_import_each_other_in_a_circle() -> None:
+    """At every level: a folder counts as importing what any of its modules imports."""
+    graph = grimp.build_graph("analytics_server", cache_dir=None)
+    imported: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for importer in graph.modules:
+        ways = importer.split(".")
+        for target in graph.find_modules_directly_imported_by(importer):
+            others = target.split(".")
+            shared = next((at for at, (a, b) in enumerate(zip(ways, others, strict=False)) if a != b), 0)
+            if shared:
+                imported[".".join(ways[:shared])][ways[shared]].add(others[shared])
+    assert len(imported) > 10
+    for folder, below in imported.items():
+        assert list(TopologicalSorter(below).static_order()), folder
 
 
 def test_every_public_class_name_stands_once() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from analytics_server.access.gate import Gate
 from analytics_server.access.links.share_links import ShareLinks
-from analytics_server.access.links.stored_link import SECRET_PREFIX
 from analytics_server.access.people.sessions import PersonSessions
 from analytics_server.access.principals import Principal
+from analytics_server.access.stored_link import SECRET_PREFIX
 from analytics_server.errors import Unauthorized
 from analytics_server.http.security.session_cookie import SCHEME
 

@@ -13,12 +13,12 @@ from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.authentication import Authentication
 from analytics_server.access.gate import OWN_REFRESH_S, REFRESH_S, Gate
 from analytics_server.access.links.link_creation import LinkScopes
-from analytics_server.access.people.service import PeopleService
+from analytics_server.access.people_service import PeopleService
 from analytics_server.access.principals import Role
-from analytics_server.access.profile_routes import endpoints as profile_endpoints
-from analytics_server.access.sharing import shared_from_ms
-from analytics_server.access.site_routes import SiteRoutes
-from analytics_server.access.sites import Sites
+from analytics_server.access.sites.profile_routes import endpoints as profile_endpoints
+from analytics_server.access.sites.sharing import shared_from_ms
+from analytics_server.access.sites.site_routes import SiteRoutes
+from analytics_server.access.sites.sites import Sites
 from analytics_server.access.token_routes import TokenRoutes
 from analytics_server.config import Config
 from analytics_server.http.audit import Recorder

@@ -15,8 +15,8 @@ from msgspec import UNSET, Meta, UnsetType
 from analytics_server.access.actions import ACTIONS, MANAGE_TOKENS, excess
 from analytics_server.access.gate import MOST_TOKENS, Gate
 from analytics_server.access.principals import Grant, Principal, Role, spellings_of
-from analytics_server.access.site_settings import MAX_LISTED, SiteId
-from analytics_server.access.sites import valid_site_id
+from analytics_server.access.sites.site_settings import MAX_LISTED, SiteId
+from analytics_server.access.sites.sites import valid_site_id
 from analytics_server.access.tokens import (
     ID_CHARS,
     LEAST_THRESHOLD,

@@ -12,7 +12,7 @@ from datetime import date
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from analytics_server.access.sites import Sites
+from analytics_server.access.sites.sites import Sites
 from analytics_server.archive.days import count_days, count_days_of
 from analytics_server.archive.manifest import DayFile, site_directories
 from analytics_server.archive.place import ArchivePlace, failed

@@ -19,8 +19,8 @@ from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry, Counter
 
-from analytics_server.access.retention import is_archived, retention_of
-from analytics_server.access.sites import Sites
+from analytics_server.access.sites.kept_days import is_archived, kept_days_of
+from analytics_server.access.sites.sites import Sites
 from analytics_server.analyses.event_files.run import EventFiles
 from analytics_server.archive.days import count_days, days_to_write, first_kept, last_complete, of_other_zones
 from analytics_server.archive.manifest import DayFile, FailedDay
@@ -220,7 +220,7 @@ class Archive:
         for key, of_zone in of_other_zones(files.days, zone.key).items():
             before = await count_days(self._store, site.site_id, ZoneInfo(key))
             moved |= {file.date for file in of_zone if before.get(file.date, 0) >= file.events}
-        kept = first_kept(now, zone, retention_of(site, self._privacy).events_days)
+        kept = first_kept(now, zone, kept_days_of(site, self._privacy).events_days)
         return await asyncio.to_thread(
             partial(
                 days_to_write,

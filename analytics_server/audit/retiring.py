@@ -1,6 +1,6 @@
 """Removes the chain of a server that is gone for good, when somebody says so.
 
-A server cuts the chains of its own data directory alone (`retention.py`). Where data directories are replaced, and
+A server cuts the chains of its own data directory alone (`expiry.py`). Where data directories are replaced, and
 ClickHouse stays, chains are left that nobody cuts, with names of people in them. Such a chain is removed whole, once
 its newest entry is older than entries are kept, so nothing goes that anybody would still look for. As with a cut it is
 checked first and sealed before anything is removed, by the key of the data directory that does it.
@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from analytics_server.audit.chain import ChainHead, moment, shown_moment
-from analytics_server.audit.retention import BrokenChain, old_end, seal_ends
+from analytics_server.audit.expiry import BrokenChain, old_end, seal_ends
 from analytics_server.audit.seals import SealKey, read_seals
 from analytics_server.audit.table import delete_until, newest_sequence, rows_after
 from analytics_server.audit.verify import BrokenEntry

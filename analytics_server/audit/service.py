@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server import __version__
 from analytics_server.audit.chain import SERVER_CHAIN, known_heads
+from analytics_server.audit.expiry import cut
 from analytics_server.audit.log import AuditLog
-from analytics_server.audit.retention import cut
 from analytics_server.audit.routes import endpoints
 from analytics_server.audit.seals import KEY_FILE, SealKey, SealKeyFile, read_seals
 from analytics_server.audit.table import newest_of_action

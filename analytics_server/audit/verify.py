@@ -4,7 +4,7 @@ Found is what was edited, removed, put in another order or stored twice, each ch
 that the newest entries are missing is found where the chain's head is known, on the machine that wrote it. Reads in
 pages, so memory is bounded however long the log is.
 
-A seal says up to which entry a chain was cut because of its age (`retention.py`), and that entry's hash. Entries in
+A seal says up to which entry a chain was cut because of its age (`expiry.py`), and that entry's hash. Entries in
 front of it may be there or not: a cut that was interrupted leaves some. A seal that is not genuine counts for nothing,
 and is itself a fault of the chain that it stands in (`seals.py`).
 """

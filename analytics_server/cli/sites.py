@@ -7,9 +7,9 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from analytics_server.access.actions import CHANGE_SITE, MANAGE_SITES
-from analytics_server.access.profile_routes import note_of
-from analytics_server.access.site_settings import SiteSettings
-from analytics_server.access.sites import Sites, valid_site_id
+from analytics_server.access.sites.profile_routes import note_of
+from analytics_server.access.sites.site_settings import SiteSettings
+from analytics_server.access.sites.sites import Sites, valid_site_id
 from analytics_server.cli.audit import command_log, record
 from analytics_server.cli.context import config_option, echo_json, json_option, read_config, with_store
 from analytics_server.config import Config

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from analytics_server.sql.printer.refusal import SqlRefused, shown
+from analytics_server.sql.refusal import SqlRefused, shown
 
 DEFAULT = "TabSeparated"
 NATIVE = "Native"

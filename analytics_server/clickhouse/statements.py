@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from analytics_server.clickhouse.catalog import SYSTEM, statement_of
 from analytics_server.clickhouse.formats import Word, words_of
 from analytics_server.sql.catalog import EMPTY, Catalog, VirtualTable
-from analytics_server.sql.printer.refusal import SqlRefused, shown
 from analytics_server.sql.printer.tables import TABLES
+from analytics_server.sql.refusal import SqlRefused, shown
 
 FROM_ANSWER = f"SELECT * FROM {SYSTEM}.answer_of_statement"
 ANSWER_TABLE = (SYSTEM, "answer_of_statement")

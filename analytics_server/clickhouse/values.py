@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from analytics_server.sql.printer.refusal import SqlRefused, shown
 from analytics_server.sql.printer.types import BadSqlType, SqlType, parse_type
+from analytics_server.sql.refusal import SqlRefused, shown
 
 _DECLARED = re.compile(r"\{\s*(?P<name>[A-Za-z_]\w*)\s*:(?P<type>[^{}]+)\}", re.ASCII)
 _ELEMENT = re.compile(r"\s*(?:'(?P<text>(?:[^'\\]|\\.|'')*)'|(?P<bare>[^,'\[\]\s]+))\s*(?P<end>,|$)", re.DOTALL)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
-from analytics_server.access.sites import valid_site_id
+from analytics_server.access.sites.sites import valid_site_id
 from analytics_server.collect.drops import DropReason
 from analytics_server.collect.rejections import OF_REQUESTS, RejectionCode
 from analytics_server.model import DropCount

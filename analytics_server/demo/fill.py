@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import msgspec
 
-from analytics_server.access.sites import Sites, valid_site_id
+from analytics_server.access.sites.sites import Sites, valid_site_id
 from analytics_server.batch_ids import new_batch_id
 from analytics_server.config import Config
 from analytics_server.demo.progress import Meter

@@ -10,7 +10,7 @@ from analytics_server.access.gate import Gate
 from analytics_server.access.links.share_links import ShareLinks
 from analytics_server.access.people.accounts import Accounts
 from analytics_server.access.people.sessions import PersonSessions
-from analytics_server.access.sites import Sites
+from analytics_server.access.sites.sites import Sites
 from analytics_server.analyses.experiments.definition import ExperimentBody
 from analytics_server.analyses.funnels.definition import FunnelBody
 from analytics_server.archive.roots import ArchiveRoots

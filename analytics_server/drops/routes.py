@@ -11,7 +11,7 @@ from aiohttp import web
 
 from analytics_server.access.actions import MANAGE_SITES, VIEW_DROPS, allowed
 from analytics_server.access.principals import Principal
-from analytics_server.access.sites import Sites
+from analytics_server.access.sites.sites import Sites
 from analytics_server.drops.answer import DropsAnswer, DropsRequest
 from analytics_server.drops.service import DropService
 from analytics_server.errors import NotFound, RequestError

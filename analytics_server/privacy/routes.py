@@ -9,7 +9,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from analytics_server.access.actions import ERASE_PERSON, EXPORT_PERSON, MANAGE_OPT_OUTS
-from analytics_server.access.sites import Sites
+from analytics_server.access.sites.sites import Sites
 from analytics_server.errors import NotFound, RequestError
 from analytics_server.http.answer import json_response
 from analytics_server.http.declaration import Body, Parameter, Reply

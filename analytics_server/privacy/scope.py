@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from analytics_server.access.sites import Sites
+from analytics_server.access.sites.sites import Sites
 from analytics_server.http.authorization import ALL_SITES, Resource
 from analytics_server.http.endpoint import Call
 from analytics_server.model import stored_site_id

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from analytics_server.access.retention import retention_of
+from analytics_server.access.sites.kept_days import kept_days_of
 from analytics_server.config import LimitsSection, PrivacySection
 from analytics_server.errors import NotFound, RequestError, StoreFatal
 from analytics_server.model import Site, stored_site_id
@@ -145,7 +145,7 @@ class QueryContext:
         return [*warnings, *self._expired(site, ranges), *([unfinished] if unfinished else [])]
 
     def _expired(self, site: Site, ranges: Iterable[TimeRange]) -> list[str]:
-        kept = retention_of(site, self._retention)
+        kept = kept_days_of(site, self._retention)
         if not kept.events_days:
             return []
         cut = self.now().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=kept.events_days)

@@ -13,8 +13,8 @@ import re
 from analytics_server.errors import RequestError, StoreError, StoreFatal, StoreRetryable, StoreTimeout
 from analytics_server.sql.printer.context import CTE
 from analytics_server.sql.printer.expressions import PARAMETER
-from analytics_server.sql.printer.refusal import SqlRefused, TextPosition, nearest, place_of, shown
 from analytics_server.sql.printer.tables import TABLES
+from analytics_server.sql.refusal import SqlRefused, TextPosition, nearest, place_of, shown
 from analytics_server.store.error_codes import EngineCode
 
 UNKNOWN_FUNCTIONS = (EngineCode.UNKNOWN_FUNCTION, EngineCode.UNKNOWN_AGGREGATE_FUNCTION)

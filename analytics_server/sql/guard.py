@@ -19,9 +19,9 @@ from analytics_server.sql.printer.dialect import parse
 from analytics_server.sql.printer.functions import Functions
 from analytics_server.sql.printer.parameters import bind_parameters, check_names
 from analytics_server.sql.printer.queries import QueryPrinter
-from analytics_server.sql.printer.refusal import SqlRefused
 from analytics_server.sql.printer.tables import SITE
 from analytics_server.sql.printer.weight import check_printed, check_weight
+from analytics_server.sql.refusal import SqlRefused
 from analytics_server.sql.tokens import check_size
 
 MAX_TOKENS = 6_000

@@ -31,9 +31,9 @@ from analytics_server.sql.features import EngineFeatures
 from analytics_server.sql.guard import Guard, Guarded
 from analytics_server.sql.printer.context import literal
 from analytics_server.sql.printer.functions import Functions, load_functions
-from analytics_server.sql.printer.refusal import SqlRefused
 from analytics_server.sql.printer.tables import SETTINGS, TABLES
 from analytics_server.sql.printer.weight import PRINTED_BYTES
+from analytics_server.sql.refusal import SqlRefused
 from analytics_server.store.protocol import Settings
 
 MB = 1024 * 1024

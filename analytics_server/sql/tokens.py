@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from analytics_server.sql.printer.refusal import SqlRefused, place_of
+from analytics_server.sql.refusal import SqlRefused, place_of
 
 _TOKEN = re.compile(
     r"""'(?:[^'\\]++|\\.)*+(?:'|\\?\Z)      # texts; one that is not closed reaches to the end, so that no

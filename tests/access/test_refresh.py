@@ -12,7 +12,7 @@ import pytest
 
 from analytics_server.access.gate import Gate
 from analytics_server.access.principals import Role
-from analytics_server.access.sites import Sites
+from analytics_server.access.sites.sites import Sites
 from analytics_server.access.tokens import Token, token_hash
 from analytics_server.config import SitesSection
 from analytics_server.model import Site

@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server.access.gate import Gate
 from analytics_server.access.principals import Role
-from analytics_server.access.site_settings import SiteSettings
-from analytics_server.access.sites import Sites
+from analytics_server.access.sites.site_settings import SiteSettings
+from analytics_server.access.sites.sites import Sites
 from analytics_server.access.tokens import Token, token_hash
 from analytics_server.config import SitesSection
 from analytics_server.model import Site

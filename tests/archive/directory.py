@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from prometheus_client import CollectorRegistry
 
-from analytics_server.access.sites import Sites
+from analytics_server.access.sites.sites import Sites
 from analytics_server.archive.manifest import MANIFEST, SiteManifest
 from analytics_server.archive.service import Archive
 from analytics_server.archive.whole_files import read_manifest

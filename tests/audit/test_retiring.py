@@ -9,8 +9,8 @@ import pytest
 
 from analytics_server.audit import retiring
 from analytics_server.audit.chain import COMMANDS_CHAIN, ChainHead
+from analytics_server.audit.expiry import BrokenChain
 from analytics_server.audit.log import AuditLog
-from analytics_server.audit.retention import BrokenChain
 from analytics_server.audit.retiring import CannotRetire, Retired, retire
 from analytics_server.audit.seals import SealKey
 from analytics_server.audit.table import rows_after
@@ -18,7 +18,7 @@ from analytics_server.audit.verify import verify
 from analytics_server.errors import StoreRetryable
 from analytics_server.store import Store
 from tests.audit.conftest import DAY_US, Clock, an_entry, opened
-from tests.audit.test_retention import KEEP_DAYS, KEY, a_cut, a_year, now
+from tests.audit.test_expiry import KEEP_DAYS, KEY, a_cut, a_year, now
 
 ENTRIES = 5
 OTHER_KEY = SealKey(key="cd" * 32)

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from analytics_server.audit.chain import ChainHead, ChainRow, chained, moment
+from analytics_server.audit.expiry import cut
 from analytics_server.audit.log import AuditLog
-from analytics_server.audit.retention import cut
 from analytics_server.audit.seals import CUT, SealKey, SealKeyFile, read_seals
 from analytics_server.audit.table import delete_until, insert_rows, rows_after, rows_of_action
 from analytics_server.audit.verify import ChainReport, verify

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server.access.gate import Gate
 from analytics_server.access.principals import Principal, Role
-from analytics_server.access.sites import Sites
+from analytics_server.access.sites.sites import Sites
 from analytics_server.access.tokens import Token
 from analytics_server.collect.answer import BeaconAnswer
 from analytics_server.collect.collector import Collector

@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from analytics_server.access.sites import Sites
+from analytics_server.access.sites.sites import Sites
 from analytics_server.batch_ids import new_batch_id
 from analytics_server.config import PrivacySection
 from analytics_server.model import Site

@@ -14,7 +14,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from analytics_server.access.sites import Sites
+from analytics_server.access.sites.sites import Sites
 from analytics_server.config import Config, PrivacySection, ServerSection
 from analytics_server.http.audit import AuditEntry
 from analytics_server.model import Site

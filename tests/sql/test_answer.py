@@ -8,7 +8,7 @@ import pytest
 from analytics_server.errors import StoreError, StoreFatal, StoreRetryable
 from analytics_server.sql.answer import JsonAnswer, SqlAnswer
 from analytics_server.sql.engine_errors import explain
-from analytics_server.sql.printer.refusal import SqlRefused
+from analytics_server.sql.refusal import SqlRefused
 from tests.sql.conftest import Asker
 
 WHOLE = b"""{

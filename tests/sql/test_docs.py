@@ -7,10 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from analytics_server.sql import service, sizes
+from analytics_server.sql import service
 from analytics_server.sql.answer import FORMATS, SqlMeta
 from analytics_server.sql.guard import Guard
-from analytics_server.sql.printer import asked_settings, calls, dialect, functions, parameters, relations, weight
+from analytics_server.sql.printer import asked_settings, calls, dialect, functions, parameters, relations, sizes, weight
 from analytics_server.sql.service import SqlRequest
 
 ROOT = Path(__file__).parents[2]

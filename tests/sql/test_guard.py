@@ -13,9 +13,9 @@ from analytics_server.sql.catalog import Catalog, VirtualTable
 from analytics_server.sql.guard import Guard
 from analytics_server.sql.printer import dialect, weight
 from analytics_server.sql.printer.functions import AGGREGATES, Functions
-from analytics_server.sql.printer.refusal import SqlRefused
 from analytics_server.sql.printer.tables import EVENTS, SESSIONS
 from analytics_server.sql.printer.types import BadSqlType, parse_type
+from analytics_server.sql.refusal import SqlRefused
 from tests.sql.hostile import TEXTS
 from tests.sql.useful import QUERIES
 

@@ -14,7 +14,7 @@ import pytest
 
 from analytics_server.errors import AnalyticsError
 from analytics_server.sql.guard import Guarded
-from analytics_server.sql.printer.refusal import SqlRefused
+from analytics_server.sql.refusal import SqlRefused
 from analytics_server.sql.service import SqlQuestion, SqlService
 from analytics_server.store import Store
 from tests.sql.conftest import TIMEOUT_S, Asker, make_service

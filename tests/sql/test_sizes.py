@@ -8,7 +8,7 @@ import time
 import pytest
 
 from analytics_server.sql.guard import Guard
-from analytics_server.sql.printer.refusal import SqlRefused
+from analytics_server.sql.refusal import SqlRefused
 from tests.sql.conftest import Asker
 from tests.sql.world import MINE
 

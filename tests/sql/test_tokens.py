@@ -22,7 +22,7 @@ from analytics_server.query.language.request import QueryRequest, check_request,
 from analytics_server.sql import guard
 from analytics_server.sql.printer import dialect
 from analytics_server.sql.printer.dialect import _Dialect
-from analytics_server.sql.printer.refusal import SqlRefused
+from analytics_server.sql.refusal import SqlRefused
 from analytics_server.sql.service import SqlRequest
 from analytics_server.sql.tokens import check_size
 from tests.sql.conftest import Asker

@@ -15,9 +15,9 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from analytics_server.config import ClickhouseSection, Config
 from analytics_server.errors import ConfigError, StoreRetryable
 from analytics_server.store import make_store
+from analytics_server.store.engines.threaded import ThreadedStore
 from analytics_server.store.errors_map import RETRYABLE_CODES
 from analytics_server.store.protocol import OVER_HTTP
-from analytics_server.store.threaded import ThreadedStore
 
 OURS = "WHERE startsWith(query_id, {prefix:String})"
 PROCESSES = f"SELECT count() FROM clusterAllReplicas('near', system.processes) {OURS}"

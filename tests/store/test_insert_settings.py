@@ -7,9 +7,9 @@ from typing import Any, cast
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from analytics_server.store.engines.threaded import ThreadedStore
 from analytics_server.store.protocol import IN_PROCESS, OVER_HTTP, Capabilities, Encoded
 from analytics_server.store.settings import INSERT_SETTINGS, SERVER_INSERT_SETTINGS
-from analytics_server.store.threaded import ThreadedStore
 
 
 class FakeClient:

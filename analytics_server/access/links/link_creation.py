@@ -11,10 +11,10 @@ import msgspec
 from msgspec import Meta
 
 from analytics_server.access.links.share_links import ShareLinks
-from analytics_server.access.links.stored_link import ShareLink
 from analytics_server.access.people.parts import PersonName, checked_name, site_id_of
 from analytics_server.access.people.passwords import MOST_CHARS, Passwords
-from analytics_server.access.site_settings import SiteId
+from analytics_server.access.sites.site_settings import SiteId
+from analytics_server.access.stored_link import ShareLink
 from analytics_server.access.token_routes import Moment, Threshold, moment_of
 from analytics_server.errors import RequestError
 from analytics_server.http.authorization import Narrowing

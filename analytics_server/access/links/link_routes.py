@@ -13,11 +13,11 @@ from analytics_server.access.actions import MANAGE_LINKS, excess
 from analytics_server.access.links.link_creation import LinkCreation, LinkInfo, LinkRequest, LinkScopes
 from analytics_server.access.links.public_sites import PUBLIC_ID
 from analytics_server.access.links.share_links import ShareLinks
-from analytics_server.access.links.stored_link import ShareLink, link_grant
 from analytics_server.access.people.attempts import SignInAttempts
 from analytics_server.access.people.parts import Password, principal_of, recorded, site_id_of
 from analytics_server.access.people.passwords import Passwords
-from analytics_server.access.sites import MOST_SENT_CHARS
+from analytics_server.access.sites.sites import MOST_SENT_CHARS
+from analytics_server.access.stored_link import ShareLink, link_grant
 from analytics_server.access.token_routes import moment_of
 from analytics_server.errors import Forbidden, NotFound, RequestError, Unauthorized
 from analytics_server.http.answer import json_response

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 
-from analytics_server.access.links.stored_link import SECRET_PREFIX, ShareLink
+from analytics_server.access.stored_link import SECRET_PREFIX, ShareLink
 
 PUBLIC_ID = "public"
 PUBLIC_PREFIX = f"{SECRET_PREFIX}{PUBLIC_ID}-"

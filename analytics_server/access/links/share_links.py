@@ -19,9 +19,9 @@ from typing import Any
 import msgspec
 
 from analytics_server.access.links.public_sites import PUBLIC_ID, public_link, public_secret, site_asked
-from analytics_server.access.links.stored_link import KIND, SECRET_PREFIX, ShareLink
 from analytics_server.access.people.accounts import PEOPLE
 from analytics_server.access.principals import Principal
+from analytics_server.access.stored_link import KIND, SECRET_PREFIX, ShareLink
 from analytics_server.access.tokens import ID_CHARS, keyed_hash, new_hash, token_hash
 from analytics_server.errors import Conflict, RequestError, Unauthorized
 from analytics_server.store.documents import Documents, Key

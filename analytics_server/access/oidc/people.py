@@ -15,7 +15,7 @@ from analytics_server.access.oidc.failures import NoRole, OidcRefused
 from analytics_server.access.oidc.sign_in import OidcIdentity
 from analytics_server.access.people.accounts import Account, Accounts, Rights
 from analytics_server.access.principals import Role
-from analytics_server.access.sites import valid_site_id
+from analytics_server.access.sites.sites import valid_site_id
 from analytics_server.errors import ConfigError
 from analytics_server.spelling.email_address import valid_email
 

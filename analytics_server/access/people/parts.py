@@ -13,8 +13,8 @@ from analytics_server.access.actions import MANAGE_PEOPLE, excess
 from analytics_server.access.people.accounts import Account, Rights
 from analytics_server.access.people.passwords import MOST_CHARS
 from analytics_server.access.principals import Principal, Role, spellings_of
-from analytics_server.access.site_settings import MAX_LISTED, SiteId
-from analytics_server.access.sites import valid_site_id
+from analytics_server.access.sites.site_settings import MAX_LISTED, SiteId
+from analytics_server.access.sites.sites import valid_site_id
 from analytics_server.access.token_routes import TokenName
 from analytics_server.errors import Forbidden, RequestError
 from analytics_server.http.audit import OK, AuditTrail, Recorder, outcome_of

@@ -29,7 +29,7 @@ from analytics_server.access.people.parts import (
 )
 from analytics_server.access.people.passwords import Passwords, check_password
 from analytics_server.access.principals import Role
-from analytics_server.access.site_settings import MAX_LISTED, SiteId
+from analytics_server.access.sites.site_settings import MAX_LISTED, SiteId
 from analytics_server.errors import Forbidden, NotFound
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint

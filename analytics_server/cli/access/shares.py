@@ -18,8 +18,8 @@ from analytics_server.access.links.link_creation import (
 )
 from analytics_server.access.links.share_links import ShareLinks
 from analytics_server.access.people.passwords import Passwords
-from analytics_server.access.sharing import shared_from_ms
-from analytics_server.access.sites import Sites, valid_site_id
+from analytics_server.access.sites.sharing import shared_from_ms
+from analytics_server.access.sites.sites import Sites, valid_site_id
 from analytics_server.access.tokens import LEAST_THRESHOLD, MOST_THRESHOLD
 from analytics_server.cli.access.tokens import end_of
 from analytics_server.cli.audit import open_store, record

@@ -6,7 +6,7 @@ import click
 import msgspec
 from prometheus_client import CollectorRegistry
 
-from analytics_server.access.sites import Sites
+from analytics_server.access.sites.sites import Sites
 from analytics_server.cli.audit import command_log, open_store
 from analytics_server.cli.context import config_option, read_config, with_store
 from analytics_server.errors import AnalyticsError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from analytics_server.access.sites import Sites, valid_site_id
+from analytics_server.access.sites.sites import Sites, valid_site_id
 from analytics_server.cli.audit import open_store, record
 from analytics_server.cli.context import config_option, read_config, with_store
 from analytics_server.errors import NotFound

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from analytics_server.access.sites import valid_site_id
+from analytics_server.access.sites.sites import valid_site_id
 from analytics_server.collect.address import bare, network_of
 from analytics_server.collect.drops import DropReason
 from analytics_server.collect.enrich.values import identifier, storable

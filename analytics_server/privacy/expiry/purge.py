@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from analytics_server.access.retention import Retention, retention_of
+from analytics_server.access.sites.kept_days import KeptDays, kept_days_of
 from analytics_server.config import PrivacySection
 from analytics_server.http.audit import Recorder
 from analytics_server.model import Site
@@ -228,8 +228,8 @@ class Expiry:
             site_id: today - timedelta(days=kept.totals_days) for site_id, kept in found.items() if kept.totals_outlive
         }
 
-    def _kept(self, site: Site) -> Retention:
-        return retention_of(site, self._settings)
+    def _kept(self, site: Site) -> KeptDays:
+        return kept_days_of(site, self._settings)
 
     def _today(self) -> date:
         return self._clock().astimezone(UTC).date()

@@ -16,7 +16,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
-from analytics_server.access.sites import Sites
+from analytics_server.access.sites.sites import Sites
 from analytics_server.errors import AuditUnavailable, StoreError, StoreRetryable
 from analytics_server.http.audit import Recorder
 from analytics_server.ingest.flush.letter_removal import remove_from_letters, remove_from_quarantine

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from analytics_server import __version__
-from analytics_server.access.profile_routes import ShownProfile, shown_profile
-from analytics_server.access.retention import is_archived, retention_of
+from analytics_server.access.sites.kept_days import is_archived, kept_days_of
+from analytics_server.access.sites.profile_routes import ShownProfile, shown_profile
 from analytics_server.config import Config
 from analytics_server.model import Site
 from analytics_server.privacy.report.fields import TABLES, DataClass, KeptFor
@@ -128,11 +128,11 @@ def content_hash(content: ReportContent) -> str:
 
 def kept_events(config: Config, site: Site) -> str:
     """How long the site's events are kept, in words."""
-    return _shown_days(retention_of(site, config.privacy).events_days)
+    return _shown_days(kept_days_of(site, config.privacy).events_days)
 
 
 def _kept_totals(config: Config, site: Site) -> str:
-    return _shown_days(retention_of(site, config.privacy).totals_days)
+    return _shown_days(kept_days_of(site, config.privacy).totals_days)
 
 
 def _shown_days(days: int) -> str:
@@ -173,7 +173,7 @@ def findings(config: Config, site: Site) -> list[str]:
             f"The profile {site.profile} allows events to be kept for {most} days at most, so they go after that, not"
             f" after {asked} days: set retention_days to {most} or less."
         )
-    if (kept := retention_of(site, config.privacy).events_days) and is_archived(site, config.export):
+    if (kept := kept_days_of(site, config.privacy).events_days) and is_archived(site, config.export):
         found.append(
             f"Events are kept for {kept} days, but the files of days that the server writes ([export] directory) stay"
             " until somebody deletes them: delete those that are older."

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from analytics_server.sql.printer.context import Context
-from analytics_server.sql.printer.refusal import shown
+from analytics_server.sql.refusal import shown
 
 FOLLOWED = ("join_use_nulls", "group_by_use_nulls", "aggregate_functions_null_for_empty", "transform_null_in")
 """0 or 1."""

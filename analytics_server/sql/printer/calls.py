@@ -21,9 +21,9 @@ from analytics_server.sql.printer.decimals import CALCULATING
 from analytics_server.sql.printer.expressions import ExpressionPrinter, Print
 from analytics_server.sql.printer.functions import TYPE_ARGUMENT, Called
 from analytics_server.sql.printer.operators import UNITS
-from analytics_server.sql.printer.refusal import shown
+from analytics_server.sql.printer.sizes import BUILDERS, MOST_BYTES, MOST_TIMES, Sizes
 from analytics_server.sql.printer.types import is_zone
-from analytics_server.sql.sizes import BUILDERS, MOST_BYTES, MOST_TIMES, Sizes
+from analytics_server.sql.refusal import shown
 from analytics_server.zones import refusal
 
 MAX_LAMBDA_DEPTH = 2

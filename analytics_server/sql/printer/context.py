@@ -13,9 +13,9 @@ from analytics_server.sql.catalog import EMPTY, Catalog
 from analytics_server.sql.features import EVERYTHING, EngineFeatures
 from analytics_server.sql.printer.decimals import Decimals
 from analytics_server.sql.printer.functions import Functions
-from analytics_server.sql.printer.refusal import SqlRefused, TextPosition, place_of, shown
 from analytics_server.sql.printer.types import BadSqlType, SqlType, parse_type
 from analytics_server.sql.printer.weight import check_printed
+from analytics_server.sql.refusal import SqlRefused, TextPosition, place_of, shown
 
 RESERVED = "__"
 """Names that begin so are the server's."""

@@ -19,7 +19,7 @@ from sqlglot.parsers.clickhouse import ClickHouseParser
 from sqlglot.tokenizer_core import Token, TokenType
 
 from analytics_server.sql.function_names import PARTS, TRIMS
-from analytics_server.sql.printer.refusal import SqlRefused, place_of, shown
+from analytics_server.sql.refusal import SqlRefused, place_of, shown
 
 MAX_DEPTH = 24
 """How deep brackets may be nested."""

@@ -17,7 +17,7 @@ from sqlglot import exp
 from analytics_server.sql.printer.context import CTE, Context, NameScope, literal, quote
 from analytics_server.sql.printer.dialect import RAW
 from analytics_server.sql.printer.operators import BINARY, CALCULATIONS, CHAINS, MATCHES, UNITS
-from analytics_server.sql.printer.refusal import shown
+from analytics_server.sql.refusal import shown
 
 PROPS = "props"
 PARAMETER = "user_"

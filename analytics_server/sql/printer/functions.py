@@ -15,7 +15,7 @@ from importlib.resources import files
 import msgspec
 
 from analytics_server.sql.function_names import ALIASES
-from analytics_server.sql.printer.refusal import nearest
+from analytics_server.sql.refusal import nearest
 
 AGGREGATES = "Aggregates"
 WINDOWS = "Window functions"

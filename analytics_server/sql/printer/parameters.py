@@ -14,8 +14,8 @@ from decimal import Decimal, InvalidOperation
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from analytics_server.sql.printer.expressions import PARAMETER
-from analytics_server.sql.printer.refusal import SqlRefused, shown
 from analytics_server.sql.printer.types import SqlType
+from analytics_server.sql.refusal import SqlRefused, shown
 
 MAX_PARAMETERS = 100
 MAX_TEXT_CHARS = 10_000

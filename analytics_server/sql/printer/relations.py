@@ -16,9 +16,9 @@ from analytics_server.sql.printer.calls import CallPrinter
 from analytics_server.sql.printer.context import CTE, NameScope, quote
 from analytics_server.sql.printer.dialect import RAW
 from analytics_server.sql.printer.expressions import PROPS
-from analytics_server.sql.printer.refusal import nearest, shown
+from analytics_server.sql.printer.sizes import collects
 from analytics_server.sql.printer.tables import TABLES
-from analytics_server.sql.sizes import collects
+from analytics_server.sql.refusal import nearest, shown
 
 SIDES = ("", "LEFT", "RIGHT", "FULL")
 STRICTNESS = ("ANY", "ALL", "SEMI", "ANTI", "ASOF")

@@ -11,7 +11,7 @@ from collections.abc import Container
 
 from sqlglot import exp
 
-from analytics_server.sql.printer.refusal import SqlRefused
+from analytics_server.sql.refusal import SqlRefused
 
 MAX_NODES = 3_000
 """Parts of the query as it is written."""

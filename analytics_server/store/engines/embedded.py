@@ -20,10 +20,10 @@ from analytics_server.errors import ConfigError, StoreFatal
 from analytics_server.store.data_directory import make_private
 from analytics_server.store.engines.engine_files import examine
 from analytics_server.store.engines.quoting import quoted_name
+from analytics_server.store.engines.threaded import ThreadedStore
 from analytics_server.store.errors_map import plain
 from analytics_server.store.protocol import IN_PROCESS
 from analytics_server.store.settings import UNSOUND
-from analytics_server.store.threaded import ThreadedStore
 
 EMBEDDED_SETTINGS: dict[str, str] = {"allow_introspection_functions": "0", **UNSOUND}
 

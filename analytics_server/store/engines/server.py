@@ -14,9 +14,9 @@ from urllib3.exceptions import HTTPError, ProtocolError
 from analytics_server.config import Config
 from analytics_server.listening import address_text
 from analytics_server.store.engines.quoting import quoted_name
+from analytics_server.store.engines.threaded import ThreadedStore
 from analytics_server.store.protocol import OVER_HTTP
 from analytics_server.store.settings import UNSOUND
-from analytics_server.store.threaded import ThreadedStore
 
 
 def server_store(config: Config) -> ThreadedStore:

@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from analytics_server.audit import retention
+from analytics_server.audit import expiry
 from analytics_server.audit.chain import COMMANDS_CHAIN, ChainHead, ChainRow, chained, moment
+from analytics_server.audit.expiry import BrokenChain, cut
 from analytics_server.audit.log import AuditLog
-from analytics_server.audit.retention import BrokenChain, cut
 from analytics_server.audit.seals import CUT, SealKey
 from analytics_server.audit.table import insert_rows, rows_after
 from analytics_server.audit.verify import ChainReport, verify
@@ -87,7 +87,7 @@ async def test_an_interrupted_cut_leaves_a_chain_that_verifies_and_is_completed(
         raise StoreRetryable("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(retention, "delete_until", refused)
+        patch.setattr(expiry, "delete_until", refused)
         with pytest.raises(StoreRetryable):
             await a_cut(empty_migrated, clock, log)
     assert (await chain_of(empty_migrated, log)).broken is None
@@ -233,7 +233,7 @@ async def test_a_chain_that_is_broken_where_it_would_be_cut_is_not(
     change: str,
 ) -> None:
     """Entries 1 to 4 are too old; those of the other chain go."""
-    monkeypatch.setattr(retention, "PORTION", 3)
+    monkeypatch.setattr(expiry, "PORTION", 3)
     store, clock = empty_migrated, Clock()
     log, whole = await opened(store, tmp_path, clock), await opened(store, tmp_path, clock, chain=COMMANDS_CHAIN)
     for number in range(3):
@@ -310,7 +310,7 @@ async def test_what_becomes_too_old_on_the_day_is_seen_to_the_microsecond(
     empty_migrated: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for portion in (2, 3, 4, 5, 1_000):
-        monkeypatch.setattr(retention, "PORTION", portion)
+        monkeypatch.setattr(expiry, "PORTION", portion)
         clock = Clock()
         log = await opened(empty_migrated, tmp_path / str(portion), clock)
         for number in range(5):

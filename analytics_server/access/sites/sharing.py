@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from analytics_server.access.links.stored_link import newest_made_ms
+from analytics_server.access.stored_link import newest_made_ms
 from analytics_server.errors import RequestError
 from analytics_server.model import Site
 from analytics_server.profiles.tables import profile_of

@@ -18,11 +18,11 @@ from analytics_server.access.actions import (
     excess,
     refusal,
 )
-from analytics_server.access.links.stored_link import link_grant
 from analytics_server.access.principals import Principal
-from analytics_server.access.profile_routes import ChangedSite, changed_site
-from analytics_server.access.site_settings import BAD_SETTINGS, SiteId, SiteSettings
-from analytics_server.access.sites import Sites, valid_site_id
+from analytics_server.access.sites.profile_routes import ChangedSite, changed_site
+from analytics_server.access.sites.site_settings import BAD_SETTINGS, SiteId, SiteSettings
+from analytics_server.access.sites.sites import Sites, valid_site_id
+from analytics_server.access.stored_link import link_grant
 from analytics_server.errors import Forbidden, NotFound, RequestError
 from analytics_server.http.authorization import Caller, Resource
 from analytics_server.http.declaration import Body, Parameter, Reply

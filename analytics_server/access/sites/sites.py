@@ -28,7 +28,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET
 
-from analytics_server.access.sharing import with_all_links_ended, with_links_ended
+from analytics_server.access.sites.sharing import with_all_links_ended, with_links_ended
 from analytics_server.config import SitesSection
 from analytics_server.errors import ConfigError, Conflict, RequestError, StoreError, StoreFatal
 from analytics_server.model import Site, stored_site_id

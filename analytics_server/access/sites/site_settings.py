@@ -1,7 +1,7 @@
 """What can be set of a site: the fields, their limits, and how a change becomes a site.
 
 The API and the command line share it. Every value is checked and spelt here; the time zone and the id are checked
-where the site is stored (`access/sites.py`), because that knows which zones ClickHouse has.
+where the site is stored (`access/sites/sites.py`), because that knows which zones ClickHouse has.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from analytics_server.access.exclusions import (
+from analytics_server.access.sites.exclusions import (
     BAD_EXCLUSION,
     check_size,
     excluded_countries,
@@ -20,8 +20,8 @@ from analytics_server.access.exclusions import (
     excluded_paths,
     excluded_props,
 )
-from analytics_server.access.sharing import with_public_ended
-from analytics_server.access.sites import SITE_CHARS
+from analytics_server.access.sites.sharing import with_public_ended
+from analytics_server.access.sites.sites import SITE_CHARS
 from analytics_server.errors import RequestError
 from analytics_server.model import Site
 from analytics_server.profiles.tables import PROFILES
@@ -101,7 +101,7 @@ ExcludedProps = Annotated[
 ]
 
 
-Retention = Annotated[
+EventsDays = Annotated[
     int,
     Meta(
         ge=0,
@@ -111,7 +111,7 @@ Retention = Annotated[
 ]
 
 
-RollupRetention = Annotated[
+TotalsDays = Annotated[
     int,
     Meta(
         ge=0,
@@ -132,8 +132,8 @@ class SiteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     events_per_s: Rate | None = None
     profile: ProfileName | None = None
     public: IsPublic | None = None
-    retention_days: Retention | None = None
-    rollup_retention_days: RollupRetention | None = None
+    retention_days: EventsDays | None = None
+    rollup_retention_days: TotalsDays | None = None
     excluded_paths: ExcludedPaths | None = None
     excluded_hosts: ExcludedHosts | None = None
     excluded_countries: ExcludedCountries | None = None

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from analytics_server.access.links.share_links import ShareLinks
-from analytics_server.access.sharing import shared_from_ms
-from analytics_server.access.sites import Sites
+from analytics_server.access.sites.sharing import shared_from_ms
+from analytics_server.access.sites.sites import Sites
 from analytics_server.config import SitesSection
 from analytics_server.model import Site
 from analytics_server.store import Store

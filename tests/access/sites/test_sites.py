@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_server.access.site_settings import SiteSettings
-from analytics_server.access.sites import LOOK_S, Sites, valid_site_id
+from analytics_server.access.sites.site_settings import SiteSettings
+from analytics_server.access.sites.sites import LOOK_S, Sites, valid_site_id
 from analytics_server.config import SitesSection
 from analytics_server.errors import ConfigError, Conflict, RequestError
 from analytics_server.model import Site
@@ -187,7 +187,7 @@ async def test_a_first_event_makes_a_site_that_is_written_in_the_background() ->
 async def test_sites_are_read_again_when_another_server_has_changed_one_and_not_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("analytics_server.access.sites.LOOK_S", 0.01)
+    monkeypatch.setattr("analytics_server.access.sites.sites.LOOK_S", 0.01)
     made, store = sites(site_row(Site(site_id="a.example")))
     await made.load()
     made.start()

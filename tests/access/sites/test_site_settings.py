@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from analytics_server.access.exclusions import MOST_CHARS, MOST_RULES, RULE_CHARS
-from analytics_server.access.site_settings import SiteSettings
+from analytics_server.access.sites.exclusions import MOST_CHARS, MOST_RULES, RULE_CHARS
+from analytics_server.access.sites.site_settings import SiteSettings
 from analytics_server.errors import RequestError
 from analytics_server.model import Site
 

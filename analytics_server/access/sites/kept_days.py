@@ -11,7 +11,7 @@ from analytics_server.profiles.tables import profile_of
 
 
 @dataclass(frozen=True, slots=True)
-class Retention:
+class KeptDays:
     """In days; 0: always. Totals are kept at least as long as events."""
 
     events_days: int
@@ -23,7 +23,7 @@ class Retention:
         return bool(self.events_days) and self.totals_days > self.events_days
 
 
-def retention_of(site: Site, settings: PrivacySection) -> Retention:
+def kept_days_of(site: Site, settings: PrivacySection) -> KeptDays:
     """What holds for a site. A profile's limit is one of totals, too."""
     most = profile_of(site.profile).most_retention_days
     events = site.retention_days or settings.retention_days
@@ -31,7 +31,7 @@ def retention_of(site: Site, settings: PrivacySection) -> Retention:
     if most:
         events = min(events, most) if events else most
         totals = min(totals, most)
-    return Retention(events, max(events, totals) if events else 0)
+    return KeptDays(events, max(events, totals) if events else 0)
 
 
 def is_archived(site: Site, settings: ExportSection) -> bool:

@@ -75,7 +75,7 @@ COLUMNS: tuple[Column, ...] = (
         "visitor_id",
         "UInt64",
         0,
-        "Salted hash of one UTC day, kept by a visit that lasts over its end; 0 when none is kept.",
+        "Salted hash of one UTC day, kept by a session that lasts over its end; 0 when none is kept.",
     ),
     _c("passive", "UInt8", 0, "0: active. 1: engagement, scroll or web vital. 2: the same, after the inactivity gap."),
     _c("interactive", "UInt8", 1, "0: a custom event that ends no bounce."),

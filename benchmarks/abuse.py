@@ -70,13 +70,13 @@ def _forged(name: str, settings: Settings, environment: dict[str, str]) -> list[
 
 def _settled_mb(running: Running) -> float:
     """Resident memory once it has not grown for two seconds: flushes and merges are through."""
-    least, calm = running.resident_mb(), 0
+    least, unchanged = running.resident_mb(), 0
     for _ in range(60):
         time.sleep(0.5)
         now = running.resident_mb()
-        calm = calm + 1 if abs(now - least) < 0.5 else 0
+        unchanged = unchanged + 1 if abs(now - least) < 0.5 else 0
         least = now
-        if calm == 4:
+        if unchanged == 4:
             break
     return least
 

@@ -23,8 +23,8 @@ MOST_ENTRY_US = 100.0
 BODY = b'{"site_id":"example.com","metrics":["visitors"],"date_range":"30d","dimensions":["visit:source"]}'
 
 
-class Asker:
-    """A token that asks."""
+class TokenPrincipal:
+    """The principal of a token."""
 
     kind = "token"
     id = "0123456789ab"
@@ -75,6 +75,6 @@ def _note(log: AuditLog, entries: int) -> float:
     began = time.perf_counter()
     for number in range(entries):
         trail = AuditTrail()
-        trail.caller, trail.asked, trail.site_id, trail.rows = Asker, BODY, "example.com", number
+        trail.caller, trail.asked, trail.site_id, trail.rows = TokenPrincipal, BODY, "example.com", number
         log.note(trail.entry("query_site", "query", OK))
     return time.perf_counter() - began

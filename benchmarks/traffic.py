@@ -60,7 +60,7 @@ def templates(count: int, seed: int = 1) -> list[Template]:
         profile = draw.choices(profiles, weights)[0]
         address = (f"{draw.choice(_FIRST)}.{draw.randrange(256)}.", f".{draw.randrange(1, 255)}")
         begins = draw.random()
-        for index, event in enumerate(_visit(draw, profile)):
+        for index, event in enumerate(_session(draw, profile)):
             body = msgspec.json.encode(event).decode().split(_ID)
             template = Template(profile.user_agent, profile.language, address, (body[0], body[1]))
             placed.append((begins + index * 0.002, template))
@@ -86,7 +86,7 @@ def batches(count: int, events: int, *, server_side: bool, seed: int = 1) -> lis
             if server_side:
                 profile = draw.choices(profiles, weights)[0]
                 address = f"{draw.choice(_FIRST)}.{draw.randrange(256)}.{draw.randrange(256)}.{draw.randrange(1, 255)}"
-            for event in _visit(draw, profile):
+            for event in _session(draw, profile):
                 event["event_id"] = str(uuid.UUID(int=draw.getrandbits(128), version=4))
                 if server_side:
                     event["ip"], event["user_agent"] = address, profile.user_agent
@@ -98,7 +98,7 @@ def batches(count: int, events: int, *, server_side: bool, seed: int = 1) -> lis
 _FIRST = [number for number in range(1, 224) if number not in (10, 100, 127, 169, 172, 192, 198, 203)]
 
 
-def _visit(draw: random.Random, profile: Profile) -> Sequence[dict[str, object]]:
+def _session(draw: random.Random, profile: Profile) -> Sequence[dict[str, object]]:
     """The events of one visit, in order: page views, and what the tracker reports beside them."""
     width, height = map(int, profile.screen.split("x"))
     events: list[dict[str, object]] = []

@@ -10,7 +10,7 @@ import msgspec
 from analytics_server.cli.audit import record
 from analytics_server.cli.context import config_option, read_config, with_store
 from analytics_server.collect.address import AddressResolver
-from analytics_server.collect.steps.exclusion import OwnVisits
+from analytics_server.collect.steps.exclusion import OwnTraffic
 from analytics_server.config import ignored_variables
 from analytics_server.http.security.tls import faults, tls_of
 from analytics_server.store import Store, check_store, migrate
@@ -24,7 +24,7 @@ def check_config(config_path: str | None) -> None:
     """Check the config file and the environment, and print what results."""
     config = read_config(config_path)
     AddressResolver(config.server.trusted_proxies)  # These judge their settings themselves, here as in a start.
-    OwnVisits(config.collect.exclude_addresses)
+    OwnTraffic(config.collect.exclude_addresses)
     check_store(config)
     tls = tls_of(config.server)
     for name in config.__struct_fields__:

@@ -62,7 +62,7 @@ class DropReason(StrEnum):
         "A rule of the site, or an address range of the config, excludes it.",
         "Take the rule that is shown out of the site's excluded_paths, excluded_hosts, excluded_countries or "
         "excluded_props, or the range out of [collect] exclude_addresses.",
-        "a page of `/admin/**`; the team's own visits",
+        "a page of `/admin/**`; the team's own traffic",
     )
     SPAM_REFERRER = (
         "spam_referrer",

@@ -1,4 +1,4 @@
-"""Visits as rows of `events`, enriched by the same parts as real beacons.
+"""Sessions as rows of `events`, enriched by the same parts as real beacons.
 
 User agent, referrer, campaign and channel go through `collect`'s parsers, once per
 distinct input, so a made-up session reads exactly as a real one would. Only the place is

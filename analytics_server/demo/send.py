@@ -152,7 +152,7 @@ def _refused(status: int, body: bytes) -> NotTaken:
 
 
 class Encoder:
-    """Visits as the events of `POST /track`."""
+    """Sessions as the events of `POST /track`."""
 
     def __init__(self, site: str, seed: int) -> None:
         self._site = site

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from analytics_server.doctor.report import BaseCheck, Facts, Finding, count
 from analytics_server.query.language.time_range import TimeRange, midnight
 from analytics_server.query.parameters import show_moment
-from analytics_server.query.plan.coverage import DAY, EVENT_DIMENSIONS, VISIT_DIMENSIONS, survey
+from analytics_server.query.plan.coverage import DAY, EVENT_DIMENSIONS, SESSION_DIMENSIONS, survey
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
 from analytics_server.rollups.rebuild import Advance
 from analytics_server.rollups.registry import DAY_TOTALS, OF_SITE
@@ -26,7 +26,7 @@ SURPLUS_REMEDY = (
     "They count more events than there are: if events has lost some, restore them from a backup first. "
     "--repair throws the other days away; with --accept-loss these, too."
 )
-DIMENSIONS = 1 + len(VISIT_DIMENSIONS) + len(EVENT_DIMENSIONS)
+DIMENSIONS = 1 + len(SESSION_DIMENSIONS) + len(EVENT_DIMENSIONS)
 CHUNK_DAYS = 31
 
 _SITES = """

@@ -197,7 +197,7 @@ class Erasure:
             return
         tables = tuple(sorted({*job.tables, *found.tables}))
         await self._change(tables=tables)
-        await self._tables.hurry(tables)
+        await self._tables.delete_old_parts_at_once(tables)
         await self._next(ErasurePhase.DELETE, removed=removed, rebuilt=rebuilt)
 
     async def _rollups(self) -> None:
@@ -234,7 +234,7 @@ class Erasure:
                 raise StoreRetryable("Events of the person from before the cut-off arrive again and again.")
             await self._next(ErasurePhase.COLLECT, rounds=job.rounds + 1)
             return
-        await self._tables.calm(job.tables)
+        await self._tables.delete_old_parts_as_usual(job.tables)
         await self._tables.forget_versions()
         archived = await self._around.archive.unsearched(job.scope.covers)
         not_searched, named_in = await self._tables.not_searched(), await self._tables.named_in()

@@ -29,7 +29,7 @@ _ARRIVAL = "cityHash64(batch_id, toYYYYMM(ts))"
 
 FILES_S = 900.0
 FILES_CHECK_S = 0.5
-_HURRIED = "old_parts_lifetime = 1, min_rows_to_fsync_after_merge = 1"
+_AT_ONCE = "old_parts_lifetime = 1, min_rows_to_fsync_after_merge = 1"
 """Replaced parts are deleted at once instead of after eight minutes; they are kept so long because merged parts are not
 synced, so meanwhile these are."""
 
@@ -157,11 +157,11 @@ class ErasureTables:
 
     # ---- files ---------------------------------------------------------
 
-    async def hurry(self, tables: Sequence[str]) -> None:
+    async def delete_old_parts_at_once(self, tables: Sequence[str]) -> None:
         """Have replaced parts deleted at once. Raises a store error."""
-        await self._set(tables, f"MODIFY SETTING {_HURRIED}")
+        await self._set(tables, f"MODIFY SETTING {_AT_ONCE}")
 
-    async def calm(self, tables: Sequence[str]) -> None:
+    async def delete_old_parts_as_usual(self, tables: Sequence[str]) -> None:
         """The usual settings again. Raises a store error."""
         await self._set(tables, f"RESET SETTING {_SETTING_NAMES}")
 

@@ -14,7 +14,7 @@ MOST_ROWS = 500
 
 ABOUT = {
     "events": "What happened, one row for each page view, click or other event.",
-    "sessions": "Visits: their events added up.",
+    "sessions": "Sessions (your visits): their events added up.",
     "activity": "On which days which events happened.",
     "funnel_days": "How far steps of a saved funnel were taken, by day.",
     "dead_letters": "Events that could not be stored, and why.",

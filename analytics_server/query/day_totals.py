@@ -29,8 +29,8 @@ from analytics_server.query.plan.coverage import (
     DAY,
     EVENT_DIMENSIONS,
     MAX_DAYS,
+    SESSION_DIMENSIONS,
     VERSION,
-    VISIT_DIMENSIONS,
     WHOLE_DAY,
     survey,
 )
@@ -58,19 +58,19 @@ SWEEP_BUILDS = 1_000
 _NUMBERS = "visitors, pageviews, events, sessions, viewed_sessions, bounces, duration_us, session_views"
 _TOUCHING = """s.site_id = {site:String}
             AND s.opened_at >= {opened_from:DateTime64(6, 'UTC')} AND s.opened_at <= {opened_to:DateTime64(6, 'UTC')}"""
-_VISIT_VALUES = f"['', {', '.join(f'toString({d.sessions})' for d in VISIT_DIMENSIONS)}]"
+_SESSION_VALUES = f"['', {', '.join(f'toString({d.sessions})' for d in SESSION_DIMENSIONS)}]"
 _EVENT_VALUES = f"[{', '.join(f'toString({d.events})' for d in EVENT_DIMENSIONS)}]"
 
 BUILD = f"""
 INSERT INTO day_totals (site_id, day, build_id, dimension, value, {_NUMBERS})
 SELECT
-    {{site:String}}, {{day:Date}}, {{build:UInt64}}, {{visit_dimensions:Array(String)}}[place] AS dimension, value,
+    {{site:String}}, {{day:Date}}, {{build:UInt64}}, {{session_dimensions:Array(String)}}[place] AS dimension, value,
     uniqExactArray(r.visitors), sum(r.pageviews), sum(r.events),
     sum(r.started), sumIf(r.started, r.views > 0), sumIf(r.started, r.views = 1 AND r.interactions = 0),
     sum(r.duration_us), sum(r.started * r.views)
 FROM (
     SELECT
-        {_VISIT_VALUES} AS attributes,
+        {_SESSION_VALUES} AS attributes,
         s.ended_at < {{end:DateTime64(6, 'UTC')}} AS whole,
         if(whole, arrayFilter(id -> id != 0, s.visitor_ids), []) AS visitors,
         if(whole, s.pageviews, 0) AS pageviews,
@@ -89,7 +89,7 @@ FROM (
         toUInt64(0), toUInt64(0), toUInt64(0), toUInt64(0)
     FROM events AS e
     INNER JOIN (
-        SELECT {_VISIT_VALUES} AS attributes, s.opened_at AS opened_at, s.session_id AS session_id
+        SELECT {_SESSION_VALUES} AS attributes, s.opened_at AS opened_at, s.session_id AS session_id
         FROM sessions AS s FINAL
         WHERE {_TOUCHING}
             AND s.started_at < {{end:DateTime64(6, 'UTC')}} AND s.ended_at >= {{start:DateTime64(6, 'UTC')}}
@@ -329,13 +329,13 @@ class DayTotals:
         parameters = job.span | {
             "day": job.day.isoformat(),
             "build": build_id,
-            "visit_dimensions": [WHOLE_DAY, *(dimension.name for dimension in VISIT_DIMENSIONS)],
+            "session_dimensions": [WHOLE_DAY, *(dimension.name for dimension in SESSION_DIMENSIONS)],
             "event_dimensions": [dimension.name for dimension in EVENT_DIMENSIONS],
         }
         await self._query(BUILD, parameters, settings=_BUILD_SETTINGS, timeout_s=BUILD_TIMEOUT_S)
         checked = (await self._query(_CHECK, parameters)).rows[0]
         events, opened_events, active = job.counts
-        dimensions = 1 + len(VISIT_DIMENSIONS) + len(EVENT_DIMENSIONS)
+        dimensions = 1 + len(SESSION_DIMENSIONS) + len(EVENT_DIMENSIONS)
         if checked != (dimensions, active, active) or await self._counts(job.span) != job.counts:
             return False
         if time.monotonic() > deadline:

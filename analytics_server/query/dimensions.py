@@ -33,7 +33,7 @@ class Scope(StrEnum):
 
     TIME = "time"
     EVENT = "event"
-    VISIT = "visit"
+    SESSION = "session"
 
 
 class ValueKind(StrEnum):
@@ -88,11 +88,11 @@ def _time(interval: Interval, sql: str) -> Dimension:
     )
 
 
-def _visit(name: str, about: str, *, values: ValueKind = ValueKind.TEXT, absent: str = "") -> Dimension:
+def _session(name: str, about: str, *, values: ValueKind = ValueKind.TEXT, absent: str = "") -> Dimension:
     return Dimension(
         name=f"visit:{name}",
         about=about,
-        scope=Scope.VISIT,
+        scope=Scope.SESSION,
         events=f"e.{name}",
         sessions=f"s.{name}",
         kept_as=f"visit:{name}",
@@ -101,11 +101,11 @@ def _visit(name: str, about: str, *, values: ValueKind = ValueKind.TEXT, absent:
     )
 
 
-def _visit_page(edge: Literal["entry", "exit"], about: str) -> Dimension:
+def _edge_page(edge: Literal["entry", "exit"], about: str) -> Dimension:
     return Dimension(
         name=f"visit:{edge}_page",
         about=about,
-        scope=Scope.VISIT,
+        scope=Scope.SESSION,
         events=f"s.{edge}_page",
         sessions=f"tupleElement(s.{edge}, 'path')",
         joined=True,
@@ -114,11 +114,11 @@ def _visit_page(edge: Literal["entry", "exit"], about: str) -> Dimension:
     )
 
 
-def _visit_host(edge: Literal["entry", "exit"], about: str) -> Dimension:
+def _edge_host(edge: Literal["entry", "exit"], about: str) -> Dimension:
     return Dimension(
         name=f"visit:{edge}_page_hostname",
         about=about,
-        scope=Scope.VISIT,
+        scope=Scope.SESSION,
         events=f"s.{edge}_page_hostname",
         sessions=f"tupleElement(s.{edge}_host, 'host')",
         joined=True,
@@ -204,28 +204,28 @@ DIMENSIONS: tuple[Dimension, ...] = (
         family=True,
         present="mapContains(e.props, @key)",
     ),
-    _visit_page("entry", "Path of the session's first page view."),
-    _visit_page("exit", "Path of the session's last page view."),
-    _visit_host("entry", "Host of the session's first page view."),
-    _visit_host("exit", "Host of the session's last page view."),
-    _visit("source", "Traffic source of the session's first event, such as Google; Direct for none.", absent=DIRECT),
-    _visit("referrer", "Host and path the session came from.", values=ValueKind.PATH),
-    _visit("channel", "Channel group of the session's first event, such as Organic Search.", absent=DIRECT),
-    _visit("utm_source", "Campaign tag utm_source of the session's first event."),
-    _visit("utm_medium", "Campaign tag utm_medium of the session's first event."),
-    _visit("utm_campaign", "Campaign tag utm_campaign of the session's first event."),
-    _visit("utm_content", "Campaign tag utm_content of the session's first event."),
-    _visit("utm_term", "Campaign tag utm_term of the session's first event."),
-    _visit("device", "Desktop, Mobile, Tablet or TV."),
-    _visit("browser", "Browser family."),
-    _visit("browser_version", "Major version of the browser."),
-    _visit("os", "Operating system family."),
-    _visit("os_version", "Version of the operating system."),
-    _visit("country", "Two-letter country code (ISO 3166-1).", values=ValueKind.COUNTRY_CODE),
+    _edge_page("entry", "Path of the session's first page view."),
+    _edge_page("exit", "Path of the session's last page view."),
+    _edge_host("entry", "Host of the session's first page view."),
+    _edge_host("exit", "Host of the session's last page view."),
+    _session("source", "Traffic source of the session's first event, such as Google; Direct for none.", absent=DIRECT),
+    _session("referrer", "Host and path the session came from.", values=ValueKind.PATH),
+    _session("channel", "Channel group of the session's first event, such as Organic Search.", absent=DIRECT),
+    _session("utm_source", "Campaign tag utm_source of the session's first event."),
+    _session("utm_medium", "Campaign tag utm_medium of the session's first event."),
+    _session("utm_campaign", "Campaign tag utm_campaign of the session's first event."),
+    _session("utm_content", "Campaign tag utm_content of the session's first event."),
+    _session("utm_term", "Campaign tag utm_term of the session's first event."),
+    _session("device", "Desktop, Mobile, Tablet or TV."),
+    _session("browser", "Browser family."),
+    _session("browser_version", "Major version of the browser."),
+    _session("os", "Operating system family."),
+    _session("os_version", "Version of the operating system."),
+    _session("country", "Two-letter country code (ISO 3166-1).", values=ValueKind.COUNTRY_CODE),
     Dimension(
         name="visit:country_name",
         about="English name of the country; the code where it has none.",
-        scope=Scope.VISIT,
+        scope=Scope.SESSION,
         events="transform(e.country, @codes, @names, e.country)",
         sessions="transform(s.country, @codes, @names, s.country)",
         totals="transform(t.value, @codes, @names, t.value)",
@@ -233,10 +233,10 @@ DIMENSIONS: tuple[Dimension, ...] = (
         values=ValueKind.COUNTRY_NAME,
         lists=country_lists,
     ),
-    _visit("region", "First-level subdivision of the country."),
-    _visit("city", "City."),
-    _visit("screen", "Screen size as WIDTHxHEIGHT."),
-    _visit("language", "Preferred language tag."),
+    _session("region", "First-level subdivision of the country."),
+    _session("city", "City."),
+    _session("screen", "Screen size as WIDTHxHEIGHT."),
+    _session("language", "Preferred language tag."),
     Dimension(
         name="experiment:*",
         about="Variant of that experiment which the event carries; other events have an empty value.",
@@ -259,7 +259,7 @@ Pacific/Chatham that comes to 03:00+13:45, which is the start of another hour.""
 SESSION = Dimension(
     name="session",
     about="The session itself, by its hash: what has_done compares. No client can name it.",
-    scope=Scope.VISIT,
+    scope=Scope.SESSION,
     events="e.session_key",
     sessions="s.session_key",
 )

@@ -59,7 +59,7 @@ class Metric:
     events: str = ""
     sessions: str = ""
     traffic: str = ""
-    visits: str = ""
+    session_parts: str = ""
     scrolls: str = ""
     exits: str = ""
     active: bool = False
@@ -77,12 +77,12 @@ METRICS: tuple[Metric, ...] = (
         events="@uniqIf(@visitor, e.visitor_id != 0 AND @counts)",
         active=True,
         traffic="sum(t.visitors)",
-        visits="@visitors",
+        session_parts="@visitors",
     ),
     Metric(
         name="sessions",
         about="Sessions that start in the range.",
-        scope=Scope.VISIT,
+        scope=Scope.SESSION,
         aliases=("visits",),
         sessions="count()",
         events="@uniq(@session)",
@@ -94,7 +94,7 @@ METRICS: tuple[Metric, ...] = (
         events="countIf(e.name = 'pageview')",
         active=True,
         traffic="sum(t.pageviews)",
-        visits="sum(v.pageviews)",
+        session_parts="sum(v.pageviews)",
     ),
     Metric(
         name="events",
@@ -103,7 +103,7 @@ METRICS: tuple[Metric, ...] = (
         events="countIf(e.passive = 0)",
         active=True,
         traffic="sum(t.events)",
-        visits="sum(v.events)",
+        session_parts="sum(v.events)",
     ),
     Metric(
         name="scroll_depth",
@@ -172,7 +172,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         name="bounce_rate",
         about="Per cent of the sessions with a pageview that have exactly one and no interaction.",
-        scope=Scope.VISIT,
+        scope=Scope.SESSION,
         kind=MetricKind.PERCENT,
         sessions="if(countIf(s.pageviews > 0) = 0, NULL, "
         "100 * countIf(s.pageviews = 1 AND s.interactions = 0) / countIf(s.pageviews > 0))",
@@ -182,7 +182,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         name="session_duration",
         about="Mean time from a session's first to its last event, in seconds.",
-        scope=Scope.VISIT,
+        scope=Scope.SESSION,
         kind=MetricKind.SECONDS,
         aliases=("visit_duration",),
         sessions="if(count() = 0, NULL, "
@@ -193,7 +193,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         name="views_per_session",
         about="Mean number of page views per session.",
-        scope=Scope.VISIT,
+        scope=Scope.SESSION,
         kind=MetricKind.MEAN,
         aliases=("views_per_visit",),
         sessions="if(count() = 0, NULL, sum(s.pageviews) / count())",
@@ -225,25 +225,25 @@ PIECES: tuple[Metric, ...] = (
     Metric(
         name="viewed_sessions",
         about="Sessions with a page view.",
-        scope=Scope.VISIT,
+        scope=Scope.SESSION,
         sessions="countIf(s.pageviews > 0)",
     ),
     Metric(
         name="bounces",
         about="Sessions with exactly one page view and no interaction.",
-        scope=Scope.VISIT,
+        scope=Scope.SESSION,
         sessions="countIf(s.pageviews = 1 AND s.interactions = 0)",
     ),
     Metric(
         name="duration_us",
         about="Microseconds from the first to the last event, over all sessions.",
-        scope=Scope.VISIT,
+        scope=Scope.SESSION,
         sessions="toUInt64(sum(toUnixTimestamp64Micro(s.ended_at) - toUnixTimestamp64Micro(s.started_at)))",
     ),
     Metric(
         name="session_views",
         about="Page views of the sessions, whenever they happened.",
-        scope=Scope.VISIT,
+        scope=Scope.SESSION,
         sessions="toUInt64(sum(s.pageviews))",
     ),
 )

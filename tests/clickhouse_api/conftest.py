@@ -25,10 +25,10 @@ from analytics_server.http.endpoint import Endpoint, route_table
 from analytics_server.sql.service import SqlService
 from tests.http.authorizer import KnownTokens
 from tests.query.conftest import store, world
-from tests.sql.conftest import Asker, asker, filled, functions, guard, worlds
+from tests.sql.conftest import SqlClient, filled, functions, guard, sql_client, worlds
 from tests.sql.world import FOREIGN, MINE, SITES
 
-__all__ = ["asker", "filled", "functions", "guard", "store", "world", "worlds"]
+__all__ = ["filled", "functions", "guard", "sql_client", "store", "world", "worlds"]
 
 ODD = "it's.example"
 ONE, TWO, ALL, GONE = "ast_one", "ast_two", "ast_all", "ast_gone"
@@ -122,5 +122,5 @@ async def serve(
 
 
 @pytest.fixture
-async def asking(aiohttp_client: AiohttpClient, asker: Asker) -> Asking:
-    return await serve(aiohttp_client, asker.service)
+async def asking(aiohttp_client: AiohttpClient, sql_client: SqlClient) -> Asking:
+    return await serve(aiohttp_client, sql_client.service)

@@ -11,7 +11,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 from tests.clickhouse_api.conftest import ALL, ONE, Asking, serve
 from tests.clickhouse_api.questions import ENDLESS
 from tests.server import wait_for
-from tests.sql.conftest import Asker, make_service
+from tests.sql.conftest import SqlClient, make_service
 
 
 def kill(query_id: str) -> str:
@@ -20,9 +20,9 @@ def kill(query_id: str) -> str:
 
 
 @pytest.fixture
-async def patient(aiohttp_client: AiohttpClient, asker: Asker) -> AsyncIterator[Asking]:
+async def patient(aiohttp_client: AiohttpClient, sql_client: SqlClient) -> AsyncIterator[Asking]:
     """An interface whose time limit no test waits for."""
-    service = make_service(asker.service.context.store, timeout_s=600.0)
+    service = make_service(sql_client.service.context.store, timeout_s=600.0)
     yield await serve(aiohttp_client, service)
     await service.close()
 

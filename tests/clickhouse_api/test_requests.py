@@ -20,7 +20,7 @@ from analytics_server.sql.printer.tables import TABLES
 from analytics_server.store import Store
 from tests.clickhouse_api.conftest import ALL, GONE, ODD, ONE, TWO, Asking, serve
 from tests.server import wait_for
-from tests.sql.conftest import Asker, make_service
+from tests.sql.conftest import SqlClient, make_service
 from tests.sql.world import FOREIGN, MINE, World
 
 KEY = {"X-ClickHouse-Key": ONE}
@@ -150,9 +150,9 @@ async def test_another_database_is_refused_the_same_way_whether_it_exists_or_not
     assert (await asking.ask("SELECT 1", token=GONE)).code == "497"
 
 
-async def test_so_many_sites_at_once_and_no_more(aiohttp_client: AiohttpClient, asker: Asker) -> None:
-    three = await serve(aiohttp_client, asker.service, most_sites=3)
-    two = await serve(aiohttp_client, asker.service, most_sites=2)
+async def test_so_many_sites_at_once_and_no_more(aiohttp_client: AiohttpClient, sql_client: SqlClient) -> None:
+    three = await serve(aiohttp_client, sql_client.service, most_sites=3)
+    two = await serve(aiohttp_client, sql_client.service, most_sites=2)
     assert (await three.ask(COUNT, token=ALL)).status == 200
     assert (await two.ask(COUNT, token=TWO)).status == 200
     reply = await two.ask(COUNT, token=ALL)

@@ -18,7 +18,7 @@ from tests.clickhouse_api.conftest import ALL, ONE, Asking, Reply, serve
 from tests.clickhouse_api.test_requests import COUNT, NOBODY, basic
 from tests.e2e.conftest import running
 from tests.server import Client
-from tests.sql.conftest import Asker
+from tests.sql.conftest import SqlClient
 from tests.sql.world import FOREIGN, MINE
 from tests.whole import complete_server
 
@@ -81,8 +81,8 @@ async def test_a_browser_at_the_root_is_not_asked_for_a_password(asking: Asking)
         assert (reply.status, reply.headers["WWW-Authenticate"].split()[0]) == (401, scheme)
 
 
-async def test_the_page_at_the_root_stays(aiohttp_client: AiohttpClient, asker: Asker) -> None:
-    asking = await serve(aiohttp_client, asker.service, others=pages())
+async def test_the_page_at_the_root_stays(aiohttp_client: AiohttpClient, sql_client: SqlClient) -> None:
+    asking = await serve(aiohttp_client, sql_client.service, others=pages())
     for params, headers in (({}, {}), ({}, KEY), ({"database": "analytics"}, KEY), ({"Query": "SELECT 1"}, {})):
         reply = await asking.send("", params, headers, method="GET", path="/")
         assert (reply.status, reply.text) == (200, HOME)
@@ -100,19 +100,19 @@ async def test_without_a_page_the_root_is_a_sign_of_life(asking: Asking) -> None
             assert (reply.status, reply.text) == (200, text)
 
 
-async def test_it_can_be_turned_off(aiohttp_client: AiohttpClient, asker: Asker) -> None:
-    asking = await serve(aiohttp_client, asker.service, others=pages(), at_root=False)
+async def test_it_can_be_turned_off(aiohttp_client: AiohttpClient, sql_client: SqlClient) -> None:
+    asking = await serve(aiohttp_client, sql_client.service, others=pages(), at_root=False)
     assert (await at_root(asking, COUNT)).status == 405
     assert (await at_root(asking, method="GET", query=COUNT)).text == HOME
     assert (await asking.send("", {}, {}, method="GET", path="/ping")).status == 404
     assert (await asking.ask(COUNT, token=ALL)).status == 200
 
 
-async def test_a_script_of_that_name_stays(aiohttp_client: AiohttpClient, asker: Asker) -> None:
+async def test_a_script_of_that_name_stays(aiohttp_client: AiohttpClient, sql_client: SqlClient) -> None:
     async def show(request: web.Request) -> web.StreamResponse:
         return web.Response(text=SCRIPT)
 
-    asking = await serve(aiohttp_client, asker.service, others=[page("GET", "/ping", show, "The script")])
+    asking = await serve(aiohttp_client, sql_client.service, others=[page("GET", "/ping", show, "The script")])
     assert (await asking.send("", {}, {}, method="GET", path="/ping")).text == SCRIPT
     assert (await at_root(asking, "SELECT 1")).text == "1\n"
 

@@ -10,7 +10,7 @@ from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
 from analytics_server.collect.enrich.geo import GeoLocator
-from analytics_server.collect.steps.exclusion import OwnVisits
+from analytics_server.collect.steps.exclusion import OwnTraffic
 from analytics_server.errors import ConfigError
 from analytics_server.model import Site
 from analytics_server.spelling.wildcards import Wildcards
@@ -111,7 +111,7 @@ async def test_a_long_rule_is_shown_cut() -> None:
         (("b.example=192.0.2.1",), "192.0.2.1", False),
     ],
 )
-async def test_own_visits_are_excluded_by_address_and_no_address_is_shown(
+async def test_own_traffic_is_excluded_by_address_and_no_address_is_shown(
     ranges: tuple[str, ...], address: str, excluded: bool
 ) -> None:
     rule = await rule_of(world_with(exclude_addresses=ranges), address=address)
@@ -161,7 +161,7 @@ async def test_a_country_rule_judges_visitors_and_no_server_that_tells_none(tmp_
 @pytest.mark.parametrize("entry", ["192.0.2.0/99", "a.example=", "nonsense"])
 def test_a_range_that_is_none_stops_the_start(entry: str) -> None:
     with pytest.raises(ConfigError, match=r"\[collect\] exclude_addresses: .* is no address or network: write"):
-        OwnVisits((entry,))
+        OwnTraffic((entry,))
 
 
 async def test_a_site_has_a_rate_of_its_own_and_the_lower_one_counts() -> None:

@@ -127,7 +127,7 @@ async def opened(client: Client, site: str, **wanted: Any) -> str:
 # ---- questions that try everything --------------------------------------
 
 
-class Asker:
+class RandomRequests:
     """Random values for each field of each question, the forbidden ones too."""
 
     def __init__(self, seed: int) -> None:
@@ -292,10 +292,10 @@ in_one_loop = pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("endpoint", ASKED, ids=lambda one: one.name)
 async def test_what_lies_outside_a_link_changes_no_answer(client: Client, endpoint: Endpoint, link: str) -> None:
     tokens = [await opened(client, site, **LINKS[link]) for site in SITES]
-    asker = Asker(seed=len(endpoint.name) + len(link))
+    requests = RandomRequests(seed=len(endpoint.name) + len(link))
     statuses = []
     for _ in range(BODIES):
-        asked = getattr(asker, endpoint.name)()
+        asked = getattr(requests, endpoint.name)()
         alone, beside = [
             await ask(client, endpoint, site, asked, token) for site, token in zip(SITES[:2], tokens[:2], strict=True)
         ]
@@ -332,10 +332,10 @@ async def test_a_token_with_a_threshold_is_answered_what_such_a_link_is(
 ) -> None:
     link = await opened(client, BESIDE, threshold=threshold)
     token = await with_threshold(client, BESIDE, ALONE, threshold=threshold)
-    asker = Asker(seed=len(endpoint.name) + 31)
+    requests = RandomRequests(seed=len(endpoint.name) + 31)
     statuses = set()
     for _ in range(BODIES):
-        asked = getattr(asker, endpoint.name)()
+        asked = getattr(requests, endpoint.name)()
         by_link, by_token = [await ask(client, endpoint, BESIDE, asked, each) for each in (link, token)]
         told_link = msgspec.json.encode(told(by_link, BESIDE)).replace(b"This link", b"This token")
         assert told_link == msgspec.json.encode(told(by_token, BESIDE)), asked
@@ -376,7 +376,7 @@ async def test_every_other_route_is_closed_to_a_link_or_a_token_with_a_threshold
     assert len(tried) > 50
     assert open_to_links - {one.name for one in ASKED} == {"get_site", "list_sites", "who_am_i"}
     for site, wanted in itertools.product((BESIDE, MIXED), ASKED):
-        asked = getattr(Asker(seed=1), wanted.name)()
+        asked = getattr(RandomRequests(seed=1), wanted.name)()
         assert (await ask(client, wanted, site, asked, token)).status in (400, 403)
 
 

@@ -79,7 +79,7 @@ async def test_a_bad_setting_is_refused_and_nothing_changes(
     assert (await client.call("GET", f"/api/v1/sites/{site}")).json == before
 
 
-async def test_own_visits_are_dropped_and_no_answer_or_log_shows_the_address(tmp_path: Path) -> None:
+async def test_own_traffic_is_dropped_and_no_answer_or_log_shows_the_address(tmp_path: Path) -> None:
     settings = {"collect_exclude_addresses": "203.0.113.0/24,127.0.0.0/8,other.example=::/0"}
     with running(tmp_path, settings) as server:
         async with Client(server) as client:

@@ -19,7 +19,7 @@ from tests.query.oracle import EVENT_METRICS, GOAL_METRICS, REVENUE_METRICS, SES
 from tests.query.questions import NOW, request
 from tests.query.test_oracle import (
     EVENT_DIMENSIONS,
-    VISIT_DIMENSIONS,
+    SESSION_DIMENSIONS,
     check,
     goal_choices,
     groupings,
@@ -49,7 +49,7 @@ def remote(clickhouse_server: str, world: list[Event]) -> Iterator[QueryService]
 def test_events_on_a_server_equal_the_oracle(
     remote: QueryService, oracles: dict[str, Oracle], site: Any, span: Any, data: Any, exact: bool
 ) -> None:
-    names = [*EVENT_DIMENSIONS, *VISIT_DIMENSIONS]
+    names = [*EVENT_DIMENSIONS, *SESSION_DIMENSIONS]
     dimensions = data.draw(groupings([*names, "event:goal"]))
     metrics = data.draw(some([*EVENT_METRICS, *REVENUE_METRICS, "sessions"]))
     filters = data.draw(saved_filters(names))
@@ -62,9 +62,9 @@ def test_events_on_a_server_equal_the_oracle(
 def test_sessions_and_conversions_on_a_server_equal_the_oracle(
     remote: QueryService, oracles: dict[str, Oracle], site: Any, span: Any, data: Any
 ) -> None:
-    dimensions = data.draw(groupings(VISIT_DIMENSIONS))
+    dimensions = data.draw(groupings(SESSION_DIMENSIONS))
     metrics = data.draw(some([*GOAL_METRICS, *SESSION_METRICS, "visitors"]))
-    filters = [*data.draw(saved_filters(VISIT_DIMENSIONS)), *data.draw(goal_filters())]
+    filters = [*data.draw(saved_filters(SESSION_DIMENSIONS)), *data.draw(goal_filters())]
     oracle = oracles[site.site_id]
     check(remote, oracle, site.site_id, *span, metrics=metrics, dimensions=dimensions, filters=filters)
 

@@ -49,7 +49,7 @@ EVENT_DIMENSIONS = [
     "event:props:größe",
     "experiment:cta",
 ]
-VISIT_DIMENSIONS = [d.name for d in DIMENSIONS if d.scope is Scope.VISIT]
+SESSION_DIMENSIONS = [d.name for d in DIMENSIONS if d.scope is Scope.SESSION]
 TIME_DIMENSIONS = [d.name for d in DIMENSIONS if d.scope is Scope.TIME and d.interval]
 
 VALUES: dict[str, Sequence[str]] = {
@@ -244,8 +244,8 @@ many = settings(max_examples=60, suppress_health_check=[HealthCheck.function_sco
 def test_event_metrics_equal_the_oracle(
     service: QueryService, oracles: dict[str, Oracle], site: Any, span: Any, metrics: Any, data: Any, exact: bool
 ) -> None:
-    dimensions = data.draw(groupings([*EVENT_DIMENSIONS, *VISIT_DIMENSIONS]))
-    filters = data.draw(filter_lists([*EVENT_DIMENSIONS, *VISIT_DIMENSIONS]))
+    dimensions = data.draw(groupings([*EVENT_DIMENSIONS, *SESSION_DIMENSIONS]))
+    filters = data.draw(filter_lists([*EVENT_DIMENSIONS, *SESSION_DIMENSIONS]))
     oracle = oracles[site.site_id]
     check(service, oracle, site.site_id, *span, metrics=metrics, dimensions=dimensions, filters=filters, exact=exact)
 
@@ -255,8 +255,8 @@ def test_event_metrics_equal_the_oracle(
 def test_all_metrics_by_visit_dimensions_equal_the_oracle(
     service: QueryService, oracles: dict[str, Oracle], site: Any, span: Any, metrics: Any, data: Any
 ) -> None:
-    names = data.draw(st.sampled_from(([*EVENT_DIMENSIONS, *VISIT_DIMENSIONS], VISIT_DIMENSIONS)))
-    dimensions = data.draw(groupings(VISIT_DIMENSIONS))
+    names = data.draw(st.sampled_from(([*EVENT_DIMENSIONS, *SESSION_DIMENSIONS], SESSION_DIMENSIONS)))
+    dimensions = data.draw(groupings(SESSION_DIMENSIONS))
     filters = data.draw(filter_lists(names))
     oracle = oracles[site.site_id]
     check(service, oracle, site.site_id, *span, metrics=metrics, dimensions=dimensions, filters=filters)
@@ -267,9 +267,9 @@ def test_all_metrics_by_visit_dimensions_equal_the_oracle(
 def test_sessions_and_bounces_by_event_dimensions_equal_the_oracle(
     service: QueryService, oracles: dict[str, Oracle], site: Any, span: Any, data: Any
 ) -> None:
-    names = [*EVENT_DIMENSIONS, *VISIT_DIMENSIONS]
+    names = [*EVENT_DIMENSIONS, *SESSION_DIMENSIONS]
     metrics = data.draw(st.sampled_from((["sessions"], ["visitors", "sessions"], ["bounce_rate", "sessions"])))
-    others = VISIT_DIMENSIONS if "bounce_rate" in metrics else names
+    others = SESSION_DIMENSIONS if "bounce_rate" in metrics else names
     dimensions = data.draw(groupings([name for name in others if name != "event:page"], most=1))
     dimensions.append("event:page" if "bounce_rate" in metrics else data.draw(st.sampled_from(EVENT_DIMENSIONS)))
     dimensions = list(dict.fromkeys(dimensions))
@@ -299,7 +299,7 @@ def test_traffic_and_whole_sessions_equal_the_oracle(
     service: QueryService, oracles: dict[str, Oracle], site: Any, span: Any, metrics: Any, data: Any
 ) -> None:
     """The cheap tables, which a random mixture of fields would seldom choose."""
-    names = data.draw(st.sampled_from((["event:name"], VISIT_DIMENSIONS)))
+    names = data.draw(st.sampled_from((["event:name"], SESSION_DIMENSIONS)))
     dimensions = data.draw(groupings(names))
     filters = data.draw(filter_lists(names))
     oracle = oracles[site.site_id]
@@ -311,9 +311,9 @@ def test_traffic_and_whole_sessions_equal_the_oracle(
 def test_goals_conversions_and_revenue_equal_the_oracle(
     service: QueryService, oracles: dict[str, Oracle], site: Any, span: Any, data: Any, exact: bool
 ) -> None:
-    everything = [*EVENT_DIMENSIONS, *VISIT_DIMENSIONS]
+    everything = [*EVENT_DIMENSIONS, *SESSION_DIMENSIONS]
     few = ["event:props:plan", "event:props:größe", "event:page", "visit:source"]
-    names = data.draw(st.sampled_from((everything, VISIT_DIMENSIONS, ["event:name"], few)))
+    names = data.draw(st.sampled_from((everything, SESSION_DIMENSIONS, ["event:name"], few)))
     dimensions = data.draw(groupings(names, most=1))
     filters = data.draw(saved_filters(names))
     if data.draw(st.booleans()):

@@ -35,8 +35,8 @@ class Directory:
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
-    """Asks a service and reads its answers."""
+class SqlClient:
+    """Sends queries to a service and reads its answers."""
 
     service: SqlService
     kind: str
@@ -107,8 +107,8 @@ def make_service(store: Store, **changes: Any) -> SqlService:
 
 
 @pytest.fixture
-async def asker(filled: tuple[str, Store]) -> AsyncIterator[Asker]:
+async def sql_client(filled: tuple[str, Store]) -> AsyncIterator[SqlClient]:
     kind, store = filled
     service = make_service(store)
-    yield Asker(service, kind)
+    yield SqlClient(service, kind)
     await service.close()

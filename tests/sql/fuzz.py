@@ -18,7 +18,7 @@ from pathlib import Path
 from analytics_server.config import ClickhouseSection, Config
 from analytics_server.errors import AnalyticsError
 from analytics_server.store import make_store, migrate
-from tests.sql.conftest import Asker, make_service
+from tests.sql.conftest import SqlClient, make_service
 from tests.sql.hostile import FAMILIES, SIDE_CHANNELS
 from tests.sql.test_hostile import is_foreign
 from tests.sql.useful import QUERIES
@@ -64,10 +64,10 @@ def mutate(rand: random.Random) -> str:
     return "".join(tokens)[:MAX_CHARS]
 
 
-async def check(asker: Asker, text: str) -> int:
+async def check(sql_client: SqlClient, text: str) -> int:
     """Ask, and return the status. Raises `AssertionError` when something foreign shows, or something breaks."""
     try:
-        answer, status = (await asker.raw(text, {"x": "x"} if "{x:String}" in text else {})).decode(), 200
+        answer, status = (await sql_client.raw(text, {"x": "x"} if "{x:String}" in text else {})).decode(), 200
     except AnalyticsError as error:
         answer, status = error.message, error.status
     assert status == 200 or 400 <= status < 500, (status, answer, text)
@@ -88,14 +88,14 @@ async def run(seconds: float, seed: int) -> dict[int, int]:
         await store.open()
         await migrate(store)
         await insert_world(store, *make_world())
-        asker = Asker(make_service(store), "embedded")
-        assert await asker.rows("SELECT count() > 0 FROM events") == [[1]]
-        assert (await asker.ask("SELECT DISTINCT site_id FROM events"))["rows"] == [[MINE]]
+        sql_client = SqlClient(make_service(store), "embedded")
+        assert await sql_client.rows("SELECT count() > 0 FROM events") == [[1]]
+        assert (await sql_client.ask("SELECT DISTINCT site_id FROM events"))["rows"] == [[MINE]]
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            status = await check(asker, mutate(rand))
+            status = await check(sql_client, mutate(rand))
             counts[status] = counts.get(status, 0) + 1
-        await asker.service.close()
+        await sql_client.service.close()
         await store.close()
     return counts
 

@@ -9,7 +9,7 @@ from analytics_server.errors import StoreError, StoreFatal, StoreRetryable
 from analytics_server.sql.answer import JsonAnswer, SqlAnswer
 from analytics_server.sql.engine_errors import explain
 from analytics_server.sql.refusal import SqlRefused
-from tests.sql.conftest import Asker
+from tests.sql.conftest import SqlClient
 
 WHOLE = b"""{
 \t"meta":
@@ -59,37 +59,37 @@ def test_half_an_answer_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(("rows", "truncated"), [(999, False), (1_000, False), (1_001, True)])
-async def test_rows_are_cut_at_the_limit(asker: Asker, rows: int, truncated: bool) -> None:
-    answer = await asker.ask(f"SELECT arrayJoin(range({rows})) AS n ORDER BY n")
+async def test_rows_are_cut_at_the_limit(sql_client: SqlClient, rows: int, truncated: bool) -> None:
+    answer = await sql_client.ask(f"SELECT arrayJoin(range({rows})) AS n ORDER BY n")
     assert len(answer["rows"]) == min(rows, 1_000)
     assert answer["rows"][-1] == [min(rows, 1_000) - 1]
     assert answer["meta"]["truncated"] is truncated
-    union = await asker.ask(f"SELECT arrayJoin(range({rows})) AS n UNION ALL SELECT 1 WHERE 0")
+    union = await sql_client.ask(f"SELECT arrayJoin(range({rows})) AS n UNION ALL SELECT 1 WHERE 0")
     assert (len(union["rows"]), union["meta"]["truncated"]) == (min(rows, 1_000), truncated)
 
 
-async def test_other_formats(asker: Asker) -> None:
+async def test_other_formats(sql_client: SqlClient) -> None:
     query = "SELECT * FROM (SELECT 'a,\"b\n' AS t, 1 AS n UNION ALL SELECT 'c', 2) ORDER BY n"
-    assert await asker.raw(query, format_="csv") == b'"t","n"\n"a,""b\n",1\n"c",2\n'
-    lines = (await asker.raw(query, format_="ndjson")).splitlines()
+    assert await sql_client.raw(query, format_="csv") == b'"t","n"\n"a,""b\n",1\n"c",2\n'
+    lines = (await sql_client.raw(query, format_="ndjson")).splitlines()
     assert [msgspec.json.decode(line) for line in lines] == [{"t": 'a,"b\n', "n": 1}, {"t": "c", "n": 2}]
-    parquet = await asker.raw(query, format_="parquet")
+    parquet = await sql_client.raw(query, format_="parquet")
     assert parquet.startswith(b"PAR1")
     assert parquet.endswith(b"PAR1")
-    assert await asker.raw("SELECT path FROM events WHERE 0", format_="csv") == b'"path"\n'
+    assert await sql_client.raw("SELECT path FROM events WHERE 0", format_="csv") == b'"path"\n'
     with pytest.raises(SqlRefused, match="json, csv"):
-        await asker.raw("SELECT 1", format_="xml")
+        await sql_client.raw("SELECT 1", format_="xml")
 
 
-async def test_limits_end_a_query(asker: Asker) -> None:
+async def test_limits_end_a_query(sql_client: SqlClient) -> None:
     for query, code in (
         ("SELECT count() FROM events a, events b, events c, events d", "sql_timeout"),
         ("SELECT length(groupArray(a.title || b.title || c.title)) FROM events a, events b, events c", "sql_memory"),
     ):
         with pytest.raises(SqlRefused) as caught:
-            await asker.ask(query)
+            await sql_client.ask(query)
         assert caught.value.code == code, query
-    assert await asker.rows("SELECT 1") == [[1]]
+    assert await sql_client.rows("SELECT 1") == [[1]]
 
 
 @pytest.mark.parametrize(

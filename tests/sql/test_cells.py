@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from analytics_server.http.streams.csv_cells import HarmlessCells
 from analytics_server.sql.service import SqlRequest
-from tests.sql.conftest import Asker
+from tests.sql.conftest import SqlClient
 from tests.sql.world import MINE
 
 DANGEROUS = [
@@ -103,14 +103,14 @@ def test_pieces_of_any_size_give_the_same(rows: list[list[str]], size: int) -> N
             assert not is_.lstrip(" \"'").startswith(("=", "+", "-", "@", "＝")) or is_.startswith("'")
 
 
-async def test_the_engine_s_csv_is_harmless_and_raw_where_it_is_asked_for(asker: Asker) -> None:
+async def test_the_engine_s_csv_is_harmless_and_raw_where_it_is_asked_for(sql_client: SqlClient) -> None:
     query = (
         "SELECT '=1+1' AS `=name`, -5 AS n, toDecimal64(-3.2, 1) AS d, '-5' AS t, ['=1'] AS a,"
         " toDate('2026-01-01') AS day, ('＝1', -2) AS pair, map('=k', '@v') AS m"
     )
     request = SqlRequest(site_id=MINE, query=query)
-    safe = await asker.raw(query, format_="csv")
-    raw = b"".join([piece async for piece in asker.service.run(request, "csv", raw_csv=True)])
+    safe = await sql_client.raw(query, format_="csv")
+    raw = b"".join([piece async for piece in sql_client.service.run(request, "csv", raw_csv=True)])
     head, row = read(safe)
     assert head[0] == "'=name"
     assert row[:4] == ["'=1+1", "-5", "-3.2", "'-5"]
@@ -119,4 +119,4 @@ async def test_the_engine_s_csv_is_harmless_and_raw_where_it_is_asked_for(asker:
     assert read(raw)[0][0] == "=name"
     assert read(raw)[1][0] == "=1+1"
     for format_ in ("json", "ndjson"):
-        assert b'"=1+1"' in await asker.raw(query, format_=format_)
+        assert b'"=1+1"' in await sql_client.raw(query, format_=format_)

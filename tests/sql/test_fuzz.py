@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from analytics_server.errors import RequestError
 from analytics_server.sql.guard import Guard
 from analytics_server.store import Store
-from tests.sql.conftest import Asker, make_service
+from tests.sql.conftest import SqlClient, make_service
 from tests.sql.fuzz import check, mutate
 
 
@@ -23,7 +23,7 @@ def test_mutated_query_sees_only_the_site(filled: tuple[str, Store], seed: int) 
 
     async def ask() -> None:
         service = make_service(store, timeout_s=1.0)
-        await check(Asker(service, kind), text)
+        await check(SqlClient(service, kind), text)
         await service.close()
 
     asyncio.run(ask())

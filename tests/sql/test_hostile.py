@@ -17,7 +17,7 @@ from analytics_server.sql.guard import Guarded
 from analytics_server.sql.refusal import SqlRefused
 from analytics_server.sql.service import SqlQuestion, SqlService
 from analytics_server.store import Store
-from tests.sql.conftest import TIMEOUT_S, Asker, make_service
+from tests.sql.conftest import TIMEOUT_S, SqlClient, make_service
 from tests.sql.hostile import FAMILIES, SIDE_CHANNELS, TEXTS, UNBOUNDED
 from tests.sql.world import FOREIGN, MARK, MARK_NUMBER
 
@@ -57,11 +57,11 @@ def is_foreign(text: str) -> bool:
     return any(mark in text for mark in marks)
 
 
-async def outcome(asker: Asker, text: str) -> tuple[int, str, float]:
+async def outcome(sql_client: SqlClient, text: str) -> tuple[int, str, float]:
     """Status (200 or the refusal's), what the client gets to see, seconds."""
     started = time.monotonic()
     try:
-        answer = (await asker.raw(text)).decode()
+        answer = (await sql_client.raw(text)).decode()
         status = 200
     except AnalyticsError as error:
         answer, status = error.message, error.status
@@ -75,9 +75,9 @@ def test_there_are_enough_texts_in_each_family() -> None:
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))
-async def test_hostile_text_sees_and_touches_nothing(asker: Asker, places: Places, family: str) -> None:
+async def test_hostile_text_sees_and_touches_nothing(sql_client: SqlClient, places: Places, family: str) -> None:
     for text in FAMILIES[family]:
-        status, answer, seconds = await outcome(asker, places.fill(text))
+        status, answer, seconds = await outcome(sql_client, places.fill(text))
         assert status == 200 or 400 <= status < 500, (text, status, answer)
         assert not is_foreign(answer.replace(text, "")), (text, answer)
         assert seconds < MOST_S, (text, seconds)
@@ -86,13 +86,13 @@ async def test_hostile_text_sees_and_touches_nothing(asker: Asker, places: Place
             assert FOREIGN not in answer or FOREIGN in text, (text, answer)
 
 
-async def test_nothing_keeps_the_engine_busy_long_after_its_answer(asker: Asker) -> None:
+async def test_nothing_keeps_the_engine_busy_long_after_its_answer(sql_client: SqlClient) -> None:
     for text in UNBOUNDED:
-        status, answer, seconds = await outcome(asker, text)
+        status, answer, seconds = await outcome(sql_client, text)
         assert status == 200 or 400 <= status < 500, (text, status, answer)
         assert seconds < MOST_S, (text, seconds)
-        if asker.service._ending:
-            _, still_busy = await asyncio.wait(asker.service._ending, timeout=MOST_S)
+        if sql_client.service._ending:
+            _, still_busy = await asyncio.wait(sql_client.service._ending, timeout=MOST_S)
             assert not still_busy, text
 
 
@@ -106,15 +106,15 @@ class Unwalled(SqlService):
 
 
 @pytest.fixture
-def unwalled(filled: tuple[str, Store]) -> Asker:
+def unwalled(filled: tuple[str, Store]) -> SqlClient:
     kind, store = filled
     service = make_service(store)
     service.__class__ = Unwalled
-    return Asker(service, kind)
+    return SqlClient(service, kind)
 
 
 @pytest.mark.parametrize("family", ["tenant escape", "system tables", "quoting", "comments", "engine tricks"])
-async def test_guard_alone_lets_nothing_through(unwalled: Asker, places: Places, family: str) -> None:
+async def test_guard_alone_lets_nothing_through(unwalled: SqlClient, places: Places, family: str) -> None:
     for text in FAMILIES[family]:
         _, answer, _ = await outcome(unwalled, places.fill(text))
         assert not is_foreign(answer.replace(text, "")), (text, answer)
@@ -123,18 +123,18 @@ async def test_guard_alone_lets_nothing_through(unwalled: Asker, places: Places,
 @pytest.mark.parametrize("text", SIDE_CHANNELS)
 @pytest.mark.parametrize("walled", [True, False])
 async def test_no_expression_is_evaluated_on_foreign_values(
-    asker: Asker, unwalled: Asker, text: str, walled: bool
+    sql_client: SqlClient, unwalled: SqlClient, text: str, walled: bool
 ) -> None:
-    status, answer, _ = await outcome(asker if walled else unwalled, text)
+    status, answer, _ = await outcome(sql_client if walled else unwalled, text)
     assert status == 200, answer
     assert not is_foreign(answer)
 
 
-async def test_engine_alone_shows_no_foreign_row(asker: Asker, filled: tuple[str, Store]) -> None:
+async def test_engine_alone_shows_no_foreign_row(sql_client: SqlClient, filled: tuple[str, Store]) -> None:
     """The second wall, with the first taken away: tables are read as they are, under the service's settings."""
     _, store = filled
-    await asker.service.database()
-    settings = asker.service._settings(Guarded("", {}), SqlQuestion(sites=("mine.example",), query=""))
+    await sql_client.service.database()
+    settings = sql_client.service._settings(Guarded("", {}), SqlQuestion(sites=("mine.example",), query=""))
     clause = ", ".join(f"{name} = {value}" for name, value in settings.items())
 
     async def ask(sql: str) -> str:
@@ -157,14 +157,14 @@ async def test_engine_alone_shows_no_foreign_row(asker: Asker, filled: tuple[str
 @pytest.mark.parametrize("format_", ["ndjson", "csv"])
 async def test_an_answer_may_have_so_many_bytes(filled: tuple[str, Store], format_: str) -> None:
     service = make_service(filled[1], rows=100_000, answer_mb=1, timeout_s=60.0)
-    asker = Asker(service, filled[0])
+    sql_client = SqlClient(service, filled[0])
     row = {"ndjson": len('{"t":""}\n'), "csv": len('""\n')}[format_] + 9_000
     head = {"ndjson": 0, "csv": len('"t"\n')}[format_]
     most = (1024 * 1024 - head) // row
     text = "SELECT repeat('a', 9000) AS t FROM numbers({})"
-    assert len(await asker.raw(text.format(most), format_=format_)) == head + most * row
+    assert len(await sql_client.raw(text.format(most), format_=format_)) == head + most * row
     for rows in (most + 1, 20 * most):
         with pytest.raises(SqlRefused, match="answer_mb") as caught:
-            await asker.raw(text.format(rows), format_=format_)
+            await sql_client.raw(text.format(rows), format_=format_)
         assert caught.value.code == "sql_answer_too_big"
     await service.close()

@@ -14,7 +14,7 @@ from analytics_server.errors import AnalyticsError
 from analytics_server.http.answer import error_response
 from analytics_server.sql.routes import endpoints
 from tests.http.authorizer import routes_for_a_reader
-from tests.sql.conftest import Asker
+from tests.sql.conftest import SqlClient
 from tests.sql.world import FOREIGN, MINE
 
 Client = TestClient[web.Request, web.Application]
@@ -31,9 +31,9 @@ async def errors(request: web.Request, handler: Any) -> web.StreamResponse:
 
 
 @pytest.fixture
-async def client(aiohttp_client: AiohttpClient, asker: Asker) -> Client:
+async def client(aiohttp_client: AiohttpClient, sql_client: SqlClient) -> Client:
     app = web.Application(middlewares=[errors])
-    app.add_routes(routes_for_a_reader(endpoints(asker.service), MINE, "nowhere.example"))
+    app.add_routes(routes_for_a_reader(endpoints(sql_client.service), MINE, "nowhere.example"))
     return await aiohttp_client(app)
 
 
@@ -91,12 +91,12 @@ async def test_refusals_have_their_status_and_code(
     assert answer["error"]["code"] == code or not code
 
 
-async def test_schema_describes_what_can_be_asked(client: Client, asker: Asker) -> None:
+async def test_schema_describes_what_can_be_asked(client: Client, sql_client: SqlClient) -> None:
     async with client.get("/api/v1/schema", params={"site_id": MINE}, headers=TOKEN) as response:
         schema = await response.json()
     assert [table["name"] for table in schema["tables"]] == ["events", "sessions"]
     for table in schema["tables"]:
-        described = await asker.ask(f"SELECT * FROM {table['name']} LIMIT 1")
+        described = await sql_client.ask(f"SELECT * FROM {table['name']} LIMIT 1")
         shown = [{"name": column["name"], "type": column["type"]} for column in table["columns"]]
         assert shown == described["columns"]
         assert all(column["about"].endswith(".") for column in table["columns"])

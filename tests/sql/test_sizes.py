@@ -9,7 +9,7 @@ import pytest
 
 from analytics_server.sql.guard import Guard
 from analytics_server.sql.refusal import SqlRefused
-from tests.sql.conftest import Asker
+from tests.sql.conftest import SqlClient
 from tests.sql.world import MINE
 
 TOO_LONG = [
@@ -66,15 +66,15 @@ def test_a_text_that_may_become_too_long_is_refused(guard: Guard, query: str) ->
 
 
 @pytest.mark.parametrize("query", FINE)
-async def test_what_people_write_is_not(asker: Asker, query: str) -> None:
-    assert await asker.rows(query)
+async def test_what_people_write_is_not(sql_client: SqlClient, query: str) -> None:
+    assert await sql_client.rows(query)
 
 
-async def test_a_computed_number_of_repetitions_is_cut(asker: Asker) -> None:
+async def test_a_computed_number_of_repetitions_is_cut(sql_client: SqlClient) -> None:
     query = (
         "SELECT length(repeat('ab', 5 + x)), length(leftPad('ab', 7 + x)) FROM (SELECT arrayJoin([0, 1000000]) AS x)"
     )
-    assert sorted(await asker.rows(query)) == [[10, 7], [2_000, 1_000]]
+    assert sorted(await sql_client.rows(query)) == [[10, 7], [2_000, 1_000]]
 
 
 @pytest.mark.parametrize("pattern", HEAVY)
@@ -98,14 +98,14 @@ def test_a_regular_expression_is_written_not_computed(guard: Guard, pattern: str
         guard.check(f"SELECT count() FROM events WHERE match(title, {pattern})", {}, sites={MINE: ()}, database="d")
 
 
-async def test_a_search_in_the_longest_text_there_may_be_ends_near_its_time_limit(asker: Asker) -> None:
+async def test_a_search_in_the_longest_text_there_may_be_ends_near_its_time_limit(sql_client: SqlClient) -> None:
     query = (
         "SELECT count() FROM (SELECT arrayJoin(range(100000)) AS n) AS a, (SELECT arrayJoin(range(100000)) AS m) AS b"
         " WHERE position(repeat('a', 10000), concat('aaaab', toString(n + m))) > 0"
     )
     began = time.monotonic()
     with pytest.raises(SqlRefused, match="took longer"):
-        await asker.ask(query)
-    if asker.service._ending:
-        await asyncio.wait(asker.service._ending)
+        await sql_client.ask(query)
+    if sql_client.service._ending:
+        await asyncio.wait(sql_client.service._ending)
     assert time.monotonic() - began < 60

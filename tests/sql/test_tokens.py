@@ -25,7 +25,7 @@ from analytics_server.sql.printer.dialect import _Dialect
 from analytics_server.sql.refusal import SqlRefused
 from analytics_server.sql.service import SqlRequest
 from analytics_server.sql.tokens import check_size
-from tests.sql.conftest import Asker
+from tests.sql.conftest import SqlClient
 from tests.sql.world import MINE
 
 MOST = 6_000
@@ -117,7 +117,7 @@ async def worst_work_s(stop: asyncio.Event) -> float:
 
 
 @pytest.mark.usefixtures("garbage_as_in_a_server")
-async def test_no_text_is_read_on_the_loop(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_text_is_read_on_the_loop(sql_client: SqlClient, monkeypatch: pytest.MonkeyPatch) -> None:
     readers = []
     read = dialect.parse
 
@@ -133,7 +133,7 @@ async def test_no_text_is_read_on_the_loop(asker: Asker, monkeypatch: pytest.Mon
         for _ in range(3):
             await asyncio.sleep(0)  # so that each turn of the loop has one text, as it has one request
             with contextlib.suppress(AnalyticsError):
-                async for _ in asker.service.run(SqlRequest(site_id=MINE, query=text), "json"):
+                async for _ in sql_client.service.run(SqlRequest(site_id=MINE, query=text), "json"):
                     pass  # decoding the answer is a client's work
     stop.set()
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from analytics_server.errors import RequestError
-from tests.sql.conftest import Asker
+from tests.sql.conftest import SqlClient
 from tests.sql.useful import QUERIES, Useful
 from tests.sql.world import World
 
@@ -27,9 +27,9 @@ def is_close(got: Any, wanted: Any) -> bool:
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.sql[:60])
-async def test_useful_query_answers(asker: Asker, site_world: World, query: Useful) -> None:
+async def test_useful_query_answers(sql_client: SqlClient, site_world: World, query: Useful) -> None:
     try:
-        rows = await asker.rows(query.sql, query.params)
+        rows = await sql_client.rows(query.sql, query.params)
     except RequestError as error:
         if query.server_only and error.code in ("unknown_function", "unsupported_join"):
             return

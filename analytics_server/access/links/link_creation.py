@@ -139,7 +139,7 @@ def _check_filters(filters: Sequence[tuple[str, str, tuple[str, ...]]]) -> None:
         if operator not in OPERATORS or not FILTERED.fullmatch(dimension) or not values or len(values) > MOST_FILTERS:
             raise RequestError(
                 f"filters[{index}] can't be fixed: use is, is_not, contains or contains_not of event:page, "
-                f"event:hostname or a dimension of visits, with up to {MOST_FILTERS} values.",
+                f"event:hostname or a dimension of sessions, with up to {MOST_FILTERS} values.",
                 code="bad_filter",
             )
 

@@ -1,6 +1,6 @@
 """Exclusion rules of a site: what of its events is not to be kept, checked and spelt as it is stored.
 
-By path, host, country and property. Own visits by address are no setting of a site: an address range names people, so
+By path, host, country and property. Own traffic by address are no setting of a site: an address range names people, so
 it stands in the config only (`[collect] exclude_addresses`). The rules are matched in `collect/steps/exclusion.py`.
 """
 

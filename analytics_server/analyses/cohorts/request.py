@@ -111,14 +111,14 @@ class CohortQuestion:
     @property
     def first_where(self) -> tuple[Condition, ...]:
         """What must hold of a first event."""
-        return self._meant(self.first)
+        return self._conditions_of(self.first)
 
     @property
     def returning_where(self) -> tuple[Condition, ...]:
         """What must hold of a returning event."""
-        return self._meant(self.returning)
+        return self._conditions_of(self.returning)
 
-    def _meant(self, events: EventMatch | None) -> tuple[Condition, ...]:
+    def _conditions_of(self, events: EventMatch | None) -> tuple[Condition, ...]:
         return goal_events(self.where) if events is None else (*self.where, *events.where)
 
     def normalised(self) -> dict[str, object]:

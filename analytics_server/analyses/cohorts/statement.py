@@ -169,7 +169,7 @@ def _known(question: CohortQuestion, source: Relation, first: Expression) -> lis
     if question.by == "user":
         return ["e.user_id != ''"]
     if question.by == "visitor":
-        # An id is of one UTC day, and goes on into the next with the visit.
+        # An id is of one UTC day, and goes on into the next with the session.
         return [
             "e.visitor_id != 0",
             f"e.ts >= toStartOfDay({_SINCE}) - INTERVAL 1 DAY",

@@ -4,7 +4,7 @@ The rules and their order follow GA4's default channel group
 (https://support.google.com/analytics/answer/9756891); AI assistants stand before
 organic search. What differs on purpose, for no ads account is linked here: the name of an ad product and a click id
 stand for a medium where none was given; a medium that names a channel of its own (email, affiliate, audio, sms, push)
-goes before the kind of the source; there is no "Unassigned": a visit with a named source that matches no rule is a
+goes before the kind of the source; there is no "Unassigned": a session with a named source that matches no rule is a
 Referral, one without any is Direct.
 """
 

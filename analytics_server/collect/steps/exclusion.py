@@ -1,4 +1,4 @@
-"""The step that leaves out what the site's owner does not want counted: rules of the site, own visits by address.
+"""The step that leaves out what the site's owner does not want counted: rules of the site, own traffic by address.
 
 Constraint: an event of a site without rules pays for a look at four empty tuples. What is told of a drop is the rule,
 never the event's address.
@@ -27,7 +27,7 @@ SHOWN_CHARS = 100
 PROPS = -1
 """The place of the properties in an event's details: the last column."""
 
-_OWN_VISIT = "address range of [collect] exclude_addresses"
+_OWN_TRAFFIC = "address range of [collect] exclude_addresses"
 
 
 def _excluded(rule: str) -> Drop:
@@ -110,7 +110,7 @@ class _Hosts:
         return self._patterns.find(host) or self._patterns.find(host_name(host))
 
 
-class OwnVisits:
+class OwnTraffic:
     """The address ranges of `[collect] exclude_addresses`: of all sites, and `site=range` of one.
 
     Raises `ConfigError`.
@@ -144,8 +144,8 @@ class OwnVisits:
 def make_exclusion(parts: Parts, settings: CollectSection, limits: LimitsSection) -> EventFunction:
     """Drop what a rule of the site or an address range of the config excludes."""
     known: GenerationCache[tuple[tuple[str, ...], ...], SiteExclusions] = GenerationCache(CACHED_SITES)
-    own_visits = OwnVisits(settings.exclude_addresses)
-    own_visit = _excluded(_OWN_VISIT)
+    own_traffic = OwnTraffic(settings.exclude_addresses)
+    as_own_traffic = _excluded(_OWN_TRAFFIC)
 
     def rules_of(site: Site) -> SiteExclusions:
         key = (site.excluded_paths, site.excluded_hosts, site.excluded_countries, site.excluded_props)
@@ -163,8 +163,8 @@ def make_exclusion(parts: Parts, settings: CollectSection, limits: LimitsSection
         return _excluded(rule) if rule else None
 
     def of_both(event: EventContext, run: Run) -> Verdict:
-        if tells_visitor(event, run) and own_visits.hold(event.site_id, event.address):
-            return own_visit
+        if tells_visitor(event, run) and own_traffic.hold(event.site_id, event.address):
+            return as_own_traffic
         return of_site(event, run)
 
-    return of_both if own_visits else of_site
+    return of_both if own_traffic else of_site

@@ -27,7 +27,7 @@ class DataClass(StrEnum):
     PERSONAL = "personal", "It names a person: your application's own id, where it sends one."
     PSEUDONYMOUS = "pseudonymous", "It tells one visitor or session from another while it is stored; it names nobody."
     CONTENT = "content", "Text of your pages and application: it holds a person's data only if you put some there."
-    ATTRIBUTE = "attribute", "It describes a visit or an event."
+    ATTRIBUTE = "attribute", "It describes a session or an event."
     TECHNICAL = "technical", "Counts, keys and times that the program needs."
 
 

@@ -43,7 +43,7 @@ def classify(where: Sequence[Condition]) -> FilterClasses:
         by_page = any(dimension.joined for dimension in dimensions)
         # Attributes of the first touch are the same on all events of a session; entry and exit page are not known
         # before the parts of its row are merged.
-        first_touch = all(dimension.scope is Scope.VISIT for dimension in dimensions) and not by_page
+        first_touch = all(dimension.scope is Scope.SESSION for dimension in dimensions) and not by_page
         (about_events if about_event else settled if first_touch else unsettled).append(condition)
         (of_merged_sessions if by_page and not about_event else beside_events).append(condition)
     return FilterClasses(
@@ -59,7 +59,7 @@ def classify(where: Sequence[Condition]) -> FilterClasses:
 def of_pages_only(conditions: Sequence[Condition]) -> bool:
     """Do conditions ask nothing of events but their page?"""
     return all(
-        match.dimension.scope is Scope.VISIT or match.dimension.name == PAGE.name for match in matches(conditions)
+        match.dimension.scope is Scope.SESSION or match.dimension.name == PAGE.name for match in matches(conditions)
     )
 
 

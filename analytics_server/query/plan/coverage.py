@@ -43,7 +43,7 @@ DAY = timedelta(days=1)
 
 _OWN = tuple(dimension for dimension in DIMENSIONS if dimension.kept_as == dimension.name)
 EVENT_DIMENSIONS = tuple(dimension for dimension in _OWN if dimension.scope is Scope.EVENT)
-VISIT_DIMENSIONS = tuple(dimension for dimension in _OWN if dimension.scope is Scope.VISIT)
+SESSION_DIMENSIONS = tuple(dimension for dimension in _OWN if dimension.scope is Scope.SESSION)
 METRICS = frozenset(
     {"visitors", "pageviews", "events", "sessions", "bounce_rate", "session_duration", "views_per_session"}
 )
@@ -137,7 +137,7 @@ def is_kept(metric: Metric, dimension: str) -> bool:
     """Does `day_totals` hold this metric for that dimension? Sessions by event dimensions it doesn't."""
     if metric.name not in METRICS:
         return False
-    return metric.scope is Scope.EVENT or dimension == WHOLE_DAY or find_dimension(dimension).scope is Scope.VISIT
+    return metric.scope is Scope.EVENT or dimension == WHOLE_DAY or find_dimension(dimension).scope is Scope.SESSION
 
 
 def entries_are_kept(metric: Metric, question: Question) -> bool:

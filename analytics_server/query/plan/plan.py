@@ -9,7 +9,7 @@ Sources, cheapest first:
   sources read only the rest of the range.
 - `traffic`: quarter-hour totals; knows times and event names only.
 - `sessions`: one row per session, for metrics of session scope.
-- `visits`: event metrics read from `sessions` where a session lies wholly inside one
+- `session_parts`: event metrics read from `sessions` where a session lies wholly inside one
   bucket of the question, and from `events` for the few that cross an edge.
 - `entries`: sessions by the page they entered on, for `bounce_rate` by `event:page` and with filters on it.
 - `events`: the raw rows; the session's attributes stand on each of them.
@@ -58,7 +58,7 @@ class PlanSource(StrEnum):
     ENTRY_TOTALS = "entry_totals"
     TRAFFIC = "traffic"
     SESSIONS = "sessions"
-    VISITS = "visits"
+    SESSION_PARTS = "session_parts"
     ENTRIES = "entries"
     EXITS = "exits"
     EXIT_EVENTS = "exit_events"
@@ -72,7 +72,7 @@ _TABLES: dict[PlanSource, tuple[str, ...]] = {
     PlanSource.ENTRY_TOTALS: ("day_totals", "sessions"),
     PlanSource.TRAFFIC: ("traffic",),
     PlanSource.SESSIONS: ("sessions",),
-    PlanSource.VISITS: ("sessions", "events"),
+    PlanSource.SESSION_PARTS: ("sessions", "events"),
     PlanSource.ENTRIES: ("sessions",),
     PlanSource.EXITS: ("sessions",),
     PlanSource.EXIT_EVENTS: ("events", "sessions"),
@@ -238,11 +238,11 @@ def _event_sources(metric: Metric, question: Question, range_: TimeRange) -> tup
     if metric.traffic and not states and all(d.traffic for d in fields) and _on_quarters(question, range_):
         found.append(PlanSource.TRAFFIC)
     whole = question.interval in (None, "day", "week", "month") and all(d.scope is not Scope.EVENT for d in fields)
-    visits = (PlanSource.VISITS,) if metric.visits and not roughly and whole else ()
-    # has_done reads events in any case, and would have to do so for each piece of visits.
-    if visits and SESSION not in fields and any(d.scope is Scope.VISIT for d in fields):
-        return (*found, *visits, PlanSource.EVENTS)
-    return (*found, PlanSource.EVENTS, *visits)
+    parts = (PlanSource.SESSION_PARTS,) if metric.session_parts and not roughly and whole else ()
+    # has_done reads events in any case, and would have to do so for each piece of sessions.
+    if parts and SESSION not in fields and any(d.scope is Scope.SESSION for d in fields):
+        return (*found, *parts, PlanSource.EVENTS)
+    return (*found, PlanSource.EVENTS, *parts)
 
 
 def _on_quarters(question: Question, range_: TimeRange) -> bool:
@@ -270,7 +270,7 @@ def _session_sources(metric: Metric, question: Question) -> tuple[PlanSource, ..
         )
     raise RequestError(
         f"{metric.name} belongs to a whole session, not to one of its events, so it can't be broken down by"
-        f" {_names(by_event)}. Use a visit dimension such as visit:entry_page, or filter on the event instead.",
+        f" {_names(by_event)}. Use a dimension of sessions, such as visit:entry_page, or filter on the event instead.",
         code="unsupported_combination",
     )
 

@@ -157,7 +157,7 @@ class Scoped:
         return with_key(dimension.sessions, dimension, self.binder)
 
     def _exit_column(self, dimension: Dimension) -> str:
-        if dimension.scope is Scope.VISIT:
+        if dimension.scope is Scope.SESSION:
             return self._session_column(dimension)
         return with_key(of_exits(dimension), dimension, self.binder)
 

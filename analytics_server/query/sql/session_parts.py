@@ -53,7 +53,7 @@ _UNIT_OF = {
 _DAILY = "bitXor({0}, intHash64(toDate({1}, {{tz:String}})))"
 
 
-def select_visits(metrics: Sequence[Metric], scoped: Scoped) -> Select:
+def select_session_parts(metrics: Sequence[Metric], scoped: Scoped) -> Select:
     """The SELECT, grouped by the question's dimensions."""
     question = scoped.question
     units = [_UNIT_OF[unit] for unit in _units(metrics, question)]
@@ -76,7 +76,7 @@ def select_visits(metrics: Sequence[Metric], scoped: Scoped) -> Select:
     names = names_of(len(question.dimensions))
     columns = [
         *(f"v.{name} AS {name}" for name in names),
-        *(f"{fill(m.visits, visitors=visitors.counted)} AS m_{m.name}" for m in metrics),
+        *(f"{fill(m.session_parts, visitors=visitors.counted)} AS m_{m.name}" for m in metrics),
     ]
     return select(columns, Subquery(Union(tuple(branches)), "v"), [], names)
 

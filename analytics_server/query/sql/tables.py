@@ -27,7 +27,7 @@ from analytics_server.query.sql.select import (
     is_in,
     select,
 )
-from analytics_server.query.sql.session_parts import select_visits
+from analytics_server.query.sql.session_parts import select_session_parts
 from analytics_server.query.sql.session_rows import crossing, events_source, few_sessions, overlapping
 from analytics_server.query.sql.sources import ACTIVE_EVENTS, SESSION_PARTS, SESSIONS
 from analytics_server.query.sql.templates import fill
@@ -54,8 +54,8 @@ def select_part(part: PlanPart, scoped: Scoped) -> Select:
             return _select_events(part.metrics, scoped)
         case PlanSource.VIEWS:
             return _select_views(part.metrics, scoped)
-        case PlanSource.VISITS:
-            return select_visits(part.metrics, scoped)
+        case PlanSource.SESSION_PARTS:
+            return select_session_parts(part.metrics, scoped)
         case PlanSource.SCROLLS:
             return _select_scrolls(part.metrics, scoped)
 

@@ -40,7 +40,7 @@ class Sizes:
 
     def __init__(self, context: Context, tree: exp.Expr) -> None:
         self._context = context
-        self._meant: dict[str, list[exp.Expr]] = {}
+        self._named_nodes: dict[str, list[exp.Expr]] = {}
         self._elements_named: dict[str, list[exp.Expr]] = {}
         self._unnamed: list[exp.Expr] = []
         self._collects = False
@@ -52,10 +52,10 @@ class Sizes:
                 for each in node.expressions:
                     self._elements_named.setdefault(each.name, []).extend(stands_for)
             if isinstance(node, (exp.Alias, exp.CTE)) and node.alias:
-                self._meant.setdefault(node.alias, []).append(node.this)
+                self._named_nodes.setdefault(node.alias, []).append(node.this)
             if isinstance(node, exp.CTE):
                 for column in node.args["alias"].args.get("columns") or [] if node.args.get("alias") else []:
-                    self._meant.setdefault(column.name, []).append(node.this)
+                    self._named_nodes.setdefault(column.name, []).append(node.this)
             if isinstance(node, exp.Select):
                 self._unnamed += [each for each in node.expressions if not isinstance(each, (exp.Alias, exp.Column))]
             if isinstance(node, exp.SetOperation):
@@ -64,7 +64,7 @@ class Sizes:
                     first = first.this
                 for item in first.expressions if isinstance(first, exp.Select) else []:
                     if isinstance(item, (exp.Alias, exp.Column)):  # the other side's column has this name too
-                        self._meant.setdefault(item.alias_or_name, []).append(node.expression)
+                        self._named_nodes.setdefault(item.alias_or_name, []).append(node.expression)
         self._named: dict[str, int] = {}
         self._known: dict[int, int] = {}
 
@@ -119,18 +119,18 @@ class Sizes:
         return max([NUMBER_BYTES, *(self.of(each) for each in node.iter_expressions())])
 
     def _of_name(self, name: str) -> int:
-        if name not in self._meant and not name.isidentifier():  # a column that has its own text for a name
+        if name not in self._named_nodes and not name.isidentifier():  # a column that has its own text for a name
             if name not in self._named:
                 self._named[name] = COLUMN_BYTES
                 self._named[name] = max([COLUMN_BYTES, *(self.of(each) for each in self._unnamed)])
             return self._named[name]
-        if name not in self._meant and name not in self._elements_named:
+        if name not in self._named_nodes and name not in self._elements_named:
             return COLUMN_BYTES
         if name not in self._named:
             self._named[name] = COLUMN_BYTES  # itself inside itself: no more than once
             least = ELEMENT_BYTES if name in self._elements_named else 0
-            meant = [*self._meant.get(name, ()), *self._elements_named.get(name, ())]
-            self._named[name] = max([least, *(self.of(each) for each in meant)])
+            candidates = [*self._named_nodes.get(name, ()), *self._elements_named.get(name, ())]
+            self._named[name] = max([least, *(self.of(each) for each in candidates)])
         return self._named[name]
 
     def _of_call(self, node: exp.Anonymous) -> int:

@@ -75,7 +75,7 @@ class _Weigher:
 
     def __init__(self, nodes: list[exp.Expr], constant: Container[tuple[str, str]]) -> None:
         self._constant = constant
-        self._meant: dict[str, list[exp.Expr]] = {}
+        self._named_nodes: dict[str, list[exp.Expr]] = {}
         tables = sum(isinstance(node, exp.Table) for node in nodes)
         self._columns = COLUMNS_OF_A_TABLE * tables + sum(
             len(n.expressions) for n in nodes if isinstance(n, exp.Select)
@@ -84,11 +84,11 @@ class _Weigher:
             if isinstance(node, exp.CTE):
                 alias = node.args.get("alias")
                 if alias is not None:
-                    self._meant.setdefault(alias.name, []).append(node.this)
+                    self._named_nodes.setdefault(alias.name, []).append(node.this)
                     for place, column in enumerate(alias.columns):
-                        self._meant.setdefault(column.name, []).extend(_items_at(node.this, place))
+                        self._named_nodes.setdefault(column.name, []).extend(_items_at(node.this, place))
             elif isinstance(node, exp.Alias):
-                self._meant.setdefault(node.alias, []).append(node.this)
+                self._named_nodes.setdefault(node.alias, []).append(node.this)
         self._known: dict[str, tuple[int, int]] = {}
 
     def weigh(self, tree: exp.Expr) -> tuple[int, int]:
@@ -106,7 +106,7 @@ class _Weigher:
             if isinstance(node, exp.Apply):
                 parts += self._weigh_applied(node)
             name = node.name if isinstance(node, (exp.Column, exp.Table)) or _is_bare(node) else ""
-            if name in self._meant:
+            if name in self._named_nodes:
                 more_parts, more_selects = self._weigh_name(name)
                 parts, selects = parts + more_parts, selects + more_selects
             if parts > MAX_EXPANDED or selects > MAX_SELECTS:
@@ -125,7 +125,7 @@ class _Weigher:
     def _weigh_name(self, name: str) -> tuple[int, int]:
         if name not in self._known:
             self._known[name] = (0, 0)  # itself inside itself: no more than once
-            weights = [self.weigh(node) for node in self._meant[name]]
+            weights = [self.weigh(node) for node in self._named_nodes[name]]
             self._known[name] = max(parts for parts, _ in weights), max(selects for _, selects in weights)
         return self._known[name]
 

@@ -67,15 +67,15 @@ class Expected:
 
     def place(self, events: list[Event]) -> None:
         passing = [e for e in events if all(self.past.holds(one, e) for one in self.question["filters"])]
-        first = [e for e in passing if self.meant(self.question["first"], e)]
+        first = [e for e in passing if self.matches_spec(self.question["first"], e)]
         if not first:
             return
         dimension = self.question.get("breakdown")
         began, value = min((e.at, self.past.value(dimension, e) if dimension else "") for e in first)
-        active = {self.begin_at(e.at) for e in passing if self.meant(self.question["returning"], e)}
+        active = {self.begin_at(e.at) for e in passing if self.matches_spec(self.question["returning"], e)}
         self.members[self.begin_at(began)].append((value, active))
 
-    def meant(self, spec: dict[str, Any] | None, event: Event) -> bool:
+    def matches_spec(self, spec: dict[str, Any] | None, event: Event) -> bool:
         """A passive event is one only where what is said of the events speaks of passive ones."""
         if spec and "name" in spec:
             return bool(event.name == spec["name"])

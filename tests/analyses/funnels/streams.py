@@ -48,7 +48,7 @@ class Happening:
 
     @property
     def visitor_id(self) -> int:
-        """Lives one UTC day, or as long as a visit that lasts over midnight; one session in four is not kept."""
+        """Lives one UTC day, or as long as a session that lasts over midnight; one session in four is not kept."""
         person = self.session % 4
         day = self.at // DAY_US
         if self.session == 1 and self.opened_at // DAY_US == day - 1:

@@ -234,11 +234,11 @@ async def test_a_batch_in_doubt_is_remembered_until_its_rollups_agree_and_holds_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    calm = False
+    answers = False
 
     async def reconcile(batch_id: int) -> None:
         asked.append(batch_id)
-        if not calm:
+        if not answers:
             raise StoreRetryable("The rollups can't be compared while other servers are inserting.")
 
     def lose_the_answer(month: int) -> None:
@@ -255,7 +255,7 @@ async def test_a_batch_in_doubt_is_remembered_until_its_rollups_agree_and_holds_
         assert ingest.segments == []
         (remembered,) = [int(path.name) for path in doubts.iterdir()]
 
-    calm = True
+    answers = True
     async with ingesting(tmp_path) as ingest:
         monkeypatch.setattr(ingest.flusher._reconciliation.reconciler, "reconcile", reconcile)
 

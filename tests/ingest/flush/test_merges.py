@@ -156,15 +156,15 @@ async def test_the_tables_are_those_that_every_batch_goes_to(store: Store) -> No
 
 async def test_the_engine_obeys(store: Store) -> None:
     waiting = HOLD_FROM
-    keeper = Merges(store, lambda: waiting)
-    await keeper.look()
+    merges = Merges(store, lambda: waiting)
+    await merges.look()
     for number in range(12):
         await store.insert("traffic", ("site_id", "bucket"), [["a.example"], [number * 3600]])
     with pytest.raises(StoreError):  # which merges at once, unless it may not
         await store.command("OPTIMIZE TABLE traffic FINAL")
     assert await _parts(store) == 12
     waiting = 0
-    await keeper.look()
+    await merges.look()
     await store.command("OPTIMIZE TABLE traffic FINAL")
     assert await _parts(store) == 1
 

@@ -19,7 +19,7 @@ from analytics_server.config import ClickhouseSection, Config, LimitsSection
 from analytics_server.model import Site
 from analytics_server.query.day_totals import DayTotals
 from analytics_server.query.engine import QueryService
-from analytics_server.query.plan.coverage import EVENT_DIMENSIONS, VISIT_DIMENSIONS
+from analytics_server.query.plan.coverage import EVENT_DIMENSIONS, SESSION_DIMENSIONS
 from analytics_server.store import Store, make_store, migrate
 from tests.query.conftest import Directory, insert_events
 from tests.query.oracle import COUNTING_METRICS, SESSION_METRICS, Oracle
@@ -27,8 +27,8 @@ from tests.query.test_oracle import VALUES, ask, check, filter_lists, ranges, so
 from tests.query.world import SITES, Event, make_world, micros
 
 NOW = datetime(2025, 11, 9, 12, 34, 56, tzinfo=UTC)
-VISITS = [*(dimension.name for dimension in VISIT_DIMENSIONS), "visit:country_name"]
-KEPT = [*(dimension.name for dimension in EVENT_DIMENSIONS), *VISITS]
+OF_SESSIONS = [*(dimension.name for dimension in SESSION_DIMENSIONS), "visit:country_name"]
+KEPT = [*(dimension.name for dimension in EVENT_DIMENSIONS), *OF_SESSIONS]
 SITE = "berlin.example"
 
 
@@ -109,7 +109,7 @@ def questions(draw: st.DrawFn) -> dict[str, Any]:
     name = draw(st.sampled_from(["", *KEPT]))
     timed = draw(st.sampled_from([[], [], ["time:day"], ["time:week"], ["time:month"], ["time:hour"]]))
     metrics = [*COUNTING_METRICS, "percentage", "engagement_time", "exit_rate"]
-    if not name or name in VISITS:
+    if not name or name in OF_SESSIONS:
         metrics += SESSION_METRICS
     if not name:
         return {"metrics": draw(some(metrics)), "dimensions": timed}

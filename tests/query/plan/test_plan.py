@@ -37,14 +37,14 @@ def test_headline_reads_traffic_and_sessions() -> None:
         ({"date_range": "realtime"}, "events"),
         ({"exact": True}, "events"),
         ({"dimensions": ["event:page"]}, "events"),
-        ({"dimensions": ["visit:source"]}, "visits"),
-        ({"dimensions": ["visit:entry_page", "time:week"]}, "visits"),
-        ({"filters": [["is", "visit:country", ["DE"]]]}, "visits"),
+        ({"dimensions": ["visit:source"]}, "session_parts"),
+        ({"dimensions": ["visit:entry_page", "time:week"]}, "session_parts"),
+        ({"filters": [["is", "visit:country", ["DE"]]]}, "session_parts"),
         ({"filters": [["is", "visit:country", ["DE"]]], "dimensions": ["time:hour"]}, "events"),
         ({"filters": [["is", "event:name", ["x"]]], "dimensions": ["visit:source"]}, "events"),
         ({"dimensions": ["visit:source"], "exact": True}, "events"),
         ({"metrics": ["percentage"]}, "events"),
-        ({"metrics": ["percentage"], "dimensions": ["visit:source"]}, "visits"),
+        ({"metrics": ["percentage"], "dimensions": ["visit:source"]}, "session_parts"),
     ],
 )
 def test_visitors_read_the_cheapest_source(parts: dict[str, Any], source: str) -> None:
@@ -103,7 +103,7 @@ def test_bounces_with_a_filter_on_pages_are_of_entries(filters: list[Any], sourc
     [
         ({}, "exits", "traffic"),
         ({"dimensions": ["event:page", "visit:exit_page", "time:hour"]}, "exits", "events"),
-        ({"dimensions": ["visit:source"]}, "exits", "visits"),
+        ({"dimensions": ["visit:source"]}, "exits", "session_parts"),
         ({"filters": [["is", "event:page", ["/"]], ["has_done", ["is", "event:title", ["x"]]]]}, "exits", "events"),
         ({"dimensions": ["event:title"]}, "exit_events", "events"),
         ({"filters": [["is", "event:props:plan", ["x"]]]}, "exit_events", "events"),

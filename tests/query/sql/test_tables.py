@@ -39,7 +39,7 @@ from tests.query.filter_reading import chosen_goals
 from tests.query.oracle import GOAL_METRICS, REVENUE_METRICS, Answer, Oracle
 from tests.query.plan.test_coverage import Listed, around, builder_of, fresh
 from tests.query.questions import NOW, request
-from tests.query.test_oracle import EVENT_DIMENSIONS, TIME_DIMENSIONS, VISIT_DIMENSIONS
+from tests.query.test_oracle import EVENT_DIMENSIONS, SESSION_DIMENSIONS, TIME_DIMENSIONS
 from tests.query.world import SITES, Event, micros
 
 KINDS = (
@@ -190,7 +190,7 @@ def test_every_source_gives_the_same_answer(built: Built, kind: str) -> None:
     assert wanted <= set(used)
 
 
-@pytest.mark.parametrize("name", [*EVENT_DIMENSIONS, *VISIT_DIMENSIONS, *TIME_DIMENSIONS])
+@pytest.mark.parametrize("name", [*EVENT_DIMENSIONS, *SESSION_DIMENSIONS, *TIME_DIMENSIONS])
 def test_every_dimension_is_the_same_from_every_source(built: Built, name: str) -> None:
     compare(built, SITES[1], RANGES["days"], [name], [])
 

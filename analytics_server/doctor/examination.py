@@ -22,6 +22,7 @@ from analytics_server.doctor.day_totals import DayTotalsCheck
 from analytics_server.doctor.directories import ArchiveCheck, DirectoriesCheck, SealKeyCheck
 from analytics_server.doctor.documents import DocumentsCheck
 from analytics_server.doctor.environment import ClockCheck, GeoCheck, SaltsCheck, VersionsCheck
+from analytics_server.doctor.funnel_days import FunnelDaysCheck
 from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.doctor.parts import PartsCheck, RecordedLossCheck
 from analytics_server.doctor.report import EXIT_CODES, FORMAT, Check, Finding, Report, Status, worst
@@ -228,6 +229,7 @@ class Examination:
             )
             await self._make(check)
         await self._make(DayTotalsCheck(store, self._advance, accept_loss=self._accept_loss))
+        await self._make(FunnelDaysCheck(store, self._advance))
 
     async def _make(self, *checks: Check) -> None:
         for check in checks:

@@ -13,7 +13,7 @@ from datetime import date
 
 from analytics_server.errors import StoreError
 from analytics_server.privacy.expiry.site_tables import DELETION_MARK
-from analytics_server.privacy.person_tables import FUNNEL_DAYS, USER_COLUMN, PersonTable, person_tables
+from analytics_server.privacy.person_tables import USER_COLUMN, PersonTable, person_tables
 from analytics_server.privacy.scope import SiteScope
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
 from analytics_server.rollups.materialized_views import is_gone
@@ -103,8 +103,9 @@ class ErasureTables:
                 found.tables.append(target)
                 if target not in found.removed:
                     found.rebuilt[target] = rows
-        if (days := tables.get(FUNNEL_DAYS)) and (rows := await self._count(days.name, self._subjects(days))):
-            found.removed[FUNNEL_DAYS] = rows
+        for build in (table for table in tables.values() if table.is_build):
+            if rows := await self._count(build.name, self._subjects(build)):
+                found.removed[build.name] = rows
         if found.removed or found.rebuilt:
             found.tables += ["events", *self._build_tables()]
             await self._write_down_days()
@@ -129,8 +130,8 @@ class ErasureTables:
                 for name in (table.builds, table.name):
                     await delete_rows(self._store, name, f"(site_id, day) IN {days}", marker=self._id)
         for named in await person_tables(self._store):
-            if named.name == FUNNEL_DAYS:
-                await delete_rows(self._store, FUNNEL_DAYS, self._subjects(named, literal=True), marker=self._id)
+            if named.is_build:
+                await delete_rows(self._store, named.name, self._subjects(named, literal=True), marker=self._id)
 
     async def left(self, cut_off: int) -> bool:
         """Does any row still name the person, but for events since the cut-off and what follows from them?
@@ -145,7 +146,7 @@ class ErasureTables:
         for table in await person_tables(self._store):
             if table.name == "events":
                 continue
-            condition = self._subjects(table) if table.name == FUNNEL_DAYS else mine
+            condition = self._subjects(table) if table.is_build else mine
             if has_new:
                 removal = of_rollup.get(table.name)
                 if removal is None:

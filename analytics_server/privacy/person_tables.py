@@ -1,19 +1,21 @@
 """Which tables name a person, read from the database itself, so that none that is added later is forgotten.
 
-A table names people by a column `user_id`, or is `funnel_days`, whose `subject` is a user id in funnels by user.
+A table names people by a column `user_id`, or is a build whose `subject` is declared in `rollups/registry.py`: that is
+a user id in the rows of definitions by user.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from analytics_server.rollups.registry import DERIVED_TABLES, FUNNEL_FACTS
 from analytics_server.store.protocol import Store
 
 USER_COLUMN = "user_id"
 SUBJECTS = "erasure_subjects"
 """Holds user ids on purpose, while an erasure runs (schema/0013)."""
 
-FUNNEL_DAYS = "funnel_days"
+_SUBJECTS = {table.name: table.subject for table in DERIVED_TABLES if table.subject}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,11 @@ class PersonTable:
     """Is a row complete only once it is merged?"""
     order: str
     where: str = "1"
+
+    @property
+    def is_build(self) -> bool:
+        """Does it name people by the subject of a build, instead of a user id?"""
+        return self.named_by != USER_COLUMN
 
     @property
     def source(self) -> str:
@@ -46,19 +53,21 @@ async def person_tables(store: Store) -> list[PersonTable]:
     )
     found: list[PersonTable] = []
     by_user: list[str] = []
-    days: PersonTable | None = None
+    builds: list[tuple[str, tuple[str, ...], bool, str]] = []
     for name, columns, engine, sorting_key in answer.rows:
         kinds = {str(column): str(kind) for column, kind in columns}  # type: ignore[attr-defined]
         order = f"{sorting_key}, event_id" if "event_id" in kinds else str(sorting_key)
         merges = "Aggregating" in str(engine) or "Replacing" in str(engine)
         if USER_COLUMN in kinds and "site_id" in kinds and name != SUBJECTS:
             found.append(PersonTable(str(name), tuple(kinds), USER_COLUMN, merges, order))
-        if str(name).startswith("funnel_") and kinds.get("subject") == "String" and USER_COLUMN in kinds:
+        if str(name).startswith(FUNNEL_FACTS.name) and kinds.get("subject") == "String" and USER_COLUMN in kinds:
             by_user.append(str(name).rpartition("_")[2])
-        if name == FUNNEL_DAYS:
-            days = PersonTable(FUNNEL_DAYS, tuple(kinds), "subject", merges, order)
-    if days is not None and by_user:
+        if name in _SUBJECTS:
+            builds.append((str(name), tuple(kinds), merges, order))
+    if by_user:
         definitions = ", ".join(f"'{definition}'" for definition in by_user)  # hexadecimal: made from a hash
         where = f"definition IN ({definitions})"
-        found.append(replace(days, where=where))
+        found += [
+            PersonTable(name, *(kinds, _SUBJECTS[name], merges, order), where) for name, kinds, merges, order in builds
+        ]
     return found

@@ -64,6 +64,10 @@ class DerivedTable:
     builds: str = ""
     """The table that makes builds valid, with the columns `site_id` and `day`; "" for views."""
 
+    subject: str = ""
+    """The column of a build that holds a user id in rows whose `definition` is one of `FUNNEL_FACTS` by user, and in no
+    others; "" where no row of a build names a person."""
+
     is_family: bool = False
 
     @property
@@ -109,8 +113,9 @@ TRAFFIC = DerivedTable(name="traffic", filling=Filling.VIEW, time="bucket", pers
 OPENINGS = DerivedTable(name="openings", filling=Filling.VIEW, time="bucket", person=None)
 ACTIVITY = DerivedTable(name="activity", filling=Filling.VIEW, time="day", person=USER)
 DAY_TOTALS = DerivedTable(name="day_totals", filling=Filling.BUILD, time="day", person=None, builds="day_builds")
-FUNNEL_DAYS = DerivedTable(name="funnel_days", filling=Filling.BUILD, time="day", person=None, builds="funnel_builds")
-"""`subject` is a user id only in funnels by user."""
+FUNNEL_DAYS = DerivedTable(
+    name="funnel_days", filling=Filling.BUILD, time="day", person=None, builds="funnel_builds", subject="subject"
+)
 
 FUNNEL_FACTS = DerivedTable(name="funnel_", filling=Filling.VIEW, time="ts", person=USER, is_family=True)
 """`funnel_<id>_<definition>`: one table for each saved funnel."""

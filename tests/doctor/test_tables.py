@@ -42,6 +42,7 @@ async def test_a_sound_installation_is_well(place: Place) -> None:
         *("schema", "views", "batches", "event_ids", "salts", "documents", "rollups"),
         *(f"rollup_{target}" for target in ("activity", "openings", "sessions", "traffic")),
         "day_totals",
+        "funnel_days",
     ]
 
 

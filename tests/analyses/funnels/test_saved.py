@@ -13,6 +13,7 @@ from msgspec import UNSET
 
 from analytics_server.analyses.funnels.definition import FunnelBody, FunnelRequest
 from analytics_server.analyses.funnels.materialized import maintenance
+from analytics_server.analyses.funnels.materialized.comparison import ComparedDays, compare_days
 from analytics_server.analyses.funnels.materialized.facts import Facts
 from analytics_server.errors import NotFound
 from analytics_server.rollups.build_ids import first_build_id
@@ -52,6 +53,11 @@ async def settle(place: Place) -> None:
         pass
 
 
+async def compare(place: Place, thing: SavedThing) -> ComparedDays:
+    """What doctor compares."""
+    return await compare_days(place.store, place.funnels.facts(thing), timeout_s=60, settings={})
+
+
 def check_ranges(place: Place, site_id: str, events: Sequence[Happening], case: Case, *, days: bool) -> None:
     tables = set()
     for range_ in RANGES:
@@ -84,9 +90,15 @@ def test_saved_funnels_equal_direct_ones(place: Place, asked: Streams) -> None:
     place.runner.run(settle(place))
     for site_id, before, _, case in sites:
         check_ranges(place, site_id, before, case, days=case.sent["window"] != 90 * 86_400)
+    compared = [place.runner.run(compare(place, thing)) for thing in things]
+    assert not any(days.wrong or days.stale for days in compared)
     place.runner.run(insert(place.store, {site_id: late for site_id, _, late, _ in sites}, batch_id=20))
     for site_id, before, late, case in sites:
         check_ranges(place, site_id, [*before, *late], case, days=False)
+    for thing, earlier in zip(things, compared, strict=True):
+        again = place.runner.run(compare(place, thing))
+        assert not again.wrong
+        assert again.held + len(again.stale) == earlier.held
     for thing in things:
         place.runner.run(delete(place, thing))
         place.runner.run(place.maintenance.forget(thing))

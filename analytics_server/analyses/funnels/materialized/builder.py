@@ -20,7 +20,7 @@ from analytics_server.query.answer import whole_number
 from analytics_server.query.language.time_range import TimeRange, midnight
 from analytics_server.query.parameters import show_moment
 from analytics_server.query.plan.coverage import DAY, MAX_DAYS
-from analytics_server.query.sql.select import Subquery, print_sql, select
+from analytics_server.query.sql.select import Select, Subquery, print_sql, select
 from analytics_server.rollups.build_ids import first_build_id, new_build_id
 from analytics_server.store.protocol import ResultSet, Store
 
@@ -77,6 +77,17 @@ _SETTINGS: dict[str, str | int] = {
 }
 
 
+COLUMNS = {
+    "shared": "is_shared",
+    "level": "reached",
+    "subject": "who",
+    "start": "begun",
+    "after": "times",
+    "subjects": "subjects",
+}
+"""The columns of `funnel_days` beside those that name the build, and what `rows_of_day` calls them."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     """A day to make, and what was counted before anything is read."""
@@ -115,7 +126,8 @@ class DayBuilder:
         wanted = []
         for day, events in found.rows:
             assert isinstance(day, date)
-            build, holds = known.get(day, (0, False))
+            newest, holds = known.get(day, (None, False))
+            build = newest.build_id if newest else 0
             closed = _until(facts, TimeRange(midnight(day, zone), midnight(day + DAY, zone), zone))[1]
             if events and not holds and build < patient and closed.timestamp() + CLOSED_S <= now.timestamp():
                 wanted.append((day, build))
@@ -149,40 +161,21 @@ class DayBuilder:
             return False
         build = new_build_id(self._clock().timestamp(), job.newest)
         range_ = TimeRange(midnight(job.day, zone), midnight(job.day + DAY, zone), zone)
-        binder = bind_range(facts.site_id, range_, facts.funnel)
-        shared = _CROSSING if facts.funnel.by == "session" else "1"
-        attempts = direct_attempts(facts.funnel, binder)
+        rows, values = rows_of_day(facts, range_)
+        columns = ", ".join(COLUMNS)
         made = select(
             [
                 "{site:String}",
                 "{definition:String}",
                 "{day:Date}",
                 "{build:UInt64}",
-                f"{shared} AS is_shared",
-                "a.level",
-                "if(is_shared OR a.level > 1, toString(a.subject), '') AS who",
-                "if(is_shared, a.start, 0) AS begun",
-                "a.after",
-                "count()",
+                *(f"r.{name}" for name in COLUMNS.values()),
             ],
-            Subquery(attempts, "a"),
-            group_by=["is_shared", "a.level", "who", "begun", "a.after"],
+            Subquery(rows, "r"),
         )
-        insert = (
-            "INSERT INTO funnel_days\n"
-            "    (site_id, definition, day, build_id, shared, level, subject, start, after, subjects)\n"
-            f"{print_sql(made)}"
-        )
-        parameters = (
-            binder.values
-            | job.span
-            | {
-                "definition": facts.definition,
-                "day": job.day.isoformat(),
-                "build": build,
-            }
-        )
-        await self._query(insert, parameters, settings=_SETTINGS)
+        insert = f"INSERT INTO funnel_days\n    (site_id, definition, day, build_id, {columns})\n{print_sql(made)}"
+        named = {"definition": facts.definition, "day": job.day.isoformat(), "build": build}
+        await self._query(insert, values | job.span | named, settings=_SETTINGS)
         if await self._counts(_COUNTS, job.span) != job.counts:
             return False
         row: dict[str, object] = {
@@ -214,11 +207,34 @@ class DayBuilder:
         )
 
 
+def rows_of_day(facts: Facts, range_: TimeRange) -> tuple[Select, dict[str, object]]:
+    """The rows of a day's attempts, made of events, and values of parameters.
+
+    Besides these the statement takes `start` and `end` of the day, and `opened_since` and `opened_until`: seconds since
+    1970 between which the sessions of the day's events were opened.
+    """
+    binder = bind_range(facts.site_id, range_, facts.funnel)
+    shared = _CROSSING if facts.funnel.by == "session" else "1"
+    rows = select(
+        [
+            f"{shared} AS is_shared",
+            "a.level AS reached",
+            "if(is_shared OR a.level > 1, toString(a.subject), '') AS who",
+            "if(is_shared, a.start, 0) AS begun",
+            "a.after AS times",
+            "count() AS subjects",
+        ],
+        Subquery(direct_attempts(facts.funnel, binder), "a"),
+        group_by=["is_shared", "reached", "who", "begun", "times"],
+    )
+    return rows, binder.values
+
+
 def _until(facts: Facts, range_: TimeRange) -> tuple[datetime, datetime]:
     """Between which quarters of an hour lies what the attempts of a day depend on, sessions' other days aside."""
     start, end = range_.start, range_.end
     window = timedelta(seconds=facts.funnel.window_s)
-    if facts.funnel.by == "visitor":  # whose id is of one day, UTC, and goes on into the next with the visit
+    if facts.funnel.by == "visitor":  # whose id is of one day, UTC, and goes on into the next with the session
         midnight_after = _floor(end + timedelta(days=1) - timedelta(microseconds=1), 86_400)
         end = min(end + window, midnight_after + timedelta(days=1))
     elif facts.funnel.by == "user":

@@ -67,7 +67,7 @@ class _Sums:
 
 async def survey(
     store: Store, facts: Facts, zone: str, first: date, last: date, *, timeout_s: float
-) -> dict[date, tuple[int, bool]]:
+) -> dict[date, tuple[Build, bool]]:
     """Of the days from `first` to `last`: the build and whether it still holds. Raises a store error."""
     where: dict[str, object] = {"site": facts.site_id, "definition": facts.definition, "tz": zone}
     found = await store.query(
@@ -95,7 +95,7 @@ async def survey(
     )
     return {
         one.day: (
-            one.build_id,
+            one,
             events.between(one.since, one.until) == one.events
             and opened.between(one.opened_since, one.opened_until) == one.opened_events,
         )
@@ -164,7 +164,7 @@ class FunnelDayReader:
             days = await survey(self._store, facts, range_.zone.key, first, last, timeout_s=timeout_s)
             if len(self._known) >= CACHE_ENTRIES:
                 self._known.clear()
-            known = began, {day: build for day, (build, holds) in days.items() if holds}
+            known = began, {day: build.build_id for day, (build, holds) in days.items() if holds}
             self._known[key] = known
         return divide(range_, known[1])
 

@@ -10,11 +10,11 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from analytics_server.http.address_file import INSTANCE_HEADER
+from analytics_server.http.answer import json_response
 from analytics_server.http.authorization import PUBLIC
 from analytics_server.http.declaration import Reply
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.http.metrics import HttpMetrics
-from analytics_server.http.security.headers import SECURITY_HEADERS
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,13 +80,15 @@ class HealthRoutes:
 
     async def healthz(self, request: web.Request) -> web.Response:
         """The process answers."""
-        return web.json_response({"status": "ok"}, headers={**SECURITY_HEADERS, INSTANCE_HEADER: self._instance})
+        response = json_response(Health(status="ok"))
+        response.headers[INSTANCE_HEADER] = self._instance
+        return response
 
     async def readyz(self, request: web.Request) -> web.Response:
         """503 while stopping or when beacons would be refused; not while ClickHouse is merely away."""
         if reason := await self._unreadiness():
-            return web.json_response({"status": "not_ready", "reason": reason}, status=503, headers=SECURITY_HEADERS)
-        return web.json_response({"status": "ready"}, headers=SECURITY_HEADERS)
+            return json_response(Health(status="not_ready", reason=reason), status=503)
+        return json_response(Health(status="ready"))
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Prometheus' text format."""

@@ -35,7 +35,7 @@ class DropReason(StrEnum):
     )
     PREFETCH = (
         "prefetch",
-        "The browser loaded the page ahead of time and nobody has seen it.",
+        "The browser loaded the page ahead of time and has not shown it.",
         "It counts once the page is shown.",
         "`Sec-Purpose: prefetch;prerender`",
     )

@@ -32,7 +32,7 @@ what the events were about (`steps/examples.py`) or ""."""
 
 
 def note_nothing(site: str, reason: str, events: int, message: str, kind: str, example: str) -> None:
-    """A `Note` for a pipeline of which nobody is told."""
+    """A `Note` for a pipeline whose results are reported nowhere."""
 
 
 REQUEST_STEPS = (

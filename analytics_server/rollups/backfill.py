@@ -64,7 +64,7 @@ class Backfill:
         self._is_pending = bool(int(str(answer.rows[0][0])))
 
     async def run(self, removing: Callable[[], AbstractAsyncContextManager[object]]) -> None:
-        """Do it, if it has to be done. `removing`: within it nobody takes rows out of rollups, on any server."""
+        """Do it, if it has to be done. `removing`: within it no server takes rows out of rollups."""
         while self._is_pending:
             try:
                 await self._fill(removing)

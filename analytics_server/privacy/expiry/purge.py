@@ -211,7 +211,7 @@ class Expiry:
     def _cuts(self) -> dict[str, date]:
         """The sites of which something may go, and the first day of which nothing goes.
 
-        Not those whose settings nobody knows, as of a document that is damaged or of a newer version: they may say that
+        Not those whose settings are unknown, as of a document that is damaged or of a newer version: they may say that
         the data is kept for longer.
         """
         today, sites = self._today(), self._sites()

@@ -24,7 +24,7 @@ _Chosen = Callable[[ChainedEntry], bool]
 
 
 class PastAction(msgspec.Struct, frozen=True, kw_only=True):
-    """An expiry or an erasure that was done: when, what, and how many rows. It names nobody."""
+    """An expiry or an erasure that was done: when, what, and how many rows. It identifies no person."""
 
     at: str
     action: str

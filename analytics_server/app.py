@@ -1,4 +1,4 @@
-"""Starts the parts of one server in order and stops them; each room builds its own part.
+"""Starts the parts of one server in order and stops them; each package builds its own part.
 
 Start: store, schema, tokens, sites, salts, what the log still holds, open sessions, then the socket. Stop: not
 ready, what was accepted is made durable and answered, all else gets 503 while the log is flushed; then the socket

@@ -1,4 +1,4 @@
-"""The words everything shares: the event row, the column list, the site.
+"""The shared model: the event row, the list of its columns, the site.
 
 `COLUMNS` is the one source for the schema check, the WAL's rows, the insert and
 later the export: an event row is a tuple whose values stand in this order.

@@ -1,4 +1,4 @@
-"""What there is of one site: the manifest as it is on disk, and files beside it that it does not name.
+"""One site's part of the archive: the manifest on disk, and files beside it that the manifest does not name.
 
 Changes are made under the lease, so by one server at a time.
 """

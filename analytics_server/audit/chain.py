@@ -1,4 +1,4 @@
-"""What a chain is made of: an entry's canonical text, its hash, and the head that lies beside the data.
+"""The hash chain of the audit log: an entry's canonical text, its hash, and the head that lies beside the data.
 
 The canonical text is JSON without spaces, the members sorted by name, those with their default value left out, in
 UTF-8 and nothing escaped that needs no escape. It holds the hash of the entry before, and its own hash is SHA-256 of

@@ -1,4 +1,4 @@
-"""Removes the chain of a server that is gone for good, when somebody says so.
+"""Removes the chain of a server that is gone for good, on an operator's command.
 
 A server cuts the chains of its own data directory alone (`expiry.py`). Where data directories are replaced, and
 ClickHouse stays, chains are left that no server cuts, with names of people in them. Such a chain is removed whole, once

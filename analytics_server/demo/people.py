@@ -1,4 +1,4 @@
-"""Who comes: new people, people who come back the same day, and those with an account.
+"""Synthetic visitors: new people, people who come back the same day, and those with an account.
 
 Owns who returns when. An account is made by signing up during a session; from then on its
 returns are drawn: of a hundred, 45 never come back, 35 now and then, 20 often, less as

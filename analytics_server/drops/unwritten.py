@@ -1,4 +1,4 @@
-"""Counts of dropped and rejected events since the last write, in memory.
+"""Counts of dropped and rejected events since the last flush, in memory.
 
 A beacon costs one update of a dictionary. Constraint: bounded, whatever is sent. Sites that exist
 share `MOST_COUNTS` fairly: the one that holds most loses its oldest count first. Names that no site has are kept

@@ -1,4 +1,4 @@
-"""Audit entries as requests make them: who, which action, on what, with what outcome.
+"""Audit entries of requests: who, which action, on what, with what outcome.
 
 What is recorded holds no secret, no address, no user agent and no text of a question: only its hash. Where entries go
 is the application's to say, which hands in a `Recorder`: this layer lies below the audit log and must not import it.

@@ -1,4 +1,4 @@
-"""Carries out an erasure (GDPR, article 17), phase by phase; each phase may be begun again after a crash.
+"""Carries out an erasure (GDPR, article 17) in phases; each is idempotent and is run again after a crash.
 
 1. *deliver*: what the log holds until the cut-off goes to ClickHouse, where it can be found.
 2. *collect*: which batches, rollup keys and days concern the person is written down, before anything is removed.

@@ -1,4 +1,4 @@
-"""Builds the totals of days that are over, in the background, one day after the other.
+"""Builds the totals of closed days in the background, one day after the other.
 
 A build is written in this order: count, rest a moment, insert the totals, compare them
 with the count, count again, and only then the row in `day_builds` that makes them valid.

@@ -1,4 +1,4 @@
-"""Answering a query: from the request's bytes to the answer's rows.
+"""The query engine: from the request's bytes to the answer's rows.
 
 Owns the order of things (decode → check → range → plan → SQL → rows) and nothing else;
 each step is a pure module of its own. Reads the clock once per question.

@@ -1,4 +1,4 @@
-"""Works out in the background what a migration added to rows of before, so that a start need not wait for it.
+"""Backfill in the background of what a migration added to earlier rows, so that a start need not wait for it.
 
 A migration leaves a row in `backfills` in place of its statement (store/migrate.py). Here the rows of the rollup are
 made once more from `events`, piece by piece, by the view's own SELECT and with nothing in the sums: everything else in

@@ -1,4 +1,4 @@
-"""Passwords: which are taken, and their hashes (argon2id), computed by threads.
+"""Passwords: which are accepted, and their hashes (argon2id), computed by threads.
 
 Hashing costs 19 MiB and some 30 ms on purpose, so at most `AT_ONCE` run at a time and `MOST_WAITING` wait; more are
 refused. The parameters are the first of OWASP's Password Storage Cheat Sheet. The list of common passwords is the

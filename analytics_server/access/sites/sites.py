@@ -1,4 +1,4 @@
-"""The sites: what events belong to, kept in ClickHouse and in memory.
+"""Sites, the tenants that events belong to: kept in ClickHouse and in memory.
 
 Look-ups are in memory and never wait: every beacon needs them. A site that is created by its first event
 is known at once here and written in the background. Of several servers each looks every `LOOK_S` whether another one

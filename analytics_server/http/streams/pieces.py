@@ -1,4 +1,4 @@
-"""Answers of any length, sent piece by piece.
+"""Streamed answers of any length, sent piece by piece.
 
 The status is sent with the first piece: until then every fault becomes an error answer. A fault after that cuts the
 connection, so that no half answer looks whole.

@@ -1,4 +1,4 @@
-"""What was removed of a site, from the audit log, which expiries, erasures and removals of whole sites write to."""
+"""Past expiries, erasures and removals of a site, from the audit log."""
 
 from __future__ import annotations
 

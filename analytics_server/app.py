@@ -1,4 +1,4 @@
-"""Starts the parts of one server in order and stops them; each room builds its own part.
+"""Starts the parts of one server in order and stops them; each package builds its own part.
 
 Start: store, schema, tokens, sites, salts, what the log still holds, open sessions, then the socket. Stop: not
 ready, what was accepted is made durable and answered, all else gets 503 while the log is flushed; then the socket
@@ -66,8 +66,8 @@ class Server:
         self._hub, self._tasks = Hub(time.time), BackgroundTasks()
         has_loss = partial(self.integrity.has_lost, "events")
         self.ingest = IngestService(config, self.store, registry, on_durable=self._hub.record, has_loss=has_loss)
-        rooms = self.store, self.access, self.audit.log, registry
-        asking = self._questions = Questions(config, *rooms, must_wait=lambda: self.ingest.is_behind)
+        common = self.store, self.access, self.audit.log, registry
+        asking = self._questions = Questions(config, *common, must_wait=lambda: self.ingest.is_behind)
         around = self.store, self.access, self.ingest, self.integrity, self.audit.log
         self.privacy = PrivacyService(config, *around, reload_saved=asking.saved.load, archive=asking.archive)
         parts = self.ingest.wal, registry, self.privacy.opt_outs.has, self.privacy.salts.of

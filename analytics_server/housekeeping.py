@@ -1,4 +1,4 @@
-"""What a server does now and then: old garbage, expired sessions, a newer geo file, is ClickHouse there.
+"""Periodic housekeeping: garbage collection, expired sessions, a newer geo file, whether ClickHouse answers.
 
 Owns the time of full garbage collections, which stop the loop. Runs as one task until it is cancelled.
 """

@@ -1,8 +1,8 @@
-"""The words everything shares: the event row, the column list, the site.
+"""The shared model: the event row, the list of its columns, the site.
 
 `COLUMNS` is the one source for the schema check, the WAL's rows, the insert and
 later the export: an event row is a tuple whose values stand in this order.
-Imports nothing of the project but the spelling of hosts, so every room may use it.
+Imports nothing of the project but the spelling of hosts, so every package may use it.
 """
 
 from __future__ import annotations
@@ -177,8 +177,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     alone. `excluded_…`: events that are not kept (`access/sites/exclusions.py`). `profile`: a name of
     `profiles/tables.py`.
     `retention_days`: for how long events are kept, 0: as the settings say. `rollup_retention_days`: the same of totals
-    of days, which name nobody. `public`: anyone may see its numbers, as by a share link. `shared_from_ms`: share links
-    made until then are over, as sharing was forbidden, or the site deleted.
+    of days, which identify no person. `public`: anyone may see its numbers, as by a share link. `shared_from_ms`:
+    share links made until then are over, as sharing was forbidden, or the site deleted.
     `removal`: only of a deleted site whose data is to go, or has gone (`privacy/expiry/site_removal.py`).
     `stored_timezone`: only where the stored name can't be used, and `timezone` stands in for it. Never stored itself.
     """

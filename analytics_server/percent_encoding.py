@@ -1,4 +1,4 @@
-"""One spelling of an address's path: the one that people read.
+"""Normalization of percent-encoded paths: to the one spelling that people read.
 
 Servers and browsers write `/café`, `/caf%C3%A9` and `/caf%c3%a9` for the same page (RFC 3986, section 6.2.2). Events
 are stored with the first; filters find all three, also in what older versions stored as it was sent. Pure.

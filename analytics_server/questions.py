@@ -89,7 +89,7 @@ class Questions:
     def tasks(
         self, *, removing: Callable[[], AbstractAsyncContextManager[None]]
     ) -> Iterator[tuple[Callable[[], Coroutine[Any, Any, None]], str]]:
-        """What runs in the background, with a name for each. `removing`: within it nobody takes rows out of rollups."""
+        """What runs in the background, with a name for each. `removing`: within it no rows are taken out of rollups."""
         yield self.saved.run, "saved"
         yield self.drops.run, "drops"
         yield self.day_totals.run, "day-totals"

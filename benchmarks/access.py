@@ -4,7 +4,7 @@ One process answers the same question at two ports, in turns: at one as a server
 and without an audit entry. Processor time of that process alone (the client is another one), the writing of the
 entries included. The question is a cheap one, of a hundred events, so that the share is the largest there is.
 
-A beacon of a visitor names no token, so nobody is asked who sends it. It is sent in turns to the server as it is, with
+A beacon of a visitor names no token, so its sender is not looked up. It is sent in turns to the server as it is, with
 many tokens, and with its tokens replaced by something that fails when it is asked.
 """
 
@@ -43,7 +43,7 @@ class Everybody:
         self._owner = owner
 
     async def authenticate(self, credential: Any) -> Principal:
-        """The owner, whoever asks."""
+        """The owner, for any request."""
         return self._owner
 
     def authorize(self, caller: Principal, action: Action, resource: Resource) -> None:
@@ -51,7 +51,7 @@ class Everybody:
 
 
 class Unasked:
-    """In place of the tokens: whoever asks fails."""
+    """In place of the tokens: every look-up fails."""
 
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError(f"a visitor's beacon asked for {name}")
@@ -98,7 +98,7 @@ async def _run(settings: Settings) -> Result:
 
 
 async def _beacon_costs(server: Server, settings: Settings) -> tuple[list[float], list[float]]:
-    """Microseconds of processor time for each beacon: with tokens, and where nobody may ask for them."""
+    """Microseconds of processor time for each beacon: with tokens, and where looking them up fails."""
     gate = server.access.gate
     for _ in range(settings.access_tokens):
         await gate.create(Role.READ)

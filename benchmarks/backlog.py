@@ -2,7 +2,7 @@
 
 Sealed WAL segments of a batch's size with rows of the demo's traffic, each with an event id of
 its own and in sessions of its own. A process of its own, so that the memory it takes is not
-counted for whoever drains.
+counted for the process that drains.
 """
 
 from __future__ import annotations

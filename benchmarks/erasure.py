@@ -28,7 +28,7 @@ USERS = 5
 """One session in twenty has a user, so each of so many has one in a hundred."""
 
 PERSON = "user-2"
-"""Whose sessions have as many events as anybody's: of the others some have fewer, since both follow one hash."""
+"""Whose sessions have as many events as any user's: of the others some have fewer, since both follow one hash."""
 MOST_S = 1_800.0
 POLL_S = 0.5
 MINUTES_S = 600.0

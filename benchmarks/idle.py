@@ -1,4 +1,4 @@
-"""What a server costs that nobody talks to: memory, and processor time over a minute.
+"""What a server without requests costs: memory, and processor time over a minute.
 
 Once with ClickHouse in process, once against a server (the tests' front, a process of
 its own, which isn't counted: any ClickHouse would stand there). Linux only: /proc.

@@ -85,7 +85,7 @@ def tell_exit_codes(pipes: dict[int, int]) -> None:
         if pid == 0:
             return
         pipe = pipes.pop(pid)
-        with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
+        with contextlib.suppress(BrokenPipeError):  # the waiting process has gone
             os.write(pipe, os.waitstatus_to_exitcode(status).to_bytes(STATUS_BYTES, sys.byteorder, signed=True))
         os.close(pipe)
 

@@ -52,7 +52,7 @@ _ports = itertools.count(11_000 + _worker % 5 * 4_000 + os.getpid() % 100 * 10)
 
 
 def own_port() -> int:
-    """A free port that nobody is given by chance, so that a server which is started again finds it free.
+    """A free port that no other process is given by chance, so that a server which is started again finds it free.
 
     It lies below those that the kernel gives to connections and to port 0 (32768 and more), in a range of this worker's
     own.

@@ -17,7 +17,7 @@ PACKAGE = Path(analytics_server.__file__).parent
 MOST_LINES = 400
 MOST_APP_LINES = 200
 MOST_FILES = 15
-LARGEST_ROOM_SHARE = 0.2
+LARGEST_PACKAGE_SHARE = 0.2
 
 
 def modules() -> Iterator[Path]:
@@ -44,12 +44,12 @@ def test_no_folder_has_many_modules() -> None:
     assert not {str(folder): files for folder, files in counted.items() if files > MOST_FILES}
 
 
-def test_no_room_holds_more_than_a_fifth_of_the_code() -> None:
+def test_no_package_holds_more_than_a_fifth_of_the_code() -> None:
     counted: dict[str, int] = defaultdict(int)
     for path in modules():
         counted[path.relative_to(PACKAGE).parts[0]] += lines_of(path)
     total = sum(counted.values())
-    assert not {room: lines for room, lines in counted.items() if lines > total * LARGEST_ROOM_SHARE}
+    assert not {name: lines for name, lines in counted.items() if lines > total * LARGEST_PACKAGE_SHARE}
 
 
 def test_no_modules_or_folders_of_a_folder_import_each_other_in_a_circle() -> None:

@@ -1,4 +1,4 @@
-"""The log: one line an entry, whatever is in it, and nothing that identifies anybody."""
+"""The log: one line an entry, whatever is in it, and nothing that identifies a person."""
 
 from __future__ import annotations
 

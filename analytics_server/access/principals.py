@@ -71,7 +71,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 class Principal(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Who acts. `filters`, `segment`: of share links, see `Narrowing`. `threshold`: of share links and tokens.
 
-    `expires_at_ms`: from when on it is nobody; 0 for never.
+    `expires_at_ms`: from when on it has no rights; 0 for never.
     """
 
     kind: PrincipalKind

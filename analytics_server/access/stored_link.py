@@ -1,4 +1,4 @@
-"""A share link as it is stored, and as whom a caller with it acts."""
+"""The stored share link, and the principal of a caller who uses it."""
 
 from __future__ import annotations
 

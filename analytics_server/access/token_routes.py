@@ -1,7 +1,7 @@
 """Tokens over HTTP: `/api/v1/tokens`. An admin of sites manages the tokens of those sites, an owner all of them.
 
-Constraint: nobody makes or widens a token with a right that is not their own, or that outlives theirs; and a token that
-covers a site other than the caller's is as if it were not there.
+Constraint: a caller can't make or widen a token with a right that they lack, or that outlives theirs; and a token
+that covers a site other than the caller's is as if it were not there.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class TokenRoutes:
                 name="create_token",
                 summary="Make a token",
                 tag="access",
-                about="Nobody can make a token with a right that is not their own.",
+                about="A token can't have a right that its maker lacks.",
                 action=MANAGE_TOKENS,
                 handle=self.create_token,
                 body=Body(

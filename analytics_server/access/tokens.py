@@ -1,4 +1,4 @@
-"""The stored token: its hash, its scopes, its sites, its end; and what its holder is granted.
+"""The stored token: its hash, its scopes, its sites, its expiry; and the rights of its holder.
 
 A token is `ast_` and 256 random bits, shown once. Stored is HMAC-SHA-256 of it with a random key of the token's own.
 The row's key, by which it is found, is the token's id: the first 48 bits of its SHA-256, which tell nothing about the

@@ -1,4 +1,4 @@
-"""When credentials were last used: kept in memory, read from and written to `credential_uses` in the background.
+"""Last use of credentials: kept in memory, read from and flushed to `credential_uses` in the background.
 
 A use costs one look-up; it is written at most once in `step_s` and credential, so that a token that asks a thousand
 times a second writes one row a day. What is not written when the process dies is lost, and written with the next use.

@@ -1,4 +1,4 @@
-"""The directory of days, and the lease under which one server at a time changes it."""
+"""The archive's directory of days, and the lease under which one server at a time changes it."""
 
 from __future__ import annotations
 

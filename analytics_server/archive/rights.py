@@ -1,4 +1,4 @@
-"""What a person's rights ask of files of days: an erasure writes them again, and names what it can't tell about.
+"""Person rights in the archive: an erasure rewrites files of days, and names those it can't search.
 
 Messages name neither paths nor sites that the caller's scope does not cover: they stand in certificates and exports.
 """

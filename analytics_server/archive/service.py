@@ -120,7 +120,7 @@ class Archive:
         run = _Run(deque(self._chosen()))
         is_ours = True
         while run.waiting and is_ours:
-            while self._must_wait():  # noqa: ASYNC110 - nobody tells when the log is delivered
+            while self._must_wait():  # noqa: ASYNC110 - there is no signal for the end of a delivery
                 await asyncio.sleep(WAIT_S)
             is_ours = await self._portion(run)
             if run.waiting and is_ours:
@@ -154,7 +154,7 @@ class Archive:
         return True
 
     def _chosen(self) -> list[str]:
-        """The sites to be archived: not those whose settings nobody knows, as of a damaged document."""
+        """The sites to be archived: not those whose settings are unknown, as of a damaged document."""
         sites = [site for site in self._sites.all() if is_archived(site, self._settings)]
         found = {stored_site_id(site.site_id) for site in sites}
         if missing := [site_id for site_id in self._settings.sites if stored_site_id(site_id) not in found]:

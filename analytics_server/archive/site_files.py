@@ -1,6 +1,6 @@
-"""What there is of one site: the manifest as it is on disk, and files beside it that it does not name.
+"""One site's part of the archive: the manifest on disk, and files beside it that the manifest does not name.
 
-Whoever changes anything holds the lease, so no other server does at the same time.
+Changes are made under the lease, so by one server at a time.
 """
 
 from __future__ import annotations

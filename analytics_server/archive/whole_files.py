@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all, and the manifest that names them.
+"""Atomic files: there as a whole or not at all, and the manifest that names them.
 
 A file is written under a name that readers of directories pass over (it begins with a dot), synced to the disk, and put
 in its place; then the directory is synced. A crash at any moment leaves the old file, the new one, or none.

@@ -1,12 +1,12 @@
-"""What a chain is made of: an entry's canonical text, its hash, and the head that lies beside the data.
+"""The hash chain of the audit log: an entry's canonical text, its hash, and the head that lies beside the data.
 
 The canonical text is JSON without spaces, the members sorted by name, those with their default value left out, in
 UTF-8 and nothing escaped that needs no escape. It holds the hash of the entry before, and its own hash is SHA-256 of
-it: whoever has the texts can check the chain with any JSON library (docs/audit.md). The form never changes for
+it: with the texts the chain can be checked by any JSON library (docs/audit.md). The form never changes for
 entries that were written; `version` is there for a later one.
 
-The head, the newest entry's number and hash, lies in a small file in the data directory: without it nobody could tell
-that the newest entries were removed. It is replaced after each batch, and synced.
+The head, the newest entry's number and hash, lies in a small file in the data directory: without it the removal
+of the newest entries would go unnoticed. It is replaced after each batch, and synced.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Cuts what is older than `[privacy] audit_retention_days` off the chains, and seals each cut by an entry.
+"""Retention of the audit log: cuts what is older than `[privacy] audit_retention_days`, and seals each cut.
 
 The seal is written before anything is removed (`seals.py`). It names, for every chain that no longer begins with its
 first entry, the last one that is gone and its hash, so a check knows where the chain goes on. As seals grow old too,
@@ -10,8 +10,8 @@ an entry's age is that of its hashed text: otherwise a change of the table would
 A chain that is broken there is not cut, so that the fault stays visible.
 
 A server cuts the chains of its own data directory alone, as only its key proves that. Another server's chain stays,
-also where that seems to be gone: it may come back after a long outage, or keep its entries longer. Somebody has to say
-that it is gone (`retiring.py`). One server cuts at a time (`store/lease.py`).
+also where that seems to be gone: it may come back after a long outage, or keep its entries longer. An operator has
+to say that it is gone (`retiring.py`). One server cuts at a time (`store/lease.py`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The times that the log may be asked by: days, times and milliseconds, UTC where nothing else is said."""
+"""Time parameters of the audit log: days, times and milliseconds, UTC where nothing else is said."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls of strangers in the audit log: each one while there are few, one entry a minute and kind when they flood.
+"""Refused calls in the audit log: each one while there are few; at a higher rate one entry a minute and kind.
 
 Constraint: a stranger can neither fill the log nor this memory. The kinds of refusals are the endpoints and codes of
 this program, so what a minute adds is bounded by their number. What was done, such as a link for a new password, is

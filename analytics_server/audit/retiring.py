@@ -1,9 +1,9 @@
-"""Removes the chain of a server that is gone for good, when somebody says so.
+"""Removes the chain of a server that is gone for good, on an operator's command.
 
 A server cuts the chains of its own data directory alone (`expiry.py`). Where data directories are replaced, and
-ClickHouse stays, chains are left that nobody cuts, with names of people in them. Such a chain is removed whole, once
-its newest entry is older than entries are kept, so nothing goes that anybody would still look for. As with a cut it is
-checked first and sealed before anything is removed, by the key of the data directory that does it.
+ClickHouse stays, chains are left that no server cuts, with names of people in them. Such a chain is removed whole, once
+its newest entry is older than entries are kept, so nothing goes that is still needed. As with a cut it is checked
+first and sealed before anything is removed, by the key of the data directory that does it.
 
 Should its server come back after all, it finds a seal about its chain that its key did not make, and `audit verify`
 there names it as forged: the removal can't pass for that server's own work.

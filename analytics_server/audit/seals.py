@@ -1,11 +1,12 @@
 """Seals of the audit log: up to which entry a chain was cut because of its age, and who may say so.
 
-A seal is an entry `audit_cut`. Whoever can write to the table could make one up, to hide that entries were removed. So
-it carries an HMAC (SHA-256) of what it says and of the chain it stands in, under a key that lies in the data directory
-(`audit/seal_key.json`) and never in ClickHouse. A chain of this data directory is cut by this key alone: any other seal
-about it is forged. Of the chains of other servers the key tells only where it is theirs too, as when it was copied;
-their seals count all the same, and are shown as not checked here. A later seal carries on what such seals say, as
-members of their own (`unproven-…`), which stay unproven, and never count for a chain of the reader's data directory.
+A seal is an entry `audit_cut`. Write access to the table would be enough to forge one, to hide that entries were
+removed. So it carries an HMAC (SHA-256) of what it says and of the chain it stands in, under a key that lies in the
+data directory (`audit/seal_key.json`) and never in ClickHouse. A chain of this data directory is cut by this key alone:
+any other seal about it is forged. Of the chains of other servers the key tells only where it is theirs too, as when it
+was copied; their seals count all the same, and are shown as not checked here. A later seal carries on what such seals
+say, as members of their own (`unproven-…`), which stay unproven, and never count for a chain of the reader's data
+directory.
 
 Versions before had no key. What their seals said when the key was made is kept beside it, and counts.
 """

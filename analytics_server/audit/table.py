@@ -145,8 +145,8 @@ async def newest_rows(
 async def old_ends(store: Store, before: datetime) -> list[ChainHead]:
     """Of every chain that has entries older than `before`: the last one in front of the first that isn't.
 
-    By the columns alone, which anybody may have changed. A clock that once was wrong makes less old, never more. Raises
-    a store error.
+    By the columns alone, which may have been changed by hand. A clock that once was wrong makes less old, never more.
+    Raises a store error.
     """
     answer = await store.query(
         "SELECT server, max(sequence) AS last, argMax(hash, sequence) FROM audit AS a"

@@ -1,4 +1,4 @@
-"""`analytics-server audit`: check the audit log, write it out, retire chains; and how commands record what they do.
+"""`analytics-server audit`: check the audit log, export it, retire chains; and how commands record what they do.
 
 Commands have a chain of their own in each data directory, because they may run beside its server. One command writes
 to it at a time.

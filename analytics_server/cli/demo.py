@@ -1,4 +1,4 @@
-"""`analytics-server demo`: made-up traffic, and what is said afterwards."""
+"""`analytics-server demo`: sends or stores synthetic traffic, and prints what was done."""
 
 from __future__ import annotations
 

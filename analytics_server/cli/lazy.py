@@ -1,4 +1,4 @@
-"""A group of commands of which only the one that is called is imported: `--help` and small commands start at once."""
+"""Lazy import of commands: of a group only the called one is imported, so `--help` and small commands start at once."""
 
 from __future__ import annotations
 

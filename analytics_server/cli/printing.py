@@ -1,4 +1,4 @@
-"""What every command prints alike."""
+"""Output helpers that all commands share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking a running server over HTTP, as commands do: by default the one on the data directory of the settings."""
+"""HTTP client of commands for a running server: by default the one on the data directory of the settings."""
 
 from __future__ import annotations
 

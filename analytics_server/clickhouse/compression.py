@@ -1,4 +1,4 @@
-"""Answers made smaller on their way, piece by piece: as gzip, or as blocks of ClickHouse's own.
+"""Compression of answers, piece by piece: as gzip, or as blocks of ClickHouse's own.
 
 Such a block is a checksum (CityHash128 of what follows), a byte that names the method, the block's size with these
 nine bytes and its size unpacked (four bytes each, the smallest first), and the packed bytes.

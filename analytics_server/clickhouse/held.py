@@ -1,4 +1,4 @@
-"""Memory for answers that are held back until they are whole (`wait_end_of_query=1`), of all requests together.
+"""Buffered answers (`wait_end_of_query=1`): one bound on their memory for all requests together.
 
 A client that waits for the whole answer is told of a late fault by the status. An answer for which there is no room is
 sent as it comes: its fault is then written behind its rows.

@@ -1,4 +1,4 @@
-"""The first answer that clients of the format Native want at their own revision, however they read the others.
+"""The handshake query of clients of the format Native: answered at their own revision.
 
 clickhouse-go asks `SELECT displayName(), version(), revision(), timezone()`, reads the one block at its own revision,
 and every later one at the revision that the block names. So this block is written here, and names revision 0.

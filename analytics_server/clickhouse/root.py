@@ -1,4 +1,4 @@
-"""The same interface at the root of the port, for clients that know a host and a port but no path.
+"""ClickHouse's HTTP interface at the root of the port, for clients that know a host and a port but no path.
 
 The root is the dashboard's too: a GET is a statement only where it has the parameter `query`.
 """

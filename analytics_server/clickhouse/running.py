@@ -1,4 +1,4 @@
-"""Questions that are being answered: each can be ended by its id, by who asked it (`KILL QUERY`)."""
+"""Running queries: each can be cancelled by its id, by who asked it (`KILL QUERY`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sites' rows a request sees: those that the token covers, or the one that `database` names."""
+"""Tenant scope of a request: the sites that the token covers, or the one that `database` names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes a beacon request as bytes and headers, and says what to answer.
+"""The handler of beacon requests: takes bytes and headers, and says what to answer.
 
 It knows no web framework: a front hands it the body, the headers that matter and the
 peer's address, and sends back status and body. The order is fixed: read within

@@ -1,4 +1,4 @@
-"""Why an accepted event isn't kept: the one list of reasons, each with its sentence.
+"""Drop reasons: why an accepted event isn't kept. The one list, each with its sentence.
 
 The values are the keys of `dropped` in the answer to a beacon and the label of the
 metric that counts drops, so they are stable. A drop is a value, never an exception.
@@ -35,7 +35,7 @@ class DropReason(StrEnum):
     )
     PREFETCH = (
         "prefetch",
-        "The browser loaded the page ahead of time and nobody has seen it.",
+        "The browser loaded the page ahead of time and has not shown it.",
         "It counts once the page is shown.",
         "`Sec-Purpose: prefetch;prerender`",
     )

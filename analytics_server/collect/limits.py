@@ -1,4 +1,4 @@
-"""Rate limiting per site and per address, with bounded memory.
+"""Rate limits per site and per address, with bounded memory.
 
 Token buckets that hold two seconds' worth, or an hour's for what is counted by the
 hour. Addresses are kept only as Python hashes (salted per process), at most `capacity`

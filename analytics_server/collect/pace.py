@@ -1,4 +1,4 @@
-"""Throttling of bodies that grow much when decompressed: one after another, with pauses, so that beacons go on.
+"""Throttling (back-pressure) of bodies that grow much when decompressed: one after another, so that beacons go on.
 
 A kilobyte of gzip may stand for a megabyte of the smallest values (`{},{},…`), which takes a tenth of a second to
 read: twenty such requests a second would keep all beacons waiting for seconds. Nothing is refused for how

@@ -1,4 +1,4 @@
-"""The way of an event: an ordered list of named steps, from a decoded beacon to an anonymised row.
+"""The event pipeline: an ordered list of named steps, from a decoded beacon to an anonymised row.
 
 Each step passes the event on, drops it (a `DropReason`: accepted, counted, not kept) or rejects it (the client is
 told). A fault in a side field is mended, or the field left out, with a warning. The steps of the request read only
@@ -32,7 +32,7 @@ what the events were about (`steps/examples.py`) or ""."""
 
 
 def note_nothing(site: str, reason: str, events: int, message: str, kind: str, example: str) -> None:
-    """A `Note` for a pipeline of which nobody is told."""
+    """A `Note` for a pipeline whose results are reported nowhere."""
 
 
 REQUEST_STEPS = (

@@ -1,4 +1,4 @@
-"""The fast front: an ordinary beacon is answered without the web framework.
+"""The fast protocol handler: an ordinary beacon is answered without the web framework.
 
 One protocol stands before aiohttp's on every connection. When the framework is idle
 and the bytes that arrive are exactly one complete, ordinary beacon, the core gets it

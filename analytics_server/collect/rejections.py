@@ -1,4 +1,4 @@
-"""Why an event is refused: the codes that a client is told, each with its sentence and its remedy.
+"""Rejection codes: why an event is refused. Each with the sentence and the remedy that a client is told.
 
 A code that is not here still works: it is told without a sentence. A test holds the list against the code.
 """

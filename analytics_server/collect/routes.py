@@ -1,6 +1,6 @@
-"""The beacon endpoints on aiohttp: reads the request, hands it to the core, sends the answer.
+"""The beacon handlers on aiohttp: read the request, hand it to the core, send the answer.
 
-No middleware and no per-request objects beyond what is needed: this is the way of
+No middleware and no per-request objects beyond what is needed: this is the path of
 every beacon. Bodies are read within bounds whatever Content-Length says.
 """
 

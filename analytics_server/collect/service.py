@@ -154,7 +154,7 @@ class CollectService:
         if self.geo.error:
             log.warning("countries stay empty", extra={"reason": self.geo.error})
 
-    # ---- the way in ----------------------------------------------------
+    # ---- receiving ----------------------------------------------------
 
     def front(self, make_inner: Callable[[], RequestHandler], observe: Observe, *, most_connections: int) -> Front:
         """The protocol factory of a listening socket: beacons here, all else aiohttp's."""

@@ -1,4 +1,4 @@
-"""Fills a site with made-up traffic, straight into the store.
+"""Fills a site with synthetic traffic, straight into the store.
 
 Rows go in as columns, 50,000 at a time, one insert per month; while the engine writes
 one block the next one is made. Nothing passes the write-ahead log: the command can be

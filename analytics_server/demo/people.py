@@ -1,4 +1,4 @@
-"""Who comes: new people, people who come back the same day, and those with an account.
+"""Synthetic visitors: new people, people who come back the same day, and those with an account.
 
 Owns who returns when. An account is made by signing up during a session; from then on its
 returns are drawn: of a hundred, 45 never come back, 35 now and then, 20 often, less as
@@ -17,7 +17,7 @@ from analytics_server.demo.world import ANY_PLACE, NEW_WAYS, RETURN_WAYS, Deck, 
 
 DAY_S = 86_400
 AGAIN_TODAY = 0.12
-"""Share of sessions by somebody who was here in the last hours."""
+"""Share of sessions by people who were here in the last hours."""
 REMEMBERED = 400
 VARIANTS = ("choose", "taste")
 _LOYALTY: Deck[float] = Deck([(45, 0.0), (35, 0.4), (20, 1.5)])

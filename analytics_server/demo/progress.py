@@ -1,4 +1,4 @@
-"""Shows how far the filling is: a bar on a terminal, plain lines elsewhere."""
+"""Progress of the filling: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

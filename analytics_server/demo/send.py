@@ -1,4 +1,4 @@
-"""Sends made-up traffic to a running server, as a server-side application would.
+"""Sends synthetic traffic to a running server, as a server-side application would.
 
 `POST /track` with a token of role admin or collect: such events may lie in the past and
 carry the visitor's own address and user agent. The server enriches them itself, so the

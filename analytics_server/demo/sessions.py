@@ -1,4 +1,4 @@
-"""What people do on the site: from how they came to a list of events.
+"""Synthetic sessions: what people do on the site, from how they came to a list of events.
 
 A session is a walk from page to page; the kind of page decides how long one stays, what
 one does there, and where one goes next. The funnel is home or product → pricing →

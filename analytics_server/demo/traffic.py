@@ -1,4 +1,4 @@
-"""An order of made-up traffic, and the sessions that it stands for.
+"""Parameters of synthetic traffic, and the sessions that they give.
 
 Same order, same sessions: everything is drawn from the seed, given the end of the range.
 """

@@ -1,4 +1,4 @@
-"""What the made-up traffic is made of: pages, places, and where sessions come from.
+"""Data of the synthetic traffic: pages, places, and where sessions come from.
 
 Data only; who does what with it is `sessions.py`. The site is the demo's coffee roastery
 (Larkspur) as a larger shop with a magazine would look. Nothing here was measured on a

@@ -1,4 +1,4 @@
-"""Checks of exactly-once itself: batches whose outcome is open, and event ids that came twice.
+"""Checks of exactly-once delivery: batches whose outcome is open, and event ids that came twice.
 
 A batch in the log may be in `events` already (the server died before it deleted the
 segment): whole or not at all per month is the protocol's normal state, anything else is not.

@@ -1,5 +1,7 @@
-"""The checks of directories: nobody but the server's user may enter those with events and salts, or read the key of the
-audit log's seals, and the files of days are as their manifests say."""
+"""Directory checks: file permissions, and the files of days against their manifests.
+
+Directories with events and salts, and the key of the audit log's seals, are for the server's user only.
+"""
 
 from __future__ import annotations
 

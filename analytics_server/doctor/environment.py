@@ -1,4 +1,4 @@
-"""Checks of what the server stands on: versions, the geo file, ClickHouse's clock.
+"""Checks of the environment: versions, the geo file, ClickHouse's clock.
 
 The clock matters more than it seems: it chooses the day's salt, the visitor's day and the
 window of repeated ids, and batch ids begin with it.

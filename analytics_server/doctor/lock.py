@@ -1,4 +1,4 @@
-"""The WAL directory's lock, as `doctor` needs it: is a server running there, and may it start meanwhile?
+"""The lock on the WAL directory, as `doctor` needs it: is a server running there, and may it start meanwhile?
 
 The same file and the same `flock` as the server's own (`ingest.wal`). It is never created
 here: a doctor that runs as another user would leave a file the server can't open.

@@ -1,4 +1,4 @@
-"""Checks of what was set aside for a person: damaged segments, and dead letters with their reasons."""
+"""Checks of what was set aside for an operator: damaged segments, and dead letters with their reasons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a report looks on a terminal, and how far a long check is.
+"""Rendering of a report on a terminal, and the progress of a long check.
 
 Colours only where there is a terminal; elsewhere the same lines as plain text, so that a
 mail from cron reads well.

@@ -1,4 +1,4 @@
-"""Checks of the log: its WAL segments, and the room on its disk.
+"""Checks of the write-ahead log: its segments, and the free space on its disk.
 
 Reads every frame of every WAL segment. While a server runs, segments come and go and the
 newest is still growing: that is no fault, and nothing is changed then.

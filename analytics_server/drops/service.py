@@ -1,4 +1,4 @@
-"""Counts of dropped and rejected events: kept in memory for a minute, then written to ClickHouse; read from both.
+"""Counts of dropped and rejected events: kept in memory for a minute, then flushed to ClickHouse; read from both.
 
 Constraint: a count is read exactly once, although a batch may be on its way from memory to the table meanwhile. A
 batch whose insert failed in whatever way is sent again under the same token, which ClickHouse recognises. A process

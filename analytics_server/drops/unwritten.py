@@ -1,9 +1,9 @@
-"""Counts of dropped and rejected events since the last write, in memory.
+"""Counts of dropped and rejected events since the last flush, in memory.
 
-On the way of a beacon this is one update of a dictionary. Constraint: bounded, whoever sends what. Sites that exist
+A beacon costs one update of a dictionary. Constraint: bounded, whatever is sent. Sites that exist
 share `MOST_COUNTS` fairly: the one that holds most loses its oldest count first. Names that no site has are kept
 apart, `MOST_UNKNOWN` of them; the one noted longest ago gives way, and its counts go on under no name. What no longer
-fits is counted in `left_out`. An example is stored only as it is handed in: it must name nobody.
+fits is counted in `left_out`. An example is stored only as it is handed in: it must identify no person.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class GrafanaService:
             if answers and clock() > until:
                 raise StoreTimeout("The panel's queries took too long together: ask for less, or make several panels.")
             if call.request.transport is None or call.request.transport.is_closing():
-                break  # Nobody waits for the answer.
+                break  # The client has gone.
             try:
                 report = await self._reports.report(call.body, target, payload, site_id)
                 rows[site_id] += row_count(report)

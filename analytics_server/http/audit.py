@@ -1,4 +1,4 @@
-"""Audit entries as requests make them: who, which action, on what, with what outcome.
+"""Audit entries of requests: who, which action, on what, with what outcome.
 
 What is recorded holds no secret, no address, no user agent and no text of a question: only its hash. Where entries go
 is the application's to say, which hands in a `Recorder`: this layer lies below the audit log and must not import it.
@@ -23,16 +23,16 @@ CRASHED = "internal_error"
 NOT_SHOWN = "(not shown)"
 SHOWN_CHARS = 128
 _UNSHOWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\s]|(?i:as[ist]_)")
-"""Control characters, spaces, and the beginning of a token: somebody may put one where an id belongs."""
+"""Control characters, spaces, and the beginning of a token: a client may put one where an id belongs."""
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that was done or refused.
 
-    `principal_kind`: `token`, `person`, …, `internal` for commands and the server itself; empty where nobody could be
-    authenticated. `operation`: the endpoint's name, which says more than its action. `outcome`: `ok`, or the code of
-    the error. `rows`: how many were answered, removed or exported, None where that isn't known. `query_hash`: SHA-256
-    of what was asked, hex.
+    `principal_kind`: `token`, `person`, …, `internal` for commands and the server itself; empty where the caller was
+    not authenticated. `operation`: the endpoint's name, which says more than its action. `outcome`: `ok`, or the code
+    of the error. `rows`: how many were answered, removed or exported, None where that isn't known. `query_hash`:
+    SHA-256 of what was asked, hex.
     """
 
     action: str

@@ -1,4 +1,4 @@
-"""Serving routes on aiohttp: errors as JSON, times counted, answers to what no route takes.
+"""Request handlers on aiohttp: errors as JSON, times counted, answers to what no route takes.
 
 Handlers are wrapped one by one instead of by a middleware, so that beacons pass no
 layer that they do not need. Nothing a client sends ends in a stack trace.

@@ -1,4 +1,4 @@
-"""What is written to people: short, plain text, with the link on a line of its own and nothing that counts openings."""
+"""Texts of messages: short, plain, with the link on a line of its own and nothing that counts openings."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What an assistant is given: an endpoint's answer, bounded, with what it means and what reproduces it.
 
 Paths, titles, referrers and the like were sent by strangers. An assistant may take a sentence in them for an
-instruction, so every answer says that they are data and stands between marks that nobody could have guessed; in it
+instruction, so every answer says that they are data and stands between random marks that can't be guessed; in it
 `<` and `>` and characters that can't be seen are escaped, so that nothing inside can end it or hide.
 """
 

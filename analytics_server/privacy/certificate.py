@@ -1,4 +1,4 @@
-"""What an erasure has done, as a document that can be handed on: it names the person by a keyed hash only."""
+"""The certificate of an erasure, as a document to hand on: it names the person by a keyed hash only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Carries out an erasure (GDPR, article 17), phase by phase; each phase may be begun again after a crash.
+"""Carries out an erasure (GDPR, article 17) in phases; each is idempotent and is run again after a crash.
 
 1. *deliver*: what the log holds until the cut-off goes to ClickHouse, where it can be found.
 2. *collect*: which batches, rollup keys and days concern the person is written down, before anything is removed.
@@ -50,9 +50,9 @@ LATE_DELIVERY_S = 10.0
 TURN_PHASES = frozenset(ErasurePhase) - {
     *(ErasurePhase.DELIVER, ErasurePhase.FILES, ErasurePhase.CLOSE, ErasurePhase.DONE),
 }
-"""Rollups are made again of the events that are left: whoever did the same beside it, of events read before, would
-bring back what is erased. Files of days are written again in the same turn: their events are told by their number,
-which another's deletion would change."""
+"""Rollups are made again of the events that are left: another server that did the same at the same time, of
+events read before, would bring back what is erased. Files of days are written again in the same turn: their events are
+told by their number, which another's deletion would change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

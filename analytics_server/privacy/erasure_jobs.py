@@ -1,4 +1,4 @@
-"""Erasures as documents: which there are, how far each is, and its certificate.
+"""Erasure jobs as documents: which there are, how far each is, and its certificate.
 
 A document names the person by a keyed hash. While an erasure runs, the user id itself stands in `erasure_subjects`
 alone, in a partition that is dropped at the end.

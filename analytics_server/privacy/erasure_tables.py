@@ -1,4 +1,4 @@
-"""What an erasure does in ClickHouse: finds, deletes and makes again; the order is `erasure.py`'s.
+"""Erasure in ClickHouse: finds, deletes and makes again; the order is `erasure.py`'s.
 
 Every statement knows the person through the table `erasure_subjects` only.
 """

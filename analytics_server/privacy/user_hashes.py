@@ -1,7 +1,7 @@
 """The keyed hash by which a user is remembered without the id: of opt-outs, erasures and certificates.
 
-The key is random, made once and shared by all servers. Whoever has the key can test a guess, so the hash is
-pseudonymous; it leads back to nobody without one.
+The key is random, made once and shared by all servers. With the key a guess can be tested, so the hash is
+pseudonymous; without a guess it identifies no person.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a profile can switch, and which stored columns, dimensions and metrics each switch is about.
 
-Names only, so that every room may ask: tests hold them against the columns of `model.py` and the registries of
+Names only, so that every package may use them: tests hold them against the columns of `model.py` and the registries of
 `query/`. A profile is one value of `SiteProfile`; a new country is a new table, not new code.
 """
 

@@ -47,7 +47,7 @@ _TABLES = (
             "Use the numbers to improve the service only.",
             "Tell visitors clearly and fully what is measured and why.",
             "Give visitors a simple and free way to object.",
-            "Share the data with nobody but those who help to improve the service.",
+            "Share the data only with those who help to improve the service.",
         ),
         sources=("PECR, Schedule A1, in force since 5 February 2026",),
     ),

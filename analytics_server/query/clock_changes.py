@@ -1,4 +1,4 @@
-"""When the clocks of a time zone change, as whole seconds since 1970.
+"""Clock changes of a time zone (daylight saving time), as whole seconds since 1970.
 
 Python's zones tell the offset of an instant, not the next change. The changes of a year are found by looking at
 each day's offset, once per zone and year. Pure but for that cache, which is bounded.

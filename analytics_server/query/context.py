@@ -1,4 +1,4 @@
-"""What every question needs before and beside its own SQL: the site, the range, the store, the limits.
+"""The context of a question: the site, the range, the store, the limits, beside its own SQL.
 
 Shared by the JSON query and all analyses. Owns no state but what it was given; reads the
 clock once per question.

@@ -1,9 +1,9 @@
-"""Builds the totals of days that are over, in the background, one day after the other.
+"""Builds the totals of closed days in the background, one day after the other.
 
 A build is written in this order: count, rest a moment, insert the totals, compare them
 with the count, count again, and only then the row in `day_builds` that makes them valid.
 Whatever happens in between (late events, a crash, another server building the same day)
-leaves rows that nobody reads. Totals of events that arrive later are not repaired but
+leaves rows that are never read. Totals of events that arrive later are not repaired but
 built anew, under another `build_id`; what no build refers to any more is deleted later.
 Nothing here is needed for right answers, only for fast ones: a store that is away is
 logged and tried again in the next round.
@@ -153,7 +153,7 @@ WHERE t.build_id < {before:UInt64} AND t.build_id NOT IN (SELECT b.build_id FROM
 LIMIT {limit:UInt64}
 """
 
-# One block, so one part; one thread, because nobody waits for it.
+# One block, so one part; one thread, because no request waits for it.
 _BUILD_SETTINGS: dict[str, str | int] = {
     "max_threads": 1,
     "max_insert_threads": 1,
@@ -208,7 +208,7 @@ class DayTotals:
         self._seen: dict[str, tuple[str, date]] = {}
 
     async def run(self) -> None:
-        """Build for ever: all sites in every round, at once those that are new, or whose day or zone changed.
+        """Build in a loop until cancelled: each round all sites, at once those new or with a changed day or zone.
 
         Not while `must_wait` says so (a backlog is being delivered): the totals would be stale at once.
         """

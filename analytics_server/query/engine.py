@@ -1,4 +1,4 @@
-"""Answering a query: from the request's bytes to the answer's rows.
+"""The query engine: from the request's bytes to the answer's rows.
 
 Owns the order of things (decode → check → range → plan → SQL → rows) and nothing else;
 each step is a pure module of its own. Reads the clock once per question.
@@ -193,7 +193,7 @@ class QueryService:
         if question.site_id != site.site_id:  # of an older version, which spelt it otherwise
             question = replace(question, site_id=site.site_id)
         hidden = tuple(goal.name for goal in question.goals if self.context.forbids(site, goal.condition))
-        if hidden:  # nobody has asked for these by name
+        if hidden:  # the question does not name these
             question = replace(question, goals=tuple(goal for goal in question.goals if goal.name not in hidden))
         conditions = [*question.where, *(goal.condition for goal in question.goals)]
         self.context.check_profile(site, conditions, question.dimensions, question.metrics)

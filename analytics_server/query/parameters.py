@@ -1,4 +1,4 @@
-"""Values on their way into SQL: each gets a name and travels as a `{name:Type}` parameter."""
+"""Bound parameters of SQL: each value gets a name and is sent as a `{name:Type}` parameter."""
 
 from __future__ import annotations
 

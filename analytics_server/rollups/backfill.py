@@ -1,4 +1,4 @@
-"""Works out in the background what a migration added to rows of before, so that a start need not wait for it.
+"""Backfill in the background of what a migration added to earlier rows, so that a start need not wait for it.
 
 A migration leaves a row in `backfills` in place of its statement (store/migrate.py). Here the rows of the rollup are
 made once more from `events`, piece by piece, by the view's own SELECT and with nothing in the sums: everything else in
@@ -64,7 +64,7 @@ class Backfill:
         self._is_pending = bool(int(str(answer.rows[0][0])))
 
     async def run(self, removing: Callable[[], AbstractAsyncContextManager[object]]) -> None:
-        """Do it, if it has to be done. `removing`: within it nobody takes rows out of rollups, on any server."""
+        """Do it, if it has to be done. `removing`: within it no server takes rows out of rollups."""
         while self._is_pending:
             try:
                 await self._fill(removing)

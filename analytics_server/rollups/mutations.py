@@ -1,4 +1,4 @@
-"""Deletes rows and waits for its end, without holding up the server's inserts.
+"""Mutations: delete rows and wait for the end, without holding up the server's inserts.
 
 Data parts that hold no other row are dropped, which takes no time whatever their size: expiry removes whole months so.
 A part never changes, and a merged one has another name, so no row that arrives meanwhile goes with it. Only where rows

@@ -1,7 +1,8 @@
 """Saved things: the goals, funnels, segments, experiments, annotations and queries of sites, as documents.
 
 A saved thing is a JSON document with an id and a name, kept as `store.documents` are: shared by all servers, and in
-memory. What a document means belongs to the rooms that use it, which check it before it is put here; here it is text.
+memory. What a document means belongs to the packages that use it, which check it before it is put here; here it is
+text.
 
 Names are unique per kind and site (of annotations they need not be). ClickHouse has no unique keys, so a change reads
 the table before and after: of two servers that save the same new name at the same moment the one that sees the

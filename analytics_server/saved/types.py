@@ -1,8 +1,8 @@
 """A type of saved thing as a value: all that goals, segments, annotations, queries, funnels and experiments differ in.
 
 Storing, rights, revisions and errors are the same for all and stand in `store` and `routes`. A type says what is sent,
-stored and shown, how a request is checked, and what the API description tells of it. Types are made by the rooms that
-know what the documents mean, and are registered by the application.
+stored and shown, how a request is checked, and what the API description tells of it. Types are made by the packages
+that know what the documents mean, and are registered by the application.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def check_oidc(oidc: OidcSection, public_url: str) -> None:
     """Raises `ConfigError`."""
     if not oidc.issuer:
         if oidc.only:
-            raise ConfigError("[oidc] only = true needs [oidc] issuer: nobody could sign in.")
+            raise ConfigError("[oidc] only = true needs [oidc] issuer: sign-in would be impossible.")
         return
     if not OIDC_ISSUER.fullmatch(oidc.issuer):
         raise ConfigError(

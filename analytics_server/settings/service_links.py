@@ -3,7 +3,7 @@
 For a service named `analytics-server` Kubernetes puts `ANALYTICS_SERVER_PORT=tcp://10.96.0.12:8000`,
 `ANALYTICS_SERVER_SERVICE_HOST` and more into every container of the namespace (unless
 `enableServiceLinks: false`), and links of docker and podman do the same. They share the prefix
-of the settings without anybody having meant one. A name alone is not enough: the value has to
+of the settings without being meant as settings. A name alone is not enough: the value has to
 be what such a variable holds, so that a misspelt setting is still refused.
 
 Names and values are those of Kubernetes' `envvars.FromServices` and of docker's legacy links.

@@ -2,7 +2,7 @@
 
 Two texts are one without case if Unicode's full case folding makes canonically equivalent texts of them (The Unicode
 Standard, D145): Σ, σ and ς are one, ß, ẞ, ss and SS, and é in one character or in two; é and e are two. Besides, as
-nobody says in which language a text is, I, i, İ and ı are one: which of them is whose capital depends on it.
+the language of a text is unknown, I, i, İ and ı are one: which of them is whose capital depends on it.
 
 RE2, by which ClickHouse matches, folds one character to one, and the engine in process is built without functions of
 Unicode. So a pattern spells out what folds to the same; left out are only equivalents that no keyboard makes, such as

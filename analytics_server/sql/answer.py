@@ -1,4 +1,4 @@
-"""ClickHouse's JSON on its way to the client, turned into our shape piece by piece.
+"""Turns ClickHouse's JSON into the API's shape while it is streamed, piece by piece.
 
 ClickHouse writes `JSONCompact` with one row a line: the head (names and types), the rows,
 the tail (statistics). Rows pass through untouched; none is ever decoded here.

@@ -1,4 +1,4 @@
-"""What ClickHouse says against a query, in words for the one who wrote it.
+"""Errors of ClickHouse about a query, in words for the one who wrote it.
 
 ClickHouse speaks of the SQL it got, which is ours: names of inner tables, other databases'
 paths and settings may stand in its messages. So its text is never passed on as it is:

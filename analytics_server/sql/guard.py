@@ -1,4 +1,4 @@
-"""From a user's text to a statement that ClickHouse may run: read, weighed, printed anew.
+"""The guard of users' SQL: parsed, weighed, and printed anew as a statement that ClickHouse may run.
 
 The wall between sites, and between a query and everything that is not a site's events and
 sessions. Nothing of the user's text is ever passed on: what ClickHouse gets is printed from

@@ -1,4 +1,4 @@
-"""ClickHouse, in process or as a server: the only room that knows clickhouse-connect."""
+"""ClickHouse, in process or as a server: the only package that uses clickhouse-connect."""
 
 from analytics_server.store.backends import capabilities_of, check_store, make_store, open_store
 from analytics_server.store.migrate import migrate

@@ -1,6 +1,6 @@
 """The data directory: made for the server's user alone, and which of its directories others can reach.
 
-Whoever can read it has every event, and with the day's salts the way back from a visitor's hash to an address.
+Read access gives every event, and by the day's salts the addresses behind visitors' hashes can be guessed.
 """
 
 from __future__ import annotations

@@ -231,7 +231,7 @@ class Documents(Generic[T]):
             self._unreadable.keep_only(kind, ids)
 
     async def state(self) -> tuple[object, ...]:
-        """Another one whenever somebody has written a document. Raises a store error."""
+        """Another one after each write of a document. Raises a store error."""
         settings = {"log_queries": 0} if self._store.capabilities.keeps_query_log else {}
         return tuple((await self._store.query(self._table.select_state, settings=settings)).rows[0])
 

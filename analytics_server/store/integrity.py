@@ -1,4 +1,4 @@
-"""Are all data parts there that were? Looked at when the server starts, and noted while it runs.
+"""Integrity of the data parts: are all there that were? Checked when the server starts, and noted while it runs.
 
 ClickHouse goes on without a part that is gone or that it can't load, so the server looks
 itself: a loss is logged with table, part and remedy, shown in `/metrics`, and kept in the

@@ -1,11 +1,11 @@
 """Leases: one holder among several servers for work in the background, with a time limit.
 
-ClickHouse has no compare-and-set, so a lease is taken in three steps: look whether somebody has it, write a claim, look
+ClickHouse has no compare-and-set, so a lease is taken in three steps: look whether it is taken, write a claim, look
 again. Only who is then alone has it; of two who meet both withdraw, and try again another time. Each writes before it
 looks, so at least one of two sees the other: there are never two holders.
 
 A claim ends by itself. Its end is written by ClickHouse's clock and judged here by this process's own monotonic clock
-from the moment before the claim was sent, so a holder that stalls gives up before anybody else can begin. What is done
+from the moment before the claim was sent, so a holder that stalls gives up before another can begin. What is done
 under a lease must bear to be done twice all the same: a statement that was sent goes on after its holder has lost the
 lease.
 
@@ -39,7 +39,7 @@ TURN_S = 60.0
 LOOK_S = 1.0
 """Who waits for a turn looks about that often."""
 PAUSE_S = 2 * LOOK_S
-"""So long nobody takes a turn again that they had: who waits comes first."""
+"""So long a server does not take a turn again that it had: those that wait come first."""
 TELL_S = 60.0
 """Who has waited for so long says so."""
 
@@ -177,7 +177,7 @@ async def leased(lease: Lease) -> AsyncIterator[bool]:
 
 
 class SharedTurn:
-    """One kind of work, on one server at a time. Whoever loses the turn meanwhile stops. Within the process a lock of
+    """One kind of work, on one server at a time. A server that loses the turn stops. Within the process a lock of
     the caller's decides, so that one waits at most. `ttl_s`: how long a killed server's turn lasts.
 
     There is no queue: who waits looks again and again. Who had the turn lets the others look once before it takes the

@@ -1,4 +1,4 @@
-"""Brings the database to this program's schema: numbered files, forward only, checksummed.
+"""Schema migrations: numbered files, forward only, checksummed.
 
 `schema/NNNN_verb_noun.sql` are applied in order, each statement on its own, and
 recorded in `schema_migrations`. A file that was changed after it was applied, or a

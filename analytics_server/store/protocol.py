@@ -1,4 +1,4 @@
-"""What the rest of the program may ask of ClickHouse, whichever way it runs.
+"""The store's interface: what the rest of the program may ask of ClickHouse, whichever way it runs.
 
 One contract, two engines: `embedded` (chdb, in this process) and `server`
 (ClickHouse over HTTP). All calls are coroutines; the blocking client runs in the

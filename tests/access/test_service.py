@@ -1,4 +1,4 @@
-"""The first start's admin token: made only where nobody can have any right yet."""
+"""The first start's admin token: made only where no rights can have been given yet."""
 
 from __future__ import annotations
 

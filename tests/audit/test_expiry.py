@@ -266,7 +266,7 @@ async def test_a_chain_that_is_broken_where_it_would_be_cut_is_not(
 
 
 async def broken_by(store: Store, log: AuditLog, change: str) -> None:
-    """Change the first four entries of the chain as somebody might who can write to the table."""
+    """Change the first four entries of the chain as is possible with write access to the table."""
     rows = {row.sequence: row for row in await rows_after(store, log.head.server, 0, until=4, limit=9)}
     earlier = rows[3].at_us - 500 * DAY_US
     remade, _ = chained(ChainHead(server=log.head.server, sequence=3, hash=rows[3].hash), an_entry(77), rows[4].at_us)

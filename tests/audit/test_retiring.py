@@ -1,4 +1,4 @@
-"""The chain of a server that is gone for good is removed when somebody says so, and only then."""
+"""The chain of a server that is gone for good is removed on an operator's command, and only then."""
 
 from __future__ import annotations
 

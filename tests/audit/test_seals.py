@@ -1,4 +1,4 @@
-"""A seal that nobody could make without the key is found: made up, moved to another chain, repeated, or changed."""
+"""A seal that was not made with the key is found: made up, moved to another chain, repeated, or changed."""
 
 from __future__ import annotations
 

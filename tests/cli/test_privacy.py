@@ -61,7 +61,7 @@ async def test_both_work_on_the_data_while_no_server_runs_and_deliver_what_the_l
         assert {row["event_id"] for row in rows if row["table"] == "events"} == traffic.of(ANNA)
 
         code, _, err = await asyncio.to_thread(command, server, "erase", ANNA)
-        assert code == 1, err  # nobody has confirmed it
+        assert code == 1, err  # it is not confirmed
         code, out, err = await asyncio.to_thread(command, server, "erase", ANNA, "--yes")
         assert code == 0, err
         assert f"events: {len(traffic.of(ANNA))} rows removed" in out

@@ -22,7 +22,7 @@ from tests.clickhouse_api.test_clients import Program, go, java, node
 from tests.server import RunningServer, wait_for
 
 TIME_LIMIT_S = 600
-"""Nobody waits for it: what ends ends before."""
+"""Not reached: what ends ends before."""
 
 
 @pytest.fixture(scope="module", params=["embedded", "server"])

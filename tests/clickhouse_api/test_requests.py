@@ -47,7 +47,7 @@ async def test_a_token_is_taken_in_each_way(asking: Asking, worlds: tuple[World,
             assert (reply.status, reply.text) == (200, mine)
 
 
-NOBODY: tuple[dict[str, str], ...] = (
+UNAUTHENTICATED: tuple[dict[str, str], ...] = (
     {},
     {"Authorization": "Bearer ast_other"},
     {"Authorization": "Basic !"},
@@ -59,7 +59,7 @@ NOBODY: tuple[dict[str, str], ...] = (
 
 
 async def test_nobody_without_a_token(asking: Asking) -> None:
-    for headers in NOBODY:
+    for headers in UNAUTHENTICATED:
         reply = await asking.send("SELECT 1", {}, headers)
         assert (reply.status, reply.code) == (401, "516")
         assert reply.text.startswith("Code: 516. DB::Exception: ")

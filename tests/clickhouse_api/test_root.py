@@ -15,7 +15,7 @@ from analytics_server.http.declaration import Reply as Declared
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.http.pages import page
 from tests.clickhouse_api.conftest import ALL, ONE, Asking, Reply, serve
-from tests.clickhouse_api.test_requests import COUNT, NOBODY, basic
+from tests.clickhouse_api.test_requests import COUNT, UNAUTHENTICATED, basic
 from tests.e2e.conftest import running
 from tests.server import Client
 from tests.sql.conftest import SqlClient
@@ -61,7 +61,7 @@ async def test_audit_entries_tell_the_root_from_the_path(asking: Asking) -> None
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_nobody_asks_without_a_token_or_from_a_foreign_page(asking: Asking, method: str) -> None:
     params = {"query": "SELECT 1"} if method == "GET" else {}
-    for headers in NOBODY:
+    for headers in UNAUTHENTICATED:
         reply = await asking.send("SELECT 1", params, headers, method=method, path="/")
         assert (reply.status, reply.code) == (401, "516")
     for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://elsewhere.example"}):

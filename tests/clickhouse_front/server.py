@@ -45,7 +45,7 @@ _CONTENT_TYPES = {
 
 
 class ConnectionDropped(Exception):
-    """A fault closed the client's connection: there is nobody to answer."""
+    """A fault closed the client's connection: there is no client to answer."""
 
 
 class Front:

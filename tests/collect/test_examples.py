@@ -1,4 +1,4 @@
-"""What is shown of a rejected event helps to find its sender, and names nobody."""
+"""What is shown of a rejected event helps to find its sender, and identifies no person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Passive events tell more about a page view: they open no session, fix no first touch, and keep none open for ever."""
+"""Passive events tell more about a page view: they open no session, fix no first touch, keep none open endlessly."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def smtp() -> Iterator[SmtpServer]:
 
 @pytest.fixture(scope="module")
 def server(smtp: SmtpServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server of its own, on which nobody has an account."""
+    """A server of its own, without accounts."""
     port = own_port()
     settings = {
         "server_port": str(port),

@@ -1,4 +1,4 @@
-"""Counts in memory add up, stay bounded whoever sends what, and invented names displace no real site's."""
+"""Counts in memory add up, stay bounded whatever is sent, and invented names displace no real site's."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ async def test_a_stranger_can_not_keep_an_invitation_from_being_sent(
     assert (await message_to(smtp, email)).link == made["link"]
 
 
-async def test_nobody_learns_whether_there_is_an_account_and_nobody_is_flooded(
+async def test_no_answer_tells_whether_there_is_an_account_and_no_address_is_flooded(
     client: Client, smtp: SmtpServer, visitor: Visitor, site: str
 ) -> None:
     email = await add(client, site)

@@ -54,7 +54,7 @@ BAD = [
 
 
 class Heard:
-    """Everything that was said to anybody, and where."""
+    """Everything that was answered, sent or logged, and where."""
 
     def __init__(self) -> None:
         self.said: dict[str, bytes] = {}

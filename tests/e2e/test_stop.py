@@ -93,7 +93,7 @@ async def test_a_clickhouse_that_is_away_and_a_client_that_never_ends_do_not_kee
         _, slow = await asyncio.open_connection("127.0.0.1", server.port)
         slow.write(HALF)
         await slow.drain()
-        assert (await client.get("/readyz")).status == 200, "ClickHouse alone makes nobody unready"
+        assert (await client.get("/readyz")).status == 200, "ClickHouse alone makes no server unready"
         started = time.monotonic()
         code = await asyncio.to_thread(server.terminate)
         took_s = time.monotonic() - started

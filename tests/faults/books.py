@@ -56,7 +56,7 @@ def books_of(server: RunningServer) -> Books:
 
 
 def assert_balance(books: Books, acknowledged: Collection[str], sent: Collection[str] | None = None) -> None:
-    """Every acknowledged event once, no other twice, none that nobody sent, and all rollups agree with the events."""
+    """Every acknowledged event once, no other twice, none that was not sent, and all rollups agree with the events."""
     assert books.rollups, "no rollup was found"
     lost = set(acknowledged) - books.events.keys()
     doubled = [event_id for event_id, times in books.events.items() if times > 1]
@@ -64,7 +64,7 @@ def assert_balance(books: Books, acknowledged: Collection[str], sent: Collection
     assert not doubled, f"{len(doubled)} of {len(books.events)} events are stored more than once"
     if sent is not None:
         foreign = books.events.keys() - set(sent)
-        assert not foreign, f"{len(foreign)} events are stored that nobody sent"
+        assert not foreign, f"{len(foreign)} events are stored that were not sent"
     assert not books.wrong, "rollups differ from events:\n" + "\n".join(books.wrong)
 
 

@@ -108,7 +108,7 @@ async def test_lost_doubled_and_unknown_events_are_found(store: Store, clickhous
     books = read_books(*split(clickhouse_url))
     with pytest.raises(AssertionError, match="1 of 31 acknowledged events are lost"):
         assert_balance(books, [*IDS, str(uuid4())])
-    with pytest.raises(AssertionError, match="1 events are stored that nobody sent"):
+    with pytest.raises(AssertionError, match="1 events are stored that were not sent"):
         assert_balance(books, IDS[1:], IDS[1:])
     assert_balance(books, IDS[1:], IDS)
     await store.command("INSERT INTO events SELECT * FROM events LIMIT 1")

@@ -30,7 +30,7 @@ TOO_MUCH = 5
 
 
 async def readiness(place: Place) -> list[int]:
-    """What /readyz answers from now until nobody answers any more."""
+    """What /readyz answers from now until it answers no more."""
     seen = []
     with suppress(aiohttp.ClientError, ConnectionError, TimeoutError):
         while True:
@@ -67,4 +67,4 @@ async def test_what_was_accepted_is_answered_and_kept_and_the_rest_refused(make_
     assert not list((place.server.data_dir / "dead-letters").glob("*"))
     where = place.front.url if place.kind == "server" else place.server
     books = await assert_books_balance_everywhere(where, flood.acknowledged, flood.sent, database=place.database)
-    assert len(books.events) == len(flood.acknowledged), "events were kept that nobody was told of"
+    assert len(books.events) == len(flood.acknowledged), "events were kept that were not acknowledged"

@@ -1,6 +1,6 @@
 """Fault 21: a data part is lost, cut or flipped while the server is down. It starts, takes beacons, and names the part.
 
-Nothing that is computed from `events` is lowered to what is left before somebody consents.
+Nothing that is computed from `events` is lowered to what is left before an operator consents.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ async def test_fault_21_the_start_succeeds_and_names_what_is_lost(
     assert f"table={table}" in said
     assert part.name in said
     assert "remedy=" in said
-    assert "#token=" not in server.greeting, "nobody becomes an admin by damage"
+    assert "#token=" not in server.greeting, "damage must not print an admin token"
     async with Client(server) as client:
         assert (await client.get("/readyz")).status == 200
         assert await client.metric(f'clickhouse_lost_parts{{table="{table}"}}') == 1

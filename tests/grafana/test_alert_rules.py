@@ -63,7 +63,7 @@ WELL = {
     "audit_entries_total|outcome=written": "0+5x120",
     "audit_entries_total|outcome=lost": "1x120",
 }
-"""Nothing that anybody has to be called for; what has been wrong once is not wrong for ever."""
+"""No reason to alert anyone; what has been wrong once is not wrong permanently."""
 
 
 def series(values: dict[str, str], job: str) -> list[dict[str, str]]:

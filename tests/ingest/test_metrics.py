@@ -30,6 +30,6 @@ def test_every_fault_and_outcome_stands_at_zero_from_the_start() -> None:
 
 
 def kinds_of(error: type[StoreError]) -> set[type[StoreError]]:
-    """All kinds of store errors that a store raises as such; those of other rooms concern no insert."""
+    """All kinds of store errors that a store raises as such; those of other packages concern no insert."""
     found = {kind for child in error.__subclasses__() for kind in {child} | kinds_of(child)}
     return {kind for kind in found if kind.__module__ == "analytics_server.errors"}

@@ -1,4 +1,4 @@
-"""Messages reach a real mail server, encrypted and as one reads them, or it is said why not, without naming anybody."""
+"""Messages reach a real mail server, encrypted and as one reads them, or it is said why not, naming no person."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_a_message_goes_encrypted_with_the_password_of_a_file(
         await mailer_of(server, tls=tls, user="stats", password_file=str(file)).send(ANNA, TEXT)
         (taken,) = server.taken
         assert (taken.sender, taken.recipient, taken.is_encrypted) == ("stats@xn--bcher-kva.example", ANNA, True)
-        assert taken.greeting == "xn--bcher-kva.example", "the machine's own name is nobody's business"
+        assert taken.greeting == "xn--bcher-kva.example", "the machine's own name must not be sent"
         message = taken.message
         assert (message["To"], message["From"]) == (ANNA, "stats@xn--bcher-kva.example")
         assert message["Auto-Submitted"] == "auto-generated"

@@ -1,4 +1,4 @@
-"""Random traffic of a few people and of nobody, remembered as it was sent: what exports and erasures are held to."""
+"""Random traffic with and without a user, remembered as it was sent: what exports and erasures are held to."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ async def test_a_site_at_a_time_then_everywhere_and_again_when_new_events_come(t
 
 
 async def assert_refused(client: Client) -> None:
-    """An erasure wants a confirmation, a user id, and knows only its own ids; of nobody it removes nothing."""
+    """An erasure wants a confirmation, a user id, and knows only its own ids; of an unknown user it removes nothing."""
     refused = await client.call("POST", "/api/v1/privacy/erase", {"user_id": ANNA})
     assert (refused.status, refused.code) == (400, "not_confirmed")
     unknown = await client.call("GET", f"/api/v1/privacy/erasures/{'0' * 32}")

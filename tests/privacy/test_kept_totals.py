@@ -147,7 +147,7 @@ async def test_daily_purges_leave_the_numbers_of_every_day(
         planned = await purge(store, sites, tmp_path, NOW + timedelta(days=day))
         assert [one.site_id for one in planned] == [SITE]
         assert (await answer(service, **asked)).results == before.results
-    # Another zone reads none of them, and nobody throws them away.
+    # Another zone reads none of them, and none is thrown away.
     kept = await days_of_totals(store)
     await sites.put(replace(sites.all()[0], timezone="Europe/London"))
     check = DayTotalsCheck(store, lambda *_: None)

@@ -52,7 +52,7 @@ async def ask(front: ClickHouseFront, database: str, sql: str) -> list[Any]:
 
 
 async def statements_more(front: ClickHouseFront, count: int) -> None:
-    """Until ClickHouse has been asked so much more, as by somebody who waits for a turn."""
+    """Until ClickHouse has been asked so much more, as by a server that waits for a turn."""
     before = (await asyncio.to_thread(front.faults.report)).statements
 
     async def asked() -> bool:

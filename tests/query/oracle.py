@@ -1,7 +1,7 @@
 """The right answer, computed the slow way: plain loops over plain events.
 
 Follows the definitions users read in docs/metrics.md, not the SQL, and shares no code with
-the query room: names, filters, buckets and metrics are all worked out here again.
+the package `query`: names, filters, buckets and metrics are all worked out here again.
 """
 
 from __future__ import annotations

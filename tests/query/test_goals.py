@@ -116,7 +116,7 @@ async def test_a_scroll_depth_on_pages_is_a_goal(lab: Lab) -> None:
 
 
 async def test_passive_events_count_for_the_visitors_of_goals_about_them_alone(lab: Lab) -> None:
-    """The page was viewed the day before: on the day itself there are passive events only, and nobody to convert."""
+    """The page was viewed the day before: on the day itself there are passive events only, no visitors to convert."""
     midnight = micros(datetime(2025, 11, 3, 23, 59, 30, tzinfo=UTC))
     await lab.visit("/read", scrolled("/read", 100), at=midnight)
     await lab.goal("Read", page="/read", scroll_depth=50)

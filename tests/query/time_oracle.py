@@ -1,6 +1,6 @@
 """Ranges, buckets and comparisons the slow way: by looking at every minute of the clock.
 
-Follows docs/metrics.md and docs/query-api.md, and shares no code with the query room.
+Follows docs/metrics.md and docs/query-api.md, and shares no code with the package `query`.
 """
 
 from __future__ import annotations

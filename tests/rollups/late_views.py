@@ -51,7 +51,7 @@ async def add(store: Store) -> None:
 
 
 async def back_fill(store: Store) -> None:
-    """What there was before; nobody else may be inserting, or it has to wait for them (what comes twice is no harm)."""
+    """What there was before; no other insert may run, or it has to wait for that (what comes twice is no harm)."""
     columns = "site_id, opened_at, session_id, done, again, visitors, last_at, revenue"
     select = VIEW[VIEW.index("SELECT") :]
     await store.command(f"INSERT INTO steps ({columns}) {select}")

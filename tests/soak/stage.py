@@ -62,7 +62,7 @@ class Watch:
             self.own_lag_s = max(self.own_lag_s, time.monotonic() - started - LOOK_S)
 
     async def look(self) -> None:
-        """Read once, if there is somebody to ask. Counters begin anew with each process."""
+        """Read once, if a server answers. Counters begin anew with each process."""
         try:
             async with Client(self.server) as client, asyncio.timeout(5):
                 text = (await client.get("/metrics")).body.decode()

@@ -244,7 +244,7 @@ async def test_a_slow_query_times_out_and_has_ended_then(store: Store) -> None:
 
 
 async def test_a_failed_query_leaves_nothing_in_the_next_answer(store: Store) -> None:
-    """The handle must not hand what a failed query had already produced to whoever asks next."""
+    """The handle must not hand what a failed query had already produced to the next query."""
     for _ in range(3):
         with pytest.raises(StoreFatal):
             await store.query(
@@ -456,7 +456,7 @@ async def test_a_stream_that_is_left_ends_the_statement(store: Store, format: st
 
 
 def test_a_stream_whose_loop_ends_leaves_nothing_behind(engines: Engines, events_database: str) -> None:
-    """What the thread that reads it would still say has nobody to wait for it."""
+    """What the thread that reads it would still say is not awaited."""
     opened = make_store(engines.config(database=events_database))
     loop = asyncio.new_event_loop()
     loop.run_until_complete(opened.open())
@@ -468,7 +468,7 @@ def test_a_stream_whose_loop_ends_leaves_nothing_behind(engines: Engines, events
     ending = stream.aclose()
     ending.send(None)  # it waits for what the ended loop can't tell it any more
     ending.close()
-    gc.collect()  # a coroutine that nobody waits for would be told here, which fails the test
+    gc.collect()  # a coroutine that is not awaited would be told here, which fails the test
 
 
 async def test_a_stream_of_bad_sql_is_fatal(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""The data directory is for the server's user alone, whoever makes it first."""
+"""The data directory is for the server's user alone, whatever makes it first."""
 
 from __future__ import annotations
 

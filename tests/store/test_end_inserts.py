@@ -1,4 +1,4 @@
-"""An insert whose client has gone must have ended before anybody counts its rows."""
+"""An insert whose client has gone must have ended before its rows are counted."""
 
 from __future__ import annotations
 

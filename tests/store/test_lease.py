@@ -104,7 +104,7 @@ async def test_of_many_at_once_one_at_most_has_it(engines: Engines, events_datab
             taken = await asyncio.gather(*(each.take() for each in leases))
             assert sum(taken) <= 1
             assert taken == [each.is_held for each in leases]
-            if not any(taken):  # those who met withdraw, and nobody is kept out
+            if not any(taken):  # those who met withdraw, and the next one gets it
                 assert await leases[0].take()
     finally:
         for each in stores:

@@ -1,4 +1,4 @@
-"""Turns: one server at a time, the next when the first is done or dead, and nobody goes on who has lost theirs."""
+"""Turns: one server at a time, the next when the first is done or dead, and none goes on that has lost its own."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ async def test_a_long_wait_is_logged_once(
 async def test_the_turn_of_a_killed_server_is_free_when_its_time_is_over(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody releases it, nobody renews it: only the written claim is left."""
+    """It is neither released nor renewed: only the written claim is left."""
     as_shared(store, monkeypatch)
     killed = leases.Lease(store, "removal", holder="killed", ttl_s=2.0)
     assert await killed.take()

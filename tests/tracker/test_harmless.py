@@ -21,7 +21,7 @@ ALL = "data-outbound data-downloads data-forms data-vitals data-404"
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def errors(page: Page) -> AsyncIterator[list[str]]:
-    """What reached the page: exceptions, rejections nobody caught, and what was written to its console."""
+    """What reached the page: exceptions, uncaught rejections, and what was written to its console."""
     found: list[str] = []
     page.on("pageerror", lambda error: found.append(str(error)))
     page.on("console", lambda message: found.append(message.text) if "Failed to load" not in message.text else None)

@@ -28,7 +28,7 @@ addEventListener('load', () => setTimeout(() => document.prerendering && fetch('
 
 @asynccontextmanager
 async def running(chromium: str, profile: Path, address: str) -> AsyncIterator[None]:
-    """A browser that has opened the address, and nobody watching."""
+    """A browser that has opened the address, without DevTools attached."""
     process = await asyncio.create_subprocess_exec(
         chromium,
         "--headless=new",

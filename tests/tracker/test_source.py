@@ -76,7 +76,7 @@ async def test_empty_site_of_a_template_is_the_host(site: Site, page: Page, attr
 
 
 async def test_copy_inside_another_script_is_silent(site: Site, page: Page) -> None:
-    """A bundle has an address of its own, which is nobody's analytics server."""
+    """A bundle has an address of its own, which is no analytics server's."""
     site.add_script("/bundle.js")
     await page.goto(site.add_raw("/bundled", HEAD + '<script src="/bundle.js"></script>'))
     await silent(site, page)

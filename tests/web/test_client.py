@@ -1,4 +1,4 @@
-"""The client package in a page: one tracker whoever starts it, its calls on the wire, and what it must never do."""
+"""The client package in a page: one tracker whatever starts it, its calls on the wire, and what it must never do."""
 
 from __future__ import annotations
 

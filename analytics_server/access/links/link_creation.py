@@ -67,7 +67,7 @@ class LinkInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LinkScopes(Protocol):
-    """What links show of what is saved and asked, which this room knows nothing of."""
+    """What links show of what is saved and asked, which this package knows nothing of."""
 
     async def segment(self, site_id: str, id_or_name: str) -> tuple[str, str] | None:
         """Id and name of a saved segment of the site."""

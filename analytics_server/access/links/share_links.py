@@ -1,4 +1,4 @@
-"""Share links: read-only access to one site for whoever has the link, kept in the table `people`.
+"""Share links: read-only access to one site for anyone with the link, kept in the table `people`.
 
 A link's secret is 256 random bits, shown once and stored by a keyed hash. Opening it, with its password if it has one,
 gives a token that needs no storage: the secret, an end, and an HMAC of both under a key that only the stored link has

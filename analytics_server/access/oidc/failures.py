@@ -1,4 +1,4 @@
-"""What can go wrong on the way through a provider."""
+"""Errors of a sign-in through an OpenID Connect provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which person an identity of a provider is, and what they may.
+"""Maps an identity of an OpenID Connect provider to a person, and its groups to roles.
 
 A person is known by issuer and subject. The first time, the address decides, but only one that the provider has
 verified. Where groups are mapped to roles, the provider rules: at each sign-in the person has the roles of their

@@ -1,4 +1,4 @@
-"""What a provider publishes: its endpoints and its keys, fetched when they are needed and kept for a while.
+"""OpenID Connect discovery: a provider's endpoints and signing keys (JWKS), fetched on demand and cached.
 
 Discovery is that of OpenID Connect Discovery 1.0. A key that is not known makes the keys be fetched again, so that a
 provider may change them at any time, but not more often than every `KEYS_AGAIN_S` seconds. Everything fetched is

@@ -1,4 +1,4 @@
-"""Sign-in through a provider over HTTP: the way there and back, as a browser goes it.
+"""Sign-in through an OpenID Connect provider over HTTP: the redirect to the provider, and its callback.
 
 The cookie of a sign-in under way is SameSite=Lax, because the browser comes back from another site. It is of this
 browser alone, holds for ten minutes, and is gone with the answer to its return. A refusal is written to the log and

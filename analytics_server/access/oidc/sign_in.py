@@ -1,4 +1,4 @@
-"""One sign-in through a provider: what the browser is sent away with, and who it comes back as.
+"""One sign-in through a provider: the authorization request, and the identity that comes back with the callback.
 
 Between the two, the browser keeps a `Pending` in a cookie of its own: state, nonce and the PKCE verifier are random
 and serve once, within `PENDING_S`. The server keeps nothing, so that any server may answer the browser's return.

@@ -281,7 +281,7 @@ class Accounts:
             return True
 
     def check_owner_stays(self, person: Account, rights: Rights) -> None:
-        """Raises `Conflict` if nobody is an owner any more once the person has these rights."""
+        """Raises `Conflict` if no owner is left once the person has these rights."""
         others = (each for each in self.all() if each.id != person.id)
         if person.rights.owner and not rights.owner and not any(each.rights.owner for each in others):
             raise Conflict("This is the last owner: make another person an owner first.", code="last_owner")

@@ -1,4 +1,4 @@
-"""How often somebody tried to sign in: counted by account and by address, in memory that never grows.
+"""Rate limit of sign-in attempts: counted by account and by address, in memory that never grows.
 
 Each is a fixed table of counters, addressed by a keyed hash. Names that share a counter are counted together, which a
 key of this process alone keeps anyone from arranging; no flood of made-up names pushes a counter out. An account that

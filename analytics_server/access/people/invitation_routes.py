@@ -149,7 +149,7 @@ class InvitationRoutes:
                 name="create_invitation",
                 summary="Invite a person by a link",
                 tag="people",
-                about="Nobody can give a right that is not their own. With `[mail]` the link is sent, too.",
+                about="An invitation can't give a right that its maker lacks. With `[mail]` the link is sent, too.",
                 action=MANAGE_PEOPLE,
                 handle=self.create_invitation,
                 body=Body(

@@ -1,4 +1,4 @@
-"""What the routes of people, invitations and sessions share: types of requests, and whose people a caller manages."""
+"""Shared by the routes of people, invitations and sessions: types of requests, and whose people a caller manages."""
 
 from __future__ import annotations
 

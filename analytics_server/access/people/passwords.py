@@ -1,4 +1,4 @@
-"""Passwords: which are taken, and their hashes (argon2id), computed by threads.
+"""Passwords: which are accepted, and their hashes (argon2id), computed by threads.
 
 Hashing costs 19 MiB and some 30 ms on purpose, so at most `AT_ONCE` run at a time and `MOST_WAITING` wait; more are
 refused. The parameters are the first of OWASP's Password Storage Cheat Sheet. The list of common passwords is the
@@ -87,7 +87,7 @@ class Passwords:
         self._hasher = hasher or PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
-        self._nobody = ""
+        self._dummy_hash = ""
 
     async def hash(self, password: str) -> str:
         """The hash to store. Raises `Unavailable`."""
@@ -95,9 +95,9 @@ class Passwords:
 
     async def is_right(self, password: str, hash_: str) -> bool:
         """Is it the password of the hash? An empty hash takes as long, and is never right. Raises `Unavailable`."""
-        if not self._nobody:
-            self._nobody = await self._run(self._hasher.hash, "nobody's password")
-        return await self._run(self._verify, hash_ or self._nobody, normalized(password)) and bool(hash_)
+        if not self._dummy_hash:
+            self._dummy_hash = await self._run(self._hasher.hash, "nobody's password")
+        return await self._run(self._verify, hash_ or self._dummy_hash, normalized(password)) and bool(hash_)
 
     def _verify(self, hash_: str, password: str) -> bool:
         try:

@@ -1,7 +1,7 @@
 """People over HTTP: `/api/v1/people`. An owner manages all, an admin of sites the people of those sites.
 
-Constraint: nobody gives a right that is not their own, and nothing is told of people without a role on the caller's
-sites.
+Constraint: a caller can't give a right that they lack, and nothing is told of people without a role on the
+caller's sites.
 """
 
 from __future__ import annotations

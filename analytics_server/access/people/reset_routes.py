@@ -1,4 +1,4 @@
-"""Asking for a new password over HTTP: `POST /api/v1/session/reset`. The link itself is an invitation's."""
+"""Password reset over HTTP: `POST /api/v1/session/reset`. The link itself is an invitation's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forgotten passwords: who asks by an address gets a link by mail, made and sent in the background.
+"""Password reset: a link is made and mailed in the background to the account of the address that was given.
 
 The answer says nothing of the address, nor does its time: it is given before anything is looked up. Requests are
 counted by the client's address (429), and by account without telling, in memory that never grows; those that wait are

@@ -1,7 +1,7 @@
 """Sign-in, sign-out and one's own account over HTTP: `/api/v1/session`.
 
 Signing in sets a cookie (`http/security/session_cookie.py`), and only a page of this server may do it: a foreign page
-could sign its visitor in as somebody else. What needs the password again counts as an attempt to sign in.
+could sign its visitor in as another person. What needs the password again counts as an attempt to sign in.
 """
 
 from __future__ import annotations

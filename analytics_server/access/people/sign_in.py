@@ -125,7 +125,7 @@ class SignIn:
             raise Forbidden("People sign in through the provider only ([oidc] only).", code="only_oidc")
 
     async def _check_inviter(self, invitation: Invitation) -> None:
-        """May whoever invited still give these rights? The command line always may. Raises `NotFound`."""
+        """May the inviter still give these rights? The command line always may. Raises `NotFound`."""
         if not (id_ := invitation.created_by):
             return
         person = self._people.person(id_)

@@ -1,4 +1,4 @@
-"""Exclusion rules of a site: what of its events is not to be kept, checked and spelt as it is stored.
+"""Exclusion rules of a site: which of its events are not kept; checked and normalized as they are stored.
 
 By path, host, country and property. Own traffic by address are no setting of a site: an address range names people, so
 it stands in the config only (`[collect] exclude_addresses`). The rules are matched in `collect/steps/exclusion.py`.

@@ -1,5 +1,8 @@
-"""For how long a site's events and the totals of its days are kept: its settings or the config, within its profile; and
-whether its days are written to files besides, which are kept until somebody deletes them."""
+"""Retention of a site: for how many days its events and day totals are kept.
+
+Its own settings count, else the config, within the limits of its profile. Files of days, if it has some, are kept until
+they are deleted by hand.
+"""
 
 from __future__ import annotations
 

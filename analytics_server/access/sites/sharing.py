@@ -1,7 +1,7 @@
-"""What a profile that forbids sharing closes: public sites, and share links.
+"""Closes public sites and share links where a site's profile forbids sharing.
 
-It stays closed when the profile is another one again, until somebody makes the site public, or makes a link anew: a
-change of the profile never opens anything.
+They stay closed when the profile is another one again, until the site is made public, or a link is made, anew: a change
+of the profile never opens anything.
 """
 
 from __future__ import annotations

@@ -252,7 +252,7 @@ def _site_id(call: Call[None] | Call[str] | Call[SiteChange]) -> str:
 def _note_public(call: Call[SiteRequest] | Call[SiteChange], before: Site, now: Site) -> None:
     """Writes a change of `public` into the audit entry.
 
-    Raises `Forbidden` where the site becomes public by a caller who could not give everyone a link to it, for ever.
+    Raises `Forbidden` where the site becomes public by a caller who could not make a share link to it that never ends.
     """
     if now.public == before.public:
         return

@@ -1,4 +1,4 @@
-"""What can be set of a site: the fields, their limits, and how a change becomes a site.
+"""Settings of a site: the fields, their limits, and how a change is applied to a site.
 
 The API and the command line share it. Every value is checked and spelt here; the time zone and the id are checked
 where the site is stored (`access/sites/sites.py`), because that knows which zones ClickHouse has.

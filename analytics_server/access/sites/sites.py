@@ -1,6 +1,6 @@
-"""The sites: what events belong to, kept in ClickHouse and in memory.
+"""Sites, the tenants that events belong to: kept in ClickHouse and in memory.
 
-Look-ups are in memory and never wait: they are on the way of every beacon. A site that is created by its first event
+Look-ups are in memory and never wait: every beacon needs them. A site that is created by its first event
 is known at once here and written in the background. Of several servers each looks every `LOOK_S` whether another one
 has changed a site: a profile is in effect on all of them within a second.
 
@@ -228,7 +228,7 @@ class Sites:
         """From now on any site's beacons are taken, because sites that exist were lost from the table.
 
         A site made for them stays in memory: a stored one would be newer than, and so win over, the lost one when
-        that is restored. It has the strictest profile, as nobody knows which one the lost site had.
+        that is restored. It has the strictest profile, as the lost site's is not known.
         """
         self._takes_all = True
 

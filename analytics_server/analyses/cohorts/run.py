@@ -1,4 +1,4 @@
-"""Answering a question about cohorts: check, choose the table, ask, and lay the counts out as a matrix."""
+"""Runs a cohort question: check, choose the table, ask, and lay the counts out as a matrix."""
 
 from __future__ import annotations
 

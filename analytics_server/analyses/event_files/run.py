@@ -1,4 +1,4 @@
-"""Writing a file of events: the rows come from ClickHouse in the file's format and are passed on as they come."""
+"""Streams a file of events: the rows come from ClickHouse in the file's format and are passed on as they come."""
 
 from __future__ import annotations
 

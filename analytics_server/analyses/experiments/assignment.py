@@ -1,4 +1,4 @@
-"""Who is shown which variant: a hash, so that every server, restart and language agrees without asking anyone.
+"""Variant assignment: a deterministic hash, so that servers, restarts and languages agree without asking anyone.
 
 For each variant: u = the first 52 bits of SHA-256(key ‖ NUL ‖ variant ‖ NUL ‖ subject) as a number in (0, 1),
 score = −ln(u) / weight; the lowest score wins. Texts are UTF-8. Each variant wins in proportion to its weight

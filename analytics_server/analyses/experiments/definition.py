@@ -37,7 +37,7 @@ Status = Literal["draft", "running", "stopped"]
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One thing to show. `weight`: its part of the subjects, relative to the others'; 0 shows it to nobody new."""
+    """One thing to show. `weight`: its part of the subjects, relative to the others'; 0 shows it to no new subject."""
 
     name: Name
     weight: Annotated[float, Meta(ge=0, le=MAX_WEIGHT)] = 1.0
@@ -134,7 +134,7 @@ def check_definition(
     if repeated is not None:
         raise _bad(f"variants names {repeated!r} twice")
     if not any(variant.weight > 0 for variant in asked.variants):
-        raise _bad("variants has no weight above 0: nobody would be shown anything")
+        raise _bad("variants has no weight above 0: no subject would be shown anything")
     control = asked.control or names[0]
     if control not in names:
         raise _bad(f"control is {control!r}, which is none of the variants")

@@ -1,4 +1,4 @@
-"""Finding definitions: by id, by key, by name; in memory, for the assignment too.
+"""Look-up of experiment definitions by id, by key, by name; in memory, for the assignment too.
 
 Keys and names belong to a site, ids to the whole server. Where a caller gives a key without a site, as pages do that
 ask for a variant, nothing that another site saves later may change the answer: the page's own site decides, else

@@ -1,4 +1,4 @@
-"""Means per subject (revenue) and how far they can be trusted: Student's t, Welch's test. Pure, never NaN.
+"""Means per subject (revenue) with confidence intervals and tests: Student's t, Welch's test. Pure, never NaN.
 
 - Interval of a mean: Student, "The probable error of a mean", Biometrika 6 (1908).
 - Difference of two means without assuming equal variances: B. L. Welch, "The generalization of 'Student's'

@@ -1,4 +1,4 @@
-"""How many subjects an experiment needs before it begins: `POST /api/v1/experiments/plan`.
+"""Sample size: how many subjects an experiment needs before it begins: `POST /api/v1/experiments/plan`.
 
 Comparing two shares by the two-sided z-test, per variant:
 

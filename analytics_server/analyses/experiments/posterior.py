@@ -1,4 +1,4 @@
-"""What the counts say about which variant is best: Beta posteriors, integrated numerically.
+"""Bayesian results: which variant is best by the counts. Beta posteriors, integrated numerically.
 
 With a uniform prior, Beta(1, 1), a share after x conversions of n exposures is distributed as
 Beta(1 + x, 1 + n − x). For independent shares p_1 … p_k with densities f and distribution functions F:

@@ -1,4 +1,4 @@
-"""Shares and how far they can be trusted: intervals, differences, tests. Pure; no value is ever NaN.
+"""Shares with confidence intervals, differences and tests. Pure; no value is ever NaN.
 
 Where a number has no meaning (no subjects, nothing to divide by) the answer is None.
 Formulas:

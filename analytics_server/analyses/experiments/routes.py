@@ -136,7 +136,7 @@ class ExperimentRoutes:
                         example="example.com",
                     ),
                 ),
-                replies=(Reply(about="The variant, or null while nobody is taken in.", type=Assignment),),
+                replies=(Reply(about="The variant, or null while no subjects are taken in.", type=Assignment),),
                 errors={400: ("bad_request", "bad_subject", "unknown_key"), 404: ("unknown_experiment",)},
             ),
             Endpoint(

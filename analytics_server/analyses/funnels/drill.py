@@ -1,4 +1,4 @@
-"""Who dropped out, who came through: the sessions in which the subjects' best attempts began. Pure text."""
+"""Drill-down of a funnel: the sessions in which the best attempts of a step's subjects began. Pure text."""
 
 from __future__ import annotations
 

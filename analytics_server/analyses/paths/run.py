@@ -1,4 +1,4 @@
-"""Answering a question about paths: check, ask, and make nodes and links of the counted pairs."""
+"""Runs a paths question: check, ask, and make nodes and links of the counted pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answering a list of sessions, and one session's timeline."""
+"""Runs the questions about sessions: the list, and one session's timeline."""
 
 from __future__ import annotations
 

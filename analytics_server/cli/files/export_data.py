@@ -27,7 +27,7 @@ from analytics_server.errors import AnalyticsError
 
 MANIFEST = "manifest.json"
 STALE_S = 86_400.0
-"""A file that nobody has written to for so long was left by a crash."""
+"""A file that was not written to for so long was left by a crash."""
 SETTLED_DAYS = 2
 """So long after its end a month may still get events: what was sent late, or waited for ClickHouse."""
 

@@ -1,1 +1,1 @@
-"""A request read: who asks, and what."""
+"""Parsing of a request: its credentials, and its question."""

@@ -1,4 +1,4 @@
-"""Whose request it is, in the ways that ClickHouse's clients say it: a token stands where a password would."""
+"""Authentication as ClickHouse's clients do it: a token takes the place of the password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One request read: its text, parameters, settings, and the form of its answer."""
+"""One parsed request: its text, parameters, settings, and the form of its answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Browser, operating system and kind of device, from the user-agent string.
+"""User-agent enrichment: browser, operating system and kind of device.
 
 ua-parser's rules in the Rust engine name browser and system (50 to 150 µs, hence the
 cache). Its device rules are left out: the kind of device needs a dozen words, theirs are

@@ -129,7 +129,7 @@ def read_words() -> dict[BotReason, tuple[str, ...]]:
 
 
 def loaded_ahead(*headers: str | None) -> bool:
-    """Whether one of a request's headers (Sec-Purpose, Purpose, X-Moz) says that nobody sees the page yet."""
+    """Whether one of a request's headers (Sec-Purpose, Purpose, X-Moz) says that the page is not shown yet."""
     return any(_ahead(header) for header in headers)
 
 

@@ -1,4 +1,4 @@
-"""What kind of automation a user agent gives away: the one list, each with its sentence and examples.
+"""Kinds of automation that a user agent gives away: the one list, each with its sentence and examples.
 
 All are dropped as `bot`; this says which kind, to the site's owner. The values are stable: labels of a metric and
 keys in answers.

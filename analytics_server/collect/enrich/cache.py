@@ -1,4 +1,4 @@
-"""A bounded memo for the enrichment steps: same input, same answer, fixed memory.
+"""A bounded cache for the enrichment steps: same input, same answer, fixed memory.
 
 Two generations instead of an LRU list: a look-up is one or two dict reads and
 writes nothing on a hit, and when the young generation is full it becomes the old

@@ -1,4 +1,4 @@
-"""Reads the campaign tags and click ids of a page's URL.
+"""Campaign enrichment: the campaign tags and click ids of a page's URL.
 
 Click ids identify one click of one person, so only their kind is ever kept.
 """

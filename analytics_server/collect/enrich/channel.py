@@ -1,4 +1,4 @@
-"""Groups a session's origin into channels as Google Analytics 4 does, first match wins.
+"""Channel enrichment: groups a session's origin as Google Analytics 4 does, first match wins.
 
 The rules and their order follow GA4's default channel group
 (https://support.google.com/analytics/answer/9756891); AI assistants stand before

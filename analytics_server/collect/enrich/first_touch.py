@@ -1,4 +1,4 @@
-"""What a session's first event brings: where it came from, the place, the browser.
+"""First-touch enrichment: what a session's first event brings, of origin, place and browser.
 
 Worked out only when a session begins, and traffic repeats itself: the origin is cached by
 referrer and the page's campaign tags (its URL may hold a click id of its own), the browser by

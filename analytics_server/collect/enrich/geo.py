@@ -1,4 +1,4 @@
-"""Country, region and city of an address, from an mmdb file the operator brings.
+"""Geo enrichment: country, region and city of an address, from an mmdb file that the operator provides.
 
 Reads MaxMind's schema (`country.iso_code`, `subdivisions`, `city.names`) and the flat
 ones (`country_code` or `country`, `state1` or `region`, `city`). The database is opened

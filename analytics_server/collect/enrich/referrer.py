@@ -1,4 +1,4 @@
-"""Names the source behind a referrer's host or a campaign tag, for one site: its own hosts are none.
+"""Referrer enrichment: names the source behind a referrer's host or a campaign tag; a site's own hosts are none.
 
 The names are those of `spelling/source_names`. A source that is not listed goes by its host without `www.`, kind
 "referral".

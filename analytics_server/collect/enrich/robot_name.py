@@ -1,8 +1,8 @@
 """The name by which a robot calls itself in its user agent, and no more of that: what a site's owner is shown of it.
 
-Constraint: the name names nobody. A user agent may hold anything (an e-mail address, a person's page, a device's
-number), so only the name of a product is taken: followed by its version, or with a robot's word in it, of letters and
-few digits, outside links and addresses.
+Constraint: the name identifies no person. A user agent may hold anything (an e-mail address, a person's page, a
+device's number), so only the name of a product is taken: followed by its version, or with a robot's word in it, of
+letters and few digits, outside links and addresses.
 """
 
 from __future__ import annotations

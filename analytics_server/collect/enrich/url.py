@@ -1,4 +1,4 @@
-"""Turns what a client sends as a URL into what may be stored of it.
+"""URL normalization: turns what a client sends as a URL into what may be stored of it.
 
 Constraint: nothing that can identify a person may get through by accident, so a
 query key is kept only when it is allow-listed, the fragment, user info, port and a

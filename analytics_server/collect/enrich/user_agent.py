@@ -1,4 +1,4 @@
-"""How a user-agent string is cut: an app's own name in front, and the model of an Android device.
+"""Parsing of a user-agent string: an app's own name in front, and the model of an Android device.
 
 Both are words that people and makers choose freely ("Bot A1" is a telephone, "Baby Monitor" an app), so
 what looks for browsers and bots must not read them as it reads the rest.

@@ -1,4 +1,4 @@
-"""The values of an event, checked and made storable.
+"""Validation of an event's values: checked and made storable.
 
 Owns what a field may hold (docs/beacons.md lists it). What a side field may not hold is mended or left out, with
 a warning: nothing here costs the event. Control characters, line separators and lone surrogates never reach the

@@ -1,4 +1,4 @@
-"""Flow control of one connection: bytes that wait, and answers that the client does not read.
+"""Flow control (back-pressure) of one connection: bytes that wait, and answers that the client does not read.
 
 While a beacon is under way, or the client reads nothing, what it sends is held; past a bound, reading from the
 socket is paused, so that the client's own sending stalls (back-pressure).

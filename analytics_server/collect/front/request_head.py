@@ -1,4 +1,4 @@
-"""Heads of ordinary HTTP/1.1 requests, read without the web framework, and where a request ends.
+"""Parser of the heads of ordinary HTTP/1.1 requests, without the web framework; and where a request ends.
 
 In doubt a head is not read: nothing is guessed about where one request ends and the next begins, so that no bytes
 of one request are ever taken for the start of another. Only Content-Length tells.

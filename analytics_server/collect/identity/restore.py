@@ -1,4 +1,4 @@
-"""After a restart: the sessions that may still go on and the event ids seen.
+"""Recovery after a restart: the sessions that may still go on and the event ids seen.
 
 They are read back from ClickHouse, and from the log for what ClickHouse has not taken yet (`undelivered`),
 before the first beacon is accepted: a session goes on, and a repeated event counts once.

@@ -1,4 +1,4 @@
-"""What the log's own WAL segments say after a restart, while ClickHouse does not have them yet.
+"""Recovery from the write-ahead log: what its segments say that ClickHouse does not have yet.
 
 Read before the first beacon is accepted, so it must be fast: ten million events in some ten
 seconds. Newest first, and only what can still matter: event ids within the window, sessions that may go

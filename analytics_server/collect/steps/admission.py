@@ -1,4 +1,4 @@
-"""The first steps of an event: is it well formed, is its site known, may it come now and be kept, and who sent it?"""
+"""Admission steps: is an event well formed, its site known, within the rate limit and to be kept; who sent it?"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is shown of a rejected event, so that its sender can be found: the page's host and path, or the site's name.
+"""Examples of rejected events, to find their sender by: the page's host and path, or the site's name.
 
-Constraint: it names nobody. No query string, fragment or user info; e-mail addresses are masked; it is short. Where
-that can't be told from the text, nothing is shown. (Of robots: `enrich/robot_name.py`.)
+Constraint: it identifies no person. No query string, fragment or user info; e-mail addresses are masked; it is short.
+Where that can't be told from the text, nothing is shown. (Of robots: `enrich/robot_name.py`.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The step that leaves out what the site's owner does not want counted: rules of the site, own traffic by address.
+"""The exclusion step: leaves out what a site's rules say, and own traffic by address.
 
 Constraint: an event of a site without rules pays for a look at four empty tuples. What is told of a drop is the rule,
 never the event's address.

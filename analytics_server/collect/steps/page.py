@@ -1,4 +1,4 @@
-"""The steps that read what an event says of its page and of itself."""
+"""The page steps: read what an event says of its page and of itself."""
 
 from __future__ import annotations
 

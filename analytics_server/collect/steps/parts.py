@@ -1,4 +1,4 @@
-"""What the steps are made of: the parts that look things up or remember them, given to each step's maker."""
+"""Dependencies of the steps: the parts that look things up or remember them, given to each step's maker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The step that keeps to the site's profile before anything is worked out: who may send, and what must not be used.
+"""The profile step, before any enrichment: who may send to the site, and what must not be used.
 
 What must not be stored is left out of the row (`visitor.make_row`), which is the one place where rows are made.
 """

@@ -1,4 +1,4 @@
-"""The steps of the request: what its headers say of all its events, and the events' times."""
+"""The request steps: what its headers say of all its events, and the events' times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One request's events on their way through the steps, and what became of them.
+"""Runs one request's events through the steps, and keeps what became of them.
 
 Constraint: a `Run`, an `Outcome` and an `EventContext` are made for each request, thousands of times a second: plain
 slots, and no container before it is needed.

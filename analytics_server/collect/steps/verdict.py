@@ -1,4 +1,4 @@
-"""What a step says of an event that it does not pass on: dropped with a typed reason, or rejected with a code.
+"""Verdicts of steps: an event is dropped with a typed reason, or rejected with a code.
 
 Both are values: they are expected, and an exception would cost more than the step.
 """

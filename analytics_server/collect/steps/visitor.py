@@ -1,4 +1,4 @@
-"""The steps that say who and when: is the event a repeated one, which visitor's is it, which session's?"""
+"""Identity steps: deduplication of an event, its visitor, its session."""
 
 from __future__ import annotations
 

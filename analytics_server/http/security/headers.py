@@ -40,7 +40,7 @@ def page_headers(policy: Mapping[str, str]) -> dict[str, str]:
 
 
 def secure_page(response: web.StreamResponse) -> None:
-    """Give an HTML answer or a redirect what it does not say itself, whoever made it."""
+    """Add to an HTML answer or a redirect, of any handler, the security headers that it does not set itself."""
     if response.prepared:  # its head is sent already
         return
     headers = response.headers

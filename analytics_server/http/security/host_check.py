@@ -55,7 +55,7 @@ class HostCheck:
         )
         """Are there names to compare with?"""
         self.is_guess = self.is_on and not own and not settings.allowed_hosts
-        """Is it on by the loopback address alone? A proxy on this machine may pass on a name that nobody told."""
+        """Is it on by the loopback address alone? A proxy on this machine may pass on a name that is not set here."""
 
     def tell_start(self) -> None:
         """Say in the log that a proxy's name would be refused, where none is set."""

@@ -1,1 +1,1 @@
-"""Answers of any length, and what makes CSV harmless on the way."""
+"""Streamed answers of any length, and CSV without formulas for spreadsheets."""

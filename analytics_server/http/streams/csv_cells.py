@@ -1,4 +1,4 @@
-"""CSV for people: texts that a spreadsheet would take for a formula are made harmless on their way to the client.
+"""CSV injection: texts that a spreadsheet would take for a formula are made harmless before they are sent.
 
 Titles, paths and properties come from visitors. A cell that begins with one of = + - @, a tab or a line end is run as
 a formula by spreadsheets, also behind spaces and quotes, and in its full-width form. Such a cell gets an apostrophe in

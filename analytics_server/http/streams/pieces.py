@@ -1,4 +1,4 @@
-"""Answers of any length, sent piece by piece.
+"""Streamed answers of any length, sent piece by piece.
 
 The status is sent with the first piece: until then every fault becomes an error answer. A fault after that cuts the
 connection, so that no half answer looks whole.
@@ -15,7 +15,7 @@ from aiohttp import web
 from analytics_server.http.security.headers import SECURITY_HEADERS
 
 NO_STORE = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
-"""Headers of answers that nobody on the way may keep."""
+"""Headers of answers that no proxy or cache may store."""
 
 
 async def send_pieces(

@@ -1,4 +1,4 @@
-"""Dead letters: what ClickHouse would not take, kept on disk for a person, each with its reason.
+"""Dead letters: what ClickHouse would not take, kept on disk for an operator, each with its reason.
 
 A letter is a WAL segment and a `.json` beside it that says whose rows it holds and why.
 Kind "rows": the rows that were refused of a batch whose rest was stored. The letter is on disk

@@ -1,4 +1,4 @@
-"""One batch on its way into ClickHouse: made ready, sent month by month, verified where in doubt.
+"""Delivery of one batch to ClickHouse: made ready, sent month by month, verified where in doubt.
 
 Preparing (reading, encoding) writes nothing and may run while another batch is being sent.
 Sending is one INSERT per month, the newest first; of a batch of many months one for a dozen, which is atomic

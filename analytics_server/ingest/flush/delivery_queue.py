@@ -1,4 +1,4 @@
-"""One queue of sealed WAL segments on its way into ClickHouse, oldest first, each exactly once.
+"""Delivery queue of sealed WAL segments: into ClickHouse, oldest first, each exactly once.
 
 One batch of a queue is sent at a time (`delivery` says how), while the next is already read and
 encoded. A segment is deleted only after its batch is known to be in, and the rollups

@@ -1,4 +1,4 @@
-"""Brings sealed WAL segments into ClickHouse, each exactly once: recent events, and beside them those of past months.
+"""The flush: sealed WAL segments go to ClickHouse, each exactly once; recent events, and beside them past months.
 
 Two queues work side by side (`delivery_queue`). Their inserts take turns, one each, so that what happens now waits for
 one insert of an import at most, however many months that has. A segment belongs to the historic queue when it was

@@ -1,4 +1,4 @@
-"""Merges wait while a backlog is delivered into the engine in process.
+"""Pauses merges while a backlog is delivered into the engine in process.
 
 The engine merges parts again and again while batches arrive. On a small machine that took as much
 processor time as reading, encoding and inserting them together (measured with ten million events);

@@ -1,4 +1,4 @@
-"""Finds the rows that ClickHouse refuses, without storing any.
+"""Finds the rows of a batch that ClickHouse refuses, without storing any.
 
 By halves: what is accepted as a whole needs no further look, what is refused is divided, so
 that one bad row among n costs about 2·log2(n) tries. A try is encoded like an insert (that

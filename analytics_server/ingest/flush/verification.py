@@ -1,4 +1,4 @@
-"""How many rows of a batch are stored, for good: the question with which every doubt ends.
+"""Idempotency of inserts: verifies how many rows of a batch are stored, before any is sent again.
 
 One server: once none of the batch's inserts runs any more, a count says it. One insert is one
 part, so the rows of a month are there all or not at all.

@@ -1,4 +1,4 @@
-"""Can the WAL's directory be written now? Asked for readiness, also when no beacon comes to find out.
+"""Readiness probe of the WAL: can its directory be written now? Also asked when no beacon comes to find out.
 
 A balancer sends nothing to a server that is not ready, so the server has to notice by itself that it
 could write again. The probe creates a file as large as a beacon may be, and removes it. A

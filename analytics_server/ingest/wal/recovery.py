@@ -1,4 +1,4 @@
-"""What an earlier run left in the log: every whole frame is kept, whatever lies around it.
+"""Recovery of the write-ahead log of an earlier run: every whole frame is kept, whatever lies around it.
 
 A torn tail of a WAL segment that was open (the newest one, and the newest of past months),
 a frame that reaches beyond the file's end, was never acknowledged and is cut off. A last

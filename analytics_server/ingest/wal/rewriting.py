@@ -1,4 +1,4 @@
-"""Takes rows out of WAL segments that nothing is appended to any more: for erasures and expiry.
+"""Removes rows from WAL segments that nothing is appended to any more: for erasures and expiry.
 
 A segment is replaced by one without these rows in one step, durable before the old one is gone. What could not be read
 of it (damaged frames) is left out of the new one. A file that is no segment at all has the bytes of the user id

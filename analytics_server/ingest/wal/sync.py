@@ -1,4 +1,4 @@
-"""Makes what was written to a file durable, without holding up the loop.
+"""Makes what was written to a file durable (fdatasync), without holding up the event loop.
 
 On Linux the kernel does the `fdatasync` itself (io_submit) and tells the loop through an
 eventfd. No thread takes part: a thread that comes back from a system call has to wait for the

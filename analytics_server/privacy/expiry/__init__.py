@@ -1,1 +1,1 @@
-"""Expiry: what is older than a site keeps it is removed."""
+"""Expiry: removes what is older than a site's retention."""

@@ -1,7 +1,7 @@
-"""What expiry removes from files beside ClickHouse: rows of dead letters and of quarantined segments.
+"""Expiry in files beside ClickHouse: rows of dead letters and of quarantined segments.
 
 A file is as old as its batch, which its name tells, else as its last change. Quarantined files may be damaged, so that
-nobody can say of which site a row was: one that is older than any site keeps its events is deleted as a whole.
+the site of a row is unknown: one that is older than any site keeps its events is deleted as a whole.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Marks the totals of days that stay when their events expire: plain numbers, which name nobody.
+"""Marks the totals of days that stay when their events expire: plain numbers, which identify no person.
 
 A day's build counts only while `traffic` and `openings` agree with it. When their rows go with the events, a build that
 is marked counts all the same. What is missing or out of date is built first, as afterwards it can't be. Marking twice

@@ -1,4 +1,4 @@
-"""Expiry: what is older than a site keeps it is removed, once a day, by one server at a time.
+"""The daily purge: removes what is older than a site's retention, by one server at a time.
 
 `retention_days` of a site counts, else `[privacy] retention_days`; 0 there keeps everything, and a profile may set a
 limit to both. `rollup_retention_days` keeps totals of days for longer (`kept_totals.py`). A deleted site's data expires
@@ -211,7 +211,7 @@ class Expiry:
     def _cuts(self) -> dict[str, date]:
         """The sites of which something may go, and the first day of which nothing goes.
 
-        Not those whose settings nobody knows, as of a document that is damaged or of a newer version: they may say that
+        Not those whose settings are unknown, as of a document that is damaged or of a newer version: they may say that
         the data is kept for longer.
         """
         today, sites = self._today(), self._sites()

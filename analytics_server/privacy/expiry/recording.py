@@ -1,4 +1,4 @@
-"""What expiry and the removal of sites share: their entry in the audit log, and the contexts in which they work."""
+"""Shared by expiry and the removal of sites: their entry in the audit log, and the contexts in which they work."""
 
 from __future__ import annotations
 

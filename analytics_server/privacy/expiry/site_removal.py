@@ -1,4 +1,4 @@
-"""What is stored of a deleted site is removed, when its deletion asks for that.
+"""Removal of a deleted site's data, when its deletion asks for that.
 
 The site's document says so (`Site.removal`), so it is gone on with after a crash, by any server. What arrives later,
 from a log that another server had not delivered, goes with the next daily round. It works under the lease of expiry.

@@ -1,4 +1,4 @@
-"""What expiry does in ClickHouse: counts, deletes and makes right what is older than sites keep it.
+"""Expiry in ClickHouse: counts and deletes what is older than sites keep it, and corrects what is derived from it.
 
 The cut of a site is the beginning of a day in UTC. All sites are worked on together, because ClickHouse rewrites parts,
 not sites: a purge takes as long for a hundred as for one.

@@ -176,7 +176,7 @@ def findings(config: Config, site: Site) -> list[str]:
     if (kept := kept_days_of(site, config.privacy).events_days) and is_archived(site, config.export):
         found.append(
             f"Events are kept for {kept} days, but the files of days that the server writes ([export] directory) stay"
-            " until somebody deletes them: delete those that are older."
+            " until they are deleted by hand: delete those that are older."
         )
     if not config.collect.respect_dnt or not config.collect.respect_gpc:
         found.append(

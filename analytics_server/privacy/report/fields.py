@@ -25,7 +25,7 @@ class DataClass(StrEnum):
         return member
 
     PERSONAL = "personal", "It names a person: your application's own id, where it sends one."
-    PSEUDONYMOUS = "pseudonymous", "It tells one visitor or session from another while it is stored; it names nobody."
+    PSEUDONYMOUS = "pseudonymous", "It tells visitors or sessions apart while it is stored; it identifies no person."
     CONTENT = "content", "Text of your pages and application: it holds a person's data only if you put some there."
     ATTRIBUTE = "attribute", "It describes a session or an event."
     TECHNICAL = "technical", "Counts, keys and times that the program needs."
@@ -152,7 +152,7 @@ _ACTIVITY = StoredTable(
 _COUNTS = ("visitors", "pageviews", "events", "sessions", "viewed_sessions", "bounces", "duration_us", "session_views")
 _DAY_TOTALS = StoredTable(
     "day_totals",
-    "Plain numbers per closed day and value of a dimension: names nobody.",
+    "Plain numbers per closed day and value of a dimension: identifies no person.",
     KeptFor.TOTALS,
     {
         **_SITE,
@@ -226,7 +226,7 @@ FUNNEL_FACTS = StoredTable(
 
 _DROPS = StoredTable(
     "drops",
-    "Counts of events that were not kept, by reason: names nobody.",
+    "Counts of events that were not kept, by reason: identifies no person.",
     KeptFor.DAYS_30,
     {
         **_SITE,

@@ -1,4 +1,4 @@
-"""What was removed of a site, from the audit log, which expiries, erasures and removals of whole sites write to."""
+"""Past expiries, erasures and removals of a site, from the audit log."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _Chosen = Callable[[ChainedEntry], bool]
 
 
 class PastAction(msgspec.Struct, frozen=True, kw_only=True):
-    """An expiry or an erasure that was done: when, what, and how many rows. It names nobody."""
+    """An expiry or an erasure that was done: when, what, and how many rows. It identifies no person."""
 
     at: str
     action: str

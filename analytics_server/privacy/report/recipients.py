@@ -1,4 +1,4 @@
-"""Who else learns anything: the services outside this program that the settings name."""
+"""Recipients of data: the services outside this program that the settings name."""
 
 from __future__ import annotations
 

@@ -81,10 +81,8 @@ def _place(profile: SiteProfile) -> str:
 
 def _passed_on(others: Sequence[str]) -> str:
     if not others:
-        return "It is passed on to nobody, and no processor outside our control has it."
-    return (
-        f"It is passed on to nobody. [Name here who runs the following, unless you do yourself: {'; '.join(others)}.]"
-    )
+        return "It is not passed on, and no processor outside our control has it."
+    return f"It is not passed on. [Name here who runs the following, unless you do yourself: {'; '.join(others)}.]"
 
 
 def _shortened(profile: SiteProfile) -> str:

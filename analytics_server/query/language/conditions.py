@@ -1,4 +1,4 @@
-"""What must hold of an event and its session: a tree of conditions.
+"""The tree of conditions: what must hold of an event and its session.
 
 `filters` builds the tree from JSON; `query.sql.render` turns it into SQL. Pure.
 """

@@ -1,4 +1,4 @@
-"""How much work a regular expression makes for each character it is matched with.
+"""Cost of a regular expression: how much work it makes for each character it is matched with.
 
 RE2 needs time in proportion to the text, but the factor is the size of the compiled expression: a few characters such
 as `(a{100}){10}` stand for a thousand instructions, and a block of rows is matched in one go that no time limit

@@ -1,4 +1,4 @@
-"""Dates as people say them → instants.
+"""Time ranges: parses dates and relative ranges into instants.
 
 Pure: the clock's reading and the site's zone come in as values. A range is
 `[start, end)` in UTC whose edges were chosen in the site's time zone; days of 23

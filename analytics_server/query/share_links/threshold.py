@@ -3,7 +3,7 @@
 Groups of fewer are put together into one row, the last one, whose numbers ClickHouse counts anew, as those of visitors
 and means don't add up. If that row has fewer than `k` visitors itself, it takes in the smallest of the others, as the
 difference between a total and the rows shown would tell its numbers; if there is no other, its values are null. What
-nobody visited is told apart from what few visited nowhere: totals and buckets without visitors are null as well.
+had no visitors is nowhere told apart from what had few: totals and buckets without visitors are null as well.
 Groups that are not shown never leave ClickHouse by themselves, so neither order nor pages tell of them.
 """
 

@@ -1,4 +1,4 @@
-"""Expressions with blanks, as the registries of dimensions and metrics write them: `@name` stands for what is put in.
+"""Expression templates of the registries of dimensions and metrics: `@name` is a placeholder.
 
 Only expressions of the registries are filled in, never a SELECT.
 """

@@ -1,9 +1,8 @@
 """The pieces of a streamed answer, read in a thread, as a generator of the event loop; and the end of one that is left.
 
-Whoever leaves a stream early wants no more of it, but the engine would go on to the statement's time limit. So the
-statement is killed, by its mark: on a server that is the query's id; the engine in process gives ids of its own, so
-there it is the query's `log_comment`. Either looks between blocks of rows whether it is to end, as it does at the time
-limit.
+When a reader leaves a stream early, the engine would go on to the statement's time limit. So the statement is killed,
+by its mark: on a server that is the query's id; the engine in process gives ids of its own, so there it is the query's
+`log_comment`. Either looks between blocks of rows whether it is to end, as it does at the time limit.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ log = logging.getLogger(__name__)
 
 PIECE_BYTES = 262_144
 MOST_PIECES = 8
-"""So many wait in memory for whoever reads them."""
+"""So many wait in memory for the reader."""
 
 KILL_AGAIN_S = 0.2
 MOST_PAUSE_S = 5.0
@@ -60,7 +59,7 @@ async def pieces_of(
     def put(piece: bytes | Exception | None) -> None:
         while not (stopped.is_set() or loop.is_closed()):
             if room.acquire(timeout=1.0):
-                with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+                with contextlib.suppress(RuntimeError):  # the loop has ended, and with it the reader
                     loop.call_soon_threadsafe(pieces.put_nowait, piece)
                     return
         stopped.set()

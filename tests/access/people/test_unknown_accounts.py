@@ -52,7 +52,7 @@ class World:
         hash_ = await self.sign_in.passwords.hash(PASSWORD)
         for email, kept in ((KNOWN, hash_), (BY_PROVIDER, "")):
             await self.people.add(email, name="", rights=Rights(owner=True), password_hash=kept)
-        await self.sign_in.passwords.is_right(WRONG, hash_)  # the hash of nobody's password is made once
+        await self.sign_in.passwords.is_right(WRONG, hash_)  # the dummy hash is made once
         return self
 
     async def refused(self, email: str) -> tuple[tuple[str, str, int], list[Computed]]:
@@ -75,7 +75,7 @@ async def test_the_same_is_computed_and_answered_for_an_account_that_is_not_ther
 
 
 async def test_the_first_sign_in_of_all_costs_the_same_whoever_it_is() -> None:
-    """Whose account is the first one to be asked for can't be told from the hash that is made for nobody."""
+    """Whose account is the first one to be asked for can't be told from the making of the dummy hash."""
     costs = []
     for email in (KNOWN, UNKNOWN):
         world = World()

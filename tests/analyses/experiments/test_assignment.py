@@ -1,4 +1,4 @@
-"""The same variant for the same subject, everywhere and for ever; shares as weighted; few move."""
+"""The same variant for the same subject, everywhere and at any time; shares as weighted; few move."""
 
 from __future__ import annotations
 

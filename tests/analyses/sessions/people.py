@@ -2,7 +2,7 @@
 
 Several time zones over both changes of the clock, a month's and a year's end. Visits at local midnight to the
 microsecond, sessions over midnight and over days, events that arrive late, equal times, session ids that are used
-again, users with many sessions, users who sign in halfway or change, and events of nobody.
+again, users with many sessions, users who sign in halfway or change, and events without a user.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _session(random_: random.Random, site: Site, number: int) -> list[Event]:
     if random_.random() < 0.2:  # happened before the session was opened, arrives later
         times.append(opened - random_.choice((1, 600 * SECOND, 20 * 3_600 * SECOND)))
     who, session_id, source = random_.choice(USERS), random_.choice(IDS), random_.choice(SOURCES)
-    # Nobody, somebody from the start or from some event on, or two on the same device.
+    # No user, one from the start or from some event on, or two on the same device.
     users = random_.choice((("",), (who,), (who,), ("", who), (who, random_.choice(USERS))))
     person = random_.randrange(9)
     path = random_.choice(PATHS)

@@ -1,4 +1,4 @@
-"""What a robot calls itself is told; whoever runs it, or anything else that a user agent may hold, is not."""
+"""What a robot calls itself is told; its operator, or anything else that a user agent may hold, is not."""
 
 from __future__ import annotations
 

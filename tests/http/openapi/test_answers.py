@@ -34,7 +34,7 @@ OF_A_PERSON = {
 """What a token, and an example's e-mail address and link, are answered with."""
 
 ANY_TOKEN = {"who_am_i", "plan_experiment"}
-"""Arithmetic: whoever has a token may ask."""
+"""Arithmetic: any token will do."""
 TOO_LARGE = b" " * 300_000
 
 

@@ -70,8 +70,8 @@ def test_every_code_that_is_raised_somewhere_is_one_that_some_operation_answers_
         for response in operation.spec["responses"].values()
         for code in response.get("x-error-codes", ())
     }
-    rooms = ("access", "analyses", "clickhouse", "collect", "live", "query", "saved", "sql")
-    sources = [path.read_text(encoding="utf-8") for room in rooms for path in (PACKAGE / room).rglob("*.py")]
+    packages = ("access", "analyses", "clickhouse", "collect", "live", "query", "saved", "sql")
+    sources = [path.read_text(encoding="utf-8") for name in packages for path in (PACKAGE / name).rglob("*.py")]
     raised = {code for source in sources for code in re.findall(r'\bcode="([a-z_]+)"', source)}
     assert {"several_currencies", "bad_window", "name_taken"} <= raised
     assert raised - answered == set()

@@ -138,7 +138,7 @@ async def test_a_sync_the_kernel_does_not_take_is_an_error(
 
 
 async def test_a_sync_whose_end_can_not_be_heard_of_is_an_error(probe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody may wait for it for ever."""
+    """No wait for it may be endless."""
     if sys.platform != "linux":
         return
     syncer = KernelSyncer(asyncio.get_running_loop(), probe)

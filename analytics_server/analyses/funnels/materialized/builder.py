@@ -1,4 +1,4 @@
-"""Makes the attempts of days that are over, one local day after the other.
+"""Builds the attempts of closed days, one local day after the other.
 
 A build is written in this order: count, rest a moment, see that `events` and `sessions` hold what was counted, insert
 the attempts, count again, and only then the row in `funnel_builds` that makes them valid. Whatever happens in

@@ -1,4 +1,4 @@
-"""A saved funnel's own table: what the site's events are to it, kept by a materialized view.
+"""The facts table of a saved funnel, filled by a materialized view: what the site's events are to the funnel.
 
 A *fact* is (time, subject, number): that the subject took a step, or did what an exclusion names, at an instant. Facts
 are a set, not a sum: the same fact twice is one fact. So the view may run beside the back-fill, a batch may be sent

@@ -1,4 +1,4 @@
-"""Values as literals: a view's SELECT is stored, so it can't have parameters.
+"""Values as SQL literals: a materialized view's SELECT is stored, so it can't have parameters.
 
 The only place where a text becomes part of SQL. Everything that isn't a plain printable ASCII character is written
 as the escapes of its UTF-8 bytes, so that no lexer can be of another opinion about where the literal ends.

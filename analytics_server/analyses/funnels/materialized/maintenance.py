@@ -339,11 +339,11 @@ class FunnelMaintenance:
                     await self._drop(name)
                 except StoreFatal as error:  # the others go on; this one is tried again
                     log.warning(
-                        "tables of a funnel that nobody saved not dropped, will try again",
+                        "tables of a funnel that is not saved not dropped, will try again",
                         extra={"table": name, "reason": error.message[:300]},
                     )
                     continue
-                log.info("tables of a funnel that nobody saved dropped", extra={"table": name})
+                log.info("tables of a funnel that is not saved dropped", extra={"table": name})
 
     async def _drop(self, table: str) -> None:
         """The view first: an insert that still sees it must find its target."""

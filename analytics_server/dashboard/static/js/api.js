@@ -175,5 +175,5 @@ async function readError(response) {
   }
 }
 
-/** Was this the end of a request that nobody waits for any more? */
+/** Was this the end of a request that was aborted? */
 export const isAbort = (error) => error?.name === 'AbortError';

@@ -140,7 +140,7 @@ class Dashboard {
     const { api, hasSession, token } = this;
     this.live.stop();
     this.#closeReport();
-    this.api = null; // What is still under way is answered 401 and nobody's any more.
+    this.api = null; // What is still under way is answered 401 and ignored.
     if (hasSession) await api.signOut().catch(() => {});
     this.leave('', Boolean(token));
   }

@@ -14,7 +14,7 @@ export function openShares(api, site, profile) {
   const status = h('p', { className: 'hint' }, 'Loading…');
   const place = h('div');
   const mayShare = profile?.sharing !== false;
-  const about = mayShare ? 'Whoever has the link sees this site’s numbers, read-only, without signing in.'
+  const about = mayShare ? 'Anyone with the link sees this site’s numbers, read-only, without signing in.'
     : `This site’s profile ${profile.name} forbids share links: there can be no new ones, and earlier ones are closed.`;
   const { element, signal } = dialog(`Share links of ${site}`,
     section('Links', status, list),

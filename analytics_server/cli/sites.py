@@ -181,7 +181,8 @@ def site_set(
     help="What becomes of what is stored.",
 )
 @click.option("--yes", is_flag=True, help="Don't ask.")
-def site_remove(config_path: str | None, site_id: str, data: str, yes: bool) -> None:
+@json_option
+def site_remove(config_path: str | None, site_id: str, data: str, yes: bool, as_json: bool) -> None:
     """Delete a site: its beacons are refused from then on.
 
     What is stored is kept, and there again when the site is created again; or it
@@ -216,7 +217,10 @@ def site_remove(config_path: str | None, site_id: str, data: str, yes: bool) -> 
             if not is_done:
                 raise AnalyticsError("A server removes data now, and goes on with this.", code="removal_under_way")
         await integrity.close()
-        click.echo(f"{spelt} is deleted{', with everything that was stored of it' if erase else ''}.")
+        if as_json:
+            echo_json({"site_id": spelt, "data": data, "removed": True})
+        else:
+            click.echo(f"{spelt} is deleted{', with everything that was stored of it' if erase else ''}.")
 
     with_store(config, work)
 

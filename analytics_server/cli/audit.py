@@ -20,7 +20,7 @@ import click
 
 from analytics_server.access.actions import VIEW_AUDIT
 from analytics_server.audit.chain import COMMANDS_CHAIN, FOLDER, known_heads
-from analytics_server.audit.export import export_lines
+from analytics_server.audit.export import PAGE, export_lines
 from analytics_server.audit.log import AuditLog
 from analytics_server.audit.moments import EARLIEST, LATEST, parse_moment
 from analytics_server.audit.retiring import Retired, check_retired, retire
@@ -29,6 +29,7 @@ from analytics_server.audit.service import CUT_LEASE, CUT_LEASE_S
 from analytics_server.audit.verify import ChainReport, VerifyReport
 from analytics_server.audit.verify import verify as verify_chains
 from analytics_server.cli.context import config_option, echo_json, json_option, read_config, with_store
+from analytics_server.cli.progress import AmountLines
 from analytics_server.config import Config
 from analytics_server.http.audit import OK, AuditEntry
 from analytics_server.store import Store, migrate
@@ -96,8 +97,16 @@ def audit_export(config_path: str | None, start: str, end: str, format: str, out
         await open_store(store, config)
         details = {"from": start, "to": end} if start or end else {}
         await record(store, config, VIEW_AUDIT.name, "audit export", details=details)
+        of_all = 0
+        lines = AmountLines(PAGE, lambda done: f"{done:,} of {of_all:,} entries")
+
+        def advance(done: int, total: int) -> None:
+            nonlocal of_all
+            of_all = total
+            lines.reach(done)
+
         with click.open_file(str(output) if output else "-", "wb") as file:
-            async for line in export_lines(store, first, last):
+            async for line in export_lines(store, first, last, advance):
                 file.write(line)
 
     with_store(config, work)

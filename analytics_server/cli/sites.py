@@ -12,6 +12,7 @@ from analytics_server.access.site_settings import SiteSettings
 from analytics_server.access.sites import Sites, valid_site_id
 from analytics_server.cli.audit import command_log, record
 from analytics_server.cli.context import config_option, echo_json, json_option, read_config, with_store
+from analytics_server.cli.progress import PhaseLines
 from analytics_server.config import Config
 from analytics_server.errors import AnalyticsError, NotFound
 from analytics_server.model import Site
@@ -212,6 +213,7 @@ def site_remove(config_path: str | None, site_id: str, data: str, yes: bool, as_
                     recorder=log,
                     holder="command line",
                     around=(SharedTurn(store, REMOVAL_TURN, holder="command line").taken, integrity.removing),
+                    on_phase=PhaseLines(),
                 )
                 is_done = await removal.remove()
             if not is_done:

@@ -19,6 +19,7 @@ from datetime import UTC, date, datetime, time
 
 from analytics_server.batch_ids import first_batch_id
 from analytics_server.errors import StoreRetryable
+from analytics_server.privacy.expiry.recording import OnPhase, unheard
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
 from analytics_server.rollups.materialized_views import read_views
 from analytics_server.rollups.mutations import delete_rows, mutations_ended, quoted_text
@@ -39,7 +40,7 @@ REWORK_ROUNDS = 5
 
 class ExpiryTables:
     """The sites' rows older than their cut, a day in UTC. `now_s`: seconds since 1970. `totals_cuts`: of sites that
-    keep totals of days for longer."""
+    keep totals of days for longer. `on_phase`: see `recording.py`."""
 
     def __init__(
         self,
@@ -49,8 +50,10 @@ class ExpiryTables:
         *,
         cluster: str,
         totals_cuts: Mapping[str, date] | None = None,
+        on_phase: OnPhase = unheard,
     ) -> None:
         self._store = store
+        self._on_phase = on_phase
         self._totals_cuts = totals_cuts or {}
         self._watch = InsertWatch(store, cluster=cluster, timeout_s=TIMEOUT_S, settings=SETTINGS)
         self._settled = f"batch_id < {first_batch_id(now_s - SETTLED_S)}"
@@ -82,21 +85,25 @@ class ExpiryTables:
 
         May be called again after it was broken off, wherever. Raises a store error.
         """
+        self._on_phase("collect")
         await self._write_down(planned)
         await self._store.catch_up(["events"])
         for removal in await removals(self._store, PURGE, self._watch):
             await removal.collect(self._old_events(), {})
         await self._store.catch_up(["erasure_keys"])
+        self._on_phase("delete")
         await delete_rows(self._store, "events", _marked(self._old_events()), marker=DELETION_MARK)
 
     async def finish(self) -> None:
         """Make everything right that was derived from what is removed; `forget` is next. Raises a store error."""
         await mutations_ended(self._store, "events", marker=DELETION_MARK)
+        self._on_phase("rollups")
         for _ in range(REWORK_ROUNDS):
             if await rework(await removals(self._store, PURGE, self._watch)):
                 break
         else:
             raise StoreRetryable("The rollups differ from events again and again: other servers are inserting.")
+        self._on_phase("builds")
         for table in DERIVED_TABLES:
             if table.filling is Filling.BUILD:
                 for name in (table.builds, table.name):

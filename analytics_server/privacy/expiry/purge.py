@@ -165,25 +165,22 @@ class Expiry:
 
     async def _finish_earlier(self) -> list[SiteExpiry]:
         """Complete what a purge that was broken off has left. It removes no more events: the settings may be others."""
-        left = await unfinished(self._store)
+        left, settled = await unfinished(self._store)
         if not left:
             return []
-        tables = self._tables({site_id: before for site_id, (before, _) in left.items()}, "what an earlier run left: ")
+        cuts = {site_id: before for site_id, (before, _) in left.items()}
+        tables = self._tables(cuts, "what an earlier run left: ", settled)
         await tables.finish()
         still = await tables.rows()
-        gone = [
-            SiteExpiry(
-                site_id=site_id,
-                before=before,
-                rows={
-                    table: n
-                    for table, rows in planned.items()
-                    if (n := rows - still.get(site_id, {}).get(table, 0)) > 0
-                },
-            )
-            for site_id, (before, planned) in left.items()
-        ]
-        return await self._close(tables, [site for site in gone if site.rows], {})
+        gone = []
+        for site_id, (before, planned) in left.items():
+            there = still.get(site_id, {})
+            if 0 < planned.get("events", 0) <= there.get("events", 0):
+                continue  # its events were not removed; the other rows were only made again
+            rows = {table: n for table, rows in planned.items() if (n := rows - there.get(table, 0)) > 0}
+            if rows:
+                gone.append(SiteExpiry(site_id=site_id, before=before, rows=rows))
+        return await self._close(tables, gone, {})
 
     async def purge_daily(self) -> bool:
         """Purge and log what went; False when another server is at it. Raises what `purge` does."""
@@ -242,7 +239,7 @@ class Expiry:
     def _today(self) -> date:
         return self._clock().astimezone(UTC).date()
 
-    def _tables(self, cuts: Mapping[str, date], about: str = "") -> ExpiryTables:
+    def _tables(self, cuts: Mapping[str, date], about: str = "", settled: int = 0) -> ExpiryTables:
         """`about`: which work a phase is of, where that has to be said."""
         return ExpiryTables(
             self._store,
@@ -250,5 +247,6 @@ class Expiry:
             self._clock().timestamp(),
             cluster=self._cluster,
             totals_cuts=self._totals_cuts(cuts.keys()),
+            settled=settled,
             on_phase=lambda phase: self._on_phase(f"{about}{phase}"),
         )

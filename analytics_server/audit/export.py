@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 
 from analytics_server.audit.chain import ChainRow
@@ -17,11 +17,20 @@ def export_line(row: ChainRow) -> bytes:
     return f'{row.text[:-1]},"hash":"{row.hash}"}}\n'.encode()
 
 
-async def export_lines(store: Store, start: datetime, end: datetime) -> AsyncIterator[bytes]:
-    """The entries of a range of time. Raises a store error."""
+async def export_lines(
+    store: Store, start: datetime, end: datetime, advance: Callable[[int, int], None] = lambda done, total: None
+) -> AsyncIterator[bytes]:
+    """The entries of a range of time. `advance` hears how many entries of how many are looked through.
+
+    Raises a store error.
+    """
     first_us, end_us = (round(each.timestamp() * 1_000_000) for each in (start, end))
-    for server, _, newest in await chain_sizes(store):
+    sizes = await chain_sizes(store)
+    total, done = sum(rows for _, rows, _ in sizes), 0
+    for server, _, newest in sizes:
         at = 0
         while page := await rows_after(store, server, at, until=newest, limit=PAGE):
             at = page[-1].sequence
             yield b"".join(export_line(row) for row in page if first_us <= row.at_us < end_us)
+            done += len(page)
+            advance(done, total)

@@ -17,11 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-import msgspec
 
 from analytics_server.access.actions import VIEW_AUDIT
 from analytics_server.audit.chain import COMMANDS_CHAIN, FOLDER, known_heads
-from analytics_server.audit.export import export_lines
+from analytics_server.audit.export import PAGE, export_lines
 from analytics_server.audit.log import AuditLog
 from analytics_server.audit.moments import EARLIEST, LATEST, parse_moment
 from analytics_server.audit.retiring import Retired, check_retired, retire
@@ -29,7 +28,8 @@ from analytics_server.audit.seals import SealKey, SealKeyFile
 from analytics_server.audit.service import CUT_LEASE, CUT_LEASE_S
 from analytics_server.audit.verify import ChainReport, VerifyReport
 from analytics_server.audit.verify import verify as verify_chains
-from analytics_server.cli.context import config_option, read_config, with_store
+from analytics_server.cli.context import config_option, echo_json, json_option, read_config, with_store
+from analytics_server.cli.progress import AmountLines
 from analytics_server.config import Config
 from analytics_server.http.audit import OK, AuditEntry
 from analytics_server.store import Store, migrate
@@ -68,7 +68,7 @@ def audit_verify(config_path: str | None, as_json: bool) -> None:
     with_store(config, work)
     (report,) = reports
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+        echo_json(report)
     else:
         for chain in report.chains:
             click.echo(_line(chain))
@@ -97,8 +97,16 @@ def audit_export(config_path: str | None, start: str, end: str, format: str, out
         await open_store(store, config)
         details = {"from": start, "to": end} if start or end else {}
         await record(store, config, VIEW_AUDIT.name, "audit export", details=details)
+        of_all = 0
+        lines = AmountLines(PAGE, lambda done: f"{done:,} of {of_all:,} entries")
+
+        def advance(done: int, total: int) -> None:
+            nonlocal of_all
+            of_all = total
+            lines.reach(done)
+
         with click.open_file(str(output) if output else "-", "wb") as file:
-            async for line in export_lines(store, first, last):
+            async for line in export_lines(store, first, last, advance):
                 file.write(line)
 
     with_store(config, work)
@@ -109,7 +117,8 @@ def audit_export(config_path: str | None, start: str, end: str, format: str, out
 @click.argument("chain")
 @click.option("--accept-broken", is_flag=True, help="Also if the chain is not as it was written.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def audit_retire(config_path: str | None, chain: str, accept_broken: bool, yes: bool) -> None:
+@json_option
+def audit_retire(config_path: str | None, chain: str, accept_broken: bool, yes: bool, as_json: bool) -> None:
     """Remove CHAIN, that of a server which is gone for good.
 
     A server cuts the chains of its own data directory alone. This removes one of
@@ -118,7 +127,7 @@ def audit_retire(config_path: str | None, chain: str, accept_broken: bool, yes: 
     """
     config = read_config(config_path)
     if not yes:
-        click.confirm(f"Is the server of {chain} gone for good? Its entries are removed", abort=True)
+        click.confirm(f"Is the server of {chain} gone for good? Its entries are removed", abort=True, err=as_json)
     removed: list[Retired] = []
 
     def _entry_of(retired: Retired) -> AuditEntry:
@@ -157,7 +166,11 @@ def audit_retire(config_path: str | None, chain: str, accept_broken: bool, yes: 
 
     with_store(config, work)
     (retired,) = removed
-    click.echo(f"{chain} is removed as far as its last entry, {retired.end.sequence}.")
+    if as_json:
+        end = {"chain": retired.end.server, "last": retired.end.sequence, "hash": retired.end.hash}
+        echo_json({**end, "broken": retired.broken, "removed": True})
+    else:
+        click.echo(f"{chain} is removed as far as its last entry, {retired.end.sequence}.")
 
 
 async def open_store(store: Store, config: Config) -> None:

@@ -12,6 +12,7 @@ from analytics_server.access.sites.site_settings import SiteSettings
 from analytics_server.access.sites.sites import Sites, valid_site_id
 from analytics_server.cli.audit import command_log, record
 from analytics_server.cli.context import config_option, echo_json, json_option, read_config, with_store
+from analytics_server.cli.progress import PhaseLines
 from analytics_server.config import Config
 from analytics_server.errors import AnalyticsError, NotFound
 from analytics_server.model import Site
@@ -181,7 +182,8 @@ def site_set(
     help="What becomes of what is stored.",
 )
 @click.option("--yes", is_flag=True, help="Don't ask.")
-def site_remove(config_path: str | None, site_id: str, data: str, yes: bool) -> None:
+@json_option
+def site_remove(config_path: str | None, site_id: str, data: str, yes: bool, as_json: bool) -> None:
     """Delete a site: its beacons are refused from then on.
 
     What is stored is kept, and there again when the site is created again; or it
@@ -211,12 +213,16 @@ def site_remove(config_path: str | None, site_id: str, data: str, yes: bool) -> 
                     recorder=log,
                     holder="command line",
                     around=(SharedTurn(store, REMOVAL_TURN, holder="command line").taken, integrity.removing),
+                    on_phase=PhaseLines(),
                 )
                 is_done = await removal.remove()
             if not is_done:
                 raise AnalyticsError("A server removes data now, and goes on with this.", code="removal_under_way")
         await integrity.close()
-        click.echo(f"{spelt} is deleted{', with everything that was stored of it' if erase else ''}.")
+        if as_json:
+            echo_json({"site_id": spelt, "data": data, "removed": True})
+        else:
+            click.echo(f"{spelt} is deleted{', with everything that was stored of it' if erase else ''}.")
 
     with_store(config, work)
 

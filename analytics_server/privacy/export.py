@@ -7,7 +7,7 @@ was asked for. Rows are streamed: memory holds a few pieces of the answer, howev
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Protocol
@@ -30,6 +30,7 @@ DELIVERY_S = 30.0
 """So long an export waits until what was acknowledged is in ClickHouse."""
 
 TABLE_TIMEOUT_S = 3600.0
+LETTERS = "dead_letters"
 NDJSON_FILE, PAGE_FILE = "data.ndjson", "index.html"
 _SETTINGS: Settings = {
     "output_format_json_quote_64bit_integers": 1,
@@ -74,11 +75,18 @@ class PersonExport:
                 code="export_behind",
             )
 
-    async def ndjson(self, user_id: str, scope: SiteScope) -> AsyncGenerator[bytes, None]:
-        """One stored row a line: a JSON object with its columns, and `table`. Raises a store error."""
+    async def ndjson(
+        self, user_id: str, scope: SiteScope, on_table: Callable[[str], None] = lambda name: None
+    ) -> AsyncGenerator[bytes, None]:
+        """One stored row a line: a JSON object with its columns, and `table`. `on_table` hears which is read next.
+
+        Raises a store error.
+        """
         for table in await person_tables(self._store):
+            on_table(table.name)
             async for piece in self._rows(table, user_id, scope):
                 yield piece
+        on_table(LETTERS)
         for line in await asyncio.to_thread(_letter_lines, self._letters, user_id, scope):
             yield line
         for site_id in self._opt_outs.sites_of(user_id) if scope.sites is None else scope.sites:
@@ -87,11 +95,13 @@ class PersonExport:
         for files in await self._archive.unsearched(scope.covers):
             yield msgspec.json.encode({"table": "archived_days", "not_searched": files}) + b"\n"
 
-    async def zip(self, user_id: str, scope: SiteScope) -> AsyncGenerator[bytes, None]:
+    async def zip(
+        self, user_id: str, scope: SiteScope, on_table: Callable[[str], None] = lambda name: None
+    ) -> AsyncGenerator[bytes, None]:
         """A zip of the same NDJSON and a page for people. Raises a store error."""
         archive, page = ZipStream(), ExportPage(user_id)
         archive.begin(NDJSON_FILE)
-        async for piece in self.ndjson(user_id, scope):
+        async for piece in self.ndjson(user_id, scope, on_table):
             await asyncio.to_thread(page.add, piece)
             if made := await asyncio.to_thread(archive.add, piece):
                 yield made
@@ -122,7 +132,7 @@ class PersonExport:
 def _letter_lines(letters: Path, user_id: str, scope: SiteScope) -> list[bytes]:
     """The person's rows among the dead letters. Blocking."""
     return [
-        msgspec.json.encode({"table": "dead_letters", **row}) + b"\n"
+        msgspec.json.encode({"table": LETTERS, **row}) + b"\n"
         for found in dead_letters.read_all(letters)
         for row in _readable(found)
         if row.get(USER_COLUMN) == user_id and scope.covers(str(row.get("site_id")))

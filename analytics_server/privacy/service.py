@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -31,6 +32,8 @@ from analytics_server.privacy.user_hashes import UserHashes
 from analytics_server.store.integrity import Integrity
 from analytics_server.store.lease import SharedTurn, end_left_over
 from analytics_server.store.protocol import Store
+
+log = logging.getLogger(__name__)
 
 
 class PrivacyService:
@@ -86,6 +89,7 @@ class PrivacyService:
             recorder=recorder,
             holder=holder,
             around=around,
+            on_phase=lambda phase: log.info("expiry goes on", extra={"phase": phase}),
         )
         self.site_removal = SiteRemoval(
             store,

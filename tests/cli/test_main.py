@@ -270,22 +270,23 @@ async def _archived_in(run: Commands, lake: Path) -> str:
     return id_
 
 
-async def _add_owner(run: Commands, email: str) -> None:
+async def add_person(run: Commands, email: str, rights: Rights) -> None:
+    """A person with three sessions."""
     names = run.environment
     section = ClickhouseSection(url=names["ANALYTICS_CLICKHOUSE_URL"])
     store = make_store(Config(server=ServerSection(data_dir=names["ANALYTICS_SERVER_DATA_DIR"]), clickhouse=section))
     await store.open()
     await migrate(store)
     people = Accounts(store)
-    person = await people.add(email, name="", rights=Rights(owner=True), password_hash="x")
+    person = await people.add(email, name="", rights=rights, password_hash="x")
     for _ in range(3):
         await PersonSessions(store, people, AccessSection()).begin(person, time.time_ns() // 1_000_000)
     await store.close()
 
 
 def test_a_persons_sessions_are_listed_and_ended_one_by_one_or_all(run: Commands) -> None:
-    asyncio.run(_add_owner(run, "anna@example.org"))
-    asyncio.run(_add_owner(run, "ben@example.org"))
+    asyncio.run(add_person(run, "anna@example.org", Rights(owner=True)))
+    asyncio.run(add_person(run, "ben@example.org", Rights(owner=True)))
     listed = [line.split("\t") for line in run.lines("person", "sessions", "anna@example.org")]
     assert [len(line) for line in listed] == [4, 4, 4]
     assert run("person", "sign-out", "ben@example.org", "--session", listed[0][0]).exit_code == 1
@@ -299,7 +300,7 @@ def test_a_persons_sessions_are_listed_and_ended_one_by_one_or_all(run: Commands
 
 def test_the_last_owner_is_neither_removed_nor_made_less(run: Commands) -> None:
     for email in ("anna@example.org", "ben@example.org"):
-        asyncio.run(_add_owner(run, email))
+        asyncio.run(add_person(run, email, Rights(owner=True)))
     assert run.lines("person", "remove", "ben@example.org") == ["removed"]
     for command in (("remove", "anna@example.org"), ("change", "anna@example.org", "--role", "admin", "--site", "a")):
         refused = run("person", *command)

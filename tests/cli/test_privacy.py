@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from analytics_server.privacy.erasure_jobs import ErasurePhase
 from tests.faults.books import assert_books_balance_everywhere
 from tests.privacy.people import ANNA, Traffic, exported
 from tests.server import Client, RunningServer
@@ -25,6 +26,13 @@ def command(server: RunningServer, *arguments: str, stdin: str = "", token: str 
     return done.returncode, done.stdout, done.stderr
 
 
+def assert_phases(err: str) -> None:
+    """A line for each phase that was seen, in their order, and nothing else; how many are seen is a matter of time."""
+    phases = [f"{phase.value} …" for phase in ErasurePhase if phase is not ErasurePhase.DONE]
+    lines = err.splitlines()
+    assert lines == [phase for phase in phases if phase in lines]
+
+
 async def test_both_ask_the_server_that_runs_on_the_data_directory(tmp_path: Path) -> None:
     with RunningServer(tmp_path / "server", SETTINGS) as server:
         async with Client(server) as client:
@@ -38,6 +46,7 @@ async def test_both_ask_the_server_that_runs_on_the_data_directory(tmp_path: Pat
 
             code, out, err = await asyncio.to_thread(command, server, "erase", ANNA, "--yes", "--json", "--opt-out")
             assert code == 0, err
+            assert_phases(err)
             certificate = msgspec.json.decode(out)
             assert certificate["removed"]["events"] > 0
             assert certificate["opted_out"]
@@ -64,6 +73,7 @@ async def test_both_work_on_the_data_while_no_server_runs_and_deliver_what_the_l
         assert code == 1, err  # it is not confirmed
         code, out, err = await asyncio.to_thread(command, server, "erase", ANNA, "--yes")
         assert code == 0, err
+        assert_phases(err)
         assert f"events: {len(traffic.of(ANNA))} rows removed" in out
         assert not list((server.data_dir / "wal").glob("*.wal"))
         others = {event["event_id"] for event in traffic.events} - traffic.of(ANNA)

@@ -17,6 +17,11 @@ import pytest
 from analytics_server.http.address_file import read_address
 from analytics_server.listening import base_url
 from tests.clickhouse import ClickHouseFront
+from tests.e2e.command_secrets import TYPED, note_process, settings_file, typed_password
+from tests.e2e.heard import Heard
+from tests.e2e.provider_secrets import CLIENT_ID, CLIENT_SECRET, MarkedProvider, marked_provider, through_provider
+from tests.e2e.provider_secrets import PASSWORD as PROVIDED_PASSWORD
+from tests.e2e.provider_secrets import PERSON as PROVIDED
 from tests.mail.smtp import SmtpServer
 from tests.mail.smtp import running as mail_running
 from tests.privacy.engine_bytes import files_with_any
@@ -33,7 +38,7 @@ MAIL_PASSWORD = "marked-mail-password"
 PERSON, INVITED, STRANGER = (f"marked-{name}@people.example" for name in ("person", "invited", "stranger"))
 FIRST, SECOND = "marked first umbrellas", "marked second umbrellas"
 LINK_PASSWORD = "marked share umbrellas"
-CLIENT_SECRET = "marked-client-secret"
+PUBLIC_URL = "http://127.0.0.1:9"
 WRITTEN = "marked-visitor@mail.example"
 """An address that pages' addresses and texts hold."""
 BEACON = {"site": SITE, "name": "pageview", "url": f"https://{SITE}/"}
@@ -53,25 +58,6 @@ BAD = [
 ]
 
 
-class Heard:
-    """Everything that was answered, sent or logged, and where."""
-
-    def __init__(self) -> None:
-        self.said: dict[str, bytes] = {}
-        self.kept: list[str] = []
-        """Secrets that have to be stored as they are, with the person's account."""
-
-    def note(self, where: str, what: bytes | str) -> None:
-        self.said[where] = self.said.get(where, b"") + (what.encode() if isinstance(what, str) else what)
-
-    def reply(self, where: str, reply: Reply) -> Reply:
-        self.note(where, repr(dict(reply.headers)).encode() + reply.body)
-        return reply
-
-    def containing(self, secrets: list[str]) -> list[tuple[str, str]]:
-        return [(where, one) for where, what in self.said.items() for one in secrets if one.encode() in what]
-
-
 @pytest.fixture
 def front(tmp_path: Path) -> Iterator[ClickHouseFront]:
     front = ClickHouseFront(tmp_path / "clickhouse")
@@ -84,12 +70,6 @@ def front(tmp_path: Path) -> Iterator[ClickHouseFront]:
 def command(server: RunningServer, heard: Heard, *arguments: str) -> None:
     done = server.command(*arguments)
     heard.note(f"the command {arguments[0]}", (done.stdout + done.stderr).encode())
-
-
-def process_list(heard: Heard, pid: int) -> None:
-    """What `ps` shows, and any user of the machine can read."""
-    for name in ("cmdline", "comm", "status"):
-        heard.note(f"/proc/{name}", Path(f"/proc/{pid}/{name}").read_bytes())
 
 
 async def live_socket(server: RunningServer, heard: Heard, token: str) -> None:
@@ -227,15 +207,24 @@ async def link(client: Client, heard: Heard, secrets: list[str]) -> None:
 
 
 async def live(
-    server: RunningServer, front: ClickHouseFront, smtp: SmtpServer, heard: Heard, secrets: list[str]
+    server: RunningServer,
+    front: ClickHouseFront,
+    smtp: SmtpServer,
+    provider: MarkedProvider | None,
+    file: Path,
+    heard: Heard,
+    secrets: list[str],
 ) -> None:
     """One run: traffic, ClickHouse away and back, and the commands that look at it."""
     async with Client(server, headers={"User-Agent": AGENT, "X-Forwarded-For": ADDRESS}) as client:
-        process_list(heard, server.pid)
+        note_process(heard, server.pid)
         await misbehave(server, client, heard, secrets)
         await mail(client, smtp, heard, secrets)
         await account(server, client, heard, secrets)
         await link(client, heard, secrets)
+        await typed_password(client, front, file, SITE, heard, secrets)
+        if provider is not None:
+            await through_provider(client, provider, PUBLIC_URL, heard, secrets)
         heard.reply("the audit log", await client.call("GET", "/api/v1/privacy/audit?limit=1000"))
         await client.flushed()
         front.kill()  # errors of ClickHouse's client name what it was asking
@@ -266,6 +255,12 @@ def smtp() -> Iterator[SmtpServer]:
         yield server
 
 
+@pytest.fixture
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MarkedProvider | None]:
+    with marked_provider(tmp_path_factory.mktemp("provider"), PUBLIC_URL) as provider:
+        yield provider
+
+
 def tables_of(clickhouse: Path, files: Iterable[str]) -> set[str]:
     """The tables of ClickHouse that files with data of parts are of; other files as they are named."""
     names = {
@@ -276,7 +271,13 @@ def tables_of(clickhouse: Path, files: Iterable[str]) -> set[str]:
     return {names.get(Path(file).parent.parent.name, file) for file in files}
 
 
-async def test_no_secret_is_ever_written_or_told(tmp_path: Path, front: ClickHouseFront, smtp: SmtpServer) -> None:
+async def test_no_secret_is_ever_written_or_told(
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    front: ClickHouseFront,
+    smtp: SmtpServer,
+    provider: MarkedProvider | None,
+) -> None:
     heard = Heard()
     secrets = [
         ADDRESS,
@@ -289,15 +290,19 @@ async def test_no_secret_is_ever_written_or_told(tmp_path: Path, front: ClickHou
         SECOND,
         LINK_PASSWORD,
         CLIENT_SECRET,
+        PROVIDED_PASSWORD,
+        TYPED,
     ]
+    clickhouse_url = front.url.replace("://", f"://default:{PASSWORD}@")
+    issuer = provider.issuer if provider else PUBLIC_URL
     settings = {
         "server_trusted_proxies": "127.0.0.1",
         "log_level": "debug",
         "log_format": "json",
         "ingest_flush_interval_ms": "100",
-        "clickhouse_url": front.url.replace("://", f"://default:{PASSWORD}@"),
+        "clickhouse_url": clickhouse_url,
         "clickhouse_connect_timeout_s": "1",
-        "server_public_url": "http://127.0.0.1:9",
+        "server_public_url": PUBLIC_URL,
         "server_allowed_hosts": "*",
         "mail_host": "127.0.0.1",
         "mail_port": str(smtp.port),
@@ -305,18 +310,31 @@ async def test_no_secret_is_ever_written_or_told(tmp_path: Path, front: ClickHou
         "mail_user": "stats",
         "mail_password": MAIL_PASSWORD,
         "mail_sender": "stats@example.com",
-        "oidc_issuer": "http://127.0.0.1:9",
-        "oidc_client_id": "analytics",
+        "oidc_issuer": issuer,
+        "oidc_client_id": CLIENT_ID,
         "oidc_client_secret": CLIENT_SECRET,
     }
     server = RunningServer(tmp_path / "server", settings, executed=True)
     server.token = ADMIN
+    in_file = {
+        "server": {"data_dir": str(server.data_dir), "public_url": PUBLIC_URL},
+        "clickhouse": {"url": clickhouse_url},
+        "mail": {
+            "host": "127.0.0.1",
+            "tls": "none",
+            "user": "stats",
+            "password": MAIL_PASSWORD,
+            "sender": "a@example.com",
+        },
+        "oidc": {"issuer": issuer, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET},
+    }
+    file = settings_file(tmp_path_factory.mktemp("settings"), in_file)
     try:
         await asyncio.to_thread(server.start)
         found = read_address(server.data_dir)  # what it prints is public_url
         assert found is not None
         server.url = base_url(*found.addresses[0])
-        await live(server, front, smtp, heard, secrets)
+        await live(server, front, smtp, provider, file, heard, secrets)
         assert server.terminate() == 0
     finally:
         server.kill()
@@ -324,12 +342,14 @@ async def test_no_secret_is_ever_written_or_told(tmp_path: Path, front: ClickHou
         heard.note(name, getattr(server, name))
 
     assert SITE.encode() in heard.said["the API"]
-    assert heard.containing([*secrets, PERSON, INVITED, STRANGER, WRITTEN]) == []
+    assert heard.containing([*secrets, PERSON, INVITED, PROVIDED, STRANGER, WRITTEN]) == []
     assert heard.containing(heard.kept) == []
     never = [one.encode() for one in (*secrets, STRANGER, WRITTEN)]
-    accounts = [one.encode() for one in (*heard.kept, PERSON, INVITED)]
+    accounts = [one.encode() for one in (*heard.kept, PERSON, INVITED, *([PROVIDED] if provider else []))]
     stands = files_with_any(tmp_path, [*never, *accounts])
     assert [each for each in stands if each[1] in never] == []
-    assert {needle for _, needle in stands} <= set(accounts)
+    assert {needle for _, needle in stands} == set(accounts)
     assert tables_of(tmp_path / "clickhouse", [name for name, _ in stands]) == {"people"}
     assert not any(secret in line for line in os.listdir(server.data_dir) for secret in secrets)
+    if provider is None:
+        pytest.skip("no secret was written or told, but nobody signed in through a provider: oidc-provider is missing")

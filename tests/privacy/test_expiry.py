@@ -15,11 +15,13 @@ import msgspec
 import pytest
 
 from analytics_server.access.sites.sites import Sites
+from analytics_server.batch_ids import created_ms, first_batch_id
 from analytics_server.config import Config, PrivacySection, ServerSection
 from analytics_server.http.audit import AuditEntry
 from analytics_server.model import Site
-from analytics_server.privacy.expiry import site_tables
+from analytics_server.privacy.expiry import purge, site_tables
 from analytics_server.privacy.expiry.purge import Expiry
+from analytics_server.privacy.expiry.recording import OnPhase, unheard
 from analytics_server.profiles.tables import UNKNOWN
 from analytics_server.store import Store, make_store
 from tests.faults.books import assert_books_balance_everywhere
@@ -92,11 +94,15 @@ class Noted:
 async def opened(server: RunningServer) -> AsyncIterator[Store]:
     store = make_store(Config(server=ServerSection(data_dir=str(server.data_dir))))
     await store.open()
-    yield store
-    await store.close()
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
-async def an_expiry(store: Store, server: RunningServer, now: datetime, noted: Noted) -> Expiry:
+async def an_expiry(
+    store: Store, server: RunningServer, now: datetime, noted: Noted, on_phase: OnPhase = unheard
+) -> Expiry:
     config = Config()
     sites = Sites(store, config.sites)
     await sites.load()
@@ -110,6 +116,7 @@ async def an_expiry(store: Store, server: RunningServer, now: datetime, noted: N
         recorder=noted,
         holder="a test",
         clock=lambda: now,
+        on_phase=on_phase,
     )
 
 
@@ -184,6 +191,57 @@ async def test_a_purge_that_was_broken_off_again_and_again_is_completed_by_the_n
     for entry in noted.entries:
         told[entry.site_id] += int(entry.details.get("events", 0))
     assert told == Counter(event["site"] for event in traffic.events if event["event_id"] not in kept)
+    await assert_books_balance_everywhere(server, kept, kept)
+
+
+@pytest.mark.timeout(300)
+async def test_what_a_broken_off_purge_has_removed_is_told_although_more_may_go_by_then(
+    server: RunningServer, traffic: Traffic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other old events arrive within the hour before the purge; when it is completed, they may go as well."""
+    now, noted = FIRST + timedelta(days=500), Noted()
+    kept = left(traffic, now)
+    late = f"FROM events WHERE ts < toDateTime({int((FIRST + timedelta(days=60)).timestamp())}, 'UTC')"
+    async with opened(server) as store:
+        ((newest,),) = (await store.query("SELECT max(batch_id) FROM events")).rows
+        settled_s = created_ms(int(str(newest))) / 1000 + 1
+        counted = (await store.query(f"SELECT site_id, count() {late} GROUP BY site_id")).rows
+        later = f"batch_id + {first_batch_id(settled_s + 1) - first_batch_id(settled_s - 3_600)} AS batch_id"
+        await store.command(f"INSERT INTO events SELECT * REPLACE (generateUUIDv4() AS event_id, {later}) {late}")
+        monkeypatch.setattr(site_tables, "SETTLED_S", now.timestamp() - settled_s)
+        for statement, is_done in (("ALTER TABLE events", False), ("ALTER TABLE events DELETE", True)):
+            expiry = await an_expiry(store, server, now, noted)
+            with monkeypatch.context() as patch:
+                patch.setattr(store, "command", breaking(store.command, statement, is_done=is_done))
+                with pytest.raises(Broken):
+                    await expiry.purge()
+        assert noted.entries == [], "nothing was removed by the first, so nothing is to be told"
+        monkeypatch.setattr(site_tables, "SETTLED_S", -5e8)
+        await (await an_expiry(store, server, now, noted)).purge()
+        assert await stored_ids(store) == kept
+    told: dict[str, list[int]] = {}
+    for entry in noted.entries:
+        told.setdefault(entry.site_id, []).append(int(entry.details["events"]))
+    expired = Counter(event["site"] for event in traffic.events if event["event_id"] not in kept)
+    assert told == {str(site): [expired[str(site)], count] for site, count in counted}
+    assert told.keys() == set(SITES)
+    await assert_books_balance_everywhere(server, kept, kept)
+
+
+@pytest.mark.timeout(300)
+async def test_many_sites_are_purged_in_parts(
+    server: RunningServer, traffic: Traffic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site_tables, "SETTLED_S", -5e8)
+    monkeypatch.setattr(purge, "SITES_AT_ONCE", 1)
+    now, phases = FIRST + timedelta(days=500), list[str]()
+    kept = left(traffic, now)
+    async with opened(server) as store:
+        expiry = await an_expiry(store, server, now, Noted(), phases.append)
+        assert await expiry.plan() == await expiry.purge()
+        assert await stored_ids(store) == kept
+    parts = [f"sites from {SHORT} on, 2 of 2 left: ", f"sites from {LONG} on, 1 of 2 left: "]
+    assert phases == [part + phase for part in parts for phase in ("collect", "delete", "rollups", "builds")]
     await assert_books_balance_everywhere(server, kept, kept)
 
 

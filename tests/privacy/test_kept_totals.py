@@ -319,7 +319,7 @@ async def test_the_command_names_the_sites_that_wait_and_removes_what_is_too_old
         await Sites(store, SitesSection()).put(replace(site, rollup_retention_days=0))
     planned = server.command("expire", "--dry-run", "--json")
     done = server.command("expire", "--json")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, "collect …\ndelete …\nrollups …\nbuilds …\n")
     (gone,) = msgspec.json.decode(done.stdout)
     assert msgspec.json.decode(planned.stdout) == [gone]
     assert (gone["site_id"], gone["rows"]["events"] > 0) == (SITE, True)

@@ -205,7 +205,7 @@ class InvitationRoutes:
         await self._people.load()
         own = managed_sites(call)
         found = [each for each in self._people.invitations() if _is_within(each, own)]
-        return InvitationsAnswer(invitations=[InvitationInfo(**_shown(each)) for each in found])
+        return InvitationsAnswer(invitations=[InvitationInfo(**shown_invitation(each)) for each in found])
 
     async def create_invitation(self, call: Call[InvitationRequest]) -> NewInvitation:
         """Make an invitation. Raises `RequestError`, `Forbidden`, `Conflict`."""
@@ -223,7 +223,9 @@ class InvitationRoutes:
         if not_sent is None:
             call.trail.details["sent"] = "true"
         link = self._link_of(call.request, secret)
-        return NewInvitation(**_shown(invitation), token=secret, link=link, sent=not_sent is None, not_sent=not_sent)
+        return NewInvitation(
+            **shown_invitation(invitation), token=secret, link=link, sent=not_sent is None, not_sent=not_sent
+        )
 
     async def delete_invitation(self, call: Call[None]) -> None:
         """Delete one. Raises `NotFound`."""
@@ -247,7 +249,8 @@ class InvitationRoutes:
         return await recorded(self._recorder, MANAGE_PEOPLE, "accept_invitation", answer)
 
 
-def _shown(invitation: Invitation) -> dict[str, Any]:
+def shown_invitation(invitation: Invitation) -> dict[str, Any]:
+    """The members of an `InvitationInfo`."""
     return {
         "invitation_id": invitation.id,
         "email": invitation.email,

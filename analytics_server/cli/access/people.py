@@ -5,7 +5,7 @@ Passwords never pass the command line: `add` and `reset-password` print a link b
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 
 import click
@@ -19,6 +19,7 @@ from analytics_server.access.people.accounts import (
     Rights,
     invitation_link,
 )
+from analytics_server.access.people.invitation_routes import shown_invitation
 from analytics_server.access.people.parts import person_info, rights_of
 from analytics_server.access.people.sessions import PersonSessions, SessionUse
 from analytics_server.cli.access.mail import check_may_send, send_option
@@ -70,8 +71,16 @@ def person_list(config_path: str | None, as_json: bool) -> None:
 @rights_options[2]
 @click.option("--name", default="", help="The person's name.")
 @send_option
+@json_option
 def person_add(
-    config_path: str | None, email: str, owner: bool, role: str | None, sites: tuple[str, ...], name: str, send: bool
+    config_path: str | None,
+    email: str,
+    owner: bool,
+    role: str | None,
+    sites: tuple[str, ...],
+    name: str,
+    send: bool,
+    as_json: bool,
 ) -> None:
     """Invite a person: print a link, the only time it is shown."""
     address, rights = valid_email(email), _rights(owner, role, sites)
@@ -79,7 +88,9 @@ def person_add(
 
     async def work(people: Accounts, config: Config, store: Store) -> str:
         life_s = config.access.invitation_s
-        return _show_link(config, await people.invite(address, name=name, rights=rights, life_s=life_s), sending).id
+        made = await people.invite(address, name=name, rights=rights, life_s=life_s)
+        shown = shown_invitation(made[0]) if as_json else None
+        return _show_link(config, made, sending, shown).id
 
     _with_people(config_path, work, "person add")
     if sending is not None:
@@ -92,7 +103,10 @@ def person_add(
 @rights_options[0]
 @rights_options[1]
 @rights_options[2]
-def person_change(config_path: str | None, email: str, owner: bool, role: str | None, sites: tuple[str, ...]) -> None:
+@json_option
+def person_change(
+    config_path: str | None, email: str, owner: bool, role: str | None, sites: tuple[str, ...], as_json: bool
+) -> None:
     """Give a person other roles than those they have."""
     rights = _rights(owner, role, sites)
 
@@ -102,7 +116,11 @@ def person_change(config_path: str | None, email: str, owner: bool, role: str | 
         if rights.lacks(known.rights):
             await people.withdraw(known.email)
         changed = await people.change(known.id, lambda each: msgspec.structs.replace(each, rights=rights))
-        click.echo(_roles(changed.rights if changed else rights))
+        now = changed or msgspec.structs.replace(known, rights=rights)
+        if as_json:
+            echo_json(person_info(now))
+        else:
+            click.echo(_roles(now.rights))
         return known.id
 
     _with_people(config_path, work, "person change")
@@ -113,7 +131,8 @@ def person_change(config_path: str | None, email: str, owner: bool, role: str | 
 @click.argument("email")
 @click.option("--remove-totp", is_flag=True, help="Ask for no code any more: the second factor is lost.")
 @send_option
-def person_reset_password(config_path: str | None, email: str, remove_totp: bool, send: bool) -> None:
+@json_option
+def person_reset_password(config_path: str | None, email: str, remove_totp: bool, send: bool, as_json: bool) -> None:
     """Print a link by which a password is set anew. Those of before are worth nothing any more."""
     sending = _Sending(config_path, reset_text) if send else None
 
@@ -122,7 +141,9 @@ def person_reset_password(config_path: str | None, email: str, remove_totp: bool
         if remove_totp:
             await people.change(known.id, lambda each: msgspec.structs.replace(each, second_factor=None))
         await people.forget_resets(known.id)
-        _show_link(config, await people.invite(known.email, resets=known.id, life_s=RESET_S), sending)
+        made = await people.invite(known.email, resets=known.id, life_s=RESET_S)
+        shown = {"person_id": known.id, "email": known.email, "expires_at": made[0].expires_at} if as_json else None
+        _show_link(config, made, sending, shown)
         return known.id
 
     _with_people(config_path, work, "person reset-password")
@@ -133,7 +154,7 @@ def person_reset_password(config_path: str | None, email: str, remove_totp: bool
 @person.command("sessions")
 @config_option
 @click.argument("email")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON array, for programs.")
+@json_option
 def person_sessions(config_path: str | None, email: str, as_json: bool) -> None:
     """List a person's sessions: id, begin, last use, end."""
 
@@ -142,7 +163,7 @@ def person_sessions(config_path: str | None, email: str, as_json: bool) -> None:
         found = await sessions.of_person(_known(people, email))
         if as_json:
             kept = [{"session_id": one.session_id, **_moments(one)} for one in found]
-            click.echo(msgspec.json.format(msgspec.json.encode(kept), indent=2).decode())
+            echo_json(kept)
             return
         for one in found:
             click.echo("\t".join((one.session_id, *map(_shown, _moments(one).values()))))
@@ -154,7 +175,8 @@ def person_sessions(config_path: str | None, email: str, as_json: bool) -> None:
 @config_option
 @click.argument("email")
 @click.option("--session", "id_", help="Only the session of this id. Without it, all.")
-def person_sign_out(config_path: str | None, email: str, id_: str | None) -> None:
+@json_option
+def person_sign_out(config_path: str | None, email: str, id_: str | None, as_json: bool) -> None:
     """End a person's sign-in sessions, on all servers."""
 
     async def work(people: Accounts, config: Config, store: Store) -> str:
@@ -163,7 +185,10 @@ def person_sign_out(config_path: str | None, email: str, id_: str | None) -> Non
             await sessions.end_all(known.id)
         elif not await sessions.end_one(known.id, id_):
             raise click.ClickException(f"{email} has no session {id_[:64]!r}: person sessions lists them.")
-        click.echo("signed out")
+        if as_json:
+            echo_json({"person_id": known.id, "email": known.email, "session_id": id_, "signed_out": True})
+        else:
+            click.echo("signed out")
         return known.id
 
     _with_people(config_path, work, "person sign-out")
@@ -172,7 +197,8 @@ def person_sign_out(config_path: str | None, email: str, id_: str | None) -> Non
 @person.command("remove")
 @config_option
 @click.argument("email")
-def person_remove(config_path: str | None, email: str) -> None:
+@json_option
+def person_remove(config_path: str | None, email: str, as_json: bool) -> None:
     """Delete a person; their sessions end."""
 
     async def work(people: Accounts, config: Config, store: Store) -> str:
@@ -180,7 +206,10 @@ def person_remove(config_path: str | None, email: str) -> None:
         people.check_owner_stays(known, Rights())
         await people.withdraw(known.email)
         await people.remove(known.id)
-        click.echo("removed")
+        if as_json:
+            echo_json({"person_id": known.id, "email": known.email, "removed": True})
+        else:
+            click.echo("removed")
         return known.id
 
     _with_people(config_path, work, "person remove")
@@ -244,12 +273,17 @@ class _Sending:
         click.echo("sent", err=True)
 
 
-def _show_link(config: Config, made: tuple[Invitation, str], sending: _Sending | None = None) -> Invitation:
-    """Print the link of an invitation, this once."""
+def _show_link(
+    config: Config, made: tuple[Invitation, str], sending: _Sending | None, shown: Mapping[str, object] | None
+) -> Invitation:
+    """Print the link of an invitation, this once; with `shown`, what else JSON says of it, as JSON."""
     invitation, secret = made
     base = config.server.public_url.rstrip("/") or base_url(config.server.host, config.server.port)
     link = invitation_link(base, secret)
-    click.echo(link)
+    if shown is None:
+        click.echo(link)
+    else:
+        echo_json({**shown, "token": secret, "link": link})
     if sending is not None:
         sending.take(link, invitation)
     return invitation

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from analytics_server.access.sites.sites import Sites
 from analytics_server.cli.audit import command_log, open_store
 from analytics_server.cli.context import config_option, read_config, with_store
+from analytics_server.cli.progress import PhaseLines
 from analytics_server.errors import AnalyticsError
 from analytics_server.privacy.expiry.purge import Expiry, SiteExpiry
 from analytics_server.privacy.expiry.recording import REMOVAL_TURN
@@ -51,6 +52,7 @@ def expire(config_path: str | None, dry_run: bool, as_json: bool) -> None:
                 recorder=log,
                 holder="command line",
                 around=(SharedTurn(store, REMOVAL_TURN, holder="command line").taken, integrity.removing),
+                on_phase=PhaseLines(),
             )
             done = await expiry.plan() if dry_run else await expiry.purge()
             held_up.update(expiry.held_up)

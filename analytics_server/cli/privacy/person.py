@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -15,14 +15,15 @@ import msgspec
 from analytics_server.access.actions import ERASE_PERSON, EXPORT_PERSON
 from analytics_server.cli.context import config_option, read_config, run_async
 from analytics_server.cli.privacy.offline import offline_privacy
+from analytics_server.cli.progress import AmountLines, PhaseLines
 from analytics_server.cli.running import AskedServer, answer_of, running_server, url_option
 from analytics_server.config import Config
 from analytics_server.privacy.routes import USER_ID_CHARS, ErasureView, view_of
 from analytics_server.privacy.scope import SiteScope
 
 ASK_AGAIN_S = 1.0
+STEP_BYTES = 10_000_000
 _ADMIN = "one of role admin"
-_Said = Callable[[ErasureView], None]
 
 _token = click.option(
     "--token", default="", envvar="ANALYTICS_ADMIN_TOKEN", help="For a running server: a token of role admin."
@@ -55,15 +56,18 @@ def export(config_path: str | None, user_id: str, format_: str, output: Path | N
     config, user = read_config(config_path), _user(user_id)
 
     async def work() -> None:
-        with click.open_file(str(output) if output else "-", "wb") as file:
+        with click.open_file(str(output) if output else "-", "wb") as opened:
+            file = _Told(opened)
             server = running_server(config, url, token, needed=_ADMIN)
             if server is not None:
                 await _fetch(server, {"user_id": user, "format": format_}, file)
                 return
             async with offline_privacy(config, EXPORT_PERSON, "export", user) as privacy:
+                told = PhaseLines()
+                told("deliver")
                 await privacy.export.begin()
                 pieces = privacy.export.zip if format_ == "zip" else privacy.export.ndjson
-                async for piece in pieces(user, SiteScope()):
+                async for piece in pieces(user, SiteScope(), told):
                     file.write(piece)
 
     run_async(work())
@@ -106,10 +110,10 @@ def erase(config_path: str | None, user_id: str, yes: bool, opt_out: bool, as_js
 
 
 async def _erase(config: Config, user: str, *, opt_out: bool, url: str, token: str) -> ErasureView:
-    said = _progress()
+    told = PhaseLines()
     server = running_server(config, url, token, needed=_ADMIN)
     if server is not None:
-        return await _ask(server, {"user_id": user, "confirm": True, "opt_out": opt_out}, said)
+        return await _ask(server, {"user_id": user, "confirm": True, "opt_out": opt_out}, told)
     async with offline_privacy(config, ERASE_PERSON, "erase", user) as privacy:
         if opt_out:
             await privacy.opt_outs.add(user, ())
@@ -118,7 +122,8 @@ async def _erase(config: Config, user: str, *, opt_out: bool, url: str, token: s
             job = await privacy.erasures.request(user, SiteScope(), opted_out=opt_out)
             while not job.is_done:
                 job = await privacy.erasures.wait(job, ASK_AGAIN_S)
-                said(view_of(job))
+                if not job.is_done:
+                    told(job.phase.value)
                 if working.done():
                     await working
         finally:
@@ -128,16 +133,19 @@ async def _erase(config: Config, user: str, *, opt_out: bool, url: str, token: s
     return view_of(job)
 
 
-def _progress() -> _Said:
-    """Tells each phase once."""
-    told: list[str] = []
+class _Told:
+    """A file that tells how much was written to it."""
 
-    def said(view: ErasureView) -> None:
-        if view.phase.value not in told:
-            told.append(view.phase.value)
-            click.echo(f"{view.phase.value} …", err=True)
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._bytes = 0
+        self._lines = AmountLines(STEP_BYTES, lambda amount: f"{amount / 1e6:,.0f} MB")
 
-    return said
+    def write(self, piece: bytes) -> None:
+        """Write it, and tell."""
+        self._file.write(piece)
+        self._bytes += len(piece)
+        self._lines.reach(self._bytes)
 
 
 def _user(user_id: str) -> str:
@@ -147,17 +155,17 @@ def _user(user_id: str) -> str:
     return text
 
 
-async def _fetch(server: AskedServer, body: Mapping[str, object], file: IO[bytes]) -> None:
+async def _fetch(server: AskedServer, body: Mapping[str, object], file: _Told) -> None:
     async with answer_of(server, "POST", "/api/v1/privacy/export", body) as response:
         async for piece in response.content.iter_any():
             file.write(piece)
 
 
-async def _ask(server: AskedServer, body: Mapping[str, object], said: _Said) -> ErasureView:
+async def _ask(server: AskedServer, body: Mapping[str, object], told: PhaseLines) -> ErasureView:
     async with answer_of(server, "POST", "/api/v1/privacy/erase", body) as response:
         view = msgspec.json.decode(await response.read(), type=ErasureView)
     while view.state != "done":
-        said(view)
+        told(view.phase.value)
         await asyncio.sleep(ASK_AGAIN_S)
         async with answer_of(server, "GET", f"/api/v1/privacy/erasures/{view.id}") as response:
             view = msgspec.json.decode(await response.read(), type=ErasureView)

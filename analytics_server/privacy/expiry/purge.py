@@ -23,7 +23,7 @@ from analytics_server.model import Site
 from analytics_server.privacy.erasure_jobs import ErasureJobs
 from analytics_server.privacy.expiry.expired_files import Found, find_expired, remove_expired
 from analytics_server.privacy.expiry.kept_totals import KeptTotals
-from analytics_server.privacy.expiry.recording import Around, record_removal, within
+from analytics_server.privacy.expiry.recording import Around, OnPhase, record_removal, unheard, within
 from analytics_server.privacy.expiry.site_tables import ExpiryTables, unfinished
 from analytics_server.profiles.tables import PROFILES
 from analytics_server.store.lease import Lease, leased
@@ -49,7 +49,7 @@ class SiteExpiry(msgspec.Struct, frozen=True, kw_only=True):
 
 class Expiry:
     """`sites`: all that something may be stored of. `settings`: for those that say nothing. `clock`: UTC. `around`:
-    contexts in which a purge works, such as one that lets parts vanish."""
+    contexts in which a purge works, such as one that lets parts vanish. `on_phase`: see `recording.py`."""
 
     def __init__(
         self,
@@ -64,6 +64,7 @@ class Expiry:
         holder: str,
         around: Iterable[Around] = (),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        on_phase: OnPhase = unheard,
     ) -> None:
         self._store = store
         self._sites = sites
@@ -75,6 +76,7 @@ class Expiry:
         self._holder = holder
         self._around = tuple(around)
         self._clock = clock
+        self._on_phase = on_phase
         self._totals = KeptTotals(store, sites, clock)
         self.held_up: set[str] = set()
         """Sites of which the last purge removed nothing, as their totals of days can't be kept yet."""
@@ -106,13 +108,17 @@ class Expiry:
                     break
                 part = await self._with_totals(planned[at : at + SITES_AT_ONCE])
                 if part and lease.is_held:
-                    done += await self._purge_part(part, files, lambda: lease.is_held)
+                    rest = len(planned) - at
+                    about = f"sites from {part[0].site_id} on, {rest:,} of {len(planned):,} left: "
+                    done += await self._purge_part(
+                        part, files, lambda: lease.is_held, about if len(planned) > SITES_AT_ONCE else ""
+                    )
             for site_id, rows in sorted(files.items()):  # those of which ClickHouse had nothing that is too old
                 await self._record(site_id, "", rows)
             return done
 
     async def _purge_part(
-        self, part: Iterable[SiteExpiry], files: Found, is_held: Callable[[], bool]
+        self, part: Iterable[SiteExpiry], files: Found, is_held: Callable[[], bool], about: str
     ) -> list[SiteExpiry]:
         """Totals are made before the turn, as that may take long, and looked at again in it: an erasure that had it
         meanwhile has discarded those of its days. One that was broken off goes first, as it discards them later."""
@@ -120,7 +126,7 @@ class Expiry:
             ready = await self._with_totals(await self._without_erasure(part))
             if not ready or not is_held():
                 return []
-            tables = self._tables({site.site_id: site.before for site in ready})
+            tables = self._tables({site.site_id: site.before for site in ready}, about)
             await tables.purge({site.site_id: site.rows for site in ready})
             await tables.finish()
         return await self._close(tables, ready, files)
@@ -131,6 +137,8 @@ class Expiry:
         ready = []
         for expiry in part:
             since = self._totals_cuts([expiry.site_id]).get(expiry.site_id)
+            if since is not None:
+                self._on_phase(f"totals of {expiry.site_id}")
             if since is None or await self._totals.mark(sites[expiry.site_id], since, expiry.before):
                 ready.append(expiry)
             else:
@@ -157,25 +165,22 @@ class Expiry:
 
     async def _finish_earlier(self) -> list[SiteExpiry]:
         """Complete what a purge that was broken off has left. It removes no more events: the settings may be others."""
-        left = await unfinished(self._store)
+        left, settled = await unfinished(self._store)
         if not left:
             return []
-        tables = self._tables({site_id: before for site_id, (before, _) in left.items()})
+        cuts = {site_id: before for site_id, (before, _) in left.items()}
+        tables = self._tables(cuts, "what an earlier run left: ", settled)
         await tables.finish()
         still = await tables.rows()
-        gone = [
-            SiteExpiry(
-                site_id=site_id,
-                before=before,
-                rows={
-                    table: n
-                    for table, rows in planned.items()
-                    if (n := rows - still.get(site_id, {}).get(table, 0)) > 0
-                },
-            )
-            for site_id, (before, planned) in left.items()
-        ]
-        return await self._close(tables, [site for site in gone if site.rows], {})
+        gone = []
+        for site_id, (before, planned) in left.items():
+            there = still.get(site_id, {})
+            if 0 < planned.get("events", 0) <= there.get("events", 0):
+                continue  # its events were not removed; the other rows were only made again
+            rows = {table: n for table, rows in planned.items() if (n := rows - there.get(table, 0)) > 0}
+            if rows:
+                gone.append(SiteExpiry(site_id=site_id, before=before, rows=rows))
+        return await self._close(tables, gone, {})
 
     async def purge_daily(self) -> bool:
         """Purge and log what went; False when another server is at it. Raises what `purge` does."""
@@ -234,6 +239,14 @@ class Expiry:
     def _today(self) -> date:
         return self._clock().astimezone(UTC).date()
 
-    def _tables(self, cuts: Mapping[str, date]) -> ExpiryTables:
-        now_s, totals_cuts = self._clock().timestamp(), self._totals_cuts(cuts.keys())
-        return ExpiryTables(self._store, cuts, now_s, cluster=self._cluster, totals_cuts=totals_cuts)
+    def _tables(self, cuts: Mapping[str, date], about: str = "", settled: int = 0) -> ExpiryTables:
+        """`about`: which work a phase is of, where that has to be said."""
+        return ExpiryTables(
+            self._store,
+            cuts,
+            self._clock().timestamp(),
+            cluster=self._cluster,
+            totals_cuts=self._totals_cuts(cuts.keys()),
+            settled=settled,
+            on_phase=lambda phase: self._on_phase(f"{about}{phase}"),
+        )

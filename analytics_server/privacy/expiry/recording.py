@@ -1,4 +1,5 @@
-"""Shared by expiry and the removal of sites: their entry in the audit log, and the contexts in which they work."""
+"""Shared by expiry and the removal of sites: their entry in the audit log, the contexts in which they work, and who is
+told how far they are."""
 
 from __future__ import annotations
 
@@ -13,6 +14,13 @@ a site, the backfill of an update and `doctor --repair`. The comparison after an
 (`rollups/reconcile.py`) needs none: it adds by single INSERTs, and an erasure compares once more when one ran."""
 
 Around = Callable[[], AbstractAsyncContextManager[None]]
+
+OnPhase = Callable[[str], None]
+"""Hears what is done next, in a few words."""
+
+
+def unheard(phase: str) -> None:
+    """Nobody is told of phases."""
 
 
 async def record_removal(

@@ -24,7 +24,7 @@ from analytics_server.ingest.wal import rewriting
 from analytics_server.ingest.wal.segment import Sealed, SegmentError
 from analytics_server.privacy.expiry.expired_files import sites_in
 from analytics_server.privacy.expiry.purge import LEASE, NEWEST
-from analytics_server.privacy.expiry.recording import Around, record_removal, within
+from analytics_server.privacy.expiry.recording import Around, OnPhase, record_removal, unheard, within
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
 from analytics_server.rollups.mutations import delete_rows, quoted_text
 from analytics_server.store.lease import Lease, leased
@@ -52,7 +52,8 @@ _TABLES = (
 
 class SiteRemoval:
     """`deliver`: wait until what this server's log holds is stored; True then. None: no server runs here, and its next
-    start looks through the log. `has_neighbours`: other servers may not know yet. `run` is a task to own."""
+    start looks through the log. `has_neighbours`: other servers may not know yet. `on_phase`: see `recording.py`.
+    `run` is a task to own."""
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class SiteRemoval:
         reload_saved: Callable[[], Awaitable[None]] | None = None,
         has_neighbours: bool = False,
         around: Iterable[Around] = (),
+        on_phase: OnPhase = unheard,
     ) -> None:
         self._store = store
         self._sites = sites
@@ -78,6 +80,7 @@ class SiteRemoval:
         self._reload_saved = reload_saved
         self._has_neighbours = has_neighbours
         self._around = tuple(around)
+        self._on_phase = on_phase
         self._cleaned: set[str] = set()
         """Sites whose data had gone when this server's files were looked through."""
         self._begun: set[str] = set()
@@ -124,6 +127,7 @@ class SiteRemoval:
                         await self._remove(site_id)
                 if self._reload_saved is not None:
                     await self._reload_saved()
+                self._on_phase(f"{site_id}: files")
                 files = await asyncio.to_thread(self._clean_files, site_id)
                 # The entry first: killed in between, this is done again and told twice, never untold.
                 await self._end(site_id, {**found, **files})
@@ -159,6 +163,7 @@ class SiteRemoval:
         of_site = f"site_id = {quoted_text(site_id)}"
         for _ in range(ROUNDS):
             for table in await self._found(site_id):
+                self._on_phase(f"{site_id}: {table}")
                 if table == SAVED:
                     await self._empty_saved(of_site)
                 else:

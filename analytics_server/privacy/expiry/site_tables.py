@@ -7,18 +7,20 @@ The events go; of every rollup the keys that count any of them are removed and m
 end. Builds of days before the cut are discarded; where a site keeps its totals of days for longer, those that are
 marked (`kept_totals.py`) go at a cut of their own.
 
-The keys are written down before anything is removed and forgotten last: what a killed purge has left is completed by
-the next one, whatever the sites say then. Batches that came within the last hour are left alone, because one whose
-insert is in doubt is verified by counting its rows.
+The keys are written down before anything is removed and forgotten last, with the rows that are to go and up to which
+batch: what a killed purge has left is completed by the next one, whatever the sites say then, and told exactly. Batches
+that came within the last hour are left alone, because one whose insert is in doubt is verified by counting its rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
+from typing import NamedTuple
 
 from analytics_server.batch_ids import first_batch_id
 from analytics_server.errors import StoreRetryable
+from analytics_server.privacy.expiry.recording import OnPhase, unheard
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
 from analytics_server.rollups.materialized_views import read_views
 from analytics_server.rollups.mutations import delete_rows, mutations_ended, quoted_text
@@ -39,7 +41,8 @@ REWORK_ROUNDS = 5
 
 class ExpiryTables:
     """The sites' rows older than their cut, a day in UTC. `now_s`: seconds since 1970. `totals_cuts`: of sites that
-    keep totals of days for longer."""
+    keep totals of days for longer. `settled`: only batches of lower ids, where an earlier purge says which; else those
+    that came more than an hour ago. `on_phase`: see `recording.py`."""
 
     def __init__(
         self,
@@ -49,11 +52,14 @@ class ExpiryTables:
         *,
         cluster: str,
         totals_cuts: Mapping[str, date] | None = None,
+        settled: int = 0,
+        on_phase: OnPhase = unheard,
     ) -> None:
         self._store = store
+        self._on_phase = on_phase
         self._totals_cuts = totals_cuts or {}
         self._watch = InsertWatch(store, cluster=cluster, timeout_s=TIMEOUT_S, settings=SETTINGS)
-        self._settled = f"batch_id < {first_batch_id(now_s - SETTLED_S)}"
+        self._settled = settled or first_batch_id(now_s - SETTLED_S)
         self._sites: dict[date, list[str]] = {}
         for site_id, before in sorted(cuts.items()):
             self._sites.setdefault(before, []).append(site_id)
@@ -82,21 +88,25 @@ class ExpiryTables:
 
         May be called again after it was broken off, wherever. Raises a store error.
         """
+        self._on_phase("collect")
         await self._write_down(planned)
         await self._store.catch_up(["events"])
         for removal in await removals(self._store, PURGE, self._watch):
             await removal.collect(self._old_events(), {})
         await self._store.catch_up(["erasure_keys"])
+        self._on_phase("delete")
         await delete_rows(self._store, "events", _marked(self._old_events()), marker=DELETION_MARK)
 
     async def finish(self) -> None:
         """Make everything right that was derived from what is removed; `forget` is next. Raises a store error."""
         await mutations_ended(self._store, "events", marker=DELETION_MARK)
+        self._on_phase("rollups")
         for _ in range(REWORK_ROUNDS):
             if await rework(await removals(self._store, PURGE, self._watch)):
                 break
         else:
             raise StoreRetryable("The rollups differ from events again and again: other servers are inserting.")
+        self._on_phase("builds")
         for table in DERIVED_TABLES:
             if table.filling is Filling.BUILD:
                 for name in (table.builds, table.name):
@@ -114,6 +124,7 @@ class ExpiryTables:
             for site_id in sites
             for table, rows in planned.get(site_id, {}).items()
         ]
+        noted.append((_SETTLED, "", date(1970, 1, 1), self._settled))
         columns = [[PURGE] * len(noted), *map(list, zip(*noted, strict=True))]
         await self._store.insert("erasure_keys", ("id", "part", "site_id", "day", "key"), columns)
 
@@ -123,7 +134,7 @@ class ExpiryTables:
         def start(before: date) -> str:
             return f"toDateTime({int(datetime.combine(before, time(), UTC).timestamp())}, 'UTC')"
 
-        return self._each({before: f"ts < {start(before)} AND {self._settled}" for before in self._sites})
+        return self._each({before: f"ts < {start(before)} AND batch_id < {self._settled}" for before in self._sites})
 
     def _old_rows(self, table: DerivedTable) -> str:
         """Of totals of days: those that would go if all others were marked."""
@@ -164,20 +175,31 @@ class ExpiryTables:
 
 
 _KEPT_BUILDS = "SELECT build_id FROM day_builds WHERE kept = 1"
-_ROWS = "rows of "
+_ROWS, _SETTLED = "rows of ", "settled"
 
 
-async def unfinished(store: Store) -> dict[str, tuple[date, dict[str, int]]]:
-    """What a purge that was broken off was about: the cut of each site, and the rows. Raises a store error."""
+class UnfinishedPurge(NamedTuple):
+    """A purge that was broken off: the cut of each site, and the rows; up to which batch. 0: it did not say."""
+
+    sites: dict[str, tuple[date, dict[str, int]]]
+    settled: int
+
+
+async def unfinished(store: Store) -> UnfinishedPurge:
+    """What was broken off; no sites where nothing was. Raises a store error."""
     answer = await store.query(
-        f"SELECT site_id, day, part, max(key) FROM erasure_keys WHERE id = '{PURGE}' AND startsWith(part, '{_ROWS}') "
+        f"SELECT site_id, day, part, max(key) FROM erasure_keys WHERE id = '{PURGE}' "
+        f"AND (startsWith(part, '{_ROWS}') OR part = '{_SETTLED}') "
         "GROUP BY site_id, day, part ORDER BY site_id, part",
         timeout_s=TIMEOUT_S,
     )
-    found: dict[str, tuple[date, dict[str, int]]] = {}
+    found, settled = dict[str, tuple[date, dict[str, int]]](), 0
     for site_id, day, part, rows in answer.rows:
+        if part == _SETTLED:
+            settled = int(str(rows))
+            continue
         found.setdefault(str(site_id), (day, {}))[1][str(part).removeprefix(_ROWS)] = int(str(rows))  # type: ignore[arg-type]
-    return found
+    return UnfinishedPurge(found, settled)
 
 
 def _older(before: date, time_column: str) -> str:

@@ -32,10 +32,15 @@ def new_key(name: str) -> dict[str, Any]:
     return {**RSAKey.generate_key(2048).as_dict(private=True), "kid": name, "use": "sig", "alg": "RS256"}
 
 
+def is_installed() -> bool:
+    """Is the Node package there?"""
+    return (PACKAGE / "node_modules" / "oidc-provider").is_dir()
+
+
 @contextmanager
 def running_provider(*, port: int | None = None, **settings: Any) -> Iterator[str]:
     """Runs one; gives its issuer."""
-    if not (PACKAGE / "node_modules" / "oidc-provider").is_dir():
+    if not is_installed():
         pytest.skip("the Node package oidc-provider is not installed: `make test` does it where npm is there")
     process = subprocess.Popen(
         [

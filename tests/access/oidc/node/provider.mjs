@@ -1,6 +1,8 @@
 // An OpenID Connect provider on loopback. Arguments: the port (0: any free one) and the settings as JSON:
-// {"clients": [...], "keys": [JWK, ...], "accounts": {"login": {claims}}, "methods": [...]}
+// {"clients": [...], "keys": [JWK, ...], "accounts": {"login": {claims}}, "methods": [...], "issued": FILE}
+// Each answer of the token endpoint becomes a line of the file `issued`.
 // Prints its issuer once it listens. Anyone may sign in as any account: the page asks for a login only.
+import fs from 'node:fs'
 import http from 'node:http'
 import Provider from 'oidc-provider'
 
@@ -24,6 +26,9 @@ server.listen(Number(port), '127.0.0.1', () => {
       claims: async () => ({ sub: id, ...settings.accounts[id] }),
     }),
   })
+  if (settings.issued) {
+    provider.on('grant.success', context => fs.appendFileSync(settings.issued, `${JSON.stringify(context.body)}\n`))
+  }
   server.on('request', provider.callback())
   console.log(issuer)
 })

@@ -41,6 +41,6 @@ class AmountLines:
 
 
 def _tell(line: str) -> None:
-    """Nobody may listen any more: that ends no work."""
+    """Standard error may be closed: that ends no work."""
     with contextlib.suppress(OSError):
         click.echo(line, err=True)

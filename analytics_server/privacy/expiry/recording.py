@@ -20,7 +20,7 @@ OnPhase = Callable[[str], None]
 
 
 def unheard(phase: str) -> None:
-    """Nobody is told of phases."""
+    """An `OnPhase` that does nothing."""
 
 
 async def record_removal(

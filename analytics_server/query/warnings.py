@@ -22,8 +22,8 @@ MOST_NAMED = 10
 """So many currencies are named when a question is refused for having several."""
 
 DAILY_VISITORS = (
-    "visitors of several days are the sum of each day's visitors: a visitor is not recognised the day after, so one who"
-    " comes on three days counts three times."
+    "visitors of several days are the sum of each day's visitors: nobody can be recognised the day after, so who comes"
+    " on three days counts three times."
 )
 PARTIAL_COMPARISON = "The range is not over: it is compared with the same part of the earlier one."
 PAIR_STANDS = "A pair to compare with stands as it is: match_day_of_week does not move it."

@@ -39,12 +39,12 @@ Cells = Mapping[tuple[int, int], int]
 """How many subjects by cohort and period; the period `NONE` holds the cohort's size."""
 
 BY_VISITOR = (
-    "A visitor is known for one day (UTC) and a session that lasts over its end, so no return on a later day is seen:"
-    ' what is counted later are sessions that last over midnight. Ask by "user" to follow people over days.'
+    "A visitor is known for one day (UTC) and a visit that lasts over its end, so nobody can be seen to come back on a"
+    ' later day: what is counted later are visits that last over midnight. Ask by "user" to follow people over days.'
 )
 BY_SESSION = (
-    "A session is seen by itself, so no return with the next one is seen: what is counted later are sessions that"
-    ' go on into the next period. Ask by "user" to follow people over days.'
+    "A session is one visit, so nobody can be seen to come back with the next one: what is counted later are sessions"
+    ' that go on into the next period. Ask by "user" to follow people over days.'
 )
 _WARNINGS = {"user": (), "visitor": (BY_VISITOR,), "session": (BY_SESSION,)}
 

@@ -234,7 +234,7 @@ def _warnings(asked: PreparedFunnel, context: QueryContext) -> list[str]:
     found = context.site_warnings(asked.site, asked.range_)
     if asked.funnel.by == "visitor":
         found.append(
-            "A visitor is known for one day (UTC) and the session that lasts over its end: later steps are not seen."
+            "A visitor is known for one day (UTC) and the visit that lasts over its end: later steps are not seen."
         )
     if asked.range_.end + timedelta(seconds=asked.funnel.window_s) > asked.now > asked.range_.start:
         found.append("The window of the latest attempts is not over: they may still advance.")

@@ -270,7 +270,7 @@ def _session_sources(metric: Metric, question: Question) -> tuple[PlanSource, ..
         )
     raise RequestError(
         f"{metric.name} belongs to a whole session, not to one of its events, so it can't be broken down by"
-        f" {_names(by_event)}. Use a dimension of sessions, such as visit:entry_page, or filter on the event instead.",
+        f" {_names(by_event)}. Use a visit dimension such as visit:entry_page, or filter on the event instead.",
         code="unsupported_combination",
     )
 

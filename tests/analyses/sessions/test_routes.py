@@ -208,7 +208,7 @@ async def test_the_question_as_it_was_understood_can_be_asked_again(client: Clie
 @pytest.mark.parametrize("by", ["visitor", "session"])
 async def test_the_answer_says_whom_it_can_not_follow(client: Client, by: str) -> None:
     _, answer = await client.post("cohorts", by=by)
-    assert "no return " in answer["meta"]["warnings"][0]
+    assert "nobody can be seen to come back" in answer["meta"]["warnings"][0]
     assert (await client.post("cohorts"))[1]["meta"]["warnings"] == []
 
 

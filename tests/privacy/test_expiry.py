@@ -22,7 +22,7 @@ from analytics_server.privacy.expiry import site_tables
 from analytics_server.privacy.expiry.purge import Expiry
 from analytics_server.profiles.tables import UNKNOWN
 from analytics_server.store import Store, make_store
-from tests.faults.books import assert_books_balance_everywhere
+from tests.faults.event_counts import assert_every_event_stored_once_everywhere
 from tests.privacy.people import SITES, Traffic
 from tests.server import Client, RunningServer
 
@@ -155,7 +155,7 @@ async def test_over_27_months_what_is_too_old_goes_and_all_numbers_stay_exact(
                 one.site_id: str(one.rows["events"]) for one in planned
             }
     assert {entry.site_id for entry in entries} == set(SITES)
-    await assert_books_balance_everywhere(server, kept, kept)
+    await assert_every_event_stored_once_everywhere(server, kept, kept)
 
 
 @pytest.mark.timeout(300)
@@ -184,7 +184,7 @@ async def test_a_purge_that_was_broken_off_again_and_again_is_completed_by_the_n
     for entry in noted.entries:
         told[entry.site_id] += int(entry.details.get("events", 0))
     assert told == Counter(event["site"] for event in traffic.events if event["event_id"] not in kept)
-    await assert_books_balance_everywhere(server, kept, kept)
+    await assert_every_event_stored_once_everywhere(server, kept, kept)
 
 
 class Broken(Exception):

@@ -68,7 +68,7 @@ def test_span_up_to_a_moment_ends_there() -> None:
     assert all(span.start <= at < span.end for at in session_times(span, 500, random.Random(1)))
 
 
-def test_visit_times_follow_the_local_day_and_the_week() -> None:
+def test_session_times_follow_the_local_day_and_the_week() -> None:
     span = Span(28, date(2026, 3, 31), STOCKHOLM)
     moments = [datetime.fromtimestamp(at, STOCKHOLM) for at in session_times(span, 20_000, random.Random(1))]
     hours = Counter(moment.hour for moment in moments)
@@ -86,7 +86,7 @@ def test_traffic_grows_over_the_range() -> None:
     assert last > 1.2 * first
 
 
-def test_same_seed_makes_the_same_visits() -> None:
+def test_same_seed_makes_the_same_sessions() -> None:
     def shape(seed: int) -> list[object]:
         return [
             (session.session_id, session.start_ms, session.url, session.person.address, session.events)
@@ -103,7 +103,7 @@ def test_as_many_sessions_as_ordered_in_order_of_time(made: list[PlannedSession]
     assert [session.start_ms for session in made] == sorted(session.start_ms for session in made)
 
 
-def test_events_of_a_visit_follow_each_other_and_end_with_the_range(made: list[PlannedSession]) -> None:
+def test_events_of_a_session_follow_each_other_and_end_with_the_range(made: list[PlannedSession]) -> None:
     end_ms = int(SMALL.span.end * 1000)
     for session in made:
         times = [event.at_ms for event in session.events]

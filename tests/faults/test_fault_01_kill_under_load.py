@@ -1,4 +1,4 @@
-"""Fault 1: `kill -9` under load, repeatedly. After a restart each event is stored once, in `events` and every rollup."""
+"""Fault 1: `kill -9` under load, repeatedly. After a restart each event is stored once, in events and every rollup."""
 
 from __future__ import annotations
 

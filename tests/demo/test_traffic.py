@@ -16,7 +16,7 @@ from analytics_server.demo.calendar import Span, session_times
 from analytics_server.demo.profiles import load_profiles
 from analytics_server.demo.sessions import EXPERIMENT, PlannedSession
 from analytics_server.demo.traffic import planned_sessions
-from analytics_server.demo.world import Deck
+from analytics_server.demo.world import WeightedChoice
 from analytics_server.model import NO_INTERACTION, STANDARD_EVENTS
 from tests.demo.orders import SMALL, order
 
@@ -47,9 +47,9 @@ def test_profiles_are_browsers_and_no_bots() -> None:
     assert {agents.parse(profile.user_agent).device for profile in profiles} >= {"Desktop", "Mobile", "Tablet"}
 
 
-def test_deck_draws_by_weight() -> None:
+def test_weighted_choice_draws_by_weight() -> None:
     rng = random.Random(1)
-    drawn = Counter(Deck([(1, "rare"), (3, "common")]).draw(rng) for _ in range(4_000))
+    drawn = Counter(WeightedChoice([(1, "rare"), (3, "common")]).draw(rng) for _ in range(4_000))
     assert drawn["common"] / drawn["rare"] == pytest.approx(3, rel=0.15)
 
 
@@ -89,7 +89,7 @@ def test_traffic_grows_over_the_range() -> None:
 def test_same_seed_makes_the_same_sessions() -> None:
     def shape(seed: int) -> list[object]:
         return [
-            (session.session_id, session.start_ms, session.url, session.person.address, session.events)
+            (session.session_id, session.start_ms, session.url, session.visitor.address, session.events)
             for session in planned_sessions(order(sessions=200, seed=seed))
         ]
 

@@ -51,6 +51,8 @@ class _Answer(msgspec.Struct):
 
 class _Query(msgspec.Struct):
     class Row(msgspec.Struct):
+        """The numbers of one row of the answer."""
+
         metrics: list[float | None]
 
     results: list[Row]

@@ -184,7 +184,7 @@ def _own(name: str) -> str:
 
 
 def _sentence(sentence: str, text: str) -> str:
-    """ClickHouse's first sentence, with nothing quoted in it that the caller didn't write; empty if it says too much."""
+    """ClickHouse's first sentence, with nothing quoted that the caller didn't write; empty if it says too much."""
     end = _END.search(sentence)
     sentence = " ".join(sentence[: end.start()].split()) if end else " ".join(sentence.split())
     sentence = _NAME.sub("", _INNER.sub("", sentence)).strip(" .:,")

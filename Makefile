@@ -157,7 +157,7 @@ fmt: install-dev ## Format the code and mend what the linter can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-soak: install-dev ## Ten minutes of good and bad traffic with random kills; prints the books (MINUTES=10)
+soak: install-dev ## Ten minutes of good and bad traffic with random kills; prints the counts (MINUTES=10)
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 fuzz: install-dev ## Mutate inputs of what reads strangers' bytes; prints what crashes it (SECONDS=60 each)

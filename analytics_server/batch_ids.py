@@ -43,7 +43,7 @@ def first_batch_id(moment_s: float) -> int:
     return _milliseconds(moment_s) << _LOW_BITS
 
 
-def twin_batch_id(batch_id: int, *, purpose: bytes) -> int:
+def derived_batch_id(batch_id: int, *, purpose: bytes) -> int:
     """Another id of the same millisecond, always the same one for a batch and a purpose (of at most 16 bytes)."""
     digest = hashlib.blake2b(str(batch_id).encode(), digest_size=8, person=purpose).digest()
     made = batch_id & ~_LOW_MASK | int.from_bytes(digest, "big") & _LOW_MASK

@@ -68,7 +68,7 @@ class Questions:
             config.limits,
             saved,
             unfinished=self._backfill.warning,
-            retention=config.privacy,
+            kept_days=config.privacy,
         )
         self.links = LinkQuestions(self._queries.context)
         self.drops = DropService(config, store, _utc_now, sites.get)

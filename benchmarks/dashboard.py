@@ -9,10 +9,10 @@ from __future__ import annotations
 Query = dict[str, object]
 
 HEADLINE = ["visitors", "sessions", "pageviews", "views_per_session", "bounce_rate", "session_duration"]
-VISIT_COLUMNS = ["visitors", "sessions", "bounce_rate", "session_duration"]
+SESSION_COLUMNS = ["visitors", "sessions", "bounce_rate", "session_duration"]
 PAGE_COLUMNS = ["visitors", "pageviews", "bounce_rate"]
 SYSTEM_EVENTS = ["pageview", "engagement", "scroll", "web_vital", "exposure"]
-VISIT_TABS = (
+SESSION_TABS = (
     "channel",
     "source",
     "referrer",
@@ -98,14 +98,14 @@ def opening(view: View) -> dict[str, Query]:
 def tabs(view: View) -> dict[str, Query]:
     """What the other tabs and the other metrics of the chart ask."""
     opened = {"source", "country", "browser"}
-    found = {f"tab {name}": view.panel(f"visit:{name}") for name in VISIT_TABS if name not in opened}
+    found = {f"tab {name}": view.panel(f"visit:{name}") for name in SESSION_TABS if name not in opened}
     return found | {f"chart of {metric}": view.series(metric) for metric in HEADLINE if metric != "visitors"}
 
 
 def details(view: View) -> dict[str, Query]:
     """The lists behind "Details"."""
     found = {
-        f"details {name}": view.panel(f"visit:{name}", VISIT_COLUMNS, details=True)
+        f"details {name}": view.panel(f"visit:{name}", SESSION_COLUMNS, details=True)
         for name in ("source", "entry_page", "country", "browser")
     }
     return found | {"details page": view.panel("event:page", PAGE_COLUMNS, details=True)}

@@ -28,7 +28,7 @@ from benchmarks.report import Figure, Result, exactly
 from benchmarks.settings import Settings
 from benchmarks.worker import ask
 
-EVENTS_PER_VISIT = 5
+EVENTS_PER_SESSION = 5
 GROUP_ROWS = 1_000
 HOUR_MS = 3_600_000
 MODULE = "benchmarks.flush"
@@ -104,7 +104,7 @@ def demo_rows(count: int) -> list[tuple[object, ...]]:
     order = TrafficOrder(
         site="bench.example",
         days=20,
-        sessions=max(1, count // EVENTS_PER_VISIT),
+        sessions=max(1, count // EVENTS_PER_SESSION),
         seed=1,
         end=date(2026, 10, 25),
         timezone="UTC",

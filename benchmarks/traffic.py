@@ -99,7 +99,7 @@ _FIRST = [number for number in range(1, 224) if number not in (10, 100, 127, 169
 
 
 def _session(draw: random.Random, profile: Profile) -> Sequence[dict[str, object]]:
-    """The events of one visit, in order: page views, and what the tracker reports beside them."""
+    """The events of one session, in order: page views, and what the tracker reports beside them."""
     width, height = map(int, profile.screen.split("x"))
     events: list[dict[str, object]] = []
     pages = 1 + min(7, int(draw.expovariate(0.8)))

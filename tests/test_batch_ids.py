@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import analytics_server
 from analytics_server import batch_ids
-from analytics_server.batch_ids import created_ms, first_batch_id, is_historic, new_batch_id, twin_batch_id
+from analytics_server.batch_ids import created_ms, derived_batch_id, first_batch_id, is_historic, new_batch_id
 
 NOW = 1_762_000_000.0
 
@@ -50,12 +50,12 @@ def test_before_2020_all_batches_have_arrived_since(moment_s: float) -> None:
 
 
 @given(batch_id=st.integers(0, 2**63 - 1))
-def test_a_twin_is_another_id_of_the_same_millisecond(batch_id: int) -> None:
-    twin = twin_batch_id(batch_id, purpose=b"test")
+def test_a_derived_id_is_another_of_the_same_millisecond(batch_id: int) -> None:
+    derived = derived_batch_id(batch_id, purpose=b"test")
 
-    assert twin != batch_id
-    assert created_ms(twin) == created_ms(batch_id)
-    assert twin == twin_batch_id(batch_id, purpose=b"test")
+    assert derived != batch_id
+    assert created_ms(derived) == created_ms(batch_id)
+    assert derived == derived_batch_id(batch_id, purpose=b"test")
 
 
 def test_only_this_module_knows_the_layout() -> None:

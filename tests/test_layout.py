@@ -81,17 +81,11 @@ def test_every_public_class_and_function_has_a_docstring() -> None:
     missing = []
     for path in modules():
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        missing += [
-            f"{path.relative_to(PACKAGE)}: {node.name}"
-            for node in tree.body
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and not ast.get_docstring(node)
-        ]
+        # Nested ones too, in whatever they are defined.
+        classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+        missing += [f"{path.relative_to(PACKAGE)}: {node.name}" for node in classes if not ast.get_docstring(node)]
         owners: list[tuple[str, list[ast.stmt]]] = [("", tree.body)]
-        owners += [
-            (f"{node.name}.", node.body)
-            for node in tree.body
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
-        ]
+        owners += [(f"{node.name}.", node.body) for node in classes]
         for owner, body in owners:
             missing += [
                 f"{path.relative_to(PACKAGE)}: {owner}{node.name}"

@@ -1,4 +1,4 @@
-"""Retention of the audit log: cuts what is older than `[privacy] audit_retention_days`, and seals each cut.
+"""Expiry of the audit log: cuts what is older than `[privacy] audit_retention_days`, and seals each cut.
 
 The seal is written before anything is removed (`seals.py`). It names, for every chain that no longer begins with its
 first entry, the last one that is gone and its hash, so a check knows where the chain goes on. As seals grow old too,

@@ -102,7 +102,7 @@ async def _stop(server: Server, code: int, failure: Exception | None = None) -> 
 
 
 def _greet(server: Server, info: StoreInfo) -> None:
-    """What a new user needs to go on: link, tag, and where the data lies."""
+    """What a new operator needs to go on: link, tag, and where the data lies."""
     config = server.config
     base = config.server.public_url.rstrip("/") or base_url(
         *server.listener.address, tls=server.listener.tls is not None

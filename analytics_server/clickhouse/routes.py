@@ -10,7 +10,7 @@ from analytics_server.access.actions import QUERY_SITE
 from analytics_server.clickhouse.failures import failure_response
 from analytics_server.clickhouse.formats import FORMATS
 from analytics_server.clickhouse.request.credentials import credential
-from analytics_server.clickhouse.request.question import Asked, read_asked
+from analytics_server.clickhouse.request.question import ClickHouseQuery, read_query
 from analytics_server.clickhouse.running import until_ended
 from analytics_server.clickhouse.scope import VisibleSites, scope_of
 from analytics_server.clickhouse.sending import headers_of, send_answer
@@ -66,28 +66,28 @@ def question(service: ClickhouseService, method: str, path: str, name: str) -> E
     """The endpoint that answers statements."""
 
     async def ask(call: Call[None]) -> web.StreamResponse:
-        asked = await read_asked(call.request, service.sql.context.limits, service.sql.guard)
-        call.trail.asked = asked.text.encode("utf-8", "surrogatepass")
+        query = await read_query(call.request, service.sql.context.limits, service.sql.guard)
+        call.trail.asked = query.text.encode("utf-8", "surrogatepass")
         caller = call.caller
-        scope = scope_of(asked.database, caller, service.site_ids(), most_sites=service.section.sites)
+        scope = scope_of(query.database, caller, service.site_ids(), most_sites=service.section.sites)
         for site in scope.sites:
             call.authorize(site)
         if len(scope.sites) > 1:
             call.trail.sites, call.trail.resource = scope.sites, scope.database
-        with service.running.entered(caller.token_id, asked.query_id) as end:
-            return await _answered(call, asked, scope, end)
+        with service.running.entered(caller.token_id, query.query_id) as end:
+            return await _answered(call, query, scope, end)
 
     async def _answered(
-        call: Call[None], asked: Asked, scope: VisibleSites, end: asyncio.Future[None]
+        call: Call[None], query: ClickHouseQuery, scope: VisibleSites, end: asyncio.Future[None]
     ) -> web.StreamResponse:
         limits = service.sql.limits
-        pieces = await service.answer(asked, scope, call.caller.token_id, call.caller.token_id)
+        pieces = await service.answer(query, scope, call.caller.token_id, call.caller.token_id)
         if pieces is None:
-            return web.Response(headers=headers_of(asked, limits.rows))
+            return web.Response(headers=headers_of(query, limits.rows))
         pieces = until_ended(pieces, end)
         within_s = limits.timeout_s + limits.send_s
         with service.held.entered() as held:
-            return await send_answer(call.request, asked, pieces, call.trail, held, rows=limits.rows, within_s=within_s)
+            return await send_answer(call.request, query, pieces, call.trail, held, rows=limits.rows, within_s=within_s)
 
     return Endpoint(
         method=method,

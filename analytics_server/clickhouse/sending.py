@@ -20,7 +20,7 @@ from analytics_server.clickhouse.compression import gzipped, in_blocks
 from analytics_server.clickhouse.failures import TAG_BYTES, TAG_HEADER, failure_behind_rows
 from analytics_server.clickhouse.formats import FORMATS, ROWS_WITH_TYPES, begins_a_row
 from analytics_server.clickhouse.held import HeldAnswer
-from analytics_server.clickhouse.request.question import Asked
+from analytics_server.clickhouse.request.question import ClickHouseQuery
 from analytics_server.errors import AnalyticsError, StoreTimeout
 from analytics_server.http.audit import AuditTrail, outcome_of
 from analytics_server.http.streams.pieces import NO_STORE
@@ -34,18 +34,18 @@ _UNTOLD = ("read_rows", "read_bytes", "written_rows", "written_bytes", "total_ro
 """Numbers of the summary that are 0: exact ones of rows read would tell of other sites' rows."""
 
 
-def headers_of(asked: Asked, rows: int, *, has_row: bool = False) -> dict[str, str]:
+def headers_of(query: ClickHouseQuery, rows: int, *, has_row: bool = False) -> dict[str, str]:
     """The headers of an answer that is no error. `has_row`: is it known that it holds one?"""
     dropped = ", ".join(
-        name for name in dict.fromkeys(asked.settings.dropped) if name.isascii() and name.isidentifier()
+        name for name in dict.fromkeys(query.settings.dropped) if name.isascii() and name.isidentifier()
     )
     return {
         **NO_STORE,
-        "Content-Type": FORMATS[asked.format],
+        "Content-Type": FORMATS[query.format],
         "X-ClickHouse-Summary": _summary(has_row),
-        "X-ClickHouse-Query-Id": asked.query_id,
+        "X-ClickHouse-Query-Id": query.query_id,
         "X-ClickHouse-Timezone": "UTC",
-        "X-ClickHouse-Format": asked.format,
+        "X-ClickHouse-Format": query.format,
         "X-ClickHouse-Server-Display-Name": DISPLAY_NAME,
         "X-Row-Limit": str(rows),
         **({DROPPED_HEADER: dropped[:MOST_DROPPED_CHARS]} if dropped else {}),
@@ -63,7 +63,7 @@ def _summary(has_row: bool) -> str:
 
 async def send_answer(
     request: web.Request,
-    asked: Asked,
+    query: ClickHouseQuery,
     pieces: AsyncGenerator[bytes],
     trail: AuditTrail,
     held: HeldAnswer,
@@ -80,23 +80,23 @@ async def send_answer(
         first = await _first(request, told)  # the settings that the text drops are known from here on
         try:
             async with asyncio.timeout(within_s):
-                while asked.format == ROWS_WITH_TYPES and not begins_a_row(first):
+                while query.format == ROWS_WITH_TYPES and not begins_a_row(first):
                     if not (more := await _first(request, told)):
                         break
                     first += more
         except TimeoutError:
             raise StoreTimeout("The answer's first row did not come in time.") from None
         begin = [first]
-        if asked.is_whole:
+        if query.is_whole:
             await _hold(request, told, begin, held, within_s)
         if broken:  # nothing was sent yet
             raise broken[0]
-        headers = headers_of(asked, rows, has_row=asked.format == ROWS_WITH_TYPES and begins_a_row(first))
+        headers = headers_of(query, rows, has_row=query.format == ROWS_WITH_TYPES and begins_a_row(first))
         headers[TAG_HEADER] = tag
         rest = _from(begin, told)
-        if asked.wants_blocks:
+        if query.wants_blocks:
             rest = in_blocks(rest)
-        if asked.wants_gzip:
+        if query.wants_gzip:
             headers["Content-Encoding"] = "gzip"
             rest = gzipped(rest)
         response = web.StreamResponse(headers=headers)

@@ -8,7 +8,7 @@ from analytics_server.clickhouse.catalog import EngineFacts, catalog_of, functio
 from analytics_server.clickhouse.formats import NATIVE
 from analytics_server.clickhouse.held import HeldAnswers
 from analytics_server.clickhouse.hello import hello_block, is_hello
-from analytics_server.clickhouse.request.question import Asked
+from analytics_server.clickhouse.request.question import ClickHouseQuery
 from analytics_server.clickhouse.running import RunningQueries
 from analytics_server.clickhouse.scope import VisibleSites
 from analytics_server.clickhouse.statements import (
@@ -41,33 +41,35 @@ class ClickhouseService:
         """The ids of all sites."""
         return [site.site_id for site in self._sites()]
 
-    async def answer(self, asked: Asked, scope: VisibleSites, user: str, token_id: str) -> AsyncGenerator[bytes] | None:
+    async def answer(
+        self, query: ClickHouseQuery, scope: VisibleSites, user: str, token_id: str
+    ) -> AsyncGenerator[bytes] | None:
         """The answer's pieces in the format that was asked for; None for a statement without an answer.
 
         Raises `RequestError` or a `StoreError`, the generator `Unavailable` besides.
         """
-        self.sql.guard.check_size(asked.text)
-        kill = read_kill(asked.text)
+        self.sql.guard.check_size(query.text)
+        kill = read_kill(query.text)
         if kill is None:
             self.sql.check_room(scope.sites, token_id)
         facts = await self._known_facts()
-        if asked.format == NATIVE and asked.revision and is_hello(asked.text):
-            return _one(hello_block(facts.version, asked.revision))
+        if query.format == NATIVE and query.revision and is_hello(query.text):
+            return _one(hello_block(facts.version, query.revision))
         catalog = catalog_of(scope, user, facts)
-        statement = self._killed(kill, user, token_id) if kill else read_statement(asked.text, scope.database, catalog)
+        statement = self._killed(kill, user, token_id) if kill else read_statement(query.text, scope.database, catalog)
         if statement.is_empty:
             return None
         text = statement.explained or statement.query or FROM_ANSWER
         question = SqlQuestion(
             sites=scope.sites,
             query=text,
-            params=typed_values(text, asked.params),
+            params=typed_values(text, query.params),
             catalog=_with(catalog, statement.table),
-            settings=asked.settings.values,
-            dropped=asked.settings.dropped,
+            settings=query.settings.values,
+            dropped=query.settings.dropped,
             explained_in=scope.database if statement.explained else "",
         )
-        return self.sql.pieces(question, asked.format, token_id=token_id)
+        return self.sql.pieces(question, query.format, token_id=token_id)
 
     def _killed(self, kill: Kill, user: str, token_id: str) -> ClientStatement:
         is_there = self.running.has(token_id, kill.query_id)

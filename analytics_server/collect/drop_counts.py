@@ -1,6 +1,6 @@
 """How many events were dropped or rejected, by site and reason, since this process started.
 
-"Nothing arrives" is the first question of every new user, and the counters of `/metrics` know no
+"Nothing arrives" is the first question of every new operator, and the counters of `/metrics` know no
 sites. In memory only and bounded: `MAX_SITES` sites that exist and `MAX_UNKNOWN` names that none
 has, the one noted longest ago goes first, so that invented names push out none of the real sites.
 It holds nothing of a visitor: names of sites, reasons, numbers and times.

@@ -26,7 +26,7 @@ from analytics_server.http.security.headers import page_headers
 DEMO_SITE_ID = "demo.example"
 """The site the demo's events belong to."""
 MADE_UP_SITE_ID = "demo"
-"""What the command `demo` fills unless told otherwise: no site to send real visits to."""
+"""What the command `demo` fills unless told otherwise: no site to send real events to."""
 FORM_TIMEOUT_S = 30.0
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]

@@ -16,8 +16,8 @@ from analytics_server.collect.enrich.referrer import ReferrerClassifier
 from analytics_server.collect.enrich.url import UrlCleaner
 from analytics_server.collect.identity.visitor import DAY_S, VisitorHasher
 from analytics_server.config import Config
-from analytics_server.demo.people import Person
 from analytics_server.demo.sessions import PlannedSession
+from analytics_server.demo.visitors import SyntheticVisitor
 from analytics_server.demo.world import HOSTNAME
 from analytics_server.model import ACTIVE, PASSIVE, PASSIVE_EVENTS
 from analytics_server.spelling.source_names import DIRECT, load_sources
@@ -44,15 +44,15 @@ class RowMaker:
 
     def rows(self, session: PlannedSession) -> list[list[object]]:
         """The rows of a session, in order of time."""
-        person, start_ms = session.person, session.start_ms
+        visitor, start_ms = session.visitor, session.start_ms
         site_id, session_id = self._site_id, session.session_id
-        attributes = (*self._origin(session), *self._browser(person))
+        attributes = (*self._origin(session), *self._browser(visitor))
         start_us = (start_ms + session.events[0].at_ms) * 1000
         bits = self._rng.getrandbits
         rows: list[list[object]] = []
         # A session that goes on over midnight keeps its visitor.
         visitor_id = self._visitors.identify(
-            site_id, person.address, person.profile.user_agent, start_us // 1000 // DAY_MS
+            site_id, visitor.address, visitor.profile.user_agent, start_us // 1000 // DAY_MS
         )
         for event in session.events:
             ts_ms = start_ms + event.at_ms
@@ -101,9 +101,9 @@ class RowMaker:
             self._origins[key] = found
         return found
 
-    def _browser(self, person: Person) -> tuple[str, ...]:
+    def _browser(self, visitor: SyntheticVisitor) -> tuple[str, ...]:
         """Place, browser, system, device, screen and language."""
-        place, profile = person.place, person.profile
+        place, profile = visitor.place, visitor.profile
         agent = self._agents.parse(profile.user_agent)
         return (
             place.country,

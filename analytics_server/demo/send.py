@@ -51,6 +51,8 @@ class _Answer(msgspec.Struct):
 
 class _Query(msgspec.Struct):
     class Row(msgspec.Struct):
+        """The numbers of one row of the answer."""
+
         metrics: list[float | None]
 
     results: list[Row]
@@ -159,15 +161,15 @@ class Encoder:
         self._rng = random.Random(f"rows {seed}")
 
     def __call__(self, session: PlannedSession) -> list[dict[str, object]]:
-        person = session.person
-        width, height = person.profile.screen.split("x")
+        visitor = session.visitor
+        width, height = visitor.profile.screen.split("x")
         common: dict[str, object] = {
             "site": self._site,
             "session_id": session.session_id,
             "screen": {"width": int(width), "height": int(height)},
-            "language": person.place.language,
-            "ip": person.address,
-            "user_agent": person.profile.user_agent,
+            "language": visitor.place.language,
+            "ip": visitor.address,
+            "user_agent": visitor.profile.user_agent,
         }
         beacons = [self._beacon(common, session, event) for event in session.events]
         beacons[0]["url"] = session.url

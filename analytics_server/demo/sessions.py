@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-from analytics_server.demo.people import People, Person
+from analytics_server.demo.visitors import SyntheticVisitor, SyntheticVisitors
 from analytics_server.demo.world import (
     ABOUT,
     ANY_ARTICLE,
@@ -32,9 +32,9 @@ from analytics_server.demo.world import (
     SEARCHES,
     SIGNUP,
     WELCOME,
-    Deck,
+    Arrival,
     ShopPage,
-    Way,
+    WeightedChoice,
 )
 
 EXPERIMENT = "hero_cta"
@@ -60,7 +60,7 @@ class PlannedEvent(NamedTuple):
 class PlannedSession(NamedTuple):
     """One session: who, when (epoch milliseconds), how, and what they did, in order of time."""
 
-    person: Person
+    visitor: SyntheticVisitor
     start_ms: int
     url: str
     referrer: str
@@ -75,31 +75,41 @@ class _Kind(NamedTuple):
     scroll: int
     bounce: float
     leave: float
-    next: Deck[str]
+    next: WeightedChoice[str]
 
 
 _KINDS = {
     "home": _Kind(
-        14, 55, 0.36, 0.22, Deck([(24, "products"), (26, "product"), (14, "pricing"), (14, "article"), (8, "about")])
+        14,
+        55,
+        0.36,
+        0.22,
+        WeightedChoice([(24, "products"), (26, "product"), (14, "pricing"), (14, "article"), (8, "about")]),
     ),
-    "products": _Kind(16, 70, 0.4, 0.2, Deck([(75, "product"), (10, "pricing"), (10, "home")])),
+    "products": _Kind(16, 70, 0.4, 0.2, WeightedChoice([(75, "product"), (10, "pricing"), (10, "home")])),
     "product": _Kind(
-        30, 65, 0.46, 0.25, Deck([(34, "product"), (26, "pricing"), (14, "products"), (12, "home"), (10, "article")])
+        30,
+        65,
+        0.46,
+        0.25,
+        WeightedChoice([(34, "product"), (26, "pricing"), (14, "products"), (12, "home"), (10, "article")]),
     ),
-    "pricing": _Kind(32, 80, 0.38, 0.26, Deck([(36, "signup"), (18, "product"), (16, "home"), (8, "about")])),
-    "signup": _Kind(38, 60, 0.4, 0.3, Deck([(50, "pricing"), (30, "home"), (20, "product")])),
-    "welcome": _Kind(20, 50, 0.3, 0.35, Deck([(70, "app"), (20, "product"), (10, "article")])),
+    "pricing": _Kind(32, 80, 0.38, 0.26, WeightedChoice([(36, "signup"), (18, "product"), (16, "home"), (8, "about")])),
+    "signup": _Kind(38, 60, 0.4, 0.3, WeightedChoice([(50, "pricing"), (30, "home"), (20, "product")])),
+    "welcome": _Kind(20, 50, 0.3, 0.35, WeightedChoice([(70, "app"), (20, "product"), (10, "article")])),
     "article": _Kind(
         62,
         72,
         0.62,
         0.34,
-        Deck([(46, "article"), (10, "magazine"), (18, "product"), (16, "home"), (6, "products"), (4, "pricing")]),
+        WeightedChoice(
+            [(46, "article"), (10, "magazine"), (18, "product"), (16, "home"), (6, "products"), (4, "pricing")]
+        ),
     ),
-    "magazine": _Kind(14, 75, 0.45, 0.22, Deck([(90, "article"), (10, "home")])),
-    "about": _Kind(26, 75, 0.55, 0.4, Deck([(40, "products"), (30, "home"), (20, "pricing")])),
-    "app": _Kind(35, 45, 0.22, 0.3, Deck([(60, "app"), (22, "product"), (8, "article"), (5, "home")])),
-    "missing": _Kind(6, 20, 0.68, 0.45, Deck([(70, "home"), (20, "products"), (10, "magazine")])),
+    "magazine": _Kind(14, 75, 0.45, 0.22, WeightedChoice([(90, "article"), (10, "home")])),
+    "about": _Kind(26, 75, 0.55, 0.4, WeightedChoice([(40, "products"), (30, "home"), (20, "pricing")])),
+    "app": _Kind(35, 45, 0.22, 0.3, WeightedChoice([(60, "app"), (22, "product"), (8, "article"), (5, "home")])),
+    "missing": _Kind(6, 20, 0.68, 0.45, WeightedChoice([(70, "home"), (20, "products"), (10, "magazine")])),
 }
 _FIXED = {
     "home": HOME,
@@ -109,46 +119,53 @@ _FIXED = {
     "about": ABOUT,
     "magazine": MAGAZINE,
 }
-_APP_PAGES: Deck[ShopPage] = Deck([(5, APP), (4, ORDERS), (3, BREWS)])
+_APP_PAGES: WeightedChoice[ShopPage] = WeightedChoice([(5, APP), (4, ORDERS), (3, BREWS)])
 
 
-class Visitors:
+class SessionPlanner:
     """Makes sessions; keeps nothing of one once it is made, but for the people's accounts."""
 
-    def __init__(self, people: People, rng: random.Random) -> None:
-        self._people = people
+    def __init__(self, visitors: SyntheticVisitors, rng: random.Random) -> None:
+        self._visitors = visitors
         self._rng = rng
 
     def session(self, moment: float) -> PlannedSession:
         """The session that begins at `moment` (epoch seconds)."""
-        person, way = self._people.visitor(moment)
-        walk = _Walk(self._rng, person, way, self._people, moment)
+        visitor, arrival = self._visitors.visitor(moment)
+        walk = _Walk(self._rng, visitor, arrival, self._visitors, moment)
         walk.run()
         first = walk.events[0].page.path
-        url = f"https://{HOSTNAME}{first}{'?' + way.query if way.query else ''}"
+        url = f"https://{HOSTNAME}{first}{'?' + arrival.query if arrival.query else ''}"
         session_id = f"d{self._rng.getrandbits(64):016x}"
-        return PlannedSession(person, int(moment * 1000), url, way.referrer, session_id, walk.events)
+        return PlannedSession(visitor, int(moment * 1000), url, arrival.referrer, session_id, walk.events)
 
 
 class _Walk:
     """One session while it is being made."""
 
-    __slots__ = ("_keen", "_moment", "_now_ms", "_people", "_person", "_rng", "_way", "events")
+    __slots__ = ("_arrival", "_keen", "_moment", "_now_ms", "_rng", "_visitor", "_visitors", "events")
 
-    def __init__(self, rng: random.Random, person: Person, way: Way, people: People, moment: float) -> None:
+    def __init__(
+        self,
+        rng: random.Random,
+        visitor: SyntheticVisitor,
+        arrival: Arrival,
+        visitors: SyntheticVisitors,
+        moment: float,
+    ) -> None:
         self._rng = rng
-        self._person = person
-        self._way = way
-        self._people = people
+        self._visitor = visitor
+        self._arrival = arrival
+        self._visitors = visitors
         self._moment = moment
-        self._keen = way.keen * (0.85 if len(person.profile.screen) < 8 else 1.1)
+        self._keen = arrival.keen * (0.85 if len(visitor.profile.screen) < 8 else 1.1)
         self._now_ms = 0
         self.events: list[PlannedEvent] = []
 
     def run(self) -> None:
         """From the landing page until they leave."""
         rng, keen = self._rng, self._keen
-        page = self._page(self._way.landing)
+        page = self._page(self._arrival.landing)
         for number in range(MAX_PAGES):
             kind = _KINDS[page.kind]
             self._add("pageview", page)
@@ -170,7 +187,7 @@ class _Walk:
 
     def _add(self, name: str, page: ShopPage, details: Details = NOTHING, props: dict[str, str] | None = None) -> None:
         self._now_ms += 1
-        self.events.append(PlannedEvent(self._now_ms, name, page, self._person.user_id, details, props))
+        self.events.append(PlannedEvent(self._now_ms, name, page, self._visitor.user_id, details, props))
 
     def _page(self, kind: str) -> ShopPage:
         fixed = _FIXED.get(kind)
@@ -186,19 +203,19 @@ class _Walk:
 
     def _choose_next(self, page: ShopPage, kind: _Kind) -> str:
         following = kind.next.draw(self._rng)
-        if page.kind == "home" and self._person.variant == "taste" and self._rng.random() < 0.12:
+        if page.kind == "home" and self._visitor.variant == "taste" and self._rng.random() < 0.12:
             return "product"
-        if following == "app" and not self._person.user_id:
+        if following == "app" and not self._visitor.user_id:
             return "home"
-        return "app" if following == "signup" and self._person.user_id else following
+        return "app" if following == "signup" and self._visitor.user_id else following
 
     def _on_arrival(self, page: ShopPage, number: int) -> None:
         """What happens by itself when a page opens."""
         rng = self._rng
         if page.kind == "missing":
             self._add("not_found", page)
-        elif page is HOME and number == 0 and not self._person.user_id:
-            self._add("exposure", page, (*NOTHING[:8], EXPERIMENT, self._person.variant))
+        elif page is HOME and number == 0 and not self._visitor.user_id:
+            self._add("exposure", page, (*NOTHING[:8], EXPERIMENT, self._visitor.variant))
         if number == 0 and rng.random() < 0.2:
             value = f"{rng.lognormvariate(7.3, 0.4):.0f}"
             self._add("web_vital", page, props={"name": "LCP", "value": value})
@@ -221,11 +238,11 @@ class _Walk:
                 self._add("download", page, (0, 0, "", "a", "Download", href, *NOTHING[6:]))
         elif page.kind == "product":
             if luck < 0.09:
-                self._buy(page, stay_ms, luck < 0.035 * (2 if self._person.user_id else 1))
+                self._buy(page, stay_ms, luck < 0.035 * (2 if self._visitor.user_id else 1))
         elif page.kind == "home":
             if luck < 0.16:
                 self._pause(stay_ms, 0.5)
-                text = "Taste your first bag" if self._person.variant == "taste" else "Choose your coffee"
+                text = "Taste your first bag" if self._visitor.variant == "taste" else "Choose your coffee"
                 self._add("click", page, (0, 0, "hero-cta", "a", text, "/products", *NOTHING[6:]))
                 return PRODUCTS
         elif page.kind == "signup":
@@ -245,13 +262,13 @@ class _Walk:
             self._sell(page, page.price * bags, {"product": slug, "bags": str(bags)})
 
     def _sign_up(self, page: ShopPage, stay_ms: int, luck: float) -> ShopPage | None:
-        if self._person.user_id or luck > (0.48 if self._person.variant == "taste" else 0.38):
+        if self._visitor.user_id or luck > (0.48 if self._visitor.variant == "taste" else 0.38):
             return None
         plan = PLANS.draw(self._rng)
         self._pause(stay_ms, 0.9)
         self._add("form", page, (0, 0, "signup", "form", "", "/signup", *NOTHING[6:]))
         self._now_ms += 400
-        self._people.sign_up(self._person, self._moment)
+        self._visitors.sign_up(self._visitor, self._moment)
         self._add("signup", page, props={"plan": plan})
         if self._rng.random() < 0.66:
             self._pause(20_000, 1.0)

@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from analytics_server.demo.calendar import Span, session_times
-from analytics_server.demo.people import People
 from analytics_server.demo.profiles import load_profiles
-from analytics_server.demo.sessions import PlannedSession, Visitors
+from analytics_server.demo.sessions import PlannedSession, SessionPlanner
+from analytics_server.demo.visitors import SyntheticVisitors
 
 
 class TrafficOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,11 +38,11 @@ def planned_sessions(order: TrafficOrder) -> Iterator[PlannedSession]:
     """All sessions in the order in which they begin; events after the end of the range are left out."""
     span = order.span
     rng = random.Random(order.seed)
-    people = People(load_profiles(), rng, span.start, span.end)
-    visitors = Visitors(people, rng)
+    visitors = SyntheticVisitors(load_profiles(), rng, span.start, span.end)
+    planner = SessionPlanner(visitors, rng)
     end_ms = int(span.end * 1000)
     for moment in session_times(span, order.sessions, rng):
-        session = visitors.session(moment)
+        session = planner.session(moment)
         if session.start_ms + session.events[-1].at_ms >= end_ms:
             kept = [event for event in session.events if session.start_ms + event.at_ms < end_ms]
             session = session._replace(events=kept or session.events[:1])

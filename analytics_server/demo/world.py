@@ -19,7 +19,7 @@ HOSTNAME = "www.larkspur.example"
 BRAND = "Larkspur Coffee"
 
 
-class Deck(Generic[T]):
+class WeightedChoice(Generic[T]):
     """Values drawn by weight."""
 
     __slots__ = ("_sums", "_total", "values")
@@ -116,16 +116,16 @@ ARTICLES = _articles()
 """168 articles, the most read first."""
 
 
-def _zipf(pages: Sequence[ShopPage], exponent: float) -> Deck[ShopPage]:
+def _zipf(pages: Sequence[ShopPage], exponent: float) -> WeightedChoice[ShopPage]:
     """The n-th page is read n^-exponent times as often as the first."""
-    return Deck([((rank + 1) ** -exponent, page) for rank, page in enumerate(pages)])
+    return WeightedChoice([((rank + 1) ** -exponent, page) for rank, page in enumerate(pages)])
 
 
 ANY_COFFEE = _zipf(COFFEES, 0.8)
 ANY_ARTICLE = _zipf(ARTICLES, 1.05)
-PLANS: Deck[str] = Deck([(5, "household"), (3, "taster"), (1, "office")])
+PLANS: WeightedChoice[str] = WeightedChoice([(5, "household"), (3, "taster"), (1, "office")])
 PLAN_PRICES = {"taster": 9.0, "household": 24.0, "office": 79.0}
-LINKS: Deck[str] = Deck(
+LINKS: WeightedChoice[str] = WeightedChoice(
     [
         (5, "https://www.instagram.com/larkspur.example"),
         (3, "https://www.youtube.com/@larkspur"),
@@ -133,8 +133,10 @@ LINKS: Deck[str] = Deck(
         (1, "https://en.wikipedia.org/wiki/Coffee_roasting"),
     ]
 )
-DOWNLOADS: Deck[str] = Deck([(4, "/downloads/brew-guide.pdf"), (1, "/downloads/grind-chart.pdf")])
-MISSING: Deck[str] = Deck([(4, "/shop"), (3, "/blog/latte-art"), (1, "/wp-login.php"), (1, "/products/old-crop")])
+DOWNLOADS: WeightedChoice[str] = WeightedChoice([(4, "/downloads/brew-guide.pdf"), (1, "/downloads/grind-chart.pdf")])
+MISSING: WeightedChoice[str] = WeightedChoice(
+    [(4, "/shop"), (3, "/blog/latte-art"), (1, "/wp-login.php"), (1, "/products/old-crop")]
+)
 SEARCHES = ("decaf", "espresso", "grinder", "gift", "ethiopia", "filter", "subscription", "cold brew")
 
 
@@ -148,13 +150,13 @@ class VisitorPlace(NamedTuple):
     network: str
 
 
-def _places() -> Deck[VisitorPlace]:
+def _places() -> WeightedChoice[VisitorPlace]:
     rows: list[tuple[float, VisitorPlace]] = []
     for weight, country, network, languages, cities in _COUNTRIES:
         for share, (region, city) in zip((0.55, 0.3, 0.15), cities, strict=False):
             for part, language in zip((0.85, 0.15), languages, strict=False):
                 rows.append((weight * share * part, VisitorPlace(country, region, city, language, network)))
-    return Deck(rows)
+    return WeightedChoice(rows)
 
 
 _Country = tuple[float, str, str, tuple[str, ...], tuple[tuple[str, str], ...]]
@@ -192,7 +194,7 @@ _COUNTRIES: tuple[_Country, ...] = (
 ANY_PLACE = _places()
 
 
-class Way(NamedTuple):
+class Arrival(NamedTuple):
     """How a session begins: referrer, query of the first page, where it lands, how keen its people are.
 
     `landing`: "home", "article", "product", "pricing" or "missing". `keen` multiplies the
@@ -206,31 +208,31 @@ class Way(NamedTuple):
     days: tuple[float, float] = (0.0, 1.0)
 
 
-NEW_WAYS: Sequence[tuple[float, Way]] = (
-    (18, Way("", "", "home", 1.1)),
-    (3, Way("", "", "article", 0.8)),
-    (20, Way("https://www.google.com/", "", "article", 0.75)),
-    (9, Way("https://www.google.com/", "", "home", 1.2)),
-    (4, Way("https://www.google.de/", "", "product", 1.1)),
-    (3, Way("https://www.bing.com/", "", "article", 0.8)),
-    (2.5, Way("https://duckduckgo.com/", "", "article", 0.85)),
-    (1, Way("https://www.ecosia.org/", "", "home", 1.0)),
-    (3, Way("https://chatgpt.com/", "", "article", 1.15)),
-    (1, Way("https://www.perplexity.ai/", "", "product", 1.2)),
-    (4, Way("https://l.instagram.com/", "", "product", 0.8)),
-    (3, Way("https://www.facebook.com/", "", "home", 0.6)),
-    (3, Way("https://www.reddit.com/r/Coffee/", "", "article", 0.7)),
-    (1.5, Way("https://www.youtube.com/", "", "product", 0.9)),
-    (1, Way("https://www.linkedin.com/", "", "about", 0.7)),
-    (0.8, Way("https://www.pinterest.com/", "", "article", 0.6)),
-    (45, Way("https://news.ycombinator.com/item?id=41999999", "", "article", 0.45, (0.62, 0.68))),
-    (1.5, Way("https://sprudge.com/", "", "home", 1.1)),
-    (1, Way("https://www.homegrounds.co/", "", "product", 1.0)),
-    (0.7, Way("https://coffeeblog.example.net/reviews/larkspur", "", "product", 1.3)),
-    (0.5, Way("https://forum.example.org/t/1234", "", "missing", 0.5)),
+NEW_ARRIVALS: Sequence[tuple[float, Arrival]] = (
+    (18, Arrival("", "", "home", 1.1)),
+    (3, Arrival("", "", "article", 0.8)),
+    (20, Arrival("https://www.google.com/", "", "article", 0.75)),
+    (9, Arrival("https://www.google.com/", "", "home", 1.2)),
+    (4, Arrival("https://www.google.de/", "", "product", 1.1)),
+    (3, Arrival("https://www.bing.com/", "", "article", 0.8)),
+    (2.5, Arrival("https://duckduckgo.com/", "", "article", 0.85)),
+    (1, Arrival("https://www.ecosia.org/", "", "home", 1.0)),
+    (3, Arrival("https://chatgpt.com/", "", "article", 1.15)),
+    (1, Arrival("https://www.perplexity.ai/", "", "product", 1.2)),
+    (4, Arrival("https://l.instagram.com/", "", "product", 0.8)),
+    (3, Arrival("https://www.facebook.com/", "", "home", 0.6)),
+    (3, Arrival("https://www.reddit.com/r/Coffee/", "", "article", 0.7)),
+    (1.5, Arrival("https://www.youtube.com/", "", "product", 0.9)),
+    (1, Arrival("https://www.linkedin.com/", "", "about", 0.7)),
+    (0.8, Arrival("https://www.pinterest.com/", "", "article", 0.6)),
+    (45, Arrival("https://news.ycombinator.com/item?id=41999999", "", "article", 0.45, (0.62, 0.68))),
+    (1.5, Arrival("https://sprudge.com/", "", "home", 1.1)),
+    (1, Arrival("https://www.homegrounds.co/", "", "product", 1.0)),
+    (0.7, Arrival("https://coffeeblog.example.net/reviews/larkspur", "", "product", 1.3)),
+    (0.5, Arrival("https://forum.example.org/t/1234", "", "missing", 0.5)),
     (
         5,
-        Way(
+        Arrival(
             "https://www.google.com/",
             "utm_source=google&utm_medium=cpc&utm_campaign=brand&utm_term=larkspur&gclid=1",
             "home",
@@ -239,7 +241,7 @@ NEW_WAYS: Sequence[tuple[float, Way]] = (
     ),
     (
         4,
-        Way(
+        Arrival(
             "https://www.google.com/",
             "utm_source=google&utm_medium=cpc&utm_campaign=subscriptions&utm_content=a&gclid=1",
             "pricing",
@@ -249,7 +251,7 @@ NEW_WAYS: Sequence[tuple[float, Way]] = (
     ),
     (
         3,
-        Way(
+        Arrival(
             "https://www.facebook.com/",
             "utm_source=facebook&utm_medium=paid_social&utm_campaign=autumn_box&utm_content=video&fbclid=1",
             "product",
@@ -257,18 +259,21 @@ NEW_WAYS: Sequence[tuple[float, Way]] = (
             (0.4, 0.75),
         ),
     ),
-    (2, Way("", "utm_source=newsletter&utm_medium=email&utm_campaign=weekly", "article", 1.3)),
-    (14, Way("", "utm_source=newsletter&utm_medium=email&utm_campaign=harvest_launch", "product", 1.8, (0.5, 0.56))),
-    (0.8, Way("", "utm_source=beanbox&utm_medium=affiliate&utm_campaign=partners", "product", 1.4)),
+    (2, Arrival("", "utm_source=newsletter&utm_medium=email&utm_campaign=weekly", "article", 1.3)),
+    (
+        14,
+        Arrival("", "utm_source=newsletter&utm_medium=email&utm_campaign=harvest_launch", "product", 1.8, (0.5, 0.56)),
+    ),
+    (0.8, Arrival("", "utm_source=beanbox&utm_medium=affiliate&utm_campaign=partners", "product", 1.4)),
 )
 """How people come who have not been here before."""
 
-RETURN_WAYS: Deck[Way] = Deck(
+RETURN_ARRIVALS: WeightedChoice[Arrival] = WeightedChoice(
     [
-        (60, Way("", "", "app", 1.4)),
-        (15, Way("", "", "home", 1.4)),
-        (10, Way("https://www.google.com/", "", "home", 1.4)),
-        (15, Way("", "utm_source=newsletter&utm_medium=email&utm_campaign=weekly", "article", 1.5)),
+        (60, Arrival("", "", "app", 1.4)),
+        (15, Arrival("", "", "home", 1.4)),
+        (10, Arrival("https://www.google.com/", "", "home", 1.4)),
+        (15, Arrival("", "utm_source=newsletter&utm_medium=email&utm_campaign=weekly", "article", 1.5)),
     ]
 )
 """How people with an account come back."""

@@ -32,9 +32,9 @@ from analytics_server.doctor.set_aside import DeadLettersCheck, QuarantineCheck
 from analytics_server.doctor.wal import QUARANTINE, DiskCheck, WalCheck
 from analytics_server.errors import AnalyticsError, ConfigError, StoreError
 from analytics_server.privacy.expiry.recording import REMOVAL_TURN
+from analytics_server.rollups.between_inserts import BetweenInserts
 from analytics_server.rollups.comparison import Calendar
 from analytics_server.rollups.materialized_views import Rollup, Views, is_gone, read_views
-from analytics_server.rollups.quiet import QuietPeriod
 from analytics_server.rollups.rebuild import Advance, Rebuilder
 from analytics_server.rollups.registry import SHIPPED_ROLLUPS
 from analytics_server.store import Store, StoreInfo, capabilities_of, make_store
@@ -213,7 +213,7 @@ class Examination:
         except AnalyticsError as error:
             self._say("rollups", "error", f"The rollups can't be read: {error.message}")
             return
-        quiet = QuietPeriod(
+        between_inserts = BetweenInserts(
             store,
             [rollup.target for rollup in rollups],
             exclusive=self._owns_files,
@@ -221,11 +221,15 @@ class Examination:
             rest_s=self._rest_s,
         )
         await self._make(UnfitCheck(views))
-        rebuilder = Rebuilder(store, quiet, exclusive=self._owns_files, clock=self._clock, advance=self._advance)
+        rebuilder = Rebuilder(
+            store, between_inserts, exclusive=self._owns_files, clock=self._clock, advance=self._advance
+        )
         turn = SharedTurn(store, REMOVAL_TURN, holder="doctor").taken
         for rollup in rollups:
             check = RollupCheck(
-                *(store, rollup, calendar, rebuilder, quiet, self._advance), accept_loss=self._accept_loss, turn=turn
+                *(store, rollup, calendar, rebuilder, between_inserts, self._advance),
+                accept_loss=self._accept_loss,
+                turn=turn,
             )
             await self._make(check)
         await self._make(DayTotalsCheck(store, self._advance, accept_loss=self._accept_loss))

@@ -9,9 +9,9 @@ from functools import partial
 
 from analytics_server.doctor.report import BaseCheck, Facts, Finding, count
 from analytics_server.errors import StoreError
+from analytics_server.rollups.between_inserts import BetweenInserts
 from analytics_server.rollups.comparison import Calendar, Difference, Piece, differences
 from analytics_server.rollups.materialized_views import Rollup, Views, is_gone
-from analytics_server.rollups.quiet import QuietPeriod
 from analytics_server.rollups.rebuild import Advance, Rebuilder
 from analytics_server.store.protocol import Store
 
@@ -35,7 +35,7 @@ class RollupCheck(BaseCheck):
         rollup: Rollup,
         calendar: Calendar,
         rebuilder: Rebuilder,
-        quiet: QuietPeriod,
+        between_inserts: BetweenInserts,
         advance: Advance,
         *,
         accept_loss: bool = False,
@@ -49,7 +49,7 @@ class RollupCheck(BaseCheck):
         self._calendar = calendar
         self._rebuilder = rebuilder
         self._advance = advance
-        self._quiet = quiet
+        self._between_inserts = between_inserts
         self._accept_loss = accept_loss
         self._damaged: list[Difference] = []
         self._unsure: list[date] = []
@@ -115,7 +115,7 @@ class RollupCheck(BaseCheck):
         found = await look()
         if not found:
             return []
-        sure = await self._quiet.during(piece, look)
+        sure = await self._between_inserts.run(piece, look)
         if sure is None:
             self._unsure += [one.day for one in found]
             return []

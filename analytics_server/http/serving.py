@@ -73,7 +73,7 @@ async def expect_continue(request: web.Request) -> web.StreamResponse | None:
     return None
 
 
-class Everything(web.DynamicResource):
+class UnmatchedPath(web.DynamicResource):
     """The resource of what no other one took, also of the target that is no path: `*`."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Everything(web.DynamicResource):
 
 def add_rest(app: web.Application, metrics: HttpMetrics) -> None:
     """Answer what no route takes. Last."""
-    rest = Everything()
+    rest = UnmatchedPath()
     rest.add_route("*", _wrapped(nothing_here, EVERYTHING_PATH, metrics), expect_handler=expect_continue)
     app.router.register_resource(rest)
 

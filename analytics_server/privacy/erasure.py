@@ -56,13 +56,13 @@ told by their number, which another's deletion would change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class ErasureResources:
     """What an erasure works on besides ClickHouse: the log of this server and its files."""
 
     log: Log
     letters: Path
     quarantine: Path
-    has_neighbours: bool
+    has_other_servers: bool
     """May other servers write to the same ClickHouse?"""
     merging: Callable[[], AbstractAsyncContextManager[None]]
     """Within it merges are not held back."""
@@ -88,7 +88,7 @@ class Erasure:
         store: Store,
         jobs: ErasureJobs,
         job: ErasureJob,
-        surroundings: Surroundings,
+        resources: ErasureResources,
         *,
         lease: Lease | None,
         cluster: str,
@@ -97,10 +97,10 @@ class Erasure:
         self._jobs = jobs
         self.job = job
         self._changing = asyncio.Lock()
-        self._around = surroundings
+        self._resources = resources
         self._lease = lease
         self._on_done = on_done
-        zone_of = surroundings.archive.time_zone
+        zone_of = resources.archive.time_zone
         self._tables = ErasureTables(store, job.id, job.scope, cluster=cluster, zone_of=zone_of)
 
     async def run(self) -> None:
@@ -110,7 +110,7 @@ class Erasure:
             # It was never answered, because the process died before it had written whom it is about.
             await self._change(phase=ErasurePhase.DONE)
             return
-        async with self._around.removing(), self._around.merging():
+        async with self._resources.removing(), self._resources.merging():
             working = asyncio.create_task(self._work(user_id or ""), name="erasure-work")
             beating = asyncio.create_task(self._beat(), name="erasure-beat")
             try:
@@ -126,7 +126,7 @@ class Erasure:
             if self.job.phase not in TURN_PHASES:
                 await self._step(user_id)
                 continue
-            async with self._around.turn():
+            async with self._resources.turn():
                 while self.job.phase in TURN_PHASES:
                     await self._step(user_id)
 
@@ -147,7 +147,7 @@ class Erasure:
             case ErasurePhase.LETTERS:
                 await self._letters(user_id)
             case ErasurePhase.ARCHIVE:
-                await self._around.archive.rewrite(await self._tables.archived_days())
+                await self._resources.archive.rewrite(await self._tables.archived_days())
                 await self._next(ErasurePhase.FILES)
             case ErasurePhase.FILES:
                 await self._files()
@@ -173,13 +173,13 @@ class Erasure:
     async def _deliver(self) -> None:
         """The cut-off is fixed once: it is the same after a crash. Of a person who opts out, not before all servers
         know of it: what they take until then is not new."""
-        job, around = self.job, self._around
+        job, resources = self.job, self._resources
         if not job.cut_off:
-            if job.opted_out and around.has_neighbours:
+            if job.opted_out and resources.has_other_servers:
                 await asyncio.sleep(OPT_OUT_KNOWN_S)
-            cut_off = around.log.cut_off()
+            cut_off = resources.log.cut_off()
             job = await self._change(cut_off=cut_off, cut_off_at_ms=self._jobs.now_ms())
-        while not await around.log.delivered(job.cut_off, DELIVERY_WAIT_S):
+        while not await resources.log.delivered(job.cut_off, DELIVERY_WAIT_S):
             log.warning("an erasure waits until the log is delivered", extra={"erasure": job.id})
         await self._next(ErasurePhase.COLLECT)
 
@@ -208,16 +208,16 @@ class Erasure:
         raise StoreRetryable("The rollups differ from events again and again: other servers are inserting.")
 
     async def _letters(self, user_id: str) -> None:
-        around, job = self._around, self.job
+        resources, job = self._resources, self.job
 
         def is_erased(site_id: str, user: str) -> bool:
             return user == user_id and job.scope.covers(site_id)
 
         known = user_id if job.scope.sites is None else ""  # a damaged file's rows can't be told apart by site
         loop = asyncio.get_running_loop()
-        of_letters = partial(remove_from_letters, around.letters, is_erased, job.cut_off, user_id=known)
+        of_letters = partial(remove_from_letters, resources.letters, is_erased, job.cut_off, user_id=known)
         letters = await loop.run_in_executor(None, of_letters)
-        kept = await loop.run_in_executor(None, partial(remove_from_quarantine, around.quarantine, is_erased, known))
+        kept = await loop.run_in_executor(None, partial(remove_from_quarantine, resources.quarantine, is_erased, known))
         removed = dict(job.removed)
         for name, rows in (("dead letters", letters), ("quarantined segments", kept)):
             if rows:
@@ -227,7 +227,7 @@ class Erasure:
     async def _files(self) -> None:
         job = self.job
         files_removed = not job.tables or await self._tables.parts_removed(job.tables)
-        if self._around.has_neighbours:
+        if self._resources.has_other_servers:
             await asyncio.sleep(LATE_DELIVERY_S)
         if await self._tables.left(job.cut_off):
             if job.rounds + 1 >= MOST_ROUNDS:
@@ -236,7 +236,7 @@ class Erasure:
             return
         await self._tables.delete_old_parts_as_usual(job.tables)
         await self._tables.forget_versions()
-        archived = await self._around.archive.unsearched(job.scope.covers)
+        archived = await self._resources.archive.unsearched(job.scope.covers)
         not_searched, named_in = await self._tables.not_searched(), await self._tables.named_in()
         told = {"not_searched": (*not_searched, *archived), "named_in": named_in}
         await self._next(ErasurePhase.CLOSE, files_removed=files_removed, **told)

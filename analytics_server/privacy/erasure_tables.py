@@ -15,10 +15,10 @@ from analytics_server.errors import StoreError
 from analytics_server.privacy.expiry.site_tables import DELETION_MARK
 from analytics_server.privacy.person_tables import USER_COLUMN, PersonTable, person_tables
 from analytics_server.privacy.scope import SiteScope
+from analytics_server.rollups.between_inserts import InsertWatch
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
 from analytics_server.rollups.materialized_views import is_gone
 from analytics_server.rollups.mutations import delete_rows, mutations_ended, quoted_text
-from analytics_server.rollups.quiet import InsertWatch
 from analytics_server.rollups.registry import DERIVED_TABLES, ErasureMethod
 from analytics_server.rollups.removal import removals, rework
 from analytics_server.store.protocol import Store

@@ -25,7 +25,7 @@ from analytics_server.ingest.wal import rewriting
 from analytics_server.ingest.wal.rewriting import IsErased
 from analytics_server.ingest.wal.segment import SUFFIX, Sealed, SegmentError
 from analytics_server.privacy.certificate import Certificate
-from analytics_server.privacy.erasure import Erasure, ErasureLost, Surroundings
+from analytics_server.privacy.erasure import Erasure, ErasureLost, ErasureResources
 from analytics_server.privacy.erasure_jobs import ErasureJob, ErasureJobs
 from analytics_server.privacy.scope import SiteScope
 from analytics_server.privacy.user_hashes import UserHashes
@@ -58,7 +58,7 @@ class Erasures:
         store: Store,
         jobs: ErasureJobs,
         hashes: UserHashes,
-        surroundings: Surroundings,
+        resources: ErasureResources,
         *,
         wal: Path,
         cluster: str,
@@ -67,7 +67,7 @@ class Erasures:
         self._store = store
         self.jobs = jobs
         self._hashes = hashes
-        self._around = surroundings
+        self._resources = resources
         self._wal = wal
         self._cluster = cluster
         self._on_done = on_done
@@ -100,7 +100,7 @@ class Erasures:
 
     async def _is_open(self, job: ErasureJob) -> bool:
         """Has no other server ended it meanwhile, and forgotten whom it is about?"""
-        if not self._around.has_neighbours:
+        if not self._resources.has_other_servers:
             return True
         await self.jobs.documents.load()
         return not (self.jobs.get(job.id) or job).is_done
@@ -114,18 +114,18 @@ class Erasures:
 
     async def _is_gone(self, user_id: str, scope: SiteScope) -> bool:
         """Is nothing of the person there? Only if that can be told at once, and of other servers' logs it never can."""
-        if self._around.has_neighbours:
+        if self._resources.has_other_servers:
             return False
-        around = self._around
+        resources = self._resources
         known = user_id if scope.sites is None else ""  # as where they are removed
-        found = partial(holds_rows, (around.letters, around.quarantine), _is_of(user_id, scope), known)
+        found = partial(holds_rows, (resources.letters, resources.quarantine), _is_of(user_id, scope), known)
         try:
             if await asyncio.to_thread(found):
                 return False
         except OSError as error:
             log.warning("a file can't be searched for a person", extra={"reason": str(error)[:300]})
             return False
-        if not await around.log.delivered(around.log.cut_off(), DELIVERY_CHECK_S):
+        if not await resources.log.delivered(resources.log.cut_off(), DELIVERY_CHECK_S):
             return False
         settings = {"log_queries": 0} if self._store.capabilities.keeps_query_log else {}
         answer = await self._store.query(
@@ -171,12 +171,12 @@ class Erasures:
 
     def _is_mine(self, job: ErasureJob) -> bool:
         silent_s = (self.jobs.now_ms() - job.beat_ms) / 1000
-        return not self._around.has_neighbours or job.server == self._server or silent_s > TAKE_OVER_S
+        return not self._resources.has_other_servers or job.server == self._server or silent_s > TAKE_OVER_S
 
     async def _carry_out(self, job: ErasureJob) -> None:
         async with self.working:
             lease = None
-            if self._around.has_neighbours:
+            if self._resources.has_other_servers:
                 lease = Lease(self._store, f"erasure-{job.id}", holder=self._server, ttl_s=LEASE_S)
                 if not await lease.take():
                     return
@@ -200,7 +200,7 @@ class Erasures:
             if job.server != self._server:
                 job = await self.jobs.change(job, server=self._server)
         erasure = Erasure(
-            self._store, self.jobs, job, self._around, lease=lease, cluster=self._cluster, on_done=self._on_done
+            self._store, self.jobs, job, self._resources, lease=lease, cluster=self._cluster, on_done=self._on_done
         )
         await erasure.run()
         return True
@@ -255,8 +255,8 @@ class Erasures:
         return lambda site_id, user: bool(user) and job.scope.covers(site_id) and self._hashes.of(user) == job.user_hash
 
     def _clean_files(self, job: ErasureJob) -> None:
-        remove_from_letters(self._around.letters, self._is_erased(job), job.cut_off, wal=self._wal)
-        remove_from_quarantine(self._around.quarantine, self._is_erased(job))
+        remove_from_letters(self._resources.letters, self._is_erased(job), job.cut_off, wal=self._wal)
+        remove_from_quarantine(self._resources.quarantine, self._is_erased(job))
 
     def _clean_segments(self, job: ErasureJob, left_over: Iterable[Sealed]) -> None:
         for sealed in left_over:

@@ -15,7 +15,7 @@ from analytics_server.http.endpoint import Endpoint
 from analytics_server.ingest.service import IngestService
 from analytics_server.ingest.wal.segment import Sealed
 from analytics_server.privacy.certificate import Certificate
-from analytics_server.privacy.erasure import DELIVERY_WAIT_S, Surroundings
+from analytics_server.privacy.erasure import DELIVERY_WAIT_S, ErasureResources
 from analytics_server.privacy.erasure_jobs import ErasureJobs
 from analytics_server.privacy.erasures import Erasures
 from analytics_server.privacy.expiry.purge import Expiry
@@ -64,11 +64,11 @@ class PrivacyService:
             store,
             ErasureJobs(store, unreadable=access.unreadable),
             self.hashes,
-            Surroundings(
+            ErasureResources(
                 log=ingest,
                 letters=letters,
                 quarantine=config.wal_dir / "quarantine",
-                has_neighbours=not store.capabilities.owns_files,
+                has_other_servers=not store.capabilities.owns_files,
                 merging=ingest.merges.released,
                 removing=integrity.removing,
                 archive=archive or NothingArchived(),
@@ -100,7 +100,7 @@ class PrivacyService:
             holder=holder,
             deliver=lambda: ingest.delivered(ingest.cut_off(), DELIVERY_WAIT_S),
             reload_saved=reload_saved,
-            has_neighbours=not store.capabilities.owns_files,
+            has_other_servers=not store.capabilities.owns_files,
             around=around,
         )
         self._access = access

@@ -92,7 +92,7 @@ class QueryContext:
         saved: Saved | None = None,
         *,
         unfinished: Callable[[], str] = str,
-        retention: PrivacySection | None = None,
+        kept_days: PrivacySection | None = None,
     ) -> None:
         """`unfinished`: what is still being worked out about all sites, or ""."""
         self.store = store
@@ -100,7 +100,7 @@ class QueryContext:
         self._sites = sites
         self._clock = clock
         self.limits = limits
-        self._retention = retention or PrivacySection()
+        self._kept_days = kept_days or PrivacySection()
         self.saved = saved
         self._definitions = Definitions(store, timeout_s=limits.query_timeout_s)
         self.own_events = SiteEventCounts(store, timeout_s=limits.query_timeout_s)
@@ -145,7 +145,7 @@ class QueryContext:
         return [*warnings, *self._expired(site, ranges), *([unfinished] if unfinished else [])]
 
     def _expired(self, site: Site, ranges: Iterable[TimeRange]) -> list[str]:
-        kept = kept_days_of(site, self._retention)
+        kept = kept_days_of(site, self._kept_days)
         if not kept.events_days:
             return []
         cut = self.now().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=kept.events_days)

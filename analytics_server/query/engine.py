@@ -107,10 +107,10 @@ class QueryService:
         use_totals: bool = True,
         cache_s: float = CACHE_S,
         unfinished: Callable[[], str] = str,
-        retention: PrivacySection | None = None,
+        kept_days: PrivacySection | None = None,
     ) -> None:
         self._days = DayReader(store, cache_s=cache_s) if use_totals else None
-        self.context = QueryContext(store, sites, clock, limits, saved, unfinished=unfinished, retention=retention)
+        self.context = QueryContext(store, sites, clock, limits, saved, unfinished=unfinished, kept_days=kept_days)
         self.limits = limits
 
     async def run(self, request: bytes | QueryRequest) -> Answer:

@@ -6,10 +6,10 @@ one's place in one step; nothing is ever half done, and dying on the way changes
 But what a server inserts meanwhile would be lost, so it is used where no other process writes, and
 where a server runs the month is compared once more afterwards, and what it lacks added.
 *Add*: for a month into which events are still coming, the missing or surplus amounts are written down
-in a quiet moment (`quiet`), and one row each makes them up. That can't take back a surplus in
+at a moment without inserts (`between_inserts`), and one row each makes them up. That can't take back a surplus in
 `min`, `max` or `uniq`: if one is left, the month is replaced all the same, by a table that lacked nothing
-a moment before, in a quiet moment; and what slipped in between is added. Only if doctor dies in that moment does the
-rollup lack it, until doctor runs again.
+a moment before, without inserts; and what slipped in between is added. Only if doctor dies in that moment
+does the rollup lack it, until doctor runs again.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from functools import partial
 from typing import NamedTuple
 
 from analytics_server.batch_ids import ARRIVED_SINCE, first_batch_id
+from analytics_server.rollups.between_inserts import BetweenInserts
 from analytics_server.rollups.comparison import TIMEOUT_S, Calendar, Difference, Piece, differences, scope
 from analytics_server.rollups.materialized_views import Rollup
-from analytics_server.rollups.quiet import QuietPeriod
 from analytics_server.store.protocol import Store
 
 Advance = Callable[[str, int, int], None]
 """Told how far a long work is: what it looks at, steps done, steps in all."""
 
-QUIET_S = 120.0
-"""A month is quiet when its newest batch is older: no inserts are going into it."""
+NO_INSERTS_S = 120.0
+"""No inserts are going into a month whose newest batch is older."""
 
 _INSERT = (
     "SETTINGS async_insert = 0, insert_deduplicate = 0, join_use_nulls = 0, max_partitions_per_insert_block = 1000, "
@@ -50,13 +50,19 @@ class Rebuilder:
     """Repairs rollups. `exclusive`: no server can be writing (the engine is in this process)."""
 
     def __init__(
-        self, store: Store, quiet: QuietPeriod, *, exclusive: bool, clock: Callable[[], float], advance: Advance
+        self,
+        store: Store,
+        between_inserts: BetweenInserts,
+        *,
+        exclusive: bool,
+        clock: Callable[[], float],
+        advance: Advance,
     ) -> None:
         self._store = store
         self._exclusive = exclusive
         self._clock = clock
         self._advance = advance
-        self._quiet = quiet
+        self._between_inserts = between_inserts
 
     async def rebuild(self, rollup: Rollup, calendar: Calendar, damaged: Sequence[Difference]) -> Rebuilt:
         """Make the days of these differences right. Raises a store error; what was done until then stays."""
@@ -67,7 +73,7 @@ class Rebuilder:
         for number, ((year, month), days) in enumerate(sorted(months.items())):
             self._advance(f"rebuilding {rollup.target} {year}-{month:02d}", number, len(months))
             replaced = False
-            if rollup.by_month and (self._exclusive or await self._is_quiet(days)):
+            if rollup.by_month and (self._exclusive or await self._has_no_inserts(days)):
                 replaced = await self._replace(rollup, calendar, days, year * 100 + month)
             looked_at = days
             if not (self._exclusive and replaced):
@@ -99,12 +105,12 @@ class Rebuilder:
         wrong: set[date] = set()
         for piece in calendar.pieces(sorted(days)):
             look = partial(differences, self._store, rollup, piece, table=table)
-            found = await self._quiet.during(piece, look)
+            found = await self._between_inserts.run(piece, look)
             wrong |= set(piece.days) & days if found is None else {one.day for one in found}
         return wrong
 
-    async def _is_quiet(self, days: set[date]) -> bool:
-        since = first_batch_id(self._clock() - QUIET_S)
+    async def _has_no_inserts(self, days: set[date]) -> bool:
+        since = first_batch_id(self._clock() - NO_INSERTS_S)
         whole = {day.replace(day=1) for day in days}
         answer = await self._store.query(
             f"SELECT count() FROM events WHERE {ARRIVED_SINCE} "
@@ -119,7 +125,7 @@ class Rebuilder:
         beside = await self._put_together(rollup, calendar, days, month)
         known = await self._known_now(rollup, calendar)
         equal = not await self._still_wrong(rollup, known, _days(known, month), beside)
-        replaced = equal and (self._exclusive or await self._is_quiet(days))
+        replaced = equal and (self._exclusive or await self._has_no_inserts(days))
         if replaced:
             await self._put_in_place(rollup, month, beside)
         await self._store.command(f"DROP TABLE IF EXISTS {beside}")
@@ -140,7 +146,7 @@ class Rebuilder:
         complete = True
         for piece in calendar.pieces(sorted(_days(calendar, month))):
             fill = partial(self._fill, rollup, piece, beside)
-            complete = complete and await self._quiet.during(piece, fill) is not None
+            complete = complete and await self._between_inserts.run(piece, fill) is not None
         if complete:
             await self._put_in_place(rollup, month, beside)
         await self._store.command(f"DROP TABLE IF EXISTS {beside}")
@@ -179,8 +185,8 @@ class Rebuilder:
         beside = await self._table_beside(rollup)
         columns = ", ".join(rollup.columns)
         for piece in calendar.pieces(sorted(days)):
-            if await self._quiet.during(piece, partial(self._note, rollup, piece, beside)) is None:
-                continue  # never quiet: what still differs is told
+            if await self._between_inserts.run(piece, partial(self._note, rollup, piece, beside)) is None:
+                continue  # never without inserts: what still differs is told
             await self._store.command(
                 f"INSERT INTO {rollup.target} ({columns}) {_INSERT} SELECT {columns} FROM {beside}"
             )

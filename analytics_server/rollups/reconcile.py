@@ -10,7 +10,7 @@ which no count shows that a key misses events gets the batch's own rows again, w
 nothing in its sums, and needs no comparison for it.
 
 Other servers may flush the same keys meanwhile, and between their two commits a
-comparison would lie. So a difference counts only if it was seen in a quiet moment: no insert
+comparison would lie. So a difference counts only if it was seen at a moment without inserts: no insert
 into `events` or a rollup ran before it or after it, and no batch arrived between (and on a
 cluster, every replica had got what the others have). Such a difference stays true whatever is
 flushed later, because a flush adds the same to both sides. The statement that makes it up
@@ -36,8 +36,8 @@ from collections.abc import Callable, Sequence
 
 from analytics_server.batch_ids import OF_BATCH
 from analytics_server.errors import StoreFatal, StoreRetryable
+from analytics_server.rollups.between_inserts import InsertWatch
 from analytics_server.rollups.materialized_views import Rollup, is_gone, read_views
-from analytics_server.rollups.quiet import InsertWatch
 from analytics_server.store.protocol import ResultSet, Store
 from analytics_server.store.settings import READ_NOW
 
@@ -47,7 +47,7 @@ MARGIN_DAYS = 1
 """Keys may be rounded down in time; more than any rollup rounds."""
 
 ROUNDS = 12
-"""So often a quiet moment is looked for before the caller is asked to come again; each wait is longer than the last."""
+"""So often a moment without inserts is looked for, then the caller has to come again; each wait is longer."""
 
 WAIT_S = 0.05
 

@@ -20,10 +20,10 @@ from datetime import date, timedelta
 from typing import TypeVar
 
 from analytics_server.errors import StoreError, StoreRetryable
+from analytics_server.rollups.between_inserts import InsertWatch
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S, Calendar, scope
 from analytics_server.rollups.materialized_views import Rollup, is_gone, read_views
 from analytics_server.rollups.mutations import delete_rows
-from analytics_server.rollups.quiet import InsertWatch
 from analytics_server.store.protocol import Store
 
 T = TypeVar("T")

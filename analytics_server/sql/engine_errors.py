@@ -2,7 +2,7 @@
 
 ClickHouse speaks of the SQL it got, which is ours: names of inner tables, other databases'
 paths and settings may stand in its messages. So its text is never passed on as it is:
-what is quoted in it is shown only if the user wrote it, and everything behind the first
+what is quoted in it is shown only if the caller wrote it, and everything behind the first
 sentence is cut off.
 """
 
@@ -89,7 +89,7 @@ _SUSPECT = re.compile(r"__|/|\\|\bsystem\b|\bdatabase\b|\bsetting\b", re.IGNOREC
 
 
 def explain(error: StoreError, text: str) -> Exception:
-    """The error to raise for one that ClickHouse raised while it ran the user's text."""
+    """The error to raise for one that ClickHouse raised while it ran the caller's text."""
     code = error.engine_code
     if isinstance(error, StoreTimeout):
         return SqlRefused(
@@ -179,12 +179,12 @@ def _first_name(sentence: str) -> str:
 
 
 def _own(name: str) -> str:
-    """A name as the user gave it."""
+    """A name as the caller gave it."""
     return _INNER.sub("", name).replace(CTE, "").removeprefix(PARAMETER)
 
 
 def _sentence(sentence: str, text: str) -> str:
-    """ClickHouse's first sentence, with nothing quoted in it that the user did not write; empty if it says too much."""
+    """ClickHouse's first sentence, with nothing quoted that the caller didn't write; empty if it says too much."""
     end = _END.search(sentence)
     sentence = " ".join(sentence[: end.start()].split()) if end else " ".join(sentence.split())
     sentence = _NAME.sub("", _INNER.sub("", sentence)).strip(" .:,")
@@ -201,7 +201,7 @@ def _sentence(sentence: str, text: str) -> str:
 
 
 def _find(name: str, text: str) -> TextPosition | None:
-    """Where the user wrote a name first."""
+    """Where the caller wrote a name first."""
     if not name:
         return None
     found = re.search(rf"(?<!\w){re.escape(_own(name))}(?!\w)", text)

@@ -1,7 +1,7 @@
-"""The guard of users' SQL: parsed, weighed, and printed anew as a statement that ClickHouse may run.
+"""The guard of callers' SQL: parsed, weighed, and printed anew as a statement that ClickHouse may run.
 
 The wall between sites, and between a query and everything that is not a site's events and
-sessions. Nothing of the user's text is ever passed on: what ClickHouse gets is printed from
+sessions. Nothing of the caller's text is ever passed on: what ClickHouse gets is printed from
 the tree, node by node, from lists of what may be used. Pure; any thread may call it.
 """
 

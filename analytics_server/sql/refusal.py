@@ -1,6 +1,6 @@
-"""Refusals of a SQL text: what is wrong, where in the user's own text, and how to mend it.
+"""Refusals of a SQL text: what is wrong, where in the caller's own text, and how to mend it.
 
-Nothing here ever quotes SQL that was printed for ClickHouse: only the user's own words.
+Nothing here ever quotes SQL that was printed for ClickHouse: only the caller's own words.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SHOWN_CHARS = 80
 
 @dataclass(frozen=True, slots=True)
 class TextPosition:
-    """A place in the user's text; both count from 1."""
+    """A place in the caller's text; both count from 1."""
 
     line: int
     column: int
@@ -41,7 +41,7 @@ def place_of(text: str, offset: int) -> TextPosition:
 
 
 def shown(text: str) -> str:
-    """A name or piece of the user's text, fit for a message."""
+    """A name or piece of the caller's text, fit for a message."""
     flat = " ".join(text.split())
     return flat if len(flat) <= SHOWN_CHARS else f"{flat[:SHOWN_CHARS]}…"
 

@@ -138,9 +138,9 @@ def encode(
     blocks: Iterable[Sequence[Sequence[object]]],
     *,
     compress: bool,
-    breath_s: float = 0.0,
+    pause_s: float = 0.0,
 ) -> Encoded:
-    """All blocks of one insert; between them the thread rests for `breath_s`. Raises `StoreBadRows`."""
+    """All blocks of one insert; between them the thread rests for `pause_s`. Raises `StoreBadRows`."""
     context = InsertContext("", list(columns), types)  # type: ignore[arg-type]
     compressor = get_compressor(COMPRESSION if compress else None)
     heads = [_text(name) + _text(kind.insert_name) for name, kind in zip(columns, types, strict=True)]
@@ -159,8 +159,8 @@ def encode(
                 raise StoreBadRows(f"A value of the column {name} can't be stored ({type(error).__name__}).") from None
         rows += len(block[0])
         pieces.append(bytes(compressor.compress_block(output)))
-        if breath_s:
-            time.sleep(breath_s)
+        if pause_s:
+            time.sleep(pause_s)
     return Encoded(columns=tuple(columns), rows=rows, pieces=pieces, compression=COMPRESSION if compress else "")
 
 

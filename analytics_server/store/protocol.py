@@ -147,11 +147,11 @@ class Store(Protocol):
         columns: Sequence[str],
         blocks: Iterable[Sequence[Sequence[object]]],
         *,
-        breath_s: float = 0.0,
+        pause_s: float = 0.0,
     ) -> Encoded:
         """Make ready what `insert_encoded` sends: one block that is given in pieces, column-oriented.
 
-        The pieces are taken and encoded in a thread of the store's; between them it rests for `breath_s`, so that
+        The pieces are taken and encoded in a thread of the store's; between them it rests for `pause_s`, so that
         it does not hold the interpreter while beacons wait. Raises `StoreBadRows` for values that don't fit.
         """
 

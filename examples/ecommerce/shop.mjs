@@ -48,7 +48,7 @@ const order = async (request, response) => {
   if (!Object.hasOwn(PRODUCTS, product)) return response.writeHead(400).end('There is no such product.');
   const visitor = analytics.for({ ...contextOf(request), url: request.headers.referer });
   visitor.revenue(PRODUCTS[product], 'EUR', { product });
-  // About no visit: told later, by another system.
+  // About no session: told later, by another system.
   visitor.track('delivery_planned', { product, day: new Date(Date.now() + 3 * DAY_MS).toISOString().slice(0, 10) });
   response.writeHead(303, { location: '/thanks' }).end();
 };

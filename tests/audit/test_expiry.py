@@ -133,7 +133,7 @@ async def test_cuts_of_years_keep_every_chain_whole_also_one_that_rests(empty_mi
 
 
 @pytest.mark.parametrize("key_of_b", [SealKey(key="cd" * 32), KEY], ids=["own key", "one key"])
-async def test_a_server_that_was_off_for_longer_than_the_retention_finds_its_chain_whole(
+async def test_a_server_that_was_off_for_longer_than_entries_are_kept_finds_its_chain_whole(
     empty_migrated: Store, tmp_path: Path, key_of_b: SealKey
 ) -> None:
     store, clock = empty_migrated, Clock()

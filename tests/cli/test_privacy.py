@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from analytics_server.privacy.erasure_jobs import ErasurePhase
-from tests.faults.books import assert_books_balance_everywhere
+from tests.faults.event_counts import assert_every_event_stored_once_everywhere
 from tests.privacy.people import ANNA, Traffic, exported
 from tests.server import Client, RunningServer
 
@@ -77,4 +77,4 @@ async def test_both_work_on_the_data_while_no_server_runs_and_deliver_what_the_l
         assert f"events: {len(traffic.of(ANNA))} rows removed" in out
         assert not list((server.data_dir / "wal").glob("*.wal"))
         others = {event["event_id"] for event in traffic.events} - traffic.of(ANNA)
-        await assert_books_balance_everywhere(server, others, others)
+        await assert_every_event_stored_once_everywhere(server, others, others)

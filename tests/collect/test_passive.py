@@ -44,7 +44,7 @@ async def test_a_passive_event_joins_the_session_that_timed_out(name: str) -> No
     assert late["source"] == "Google"
 
 
-async def test_it_takes_no_campaign_from_the_next_visit() -> None:
+async def test_it_takes_no_campaign_from_the_next_session() -> None:
     world = World()
     await send(world)
     await send(world, "engagement", after_s=HOUR)

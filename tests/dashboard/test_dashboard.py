@@ -98,7 +98,7 @@ async def test_custom_days_are_checked_and_shown(dashboard: Page) -> None:
 
 
 async def test_the_comparison_is_chosen_beside_the_range(dashboard: Page) -> None:
-    """Of yesterday, which had one visit: against days of one's own, the same weekday, the year before, nothing."""
+    """Of yesterday, which had one session: against days of one's own, the same weekday, the year before, nothing."""
     old = dashboard.locator(".metric:has(.label:text-is('Sessions')) .delta")
     today = await dashboard.evaluate("new Date().toISOString().slice(0, 10)")
     await dashboard.goto(f"{dashboard.url}&range=yesterday")

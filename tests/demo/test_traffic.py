@@ -16,7 +16,7 @@ from analytics_server.demo.calendar import Span, session_times
 from analytics_server.demo.profiles import load_profiles
 from analytics_server.demo.sessions import EXPERIMENT, PlannedSession
 from analytics_server.demo.traffic import planned_sessions
-from analytics_server.demo.world import Deck
+from analytics_server.demo.world import WeightedChoice
 from analytics_server.model import NO_INTERACTION, STANDARD_EVENTS
 from tests.demo.orders import SMALL, order
 
@@ -47,9 +47,9 @@ def test_profiles_are_browsers_and_no_bots() -> None:
     assert {agents.parse(profile.user_agent).device for profile in profiles} >= {"Desktop", "Mobile", "Tablet"}
 
 
-def test_deck_draws_by_weight() -> None:
+def test_weighted_choice_draws_by_weight() -> None:
     rng = random.Random(1)
-    drawn = Counter(Deck([(1, "rare"), (3, "common")]).draw(rng) for _ in range(4_000))
+    drawn = Counter(WeightedChoice([(1, "rare"), (3, "common")]).draw(rng) for _ in range(4_000))
     assert drawn["common"] / drawn["rare"] == pytest.approx(3, rel=0.15)
 
 
@@ -68,7 +68,7 @@ def test_span_up_to_a_moment_ends_there() -> None:
     assert all(span.start <= at < span.end for at in session_times(span, 500, random.Random(1)))
 
 
-def test_visit_times_follow_the_local_day_and_the_week() -> None:
+def test_session_times_follow_the_local_day_and_the_week() -> None:
     span = Span(28, date(2026, 3, 31), STOCKHOLM)
     moments = [datetime.fromtimestamp(at, STOCKHOLM) for at in session_times(span, 20_000, random.Random(1))]
     hours = Counter(moment.hour for moment in moments)
@@ -86,10 +86,10 @@ def test_traffic_grows_over_the_range() -> None:
     assert last > 1.2 * first
 
 
-def test_same_seed_makes_the_same_visits() -> None:
+def test_same_seed_makes_the_same_sessions() -> None:
     def shape(seed: int) -> list[object]:
         return [
-            (session.session_id, session.start_ms, session.url, session.person.address, session.events)
+            (session.session_id, session.start_ms, session.url, session.visitor.address, session.events)
             for session in planned_sessions(order(sessions=200, seed=seed))
         ]
 
@@ -103,7 +103,7 @@ def test_as_many_sessions_as_ordered_in_order_of_time(made: list[PlannedSession]
     assert [session.start_ms for session in made] == sorted(session.start_ms for session in made)
 
 
-def test_events_of_a_visit_follow_each_other_and_end_with_the_range(made: list[PlannedSession]) -> None:
+def test_events_of_a_session_follow_each_other_and_end_with_the_range(made: list[PlannedSession]) -> None:
     end_ms = int(SMALL.span.end * 1000)
     for session in made:
         times = [event.at_ms for event in session.events]

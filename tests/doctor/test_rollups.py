@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from analytics_server.errors import StoreError
+from analytics_server.rollups.between_inserts import InsertWatch
 from analytics_server.rollups.comparison import Calendar, differences
 from analytics_server.rollups.materialized_views import read_views
-from analytics_server.rollups.quiet import InsertWatch
 from analytics_server.rollups.rebuild import Rebuilder, Rebuilt
 from tests.doctor.place import DAY_US, Place, events
 from tests.ingest.rows import NOVEMBER_US, row

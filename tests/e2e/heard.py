@@ -1,4 +1,4 @@
-"""Everything that was answered, sent or logged during a test, and where, to be looked through for secrets at the end."""
+"""Everything that was answered, sent or logged during a test, and where: to be searched for secrets at the end."""
 
 from __future__ import annotations
 

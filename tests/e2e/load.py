@@ -1,4 +1,4 @@
-"""Load on a real server, and the books on it: what was sent, what was acknowledged."""
+"""Load on a real server, with a record of what was sent and what was acknowledged."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class Flood:
             self.without_retry_after += "Retry-After" not in reply.headers
 
 
-def assert_books_balance(server: RunningServer, load: Load) -> None:
+def assert_every_event_stored_once(server: RunningServer, load: Load) -> None:
     """On a stopped server: every acknowledged event once, no other twice, and both rollups agree with the events."""
     events, sessions, traffic, openings = stored(server.data_dir, EVENTS, SESSIONS, TRAFFIC, OPENINGS)
     kept = [event_id for event_id, _ in events]

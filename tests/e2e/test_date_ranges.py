@@ -27,7 +27,7 @@ BODIES: dict[str, dict[str, Any]] = {
 
 @pytest_asyncio.fixture
 async def counted(client: Client, site: str) -> str:
-    """A site with one visit a minute ago, with all that the analyses look at."""
+    """A site with one session a minute ago, with all that the analyses look at."""
     ago = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
     events: list[dict[str, Any]] = [
         {"name": "pageview"},

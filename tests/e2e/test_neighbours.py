@@ -48,7 +48,7 @@ async def _has(client: Client, site: str, events: int) -> bool:
     return await client.count(site) == events
 
 
-async def test_floods_for_one_site_leave_anothers_visit_and_deduplication_as_they_were(
+async def test_floods_for_one_site_leave_anothers_session_and_deduplication_as_they_were(
     tmp_path: Path, site: str
 ) -> None:
     settings = {"collect_max_sessions": "500", "collect_max_duplicate_ids": "500", "ingest_flush_interval_ms": "100"}

@@ -10,7 +10,7 @@ from tests.clickhouse import ClickHouseFront
 from tests.clickhouse_front.faults import Fault
 from tests.e2e.conftest import assert_clean
 from tests.e2e.load import SITE, Flood
-from tests.faults.books import assert_books_balance_everywhere
+from tests.faults.event_counts import assert_every_event_stored_once_everywhere
 from tests.server import Client, RunningServer
 
 TOO_MUCH = 5
@@ -66,7 +66,7 @@ async def test_memory_stays_bounded_at_five_times_the_bearable_load(
     assert flood.statuses == {202, 503}
     assert not flood.without_retry_after
     assert held_mb - settled_mb < GROWTH_MB
-    await assert_books_balance_everywhere(
+    await assert_every_event_stored_once_everywhere(
         clickhouse_front.url, flood.acknowledged, flood.sent, database=SMALL["clickhouse_database"]
     )
     assert_clean(server.log)

@@ -1,4 +1,4 @@
-"""Two servers, each with its own log, on one ClickHouse: one set of salts, sites and tokens, and books that balance."""
+"""Two servers, each with its own log, on one ClickHouse: the same salts, sites and tokens, each event once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.clickhouse import ClickHouseFront
 from tests.clickhouse_front.faults import Fault
 from tests.e2e.conftest import assert_clean
 from tests.e2e.load import Load
-from tests.faults.books import assert_books_balance_everywhere
+from tests.faults.event_counts import assert_every_event_stored_once_everywhere
 from tests.server import Client, RunningServer, wait_for
 
 DATABASE = "several"
@@ -210,7 +210,7 @@ async def test_both_servers_give_a_name_once(servers: tuple[RunningServer, Runni
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_the_books_balance_when_one_is_killed_in_the_middle_of_a_flush(
+async def test_every_event_is_stored_once_when_one_is_killed_in_the_middle_of_a_flush(
     servers: tuple[RunningServer, RunningServer], front: ClickHouseFront, when: str
 ) -> None:
     """Both flush into the same hour of one site; one dies before or after ClickHouse's commit, and comes back."""
@@ -236,12 +236,12 @@ async def test_the_books_balance_when_one_is_killed_in_the_middle_of_a_flush(
     await both_flushed(left, right)
 
     everything: set[str] = set().union(*(load.acknowledged for load in loads))
-    await assert_books_balance_everywhere(front.url, everything, database=DATABASE)
+    await assert_every_event_stored_once_everywhere(front.url, everything, database=DATABASE)
     assert await asyncio.to_thread(ask, front, OF_TWO_SERVERS) == 0
     assert not [path for server in (left, right) for path in (server.data_dir / "dead-letters").glob("*")]
 
 
-async def test_the_books_balance_when_one_is_killed_again_and_again(
+async def test_every_event_is_stored_once_when_one_is_killed_again_and_again(
     servers: tuple[RunningServer, RunningServer], front: ClickHouseFront
 ) -> None:
     """What the killed one left in doubt is made good while the other flushes without pause."""
@@ -256,5 +256,5 @@ async def test_the_books_balance_when_one_is_killed_again_and_again(
     await both_flushed(left, right)
 
     everything: set[str] = set().union(*(load.acknowledged for load in loads))
-    await assert_books_balance_everywhere(front.url, everything, database=DATABASE)
+    await assert_every_event_stored_once_everywhere(front.url, everything, database=DATABASE)
     assert await asyncio.to_thread(ask, front, OF_TWO_SERVERS) == 0

@@ -17,7 +17,7 @@ from uuid import uuid4
 import pytest
 
 from tests.clickhouse import ClickHouseFront
-from tests.faults.books import Books, assert_books_balance_everywhere
+from tests.faults.event_counts import EventCounts, assert_every_event_stored_once_everywhere
 from tests.server import Client, RunningServer, wait_for
 
 SETTINGS = {
@@ -48,7 +48,7 @@ async def daily_work_done(client: Client) -> None:
 
 
 class Place:
-    """One server on one ClickHouse, with its books."""
+    """One server on one ClickHouse, with what was sent to it."""
 
     def __init__(self, directory: Path, front: ClickHouseFront | None, settings: dict[str, str]) -> None:
         self._front = front
@@ -132,7 +132,7 @@ class Place:
             self.acknowledged.update(ids)
         return reply.status
 
-    async def assert_balanced(self, events: int) -> Books:
+    async def assert_every_event_stored_once(self, events: int) -> EventCounts:
         """All is delivered; then the server is stopped, and everything agrees, with exactly so many events."""
         async with Client(self.server) as client:
             await client.flushed(PROMPTLY_S)
@@ -140,10 +140,12 @@ class Place:
         assert not list((self.server.data_dir / "wal").glob("*.wal"))
         assert not list((self.server.data_dir / "dead-letters").glob("*"))
         where: RunningServer | str = self._front.url if self._front else self.server
-        books = await assert_books_balance_everywhere(where, self.acknowledged, self.sent, database=self.database)
-        assert len(books.events) == events
-        assert books.rollups.keys() >= SHIPPED
-        return books
+        counts = await assert_every_event_stored_once_everywhere(
+            where, self.acknowledged, self.sent, database=self.database
+        )
+        assert len(counts.events) == events
+        assert counts.rollups.keys() >= SHIPPED
+        return counts
 
 
 MakePlace = Callable[..., Place]

@@ -1,7 +1,7 @@
-"""Fault 2: SIGKILL at each system call of the log in turn. A restart drains, and the books balance.
+"""Fault 2: SIGKILL at each system call of the log in turn. A restart drains, and every event is stored once.
 
 One server after the other on the same directory and the same ClickHouse, so that each
-case costs one start; the books are those of all cases so far.
+case costs one start; the events are those of all cases so far.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 
 from tests.clickhouse import ClickHouseFront
 from tests.e2e.load import Load
-from tests.faults.books import assert_books_balance_everywhere
+from tests.faults.event_counts import assert_every_event_stored_once_everywhere
 from tests.faults.strace import Injection, attached, killed_at, thread_that_opens, under
 from tests.server import Client, RunningServer
 
@@ -61,7 +61,7 @@ KILLS = [
 ]
 
 
-class Books:
+class KilledServer:
     """The server of all cases, and what was sent to it and acknowledged by it so far."""
 
     def __init__(self, server: RunningServer, front: ClickHouseFront) -> None:
@@ -85,78 +85,78 @@ class Books:
         self.sent |= load.sent
         self.acknowledged |= load.acknowledged
 
-    async def balance(self) -> None:
+    async def restart_and_check(self) -> None:
         await asyncio.to_thread(self.server.restart)
         async with Client(self.server) as client:
             await client.flushed()
-        await assert_books_balance_everywhere(self.server, self.acknowledged, self.sent)
+        await assert_every_event_stored_once_everywhere(self.server, self.acknowledged, self.sent)
         assert not list((self.server.data_dir / "wal" / "quarantine").glob("*"))
         assert not list((self.server.data_dir / "dead-letters").glob("*"))
 
 
 @pytest.fixture(scope="module")
-def books(tmp_path_factory: pytest.TempPathFactory, module_front: ClickHouseFront) -> Iterator[Books]:
+def killed(tmp_path_factory: pytest.TempPathFactory, module_front: ClickHouseFront) -> Iterator[KilledServer]:
     settings = {
         "clickhouse_url": module_front.start(),
         "ingest_flush_interval_ms": "3600000",
         "ingest_batch_events": str(BATCH_EVENTS),
     }
     with RunningServer(tmp_path_factory.mktemp("server"), settings) as server:
-        yield Books(server, module_front)
+        yield KilledServer(server, module_front)
 
 
-async def thread_of(books: Books, name: str, trace: Path) -> int:
+async def thread_of(killed: KilledServer, name: str, trace: Path) -> int:
     """The thread that opens segments shows itself when one is opened."""
-    pid = books.server.pid
-    load = Load(books.server, workers=1)
+    pid = killed.server.pid
+    load = Load(killed.server, workers=1)
     if name != "wal":
         async with load:
             await load.until_acknowledged(5)
-        books.add(load)
+        killed.add(load)
         return pid
     with attached(pid, [Injection("openat", "delay_enter=1")], trace, others=True):
         async with load:
             await load.until_acknowledged(5)
-    books.add(load)
+    killed.add(load)
     return thread_that_opens(pid, ".new", trace)
 
 
 @pytest.mark.parametrize("kill", KILLS)
-async def test_fault_02_killed_at(kill: Case, books: Books, tmp_path: Path) -> None:
-    thread = await thread_of(books, kill.thread, tmp_path / "opening")
-    paths = [books.segment] if kill.on_segment else []
+async def test_fault_02_killed_at(kill: Case, killed: KilledServer, tmp_path: Path) -> None:
+    thread = await thread_of(killed, kill.thread, tmp_path / "opening")
+    paths = [killed.segment] if kill.on_segment else []
     # On a slow disk another thread than the loop writes to the segment.
     others = kill.thread == "all" or kill.on_segment
     with attached(thread, kill.injections, tmp_path / "trace", paths, others=others):
-        await books.load_until_killed()
+        await killed.load_until_killed()
 
     assert kill.shown in killed_at(tmp_path / "trace"), (tmp_path / "trace").read_text()
-    await books.balance()
+    await killed.restart_and_check()
 
 
-async def test_fault_02_killed_at_fdatasync_of_the_thread_that_syncs(books: Books, tmp_path: Path) -> None:
+async def test_fault_02_killed_at_fdatasync_of_the_thread_that_syncs(killed: KilledServer, tmp_path: Path) -> None:
     """Where the kernel has no asynchronous I/O, or says so."""
-    assert books.server.terminate() == 0
-    books.server.under = under([NO_KERNEL_SYNC, Injection("fdatasync", when="5")], tmp_path / "trace")
-    await asyncio.to_thread(books.server.restart)
-    books.server.under = []
-    await books.load_until_killed()
+    assert killed.server.terminate() == 0
+    killed.server.under = under([NO_KERNEL_SYNC, Injection("fdatasync", when="5")], tmp_path / "trace")
+    await asyncio.to_thread(killed.server.restart)
+    killed.server.under = []
+    await killed.load_until_killed()
 
     assert killed_at(tmp_path / "trace").startswith("fdatasync(")
-    await books.balance()
+    await killed.restart_and_check()
 
 
 @pytest.mark.parametrize("call", ["ftruncate", "fsync"])
-async def test_fault_02_killed_while_it_repairs_a_torn_tail(call: str, books: Books, tmp_path: Path) -> None:
-    await thread_of(books, "loop", tmp_path / "opening")
-    segment = books.segment
-    books.server.kill()
+async def test_fault_02_killed_while_it_repairs_a_torn_tail(call: str, killed: KilledServer, tmp_path: Path) -> None:
+    await thread_of(killed, "loop", tmp_path / "opening")
+    segment = killed.segment
+    killed.server.kill()
     with segment.open("ab") as file:
         file.write(b"\x20\x00\x00\x00half")
-    books.server.under = under([Injection(call)], tmp_path / "trace", [segment])
+    killed.server.under = under([Injection(call)], tmp_path / "trace", [segment])
     with pytest.raises(AssertionError, match="did not start"):
-        await asyncio.to_thread(books.server.restart)
-    books.server.under = []
+        await asyncio.to_thread(killed.server.restart)
+    killed.server.under = []
 
     assert killed_at(tmp_path / "trace").startswith(f"{call}(")
-    await books.balance()
+    await killed.restart_and_check()

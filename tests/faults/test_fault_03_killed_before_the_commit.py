@@ -26,7 +26,7 @@ async def test_a_batch_whose_rename_never_happened_is_sent_again(place: Place, t
             assert await place.send(client, "a.example", 50) == 202
         assert sprung.commits(place.engine_dir) == ([], "events")
     await place.restart_what_was_killed()
-    await place.assert_balanced(51)
+    await place.assert_every_event_stored_once(51)
 
 
 async def test_a_token_instead_of_verification_would_lose_the_batch(

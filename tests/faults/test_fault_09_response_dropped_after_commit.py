@@ -24,4 +24,4 @@ async def test_an_insert_whose_response_is_lost_is_counted_once(remote: Place) -
     report = faults.report()
     assert report.fired == {"drop_response": 4}
     assert len(report.inserted["events"]) == 2, "one insert per month"
-    await remote.assert_balanced(51)
+    await remote.assert_every_event_stored_once(51)

@@ -23,4 +23,4 @@ async def test_a_reset_anywhere_in_the_body_ends_with_all_rows_once(remote: Plac
     report = faults.report()
     assert report.fired == {"reset_request": len(places_in_the_body)}
     assert len(report.inserted["events"]) == len(places_in_the_body) + 1
-    await remote.assert_balanced(51)
+    await remote.assert_every_event_stored_once(51)

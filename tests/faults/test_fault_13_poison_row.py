@@ -16,8 +16,8 @@ import clickhouse_connect
 import pytest
 
 from analytics_server.ingest.flush.dead_letters import read_all, rows_of
-from tests.faults.books import assert_books_balance_everywhere
 from tests.faults.conftest import MakePlace, Place
+from tests.faults.event_counts import assert_every_event_stored_once_everywhere
 from tests.faults.trap import trap
 from tests.server import Client
 
@@ -69,12 +69,12 @@ async def send_poisoned(place: Place, client: Client) -> set[str]:
     return bad
 
 
-async def books_without(place: Place, missing: set[str], events: int) -> None:
+async def assert_stored_without(place: Place, missing: set[str], events: int) -> None:
     where = place.front.url if place.kind == "server" else place.server
-    books = await assert_books_balance_everywhere(
+    counts = await assert_every_event_stored_once_everywhere(
         where, place.acknowledged - missing, place.sent - missing, database=place.database
     )
-    assert len(books.events) == events
+    assert len(counts.events) == events
 
 
 async def test_only_the_poison_is_set_aside_and_can_be_put_back(make_place: MakePlace, kind: str) -> None:
@@ -94,7 +94,7 @@ async def test_only_the_poison_is_set_aside_and_can_be_put_back(make_place: Make
     assert "poison" not in log, "a row's content stands in the log"
     assert refused.returncode == 1
     assert "Another server is using" in refused.stderr
-    await books_without(place, bad, 54)
+    await assert_stored_without(place, bad, 54)
     (found,) = read_all(place.server.data_dir / "dead-letters")
     assert (found.letter.kind, found.letter.events, found.letter.batch_events) == ("rows", 2, 55)
     assert {cause.engine_code for cause in found.letter.causes} == {VIOLATED_CONSTRAINT}
@@ -104,7 +104,7 @@ async def test_only_the_poison_is_set_aside_and_can_be_put_back(make_place: Make
     retried = await dead_letters(place, "retry", "--all")
     assert retried.returncode == 0, retried.stderr
     assert not list((place.server.data_dir / "dead-letters").iterdir())
-    await books_without(place, set(), 56)
+    await assert_stored_without(place, set(), 56)
 
 
 async def test_killed_after_the_rest_was_stored(make_place: MakePlace, kind: str, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ async def test_killed_after_the_rest_was_stored(make_place: MakePlace, kind: str
     assert await asyncio.to_thread(place.server.terminate) == 0
 
     assert {path.name: path.read_bytes() for path in (place.server.data_dir / "dead-letters").iterdir()} == letters
-    await books_without(place, bad, 54)
+    await assert_stored_without(place, bad, 54)
 
 
 @pytest.fixture(params=["embedded", "server"])

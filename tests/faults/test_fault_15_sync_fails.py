@@ -23,7 +23,7 @@ from analytics_server.ingest.wal.sync import KernelSyncer, ThreadSyncer
 from analytics_server.model import COLUMN_INDEX
 from tests.clickhouse import ClickHouseFront
 from tests.e2e.load import Load
-from tests.faults.books import assert_books_balance_everywhere
+from tests.faults.event_counts import assert_every_event_stored_once_everywhere
 from tests.faults.strace import Injection, under
 from tests.ingest.rows import row
 from tests.server import Client, RunningServer
@@ -65,8 +65,8 @@ async def test_fault_15_one_failed_fdatasync_ends_the_server_and_loses_nothing(
         await client.flushed()
         assert (await client.get("/readyz")).status == 200
     assert server.terminate() == 0
-    books = await assert_books_balance_everywhere(server, load.acknowledged, load.sent)
-    assert books.events.keys() == load.acknowledged, "what was refused came back"
+    counts = await assert_every_event_stored_once_everywhere(server, load.acknowledged, load.sent)
+    assert counts.events.keys() == load.acknowledged, "what was refused came back"
 
 
 async def _readiness(client: Client) -> int | None:

@@ -19,7 +19,7 @@ from analytics_server.ingest.wal import segment
 from analytics_server.ingest.wal.recovery import recover
 from tests.clickhouse import ClickHouseFront
 from tests.e2e.load import Load
-from tests.faults.books import assert_books_balance_everywhere
+from tests.faults.event_counts import assert_every_event_stored_once_everywhere
 from tests.faults.test_fault_17_torn_tail import EVENT_ID, TITLE, values, written
 from tests.ingest.rows import row
 from tests.server import Client, RunningServer, wait_for
@@ -143,8 +143,8 @@ async def test_fault_18_a_server_delivers_all_other_frames(
         assert await client.metric('wal_errors_total{kind="damaged_frame"}') == 1
     assert server.terminate() == 0
     assert [path.name for path in (wal_dir / "quarantine").iterdir()] == [older.name]
-    books = await assert_books_balance_everywhere(server, load.acknowledged - lost, load.sent)
-    assert books.events.keys() == acknowledged - lost
+    counts = await assert_every_event_stored_once_everywhere(server, load.acknowledged - lost, load.sent)
+    assert counts.events.keys() == acknowledged - lost
     assert bool(lost) == (where == "frame")
 
 

@@ -68,7 +68,7 @@ class FakeStore:
         columns: Sequence[str],
         blocks: Iterable[Sequence[Sequence[object]]],
         *,
-        breath_s: float = 0.0,
+        pause_s: float = 0.0,
     ) -> Encoded:
         title = columns.index("title")
         titles = [str(value) for block in blocks for value in block[title]]

@@ -65,7 +65,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(slots=True)
-class Surroundings:
+class LiveServer:
     hub: Hub
     tokens: FakeTokens
     sockets: LiveSockets
@@ -81,14 +81,14 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 @asynccontextmanager
-async def surroundings(live_sockets: int = 100, interval_s: float = 3600.0) -> AsyncIterator[Surroundings]:
+async def live_server(live_sockets: int = 100, interval_s: float = 3600.0) -> AsyncIterator[LiveServer]:
     hub, tokens = Hub(Clock()), FakeTokens()
     limits = LimitsSection(live_sockets=live_sockets, live_sockets_without_token=4, address_sockets_without_token=4)
     sockets = LiveSockets(hub, tokens, FakeSites(), limits, interval_s=interval_s)
     app = web.Application(middlewares=[errors_as_json])
     app.add_routes(public_routes(sockets.endpoints()))
     async with TestClient(TestServer(app)) as client:
-        yield Surroundings(hub, tokens, sockets, client)
+        yield LiveServer(hub, tokens, sockets, client)
 
 
 async def snapshot_of(socket: aiohttp.ClientWebSocketResponse) -> dict[str, object]:
@@ -106,43 +106,43 @@ async def close_code(socket: aiohttp.ClientWebSocketResponse) -> int | None:
 
 
 async def test_token_in_first_message_brings_a_snapshot_at_once() -> None:
-    async with surroundings() as h, h.client.ws_connect(URL) as socket:
+    async with live_server() as h, h.client.ws_connect(URL) as socket:
         h.hub.record([event_row()])
         await socket.send_str('{"token":"t0ken"}')
         assert (await snapshot_of(socket))["visitors"] == 1
 
 
 async def test_token_as_subprotocol_is_accepted_and_bearer_is_echoed() -> None:
-    async with surroundings() as h, h.client.ws_connect(URL, protocols=("bearer", TOKEN)) as socket:
+    async with live_server() as h, h.client.ws_connect(URL, protocols=("bearer", TOKEN)) as socket:
         assert socket.protocol == "bearer"
         assert (await snapshot_of(socket))["visitors"] == 0
 
 
 async def test_token_as_the_only_subprotocol_is_accepted_and_echoed() -> None:
-    async with surroundings() as h, h.client.ws_connect(URL, protocols=(TOKEN,)) as socket:
+    async with live_server() as h, h.client.ws_connect(URL, protocols=(TOKEN,)) as socket:
         assert socket.protocol == TOKEN
         assert (await snapshot_of(socket))["visitors"] == 0
 
 
 async def test_a_first_message_may_be_the_bare_token() -> None:
-    async with surroundings() as h, h.client.ws_connect(URL) as socket:
+    async with live_server() as h, h.client.ws_connect(URL) as socket:
         await socket.send_str(TOKEN)
         assert (await snapshot_of(socket))["visitors"] == 0
 
 
 async def test_a_site_is_found_in_any_spelling() -> None:
-    async with surroundings() as h, h.client.ws_connect(URL.replace("a.example", "A.Example")) as socket:
+    async with live_server() as h, h.client.ws_connect(URL.replace("a.example", "A.Example")) as socket:
         await socket.send_str(TOKEN)
         assert (await snapshot_of(socket))["visitors"] == 0
 
 
 async def test_token_in_the_authorization_header_is_accepted() -> None:
-    async with surroundings() as h, h.client.ws_connect(URL, headers={"Authorization": f"Bearer {TOKEN}"}) as socket:
+    async with live_server() as h, h.client.ws_connect(URL, headers={"Authorization": f"Bearer {TOKEN}"}) as socket:
         assert (await snapshot_of(socket))["visitors"] == 0
 
 
 async def test_token_in_the_url_is_not_looked_at() -> None:
-    async with surroundings() as h, h.client.ws_connect(f"{URL}&token={TOKEN}") as socket:
+    async with live_server() as h, h.client.ws_connect(f"{URL}&token={TOKEN}") as socket:
         await socket.send_str("{}")
         assert await close_code(socket) == 4401
         assert h.tokens.calls == 0
@@ -150,31 +150,31 @@ async def test_token_in_the_url_is_not_looked_at() -> None:
 
 @pytest.mark.parametrize("first", ['{"token":"wrong"}', '{"token":7}', "nonsense", "[]", '{"token":""}'])
 async def test_unknown_or_unreadable_token_closes_with_4401(first: str) -> None:
-    async with surroundings() as h, h.client.ws_connect(URL) as socket:
+    async with live_server() as h, h.client.ws_connect(URL) as socket:
         await socket.send_str(first)
         assert await close_code(socket) == 4401
 
 
 async def test_unreadable_bytes_as_token_close_with_4401() -> None:
-    async with surroundings() as h, h.client.ws_connect(URL) as socket:
+    async with live_server() as h, h.client.ws_connect(URL) as socket:
         await socket.send_bytes(b"\xff\xfe\x00")
         assert await close_code(socket) == 4401
 
 
 async def test_bearer_without_a_token_closes_with_4401() -> None:
-    async with surroundings() as h, h.client.ws_connect(URL, protocols=("bearer",)) as socket:
+    async with live_server() as h, h.client.ws_connect(URL, protocols=("bearer",)) as socket:
         assert await close_code(socket) == 4401
 
 
 async def test_silence_closes_with_4401(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handshake, "AUTH_TIMEOUT_S", 0.01)
-    async with surroundings() as h, h.client.ws_connect(URL) as socket:
+    async with live_server() as h, h.client.ws_connect(URL) as socket:
         assert await close_code(socket) == 4401
 
 
 async def test_token_of_another_site_closes_with_4403() -> None:
     async with (
-        surroundings() as h,
+        live_server() as h,
         h.client.ws_connect("/api/v1/live?site_id=b.example", protocols=("bearer", TOKEN)) as socket,
     ):
         assert await close_code(socket) == 4403
@@ -182,14 +182,14 @@ async def test_token_of_another_site_closes_with_4403() -> None:
 
 async def test_unknown_site_closes_with_4404() -> None:
     async with (
-        surroundings() as h,
+        live_server() as h,
         h.client.ws_connect("/api/v1/live?site_id=b.example", protocols=("bearer", "all")) as socket,
     ):
         assert await close_code(socket) == 4404
 
 
 async def test_one_socket_too_many_closes_with_1013_and_a_free_place_is_given_again() -> None:
-    async with surroundings(live_sockets=1) as h:
+    async with live_server(live_sockets=1) as h:
 
         async def no_socket_open() -> bool:
             return h.sockets.open_sockets == 0
@@ -204,25 +204,25 @@ async def test_one_socket_too_many_closes_with_1013_and_a_free_place_is_given_ag
 
 
 async def test_first_message_over_the_limit_is_refused() -> None:
-    async with surroundings() as h, h.client.ws_connect(URL) as socket:
+    async with live_server() as h, h.client.ws_connect(URL) as socket:
         await socket.send_str('{"token":"' + "x" * live_socket.MAX_MESSAGE_BYTES + '"}')
         assert await close_code(socket) == 1009
 
 
 async def test_plain_request_is_told_to_use_a_websocket() -> None:
-    async with surroundings() as h, h.client.get(URL) as answer:
+    async with live_server() as h, h.client.get(URL) as answer:
         assert answer.status == 400
         assert (await answer.json())["error"]["code"] == "websocket_required"
 
 
 async def test_missing_site_is_refused_before_the_upgrade() -> None:
-    async with surroundings() as h, h.client.get("/api/v1/live") as answer:
+    async with live_server() as h, h.client.get("/api/v1/live") as answer:
         assert answer.status == 400
         assert (await answer.json())["error"]["code"] == "missing_site_id"
 
 
 async def test_every_interval_brings_a_new_snapshot() -> None:
-    async with surroundings(interval_s=0.01) as h:
+    async with live_server(interval_s=0.01) as h:
         ticker = asyncio.create_task(h.sockets.run())
         async with h.client.ws_connect(URL, protocols=("bearer", TOKEN)) as socket:
             await snapshot_of(socket)
@@ -243,7 +243,7 @@ async def test_all_sockets_of_a_site_share_one_snapshot(monkeypatch: pytest.Monk
         return real(self, site_id)
 
     monkeypatch.setattr(Hub, "snapshot", counted)
-    async with surroundings(interval_s=3600.0) as h:
+    async with live_server(interval_s=3600.0) as h:
         sockets = [await h.client.ws_connect(URL, protocols=("bearer", TOKEN)) for _ in range(5)]
         for socket in sockets:
             await snapshot_of(socket)
@@ -256,7 +256,7 @@ async def test_all_sockets_of_a_site_share_one_snapshot(monkeypatch: pytest.Monk
 
 
 async def test_revoked_token_closes_its_sockets_with_4401() -> None:
-    async with surroundings() as h, h.client.ws_connect(URL, protocols=("bearer", TOKEN)) as socket:
+    async with live_server() as h, h.client.ws_connect(URL, protocols=("bearer", TOKEN)) as socket:
         await snapshot_of(socket)
         h.tokens.tokens.clear()
         closing = asyncio.create_task(h.sockets.recheck())
@@ -265,7 +265,7 @@ async def test_revoked_token_closes_its_sockets_with_4401() -> None:
 
 
 async def test_reader_that_takes_nothing_is_skipped_then_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with surroundings() as h, h.client.ws_connect(URL, protocols=("bearer", TOKEN)) as socket:
+    async with live_server() as h, h.client.ws_connect(URL, protocols=("bearer", TOKEN)) as socket:
         await snapshot_of(socket)
         (watcher,) = h.sockets._watchers["a.example"]
         monkeypatch.setattr(type(watcher.transport), "get_write_buffer_size", lambda _self: 1, raising=False)
@@ -279,7 +279,7 @@ async def test_reader_that_takes_nothing_is_skipped_then_dropped(monkeypatch: py
 
 
 async def test_stopping_closes_every_socket_with_1001_and_takes_no_more() -> None:
-    async with surroundings() as h:
+    async with live_server() as h:
         waiting = await h.client.ws_connect(URL)
         watching = await h.client.ws_connect(URL, protocols=("bearer", TOKEN))
         await snapshot_of(watching)

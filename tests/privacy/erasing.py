@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests.e2e.conftest import assert_clean
-from tests.faults.books import assert_books_balance_everywhere
+from tests.faults.event_counts import assert_every_event_stored_once_everywhere
 from tests.privacy.engine_bytes import files_with
 from tests.privacy.people import ANNA, SITES, Traffic, exported, save_funnels
 from tests.server import Client, RunningServer
@@ -35,8 +35,8 @@ async def assert_erased(server: RunningServer, traffic: Traffic) -> None:
         assert not left, left[:3]
     assert server.terminate() == 0
     others = {event["event_id"] for event in traffic.events} - traffic.of(ANNA)
-    books = await assert_books_balance_everywhere(server, others, others)
-    assert books.users == dict(traffic.counts(without=ANNA))
+    counts = await assert_every_event_stored_once_everywhere(server, others, others)
+    assert counts.users == dict(traffic.counts(without=ANNA))
     assert not await asyncio.to_thread(files_with, server.data_dir, ANNA.encode())
     assert ANNA not in server.log
     assert "data of ClickHouse is lost" not in server.log

@@ -12,7 +12,7 @@ import pytest
 
 from analytics_server.config import ClickhouseSection, Config
 from analytics_server.privacy.certificate import Certificate
-from analytics_server.privacy.erasure import Surroundings
+from analytics_server.privacy.erasure import ErasureResources
 from analytics_server.privacy.erasure_jobs import ErasureJobs
 from analytics_server.privacy.erasures import Erasures
 from analytics_server.privacy.expiry.recording import REMOVAL_TURN
@@ -43,7 +43,7 @@ class EmptyLog:
 class OneServer:
     """What erasures are to one server; `now` is its clock."""
 
-    def __init__(self, store: Store, directory: Path, *, has_neighbours: bool = True) -> None:
+    def __init__(self, store: Store, directory: Path, *, has_other_servers: bool = True) -> None:
         self.now = NOW
         self.log = EmptyLog()
         self.directory = directory
@@ -58,11 +58,11 @@ class OneServer:
             store,
             ErasureJobs(store, lambda: self.now),
             self.hashes,
-            Surroundings(
+            ErasureResources(
                 log=self.log,
                 letters=directory / "letters",
                 quarantine=directory / "quarantine",
-                has_neighbours=has_neighbours,
+                has_other_servers=has_other_servers,
                 merging=contextlib.nullcontext,
                 removing=contextlib.nullcontext,
                 turn=SharedTurn(store, REMOVAL_TURN, holder=directory.name).taken,

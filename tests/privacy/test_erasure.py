@@ -21,8 +21,8 @@ from analytics_server.privacy.expiry.purge import Expiry
 from analytics_server.privacy.report.history import ERASURE_DONE
 from analytics_server.store import make_store
 from tests.e2e.load import SITE, Load
-from tests.faults.books import assert_books_balance_everywhere
 from tests.faults.conftest import MakePlace, make_place
+from tests.faults.event_counts import assert_every_event_stored_once_everywhere
 from tests.privacy.engine_bytes import files_with
 from tests.privacy.erasing import SETTINGS, assert_erased, filled
 from tests.privacy.people import ANNA, FIRST, PEOPLE, SITES, Traffic, certificate, erased, exported
@@ -75,7 +75,7 @@ async def test_a_site_at_a_time_then_everywhere_and_again_when_new_events_come(t
             assert {line["event_id"] for line in lines if line["table"] == "events"} == traffic.of(ANNA, SITES[1])
         assert server.terminate() == 0
         left = {event["event_id"] for event in traffic.events} - traffic.of(ANNA, SITES[0])
-        await assert_books_balance_everywhere(server, left, left)
+        await assert_every_event_stored_once_everywhere(server, left, left)
 
         server.restart()
         async with Client(server) as client:
@@ -123,7 +123,7 @@ async def test_beside_full_ingestion_no_other_event_is_lost_or_counted_twice(tmp
             assert not [line for line in await exported(client, ANNA) if b'"opt_outs"' not in line]
         assert server.terminate() == 0
         others = {event["event_id"] for event in traffic.events} - traffic.of(ANNA)
-        await assert_books_balance_everywhere(server, others | load.acknowledged, others | load.sent)
+        await assert_every_event_stored_once_everywhere(server, others | load.acknowledged, others | load.sent)
         assert not await asyncio.to_thread(files_with, server.data_dir, ANNA.encode())
 
 
@@ -164,7 +164,7 @@ async def test_with_two_servers_on_one_clickhouse_what_the_other_holds_is_erased
             assert (await other.send([{"site": SITES[0], "name": "x", "user_id": ANNA}])).json["accepted"] == 1
         assert left.terminate() == 0
         assert right.terminate() == 0
-    await assert_books_balance_everywhere(place.front.url, [], database=place.database)
+    await assert_every_event_stored_once_everywhere(place.front.url, [], database=place.database)
 
 
 async def test_an_erasure_of_one_server_and_an_expiry_of_another_at_once(
@@ -217,4 +217,4 @@ async def test_an_erasure_of_one_server_and_an_expiry_of_another_at_once(
 
     left = {event["event_id"] for event in traffic.events if is_left(event)}
     assert 0 < len(left) < len(traffic.events) / 2
-    await assert_books_balance_everywhere(place.front.url, left, left, database=place.database)
+    await assert_every_event_stored_once_everywhere(place.front.url, left, left, database=place.database)

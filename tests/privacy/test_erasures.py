@@ -119,7 +119,7 @@ async def subjects(store: Store) -> list[str]:
 async def test_a_user_id_is_not_written_again_under_an_erasure_that_ends(
     store: Store, servers: tuple[OneServer, OneServer], tmp_path: Path
 ) -> None:
-    alone, (left, right) = OneServer(store, tmp_path / "c", has_neighbours=False), servers
+    alone, (left, right) = OneServer(store, tmp_path / "c", has_other_servers=False), servers
     await alone.hashes.load()
     alone.may_end.clear()
     async with alone.running():
@@ -171,7 +171,7 @@ async def test_a_user_id_is_not_written_again_under_an_erasure_that_ends(
 async def test_asked_again_it_begins_anew_for_rows_in_letters_and_wherever_other_servers_may_hold_some(
     store: Store, servers: tuple[OneServer, OneServer], tmp_path: Path
 ) -> None:
-    alone, (left, _) = OneServer(store, tmp_path / "c", has_neighbours=False), servers
+    alone, (left, _) = OneServer(store, tmp_path / "c", has_other_servers=False), servers
     await alone.hashes.load()
     letters, quarantine = alone.directory / "letters", alone.directory / "quarantine"
 

@@ -19,8 +19,8 @@ from tests import preloaded
 from tests.clickhouse import ClickHouseFront
 from tests.clickhouse_front.faults import Fault
 from tests.e2e.conftest import assert_clean
-from tests.faults.books import assert_books_balance_everywhere
 from tests.faults.conftest import daily_work_done
+from tests.faults.event_counts import assert_every_event_stored_once_everywhere
 from tests.privacy.erasing import SETTINGS
 from tests.privacy.people import SITES, Traffic
 from tests.privacy.test_expiry import STATEMENTS
@@ -119,7 +119,7 @@ async def test_a_purge_is_killed_at_each_of_its_statements_and_completed_by_the_
     assert {(one["site_id"], one["details"]["before"], one["details"]["events"]) for one in told} == {
         (site, str(cut()), str(count)) for site, count in gone
     }
-    await assert_books_balance_everywhere(front.url, kept, kept, database=database)
+    await assert_every_event_stored_once_everywhere(front.url, kept, kept, database=database)
 
 
 async def test_a_server_that_is_killed_in_every_phase_of_a_purge_completes_it_after_its_starts(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ async def test_a_server_that_is_killed_in_every_phase_of_a_purge_completes_it_af
     assert events.keys() == set(SITES), told
     for folder in ("dead-letters", "wal/quarantine"):
         assert rows_beside(server.data_dir / folder) == []
-    await assert_books_balance_everywhere(server, kept, kept)
+    await assert_every_event_stored_once_everywhere(server, kept, kept)
     assert "data of ClickHouse is lost" not in server.log
     assert_clean(server.log)
 

@@ -16,7 +16,7 @@ import pytest
 from analytics_server.batch_ids import first_batch_id
 from tests.clickhouse import ClickHouseFront
 from tests.clickhouse_front.faults import Fault
-from tests.faults.books import assert_books_balance_everywhere
+from tests.faults.event_counts import assert_every_event_stored_once_everywhere
 from tests.privacy.erasing import SETTINGS
 from tests.privacy.people import ANNA, FIRST, SITES, Traffic, certificate, exported
 from tests.server import Client, RunningServer, wait_for
@@ -130,7 +130,7 @@ async def test_an_erasure_an_expiry_and_a_backfill_of_three_processes_take_turns
     left = f"SELECT countIf(toDate(ts) < '{cut}'), count() FROM events WHERE {arrived}"
     too_old, young = (await ask(front, database, left))[0]
     assert (too_old, young > 0) == (0, True)
-    await assert_books_balance_everywhere(front.url, kept, database=database)
+    await assert_every_event_stored_once_everywhere(front.url, kept, database=database)
 
 
 def command(front: ClickHouseFront, database: str, sql: str) -> None:

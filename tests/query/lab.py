@@ -22,7 +22,7 @@ BEGIN = micros(datetime(2025, 11, 3, 10, tzinfo=UTC))
 MINUTE = 60_000_000
 RANGE = ["2025-11-02", "2025-11-05"]
 
-Visit = Sequence[str | dict[str, Any]]
+SessionEvents = Sequence[str | dict[str, Any]]
 """The events of a session, a minute apart: a page's view by its path, or an event by its fields."""
 
 
@@ -32,20 +32,20 @@ class Lab:
 
     store: Store
     saved: Saved
-    visits: int = 0
+    sessions: int = 0
 
     @property
     def service(self) -> QueryService:
         return QueryService(self.store, Directory(), lambda: NOW, LimitsSection(), self.saved, cache_s=0.0)
 
-    async def visit(self, *events: str | dict[str, Any], source: str = "Direct", at: int = BEGIN) -> None:
+    async def session(self, *events: str | dict[str, Any], source: str = "Direct", at: int = BEGIN) -> None:
         """A session of a visitor of its own."""
-        self.visits += 1
+        self.sessions += 1
         found = []
         for place, given in enumerate(events):
             fields = {"name": "pageview", "path": given} if isinstance(given, str) else given
-            found.append(made(self.visits, at, at + place * MINUTE, source, fields))
-        await insert_events(self.store, found, seed=self.visits)
+            found.append(made(self.sessions, at, at + place * MINUTE, source, fields))
+        await insert_events(self.store, found, seed=self.sessions)
 
     async def ask(self, *metrics: str, **parts: Any) -> Answer:
         return await self.service.run(body(site_id=SITE, metrics=metrics, **({"date_range": RANGE} | parts)))

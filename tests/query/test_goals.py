@@ -34,9 +34,9 @@ def paid(name: str, amount: str, currency: str) -> dict[str, Any]:
 @pytest.fixture
 async def till(lab: Lab) -> Lab:
     """Orders in euros and, by mistake, one in dollars; donations in yen, to a goal that names no currency."""
-    await lab.visit(paid("order", "10", "EUR"), paid("order", "30", "EUR"), paid("order", "5", "USD"))
-    await lab.visit(paid("donation", "700", "JPY"))
-    await lab.visit("/")
+    await lab.session(paid("order", "10", "EUR"), paid("order", "30", "EUR"), paid("order", "5", "USD"))
+    await lab.session(paid("donation", "700", "JPY"))
+    await lab.session("/")
     await lab.goal("Order", event="order", currency="EUR")
     await lab.goal("Donation", event="donation")
     await lab.goal("Seen", page="/")
@@ -98,10 +98,10 @@ def scrolled(path: str, depth: int, name: str = "engagement") -> dict[str, Any]:
 
 
 async def test_a_scroll_depth_on_pages_is_a_goal(lab: Lab) -> None:
-    await lab.visit("/blog/a", scrolled("/blog/a", 90))
-    await lab.visit("/blog/a", scrolled("/blog/a", 89))
-    await lab.visit("/blog/a/b", scrolled("/blog/a/b", 100, "scroll"))
-    await lab.visit("/", scrolled("/", 100))
+    await lab.session("/blog/a", scrolled("/blog/a", 90))
+    await lab.session("/blog/a", scrolled("/blog/a", 89))
+    await lab.session("/blog/a/b", scrolled("/blog/a/b", 100, "scroll"))
+    await lab.session("/", scrolled("/", 100))
     await lab.goal("Read", page="/blog/*", scroll_depth=90)
     await lab.goal("Read any", page="/blog/**", scroll_depth=90)
     await lab.goal("Seen", page="/blog/**")
@@ -118,7 +118,7 @@ async def test_a_scroll_depth_on_pages_is_a_goal(lab: Lab) -> None:
 async def test_passive_events_count_for_the_visitors_of_goals_about_them_alone(lab: Lab) -> None:
     """The page was viewed the day before: on the day itself there are passive events only, no visitors to convert."""
     midnight = micros(datetime(2025, 11, 3, 23, 59, 30, tzinfo=UTC))
-    await lab.visit("/read", scrolled("/read", 100), at=midnight)
+    await lab.session("/read", scrolled("/read", 100), at=midnight)
     await lab.goal("Read", page="/read", scroll_depth=50)
     await lab.goal("Engaged", event="engagement")
     await lab.goal("On the page", filters=[["is", "event:page", ["/read"]]])
@@ -147,9 +147,9 @@ async def test_a_rate_is_of_those_who_could_have_converted(lab: Lab) -> None:
     """Of three who read on over midnight, one views a page on the day itself; so does a fourth, who reads nothing."""
     midnight = micros(datetime(2025, 11, 3, 23, 59, 30, tzinfo=UTC))
     for _ in range(3):
-        await lab.visit("/read", scrolled("/read", 100), at=midnight)
-    await lab.visit({"name": "pageview", "path": "/more", "visitor_id": 1}, at=midnight + 4 * MINUTE, source="Bing")
-    await lab.visit("/read", at=midnight + MINUTE)
+        await lab.session("/read", scrolled("/read", 100), at=midnight)
+    await lab.session({"name": "pageview", "path": "/more", "visitor_id": 1}, at=midnight + 4 * MINUTE, source="Bing")
+    await lab.session("/read", at=midnight + MINUTE)
     await lab.goal("Read", page="/read", scroll_depth=50)
     day: dict[str, Any] = {"date_range": ["2025-11-04", "2025-11-04"], "filters": [["goal", "Read"]]}
     for exact in (False, True):
@@ -186,8 +186,8 @@ DEEP = ["gte", "event:scroll_depth", [50]]
 )
 async def test_a_passive_event_reaches_a_goal_by_what_it_tells(lab: Lab, filters: list[Any], reached: bool) -> None:
     midnight = micros(datetime(2025, 11, 3, 23, 59, 30, tzinfo=UTC))
-    await lab.visit("/read", scrolled("/read", 100), at=midnight)
-    await lab.visit({**scrolled("/", 10, "pageview"), "visitor_id": 1}, at=midnight + 2 * MINUTE)
+    await lab.session("/read", scrolled("/read", 100), at=midnight)
+    await lab.session({**scrolled("/", 10, "pageview"), "visitor_id": 1}, at=midnight + 2 * MINUTE)
     await lab.goal("Goal", filters=filters)
     day: dict[str, Any] = {"date_range": ["2025-11-04", "2025-11-04"]}
     assert await lab.one("visitors", filters=[["goal", "Goal"]], **day) == [int(reached)]

@@ -34,8 +34,8 @@ def click(path: str, **fields: Any) -> dict[str, Any]:
 @pytest.fixture
 async def blog(lab: Lab) -> Lab:
     """One session enters at the front and goes on to the blog, one enters at the blog and leaves."""
-    await lab.visit("/", "/blog", source="Google")
-    await lab.visit("/blog")
+    await lab.session("/", "/blog", source="Google")
+    await lab.session("/blog")
     return lab
 
 
@@ -82,9 +82,9 @@ async def test_goals_and_has_done_choose_sessions_whatever_page_they_entered_on(
 
 
 async def test_other_filters_on_events_must_hold_on_the_page_that_was_entered(lab: Lab) -> None:
-    await lab.visit("/", click("/"))
-    await lab.visit("/", "/blog", click("/blog"))
-    await lab.visit("/")
+    await lab.session("/", click("/"))
+    await lab.session("/", "/blog", click("/blog"))
+    await lab.session("/")
     filters = [["is", "event:page", ["/", "/blog"]]]
     assert await lab.one("bounce_rate", filters=filters) == [33.3]
     filters.append(["is", "event:name", ["click"]])
@@ -95,7 +95,7 @@ async def test_other_filters_on_events_must_hold_on_the_page_that_was_entered(la
 async def test_the_bounce_rate_of_a_page_is_added_up_from_totals(blog: Lab) -> None:
     filters = [["is", "event:page", ["/blog"]]]
     midnight = micros(datetime(2025, 11, 5, 23, 59, 30, tzinfo=UTC))
-    await blog.visit(click("/blog"), "/blog", at=midnight)  # its first page view is after the range
+    await blog.session(click("/blog"), "/blog", at=midnight)  # its first page view is after the range
     before = await blog.ask("visitors", "bounce_rate", filters=filters)
     assert await builder_of(blog.store, Listed()).build_all() == 3
     parts: list[dict[str, Any]] = [{}, {"dimensions": ["event:page"]}, {"dimensions": ["time:day"]}]
@@ -116,10 +116,10 @@ async def test_the_bounce_rate_of_a_page_is_added_up_from_totals(blog: Lab) -> N
 
 
 async def test_exits_are_the_last_page_views_of_sessions(lab: Lab) -> None:
-    await lab.visit("/", "/blog", {"name": "pageview", "path": "/end", "title": "The end"}, source="Google")
-    await lab.visit("/blog", click("/blog"))
-    await lab.visit("/", "/blog", "/")
-    await lab.visit(click("/"))
+    await lab.session("/", "/blog", {"name": "pageview", "path": "/end", "title": "The end"}, source="Google")
+    await lab.session("/blog", click("/blog"))
+    await lab.session("/", "/blog", "/")
+    await lab.session(click("/"))
     assert await lab.one("exit_rate") == [42.9]
     assert await lab.one("exit_rate", "pageviews", "visitors") == [42.9, 7, 4]
     by_page = {"/": [33.3, 3], "/blog": [33.3, 3], "/end": [100.0, 1]}
@@ -145,7 +145,7 @@ async def test_exits_are_the_last_page_views_of_sessions(lab: Lab) -> None:
 
 async def test_a_session_that_goes_on_after_the_range_has_no_exit_in_it(lab: Lab) -> None:
     night = micros(datetime(2025, 11, 3, 23, 59, tzinfo=UTC))
-    await lab.visit("/", "/next", at=night)
+    await lab.session("/", "/next", at=night)
     first, second = ["2025-11-03", "2025-11-03"], ["2025-11-04", "2025-11-04"]
     assert await lab.rows("exit_rate", dimensions=["event:page"], date_range=first) == {"/": [0.0]}
     assert await lab.rows("exit_rate", dimensions=["event:page"], date_range=second) == {"/next": [100.0]}
@@ -157,7 +157,7 @@ async def test_a_session_that_goes_on_after_the_range_has_no_exit_in_it(lab: Lab
 
 
 async def test_two_last_page_views_at_the_same_moment_are_one_exit(lab: Lab) -> None:
-    lab.visits += 1
+    lab.sessions += 1
     both = [made(1, BEGIN, BEGIN, "Direct", {"name": "pageview", "path": "/", "title": title}) for title in "ab"]
     await insert_events(lab.store, both, seed=1)
     assert await lab.one("exit_rate", "pageviews") == [50.0, 2]
@@ -182,7 +182,7 @@ async def shop(lab: Lab) -> Lab:
     """Ten visitors, one of whom buys with a plan."""
     for number in range(10):
         bought = {"name": "purchase", "path": "/", "props": {"plan": "pro", "paid": "yes"}}
-        await lab.visit("/", *([] if number else [bought]), source="Google" if number < 5 else "Bing")
+        await lab.session("/", *([] if number else [bought]), source="Google" if number < 5 else "Bing")
     await lab.goal("Purchase", event="purchase")
     return lab
 

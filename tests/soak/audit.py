@@ -16,7 +16,7 @@ from typing import Any
 import clickhouse_connect
 
 from tests.clickhouse import ClickHouseFront
-from tests.faults.books import books_of
+from tests.faults.event_counts import counts_of
 from tests.server import RunningServer
 from tests.server import stored as rows_of
 from tests.soak.ledger import Ledger
@@ -65,7 +65,7 @@ def read_stored(server: RunningServer, front: ClickHouseFront | None) -> Stored:
         sessions=int(sessions[0][0]),
         traffic=int(traffic[0][0]),
         openings=int(openings[0][0]),
-        wrong=books_of(server).wrong,
+        wrong=counts_of(server).wrong,
         tabs=int(tabs[0][0]),
         tabs_split=int(tabs[0][1]),
     )

@@ -1,4 +1,4 @@
-"""What the soak sent and what it was told: the side of the books that the server doesn't keep.
+"""What the soak sent and what it was answered: what the stored events are compared with.
 
 Every event carries a mark of its own in its URL's path, so that events without an
 `event_id` can be told apart too. An event with an id may be sent again under the same mark.
@@ -28,7 +28,7 @@ class Event:
 
 @dataclass(slots=True)
 class Ledger:
-    """Books of one stage."""
+    """What was sent, answered and acknowledged in one stage."""
 
     sends: Counter[str] = field(default_factory=Counter)
     acknowledged: set[str] = field(default_factory=set)

@@ -1,4 +1,4 @@
-"""The soak's audit finds what it is there to find: each kind of wrong books is a breach."""
+"""The soak's audit finds what it is there to find: each kind of wrong count is a breach."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.soak.audit import Stored, Verdict, table
 from tests.soak.ledger import Event, Ledger
 
 
-def balanced() -> Verdict:
+def counts_in_order() -> Verdict:
     """Three events: two acknowledged, one of them sent twice, one without an answer; and one that was dropped."""
     ledger = Ledger()
     for mark in ("a", "b", "b", "c", "dropped"):
@@ -86,8 +86,8 @@ FAULTS: list[Callable[[Verdict], None]] = [
 ]
 
 
-def test_books_that_balance_are_no_breach() -> None:
-    verdict = balanced()
+def test_counts_that_agree_are_no_breach() -> None:
+    verdict = counts_in_order()
     verdict.ledger.statuses[503] += 1
 
     assert verdict.breaches() == []
@@ -96,19 +96,19 @@ def test_books_that_balance_are_no_breach() -> None:
 
 
 @pytest.mark.parametrize("spoil", FAULTS, ids=lambda spoil: spoil.__name__)
-def test_wrong_books_are_a_breach(spoil: Callable[[Verdict], None]) -> None:
-    verdict = balanced()
+def test_wrong_counts_are_a_breach(spoil: Callable[[Verdict], None]) -> None:
+    verdict = counts_in_order()
     spoil(verdict)
 
     assert len(verdict.breaches()) == 1
 
 
 def test_the_table_has_a_column_for_each_backend() -> None:
-    other = balanced()
+    other = counts_in_order()
     other.backend = "server"
     other.troubles["kill -9 of ClickHouse"] = 3
 
-    lines = table([balanced(), other]).splitlines()
+    lines = table([counts_in_order(), other]).splitlines()
 
     assert lines[0].split() == ["embedded", "server"]
     assert next(line for line in lines if line.startswith("kill -9 of ClickHouse")).split()[-2:] == ["–", "3"]

@@ -101,7 +101,7 @@ def make_events(site_id: str, seed: int, sessions: int) -> list[Event]:
     events: list[Event] = []
     for number in range(sessions):
         start = START + timedelta(seconds=rand.randrange(6 * 86_400), microseconds=rand.randrange(1_000_000))
-        visit = {name: f"{name} {number % 3}" for name in SESSION_ATTRIBUTES} | {
+        session = {name: f"{name} {number % 3}" for name in SESSION_ATTRIBUTES} | {
             "source": SOURCES[number % 4],
             "country": COUNTRIES[number % 3],
             "device": ("Desktop", "Mobile")[number % 2],
@@ -109,7 +109,7 @@ def make_events(site_id: str, seed: int, sessions: int) -> list[Event]:
         at = start
         for step in range(rand.randint(1, 6)):
             name = rand.choice(("pageview", "pageview", "pageview", "click", "scroll", "Signup ✓", "purchase"))
-            values: dict[str, object] = {column.name: column.default for column in COLUMNS} | visit
+            values: dict[str, object] = {column.name: column.default for column in COLUMNS} | session
             values |= {
                 "site_id": site_id,
                 "ts": at,

@@ -66,7 +66,7 @@ _PERSON = Parameter(
     type=Annotated[str, Meta(pattern=f"^[0-9a-f]{{{2 * ID_BYTES}}}$")],
     required=True,
 )
-_NOBODY = {404: ("unknown_person",)}
+_UNKNOWN_PERSON = {404: ("unknown_person",)}
 
 
 class PeopleRoutes:
@@ -129,7 +129,7 @@ class PeopleRoutes:
                 handle=self.show_person,
                 parameters=(_PERSON,),
                 replies=(Reply(about="The person.", type=PersonInfo),),
-                errors=_NOBODY,
+                errors=_UNKNOWN_PERSON,
                 asks_store=True,
             ),
             Endpoint(
@@ -144,7 +144,7 @@ class PeopleRoutes:
                 parameters=(_PERSON,),
                 body=Body(types=(PersonChange,), examples={"roles": {"roles": {"example.com": "viewer"}}}),
                 replies=(Reply(about="The person as they are now.", type=PersonInfo),),
-                errors={400: ("bad_name", "bad_site"), 409: ("last_owner",), **_NOBODY},
+                errors={400: ("bad_name", "bad_site"), 409: ("last_owner",), **_UNKNOWN_PERSON},
                 asks_store=True,
             ),
             Endpoint(
@@ -158,7 +158,7 @@ class PeopleRoutes:
                 handle=self.delete_person,
                 parameters=(_PERSON,),
                 replies=(Reply(status=204, about="Deleted."),),
-                errors={409: ("last_owner",), **_NOBODY},
+                errors={409: ("last_owner",), **_UNKNOWN_PERSON},
                 asks_store=True,
             ),
         ]

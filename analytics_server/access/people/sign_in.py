@@ -40,7 +40,7 @@ def _alone(name: str) -> AbstractAsyncContextManager[None]:
     return nullcontext()
 
 
-async def _nobody(token_id: str) -> Principal | None:
+async def _no_principal(token_id: str) -> Principal | None:
     return None
 
 
@@ -55,7 +55,7 @@ class SignIn:
         clock: Callable[[], float] = time.time,
         passwords: Passwords | None = None,
         by_password: bool = True,
-        holder: Callable[[str], Awaitable[Principal | None]] = _nobody,
+        holder: Callable[[str], Awaitable[Principal | None]] = _no_principal,
         turn: Callable[[str], AbstractAsyncContextManager[None]] = _alone,
     ) -> None:
         """`by_password` false: people come through a provider only. `holder`: of a token's id. `turn`: within that of

@@ -1,4 +1,4 @@
-"""Retention of a site: for how many days its events and day totals are kept.
+"""How long a site's data is kept: for how many days its events, and for how many its day totals.
 
 Its own settings count, else the config, within the limits of its profile. Files of days, if it has some, are kept until
 they are deleted by hand.

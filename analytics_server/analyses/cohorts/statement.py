@@ -18,6 +18,14 @@ from analytics_server.query.language.conditions import Condition, all_matches
 from analytics_server.query.language.filter_classes import reads_pages
 from analytics_server.query.language.goal_filters import ANY_ACTIVE
 from analytics_server.query.parameters import MOMENT, Binder
+from analytics_server.query.sql.from_tables import (
+    BESIDE_EVENTS,
+    EVENTS,
+    SESSIONS,
+    SITE_OF_EVENTS,
+    SITE_OF_SESSIONS,
+    events_with_sessions,
+)
 from analytics_server.query.sql.range_edges import SESSION_MARGIN_S
 from analytics_server.query.sql.render import event_column, render, render_on_events
 from analytics_server.query.sql.select import (
@@ -33,14 +41,6 @@ from analytics_server.query.sql.select import (
     is_in,
     or_,
     select,
-)
-from analytics_server.query.sql.sources import (
-    BESIDE_EVENTS,
-    EVENTS,
-    SESSIONS,
-    SITE_OF_EVENTS,
-    SITE_OF_SESSIONS,
-    events_with_sessions,
 )
 
 CohortTable = Literal["activity", "events"]

@@ -8,10 +8,10 @@ from dataclasses import replace
 from analytics_server.query.language.conditions import Condition
 from analytics_server.query.language.filter_classes import reads_pages
 from analytics_server.query.parameters import Binder
+from analytics_server.query.sql.from_tables import EVENTS, events_with_sessions, session_pages
 from analytics_server.query.sql.range_edges import EDGES, open_since
 from analytics_server.query.sql.render import render_on_events
 from analytics_server.query.sql.select import Select, select
-from analytics_server.query.sql.sources import EVENTS, events_with_sessions, session_pages
 
 ORDER = ("e.site_id", "toStartOfHour(e.ts)", "e.session_id", "e.ts")
 """The table's own order: rows are read in it and sent at once, never gathered to be sorted."""

@@ -27,6 +27,15 @@ from analytics_server.query.language.conditions import Condition
 from analytics_server.query.language.event_match import EventMatch
 from analytics_server.query.language.filter_classes import reads_pages
 from analytics_server.query.parameters import TEXT, TEXTS, Binder
+from analytics_server.query.sql.from_tables import (
+    BESIDE_EVENTS,
+    EVENTS,
+    SESSION_PARTS,
+    SESSIONS,
+    SITE_OF_EVENTS,
+    SITE_OF_SESSIONS,
+    events_with_sessions,
+)
 from analytics_server.query.sql.range_edges import EDGES
 from analytics_server.query.sql.render import event_column, render_on_events
 from analytics_server.query.sql.select import (
@@ -40,15 +49,6 @@ from analytics_server.query.sql.select import (
     compose,
     or_,
     select,
-)
-from analytics_server.query.sql.sources import (
-    BESIDE_EVENTS,
-    EVENTS,
-    SESSION_PARTS,
-    SESSIONS,
-    SITE_OF_EVENTS,
-    SITE_OF_SESSIONS,
-    events_with_sessions,
 )
 
 UNITS = 10_000

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from analytics_server.analyses.funnels.attempts import best_attempts
 from analytics_server.analyses.funnels.definition import Funnel
-from analytics_server.analyses.funnels.source import elements_of_events
+from analytics_server.analyses.funnels.events_table import elements_of_events
 from analytics_server.query.dimensions import Dimension
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.parameters import Binder

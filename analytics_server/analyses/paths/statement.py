@@ -21,6 +21,7 @@ from analytics_server.analyses.paths.request import PathQuestion
 from analytics_server.query.dimensions import SESSION
 from analytics_server.query.language.filter_classes import classify
 from analytics_server.query.parameters import MOMENT, TEXT, Binder
+from analytics_server.query.sql.from_tables import EVENTS, SITE_OF_EVENTS
 from analytics_server.query.sql.range_edges import EDGES, crossing_edge
 from analytics_server.query.sql.render import render_on_events
 from analytics_server.query.sql.select import (
@@ -33,7 +34,6 @@ from analytics_server.query.sql.select import (
     select,
 )
 from analytics_server.query.sql.session_selection import choose_sessions
-from analytics_server.query.sql.sources import EVENTS, SITE_OF_EVENTS
 
 VALUE, TAIL, OVER, BEYOND = 0, 1, 2, 3
 """A value of its own; one of the tail; the session's path is over; the last step asked for, whatever follows."""

@@ -11,9 +11,9 @@ from dataclasses import replace
 from analytics_server.analyses.sessions.request import SessionsQuestion, TimelineQuestion
 from analytics_server.model import SESSION_ATTRIBUTES
 from analytics_server.query.parameters import COUNT, MOMENT, TEXT, Binder
+from analytics_server.query.sql.from_tables import EVENTS, SESSION_PARTS, SESSIONS, SITE_OF_EVENTS, SITE_OF_SESSIONS
 from analytics_server.query.sql.select import Select, is_in, select
 from analytics_server.query.sql.session_selection import Selection, choose_sessions
-from analytics_server.query.sql.sources import EVENTS, SESSION_PARTS, SESSIONS, SITE_OF_EVENTS, SITE_OF_SESSIONS
 
 MOST_OPENED = 100
 """So many sessions of one id are named."""

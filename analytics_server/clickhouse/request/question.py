@@ -23,7 +23,7 @@ WHOLE = ("wait_end_of_query", "http_wait_end_of_query")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ClickHouseQuery:
     """What a client wants. `text` is without its FORMAT clause; `revision` is the client's, of the format Native.
 
     `wants_blocks`: packed in ClickHouse's own way. `is_whole`: nothing is to be sent before the answer's end.
@@ -41,7 +41,7 @@ class Asked:
     is_whole: bool = False
 
 
-async def read_asked(request: web.Request, limits: LimitsSection, guard: Guard) -> Asked:
+async def read_query(request: web.Request, limits: LimitsSection, guard: Guard) -> ClickHouseQuery:
     """The request, body included. A text that the guard would find too long is not read. Raises `RequestError`."""
     given = single_values(request)
     if request.content_type.startswith("multipart/"):
@@ -60,7 +60,7 @@ async def read_asked(request: web.Request, limits: LimitsSection, guard: Guard) 
     text, format_ = without_format(whole)
     wished = given.get("default_format", "") or request.headers.get(FORMAT_HEADER, "") or DEFAULT
     revision = given.get("client_protocol_version", "0")
-    return Asked(
+    return ClickHouseQuery(
         text=text,
         database=given.get("database", "") or request.headers.get(DATABASE_HEADER, ""),
         format=format_ or known_format(wished),

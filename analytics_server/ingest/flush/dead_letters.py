@@ -19,7 +19,7 @@ from typing import Literal
 
 import msgspec
 
-from analytics_server.batch_ids import twin_batch_id
+from analytics_server.batch_ids import derived_batch_id
 from analytics_server.errors import AnalyticsError
 from analytics_server.ingest.wal import segment
 from analytics_server.ingest.wal.segment_file import sync_directory
@@ -90,7 +90,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 def letter_id(batch_id: int) -> int:
     """The batch id of the rows refused of a batch: always the same, and of the same millisecond."""
-    return twin_batch_id(batch_id, purpose=b"dead letter")
+    return derived_batch_id(batch_id, purpose=b"dead letter")
 
 
 def find(directory: Path, batch_id: int) -> Letter | None:

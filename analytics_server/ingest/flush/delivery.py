@@ -134,7 +134,7 @@ class Delivery:
         pieces = chain.from_iterable(prepared.batch.part(month, prepared.refused) for month in months)
         try:
             blocks = (to_columns(rows, batch_id) for rows in pieces)
-            encoded = await self._store.encode("events", INSERT_COLUMNS, blocks, breath_s=rest_s)
+            encoded = await self._store.encode("events", INSERT_COLUMNS, blocks, pause_s=rest_s)
         except StoreBadRows as error:
             return BatchPart(months, None, error)
         return BatchPart(months, encoded if encoded.rows else None, ambiguous=ambiguous)

@@ -1,6 +1,6 @@
 """Batches in doubt: in `events`, but perhaps not in every rollup yet; remembered on disk until it is settled.
 
-A comparison needs a quiet moment, which other servers may not leave for long, so it must hold up
+A comparison needs a moment without inserts, which other servers may not leave for long, so it must hold up
 neither the flush nor a stop. One empty file per batch, named after it.
 """
 

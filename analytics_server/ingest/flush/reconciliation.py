@@ -1,7 +1,7 @@
 """Rollups that must agree with `events` again after a batch in doubt: at once if possible, else later.
 
 Owns what is still to be compared, and when. `insert_lock` keeps this process's own inserts away meanwhile: a comparison
-needs a quiet moment.
+needs a moment without inserts.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Expiry: removes what is older than a site's retention."""
+"""Expiry: removes what is older than a site keeps its data."""

@@ -1,4 +1,4 @@
-"""The daily purge: removes what is older than a site's retention, by one server at a time.
+"""The daily purge: removes what is older than a site keeps its data, by one server at a time.
 
 `retention_days` of a site counts, else `[privacy] retention_days`; 0 there keeps everything, and a profile may set a
 limit to both. `rollup_retention_days` keeps totals of days for longer (`kept_totals.py`). A deleted site's data expires

@@ -52,7 +52,7 @@ _TABLES = (
 
 class SiteRemoval:
     """`deliver`: wait until what this server's log holds is stored; True then. None: no server runs here, and its next
-    start looks through the log. `has_neighbours`: other servers may not know yet. `on_phase`: see `recording.py`.
+    start looks through the log. `has_other_servers`: other servers may not know yet. `on_phase`: see `recording.py`.
     `run` is a task to own."""
 
     def __init__(
@@ -66,7 +66,7 @@ class SiteRemoval:
         holder: str,
         deliver: Callable[[], Awaitable[bool]] | None = None,
         reload_saved: Callable[[], Awaitable[None]] | None = None,
-        has_neighbours: bool = False,
+        has_other_servers: bool = False,
         around: Iterable[Around] = (),
         on_phase: OnPhase = unheard,
     ) -> None:
@@ -78,7 +78,7 @@ class SiteRemoval:
         self._holder = holder
         self._deliver = deliver
         self._reload_saved = reload_saved
-        self._has_neighbours = has_neighbours
+        self._has_other_servers = has_other_servers
         self._around = tuple(around)
         self._on_phase = on_phase
         self._cleaned: set[str] = set()
@@ -122,7 +122,7 @@ class SiteRemoval:
                 log.info("a deleted site's data is being removed", extra={"site": site_id})
                 async with within(self._around):
                     await self._remove(site_id)
-                    if self._has_neighbours and is_asked:
+                    if self._has_other_servers and is_asked:
                         await asyncio.sleep(NEIGHBOURS_S)
                         await self._remove(site_id)
                 if self._reload_saved is not None:

@@ -21,10 +21,10 @@ from typing import NamedTuple
 from analytics_server.batch_ids import first_batch_id
 from analytics_server.errors import StoreRetryable
 from analytics_server.privacy.expiry.recording import OnPhase, unheard
+from analytics_server.rollups.between_inserts import InsertWatch
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
 from analytics_server.rollups.materialized_views import read_views
 from analytics_server.rollups.mutations import delete_rows, mutations_ended, quoted_text
-from analytics_server.rollups.quiet import InsertWatch
 from analytics_server.rollups.registry import DAY_TOTALS, DERIVED_TABLES, DerivedTable, Filling, derived_tables
 from analytics_server.rollups.removal import removals, rework
 from analytics_server.store.protocol import Store

@@ -23,7 +23,7 @@ from analytics_server.privacy.salts import KEPT_S, SALT_BYTES
 from analytics_server.profiles.tables import profile_of
 
 HOUR_S = 3_600
-UNLIMITED = "until it is erased: no retention is set for the site"
+UNLIMITED = "until it is erased: no expiry is set for the site"
 
 
 class ReportedField(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,12 +1,12 @@
 """Which table answers which metric: the cheapest one that is exact for the question.
 
-Pure. A plan is a list of parts; each part reads one source and yields some of the
+Pure. A plan is a list of parts; each part reads one table and yields some of the
 metrics for the same dimensions, and `sql/statement` puts the parts together. Combinations
 that have no meaning are refused here, with the reason.
 
-Sources, cheapest first:
+Tables, and ways to read them, cheapest first:
 - `totals`: numbers of days that are over, per value of one dimension; with them the other
-  sources read only the rest of the range.
+  tables read only the rest of the range.
 - `traffic`: quarter-hour totals; knows times and event names only.
 - `sessions`: one row per session, for metrics of session scope.
 - `session_parts`: event metrics read from `sessions` where a session lies wholly inside one
@@ -51,8 +51,8 @@ from analytics_server.query.plan.coverage import (
 )
 
 
-class PlanSource(StrEnum):
-    """Where a part of the answer is read from."""
+class PlanTable(StrEnum):
+    """What a part of the answer is read from: a table, or a way to read it."""
 
     TOTALS = "totals"
     ENTRY_TOTALS = "entry_totals"
@@ -67,18 +67,18 @@ class PlanSource(StrEnum):
     SCROLLS = "scrolls"
 
 
-_TABLES: dict[PlanSource, tuple[str, ...]] = {
-    PlanSource.TOTALS: ("day_totals",),
-    PlanSource.ENTRY_TOTALS: ("day_totals", "sessions"),
-    PlanSource.TRAFFIC: ("traffic",),
-    PlanSource.SESSIONS: ("sessions",),
-    PlanSource.SESSION_PARTS: ("sessions", "events"),
-    PlanSource.ENTRIES: ("sessions",),
-    PlanSource.EXITS: ("sessions",),
-    PlanSource.EXIT_EVENTS: ("events", "sessions"),
-    PlanSource.EVENTS: ("events",),
-    PlanSource.VIEWS: ("events", "sessions"),
-    PlanSource.SCROLLS: ("events",),
+_TABLES: dict[PlanTable, tuple[str, ...]] = {
+    PlanTable.TOTALS: ("day_totals",),
+    PlanTable.ENTRY_TOTALS: ("day_totals", "sessions"),
+    PlanTable.TRAFFIC: ("traffic",),
+    PlanTable.SESSIONS: ("sessions",),
+    PlanTable.SESSION_PARTS: ("sessions", "events"),
+    PlanTable.ENTRIES: ("sessions",),
+    PlanTable.EXITS: ("sessions",),
+    PlanTable.EXIT_EVENTS: ("events", "sessions"),
+    PlanTable.EVENTS: ("events",),
+    PlanTable.VIEWS: ("events", "sessions"),
+    PlanTable.SCROLLS: ("events",),
 }
 
 
@@ -91,9 +91,9 @@ _OF_ENTRIES = (_BOUNCE_RATE, *pieces_of(_BOUNCE_RATE))
 
 @dataclass(frozen=True, slots=True)
 class PlanPart:
-    """Some metrics of the question, all read from one source for one range."""
+    """Some metrics of the question, all read from one table for one range."""
 
-    source: PlanSource
+    table: PlanTable
     metrics: tuple[Metric, ...]
     range_: TimeRange
     coverage: Coverage | None = None
@@ -122,7 +122,7 @@ class Plan:
     @property
     def table(self) -> str:
         """The tables read, for the answer's `meta`."""
-        return "+".join(dict.fromkeys(table for part in self.all_parts for table in _TABLES[part.source]))
+        return "+".join(dict.fromkeys(table for part in self.all_parts for table in _TABLES[part.table]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,21 +133,21 @@ class Wider:
     plan: Plan
 
 
-Choose = Callable[[Metric, Sequence[PlanSource]], PlanSource]
+Choose = Callable[[Metric, Sequence[PlanTable]], PlanTable]
 
 
-def cheapest(_: Metric, sources: Sequence[PlanSource]) -> PlanSource:
-    """The first of the sources that can answer."""
-    return sources[0]
+def cheapest(_: Metric, tables: Sequence[PlanTable]) -> PlanTable:
+    """The first of the tables that can answer."""
+    return tables[0]
 
 
 def make_plan(
     question: Question, range_: TimeRange, coverage: Coverage | None = None, choose: Choose = cheapest
 ) -> Plan:
-    """Choose a source per metric. Raises `RequestError` (unsupported_combination).
+    """Choose a table per metric. Raises `RequestError` (unsupported_combination).
 
     `coverage`: the days that `day_totals` holds; metrics that it knows are read from there. `choose`: which of
-    the sources that can answer a metric, given cheapest first.
+    the tables that can answer a metric, given cheapest first.
     """
     plans = {share: Wider(wide, make_plan(wide, range_, coverage, choose)) for share, wide in question.wider.items()}
     metrics = _with_groups(tuple(dict.fromkeys(map(question.counted_for, question.metrics))), question)
@@ -162,13 +162,13 @@ def make_plan(
             parts, {m.name: m.merged if m.apart else _whole(m) for m in metrics} if len(parts) > 1 else {}, plans
         )
     others = tuple(metric for metric in read if metric not in (*kept, *entered))
-    for source, found, dimension in (
-        (PlanSource.TOTALS, kept, held or WHOLE_DAY),
-        (PlanSource.ENTRY_TOTALS, entered, ENTRY_PAGE),
+    for table, found, dimension in (
+        (PlanTable.TOTALS, kept, held or WHOLE_DAY),
+        (PlanTable.ENTRY_TOTALS, entered, ENTRY_PAGE),
     ):
         pieces = tuple(dict.fromkeys(piece for metric in found for piece in pieces_of(metric)))
         if pieces:
-            parts += (PlanPart(source, pieces, range_, coverage, dimension),)
+            parts += (PlanPart(table, pieces, range_, coverage, dimension),)
         for rest in coverage.rests:
             parts += _read(question, pieces, rest, choose)
     parts += _read(question, others, range_, choose)
@@ -179,20 +179,18 @@ def approximate_metrics(question: Question, plan: Plan) -> list[str]:
     """The metrics of this answer that are counted with `uniq` and may be off by about 1 %."""
     if question.exact:
         return []
-    counted_roughly = {m.name for part in plan.parts if part.source is PlanSource.VIEWS for m in part.metrics}
+    counted_roughly = {m.name for part in plan.parts if part.table is PlanTable.VIEWS for m in part.metrics}
     if not question.exact_visitors and _counts_visitors(plan):
         counted_roughly.add(VISITORS.name)
     return [metric.name for metric in question.metrics if metric.name in counted_roughly]
 
 
-def sources_of(metric: Metric, question: Question, range_: TimeRange) -> tuple[PlanSource, ...]:
-    """The sources that answer the metric exactly, cheapest first, besides the totals of days that are over.
+def tables_of(metric: Metric, question: Question, range_: TimeRange) -> tuple[PlanTable, ...]:
+    """The tables that answer the metric exactly, cheapest first, besides the totals of days that are over.
 
     Raises `RequestError` (unsupported_combination) if it has no meaning.
     """
-    return (
-        _event_sources(metric, question, range_) if metric.scope is Scope.EVENT else _session_sources(metric, question)
-    )
+    return _event_tables(metric, question, range_) if metric.scope is Scope.EVENT else _session_tables(metric, question)
 
 
 def _with_groups(metrics: tuple[Metric, ...], question: Question) -> tuple[Metric, ...]:
@@ -202,14 +200,14 @@ def _with_groups(metrics: tuple[Metric, ...], question: Question) -> tuple[Metri
 
 
 def _counts_visitors(plan: Plan) -> bool:
-    return any(m is VISITORS for part in plan.parts if part.source is not PlanSource.TOTALS for m in part.metrics)
+    return any(m is VISITORS for part in plan.parts if part.table is not PlanTable.TOTALS for m in part.metrics)
 
 
 def _read(question: Question, metrics: Iterable[Metric], range_: TimeRange, choose: Choose) -> tuple[PlanPart, ...]:
-    chosen: dict[PlanSource, list[Metric]] = {}
+    chosen: dict[PlanTable, list[Metric]] = {}
     for metric in metrics:
-        chosen.setdefault(choose(metric, sources_of(metric, question, range_)), []).append(metric)
-    return tuple(PlanPart(source, tuple(found), range_) for source, found in chosen.items())
+        chosen.setdefault(choose(metric, tables_of(metric, question, range_)), []).append(metric)
+    return tuple(PlanPart(table, tuple(found), range_) for table, found in chosen.items())
 
 
 def _whole(metric: Metric) -> str:
@@ -222,27 +220,27 @@ def _summed(metric: Metric) -> str:
     return metric.merged or f"sum(r.m_{metric.name})"
 
 
-def _event_sources(metric: Metric, question: Question, range_: TimeRange) -> tuple[PlanSource, ...]:
+def _event_tables(metric: Metric, question: Question, range_: TimeRange) -> tuple[PlanTable, ...]:
     if metric.scrolls:
-        return (PlanSource.SCROLLS,)
+        return (PlanTable.SCROLLS,)
     filtered = [match.dimension for match in matches(question.where)]
     fields = [*question.dimensions, *filtered, *question.goal_dimensions]
     if metric in OF_GOALS and question.counts_passive:
-        return (PlanSource.EVENTS,)
+        return (PlanTable.EVENTS,)
     if metric.exits:
         known = all(map(of_exits, fields))
-        return (PlanSource.EXITS, PlanSource.EXIT_EVENTS) if known else (PlanSource.EXIT_EVENTS,)
+        return (PlanTable.EXITS, PlanTable.EXIT_EVENTS) if known else (PlanTable.EXIT_EVENTS,)
     roughly = metric is VISITORS and question.exact
-    found: list[PlanSource] = []
+    found: list[PlanTable] = []
     states = metric is VISITORS and question.exact_visitors  # what traffic has of visitors is approximate
     if metric.traffic and not states and all(d.traffic for d in fields) and _on_quarters(question, range_):
-        found.append(PlanSource.TRAFFIC)
+        found.append(PlanTable.TRAFFIC)
     whole = question.interval in (None, "day", "week", "month") and all(d.scope is not Scope.EVENT for d in fields)
-    parts = (PlanSource.SESSION_PARTS,) if metric.session_parts and not roughly and whole else ()
+    parts = (PlanTable.SESSION_PARTS,) if metric.session_parts and not roughly and whole else ()
     # has_done reads events in any case, and would have to do so for each piece of sessions.
     if parts and SESSION not in fields and any(d.scope is Scope.SESSION for d in fields):
-        return (*found, *parts, PlanSource.EVENTS)
-    return (*found, PlanSource.EVENTS, *parts)
+        return (*found, *parts, PlanTable.EVENTS)
+    return (*found, PlanTable.EVENTS, *parts)
 
 
 def _on_quarters(question: Question, range_: TimeRange) -> bool:
@@ -253,16 +251,16 @@ def _on_quarters(question: Question, range_: TimeRange) -> bool:
     return all(period.start % QUARTER_S == 0 for period in clock_periods(start - HOUR_S, end, range_.zone))
 
 
-def _session_sources(metric: Metric, question: Question) -> tuple[PlanSource, ...]:
+def _session_tables(metric: Metric, question: Question) -> tuple[PlanTable, ...]:
     by_event = [dimension for dimension in question.dimensions if dimension.scope is Scope.EVENT]
     entering = question.filters.names_page and metric in _OF_ENTRIES
     if not by_event and not entering:
-        return (PlanSource.SESSIONS, PlanSource.VIEWS) if metric.events else (PlanSource.SESSIONS,)
+        return (PlanTable.SESSIONS, PlanTable.VIEWS) if metric.events else (PlanTable.SESSIONS,)
     if metric.events:
-        return (PlanSource.VIEWS,)
+        return (PlanTable.VIEWS,)
     if metric in _OF_ENTRIES:
         if all(dimension.sessions for dimension in by_event):
-            return (PlanSource.ENTRIES,)
+            return (PlanTable.ENTRIES,)
         raise RequestError(
             "bounce_rate by an event dimension is known for event:page alone: it counts the sessions that entered"
             f" there. Leave out {_names(d for d in by_event if not d.sessions)} or bounce_rate.",

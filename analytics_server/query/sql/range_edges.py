@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from analytics_server.query.parameters import MOMENT
+from analytics_server.query.sql.from_tables import SESSIONS, SITE_OF_EVENTS, SITE_OF_SESSIONS
 from analytics_server.query.sql.render import Reach
 from analytics_server.query.sql.select import Expression, Scalar, Select, Table, compose, select
-from analytics_server.query.sql.sources import SESSIONS, SITE_OF_EVENTS, SITE_OF_SESSIONS
 
 SESSION_MARGIN_S = 86_400
 """How far a session's first event may lie from the time the session was opened, in seconds.

@@ -25,6 +25,7 @@ from analytics_server.query.language.conditions import (
 )
 from analytics_server.query.parameters import TEXT, TEXTS, Binder
 from analytics_server.query.sql.comparisons import render_comparison
+from analytics_server.query.sql.from_tables import EVENTS, SITE_OF_EVENTS, events_with_sessions, session_pages
 from analytics_server.query.sql.select import (
     Expression,
     Relation,
@@ -37,7 +38,6 @@ from analytics_server.query.sql.select import (
     or_,
     select,
 )
-from analytics_server.query.sql.sources import EVENTS, SITE_OF_EVENTS, events_with_sessions, session_pages
 from analytics_server.query.sql.templates import fill
 
 Column = Callable[[Dimension], str]
@@ -97,7 +97,7 @@ def render_on_events(where: Sequence[Condition], binder: Binder, reach: Reach = 
     """Conditions as SQL over a row `e` of `events`.
 
     Dimensions that only a session's row knows (`Dimension.joined`) are read from `s.`, so the caller joins it
-    (see `sources.events_with_sessions`).
+    (see `from_tables.events_with_sessions`).
     """
     return [render(condition, lambda dimension: event_column(dimension, binder), binder, reach) for condition in where]
 

@@ -19,6 +19,15 @@ from dataclasses import dataclass
 from analytics_server.query.language.filter_classes import reads_pages
 from analytics_server.query.language.request import Question
 from analytics_server.query.metrics import Metric
+from analytics_server.query.sql.from_tables import (
+    ACTIVE_EVENTS,
+    BESIDE_EVENTS,
+    EVENTS,
+    SESSION_PARTS,
+    SESSIONS,
+    SITE_OF_SESSIONS,
+    events_with_sessions,
+)
 from analytics_server.query.sql.range_edges import open_since
 from analytics_server.query.sql.scope import Scoped, named, names_of
 from analytics_server.query.sql.select import (
@@ -32,15 +41,6 @@ from analytics_server.query.sql.select import (
     select,
 )
 from analytics_server.query.sql.session_rows import crossing, not_whole, overlapping
-from analytics_server.query.sql.sources import (
-    ACTIVE_EVENTS,
-    BESIDE_EVENTS,
-    EVENTS,
-    SESSION_PARTS,
-    SESSIONS,
-    SITE_OF_SESSIONS,
-    events_with_sessions,
-)
 from analytics_server.query.sql.templates import fill
 
 _UNIT_OF = {

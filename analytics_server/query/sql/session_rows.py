@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analytics_server.query.sql.from_tables import (
+    BESIDE_EVENTS,
+    EVENTS,
+    SESSION_PARTS,
+    SESSIONS,
+    events_with_sessions,
+)
 from analytics_server.query.sql.range_edges import crossing_edge
 from analytics_server.query.sql.scope import Scoped
 from analytics_server.query.sql.select import (
@@ -17,13 +24,6 @@ from analytics_server.query.sql.select import (
     columns_read,
     compose,
     select,
-)
-from analytics_server.query.sql.sources import (
-    BESIDE_EVENTS,
-    EVENTS,
-    SESSION_PARTS,
-    SESSIONS,
-    events_with_sessions,
 )
 
 _MERGED_BY = {

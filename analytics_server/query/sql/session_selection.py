@@ -13,16 +13,16 @@ from analytics_server.query.dimensions import SESSION, Dimension
 from analytics_server.query.language.conditions import Condition, count_done
 from analytics_server.query.language.filter_classes import classify, reads_pages
 from analytics_server.query.parameters import Binder
-from analytics_server.query.sql.range_edges import EDGES
-from analytics_server.query.sql.render import render, render_on_events, with_key
-from analytics_server.query.sql.select import Expression, Select, is_in, select
-from analytics_server.query.sql.sources import (
+from analytics_server.query.sql.from_tables import (
     BESIDE_EVENTS,
     EVENTS,
     SESSIONS,
     SITE_OF_SESSIONS,
     events_with_sessions,
 )
+from analytics_server.query.sql.range_edges import EDGES
+from analytics_server.query.sql.render import render, render_on_events, with_key
+from analytics_server.query.sql.select import Expression, Select, is_in, select
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,8 @@ from analytics_server.query.language.conditions import Condition
 from analytics_server.query.language.filter_classes import of_pages_only, reads_pages
 from analytics_server.query.metrics import AMOUNTS, OF_GOALS, VISITORS, Metric
 from analytics_server.query.parameters import COUNTS, DAY, DAYS, TEXT
-from analytics_server.query.plan.plan import PlanPart, PlanSource
+from analytics_server.query.plan.plan import PlanPart, PlanTable
+from analytics_server.query.sql.from_tables import ACTIVE_EVENTS, SESSION_PARTS, SESSIONS
 from analytics_server.query.sql.scope import Scoped, grouped, local_day, named, names_of
 from analytics_server.query.sql.select import (
     Expression,
@@ -29,34 +30,33 @@ from analytics_server.query.sql.select import (
 )
 from analytics_server.query.sql.session_parts import select_session_parts
 from analytics_server.query.sql.session_rows import crossing, events_source, few_sessions, overlapping
-from analytics_server.query.sql.sources import ACTIVE_EVENTS, SESSION_PARTS, SESSIONS
 from analytics_server.query.sql.templates import fill
 
 
 def select_part(part: PlanPart, scoped: Scoped) -> Select:
     """The SELECT of a part, grouped by the question's dimensions."""
-    match part.source:
-        case PlanSource.TOTALS:
+    match part.table:
+        case PlanTable.TOTALS:
             return _select_totals(part, scoped)
-        case PlanSource.ENTRY_TOTALS:
+        case PlanTable.ENTRY_TOTALS:
             return _select_entry_totals(part, scoped)
-        case PlanSource.TRAFFIC:
+        case PlanTable.TRAFFIC:
             return _select_traffic(part.metrics, scoped)
-        case PlanSource.SESSIONS:
+        case PlanTable.SESSIONS:
             return _select_sessions(part.metrics, scoped)
-        case PlanSource.ENTRIES:
+        case PlanTable.ENTRIES:
             return _select_entries(part.metrics, scoped)
-        case PlanSource.EXITS:
+        case PlanTable.EXITS:
             return _select_exits(part.metrics, scoped)
-        case PlanSource.EXIT_EVENTS:
+        case PlanTable.EXIT_EVENTS:
             return _select_exit_events(part.metrics, scoped)
-        case PlanSource.EVENTS:
+        case PlanTable.EVENTS:
             return _select_events(part.metrics, scoped)
-        case PlanSource.VIEWS:
+        case PlanTable.VIEWS:
             return _select_views(part.metrics, scoped)
-        case PlanSource.SESSION_PARTS:
+        case PlanTable.SESSION_PARTS:
             return select_session_parts(part.metrics, scoped)
-        case PlanSource.SCROLLS:
+        case PlanTable.SCROLLS:
             return _select_scrolls(part.metrics, scoped)
 
 
@@ -68,7 +68,7 @@ def _select_totals(part: PlanPart, scoped: Scoped) -> Select:
     groups: list[Expression] = [scoped.totals_column(dimension) for dimension in question.dimensions]
     # A row stands for events and for sessions; a group exists only if what is asked for happened in it.
     counted = {"events" if metric.scope is Scope.EVENT else "sessions" for metric in part.metrics}
-    if part.source is PlanSource.ENTRY_TOTALS:
+    if part.table is PlanTable.ENTRY_TOTALS:
         counted = {"viewed_sessions"}
     where = [
         "t.site_id = {site:String}",

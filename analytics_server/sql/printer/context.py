@@ -1,4 +1,4 @@
-"""What printing a query needs to know: the user's text, names in scope, parameters, functions."""
+"""What printing a query needs to know: the caller's text, names in scope, parameters, functions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOT_RESERVED = frozenset({"__timestamp"})
 """What Superset calls the time of a chart's rows."""
 
 CTE = f"{RESERVED}with_"
-"""Put before the names of a user's WITH: no table has such a name, so it can never be reached by one."""
+"""Put before the names of a caller's WITH: no table has such a name, so it can never be reached by one."""
 
 MAX_NAME_CHARS = 128
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -63,7 +63,7 @@ class Context:
     functions: Functions
     database: str
     bound: Mapping[str, object]
-    """The values of the user's parameters, not yet checked."""
+    """The values of the caller's parameters, not yet checked."""
     wanted: Container[str] | None
     """Columns to read of the tables; None: all."""
     sites: Mapping[str, Container[str]] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class Context:
     rewritten: int = 0
     """How many expressions are printed otherwise than they were written."""
     declared: dict[str, SqlType] = field(default_factory=dict)
-    """The user's parameters that the text names, with their types."""
+    """The caller's parameters that the text names, with their types."""
     tables: dict[tuple[str, str], str] = field(default_factory=dict)
     """What stands for each table that was named so far, by database and name."""
     printed: int = 0
@@ -109,7 +109,7 @@ class Context:
         return names[1:] if named else names
 
     def place(self, node: exp.Expr | None) -> TextPosition | None:
-        """Where a node stands in the user's text, or the nearest thing inside it that is known to stand somewhere."""
+        """Where a node stands in the caller's text, or the nearest thing inside it that is known to stand somewhere."""
         if node is None:
             return None
         for each in node.walk():
@@ -142,7 +142,7 @@ class Context:
                 self.refuse_clause(node, key, f"{clause(key)} can't be used here.")
 
     def name(self, identifier: exp.Expr | str | None, node: exp.Expr | None = None) -> str:
-        """A name of the user's, checked and bare."""
+        """A name of the caller's, checked and bare."""
         if isinstance(identifier, exp.Expr):
             node = identifier
         text = identifier.name if isinstance(identifier, exp.Expr) else identifier or ""
@@ -153,11 +153,11 @@ class Context:
         return text
 
     def quoted(self, identifier: exp.Expr | str | None, node: exp.Expr | None = None) -> str:
-        """A name of the user's, checked and in back-quotes."""
+        """A name of the caller's, checked and in back-quotes."""
         return quote(self.name(identifier, node))
 
     def kind(self, text: str, node: exp.Expr) -> SqlType:
-        """A type that the user wrote."""
+        """A type that the caller wrote."""
         try:
             return parse_type(text)
         except BadSqlType as error:

@@ -31,7 +31,7 @@ FREE_STEPS, REST_STEPS, REST_S = 4_000, 500, 0.001
 
 RAW = "raw"
 SPAN = "span"
-"""Keys of what a node remembers of the user's text: a type's text; a select item's first and last character."""
+"""Keys of what a node remembers of the caller's text: a type's text; a select item's first and last character."""
 
 _OPENING = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE}
 _CLOSING = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE}
@@ -76,7 +76,7 @@ class _Reader(ClickHouseParser):
         super()._advance(times)
 
     def _warn_unsupported(self) -> None:
-        """sqlglot would put the user's text into the log."""
+        """sqlglot would put the caller's text into the log."""
 
     def _limit(self) -> tuple[str, exp.Expr | None]:
         """`LIMIT n BY …` is a clause of its own, beside the LIMIT of the whole."""

@@ -21,7 +21,7 @@ from analytics_server.sql.refusal import shown
 
 PROPS = "props"
 PARAMETER = "user_"
-"""Put before the names of a user's parameters."""
+"""Put before the names of a caller's parameters."""
 
 _NUMBER = re.compile(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 _CONSTANTS = {"inf": "inf", "infinity": "inf", "nan": "nan"}

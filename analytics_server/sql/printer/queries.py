@@ -174,7 +174,7 @@ class QueryPrinter(RelationPrinter):
         return f"{written} AS {quote(title)}" if title else written
 
     def _title(self, item: exp.Expr) -> str:
-        """The user's own words for a column that has no name: ClickHouse would show ours."""
+        """The caller's own words for a column that has no name: ClickHouse would show ours."""
         span = item.meta.get(SPAN)
         if not isinstance(span, tuple):
             return ""
@@ -237,7 +237,7 @@ class QueryPrinter(RelationPrinter):
         for key in ("where", "group", "having", "windows", "qualify", "order"):
             part = node.args.get(key)
             if key == "where" and (first := node.args.get("prewhere")):
-                # The engine's own PREWHERE is the site's; a user's is a condition like any other.
+                # The engine's own PREWHERE is the site's; a caller's is a condition like any other.
                 self.context.only(first, "this")
                 more = f" AND {self._operand(part.this, scope)}" if part else ""
                 pieces.append(f"WHERE {self._operand(first.this, scope)}{more}")
@@ -385,7 +385,7 @@ def _has_ties(node: exp.Expr) -> bool:
 
 
 def _is_rewritten(node: exp.Expr) -> bool:
-    """Would ClickHouse's own name for this column show names that the user never gave?"""
+    """Would ClickHouse's own name for this column show names that the caller never gave?"""
     return any(isinstance(each, (exp.Placeholder, exp.Table)) or _names_props(each) for each in node.walk())
 
 

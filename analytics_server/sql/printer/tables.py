@@ -2,13 +2,13 @@
 
 The subquery is the wall between sites, hence its shape:
 
-- `PREWHERE` on the site, so that no expression of the user's is evaluated on a row of
-  another site: an optimiser may push a WHERE of the user's below ours, and an error
+- `PREWHERE` on the site, so that no expression of the caller's is evaluated on a row of
+  another site: an optimiser may push a WHERE of the caller's below ours, and an error
   ("can't parse '…'") would tell of a foreign value.
 - Dictionary-encoded columns are made plain: ClickHouse evaluates a function of a
   LowCardinality column once per dictionary entry, and a dictionary holds the values of
   all sites in the part.
-- Table and alias are qualified by names no user can give, since a WITH of the user's is
+- Table and alias are qualified by names no caller can give, since a WITH of the caller's is
   visible in here.
 - What the site's profile forbids is a constant, also where it was stored before the profile was set.
 - Only columns that the query names are listed; internal ones (`batch_id`, `session_key`,
@@ -24,7 +24,7 @@ from analytics_server.model import COLUMNS, SESSION_ATTRIBUTES
 from analytics_server.sql.catalog import written
 
 ROW = "__row"
-"""The alias of a stored row. Names that begin with two underscores can't be given by users."""
+"""The alias of a stored row. Names that begin with two underscores can't be given by callers."""
 
 SITE = "site"
 """The parameter that carries the site."""
@@ -35,7 +35,7 @@ PLAIN_MAP = "Map(String, String)"
 
 @dataclass(frozen=True, slots=True)
 class TableColumn:
-    """A column as users see it, and the expression over a stored row that gives it."""
+    """A column as callers see it, and the expression over a stored row that gives it."""
 
     name: str
     type: str
@@ -51,7 +51,7 @@ class TableColumn:
 
 @dataclass(frozen=True, slots=True)
 class ReadableTable:
-    """A table as users see it. `source` is what is read, with FINAL where rows are still to be merged."""
+    """A table as callers see it. `source` is what is read, with FINAL where rows are still to be merged."""
 
     name: str
     about: str
@@ -60,7 +60,7 @@ class ReadableTable:
 
     @property
     def names(self) -> list[str]:
-        """The names of the columns, in the order users see."""
+        """The names of the columns, in the order callers see."""
         return [column.name for column in self.columns]
 
     def scoped(self, database: str, wanted: Container[str] | None, sites: Mapping[str, Container[str]]) -> str:

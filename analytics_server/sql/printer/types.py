@@ -1,7 +1,7 @@
 """ClickHouse's types that a query may name, in casts and parameters: an allow-list with a parser of its own.
 
 Types that read anything but plain values (aggregate states, JSON with dynamic columns, nested
-tables) are not among them. A type is printed from what was read, never from the user's text.
+tables) are not among them. A type is printed from what was read, never from the caller's text.
 """
 
 from __future__ import annotations

@@ -181,13 +181,13 @@ class ThreadedStore:
         columns: Sequence[str],
         blocks: Iterable[Sequence[Sequence[object]]],
         *,
-        breath_s: float = 0.0,
+        pause_s: float = 0.0,
     ) -> Encoded:
         """See `Store.encode`."""
 
         def work() -> Encoded:
             types = [wire_type(kind) for kind in self._types_of(self._client(), table, tuple(columns))]
-            return encode(columns, types, blocks, compress=self.capabilities.compresses_inserts, breath_s=breath_s)
+            return encode(columns, types, blocks, compress=self.capabilities.compresses_inserts, pause_s=pause_s)
 
         return await self._run(self._encoder, "An insert's encoding", work)
 

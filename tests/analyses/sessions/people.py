@@ -1,7 +1,7 @@
 """People who come back, for weeks: sites full of everything that makes following them hard, and filters in Python.
 
-Several time zones over both changes of the clock, a month's and a year's end. Visits at local midnight to the
-microsecond, sessions over midnight and over days, events that arrive late, equal times, session ids that are used
+Several time zones over both changes of the clock, a month's and a year's end. Sessions at local midnight to the
+microsecond, others over midnight and over days, events that arrive late, equal times, session ids that are used
 again, users with many sessions, users who sign in halfway or change, and events without a user.
 """
 
@@ -120,7 +120,7 @@ def _session(random_: random.Random, site: Site, number: int) -> list[Event]:
     found: list[Event] = []
     for place, at in enumerate(times):
         path = random_.choice((path, *PATHS))
-        # The id is of the day, and that of before while the visit goes on.
+        # The id is of the day, and that of before while the session goes on.
         goes_on = place and 0 <= at - times[place - 1] <= 1_800 * SECOND and found[-1].visitor_id
         visitor = found[-1].visitor_id if goes_on else 0 if person == 0 else (person << 40) + at // DAY_US + 1
         found.append(

@@ -156,7 +156,7 @@ def test_channels_are_in_the_order_they_are_tried() -> None:
 
 
 @pytest.mark.parametrize("kind", [*load_sources().kinds, "direct", ""])
-def test_a_visit_without_tags_gets_the_channel_it_would_get_with_an_unknown_tag(kind: str) -> None:
+def test_a_session_without_tags_gets_the_channel_it_would_get_with_an_unknown_tag(kind: str) -> None:
     name = "Direct" if kind == "direct" else "any"
     for has_referrer in (False, True):
         plain = channel(Referrer(name, kind), NO_CAMPAIGN, has_referrer)

@@ -167,7 +167,7 @@ ON_THE_ENGINE = """
 import asyncio, sys
 import chdb
 from analytics_server.config import ClickhouseSection, Config
-from analytics_server.rollups.quiet import InsertWatch
+from analytics_server.rollups.between_inserts import InsertWatch
 from analytics_server.errors import StoreRetryable
 from analytics_server.rollups.reconcile import Reconciler
 from analytics_server.ingest.flush.verification import Verification

@@ -121,7 +121,7 @@ async def test_contradictions_are_found(config: Config, site: dict[str, Any], wo
 
 
 @pytest.mark.parametrize("sites", [(), ("b.example", "A.EXAMPLE")])
-async def test_files_of_days_outlive_the_retention(sites: tuple[str, ...]) -> None:
+async def test_files_of_days_outlive_the_expiry(sites: tuple[str, ...]) -> None:
     export = ExportSection(directory="/lake", sites=sites)
     for config, days, is_told in (
         (Config(export=export), 30, True),

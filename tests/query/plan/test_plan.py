@@ -12,21 +12,21 @@ from analytics_server.query.plan.plan import make_plan
 from tests.query.questions import question
 
 
-def sources(**parts: Any) -> dict[str, str]:
+def tables(**parts: Any) -> dict[str, str]:
     asked, range_ = question(**parts)
-    return {metric.name: part.source.value for part in make_plan(asked, range_).parts for metric in part.metrics}
+    return {metric.name: part.table.value for part in make_plan(asked, range_).parts for metric in part.metrics}
 
 
 ALL = ["visitors", "pageviews", "events", "sessions", "bounce_rate", "session_duration", "views_per_session"]
 
 
 def test_headline_reads_traffic_and_sessions() -> None:
-    found = sources(metrics=ALL)
+    found = tables(metrics=ALL)
     assert [found[name] for name in ALL] == ["traffic"] * 3 + ["sessions"] * 4
 
 
 @pytest.mark.parametrize(
-    ("parts", "source"),
+    ("parts", "table"),
     [
         ({"dimensions": ["time:hour"]}, "traffic"),
         ({"dimensions": ["time:month", "event:name"]}, "traffic"),
@@ -47,12 +47,12 @@ def test_headline_reads_traffic_and_sessions() -> None:
         ({"metrics": ["percentage"], "dimensions": ["visit:source"]}, "session_parts"),
     ],
 )
-def test_visitors_read_the_cheapest_source(parts: dict[str, Any], source: str) -> None:
-    assert sources(**parts) == {"visitors": source}
+def test_visitors_read_the_cheapest_table(parts: dict[str, Any], table: str) -> None:
+    assert tables(**parts) == {"visitors": table}
 
 
 @pytest.mark.parametrize(
-    ("metric", "dimensions", "source"),
+    ("metric", "dimensions", "table"),
     [
         ("sessions", ["visit:source", "time:hour"], "sessions"),
         ("sessions", ["event:page"], "views"),
@@ -60,8 +60,8 @@ def test_visitors_read_the_cheapest_source(parts: dict[str, Any], source: str) -
         ("session_duration", ["time:minute"], "sessions"),
     ],
 )
-def test_session_metrics_read_sessions(metric: str, dimensions: list[str], source: str) -> None:
-    assert sources(metrics=[metric], dimensions=dimensions) == {metric: source}
+def test_session_metrics_read_sessions(metric: str, dimensions: list[str], table: str) -> None:
+    assert tables(metrics=[metric], dimensions=dimensions) == {metric: table}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_refuses_session_metrics_by_event_dimensions_without_meaning(metric: str
 
 
 @pytest.mark.parametrize(
-    ("filters", "source"),
+    ("filters", "table"),
     [
         ([["is", "event:page", ["/"]]], "entries"),
         ([["not", ["or", [["contains", "event:page", ["a"]], ["is", "event:name", ["x"]]]]]], "entries"),
@@ -93,9 +93,9 @@ def test_refuses_session_metrics_by_event_dimensions_without_meaning(metric: str
         ([["is", "event:title", ["x"]]], "sessions"),
     ],
 )
-def test_bounces_with_a_filter_on_pages_are_of_entries(filters: list[Any], source: str) -> None:
-    found = sources(metrics=["bounce_rate", "session_duration"], filters=filters)
-    assert found == {"bounce_rate": source, "session_duration": "sessions"}
+def test_bounces_with_a_filter_on_pages_are_of_entries(filters: list[Any], table: str) -> None:
+    found = tables(metrics=["bounce_rate", "session_duration"], filters=filters)
+    assert found == {"bounce_rate": table, "session_duration": "sessions"}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_bounces_with_a_filter_on_pages_are_of_entries(filters: list[Any], sourc
     ],
 )
 def test_an_exit_rate_reads_exits_and_page_views_apart(parts: dict[str, Any], exits: str, pageviews: str) -> None:
-    assert sources(metrics=["exit_rate"], **parts) == {"exits": exits, "pageviews": pageviews}
+    assert tables(metrics=["exit_rate"], **parts) == {"exits": exits, "pageviews": pageviews}
 
 
 def test_names_the_tables_that_were_read() -> None:

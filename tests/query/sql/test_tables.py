@@ -30,7 +30,7 @@ from analytics_server.query.language.saved_filters import SiteLibrary
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.metrics import METRICS, Metric
 from analytics_server.query.plan.coverage import Coverage, DayReader
-from analytics_server.query.plan.plan import Plan, PlanSource, cheapest, make_plan
+from analytics_server.query.plan.plan import Plan, PlanTable, cheapest, make_plan
 from analytics_server.query.sql.statement import compile_question
 from analytics_server.saved.store import Saved
 from analytics_server.store import Store
@@ -104,12 +104,12 @@ def built(store: Store, world: list[Event]) -> Iterator[Built]:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Reads each metric from the n-th cheapest of its sources."""
+    """Reads each metric from the n-th cheapest of its tables."""
 
     place: int
 
-    def __call__(self, _: Metric, sources: Sequence[PlanSource]) -> PlanSource:
-        return sources[min(self.place, len(sources) - 1)]
+    def __call__(self, _: Metric, tables: Sequence[PlanTable]) -> PlanTable:
+        return tables[min(self.place, len(tables) - 1)]
 
 
 def asked_of(built: Built, site_id: str, **parts: Any) -> Question:
@@ -172,7 +172,7 @@ def compare(built: Built, site: Site, span: Span, dimensions: list[str], filters
         for key, values in expected.items():
             for name, value, right in zip(metrics, found[key], values, strict=True):
                 assert value == pytest.approx(right, abs=0.051), f"{name} of {key} read from {plan.table}"
-        used.update({part.source.value for part in plan.all_parts})
+        used.update({part.table.value for part in plan.all_parts})
     return used
 
 

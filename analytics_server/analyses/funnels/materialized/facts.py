@@ -18,17 +18,17 @@ from datetime import timedelta
 
 from analytics_server.analyses.funnels.attempts import OTHER, WIDTH, exclusion_number
 from analytics_server.analyses.funnels.definition import By, Funnel
+from analytics_server.analyses.funnels.events_table import UNTIL, is_exclusive, known_subject
 from analytics_server.analyses.funnels.materialized.literals import Literals
-from analytics_server.analyses.funnels.source import UNTIL, is_exclusive, known_subject
 from analytics_server.errors import RequestError
 from analytics_server.query.language.conditions import count_done
 from analytics_server.query.language.filter_classes import reads_pages
 from analytics_server.query.language.time_range import TimeRange
 from analytics_server.query.parameters import TEXT, Binder
+from analytics_server.query.sql.from_tables import EVENTS
 from analytics_server.query.sql.range_edges import EDGES
 from analytics_server.query.sql.render import render_on_events
 from analytics_server.query.sql.select import Select, Table, and_, compose, compose_list, or_, print_line, select
-from analytics_server.query.sql.sources import EVENTS
 
 VERSIONS: dict[By, int] = {"session": 1, "visitor": 2, "user": 1}
 """One rises when the meaning of facts or of days' attempts changes: they are made anew then."""

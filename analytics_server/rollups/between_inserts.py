@@ -21,7 +21,7 @@ from analytics_server.store.protocol import Settings, Store
 T = TypeVar("T")
 
 ATTEMPTS = 10
-"""So often a quiet moment is looked for; each wait is longer than the last."""
+"""So often a moment without inserts is looked for; each wait is longer than the last."""
 
 _WORD = re.compile(r"\w+")
 
@@ -62,7 +62,7 @@ class InsertWatch:
         return answer.rows[0]
 
 
-class QuietPeriod:
+class BetweenInserts:
     """Does work on rollups while nothing is being inserted into them.
 
     `tables` are those of the rollups. `exclusive`: no other process can write, so there is nothing to wait for.
@@ -75,8 +75,8 @@ class QuietPeriod:
         self._rest_s = rest_s
         self._watch = InsertWatch(store, cluster=cluster, timeout_s=TIMEOUT_S, settings=SETTINGS)
 
-    async def during(self, piece: Piece, work: Callable[[], Awaitable[T]]) -> T | None:
-        """Do the work, again if need be, until it was quiet all the while; None if it never was."""
+    async def run(self, piece: Piece, work: Callable[[], Awaitable[T]]) -> T | None:
+        """Do the work, again if need be, until nothing was inserted all the while; None if that never was so."""
         if self._exclusive:
             return await work()
         for attempt in range(ATTEMPTS):

@@ -17,10 +17,10 @@ from analytics_server.query.dimensions import Dimension
 from analytics_server.query.language.conditions import And, Condition, GoalEvents, Match, SavedFilter
 from analytics_server.query.language.filter_classes import reads_pages
 from analytics_server.query.parameters import MOMENT, Binder
+from analytics_server.query.sql.from_tables import EVENTS, SITE_OF_EVENTS, events_with_sessions, session_pages
 from analytics_server.query.sql.range_edges import EDGES, SESSION_MARGIN_S
 from analytics_server.query.sql.render import render_on_events
 from analytics_server.query.sql.select import Expression, Select, and_, compose, compose_list, or_, select
-from analytics_server.query.sql.sources import EVENTS, SITE_OF_EVENTS, events_with_sessions, session_pages
 
 UNTIL = f"{{until:{MOMENT}}}"
 AT = "toUInt64(toUnixTimestamp64Micro(e.ts))"

@@ -1,4 +1,4 @@
-"""The books: what was acknowledged, against `events`, and every rollup against its recomputation from `events`.
+"""Event counts: what was acknowledged, against `events`, and every rollup against its recomputation from `events`.
 
 Owns no list of rollups: whatever materialized view reads `events` is found in
 `system.tables`, its own SELECT is computed anew over all events, and each column is merged
@@ -30,7 +30,7 @@ _SIMPLE = re.compile(r"SimpleAggregateFunction\((\w+), ?(.*)\)$", re.DOTALL)
 _STATE = re.compile(r"AggregateFunction\((\w+)")
 
 
-class Books(msgspec.Struct, kw_only=True):
+class EventCounts(msgspec.Struct, kw_only=True):
     """`events` by id and by user, how many keys each rollup has, and what is wrong with the rollups, a line per key."""
 
     events: dict[str, int]
@@ -39,60 +39,60 @@ class Books(msgspec.Struct, kw_only=True):
     wrong: list[str]
 
 
-def read_books(url: str, database: str = "analytics") -> Books:
-    """Read the books at `url`: `http://…` of a running server, or `chdb:///path` of a stopped one. Blocking."""
+def read_counts(url: str, database: str = "analytics") -> EventCounts:
+    """Read the counts at `url`: `http://…` of a running server, or `chdb:///path` of a stopped one. Blocking."""
     if not url.startswith("chdb:"):
         return _read(url, database)
-    done = preloaded.run("tests.faults.books", [url, database], timeout=READ_TIMEOUT_S)
+    done = preloaded.run("tests.faults.event_counts", [url, database], timeout=READ_TIMEOUT_S)
     assert done.returncode == 0, done.stderr
-    return msgspec.json.decode(done.stdout, type=Books)
+    return msgspec.json.decode(done.stdout, type=EventCounts)
 
 
-def books_of(server: RunningServer) -> Books:
-    """The books of the ClickHouse that a server works on; embedded, the server must have ended."""
+def counts_of(server: RunningServer) -> EventCounts:
+    """The counts of the ClickHouse that a server works on; embedded, the server must have ended."""
     environment = server.environment()
     url = environment.get("ANALYTICS_CLICKHOUSE_URL") or f"chdb://{server.data_dir / 'clickhouse'}"
-    return read_books(url, environment.get("ANALYTICS_CLICKHOUSE_DATABASE") or "analytics")
+    return read_counts(url, environment.get("ANALYTICS_CLICKHOUSE_DATABASE") or "analytics")
 
 
-def assert_balance(books: Books, acknowledged: Collection[str], sent: Collection[str] | None = None) -> None:
+def assert_stored_once(counts: EventCounts, acknowledged: Collection[str], sent: Collection[str] | None = None) -> None:
     """Every acknowledged event once, no other twice, none that was not sent, and all rollups agree with the events."""
-    assert books.rollups, "no rollup was found"
-    lost = set(acknowledged) - books.events.keys()
-    doubled = [event_id for event_id, times in books.events.items() if times > 1]
+    assert counts.rollups, "no rollup was found"
+    lost = set(acknowledged) - counts.events.keys()
+    doubled = [event_id for event_id, times in counts.events.items() if times > 1]
     assert not lost, f"{len(lost)} of {len(acknowledged)} acknowledged events are lost"
-    assert not doubled, f"{len(doubled)} of {len(books.events)} events are stored more than once"
+    assert not doubled, f"{len(doubled)} of {len(counts.events)} events are stored more than once"
     if sent is not None:
-        foreign = books.events.keys() - set(sent)
+        foreign = counts.events.keys() - set(sent)
         assert not foreign, f"{len(foreign)} events are stored that were not sent"
-    assert not books.wrong, "rollups differ from events:\n" + "\n".join(books.wrong)
+    assert not counts.wrong, "rollups differ from events:\n" + "\n".join(counts.wrong)
 
 
-async def assert_books_balance_everywhere(
+async def assert_every_event_stored_once_everywhere(
     where: RunningServer | str,
     acknowledged: Collection[str],
     sent: Collection[str] | None = None,
     *,
     database: str = "analytics",
-) -> Books:
-    """`assert_balance` on the ClickHouse of a server, or at a URL; returns the books for further counts."""
+) -> EventCounts:
+    """`assert_stored_once` on the ClickHouse of a server, or at a URL; returns the counts for further checks."""
     if isinstance(where, RunningServer):
-        books = await asyncio.to_thread(books_of, where)
+        counts = await asyncio.to_thread(counts_of, where)
     else:
-        books = await asyncio.to_thread(read_books, where, database)
-    assert_balance(books, acknowledged, sent)
-    return books
+        counts = await asyncio.to_thread(read_counts, where, database)
+    assert_stored_once(counts, acknowledged, sent)
+    return counts
 
 
 # ---- reading -----------------------------------------------------------
 
 
-def _read(url: str, database: str) -> Books:
+def _read(url: str, database: str) -> EventCounts:
     client: Any = clickhouse_connect.get_client(dsn=url, database=database)
     try:
         counted = client.query("SELECT toString(event_id), count() FROM events GROUP BY event_id").result_rows
         users = client.query("SELECT user_id, count() FROM events GROUP BY user_id").result_rows
-        books = Books(events=dict(counted), users=dict(users), rollups={}, wrong=[])
+        counts = EventCounts(events=dict(counted), users=dict(users), rollups={}, wrong=[])
         views = client.query(
             "SELECT create_table_query, as_select FROM system.tables "
             "WHERE database = currentDatabase() AND engine = 'MaterializedView' ORDER BY name"
@@ -100,14 +100,14 @@ def _read(url: str, database: str) -> Books:
         for create, select in views:
             target = _TARGET.search(create)
             if target is not None and _EVENTS.search(select):
-                _compare(client, target[1], select, books)
-        return books
+                _compare(client, target[1], select, counts)
+        return counts
     finally:
         client.close()
 
 
-def _compare(client: Any, target: str, select: str, books: Books) -> None:
-    """Add one rollup to the books: its keys counted, its differences described."""
+def _compare(client: Any, target: str, select: str, counts: EventCounts) -> None:
+    """Add one rollup to the counts: its keys counted, its differences described."""
     columns = client.query(
         "SELECT name, type, is_in_sorting_key FROM system.columns "
         "WHERE database = currentDatabase() AND table = {target:String} ORDER BY position",
@@ -148,11 +148,11 @@ def _compare(client: Any, target: str, select: str, books: Books) -> None:
         f"USING ({key_list})",
         settings={"join_use_nulls": 0},
     ).result_rows
-    books.rollups[target] = len(rows)
+    counts.rollups[target] = len(rows)
     differing = [(key, wrong) for key, wrong in rows if wrong]
-    books.wrong += [f"{target} {key}: {'; '.join(wrong)}" for key, wrong in differing[:SHOWN]]
+    counts.wrong += [f"{target} {key}: {'; '.join(wrong)}" for key, wrong in differing[:SHOWN]]
     if len(differing) > SHOWN:
-        books.wrong.append(f"{target}: {len(differing) - SHOWN} more keys")
+        counts.wrong.append(f"{target}: {len(differing) - SHOWN} more keys")
 
 
 def _merged(name: str, kind: str) -> str:

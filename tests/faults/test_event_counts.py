@@ -1,4 +1,4 @@
-"""The books find every kind of damage: a check that can't fail proves nothing."""
+"""The event counts find every kind of damage: a check that can't fail proves nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from analytics_server.config import ClickhouseSection, Config
 from analytics_server.ingest.flush.batch import INSERT_COLUMNS, to_columns
 from analytics_server.store import Store, make_store, migrate
-from tests.faults.books import assert_balance, assert_books_balance_everywhere, read_books
+from tests.faults.event_counts import assert_every_event_stored_once_everywhere, assert_stored_once, read_counts
 from tests.ingest.rows import NOVEMBER_US, row
 
 IDS = [str(UUID(int=number)) for number in range(1, 31)]
@@ -57,11 +57,11 @@ def split(url: str) -> tuple[str, str]:
     return server, database
 
 
-async def test_books_in_order_balance(store: Store, clickhouse_url: str) -> None:
+async def test_counts_in_order_agree(store: Store, clickhouse_url: str) -> None:
     server, database = split(clickhouse_url)
-    books = await assert_books_balance_everywhere(server, IDS, IDS, database=database)
-    assert books.events == dict.fromkeys(IDS, 1)
-    assert books.rollups == ROLLUPS
+    counts = await assert_every_event_stored_once_everywhere(server, IDS, IDS, database=database)
+    assert counts.events == dict.fromkeys(IDS, 1)
+    assert counts.rollups == ROLLUPS
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ async def test_a_damaged_rollup_is_found(store: Store, clickhouse_url: str, dama
     table = re.search(r"activity|sessions|traffic|openings", damage)
     assert table is not None
     with pytest.raises(AssertionError, match=f"rollups differ from events:\n{table[0]}"):
-        await assert_books_balance_everywhere(server, IDS, IDS, database=database)
+        await assert_every_event_stored_once_everywhere(server, IDS, IDS, database=database)
 
 
 async def test_a_repeated_idempotent_state_is_no_damage(store: Store, clickhouse_url: str) -> None:
@@ -101,26 +101,26 @@ async def test_a_repeated_idempotent_state_is_no_damage(store: Store, clickhouse
         " FROM sessions"
     )
     server, database = split(clickhouse_url)
-    await assert_books_balance_everywhere(server, IDS, IDS, database=database)
+    await assert_every_event_stored_once_everywhere(server, IDS, IDS, database=database)
 
 
 async def test_lost_doubled_and_unknown_events_are_found(store: Store, clickhouse_url: str) -> None:
-    books = read_books(*split(clickhouse_url))
+    counts = read_counts(*split(clickhouse_url))
     with pytest.raises(AssertionError, match="1 of 31 acknowledged events are lost"):
-        assert_balance(books, [*IDS, str(uuid4())])
+        assert_stored_once(counts, [*IDS, str(uuid4())])
     with pytest.raises(AssertionError, match="1 events are stored that were not sent"):
-        assert_balance(books, IDS[1:], IDS[1:])
-    assert_balance(books, IDS[1:], IDS)
+        assert_stored_once(counts, IDS[1:], IDS[1:])
+    assert_stored_once(counts, IDS[1:], IDS)
     await store.command("INSERT INTO events SELECT * FROM events LIMIT 1")
     with pytest.raises(AssertionError, match="1 of 30 events are stored more than once"):
-        assert_balance(read_books(*split(clickhouse_url)), IDS, IDS)
+        assert_stored_once(read_counts(*split(clickhouse_url)), IDS, IDS)
 
 
 FILL = """
 import asyncio, sys
 from analytics_server.config import ClickhouseSection, Config
 from analytics_server.store import make_store, migrate
-from tests.faults.test_books import fill
+from tests.faults.test_event_counts import fill
 
 async def main():
     store = make_store(Config(clickhouse=ClickhouseSection(url=sys.argv[1])))
@@ -139,6 +139,6 @@ async def test_the_directory_of_a_stopped_engine_is_read_too(tmp_path: Path) -> 
     url = f"chdb://{tmp_path}/engine"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", FILL, url, "TRUNCATE TABLE openings")
     assert await asyncio.wait_for(process.wait(), 60) == 0
-    books = await asyncio.to_thread(read_books, url)
-    assert books.events == dict.fromkeys(IDS, 1)
-    assert [line.partition(" ")[0] for line in books.wrong] == ["openings"]
+    counts = await asyncio.to_thread(read_counts, url)
+    assert counts.events == dict.fromkeys(IDS, 1)
+    assert [line.partition(" ")[0] for line in counts.wrong] == ["openings"]

@@ -71,16 +71,6 @@ class DerivedTable:
     is_family: bool = False
 
     @property
-    def partition_key(self) -> str:
-        """The expression by which the table is partitioned: a month is a partition."""
-        return f"toYYYYMM({self.time})" if self.time else ""
-
-    @property
-    def of_month(self) -> str:
-        """SQL: the rows of a month, which is given as a number such as 202611."""
-        return f"{self.partition_key} = {{month:UInt32}}"
-
-    @property
     def of_days(self) -> str:
         """SQL: the rows of some days, those of a build in the site's zone, all others in UTC."""
         return f"toDate({self.time}) IN {{days:Array(Date)}}"

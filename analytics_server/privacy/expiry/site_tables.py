@@ -21,10 +21,11 @@ from analytics_server.batch_ids import first_batch_id
 from analytics_server.errors import StoreRetryable
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
 from analytics_server.rollups.materialized_views import read_views
-from analytics_server.rollups.mutations import delete_rows, mutations_ended, quoted_text
+from analytics_server.rollups.mutations import delete_rows, mutations_ended
 from analytics_server.rollups.quiet import InsertWatch
 from analytics_server.rollups.registry import DAY_TOTALS, DERIVED_TABLES, DerivedTable, Filling, derived_tables
 from analytics_server.rollups.removal import removals, rework
+from analytics_server.store.literals import literal
 from analytics_server.store.protocol import Store
 
 PURGE = "expiry"
@@ -148,7 +149,7 @@ class ExpiryTables:
         return (
             "("
             + " OR ".join(
-                f"site_id IN ({', '.join(map(quoted_text, sites))}) AND {older[before]}"
+                f"site_id IN ({', '.join(map(literal, sites))}) AND {older[before]}"
                 for before, sites in (sites_of or self._sites).items()
             )
             + ")"

@@ -18,7 +18,6 @@ from analytics_server.rollups.registry import (
     derived_tables,
 )
 from analytics_server.store import Store, make_store
-from analytics_server.store.parts import ROLLUP_TABLES
 
 NOT_DERIVED = {
     *("schema_migrations", "sites", "tokens", "salts", "saved", "events", "funnel_fills", "drops", "definitions"),
@@ -92,10 +91,6 @@ async def test_views_that_were_added_later_are_among_the_derived_tables(store: S
     assert shipped == [table for table in DERIVED_TABLES if not table.is_family]
     assert added == DerivedTable(name="by_user", filling=Filling.VIEW, time="day", person="user_id")
     assert facts == DerivedTable(name="funnel_1_a", filling=Filling.VIEW, time="ts", person="user_id")
-
-
-def test_the_store_watches_over_the_parts_of_every_shipped_rollup() -> None:
-    assert set(ROLLUP_TABLES) == set(SHIPPED_ROLLUPS)
 
 
 @pytest.mark.parametrize("table", DERIVED_TABLES, ids=lambda table: table.name)

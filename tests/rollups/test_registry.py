@@ -72,6 +72,7 @@ async def test_what_is_declared_is_as_the_schema_makes_it(store: Store) -> None:
         assert (table.name, "site_id") in there
         assert table.person is None or (table.name, table.person) in there
         assert not table.builds or {(table.builds, "site_id"), (table.builds, "day")} <= there
+        assert table.outlives_events == ((table.builds, "kept") in there)
 
 
 async def test_views_fill_exactly_the_tables_that_are_declared_so(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Values as SQL literals: the only place where a text becomes part of a statement.
+"""Values as SQL literals: the only place that quotes a text for a statement.
 
 What can be a parameter is one. Literals are for where ClickHouse takes none: mutations, settings, definitions of
 views, and the statements that are printed for users' SQL.

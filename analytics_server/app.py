@@ -40,8 +40,8 @@ from analytics_server.mcp.routes import endpoints as mcp_endpoints
 from analytics_server.privacy.service import PrivacyService
 from analytics_server.query.language import shapes
 from analytics_server.questions import Questions
+from analytics_server.rollups.integrity import make_integrity
 from analytics_server.store import StoreInfo, make_store, migrate, open_store
-from analytics_server.store.integrity import Integrity
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Server:
         self.config, self.http = config, HttpMetrics()
         registry = self.http.registry
         self.store = make_store(config)
-        self.integrity = Integrity(self.store, config.data_dir, registry, lambda: self.ingest.flusher.delivered)
+        self.integrity = make_integrity(self.store, config.data_dir, registry, lambda: self.ingest.flusher.delivered)
         self.access = AccessService(config, self.store, registry, admin_token=admin_token)
         self.audit = AuditService(config, self.store, registry)
         self._hub, self._tasks = Hub(time.time), BackgroundTasks()

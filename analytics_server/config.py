@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from analytics_server.errors import ConfigError
+from analytics_server.settings.engine_address import engine_directory
 from analytics_server.settings.sections import MailSection, OidcSection, check_mail, check_oidc
 from analytics_server.settings.service_links import service_links
 from analytics_server.settings.types import Hours, NotNegative, Port, Positive, RetentionDays, Seconds, Section, UrlPath
@@ -270,9 +271,9 @@ class Config(Section, frozen=True, kw_only=True):
         return Path(self.ingest.wal_dir).expanduser().resolve() if self.ingest.wal_dir else self.data_dir / "wal"
 
     @property
-    def clickhouse_url(self) -> str:
-        """The store's address: without a setting the engine in process, in the data directory."""
-        return self.clickhouse.url or f"chdb://{self.data_dir / 'clickhouse'}"
+    def engine_dir(self) -> Path | None:
+        """Where the engine in process keeps its files: without a setting in the data directory. None for a server."""
+        return engine_directory(self.clickhouse.url) if self.clickhouse.url else self.data_dir / "clickhouse"
 
 
 def section_keys() -> dict[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ Imports nothing of the project but the spelling of hosts, so every package may u
 
 from __future__ import annotations
 
-from typing import Literal, NewType
+from typing import Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -16,9 +16,6 @@ from analytics_server.spelling.host_names import readable_host
 
 Row = tuple[object, ...]
 """One event as stored: values in the order of `COLUMNS`, without `batch_id`."""
-
-VisitorId = NewType("VisitorId", int)
-"""Keyed 64-bit hash that lives one UTC day; 0 = not kept."""
 
 PAGEVIEW = "pageview"
 
@@ -39,9 +36,6 @@ STANDARD_EVENTS = frozenset(
 
 PASSIVE_EVENTS = frozenset({"engagement", "scroll", "web_vital"})
 """Events that tell more about a page view that was counted: they open no session and are not counted themselves."""
-
-NO_INTERACTION = ("pageview", "scroll", "engagement", "web_vital", "exposure", "not_found")
-"""Events that are no interaction: a session of one pageview and only these is a bounce."""
 
 ACTIVE, PASSIVE, PASSIVE_LATE = 0, 1, 2
 """Values of the column `passive`. The last: the event came after its session's inactivity gap, and so moves the

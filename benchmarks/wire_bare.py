@@ -46,7 +46,9 @@ class Handler(BaseHTTPRequestHandler):
 def main() -> None:
     """Serve until ended."""
     config = Config(server=ServerSection(data_dir=sys.argv[1]))
-    Handler.client = clickhouse_connect.get_client(dsn=config.clickhouse_url, database=config.clickhouse.database)
+    Handler.client = clickhouse_connect.get_client(
+        interface="chdb", path=str(config.engine_dir), database=config.clickhouse.database
+    )
     with HTTPServer(("127.0.0.1", 0), Handler) as bare:
         print(f"http://127.0.0.1:{bare.server_port}", flush=True)
         bare.serve_forever()

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from analytics_server.app import Server
-from analytics_server.config import OWN_PATHS, Config, load_config, section_keys
+from analytics_server.config import OWN_PATHS, ClickhouseSection, Config, ServerSection, load_config, section_keys
 from analytics_server.errors import ConfigError
 from tests.whole import complete_server
 
@@ -261,6 +261,22 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
         load_config(tmp_path / "binary.toml", {})
 
 
+@pytest.mark.parametrize(
+    ("url", "directory"),
+    [
+        ("", "/data/a b%20c#d/clickhouse"),
+        ("chdb:///elsewhere/a%20b%2520c%23d", "/elsewhere/a b%20c#d"),
+        ("CHDB:///elsewhere", "/elsewhere"),
+        ("https://name:secret@host:8443/db", None),
+        ("http://[::1/db", None),
+    ],
+)
+def test_the_engine_in_process_has_one_directory(url: str, directory: str | None) -> None:
+    config = Config(server=ServerSection(data_dir="/data/a b%20c#d"), clickhouse=ClickhouseSection(url=url))
+
+    assert config.engine_dir == (None if directory is None else Path(directory))
+
+
 def test_data_lies_together_unless_told_otherwise(tmp_path: Path) -> None:
     config = load_config(None, {"ANALYTICS_SERVER_DATA_DIR": str(tmp_path)})
     elsewhere = load_config(
@@ -268,8 +284,8 @@ def test_data_lies_together_unless_told_otherwise(tmp_path: Path) -> None:
     )
 
     assert config.wal_dir == tmp_path / "wal"
-    assert config.clickhouse_url == f"chdb://{tmp_path / 'clickhouse'}"
-    assert (elsewhere.wal_dir, elsewhere.clickhouse_url) == (Path("/log"), "http://host:8123/db")
+    assert config.engine_dir == tmp_path / "clickhouse"
+    assert (elsewhere.wal_dir, elsewhere.engine_dir) == (Path("/log"), None)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from analytics_server.model import (
     COLUMN_INDEX,
     COLUMN_NAMES,
     COLUMNS,
-    NO_INTERACTION,
     PAGEVIEW,
     SESSION_ATTRIBUTES,
     STANDARD_EVENTS,
 )
+from tests.query.oracle import NO_INTERACTION
 
 SCHEMA = Path(__file__).parent.parent / "schema"
 

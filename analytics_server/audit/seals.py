@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import logging
 import os
 import secrets
 from collections.abc import Collection, Iterable, Mapping
@@ -27,8 +26,6 @@ import msgspec
 from analytics_server.audit.chain import FOLDER, ChainHead, ChainRow, replace_file
 from analytics_server.audit.table import rows_of_action
 from analytics_server.store.protocol import Store
-
-log = logging.getLogger(__name__)
 
 CUT = "audit_cut"
 KEY_FILE = "seal_key.json"

@@ -14,7 +14,7 @@ import msgspec
 from analytics_server.config import Config, load_config
 from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.errors import AnalyticsError
-from analytics_server.store import Store, make_store
+from analytics_server.store import Store, capabilities_of, make_store
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ def with_store(config: Config, work: Callable[[Store], Awaitable[None]]) -> None
             await store.close()
 
     lock = DirectoryLock(config.wal_dir)
-    if config.clickhouse_url.startswith("chdb:"):
+    if capabilities_of(config).owns_files:
         lock.take(keep=True)
     if lock.busy:
         raise AnalyticsError(

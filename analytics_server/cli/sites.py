@@ -19,8 +19,8 @@ from analytics_server.model import Site
 from analytics_server.privacy.expiry.recording import REMOVAL_TURN
 from analytics_server.privacy.expiry.site_removal import SiteRemoval
 from analytics_server.profiles.tables import PROFILES
+from analytics_server.rollups.integrity import make_integrity
 from analytics_server.store import Store, migrate
-from analytics_server.store.integrity import Integrity
 from analytics_server.store.lease import SharedTurn, end_left_over
 
 
@@ -197,7 +197,7 @@ def site_remove(config_path: str | None, site_id: str, data: str, yes: bool, as_
 
     async def work(store: Store) -> None:
         sites = await _ready_sites(store, config)
-        integrity = Integrity(store, config.data_dir, CollectorRegistry(), delivered=lambda: 0)
+        integrity = make_integrity(store, config.data_dir, CollectorRegistry(), delivered=lambda: 0)
         await integrity.inspect()
         await end_left_over(store)
         if not await sites.delete(spelt, erase=erase):

@@ -10,6 +10,7 @@ from analytics_server.clickhouse.formats import Word, words_of
 from analytics_server.sql.catalog import EMPTY, Catalog, VirtualTable
 from analytics_server.sql.printer.tables import TABLES
 from analytics_server.sql.refusal import SqlRefused, shown
+from analytics_server.store.literals import literal
 
 FROM_ANSWER = f"SELECT * FROM {SYSTEM}.answer_of_statement"
 ANSWER_TABLE = (SYSTEM, "answer_of_statement")
@@ -112,7 +113,7 @@ class _Reader:
         if self.take("TABLES"):
             database = self._name() if self.take("FROM", "IN") else self._database
             own = database in self._catalog.databases and database != SYSTEM  # one database, by two names
-            return self._listed("tables", f"database = {_quoted(self._database if own else database)}")
+            return self._listed("tables", f"database = {literal(self._database if own else database)}")
         if self.take("COLUMNS", "FIELDS"):
             return self._columns()
         if self.take("FUNCTIONS"):
@@ -244,7 +245,3 @@ class _Reader:
     def _end(self) -> None:
         if self._words and self._words[0].text.upper() != "SETTINGS":
             raise SqlRefused(f"{shown(self._words[0].text)} can't stand here.", code="bad_sql")
-
-
-def _quoted(name: str) -> str:
-    return "'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -26,7 +26,7 @@ from analytics_server.demo.traffic import TrafficOrder, planned_sessions
 from analytics_server.errors import AnalyticsError, RequestError
 from analytics_server.ingest.flush.batch import INSERT_COLUMNS, Batch, to_columns
 from analytics_server.model import COLUMN_NAMES
-from analytics_server.store import Store, make_store, migrate
+from analytics_server.store import Store, capabilities_of, make_store, migrate
 from analytics_server.store.data_directory import make_private
 from analytics_server.zones import check_timezone
 
@@ -162,7 +162,7 @@ async def _has_events(store: Store, site_id: str) -> bool:
 @contextlib.contextmanager
 def _alone(config: Config) -> Iterator[None]:
     """Hold the lock that a server holds while it runs; only the engine in process needs it."""
-    if not config.clickhouse_url.startswith("chdb:"):
+    if not capabilities_of(config).owns_files:
         yield
         return
     make_private(config.wal_dir)

@@ -7,16 +7,17 @@ nothing that visitors type, sets no cookie, loads nothing from elsewhere.
 
 from __future__ import annotations
 
-import asyncio
 import html
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from urllib.parse import parse_qs
 
 import msgspec
 from aiohttp import web
 
+from analytics_server.http.body import MOST_BYTES, read_within
 from analytics_server.http.declaration import Reply
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.http.entity_tag import entity_tag, is_unchanged
@@ -27,7 +28,6 @@ DEMO_SITE_ID = "demo.example"
 """The site the demo's events belong to."""
 MADE_UP_SITE_ID = "demo"
 """What the command `demo` fills unless told otherwise: no site to send real events to."""
-FORM_TIMEOUT_S = 30.0
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -199,11 +199,9 @@ async def _to_home(request: web.Request) -> web.Response:
 
 async def _signed_up(request: web.Request) -> web.Response:
     """Forgets the form but for the plan, which the next page tells the tracker."""
-    urlencoded = request.content_type == "application/x-www-form-urlencoded"  # Anything else might bring files.
-    try:
-        async with asyncio.timeout(FORM_TIMEOUT_S):
-            plan = (await request.post()).get("plan") if urlencoded else None
-    except TimeoutError:
-        raise web.HTTPRequestTimeout(reason=f"The form did not arrive within {FORM_TIMEOUT_S:g} s.") from None
-    chosen = plan if isinstance(plan, str) and plan in _PLANS else "household"
+    plans: list[str] = []
+    if request.content_type == "application/x-www-form-urlencoded":  # Anything else might bring files.
+        form = await read_within(request, MOST_BYTES, f"The form may have {MOST_BYTES} bytes.")
+        plans = parse_qs(form.decode(errors="replace")).get("plan", [])
+    chosen = plans[0] if plans and plans[0] in _PLANS else "household"
     raise web.HTTPSeeOther(f"/demo/welcome?plan={chosen}")

@@ -11,7 +11,6 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import msgspec
 
@@ -120,8 +119,8 @@ class Examination:
         except ConfigError as error:
             self._say("clickhouse", "error", error.message, "Correct [clickhouse] url.")
             return
-        path = Path(self._config.clickhouse_url.removeprefix("chdb://"))
-        if self._owns_files and not await asyncio.to_thread(os.path.lexists, path):
+        path = self._config.engine_dir
+        if path is not None and not await asyncio.to_thread(os.path.lexists, path):
             self._say(
                 "clickhouse",
                 "warning",
@@ -164,9 +163,9 @@ class Examination:
         try:
             return await store.open()
         except DatabaseLost as error:
-            if not (self._repair and self._accept_loss):
+            path = self._config.engine_dir
+            if path is None or not (self._repair and self._accept_loss):
                 raise
-            path = Path(self._config.clickhouse_url.removeprefix("chdb://"))
             try:
                 target = await asyncio.to_thread(set_database_aside, path)
             except OSError as failure:

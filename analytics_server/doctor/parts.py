@@ -15,7 +15,6 @@ from analytics_server.doctor.report import BaseCheck, Facts, Finding, count
 from analytics_server.rollups.rebuild import Advance
 from analytics_server.rollups.registry import SHIPPED_ROLLUPS
 from analytics_server.store.parts import (
-    TABLES,
     DataPart,
     PartLoss,
     PartRecord,
@@ -25,9 +24,11 @@ from analytics_server.store.parts import (
     read_detached,
     read_parts,
     set_aside,
+    watched_tables,
 )
 from analytics_server.store.protocol import Store
 
+TABLES = watched_tables(SHIPPED_ROLLUPS)
 EXAMPLES = 50
 SHOWN = 3
 
@@ -57,7 +58,7 @@ class PartsCheck(BaseCheck):
 
     async def examine(self) -> Finding:
         """Read every part, and compare with those that were recorded."""
-        present = await read_parts(self._store)
+        present = await read_parts(self._store, TABLES)
         self._unreadable = []
         tables = list(dict.fromkeys(part.table for part in present))
         for number, table in enumerate(tables):
@@ -65,7 +66,7 @@ class PartsCheck(BaseCheck):
             if not await is_whole(self._store, table):
                 own = [part for part in present if part.table == table]
                 self._unreadable += [part for part in own if not await is_readable(self._store, part)]
-        detached = await read_detached(self._store, local=self._local)
+        detached = await read_detached(self._store, TABLES, local=self._local)
         found = self._record.compare(present, detached, oldest_salt=oldest_salt(self._clock()))
         found += [PartLoss(part=part, name=part.name, cause="unreadable") for part in self._unreadable]
         facts: Facts = {"parts": len(present), "lost": [shown(loss) for loss in found[:EXAMPLES]]}
@@ -85,8 +86,8 @@ class PartsCheck(BaseCheck):
 
     async def settle(self, tables: Sequence[str]) -> bool:
         """Take what is there of some tables as all there is; true when that changes what is reported."""
-        present = await read_parts(self._store)
-        detached = await read_detached(self._store, local=self._local)
+        present = await read_parts(self._store, TABLES)
+        detached = await read_detached(self._store, TABLES, local=self._local)
         before = self._record.compare(present, detached, oldest_salt=oldest_salt(self._clock()))
         kept = present if self._local else []
         await asyncio.to_thread(self._record.accept, tables, kept, detached)

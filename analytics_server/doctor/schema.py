@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from analytics_server.doctor.report import BaseCheck, Facts, Finding, count
 from analytics_server.errors import AnalyticsError
+from analytics_server.rollups.materialized_views import target_of
 from analytics_server.store import Store, migrate
 from analytics_server.store.migrate import render, schema_migrations, statements
 
@@ -19,7 +20,6 @@ _VIEW = re.compile(
     r"(CREATE MATERIALIZED VIEW IF NOT EXISTS (\w+)(?: ON CLUSTER `\w+`)? TO (\w+) AS\s+)(SELECT.*)", re.S
 )
 _CHANGED = re.compile(r"ALTER TABLE (\w+)(?: ON CLUSTER `\w+`)? MODIFY QUERY\s+(SELECT.*)", re.S)
-_TARGET = re.compile(r" TO (?:`?\w+`?\.)?`?(\w+)`?[ (]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +171,7 @@ class ViewsCheck(BaseCheck):
                 missing.append(view)
                 continue
             create, select, database = there[view.name]
-            target = _TARGET.search(create.partition("(")[0] + " ")
-            if target is None or target[1] != view.target:
+            if target_of(create) != view.target:
                 misled.append(view)
             elif _bare(select, database) != _bare(view.select, database):
                 different.append(view)

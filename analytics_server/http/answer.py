@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import msgspec
 from aiohttp import web
 
@@ -21,9 +24,9 @@ def json_response(value: object, *, status: int = 200) -> web.Response:
     )
 
 
-def error_response(error: AnalyticsError) -> web.Response:
-    """The error as JSON, with the headers that its status asks for."""
-    headers = dict(_HEADERS)
+def error_response(error: AnalyticsError, headers: Mapping[str, str] = MappingProxyType({})) -> web.Response:
+    """The error as JSON, with the headers that its status asks for, and others, which come before the usual ones."""
+    headers = {**_HEADERS, **headers}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
     if error.status == 401:

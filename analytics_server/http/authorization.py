@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeVar
 
-OWNING = frozenset({"owner"})
 MANAGING = frozenset({"admin", "owner"})
 EDITING = frozenset({"editor", "admin", "owner"})
 READING = frozenset({"viewer", "editor", "admin", "owner"})

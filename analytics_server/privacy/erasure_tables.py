@@ -18,9 +18,10 @@ from analytics_server.privacy.scope import SiteScope
 from analytics_server.rollups.between_inserts import InsertWatch
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
 from analytics_server.rollups.materialized_views import is_gone
-from analytics_server.rollups.mutations import delete_rows, mutations_ended, quoted_text
+from analytics_server.rollups.mutations import delete_rows, mutations_ended
 from analytics_server.rollups.registry import DERIVED_TABLES, ErasureMethod
 from analytics_server.rollups.removal import removals, rework
+from analytics_server.store.literals import literal
 from analytics_server.store.protocol import Store
 
 EVENTS_PART, DAYS_PART, ARCHIVE_PART = "events", "days", "archive"
@@ -131,7 +132,7 @@ class ErasureTables:
                     await delete_rows(self._store, name, f"(site_id, day) IN {days}", marker=self._id)
         for named in await person_tables(self._store):
             if named.is_build:
-                await delete_rows(self._store, named.name, self._subjects(named, literal=True), marker=self._id)
+                await delete_rows(self._store, named.name, self._subjects(named, in_mutation=True), marker=self._id)
 
     async def left(self, cut_off: int) -> bool:
         """Does any row still name the person, but for events since the cut-off and what follows from them?
@@ -224,11 +225,11 @@ class ErasureTables:
         chosen = f"SELECT site_id, key FROM erasure_keys WHERE id = '{self._id}' AND part = '{EVENTS_PART}'"
         return f"(site_id, {_ARRIVAL}) IN ({chosen})"
 
-    def _subjects(self, table: PersonTable, *, literal: bool = False) -> str:
-        """SQL: the rows of days of funnels by user. `literal`: for a mutation, which takes no parameters."""
+    def _subjects(self, table: PersonTable, *, in_mutation: bool = False) -> str:
+        """SQL: the rows of days of funnels by user. `in_mutation`: for a mutation, which takes no parameters."""
         scope = self._scope.condition
-        if literal and self._scope.sites is not None:
-            scope = f"site_id IN ({', '.join(quoted_text(site) for site in self._scope.sites)})"
+        if in_mutation and self._scope.sites is not None:
+            scope = f"site_id IN ({', '.join(literal(site) for site in self._scope.sites)})"
         return f"{table.named_by} IN {self._person} AND {table.where} AND {scope}"
 
     async def _write_down(self, part: str, select: str, parameters: dict[str, object]) -> None:

@@ -35,6 +35,8 @@ from analytics_server.query.plan.coverage import (
     survey,
 )
 from analytics_server.rollups.build_ids import first_build_id, new_build_id
+from analytics_server.rollups.builds import SWEEP_S, sweep_builds
+from analytics_server.rollups.registry import DAY_TOTALS
 from analytics_server.store.protocol import ResultSet, Store
 
 log = logging.getLogger(__name__)
@@ -50,10 +52,7 @@ CHUNK_DAYS = 10
 QUERY_TIMEOUT_S = 30.0
 BUILD_TIMEOUT_S = 300.0
 CHUNK_TIMEOUT_S = 1_800.0
-"""A build that took longer is not published; far below ORPHAN_S, after which its rows may be deleted."""
-ORPHAN_S = 7_200.0
-SWEEP_S = 3_600.0
-SWEEP_BUILDS = 1_000
+"""A build that took longer is not published; far below `builds.ORPHAN_S`, after which its rows may be deleted."""
 
 _NUMBERS = "visitors, pageviews, events, sessions, viewed_sessions, bounces, duration_us, session_views"
 _TOUCHING = """s.site_id = {site:String}
@@ -145,12 +144,6 @@ SELECT count(), min(d.events), max(d.events) FROM (
     WHERE t.site_id = {site:String} AND t.day = {day:Date} AND t.build_id = {build:UInt64}
     GROUP BY t.dimension
 ) AS d
-"""
-
-_ORPHANS = """
-SELECT DISTINCT t.build_id FROM day_totals AS t
-WHERE t.build_id < {before:UInt64} AND t.build_id NOT IN (SELECT b.build_id FROM day_builds AS b FINAL)
-LIMIT {limit:UInt64}
 """
 
 # One block, so one part; one thread, because no request waits for it.
@@ -295,19 +288,7 @@ class DayTotals:
 
     async def sweep(self) -> None:
         """Delete totals that no build refers to any more, long after the last query can have read them."""
-        before = first_build_id(self._clock().timestamp() - ORPHAN_S)
-        try:
-            found = await self._query(_ORPHANS, {"before": before, "limit": SWEEP_BUILDS})
-            orphans = [row[0] for row in found.rows]
-            if orphans:
-                await self._query(
-                    "DELETE FROM day_totals WHERE build_id IN {builds:Array(UInt64)}",
-                    {"builds": orphans},
-                    timeout_s=BUILD_TIMEOUT_S,
-                )
-                log.info("old day totals deleted", extra={"builds": len(orphans)})
-        except StoreError as error:
-            log.warning("old day totals not deleted, will try again", extra={"reason": error.message[:300]})
+        await sweep_builds(self._store, DAY_TOTALS, self._clock().timestamp())
 
     async def _prepare(self, site_id: str, zone: ZoneInfo, day: date, newest: int) -> _Job:
         span: dict[str, object] = {
@@ -366,7 +347,7 @@ class DayTotals:
         settings: dict[str, str | int] | None = None,
         timeout_s: float = QUERY_TIMEOUT_S,
     ) -> ResultSet:
-        """Also for INSERT … SELECT and DELETE: in the store's reading threads they don't hold up a flush."""
+        """Also for INSERT … SELECT: in the store's reading threads they don't hold up a flush."""
         return await self._store.query(
             sql.strip(), parameters, settings={"max_threads": 1} | (settings or {}), timeout_s=timeout_s
         )

@@ -178,19 +178,25 @@ async def read_views(store: Store, *, timeout_s: float = 30.0) -> Views:
         bare = without_literals(str(select))
         if _READS_EVENTS.search(bare) is None:
             continue
-        target = _TARGET.search(str(create).partition("(")[0] + " ")
+        target = target_of(str(create))
         try:
-            if target is None:
+            if not target:
                 raise _Unfit("it has no target table of its own (TO …)")
-            if target[1] not in engines or target[1] not in by_table:
-                raise _Unfit(f"its target {target[1]} is missing")
-            definition = str(view), target[1], str(select), bare
-            rollup = _rollup(*definition, engines[target[1]], by_table[target[1]], tuple(events))
+            if target not in engines or target not in by_table:
+                raise _Unfit(f"its target {target} is missing")
+            definition = str(view), target, str(select), bare
+            rollup = _rollup(*definition, engines[target], by_table[target], tuple(events))
         except _Unfit as error:
             found.unfit[str(view)] = str(error)
         else:
             found.rollups.append(rollup)
     return found
+
+
+def target_of(create_query: str) -> str:
+    """The table that a materialized view writes to, from its `create_table_query`; "" for one of its own inside."""
+    found = _TARGET.search(create_query.partition("(")[0] + " ")
+    return found[1] if found else ""
 
 
 def without_literals(sql: str) -> str:

@@ -87,8 +87,3 @@ async def _drop_parts(store: Store, table: str, parts: Sequence[str]) -> bool:
         log.info("parts are not dropped but rewritten", extra={"table": table, "reason": error.message[:300]})
         return False
     return True
-
-
-def quoted_text(text: str) -> str:
-    """A text as SQL writes it: for mutations, which take no parameters."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

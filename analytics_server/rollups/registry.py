@@ -68,17 +68,10 @@ class DerivedTable:
     """The column of a build that holds a user id in rows whose `definition` is one of `FUNNEL_FACTS` by user, and in no
     others; "" where no row of a build names a person."""
 
+    outlives_events: bool = False
+    """May a site keep its builds for longer than their events? Such have `kept = 1` in `builds`, and name no person."""
+
     is_family: bool = False
-
-    @property
-    def partition_key(self) -> str:
-        """The expression by which the table is partitioned: a month is a partition."""
-        return f"toYYYYMM({self.time})" if self.time else ""
-
-    @property
-    def of_month(self) -> str:
-        """SQL: the rows of a month, which is given as a number such as 202611."""
-        return f"{self.partition_key} = {{month:UInt32}}"
 
     @property
     def of_days(self) -> str:
@@ -112,7 +105,9 @@ SESSIONS = DerivedTable(name="sessions", filling=Filling.VIEW, time="opened_at",
 TRAFFIC = DerivedTable(name="traffic", filling=Filling.VIEW, time="bucket", person=None)
 OPENINGS = DerivedTable(name="openings", filling=Filling.VIEW, time="bucket", person=None)
 ACTIVITY = DerivedTable(name="activity", filling=Filling.VIEW, time="day", person=USER)
-DAY_TOTALS = DerivedTable(name="day_totals", filling=Filling.BUILD, time="day", person=None, builds="day_builds")
+DAY_TOTALS = DerivedTable(
+    name="day_totals", filling=Filling.BUILD, time="day", person=None, builds="day_builds", outlives_events=True
+)
 FUNNEL_DAYS = DerivedTable(
     name="funnel_days", filling=Filling.BUILD, time="day", person=None, builds="funnel_builds", subject="subject"
 )

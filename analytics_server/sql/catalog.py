@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from analytics_server.store.literals import literal
+
 Cell = str | int
 
 _EMPTY = {"String": "''", "UUID": "toUUID('00000000-0000-0000-0000-000000000000')", "Array": "[]", "Nullable": "NULL"}
 """The empty value of families of types; 0 of all others."""
-
-_ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0", "\b": "\\b", "\f": "\\f"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +35,19 @@ class VirtualTable:
         given = list(self.columns)[: len(self.rows[0])]
         held = [name for name in given if name in names] or given[:1]
         places = [given.index(name) for name in held]
-        rows = ", ".join(f"tuple({', '.join(written(row[place]) for place in places)})" for row in self.rows)
+        rows = ", ".join(f"tuple({', '.join(literal(row[place]) for place in places)})" for row in self.rows)
         types = ", ".join(self.columns[name] for name in held)
         listed = ", ".join(
             f"tupleElement(`__cells`, {held.index(name) + 1}) AS `{name}`" if name in held else self._empty(name)
             for name in names
         )
-        cells = f"CAST([{rows}], {written(f'Array(Tuple({types}))')})"
+        cells = f"CAST([{rows}], {literal(f'Array(Tuple({types}))')})"
         return f"(SELECT {listed} FROM (SELECT arrayJoin({cells}) AS `__cells`))"
 
     def _empty(self, name: str) -> str:
         type_ = self.columns[name]
         value = _EMPTY.get(type_.partition("(")[0], "0")
-        return f"CAST({value}, {written(type_)}) AS `{name}`"
+        return f"CAST({value}, {literal(type_)}) AS `{name}`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +65,3 @@ class Catalog:
 
 
 EMPTY = Catalog()
-
-
-def written(value: Cell) -> str:
-    """A value as a literal."""
-    if isinstance(value, int):
-        return str(value)
-    return "'" + "".join(_ESCAPES.get(character, character) for character in value) + "'"

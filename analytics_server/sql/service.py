@@ -23,17 +23,17 @@ from analytics_server.http.streams.csv_cells import HarmlessCells
 from analytics_server.profiles.tables import profile_of
 from analytics_server.query.context import QueryContext
 from analytics_server.sql.answer import FORMATS, JsonAnswer
-from analytics_server.sql.catalog import EMPTY, Catalog, VirtualTable, written
+from analytics_server.sql.catalog import EMPTY, Catalog, VirtualTable
 from analytics_server.sql.concurrency import ConcurrencyLimit, Slot, cannot_begin
 from analytics_server.sql.engine_errors import answer_too_big, explain
 from analytics_server.sql.engine_features import ask_features
 from analytics_server.sql.features import EngineFeatures
 from analytics_server.sql.guard import Guard, Guarded
-from analytics_server.sql.printer.context import literal
 from analytics_server.sql.printer.functions import Functions, load_functions
 from analytics_server.sql.printer.tables import SETTINGS, TABLES
 from analytics_server.sql.printer.weight import PRINTED_BYTES
 from analytics_server.sql.refusal import SqlRefused
+from analytics_server.store.literals import literal
 from analytics_server.store.protocol import Settings
 
 MB = 1024 * 1024
@@ -336,7 +336,7 @@ class SqlService:
             **{name: str(number) for name, number in limits.items()},
             **{name: str(number) for name, number in (numbers | self._of_pretty()).items()},
             **{name: literal(text) for name, text in TEXTS.items()},
-            **{name: written(value) for name, value in question.settings.items()},
+            **{name: literal(value) for name, value in question.settings.items()},
             "additional_table_filters": f"{{{pairs}}}",
         }
 

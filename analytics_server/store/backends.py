@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from analytics_server.config import Config
 from analytics_server.errors import ConfigError, StoreRetryable
@@ -26,14 +25,14 @@ OPEN_RETRY_S = 1.0
 
 def make_store(config: Config) -> Store:
     """The store that `[clickhouse] url` names, not yet opened. Raises `ConfigError`."""
-    url = config.clickhouse_url
+    if (directory := config.engine_dir) is not None:
+        return embedded_store(config, directory)
+    url = config.clickhouse.url
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
         raise ConfigError(f"[clickhouse] url is no address: {error}.") from error
-    if parts.scheme == "chdb":
-        return embedded_store(config, Path(unquote(parts.netloc + parts.path)))
     if parts.scheme in ("http", "https"):
         return server_store(config)
     raise ConfigError(
@@ -57,12 +56,11 @@ async def open_store(store: Store, *, timeout_s: float) -> StoreInfo:
 
 def capabilities_of(config: Config) -> Capabilities:
     """What the engine that `[clickhouse] url` names can do, also while it can't be opened."""
-    return IN_PROCESS if config.clickhouse_url.startswith("chdb:") else OVER_HTTP
+    return OVER_HTTP if config.engine_dir is None else IN_PROCESS
 
 
 def check_store(config: Config) -> None:
     """Is `[clickhouse] url` sound, and could the engine in process open its files? Raises an `AnalyticsError`."""
     make_store(config)
-    parts = urlsplit(config.clickhouse_url)
-    if parts.scheme == "chdb":
-        examine(Path(unquote(parts.netloc + parts.path)), config.clickhouse.database)
+    if (directory := config.engine_dir) is not None:
+        examine(directory, config.clickhouse.database)

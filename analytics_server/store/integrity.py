@@ -21,9 +21,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from analytics_server.errors import StoreError, StoreFatal
 from analytics_server.store.parts import (
-    ROLLUP_TABLES,
     STATE_TABLES,
-    TABLES,
     DataPart,
     DetachedPart,
     PartLoss,
@@ -35,6 +33,7 @@ from analytics_server.store.parts import (
     record_path,
     set_aside,
     set_aside_unreadable,
+    watched_tables,
 )
 from analytics_server.store.protocol import Store
 
@@ -68,9 +67,6 @@ REMEDY = (
     "analytics-server doctor --repair --accept-loss takes what is left as complete."
 )
 
-REMOVABLE = ("events", *ROLLUP_TABLES)
-"""Tables of which rows are removed on purpose while servers run."""
-
 CHECKED_BYTES = 32 * 1_048_576
 MOST_CHECKED = 64
 """Of the newest parts so many are read whole at the start, which takes a fraction of a second."""
@@ -87,11 +83,15 @@ _ADVICE = {"remedy": REMEDY}
 
 
 class Integrity:
-    """The record of parts lies in `data_dir`; `delivered` counts the batches delivered so far."""
+    """The record of parts lies in `data_dir`; `delivered` counts the batches delivered so far.
+
+    `rollups`: tables that can be computed again from `events`.
+    """
 
     def __init__(
         self,
         store: Store,
+        rollups: Sequence[str],
         data_dir: Path,
         registry: CollectorRegistry,
         delivered: Callable[[], int],
@@ -99,6 +99,8 @@ class Integrity:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
+        self._tables = watched_tables(rollups)
+        self._removable = ("events", *rollups)  # rows of these are removed on purpose while servers run
         self._data_dir = data_dir
         self._record: PartRecord | None = None
         self._delivered = delivered
@@ -118,7 +120,7 @@ class Integrity:
         self._rows = Gauge(
             "clickhouse_lost_rows", "Rows of the lost data parts, as far as known.", ["table"], registry=registry
         )
-        for table in TABLES:
+        for table in self._tables:
             self._parts.labels(table)
             self._rows.labels(table)
 
@@ -152,10 +154,10 @@ class Integrity:
             "SELECT table, name, sum(bytes_on_disk) OVER (ORDER BY modification_time DESC, name) AS bytes "
             "FROM system.parts WHERE database = currentDatabase() AND active AND table IN {tables:Array(String)} "
             "ORDER BY bytes LIMIT {most:UInt32}",
-            {"tables": ["events", *ROLLUP_TABLES], "most": MOST_CHECKED},
+            {"tables": list(self._removable), "most": MOST_CHECKED},
         )
         chosen = {(str(table), str(name)) for table, name, size in newest.rows if int(str(size)) <= CHECKED_BYTES}
-        for part in await read_parts(self._store):
+        for part in await read_parts(self._store, self._tables):
             if (part.table, part.name) in chosen and not await is_readable(self._store, part):
                 await set_aside(self._store, part)
                 _tell_set_aside(part)
@@ -182,7 +184,8 @@ class Integrity:
         )
 
     async def _set_aside(self, failure: StoreError, table: str) -> bool:
-        moved = await set_aside_unreadable(self._store, failure, tables=(table,) if table in STATE_TABLES else ())
+        suspected = (table,) if table in STATE_TABLES else ()
+        moved = await set_aside_unreadable(self._store, failure, self._tables, tables=suspected)
         for part in moved:
             _tell_set_aside(part)
         if moved and self._open:
@@ -229,7 +232,7 @@ class Integrity:
         self._removals += 1
         try:
             async with self._writing:
-                await asyncio.to_thread(self._record.forget, REMOVABLE)
+                await asyncio.to_thread(self._record.forget, self._removable)
             yield
         finally:
             self._removals -= 1
@@ -237,8 +240,8 @@ class Integrity:
             await self._look()
 
     async def _compare(self) -> None:
-        present = await read_parts(self._store)
-        detached = await read_detached(self._store, local=self._owns_files)
+        present = await read_parts(self._store, self._tables)
+        detached = await read_detached(self._store, self._tables, local=self._owns_files)
         async with self._writing:
             found = await asyncio.to_thread(self._note, present, detached)
         for loss in found:
@@ -257,7 +260,7 @@ class Integrity:
                     },
                 )
         self._losses = found
-        for table in TABLES:
+        for table in self._tables:
             own = [loss for loss in found if loss.table == table]
             self._parts.labels(table).set(len(own))
             self._rows.labels(table).set(sum(max(0, loss.rows) for loss in own))
@@ -266,7 +269,7 @@ class Integrity:
         """What is lost; and what is there, on disk. Parts of a ClickHouse server aren't recorded: others drop some."""
         assert self._record is not None, "not inspected"
         found = self._record.compare(present, detached, oldest_salt=oldest_salt(self._clock()))
-        recorded = present if not self._removals else [part for part in present if part.table not in REMOVABLE]
+        recorded = present if not self._removals else [part for part in present if part.table not in self._removable]
         try:
             self._record.write(recorded if self._owns_files else (), found)
         except OSError as error:

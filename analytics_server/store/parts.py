@@ -34,15 +34,18 @@ STATE_TABLES = (
     *("privacy_keys", "opt_outs", "erasures", "backfills", "archive_roots"),
 )
 """Small, and read whole at every start."""
-ROLLUP_TABLES = ("sessions", "traffic", "openings", "activity")
-"""Can be computed again from `events`."""
-TABLES = ("events", *ROLLUP_TABLES, *STATE_TABLES)
-"""Whose parts only vanish by merging, and by day for salts. Other tables are caches, which drop what they hold."""
 CHECK_TIMEOUT_S = 3_600.0
 PASSING_REASONS = frozenset({"attaching", "deleting", "clone", "ignored", "noquorum", "tmp-fetch"})
 """Prefixes of detached parts that hold nothing of their own, or are under way."""
 
 Cause = Literal["detached", "missing", "unreadable"]
+
+
+def watched_tables(rollups: Iterable[str]) -> tuple[str, ...]:
+    """Those whose parts only vanish by merging, and by day for salts. Other tables are caches, which drop what they
+    hold. `rollups` can be computed again from `events`.
+    """
+    return ("events", *rollups, *STATE_TABLES)
 
 
 class DataPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,7 +158,7 @@ class PartRecord:
         destroyed = [loss for loss in found if loss.table == "salts" and loss.part.partition < oldest_salt]
         return sorted(
             (loss for loss in found if loss not in destroyed),
-            key=lambda loss: (TABLES.index(loss.table), loss.part.partition, loss.name),
+            key=lambda loss: (_place(loss.table), loss.part.partition, loss.name),
         )
 
     def write(self, present: Sequence[DataPart], losses: Sequence[PartLoss]) -> None:
@@ -242,24 +245,29 @@ def _is_over(loss: PartLoss, there: _Present, aside: Mapping[tuple[str, str], De
     return (loss.table, loss.name) not in aside
 
 
-async def read_parts(store: Store) -> list[DataPart]:
-    """All active parts of the tables here. Raises a store error."""
+def _place(table: str) -> tuple[bool, bool, str]:
+    """In a report: `events`, the rollups, the rest."""
+    return table in STATE_TABLES, table != "events", table
+
+
+async def read_parts(store: Store, tables: Sequence[str]) -> list[DataPart]:
+    """All active parts of these tables. Raises a store error."""
     answer = await store.query(
         "SELECT table, name, partition_id, min_block_number, max_block_number, rows, "
         "hash_of_all_files FROM system.parts "
         "WHERE database = currentDatabase() AND active AND table IN {tables:Array(String)}",
-        {"tables": list(TABLES)},
+        {"tables": list(tables)},
     )
     return [_part(*row) for row in answer.rows]
 
 
-async def read_detached(store: Store, *, local: bool) -> list[DetachedPart]:
-    """All parts in `detached/` of the tables here; `local`: its files lie on this machine. Raises a store error."""
+async def read_detached(store: Store, tables: Sequence[str], *, local: bool) -> list[DetachedPart]:
+    """All parts in `detached/` of these tables; `local`: its files lie on this machine. Raises a store error."""
     answer = await store.query(
         "SELECT table, name, ifNull(partition_id, ''), ifNull(min_block_number, -1), ifNull(max_block_number, -1), "
         "ifNull(reason, ''), path FROM system.detached_parts "
         "WHERE database = currentDatabase() AND table IN {tables:Array(String)}",
-        {"tables": list(TABLES)},
+        {"tables": list(tables)},
     )
     return [
         DetachedPart(
@@ -311,15 +319,17 @@ async def set_aside(store: Store, part: DataPart) -> None:
     await store.command(f"ALTER TABLE {part.table} DETACH PART '{part.name}'")
 
 
-async def set_aside_unreadable(store: Store, error: StoreError, *, tables: Sequence[str] = ()) -> list[DataPart]:
-    """After a read failed: the parts that can't be read go to `detached/`, and are returned.
+async def set_aside_unreadable(
+    store: Store, error: StoreError, watched: Sequence[str], *, tables: Sequence[str] = ()
+) -> list[DataPart]:
+    """After a read failed: the parts of `watched` tables that can't be read go to `detached/`, and are returned.
 
     The part that the error names is looked at, and those of `tables`. Each is read as a whole first: only what
     the engine itself finds damaged is moved. Raises a store error.
     """
     suspects = [
         part
-        for part in await read_parts(store)
+        for part in await read_parts(store, watched)
         if (part.table, part.name) == error.damaged_part or part.table in tables
     ]
     moved = []

@@ -11,8 +11,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from pytest_aiohttp import AiohttpClient
 
-from analytics_server.demo import routes as demo
 from analytics_server.demo.routes import DEMO_SITE_ID, endpoints
+from analytics_server.http.body import BODY_TIMEOUT_S, MOST_BYTES
+from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.serving import wrap
 from tests.http.authorizer import public_routes
 
 ELSEWHERE = {"/dashboard", "/a.js"}
@@ -103,8 +105,18 @@ async def test_signup_with_an_unknown_plan_takes_the_usual_one(client: Client, p
     assert answer.headers["Location"] == "/demo/welcome?plan=household"
 
 
-async def test_a_form_that_stalls_is_given_up(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "FORM_TIMEOUT_S", 0.05)
+async def test_a_large_form_is_refused(aiohttp_client: AiohttpClient) -> None:
+    app = web.Application()
+    app.add_routes(wrap(public_routes(endpoints("/a.js")), HttpMetrics()))
+    answer = await (await aiohttp_client(app)).post("/demo/signup", data={"name": "x" * MOST_BYTES})
+    assert answer.status == 413
+
+
+async def test_a_form_that_stalls_is_given_up(aiohttp_client: AiohttpClient) -> None:
+    app = web.Application()
+    app.add_routes(wrap(public_routes(endpoints("/a.js")), HttpMetrics()))
+    app[BODY_TIMEOUT_S] = 0.05
+    client = await aiohttp_client(app)
     reader, writer = await asyncio.open_connection(client.host, client.port)
     writer.write(b"POST /demo/signup HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n")
     writer.write(b"Content-Type: application/x-www-form-urlencoded\r\n\r\nplan=")

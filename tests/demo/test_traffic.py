@@ -17,8 +17,9 @@ from analytics_server.demo.profiles import load_profiles
 from analytics_server.demo.sessions import EXPERIMENT, PlannedSession
 from analytics_server.demo.traffic import planned_sessions
 from analytics_server.demo.world import WeightedChoice
-from analytics_server.model import NO_INTERACTION, STANDARD_EVENTS
+from analytics_server.model import STANDARD_EVENTS
 from tests.demo.orders import SMALL, order
+from tests.query.oracle import NO_INTERACTION
 
 STOCKHOLM = ZoneInfo("Europe/Stockholm")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -32,6 +33,17 @@ def report_from(done: subprocess.CompletedProcess[str]) -> Report:
     report = msgspec.json.decode(done.stdout, type=Report)
     assert report.exit_code == done.returncode
     return report
+
+
+async def test_a_data_directory_may_have_signs_that_mean_something_in_addresses(tmp_path: Path) -> None:
+    server = RunningServer(tmp_path / "a b%20c#d")
+    await asyncio.to_thread(server.start)
+    assert await asyncio.to_thread(server.terminate) == 0
+
+    well = await asyncio.to_thread(doctor, server)
+    assert (well.returncode, well.stdout.splitlines()[-1]) == (0, "All is well.")
+    assert (server.data_dir / "clickhouse" / "metadata").is_dir()
+    assert os.listdir(tmp_path) == ["a b%20c#d"]
 
 
 async def test_a_life_of_an_installation(tmp_path: Path) -> None:

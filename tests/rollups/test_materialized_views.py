@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from analytics_server.config import ClickhouseSection, Config
-from analytics_server.rollups.materialized_views import read_views
+from analytics_server.rollups.materialized_views import read_views, target_of
 from analytics_server.rollups.reconcile import Reconciler
 from analytics_server.store import Store, make_store
 from tests.rollups import late_views
@@ -36,6 +36,19 @@ async def test_a_late_view_is_read_as_it_is(store: Store) -> None:
     assert rollup.others == ("done", "again", "visitors", "last_at", "revenue")
     assert rollup.over("batch_id = 7").count("FROM (SELECT ") == 1
     assert r"'it\'s  FROM events AS e, AS done'" in rollup.over("batch_id = 7")
+
+
+@pytest.mark.parametrize(
+    ("create", "target"),
+    [
+        ("CREATE MATERIALIZED VIEW analytics.v TO analytics.steps (`a` String) AS SELECT 1", "steps"),
+        ("CREATE MATERIALIZED VIEW `my db`.`v` TO `analytics`.`steps` (`a` String) AS SELECT 1", "steps"),
+        ("CREATE MATERIALIZED VIEW analytics.v TO analytics.steps", "steps"),
+        ("CREATE MATERIALIZED VIEW analytics.v (`a` String) ENGINE = MergeTree AS SELECT ' TO other '", ""),
+    ],
+)
+def test_the_target_is_read_from_the_definition(create: str, target: str) -> None:
+    assert target_of(create) == target
 
 
 COLUMNS = "site_id LowCardinality(String), day DateTime('UTC'), events SimpleAggregateFunction(sum, UInt64)"

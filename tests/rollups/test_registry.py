@@ -18,7 +18,6 @@ from analytics_server.rollups.registry import (
     derived_tables,
 )
 from analytics_server.store import Store, make_store
-from analytics_server.store.parts import ROLLUP_TABLES
 
 NOT_DERIVED = {
     *("schema_migrations", "sites", "tokens", "salts", "saved", "events", "funnel_fills", "drops", "definitions"),
@@ -69,10 +68,11 @@ async def test_what_is_declared_is_as_the_schema_makes_it(store: Store) -> None:
     there = {(str(table), str(name)) for table, name in columns.rows}
 
     for table in (table for table in DERIVED_TABLES if not table.is_family):
-        assert partitions[table.name] == table.partition_key
+        assert partitions[table.name] == f"toYYYYMM({table.time})"
         assert (table.name, "site_id") in there
         assert table.person is None or (table.name, table.person) in there
         assert not table.builds or {(table.builds, "site_id"), (table.builds, "day")} <= there
+        assert table.outlives_events == ((table.builds, "kept") in there)
 
 
 async def test_views_fill_exactly_the_tables_that_are_declared_so(store: Store) -> None:
@@ -94,13 +94,8 @@ async def test_views_that_were_added_later_are_among_the_derived_tables(store: S
     assert facts == DerivedTable(name="funnel_1_a", filling=Filling.VIEW, time="ts", person="user_id")
 
 
-def test_the_store_watches_over_the_parts_of_every_shipped_rollup() -> None:
-    assert set(ROLLUP_TABLES) == set(SHIPPED_ROLLUPS)
-
-
 @pytest.mark.parametrize("table", DERIVED_TABLES, ids=lambda table: table.name)
 def test_every_table_says_how_it_is_cut(table: DerivedTable) -> None:
-    assert table.of_month == f"toYYYYMM({table.time}) = {{month:UInt32}}"
     assert (table.of_person is None) == (table.erasure is not ErasureMethod.DELETE_ROWS)
     assert bool(table.builds) == (table.filling is Filling.BUILD)
     assert all(name in statement for name, statement in zip(_tables(table), table.discard("1"), strict=True))

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from analytics_server.config import ClickhouseSection, Config
+from analytics_server.config import ClickhouseSection, Config, ServerSection
 from analytics_server.errors import AnalyticsError, ConfigError, StoreFatal
 from analytics_server.store import make_store
 
 OPEN = """
 import asyncio, sys
-from analytics_server.config import ClickhouseSection, Config
+from analytics_server.config import ClickhouseSection, Config, ServerSection
 from analytics_server.errors import AnalyticsError
 from analytics_server.store import make_store
 
@@ -112,3 +112,8 @@ async def test_blocks_on_their_way_in_stay_in_the_engine_s_directory(
 
     assert seen == [str(embedded_path / "inserts")]
     assert list((embedded_path / "inserts").iterdir()) == []
+
+
+def test_refuses_a_directory_that_the_engine_would_cut_off(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="options behind"):
+        make_store(Config(server=ServerSection(data_dir=str(tmp_path / "what?"))))

@@ -36,7 +36,7 @@ async def lost_rows(directory: Path, capabilities: Capabilities, *names: str) ->
     """What a start says that finds these parts."""
     registry = CollectorRegistry()
     store = cast(Store, FakeStore(capabilities, *names))
-    integrity = Integrity(store, directory, registry, lambda: 0)
+    integrity = Integrity(store, (), directory, registry, lambda: 0)
     await integrity.inspect()
     await integrity.close()
     assert integrity.has_lost("events") == bool(registry.get_sample_value("clickhouse_lost_parts", {"table": "events"}))

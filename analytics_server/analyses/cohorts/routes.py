@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from analytics_server.access.actions import QUERY_SITE
 from analytics_server.analyses.cohorts.request import CohortsAnswer, CohortsRequest
 from analytics_server.analyses.cohorts.run import run_cohorts
@@ -15,9 +13,9 @@ from analytics_server.query.endpoint_parts import FILTER_CODES, NO_SITE, REQUEST
 from analytics_server.query.share_links.narrowing import (
     check_dimension,
     check_events,
-    check_filters,
     narrow_analysis,
     told_to,
+    within,
 )
 
 
@@ -31,10 +29,9 @@ def endpoints(context: QueryContext) -> list[Endpoint]:
         fixed = narrow_analysis(context, narrowing)
         if fixed is None:
             return request
-        check_filters(request.filters, fixed)
         check_events((request.first, request.returning), fixed)
         check_dimension(request.breakdown, fixed)
-        return msgspec.structs.replace(request, filters=(*request.filters, *fixed.filters))
+        return within(request, request.filters, fixed)
 
     return [
         Endpoint(

@@ -19,6 +19,7 @@ from analytics_server.analyses.experiments.directory import Directory, Known, un
 from analytics_server.analyses.experiments.planning import PlanAnswer, PlanRequest, plan_experiment
 from analytics_server.analyses.experiments.results import ResultsRequest, run_results, sites_with_exposures
 from analytics_server.errors import AnalyticsError, RequestError
+from analytics_server.http.answer import error_response
 from analytics_server.http.authorization import PUBLIC, Caller
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
@@ -177,9 +178,7 @@ class ExperimentRoutes:
         try:
             answer = self._assign(request)
         except AnalyticsError as error:
-            body = msgspec.json.encode({"error": {"code": error.code, "message": error.message}})
-            headers = {**CORS, "Cache-Control": "no-store"}
-            return web.Response(body=body, status=error.status, content_type="application/json", headers=headers)
+            return error_response(error, {**CORS, "Cross-Origin-Resource-Policy": "cross-origin"})
         headers = {**CORS, "Cache-Control": f"private, max-age={ASSIGN_MAX_AGE_S}", "Vary": "Origin, Referer"}
         return web.Response(body=msgspec.json.encode(answer), content_type="application/json", headers=headers)
 

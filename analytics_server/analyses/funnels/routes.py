@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 from msgspec import UNSET
 
 from analytics_server.access.actions import QUERY_SITE
@@ -18,9 +17,9 @@ from analytics_server.query.endpoint_parts import FILTER_CODES, REQUEST_CODES, q
 from analytics_server.query.share_links.narrowing import (
     check_dimension,
     check_events,
-    check_filters,
     narrow_analysis,
     told_to,
+    within,
 )
 
 PATH = "/api/v1/funnels"
@@ -50,12 +49,10 @@ def endpoints(service: FunnelService, context: QueryContext) -> list[Endpoint]:
             return request
         if request.funnel is not UNSET:
             raise Forbidden("This link asks no saved funnel, whose numbers are of the whole site: spell out its steps.")
-        filters = () if request.filters is UNSET else request.filters
-        check_filters(filters, fixed)
         for specs in (request.steps, request.exclude):
             check_events(() if specs is UNSET else specs, fixed)
         check_dimension(request.breakdown, fixed)
-        return msgspec.structs.replace(request, filters=(*filters, *fixed.filters))
+        return within(request, () if request.filters is UNSET else request.filters, fixed)
 
     async def sessions(call: Call[DrillRequest]) -> DrillAnswer:
         return await service.sessions(call.body)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from analytics_server.access.actions import QUERY_SITE
 from analytics_server.analyses.paths.request import PathsAnswer, PathsRequest
 from analytics_server.analyses.paths.run import run_paths
@@ -13,7 +11,7 @@ from analytics_server.http.declaration import Body, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.query.context import QueryContext
 from analytics_server.query.endpoint_parts import FILTER_CODES, NO_SITE, REQUEST_CODES, query_body
-from analytics_server.query.share_links.narrowing import check_filters, narrow_analysis, told_to
+from analytics_server.query.share_links.narrowing import narrow_analysis, told_to, within
 
 
 def endpoints(context: QueryContext) -> list[Endpoint]:
@@ -28,8 +26,7 @@ def endpoints(context: QueryContext) -> list[Endpoint]:
             return request
         if fixed.by_event:
             raise Forbidden("This link shows no paths: sessions go through pages that the link leaves out.")
-        check_filters(request.filters, fixed)
-        return msgspec.structs.replace(request, filters=(*request.filters, *fixed.filters))
+        return within(request, request.filters, fixed)
 
     return [
         Endpoint(

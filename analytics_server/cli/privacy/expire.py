@@ -13,8 +13,8 @@ from analytics_server.cli.progress import PhaseLines
 from analytics_server.errors import AnalyticsError
 from analytics_server.privacy.expiry.purge import Expiry, SiteExpiry
 from analytics_server.privacy.expiry.recording import REMOVAL_TURN
+from analytics_server.rollups.integrity import make_integrity
 from analytics_server.store import Store
-from analytics_server.store.integrity import Integrity
 from analytics_server.store.lease import SharedTurn, end_left_over
 
 
@@ -38,7 +38,7 @@ def expire(config_path: str | None, dry_run: bool, as_json: bool) -> None:
         await open_store(store, config)
         sites = Sites(store, config.sites)
         await sites.load()
-        integrity = Integrity(store, config.data_dir, CollectorRegistry(), delivered=lambda: 0)
+        integrity = make_integrity(store, config.data_dir, CollectorRegistry(), delivered=lambda: 0)
         await integrity.inspect()
         await end_left_over(store)
         async with command_log(store, config) as log:

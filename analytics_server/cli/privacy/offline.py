@@ -18,8 +18,8 @@ from analytics_server.http.audit import AuditEntry
 from analytics_server.http.authorization import Action
 from analytics_server.ingest.service import IngestService
 from analytics_server.privacy.service import PrivacyService
+from analytics_server.rollups.integrity import make_integrity
 from analytics_server.store import make_store, migrate
-from analytics_server.store.integrity import Integrity
 
 
 @asynccontextmanager
@@ -28,7 +28,7 @@ async def offline_privacy(config: Config, action: Action, command: str, user_id:
     registry = CollectorRegistry()
     store = make_store(config)
     ingest = IngestService(config, store, registry, on_durable=lambda rows: None, has_loss=lambda: False)
-    integrity = Integrity(store, config.data_dir, registry, lambda: ingest.flusher.delivered)
+    integrity = make_integrity(store, config.data_dir, registry, lambda: ingest.flusher.delivered)
     access = AccessService(config, store, registry, admin_token="")
     left_over = ingest.wal.open()
     try:

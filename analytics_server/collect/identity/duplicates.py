@@ -133,10 +133,6 @@ class Duplicates:
 
     # ---- when writing failed -------------------------------------------
 
-    def remembers(self, keys: Iterable[EventKey]) -> bool:
-        """Are all these ids known?"""
-        return all(hash(key) & _MASK in self._ids for key in keys)
-
     def forget(self, keys: Iterable[EventKey]) -> None:
         """Take ids back whose events could not be written."""
         self.losses += 1

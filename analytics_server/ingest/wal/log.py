@@ -295,11 +295,6 @@ class Wal:
         self._size.gone(sealed)
         return target
 
-    @property
-    def bytes_on_disk(self) -> int:
-        """Bytes of all segments."""
-        return self._size.bytes
-
     # ---- the committer -------------------------------------------------
 
     async def _work(self) -> None:

@@ -20,6 +20,7 @@ from analytics_server.query.day_totals import SETTLE_S, DayTotals
 from analytics_server.query.language.time_range import TimeRange, midnight
 from analytics_server.query.plan.coverage import DAY, survey
 from analytics_server.rollups.comparison import TIMEOUT_S
+from analytics_server.rollups.registry import DAY_TOTALS
 from analytics_server.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class KeptTotals:
         touches. False if they can't all be kept: nothing of the site may go then. Raises a store error.
         """
         zone = zone_of(site)
-        await self._store.catch_up(["day_builds"])  # another server may have discarded some just now
+        await self._store.catch_up([DAY_TOTALS.builds])  # another server may have discarded some just now
         cut = datetime.combine(before, time(), UTC)
         last = min(cut.astimezone(zone).date() + DAY, self._clock().astimezone(zone).date() - DAY)
         answer = await self._store.query(
@@ -71,11 +72,12 @@ class KeptTotals:
     async def _write(self, site_id: str, builds: Sequence[int]) -> None:
         if builds:
             await self._store.command(
-                f"INSERT INTO day_builds ({_COLUMNS}, kept) SELECT {_COLUMNS}, 1 FROM day_builds FINAL "
+                f"INSERT INTO {DAY_TOTALS.builds} ({_COLUMNS}, kept) "
+                f"SELECT {_COLUMNS}, 1 FROM {DAY_TOTALS.builds} FINAL "
                 "WHERE site_id = {site:String} AND build_id IN {builds:Array(UInt64)}",
                 {"site": site_id, "builds": list(builds)},
             )
-            await self._store.catch_up(["day_builds"])
+            await self._store.catch_up([DAY_TOTALS.builds])
 
 
 class _Listed:

@@ -26,8 +26,9 @@ from analytics_server.privacy.expiry.expired_files import sites_in
 from analytics_server.privacy.expiry.purge import LEASE, NEWEST
 from analytics_server.privacy.expiry.recording import Around, OnPhase, record_removal, unheard, within
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
-from analytics_server.rollups.mutations import delete_rows, quoted_text
+from analytics_server.rollups.mutations import delete_rows
 from analytics_server.store.lease import Lease, leased
+from analytics_server.store.literals import literal
 from analytics_server.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -160,7 +161,7 @@ class SiteRemoval:
             await asyncio.to_thread(_clean_segments, gone, left_over)
 
     async def _remove(self, site_id: str) -> None:
-        of_site = f"site_id = {quoted_text(site_id)}"
+        of_site = f"site_id = {literal(site_id)}"
         for _ in range(ROUNDS):
             for table in await self._found(site_id):
                 self._on_phase(f"{site_id}: {table}")

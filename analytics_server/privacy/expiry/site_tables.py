@@ -24,9 +24,10 @@ from analytics_server.privacy.expiry.recording import OnPhase, unheard
 from analytics_server.rollups.between_inserts import InsertWatch
 from analytics_server.rollups.comparison import SETTINGS, TIMEOUT_S
 from analytics_server.rollups.materialized_views import read_views
-from analytics_server.rollups.mutations import delete_rows, mutations_ended, quoted_text
-from analytics_server.rollups.registry import DAY_TOTALS, DERIVED_TABLES, DerivedTable, Filling, derived_tables
+from analytics_server.rollups.mutations import delete_rows, mutations_ended
+from analytics_server.rollups.registry import DERIVED_TABLES, DerivedTable, Filling, derived_tables
 from analytics_server.rollups.removal import removals, rework
+from analytics_server.store.literals import literal
 from analytics_server.store.protocol import Store
 
 PURGE = "expiry"
@@ -72,8 +73,9 @@ class ExpiryTables:
         found: dict[str, dict[str, int]] = {}
         for site_id, events in (await self._counts("events", self._old_events())).items():
             found[site_id] = {"events": events}
-        for site_id in await self._counts("day_builds", f"kept = 1 AND {self._old_rows(DAY_TOTALS)}"):
-            found.setdefault(site_id, {})
+        for table in (table for table in DERIVED_TABLES if table.outlives_events):
+            for site_id in await self._counts(table.builds, f"{_KEPT} AND {self._old_rows(table)}"):
+                found.setdefault(site_id, {})
         if not found:
             return found
         for table in derived_tables(await read_views(self._store)):
@@ -110,7 +112,7 @@ class ExpiryTables:
         for table in DERIVED_TABLES:
             if table.filling is Filling.BUILD:
                 for name in (table.builds, table.name):
-                    rows = self._unkept_rows(name) if table is DAY_TOTALS else self._old_rows(table)
+                    rows = self._unkept_rows(table, name) if table.outlives_events else self._old_rows(table)
                     await delete_rows(self._store, name, _marked(rows), marker=DELETION_MARK)
 
     async def forget(self) -> None:
@@ -137,15 +139,15 @@ class ExpiryTables:
         return self._each({before: f"ts < {start(before)} AND batch_id < {self._settled}" for before in self._sites})
 
     def _old_rows(self, table: DerivedTable) -> str:
-        """Of totals of days: those that would go if all others were marked."""
-        sites = self._sites if table is not DAY_TOTALS else self._by_totals_cut()
+        """Of what may outlive its events: those that would go if all others were marked."""
+        sites = self._by_totals_cut() if table.outlives_events else self._sites
         return self._each({before: _older(before, table.time) for before in sites}, sites)
 
-    def _unkept_rows(self, name: str) -> str:
-        """Rows of totals of days, or of their builds, that go now."""
-        kept = "kept = 1" if name == DAY_TOTALS.builds else f"build_id IN ({_KEPT_BUILDS})"
-        early = self._each({before: _older(before, DAY_TOTALS.time) for before in self._sites})
-        return f"({self._old_rows(DAY_TOTALS)} OR ({early} AND NOT ({kept})))"
+    def _unkept_rows(self, table: DerivedTable, name: str) -> str:
+        """Rows that go now of what may outlive its events; `name`: that table, or the one of its builds."""
+        kept = _KEPT if name == table.builds else f"build_id IN (SELECT build_id FROM {table.builds} WHERE {_KEPT})"
+        early = self._each({before: _older(before, table.time) for before in self._sites})
+        return f"({self._old_rows(table)} OR ({early} AND NOT ({kept})))"
 
     def _by_totals_cut(self) -> dict[date, list[str]]:
         found: dict[date, list[str]] = {}
@@ -159,7 +161,7 @@ class ExpiryTables:
         return (
             "("
             + " OR ".join(
-                f"site_id IN ({', '.join(map(quoted_text, sites))}) AND {older[before]}"
+                f"site_id IN ({', '.join(map(literal, sites))}) AND {older[before]}"
                 for before, sites in (sites_of or self._sites).items()
             )
             + ")"
@@ -174,7 +176,7 @@ class ExpiryTables:
         return {str(site_id): int(str(rows)) for site_id, rows in answer.rows}
 
 
-_KEPT_BUILDS = "SELECT build_id FROM day_builds WHERE kept = 1"
+_KEPT = "kept = 1"
 _ROWS, _SETTLED = "rows of ", "settled"
 
 

@@ -6,12 +6,14 @@ from urllib.parse import urlsplit
 
 from analytics_server.config import Config
 from analytics_server.spelling.host_names import is_loopback
+from analytics_server.store import capabilities_of
 
 
 def sub_processors(config: Config) -> list[str]:
     """One line for each service on another machine: what it is, where, what it learns. Hosts only, no credentials."""
+    engine = "" if capabilities_of(config).owns_files else host_of(config.clickhouse.url)
     named = (
-        (host_of(config.clickhouse.url), "ClickHouse", "it holds all that is stored"),
+        (engine, "ClickHouse", "it holds all that is stored"),
         (
             config.mail.host,
             "Mail server",
@@ -27,5 +29,5 @@ def sub_processors(config: Config) -> list[str]:
 
 
 def host_of(url: str) -> str:
-    """The host of an address, empty for ClickHouse in process."""
-    return "" if url.startswith("chdb:") else urlsplit(url).hostname or ""
+    """The host of an address, empty if there is none."""
+    return urlsplit(url).hostname or ""

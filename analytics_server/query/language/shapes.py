@@ -25,7 +25,6 @@ Json = dict[str, Any]
 
 _STEPS: Json = {"minItems": MIN_SEQUENCE, "maxItems": MAX_SEQUENCE}
 _FILTER: Json = {"$ref": "#/components/schemas/Filter"}
-_MOMENT: Json = {"type": ["string", "integer"]}
 _FAMILIES = "|".join(dimension.name.removesuffix("*") for dimension in DIMENSIONS if dimension.family)
 DIMENSION: Json = {
     "anyOf": [

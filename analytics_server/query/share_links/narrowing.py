@@ -112,8 +112,13 @@ def narrow_query(context: QueryContext, request: QueryRequest, narrowing: Narrow
             raise Forbidden(f"{fixed.who} does not show {metric[:64]!r}: it would count past what may be shown.")
     for dimension in request.dimensions:
         check_dimension(dimension, fixed)
-    check_filters(request.filters, fixed)
-    return msgspec.structs.replace(request, filters=(*request.filters, *fixed.filters))
+    return within(request, request.filters, fixed)
+
+
+def within(request: A, filters: Sequence[object], fixed: FixedFilters) -> A:
+    """The question with a link's filters behind its own. Raises what `check_filters` does."""
+    check_filters(filters, fixed)
+    return msgspec.structs.replace(request, filters=(*filters, *fixed.filters))
 
 
 def narrow_analysis(context: QueryContext, narrowing: Narrowing) -> FixedFilters | None:

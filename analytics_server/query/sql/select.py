@@ -203,13 +203,6 @@ def print_line(query: Query) -> str:
     return "".join(printer.pieces)
 
 
-def print_expression(expression: Expression) -> str:
-    """An expression as text, for tests."""
-    printer = _Printer()
-    printer.expression(expression, 0)
-    return "".join(printer.pieces)
-
-
 @dataclass(slots=True)
 class _Printer:
     """Collects the pieces of the text. `depth`: how many levels the lines are indented."""

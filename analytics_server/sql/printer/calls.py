@@ -14,9 +14,8 @@ from typing import ClassVar
 from sqlglot import exp
 
 from analytics_server.query.language.regexps import MOST_WEIGHT, weight_of
-from analytics_server.sql.catalog import written
 from analytics_server.sql.function_names import INSTEAD_OF, MOVES, WITHOUT
-from analytics_server.sql.printer.context import Context, NameScope, literal
+from analytics_server.sql.printer.context import Context, NameScope
 from analytics_server.sql.printer.decimals import CALCULATING
 from analytics_server.sql.printer.expressions import ExpressionPrinter, Print
 from analytics_server.sql.printer.functions import TYPE_ARGUMENT, Called
@@ -24,6 +23,7 @@ from analytics_server.sql.printer.operators import UNITS
 from analytics_server.sql.printer.sizes import BUILDERS, MOST_BYTES, MOST_TIMES, Sizes
 from analytics_server.sql.printer.types import is_zone
 from analytics_server.sql.refusal import shown
+from analytics_server.store.literals import literal
 from analytics_server.zones import refusal
 
 MAX_LAMBDA_DEPTH = 2
@@ -87,7 +87,7 @@ class CallPrinter(ExpressionPrinter):
             return self._joined_texts(node, scope)
         if name in self.context.catalog.constants and not node.expressions:
             self.context.rewritten += 1
-            return written(self.context.catalog.constants[name])
+            return literal(self.context.catalog.constants[name])
         known = self._known(node)
         self._sizes.check(known.name, node)
         return f"{known.name}({self._arguments(known, node, node.expressions, scope)})"

@@ -31,8 +31,6 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CLAUSES = {"is_global": "GLOBAL", "global_": "GLOBAL", "method": "NATURAL", "locks": "FOR", "laterals": "LATERAL"}
 """Parts of nodes that are called otherwise in SQL."""
 
-_ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0", "\b": "\\b", "\f": "\\f"}
-
 
 @dataclass(frozen=True, slots=True)
 class NameScope:
@@ -167,11 +165,6 @@ class Context:
 def quote(name: str) -> str:
     """An identifier in back-quotes."""
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
-
-
-def literal(text: str) -> str:
-    """A string literal."""
-    return "'" + "".join(_ESCAPES.get(character, character) for character in text) + "'"
 
 
 def clause(key: str) -> str:

@@ -14,10 +14,11 @@ from typing import Any, ClassVar
 
 from sqlglot import exp
 
-from analytics_server.sql.printer.context import CTE, Context, NameScope, literal, quote
+from analytics_server.sql.printer.context import CTE, Context, NameScope, quote
 from analytics_server.sql.printer.dialect import RAW
 from analytics_server.sql.printer.operators import BINARY, CALCULATIONS, CHAINS, MATCHES, UNITS
 from analytics_server.sql.refusal import shown
+from analytics_server.store.literals import literal
 
 PROPS = "props"
 PARAMETER = "user_"

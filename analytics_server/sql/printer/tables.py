@@ -21,7 +21,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from analytics_server.model import COLUMNS, SESSION_ATTRIBUTES
-from analytics_server.sql.catalog import written
+from analytics_server.store.literals import literal
 
 ROW = "__row"
 """The alias of a stored row. Names that begin with two underscores can't be given by callers."""
@@ -46,7 +46,7 @@ class TableColumn:
     def absent(self) -> str:
         """The column where the site's profile leaves it out: its type's empty value, never what is stored."""
         value = "''" if self.type == "String" else "0"
-        return f"CAST({value}, '{self.type}')"
+        return f"CAST({value}, {literal(self.type)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _shown(column: TableColumn, sites: Mapping[str, Container[str]]) -> str:
         return column.absent
     if not hiding:
         return column.expression
-    listed = ", ".join(written(site) for site in hiding)
+    listed = ", ".join(literal(site) for site in hiding)
     return f"if({_SITE_OF_ROW} IN ({listed}), {column.absent}, {column.expression})"
 
 
@@ -100,8 +100,7 @@ def _stored(name: str, type_: str, about: str, *, merged: bool = False) -> Table
     if name == "site_id":
         return TableColumn(name, plain, about, f"{{{SITE}:String}}")
     column = f"`{ROW}`.`{name}`"
-    quoted = plain.replace("'", "\\'")
-    return TableColumn(name, plain, about, f"CAST({column}, '{quoted}')" if merged or plain != type_ else column)
+    return TableColumn(name, plain, about, f"CAST({column}, {literal(plain)})" if merged or plain != type_ else column)
 
 
 def _merged(name: str, type_: str, about: str) -> TableColumn:

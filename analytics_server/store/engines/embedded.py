@@ -34,11 +34,13 @@ def embedded_store(config: Config, path: Path) -> ThreadedStore:
         raise ConfigError(
             "The engine in process is not installed: pip install chdb-core-lite, or set [clickhouse] url."
         )
+    if "?" in str(path):
+        raise ConfigError(f"The engine in process can't have its files in {path}: it reads options behind a '?'.")
     database = config.clickhouse.database
 
     def connect(name: str | None) -> Client:
         client = clickhouse_connect.get_client(
-            dsn=f"chdb://{path}", database=name, settings=dict(EMBEDDED_SETTINGS), tz_mode="aware"
+            interface="chdb", path=str(path), database=name, settings=dict(EMBEDDED_SETTINGS), tz_mode="aware"
         )
         # The library reports the answer's rows as rows read; the engine's result knows both.
         client._backend._summary = _embedded_summary  # type: ignore[attr-defined]

@@ -21,7 +21,7 @@ from analytics_server.store.settings import UNSOUND
 
 def server_store(config: Config) -> ThreadedStore:
     """The ClickHouse server that `[clickhouse] url` names, not yet opened. Raises `ConfigError`."""
-    parts = urlsplit(config.clickhouse_url)
+    parts = urlsplit(config.clickhouse.url)
     database = parts.path.strip("/") or config.clickhouse.database
     on_cluster = f" ON CLUSTER {quoted_name(config.clickhouse.cluster)}" if config.clickhouse.cluster else ""
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from clickhouse_connect.driver.client import Client
 
+from analytics_server.store.literals import literal
 from analytics_server.store.protocol import Parameters, Settings
 from analytics_server.store.settings import plain
 
@@ -50,10 +51,10 @@ def source_of(
         with client.raw_stream(sql, parameters=values, settings={**settings, "query_id": mark}, fmt=format_) as source:
             yield source
         return
-    client.command(f"SET log_comment = {_literal(mark)}")
+    client.command(f"SET log_comment = {literal(mark)}")
     for name, value in settings.items():
         if name.startswith(OF_THE_FORMAT):
-            client.command(f"SET {name} = {_literal(value)}")
+            client.command(f"SET {name} = {literal(value)}")
     statement = sql if has_settings else _with_settings(sql, settings)
     if format_ not in FILE_FORMATS:
         with client.raw_stream(statement, parameters=values, fmt=format_) as source:
@@ -61,7 +62,7 @@ def source_of(
         return
     path = scratch / f"{uuid.uuid4().hex}.{format_.lower()}"
     try:
-        client.raw_query(f"{statement}\nINTO OUTFILE {_literal(str(path))}", parameters=values, fmt=format_)
+        client.raw_query(f"{statement}\nINTO OUTFILE {literal(str(path))}", parameters=values, fmt=format_)
         with path.open("rb") as file:
             yield file
     finally:
@@ -69,12 +70,5 @@ def source_of(
 
 
 def _with_settings(sql: str, settings: Settings) -> str:
-    pairs = [f"{name} = {_literal(value)}" for name, value in settings.items() if name not in OF_THE_RESPONSE]
+    pairs = [f"{name} = {literal(value)}" for name, value in settings.items() if name not in OF_THE_RESPONSE]
     return f"{sql}\nSETTINGS {', '.join(pairs)}" if pairs else sql
-
-
-def _literal(value: str | int | float) -> str:
-    if isinstance(value, int | float):
-        return str(value)
-    text = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{text}'"

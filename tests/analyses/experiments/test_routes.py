@@ -203,6 +203,7 @@ async def test_assignments_can_be_read_from_any_page_and_kept_for_a_while(lab: L
             assert response.status == status
             assert response.headers["Access-Control-Allow-Origin"] == "*"
             assert response.headers["Cache-Control"] == kept
+            assert response.headers.get("Cross-Origin-Resource-Policy", "cross-origin") == "cross-origin"
             assert response.content_type == "application/json"
     async with lab.client.options("/api/v1/experiments/cta/assign") as response:
         assert response.status == 204

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analytics_server.analyses.funnels.materialized.literals import Literals, quote
+from analytics_server.analyses.funnels.materialized.literals import Literals
 from analytics_server.query.parameters import TEXT, TEXTS
+from analytics_server.store.literals import literal as written
 from tests.analyses.funnels.conftest import Place
+
+quote = partial(written, plain=True)
 
 NASTY = st.text(st.sampled_from("'\\\"`\0\n\r\t{}%$\x7f;--/*aé😀\u2028:String"), max_size=12) | st.text(
     st.characters(exclude_categories=["Cs"]), max_size=20

@@ -20,7 +20,6 @@ from analytics_server.query.sql.select import (
     compose,
     compose_list,
     is_in,
-    print_expression,
     print_line,
     print_sql,
     select,
@@ -66,8 +65,8 @@ def test_a_query_in_an_expression_stays_a_value() -> None:
         f"{earliest} AND 1"
     with pytest.raises(TypeError):
         " AND ".join([earliest])  # type: ignore[list-item]
-    assert print_expression(and_([earliest, "1"])) == (
-        "(e.ts >= (SELECT s.key FROM sessions AS s FINAL WHERE s.site_id = 1) - 1 AND 1)"
+    assert print_line(select([and_([earliest, "1"])], None)) == (
+        "SELECT (e.ts >= (SELECT s.key FROM sessions AS s FINAL WHERE s.site_id = 1) - 1 AND 1)"
     )
 
 

@@ -26,7 +26,8 @@ from analytics_server.errors import AnalyticsError, RequestError, StoreError, St
 from analytics_server.query.answer import whole_number
 from analytics_server.query.context import SiteDirectory, zone_of
 from analytics_server.query.sql.select import Table, print_line, select
-from analytics_server.rollups.build_ids import first_build_id
+from analytics_server.rollups.builds import SWEEP_S, sweep_builds
+from analytics_server.rollups.registry import FUNNEL_DAYS
 from analytics_server.saved.store import SavedThing
 from analytics_server.store.migrate import render
 from analytics_server.store.protocol import Store
@@ -44,8 +45,6 @@ LEASE_S = 30.0
 ORPHAN_S = 60.0
 """A table that no saved funnel has asked for so long is dropped: another server may know of a newer funnel."""
 
-OLD_S = 7_200.0
-SWEEP_S = 3_600.0
 PIECE_EVENTS = 1_000_000
 TIMEOUT_S = 600.0
 ENDING_S = 120.0
@@ -175,19 +174,7 @@ class FunnelMaintenance:
 
     async def sweep(self) -> None:
         """Delete days' attempts that no build refers to any more, long after the last question can have read them."""
-        before = first_build_id(self._clock().timestamp() - OLD_S)
-        found = await self._store.query(
-            "SELECT DISTINCT d.build_id FROM funnel_days AS d WHERE d.build_id < {before:UInt64} "
-            "AND d.build_id NOT IN (SELECT b.build_id FROM funnel_builds AS b FINAL) LIMIT 1000",
-            {"before": before},
-            timeout_s=TIMEOUT_S,
-        )
-        if found.rows:
-            await self._store.query(
-                "DELETE FROM funnel_days WHERE build_id IN {builds:Array(UInt64)}",
-                {"builds": [row[0] for row in found.rows]},
-                timeout_s=TIMEOUT_S,
-            )
+        await sweep_builds(self._store, FUNNEL_DAYS, self._clock().timestamp())
 
     # ---- one funnel ----------------------------------------------------
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from analytics_server.config import Config
 from analytics_server.errors import ConfigError, StoreRetryable
+from analytics_server.settings.engine_address import engine_directory
 from analytics_server.store.engines.embedded import embedded_store
 from analytics_server.store.engines.engine_files import examine
 from analytics_server.store.engines.server import server_store
@@ -26,6 +28,7 @@ OPEN_RETRY_S = 1.0
 def make_store(config: Config) -> Store:
     """The store that `[clickhouse] url` names, not yet opened. Raises `ConfigError`."""
     if (directory := config.engine_dir) is not None:
+        _check_place(config, directory)
         return embedded_store(config, directory)
     url = config.clickhouse.url
     try:
@@ -39,6 +42,20 @@ def make_store(config: Config) -> Store:
         f"[clickhouse] url = {parts.scheme}://… is not supported: "
         "use chdb:///path for the engine in process or http(s)://host:port/database for a server."
     )
+
+
+def _check_place(config: Config, directory: Path) -> None:
+    """Until 0.1 a path with `%`, `#` or `?` led to another directory: its files must not be passed over."""
+    if config.clickhouse.url or directory.exists():
+        return
+    former = engine_directory(f"chdb://{directory}")
+    if former is None or former == directory:
+        return
+    if (former / "metadata" / f"{config.clickhouse.database}.sql").exists():
+        raise ConfigError(
+            f"An earlier version kept ClickHouse's files of this data directory in {former}. Move what belongs to"
+            f" ClickHouse there (metadata, store, data and the rest) to {directory}, then start again."
+        )
 
 
 async def open_store(store: Store, *, timeout_s: float) -> StoreInfo:

@@ -12,6 +12,8 @@ import pytest
 
 from analytics_server.config import Config, IngestSection, ServerSection
 from analytics_server.doctor.directories import DirectoriesCheck
+from analytics_server.errors import ConfigError
+from analytics_server.store import make_store
 from analytics_server.store.data_directory import make_private, open_to_others
 from tests.server import Client, RunningServer
 
@@ -82,3 +84,18 @@ async def test_a_start_warns_of_a_directory_that_others_may_enter(tmp_path: Path
     assert server.terminate() == 0
     assert "other users may enter the directory: chmod 700" in server.log
     assert mode(tmp_path / "data") == 0o755
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a#b"])
+def test_files_that_an_earlier_version_kept_elsewhere_are_not_passed_over(tmp_path: Path, name: str) -> None:
+    """A path with such a character was read as an address."""
+    former = tmp_path / ("a b/clickhouse" if "%" in name else "a")
+    (former / "metadata").mkdir(parents=True)
+    (former / "metadata" / "analytics.sql").touch()
+    config = Config(server=ServerSection(data_dir=str(tmp_path / name)))
+    with pytest.raises(ConfigError) as caught:
+        make_store(config)
+    assert f"in {former}." in caught.value.message
+    assert f"to {tmp_path / name / 'clickhouse'}," in caught.value.message
+    (tmp_path / name / "clickhouse").mkdir(parents=True)
+    make_store(config)

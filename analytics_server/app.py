@@ -66,7 +66,7 @@ class Server:
         self._hub, self._tasks = Hub(time.time), BackgroundTasks()
         has_loss = partial(self.integrity.has_lost, "events")
         self.ingest = IngestService(config, self.store, registry, on_durable=self._hub.record, has_loss=has_loss)
-        common = self.store, self.access, self.audit.log, registry
+        common = self.store, self.access, self.audit.log, registry, self.integrity.has_lost
         asking = self._questions = Questions(config, *common, must_wait=lambda: self.ingest.is_behind)
         around = self.store, self.access, self.ingest, self.integrity, self.audit.log
         self.privacy = PrivacyService(config, *around, reload_saved=asking.saved.load, archive=asking.archive)

@@ -35,6 +35,7 @@ from analytics_server.query.saved_kinds.queries import query_type
 from analytics_server.query.saved_kinds.segments import segment_type
 from analytics_server.query.share_links.narrowing import LinkQuestions
 from analytics_server.rollups.backfill import Backfill
+from analytics_server.saved.owners import OwnerWatch
 from analytics_server.saved.routes import endpoints as saved_endpoints
 from analytics_server.saved.store import Saved
 from analytics_server.saved.types import SavedType
@@ -45,7 +46,8 @@ from analytics_server.store import Store
 
 
 class Questions:
-    """`recorder` gets the archive's entries. `must_wait`: work in the background that is not urgent has to wait."""
+    """`recorder` gets the archive's entries. `has_lost`: are rows of a table missing? `must_wait`: work in the
+    background that is not urgent has to wait."""
 
     def __init__(
         self,
@@ -54,10 +56,12 @@ class Questions:
         access: AccessService,
         recorder: Recorder,
         registry: CollectorRegistry,
+        has_lost: Callable[[str], bool],
         *,
         must_wait: Callable[[], bool],
     ) -> None:
         sites, saved = access.sites, Saved(store, unreadable=access.unreadable)
+        self._owners = OwnerWatch(saved, access.people.people, has_lost)
         self._sites = sites
         self.saved = saved
         self._backfill = Backfill(store, must_wait=must_wait)
@@ -91,6 +95,7 @@ class Questions:
     ) -> Iterator[tuple[Callable[[], Coroutine[Any, Any, None]], str]]:
         """What runs in the background, with a name for each. `removing`: within it no rows are taken out of rollups."""
         yield self.saved.run, "saved"
+        yield self._owners.run, "private-things"
         yield self.drops.run, "drops"
         yield self.day_totals.run, "day-totals"
         yield self.analyses.funnel_tables.run, "saved-funnels"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -110,6 +111,16 @@ EDIT_SAVED = Action(
     roles=EDITING,
     refusal=_NEEDS_EDITOR,
 )
+SAVE_OWN = Action(
+    name="save_own",
+    about="Save with a site what nobody else sees, and change and delete that.",
+    resource=ResourceKind.SITE,
+    roles=READING,
+    refusal=_MAY_ONLY_COLLECT,
+    people_only=True,
+)
+EDIT_SHARED_OR_OWN = replace(EDIT_SAVED, otherwise=SAVE_OWN)
+"""Of saved things that may be a person's own: `edit_saved` for shared ones, `save_own` for the caller's."""
 VIEW_SCHEMA = Action(
     name="view_schema", about="See the tables and functions of SQL.", resource=ResourceKind.NOTHING, roles=READING
 )
@@ -189,6 +200,9 @@ ACTIONS: tuple[Action, ...] = (
     VIEW_PRIVACY_REPORT,
     PROVISION,
 )
+"""What roles, and scopes of tokens, are made of."""
+PEOPLE_ACTIONS: tuple[Action, ...] = (SAVE_OWN,)
+"""What people who sign in may besides, and no token: it concerns only what is one's own, so it is not passed on."""
 
 _WHO = {
     PrincipalKind.PERSON: "Your account",
@@ -205,6 +219,14 @@ def allowed(principal: Principal, action: Action, resource: Resource) -> bool:
 
 def refusal(principal: Principal, action: Action, resource: Resource) -> str:
     """Why the principal may not do this to the resource; empty if it may."""
+    is_person = principal.kind is PrincipalKind.PERSON
+    if action.people_only and not is_person:
+        return f"{_WHO[principal.kind]} has nothing of its own: only people who sign in have."
+    why = _refusal(principal, action, resource)
+    return refusal(principal, action.otherwise, resource) if why and is_person and action.otherwise else why
+
+
+def _refusal(principal: Principal, action: Action, resource: Resource) -> str:
     granted = [grant for grant in principal.grants if grant.allows(action)]
     who = _WHO[principal.kind]
     if not granted:

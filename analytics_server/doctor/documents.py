@@ -64,9 +64,7 @@ class DocumentsCheck(BaseCheck):
             saved,
         ):
             await documents.load()
-        for kind, body in BODIES.items():
-            for thing in saved.of_kind(kind):
-                saved.readable([thing], lambda each, body=body: body_of(each, body))  # type: ignore[misc]
+        saved.readable(saved.everything(), lambda thing: body_of(thing, BODIES[thing.kind]))
         named = [f"{kind} {id_}" for kind, ids in unreadable.ids().items() for id_ in ids]
         if not named:
             return self.ok("All stored documents can be read.")

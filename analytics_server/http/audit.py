@@ -87,6 +87,7 @@ class AuditTrail:
     """What is known of one call so far: filled in on its way, an entry at its end."""
 
     __slots__ = (
+        "action",
         "asked",
         "caller",
         "details",
@@ -101,6 +102,8 @@ class AuditTrail:
 
     def __init__(self) -> None:
         self.caller: object | None = None
+        self.action = ""
+        """What was done, where it is another action than the endpoint's: the handler says so."""
         self.asked = b""
         self.site_id = ""
         self.sites: tuple[str, ...] = ()
@@ -119,7 +122,7 @@ class AuditTrail:
         """The entry of the call."""
         kind, id_, name = ("", "", "") if self.caller is None else principal_of(self.caller)
         return AuditEntry(
-            action=action,
+            action=self.action or action,
             operation=operation,
             outcome=outcome,
             principal_kind=kind,

@@ -31,7 +31,8 @@ class Action:
     """Something a principal may be allowed to do. `roles`: those that may, on the resources that they cover.
 
     `refusal` is the message for the others; `{who}` and `{role}` stand for them. `optional_token`: also without any
-    credential.
+    credential. `people_only`: of people who sign in, whatever the role of a token. `otherwise`: who may do that instead
+    is let in too, and the handler tells the two apart.
     """
 
     name: str
@@ -40,6 +41,8 @@ class Action:
     roles: frozenset[str]
     refusal: str = "{who} has the role {role}; reading needs viewer, editor, admin or owner."
     optional_token: bool = False
+    people_only: bool = False
+    otherwise: Action | None = None
 
     @property
     def role(self) -> str:

@@ -1,7 +1,8 @@
 """Saved things over HTTP: list, create, show, change and delete, the same for every type.
 
-A token that reads may list and see them; creating, changing and deleting needs an admin's. A thing of a site that the
-token does not cover is as if it were not there.
+Who reads may list and see them; creating, changing and deleting needs `edit_saved`. Of a type that has private things,
+a person who only reads saves for themselves. A thing of a site that the caller does not cover, and another's private
+one, is as if it were not there.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta
+from msgspec import UNSET, Meta
 
-from analytics_server.access.actions import EDIT_SAVED, VIEW_SAVED
-from analytics_server.errors import RequestError
+from analytics_server.access.actions import EDIT_SAVED, EDIT_SHARED_OR_OWN, SAVE_OWN, VIEW_SAVED, refusal
+from analytics_server.access.principals import Principal, PrincipalKind
+from analytics_server.errors import Forbidden, RequestError
+from analytics_server.http.authorization import Resource
 from analytics_server.http.body import BodyLimits
 from analytics_server.http.declaration import SITE, Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
@@ -53,9 +56,10 @@ class SavedRoutes:
     # ---- handlers ------------------------------------------------------
 
     async def list_all(self, call: Call[SavedListRequest]) -> msgspec.Struct:
-        """A site's things; one that can't be read is left out."""
-        site = self._site_of(call.body.site_id)
-        things = self._saved.all(self._type.kind, site.site_id)
+        """A site's shared things and the caller's own; one that can't be read is left out."""
+        site, kind, owner = self._site_of(call.body.site_id), self._type.kind, self._person(call)
+        own = self._saved.all(kind, site.site_id, owner) if owner else []
+        things = sorted((*own, *self._saved.all(kind, site.site_id)), key=lambda thing: thing.name)
         shown = self._saved.readable(
             things, lambda thing: (self._type.order(thing, site), self._type.show(thing, site))
         )
@@ -64,8 +68,9 @@ class SavedRoutes:
     async def create(self, call: Call[Any]) -> msgspec.Struct:
         """Save a new thing."""
         site = self._site_of(call.body.site_id)
+        owner = self._owner_of_new(call, site.site_id)
         await self._saved.load()  # what another server has saved counts when the request is checked
-        thing = await self._put(call.body, site, None)
+        thing = await self._put(call.body, site, None, owner)
         call.trail.resource = thing.id
         return self._type.show(thing, site)
 
@@ -77,24 +82,45 @@ class SavedRoutes:
     async def change(self, call: Call[Any]) -> msgspec.Struct:
         """Change a thing; what is left out stays as another server has left it."""
         thing = await self._thing(call, is_fresh=True)
+        _check_may_change(call, thing.site_id, thing.owner)
         site = self._site_of(thing.site_id)
-        return self._type.show(await self._put(self._type.changed(thing, call.body), site, thing), site)
+        changed = await self._put(self._type.changed(thing, call.body), site, thing, thing.owner)
+        return self._type.show(changed, site)
 
     async def delete(self, call: Call[None]) -> None:
         """Delete a thing, also one that can't be read or whose site was deleted."""
         kind, id_ = self._type.kind, call.path("id")
         await self._saved.load()
-        thing = self._saved.by_id(kind, id_)
-        site_id = thing.site_id if thing else self._saved.unreadable_site(kind, id_)
-        if site_id is None or not call.caller.covers(site_id):
+        place = self._saved.place(kind, id_, self._person(call))
+        if place is None or not call.caller.covers(place[0]):
             raise self._type.unknown()
+        site_id, owner = place
         call.authorize(site_id)
-        if not await self._saved.delete(kind, site_id, id_):
+        _check_may_change(call, site_id, owner)
+        thing = self._saved.get(kind, site_id, id_, owner)
+        if not await self._saved.delete(kind, site_id, id_, owner):
             raise self._type.unknown()
         if thing is not None:
             await self._type.after_delete(thing)
 
-    async def _put(self, asked: msgspec.Struct, site: Site, before: SavedThing | None) -> SavedThing:
+    def _person(self, call: Call[Any]) -> str:
+        """Whose private things the caller sees: the id of a person; empty for all others, or of a type without."""
+        caller = call.caller
+        is_person = isinstance(caller, Principal) and caller.kind is PrincipalKind.PERSON
+        return caller.id if is_person and self._type.most_private else ""
+
+    def _owner_of_new(self, call: Call[Any], site_id: str) -> str:
+        """Whose a new thing will be; empty for a shared one. Raises `Forbidden`, `RequestError`."""
+        person, asked = self._person(call), getattr(call.body, "private", UNSET)
+        if asked is True and not person:
+            raise RequestError(
+                f"A private {self._type.noun} belongs to a person who signs in: leave private out.", code="bad_request"
+            )
+        owner = person if asked is True or (asked is UNSET and _why_not_shared(call, site_id)) else ""
+        _check_may_change(call, site_id, owner)
+        return owner
+
+    async def _put(self, asked: msgspec.Struct, site: Site, before: SavedThing | None, owner: str) -> SavedThing:
         name, body = await self._type.check(asked, site, before)
         thing = await self._saved.put(
             self._type.kind,
@@ -102,17 +128,18 @@ class SavedRoutes:
             name,
             body,
             id_=before.id if before else "",
-            most_per_site=self._type.most_per_site,
+            owner=owner,
+            most=self._type.most_private if owner else self._type.most_per_site,
         )
         await self._type.after_put(thing, before)
         return thing
 
     async def _thing(self, call: Call[Any], *, is_fresh: bool) -> SavedThing:
         """What the address names. Raises `NotFound`, also for a thing of a site that the caller does not cover."""
-        id_ = call.path("id")
-        if is_fresh or self._saved.by_id(self._type.kind, id_) is None:
+        id_, owner = call.path("id"), self._person(call)
+        if is_fresh or self._saved.by_id(self._type.kind, id_, owner) is None:
             await self._saved.load()
-        thing = self._saved.by_id(self._type.kind, id_)
+        thing = self._saved.by_id(self._type.kind, id_, owner)
         if thing is None or not call.caller.covers(thing.site_id):
             raise self._type.unknown()
         call.authorize(thing.site_id)
@@ -123,6 +150,7 @@ class SavedRoutes:
     def endpoints(self) -> list[Endpoint]:
         """The five declarations."""
         type_, texts = self._type, self._type.texts
+        editing = EDIT_SHARED_OR_OWN if type_.most_private else EDIT_SAVED
         one = (texts.id or Parameter(name="id", about=f"The {type_.noun}'s id.", type=_ID, required=True),)
         no_site, unknown = {404: ("unknown_site",)}, {404: (f"unknown_{type_.kind}",)}
         refused = {400: (*texts.codes, *REQUEST_CODES)}
@@ -150,7 +178,7 @@ class SavedRoutes:
                 summary=texts.create.summary,
                 tag=texts.tag,
                 about=texts.create.about,
-                action=EDIT_SAVED,
+                action=editing,
                 site=SiteFrom.BODY,
                 handle=self.create,
                 reading=self._reading,
@@ -183,7 +211,7 @@ class SavedRoutes:
                 summary=texts.change.summary,
                 tag=texts.tag,
                 about=texts.change.about,
-                action=EDIT_SAVED,
+                action=editing,
                 site=SiteFrom.HANDLER,
                 handle=self.change,
                 reading=self._reading,
@@ -201,7 +229,7 @@ class SavedRoutes:
                 summary=texts.delete.summary,
                 tag=texts.tag,
                 about=texts.delete.about,
-                action=EDIT_SAVED,
+                action=editing,
                 site=SiteFrom.HANDLER,
                 handle=self.delete,
                 parameters=one,
@@ -211,6 +239,20 @@ class SavedRoutes:
                 takes_turns=True,
             ),
         ]
+
+
+def _why_not_shared(call: Call[Any], site_id: str) -> str:
+    """Why the caller may not change what all see of the site; empty if they may."""
+    caller = call.caller
+    return refusal(caller, EDIT_SAVED, Resource.site(site_id)) if isinstance(caller, Principal) else ""
+
+
+def _check_may_change(call: Call[Any], site_id: str, owner: str) -> None:
+    """Beyond what the endpoint has asked: a shared thing needs more than one's own. Raises `Forbidden`."""
+    if owner:
+        call.trail.action = SAVE_OWN.name
+    elif why := _why_not_shared(call, site_id):
+        raise Forbidden(why)
 
 
 def _parse_list(request: web.Request) -> SavedListRequest:

@@ -72,7 +72,8 @@ class SavedType:
 
     `together`: keys of which a change replaces all or none. `details`: keys of the answer that are not stored; raises
     `RequestError` for a body that can't be read. `order`: what lists are sorted by before the name. `after_put` gets
-    the thing and the one it replaced, `after_delete` the deleted one.
+    the thing and the one it replaced, `after_delete` the deleted one. `most_private`: so many private ones a person may
+    have on a site; of a type that has them, a request may say `private`.
     """
 
     kind: Kind
@@ -92,6 +93,7 @@ class SavedType:
     after_put: Callable[[SavedThing, SavedThing | None], Awaitable[None]] = _nothing
     after_delete: Callable[[SavedThing], Awaitable[None]] = _nothing
     most_per_site: int = MAX_PER_SITE
+    most_private: int = 0
 
     def show(self, thing: SavedThing, site: Site) -> msgspec.Struct:
         """The thing as it is answered. Raises `RequestError` (bad_saved) for one that can't be read."""

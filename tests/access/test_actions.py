@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from analytics_server.access.actions import ACTIONS, VIEW_SAVED, allowed, excess, refusal
+from analytics_server.access.actions import (
+    ACTIONS,
+    EDIT_SAVED,
+    EDIT_SHARED_OR_OWN,
+    PEOPLE_ACTIONS,
+    SAVE_OWN,
+    VIEW_SAVED,
+    allowed,
+    excess,
+    refusal,
+)
 from analytics_server.access.principals import Grant, Principal, PrincipalKind, Role
 from analytics_server.http.authorization import ALL_SITES, ANYWHERE, Action, Resource, ResourceKind
 
@@ -66,6 +76,30 @@ def test_a_role_may_what_the_table_says(action: Action, role: Role) -> None:
     if action.resource is ResourceKind.ALL_SITES:
         assert allowed(everywhere, action, ALL_SITES) == may
         assert not allowed(here, action, ALL_SITES)
+
+
+@pytest.mark.parametrize("kind", PrincipalKind)
+@pytest.mark.parametrize("role", Role)
+def test_only_a_person_has_something_of_their_own(kind: PrincipalKind, role: Role) -> None:
+    one = Principal(kind=kind, id="x", grants=(Grant.of_role(role, ("own.example",)),))
+    is_person, reads = kind is PrincipalKind.PERSON, role is not COLLECT
+    edits = role in (EDITOR, ADMIN, OWNER)
+
+    assert PEOPLE_ACTIONS == (SAVE_OWN,)
+    assert not any(action in PEOPLE_ACTIONS for action in ACTIONS)
+    for resource in (ANYWHERE, OWN):
+        assert allowed(one, SAVE_OWN, resource) == (is_person and reads)
+        assert allowed(one, EDIT_SAVED, resource) == edits
+        assert allowed(one, EDIT_SHARED_OR_OWN, resource) == (edits or (is_person and reads))
+    for action in (SAVE_OWN, EDIT_SAVED, EDIT_SHARED_OR_OWN):
+        assert not allowed(one, action, FOREIGN)
+
+
+def test_a_single_action_of_that_name_gives_a_token_nothing() -> None:
+    token = principal(Grant(actions=frozenset({"save_own", "view_saved"})))
+
+    assert refusal(token, SAVE_OWN, OWN) == "This token has nothing of its own: only people who sign in have."
+    assert refusal(token, EDIT_SHARED_OR_OWN, OWN) == refusal(token, EDIT_SAVED, OWN) != ""
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)

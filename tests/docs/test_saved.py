@@ -10,7 +10,7 @@ import pytest
 from analytics_server.query.language.saved_filters import ABOUT_CHARS, TEXT_CHARS
 from analytics_server.query.saved_kinds.annotations import ANNOTATION_CHARS, AnnotationRequest
 from analytics_server.query.saved_kinds.goals import GoalRequest
-from analytics_server.query.saved_kinds.queries import SavedQueryRequest
+from analytics_server.query.saved_kinds.queries import MAX_PRIVATE, SavedQueryRequest
 from analytics_server.query.saved_kinds.segments import SegmentRequest
 from analytics_server.saved.store import MAX_PER_SITE, NAME_CHARS, REFRESH_S
 from tests.docs.pages import ROOT
@@ -52,7 +52,7 @@ def test_names_every_error() -> None:
 
 
 def test_names_the_bounds() -> None:
-    for bound in (NAME_CHARS, MAX_PER_SITE, ABOUT_CHARS, TEXT_CHARS, ANNOTATION_CHARS):
+    for bound in (NAME_CHARS, MAX_PER_SITE, MAX_PRIVATE, ABOUT_CHARS, TEXT_CHARS, ANNOTATION_CHARS):
         assert f"{bound:,}" in PAGE
     assert REFRESH_S == 10
     assert "ten seconds" in PAGE

@@ -27,6 +27,8 @@ async def test_unreadable_documents_are_named(any_place: Place) -> None:
     assert (await check.examine()).status == "ok"
 
     bodies = {kind: await saved.put(kind, "a.example", "Damaged", {"invented": 1}) for kind in Kind}
+    own = await saved.put(Kind.QUERY, "a.example", "Damaged", {"invented": 1}, owner="p2")
+    await saved.put(Kind.QUERY, "a.example", "Rows", {"sql": "SELECT 1"}, owner="p2")
     await store.insert(
         "saved",
         ("kind", "site_id", "id", "document", "deleted", "updated_at"),
@@ -49,7 +51,7 @@ async def test_unreadable_documents_are_named(any_place: Place) -> None:
     assert isinstance(named, list)
     assert set(named) == {
         *("alert x", "site b.example", f"token {'0' * 12}", "person p1", "share_link l1", "session 55555555"),
-        *("erasure e1", "opt_out u1", "archive_root r1"),
+        *("erasure e1", "opt_out u1", "archive_root r1", f"private_query p2/{own.id}"),
         *(f"{kind} {thing.id}" for kind, thing in bodies.items()),
     }
     assert sound.id not in found.message

@@ -51,10 +51,12 @@ NEEDS = {
         get_goal get_segment get_annotation get_saved_query get_funnel show_experiment experiment_results""",
     "manage, or the site where one is named": "get_audit",
     "edit the site": """
-        create_goal create_segment create_annotation create_saved_query create_funnel create_experiment""",
+        create_goal create_segment create_annotation create_funnel create_experiment""",
     "edit the thing's site": """
-        change_goal change_segment change_annotation change_saved_query change_funnel change_experiment
-        delete_goal delete_segment delete_annotation delete_saved_query delete_funnel delete_experiment""",
+        change_goal change_segment change_annotation change_funnel change_experiment
+        delete_goal delete_segment delete_annotation delete_funnel delete_experiment""",
+    "edit the site, or save for oneself there": "create_saved_query",
+    "edit the thing's site, or save for oneself there": "change_saved_query delete_saved_query",
     "manage the site": """
         change_site create_token create_invitation list_share_links create_share_link get_privacy_report""",
     "manage the thing's site": """

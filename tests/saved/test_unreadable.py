@@ -36,4 +36,4 @@ async def test_a_damaged_document_can_be_deleted_by_those_who_may(api: Api, kind
         assert (await api("DELETE", f"{kind}/d4a6ed", token=token))[0] == expected
     other = Saved(store)
     await other.load()
-    assert other.unreadable_site(KIND[kind], "d4a6ed") is None
+    assert other.place(KIND[kind], "d4a6ed") is None

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -32,8 +32,7 @@ PEOPLE = DocumentTable(name="people", key_columns=("kind", "id"), forgets=True)
 PERSON, INVITATION, FACTOR = "person", "invitation", "second_factor"
 ID_BYTES = 6
 LINK_PREFIX = "asi_"
-MOST_PEOPLE = 10_000
-MOST_INVITATIONS = 10_000
+MOST_PEOPLE = MOST_INVITATIONS = 10_000
 MOST_INVITATIONS_OF_ONE = 1_000
 """So many open ones by one person or token. Those of the command line are not bounded."""
 EXPIRY_S = 3_600
@@ -120,6 +119,7 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 Stored = Account | Invitation | KeptFactor
 S = TypeVar("S", Account, Invitation)
+_TYPES: Mapping[str, type[Stored]] = {PERSON: Account, INVITATION: Invitation, FACTOR: KeptFactor}
 
 
 def invitation_link(base: str, secret: str) -> str:
@@ -128,13 +128,8 @@ def invitation_link(base: str, secret: str) -> str:
 
 
 def _decode(key: Key, text: str) -> Stored | None:
-    if key[0] == PERSON:
-        return msgspec.json.decode(text, type=Account)
-    if key[0] == INVITATION:
-        return msgspec.json.decode(text, type=Invitation)
-    if key[0] == FACTOR:
-        return msgspec.json.decode(text, type=KeptFactor)
-    return None  # of another kind, kept elsewhere or by a newer version
+    """None: of another kind, kept elsewhere or by a newer version."""
+    return msgspec.json.decode(text, type=_TYPES[key[0]]) if key[0] in _TYPES else None
 
 
 class Accounts:
@@ -203,6 +198,12 @@ class Accounts:
     def invitations(self) -> list[Invitation]:
         """All invitations that can still be accepted, the oldest first."""
         return [each for each in self._sorted(Invitation) if each.expires_at > self.now()]
+
+    async def gone(self, ids: Iterable[str]) -> frozenset[str]:
+        """Those of which there is nobody, not even one who can't be read, on any replica. Raises a store error."""
+        await self._documents.catch_up()
+        known = self._documents.unreadable | dict(self._documents.items()).keys()
+        return frozenset(id_ for id_ in ids if (PERSON, id_) not in known)
 
     def has_owner(self) -> bool:
         """Is there a person who may do everything?"""

@@ -37,7 +37,8 @@ TAGS = {
 ABOUT = """\
 Self-hosted web analytics. Errors are `{"error": {"code", "message"}}`; `x-error-codes` of a response lists its codes.
 `x-role` says which role an operation needs at least, of `viewer`, `editor`, `admin` and `owner`; `collect` means that a
-token is optional. Other methods of a path are answered with 405, other paths with 404.
+token is optional. What people who sign in may do with less, the operation says. Other methods of a path are answered
+with 405, other paths with 404.
 """
 
 Json = dict[str, Any]

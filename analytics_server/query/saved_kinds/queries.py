@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Annotated
 
 import msgspec
@@ -25,6 +26,14 @@ SqlCheck = Callable[[str, str, Mapping[str, object]], Awaitable[None]]
 """Can that text with those parameters be asked of the site? Raises `RequestError`. Arguments: site id, SQL, params."""
 
 
+MAX_PRIVATE = 100
+"""So many private queries a person may have on a site."""
+_FOR_ONESELF = (
+    "A person who signs in and may not edit what is shared saves it for themselves; so does an editor with `private`."
+)
+_ONE_S_OWN = "A person who signs in may do this to their private queries whatever their role on the site."
+
+
 class QueryBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A question: `request` is a body of `POST /api/v1/query`, `sql` and `params` are for `POST /api/v1/sql`."""
 
@@ -34,10 +43,14 @@ class QueryBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class SavedQueryRequest(QueryBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A new saved query: with `request`, or with `sql` and perhaps `params`."""
+    """A new saved query: with `request`, or with `sql` and perhaps `params`.
+
+    `private`: for the person who saves it alone. Left out: shared, or private where the person may not edit what is.
+    """
 
     site_id: SiteId
     name: Name
+    private: bool | UnsetType = UNSET
 
 
 class SavedQueryChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,17 +64,18 @@ class SavedQueryChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class SavedQueryAnswer(QueryBody, frozen=True, kw_only=True):
-    """A saved query."""
+    """A saved query. `private`: the caller's own, which nobody else sees; left out of shared ones."""
 
     id: str
     site_id: str
     name: str
     created_at_ms: int
     updated_at_ms: int
+    private: bool | UnsetType = UNSET
 
 
 class SavedQueriesAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A site's saved queries, by name."""
+    """A site's saved queries and the caller's private ones, by name."""
 
     queries: list[SavedQueryAnswer]
 
@@ -83,6 +97,32 @@ def query_type(service: QueryService, check_sql: SqlCheck, sql_codes: tuple[str,
             await check_sql(site.site_id, asked.sql, {} if asked.params is UNSET else asked.params)
         return asked.name, QueryBody(request=asked.request, sql=asked.sql, params=asked.params)
 
+    texts = plain_texts(
+        "saved query",
+        "queries",
+        "Questions that are kept.",
+        examples={
+            "saved query": {
+                "site_id": "example.com",
+                "name": "Sources of the week",
+                "request": {
+                    "site_id": "example.com",
+                    "metrics": ["visitors"],
+                    "date_range": "7d",
+                    "dimensions": ["visit:source"],
+                },
+            },
+            "sql": {
+                "site_id": "example.com",
+                "name": "Rows",
+                "sql": "SELECT count() FROM events WHERE name = {name:String}",
+                "params": {"name": "signup"},
+            },
+        },
+        change={"name": "Where they came from this week"},
+        codes=(*QUESTION_CODES, *sql_codes),
+        unavailable=("busy",),
+    )
     return SavedType(
         kind=Kind.QUERY,
         noun="saved query",
@@ -95,31 +135,13 @@ def query_type(service: QueryService, check_sql: SqlCheck, sql_codes: tuple[str,
         answers=SavedQueriesAnswer,
         together=("request", "sql", "params"),
         check=check,
-        texts=plain_texts(
-            "saved query",
-            "queries",
-            "Questions that are kept.",
-            examples={
-                "saved query": {
-                    "site_id": "example.com",
-                    "name": "Sources of the week",
-                    "request": {
-                        "site_id": "example.com",
-                        "metrics": ["visitors"],
-                        "date_range": "7d",
-                        "dimensions": ["visit:source"],
-                    },
-                },
-                "sql": {
-                    "site_id": "example.com",
-                    "name": "Rows",
-                    "sql": "SELECT count() FROM events WHERE name = {name:String}",
-                    "params": {"name": "signup"},
-                },
-            },
-            change={"name": "Where they came from this week"},
-            codes=(*QUESTION_CODES, *sql_codes),
-            unavailable=("busy",),
+        details=lambda thing, site: {"private": True} if thing.owner else {},
+        most_private=MAX_PRIVATE,
+        texts=replace(
+            texts,
+            create=replace(texts.create, about=f"{_FOR_ONESELF} {texts.create.about}"),
+            change=replace(texts.change, about=f"{_ONE_S_OWN} {texts.change.about}"),
+            delete=replace(texts.delete, about=f"{_ONE_S_OWN} {texts.delete.about}"),
         ),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 
 from analytics_server.errors import StoreError
-from analytics_server.rollups.build_ids import first_build_id
+from analytics_server.rollups.build_ids import begun_before
 from analytics_server.rollups.registry import DerivedTable
 from analytics_server.store.protocol import Store
 
@@ -29,14 +29,13 @@ async def sweep_builds(store: Store, table: DerivedTable, now_s: float) -> None:
 
     A store error is logged: what is left is deleted by a later sweep, and nothing else has to wait for it.
     """
-    before = first_build_id(now_s - ORPHAN_S)
     try:
         await store.catch_up([table.builds])  # what another server has made valid is no orphan
         found = await _query(
             store,
-            f"SELECT DISTINCT t.build_id FROM {table.name} AS t WHERE t.build_id < {{before:UInt64}} "
+            f"SELECT DISTINCT t.build_id FROM {table.name} AS t WHERE {begun_before('t.build_id', now_s - ORPHAN_S)} "
             f"AND t.build_id NOT IN (SELECT b.build_id FROM {table.builds} AS b FINAL) LIMIT {MOST_BUILDS}",
-            {"before": before},
+            {},
         )
         if not found:
             return

@@ -20,6 +20,8 @@ NOW_S = 1_764_000_000.0
 DAY = date(2025, 11, 20)
 VALID, ORPHAN = (first_build_id(NOW_S - ORPHAN_S - 60) + number for number in range(2))
 YOUNG = first_build_id(NOW_S - ORPHAN_S + 60)
+FORMER_ORPHAN, FORMER_YOUNG = (int((NOW_S - ORPHAN_S + since) * 1000) << 12 for since in (-60, 60))
+"""As an earlier version made them, which may be building beside this one."""
 TABLES = [table for table in DERIVED_TABLES if table.builds]
 
 
@@ -33,11 +35,11 @@ async def test_only_old_builds_that_are_not_valid_are_deleted(embedded_tables: P
     store = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{embedded_tables}", threads=1)))
     await store.open()
     try:
-        await insert(store, table.name, (VALID, ORPHAN, YOUNG))
+        await insert(store, table.name, (VALID, ORPHAN, YOUNG, FORMER_ORPHAN, FORMER_YOUNG))
         await insert(store, table.builds, (VALID,))
         await sweep_builds(store, table, NOW_S)
         rows = (await store.query(f"SELECT build_id FROM {table.name} ORDER BY build_id")).rows
-        assert rows == [(VALID,), (YOUNG,)]
+        assert rows == [(FORMER_YOUNG,), (VALID,), (YOUNG,)]
     finally:
         await store.close()
 

@@ -6,6 +6,7 @@ Pure but for the history, which is asked through an interface: expiry and erasur
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -13,12 +14,19 @@ import msgspec
 from analytics_server import __version__
 from analytics_server.access.sites.kept_days import is_archived, kept_days_of
 from analytics_server.access.sites.profile_routes import ShownProfile, shown_profile
+from analytics_server.access.stored_link import ShareLink
 from analytics_server.config import Config
 from analytics_server.model import Site
 from analytics_server.privacy.report.fields import TABLES, DataClass, KeptFor
 from analytics_server.privacy.report.history import PastAction, PrivacyHistory
-from analytics_server.privacy.report.recipients import sub_processors
-from analytics_server.privacy.report.texts import privacy_notice, processing_record
+from analytics_server.privacy.report.recipients import (
+    ReportedLink,
+    is_public,
+    readers,
+    reported_links,
+    sub_processors,
+)
+from analytics_server.privacy.report.texts import DNT, GPC, Practice, privacy_notice, processing_record
 from analytics_server.privacy.salts import KEPT_S, SALT_BYTES
 from analytics_server.profiles.tables import profile_of
 
@@ -27,7 +35,7 @@ UNLIMITED = "until it is erased: no expiry is set for the site"
 
 
 class ReportedField(msgspec.Struct, frozen=True, kw_only=True):
-    """A column. `stored`: does the site's profile let it be stored? `data_class`: how near it is to a person."""
+    """A column. `stored`: do profile and settings let it be stored? `data_class`: how near it is to a person."""
 
     name: str
     about: str
@@ -54,7 +62,11 @@ class SaltsLife(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReportContent(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the report says. `findings`: where settings and profile contradict each other."""
+    """All that the report says.
+
+    `sub_processors`: services that the settings name; `readers`: to whom the numbers are shown without a sign-in;
+    `share_links`: those that can be opened. `findings`: where settings contradict the profile or what visitors expect.
+    """
 
     site: Site
     made_at: str
@@ -65,6 +77,8 @@ class ReportContent(msgspec.Struct, frozen=True, kw_only=True):
     stored: list[ReportedTable]
     salts: SaltsLife
     sub_processors: list[str]
+    readers: list[str]
+    share_links: list[ReportedLink]
     last_expiries: list[PastAction]
     last_erasures: list[PastAction]
     findings: list[str]
@@ -79,11 +93,15 @@ class PrivacyReport(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
-async def make_report(config: Config, site: Site, history: PrivacyHistory, now: datetime) -> PrivacyReport:
-    """The report of a site. Raises a store error."""
+async def make_report(
+    config: Config, site: Site, links: Sequence[ShareLink], history: PrivacyHistory, now: datetime
+) -> PrivacyReport:
+    """The report of a site. `links`: its share links that can be opened. Raises a store error."""
     kept = {KeptFor.EVENTS: kept_events(config, site), KeptFor.TOTALS: _kept_totals(config, site)}
     kept |= {KeptFor.DAYS_30: KeptFor.DAYS_30.value, KeptFor.HOURS_48: f"{KEPT_S // HOUR_S} hours at most"}
-    profile, others = profile_of(site.profile), sub_processors(config)
+    profile, shared = profile_of(site.profile), reported_links(links)
+    practice = practice_of(config, site, shared)
+    absent = _absent_columns(practice)
     content = ReportContent(
         site=site,
         made_at=now.astimezone(UTC).isoformat(timespec="seconds"),
@@ -97,9 +115,7 @@ async def make_report(config: Config, site: Site, history: PrivacyHistory, now: 
                 purpose=table.purpose,
                 kept=kept[table.kept],
                 fields=[
-                    ReportedField(
-                        name=name, about=about, data_class=class_.value, stored=name not in profile.hidden_columns
-                    )
+                    ReportedField(name=name, about=about, data_class=class_.value, stored=name not in absent)
                     for name, (class_, about) in table.columns.items()
                 ],
             )
@@ -109,16 +125,45 @@ async def make_report(config: Config, site: Site, history: PrivacyHistory, now: 
             made="one for each UTC day, shared by all servers of the installation",
             random_bytes=SALT_BYTES,
             destroyed_after_hours=KEPT_S // HOUR_S,
-            visitor_ids="a keyed hash for each day and site" if config.privacy.visitor == "daily" else "none are kept",
+            visitor_ids="a keyed hash for each day and site" if practice.hashes else "none are kept",
         ),
-        sub_processors=others,
+        sub_processors=list(practice.services),
+        readers=list(practice.readers),
+        share_links=shared,
         last_expiries=list(await history.expiries(site.site_id)),
         last_erasures=list(await history.erasures(site.site_id)),
-        findings=findings(config, site),
-        privacy_notice=privacy_notice(site, profile, kept_events(config, site), others),
-        processing_record=processing_record(site, profile, kept_events(config, site), others),
+        findings=findings(config, site, shared),
+        privacy_notice=privacy_notice(practice),
+        processing_record=processing_record(practice),
     )
     return PrivacyReport(report=content, sha256=content_hash(content))
+
+
+def practice_of(config: Config, site: Site, links: Sequence[ReportedLink]) -> Practice:
+    """What the texts tell, by the settings in effect."""
+    outlive = kept_days_of(site, config.privacy).totals_outlive
+    return Practice(
+        site=site,
+        profile=profile_of(site.profile),
+        kept_events=kept_events(config, site),
+        kept_totals=_kept_totals(config, site) if outlive else "",
+        services=tuple(sub_processors(config)),
+        readers=tuple(readers(site, links)),
+        archived=is_archived(site, config.export),
+        respects_dnt=config.collect.respect_dnt,
+        respects_gpc=config.collect.respect_gpc,
+        hashes=config.privacy.visitor == "daily",
+        places=bool(config.geo.database),
+        audit_days=config.privacy.audit_retention_days,
+    )
+
+
+def _absent_columns(practice: Practice) -> frozenset[str]:
+    """Columns in which nothing of the site is stored now."""
+    absent = practice.profile.hidden_columns
+    if not practice.hashes:
+        absent |= {"visitor_id", "visitor_ids"}
+    return absent if practice.places else absent | {"country", "region", "city"}
 
 
 def content_hash(content: ReportContent) -> str:
@@ -156,6 +201,9 @@ def effective_settings(config: Config) -> dict[str, object]:
         "privacy.retention_days": config.privacy.retention_days,
         "privacy.rollup_retention_days": config.privacy.rollup_retention_days,
         "privacy.audit_retention_days": config.privacy.audit_retention_days,
+        "export.directory": bool(config.export.directory),
+        "export.sites": len(config.export.sites),
+        "mcp.enabled": config.mcp.enabled,
         "sites.create_unknown": config.sites.create_unknown,
         "sites.default_profile": config.sites.default_profile,
         "tracker.script_path": config.tracker.script_path,
@@ -163,8 +211,8 @@ def effective_settings(config: Config) -> dict[str, object]:
     }
 
 
-def findings(config: Config, site: Site) -> list[str]:
-    """Where a setting contradicts the profile or the objection of visitors, in words."""
+def findings(config: Config, site: Site, links: Sequence[ReportedLink] = ()) -> list[str]:
+    """Where a setting contradicts the profile or the objection of visitors, or shows numbers to others, in words."""
     profile, found = profile_of(site.profile), []
     most = profile.most_retention_days
     asked = site.retention_days or config.privacy.retention_days
@@ -178,11 +226,15 @@ def findings(config: Config, site: Site) -> list[str]:
             f"Events are kept for {kept} days, but the files of days that the server writes ([export] directory) stay"
             " until they are deleted by hand: delete those that are older."
         )
-    if not config.collect.respect_dnt or not config.collect.respect_gpc:
-        found.append(
-            "Do Not Track or Global Privacy Control is not respected ([collect] respect_dnt, respect_gpc): visitors who"
-            " object by their browser are counted."
-        )
+    for signal, key, is_respected in (
+        (DNT, "respect_dnt", config.collect.respect_dnt),
+        (GPC, "respect_gpc", config.collect.respect_gpc),
+    ):
+        if not is_respected:
+            found.append(
+                f"{signal} is not respected ([collect] {key}): visitors who object by it are counted, but for events of"
+                " the program's own script, which sends none then."
+            )
     if not config.collect.mask_emails:
         found.append("E-mail addresses in pages' addresses are stored ([collect] mask_emails = false).")
     if profile.left_out and config.sites.create_unknown and config.sites.default_profile != site.profile:
@@ -191,4 +243,10 @@ def findings(config: Config, site: Site) -> list[str]:
             f" {config.sites.default_profile} ([sites] create_unknown, default_profile): a misspelt site name in a tag"
             f" would not be under {site.profile}."
         )
+    if is_public(site):
+        found.append(
+            "The site is public: anyone sees its numbers without a sign-in. Tell visitors, or end it (public)."
+        )
+    if links:
+        found.append(f"The numbers are shown to {readers(msgspec.structs.replace(site, public=False), links)[0]}.")
     return found

@@ -11,6 +11,7 @@ import msgspec
 
 from analytics_server.privacy.report.bundle import PrivacyReport
 from analytics_server.privacy.report.history import PastAction
+from analytics_server.privacy.report.recipients import ReportedLink
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2024}"
@@ -68,7 +69,10 @@ def report_page(report: PrivacyReport) -> str:
         f"<p>Visitor ids: {escape(salts.visitor_ids)}. Salts: {escape(salts.made)}, {salts.random_bytes} random bytes,"
         f" destroyed after {salts.destroyed_after_hours} hours at most.</p>",
         "<h2>Sub-processors</h2>",
-        _list(content.sub_processors) if content.sub_processors else "<p>None.</p>",
+        _list(content.sub_processors) if content.sub_processors else "<p>None that the settings name.</p>",
+        "<h2>Who sees the numbers without a sign-in</h2>",
+        _list(content.readers) if content.readers else "<p>Nobody.</p>",
+        _links(content.share_links) if content.share_links else "",
         "<h2>Last expiries</h2>" + _history(content.last_expiries),
         "<h2>Last erasures</h2>" + _history(content.last_erasures),
         "<h2>Settings</h2>",
@@ -111,6 +115,21 @@ def _value(value: object) -> str:
 
 def _list(texts: Iterable[str]) -> str:
     return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>"
+
+
+def _links(links: Sequence[ReportedLink]) -> str:
+    rows = (
+        (
+            link.link_id,
+            _yes(link.has_password),
+            str(link.threshold or "none"),
+            link.expires_at.isoformat(timespec="seconds") if link.expires_at else "none",
+            _yes(link.is_filtered),
+            ", ".join(link.embed_hosts),
+        )
+        for link in links
+    )
+    return _table(("share link", "password", "threshold", "end", "filters", "pages that may frame it"), rows)
 
 
 def _history(actions: Sequence[PastAction]) -> str:

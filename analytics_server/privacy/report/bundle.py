@@ -17,7 +17,8 @@ from analytics_server.access.sites.profile_routes import ShownProfile, shown_pro
 from analytics_server.access.stored_link import ShareLink
 from analytics_server.config import Config
 from analytics_server.model import Site
-from analytics_server.privacy.report.fields import TABLES, DataClass, KeptFor
+from analytics_server.privacy.report.fields import TABLES
+from analytics_server.privacy.report.files import EMBEDDED, EXPORTED, FILES
 from analytics_server.privacy.report.history import PastAction, PrivacyHistory
 from analytics_server.privacy.report.recipients import (
     ReportedLink,
@@ -26,6 +27,7 @@ from analytics_server.privacy.report.recipients import (
     reported_links,
     sub_processors,
 )
+from analytics_server.privacy.report.stored import DataClass, KeptFor, StoredFile
 from analytics_server.privacy.report.texts import DNT, GPC, Practice, privacy_notice, processing_record
 from analytics_server.privacy.salts import KEPT_S, SALT_BYTES
 from analytics_server.profiles.tables import profile_of
@@ -44,12 +46,26 @@ class ReportedField(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReportedTable(msgspec.Struct, frozen=True, kw_only=True):
-    """A table: why it is there, how long its rows are kept, what it holds."""
+    """A table: why it is there, how long its rows are kept, what it holds.
+
+    `of_server`: its rows are of the whole server, not of this site; no field of them follows the site's profile.
+    """
 
     name: str
     purpose: str
     kept: str
+    of_server: bool
     fields: list[ReportedField]
+
+
+class ReportedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """Files beside the tables. `path`: a pattern, in the data directory where nothing else is said."""
+
+    path: str
+    holds: str
+    data_class: str
+    kept: str
+    of_server: bool
 
 
 class SaltsLife(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +91,7 @@ class ReportContent(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, object]
     data_classes: dict[str, str]
     stored: list[ReportedTable]
+    files: list[ReportedFile]
     salts: SaltsLife
     sub_processors: list[str]
     readers: list[str]
@@ -97,8 +114,11 @@ async def make_report(
     config: Config, site: Site, links: Sequence[ShareLink], history: PrivacyHistory, now: datetime
 ) -> PrivacyReport:
     """The report of a site. `links`: its share links that can be opened. Raises a store error."""
-    kept = {KeptFor.EVENTS: kept_events(config, site), KeptFor.TOTALS: _kept_totals(config, site)}
-    kept |= {KeptFor.DAYS_30: KeptFor.DAYS_30.value, KeptFor.HOURS_48: f"{KEPT_S // HOUR_S} hours at most"}
+    kept: dict[str, str] = {
+        KeptFor.EVENTS: kept_events(config, site),
+        KeptFor.TOTALS: _kept_totals(config, site),
+        KeptFor.AUDIT: _kept_audit(config),
+    }
     profile, shared = profile_of(site.profile), reported_links(links)
     practice = practice_of(config, site, shared)
     absent = _absent_columns(practice)
@@ -113,13 +133,29 @@ async def make_report(
             ReportedTable(
                 name=table.name,
                 purpose=table.purpose,
-                kept=kept[table.kept],
+                kept=kept.get(table.kept, table.kept),
+                of_server=table.of_server,
                 fields=[
-                    ReportedField(name=name, about=about, data_class=class_.value, stored=name not in absent)
+                    ReportedField(
+                        name=name,
+                        about=about,
+                        data_class=class_.value,
+                        stored=table.of_server or name not in absent,
+                    )
                     for name, (class_, about) in table.columns.items()
                 ],
             )
             for table in TABLES
+        ],
+        files=[
+            ReportedFile(
+                path=file.path,
+                holds=file.holds,
+                data_class=file.data_class.value,
+                kept=kept.get(file.kept, file.kept),
+                of_server=file.of_server,
+            )
+            for file in _files_of(config, practice)
         ],
         salts=SaltsLife(
             made="one for each UTC day, shared by all servers of the installation",
@@ -158,6 +194,17 @@ def practice_of(config: Config, site: Site, links: Sequence[ReportedLink]) -> Pr
     )
 
 
+def _files_of(config: Config, practice: Practice) -> list[StoredFile]:
+    """The files that this server has, or may come to have."""
+    is_embedded = config.clickhouse_url.startswith("chdb:")
+    return [
+        file
+        for file in FILES
+        if (is_embedded or not file.path.startswith(EMBEDDED))
+        and (practice.archived or not file.path.startswith(EXPORTED))
+    ]
+
+
 def _absent_columns(practice: Practice) -> frozenset[str]:
     """Columns in which nothing of the site is stored now."""
     absent = practice.profile.hidden_columns
@@ -178,6 +225,11 @@ def kept_events(config: Config, site: Site) -> str:
 
 def _kept_totals(config: Config, site: Site) -> str:
     return _shown_days(kept_days_of(site, config.privacy).totals_days)
+
+
+def _kept_audit(config: Config) -> str:
+    days = config.privacy.audit_retention_days
+    return f"{days} days; the chain of another server until that one cuts it, or is retired" if days else "always"
 
 
 def _shown_days(days: int) -> str:

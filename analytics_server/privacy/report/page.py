@@ -57,7 +57,8 @@ def report_page(report: PrivacyReport) -> str:
     ]
     for table in content.stored:
         parts += [
-            f"<h3><code>{escape(table.name)}</code></h3><p>{escape(table.purpose)} Kept: {escape(table.kept)}.</p>",
+            f"<h3><code>{escape(table.name)}</code></h3><p>{escape(table.purpose)} Kept: {escape(table.kept)}."
+            f"{' Of the whole server, not of this site.' if table.of_server else ''}</p>",
             _table(
                 ("field", "what it is", "class", "stored"),
                 ((field.name, field.about, field.data_class, _yes(field.stored)) for field in table.fields),
@@ -65,6 +66,11 @@ def report_page(report: PrivacyReport) -> str:
         ]
     salts = content.salts
     parts += [
+        "<h2>Files beside the tables</h2>",
+        _table(
+            ("files", "what they hold", "class", "kept", "of the whole server"),
+            ((file.path, file.holds, file.data_class, file.kept, _yes(file.of_server)) for file in content.files),
+        ),
         "<h2>Visitors' hashes</h2>",
         f"<p>Visitor ids: {escape(salts.visitor_ids)}. Salts: {escape(salts.made)}, {salts.random_bytes} random bytes,"
         f" destroyed after {salts.destroyed_after_hours} hours at most.</p>",

@@ -77,8 +77,8 @@ async def test_the_texts_follow_the_profile() -> None:
 
 async def test_services_on_other_machines_are_named_without_credentials() -> None:
     config = Config(
-        clickhouse=ClickhouseSection(url="https://marked:marked@db.example:8443/a"),
-        mail=MailSection(host="mail.example", user="marked", password="marked", sender="a@a.example"),
+        clickhouse=ClickhouseSection(url="https://planted:planted@db.example:8443/a"),
+        mail=MailSection(host="mail.example", user="planted", password="planted", sender="a@a.example"),
         oidc=OidcSection(issuer="https://id.example/realms/a"),
     )
     report = (await made(config)).report
@@ -91,7 +91,7 @@ async def test_services_on_other_machines_are_named_without_credentials() -> Non
     for line in report.sub_processors:
         assert line in report.privacy_notice
         assert line in report.processing_record
-    assert b"marked" not in msgspec.json.encode(report)
+    assert b"planted" not in msgspec.json.encode(report)
 
 
 @pytest.mark.parametrize(

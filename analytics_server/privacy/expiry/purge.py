@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import msgspec
 
-from analytics_server.access.sites.kept_days import KeptDays, kept_days_of
+from analytics_server.access.sites.kept_days import KeptDays, first_kept_day, kept_days_of
 from analytics_server.config import PrivacySection
 from analytics_server.http.audit import Recorder
 from analytics_server.model import Site
@@ -223,14 +223,14 @@ class Expiry:
         if unknown := sorted(site.site_id for site in sites if site.profile not in PROFILES):
             log.warning("sites without readable settings do not expire", extra={"sites": ", ".join(unknown)[:1_000]})
         kept = {site.site_id: self._kept(site).events_days for site in sites if site.profile in PROFILES}
-        return {site_id: today - timedelta(days=days) for site_id, days in kept.items() if days}
+        return {site_id: first_kept_day(today, days) for site_id, days in kept.items() if days}
 
     def _totals_cuts(self, site_ids: Collection[str]) -> dict[str, date]:
         """The first day of which no totals go, of those sites that keep totals for longer than events."""
         found = {site.site_id: self._kept(site) for site in self._sites() if site.site_id in site_ids}
         today = self._today()
         return {
-            site_id: today - timedelta(days=kept.totals_days) for site_id, kept in found.items() if kept.totals_outlive
+            site_id: first_kept_day(today, kept.totals_days) for site_id, kept in found.items() if kept.totals_outlive
         }
 
     def _kept(self, site: Site) -> KeptDays:

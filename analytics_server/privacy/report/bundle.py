@@ -30,10 +30,11 @@ from analytics_server.privacy.report.recipients import (
 from analytics_server.privacy.report.stored import DataClass, KeptFor, StoredFile
 from analytics_server.privacy.report.texts import DNT, GPC, Practice, privacy_notice, processing_record
 from analytics_server.privacy.salts import KEPT_S, SALT_BYTES
-from analytics_server.profiles.tables import profile_of
+from analytics_server.profiles.tables import PROFILES, profile_of
 
 HOUR_S = 3_600
 UNLIMITED = "until it is erased: no expiry is set for the site"
+HELD = "until the site's profile is known again: nothing of it expires meanwhile"
 
 
 class ReportedField(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,11 +221,11 @@ def content_hash(content: ReportContent) -> str:
 
 def kept_events(config: Config, site: Site) -> str:
     """How long the site's events are kept, in words."""
-    return _shown_days(kept_days_of(site, config.privacy).events_days)
+    return _shown_days(site, kept_days_of(site, config.privacy).events_days)
 
 
 def _kept_totals(config: Config, site: Site) -> str:
-    return _shown_days(kept_days_of(site, config.privacy).totals_days)
+    return _shown_days(site, kept_days_of(site, config.privacy).totals_days)
 
 
 def _kept_audit(config: Config) -> str:
@@ -232,7 +233,9 @@ def _kept_audit(config: Config) -> str:
     return f"{days} days; the chain of another server until that one cuts it, or is retired" if days else "always"
 
 
-def _shown_days(days: int) -> str:
+def _shown_days(site: Site, days: int) -> str:
+    if site.profile not in PROFILES:
+        return HELD
     return f"{days} days" if days else UNLIMITED
 
 
@@ -266,14 +269,20 @@ def effective_settings(config: Config) -> dict[str, object]:
 def findings(config: Config, site: Site, links: Sequence[ReportedLink] = ()) -> list[str]:
     """Where a setting contradicts the profile or the objection of visitors, or shows numbers to others, in words."""
     profile, found = profile_of(site.profile), []
-    most = profile.most_retention_days
+    if site.profile not in PROFILES:
+        found.append(
+            f"The profile {site.profile} is not known here: all that any profile leaves out is left out, and nothing of"
+            " the site expires. Give the site a profile."
+        )
+    most = profile.most_retention_days if site.profile in PROFILES else 0
     asked = site.retention_days or config.privacy.retention_days
     if most and asked > most:
         found.append(
             f"The profile {site.profile} allows events to be kept for {most} days at most, so they go after that, not"
             f" after {asked} days: set retention_days to {most} or less."
         )
-    if (kept := kept_days_of(site, config.privacy).events_days) and is_archived(site, config.export):
+    kept = kept_days_of(site, config.privacy).events_days if site.profile in PROFILES else 0
+    if kept and is_archived(site, config.export):
         found.append(
             f"Events are kept for {kept} days, but the files of days that the server writes ([export] directory) stay"
             " until they are deleted by hand: delete those that are older."

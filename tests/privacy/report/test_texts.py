@@ -155,3 +155,13 @@ async def test_the_servers_of_a_cluster_are_named() -> None:
     assert (await content(config)).sub_processors == [
         "The servers of the ClickHouse cluster stats: they hold all that is stored"
     ]
+
+
+async def test_a_site_whose_profile_is_not_known_is_not_said_to_expire() -> None:
+    told = await content(profile="xx-later", retention_days=900)
+
+    assert "until the site's profile is known again" in told.privacy_notice
+    assert "until the site's profile is known again" in told.processing_record
+    assert "days" not in told.stored[0].kept
+    assert [finding for finding in told.findings if "not known here" in finding]
+    assert not [finding for finding in told.findings if "at most" in finding]

@@ -8,6 +8,8 @@ longer than their events have nothing to be compared with.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import date
 from zoneinfo import ZoneInfo
@@ -83,7 +85,17 @@ class DayTotalsCheck(BaseCheck):
 
     name = "day_totals"
 
-    def __init__(self, store: Store, advance: Advance, *, accept_loss: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        advance: Advance,
+        *,
+        accept_loss: bool = False,
+        turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+    ) -> None:
+        """`turn`: within it no server takes rows out of the rollups."""
+        self._turn = turn
+        self._newest: dict[str, int] = {}
         self._store = store
         self._accept_loss = accept_loss
         self._surplus: set[tuple[str, date]] = set()
@@ -100,8 +112,9 @@ class DayTotalsCheck(BaseCheck):
         for number, site in enumerate(sites):
             self._advance("day totals", number, len(sites))
             held, stale, wrong = await self._look(site)
-            if wrong:  # late events may have come in between: they make a build stale, not wrong
-                held, stale, wrong = await self._look(site)
+            if wrong:  # late events may have come in between, or a purge is between `events` and the rollups
+                async with self._turn():
+                    held, stale, wrong = await self._look(site)
             checked += held
             self._stale += [(site.site_id, day) for day in stale]
             self._wrong += [(site.site_id, day) for day in wrong]
@@ -125,15 +138,16 @@ class DayTotalsCheck(BaseCheck):
         return self.ok(f"The kept totals of {count(checked, 'closed day')} equal events{also}.", **facts)
 
     async def repair(self) -> str:
-        """Discard wrong and stale days; those with a surplus only with consent."""
+        """Make the builds of wrong and stale days invalid, those with a surplus only with consent; not those that a
+        server has made since."""
         by_site: dict[str, list[date]] = {}
         for site, day in (*self._wrong, *self._stale):
             if (site, day) in self._surplus and not self._accept_loss:
                 continue
             by_site.setdefault(site, []).append(day)
         for site, days in by_site.items():
-            for statement in DAY_TOTALS.discard(f"{OF_SITE} AND {DAY_TOTALS.of_days}"):
-                await self._store.command(statement, {"site": site, "days": days})
+            statement = DAY_TOTALS.invalidate(f"{OF_SITE} AND {DAY_TOTALS.of_days} AND build_id <= {{newest:UInt64}}")
+            await self._store.command(statement, {"site": site, "days": days, "newest": self._newest[site]})
         total = sum(map(len, by_site.values()))
         return f"threw away the totals of {count(total, 'day')}" if total else ""
 
@@ -150,6 +164,8 @@ class DayTotalsCheck(BaseCheck):
     async def _look(self, site: _Site) -> tuple[int, list[date], list[date]]:
         """How many days are held, which are stale, and which are held and wrong."""
         days = await survey(self._store, site.site_id, site.range, site.first, site.last, timeout_s=TIMEOUT_S)
+        known = (*days.builds.values(), *days.stale.values(), *days.others.values())
+        self._newest[site.site_id] = max(known, default=0)
         compared = {day: build for day, build in days.builds.items() if day not in days.kept}
         kept = await self._kept(site, list(compared.values()))
         real = await self._real(site)

@@ -117,7 +117,7 @@ class Examination:
         try:
             store = make_store(self._config)
         except ConfigError as error:
-            self._say("clickhouse", "error", error.message, "Correct [clickhouse] url.")
+            self._say("clickhouse", "error", error.message, "Do what it says, then run doctor again.")
             return
         path = self._config.engine_dir
         if path is not None and not await asyncio.to_thread(os.path.lexists, path):
@@ -231,8 +231,8 @@ class Examination:
                 turn=turn,
             )
             await self._make(check)
-        await self._make(DayTotalsCheck(store, self._advance, accept_loss=self._accept_loss))
-        await self._make(FunnelDaysCheck(store, self._advance))
+        await self._make(DayTotalsCheck(store, self._advance, accept_loss=self._accept_loss, turn=turn))
+        await self._make(FunnelDaysCheck(store, self._advance, turn=turn))
 
     async def _make(self, *checks: Check) -> None:
         for check in checks:

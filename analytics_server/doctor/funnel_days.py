@@ -7,6 +7,8 @@ again: they are made of events alone, so nothing can be lost.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import date
 
 from analytics_server.analyses.funnels.materialized.comparison import compare_days
@@ -20,6 +22,7 @@ from analytics_server.rollups.registry import FUNNEL_DAYS, OF_SITE
 from analytics_server.saved.store import Saved
 from analytics_server.store.protocol import Store
 
+UP_TO = "build_id <= {newest:UInt64}"
 OF_DEFINITION = "definition = {definition:String}"
 
 
@@ -28,10 +31,18 @@ class FunnelDaysCheck(BaseCheck):
 
     name = FUNNEL_DAYS.name
 
-    def __init__(self, store: Store, advance: Advance) -> None:
+    def __init__(
+        self,
+        store: Store,
+        advance: Advance,
+        *,
+        turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+    ) -> None:
+        """`turn`: within it no server takes rows out of the rollups."""
         self._store = store
         self._advance = advance
-        self._discarded: list[tuple[Facts, list[date]]] = []
+        self._turn = turn
+        self._discarded: list[tuple[Facts, list[date], int]] = []
 
     async def examine(self) -> Finding:
         """Make the attempts of each day again, funnel by funnel."""
@@ -44,12 +55,13 @@ class FunnelDaysCheck(BaseCheck):
         for number, facts in enumerate(funnels):
             self._advance("saved funnels", number, len(funnels))
             found = await compare_days(self._store, facts, timeout_s=TIMEOUT_S, settings=SETTINGS)
-            if found.wrong:  # late events may have come in between: they make a build stale, not wrong
-                found = await compare_days(self._store, facts, timeout_s=TIMEOUT_S, settings=SETTINGS)
+            if found.wrong:  # late events may have come in between, or a purge is between `events` and the rollups
+                async with self._turn():
+                    found = await compare_days(self._store, facts, timeout_s=TIMEOUT_S, settings=SETTINGS)
             held, stale = held + found.held, stale + len(found.stale)
             wrong += [f"{facts.site_id} {facts.funnel_id} {day}" for day in found.wrong]
             if found.wrong or found.stale:
-                self._discarded.append((facts, sorted({*found.wrong, *found.stale})))
+                self._discarded.append((facts, sorted({*found.wrong, *found.stale}), found.newest))
         figures: Figures = {"funnels": len(funnels), "days": held, "stale": stale, "wrong": wrong}
         if wrong:
             return self.error(
@@ -64,10 +76,10 @@ class FunnelDaysCheck(BaseCheck):
         return self.ok(f"The kept attempts of {count(held, 'day')} of saved funnels equal events{also}.", **figures)
 
     async def repair(self) -> str:
-        """Discard wrong and stale days."""
-        for facts, days in self._discarded:
-            named = {"site": facts.site_id, "definition": facts.definition, "days": days}
-            for statement in FUNNEL_DAYS.discard(f"{OF_SITE} AND {OF_DEFINITION} AND {FUNNEL_DAYS.of_days}"):
-                await self._store.command(statement, named)
-        total = sum(len(days) for _, days in self._discarded)
+        """Make the builds of wrong and stale days invalid; not those that a server has made since."""
+        for facts, days, newest in self._discarded:
+            named = {"site": facts.site_id, "definition": facts.definition, "days": days, "newest": newest}
+            condition = f"{OF_SITE} AND {OF_DEFINITION} AND {FUNNEL_DAYS.of_days} AND {UP_TO}"
+            await self._store.command(FUNNEL_DAYS.invalidate(condition), named)
+        total = sum(len(days) for _, days, _ in self._discarded)
         return f"threw away the attempts of {count(total, 'day')}" if total else ""

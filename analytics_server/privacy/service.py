@@ -9,6 +9,7 @@ from typing import Any
 
 from analytics_server.access.actions import ERASE_PERSON
 from analytics_server.access.service import AccessService
+from analytics_server.access.stored_link import ShareLink
 from analytics_server.config import Config
 from analytics_server.http.audit import AuditEntry, Recorder
 from analytics_server.http.endpoint import Endpoint
@@ -155,8 +156,13 @@ class PrivacyService:
         sites = self._access.sites
         return [
             *PrivacyRoutes(self.export, self.erasures, self.opt_outs, sites).endpoints(),
-            *report_endpoints(self._config, sites.get, AuditHistory(self._store)),
+            *report_endpoints(self._config, sites.get, self._open_links, AuditHistory(self._store)),
         ]
+
+    async def _open_links(self, site_id: str) -> Sequence[ShareLink]:
+        links = self._access.people.links
+        await links.load()
+        return links.open_of_site(site_id)
 
     async def _done(self, certificate: Certificate) -> None:
         await self._recorder.append(

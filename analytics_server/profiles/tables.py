@@ -10,8 +10,8 @@ from analytics_server.profiles.switches import CollectedKind, SiteProfile
 STANDARD = "standard"
 UNKNOWN = "unknown"
 """Stands for the profile of a site whose settings can't be read: no table has this name, so the strictest holds."""
-MONTHS_25_DAYS = 760
-"""25 months of 30.4 days, rounded down."""
+MONTHS_25_DAYS = 757
+"""No 25 months have fewer than 758 days; the daily purge removes whole days that are older than so many days."""
 
 _TABLES = (
     SiteProfile(

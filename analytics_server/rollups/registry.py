@@ -10,7 +10,6 @@ by one: `derived_tables` adds those that the database has now.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -90,13 +89,12 @@ class DerivedTable:
             return ErasureMethod.DELETE_ROWS
         return ErasureMethod.REBUILD_DAYS if self.filling is Filling.VIEW else ErasureMethod.DISCARD_DAYS
 
-    def discard(self, condition: str) -> Sequence[str]:
-        """Statements that delete rows by a condition that all of its tables can answer (site, days of a build).
+    def invalidate(self, condition: str) -> str:
+        """A statement that makes builds invalid by a condition; their rows go with a later sweep (`builds`).
 
-        What makes builds valid goes first: rows without it are not read.
+        So it does no harm beside a server that builds the same days: no build is valid whose rows are gone.
         """
-        tables = (self.builds, self.name) if self.builds else (self.name,)
-        return [f"ALTER TABLE {table} DELETE WHERE {condition} SETTINGS mutations_sync = 2" for table in tables]
+        return f"ALTER TABLE {self.builds} DELETE WHERE {condition} SETTINGS mutations_sync = 2"
 
 
 SESSIONS = DerivedTable(name="sessions", filling=Filling.VIEW, time="opened_at", person=None)

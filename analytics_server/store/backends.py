@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -45,17 +46,18 @@ def make_store(config: Config) -> Store:
 
 
 def _check_place(config: Config, directory: Path) -> None:
-    """Until 0.1 a path with `%`, `#` or `?` led to another directory: its files must not be passed over."""
-    if config.clickhouse.url or directory.exists():
+    """Until 0.1 a path ended at `#` or `?`, and in a data directory's `%20` was a space: its files must not be passed
+    over."""
+    definition = Path("metadata") / f"{config.clickhouse.database}.sql"
+    named = engine_directory(config.clickhouse.url or f"chdb://{directory}")
+    former = Path(re.split("[#?]", str(named or directory))[0])
+    if former == directory or (directory / definition).exists() or not (former / definition).exists():
         return
-    former = engine_directory(f"chdb://{directory}")
-    if former is None or former == directory:
-        return
-    if (former / "metadata" / f"{config.clickhouse.database}.sql").exists():
-        raise ConfigError(
-            f"An earlier version kept ClickHouse's files of this data directory in {former}. Move what belongs to"
-            f" ClickHouse there (metadata, store, data and the rest) to {directory}, then start again."
-        )
+    target = f"to {directory}" if "?" not in str(directory) else "into a directory without a '?' in its path"
+    raise ConfigError(
+        f"An earlier version kept ClickHouse's files of {directory} in {former}. Move what belongs to ClickHouse there"
+        f" (metadata, store, data and the rest) {target}, then start again."
+    )
 
 
 async def open_store(store: Store, *, timeout_s: float) -> StoreInfo:

@@ -66,7 +66,7 @@ async def test_share_links_that_the_profile_forbids_are_greyed_out(browser: Brow
         await expect(page.get_by_role("button", name="Make a link")).to_be_visible()
 
 
-async def test_a_site_with_the_standard_profile_shows_no_such_line(browser: Browser, server: RunningServer) -> None:
+async def test_a_site_with_the_standard_profile_says_so(browser: Browser, server: RunningServer) -> None:
     site = "plain-profile.example"
     async with Client(server) as client:
         await client.send({"site": site, "name": "pageview", "url": f"https://{site}/"})
@@ -74,4 +74,5 @@ async def test_a_site_with_the_standard_profile_shows_no_such_line(browser: Brow
     async with dashboard_page(browser) as page:
         await page.goto(f"{server.url}/dashboard?site={site}#token={server.token}")
         await expect(page.get_by_role("region", name="Pages")).to_contain_text("/")
-        await expect(page.locator("p.profile")).to_be_hidden()
+        await expect(page.locator("p.profile")).to_have_text("Profile standard: nothing is left out.")
+        await expect(page.locator("[data-left-out]")).to_have_count(0)

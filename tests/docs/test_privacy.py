@@ -31,7 +31,8 @@ def _besides(profile: SiteProfile) -> str:
     if profile.shortened_bytes:
         said.append(f"addresses lose {profile.shortened_bytes} bytes before they are hashed")
     if not profile.script:
-        said.append("events of the script are refused: only servers and the pixel are taken")
+        taken = "only servers and the pixel are taken, and of the pixel its site, name and page"
+        said.append(f"events of the script are refused: {taken}")
     if not profile.cohorts:
         said.append("no cohorts")
     if not profile.sharing:

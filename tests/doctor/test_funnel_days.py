@@ -114,6 +114,20 @@ async def test_days_that_are_lost_in_part_are_wrong_and_those_of_late_events_out
     assert int(str((await checking(place).examine()).facts["days"])) >= int(str(built.facts["days"]))
 
 
+async def test_a_repair_leaves_alone_what_a_server_has_built_meanwhile(place: Place) -> None:
+    built, check = await filled(place), checking(place)
+    await place.insert([row for row in events(2, 20) if row[SITE_COLUMN] == "site-1"])
+    stale = await check.examine()
+    assert int(str(stale.facts["stale"])) > 0
+
+    await build_days(place)
+    assert (await check.repair()).startswith("threw away the attempts of")
+
+    now = await checking(place).examine()
+    assert (now.status, now.facts["stale"]) == ("ok", 0)
+    assert int(str(now.facts["days"])) >= int(str(built.facts["days"]))
+
+
 async def test_without_saved_funnels_there_is_nothing_to_compare(place: Place) -> None:
     await migrate(place.store)
     await place.insert(events(1))

@@ -238,6 +238,51 @@ async def test_events_of_a_script_are_taken_only_where_the_profile_says_so(clien
 
 
 @pytest.mark.parametrize("profile", NAMES)
+async def test_of_the_pixel_nothing_of_a_script_is_stored_where_the_profile_takes_none(
+    client: Client, profile: str
+) -> None:
+    site, table = f"pixel-{site_of(profile)}", PROFILES[profile]
+    await client.call("POST", "/api/v1/sites", {"site_id": site, "profile": profile})
+    page = f"https%3A%2F%2F{site}%2Fa%3Futm_source%3Dletter"
+    script = "title=TT&referrer=https%3A%2F%2Fgoogle.com%2F&session_id=abc&user_id=u8&interactive=false"
+    event_id = "018f6f0e-7d3c-7c41-9d0a-3f7d1c0c9a11"
+    for _ in range(2):
+        sent = f"/track/pixel.gif?site={site}&url={page}&name=opened&event_id={event_id}&{script}"
+        assert (await client.get(sent)).status == 200
+    await client.kept(site, 1 if table.script else 2)
+
+    await client.call("PUT", f"/api/v1/sites/{site}", {"profile": STANDARD})  # which shows all that is stored
+    names = ("name", "path", "title", "referrer", "source", "session_id", "user_id", "event_id", "interactive")
+    query = f"SELECT DISTINCT {', '.join(f'toString({name})' for name in names)}, utm_source FROM events"
+    rows = (await client.call("POST", "/api/v1/sql", {"site_id": site, "query": query})).json["rows"]
+    assert rows
+    for row in rows:
+        found = dict(zip((*names, "utm_source"), row, strict=True))
+        assert (found["name"], found["path"]) == ("opened", "/a")
+        assert (found["title"], found["event_id"] == event_id) == (("TT", True) if table.script else ("", False))
+        assert (found["session_id"] == "abc") == table.script
+        assert found["interactive"] == ("0" if table.script else "1")
+        if not table.script:
+            assert (found["referrer"], found["user_id"]) == ("", "")
+            assert (found["source"], found["utm_source"]) == ("letter", "letter")
+
+
+async def test_a_pixel_that_names_a_user_who_opted_out_is_dropped_where_no_user_is_read_of_it(client: Client) -> None:
+    site = "pixel-out.example"
+    await client.call("POST", "/api/v1/sites", {"site_id": site, "profile": "server-only"})
+    body = {"user_id": "u-out"}
+    assert (await client.call("POST", "/api/v1/privacy/opt-outs", body)).status < 300
+    for user in ("u-out", "u-in"):
+        assert (
+            await client.get(f"/track/pixel.gif?site={site}&url=https%3A%2F%2F{site}%2F&user_id={user}")
+        ).status == 200
+
+    await client.kept(site, 1)
+    drops = (await client.call("GET", f"/api/v1/drops?site_id={site}&date_range=day")).json["drops"]
+    assert [(drop["reason"], drop["events"]) for drop in drops] == [("opted_out", 1)]
+
+
+@pytest.mark.parametrize("profile", NAMES)
 async def test_addresses_are_shortened_before_they_are_hashed_where_the_profile_says_so(
     client: Client, profile: str
 ) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from calendar import monthrange
+from datetime import date, timedelta
 from typing import get_args, get_type_hints
 
 import pytest
 
+from analytics_server.access.sites.kept_days import first_kept_day
 from analytics_server.config import SitesSection
 from analytics_server.errors import RequestError
 from analytics_server.model import COLUMN_NAMES, Site
 from analytics_server.profiles.refusal import FORBIDDEN, refuse_cohorts, refuse_fields, refuse_users
 from analytics_server.profiles.switches import FIELDS, CollectedKind
-from analytics_server.profiles.tables import PROFILES, STANDARD, profile_of
+from analytics_server.profiles.tables import PROFILES, STANDARD, STRICTEST, profile_of
 from analytics_server.query.dimensions import DIMENSIONS
 from analytics_server.query.metrics import METRICS
 from analytics_server.sql.printer.tables import TABLES
@@ -75,7 +78,7 @@ def test_the_profiles_forbid_what_they_say() -> None:
         *("user_id", "referrer", "source", "channel", "city"),
         *("utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term"),
     }
-    assert (french.cohorts, french.shortened_bytes, french.most_retention_days) == (False, 2, 760)
+    assert (french.cohorts, french.shortened_bytes, french.most_retention_days) == (False, 2, 757)
     assert british.hidden_columns == {"user_id"}
     assert not british.sharing
     assert server.hidden_columns == {"screen", "scroll_depth", "engagement_ms"}
@@ -84,6 +87,26 @@ def test_the_profiles_forbid_what_they_say() -> None:
         refuse_cohorts("fr-exempt")
     with pytest.raises(RequestError, match="uk-statistics"):
         refuse_users("uk-statistics")
+
+
+def test_nothing_is_kept_for_longer_than_25_months_whatever_day_it_came() -> None:
+    """The purge of the day by which an event is 25 months old removes it, and a day more would be too much."""
+    days = PROFILES["fr-exempt"].most_retention_days
+    starts = [date(2024, 1, 1) + timedelta(days=number) for number in range(8 * 366)]
+
+    assert all(first_kept_day(after_25_months(start), days) > start for start in starts)
+    assert any(first_kept_day(after_25_months(start), days + 1) <= start for start in starts)
+    assert first_kept_day(date(2027, 3, 1), days) == date(2025, 2, 2)
+    for profile in (*PROFILES.values(), STRICTEST):
+        assert profile.most_retention_days in (0, days)
+        assert profile.default_retention_days == days
+
+
+def after_25_months(start: date) -> date:
+    """The same day of the month 25 months later, or the month's last one."""
+    month = start.year * 12 + start.month - 1 + 25
+    year, month = month // 12, month % 12 + 1
+    return date(year, month, min(start.day, monthrange(year, month)[1]))
 
 
 def test_a_profile_of_a_later_version_forbids_all_that_any_forbids() -> None:

@@ -98,8 +98,4 @@ async def test_views_that_were_added_later_are_among_the_derived_tables(store: S
 def test_every_table_says_how_it_is_cut(table: DerivedTable) -> None:
     assert (table.of_person is None) == (table.erasure is not ErasureMethod.DELETE_ROWS)
     assert bool(table.builds) == (table.filling is Filling.BUILD)
-    assert all(name in statement for name, statement in zip(_tables(table), table.discard("1"), strict=True))
-
-
-def _tables(table: DerivedTable) -> list[str]:
-    return [name for name in (table.builds, table.name) if name]
+    assert not table.builds or table.invalidate("1").startswith(f"ALTER TABLE {table.builds} DELETE WHERE 1 ")

@@ -7,10 +7,11 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from analytics_server.config import Config, IngestSection, ServerSection
+from analytics_server.config import ClickhouseSection, Config, IngestSection, ServerSection
 from analytics_server.doctor.directories import DirectoriesCheck
 from analytics_server.errors import ConfigError
 from analytics_server.store import make_store
@@ -86,16 +87,31 @@ async def test_a_start_warns_of_a_directory_that_others_may_enter(tmp_path: Path
     assert mode(tmp_path / "data") == 0o755
 
 
-@pytest.mark.parametrize("name", ["a%20b", "a#b"])
-def test_files_that_an_earlier_version_kept_elsewhere_are_not_passed_over(tmp_path: Path, name: str) -> None:
-    """A path with such a character was read as an address."""
-    former = tmp_path / ("a b/clickhouse" if "%" in name else "a")
+@pytest.mark.parametrize("by_url", [False, True], ids=["data directory", "url"])
+@pytest.mark.parametrize(
+    ("name", "place"), [("a%20b", "a b/clickhouse"), ("a#b", "a"), ("a?b", "a"), ("a%20b#c", "a b")]
+)
+def test_files_that_an_earlier_version_kept_elsewhere_are_not_passed_over(
+    tmp_path: Path, name: str, place: str, by_url: bool
+) -> None:
+    """A path with such a character was read as an address; one that was encoded was decoded once."""
+    directory = tmp_path / name / "clickhouse"
+    config = config_of(tmp_path / name)
+    if by_url:
+        place = place if "%" not in name or "#" in name else "a%20b/clickhouse"
+        place = place if name != "a%20b#c" else "a%20b"
+        config = Config(clickhouse=ClickhouseSection(url=f"chdb://{quote(str(directory))}"))
+    former = tmp_path / place
     (former / "metadata").mkdir(parents=True)
     (former / "metadata" / "analytics.sql").touch()
-    config = Config(server=ServerSection(data_dir=str(tmp_path / name)))
+    if former == directory:
+        make_store(config)
+        return
     with pytest.raises(ConfigError) as caught:
         make_store(config)
     assert f"in {former}." in caught.value.message
-    assert f"to {tmp_path / name / 'clickhouse'}," in caught.value.message
-    (tmp_path / name / "clickhouse").mkdir(parents=True)
-    make_store(config)
+    assert ("without a '?'" if "?" in name else f"to {directory},") in caught.value.message
+    (directory / "metadata").mkdir(parents=True)
+    (directory / "metadata" / "analytics.sql").touch()
+    if "?" not in name:
+        make_store(config)

@@ -78,6 +78,15 @@ class ShareLinks:
         found = [each for each in self._all_of_site(site_id) if not self._is_closed(each)]
         return sorted(found, key=lambda each: (each.created_at_ms, each.id))
 
+    def open_of_site(self, site_id: str) -> list[ShareLink]:
+        """A site's links that can be opened now, the oldest first."""
+        if not self._may_share(site_id):
+            return []
+        return [each for each in self.of_site(site_id) if not self._has_ended(each)]
+
+    def _has_ended(self, link: ShareLink) -> bool:
+        return link.expires_at is not None and link.expires_at <= self.now()
+
     def _all_of_site(self, site_id: str) -> list[ShareLink]:
         return [each for _, each in self._documents.items() if each is not None and each.site_id == site_id]
 
@@ -101,7 +110,7 @@ class ShareLinks:
             return self._of_public_site(secret)  # a site's id may begin as a secret does
         if not hmac.compare_digest(keyed_hash(secret, link.hash_key), link.hash):
             return None
-        if (link.expires_at is not None and link.expires_at <= self.now()) or not self._may_share(link.site_id):
+        if self._has_ended(link) or not self._may_share(link.site_id):
             return None
         return None if self._is_closed(link) else link
 

@@ -7,6 +7,7 @@ they are deleted by hand.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 from analytics_server.config import ExportSection, PrivacySection
 from analytics_server.model import Site, stored_site_id
@@ -35,6 +36,11 @@ def kept_days_of(site: Site, settings: PrivacySection) -> KeptDays:
         events = min(events, most) if events else most
         totals = min(totals, most)
     return KeptDays(events, max(events, totals) if events else 0)
+
+
+def first_kept_day(today: date, days: int) -> date:
+    """The cut of a purge on a day: what came on earlier days, in UTC, goes."""
+    return today - timedelta(days=days)
 
 
 def is_archived(site: Site, settings: ExportSection) -> bool:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from analytics_server.access.links.share_links import ShareLinks
+from analytics_server.access.sites.sharing import shared_from_ms
 from analytics_server.access.sites.sites import Sites, valid_site_id
 from analytics_server.cli.audit import open_store, record
 from analytics_server.cli.context import config_option, read_config, with_store
@@ -33,11 +35,14 @@ def privacy_report(config_path: str | None, site_id: str, format_: str, output: 
     async def work(store: Store) -> None:
         await open_store(store, config)
         sites = Sites(store, config.sites)
+        links = ShareLinks(store, shared_from_ms=lambda site_id: shared_from_ms(sites.get(site_id)))
         await sites.load()
+        await links.load()
         site = sites.get(valid_site_id(site_id))
         if site is None:
             raise NotFound(f"There is no site {site_id[:128]!r}: analytics-server site list prints those there are.")
-        made = await make_report(config, site, AuditHistory(store), datetime.now(UTC))
+        shared = links.open_of_site(site.site_id)
+        made = await make_report(config, site, shared, AuditHistory(store), datetime.now(UTC))
         await record(
             store,
             config,

@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import msgspec
 
-from analytics_server.access.sites.kept_days import KeptDays, kept_days_of
+from analytics_server.access.sites.kept_days import KeptDays, first_kept_day, kept_days_of
 from analytics_server.config import PrivacySection
 from analytics_server.http.audit import Recorder
 from analytics_server.model import Site
@@ -24,7 +24,7 @@ from analytics_server.privacy.erasure_jobs import ErasureJobs
 from analytics_server.privacy.expiry.expired_files import Found, find_expired, remove_expired
 from analytics_server.privacy.expiry.kept_totals import KeptTotals
 from analytics_server.privacy.expiry.recording import Around, OnPhase, record_removal, unheard, within
-from analytics_server.privacy.expiry.site_tables import ExpiryTables, unfinished
+from analytics_server.privacy.expiry.site_tables import ExpiryTables, first_unsettled, unfinished
 from analytics_server.profiles.tables import PROFILES
 from analytics_server.store.lease import Lease, leased
 from analytics_server.store.protocol import Store
@@ -81,13 +81,16 @@ class Expiry:
         self.held_up: set[str] = set()
         """Sites of which the last purge removed nothing, as their totals of days can't be kept yet."""
 
-    async def plan(self) -> list[SiteExpiry]:
-        """What would go now, of sites with anything to go. Raises a store error."""
+    async def plan(self, settled: int = 0) -> list[SiteExpiry]:
+        """What would go now, of sites with anything to go. `settled`: as `ExpiryTables` takes it.
+
+        Raises a store error.
+        """
         cuts = self._cuts()
         planned = []
         for at in range(0, len(cuts), SITES_AT_ONCE):
             part = dict(sorted(cuts.items())[at : at + SITES_AT_ONCE])
-            found = await self._tables(part).rows()
+            found = await self._tables(part, settled=settled).rows()
             planned += [SiteExpiry(site_id=site, before=part[site], rows=found[site]) for site in sorted(found)]
         return planned
 
@@ -101,7 +104,8 @@ class Expiry:
             async with within(self._around):
                 done = await self._finish_earlier()
             files = await self._remove_from_files()
-            planned = await self.plan()
+            settled = first_unsettled(self._clock().timestamp())  # so that what goes is what was counted
+            planned = await self.plan(settled)
             for at in range(0, len(planned), SITES_AT_ONCE):
                 if not lease.is_held:
                     log.warning("expiry stops, as its lease is lost: another server may be at it")
@@ -111,14 +115,14 @@ class Expiry:
                     rest = len(planned) - at
                     about = f"sites from {part[0].site_id} on, {rest:,} of {len(planned):,} left: "
                     done += await self._purge_part(
-                        part, files, lambda: lease.is_held, about if len(planned) > SITES_AT_ONCE else ""
+                        part, files, lambda: lease.is_held, about if len(planned) > SITES_AT_ONCE else "", settled
                     )
             for site_id, rows in sorted(files.items()):  # those of which ClickHouse had nothing that is too old
                 await self._record(site_id, "", rows)
             return done
 
     async def _purge_part(
-        self, part: Iterable[SiteExpiry], files: Found, is_held: Callable[[], bool], about: str
+        self, part: Iterable[SiteExpiry], files: Found, is_held: Callable[[], bool], about: str, settled: int
     ) -> list[SiteExpiry]:
         """Totals are made before the turn, as that may take long, and looked at again in it: an erasure that had it
         meanwhile has discarded those of its days. One that was broken off goes first, as it discards them later."""
@@ -126,7 +130,7 @@ class Expiry:
             ready = await self._with_totals(await self._without_erasure(part))
             if not ready or not is_held():
                 return []
-            tables = self._tables({site.site_id: site.before for site in ready}, about)
+            tables = self._tables({site.site_id: site.before for site in ready}, about, settled)
             await tables.purge({site.site_id: site.rows for site in ready})
             await tables.finish()
         return await self._close(tables, ready, files)
@@ -223,14 +227,14 @@ class Expiry:
         if unknown := sorted(site.site_id for site in sites if site.profile not in PROFILES):
             log.warning("sites without readable settings do not expire", extra={"sites": ", ".join(unknown)[:1_000]})
         kept = {site.site_id: self._kept(site).events_days for site in sites if site.profile in PROFILES}
-        return {site_id: today - timedelta(days=days) for site_id, days in kept.items() if days}
+        return {site_id: first_kept_day(today, days) for site_id, days in kept.items() if days}
 
     def _totals_cuts(self, site_ids: Collection[str]) -> dict[str, date]:
         """The first day of which no totals go, of those sites that keep totals for longer than events."""
         found = {site.site_id: self._kept(site) for site in self._sites() if site.site_id in site_ids}
         today = self._today()
         return {
-            site_id: today - timedelta(days=kept.totals_days) for site_id, kept in found.items() if kept.totals_outlive
+            site_id: first_kept_day(today, kept.totals_days) for site_id, kept in found.items() if kept.totals_outlive
         }
 
     def _kept(self, site: Site) -> KeptDays:

@@ -60,7 +60,7 @@ class ExpiryTables:
         self._on_phase = on_phase
         self._totals_cuts = totals_cuts or {}
         self._watch = InsertWatch(store, cluster=cluster, timeout_s=TIMEOUT_S, settings=SETTINGS)
-        self._settled = settled or first_batch_id(now_s - SETTLED_S)
+        self._settled = settled or first_unsettled(now_s)
         self._sites: dict[date, list[str]] = {}
         for site_id, before in sorted(cuts.items()):
             self._sites.setdefault(before, []).append(site_id)
@@ -178,6 +178,11 @@ class ExpiryTables:
 
 _KEPT = "kept = 1"
 _ROWS, _SETTLED = "rows of ", "settled"
+
+
+def first_unsettled(now_s: float) -> int:
+    """The least id of a batch that is left alone yet; `now_s`: seconds since 1970."""
+    return first_batch_id(now_s - SETTLED_S)
 
 
 class UnfinishedPurge(NamedTuple):

@@ -6,6 +6,7 @@ Pure but for the history, which is asked through an interface: expiry and erasur
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -13,21 +14,32 @@ import msgspec
 from analytics_server import __version__
 from analytics_server.access.sites.kept_days import is_archived, kept_days_of
 from analytics_server.access.sites.profile_routes import ShownProfile, shown_profile
+from analytics_server.access.stored_link import ShareLink
 from analytics_server.config import Config
 from analytics_server.model import Site
-from analytics_server.privacy.report.fields import TABLES, DataClass, KeptFor
+from analytics_server.privacy.report.fields import TABLES
+from analytics_server.privacy.report.files import EMBEDDED, EXPORTED, FILES
 from analytics_server.privacy.report.history import PastAction, PrivacyHistory
-from analytics_server.privacy.report.recipients import sub_processors
-from analytics_server.privacy.report.texts import privacy_notice, processing_record
+from analytics_server.privacy.report.recipients import (
+    ReportedLink,
+    is_public,
+    readers,
+    reported_links,
+    sub_processors,
+)
+from analytics_server.privacy.report.stored import DataClass, KeptFor, StoredFile
+from analytics_server.privacy.report.texts import DNT, GPC, Practice, privacy_notice, processing_record
 from analytics_server.privacy.salts import KEPT_S, SALT_BYTES
-from analytics_server.profiles.tables import profile_of
+from analytics_server.profiles.tables import PROFILES, profile_of
+from analytics_server.store import capabilities_of
 
 HOUR_S = 3_600
 UNLIMITED = "until it is erased: no expiry is set for the site"
+HELD = "until the site's profile is known again: nothing of it expires meanwhile"
 
 
 class ReportedField(msgspec.Struct, frozen=True, kw_only=True):
-    """A column. `stored`: does the site's profile let it be stored? `data_class`: how near it is to a person."""
+    """A column. `stored`: do profile and settings let it be stored? `data_class`: how near it is to a person."""
 
     name: str
     about: str
@@ -36,12 +48,26 @@ class ReportedField(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReportedTable(msgspec.Struct, frozen=True, kw_only=True):
-    """A table: why it is there, how long its rows are kept, what it holds."""
+    """A table: why it is there, how long its rows are kept, what it holds.
+
+    `of_server`: its rows are of the whole server, not of this site; no field of them follows the site's profile.
+    """
 
     name: str
     purpose: str
     kept: str
+    of_server: bool
     fields: list[ReportedField]
+
+
+class ReportedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """Files beside the tables. `path`: a pattern, in the data directory where nothing else is said."""
+
+    path: str
+    holds: str
+    data_class: str
+    kept: str
+    of_server: bool
 
 
 class SaltsLife(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +80,11 @@ class SaltsLife(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReportContent(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the report says. `findings`: where settings and profile contradict each other."""
+    """All that the report says.
+
+    `sub_processors`: services that the settings name; `readers`: to whom the numbers are shown without a sign-in;
+    `share_links`: those that can be opened. `findings`: where settings contradict the profile or what visitors expect.
+    """
 
     site: Site
     made_at: str
@@ -63,8 +93,11 @@ class ReportContent(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, object]
     data_classes: dict[str, str]
     stored: list[ReportedTable]
+    files: list[ReportedFile]
     salts: SaltsLife
     sub_processors: list[str]
+    readers: list[str]
+    share_links: list[ReportedLink]
     last_expiries: list[PastAction]
     last_erasures: list[PastAction]
     findings: list[str]
@@ -79,11 +112,18 @@ class PrivacyReport(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
-async def make_report(config: Config, site: Site, history: PrivacyHistory, now: datetime) -> PrivacyReport:
-    """The report of a site. Raises a store error."""
-    kept = {KeptFor.EVENTS: kept_events(config, site), KeptFor.TOTALS: _kept_totals(config, site)}
-    kept |= {KeptFor.DAYS_30: KeptFor.DAYS_30.value, KeptFor.HOURS_48: f"{KEPT_S // HOUR_S} hours at most"}
-    profile, others = profile_of(site.profile), sub_processors(config)
+async def make_report(
+    config: Config, site: Site, links: Sequence[ShareLink], history: PrivacyHistory, now: datetime
+) -> PrivacyReport:
+    """The report of a site. `links`: its share links that can be opened. Raises a store error."""
+    kept: dict[str, str] = {
+        KeptFor.EVENTS: kept_events(config, site),
+        KeptFor.TOTALS: _kept_totals(config, site),
+        KeptFor.AUDIT: _kept_audit(config),
+    }
+    profile, shared = profile_of(site.profile), reported_links(links)
+    practice = practice_of(config, site, shared)
+    absent = _absent_columns(practice)
     content = ReportContent(
         site=site,
         made_at=now.astimezone(UTC).isoformat(timespec="seconds"),
@@ -95,30 +135,84 @@ async def make_report(config: Config, site: Site, history: PrivacyHistory, now: 
             ReportedTable(
                 name=table.name,
                 purpose=table.purpose,
-                kept=kept[table.kept],
+                kept=kept.get(table.kept, table.kept),
+                of_server=table.of_server,
                 fields=[
                     ReportedField(
-                        name=name, about=about, data_class=class_.value, stored=name not in profile.hidden_columns
+                        name=name,
+                        about=about,
+                        data_class=class_.value,
+                        stored=table.of_server or name not in absent,
                     )
                     for name, (class_, about) in table.columns.items()
                 ],
             )
             for table in TABLES
         ],
+        files=[
+            ReportedFile(
+                path=file.path,
+                holds=file.holds,
+                data_class=file.data_class.value,
+                kept=kept.get(file.kept, file.kept),
+                of_server=file.of_server,
+            )
+            for file in _files_of(config, practice)
+        ],
         salts=SaltsLife(
             made="one for each UTC day, shared by all servers of the installation",
             random_bytes=SALT_BYTES,
             destroyed_after_hours=KEPT_S // HOUR_S,
-            visitor_ids="a keyed hash for each day and site" if config.privacy.visitor == "daily" else "none are kept",
+            visitor_ids="a keyed hash for each day and site" if practice.hashes else "none are kept",
         ),
-        sub_processors=others,
+        sub_processors=list(practice.services),
+        readers=list(practice.readers),
+        share_links=shared,
         last_expiries=list(await history.expiries(site.site_id)),
         last_erasures=list(await history.erasures(site.site_id)),
-        findings=findings(config, site),
-        privacy_notice=privacy_notice(site, profile, kept_events(config, site), others),
-        processing_record=processing_record(site, profile, kept_events(config, site), others),
+        findings=findings(config, site, shared),
+        privacy_notice=privacy_notice(practice),
+        processing_record=processing_record(practice),
     )
     return PrivacyReport(report=content, sha256=content_hash(content))
+
+
+def practice_of(config: Config, site: Site, links: Sequence[ReportedLink]) -> Practice:
+    """What the texts tell, by the settings in effect."""
+    outlive = kept_days_of(site, config.privacy).totals_outlive
+    return Practice(
+        site=site,
+        profile=profile_of(site.profile),
+        kept_events=kept_events(config, site),
+        kept_totals=_kept_totals(config, site) if outlive else "",
+        services=tuple(sub_processors(config)),
+        readers=tuple(readers(site, links)),
+        archived=is_archived(site, config.export),
+        respects_dnt=config.collect.respect_dnt,
+        respects_gpc=config.collect.respect_gpc,
+        hashes=config.privacy.visitor == "daily",
+        places=bool(config.geo.database),
+        audit_days=config.privacy.audit_retention_days,
+    )
+
+
+def _files_of(config: Config, practice: Practice) -> list[StoredFile]:
+    """The files that this server has, or may come to have."""
+    is_embedded = capabilities_of(config).owns_files
+    return [
+        file
+        for file in FILES
+        if (is_embedded or not file.path.startswith(EMBEDDED))
+        and (practice.archived or not file.path.startswith(EXPORTED))
+    ]
+
+
+def _absent_columns(practice: Practice) -> frozenset[str]:
+    """Columns in which nothing of the site is stored now."""
+    absent = practice.profile.hidden_columns
+    if not practice.hashes:
+        absent |= {"visitor_id", "visitor_ids"}
+    return absent if practice.places else absent | {"country", "region", "city"}
 
 
 def content_hash(content: ReportContent) -> str:
@@ -128,14 +222,21 @@ def content_hash(content: ReportContent) -> str:
 
 def kept_events(config: Config, site: Site) -> str:
     """How long the site's events are kept, in words."""
-    return _shown_days(kept_days_of(site, config.privacy).events_days)
+    return _shown_days(site, kept_days_of(site, config.privacy).events_days)
 
 
 def _kept_totals(config: Config, site: Site) -> str:
-    return _shown_days(kept_days_of(site, config.privacy).totals_days)
+    return _shown_days(site, kept_days_of(site, config.privacy).totals_days)
 
 
-def _shown_days(days: int) -> str:
+def _kept_audit(config: Config) -> str:
+    days = config.privacy.audit_retention_days
+    return f"{days} days; the chain of another server until that one cuts it, or is retired" if days else "always"
+
+
+def _shown_days(site: Site, days: int) -> str:
+    if site.profile not in PROFILES:
+        return HELD
     return f"{days} days" if days else UNLIMITED
 
 
@@ -156,6 +257,9 @@ def effective_settings(config: Config) -> dict[str, object]:
         "privacy.retention_days": config.privacy.retention_days,
         "privacy.rollup_retention_days": config.privacy.rollup_retention_days,
         "privacy.audit_retention_days": config.privacy.audit_retention_days,
+        "export.directory": bool(config.export.directory),
+        "export.sites": len(config.export.sites),
+        "mcp.enabled": config.mcp.enabled,
         "sites.create_unknown": config.sites.create_unknown,
         "sites.default_profile": config.sites.default_profile,
         "tracker.script_path": config.tracker.script_path,
@@ -163,26 +267,36 @@ def effective_settings(config: Config) -> dict[str, object]:
     }
 
 
-def findings(config: Config, site: Site) -> list[str]:
-    """Where a setting contradicts the profile or the objection of visitors, in words."""
+def findings(config: Config, site: Site, links: Sequence[ReportedLink] = ()) -> list[str]:
+    """Where a setting contradicts the profile or the objection of visitors, or shows numbers to others, in words."""
     profile, found = profile_of(site.profile), []
-    most = profile.most_retention_days
+    if site.profile not in PROFILES:
+        found.append(
+            f"The profile {site.profile} is not known here: all that any profile leaves out is left out, and nothing of"
+            " the site expires. Give the site a profile."
+        )
+    most = profile.most_retention_days if site.profile in PROFILES else 0
     asked = site.retention_days or config.privacy.retention_days
     if most and asked > most:
         found.append(
             f"The profile {site.profile} allows events to be kept for {most} days at most, so they go after that, not"
             f" after {asked} days: set retention_days to {most} or less."
         )
-    if (kept := kept_days_of(site, config.privacy).events_days) and is_archived(site, config.export):
+    kept = kept_days_of(site, config.privacy).events_days if site.profile in PROFILES else 0
+    if kept and is_archived(site, config.export):
         found.append(
             f"Events are kept for {kept} days, but the files of days that the server writes ([export] directory) stay"
             " until they are deleted by hand: delete those that are older."
         )
-    if not config.collect.respect_dnt or not config.collect.respect_gpc:
-        found.append(
-            "Do Not Track or Global Privacy Control is not respected ([collect] respect_dnt, respect_gpc): visitors who"
-            " object by their browser are counted."
-        )
+    for signal, key, is_respected in (
+        (DNT, "respect_dnt", config.collect.respect_dnt),
+        (GPC, "respect_gpc", config.collect.respect_gpc),
+    ):
+        if not is_respected:
+            found.append(
+                f"{signal} is not respected ([collect] {key}): visitors who object by it are counted, but for events of"
+                " the program's own script, which sends none then."
+            )
     if not config.collect.mask_emails:
         found.append("E-mail addresses in pages' addresses are stored ([collect] mask_emails = false).")
     if profile.left_out and config.sites.create_unknown and config.sites.default_profile != site.profile:
@@ -191,4 +305,10 @@ def findings(config: Config, site: Site) -> list[str]:
             f" {config.sites.default_profile} ([sites] create_unknown, default_profile): a misspelt site name in a tag"
             f" would not be under {site.profile}."
         )
+    if is_public(site):
+        found.append(
+            "The site is public: anyone sees its numbers without a sign-in. Tell visitors, or end it (public)."
+        )
+    if links:
+        found.append(f"The numbers are shown to {readers(msgspec.structs.replace(site, public=False), links)[0]}.")
     return found

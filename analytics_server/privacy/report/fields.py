@@ -1,58 +1,14 @@
-"""What is stored, field by field: every column of `events`, of what is derived from it, and of drops and salts.
+"""What is stored, field by field: every column of `events`, of what is derived from it, and of all other tables.
 
-Owns a sentence and a class for each column. A test holds it against the columns that ClickHouse has after the
-migrations, so a new column can't be forgotten here.
+Owns a sentence and a class for each column of `events` and of what is derived from it. A test holds `TABLES` against
+the tables and columns that ClickHouse has after the migrations, so a new one can't be forgotten here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-
 from analytics_server.model import COLUMNS, SESSION_ATTRIBUTES
-
-
-class DataClass(StrEnum):
-    """How near a field is to a person. `about` says it in a sentence."""
-
-    about: str
-
-    def __new__(cls, value: str, about: str = "") -> DataClass:
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.about = about
-        return member
-
-    PERSONAL = "personal", "It names a person: your application's own id, where it sends one."
-    PSEUDONYMOUS = "pseudonymous", "It tells visitors or sessions apart while it is stored; it identifies no person."
-    CONTENT = "content", "Text of your pages and application: it holds a person's data only if you put some there."
-    ATTRIBUTE = "attribute", "It describes a session or an event."
-    TECHNICAL = "technical", "Counts, keys and times that the program needs."
-
-
-class KeptFor(StrEnum):
-    """How long a table's rows are kept."""
-
-    EVENTS = "events"
-    """As the site's events are."""
-
-    TOTALS = "totals"
-    """As the site's totals of days are, at least as long as its events."""
-
-    DAYS_30 = "30 days"
-    HOURS_48 = "48 hours"
-
-
-@dataclass(frozen=True, slots=True)
-class StoredTable:
-    """A table: why it is there, how long its rows are kept, and its columns with a sentence and a class each."""
-
-    name: str
-    purpose: str
-    kept: KeptFor
-    columns: Mapping[str, tuple[DataClass, str]]
-
+from analytics_server.privacy.report.other_tables import OTHER_TABLES
+from analytics_server.privacy.report.stored import DataClass, KeptFor, StoredTable
 
 _P, _S, _C, _A, _T = (
     DataClass.PERSONAL,
@@ -224,31 +180,6 @@ FUNNEL_FACTS = StoredTable(
 )
 """A family of tables that begin with this name."""
 
-_DROPS = StoredTable(
-    "drops",
-    "Counts of events that were not kept, by reason: identifies no person.",
-    KeptFor.DAYS_30,
-    {
-        **_SITE,
-        "bucket": (_T, "The quarter of an hour, UTC."),
-        "reason": (_T, "Why they were not kept."),
-        "kind": (_T, "Of robots, which kind."),
-        "example": (_C, "A host, a path, a rule, or a robot's name; never an address or a query."),
-        "events": (_T, "How many."),
-        "last_at": (_T, "Time of the latest."),
-    },
-)
-_SALTS = StoredTable(
-    "salts",
-    "The random keys of visitors' hashes, of all sites together.",
-    KeptFor.HOURS_48,
-    {
-        "day": (_T, "The UTC day."),
-        "salt": (_T, "32 random bytes; without them no hash can be made again."),
-        "created_at": (_T, "When it was made."),
-    },
-)
-
 TABLES: tuple[StoredTable, ...] = (
     _EVENTS,
     _SESSIONS,
@@ -260,6 +191,5 @@ TABLES: tuple[StoredTable, ...] = (
     _FUNNEL_DAYS,
     _FUNNEL_BUILDS,
     FUNNEL_FACTS,
-    _DROPS,
-    _SALTS,
+    *OTHER_TABLES,
 )

@@ -11,6 +11,7 @@ import msgspec
 
 from analytics_server.privacy.report.bundle import PrivacyReport
 from analytics_server.privacy.report.history import PastAction
+from analytics_server.privacy.report.recipients import ReportedLink
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2024}"
@@ -56,7 +57,8 @@ def report_page(report: PrivacyReport) -> str:
     ]
     for table in content.stored:
         parts += [
-            f"<h3><code>{escape(table.name)}</code></h3><p>{escape(table.purpose)} Kept: {escape(table.kept)}.</p>",
+            f"<h3><code>{escape(table.name)}</code></h3><p>{escape(table.purpose)} Kept: {escape(table.kept)}."
+            f"{' Of the whole server, not of this site.' if table.of_server else ''}</p>",
             _table(
                 ("field", "what it is", "class", "stored"),
                 ((field.name, field.about, field.data_class, _yes(field.stored)) for field in table.fields),
@@ -64,11 +66,19 @@ def report_page(report: PrivacyReport) -> str:
         ]
     salts = content.salts
     parts += [
+        "<h2>Files beside the tables</h2>",
+        _table(
+            ("files", "what they hold", "class", "kept", "of the whole server"),
+            ((file.path, file.holds, file.data_class, file.kept, _yes(file.of_server)) for file in content.files),
+        ),
         "<h2>Visitors' hashes</h2>",
         f"<p>Visitor ids: {escape(salts.visitor_ids)}. Salts: {escape(salts.made)}, {salts.random_bytes} random bytes,"
         f" destroyed after {salts.destroyed_after_hours} hours at most.</p>",
         "<h2>Sub-processors</h2>",
-        _list(content.sub_processors) if content.sub_processors else "<p>None.</p>",
+        _list(content.sub_processors) if content.sub_processors else "<p>None that the settings name.</p>",
+        "<h2>Who sees the numbers without a sign-in</h2>",
+        _list(content.readers) if content.readers else "<p>Nobody.</p>",
+        _links(content.share_links) if content.share_links else "",
         "<h2>Last expiries</h2>" + _history(content.last_expiries),
         "<h2>Last erasures</h2>" + _history(content.last_erasures),
         "<h2>Settings</h2>",
@@ -111,6 +121,21 @@ def _value(value: object) -> str:
 
 def _list(texts: Iterable[str]) -> str:
     return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>"
+
+
+def _links(links: Sequence[ReportedLink]) -> str:
+    rows = (
+        (
+            link.link_id,
+            _yes(link.has_password),
+            str(link.threshold or "none"),
+            link.expires_at.isoformat(timespec="seconds") if link.expires_at else "none",
+            _yes(link.is_filtered),
+            ", ".join(link.embed_hosts),
+        )
+        for link in links
+    )
+    return _table(("share link", "password", "threshold", "end", "filters", "pages that may frame it"), rows)
 
 
 def _history(actions: Sequence[PastAction]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -11,6 +11,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from analytics_server.access.actions import VIEW_PRIVACY_REPORT
+from analytics_server.access.stored_link import ShareLink
 from analytics_server.config import Config
 from analytics_server.errors import NotFound, RequestError
 from analytics_server.http.declaration import SITE, Parameter, Reply
@@ -35,17 +36,18 @@ class ReportRequest(msgspec.Struct, frozen=True, kw_only=True):
 def endpoints(
     config: Config,
     site_of: Callable[[str], Site | None],
+    links_of: Callable[[str], Awaitable[Sequence[ShareLink]]],
     history: PrivacyHistory,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> list[Endpoint]:
-    """The report. `history`: what is known of expiries and erasures."""
+    """The report. `links_of`: a site's share links that can be opened; `history`: what is known of removals."""
 
     async def report(call: Call[ReportRequest]) -> PrivacyReport | web.Response:
         asked = call.body
         site = site_of(asked.site_id)
         if site is None:
             raise NotFound(f"There is no site {asked.site_id[:128]!r}.", code="unknown_site")
-        made = await make_report(config, site, history, clock())
+        made = await make_report(config, site, await links_of(site.site_id), history, clock())
         call.trail.details["sha256"] = made.sha256
         if asked.format == "json":
             return made

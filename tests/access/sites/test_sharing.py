@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 
 import msgspec
@@ -51,3 +52,19 @@ async def test_servers_with_other_clocks_close_and_open_a_site_to_links(migrated
     for each in (ahead, behind):
         assert await each.find(new) is not None
         assert [link.id for link in each.of_site(SITE)] == [made.id]
+
+
+async def test_links_that_can_be_opened_are_those_that_have_not_ended(migrated: Store) -> None:
+    now, may_share = [NOW], [True]
+    links = ShareLinks(migrated, clock=lambda: now[0], shared_from_ms=lambda site_id: 0 if may_share[0] else None)
+    ends = datetime.fromtimestamp(NOW + 60, UTC)
+    for number, expires_at in enumerate((None, ends)):
+        now[0] = NOW + number
+        await links.create(SITE, expires_at=expires_at)
+
+    assert [link.expires_at for link in links.open_of_site(SITE)] == [None, ends]
+    assert links.open_of_site("b.example") == []
+    now[0] = NOW + 60
+    assert [link.expires_at for link in links.open_of_site(SITE)] == [None]
+    may_share[0] = False
+    assert links.open_of_site(SITE) == []

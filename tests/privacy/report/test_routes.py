@@ -43,6 +43,34 @@ async def test_the_report_comes_in_three_formats_and_its_hash_is_in_the_audit_lo
     assert {report["sha256"], inside["sha256"]} <= set(hashes)
 
 
+async def test_share_links_that_can_be_opened_are_told_over_http_and_by_the_command(server: RunningServer) -> None:
+    site = "shared.example"
+    path = PATH.replace(SITE, site)
+    async with Client(server) as client:
+        await client.call("POST", "/api/v1/sites", {"site_id": site, "public": True})
+        for wanted in ({"password": "long enough", "threshold": 10}, {"name": "For Anna"}, {}):
+            made = await client.call("POST", "/api/v1/share-links", {"site_id": site, **wanted})
+            assert made.status == 201
+        assert (await client.call("DELETE", f"/api/v1/share-links/{made.json['link_id']}")).status == 204
+        told = (await client.call("GET", path)).json["report"]
+        assert (await client.call("PUT", f"/api/v1/sites/{site}", {"profile": "uk-statistics"})).status == 200
+        closed = (await client.call("GET", path)).json["report"]
+        assert (await client.call("PUT", f"/api/v1/sites/{site}", {"profile": "standard"})).status == 200
+        await client.call("POST", "/api/v1/share-links", {"site_id": site, "threshold": 3})
+        reopened = (await client.call("GET", path)).json["report"]
+    assert server.terminate() == 0
+    done = await asyncio.to_thread(server.command, "privacy-report", site)
+    server.restart()
+
+    assert [(link["has_password"], link["threshold"]) for link in told["share_links"]] == [(True, 10), (False, None)]
+    assert len(told["readers"]) == len(told["findings"]) == 2
+    assert "Anna" not in msgspec.json.encode(told).decode()
+    assert (closed["readers"], closed["share_links"]) == ([], [])
+    assert [link["threshold"] for link in reopened["share_links"]] == [3]
+    assert done.returncode == 0, done.stderr
+    assert msgspec.json.decode(done.stdout)["report"]["share_links"] == reopened["share_links"]
+
+
 async def test_what_can_not_be_asked_is_refused(server: RunningServer) -> None:
     async with Client(server) as client:
         await client.call("POST", "/api/v1/sites", {"site_id": SITE})

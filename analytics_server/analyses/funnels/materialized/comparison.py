@@ -28,9 +28,13 @@ WHERE b.site_id = {site:String} AND b.definition = {definition:String} GROUP BY 
 
 @dataclass(frozen=True, slots=True)
 class ComparedDays:
-    """Days of one funnel: how many builds are read, which of these are `wrong`, and which builds are `stale`."""
+    """Days of one funnel: how many builds are read, which of these are `wrong`, and which builds are `stale`.
+
+    `newest`: the greatest id of any build that was looked at.
+    """
 
     held: int
+    newest: int
     stale: tuple[date, ...]
     wrong: tuple[date, ...]
 
@@ -41,12 +45,14 @@ async def compare_days(store: Store, facts: Facts, *, timeout_s: float, settings
     held: list[date] = []
     stale: list[date] = []
     wrong: list[date] = []
+    newest = 0
     for name, first, last in (await store.query(_ZONES.strip(), named, timeout_s=timeout_s)).rows:
         zone = find_zone(str(name))
         if zone is None:  # no question reads them either
             continue
         span = date.fromisoformat(str(first)), date.fromisoformat(str(last))
         for build, holds in (await survey(store, facts, zone.key, *span, timeout_s=timeout_s)).values():
+            newest = max(newest, build.build_id)
             if not holds:
                 stale.append(build.day)
                 continue
@@ -55,7 +61,7 @@ async def compare_days(store: Store, facts: Facts, *, timeout_s: float, settings
             answers = [await store.query(*each, settings=settings, timeout_s=timeout_s) for each in (again, kept)]
             if answers[0].rows != answers[1].rows:
                 wrong.append(build.day)
-    return ComparedDays(len(held), tuple(sorted(stale)), tuple(sorted(wrong)))
+    return ComparedDays(len(held), newest, tuple(sorted(stale)), tuple(sorted(wrong)))
 
 
 def _made_again(facts: Facts, build: Build, zone: ZoneInfo) -> tuple[str, dict[str, object]]:

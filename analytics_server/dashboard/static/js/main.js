@@ -13,9 +13,10 @@ import { State } from './state.js';
 import { begin } from './welcome.js';
 
 const SITES_POLL_MS = 3_000;
-const STANDARD = 'standard';
+/** The profile that leaves nothing out, and is known without asking. */
+const STANDARD = { name: 'standard', left_out: [], script: true, cohorts: true, sharing: true };
 const refusal = (token) => (token ? 'The token was refused. Sign in with a valid one.' : 'You are signed out: sign in again.');
-const isRestricted = ({ profile }) => profile !== undefined && profile !== STANDARD;
+const isRestricted = ({ profile }) => profile !== undefined && profile !== STANDARD.name;
 
 class Dashboard {
   constructor(root) {
@@ -233,10 +234,11 @@ class Dashboard {
     if (me && this.api === api) openProfile(api, me, (message) => this.leave(message));
   }
 
-  /** The profile of a site that is not the standard one; it says what is left out. */
+  /** A site's profile, which says what is left out; null where it is not known. */
   #profileOf(site) {
     const name = this.sites.find(({ site_id: id }) => id === site)?.profile;
-    if (!this.profiles || name === undefined || name === STANDARD) return null;
+    if (name === STANDARD.name) return STANDARD;
+    if (!this.profiles || name === undefined) return null;
     return this.profiles.profiles.find((profile) => profile.name === name) ?? this.profiles.unknown;
   }
 

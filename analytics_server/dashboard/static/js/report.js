@@ -19,7 +19,7 @@ const FLUSH_MS = 1_500;
 const UNKNOWN_SITES_POLL_MS = 3_000;
 
 export class Report {
-  /** `profileOf`: a site's profile if it is not the standard one. `shared`: what an opened share link says, or null. `signal` ends it: requests, timers and listeners. */
+  /** `profileOf`: a site's profile, or null. `shared`: what an opened share link says, or null. `signal` ends it: requests, timers and listeners. */
   constructor(state, api, timezoneOf, profileOf, shared, signal) {
     this.state = state;
     this.api = api;
@@ -220,7 +220,7 @@ export class Report {
 function profileText({ name, left_out: leftOut, script, cohorts, sharing }) {
   const others = [[cohorts, 'cohorts'], [script, 'events of the script'], [sharing, 'share links']];
   const parts = [...leftOut.map(({ about }) => about), ...others.filter(([allowed]) => !allowed).map(([, text]) => text)];
-  return `Profile ${name}: ${parts.join('; ')} ${parts.length === 1 ? 'is' : 'are'} left out.`;
+  return `Profile ${name}: ${parts.join('; ') || 'nothing'} ${parts.length > 1 ? 'are' : 'is'} left out.`;
 }
 
 /** Ask by an interval; where the server allows fewer buckets than that makes, by the next longer one. */

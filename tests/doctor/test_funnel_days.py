@@ -42,12 +42,16 @@ async def maintain(place: Place) -> None:
         pass
 
 
-async def build_days(place: Place) -> None:
-    """As a server does when days of its funnels are missing."""
+async def build_days(place: Place, after_s: float = 0.0) -> None:
+    """As a server does when days of its funnels are missing, or out of date for a while."""
+
+    def clock() -> datetime:
+        return later() + timedelta(seconds=after_s)
+
     saved = Saved(place.store)
     await saved.load()
     for facts in SavedFunnels(saved).all_facts():
-        await DayBuilder(place.store, later, settle_s=0.0).build(facts, zone_of(Sites().get(facts.site_id)))
+        await DayBuilder(place.store, clock, settle_s=0.0).build(facts, zone_of(Sites().get(facts.site_id)))
 
 
 def checking(place: Place) -> FunnelDaysCheck:
@@ -120,7 +124,7 @@ async def test_a_repair_leaves_alone_what_a_server_has_built_meanwhile(place: Pl
     stale = await check.examine()
     assert int(str(stale.facts["stale"])) > 0
 
-    await build_days(place)
+    await build_days(place, after_s=600)
     assert (await check.repair()).startswith("threw away the attempts of")
 
     now = await checking(place).examine()

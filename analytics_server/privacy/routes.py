@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,6 +16,7 @@ from analytics_server.http.answer import json_response
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint
 from analytics_server.http.streams.pieces import send_pieces
+from analytics_server.model import stored_site_id
 from analytics_server.privacy.certificate import Certificate
 from analytics_server.privacy.erasure_jobs import ErasureJob, ErasurePhase
 from analytics_server.privacy.erasures import Erasures
@@ -205,7 +207,7 @@ class PrivacyRoutes:
     async def export(self, call: Call[ExportRequest]) -> web.StreamResponse:
         """The rows, streamed. Raises `Unavailable`, a store error."""
         wanted, scope = call.body, scope_of(call, self._sites)
-        call.trail.details["user_hash"] = self._opt_outs.hash_of(wanted.user_id)
+        call.trail.details["user_hash"], call.trail.sites = self._opt_outs.hash_of(wanted.user_id), scope.audited
         await self._export.begin()
         is_zip = wanted.format == "zip"
         pieces = (self._export.zip if is_zip else self._export.ndjson)(wanted.user_id, scope)
@@ -225,7 +227,11 @@ class PrivacyRoutes:
         job = await self._erasures.request(wanted.user_id, scope, opted_out=wanted.opt_out)
         call.trail.resource = job.id
         call.trail.details["user_hash"] = job.user_hash
-        return _answer(await self._erasures.wait(job, ANSWER_S))
+        if wanted.opt_out:
+            call.trail.details["opt_out"] = "true"
+        job = await self._erasures.wait(job, ANSWER_S)
+        call.trail.sites = scope.audited or (tuple(map(stored_site_id, job.removed_of)) if job.is_done else ())
+        return _answer(job)
 
     async def list_erasures(self, call: Call[None]) -> ErasuresAnswer:
         """Those that the caller may see."""
@@ -253,7 +259,8 @@ class PrivacyRoutes:
         """Put a user on the list. Raises a store error."""
         scope = scope_of(call, self._sites)
         entries = await self._opt_outs.add(call.body.user_id, scope.sites or ())
-        call.trail.rows = len(entries)
+        call.trail.rows, call.trail.sites = len(entries), scope.audited
+        call.trail.site_rows = dict.fromkeys(scope.audited, 1)
         call.trail.details["user_hash"] = self._opt_outs.hash_of(call.body.user_id)
         return OptOutsAnswer(opt_outs=entries)
 
@@ -261,7 +268,9 @@ class PrivacyRoutes:
         """Take a user off the list. Raises a store error."""
         scope = scope_of(call, self._sites)
         removed = await self._opt_outs.remove(call.body.user_id, scope.sites or ())
-        call.trail.rows = removed
+        call.trail.rows = len(removed)
+        call.trail.sites = scope.audited or tuple(map(stored_site_id, removed))
+        call.trail.site_rows = Counter(map(stored_site_id, removed))
         call.trail.details["user_hash"] = self._opt_outs.hash_of(call.body.user_id)
 
 

@@ -16,6 +16,7 @@ import msgspec
 from aiohttp import web
 
 from analytics_server.errors import AnalyticsError
+from analytics_server.http.authorization import Caller
 
 OK = "ok"
 CANCELLED = "cancelled"
@@ -103,6 +104,7 @@ class AuditTrail:
 
     __slots__ = (
         "asked",
+        "body",
         "caller",
         "details",
         "in_background",
@@ -116,8 +118,10 @@ class AuditTrail:
     )
 
     def __init__(self) -> None:
-        self.caller: object | None = None
+        self.caller: Caller | None = None
         self.asked = b""
+        self.body = b""
+        """As far as it was read."""
         self.site_id = ""
         self.sites: tuple[str, ...] = ()
         """Of a call about several sites: all of them. Each has an entry, so that who manages one sees it;

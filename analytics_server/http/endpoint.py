@@ -4,8 +4,9 @@ From one declaration come the handler (authentication, reading and decoding the 
 the operation of the API description, and the tests that try every role on every route. A route without an action can't
 be declared: what anyone may call says `PUBLIC`.
 
-Order of a request: authentication, then the role, then the body, then the right to the site, then the handler. Nothing
-is read for a caller who could not use it, and nothing is looked up of a site that the caller may not see.
+Order of a request (`routing/routes.py`): authentication, then the role, then the body, then the right to the site, then
+the handler. Nothing is read for a caller who could not use it, and nothing is looked up of a site that the caller may
+not see.
 """
 
 from __future__ import annotations

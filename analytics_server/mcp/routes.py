@@ -21,7 +21,7 @@ from analytics_server.http.body import BodyLimits
 from analytics_server.http.declaration import Body, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom, for_tokens
 from analytics_server.http.parameters import single_values
-from analytics_server.http.routing import inner_handler
+from analytics_server.http.routing.routes import inner_handler
 from analytics_server.http.security.host_check import HostCheck
 from analytics_server.http.security.session_cookie import SessionCookies
 from analytics_server.live.socket import LiveSockets

@@ -45,7 +45,7 @@ async def _no_principal(token_id: str) -> Principal | None:
     return None
 
 
-class Accepted(NamedTuple):
+class UsedLink(NamedTuple):
     """Who accepted an invitation, and which rights it gave: none where it was for a new password."""
 
     person: Account
@@ -98,7 +98,7 @@ class SignIn:
         secret, life_s = await self._sessions.begin(person, began_ms)
         return person, secret, life_s
 
-    async def accept(self, secret: str, password: str, name: str, address: str) -> Accepted:
+    async def accept(self, secret: str, password: str, name: str, address: str) -> UsedLink:
         """Make of an invitation what it is for: a person, more rights, or a new password.
 
         Raises `NotFound` (unknown_invitation), `RequestError` (weak_password), as `sign_in` does, or a store error.
@@ -114,7 +114,7 @@ class SignIn:
             raise NotFound(_USED, code=_UNKNOWN)
         self._attempts.by_address.forgive(address)
         if invitation.resets:
-            return Accepted(await self._reset(invitation, password), Rights())
+            return UsedLink(await self._reset(invitation, password), Rights())
         await self._check_inviter(invitation)
         if (known := await self._own_or_new(invitation.email, password, address)) is not None:
             await self._use_up(invitation)
@@ -126,7 +126,7 @@ class SignIn:
                 invitation.email, name=name or invitation.name, rights=invitation.rights, password_hash=hash_
             )
         await self._people.withdraw(invitation.email)
-        return Accepted(person, invitation.rights)
+        return UsedLink(person, invitation.rights)
 
     def _check_method(self) -> None:
         if not self._by_password:

@@ -367,7 +367,7 @@ async def test_a_link_works_for_one_of_many_who_use_it_at_once(two: tuple[Server
     done = await asyncio.gather(
         *(one.sign_in.accept(secret, password, "", "192.0.2.1") for password in passwords), return_exceptions=True
     )
-    assert sorted(type(each).__name__ for each in done) == ["Accepted", "NotFound", "NotFound"]
+    assert sorted(type(each).__name__ for each in done) == ["NotFound", "NotFound", "UsedLink"]
 
 
 async def test_what_was_taken_away_is_taken_out_of_open_invitations(two: tuple[Server, Server]) -> None:

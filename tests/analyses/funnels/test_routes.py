@@ -24,7 +24,7 @@ from analytics_server.analyses.funnels.saved_funnels import funnel_type
 from analytics_server.analyses.funnels.service import FunnelService
 from analytics_server.config import LimitsSection
 from analytics_server.http.metrics import HttpMetrics
-from analytics_server.http.routing import route_table
+from analytics_server.http.routing.routes import route_table
 from analytics_server.http.serving import wrap
 from analytics_server.query.context import QueryContext
 from analytics_server.query.endpoint_parts import query_body

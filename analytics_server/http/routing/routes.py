@@ -13,6 +13,7 @@ from analytics_server.http.audit import AuditTrail, Recorder, append_all, outcom
 from analytics_server.http.authorization import ALL_SITES, ANYWHERE, Action, Authorizer, C, ResourceKind
 from analytics_server.http.body import BodyLimits, read_within
 from analytics_server.http.endpoint import Call, Endpoint, InnerHandler, InnerQuestion, RawHandler, SiteFrom
+from analytics_server.http.routing.refused_site import note_refused_site
 from analytics_server.http.security.session_cookie import SessionCookies
 from analytics_server.model import stored_site_id
 
@@ -67,7 +68,7 @@ def _handler(endpoint: Endpoint, authorizer: Authorizer[C], cookies: SessionCook
         # Every authenticated call passes here: the place for limits of a caller's rate.
         body = None if endpoint.parse is None else endpoint.parse(request)
         if body_type is not None:
-            text = await _body_of(request, reading, inner)
+            trail.body = text = await _body_of(request, reading, inner)
             if endpoint.is_question:
                 trail.asked = text
             body = reading.decode(text or reading.if_empty, body_type)
@@ -110,8 +111,12 @@ def _audited(endpoint: Endpoint, answer: _Answer, recorder: Recorder | None) -> 
         try:
             response = await answer(request, trail, inner)
         except BaseException as error:
-            for entry in trail.entries(action, endpoint.name, outcome_of(error)):
-                recorder.note(entry)
+            try:
+                if isinstance(error, AnalyticsError) and trail.caller is not None:
+                    await note_refused_site(trail, trail.caller, endpoint, request, inner)
+            finally:
+                for entry in trail.entries(action, endpoint.name, outcome_of(error)):
+                    recorder.note(entry)
             raise
         entries = trail.entries(action, endpoint.name, trail.outcome)
         if endpoint.changes and not response.prepared:

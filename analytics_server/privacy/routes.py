@@ -13,6 +13,7 @@ from analytics_server.access.actions import ERASE_PERSON, EXPORT_PERSON, MANAGE_
 from analytics_server.access.sites.sites import Sites
 from analytics_server.errors import NotFound, RequestError
 from analytics_server.http.answer import json_response
+from analytics_server.http.audit import AuditTrail
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint
 from analytics_server.http.streams.pieces import send_pieces
@@ -20,7 +21,7 @@ from analytics_server.model import stored_site_id
 from analytics_server.privacy.certificate import Certificate
 from analytics_server.privacy.erasure_jobs import ErasureJob, ErasurePhase
 from analytics_server.privacy.erasures import Erasures
-from analytics_server.privacy.export import PersonExport
+from analytics_server.privacy.export import ExportedRows, PersonExport
 from analytics_server.privacy.opt_outs import OptOut, OptOuts
 from analytics_server.privacy.scope import SiteScope, scope_of
 
@@ -210,12 +211,16 @@ class PrivacyRoutes:
         call.trail.details["user_hash"], call.trail.sites = self._opt_outs.hash_of(wanted.user_id), scope.audited
         await self._export.begin()
         is_zip = wanted.format == "zip"
-        pieces = (self._export.zip if is_zip else self._export.ndjson)(wanted.user_id, scope)
+        told = ExportedRows()
+        pieces = (self._export.zip if is_zip else self._export.ndjson)(wanted.user_id, scope, told=told)
         headers = {
             "Content-Type": ZIP if is_zip else NDJSON,
             "Content-Disposition": f'attachment; filename="export.{wanted.format}"',
         }
-        return await send_pieces(call.request, pieces, headers)
+        try:
+            return await send_pieces(call.request, pieces, headers)
+        finally:
+            _tell_rows(call.trail, scope, told)
 
     async def erase(self, call: Call[EraseRequest]) -> web.Response:
         """Begin, or tell how far it is. Raises `RequestError`, a store error."""
@@ -276,6 +281,12 @@ class PrivacyRoutes:
 
 def _may_see(scope: SiteScope, job: ErasureJob) -> bool:
     return scope.includes(job.scope)
+
+
+def _tell_rows(trail: AuditTrail, scope: SiteScope, told: ExportedRows) -> None:
+    """How many lines were written: of all sites, an entry for each that has one."""
+    trail.rows, trail.sites = told.total, scope.audited or tuple(told.of_sites)
+    trail.site_rows = dict.fromkeys(scope.audited, 0) | told.of_sites
 
 
 def _answer(job: ErasureJob) -> web.Response:

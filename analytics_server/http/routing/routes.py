@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -59,10 +60,17 @@ def _handler(endpoint: Endpoint, authorizer: Authorizer[C], cookies: SessionCook
 
     async def answer(request: web.Request, trail: AuditTrail, inner: InnerQuestion | None) -> web.StreamResponse:
         named, protocol = request.match_info if inner is None else inner.named, endpoint.protocol
-        if protocol is not None:
-            cookies.check_page(request)
-        caller = await authorizer.authenticate((protocol or cookies).credential(request))
-        trail.caller = caller
+        try:
+            if protocol is not None:
+                cookies.check_page(request)
+            credential = (protocol or cookies).credential(request)
+        except Forbidden:  # of a page of another address: the entry tells in whose name
+            with contextlib.suppress(AnalyticsError):
+                stated = cookies.stated(request) if protocol is None else protocol.credential(request)
+                trail.caller = await authorizer.authenticate(stated)
+                _note_address(trail, request, named, is_asked=protocol is None)
+            raise
+        trail.caller = caller = await authorizer.authenticate(credential)
         _note_address(trail, request, named, is_asked=protocol is None)
         authorizer.authorize(caller, action, ALL_SITES if action.resource is ResourceKind.ALL_SITES else ANYWHERE)
         # Every authenticated call passes here: the place for limits of a caller's rate.

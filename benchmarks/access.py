@@ -24,7 +24,7 @@ from analytics_server.access.principals import Principal, Role
 from analytics_server.app import Server
 from analytics_server.config import Config, ServerSection
 from analytics_server.http.authorization import Action, Resource
-from analytics_server.http.endpoint import route_table
+from analytics_server.http.routing.routes import route_table
 from benchmarks.process import TOKEN
 from benchmarks.report import Figure, Result, below
 from benchmarks.settings import Settings

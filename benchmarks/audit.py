@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
+from typing import Any, cast
 
 from analytics_server.audit.chain import SERVER_CHAIN, known_heads
 from analytics_server.audit.log import MOST_IN_BATCH, AuditLog
@@ -75,6 +76,6 @@ def _note(log: AuditLog, entries: int) -> float:
     began = time.perf_counter()
     for number in range(entries):
         trail = AuditTrail()
-        trail.caller, trail.asked, trail.site_id, trail.rows = TokenPrincipal, BODY, "example.com", number
+        trail.caller, trail.asked, trail.site_id, trail.rows = cast(Any, TokenPrincipal), BODY, "example.com", number
         log.note(trail.entry("query_site", "query", OK))
     return time.perf_counter() - began

@@ -23,7 +23,9 @@ from analytics_server.access.tokens import (
     MOST_THRESHOLD,
     TOKEN_ROLES,
     Token,
+    covered_details,
     grants_of,
+    token_details,
     token_hash,
 )
 from analytics_server.errors import Conflict, Forbidden, NotFound, RequestError
@@ -239,6 +241,8 @@ class TokenRoutes:
             role, scopes=scopes, name=name, sites=sites, expires_at=expires_at, threshold=threshold
         )
         call.trail.resource = token_id = token_hash(secret)[:ID_CHARS]
+        if (made := await self._gate.find(token_id)) is not None:
+            _tell(call, None, made)
         return NewToken(
             token=secret,
             token_id=token_id,
@@ -261,14 +265,17 @@ class TokenRoutes:
         if sites is not None or expires_at is not UNSET:
             _may_pass_on(call, grants_of(token.all_scopes, token.sites if sites is None else sites), end)
         changed = await self._gate.change(token.token_id, name=name, sites=sites, expires_at=expires_at)
+        if changed is not None:
+            _tell(call, token, changed)
         return await self._shown(changed or _unknown())
 
     async def revoke_token(self, call: Call[None]) -> None:
         """Delete a token, also one that can't be read if the caller covers all sites. Raises `NotFound`."""
-        if not _is_within(call, ()):
-            await self._known(call)
+        token = await self._gate.find(call.path("token_id")) if _is_within(call, ()) else await self._known(call)
         if not await self._gate.revoke(call.path("token_id")):
             _unknown()
+        if token is not None:
+            _tell(call, token, None)
 
     async def _known(self, call: Call[Any]) -> Token:
         """What the address names, within the caller's sites. Raises `NotFound`."""
@@ -341,6 +348,12 @@ def _may_pass_on(call: Call[Any], grants: tuple[Grant, ...], end: datetime | Non
     until_ms = 0 if end is None else max(1, int(end.timestamp() * 1000))
     if why := excess(_principal(call), grants, until_ms=until_ms):
         raise Forbidden(why)
+
+
+def _tell(call: Call[Any], before: Token | None, after: Token | None) -> None:
+    """Have an audit entry for each site that the token covers or has covered. One of them is there."""
+    call.trail.details |= token_details(after or before or _unknown())
+    call.trail.tell_sites(covered_details(before, after))
 
 
 def _is_within(call: Call[Any], sites: tuple[str, ...]) -> bool:

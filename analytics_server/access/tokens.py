@@ -19,6 +19,8 @@ from datetime import datetime
 import msgspec
 
 from analytics_server.access.principals import Grant, Principal, PrincipalKind, Role
+from analytics_server.http.audit import WHOLE_SERVER, SiteDetails
+from analytics_server.model import stored_site_id
 from analytics_server.store.documents import Key
 
 TOKEN_PREFIX = "ast_"
@@ -129,3 +131,31 @@ def keyed_hash(secret: str, key: str) -> str:
 def token_hash(token: str) -> str:
     """SHA-256, hex: its beginning is the token's id."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def token_details(token: Token) -> dict[str, str]:
+    """What audit entries say of a token's rights, wherever it has them."""
+    scopes = token.all_scopes
+    is_role = len(scopes) == 1 and scopes[0] in TOKEN_ROLES
+    return {
+        "role" if is_role else "scopes": " ".join(scopes),
+        **({"threshold": str(token.threshold)} if token.threshold else {}),
+        **({} if token.expires_at is None else {"expires_at": token.expires_at.isoformat()}),
+    }
+
+
+def covered_details(before: Token | None, after: Token | None) -> SiteDetails:
+    """What becomes of the access to each site as a token is made, changed or revoked (None: there is none)."""
+    old, new = _places(before), _places(after)
+
+    def change(place: str) -> str:
+        had, has = (place in each or WHOLE_SERVER in each for each in (old, new))
+        return "kept" if had and has else "given" if has else "taken"
+
+    return {place: {"access": change(place)} for place in sorted(old | new)}
+
+
+def _places(token: Token | None) -> frozenset[str]:
+    if token is None:
+        return frozenset()
+    return frozenset(map(stored_site_id, token.sites)) or frozenset({WHOLE_SERVER})

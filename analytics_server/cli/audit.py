@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+import msgspec
 
 from analytics_server.access.actions import VIEW_AUDIT
 from analytics_server.audit.chain import COMMANDS_CHAIN, FOLDER, known_heads
@@ -31,7 +32,7 @@ from analytics_server.audit.verify import verify as verify_chains
 from analytics_server.cli.context import config_option, echo_json, json_option, read_config, with_store
 from analytics_server.cli.progress import AmountLines
 from analytics_server.config import Config
-from analytics_server.http.audit import OK, AuditEntry
+from analytics_server.http.audit import OK, AuditEntry, SiteDetails, append_all
 from analytics_server.store import Store, migrate
 from analytics_server.store.lease import Lease, leased
 
@@ -190,11 +191,19 @@ async def record(
     outcome: str = OK,
     rows: int | None = None,
     details: Mapping[str, str] | None = None,
+    sites: SiteDetails | None = None,
 ) -> None:
-    """Record what a command did, by the user of the machine who gave it. Raises `AuditUnavailable`, `OSError`."""
+    """Record what a command did, by the user of the machine who gave it. Raises `AuditUnavailable`, `OSError`.
+
+    `sites`: those that it was about, where they may be several, each of which has an entry.
+    """
     entry = _entry(action, command, site_id=site_id, resource=resource, outcome=outcome, rows=rows, details=details)
+    of_sites = [
+        msgspec.structs.replace(entry, site_id=site, details={**entry.details, **own})
+        for site, own in (sites or {}).items()
+    ]
     async with command_log(store, config) as log:
-        await log.append(entry)
+        await append_all(log, of_sites or [entry])
 
 
 def _entry(

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 from aiohttp import web
 
 from analytics_server.errors import AnalyticsError
+from analytics_server.http.authorization import Caller
 
 OK = "ok"
 CANCELLED = "cancelled"
@@ -24,6 +25,13 @@ NOT_SHOWN = "(not shown)"
 SHOWN_CHARS = 128
 _UNSHOWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\s]|(?i:as[ist]_)")
 """Control characters, spaces, and the beginning of a token: a client may put one where an id belongs."""
+
+
+WHOLE_SERVER = ""
+"""Instead of a site: what concerns the server, and not single sites."""
+
+SiteDetails = Mapping[str, Mapping[str, str]]
+"""What the audit entry of each site says besides: of this site alone, as who manages it reads the entry."""
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +66,14 @@ class Recorder(Protocol):
         """Record an entry; durable afterwards. Raises `AuditUnavailable`."""
 
 
+async def append_all(recorder: Recorder, entries: Sequence[AuditEntry]) -> None:
+    """Record entries, which are written together; durable afterwards. Raises `AuditUnavailable`."""
+    if len(entries) == 1:
+        await recorder.append(entries[0])
+    else:
+        await asyncio.gather(*map(recorder.append, entries))
+
+
 def principal_of(caller: object) -> tuple[str, str, str]:
     """Kind, id and name of an authenticated caller: the one place that knows how principals are told apart."""
     id_ = getattr(caller, "id", "") or getattr(caller, "token_id", "")
@@ -89,30 +105,37 @@ class AuditTrail:
     __slots__ = (
         "action",
         "asked",
+        "body",
         "caller",
         "details",
         "in_background",
         "outcome",
         "resource",
         "rows",
+        "site_details",
         "site_id",
         "site_rows",
         "sites",
     )
 
     def __init__(self) -> None:
-        self.caller: object | None = None
+        self.caller: Caller | None = None
         self.action = ""
         """What was done, where it is another action than the endpoint's: the handler says so."""
         self.asked = b""
+        self.body = b""
+        """As far as it was read."""
         self.site_id = ""
         self.sites: tuple[str, ...] = ()
-        """Of a call about several sites: all of them. Each has an entry, so that who manages one sees it."""
+        """Of a call about several sites: all of them. Each has an entry, so that who manages one sees it;
+        `WHOLE_SERVER` may be among them."""
         self.resource = ""
         self.rows: int | None = None
         self.site_rows: Mapping[str, int] = {}
         """Of a call about several sites: the rows of each, where they can be told apart."""
         self.details: dict[str, str] = {}
+        self.site_details: SiteDetails = {}
+        """Of a call about several sites: what the entry of each says besides."""
         self.outcome = OK
         """Of a call that is answered; an error's code where the answer, in a protocol of its own, is a refusal."""
         self.in_background = False
@@ -136,11 +159,21 @@ class AuditTrail:
         )
 
     def entries(self, action: str, operation: str, outcome: str) -> list[AuditEntry]:
-        """The entry of the call, or one for each of its sites: it says nothing of the other sites' rows."""
+        """The entry of the call, or one for each of its sites: it says nothing of the other sites."""
         entry = self.entry(action, operation, outcome)
         return [
-            msgspec.structs.replace(entry, site_id=shown_id(site), rows=self.site_rows.get(site)) for site in self.sites
+            msgspec.structs.replace(
+                entry,
+                site_id=shown_id(site),
+                rows=self.site_rows.get(site),
+                details={**self.details, **self.site_details.get(site, {})},
+            )
+            for site in self.sites
         ] or [entry]
+
+    def tell_sites(self, details: SiteDetails) -> None:
+        """The call was about these sites, and what the entry of each says besides."""
+        self.sites, self.site_details = tuple(details), details
 
 
 def rows_of(result: object) -> int | None:

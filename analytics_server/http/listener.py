@@ -19,8 +19,9 @@ from analytics_server.http.address_file import AddressFile
 from analytics_server.http.audit import Recorder
 from analytics_server.http.authorization import Authorizer, C
 from analytics_server.http.body import BODY_TIMEOUT_S
-from analytics_server.http.endpoint import Endpoint, route_table
+from analytics_server.http.endpoint import Endpoint
 from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.routing.routes import route_table
 from analytics_server.http.security.headers import HSTS
 from analytics_server.http.security.host_check import OPEN_TAGS, HostCheck
 from analytics_server.http.security.session_cookie import SessionCookies

@@ -234,7 +234,7 @@ class LiveSockets:
             site_id = known.site_id
         authorization, chosen = handshake_token(request)
         if chosen == COOKIE_SUBPROTOCOL:
-            authorization = self._cookies.credential(request) or ""
+            authorization = await self._of_cookie(request, site_id)
         socket = web.WebSocketResponse(
             protocols=(chosen,) if chosen else (),
             heartbeat=HEARTBEAT_S,
@@ -256,6 +256,17 @@ class LiveSockets:
         finally:
             self._open.discard(socket)
         return socket
+
+    async def _of_cookie(self, request: web.Request, site_id: str) -> str:
+        """The cookie as an `Authorization` value. Raises `Forbidden` for another page, and notes for whom."""
+        try:
+            return self._cookies.credential(request) or ""
+        except Forbidden as error:
+            caller: Caller | None = None
+            with contextlib.suppress(AnalyticsError):
+                caller = await self._tokens.authenticate(self._cookies.stated(request) or "")
+            self._note(caller, site_id if caller is not None and caller.covers(site_id) else "", error.code)
+            raise
 
     async def _admit(
         self, request: web.Request, socket: web.WebSocketResponse, site_id: str, authorization: str | None

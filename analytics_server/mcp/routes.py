@@ -19,10 +19,12 @@ from analytics_server.http.audit import Recorder
 from analytics_server.http.authorization import Action, Authorizer
 from analytics_server.http.body import BodyLimits
 from analytics_server.http.declaration import Body, Reply
-from analytics_server.http.endpoint import Call, Endpoint, SiteFrom, for_tokens, inner_handler
+from analytics_server.http.endpoint import Call, Endpoint, SiteFrom, for_tokens
 from analytics_server.http.parameters import single_values
+from analytics_server.http.routing.routes import inner_handler
 from analytics_server.http.security.host_check import HostCheck
 from analytics_server.http.security.session_cookie import SessionCookies
+from analytics_server.http.streams.row_tally import RowTally
 from analytics_server.live.socket import LiveSockets
 from analytics_server.mcp.messages import METHOD_NOT_FOUND, Answered, Message
 from analytics_server.mcp.service import REFUSED, McpService
@@ -112,12 +114,14 @@ def _sql_in_one_piece(config: Config, sql: SqlService) -> Callable[[Call[SqlRequ
     most_rows, most_bytes = config.mcp.rows, WIDEST * config.mcp.answer_bytes
 
     async def answer(call: Call[SqlRequest]) -> web.Response:
-        pieces, size = [], 0
-        async for piece in sql.run(call.body, "json", token_id=call.caller.token_id, most_rows=most_rows):
+        pieces, size, tally = [], 0, RowTally("json")
+        asked, who = call.body, call.caller.token_id
+        async for piece in sql.run(asked, "json", token_id=who, most_rows=most_rows, tally=tally):
             size += len(piece)
             if size > most_bytes:
                 raise TooLarge("The rows are too wide for an assistant: select fewer or shorter columns.")
             pieces.append(piece)
+        call.trail.rows = tally.rows
         return web.Response(body=b"".join(pieces))
 
     return answer

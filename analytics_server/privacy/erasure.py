@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -198,7 +199,9 @@ class Erasure:
         tables = tuple(sorted({*job.tables, *found.tables}))
         await self._change(tables=tables)
         await self._tables.delete_old_parts_at_once(tables)
-        await self._next(ErasurePhase.DELETE, removed=removed, rebuilt=rebuilt)
+        removed_of = Counter(job.removed_of)
+        removed_of.update(found.of_sites)
+        await self._next(ErasurePhase.DELETE, removed=removed, rebuilt=rebuilt, removed_of=removed_of)
 
     async def _rollups(self) -> None:
         for _ in range(ROLLUP_ROUNDS):
@@ -210,8 +213,13 @@ class Erasure:
     async def _letters(self, user_id: str) -> None:
         resources, job = self._resources, self.job
 
+        met = set[str]()
+
         def is_erased(site_id: str, user: str) -> bool:
-            return user == user_id and job.scope.covers(site_id)
+            if user != user_id or not job.scope.covers(site_id):
+                return False
+            met.add(site_id)
+            return True
 
         known = user_id if job.scope.sites is None else ""  # a damaged file's rows can't be told apart by site
         loop = asyncio.get_running_loop()
@@ -222,7 +230,7 @@ class Erasure:
         for name, rows in (("dead letters", letters), ("quarantined segments", kept)):
             if rows:
                 removed[name] = removed.get(name, 0) + rows
-        await self._next(ErasurePhase.ARCHIVE, removed=removed)
+        await self._next(ErasurePhase.ARCHIVE, removed=removed, removed_of={**dict.fromkeys(met, 0), **job.removed_of})
 
     async def _files(self) -> None:
         job = self.job

@@ -52,7 +52,8 @@ class ErasurePhase(StrEnum):
 class ErasureJob(msgspec.Struct, frozen=True, kw_only=True):
     """One erasure. `server`: who carries it out; `beat_ms`: when that was last seen. `cut_off` 0: not fixed yet.
 
-    `follows`: of what another server delivered late, the erasure that asked for it.
+    `follows`: of what another server delivered late, the erasure that asked for it. `removed_of`: the rows in
+    ClickHouse that were removed, by site.
     """
 
     id: str
@@ -68,6 +69,7 @@ class ErasureJob(msgspec.Struct, frozen=True, kw_only=True):
     opted_out: bool = False
     follows: str = ""
     removed: dict[str, int] = {}
+    removed_of: dict[str, int] = {}
     rebuilt: dict[str, int] = {}
     tables: tuple[str, ...] = ()
     """Whose settings are changed until the end."""

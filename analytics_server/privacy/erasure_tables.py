@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -49,6 +50,14 @@ class CollectedRows:
     removed: dict[str, int] = field(default_factory=dict)
     rebuilt: dict[str, int] = field(default_factory=dict)
     tables: list[str] = field(default_factory=list)
+    of_sites: Counter[str] = field(default_factory=Counter)
+    """The person's own, by site."""
+
+    def take(self, table: str, rows: Counter[str]) -> None:
+        """The person's own rows of a table, by site."""
+        if rows:
+            self.removed[table] = rows.total()
+            self.of_sites.update(rows)
 
 
 class ErasureTables:
@@ -90,23 +99,20 @@ class ErasureTables:
             parameters,
         )
         of_person = f"{mine} AND {self._batches()}"
-        if events := await self._count("events", of_person):
-            found.removed["events"] = events
+        found.take("events", await self._count_by_site("events", of_person))
         tables = {table.name: table for table in await person_tables(self._store)}
         for removal in await removals(self._store, self._id, self._watch):
             target, named = removal.target, ""
             if target in tables:
                 named = f"x.{USER_COLUMN} IN {self._person} AND {self._scope.condition}"
-                if rows := await self._count(tables[target].source, mine):
-                    found.removed[target] = rows
+                found.take(target, await self._count_by_site(tables[target].source, mine))
             await removal.collect(of_person, self._scope.parameters, named)
             if rows := await removal.rows():
                 found.tables.append(target)
                 if target not in found.removed:
                     found.rebuilt[target] = rows
         for build in (table for table in tables.values() if table.is_build):
-            if rows := await self._count(build.name, self._subjects(build)):
-                found.removed[build.name] = rows
+            found.take(build.name, await self._count_by_site(build.name, self._subjects(build)))
         if found.removed or found.rebuilt:
             found.tables += ["events", *self._build_tables()]
             await self._write_down_days()
@@ -279,6 +285,15 @@ class ErasureTables:
             timeout_s=TIMEOUT_S,
         )
         return {(str(site_id), day): tuple(removed) for site_id, day, removed in answer.rows}  # type: ignore[misc,arg-type]
+
+    async def _count_by_site(self, source: str, condition: str) -> Counter[str]:
+        answer = await self._store.query(
+            f"SELECT site_id, count() FROM {source} WHERE {condition} GROUP BY site_id",
+            self._scope.parameters,
+            settings=SETTINGS,
+            timeout_s=TIMEOUT_S,
+        )
+        return Counter({str(site_id): int(str(rows)) for site_id, rows in answer.rows})
 
     async def _count(self, source: str, condition: str, parameters: dict[str, object] | None = None) -> int:
         answer = await self._store.query(

@@ -7,6 +7,7 @@ was asked for. Rows are streamed: memory holds a few pieces of the answer, howev
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -17,6 +18,7 @@ import msgspec
 from analytics_server.errors import StoreError, Unavailable
 from analytics_server.ingest.flush import dead_letters
 from analytics_server.ingest.wal.segment import SegmentError
+from analytics_server.model import stored_site_id
 from analytics_server.privacy.export_page import ExportPage
 from analytics_server.privacy.opt_outs import OptOuts
 from analytics_server.privacy.person_tables import USER_COLUMN, PersonTable, person_tables
@@ -54,6 +56,31 @@ class Log(Protocol):
         """Wait until these batches are in ClickHouse."""
 
 
+class _Line(msgspec.Struct):
+    site_id: str = ""
+
+
+class ExportedRows:
+    """Counts the lines of an export as they are written.
+
+    `total`: all of them; `of_sites`: those that name a site, by its id in its one spelling.
+    """
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.of_sites: Counter[str] = Counter()
+        self._rest = b""
+        self._decode = msgspec.json.Decoder(_Line).decode
+
+    def feed(self, piece: bytes) -> None:
+        """The next piece of NDJSON, which may begin and end anywhere."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        self.total += len(lines)
+        for site_id, rows in Counter(self._decode(line).site_id for line in lines).items():
+            if site_id:
+                self.of_sites[stored_site_id(site_id)] += rows
+
+
 class PersonExport:
     """`opt_outs` tells whether the person is on the list; `letters` is where dead letters lie."""
 
@@ -76,12 +103,27 @@ class PersonExport:
             )
 
     async def ndjson(
-        self, user_id: str, scope: SiteScope, on_table: Callable[[str], None] = lambda name: None
+        self,
+        user_id: str,
+        scope: SiteScope,
+        on_table: Callable[[str], None] = lambda name: None,
+        *,
+        told: ExportedRows | None = None,
     ) -> AsyncGenerator[bytes, None]:
-        """One stored row a line: a JSON object with its columns, and `table`. `on_table` hears which is read next.
+        """One stored row a line: a JSON object with its columns, and `table`. `on_table` hears which is read next,
+        `told` counts the lines.
 
         Raises a store error.
         """
+        async with aclosing(self._lines(user_id, scope, on_table)) as pieces:
+            async for piece in pieces:
+                if told is not None:
+                    await asyncio.to_thread(told.feed, piece)
+                yield piece
+
+    async def _lines(
+        self, user_id: str, scope: SiteScope, on_table: Callable[[str], None]
+    ) -> AsyncGenerator[bytes, None]:
         for table in await person_tables(self._store):
             on_table(table.name)
             async for piece in self._rows(table, user_id, scope):
@@ -96,12 +138,17 @@ class PersonExport:
             yield msgspec.json.encode({"table": "archived_days", "not_searched": files}) + b"\n"
 
     async def zip(
-        self, user_id: str, scope: SiteScope, on_table: Callable[[str], None] = lambda name: None
+        self,
+        user_id: str,
+        scope: SiteScope,
+        on_table: Callable[[str], None] = lambda name: None,
+        *,
+        told: ExportedRows | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """A zip of the same NDJSON and a page for people. Raises a store error."""
         archive, page = ZipStream(), ExportPage(user_id)
         archive.begin(NDJSON_FILE)
-        async for piece in self.ndjson(user_id, scope, on_table):
+        async for piece in self.ndjson(user_id, scope, on_table, told=told):
             await asyncio.to_thread(page.add, piece)
             if made := await asyncio.to_thread(archive.add, piece):
                 yield made

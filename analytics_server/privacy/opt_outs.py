@@ -111,15 +111,18 @@ class OptOuts:
                 await self._documents.put_all(new)
         return [entry for key in wanted if (entry := self._documents.get(key)) is not None]
 
-    async def remove(self, user_id: str, sites: Iterable[str]) -> int:
-        """Take a user off the list for these sites (none: wherever it stands); how many entries that were."""
+    async def remove(self, user_id: str, sites: Iterable[str]) -> list[str]:
+        """Take a user off the list for these sites (none: wherever it stands); the sites of the entries.
+
+        Raises a store error.
+        """
         user_hash, only = self._hashes.of(user_id), set(sites)
         async with self._documents.changing:
             await self._documents.load()
             found = [key for key, _ in self._documents.items() if key[0] == user_hash and (not only or key[1] in only)]
             for key in found:
                 await self._documents.delete(key)
-        return len(found)
+        return sorted(site_id for _, site_id in found)
 
     def of_sites(self, covers: Callable[[str], bool], *, all_sites: bool) -> list[OptOut]:
         """The entries that a caller may see, the oldest first."""

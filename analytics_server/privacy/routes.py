@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Literal
 
 import msgspec
@@ -12,13 +13,15 @@ from analytics_server.access.actions import ERASE_PERSON, EXPORT_PERSON, MANAGE_
 from analytics_server.access.sites.sites import Sites
 from analytics_server.errors import NotFound, RequestError
 from analytics_server.http.answer import json_response
+from analytics_server.http.audit import AuditTrail
 from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint
 from analytics_server.http.streams.pieces import send_pieces
+from analytics_server.model import stored_site_id
 from analytics_server.privacy.certificate import Certificate
 from analytics_server.privacy.erasure_jobs import ErasureJob, ErasurePhase
 from analytics_server.privacy.erasures import Erasures
-from analytics_server.privacy.export import PersonExport
+from analytics_server.privacy.export import ExportedRows, PersonExport
 from analytics_server.privacy.opt_outs import OptOut, OptOuts
 from analytics_server.privacy.scope import SiteScope, scope_of
 
@@ -205,15 +208,19 @@ class PrivacyRoutes:
     async def export(self, call: Call[ExportRequest]) -> web.StreamResponse:
         """The rows, streamed. Raises `Unavailable`, a store error."""
         wanted, scope = call.body, scope_of(call, self._sites)
-        call.trail.details["user_hash"] = self._opt_outs.hash_of(wanted.user_id)
+        call.trail.details["user_hash"], call.trail.sites = self._opt_outs.hash_of(wanted.user_id), scope.audited
         await self._export.begin()
         is_zip = wanted.format == "zip"
-        pieces = (self._export.zip if is_zip else self._export.ndjson)(wanted.user_id, scope)
+        told = ExportedRows()
+        pieces = (self._export.zip if is_zip else self._export.ndjson)(wanted.user_id, scope, told=told)
         headers = {
             "Content-Type": ZIP if is_zip else NDJSON,
             "Content-Disposition": f'attachment; filename="export.{wanted.format}"',
         }
-        return await send_pieces(call.request, pieces, headers)
+        try:
+            return await send_pieces(call.request, pieces, headers)
+        finally:
+            _tell_rows(call.trail, scope, told)
 
     async def erase(self, call: Call[EraseRequest]) -> web.Response:
         """Begin, or tell how far it is. Raises `RequestError`, a store error."""
@@ -225,7 +232,11 @@ class PrivacyRoutes:
         job = await self._erasures.request(wanted.user_id, scope, opted_out=wanted.opt_out)
         call.trail.resource = job.id
         call.trail.details["user_hash"] = job.user_hash
-        return _answer(await self._erasures.wait(job, ANSWER_S))
+        if wanted.opt_out:
+            call.trail.details["opt_out"] = "true"
+        job = await self._erasures.wait(job, ANSWER_S)
+        call.trail.sites = scope.audited or (tuple(map(stored_site_id, job.removed_of)) if job.is_done else ())
+        return _answer(job)
 
     async def list_erasures(self, call: Call[None]) -> ErasuresAnswer:
         """Those that the caller may see."""
@@ -253,7 +264,8 @@ class PrivacyRoutes:
         """Put a user on the list. Raises a store error."""
         scope = scope_of(call, self._sites)
         entries = await self._opt_outs.add(call.body.user_id, scope.sites or ())
-        call.trail.rows = len(entries)
+        call.trail.rows, call.trail.sites = len(entries), scope.audited
+        call.trail.site_rows = dict.fromkeys(scope.audited, 1)
         call.trail.details["user_hash"] = self._opt_outs.hash_of(call.body.user_id)
         return OptOutsAnswer(opt_outs=entries)
 
@@ -261,12 +273,20 @@ class PrivacyRoutes:
         """Take a user off the list. Raises a store error."""
         scope = scope_of(call, self._sites)
         removed = await self._opt_outs.remove(call.body.user_id, scope.sites or ())
-        call.trail.rows = removed
+        call.trail.rows = len(removed)
+        call.trail.sites = scope.audited or tuple(map(stored_site_id, removed))
+        call.trail.site_rows = Counter(map(stored_site_id, removed))
         call.trail.details["user_hash"] = self._opt_outs.hash_of(call.body.user_id)
 
 
 def _may_see(scope: SiteScope, job: ErasureJob) -> bool:
     return scope.includes(job.scope)
+
+
+def _tell_rows(trail: AuditTrail, scope: SiteScope, told: ExportedRows) -> None:
+    """How many lines were written: of all sites, an entry for each that has one."""
+    trail.rows, trail.sites = told.total, scope.audited or tuple(told.of_sites)
+    trail.site_rows = dict.fromkeys(scope.audited, 0) | told.of_sites
 
 
 def _answer(job: ErasureJob) -> web.Response:

@@ -36,6 +36,11 @@ class SiteScope(msgspec.Struct, frozen=True, kw_only=True):
         """Is the site among them?"""
         return self.sites is None or site_id in self.sites
 
+    @property
+    def audited(self) -> tuple[str, ...]:
+        """The sites that have an audit entry each of what is done in the scope; none where it is all sites."""
+        return tuple(map(stored_site_id, self.sites or ()))
+
     def includes(self, other: SiteScope) -> bool:
         """Are all sites of the other among them?"""
         return self.sites is None or (other.sites is not None and set(other.sites) <= set(self.sites))

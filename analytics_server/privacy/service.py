@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+
+import msgspec
 
 from analytics_server.access.actions import ERASE_PERSON
 from analytics_server.access.service import AccessService
 from analytics_server.access.stored_link import ShareLink
 from analytics_server.config import Config
-from analytics_server.http.audit import AuditEntry, Recorder
+from analytics_server.http.audit import AuditEntry, Recorder, append_all
 from analytics_server.http.endpoint import Endpoint
 from analytics_server.ingest.service import IngestService
 from analytics_server.ingest.wal.segment import Sealed
+from analytics_server.model import stored_site_id
 from analytics_server.privacy.certificate import Certificate
 from analytics_server.privacy.erasure import DELIVERY_WAIT_S, ErasureResources
 from analytics_server.privacy.erasure_jobs import ErasureJobs
@@ -165,14 +169,20 @@ class PrivacyService:
         return links.open_of_site(site_id)
 
     async def _done(self, certificate: Certificate) -> None:
-        await self._recorder.append(
-            AuditEntry(
-                action=ERASE_PERSON.name,
-                operation=ERASURE_DONE,
-                principal_kind="internal",
-                principal_name="server",
-                resource=certificate.erasure_id,
-                rows=sum(certificate.removed.values()),
-                details={"user_hash": certificate.user_hash, "certificate_hash": certificate.hash},
-            )
+        """An entry for each site of the erasure; of one on all sites, for each on which the person had rows."""
+        job = self.erasures.jobs.get(certificate.erasure_id)
+        removed = Counter[str]() if job is None else Counter(job.removed_of)
+        sites = sorted(removed) if certificate.sites is None else certificate.sites
+        total = sum(certificate.removed.values())
+        entry = AuditEntry(
+            action=ERASE_PERSON.name,
+            operation=ERASURE_DONE,
+            principal_kind="internal",
+            principal_name="server",
+            resource=certificate.erasure_id,
+            rows=total,
+            details={"user_hash": certificate.user_hash, "certificate_hash": certificate.hash},
         )
+        rows_of = removed if len(sites) > 1 else dict.fromkeys(sites, total)
+        of_sites = [msgspec.structs.replace(entry, site_id=stored_site_id(site), rows=rows_of[site]) for site in sites]
+        await append_all(self._recorder, of_sites or [entry])

@@ -66,7 +66,8 @@ class JsonAnswer:
         self._head: list[bytes] = []
         self._tail: list[bytes] = []
         self._part = "head"
-        self._rows = 0
+        self.rows = 0
+        """Those that are sent."""
         self._cut = False
 
     def feed(self, piece: bytes) -> bytes:
@@ -114,9 +115,9 @@ class JsonAnswer:
         if line in (b"],", b"]"):
             self._part = "tail"
             return b""
-        if self._rows == self._max_rows:
+        if self.rows == self._max_rows:
             self._cut = True
             return b""
-        self._rows += 1
+        self.rows += 1
         row = line.removesuffix(b",")
-        return row if self._rows == 1 else b"," + row
+        return row if self.rows == 1 else b"," + row

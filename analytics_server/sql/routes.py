@@ -18,6 +18,7 @@ from analytics_server.http.declaration import Body, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.http.parameters import single_values
 from analytics_server.http.streams.pieces import NO_STORE, send_pieces
+from analytics_server.http.streams.row_tally import RowTally
 from analytics_server.query.endpoint_parts import NO_SITE, query_body
 from analytics_server.sql.answer import FORMATS, SqlAnswer
 from analytics_server.sql.codes import RUN_CODES
@@ -35,7 +36,11 @@ def endpoints(service: SqlService) -> list[Endpoint]:
 
     async def sql(call: Call[SqlRequest]) -> web.StreamResponse:
         format_, raw_csv = _format(call.request)
-        return await _answer(call.request, service, call.body, format_, raw_csv, call.caller.token_id)
+        tally = RowTally(format_, heads=1 if format_ == "csv" else 0)
+        try:
+            return await _answer(call, service, format_, raw_csv, tally)
+        finally:
+            call.trail.rows = tally.rows
 
     async def schema(call: Call[None]) -> web.Response:
         site_id = single_values(call.request).get("site_id", "")
@@ -118,12 +123,12 @@ def endpoints(service: SqlService) -> list[Endpoint]:
 
 
 async def _answer(
-    request: web.Request, service: SqlService, asked: SqlRequest, format_: str, raw_csv: bool, token_id: str
+    call: Call[SqlRequest], service: SqlService, format_: str, raw_csv: bool, tally: RowTally
 ) -> web.StreamResponse:
     limits = service.limits
     return await send_pieces(
-        request,
-        service.run(asked, format_, token_id=token_id, raw_csv=raw_csv),
+        call.request,
+        service.run(call.body, format_, token_id=call.caller.token_id, raw_csv=raw_csv, tally=tally),
         {"X-Row-Limit": str(limits.rows)} | ({"Content-Type": FORMATS[format_][1]} if format_ in FORMATS else {}),
         within_s=limits.timeout_s + limits.send_s,
     )

@@ -20,6 +20,7 @@ from msgspec import Meta
 from analytics_server.config import SqlSection
 from analytics_server.errors import StoreError, StoreTimeout
 from analytics_server.http.streams.csv_cells import HarmlessCells
+from analytics_server.http.streams.row_tally import RowTally
 from analytics_server.profiles.tables import profile_of
 from analytics_server.query.context import QueryContext
 from analytics_server.sql.answer import FORMATS, JsonAnswer
@@ -156,8 +157,10 @@ class SqlService:
         token_id: str = "",
         raw_csv: bool = False,
         most_rows: int | None = None,
+        tally: RowTally | None = None,
     ) -> AsyncGenerator[bytes]:
         """The answer in pieces. `raw_csv`: cells as they are, for machines. `most_rows`: of JSON, if fewer are wanted.
+        `tally`: counts the rows that are sent.
 
         Raises `RequestError`, `NotFound`, `Unavailable` or a `StoreError`."""
         if format_ not in FORMATS:
@@ -169,7 +172,10 @@ class SqlService:
         reshaped = shape or cells
         async with aclosing(self.pieces(question, FORMATS[format_][0], token_id=token_id)) as pieces:
             async for piece in pieces:
-                if ready := reshaped.feed(piece) if reshaped else piece:
+                ready = reshaped.feed(piece) if reshaped else piece
+                if tally is not None:
+                    tally.take(piece, None if shape is None else shape.rows)
+                if ready:
                     yield ready
         if cells is not None and (last := cells.end()):
             yield last

@@ -21,7 +21,8 @@ from analytics_server.clickhouse.routes import endpoints
 from analytics_server.clickhouse.service import ClickhouseService
 from analytics_server.config import ClickhouseApiSection
 from analytics_server.http.audit import AuditEntry
-from analytics_server.http.endpoint import Endpoint, route_table
+from analytics_server.http.endpoint import Endpoint
+from analytics_server.http.routing.routes import route_table
 from analytics_server.sql.service import SqlService
 from tests.http.authorizer import KnownTokens
 from tests.query.conftest import store, world

@@ -10,7 +10,8 @@ from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.principals import Principal, Role
 from analytics_server.access.tokens import Token
 from analytics_server.errors import Unauthorized
-from analytics_server.http.endpoint import Endpoint, route_table
+from analytics_server.http.endpoint import Endpoint
+from analytics_server.http.routing.routes import route_table
 
 
 class KnownTokens:

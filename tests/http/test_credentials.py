@@ -28,8 +28,9 @@ from analytics_server.access.people.sessions import PersonSessions
 from analytics_server.access.principals import Role as Held
 from analytics_server.config import AccessSection
 from analytics_server.http.declaration import plain_path
-from analytics_server.http.endpoint import Call, Endpoint, SiteFrom, for_tokens, not_narrowed, route_table
+from analytics_server.http.endpoint import Call, Endpoint, SiteFrom, for_tokens, not_narrowed
 from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.routing.routes import route_table
 from analytics_server.http.security.session_cookie import PLAIN_NAME, READING_METHODS
 from analytics_server.http.serving import wrap
 from analytics_server.store import Store

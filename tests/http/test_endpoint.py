@@ -15,8 +15,9 @@ from analytics_server.errors import Forbidden, Unauthorized
 from analytics_server.http.authorization import PUBLIC, READING, Action, Narrowing, Resource, ResourceKind
 from analytics_server.http.body import BodyLimits
 from analytics_server.http.declaration import Body, Reply
-from analytics_server.http.endpoint import Call, Endpoint, SiteFrom, route_table
+from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.routing.routes import route_table
 from analytics_server.http.serving import wrap
 
 SITE_ACTION = Action(name="on_site", about="x", resource=ResourceKind.SITE, roles=READING)

@@ -59,8 +59,8 @@ async def test_an_entry_of_single_sites_counts_there_alone(store: Store) -> None
     assert (opt_outs.has("a.example", USER), opt_outs.has("b.example", USER)) == (True, False)
     assert [entry.site_id for entry in opt_outs.of_sites(lambda site: site == "a.example", all_sites=False)]
     assert not opt_outs.of_sites(lambda site: site == "b.example", all_sites=False)
-    assert await opt_outs.remove(USER, ("b.example",)) == 0
-    assert await opt_outs.remove(USER, ("a.example",)) == 1
+    assert await opt_outs.remove(USER, ("b.example",)) == []
+    assert await opt_outs.remove(USER, ("a.example",)) == ["a.example"]
     assert not opt_outs.has("a.example", USER)
 
 

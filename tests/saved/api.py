@@ -17,8 +17,8 @@ from analytics_server.access.actions import GateAuthorizer
 from analytics_server.access.gate import Gate
 from analytics_server.access.principals import Role
 from analytics_server.config import LimitsSection, SqlSection
-from analytics_server.http.endpoint import route_table
 from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.routing.routes import route_table
 from analytics_server.http.serving import wrap
 from analytics_server.model import Site
 from analytics_server.query.endpoint_parts import query_body

@@ -12,7 +12,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from analytics_server.access.actions import MANAGE_PEOPLE
-from analytics_server.access.people.accounts import Accounts, Invitation
+from analytics_server.access.people.accounts import Accounts, Invitation, Rights
 from analytics_server.access.people.parts import (
     Email,
     Password,
@@ -23,6 +23,7 @@ from analytics_server.access.people.parts import (
     managed_sites,
     recorded,
     rights_of,
+    role_details,
 )
 from analytics_server.access.people.sign_in import SignIn
 from analytics_server.access.principals import Role
@@ -219,6 +220,8 @@ class InvitationRoutes:
         invitation, secret = await self._people.invite(
             email, name=name, rights=rights, life_s=self._life_s, created_by=call.caller.id
         )
+        call.trail.resource = invitation.id
+        call.trail.tell_sites(role_details(Rights(), rights))
         not_sent = await self._invite_by_mail(email, secret)
         if not_sent is None:
             call.trail.details["sent"] = "true"
@@ -231,9 +234,11 @@ class InvitationRoutes:
         """Delete one. Raises `NotFound`."""
         await self._people.load()
         own, id_ = managed_sites(call), call.path("invitation_id")
-        known = any(each.id == id_ and _is_within(each, own) for each in self._people.invitations())
-        if not known or not await self._people.uninvite(id_):
+        found = (each for each in self._people.invitations() if each.id == id_ and _is_within(each, own))
+        invitation = next(found, None)
+        if invitation is None or not await self._people.uninvite(id_):
             raise NotFound("There is no invitation of that id.", code="unknown_invitation")
+        call.trail.tell_sites(role_details(invitation.rights, Rights()))
 
     async def accept(self, request: web.Request) -> web.StreamResponse:
         """Anyone with the link. Raises an `AnalyticsError`."""
@@ -242,8 +247,9 @@ class InvitationRoutes:
             text = await read_within(request, SMALL_BODY.most_bytes, SMALL_BODY.too_large)
             wanted: Acceptance = SMALL_BODY.decode(text, Acceptance)
             name, client = checked_name(wanted.name), self._client_of(request)
-            person = await self._sign_in.accept(wanted.token, wanted.password, name, client)
-            trail.caller = person.principal()
+            person, given = await self._sign_in.accept(wanted.token, wanted.password, name, client)
+            trail.caller, trail.resource = person.principal(), person.id
+            trail.tell_sites(role_details(Rights(), given))
             return json_response(AcceptedInvitation(email=person.email), status=200)
 
         return await recorded(self._recorder, MANAGE_PEOPLE, "accept_invitation", answer)

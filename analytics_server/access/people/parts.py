@@ -17,9 +17,10 @@ from analytics_server.access.sites.site_settings import MAX_LISTED, SiteId
 from analytics_server.access.sites.sites import valid_site_id
 from analytics_server.access.token_routes import TokenName
 from analytics_server.errors import Forbidden, RequestError
-from analytics_server.http.audit import OK, AuditTrail, Recorder, outcome_of
+from analytics_server.http.audit import OK, WHOLE_SERVER, AuditTrail, Recorder, SiteDetails, append_all, outcome_of
 from analytics_server.http.authorization import Action
 from analytics_server.http.endpoint import Call
+from analytics_server.model import stored_site_id
 from analytics_server.spelling.email_address import EMAIL_CHARS
 
 Email = Annotated[str, Meta(min_length=3, max_length=EMAIL_CHARS, description="An e-mail address, in any case.")]
@@ -92,6 +93,22 @@ def checked_name(text: str) -> str:
     return text.strip()
 
 
+def role_details(before: Rights, after: Rights, *, whole: bool = False) -> SiteDetails:
+    """What audit entries say of the roles that change, by site; `whole`: and of those that stay."""
+    old, new = _named_roles(before), _named_roles(after)
+    return {
+        place: {"role": new.get(place, "none")}
+        | ({} if old.get(place) == new.get(place) else {"was": old.get(place, "none")})
+        for place in sorted(old.keys() | new.keys())
+        if whole or old.get(place) != new.get(place)
+    }
+
+
+def _named_roles(rights: Rights) -> dict[str, str]:
+    roles = {stored_site_id(site): str(role) for site, role in rights.roles.items()}
+    return roles | ({WHOLE_SERVER: "owner"} if rights.owner else {})
+
+
 async def recorded(
     recorder: Recorder | None,
     action: Action,
@@ -110,11 +127,12 @@ async def recorded(
             recorder.note(trail.entry(action.name, operation, outcome_of(error)))
         raise
     if recorder is not None:
-        entry = trail.entry(action.name, operation, OK)
-        if trail.in_background:
-            recorder.note(entry)
+        entries = trail.entries(action.name, operation, OK)
+        if not trail.in_background:
+            await append_all(recorder, entries)
         else:
-            await recorder.append(entry)
+            for entry in entries:
+                recorder.note(entry)
     return response
 
 

@@ -25,6 +25,7 @@ from analytics_server.access.people.parts import (
     managed_sites,
     person_info,
     rights_of,
+    role_details,
     site_id_of,
 )
 from analytics_server.access.people.passwords import Passwords, check_password
@@ -180,7 +181,10 @@ class PeopleRoutes:
         check_may_give(call, rights)
         check_password(wanted.password, email)
         hash_ = await self._passwords.hash(wanted.password)
-        return person_info(await self._people.add(email, name=name, rights=rights, password_hash=hash_))
+        person = await self._people.add(email, name=name, rights=rights, password_hash=hash_)
+        call.trail.resource = person.id
+        call.trail.tell_sites(role_details(Rights(), person.rights))
+        return person_info(person)
 
     async def show_person(self, call: Call[None]) -> PersonInfo:
         """One person. Raises `NotFound`."""
@@ -212,6 +216,8 @@ class PeopleRoutes:
             )
 
         person = await self._people.change(known.id, changed)
+        now = Rights() if person is None else person.rights
+        call.trail.tell_sites(role_details(known.rights, now, whole=name is not None))
         return person_info(person or _unknown(), own)
 
     async def delete_person(self, call: Call[None]) -> None:
@@ -225,11 +231,14 @@ class PeopleRoutes:
                 await self._people.withdraw(person.email)
             if not await self._people.remove(call.path("person_id")):
                 _unknown()
+            if person is not None:
+                call.trail.tell_sites(role_details(person.rights, Rights()))
             return
 
         known = self._known(call)
         await self._people.withdraw(known.email, own)
         await self._people.change(known.id, lambda each: msgspec.structs.replace(each, rights=each.rights.without(own)))
+        call.trail.tell_sites(role_details(known.rights, known.rights.without(own)))
 
     def _known(self, call: Call[Any]) -> Account:
         person = self._people.person(call.path("person_id"))

@@ -10,11 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import NamedTuple
 
 import msgspec
 
 from analytics_server.access.actions import excess
-from analytics_server.access.people.accounts import Account, Accounts, Invitation
+from analytics_server.access.people.accounts import Account, Accounts, Invitation, Rights
 from analytics_server.access.people.attempts import AttemptCounter, SignInAttempts
 from analytics_server.access.people.passwords import Passwords, check_password
 from analytics_server.access.people.second_factor import SecondFactor
@@ -42,6 +43,13 @@ def _alone(name: str) -> AbstractAsyncContextManager[None]:
 
 async def _no_principal(token_id: str) -> Principal | None:
     return None
+
+
+class UsedLink(NamedTuple):
+    """Who accepted an invitation, and which rights it gave: none where it was for a new password."""
+
+    person: Account
+    rights: Rights
 
 
 class SignIn:
@@ -90,7 +98,7 @@ class SignIn:
         secret, life_s = await self._sessions.begin(person, began_ms)
         return person, secret, life_s
 
-    async def accept(self, secret: str, password: str, name: str, address: str) -> Account:
+    async def accept(self, secret: str, password: str, name: str, address: str) -> UsedLink:
         """Make of an invitation what it is for: a person, more rights, or a new password.
 
         Raises `NotFound` (unknown_invitation), `RequestError` (weak_password), as `sign_in` does, or a store error.
@@ -106,7 +114,7 @@ class SignIn:
             raise NotFound(_USED, code=_UNKNOWN)
         self._attempts.by_address.forgive(address)
         if invitation.resets:
-            return await self._reset(invitation, password)
+            return UsedLink(await self._reset(invitation, password), Rights())
         await self._check_inviter(invitation)
         if (known := await self._own_or_new(invitation.email, password, address)) is not None:
             await self._use_up(invitation)
@@ -118,7 +126,7 @@ class SignIn:
                 invitation.email, name=name or invitation.name, rights=invitation.rights, password_hash=hash_
             )
         await self._people.withdraw(invitation.email)
-        return person
+        return UsedLink(person, invitation.rights)
 
     def _check_method(self) -> None:
         if not self._by_password:

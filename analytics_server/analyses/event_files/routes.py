@@ -20,6 +20,7 @@ from analytics_server.http.declaration import SITE, Parameter, Reply
 from analytics_server.http.endpoint import Call, Endpoint, SiteFrom
 from analytics_server.http.parameters import single_values
 from analytics_server.http.streams.pieces import send_pieces
+from analytics_server.http.streams.row_tally import RowTally
 from analytics_server.query.context import QueryContext
 from analytics_server.query.endpoint_parts import FILTER_CODES, NO_SITE
 from analytics_server.query.language.shapes import RANGE_NAME
@@ -59,8 +60,12 @@ def endpoints(context: QueryContext) -> list[Endpoint]:
             "Content-Type": FORMATS[asked.format][1],
             "Content-Disposition": f'attachment; filename="events.{asked.format}"',
         }
-        pieces = files.write(asked, token_id=call.caller.token_id)
-        return await send_pieces(call.request, pieces, headers, within_s=context.limits.export_timeout_s)
+        tally = RowTally(asked.format)
+        pieces = files.write(asked, token_id=call.caller.token_id, tally=tally)
+        try:
+            return await send_pieces(call.request, pieces, headers, within_s=context.limits.export_timeout_s)
+        finally:
+            call.trail.rows = tally.rows
 
     def parse(request: web.Request) -> EventsRequest:
         return check_request(single_values(request))

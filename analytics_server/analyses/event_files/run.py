@@ -10,6 +10,7 @@ from analytics_server.analyses.event_files.request import FORMATS, EventsRequest
 from analytics_server.analyses.event_files.statement import select_rows
 from analytics_server.errors import RequestError, StoreError, TooManyRequests, Unavailable
 from analytics_server.http.streams.csv_cells import HarmlessCells
+from analytics_server.http.streams.row_tally import RowTally
 from analytics_server.model import COLUMN_NAMES, Site
 from analytics_server.profiles.refusal import FORBIDDEN
 from analytics_server.profiles.tables import profile_of
@@ -44,8 +45,12 @@ class EventFiles:
         self._running: Counter[str] = Counter()
         self._of_tokens: Counter[str] = Counter()
 
-    async def write(self, request: EventsRequest, *, token_id: str = "") -> AsyncGenerator[bytes, None]:
-        """The file in pieces. Raises `RequestError`, `NotFound`, `TooManyRequests`, `Unavailable` or a store error."""
+    async def write(
+        self, request: EventsRequest, *, token_id: str = "", tally: RowTally | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """The file in pieces; `tally` counts its rows.
+
+        Raises `RequestError`, `NotFound`, `TooManyRequests`, `Unavailable` or a store error."""
         context = self._context
         site = context.site(request.site_id)
         where = parse_filters(request.filters, context.library(request.site_id))
@@ -71,6 +76,8 @@ class EventFiles:
             head = _csv_head(columns) if request.format == "csv" else b""
             async with aclosing(pieces):
                 async for piece in pieces:  # the status is sent with the first piece: not before the engine has begun
+                    if tally is not None:
+                        tally.feed(piece)
                     if ready := head + (cells.feed(piece) if cells else piece):
                         yield ready
                     head = b""

@@ -6,6 +6,7 @@ Passwords never pass the command line: `add` and `reset-password` print a link b
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import click
@@ -20,13 +21,14 @@ from analytics_server.access.people.accounts import (
     invitation_link,
 )
 from analytics_server.access.people.invitation_routes import shown_invitation
-from analytics_server.access.people.parts import person_info, rights_of
+from analytics_server.access.people.parts import person_info, rights_of, role_details
 from analytics_server.access.people.sessions import PersonSessions, SessionUse
 from analytics_server.cli.access.mail import check_may_send, send_option
 from analytics_server.cli.access.mail import send as send_mail
 from analytics_server.cli.audit import record
 from analytics_server.cli.context import config_option, echo_json, json_option, read_config, run_async, with_store
 from analytics_server.config import Config
+from analytics_server.http.audit import SiteDetails
 from analytics_server.listening import base_url
 from analytics_server.mail.texts import MailText, invitation_text, reset_text
 from analytics_server.spelling.email_address import valid_email
@@ -39,6 +41,14 @@ rights_options = (
     click.option("--role", type=click.Choice([role.value for role in SITE_ROLES]), help="The role on each --site."),
     click.option("--site", "sites", multiple=True, help="A site of the role (can be repeated)."),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """The id of a person or an invitation, and what has become of the rights on sites."""
+
+    id: str = ""
+    sites: SiteDetails = field(default_factory=dict)
 
 
 @click.group()
@@ -86,11 +96,11 @@ def person_add(
     address, rights = valid_email(email), _rights(owner, role, sites)
     sending = _Sending(config_path, invitation_text) if send else None
 
-    async def work(people: Accounts, config: Config, store: Store) -> str:
+    async def work(people: Accounts, config: Config, store: Store) -> _Done:
         life_s = config.access.invitation_s
         made = await people.invite(address, name=name, rights=rights, life_s=life_s)
         shown = shown_invitation(made[0]) if as_json else None
-        return _show_link(config, made, sending, shown).id
+        return _Done(_show_link(config, made, sending, shown).id, role_details(Rights(), rights))
 
     _with_people(config_path, work, "person add")
     if sending is not None:
@@ -110,7 +120,7 @@ def person_change(
     """Give a person other roles than those they have."""
     rights = _rights(owner, role, sites)
 
-    async def work(people: Accounts, config: Config, store: Store) -> str:
+    async def work(people: Accounts, config: Config, store: Store) -> _Done:
         known = _known(people, email)
         people.check_owner_stays(known, rights)
         if rights.lacks(known.rights):
@@ -121,7 +131,7 @@ def person_change(
             echo_json(person_info(now))
         else:
             click.echo(_roles(now.rights))
-        return known.id
+        return _Done(known.id, role_details(known.rights, now.rights))
 
     _with_people(config_path, work, "person change")
 
@@ -136,7 +146,7 @@ def person_reset_password(config_path: str | None, email: str, remove_totp: bool
     """Print a link by which a password is set anew. Those of before are worth nothing any more."""
     sending = _Sending(config_path, reset_text) if send else None
 
-    async def work(people: Accounts, config: Config, store: Store) -> str:
+    async def work(people: Accounts, config: Config, store: Store) -> _Done:
         known = _known(people, email)
         if remove_totp:
             await people.change(known.id, lambda each: msgspec.structs.replace(each, second_factor=None))
@@ -144,7 +154,7 @@ def person_reset_password(config_path: str | None, email: str, remove_totp: bool
         made = await people.invite(known.email, resets=known.id, life_s=RESET_S)
         shown = {"person_id": known.id, "email": known.email, "expires_at": made[0].expires_at} if as_json else None
         _show_link(config, made, sending, shown)
-        return known.id
+        return _Done(known.id)
 
     _with_people(config_path, work, "person reset-password")
     if sending is not None:
@@ -179,7 +189,7 @@ def person_sessions(config_path: str | None, email: str, as_json: bool) -> None:
 def person_sign_out(config_path: str | None, email: str, id_: str | None, as_json: bool) -> None:
     """End a person's sign-in sessions, on all servers."""
 
-    async def work(people: Accounts, config: Config, store: Store) -> str:
+    async def work(people: Accounts, config: Config, store: Store) -> _Done:
         known, sessions = _known(people, email), PersonSessions(store, people, config.access)
         if id_ is None:
             await sessions.end_all(known.id)
@@ -189,7 +199,7 @@ def person_sign_out(config_path: str | None, email: str, id_: str | None, as_jso
             echo_json({"person_id": known.id, "email": known.email, "session_id": id_, "signed_out": True})
         else:
             click.echo("signed out")
-        return known.id
+        return _Done(known.id)
 
     _with_people(config_path, work, "person sign-out")
 
@@ -201,7 +211,7 @@ def person_sign_out(config_path: str | None, email: str, id_: str | None, as_jso
 def person_remove(config_path: str | None, email: str, as_json: bool) -> None:
     """Delete a person; their sessions end."""
 
-    async def work(people: Accounts, config: Config, store: Store) -> str:
+    async def work(people: Accounts, config: Config, store: Store) -> _Done:
         known = _known(people, email)
         people.check_owner_stays(known, Rights())
         await people.withdraw(known.email)
@@ -210,15 +220,15 @@ def person_remove(config_path: str | None, email: str, as_json: bool) -> None:
             echo_json({"person_id": known.id, "email": known.email, "removed": True})
         else:
             click.echo("removed")
-        return known.id
+        return _Done(known.id, role_details(known.rights, Rights()))
 
     _with_people(config_path, work, "person remove")
 
 
 def _with_people(
-    config_path: str | None, work: Callable[[Accounts, Config, Store], Awaitable[str | None]], operation: str = ""
+    config_path: str | None, work: Callable[[Accounts, Config, Store], Awaitable[_Done | None]], operation: str = ""
 ) -> None:
-    """Do it. What it returns, a person's or an invitation's id, is recorded as what the operation was done to."""
+    """Do it. What it returns is recorded as what the operation was done to."""
     config = read_config(config_path)
 
     async def on_store(store: Store) -> None:
@@ -226,9 +236,9 @@ def _with_people(
         await migrate(store, cluster=config.clickhouse.cluster)
         people = Accounts(store)
         await people.load()
-        resource = await work(people, config, store)
+        done = await work(people, config, store) or _Done()
         if operation:
-            await record(store, config, "manage_people", operation, resource=resource or "")
+            await record(store, config, "manage_people", operation, resource=done.id, sites=done.sites)
 
     with_store(config, on_store)
 

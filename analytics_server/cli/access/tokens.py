@@ -11,7 +11,16 @@ from analytics_server.access.actions import MANAGE_TOKENS
 from analytics_server.access.gate import Gate
 from analytics_server.access.principals import Role
 from analytics_server.access.token_routes import checked_threshold, role_of, scopes_of, token_info
-from analytics_server.access.tokens import ID_CHARS, LEAST_THRESHOLD, MOST_THRESHOLD, TOKEN_ROLES, token_hash
+from analytics_server.access.tokens import (
+    ID_CHARS,
+    LEAST_THRESHOLD,
+    MOST_THRESHOLD,
+    TOKEN_ROLES,
+    Token,
+    covered_details,
+    token_details,
+    token_hash,
+)
 from analytics_server.cli.audit import record
 from analytics_server.cli.context import config_option, echo_json, json_option, read_config, with_store
 from analytics_server.config import Config
@@ -80,9 +89,9 @@ def token_create(
             role_of(wanted), scopes=wanted, name=name, sites=sites, expires_at=end, threshold=least
         )
         token_id = token_hash(secret)[:ID_CHARS]
-        await record(store, config, MANAGE_TOKENS.name, "token create", resource=token_id)
+        made = await gate.find(token_id)
+        await _record(store, config, "token create", token_id, None, made)
         if as_json:
-            made = await gate.find(token_id)
             shown = msgspec.structs.asdict(token_info(made, None)) if made else {"token_id": token_id}
             echo_json(shown | {"token": secret})
         else:
@@ -101,15 +110,26 @@ def token_revoke(config_path: str | None, token_id: str, as_json: bool) -> None:
 
     async def work(store: Store) -> None:
         gate = await _ready_gate(store, config)
+        known = await gate.find(token_id)
         if not await gate.revoke(token_id):
             raise click.ClickException(f"There is no token with the id {token_id}.")
-        await record(store, config, MANAGE_TOKENS.name, "token revoke", resource=token_id)
+        await _record(store, config, "token revoke", token_id, known, None)
         if as_json:
             echo_json({"token_id": token_id, "revoked": True})
         else:
             click.echo("revoked")
 
     with_store(config, work)
+
+
+async def _record(
+    store: Store, config: Config, command: str, token_id: str, before: Token | None, after: Token | None
+) -> None:
+    """An audit entry for each site that the token covers or has covered. One that can't be read is told without."""
+    token = after or before
+    details = token_details(token) if token else {}
+    sites = covered_details(before, after)
+    await record(store, config, MANAGE_TOKENS.name, command, resource=token_id, details=details, sites=sites)
 
 
 def end_of(text: str) -> datetime | None:

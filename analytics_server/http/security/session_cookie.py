@@ -37,15 +37,18 @@ class SessionCookies:
 
     def credential(self, request: web.Request) -> str | None:
         """The `Authorization` header, else the same for the cookie, else None. Raises `Forbidden` (bad_origin)."""
+        changes = request.method not in READING_METHODS or "Upgrade" in request.headers
+        if changes and "Authorization" not in request.headers and self.secret(request):
+            self.check_origin(request)
+        return self.stated(request)
+
+    def stated(self, request: web.Request) -> str | None:
+        """The same wherever the request comes from: to tell who was refused."""
         authorization = request.headers.get("Authorization")
         if authorization is not None:
             return authorization
         secret = self.secret(request)
-        if not secret:
-            return None
-        if request.method not in READING_METHODS or "Upgrade" in request.headers:
-            self.check_origin(request)
-        return f"{SCHEME} {secret}"
+        return f"{SCHEME} {secret}" if secret else None
 
     def secret(self, request: web.Request) -> str:
         """The cookie's value, or ""."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Protocol
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from analytics_server.access.actions import ERASE_PERSON
 from analytics_server.audit.chain import ChainedEntry
 from analytics_server.audit.table import newest_of_actions
+from analytics_server.model import stored_site_id
 from analytics_server.privacy.erasure_jobs import ErasureJobs
 from analytics_server.privacy.expiry.purge import ACTION as EXPIRE
 from analytics_server.privacy.expiry.site_removal import ACTION as ERASE_SITE
@@ -56,7 +58,11 @@ class AuditHistory:
         return await self._past((EXPIRE, ERASE_SITE), site_id, is_end)
 
     async def erasures(self, site_id: str) -> Sequence[PastAction]:
-        """See `PrivacyHistory`. An entry names an erasure, whose own document says on which sites it was."""
+        """See `PrivacyHistory`.
+
+        An entry without a site is of an earlier version, or of a person of whom nothing was there. It names an erasure,
+        whose own document says on which sites it was.
+        """
         jobs = ErasureJobs(self._store)
         await jobs.documents.load()
 
@@ -64,7 +70,10 @@ class AuditHistory:
             job = jobs.get(entry.resource)
             return entry.operation == ERASURE_DONE and (job is None or job.scope.covers(site_id))
 
-        return await self._past((ERASE_PERSON.name,), "", is_of_site)
+        of_site = await self._past((ERASE_PERSON.name,), stored_site_id(site_id), is_of_site)
+        return sorted(
+            (*of_site, *await self._past((ERASE_PERSON.name,), "", is_of_site)), key=attrgetter("at"), reverse=True
+        )[:MOST]
 
     async def _past(self, actions: Sequence[str], site_id: str, is_chosen: _Chosen) -> list[PastAction]:
         rows = await newest_of_actions(self._store, actions, site_id, MOST_LOOKED_AT)

@@ -175,7 +175,7 @@ async def test_a_link_works_once_also_on_two_servers_at_once(shared: Store) -> N
         outcomes = await asyncio.gather(
             *(server.sign_in.accept(link, NEW, "", "192.0.2.1") for server in pair), return_exceptions=True
         )
-        assert sorted(type(each).__name__ for each in outcomes) == ["Account", "NotFound"]
+        assert sorted(type(each).__name__ for each in outcomes) == ["NotFound", "UsedLink"]
 
 
 def _turn(store: Store, name: str) -> AbstractAsyncContextManager[None]:

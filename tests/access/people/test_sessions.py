@@ -292,7 +292,7 @@ async def test_an_invitation_makes_a_person_once(two: tuple[Server, Server], clo
     one, other = two
     rights = Rights(roles={"a.example": Role.VIEWER})
     _, secret = await one.people.invite(EMAIL, rights=rights, life_s=60.0)
-    assert (await other.sign_in.accept(secret, PASSWORD, "Anna", "192.0.2.1")).rights == rights
+    assert (await other.sign_in.accept(secret, PASSWORD, "Anna", "192.0.2.1")).person.rights == rights
     assert await one.enter()
     with pytest.raises(AnalyticsError, match="used"):
         await one.sign_in.accept(secret, PASSWORD, "", "192.0.2.1")
@@ -330,7 +330,7 @@ async def test_an_invitation_to_an_account_needs_its_password(two: tuple[Server,
     _, secret = await one.people.invite(EMAIL, rights=Rights(roles={"b.example": Role.VIEWER}), life_s=60.0)
     with pytest.raises(Unauthorized):
         await one.sign_in.accept(secret, "another password", "", "192.0.2.1")
-    widened = await one.sign_in.accept(secret, PASSWORD, "", "192.0.2.1")
+    widened, _ = await one.sign_in.accept(secret, PASSWORD, "", "192.0.2.1")
     assert widened.rights.roles == {"a.example": Role.ADMIN, "b.example": Role.VIEWER}
 
 
@@ -339,7 +339,7 @@ async def test_an_invitation_takes_no_role_away_and_ends_the_others(two: tuple[S
     await one.add(roles={"a.example": "admin"})
     rights = Rights(roles={"a.example": Role.VIEWER, "b.example": Role.EDITOR})
     links = [(await one.people.invite(EMAIL, rights=rights, life_s=60.0))[1] for _ in range(2)]
-    widened = await other.sign_in.accept(links[0], PASSWORD, "", "192.0.2.1")
+    widened, _ = await other.sign_in.accept(links[0], PASSWORD, "", "192.0.2.1")
     assert widened.rights.roles == {"a.example": Role.ADMIN, "b.example": Role.EDITOR}
     with pytest.raises(NotFound):
         await one.sign_in.accept(links[1], PASSWORD, "", "192.0.2.1")
@@ -367,7 +367,7 @@ async def test_a_link_works_for_one_of_many_who_use_it_at_once(two: tuple[Server
     done = await asyncio.gather(
         *(one.sign_in.accept(secret, password, "", "192.0.2.1") for password in passwords), return_exceptions=True
     )
-    assert sorted(type(each).__name__ for each in done) == ["Account", "NotFound", "NotFound"]
+    assert sorted(type(each).__name__ for each in done) == ["NotFound", "NotFound", "UsedLink"]
 
 
 async def test_what_was_taken_away_is_taken_out_of_open_invitations(two: tuple[Server, Server]) -> None:

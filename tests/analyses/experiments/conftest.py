@@ -21,8 +21,8 @@ from analytics_server.analyses.experiments.directory import Directory
 from analytics_server.analyses.experiments.routes import ExperimentRoutes
 from analytics_server.analyses.experiments.saved_experiments import experiment_type
 from analytics_server.config import ClickhouseSection, Config, LimitsSection
-from analytics_server.http.endpoint import route_table
 from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.routing.routes import route_table
 from analytics_server.http.serving import wrap
 from analytics_server.model import Site
 from analytics_server.query.context import QueryContext

@@ -23,8 +23,8 @@ from analytics_server.analyses.funnels.routes import endpoints as funnel_endpoin
 from analytics_server.analyses.funnels.saved_funnels import funnel_type
 from analytics_server.analyses.funnels.service import FunnelService
 from analytics_server.config import LimitsSection
-from analytics_server.http.endpoint import route_table
 from analytics_server.http.metrics import HttpMetrics
+from analytics_server.http.routing.routes import route_table
 from analytics_server.http.serving import wrap
 from analytics_server.query.context import QueryContext
 from analytics_server.query.endpoint_parts import query_body

@@ -16,8 +16,9 @@ from analytics_server.app import Server
 from analytics_server.config import Config, DashboardSection, ServerSection, TrackerSection
 from analytics_server.http.authorization import PUBLIC
 from analytics_server.http.declaration import Body, Parameter, Reply, plain_path
-from analytics_server.http.endpoint import Endpoint, route_table
+from analytics_server.http.endpoint import Endpoint
 from analytics_server.http.openapi.document import build_document
+from analytics_server.http.routing.routes import route_table
 from tests.http.openapi.document import Document, references
 from tests.whole import api_description, route_paths
 

@@ -129,7 +129,7 @@ async def test_it_tells_what_was_removed_on_the_site_and_not_what_was_elsewhere(
         gone = (await client.call("GET", PATH.replace(SITE, GONE))).json["report"]
 
     assert [(one["action"], one["rows"]) for one in here["last_erasures"]] == [("erase_person", erased)]
-    assert [one["rows"] for one in there["last_erasures"]] == [erased, 0]
+    assert [one["rows"] for one in there["last_erasures"]] == [0]
     assert erased >= 2
     assert here["last_expiries"] == []
     assert [(one["action"], one["rows"]) for one in gone["last_expiries"]] == [("erase_site", 0)]

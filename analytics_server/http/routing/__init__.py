@@ -1,0 +1,1 @@
+"""From declared endpoints to routes, and what audit entries say of requests."""

@@ -51,8 +51,11 @@ def echo_json(value: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
-def with_store(config: Config, work: Callable[[Store], Awaitable[None]]) -> None:
-    """Open the store, work, close it. The engine in process is left to a server that has it open."""
+def with_store(config: Config, work: Callable[[Store], Awaitable[None]], *, route: str = "") -> None:
+    """Open the store, work, close it. The engine in process is left to a server that has it open.
+
+    `route`: by which call of the API that server does the same. Raises `AnalyticsError` (server_running).
+    """
 
     async def main() -> None:
         store = make_store(config)
@@ -65,9 +68,9 @@ def with_store(config: Config, work: Callable[[Store], Awaitable[None]]) -> None
     if config.clickhouse_url.startswith("chdb:"):
         lock.take(keep=True)
     if lock.busy:
+        instead = f", or ask it over HTTP: {route}" if route else ""
         raise AnalyticsError(
-            f"A server is running on {config.data_dir} and owns the database there. Stop it first,"
-            " or ask it over HTTP: /api/v1/sites, /api/v1/tokens and /api/v1/people.",
+            f"A server is running on {config.data_dir} and owns the database there. Stop it first{instead}.",
             code="server_running",
         )
     try:

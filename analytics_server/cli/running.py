@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import aiohttp
 import click
@@ -15,9 +16,16 @@ from analytics_server.errors import AnalyticsError, Unavailable
 from analytics_server.http.address_file import read_address
 from analytics_server.listening import base_url, reachable
 
+T = TypeVar("T")
+
 CONNECT_S = 10.0
+OF_ALL_SITES = "one of role admin, for all sites"
 
 url_option = click.option("--url", default="", help="A running server, e.g. http://127.0.0.1:8000. Default: this one.")
+
+token_option = click.option(
+    "--token", default="", envvar="ANALYTICS_ADMIN_TOKEN", help="For a running server: a token of role admin."
+)
 
 
 class NotCarriedOut(AnalyticsError):
@@ -55,6 +63,22 @@ def running_server(config: Config, url: str, token: str, *, needed: str) -> Aske
             code="server_running",
         )
     return AskedServer(url.rstrip("/"), token)
+
+
+def server_beside(config: Config, url: str, token: str, *, needed: str) -> AskedServer | None:
+    """The server to ask where the command can't work on the data itself: the one that is named, or with ClickHouse in
+    process the one that runs. Raises `AnalyticsError`."""
+    if not url and not config.clickhouse_url.startswith("chdb:"):
+        return None
+    return running_server(config, url, token, needed=needed)
+
+
+async def answered(
+    server: AskedServer, method: str, path: str, kind: type[T], body: Mapping[str, object] | None = None
+) -> T:
+    """The answer, decoded. Raises what `answer_of` raises."""
+    async with answer_of(server, method, path, body) as response:
+        return msgspec.json.decode(await response.read(), type=kind)
 
 
 @asynccontextmanager

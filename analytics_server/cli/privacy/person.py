@@ -16,7 +16,7 @@ from analytics_server.access.actions import ERASE_PERSON, EXPORT_PERSON
 from analytics_server.cli.context import config_option, read_config, run_async
 from analytics_server.cli.privacy.offline import offline_privacy
 from analytics_server.cli.progress import AmountLines, PhaseLines
-from analytics_server.cli.running import AskedServer, answer_of, running_server, url_option
+from analytics_server.cli.running import AskedServer, answer_of, running_server, token_option, url_option
 from analytics_server.config import Config
 from analytics_server.privacy.routes import USER_ID_CHARS, ErasureView, view_of
 from analytics_server.privacy.scope import SiteScope
@@ -24,10 +24,6 @@ from analytics_server.privacy.scope import SiteScope
 ASK_AGAIN_S = 1.0
 STEP_BYTES = 10_000_000
 _ADMIN = "one of role admin"
-
-_token = click.option(
-    "--token", default="", envvar="ANALYTICS_ADMIN_TOKEN", help="For a running server: a token of role admin."
-)
 
 
 @click.command("export")
@@ -43,7 +39,7 @@ _token = click.option(
 )
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; default: standard output.")
 @url_option
-@_token
+@token_option
 def export(config_path: str | None, user_id: str, format_: str, output: Path | None, url: str, token: str) -> None:
     """Write every stored row that names USER_ID, one JSON object a line, or a zip of that with a page for people.
 
@@ -80,7 +76,7 @@ def export(config_path: str | None, user_id: str, format_: str, output: Path | N
 @click.option("--opt-out", is_flag=True, help="Store nothing of the person any more.")
 @click.option("--json", "as_json", is_flag=True, help="Print the certificate as one JSON document.")
 @url_option
-@_token
+@token_option
 def erase(config_path: str | None, user_id: str, yes: bool, opt_out: bool, as_json: bool, url: str, token: str) -> None:
     """Remove everything that names USER_ID, on all sites, and print the certificate.
 

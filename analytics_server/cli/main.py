@@ -25,15 +25,18 @@ class Commands(LazyGroup):
         "demo": LazyCommand("demo", "demo", "Fill a site with realistic made-up traffic."),
         "doctor": LazyCommand("doctor", "doctor", "Look for what can be wrong, and say what to do."),
         "erase": LazyCommand("privacy.person", "erase", "Erase all that is stored of a person."),
+        "erasure": LazyCommand("privacy.opt_outs", "erasure", "List the erasures of people."),
         "expire": LazyCommand(
             "privacy.expire", "expire", "Remove what is older than sites keep it, or show what would go."
         ),
         "export": LazyCommand("privacy.person", "export", "Export all that is stored of a person."),
         "export-data": LazyCommand("files.export_data", "export_data", "Write all events of a site to files."),
         "healthcheck": LazyCommand("healthcheck", "healthcheck", "Ask the running server whether it lives."),
+        "invitation": LazyCommand("access.invitations", "invitation", "List invitations, and take them back."),
         "mail": LazyCommand("access.mail", "mail", "Try the mail server of the settings."),
         "mcp": LazyCommand("mcp", "mcp", "Answer an AI assistant on standard input and output."),
         "migrate": LazyCommand("installation", "migrate_command", "Bring ClickHouse to this program's schema."),
+        "opt-out": LazyCommand("privacy.opt_outs", "opt_out", "List, add and remove people who are not stored."),
         "person": LazyCommand("access.people", "person", "List, invite, change and remove people who sign in."),
         "privacy-report": LazyCommand("privacy.report", "privacy_report", "Say what a site stores, why and how long."),
         "serve": LazyCommand("serve", "serve", "Collect beacons, answer questions, serve the dashboard."),

@@ -19,7 +19,8 @@ from analytics_server.listening import base_url, reachable
 T = TypeVar("T")
 
 CONNECT_S = 10.0
-OF_ALL_SITES = "one of role admin, for all sites"
+OF_A_ROLE = "one of role admin"
+OF_ALL_SITES = f"{OF_A_ROLE}, for all sites"
 
 url_option = click.option("--url", default="", help="A running server, e.g. http://127.0.0.1:8000. Default: this one.")
 

@@ -57,8 +57,8 @@ class Beside:
         self.server = server
         self.chains = chains
 
-    def __call__(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-        return self.server.command(*arguments, **changes)
+    def __call__(self, *arguments: str, typed: str = "", **changes: str) -> subprocess.CompletedProcess[str]:
+        return self.server.command(*arguments, typed=typed, **changes)
 
     def document(self, *arguments: str) -> Any:
         done = self(*arguments, "--json")
@@ -155,3 +155,44 @@ def test_another_server_is_named_by_its_address(beside: Beside, tmp_path: Path) 
 
     assert "entries, 1 to" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_has_opted_out_is_listed_and_changed(beside: Beside) -> None:
+    (added,) = beside.document("opt-out", "add", "u-1")
+    again = beside("opt-out", "add", "-", typed="u-1\n")
+    listed = beside("opt-out", "list").stdout.splitlines()
+
+    assert (added["site_id"], beside.document("opt-out", "list")) == ("", [added])
+    assert [line.split("\t")[:2] for line in listed] == [[added["user_hash"], "*"]]
+    assert again.stdout.splitlines() == listed
+    assert beside.document("opt-out", "remove", "u-1") == {"removed": True}
+    assert beside("opt-out", "remove", "u-1").stdout == "removed\n", "also where the user is not on the list"
+    assert beside.document("opt-out", "list") == []
+
+
+def test_erasures_are_listed(beside: Beside) -> None:
+    certificate = beside.document("erase", "u-2", "--yes")
+
+    (erasure,) = beside.document("erasure", "list")
+    (line,) = beside("erasure", "list").stdout.splitlines()
+
+    assert (erasure["state"], erasure["certificate"]["hash"]) == ("done", certificate["hash"])
+    assert line.split("\t")[:3] == [erasure["id"], erasure["user_hash"], "*"]
+    assert line.split("\t")[4:] == ["done", "0"]
+
+
+async def test_invitations_are_listed_and_taken_back(beside: Beside) -> None:
+    async with Client(beside.server) as client:
+        wanted = {"email": "anna@example.org", "name": "Anna", "roles": {OLD: "editor"}}
+        assert (await client.call("POST", "/api/v1/invitations", wanted)).status == 201
+    (made,) = beside.document("invitation", "list")
+    id_ = made["invitation_id"]
+
+    assert made | wanted == made
+    assert "token" not in made
+    (line,) = beside("invitation", "list").stdout.splitlines()
+    assert line.split("\t")[:3] == [id_, "anna@example.org", f"editor@{OLD}"]
+    assert beside.document("invitation", "revoke", id_) == {"invitation_id": id_, "revoked": True}
+    gone = beside("invitation", "revoke", id_)
+    assert (gone.returncode, "There is no invitation of that id" in gone.stderr) == (1, True)
+    assert beside.document("invitation", "list") == []

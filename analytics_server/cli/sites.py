@@ -44,7 +44,7 @@ def site_list(config_path: str | None, as_json: bool) -> None:
         for found in sites.all():
             click.echo(f"{found.site_id}\t{found.timezone}")
 
-    with_store(config, work)
+    with_store(config, work, route="GET /api/v1/sites")
 
 
 @site.command("create")
@@ -71,7 +71,7 @@ def site_create(config_path: str | None, site_id: str, timezone: str, as_json: b
         else:
             click.echo(f"{made.site_id}\t{made.timezone}")
 
-    with_store(config, work)
+    with_store(config, work, route="POST /api/v1/sites")
 
 
 @site.command("show")
@@ -84,7 +84,7 @@ def site_show(config_path: str | None, site_id: str) -> None:
     async def work(store: Store) -> None:
         echo_json(_found(await _ready_sites(store, config), site_id))
 
-    with_store(config, work)
+    with_store(config, work, route="GET /api/v1/sites/{site_id}")
 
 
 @site.command("set")
@@ -168,7 +168,7 @@ def site_set(
         if now.profile != before.profile:
             click.echo(note_of(now.profile), err=True)
 
-    with_store(config, work)
+    with_store(config, work, route="PUT /api/v1/sites/{site_id}")
 
 
 @site.command("remove")
@@ -224,7 +224,7 @@ def site_remove(config_path: str | None, site_id: str, data: str, yes: bool, as_
         else:
             click.echo(f"{spelt} is deleted{', with everything that was stored of it' if erase else ''}.")
 
-    with_store(config, work)
+    with_store(config, work, route="DELETE /api/v1/sites/{site_id}")
 
 
 def _list(values: tuple[str, ...]) -> list[str] | None:

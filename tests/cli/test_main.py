@@ -26,6 +26,7 @@ from analytics_server.ingest.wal.recovery import LOCK
 from analytics_server.model import Site
 from analytics_server.store import make_store, migrate
 from tests.ingest.rows import row
+from tests.whole import complete_server
 
 
 class Commands:
@@ -405,11 +406,33 @@ def test_what_commands_change_is_in_the_audit_log(run: Commands, tmp_path: Path)
     assert gone[0]["details"]["events"] == str(told["demo"]["rows"] + 1)
 
 
-@pytest.mark.parametrize(
-    "command",
-    [("migrate",), ("site", "list"), ("site", "create", "a.example"), ("token", "list"), ("token", "create")],
-    ids=" ".join,
-)
+ROUTES = {
+    ("migrate",): "",
+    ("archive", "list"): "",
+    ("site", "list"): "GET /api/v1/sites",
+    ("site", "create", "a.example"): "POST /api/v1/sites",
+    ("site", "show", "a.example"): "GET /api/v1/sites/{site_id}",
+    ("site", "set", "a.example", "--public"): "PUT /api/v1/sites/{site_id}",
+    ("site", "remove", "a.example", "--yes"): "DELETE /api/v1/sites/{site_id}",
+    ("token", "list"): "GET /api/v1/tokens",
+    ("token", "create"): "POST /api/v1/tokens",
+    ("token", "revoke", "x"): "DELETE /api/v1/tokens/{token_id}",
+    ("share", "list"): "GET /api/v1/share-links",
+    ("share", "create", "a.example"): "POST /api/v1/share-links",
+    ("share", "revoke", "x"): "DELETE /api/v1/share-links/{link_id}",
+    ("person", "list"): "GET /api/v1/people",
+    ("person", "add", "a@example.org", "--owner"): "POST /api/v1/invitations",
+    ("person", "change", "a@example.org", "--owner"): "PUT /api/v1/people/{person_id}",
+    ("person", "reset-password", "a@example.org"): "POST /api/v1/session/reset",
+    ("person", "sessions", "a@example.org"): "",
+    ("person", "sign-out", "a@example.org"): "",
+    ("person", "remove", "a@example.org"): "DELETE /api/v1/people/{person_id}",
+    ("privacy-report", "a.example"): "GET /api/v1/privacy/report",
+}
+"""What each command is told to ask instead; empty where the API has nothing of the kind."""
+
+
+@pytest.mark.parametrize("command", ROUTES, ids=" ".join)
 def test_a_running_server_keeps_its_engine_and_one_line_says_so(
     run: Commands, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
@@ -423,8 +446,17 @@ def test_a_running_server_keeps_its_engine_and_one_line_says_so(
 
     assert isinstance(done.exception, AnalyticsError)
     assert done.exception.code == "server_running"
-    assert str(tmp_path) in done.exception.message
+    instead = f", or ask it over HTTP: {ROUTES[command]}" if ROUTES[command] else "."
+    assert f"A server is running on {tmp_path} and owns the database there. Stop it first{instead}" in (
+        done.exception.message
+    )
     assert done.output == ""
+
+
+def test_the_routes_that_commands_name_exist() -> None:
+    there = {" ".join(one.route) for one in complete_server().endpoints()}
+
+    assert {route for route in ROUTES.values() if route} <= there
 
 
 def test_check_config_prints_what_results(run: Commands) -> None:

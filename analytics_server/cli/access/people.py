@@ -60,7 +60,7 @@ def person_list(config_path: str | None, as_json: bool) -> None:
             factor = "code" if each.has_second_factor else "-"
             click.echo("\t".join((each.id, each.email, _roles(each.rights), factor, each.name)))
 
-    _with_people(config_path, work)
+    _with_people(config_path, work, route="GET /api/v1/people")
 
 
 @person.command("add")
@@ -92,7 +92,7 @@ def person_add(
         shown = shown_invitation(made[0]) if as_json else None
         return _show_link(config, made, sending, shown).id
 
-    _with_people(config_path, work, "person add")
+    _with_people(config_path, work, "person add", route="POST /api/v1/invitations")
     if sending is not None:
         sending.finish(address)
 
@@ -123,7 +123,7 @@ def person_change(
             click.echo(_roles(now.rights))
         return known.id
 
-    _with_people(config_path, work, "person change")
+    _with_people(config_path, work, "person change", route="PUT /api/v1/people/{person_id}")
 
 
 @person.command("reset-password")
@@ -146,7 +146,9 @@ def person_reset_password(config_path: str | None, email: str, remove_totp: bool
         _show_link(config, made, sending, shown)
         return known.id
 
-    _with_people(config_path, work, "person reset-password")
+    _with_people(
+        config_path, work, "person reset-password", route="POST /api/v1/session/reset, which sends the link by mail"
+    )
     if sending is not None:
         sending.finish(valid_email(email))
 
@@ -212,13 +214,20 @@ def person_remove(config_path: str | None, email: str, as_json: bool) -> None:
             click.echo("removed")
         return known.id
 
-    _with_people(config_path, work, "person remove")
+    _with_people(config_path, work, "person remove", route="DELETE /api/v1/people/{person_id}")
 
 
 def _with_people(
-    config_path: str | None, work: Callable[[Accounts, Config, Store], Awaitable[str | None]], operation: str = ""
+    config_path: str | None,
+    work: Callable[[Accounts, Config, Store], Awaitable[str | None]],
+    operation: str = "",
+    *,
+    route: str = "",
 ) -> None:
-    """Do it. What it returns, a person's or an invitation's id, is recorded as what the operation was done to."""
+    """Do it. What it returns, a person's or an invitation's id, is recorded as what the operation was done to.
+
+    `route`: as `with_store` takes it.
+    """
     config = read_config(config_path)
 
     async def on_store(store: Store) -> None:
@@ -230,7 +239,7 @@ def _with_people(
         if operation:
             await record(store, config, "manage_people", operation, resource=resource or "")
 
-    with_store(config, on_store)
+    with_store(config, on_store, route=route)
 
 
 def _rights(owner: bool, role: str | None, sites: tuple[str, ...]) -> Rights:

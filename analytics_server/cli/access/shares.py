@@ -72,7 +72,7 @@ def share_list(config_path: str | None, site_id: str, as_json: bool) -> None:
             end = "-" if each.expires_at is None else f"{each.expires_at:%Y-%m-%dT%H:%MZ}"
             click.echo("\t".join((each.link_id, each.site_id, ", ".join(shows) or "-", end, each.name)))
 
-    _with_links(config_path, work)
+    _with_links(config_path, work, "GET /api/v1/share-links")
 
 
 @share.command("create")
@@ -135,7 +135,7 @@ def share_create(
         else:
             click.echo(link)
 
-    _with_links(config_path, work)
+    _with_links(config_path, work, "POST /api/v1/share-links")
 
 
 @share.command("revoke")
@@ -156,10 +156,10 @@ def share_revoke(config_path: str | None, link_id: str, as_json: bool) -> None:
         shown = msgspec.json.encode({"link_id": link.id, "revoked": True}).decode()
         click.echo(shown if as_json else "revoked")
 
-    _with_links(config_path, work)
+    _with_links(config_path, work, "DELETE /api/v1/share-links/{link_id}")
 
 
-def _with_links(config_path: str | None, work: Callable[[OfflineLinks], Awaitable[None]]) -> None:
+def _with_links(config_path: str | None, work: Callable[[OfflineLinks], Awaitable[None]], route: str) -> None:
     config = read_config(config_path)
 
     async def on_store(store: Store) -> None:
@@ -172,7 +172,7 @@ def _with_links(config_path: str | None, work: Callable[[OfflineLinks], Awaitabl
         context = QueryContext(store, sites, lambda: datetime.now(UTC), config.limits, saved)
         await work(OfflineLinks(links, sites, LinkCreation(links, Passwords(), LinkQuestions(context)), config, store))
 
-    with_store(config, on_store)
+    with_store(config, on_store, route=route)
 
 
 def _base(config: Config) -> str:

@@ -43,7 +43,7 @@ def token_list(config_path: str | None, as_json: bool) -> None:
             columns = (*shown, str(found.threshold or "-"))
             click.echo("\t".join(columns))
 
-    with_store(config, work)
+    with_store(config, work, route="GET /api/v1/tokens")
 
 
 @token.command("create")
@@ -88,7 +88,7 @@ def token_create(
         else:
             click.echo(secret)
 
-    with_store(config, work)
+    with_store(config, work, route="POST /api/v1/tokens")
 
 
 @token.command("revoke")
@@ -109,7 +109,7 @@ def token_revoke(config_path: str | None, token_id: str, as_json: bool) -> None:
         else:
             click.echo("revoked")
 
-    with_store(config, work)
+    with_store(config, work, route="DELETE /api/v1/tokens/{token_id}")
 
 
 def end_of(text: str) -> datetime | None:

@@ -53,4 +53,4 @@ def privacy_report(config_path: str | None, site_id: str, format_: str, output: 
         with click.open_file(str(output) if output else "-", "wb") as file:
             file.write(data)
 
-    with_store(config, work)
+    with_store(config, work, route="GET /api/v1/privacy/report")

@@ -27,7 +27,15 @@ from analytics_server.audit.retiring import Retired, RetiredChain, retire_in_tur
 from analytics_server.audit.seals import SealKey, SealKeyFile
 from analytics_server.audit.verify import ChainReport, VerifyReport
 from analytics_server.audit.verify import verify as verify_chains
-from analytics_server.cli.context import config_option, echo_json, json_option, read_config, run_async, with_store
+from analytics_server.cli.context import (
+    config_option,
+    echo_json,
+    json_format,
+    json_option,
+    read_config,
+    run_async,
+    with_store,
+)
 from analytics_server.cli.progress import AmountLines
 from analytics_server.cli.running import (
     OF_ALL_SITES,
@@ -100,6 +108,7 @@ def _verify(config: Config) -> VerifyReport:
 @click.option("--to", "end", default="", help="The end: a day is included, a moment is not. Default: the end.")
 @click.option("--format", type=click.Choice(["ndjson"]), default="ndjson", show_default=True)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; default: standard output.")
+@json_format
 @url_option
 @token_option
 def audit_export(

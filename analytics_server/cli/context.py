@@ -45,6 +45,12 @@ config_option = click.option(
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
+json_anyway = click.option("--json", is_flag=True, expose_value=False, help="Changes nothing: JSON is printed anyway.")
+json_format = click.option(
+    "--json", is_flag=True, expose_value=False, help="Changes nothing: --format says what is written, JSON if left out."
+)
+"""Both are taken so that `--json` can be given to every command that prints JSON."""
+
 
 def echo_json(value: object) -> None:
     """Print a value as indented JSON."""

@@ -11,7 +11,7 @@ from analytics_server.access.sites.profile_routes import note_of
 from analytics_server.access.sites.site_settings import SiteSettings
 from analytics_server.access.sites.sites import Sites, valid_site_id
 from analytics_server.cli.audit import command_log, record
-from analytics_server.cli.context import config_option, echo_json, json_option, read_config, with_store
+from analytics_server.cli.context import config_option, echo_json, json_anyway, json_option, read_config, with_store
 from analytics_server.cli.progress import PhaseLines
 from analytics_server.config import Config
 from analytics_server.errors import AnalyticsError, NotFound
@@ -77,6 +77,7 @@ def site_create(config_path: str | None, site_id: str, timezone: str, as_json: b
 @site.command("show")
 @config_option
 @click.argument("site_id")
+@json_anyway
 def site_show(config_path: str | None, site_id: str) -> None:
     """Show a site's settings as JSON."""
     config = read_config(config_path)
@@ -109,6 +110,7 @@ def site_show(config_path: str | None, site_id: str) -> None:
 @click.option(
     "--exclude-prop", multiple=True, help="Property that is not counted, e.g. plan=internal; repeat for more."
 )
+@json_anyway
 def site_set(
     config_path: str | None,
     site_id: str,

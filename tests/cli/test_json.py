@@ -40,6 +40,32 @@ def people(run: Commands) -> list[PersonInfo]:
     return msgspec.convert(document(run, "person", "list"), list[PersonInfo])
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("site", "show", "a.example"),
+        ("site", "set", "a.example", "--currency", "EUR"),
+        ("privacy-report", "a.example"),
+        ("export", "u-1"),
+        ("audit", "export", "--to", "2020-01-01"),
+        ("dead-letters", "export", "--all"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_json_anyway_is_the_same_with_the_option(run: Commands, command: tuple[str, ...]) -> None:
+    run.lines("site", "create", "a.example")
+
+    plain, asked = run(*command), run(*command, "--json")
+
+    assert (asked.exit_code, plain.exit_code) == (0, 0), asked.output
+    changing = (b'"generated_at"', b'"made_at"', b'"sha256"', b'"removals"')
+    lines = [
+        [line for line in done.stdout_bytes.splitlines() if not any(name in line for name in changing)]
+        for done in (plain, asked)
+    ]
+    assert lines[0] == lines[1]
+
+
 def test_an_invitation_is_shown_with_its_link_and_secret(run: Commands) -> None:
     role = ("--role", "editor", "--site", "a.example")
     made = document(run, "person", "add", "Anna@example.org", "--name", "Anna", *role)

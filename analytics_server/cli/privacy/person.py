@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from analytics_server.access.actions import ERASE_PERSON, EXPORT_PERSON
-from analytics_server.cli.context import config_option, read_config, run_async
+from analytics_server.cli.context import config_option, json_format, read_config, run_async
 from analytics_server.cli.privacy.offline import offline_privacy
 from analytics_server.cli.progress import AmountLines, PhaseLines
 from analytics_server.cli.running import OF_A_ROLE, AskedServer, answer_of, running_server, token_option, url_option
@@ -37,6 +37,7 @@ STEP_BYTES = 10_000_000
     help="What to write.",
 )
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; default: standard output.")
+@json_format
 @url_option
 @token_option
 def export(config_path: str | None, user_id: str, format_: str, output: Path | None, url: str, token: str) -> None:

@@ -9,7 +9,7 @@ import click
 
 from analytics_server.access.sites.sites import Sites, valid_site_id
 from analytics_server.cli.audit import open_store, record
-from analytics_server.cli.context import config_option, read_config, with_store
+from analytics_server.cli.context import config_option, json_format, read_config, with_store
 from analytics_server.errors import NotFound
 from analytics_server.privacy.report.bundle import make_report
 from analytics_server.privacy.report.history import AuditHistory
@@ -22,6 +22,7 @@ from analytics_server.store import Store
 @click.argument("site_id")
 @click.option("--format", "format_", type=click.Choice(["json", "html", "zip"]), default="json", show_default=True)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; default: standard output.")
+@json_format
 def privacy_report(config_path: str | None, site_id: str, format_: str, output: Path | None) -> None:
     """Say what a site stores, why and how long, for the files of the data-protection officer.
 

@@ -122,6 +122,8 @@ def audit_export(
     config = read_config(config_path)
     first = parse_moment(start, "--from") if start else EARLIEST
     last = parse_moment(end, "--to", is_end=True) if end else LATEST
+    if first >= last:
+        raise click.UsageError("--from must be before --to.")
     server = server_beside(config, url, token, needed=OF_ALL_SITES)
     if server is not None:
         run_async(_fetch(server, {name: text for name, text in (("from", start), ("to", end)) if text}, output))

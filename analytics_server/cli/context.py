@@ -11,9 +11,10 @@ from typing import TypeVar
 import click
 import msgspec
 
+from analytics_server.access.sites.sites import valid_site_id
 from analytics_server.config import Config, load_config
 from analytics_server.doctor.lock import DirectoryLock
-from analytics_server.errors import AnalyticsError
+from analytics_server.errors import AnalyticsError, NotFound, RequestError
 from analytics_server.store import Store, make_store
 
 T = TypeVar("T")
@@ -55,6 +56,15 @@ json_format = click.option(
 def echo_json(value: object) -> None:
     """Print a value as indented JSON."""
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def no_site(site_id: str) -> RequestError:
+    """The error for a site that does not exist, or for what no site can be called."""
+    if not valid_site_id(site_id):
+        return RequestError(
+            f"{site_id[:128]!r} can't be a site's id: it is a name such as example.com.", code="bad_site"
+        )
+    return NotFound(f"There is no site {site_id[:128]!r}: analytics-server site list prints those that there are.")
 
 
 def with_store(config: Config, work: Callable[[Store], Awaitable[None]], *, route: str = "") -> None:

@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import click
 
 from analytics_server import __version__
 from analytics_server.cli.lazy import LazyCommand, LazyGroup
 from analytics_server.cli.printing import print_error
-from analytics_server.errors import AnalyticsError
+from analytics_server.errors import AnalyticsError, RequestError
+
+WRONG_COMMAND_LINE = 2
+"""As click ends with where an option is unknown: also where the value of an argument can't be one."""
+_WRONG_VALUE = RequestError.status
 
 
 class Commands(LazyGroup):
     """All commands."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run one. What the API would refuse as a bad request is a wrong command line: one line, and exit code 2."""
+        try:
+            return super().invoke(ctx)
+        except AnalyticsError as error:
+            if error.status != _WRONG_VALUE or error.code.startswith("unknown_"):  # of something that is not there
+                raise
+            print_error(error)
+            ctx.exit(WRONG_COMMAND_LINE)
 
     lazy: ClassVar[Mapping[str, LazyCommand]] = {
         "archive": LazyCommand("files.archive", "archive", "List and forget directories of files of days."),

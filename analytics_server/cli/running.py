@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -19,10 +20,24 @@ from analytics_server.listening import base_url, reachable
 T = TypeVar("T")
 
 CONNECT_S = 10.0
+_ADDRESS = re.compile(r"https?://[^/\s]", re.IGNORECASE)
 OF_A_ROLE = "one of role admin"
 OF_ALL_SITES = f"{OF_A_ROLE}, for all sites"
 
-url_option = click.option("--url", default="", help="A running server, e.g. http://127.0.0.1:8000. Default: this one.")
+
+def checked_url(ctx: click.Context, parameter: click.Parameter, url: str) -> str:
+    """The value of `--url`, for click. Raises `BadParameter`."""
+    if url and not _ADDRESS.match(url):
+        raise click.BadParameter(f"{url!r} is no address of a server: write it as http://127.0.0.1:8000.")
+    return url
+
+
+url_option = click.option(
+    "--url",
+    default="",
+    callback=checked_url,
+    help="A running server, e.g. http://127.0.0.1:8000. Default: this one.",
+)
 
 token_option = click.option(
     "--token", default="", envvar="ANALYTICS_ADMIN_TOKEN", help="For a running server: a token of role admin."
@@ -30,9 +45,13 @@ token_option = click.option(
 
 
 class NotCarriedOut(AnalyticsError):
-    """The running server refused what was asked for."""
+    """The running server refused what was asked for, with that status."""
 
     code = "not_carried_out"
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class AskedServer(msgspec.Struct, frozen=True):
@@ -104,7 +123,7 @@ async def answer_of(
             ) as response,
         ):
             if response.status >= 400:
-                raise NotCarriedOut(_message(await response.read(), response.status))
+                raise NotCarriedOut(_message(await response.read(), response.status), response.status)
             yield response
     except (aiohttp.ClientError, aiohttp.InvalidURL, TimeoutError) as error:
         raise Unavailable(

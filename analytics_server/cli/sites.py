@@ -11,10 +11,18 @@ from analytics_server.access.sites.profile_routes import note_of
 from analytics_server.access.sites.site_settings import SiteSettings
 from analytics_server.access.sites.sites import Sites, valid_site_id
 from analytics_server.cli.audit import command_log, record
-from analytics_server.cli.context import config_option, echo_json, json_anyway, json_option, read_config, with_store
+from analytics_server.cli.context import (
+    config_option,
+    echo_json,
+    json_anyway,
+    json_option,
+    no_site,
+    read_config,
+    with_store,
+)
 from analytics_server.cli.progress import PhaseLines
 from analytics_server.config import Config
-from analytics_server.errors import AnalyticsError, NotFound
+from analytics_server.errors import AnalyticsError
 from analytics_server.model import Site
 from analytics_server.privacy.expiry.recording import REMOVAL_TURN
 from analytics_server.privacy.expiry.site_removal import SiteRemoval
@@ -160,7 +168,7 @@ def site_set(
         sites = await _ready_sites(store, config)
         changed = await sites.change(valid_site_id(site_id), change.applied_to)
         if changed is None:
-            raise _no_site(site_id)
+            raise no_site(site_id)
         before, now = changed
         details = {"profile": now.profile} if now.profile != before.profile else {}
         if now.public != before.public:
@@ -203,7 +211,7 @@ def site_remove(config_path: str | None, site_id: str, data: str, yes: bool, as_
         await integrity.inspect()
         await end_left_over(store)
         if not await sites.delete(spelt, erase=erase):
-            raise _no_site(site_id)
+            raise no_site(site_id)
         await record(store, config, MANAGE_SITES.name, "site remove", site_id=spelt, details={"data": data})
         if erase:
             async with command_log(store, config) as log:
@@ -237,12 +245,8 @@ def _list(values: tuple[str, ...]) -> list[str] | None:
 def _found(sites: Sites, site_id: str) -> Site:
     found = sites.get(valid_site_id(site_id))
     if found is None:
-        raise _no_site(site_id)
+        raise no_site(site_id)
     return found
-
-
-def _no_site(site_id: str) -> NotFound:
-    return NotFound(f"There is no site {site_id[:128]!r}: analytics-server site list prints those that there are.")
 
 
 async def _ready_sites(store: Store, config: Config) -> Sites:

@@ -188,8 +188,8 @@ def test_a_site_s_settings_are_changed_and_shown(run: Commands) -> None:
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "words"),
     [
-        (("--exclude-path", "admin"), 1, "a path begins with a slash"),
-        (("--timezone", "X/Y"), 1, "X/Y"),
+        (("--exclude-path", "admin"), 2, "a path begins with a slash"),
+        (("--timezone", "X/Y"), 2, "X/Y"),
         (("--events-per-s", "-1"), 2, "events_per_s"),
         ((), 2, "Nothing is to be changed"),
     ],
@@ -212,14 +212,14 @@ def test_settings_of_a_site_that_does_not_exist_are_refused(run: Commands, argum
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"),
-    [(("site", "create", "no spaces"), "bad_site"), (("site", "create", "a", "--timezone", "X/Y"), "bad_timezone")],
+    ("arguments", "words"),
+    [(("site", "create", "no spaces"), "no spaces"), (("site", "create", "a", "--timezone", "X/Y"), "X/Y")],
 )
-def test_a_bad_site_is_refused(run: Commands, arguments: tuple[str, ...], code: str) -> None:
+def test_a_bad_site_is_refused(run: Commands, arguments: tuple[str, ...], words: str) -> None:
     done = run(*arguments)
 
-    assert done.exit_code == 1
-    assert getattr(done.exception, "code", "") == code
+    assert done.exit_code == 2
+    assert words in done.stderr
     assert run.lines("site", "list") == []
 
 

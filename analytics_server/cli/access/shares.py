@@ -23,7 +23,7 @@ from analytics_server.access.sites.sites import Sites, valid_site_id
 from analytics_server.access.tokens import LEAST_THRESHOLD, MOST_THRESHOLD
 from analytics_server.cli.access.tokens import end_of
 from analytics_server.cli.audit import open_store, record
-from analytics_server.cli.context import config_option, echo_json, json_option, read_config, with_store
+from analytics_server.cli.context import config_option, echo_json, json_option, no_site, read_config, with_store
 from analytics_server.config import Config
 from analytics_server.listening import base_url
 from analytics_server.query.context import QueryContext
@@ -56,6 +56,8 @@ def share_list(config_path: str | None, site_id: str, as_json: bool) -> None:
     """List the links (never their secrets)."""
 
     async def work(offline: OfflineLinks) -> None:
+        if site_id and not valid_site_id(site_id):
+            raise no_site(site_id)
         wanted = [valid_site_id(site_id)] if site_id else [site.site_id for site in offline.sites.all()]
         found = [offline.creation.info(link) for site in wanted for link in offline.links.of_site(site)]
         if as_json:

@@ -10,7 +10,7 @@ import msgspec
 from analytics_server.access.actions import MANAGE_TOKENS
 from analytics_server.access.gate import Gate
 from analytics_server.access.principals import Role
-from analytics_server.access.token_routes import checked_threshold, role_of, scopes_of, token_info
+from analytics_server.access.token_routes import checked_threshold, covered_sites, role_of, scopes_of, token_info
 from analytics_server.access.tokens import ID_CHARS, LEAST_THRESHOLD, MOST_THRESHOLD, TOKEN_ROLES, token_hash
 from analytics_server.cli.audit import record
 from analytics_server.cli.context import config_option, echo_json, json_option, read_config, with_store
@@ -72,12 +72,12 @@ def token_create(
     """Create a token and print it: the only time it is shown."""
     config = read_config(config_path)
     wanted = scopes_of(role or ("" if scopes else Role.READ.value), scopes)
-    least, end = checked_threshold(threshold or 0, wanted), end_of(expires)
+    least, end, covered = checked_threshold(threshold or 0, wanted), end_of(expires), covered_sites(sites)
 
     async def work(store: Store) -> None:
         gate = await _ready_gate(store, config)
         secret = await gate.create(
-            role_of(wanted), scopes=wanted, name=name, sites=sites, expires_at=end, threshold=least
+            role_of(wanted), scopes=wanted, name=name, sites=covered, expires_at=end, threshold=least
         )
         token_id = token_hash(secret)[:ID_CHARS]
         await record(store, config, MANAGE_TOKENS.name, "token create", resource=token_id)

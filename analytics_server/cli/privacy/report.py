@@ -9,8 +9,7 @@ import click
 
 from analytics_server.access.sites.sites import Sites, valid_site_id
 from analytics_server.cli.audit import open_store, record
-from analytics_server.cli.context import config_option, json_format, read_config, with_store
-from analytics_server.errors import NotFound
+from analytics_server.cli.context import config_option, json_format, no_site, read_config, with_store
 from analytics_server.privacy.report.bundle import make_report
 from analytics_server.privacy.report.history import AuditHistory
 from analytics_server.privacy.report.page import report_json, report_page, report_zip
@@ -37,7 +36,7 @@ def privacy_report(config_path: str | None, site_id: str, format_: str, output: 
         await sites.load()
         site = sites.get(valid_site_id(site_id))
         if site is None:
-            raise NotFound(f"There is no site {site_id[:128]!r}: analytics-server site list prints those there are.")
+            raise no_site(site_id)
         made = await make_report(config, site, AuditHistory(store), datetime.now(UTC))
         await record(
             store,

@@ -16,6 +16,8 @@ from analytics_server.errors import AnalyticsError, RequestError
 WRONG_COMMAND_LINE = 2
 """As click ends with where an option is unknown: also where the value of an argument can't be one."""
 _WRONG_VALUE = RequestError.status
+_NOT_THERE = {"unknown_segment"}
+"""A value that might be one, but there is nothing of that name."""
 
 
 class Commands(LazyGroup):
@@ -26,7 +28,7 @@ class Commands(LazyGroup):
         try:
             return super().invoke(ctx)
         except AnalyticsError as error:
-            if error.status != _WRONG_VALUE or error.code.startswith("unknown_"):  # of something that is not there
+            if error.status != _WRONG_VALUE or error.code in _NOT_THERE:
                 raise
             print_error(error)
             ctx.exit(WRONG_COMMAND_LINE)

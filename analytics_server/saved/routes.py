@@ -1,6 +1,6 @@
 """Saved things over HTTP: list, create, show, change and delete, the same for every type.
 
-A token that reads may list and see them; creating, changing and deleting needs an admin's. A thing of a site that the
+Who reads may list and see them; creating, changing and deleting needs an editor. A thing of a site that the
 token does not cover is as if it were not there.
 """
 

@@ -67,6 +67,7 @@ def test_what_is_json_anyway_is_the_same_with_the_option(run: Commands, command:
 
 
 def test_an_invitation_is_shown_with_its_link_and_secret(run: Commands) -> None:
+    run.lines("site", "create", "a.example")
     role = ("--role", "editor", "--site", "a.example")
     made = document(run, "person", "add", "Anna@example.org", "--name", "Anna", *role)
 
@@ -93,6 +94,7 @@ def test_a_link_that_is_sent_is_in_the_document_too_and_that_it_was_sent_is_told
 
 
 def test_a_person_is_changed_reset_signed_out_and_removed(run: Commands) -> None:
+    run.lines("site", "create", "a.example")
     for email in ("anna@example.org", "ben@example.org"):
         asyncio.run(add_person(run, email, Rights(owner=True)))
     (ben,) = [each for each in people(run) if each.email == "ben@example.org"]
@@ -115,7 +117,7 @@ def test_a_person_is_changed_reset_signed_out_and_removed(run: Commands) -> None
     assert left == others
     assert every == {**named, "session_id": None, "signed_out": True}
     assert document(run, "person", "sessions", "ben@example.org") == []
-    assert document(run, "person", "remove", "ben@example.org") == {**named, "removed": True}
+    assert document(run, "person", "remove", "ben@example.org", "--yes") == {**named, "removed": True}
     assert [each.email for each in people(run)] == ["anna@example.org"]
 
 

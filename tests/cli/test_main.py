@@ -252,13 +252,14 @@ def test_tokens_are_shown_once_listed_without_secret_and_revoked(run: Commands) 
 
 
 def test_people_are_invited_and_reset_by_links_without_a_password_on_the_command_line(run: Commands) -> None:
+    run.lines("site", "create", "a.example")
     (link,) = run.lines("person", "add", "Anna@example.org", "--role", "editor", "--site", "a.example")
     assert link.startswith("http://127.0.0.1:8000/dashboard#invitation=asi_")
     assert run.lines("person", "list") == []  # not before the link is opened
     assert msgspec.json.decode(run("person", "list", "--json").stdout) == []
     for arguments in (("--owner", "--role", "editor", "--site", "a.example"), ("--role", "editor"), ()):
         assert run("person", "add", "anna@example.org", *arguments).exit_code == 2
-    for command in (("reset-password",), ("remove",), ("sessions",), ("sign-out",), ("change", "--owner")):
+    for command in (("reset-password",), ("remove", "--yes"), ("sessions",), ("sign-out",), ("change", "--owner")):
         unknown = run("person", command[0], "nobody@example.org", *command[1:])
         assert unknown.exit_code == 1
         assert "There is no person" in unknown.output
@@ -322,12 +323,42 @@ def test_a_persons_sessions_are_listed_and_ended_one_by_one_or_all(run: Commands
 def test_the_last_owner_is_neither_removed_nor_made_less(run: Commands) -> None:
     for email in ("anna@example.org", "ben@example.org"):
         asyncio.run(add_person(run, email, Rights(owner=True)))
-    assert run.lines("person", "remove", "ben@example.org") == ["removed"]
-    for command in (("remove", "anna@example.org"), ("change", "anna@example.org", "--role", "admin", "--site", "a")):
+    assert run.lines("person", "remove", "ben@example.org", "--yes") == ["removed"]
+    run.lines("site", "create", "a")
+    for command in (
+        ("remove", "anna@example.org", "--yes"),
+        ("change", "anna@example.org", "--role", "admin", "--site", "a"),
+    ):
         refused = run("person", *command)
         assert refused.exit_code
         assert "last owner" in refused.output + str(refused.exception)
     assert [line.split("\t")[1:3] for line in run.lines("person", "list")] == [["anna@example.org", "owner"]]
+
+
+def test_a_role_on_a_site_that_does_not_exist_is_given_to_nobody(run: Commands) -> None:
+    asyncio.run(add_person(run, "anna@example.org", Rights(owner=True)))
+    asyncio.run(add_person(run, "ben@example.org", Rights(owner=True)))
+    role = ("--role", "viewer", "--site", "nosuch.example")
+
+    for command in (("add", "carl@example.org"), ("change", "ben@example.org")):
+        refused = run("person", *command, *role)
+        assert refused.exit_code == 1
+        assert "There is no site 'nosuch.example'" in str(refused.exception)
+
+    assert run.lines("invitation", "list") == []
+    assert [line.split("\t")[2] for line in run.lines("person", "list")] == ["owner", "owner"]
+
+
+def test_a_person_is_removed_when_that_is_confirmed(run: Commands) -> None:
+    for email in ("anna@example.org", "ben@example.org"):
+        asyncio.run(add_person(run, email, Rights(owner=True)))
+
+    refused = run("person", "remove", "Ben@example.org")
+
+    assert (refused.exit_code, refused.stdout, "Delete ben@example.org?" in refused.stderr) == (1, "", True)
+    assert len(run.lines("person", "list")) == 2
+    assert run.lines("person", "remove", "ben@example.org", "--yes") == ["removed"]
+    assert len(run.lines("person", "list")) == 1
 
 
 def test_a_token_may_have_several_scopes_and_an_end(run: Commands) -> None:
@@ -426,7 +457,7 @@ ROUTES = {
     ("person", "reset-password", "a@example.org"): "POST /api/v1/session/reset",
     ("person", "sessions", "a@example.org"): "",
     ("person", "sign-out", "a@example.org"): "",
-    ("person", "remove", "a@example.org"): "DELETE /api/v1/people/{person_id}",
+    ("person", "remove", "a@example.org", "--yes"): "DELETE /api/v1/people/{person_id}",
     ("privacy-report", "a.example"): "GET /api/v1/privacy/report",
 }
 """What each command is told to ask instead; empty where the API has nothing of the kind."""

@@ -22,10 +22,19 @@ from analytics_server.access.people.accounts import (
 from analytics_server.access.people.invitation_routes import shown_invitation
 from analytics_server.access.people.parts import person_info, rights_of
 from analytics_server.access.people.sessions import PersonSessions, SessionUse
+from analytics_server.access.sites.sites import Sites
 from analytics_server.cli.access.mail import check_may_send, send_option
 from analytics_server.cli.access.mail import send as send_mail
 from analytics_server.cli.audit import record
-from analytics_server.cli.context import config_option, echo_json, json_option, read_config, run_async, with_store
+from analytics_server.cli.context import (
+    config_option,
+    echo_json,
+    json_option,
+    no_site,
+    read_config,
+    run_async,
+    with_store,
+)
 from analytics_server.config import Config
 from analytics_server.listening import base_url
 from analytics_server.mail.texts import MailText, invitation_text, reset_text
@@ -87,6 +96,7 @@ def person_add(
     sending = _Sending(config_path, invitation_text) if send else None
 
     async def work(people: Accounts, config: Config, store: Store) -> str:
+        await _check_sites(store, config, rights)
         life_s = config.access.invitation_s
         made = await people.invite(address, name=name, rights=rights, life_s=life_s)
         shown = shown_invitation(made[0]) if as_json else None
@@ -112,6 +122,7 @@ def person_change(
 
     async def work(people: Accounts, config: Config, store: Store) -> str:
         known = _known(people, email)
+        await _check_sites(store, config, rights)
         people.check_owner_stays(known, rights)
         if rights.lacks(known.rights):
             await people.withdraw(known.email)
@@ -199,9 +210,13 @@ def person_sign_out(config_path: str | None, email: str, id_: str | None, as_jso
 @person.command("remove")
 @config_option
 @click.argument("email")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def person_remove(config_path: str | None, email: str, as_json: bool) -> None:
+def person_remove(config_path: str | None, email: str, yes: bool, as_json: bool) -> None:
     """Delete a person; their sessions end."""
+    address = valid_email(email)
+    if not yes:
+        click.confirm(f"Delete {address}?", abort=True, err=True)
 
     async def work(people: Accounts, config: Config, store: Store) -> str:
         known = _known(people, email)
@@ -246,6 +261,15 @@ def _rights(owner: bool, role: str | None, sites: tuple[str, ...]) -> Rights:
     if bool(role) != bool(sites) or owner == bool(role):
         raise click.UsageError("Say --owner, or --role with at least one --site.")
     return rights_of(owner, dict.fromkeys(sites, role or ""))
+
+
+async def _check_sites(store: Store, config: Config, rights: Rights) -> None:
+    """Raises `NotFound` for a role on a site that does not exist."""
+    sites = Sites(store, config.sites)
+    await sites.load()
+    for site_id in rights.roles:
+        if sites.get(site_id) is None:
+            raise no_site(site_id)
 
 
 def _known(people: Accounts, email: str) -> Account:

@@ -161,6 +161,20 @@ VIEW_AUDIT = Action(
     roles=MANAGING,
     refusal=_NEEDS_ADMIN,
 )
+MANAGE_AUDIT = Action(
+    name="manage_audit",
+    about="Check the audit log, export all of it, and remove the chain of a server that is gone.",
+    resource=ResourceKind.ALL_SITES,
+    roles=MANAGING,
+    refusal=_NEEDS_ADMIN,
+)
+EXPIRE_DATA = Action(
+    name="expire_data",
+    about="Remove what is older than its site keeps it, or see what would go.",
+    resource=ResourceKind.ALL_SITES,
+    roles=MANAGING,
+    refusal=_NEEDS_ADMIN,
+)
 VIEW_PRIVACY_REPORT = Action(
     name="view_privacy_report",
     about="See what a site stores, why and how long.",
@@ -197,6 +211,8 @@ ACTIONS: tuple[Action, ...] = (
     MANAGE_OPT_OUTS,
     PLAN_EXPERIMENT,
     VIEW_AUDIT,
+    MANAGE_AUDIT,
+    EXPIRE_DATA,
     VIEW_PRIVACY_REPORT,
     PROVISION,
 )

@@ -104,11 +104,16 @@ class PeopleService:
         await self.sessions.uses.close()
 
     def endpoints(
-        self, client_of: Callable[[web.Request], str], scopes: LinkScopes, recorder: Recorder | None = None
+        self,
+        client_of: Callable[[web.Request], str],
+        scopes: LinkScopes,
+        recorder: Recorder | None = None,
+        *,
+        has_site: Callable[[str], bool],
     ) -> list[Endpoint]:
         """People, invitations, sessions, and share links with their `scopes`.
 
-        `client_of` tells clients apart; `recorder` takes audit entries.
+        `client_of` tells clients apart; `recorder` takes audit entries; `has_site`: is there a site of that id?
         """
         invitations = InvitationRoutes(
             self.people,
@@ -118,6 +123,7 @@ class PeopleService:
             client_of=client_of,
             recorder=recorder,
             invite_by_mail=self._invite_by_mail,
+            has_site=has_site,
         )
         links = LinkRoutes(
             self.links,
@@ -132,7 +138,7 @@ class PeopleService:
             *self._methods(client_of, recorder),
             *SessionRoutes(self.people, self.sessions, self.sign_in, self.cookies, client_of, recorder).endpoints(),
             *ResetRoutes(self.resets, self.people, self.cookies, client_of, recorder).endpoints(),
-            *PeopleRoutes(self.people, self.sign_in.passwords).endpoints(),
+            *PeopleRoutes(self.people, self.sign_in.passwords, has_site).endpoints(),
             *invitations.endpoints(),
             *links.endpoints(),
         ]

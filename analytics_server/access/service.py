@@ -65,6 +65,9 @@ class AccessService:
     def _shared_from_ms(self, site_id: str) -> int | None:
         return shared_from_ms(self.sites.get(site_id))
 
+    def _has_site(self, site_id: str) -> bool:
+        return self.sites.get(site_id) is not None
+
     def _public_site(self, site_id: str) -> str:
         site = self.sites.get(stored_site_id(site_id))
         return site.site_id if site is not None and site.public else ""
@@ -81,7 +84,7 @@ class AccessService:
             *SiteRoutes(self.sites, drops_of_unknown_sites).endpoints(),
             *profile_endpoints(),
             *TokenRoutes(self.gate).endpoints(),
-            *self.people.endpoints(client_of, scopes, recorder),
+            *self.people.endpoints(client_of, scopes, recorder, has_site=self._has_site),
         ]
 
     async def load(self, damage: DamageReader) -> None:

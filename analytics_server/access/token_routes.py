@@ -231,7 +231,7 @@ class TokenRoutes:
         """Make a token. Raises `RequestError`, `Forbidden`, `Conflict`."""
         wanted = call.body
         scopes = scopes_of(wanted.role or "", wanted.scopes)
-        name, sites, expires_at = _name(wanted.name), _covered(wanted.sites), self._end(wanted.expires_at)
+        name, sites, expires_at = _name(wanted.name), covered_sites(wanted.sites), self._end(wanted.expires_at)
         _may_pass_on(call, grants_of(scopes, sites), expires_at)
         threshold = checked_threshold(wanted.threshold or 0, scopes)
         if self._gate.is_full:
@@ -259,7 +259,7 @@ class TokenRoutes:
         change = call.body
         token = await self._known(call)
         name = None if change.name is None else _name(change.name)
-        sites = None if change.sites is None else _covered(change.sites)
+        sites = None if change.sites is None else covered_sites(change.sites)
         expires_at = UNSET if change.expires_at is UNSET else self._end(change.expires_at)
         end = token.expires_at if expires_at is UNSET else expires_at
         if sites is not None or expires_at is not UNSET:
@@ -379,7 +379,7 @@ def _name(text: str) -> str:
     return text
 
 
-def _covered(names: tuple[str, ...]) -> tuple[str, ...]:
+def covered_sites(names: tuple[str, ...]) -> tuple[str, ...]:
     """Sites in their one spelling. They need not exist yet."""
     for index, name in enumerate(names):
         if not valid_site_id(name):

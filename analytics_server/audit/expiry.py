@@ -35,8 +35,16 @@ PORTION = 1_000
 """So many entries are in memory and checked at once: at least two, as the last of each portion is read again."""
 
 
+CUT_LEASE = "audit-retention"
+CUT_LEASE_S = 60.0
+"""Chains are cut, and retired, by one process at a time: each seal names all chains."""
+
+
 class BrokenChain(AnalyticsError):
     """A chain is not as it was written where it was to be cut."""
+
+    code = "broken_chain"
+    status = 409
 
 
 async def cut(

@@ -11,23 +11,44 @@ there names it as forged: the removal can't pass for that server's own work.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 import msgspec
 
 from analytics_server.audit.chain import ChainHead, moment, shown_moment
-from analytics_server.audit.expiry import BrokenChain, old_end, seal_ends
+from analytics_server.audit.expiry import CUT_LEASE, CUT_LEASE_S, BrokenChain, old_end, seal_ends
 from analytics_server.audit.seals import SealKey, read_seals
 from analytics_server.audit.table import delete_until, newest_sequence, rows_after
 from analytics_server.audit.verify import BrokenEntry
 from analytics_server.errors import AnalyticsError
 from analytics_server.http.audit import AuditEntry, Recorder
+from analytics_server.store.lease import Lease, leased
 from analytics_server.store.protocol import Store
 
 
 class CannotRetire(AnalyticsError):
     """The chain is none that may be removed."""
+
+    code = "cannot_retire"
+    status = 409
+    log_level = logging.DEBUG
+
+
+class UnknownChain(CannotRetire):
+    """There is no chain of that name."""
+
+    code = "unknown_chain"
+    status = 404
+
+
+class CutUnderWay(AnalyticsError):
+    """Another process cuts or retires chains just now."""
+
+    code = "audit_cut_under_way"
+    status = 409
+    log_level = logging.DEBUG
 
 
 class Retired(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +56,29 @@ class Retired(msgspec.Struct, frozen=True, kw_only=True):
 
     end: ChainHead
     broken: BrokenEntry | None = None
+
+    def details(self) -> dict[str, str]:
+        """What an entry says of it."""
+        found = {"until": str(self.end.sequence), "hash": self.end.hash}
+        if self.broken is not None:
+            found["broken"] = f"entry {self.broken.sequence}: {self.broken.fault}"
+        return found
+
+
+class RetiredChain(msgspec.Struct, frozen=True, kw_only=True):
+    """A chain that was removed: its last entry, and what was wrong with it, if that was accepted."""
+
+    chain: str
+    last: int
+    hash: str
+    broken: BrokenEntry | None
+    removed: bool = True
+
+
+def shown_retired(retired: Retired) -> RetiredChain:
+    """What was removed, as it is shown."""
+    end = retired.end
+    return RetiredChain(chain=end.server, last=end.sequence, hash=end.hash, broken=retired.broken)
 
 
 async def check_retired(store: Store, chain: str, *, now: datetime, keep_days: int, own: Collection[str]) -> ChainHead:
@@ -46,7 +90,7 @@ async def check_retired(store: Store, chain: str, *, now: datetime, keep_days: i
     newest = await newest_sequence(store, chain)
     rows = await rows_after(store, chain, newest - 1, until=newest, limit=1) if newest else []
     if not rows:
-        raise CannotRetire(f"There is no chain {chain}: analytics-server audit verify lists all.")
+        raise UnknownChain(f"There is no chain {chain}: analytics-server audit verify lists all.")
     if moment(rows[0].at_us) >= now - timedelta(days=keep_days):
         raise CannotRetire(
             f"The newest entry of {chain} is of {shown_moment(rows[0].at_us)}, and entries are kept for {keep_days}"
@@ -89,3 +133,35 @@ async def retire(
     await recorder.append(entry(retired))
     await delete_until(store, head)
     return retired
+
+
+async def retire_in_turn(
+    store: Store,
+    recorder: Recorder,
+    chain: str,
+    *,
+    now: datetime,
+    keep_days: int,
+    key: SealKey,
+    own: Collection[str],
+    server: str,
+    entry: Callable[[Retired], AuditEntry],
+    accept_broken: bool = False,
+) -> Retired:
+    """`retire`, beside no cut of any server. Raises what that raises, and `CutUnderWay`."""
+    await check_retired(store, chain, now=now, keep_days=keep_days, own=own)
+    async with leased(Lease(store, CUT_LEASE, holder=server, ttl_s=CUT_LEASE_S)) as taken:
+        if not taken:
+            raise CutUnderWay("A server cuts the audit log just now, or was ended while it did: try again in a minute.")
+        return await retire(
+            store,
+            recorder,
+            chain,
+            now=now,
+            keep_days=keep_days,
+            key=key,
+            own=own,
+            server=server,
+            entry=entry,
+            accept_broken=accept_broken,
+        )

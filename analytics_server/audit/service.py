@@ -15,7 +15,8 @@ from prometheus_client import CollectorRegistry
 
 from analytics_server import __version__
 from analytics_server.audit.chain import SERVER_CHAIN, known_heads
-from analytics_server.audit.expiry import cut
+from analytics_server.audit.chain_routes import ChainRoutes
+from analytics_server.audit.expiry import CUT_LEASE, CUT_LEASE_S, cut
 from analytics_server.audit.log import AuditLog
 from analytics_server.audit.routes import endpoints
 from analytics_server.audit.seals import KEY_FILE, SealKey, SealKeyFile, read_seals
@@ -31,8 +32,6 @@ log = logging.getLogger(__name__)
 
 START = "server_start"
 STOP = "server_stop"
-CUT_LEASE = "audit-retention"
-CUT_LEASE_S = 60.0
 _SECRET = re.compile(r"password|secret|token|key$")
 _CREDENTIALS = re.compile(r"(?<=//)[^/@]*@|(?<=password=)[^&]*")
 
@@ -54,8 +53,15 @@ class AuditService:
         self.log = AuditLog(store, config.data_dir, SERVER_CHAIN, registry=registry)
 
     def endpoints(self) -> list[Endpoint]:
-        """Reading the log over HTTP."""
-        return endpoints(self._store, self.log)
+        """Reading the log over HTTP, checking it, and retiring chains."""
+        chains = ChainRoutes(
+            self._store,
+            self.log,
+            data_dir=self._config.data_dir,
+            keep_days=self._config.privacy.audit_retention_days,
+            key=self._seal_key,
+        )
+        return [*endpoints(self._store, self.log), *chains.endpoints()]
 
     def tasks(self) -> Iterator[tuple[Callable[[], Coroutine[Any, Any, None]], str]]:
         """What runs in the background, with a name for each."""

@@ -2,7 +2,7 @@
 
 Found is what was edited, removed, put in another order or stored twice, each chain's first such entry by its number;
 that the newest entries are missing is found where the chain's head is known, on the machine that wrote it. Reads in
-pages, so memory is bounded however long the log is.
+pages, so memory is bounded however long the log is; hashes are made in a thread, so a server goes on answering.
 
 A seal says up to which entry a chain was cut because of its age (`expiry.py`), and that entry's hash. Entries in
 front of it may be there or not: a cut that was interrupted leaves some. A seal that is not genuine counts for nothing,
@@ -11,6 +11,7 @@ and is itself a fault of the chain that it stands in (`seals.py`).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Literal
@@ -22,7 +23,7 @@ from analytics_server.audit.seals import SealKey, Seals, read_seals
 from analytics_server.audit.table import chain_sizes, rows_after
 from analytics_server.store.protocol import Store
 
-PAGE = 50_000
+PAGE = 10_000
 
 Fault = Literal["edited", "removed", "duplicated", "unreadable", "newest removed", "forged seal"]
 
@@ -122,6 +123,12 @@ class ChainWalk:
         self.entries += 1
         return True
 
+    def take_page(self, rows: Iterable[ChainRow], head: ChainHead | None) -> None:
+        """Check the next entries, as far as the first that is wrong. For threads."""
+        for row in rows:
+            if not self.take(row) or (head is not None and not self.compare_with_head(head)):
+                return
+
     def end(self, head: ChainHead | None) -> None:
         """The chain ends here: compare it with its head."""
         if head is None or self.broken is not None:
@@ -197,9 +204,7 @@ async def _verify_chain(
     at, seen = 0, 0
     while walk.broken is None:
         page = await rows_after(store, server, at, until=newest, limit=PAGE)
-        for row in page:
-            if not walk.take(row) or (head is not None and not walk.compare_with_head(head)):
-                break
+        await asyncio.to_thread(walk.take_page, page, head)
         seen += len(page)
         advance(seen)
         if len(page) < PAGE:

@@ -19,22 +19,39 @@ from pathlib import Path
 import click
 import msgspec
 
-from analytics_server.access.actions import VIEW_AUDIT
+from analytics_server.access.actions import MANAGE_AUDIT
 from analytics_server.audit.chain import COMMANDS_CHAIN, FOLDER, known_heads
 from analytics_server.audit.export import PAGE, export_lines
 from analytics_server.audit.log import AuditLog
 from analytics_server.audit.moments import EARLIEST, LATEST, parse_moment
-from analytics_server.audit.retiring import Retired, check_retired, retire
+from analytics_server.audit.retiring import Retired, RetiredChain, retire_in_turn, shown_retired
 from analytics_server.audit.seals import SealKey, SealKeyFile
-from analytics_server.audit.service import CUT_LEASE, CUT_LEASE_S
 from analytics_server.audit.verify import ChainReport, VerifyReport
 from analytics_server.audit.verify import verify as verify_chains
-from analytics_server.cli.context import config_option, echo_json, json_option, read_config, with_store
+from analytics_server.cli.context import (
+    config_option,
+    echo_json,
+    json_format,
+    json_option,
+    read_config,
+    run_async,
+    with_store,
+)
 from analytics_server.cli.progress import AmountLines
+from analytics_server.cli.running import (
+    OF_ALL_SITES,
+    AskedServer,
+    answer_of,
+    answered,
+    server_beside,
+    token_option,
+    url_option,
+)
 from analytics_server.config import Config
 from analytics_server.http.audit import OK, AuditEntry, SiteDetails, append_all
 from analytics_server.store import Store, migrate
-from analytics_server.store.lease import Lease, leased
+
+VERIFY, EXPORT, RETIRE = (f"/api/v1/privacy/audit/{name}" for name in ("verify", "export", "retire"))
 
 
 @click.group()
@@ -45,7 +62,9 @@ def audit() -> None:
 @audit.command("verify")
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for programs.")
-def audit_verify(config_path: str | None, as_json: bool) -> None:
+@url_option
+@token_option
+def audit_verify(config_path: str | None, as_json: bool, url: str, token: str) -> None:
     """Check that no entry was edited, removed, moved or stored twice.
 
     \b
@@ -56,18 +75,8 @@ def audit_verify(config_path: str | None, as_json: bool) -> None:
     heads lie in this data directory.
     """
     config = read_config(config_path)
-    reports: list[VerifyReport] = []
-
-    async def work(store: Store) -> None:
-        heads, key = known_heads(config.data_dir), _seal_key(config)
-        await open_store(store, config)
-        report = await verify_chains(store, heads, key=key, advance=_progress)
-        reports.append(report)
-        outcome = OK if report.ok else "broken_chain"
-        await record(store, config, VIEW_AUDIT.name, "audit verify", outcome=outcome, rows=report.entries)
-
-    with_store(config, work)
-    (report,) = reports
+    server = server_beside(config, url, token, needed=OF_ALL_SITES)
+    report = _verify(config) if server is None else run_async(answered(server, "POST", VERIFY, VerifyReport))
     if as_json:
         echo_json(report)
     else:
@@ -78,26 +87,53 @@ def audit_verify(config_path: str | None, as_json: bool) -> None:
         sys.exit(1)
 
 
+def _verify(config: Config) -> VerifyReport:
+    reports: list[VerifyReport] = []
+
+    async def work(store: Store) -> None:
+        heads, key = known_heads(config.data_dir), _seal_key(config)
+        await open_store(store, config)
+        report = await verify_chains(store, heads, key=key, advance=_progress)
+        reports.append(report)
+        outcome = OK if report.ok else "broken_chain"
+        await record(store, config, MANAGE_AUDIT.name, "audit verify", outcome=outcome, rows=report.entries)
+
+    with_store(config, work, route=f"POST {VERIFY}")
+    (report,) = reports
+    return report
+
+
 @audit.command("export")
 @config_option
 @click.option("--from", "start", default="", help="The first day or moment, UTC. Default: the beginning.")
 @click.option("--to", "end", default="", help="The end: a day is included, a moment is not. Default: the end.")
 @click.option("--format", type=click.Choice(["ndjson"]), default="ndjson", show_default=True)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; default: standard output.")
-def audit_export(config_path: str | None, start: str, end: str, format: str, output: Path | None) -> None:
+@json_format
+@url_option
+@token_option
+def audit_export(
+    config_path: str | None, start: str, end: str, format: str, output: Path | None, url: str, token: str
+) -> None:
     """Write entries as NDJSON, one a line, chain by chain, in their order.
 
     The hash of a line is SHA-256 of its other members, as docs/audit.md says.
-    The export is recorded, so it holds an entry of itself.
+    The export is recorded; made without a running server, it holds an entry of itself.
     """
     config = read_config(config_path)
     first = parse_moment(start, "--from") if start else EARLIEST
     last = parse_moment(end, "--to", is_end=True) if end else LATEST
+    if first >= last:
+        raise click.UsageError("--from must be before --to.")
+    server = server_beside(config, url, token, needed=OF_ALL_SITES)
+    if server is not None:
+        run_async(_fetch(server, {name: text for name, text in (("from", start), ("to", end)) if text}, output))
+        return
 
     async def work(store: Store) -> None:
         await open_store(store, config)
         details = {"from": start, "to": end} if start or end else {}
-        await record(store, config, VIEW_AUDIT.name, "audit export", details=details)
+        await record(store, config, MANAGE_AUDIT.name, "audit export", details=details)
         of_all = 0
         lines = AmountLines(PAGE, lambda done: f"{done:,} of {of_all:,} entries")
 
@@ -110,7 +146,14 @@ def audit_export(config_path: str | None, start: str, end: str, format: str, out
             async for line in export_lines(store, first, last, advance):
                 file.write(line)
 
-    with_store(config, work)
+    with_store(config, work, route=f"GET {EXPORT}")
+
+
+async def _fetch(server: AskedServer, range_: Mapping[str, str], output: Path | None) -> None:
+    async with answer_of(server, "GET", EXPORT, parameters=range_) as response:
+        with click.open_file(str(output) if output else "-", "wb") as file:
+            async for piece in response.content.iter_any():
+                file.write(piece)
 
 
 @audit.command("retire")
@@ -119,7 +162,11 @@ def audit_export(config_path: str | None, start: str, end: str, format: str, out
 @click.option("--accept-broken", is_flag=True, help="Also if the chain is not as it was written.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def audit_retire(config_path: str | None, chain: str, accept_broken: bool, yes: bool, as_json: bool) -> None:
+@url_option
+@token_option
+def audit_retire(
+    config_path: str | None, chain: str, accept_broken: bool, yes: bool, as_json: bool, url: str, token: str
+) -> None:
     """Remove CHAIN, that of a server which is gone for good.
 
     A server cuts the chains of its own data directory alone. This removes one of
@@ -129,13 +176,20 @@ def audit_retire(config_path: str | None, chain: str, accept_broken: bool, yes: 
     config = read_config(config_path)
     if not yes:
         click.confirm(f"Is the server of {chain} gone for good? Its entries are removed", abort=True, err=as_json)
-    removed: list[Retired] = []
+    server = server_beside(config, url, token, needed=OF_ALL_SITES)
+    if server is None:
+        retired = _retire(config, chain, accept_broken=accept_broken)
+    else:
+        wanted = {"chain": chain, "accept_broken": accept_broken}
+        retired = run_async(answered(server, "POST", RETIRE, RetiredChain, wanted))
+    if as_json:
+        echo_json(retired)
+    else:
+        click.echo(f"{chain} is removed as far as its last entry, {retired.last}.")
 
-    def _entry_of(retired: Retired) -> AuditEntry:
-        details = {"until": str(retired.end.sequence), "hash": retired.end.hash}
-        if (fault := retired.broken) is not None:
-            details["broken"] = f"entry {fault.sequence}: {fault.fault}"
-        return _entry(VIEW_AUDIT.name, "audit retire", resource=chain, details=details)
+
+def _retire(config: Config, chain: str, *, accept_broken: bool) -> RetiredChain:
+    removed: list[Retired] = []
 
     async def work(store: Store) -> None:
         key = _seal_key(config)
@@ -143,35 +197,22 @@ def audit_retire(config_path: str | None, chain: str, accept_broken: bool, yes: 
             raise click.ClickException("There is no key of the audit log's seals yet: start the server once.")
         await open_store(store, config)
         async with command_log(store, config) as log:
-            own = {head.server for head in known_heads(config.data_dir)}
-            now, keep_days = datetime.now(UTC), config.privacy.audit_retention_days
-            await check_retired(store, chain, now=now, keep_days=keep_days, own=own)
-            async with leased(Lease(store, CUT_LEASE, holder=log.head.server, ttl_s=CUT_LEASE_S)) as taken:
-                if not taken:
-                    raise click.ClickException(
-                        "A server cuts the audit log just now, or was ended while it did: try again in a minute."
-                    )
-                retired = await retire(
-                    store,
-                    log,
-                    chain,
-                    now=now,
-                    keep_days=keep_days,
-                    key=key,
-                    own=own,
-                    server=log.head.server,
-                    entry=_entry_of,
-                    accept_broken=accept_broken,
-                )
+            retired = await retire_in_turn(
+                store,
+                log,
+                chain,
+                now=datetime.now(UTC),
+                keep_days=config.privacy.audit_retention_days,
+                key=key,
+                own={head.server for head in known_heads(config.data_dir)},
+                server=log.head.server,
+                entry=lambda done: _entry(MANAGE_AUDIT.name, "audit retire", resource=chain, details=done.details()),
+                accept_broken=accept_broken,
+            )
         removed.append(retired)
 
-    with_store(config, work)
-    (retired,) = removed
-    if as_json:
-        end = {"chain": retired.end.server, "last": retired.end.sequence, "hash": retired.end.hash}
-        echo_json({**end, "broken": retired.broken, "removed": True})
-    else:
-        click.echo(f"{chain} is removed as far as its last entry, {retired.end.sequence}.")
+    with_store(config, work, route=f"POST {RETIRE}")
+    return shown_retired(removed[0])
 
 
 async def open_store(store: Store, config: Config) -> None:

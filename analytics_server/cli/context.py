@@ -11,9 +11,10 @@ from typing import TypeVar
 import click
 import msgspec
 
+from analytics_server.access.sites.sites import valid_site_id
 from analytics_server.config import Config, load_config
 from analytics_server.doctor.lock import DirectoryLock
-from analytics_server.errors import AnalyticsError
+from analytics_server.errors import AnalyticsError, NotFound, RequestError
 from analytics_server.store import Store, capabilities_of, make_store
 
 T = TypeVar("T")
@@ -45,14 +46,32 @@ config_option = click.option(
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
+json_anyway = click.option("--json", is_flag=True, expose_value=False, help="Changes nothing: JSON is printed anyway.")
+json_format = click.option(
+    "--json", is_flag=True, expose_value=False, help="Changes nothing: --format says what is written, JSON if left out."
+)
+"""Both are taken so that `--json` can be given to every command that prints JSON."""
+
 
 def echo_json(value: object) -> None:
     """Print a value as indented JSON."""
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
-def with_store(config: Config, work: Callable[[Store], Awaitable[None]]) -> None:
-    """Open the store, work, close it. The engine in process is left to a server that has it open."""
+def no_site(site_id: str) -> RequestError:
+    """The error for a site that does not exist, or for what no site can be called."""
+    if not valid_site_id(site_id):
+        return RequestError(
+            f"{site_id[:128]!r} can't be a site's id: it is a name such as example.com.", code="bad_site"
+        )
+    return NotFound(f"There is no site {site_id[:128]!r}: analytics-server site list prints those that there are.")
+
+
+def with_store(config: Config, work: Callable[[Store], Awaitable[None]], *, route: str = "") -> None:
+    """Open the store, work, close it. The engine in process is left to a server that has it open.
+
+    `route`: by which call of the API that server does the same. Raises `AnalyticsError` (server_running).
+    """
 
     async def main() -> None:
         store = make_store(config)
@@ -65,9 +84,9 @@ def with_store(config: Config, work: Callable[[Store], Awaitable[None]]) -> None
     if capabilities_of(config).owns_files:
         lock.take(keep=True)
     if lock.busy:
+        instead = f", or ask it over HTTP: {route}" if route else ""
         raise AnalyticsError(
-            f"A server is running on {config.data_dir} and owns the database there. Stop it first,"
-            " or ask it over HTTP: /api/v1/sites, /api/v1/tokens and /api/v1/people.",
+            f"A server is running on {config.data_dir} and owns the database there. Stop it first{instead}.",
             code="server_running",
         )
     try:

@@ -17,7 +17,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from analytics_server.cli.audit import record
-from analytics_server.cli.context import config_option, read_config, run_async
+from analytics_server.cli.context import config_option, json_anyway, read_config, run_async
 from analytics_server.config import Config
 from analytics_server.errors import AnalyticsError
 from analytics_server.ingest.flush import dead_letters
@@ -59,6 +59,7 @@ def commands(load: Callable[[str | None], Config], run: Run, config_option: Deco
     @click.argument("names", nargs=-1)
     @click.option("--all", "every", is_flag=True, help="All letters.")
     @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; default: standard output.")
+    @json_anyway
     def export(config_path: str | None, names: tuple[str, ...], every: bool, output: Path | None) -> None:
         """Write the rows of letters as NDJSON, one object a line.
 

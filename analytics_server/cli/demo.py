@@ -9,6 +9,7 @@ import click
 
 from analytics_server.cli.audit import record
 from analytics_server.cli.context import config_option, read_config, run_async
+from analytics_server.cli.running import checked_url
 from analytics_server.config import Config
 from analytics_server.demo.fill import Filled, fill
 from analytics_server.demo.progress import Bar
@@ -30,7 +31,12 @@ FILL = "fill_site"
 @click.option("--end", help="Last day, as 2026-10-31. Default: until now.")
 @click.option("--timezone", default="", help="The site's time zone (IANA). Default: the site's, or the config's.")
 @click.option("--add", is_flag=True, help="Fill the site even if it has events already.")
-@click.option("--url", default="", help="Send to a running server instead, e.g. http://127.0.0.1:8000.")
+@click.option(
+    "--url",
+    default="",
+    callback=checked_url,
+    help="Send to a running server instead, e.g. http://127.0.0.1:8000.",
+)
 @click.option("--token", default="", envvar="ANALYTICS_ADMIN_TOKEN", help="For --url: a token of role admin.")
 def demo(
     config_path: str | None,

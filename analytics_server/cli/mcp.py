@@ -16,7 +16,7 @@ import click
 import msgspec
 
 from analytics_server.cli.context import config_option, read_config, run_async
-from analytics_server.cli.running import CONNECT_S, AskedServer, running_server
+from analytics_server.cli.running import CONNECT_S, AskedServer, checked_url, running_server
 from analytics_server.errors import AnalyticsError
 from analytics_server.mcp.answers import DECODER, ENCODER
 from analytics_server.mcp.messages import (
@@ -46,6 +46,7 @@ LINE_BYTES = 4 * 1024 * 1024
     "--url",
     default="",
     envvar="ANALYTICS_URL",
+    callback=checked_url,
     help="A running server, e.g. https://stats.example.com. Also: ANALYTICS_URL. Default: this one.",
 )
 @click.option(

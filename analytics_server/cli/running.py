@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import aiohttp
 import click
@@ -14,16 +16,43 @@ from analytics_server.doctor.lock import DirectoryLock
 from analytics_server.errors import AnalyticsError, Unavailable
 from analytics_server.http.address_file import read_address
 from analytics_server.listening import base_url, reachable
+from analytics_server.store import capabilities_of
+
+T = TypeVar("T")
 
 CONNECT_S = 10.0
+_ADDRESS = re.compile(r"https?://[^/\s]", re.IGNORECASE)
+OF_A_ROLE = "one of role admin"
+OF_ALL_SITES = f"{OF_A_ROLE}, for all sites"
 
-url_option = click.option("--url", default="", help="A running server, e.g. http://127.0.0.1:8000. Default: this one.")
+
+def checked_url(ctx: click.Context, parameter: click.Parameter, url: str) -> str:
+    """The value of `--url`, for click. Raises `BadParameter`."""
+    if url and not _ADDRESS.match(url):
+        raise click.BadParameter(f"{url!r} is no address of a server: write it as http://127.0.0.1:8000.")
+    return url
+
+
+url_option = click.option(
+    "--url",
+    default="",
+    callback=checked_url,
+    help="A running server, e.g. http://127.0.0.1:8000. Default: this one.",
+)
+
+token_option = click.option(
+    "--token", default="", envvar="ANALYTICS_ADMIN_TOKEN", help="For a running server: a token of role admin."
+)
 
 
 class NotCarriedOut(AnalyticsError):
-    """The running server refused what was asked for."""
+    """The running server refused what was asked for, with that status."""
 
     code = "not_carried_out"
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class AskedServer(msgspec.Struct, frozen=True):
@@ -57,6 +86,22 @@ def running_server(config: Config, url: str, token: str, *, needed: str) -> Aske
     return AskedServer(url.rstrip("/"), token)
 
 
+def server_beside(config: Config, url: str, token: str, *, needed: str) -> AskedServer | None:
+    """The server to ask where the command can't work on the data itself: the one that is named, or with ClickHouse in
+    process the one that runs. Raises `AnalyticsError`."""
+    if not url and not capabilities_of(config).owns_files:
+        return None
+    return running_server(config, url, token, needed=needed)
+
+
+async def answered(
+    server: AskedServer, method: str, path: str, kind: type[T], body: Mapping[str, object] | None = None
+) -> T:
+    """The answer, decoded. Raises what `answer_of` raises."""
+    async with answer_of(server, method, path, body) as response:
+        return msgspec.json.decode(await response.read(), type=kind)
+
+
 @asynccontextmanager
 async def answer_of(
     server: AskedServer,
@@ -79,7 +124,7 @@ async def answer_of(
             ) as response,
         ):
             if response.status >= 400:
-                raise NotCarriedOut(_message(await response.read(), response.status))
+                raise NotCarriedOut(_message(await response.read(), response.status), response.status)
             yield response
     except (aiohttp.ClientError, aiohttp.InvalidURL, TimeoutError) as error:
         raise Unavailable(

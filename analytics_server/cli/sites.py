@@ -11,10 +11,18 @@ from analytics_server.access.sites.profile_routes import note_of
 from analytics_server.access.sites.site_settings import SiteSettings
 from analytics_server.access.sites.sites import Sites, valid_site_id
 from analytics_server.cli.audit import command_log, record
-from analytics_server.cli.context import config_option, echo_json, json_option, read_config, with_store
+from analytics_server.cli.context import (
+    config_option,
+    echo_json,
+    json_anyway,
+    json_option,
+    no_site,
+    read_config,
+    with_store,
+)
 from analytics_server.cli.progress import PhaseLines
 from analytics_server.config import Config
-from analytics_server.errors import AnalyticsError, NotFound
+from analytics_server.errors import AnalyticsError
 from analytics_server.model import Site
 from analytics_server.privacy.expiry.recording import REMOVAL_TURN
 from analytics_server.privacy.expiry.site_removal import SiteRemoval
@@ -44,7 +52,7 @@ def site_list(config_path: str | None, as_json: bool) -> None:
         for found in sites.all():
             click.echo(f"{found.site_id}\t{found.timezone}")
 
-    with_store(config, work)
+    with_store(config, work, route="GET /api/v1/sites")
 
 
 @site.command("create")
@@ -71,12 +79,13 @@ def site_create(config_path: str | None, site_id: str, timezone: str, as_json: b
         else:
             click.echo(f"{made.site_id}\t{made.timezone}")
 
-    with_store(config, work)
+    with_store(config, work, route="POST /api/v1/sites")
 
 
 @site.command("show")
 @config_option
 @click.argument("site_id")
+@json_anyway
 def site_show(config_path: str | None, site_id: str) -> None:
     """Show a site's settings as JSON."""
     config = read_config(config_path)
@@ -84,7 +93,7 @@ def site_show(config_path: str | None, site_id: str) -> None:
     async def work(store: Store) -> None:
         echo_json(_found(await _ready_sites(store, config), site_id))
 
-    with_store(config, work)
+    with_store(config, work, route="GET /api/v1/sites/{site_id}")
 
 
 @site.command("set")
@@ -109,6 +118,7 @@ def site_show(config_path: str | None, site_id: str) -> None:
 @click.option(
     "--exclude-prop", multiple=True, help="Property that is not counted, e.g. plan=internal; repeat for more."
 )
+@json_anyway
 def site_set(
     config_path: str | None,
     site_id: str,
@@ -158,7 +168,7 @@ def site_set(
         sites = await _ready_sites(store, config)
         changed = await sites.change(valid_site_id(site_id), change.applied_to)
         if changed is None:
-            raise _no_site(site_id)
+            raise no_site(site_id)
         before, now = changed
         details = {"profile": now.profile} if now.profile != before.profile else {}
         if now.public != before.public:
@@ -168,7 +178,7 @@ def site_set(
         if now.profile != before.profile:
             click.echo(note_of(now.profile), err=True)
 
-    with_store(config, work)
+    with_store(config, work, route="PUT /api/v1/sites/{site_id}")
 
 
 @site.command("remove")
@@ -201,7 +211,7 @@ def site_remove(config_path: str | None, site_id: str, data: str, yes: bool, as_
         await integrity.inspect()
         await end_left_over(store)
         if not await sites.delete(spelt, erase=erase):
-            raise _no_site(site_id)
+            raise no_site(site_id)
         await record(store, config, MANAGE_SITES.name, "site remove", site_id=spelt, details={"data": data})
         if erase:
             async with command_log(store, config) as log:
@@ -224,7 +234,7 @@ def site_remove(config_path: str | None, site_id: str, data: str, yes: bool, as_
         else:
             click.echo(f"{spelt} is deleted{', with everything that was stored of it' if erase else ''}.")
 
-    with_store(config, work)
+    with_store(config, work, route="DELETE /api/v1/sites/{site_id}")
 
 
 def _list(values: tuple[str, ...]) -> list[str] | None:
@@ -235,12 +245,8 @@ def _list(values: tuple[str, ...]) -> list[str] | None:
 def _found(sites: Sites, site_id: str) -> Site:
     found = sites.get(valid_site_id(site_id))
     if found is None:
-        raise _no_site(site_id)
+        raise no_site(site_id)
     return found
-
-
-def _no_site(site_id: str) -> NotFound:
-    return NotFound(f"There is no site {site_id[:128]!r}: analytics-server site list prints those that there are.")
 
 
 async def _ready_sites(store: Store, config: Config) -> Sites:

@@ -25,6 +25,7 @@ from analytics_server.privacy.erasure_jobs import ErasureJobs
 from analytics_server.privacy.erasures import Erasures
 from analytics_server.privacy.expiry.purge import Expiry
 from analytics_server.privacy.expiry.recording import REMOVAL_TURN
+from analytics_server.privacy.expiry.routes import endpoints as expiry_endpoints
 from analytics_server.privacy.expiry.site_removal import SiteRemoval
 from analytics_server.privacy.export import PersonExport
 from analytics_server.privacy.opt_outs import OptOuts
@@ -156,11 +157,12 @@ class PrivacyService:
         return await self.expiry.purge_daily() and await self.site_removal.remove()
 
     def endpoints(self) -> list[Endpoint]:
-        """Export, erasure, opt-outs and the report over HTTP."""
+        """Export, erasure, opt-outs, the report and expiry over HTTP."""
         sites = self._access.sites
         return [
             *PrivacyRoutes(self.export, self.erasures, self.opt_outs, sites).endpoints(),
             *report_endpoints(self._config, sites.get, self._open_links, AuditHistory(self._store)),
+            *expiry_endpoints(self.expiry),
         ]
 
     async def _open_links(self, site_id: str) -> Sequence[ShareLink]:

@@ -39,6 +39,8 @@ MAY = {
     "view_schema": READING,
     "view_drops": READING,
     "view_audit": {ADMIN, OWNER},
+    "manage_audit": {ADMIN, OWNER},
+    "expire_data": {ADMIN, OWNER},
     "export_person": {ADMIN, OWNER},
     "erase_person": {ADMIN, OWNER},
     "manage_opt_outs": {ADMIN, OWNER},

@@ -40,7 +40,34 @@ def people(run: Commands) -> list[PersonInfo]:
     return msgspec.convert(document(run, "person", "list"), list[PersonInfo])
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("site", "show", "a.example"),
+        ("site", "set", "a.example", "--currency", "EUR"),
+        ("privacy-report", "a.example"),
+        ("export", "u-1"),
+        ("audit", "export", "--to", "2020-01-01"),
+        ("dead-letters", "export", "--all"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_json_anyway_is_the_same_with_the_option(run: Commands, command: tuple[str, ...]) -> None:
+    run.lines("site", "create", "a.example")
+
+    plain, asked = run(*command), run(*command, "--json")
+
+    assert (asked.exit_code, plain.exit_code) == (0, 0), asked.output
+    changing = (b'"generated_at"', b'"made_at"', b'"sha256"', b'"removals"')
+    lines = [
+        [line for line in done.stdout_bytes.splitlines() if not any(name in line for name in changing)]
+        for done in (plain, asked)
+    ]
+    assert lines[0] == lines[1]
+
+
 def test_an_invitation_is_shown_with_its_link_and_secret(run: Commands) -> None:
+    run.lines("site", "create", "a.example")
     role = ("--role", "editor", "--site", "a.example")
     made = document(run, "person", "add", "Anna@example.org", "--name", "Anna", *role)
 
@@ -67,6 +94,7 @@ def test_a_link_that_is_sent_is_in_the_document_too_and_that_it_was_sent_is_told
 
 
 def test_a_person_is_changed_reset_signed_out_and_removed(run: Commands) -> None:
+    run.lines("site", "create", "a.example")
     for email in ("anna@example.org", "ben@example.org"):
         asyncio.run(add_person(run, email, Rights(owner=True)))
     (ben,) = [each for each in people(run) if each.email == "ben@example.org"]
@@ -89,7 +117,7 @@ def test_a_person_is_changed_reset_signed_out_and_removed(run: Commands) -> None
     assert left == others
     assert every == {**named, "session_id": None, "signed_out": True}
     assert document(run, "person", "sessions", "ben@example.org") == []
-    assert document(run, "person", "remove", "ben@example.org") == {**named, "removed": True}
+    assert document(run, "person", "remove", "ben@example.org", "--yes") == {**named, "removed": True}
     assert [each.email for each in people(run)] == ["anna@example.org"]
 
 

@@ -68,7 +68,7 @@ def test_links_are_made_listed_revoked_and_recorded(environment: dict[str, str])
         (("nowhere.example",), 1, "There is no site"),
         (("a.example", "--segment", "Nothing"), 1, "no segment"),
         (("a.example", "--filters", "[["), 2, "--filters"),
-        (("a.example", "--filters", '[["has_done", "event:page", ["/"]]]'), 1, "can't be fixed"),
+        (("a.example", "--filters", '[["has_done", "event:page", ["/"]]]'), 2, "can't be fixed"),
         (("a.example", "--name", "x" * 1_000), 2, "name"),
         (("a.example", "--threshold", "1"), 2, "--threshold"),
         (("a.example", "--threshold", "1001"), 2, "--threshold"),

@@ -54,8 +54,15 @@ def visitor(client: Client, server: RunningServer) -> Visitor:
     return Visitor(client, server)
 
 
+async def exists(client: Client, site: str) -> None:
+    """Make the site where it is not there: a role on one that does not exist is refused."""
+    assert (await client.call("POST", "/api/v1/sites", {"site_id": site})).status in (201, 409)
+
+
 async def add(client: Client, site: str, **changes: Any) -> str:
     """A person, and their address."""
+    for each in {site, *changes.get("roles", ())}:
+        await exists(client, each)
     email = str(changes.pop("email", f"anna@{site}"))
     body = {"email": email, "password": PASSWORD, "roles": {site: "viewer"}, **changes}
     made = await client.call("POST", "/api/v1/people", body)
@@ -245,6 +252,7 @@ async def test_who_loses_a_role_loses_what_open_links_would_give(client: Client,
 
 
 async def test_a_link_of_a_revoked_token_gives_nothing(client: Client, visitor: Visitor, site: str) -> None:
+    await exists(client, site)
     made = (await client.call("POST", "/api/v1/tokens", {"role": "admin", "sites": [site]})).json
     for outcome in (200, 404):
         wanted = {"email": f"{outcome}@{site}", "roles": {site: "viewer"}}
@@ -279,6 +287,8 @@ async def test_the_last_owner_stays(client: Client, visitor: Visitor, site: str)
         ("people", {"email": "a@b.example", "password": PASSWORD, "roles": {"a.example": "owner"}}, "bad_body"),
         ("people", {"email": "a@b.example", "password": "short", "owner": True}, "weak_password"),
         ("people", {"email": "a@b.example", "password": PASSWORD, "owner": True, "name": "a\nb"}, "bad_name"),
+        ("people", {"email": "a@b.example", "password": PASSWORD, "roles": {"no.example": "viewer"}}, "unknown_site"),
+        ("invitations", {"email": "a@b.example", "roles": {"no.example": "viewer"}}, "unknown_site"),
         ("invitations", {"email": "a@b.example"}, "bad_roles"),
         ("session", {"email": "nobody@b.example", "password": PASSWORD}, "sign_in_failed"),
         ("session", {"email": "nobody@b.example"}, "bad_body"),
@@ -286,6 +296,18 @@ async def test_the_last_owner_stays(client: Client, visitor: Visitor, site: str)
 )
 async def test_a_bad_call_is_told_what_is_wrong(client: Client, path: str, body: object, code: str) -> None:
     assert (await client.call("POST", f"/api/v1/{path}", body)).code == code
+
+
+async def test_no_role_is_given_later_on_a_site_that_does_not_exist(client: Client, site: str) -> None:
+    email = await add(client, site)
+    everyone = (await client.call("GET", "/api/v1/people")).json["people"]
+    (id_,) = [one["person_id"] for one in everyone if one["email"] == email]
+
+    given = await client.call("PUT", f"/api/v1/people/{id_}", {"roles": {"no.example": "viewer"}})
+    taken = await client.call("PUT", f"/api/v1/people/{id_}", {"roles": {"no.example": None}})
+
+    assert (given.status, given.code) == (404, "unknown_site")
+    assert (taken.status, taken.json["roles"]) == (200, {site: "viewer"}), "taken away it may be"
 
 
 @pytest.mark.parametrize("path", ["session", "session/all"])

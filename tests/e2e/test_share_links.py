@@ -207,8 +207,26 @@ async def test_the_page_is_framed_by_named_hosts_only_and_not_indexed(client: Cl
 
 
 @pytest.mark.parametrize(
+    "host", ["münchen.example", "MÜNCHEN.example.", "xn--mnchen-3ya.example", "XN--mnchen-3ya.Example"]
+)
+@pytest.mark.parametrize(("before", "after"), [("", ""), ("*.", ""), ("", ":8443")])
+async def test_a_host_that_may_frame_it_is_taken_in_either_spelling(
+    client: Client, host: str, before: str, after: str
+) -> None:
+    link, secret = await share(client, embed_hosts=[f"{before}{host}{after}", f"{before}münchen.example{after}"])
+    framed = await client.get(f"/share/{secret}")
+
+    assert link["embed_hosts"] == [f"{before}münchen.example{after}"]
+    policy = framed.headers["Content-Security-Policy"]
+    assert f"frame-ancestors {before}xn--mnchen-3ya.example{after};" in f"{policy};"
+
+
+@pytest.mark.parametrize(
     ("changes", "code"),
     [
+        ({"embed_hosts": ["mün chen.example"]}, "bad_embed_host"),
+        ({"embed_hosts": ["münchen.example/page"]}, "bad_embed_host"),
+        ({"embed_hosts": ["münchen..example"]}, "bad_embed_host"),
         ({"filters": [["has_done", "event:page", ["/"]]]}, "bad_filter"),
         ({"filters": [["is", "event:goal", ["x"]]]}, "bad_filter"),
         ({"filters": [["is", "event:page", []]]}, "bad_filter"),

@@ -18,12 +18,14 @@ from analytics_server.access.stored_link import ShareLink
 from analytics_server.access.token_routes import Moment, Threshold, moment_of
 from analytics_server.errors import RequestError
 from analytics_server.http.authorization import Narrowing
+from analytics_server.spelling.host_names import HOST_CHARS, encoded_host, is_label, readable_host
 
 LEAST_CHARS = 8
 MOST_HOSTS = 20
 MOST_FILTERS = 20
 FILTERED = re.compile(r"(event:(page|hostname)|visit:[a-z_]+)")
 OPERATORS = frozenset({"is", "is_not", "contains", "contains_not"})
+_PORT = re.compile(r":[0-9]{1,5}\Z")
 _HOST = re.compile(r"(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]{1,5})?")
 
 LinkFilter = Annotated[
@@ -127,7 +129,7 @@ class LinkCreation:
             "segment": link.segment,
             "segment_name": self._scopes.segment_name(link.site_id, link.segment) if link.segment else None,
             "threshold": link.threshold or None,
-            "embed_hosts": link.embed_hosts,
+            "embed_hosts": tuple(map(readable_host, link.embed_hosts)),
             "has_password": bool(link.password_hash),
             "expires_at": link.expires_at,
             "created_at_ms": link.created_at_ms,
@@ -145,7 +147,12 @@ def _check_filters(filters: Sequence[tuple[str, str, tuple[str, ...]]]) -> None:
 
 
 def _host(text: str) -> str:
-    host = text.strip().lower()
+    """The host in ASCII, as `frame-ancestors` needs it; it may be written with letters of any script."""
+    name = _PORT.sub("", text.strip())
+    below = "*." if name.startswith("*.") else ""
+    readable = readable_host(name.removeprefix("*."))
+    is_name = len(readable) <= HOST_CHARS and all(map(is_label, readable.split(".")))
+    host = f"{below}{encoded_host(readable)}{text.strip()[len(name) :]}" if is_name else ""
     if not _HOST.fullmatch(host):
         raise RequestError(
             f"{text[:80]!r} is no host that may frame the link: write agency.example or *.agency.example.",

@@ -19,6 +19,7 @@ from analytics_server.access.people.parts import (
     PersonName,
     SiteRoles,
     check_may_give,
+    check_sites_exist,
     checked_name,
     managed_sites,
     recorded,
@@ -117,11 +118,13 @@ class InvitationRoutes:
         client_of: Callable[[web.Request], str],
         recorder: Recorder | None,
         invite_by_mail: Callable[[str, str], Awaitable[NotSent | None]],
+        has_site: Callable[[str], bool],
     ) -> None:
         """`link_of` makes the page's address of a secret, `client_of` tells clients apart, `recorder` audits.
 
         `invite_by_mail`: sends an invitation's secret to its address, and tells why not, or None.
         """
+        self._has_site = has_site
         self._invite_by_mail = invite_by_mail
         self._recorder = recorder
         self._people = people
@@ -158,7 +161,11 @@ class InvitationRoutes:
                     examples={"viewer": {"email": "ben@example.org", "roles": {"example.com": "viewer"}}},
                 ),
                 replies=(Reply(status=201, about="The link, shown this once.", type=NewInvitation),),
-                errors={400: ("bad_email", "bad_name", "bad_roles", "bad_site"), 409: ("too_many",)},
+                errors={
+                    400: ("bad_email", "bad_name", "bad_roles", "bad_site"),
+                    404: ("unknown_site",),
+                    409: ("too_many",),
+                },
                 asks_store=True,
             ),
             Endpoint(
@@ -217,6 +224,7 @@ class InvitationRoutes:
             rights_of(wanted.owner, wanted.roles),
         )
         check_may_give(call, rights)
+        check_sites_exist(rights, self._has_site)
         invitation, secret = await self._people.invite(
             email, name=name, rights=rights, life_s=self._life_s, created_by=call.caller.id
         )

@@ -16,7 +16,7 @@ from analytics_server.access.principals import Principal, Role, spellings_of
 from analytics_server.access.sites.site_settings import MAX_LISTED, SiteId
 from analytics_server.access.sites.sites import valid_site_id
 from analytics_server.access.token_routes import TokenName
-from analytics_server.errors import Forbidden, RequestError
+from analytics_server.errors import Forbidden, NotFound, RequestError
 from analytics_server.http.audit import OK, WHOLE_SERVER, AuditTrail, Recorder, SiteDetails, append_all, outcome_of
 from analytics_server.http.authorization import Action
 from analytics_server.http.endpoint import Call
@@ -76,6 +76,15 @@ def check_may_give(call: Call[Any], rights: Rights) -> None:
     """Raises `Forbidden` for rights that the caller has not."""
     if why := excess(principal_of(call), rights.grants()):
         raise Forbidden(why)
+
+
+def check_sites_exist(rights: Rights, has_site: Callable[[str], bool]) -> None:
+    """Raises `NotFound` (unknown_site) for a role on a site that does not exist."""
+    for site_id in rights.roles:
+        if not has_site(site_id):
+            raise NotFound(
+                f"There is no site {site_id!r}: create it before you give a role on it.", code="unknown_site"
+            )
 
 
 def site_id_of(text: str) -> str:

@@ -6,6 +6,7 @@ caller's sites.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -21,6 +22,7 @@ from analytics_server.access.people.parts import (
     SiteRole,
     SiteRoles,
     check_may_give,
+    check_sites_exist,
     checked_name,
     managed_sites,
     person_info,
@@ -73,7 +75,8 @@ _UNKNOWN_PERSON = {404: ("unknown_person",)}
 class PeopleRoutes:
     """Handlers for `/api/v1/people`."""
 
-    def __init__(self, people: Accounts, passwords: Passwords) -> None:
+    def __init__(self, people: Accounts, passwords: Passwords, has_site: Callable[[str], bool]) -> None:
+        self._has_site = has_site
         self._people = people
         self._passwords = passwords
 
@@ -115,6 +118,7 @@ class PeopleRoutes:
                 replies=(Reply(status=201, about="Added.", type=PersonInfo),),
                 errors={
                     400: ("bad_email", "bad_name", "bad_roles", "bad_site", "weak_password"),
+                    404: ("unknown_site",),
                     409: ("person_exists", "too_many"),
                     503: ("busy",),
                 },
@@ -145,7 +149,7 @@ class PeopleRoutes:
                 parameters=(_PERSON,),
                 body=Body(types=(PersonChange,), examples={"roles": {"roles": {"example.com": "viewer"}}}),
                 replies=(Reply(about="The person as they are now.", type=PersonInfo),),
-                errors={400: ("bad_name", "bad_site"), 409: ("last_owner",), **_UNKNOWN_PERSON},
+                errors={400: ("bad_name", "bad_site"), 404: ("unknown_person", "unknown_site"), 409: ("last_owner",)},
                 asks_store=True,
             ),
             Endpoint(
@@ -179,6 +183,7 @@ class PeopleRoutes:
             rights_of(wanted.owner, wanted.roles),
         )
         check_may_give(call, rights)
+        check_sites_exist(rights, self._has_site)
         check_password(wanted.password, email)
         hash_ = await self._passwords.hash(wanted.password)
         person = await self._people.add(email, name=name, rights=rights, password_hash=hash_)
@@ -200,6 +205,7 @@ class PeopleRoutes:
             raise Forbidden("You change the roles on your own sites only, of people who have one there.")
         given = {site: Role(role) for site, role in roles.items() if role is not None}
         check_may_give(call, Rights(owner=bool(change.owner), roles=given))
+        check_sites_exist(Rights(roles=given), self._has_site)
         name = None if change.name is None else checked_name(change.name)
         owner_then = known.rights.owner if change.owner is None else change.owner
         then = Rights(owner=owner_then, roles={**known.rights.without(roles).roles, **given})

@@ -23,10 +23,19 @@ from analytics_server.access.people.accounts import (
 from analytics_server.access.people.invitation_routes import shown_invitation
 from analytics_server.access.people.parts import person_info, rights_of, role_details
 from analytics_server.access.people.sessions import PersonSessions, SessionUse
+from analytics_server.access.sites.sites import Sites
 from analytics_server.cli.access.mail import check_may_send, send_option
 from analytics_server.cli.access.mail import send as send_mail
 from analytics_server.cli.audit import record
-from analytics_server.cli.context import config_option, echo_json, json_option, read_config, run_async, with_store
+from analytics_server.cli.context import (
+    config_option,
+    echo_json,
+    json_option,
+    no_site,
+    read_config,
+    run_async,
+    with_store,
+)
 from analytics_server.config import Config
 from analytics_server.http.audit import SiteDetails
 from analytics_server.listening import base_url
@@ -70,7 +79,7 @@ def person_list(config_path: str | None, as_json: bool) -> None:
             factor = "code" if each.has_second_factor else "-"
             click.echo("\t".join((each.id, each.email, _roles(each.rights), factor, each.name)))
 
-    _with_people(config_path, work)
+    _with_people(config_path, work, route="GET /api/v1/people")
 
 
 @person.command("add")
@@ -97,12 +106,13 @@ def person_add(
     sending = _Sending(config_path, invitation_text) if send else None
 
     async def work(people: Accounts, config: Config, store: Store) -> _Done:
+        await _check_sites(store, config, rights)
         life_s = config.access.invitation_s
         made = await people.invite(address, name=name, rights=rights, life_s=life_s)
         shown = shown_invitation(made[0]) if as_json else None
         return _Done(_show_link(config, made, sending, shown).id, role_details(Rights(), rights))
 
-    _with_people(config_path, work, "person add")
+    _with_people(config_path, work, "person add", route="POST /api/v1/invitations")
     if sending is not None:
         sending.finish(address)
 
@@ -122,6 +132,7 @@ def person_change(
 
     async def work(people: Accounts, config: Config, store: Store) -> _Done:
         known = _known(people, email)
+        await _check_sites(store, config, rights)
         people.check_owner_stays(known, rights)
         if rights.lacks(known.rights):
             await people.withdraw(known.email)
@@ -133,7 +144,7 @@ def person_change(
             click.echo(_roles(now.rights))
         return _Done(known.id, role_details(known.rights, now.rights))
 
-    _with_people(config_path, work, "person change")
+    _with_people(config_path, work, "person change", route="PUT /api/v1/people/{person_id}")
 
 
 @person.command("reset-password")
@@ -156,7 +167,9 @@ def person_reset_password(config_path: str | None, email: str, remove_totp: bool
         _show_link(config, made, sending, shown)
         return _Done(known.id)
 
-    _with_people(config_path, work, "person reset-password")
+    _with_people(
+        config_path, work, "person reset-password", route="POST /api/v1/session/reset, which sends the link by mail"
+    )
     if sending is not None:
         sending.finish(valid_email(email))
 
@@ -207,9 +220,13 @@ def person_sign_out(config_path: str | None, email: str, id_: str | None, as_jso
 @person.command("remove")
 @config_option
 @click.argument("email")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def person_remove(config_path: str | None, email: str, as_json: bool) -> None:
+def person_remove(config_path: str | None, email: str, yes: bool, as_json: bool) -> None:
     """Delete a person; their sessions end."""
+    address = valid_email(email)
+    if not yes:
+        click.confirm(f"Delete {address}?", abort=True, err=True)
 
     async def work(people: Accounts, config: Config, store: Store) -> _Done:
         known = _known(people, email)
@@ -222,13 +239,20 @@ def person_remove(config_path: str | None, email: str, as_json: bool) -> None:
             click.echo("removed")
         return _Done(known.id, role_details(known.rights, Rights()))
 
-    _with_people(config_path, work, "person remove")
+    _with_people(config_path, work, "person remove", route="DELETE /api/v1/people/{person_id}")
 
 
 def _with_people(
-    config_path: str | None, work: Callable[[Accounts, Config, Store], Awaitable[_Done | None]], operation: str = ""
+    config_path: str | None,
+    work: Callable[[Accounts, Config, Store], Awaitable[_Done | None]],
+    operation: str = "",
+    *,
+    route: str = "",
 ) -> None:
-    """Do it. What it returns is recorded as what the operation was done to."""
+    """Do it. What it returns is recorded as what the operation was done to.
+
+    `route`: as `with_store` takes it.
+    """
     config = read_config(config_path)
 
     async def on_store(store: Store) -> None:
@@ -240,13 +264,22 @@ def _with_people(
         if operation:
             await record(store, config, "manage_people", operation, resource=done.id, sites=done.sites)
 
-    with_store(config, on_store)
+    with_store(config, on_store, route=route)
 
 
 def _rights(owner: bool, role: str | None, sites: tuple[str, ...]) -> Rights:
     if bool(role) != bool(sites) or owner == bool(role):
         raise click.UsageError("Say --owner, or --role with at least one --site.")
     return rights_of(owner, dict.fromkeys(sites, role or ""))
+
+
+async def _check_sites(store: Store, config: Config, rights: Rights) -> None:
+    """Raises `NotFound` for a role on a site that does not exist."""
+    sites = Sites(store, config.sites)
+    await sites.load()
+    for site_id in rights.roles:
+        if sites.get(site_id) is None:
+            raise no_site(site_id)
 
 
 def _known(people: Accounts, email: str) -> Account:

@@ -23,7 +23,7 @@ from analytics_server.access.sites.sites import Sites, valid_site_id
 from analytics_server.access.tokens import LEAST_THRESHOLD, MOST_THRESHOLD
 from analytics_server.cli.access.tokens import end_of
 from analytics_server.cli.audit import open_store, record
-from analytics_server.cli.context import config_option, echo_json, json_option, read_config, with_store
+from analytics_server.cli.context import config_option, echo_json, json_option, no_site, read_config, with_store
 from analytics_server.config import Config
 from analytics_server.listening import base_url
 from analytics_server.query.context import QueryContext
@@ -56,6 +56,8 @@ def share_list(config_path: str | None, site_id: str, as_json: bool) -> None:
     """List the links (never their secrets)."""
 
     async def work(offline: OfflineLinks) -> None:
+        if site_id and not valid_site_id(site_id):
+            raise no_site(site_id)
         wanted = [valid_site_id(site_id)] if site_id else [site.site_id for site in offline.sites.all()]
         found = [offline.creation.info(link) for site in wanted for link in offline.links.of_site(site)]
         if as_json:
@@ -72,7 +74,7 @@ def share_list(config_path: str | None, site_id: str, as_json: bool) -> None:
             end = "-" if each.expires_at is None else f"{each.expires_at:%Y-%m-%dT%H:%MZ}"
             click.echo("\t".join((each.link_id, each.site_id, ", ".join(shows) or "-", end, each.name)))
 
-    _with_links(config_path, work)
+    _with_links(config_path, work, "GET /api/v1/share-links")
 
 
 @share.command("create")
@@ -135,7 +137,7 @@ def share_create(
         else:
             click.echo(link)
 
-    _with_links(config_path, work)
+    _with_links(config_path, work, "POST /api/v1/share-links")
 
 
 @share.command("revoke")
@@ -156,10 +158,10 @@ def share_revoke(config_path: str | None, link_id: str, as_json: bool) -> None:
         shown = msgspec.json.encode({"link_id": link.id, "revoked": True}).decode()
         click.echo(shown if as_json else "revoked")
 
-    _with_links(config_path, work)
+    _with_links(config_path, work, "DELETE /api/v1/share-links/{link_id}")
 
 
-def _with_links(config_path: str | None, work: Callable[[OfflineLinks], Awaitable[None]]) -> None:
+def _with_links(config_path: str | None, work: Callable[[OfflineLinks], Awaitable[None]], route: str) -> None:
     config = read_config(config_path)
 
     async def on_store(store: Store) -> None:
@@ -172,7 +174,7 @@ def _with_links(config_path: str | None, work: Callable[[OfflineLinks], Awaitabl
         context = QueryContext(store, sites, lambda: datetime.now(UTC), config.limits, saved)
         await work(OfflineLinks(links, sites, LinkCreation(links, Passwords(), LinkQuestions(context)), config, store))
 
-    with_store(config, on_store)
+    with_store(config, on_store, route=route)
 
 
 def _base(config: Config) -> str:

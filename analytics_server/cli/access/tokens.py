@@ -10,7 +10,7 @@ import msgspec
 from analytics_server.access.actions import MANAGE_TOKENS
 from analytics_server.access.gate import Gate
 from analytics_server.access.principals import Role
-from analytics_server.access.token_routes import checked_threshold, role_of, scopes_of, token_info
+from analytics_server.access.token_routes import checked_threshold, covered_sites, role_of, scopes_of, token_info
 from analytics_server.access.tokens import (
     ID_CHARS,
     LEAST_THRESHOLD,
@@ -52,7 +52,7 @@ def token_list(config_path: str | None, as_json: bool) -> None:
             columns = (*shown, str(found.threshold or "-"))
             click.echo("\t".join(columns))
 
-    with_store(config, work)
+    with_store(config, work, route="GET /api/v1/tokens")
 
 
 @token.command("create")
@@ -81,12 +81,12 @@ def token_create(
     """Create a token and print it: the only time it is shown."""
     config = read_config(config_path)
     wanted = scopes_of(role or ("" if scopes else Role.READ.value), scopes)
-    least, end = checked_threshold(threshold or 0, wanted), end_of(expires)
+    least, end, covered = checked_threshold(threshold or 0, wanted), end_of(expires), covered_sites(sites)
 
     async def work(store: Store) -> None:
         gate = await _ready_gate(store, config)
         secret = await gate.create(
-            role_of(wanted), scopes=wanted, name=name, sites=sites, expires_at=end, threshold=least
+            role_of(wanted), scopes=wanted, name=name, sites=covered, expires_at=end, threshold=least
         )
         token_id = token_hash(secret)[:ID_CHARS]
         made = await gate.find(token_id)
@@ -97,7 +97,7 @@ def token_create(
         else:
             click.echo(secret)
 
-    with_store(config, work)
+    with_store(config, work, route="POST /api/v1/tokens")
 
 
 @token.command("revoke")
@@ -119,7 +119,7 @@ def token_revoke(config_path: str | None, token_id: str, as_json: bool) -> None:
         else:
             click.echo("revoked")
 
-    with_store(config, work)
+    with_store(config, work, route="DELETE /api/v1/tokens/{token_id}")
 
 
 async def _record(

@@ -13,21 +13,16 @@ import click
 import msgspec
 
 from analytics_server.access.actions import ERASE_PERSON, EXPORT_PERSON
-from analytics_server.cli.context import config_option, read_config, run_async
+from analytics_server.cli.context import config_option, json_format, read_config, run_async
 from analytics_server.cli.privacy.offline import offline_privacy
 from analytics_server.cli.progress import AmountLines, PhaseLines
-from analytics_server.cli.running import AskedServer, answer_of, running_server, url_option
+from analytics_server.cli.running import OF_A_ROLE, AskedServer, answer_of, running_server, token_option, url_option
 from analytics_server.config import Config
 from analytics_server.privacy.routes import USER_ID_CHARS, ErasureView, view_of
 from analytics_server.privacy.scope import SiteScope
 
 ASK_AGAIN_S = 1.0
 STEP_BYTES = 10_000_000
-_ADMIN = "one of role admin"
-
-_token = click.option(
-    "--token", default="", envvar="ANALYTICS_ADMIN_TOKEN", help="For a running server: a token of role admin."
-)
 
 
 @click.command("export")
@@ -42,8 +37,9 @@ _token = click.option(
     help="What to write.",
 )
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; default: standard output.")
+@json_format
 @url_option
-@_token
+@token_option
 def export(config_path: str | None, user_id: str, format_: str, output: Path | None, url: str, token: str) -> None:
     """Write every stored row that names USER_ID, one JSON object a line, or a zip of that with a page for people.
 
@@ -53,12 +49,12 @@ def export(config_path: str | None, user_id: str, format_: str, output: Path | N
     USER_ID is the application's own id of a person; `-` reads it from standard
     input, so that it stands in no list of processes.
     """
-    config, user = read_config(config_path), _user(user_id)
+    config, user = read_config(config_path), user_of(user_id)
 
     async def work() -> None:
         with click.open_file(str(output) if output else "-", "wb") as opened:
             file = _Told(opened)
-            server = running_server(config, url, token, needed=_ADMIN)
+            server = running_server(config, url, token, needed=OF_A_ROLE)
             if server is not None:
                 await _fetch(server, {"user_id": user, "format": format_}, file)
                 return
@@ -80,7 +76,7 @@ def export(config_path: str | None, user_id: str, format_: str, output: Path | N
 @click.option("--opt-out", is_flag=True, help="Store nothing of the person any more.")
 @click.option("--json", "as_json", is_flag=True, help="Print the certificate as one JSON document.")
 @url_option
-@_token
+@token_option
 def erase(config_path: str | None, user_id: str, yes: bool, opt_out: bool, as_json: bool, url: str, token: str) -> None:
     """Remove everything that names USER_ID, on all sites, and print the certificate.
 
@@ -90,7 +86,7 @@ def erase(config_path: str | None, user_id: str, yes: bool, opt_out: bool, as_js
     An erasure that is broken off is gone on with by the next start of the server
     or by the same command. USER_ID `-` is read from standard input.
     """
-    config, user = read_config(config_path), _user(user_id)
+    config, user = read_config(config_path), user_of(user_id)
     if not yes:
         click.confirm("Erase all that is stored of this person? It can't be undone", abort=True, err=True)
     done = run_async(_erase(config, user, opt_out=opt_out, url=url, token=token))
@@ -111,7 +107,7 @@ def erase(config_path: str | None, user_id: str, yes: bool, opt_out: bool, as_js
 
 async def _erase(config: Config, user: str, *, opt_out: bool, url: str, token: str) -> ErasureView:
     told = PhaseLines()
-    server = running_server(config, url, token, needed=_ADMIN)
+    server = running_server(config, url, token, needed=OF_A_ROLE)
     if server is not None:
         return await _ask(server, {"user_id": user, "confirm": True, "opt_out": opt_out}, told)
     async with offline_privacy(config, ERASE_PERSON, "erase", user) as privacy:
@@ -148,7 +144,8 @@ class _Told:
         self._lines.reach(self._bytes)
 
 
-def _user(user_id: str) -> str:
+def user_of(user_id: str) -> str:
+    """The id that is given, or the line of standard input that `-` stands for. Raises `UsageError`."""
     text = sys.stdin.readline().rstrip("\r\n") if user_id == "-" else user_id
     if not 0 < len(text) <= USER_ID_CHARS:
         raise click.UsageError(f"USER_ID must have 1 to {USER_ID_CHARS} characters.")

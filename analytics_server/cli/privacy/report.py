@@ -11,8 +11,7 @@ from analytics_server.access.links.share_links import ShareLinks
 from analytics_server.access.sites.sharing import shared_from_ms
 from analytics_server.access.sites.sites import Sites, valid_site_id
 from analytics_server.cli.audit import open_store, record
-from analytics_server.cli.context import config_option, read_config, with_store
-from analytics_server.errors import NotFound
+from analytics_server.cli.context import config_option, json_format, no_site, read_config, with_store
 from analytics_server.privacy.report.bundle import make_report
 from analytics_server.privacy.report.history import AuditHistory
 from analytics_server.privacy.report.page import report_json, report_page, report_zip
@@ -24,6 +23,7 @@ from analytics_server.store import Store
 @click.argument("site_id")
 @click.option("--format", "format_", type=click.Choice(["json", "html", "zip"]), default="json", show_default=True)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; default: standard output.")
+@json_format
 def privacy_report(config_path: str | None, site_id: str, format_: str, output: Path | None) -> None:
     """Say what a site stores, why and how long, for the files of the data-protection officer.
 
@@ -40,7 +40,7 @@ def privacy_report(config_path: str | None, site_id: str, format_: str, output: 
         await links.load()
         site = sites.get(valid_site_id(site_id))
         if site is None:
-            raise NotFound(f"There is no site {site_id[:128]!r}: analytics-server site list prints those there are.")
+            raise no_site(site_id)
         shared = links.open_of_site(site.site_id)
         made = await make_report(config, site, shared, AuditHistory(store), datetime.now(UTC))
         await record(
@@ -58,4 +58,4 @@ def privacy_report(config_path: str | None, site_id: str, format_: str, output: 
         with click.open_file(str(output) if output else "-", "wb") as file:
             file.write(data)
 
-    with_store(config, work)
+    with_store(config, work, route="GET /api/v1/privacy/report")

@@ -229,6 +229,8 @@ async def test_an_erasure_has_an_entry_for_each_site_on_which_something_was_ther
 @pytest.mark.timeout(200)
 async def test_commands_tell_the_sites_too(tmp_path: Path) -> None:
     server = RunningServer(tmp_path)
+    for site in (SITE, OTHER):
+        assert server.command("site", "create", site).returncode == 0
     made = server.command("token", "create", "--role", "editor", "--site", SITE, "--site", OTHER.upper(), "--json")
     id_ = msgspec.json.decode(made.stdout)["token_id"]
     commands = [
@@ -246,7 +248,7 @@ async def test_commands_tell_the_sites_too(tmp_path: Path) -> None:
     assert server.terminate() == 0
     for command in (
         ("person", "change", "ben@example.org", "--role", "admin", "--site", OTHER),
-        ("person", "remove", "ben@example.org"),
+        ("person", "remove", "ben@example.org", "--yes"),
     ):
         done = await asyncio.to_thread(server.command, *command)
         assert done.returncode == 0, done.stderr

@@ -82,7 +82,7 @@ class SavedRoutes:
     async def change(self, call: Call[Any]) -> msgspec.Struct:
         """Change a thing; what is left out stays as another server has left it."""
         thing = await self._thing(call, is_fresh=True)
-        _check_may_change(call, thing.site_id, thing.owner)
+        self._check_may_change(call, thing.site_id, thing.owner)
         site = self._site_of(thing.site_id)
         changed = await self._put(self._type.changed(thing, call.body), site, thing, thing.owner)
         return self._type.show(changed, site)
@@ -96,12 +96,19 @@ class SavedRoutes:
             raise self._type.unknown()
         site_id, owner = place
         call.authorize(site_id)
-        _check_may_change(call, site_id, owner)
+        self._check_may_change(call, site_id, owner)
         thing = self._saved.get(kind, site_id, id_, owner)
         if not await self._saved.delete(kind, site_id, id_, owner):
             raise self._type.unknown()
         if thing is not None:
             await self._type.after_delete(thing)
+
+    def _check_may_change(self, call: Call[Any], site_id: str, owner: str) -> None:
+        """Of a type with private things, where less was asked than it takes for shared ones. Raises `Forbidden`."""
+        if owner:
+            call.trail.action = SAVE_OWN.name
+        elif self._type.most_private and (why := _why_not_shared(call, site_id)):
+            raise Forbidden(why)
 
     def _person(self, call: Call[Any]) -> str:
         """Whose private things the caller sees: the id of a person; empty for all others, or of a type without."""
@@ -117,7 +124,7 @@ class SavedRoutes:
                 f"A private {self._type.noun} belongs to a person who signs in: leave private out.", code="bad_request"
             )
         owner = person if asked is True or (asked is UNSET and _why_not_shared(call, site_id)) else ""
-        _check_may_change(call, site_id, owner)
+        self._check_may_change(call, site_id, owner)
         return owner
 
     async def _put(self, asked: msgspec.Struct, site: Site, before: SavedThing | None, owner: str) -> SavedThing:
@@ -245,14 +252,6 @@ def _why_not_shared(call: Call[Any], site_id: str) -> str:
     """Why the caller may not change what all see of the site; empty if they may."""
     caller = call.caller
     return refusal(caller, EDIT_SAVED, Resource.site(site_id)) if isinstance(caller, Principal) else ""
-
-
-def _check_may_change(call: Call[Any], site_id: str, owner: str) -> None:
-    """Beyond what the endpoint has asked: a shared thing needs more than one's own. Raises `Forbidden`."""
-    if owner:
-        call.trail.action = SAVE_OWN.name
-    elif why := _why_not_shared(call, site_id):
-        raise Forbidden(why)
 
 
 def _parse_list(request: web.Request) -> SavedListRequest:

@@ -55,7 +55,7 @@ def test_says_when_the_token_is_unknown_or_missing(server: RunningServer) -> Non
     assert unknown.returncode == 1
     assert "401" in unknown.stderr
     missing = demo(server, "--sessions", "5", "--url", server.url)
-    assert missing.returncode == 1
+    assert missing.returncode == 2
     assert "--token" in missing.stderr
 
 
@@ -73,5 +73,5 @@ def test_fills_straight_and_says_that_it_is_made_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [("--end", "yesterday"), ("--days", "0"), ("--timezone", "Mars/Olympus")])
 def test_one_line_says_what_is_wrong_with_an_option(tmp_path: Path, options: tuple[str, str]) -> None:
     done = demo(RunningServer(tmp_path), "--sessions", "5", *options)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1

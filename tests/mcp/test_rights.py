@@ -122,7 +122,7 @@ async def test_provisioning_ends_at_the_sites_of_the_token(client: Client) -> No
     for refused in (site, goal):
         assert refused.json["result"]["isError"]
         assert "forbidden: This token" in refused.json["result"]["content"][0]["text"]
-    assert not own.json["result"]["isError"]
+    assert not own.json["result"]["isError"], own.json
 
 
 async def test_an_editor_cannot_pass_the_scope_on(client: Client) -> None:

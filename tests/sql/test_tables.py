@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from analytics_server.config import ClickhouseSection, Config
 from analytics_server.sql.printer.tables import ROW, TableColumn, _merged
 from analytics_server.store import make_store
@@ -11,8 +9,8 @@ from analytics_server.store import make_store
 BACKSLASH = r"Enum8('a\\b' = 1)"
 
 
-async def test_a_type_is_cast_to_as_it_is_declared(embedded_tables: Path) -> None:
-    store = make_store(Config(clickhouse=ClickhouseSection(url=f"chdb://{embedded_tables}", threads=1)))
+async def test_a_type_is_cast_to_as_it_is_declared(clickhouse_server: str) -> None:
+    store = make_store(Config(clickhouse=ClickhouseSection(url=clickhouse_server, database="default", threads=1)))
     await store.open()
     try:
         column = _merged("kind", BACKSLASH, "")
